@@ -1,0 +1,81 @@
+"""The error tree. Every failure a user can cause is one of these: a sentence, a hint, an exit code.
+
+GenomeformerError                exit 1
+├── UsageError                   exit 2   an option or argument that cannot be
+│   └── ConfigError              exit 2   a configuration that is incomplete, unknown or contradictory
+├── InputError                   exit 1   a file or sequence that cannot be used
+│   ├── FastaError                        not FASTA or FASTQ, damaged, empty
+│   └── AlphabetError                     a character that is no nucleotide code
+├── StoreError                   exit 1   the local cache, or any file we write
+│   ├── NotInCacheError                   a name the cache does not hold
+│   ├── EntryExistsError                  the name is taken by other content
+│   └── CorruptError                      a checksum that does not match
+├── CheckpointError              exit 1   weights or training state that cannot be loaded
+└── TrainingError                exit 1   a run that cannot start or go on
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class GenomeformerError(Exception):
+    """Base of all errors shown to the user as one sentence and a hint.
+
+    Args:
+        message: What went wrong and where, one sentence without a full stop.
+        hint: What to do next.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(GenomeformerError):
+    """An option or argument that cannot be."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration that is incomplete, unknown or contradictory."""
+
+
+class InputError(GenomeformerError):
+    """A file or sequence that cannot be used."""
+
+
+class FastaError(InputError):
+    """Not FASTA or FASTQ, damaged, or empty."""
+
+
+class AlphabetError(InputError):
+    """A character that is no nucleotide code."""
+
+
+class StoreError(GenomeformerError):
+    """The local cache, or any file we write."""
+
+
+class NotInCacheError(StoreError):
+    """A name the cache does not hold."""
+
+
+class EntryExistsError(StoreError):
+    """The name is taken by other content."""
+
+
+class CorruptError(StoreError):
+    """A checksum that does not match."""
+
+
+class CheckpointError(GenomeformerError):
+    """Weights or training state that cannot be loaded."""
+
+
+class TrainingError(GenomeformerError):
+    """A run that cannot start or go on."""

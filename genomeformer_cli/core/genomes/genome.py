@@ -1,0 +1,87 @@
+"""A genome in the cache: one FASTA file as it came, and `genome.json` beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from genomeformer_cli.core.errors import CorruptError
+from genomeformer_cli.core.store.layout import Entry, Kind, Store
+
+GENOME_FILE = "genome.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Genome:
+    """One assembly, or one file of a user's own, as fetched or imported.
+
+    Attributes:
+        name: Its name in the cache: the accession, or the name of the imported file.
+        fasta: File name of the (compressed) FASTA in the entry's folder, bytes as they came.
+        sha256: Checksum of that file.
+        num_records: Records in the file, all of them kept.
+        num_bases: Letters in all records.
+        source: Where it came from: a URL, a package, or `file` (never a path of the user's disk).
+        retrieved: Date of fetching or import, YYYY-MM-DD.
+        accession: Accession with version, if it has one.
+        organism: Scientific name, if known.
+        taxid: NCBI taxonomy id, if known.
+        licence: What is known of the terms of use.
+    """
+
+    name: str
+    fasta: str
+    sha256: str
+    num_records: int
+    num_bases: int
+    source: str
+    retrieved: str
+    accession: str | None = None
+    organism: str | None = None
+    taxid: int | None = None
+    licence: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Name and organism, for people."""
+        return f"{self.name} ({self.organism})" if self.organism else self.name
+
+
+def genome_from_json(value: dict[str, Any]) -> Genome:
+    """Build a `Genome` from its JSON, ignoring keys of later versions."""
+    known = {field.name for field in fields(Genome)}
+    return Genome(**{key: item for key, item in value.items() if key in known})
+
+
+def genome_to_json(genome: Genome) -> dict[str, Any]:
+    """The genome as plain JSON values."""
+    return asdict(genome)
+
+
+def load_genome(entry: Entry) -> Genome:
+    """Read what is known of a cached genome.
+
+    Raises:
+        CorruptError: `genome.json` is missing or unreadable.
+    """
+    try:
+        return genome_from_json(json.loads((entry.path / GENOME_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as failure:
+        raise CorruptError(
+            f"genome `{entry.name}` in the cache is damaged: {failure}",
+            hint=f"remove it with `genomeformer cache rm genomes/{entry.name}` and fetch it again",
+        ) from failure
+
+
+def cached_genomes(store: Store, names: Iterable[str] | None = None) -> list[tuple[Genome, Path]]:
+    """Genomes of the cache (all, or those named, in that order) and the paths of their FASTA files.
+
+    Raises:
+        NotInCacheError: A name is not there.
+    """
+    entries = store.entries(Kind.GENOMES) if names is None else [store.entry(Kind.GENOMES, name) for name in names]
+    genomes = [(load_genome(entry), entry.path) for entry in entries]
+    return [(genome, path / genome.fasta) for genome, path in genomes]

@@ -1,0 +1,93 @@
+"""The nucleotide alphabet: what counts as which base, what is soft-masked, and the reverse complement.
+
+One rule for the whole project:
+
+| character                        | is        |
+|----------------------------------|-----------|
+| `A C G T` and `U`                | itself (`U` is `T`)                       |
+| `N R Y S W K M B D H V`          | `N`, an unknown base                      |
+| lower case                       | the same base, soft-masked                |
+| anything else                    | an error that says where                  |
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from genomeformer_cli.core.errors import AlphabetError
+
+BASES = "ACGTN"
+NUM_REAL_BASES = 4
+AMBIGUITY_CODES = "NRYSWKMBDHV"
+ILLEGAL = 255
+
+Codes = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
+
+
+def _code_table() -> Codes:
+    table = np.full(256, ILLEGAL, dtype=np.uint8)
+    for letters, code in (("A", 0), ("C", 1), ("G", 2), ("TU", 3), (AMBIGUITY_CODES, 4)):
+        for letter in letters:
+            table[ord(letter)] = table[ord(letter.lower())] = code
+    return table
+
+
+_CODES = _code_table()
+_CODE_BYTES = _CODES.tobytes()
+_COMPLEMENT_CODES = np.array([3, 2, 1, 0, 4], dtype=np.uint8)
+_COMPLEMENT_LETTERS = str.maketrans("ACGTURYSWKMBDHVNacgturyswkmbdhvn", "TGCAAYRSWMKVHDBNtgcaayrswmkvhdbn")
+
+
+def encode_bases(sequence: str | bytes, *, where: str = "sequence") -> Codes:
+    """Codes of a sequence: A C G T N are 0 1 2 3 4.
+
+    Args:
+        sequence: Nucleotide letters, any case.
+        where: Named in the error, e.g. `genome.fa: record 'chr1'`.
+
+    Returns:
+        uint8 array, one code a base.
+
+    Raises:
+        AlphabetError: A character is no nucleotide code; the message names it and its 1-based position.
+    """
+    raw = sequence.encode("utf-8") if isinstance(sequence, str) else sequence
+    codes = np.frombuffer(raw.translate(_CODE_BYTES), dtype=np.uint8)
+    if codes.size and codes.max() == ILLEGAL:
+        raise _illegal_character(raw, codes, where)
+    return codes
+
+
+def _illegal_character(raw: bytes, codes: Codes, where: str) -> AlphabetError:
+    position = int(np.argmax(codes == ILLEGAL))
+    letter = raw[position : position + 4].decode("utf-8", errors="replace")[:1]
+    hint = "only nucleotide codes are understood: A C G T U N and the IUPAC ambiguity codes"
+    if letter.upper() in "EFILPQZX*J":
+        hint = f"this looks like protein; {hint}"
+    elif letter in "-.":
+        hint = f"this looks like an alignment, remove its gaps; {hint}"
+    return AlphabetError(f"{where}: `{letter}` at position {position + 1} is no nucleotide", hint=hint)
+
+
+def soft_mask(sequence: str | bytes) -> Flags:
+    """True where a base is lower case (soft-masked: repeats and low complexity)."""
+    raw = sequence.encode("ascii") if isinstance(sequence, str) else sequence
+    return (np.frombuffer(raw, dtype=np.uint8) & 0x20) != 0
+
+
+def decode_bases(codes: Codes) -> str:
+    """Letters of codes, upper case; the inverse of `encode_bases` up to case, `U` and ambiguity codes."""
+    letters = np.frombuffer(BASES.encode("ascii"), dtype=np.uint8)
+    return letters[codes].tobytes().decode("ascii")
+
+
+def reverse_complement(sequence: str) -> str:
+    """The other strand, read 5' to 3', with IUPAC codes complemented and case kept (`U` becomes `A`)."""
+    return sequence.translate(_COMPLEMENT_LETTERS)[::-1]
+
+
+def reverse_complement_codes(codes: Codes) -> Codes:
+    """The other strand of base codes (N stays N)."""
+    return _COMPLEMENT_CODES[codes[::-1]]

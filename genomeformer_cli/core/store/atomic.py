@@ -1,0 +1,122 @@
+"""Files and folders that appear whole or not at all: temporary name, fsync, rename."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from genomeformer_cli.core.errors import StoreError
+
+
+def explain_write_failure(path: Path, failure: OSError) -> StoreError:
+    """The sentence for a write that the system refused (full disk, no permission)."""
+    reason = failure.strerror or str(failure)
+    return StoreError(
+        f"could not write `{path}`: {reason}",
+        hint="free some space or choose another place; nothing was left half-written",
+    )
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a binary file that replaces `path` when the block ends well and leaves no trace when it does not.
+
+    Raises:
+        StoreError: The system refused the write.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as file:
+            temporary = Path(file.name)
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        temporary = None
+        _sync_folder(path.parent)
+    except OSError as failure:
+        raise explain_write_failure(path, failure) from failure
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically (UTF-8)."""
+    with atomic_file(path) as file:
+        file.write(text.encode("utf-8"))
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically, indented, keys in the order given."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+@contextmanager
+def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Yield an empty folder that becomes `path` when the block ends well and vanishes when it does not.
+
+    Args:
+        path: The final place; it must not exist unless `replace`.
+        replace: Put the new folder in the place of an old one, which is removed after the rename.
+
+    Raises:
+        StoreError: The system refused a write, or `path` exists.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp"))
+    except OSError as failure:
+        raise explain_write_failure(path, failure) from failure
+    try:
+        yield temporary
+        _sync_tree(temporary)
+        temporary.chmod(0o777 & ~_umask())
+        if replace and path.exists():
+            _swap(temporary, path)
+        else:
+            temporary.rename(path)
+        _sync_folder(path.parent)
+    except OSError as failure:
+        raise explain_write_failure(path, failure) from failure
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync_tree(folder: Path) -> None:
+    for file in folder.rglob("*"):
+        if file.is_dir():
+            _sync_folder(file)
+            continue
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    _sync_folder(folder)
+
+
+def _swap(temporary: Path, path: Path) -> None:
+    old = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".old"))
+    path.rename(old / "entry")
+    temporary.rename(path)
+    shutil.rmtree(old)

@@ -1,0 +1,65 @@
+"""A sealed folder: its `SHA256SUMS` lists every file, in the format that `sha256sum -c` reads."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from genomeformer_cli.core.errors import CorruptError
+from genomeformer_cli.core.store.atomic import write_text
+
+SEAL = "SHA256SUMS"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SEAL)
+
+
+def seal(folder: Path) -> None:
+    """Record the checksums of every file below `folder`."""
+    lines = [f"{file_sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in _files(folder)]
+    write_text(folder / SEAL, "".join(lines))
+
+
+def read_seal(folder: Path) -> dict[str, str]:
+    """Checksums by file name, as recorded.
+
+    Raises:
+        CorruptError: The folder has no seal, or an unreadable one.
+    """
+    path = folder / SEAL
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+    except FileNotFoundError:
+        raise CorruptError(
+            f"`{folder}` has no `{SEAL}`", hint="the folder is incomplete; make it again or fetch it again"
+        ) from None
+    except ValueError as failure:
+        raise CorruptError(f"`{path}` is damaged", hint="make the folder again or fetch it again") from failure
+
+
+def check_seal(folder: Path) -> int:
+    """Compare every file with its recorded checksum; return how many files were compared.
+
+    Raises:
+        CorruptError: A file is missing, changed, or not listed.
+    """
+    recorded = read_seal(folder)
+    present = {file.relative_to(folder).as_posix() for file in _files(folder)}
+    hint = "the file was damaged or changed after it was written; restore it, or remove the folder and make it again"
+    for name, digest in recorded.items():
+        if name not in present:
+            raise CorruptError(f"`{folder / name}` is missing", hint=hint)
+        if file_sha256(folder / name) != digest:
+            raise CorruptError(f"`{folder / name}` does not match its recorded checksum", hint=hint)
+    extra = sorted(present - set(recorded))
+    if extra:
+        raise CorruptError(f"`{folder / extra[0]}` is not listed in `{SEAL}`", hint="remove it, or seal the folder again")
+    return len(recorded)
