@@ -1,0 +1,62 @@
+# Everything a developer or CI does. On a bare machine: Python >= 3.11 and make, nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# Pins for what is installed, and for what builds it.
+PINNED := -c constraints.txt --build-constraint constraints.txt
+TYPED := genomeformer_cli tests docs/generate_reference.py $(wildcard benchmarks)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup format check test test-all golden docs bench demo clean
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
+
+$(VENV)/.package: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed; name one with `make PYTHON=python3.12`")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade -c constraints.txt pip
+	$(PIP) install --quiet $(PINNED) --editable '.[plots]'
+	@touch $@
+
+$(VENV)/.tools: $(VENV)/.package
+	$(PIP) install --quiet $(PINNED) --group test --group lint --group docs
+	@touch $@
+
+setup: $(VENV)/.tools ## Make .venv: the package, editable, and all tools
+
+format: setup ## Format the code, repair what can be repaired
+	$(BIN)/ruff check --fix --exit-zero --quiet
+	$(BIN)/ruff format
+
+check: setup ## Format, lint, types, layers, generated pages: look, change nothing
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy $(TYPED)
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate_reference.py --check
+
+test: setup ## The default tests with branch coverage
+	$(BIN)/python -m pytest --cov
+
+test-all: setup ## All tests: slow, gpu and distributed ones too
+	$(BIN)/python -m pytest --cov -m ''
+
+golden: setup ## Rewrite tests/golden; say in the changelog why it moved
+	$(BIN)/python -m pytest tests -m '' --rewrite-golden
+
+docs: setup ## Regenerate the reference pages, build the site in site/
+	$(BIN)/python docs/generate_reference.py
+	$(BIN)/zensical build --clean --strict
+
+bench: setup ## Run every script of benchmarks/
+	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
+
+demo: $(VENV)/.package ## Sample genomes -> tokenize -> pretrain -> embed -> release
+	PATH="$(CURDIR)/$(BIN):$$PATH" ./scripts/demo.sh
+
+clean: ## Remove what was built, .venv too
+	rm -rf $(VENV) site demo build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

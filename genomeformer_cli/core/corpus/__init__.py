@@ -1,0 +1,1 @@
+"""Genomes tokenized once: `format` is the byte layout, `writer` and `reader` its two ends, `splits` who is held out."""

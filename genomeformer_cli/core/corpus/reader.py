@@ -1,0 +1,92 @@
+"""Read a corpus: token ids and soft-mask bits of any segment, mapped from disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from genomeformer_cli.core.corpus.format import (
+    FORMAT_VERSION,
+    MANIFEST_FILE,
+    SEGMENTS_FILE,
+    Manifest,
+    Segment,
+    Split,
+    soft_mask_file,
+    tokens_file,
+)
+from genomeformer_cli.core.errors import CorruptError
+from genomeformer_cli.core.sequence import Flags
+from genomeformer_cli.core.tokenizers.files import load_tokenizer
+from genomeformer_cli.core.tokenizers.protocol import Ids
+
+
+def load_manifest(folder: Path) -> Manifest:
+    """What the corpus in a folder is made of.
+
+    Raises:
+        CorruptError: Missing, unreadable, or of another format version.
+    """
+    hint = "make the corpus again with `genomeformer tokenize`"
+    try:
+        value = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        manifest = Manifest(**value)
+    except (OSError, ValueError, TypeError) as failure:
+        raise CorruptError(f"the corpus in `{folder}` is damaged: {failure}", hint=hint) from failure
+    if manifest.format != FORMAT_VERSION:
+        raise CorruptError(f"the corpus in `{folder}` has format {manifest.format}, not {FORMAT_VERSION}", hint=hint)
+    return manifest
+
+
+class Corpus:
+    """A corpus on disk.
+
+    Args:
+        folder: The sealed entry.
+
+    Raises:
+        CorruptError: The folder is no complete corpus.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.manifest = load_manifest(folder)
+        self.tokenizer = load_tokenizer(folder)
+        lines = (folder / SEGMENTS_FILE).read_text(encoding="utf-8").splitlines()
+        self._segments = [Segment(**json.loads(line)) for line in lines]
+        shards = range(len(self.manifest.shard_tokens))
+        self._tokens = [self._map(tokens_file(shard), self.manifest.dtype) for shard in shards]
+        has_flags = self.manifest.has_soft_mask
+        self._flags = [self._map(soft_mask_file(shard), "uint8") for shard in shards] if has_flags else []
+        for shard, tokens in zip(shards, self._tokens, strict=True):
+            if tokens.size != self.manifest.shard_tokens[shard]:
+                raise CorruptError(f"`{folder / tokens_file(shard)}` is incomplete", hint="make the corpus again")
+
+    def _map(self, name: str, dtype: str) -> npt.NDArray[np.uint8]:
+        try:
+            return np.memmap(self.folder / name, dtype=np.dtype(dtype), mode="r")
+        except (OSError, ValueError) as failure:
+            raise CorruptError(f"`{self.folder / name}` cannot be read", hint="make the corpus again") from failure
+
+    def segments(self, split: Split | None = None) -> list[Segment]:
+        """Segments of a split (or all), in order."""
+        return [segment for segment in self._segments if split is None or segment.split == split]
+
+    def tokens(self, segment: Segment, start: int = 0, stop: int | None = None) -> Ids:
+        """Token ids of a stretch of a segment, positions counted from its start."""
+        stop = segment.length if stop is None else stop
+        assert 0 <= start <= stop <= segment.length
+        return self._tokens[segment.shard][segment.offset + start : segment.offset + stop]
+
+    def soft_mask(self, segment: Segment, start: int = 0, stop: int | None = None) -> Flags:
+        """True where the base was lower case."""
+        stop = segment.length if stop is None else stop
+        if not self._flags:
+            return np.zeros(stop - start, dtype=np.bool_)
+        first = segment.offset + start
+        packed = self._flags[segment.shard][first // 8 : (segment.offset + stop + 7) // 8]
+        bits = np.unpackbits(np.asarray(packed), bitorder="little")
+        return bits[first % 8 : first % 8 + stop - start].astype(np.bool_)
