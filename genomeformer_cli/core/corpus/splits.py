@@ -62,6 +62,13 @@ def assign_splits(segments: Sequence[Segment], config: SplitConfig) -> tuple[lis
     Raises:
         ConfigError: Nothing would be left to train on, or to validate on.
     """
+    marked, rule = _apply(segments, config)
+    if not any(segment.split == "validation" for segment in marked):
+        raise ConfigError("the records are too short to hold any of them out", hint="raise `--validation-fraction`")
+    return marked, rule
+
+
+def _apply(segments: Sequence[Segment], config: SplitConfig) -> tuple[list[Segment], str]:
     if config.holdout:
         return _hold_out_named(segments, config.holdout)
     by = config.by

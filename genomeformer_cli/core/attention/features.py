@@ -1,0 +1,42 @@
+"""Random features of the softmax kernel, shared by the mechanisms that approximate it.
+
+Shape letters: B batch, H heads, L length, F features, D head width.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def orthogonal_projection(num_features: int, head_width: int, *, generator: torch.Generator) -> Tensor:
+    """Rows that are N(0, I) each and orthogonal to each other in blocks of `head_width`.
+
+    Source: Choromanski et al. 2021, "Rethinking Attention with Performers", section 3.2 (orthogonal random features).
+
+    Returns:
+        (F, D) float32.
+    """
+    blocks = []
+    for _ in range(math.ceil(num_features / head_width)):
+        gaussian = torch.randn(head_width, head_width, generator=generator)
+        orthogonal, _ = torch.linalg.qr(gaussian)
+        blocks.append(orthogonal.T)
+    directions_FD = torch.cat(blocks)[:num_features]
+    norms_F = torch.randn(num_features, head_width, generator=generator).norm(dim=1)
+    return directions_FD * norms_F[:, None]
+
+
+def log_positive_features(x_BHLD: Tensor, projection_FD: Tensor) -> Tensor:
+    """Logarithm of the positive features of the softmax kernel: w.x - |x|^2 / 2, with x scaled by D^(-1/4).
+
+    Source: Choromanski et al. 2021, Lemma 1: softmax kernel exp(q.k / sqrt(D)) = E[exp(w.q - |q|^2/2) exp(w.k - |k|^2/2)].
+
+    Returns:
+        (B, H, L, F), not yet exponentiated so that the caller can subtract a stabiliser.
+    """
+    x_BHLD = x_BHLD * x_BHLD.shape[-1] ** -0.25
+    projected_BHLF = x_BHLD @ projection_FD.T
+    return projected_BHLF - x_BHLD.square().sum(dim=-1, keepdim=True) / 2

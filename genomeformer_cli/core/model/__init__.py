@@ -1,0 +1,1 @@
+"""The encoder: `config` (frozen), `blocks` (norm, attention, gated MLP), `encoder` (embedding, blocks, head)."""

@@ -1,0 +1,43 @@
+"""What a model is, in numbers: saved as `config.json` beside its weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from genomeformer_cli.core.attention.registry import AttentionConfig
+from genomeformer_cli.core.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """An encoder.
+
+    Attributes:
+        vocabulary_size: Number of token ids.
+        context: Tokens in a training window; `embed` cuts longer sequences into windows of this length.
+        width: Features of a position.
+        depth: Blocks.
+        num_heads: Attention heads a block.
+        mlp_width: Hidden features of the gated MLP.
+        attention: The mechanism.
+        rotary_base: Base of the rotary positions' wavelengths.
+    """
+
+    vocabulary_size: int = 10
+    context: int = 256
+    width: int = 128
+    depth: int = 4
+    num_heads: int = 4
+    mlp_width: int = 352
+    attention: AttentionConfig = field(default_factory=AttentionConfig)
+    rotary_base: float = 10_000.0
+
+    def __post_init__(self) -> None:
+        sizes = (self.vocabulary_size, self.context, self.width, self.depth, self.num_heads, self.mlp_width)
+        if min(sizes) < 1:
+            raise ConfigError("every size of a model must be at least 1", hint="start from a preset such as `tiny`")
+        if self.width % (2 * self.num_heads):
+            raise ConfigError(
+                f"width {self.width} does not divide into {self.num_heads} heads of even width",
+                hint="choose a width that is a multiple of twice the number of heads",
+            )
