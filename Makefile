@@ -32,10 +32,10 @@ format: setup ## Format the code, repair what can be repaired
 	$(BIN)/ruff format
 
 check: setup ## Format, lint, types, layers, generated pages: look, change nothing
-	$(BIN)/ruff format --check
+	$(BIN)/ruff format --check --output-format concise
 	$(BIN)/ruff check
 	$(BIN)/mypy $(TYPED)
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/generate_reference.py --check
 
 test: setup ## The default tests with branch coverage

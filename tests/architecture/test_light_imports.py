@@ -1,0 +1,42 @@
+"""Commands that compute nothing start fast: a fresh process that has run them holds no torch."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli import run_python
+
+# Runs one command line; the last line of stderr then says which of the named modules it imported.
+PROBE = """
+import json, sys
+from genomeformer_cli.app import main
+heavy, sys.argv = json.loads(sys.argv[1]), ["genomeformer", *sys.argv[2:]]
+code = 0
+try:
+    main()
+except SystemExit as finished:
+    code = finished.code
+sys.stderr.write("\\n" + json.dumps([code or 0, sorted(set(heavy) & set(sys.modules))]))
+"""
+HEAVY = ("torch", "matplotlib", "safetensors", "tokenizers", "transformers")
+
+
+def imported(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> list[str]:
+    done = run_python("-c", PROBE, json.dumps(heavy), *arguments)
+    code, modules = json.loads(done.err.splitlines()[-1])
+    assert code == 0, done.err
+    return list(modules)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["", "fetch", "tokenize", "pretrain", "embed", "release", "cache", "cache ls"],
+)
+def test_help_is_light(command: str) -> None:
+    assert imported(*command.split(), "--help", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []
+
+
+def test_version_is_light() -> None:
+    assert imported("--version", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []

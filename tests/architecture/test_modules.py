@@ -1,0 +1,45 @@
+"""What holds for every module: its size, its first line, its place in the layers."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "genomeformer_cli"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LINES_AT_MOST = 500
+
+
+def layers_of(container: str) -> set[str]:
+    """Names of the layers that `pyproject.toml` gives a container."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (layers,) = [c["layers"] for c in contracts if c.get("containers") == [container]]
+    return {name for layer in layers for name in re.findall(r"\w+", layer)}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_module_is_short_and_says_what_it_is(module: Path) -> None:
+    text = module.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LINES_AT_MOST
+    assert ast.get_docstring(ast.parse(text)), "a file opens with what it is"
+
+
+@pytest.mark.parametrize(
+    ("container", "folder"),
+    [("genomeformer_cli", PACKAGE), ("genomeformer_cli.core", PACKAGE / "core")],
+)
+def test_every_place_has_a_layer(container: str, folder: Path) -> None:
+    modules = {path.stem for path in folder.glob("*.py")} - {"__init__"}
+    packages = {path.name for path in folder.iterdir() if path.is_dir() and any(path.rglob("*.py"))}
+    assert (modules | packages) <= layers_of(container)
+
+
+def test_every_folder_of_code_is_a_package() -> None:
+    folders = {module.parent for module in MODULES}
+    assert not [folder for folder in folders if not (folder / "__init__.py").is_file()]

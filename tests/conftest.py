@@ -1,0 +1,131 @@
+"""What every test starts from: a cache of its own, no network, and ways to run the command line."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cli import Finished, RunCommand, run_fresh
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+GOLDEN = Path(__file__).parent / "golden"
+
+Golden = Callable[[str, str], None]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--rewrite-golden",
+        action="store_true",
+        help="run only the tests that compare with tests/golden, and rewrite its files",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--rewrite-golden"):
+        return
+    others = [item for item in items if "golden" not in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if item not in others]
+    config.hook.pytest_deselected(items=others)
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache; a process started by the test uses it too."""
+    home = tmp_path / "cache"
+    monkeypatch.setenv("GENOMEFORMER_HOME", str(home))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+    return home
+
+
+@pytest.fixture
+def run_cli(monkeypatch: pytest.MonkeyPatch) -> RunCommand:
+    """Run a command line in this process, as `main` sees it."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> Finished:
+        from genomeformer_cli.app import main
+
+        streams = {name: io.TextIOWrapper(io.BytesIO(), "utf-8") for name in ("stdout", "stderr")}
+        exit_code = 0
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "argv", ["genomeformer", *arguments])
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin), "utf-8"))
+            for name, stream in streams.items():
+                patch.setattr(sys, name, stream)
+            try:
+                main()
+            except SystemExit as finished:
+                code = finished.code
+                exit_code = code if isinstance(code, int) else int(bool(code))
+        written = {}
+        for name, stream in streams.items():
+            stream.flush()
+            buffer = stream.detach()
+            assert isinstance(buffer, io.BytesIO)
+            written[name] = buffer.getvalue()
+        return Finished(exit_code=exit_code, stdout=written["stdout"], stderr=written["stderr"])
+
+    return run
+
+
+@pytest.fixture
+def run_cli_fresh() -> RunCommand:
+    """Run a command line in a process of its own."""
+
+    def run(*arguments: str, stdin: bytes = b"") -> Finished:
+        return run_fresh(*arguments, stdin=stdin)
+
+    return run
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest) -> Golden:
+    """`golden("flags.txt", text)`: the text is what the file says; `make golden` makes it so."""
+
+    def compare(name: str, text: str) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--rewrite-golden"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            return
+        assert path.is_file(), f"tests/golden/{name} is missing: run `make golden`"
+        assert text.splitlines() == path.read_text(encoding="utf-8").splitlines(), (
+            f"tests/golden/{name} moved: if it should, `make golden`, and say so in the changelog"
+        )
+
+    return compare
+
+
+@pytest.fixture
+def poisoned_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill what `torch.empty` returns with NaN or the largest integer, so that reading it shows."""
+    import torch
+
+    def poison(tensor: Tensor) -> Tensor:
+        with torch.no_grad():
+            if tensor.is_floating_point() or tensor.is_complex():
+                return tensor.fill_(float("nan"))
+            is_bool = tensor.dtype == torch.bool
+            return tensor.fill_(True if is_bool else torch.iinfo(tensor.dtype).max)
+
+    def poisoned(allocate: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        def allocate_poisoned(*arguments: Any, **options: Any) -> Tensor:
+            return poison(allocate(*arguments, **options))
+
+        return allocate_poisoned
+
+    for owner, name in (
+        (torch, "empty"),
+        (torch, "empty_like"),
+        (torch, "empty_strided"),
+        (torch.Tensor, "new_empty"),
+    ):
+        monkeypatch.setattr(owner, name, poisoned(getattr(owner, name)))
