@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from genomeformer_cli.core.attention.registry import AttentionConfig, attention_entry
 
@@ -58,4 +57,4 @@ class AttentionLayer(nn.Module):
         q_BHLD = rotate(self.query_norm(q_BHLD), cos_LR, sin_LR)
         k_BHLD = rotate(self.key_norm(k_BHLD), cos_LR, sin_LR)
         mixed_BHLD = self.mechanism(q_BHLD, k_BHLD, v_BHLD, mask_BL)
-        return functional.linear(mixed_BHLD.transpose(1, 2).reshape(batch, length, width), self.out.weight)
+        return self.out(mixed_BHLD.transpose(1, 2).reshape(batch, length, width))

@@ -1,0 +1,52 @@
+"""The checkpoints of a run: the newest few are kept; a damaged newest one gives way to the one before, with a word."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from genomeformer_cli.core.errors import CheckpointError, CorruptError
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.seal import check_seal
+
+_PREFIX = "step-"
+
+
+def checkpoint_folder(run: Path, step: int) -> Path:
+    """Where the checkpoint after `step` steps lies."""
+    return run / "checkpoints" / f"{_PREFIX}{step:08d}"
+
+
+def checkpoint_step(folder: Path) -> int:
+    """The number of steps a checkpoint has seen, by its name."""
+    return int(folder.name.removeprefix(_PREFIX))
+
+
+def list_checkpoints(run: Path) -> list[Path]:
+    """Checkpoints of a run, oldest first."""
+    return sorted(folder for folder in (run / "checkpoints").glob(f"{_PREFIX}*") if folder.is_dir())
+
+
+def newest_whole_checkpoint(run: Path, reporter: Reporter) -> Path | None:
+    """The newest checkpoint whose checksums hold; None if the run has none at all.
+
+    Raises:
+        CheckpointError: There are checkpoints, and every one of them is damaged.
+    """
+    checkpoints = list_checkpoints(run)
+    for folder in reversed(checkpoints):
+        try:
+            check_seal(folder)
+        except CorruptError as failure:
+            reporter.warn(f"{failure.message}; trying the checkpoint before it")
+            continue
+        return folder
+    if checkpoints:
+        raise CheckpointError(f"every checkpoint of `{run}` is damaged", hint="remove the run and train again")
+    return None
+
+
+def drop_old_checkpoints(run: Path, keep: int) -> None:
+    """Remove all but the newest `keep` checkpoints."""
+    for folder in list_checkpoints(run)[:-keep]:
+        shutil.rmtree(folder)

@@ -1,0 +1,59 @@
+"""Training state beside the weights: the optimizer's tensors as safetensors, its numbers and the step as JSON.
+
+Data order, masks and strands are functions of (seed, step), so no generator state needs saving.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from genomeformer_cli.core.checkpoints.weights import WEIGHTS_FILE, load_weights, read_tensors, write_model
+from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.seal import check_seal
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+
+OPTIMIZER_FILE = "optimizer.safetensors"
+STATE_FILE = "state.json"
+
+
+def write_checkpoint(
+    folder: Path, *, model: Encoder, tokenizer: Tokenizer, optimizer: torch.optim.Optimizer, step: int
+) -> None:
+    """Write all that training needs to go on after `step` into a folder (which the caller seals)."""
+    write_model(model, tokenizer, folder)
+    tensors: dict[str, Tensor] = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"{name}/{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
+    save_file(tensors, folder / OPTIMIZER_FILE)
+    write_json(folder / STATE_FILE, {"step": step})
+
+
+def read_checkpoint(folder: Path, *, model: Encoder, optimizer: torch.optim.Optimizer) -> int:
+    """Restore model and optimizer from a sealed checkpoint; return the number of steps it has seen.
+
+    Raises:
+        CorruptError: A file does not match its checksum.
+        CheckpointError: The state does not fit the model.
+    """
+    check_seal(folder)
+    load_weights(model, read_tensors(folder / WEIGHTS_FILE), folder)
+    tensors = read_tensors(folder / OPTIMIZER_FILE)
+    parameters = dict(model.named_parameters())
+    for name, tensor in tensors.items():
+        parameter_name, _, key = name.rpartition("/")
+        if parameter_name not in parameters:
+            raise CheckpointError(f"`{folder / OPTIMIZER_FILE}` is of another model", hint="resume with the same settings")
+        parameter = parameters[parameter_name]
+        device = parameter.device if tensor.dim() else tensor.device
+        optimizer.state[parameter][key] = tensor.to(device).clone()
+    step = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["step"]
+    assert isinstance(step, int)
+    return step

@@ -1,0 +1,101 @@
+"""A model in a folder: `model.safetensors`, `config.json`, and the tokenizer's two files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from genomeformer_cli import __version__
+from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.seal import check_seal
+from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+
+WEIGHTS_FILE = "model.safetensors"
+CONFIG_FILE = "config.json"
+_MODEL_TYPE = "genomeformer-encoder"
+_HINT = "the folder is damaged or was made by another program; train or fetch it again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedModel:
+    """A model ready for use: in evaluation mode, with its tokenizer and the folder it came from."""
+
+    model: Encoder
+    tokenizer: Tokenizer
+    folder: Path
+
+
+def write_model(model: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write a model and its tokenizer into a folder (which the caller seals)."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt", "genomeformer": __version__})
+    plain = {"model_type": _MODEL_TYPE, "genomeformer_version": __version__, "model": to_plain(model.config)}
+    write_json(folder / CONFIG_FILE, plain)
+    save_tokenizer(tokenizer, folder)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        CheckpointError: It is missing or damaged.
+    """
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as failure:
+        raise CheckpointError(f"`{path}` cannot be loaded: {failure}", hint=_HINT) from failure
+
+
+def read_model_config(folder: Path) -> ModelConfig:
+    """The configuration of the model in a folder.
+
+    Raises:
+        CheckpointError: It is missing, or describes no model of ours.
+        ConfigError: It holds a setting this version does not know.
+    """
+    path = folder / CONFIG_FILE
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as failure:
+        raise CheckpointError(f"`{path}` cannot be read", hint=_HINT) from failure
+    if not isinstance(plain, dict) or plain.get("model_type") != _MODEL_TYPE or not isinstance(plain.get("model"), dict):
+        raise CheckpointError(f"`{path}` does not describe a genomeformer model", hint=_HINT)
+    return from_plain(ModelConfig, plain["model"], where=str(path))
+
+
+def read_model(folder: Path) -> LoadedModel:
+    """Load a model from a sealed folder, every checksum verified first.
+
+    Raises:
+        CorruptError: A file does not match its checksum.
+        CheckpointError: The weights are not those of the model that `config.json` describes.
+    """
+    check_seal(folder)
+    model = Encoder(read_model_config(folder))
+    load_weights(model, read_tensors(folder / WEIGHTS_FILE), folder)
+    model.eval()
+    return LoadedModel(model=model, tokenizer=load_tokenizer(folder), folder=folder)
+
+
+@torch.no_grad()
+def load_weights(model: Encoder, tensors: dict[str, Tensor], folder: Path) -> None:
+    """Copy tensors into a model.
+
+    Raises:
+        CheckpointError: Names or shapes do not fit.
+    """
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as failure:
+        raise CheckpointError(f"the weights in `{folder}` do not fit their `{CONFIG_FILE}`", hint=_HINT) from failure

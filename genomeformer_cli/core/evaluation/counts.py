@@ -1,0 +1,119 @@
+"""The table every model must beat: p(base | k neighbours on each side), counted on both strands of the training split.
+
+Orders 0 to K are interpolated by Dirichlet back-off: p_k = (n_k + a p_{k-1}) / (sum n_k + a), with p_{-1} uniform
+(MacKay and Peto 1995, "A hierarchical Dirichlet language model", equation 12). The order is chosen on the questions
+themselves, which favours the table.
+Shape letters: N positions, K order, W windows, L window length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.evaluation.held_out import MARGIN, HeldOut
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases, reverse_complement_codes
+from genomeformer_cli.core.training.metrics import Score
+
+ALPHA = 16.0
+_CHUNK = 1 << 21
+_BASES_A_CELL = 4
+Tables = list[npt.NDArray[np.uint32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountBaseline:
+    """The best table's answer to the held-out questions.
+
+    Attributes:
+        order: Neighbours on each side.
+        score: Its bits per base and accuracy.
+    """
+
+    order: int
+    score: Score
+
+
+
+
+def _context_keys(codes: Codes, centres_N: npt.NDArray[np.int64], order: int) -> list[npt.NDArray[np.int64]]:
+    """For k = 0..order, the number of each centre's context of k neighbours a side."""
+    keys = [np.zeros(centres_N.size, dtype=np.int64)]
+    for distance in range(1, order + 1):
+        key = keys[-1]
+        for offset in (-distance, distance):
+            key = key * NUM_REAL_BASES + codes[centres_N + offset]
+        keys.append(key)
+    return keys
+
+
+def _count_into(tables: Tables, codes: Codes) -> None:
+    order = len(tables) - 1
+    if codes.size <= 2 * order:
+        return
+    real = codes < NUM_REAL_BASES
+    centres_N = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(real, 2 * order + 1).all(axis=-1)) + order
+    for table, key in zip(tables, _context_keys(codes, centres_N, order), strict=True):
+        cells = key * NUM_REAL_BASES + codes[centres_N]
+        if table.size <= cells.size * 8:
+            table += np.bincount(cells, minlength=table.size).astype(np.uint32)
+        else:
+            unique, counts = np.unique(cells, return_counts=True)
+            table[unique] += counts.astype(np.uint32)
+
+
+def widest_order(num_bases: int) -> int:
+    """The widest context worth a table: about four training bases for each of its cells, at most `MARGIN`."""
+    order = 0
+    while order < MARGIN and NUM_REAL_BASES ** (2 * (order + 1) + 1) * _BASES_A_CELL <= 2 * num_bases * 8:
+        order += 1
+    return order
+
+
+def count_contexts(corpus: Corpus, order: int, reporter: Reporter) -> Tables:
+    """Count every training segment on both strands, for all orders up to `order`."""
+    tables = [np.zeros(NUM_REAL_BASES ** (2 * k + 1), dtype=np.uint32) for k in range(order + 1)]
+    with reporter.track("counting contexts", corpus.manifest.num_train, "bases") as tracker:
+        for segment in corpus.segments("train"):
+            for start in range(0, segment.length, _CHUNK):
+                first, stop = max(start - order, 0), min(start + _CHUNK + order, segment.length)
+                codes = encode_bases(corpus.tokenizer.decode(corpus.tokens(segment, first, stop)))
+                _count_into(tables, codes)
+                _count_into(tables, reverse_complement_codes(codes))
+                tracker.advance(min(_CHUNK, segment.length - start))
+    return tables
+
+
+def score_contexts(tables: Tables, codes_WL: Codes, asked_WL: npt.NDArray[np.bool_]) -> list[Score]:
+    """Scores of the tables of order 0, 1, ... on the bases asked for, each with `MARGIN` real neighbours a side."""
+    flat = np.ascontiguousarray(codes_WL).reshape(-1)
+    centres_N = np.flatnonzero(asked_WL)
+    truth_N = flat[centres_N].astype(np.int64)
+    probability_N4 = np.full((centres_N.size, NUM_REAL_BASES), 1 / NUM_REAL_BASES)
+    scores: list[Score] = []
+    for table, key in zip(tables, _context_keys(flat, centres_N, len(tables) - 1), strict=True):
+        counts_N4 = table.reshape(-1, NUM_REAL_BASES)[key].astype(np.float64)
+        probability_N4 = (counts_N4 + ALPHA * probability_N4) / (counts_N4.sum(axis=1, keepdims=True) + ALPHA)
+        true_N = probability_N4[np.arange(truth_N.size), truth_N]
+        scores.append(
+            Score(
+                bits_per_base=float(-np.log2(true_N).mean()),
+                accuracy=float((probability_N4.argmax(axis=1) == truth_N).mean()),
+                num_bases=truth_N.size,
+            )
+        )
+    return scores
+
+
+def count_baseline(corpus: Corpus, questions: HeldOut, reporter: Reporter) -> CountBaseline:
+    """Count the training split and answer the questions with the order that does best on them."""
+    tables = count_contexts(corpus, widest_order(corpus.manifest.num_train), reporter)
+    first = questions.real_ids.start
+    codes_WL = np.where(questions.tokens_WL >= first, questions.tokens_WL - first, NUM_REAL_BASES).astype(np.uint8)
+    scores = score_contexts(tables, codes_WL, questions.hidden_PWL.any(axis=0))
+    order = min(range(len(scores)), key=lambda k: scores[k].bits_per_base)
+    return CountBaseline(order=order, score=scores[order])

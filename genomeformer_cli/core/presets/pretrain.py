@@ -1,0 +1,62 @@
+"""Complete pretraining configurations, each returned by a function of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from genomeformer_cli.core.data.masking import MaskingConfig
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.training.config import TrainingConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig:
+    """Everything a pretraining run is, but for its corpus.
+
+    Attributes:
+        model: The encoder; its `context` is the length of a training window.
+        masking: How bases are hidden.
+        training: Steps, optimizer, schedule.
+    """
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+def tiny() -> PretrainConfig:
+    """0.8 million parameters, 256 bases of context: minutes on a laptop, to see that everything works."""
+    return PretrainConfig(
+        model=ModelConfig(context=256, width=128, depth=4, num_heads=4, mlp_width=352),
+        training=TrainingConfig(steps=400, batch_size=32, learning_rate=2e-3),
+    )
+
+
+def small() -> PretrainConfig:
+    """3.2 million parameters, 512 bases of context: some hours on a laptop, a real small model."""
+    return PretrainConfig(
+        model=ModelConfig(context=512, width=256, depth=4, num_heads=4, mlp_width=704),
+        training=TrainingConfig(
+            steps=20_000,
+            batch_size=16,
+            learning_rate=1e-3,
+            validate_every=500,
+            checkpoint_every=250,
+        ),
+    )
+
+
+PRESETS: dict[str, Callable[[], PretrainConfig]] = {"tiny": tiny, "small": small}
+
+
+def preset(name: str) -> PretrainConfig:
+    """The configuration of that name.
+
+    Raises:
+        ConfigError: It is unknown; the hint lists the known ones.
+    """
+    if name not in PRESETS:
+        raise ConfigError(f"unknown preset `{name}`", hint="known: " + ", ".join(f"`{known}`" for known in PRESETS))
+    return PRESETS[name]()

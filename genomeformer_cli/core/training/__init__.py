@@ -1,0 +1,1 @@
+"""The training run: `config`, `schedule`, `optimizer`, `metrics` (the run's records), `loop`."""

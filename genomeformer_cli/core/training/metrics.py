@@ -1,0 +1,101 @@
+"""The records of a run.
+
+`metrics.jsonl` holds what was learned, one line a step: a pure function of configuration and corpus, so that a run that
+was killed and resumed writes the same bytes as one that was not. `throughput.jsonl` holds how fast, which no two runs
+share.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genomeformer_cli.core.reporting import Event
+from genomeformer_cli.core.store.atomic import write_text
+
+METRICS_FILE = "metrics.jsonl"
+THROUGHPUT_FILE = "throughput.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """How well bases were predicted.
+
+    Attributes:
+        bits_per_base: Mean of -log2 of the probability of the true base.
+        accuracy: Part of the bases whose most probable letter was right.
+        num_bases: How many were predicted.
+    """
+
+    bits_per_base: float
+    accuracy: float
+    num_bases: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDone(Event):
+    """One training step.
+
+    Attributes:
+        step: Steps done so far.
+        steps: Steps in all.
+        training: Score on this step's hidden bases.
+        validation: Newest score on held-out bases, if there is one yet.
+        learning_rate: Of this step.
+        bases_per_second: Since the run was started or resumed.
+        seconds_left: Estimate.
+    """
+
+    step: int
+    steps: int
+    training: Score
+    validation: Score | None
+    learning_rate: float
+    bases_per_second: float
+    seconds_left: float
+
+
+class MetricsFile:
+    """An append-only JSON-lines file whose rows carry a `step`.
+
+    Args:
+        path: The file.
+        resume_step: Rows after this step are dropped: a resumed run writes them again.
+    """
+
+    def __init__(self, path: Path, *, resume_step: int) -> None:
+        self._path = path
+        kept = [row for row in read_rows(path) if row["step"] <= resume_step]
+        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        self._file = path.open("a", encoding="utf-8")
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Add a row."""
+        self._file.write(json.dumps(row) + "\n")
+
+    def sync(self) -> None:
+        """Force what was appended onto the disk."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Sync and close."""
+        self.sync()
+        self._file.close()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a JSON-lines file; a last line that was cut off by a kill is left out."""
+    if not path.exists():
+        return []
+    rows: list[dict[str, Any]] = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
