@@ -1,0 +1,197 @@
+"""Write the reference pages from the code: commands, configurations, errors.
+
+`python docs/generate_reference.py` writes docs/reference/*.md; with `--check` it changes nothing
+and fails if a page is stale.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import pkgutil
+import re
+import sys
+import typing
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.main
+from genomeformer_cli.app import app
+
+import genomeformer_cli.core
+from genomeformer_cli.core import errors
+from genomeformer_cli.core.configuration import to_plain
+from genomeformer_cli.core.presets.pretrain import PRESETS, preset
+
+PAGES = Path(__file__).parent / "reference"
+NOTICE = (
+    "<!-- Written by docs/generate_reference.py from the code: edit the code, then `make docs`. -->"
+)
+
+
+def commands_page() -> str:
+    """Every command: what it does, how it is called, its arguments and options."""
+    parts = ["# Commands", *_command(typer.main.get_command(app), "genomeformer", None)]
+    return "\n\n".join(parts)
+
+
+def _command(command: Any, name: str, parent: typer.Context | None) -> Iterator[str]:
+    context = typer.Context(command, info_name=name.rsplit(" ", 1)[-1], parent=parent)
+    yield f"## `{name}`"
+    if command.help:
+        yield inspect.cleandoc(command.help)
+    yield f"```console\n$ {' '.join([name, *command.collect_usage_pieces(context)])}\n```"
+    records = [(one, one.get_help_record(context)) for one in command.get_params(context)]
+    for kind, title in (("argument", "Arguments"), ("option", "Options")):
+        shown = [record for one, record in records if record and one.param_type_name == kind]
+        if shown:
+            yield "\n".join([f"{title}:", "", *(f"- `{flag}`: {text}" for flag, text in shown)])
+    if command.epilog:
+        yield inspect.cleandoc(command.epilog)
+    for child, subcommand in getattr(command, "commands", {}).items():
+        if not subcommand.hidden:
+            yield from _command(subcommand, f"{name} {child}", context)
+
+
+def configuration_page() -> str:
+    """Every configuration dataclass of the core: settings, types, defaults, meanings."""
+    parts = [
+        "# Configuration",
+        "A run is one resolved, frozen configuration: a preset, then a TOML file, then flags. "
+        "An unknown key is an error. These are the parts it is made of.",
+    ]
+    for kind in _configurations():
+        summary, meanings = _documented(kind)
+        hints = typing.get_type_hints(kind)
+        lines = [f"## `{kind.__name__}`", "", summary, "", f"In `{kind.__module__}`.", ""]
+        lines += ["| setting | type | default | meaning |", "|---|---|---|---|"]
+        for field in dataclasses.fields(kind):
+            described = _described(hints[field.name])
+            meaning = meanings.get(field.name, "").replace("|", r"\|")
+            lines.append(f"| `{field.name}` | {described} | {_default(field)} | {meaning} |")
+        parts.append("\n".join(lines))
+    parts += ["## Presets", *_presets()]
+    return "\n\n".join(parts)
+
+
+def _presets() -> Iterator[str]:
+    chosen = {name: dict(_flat(to_plain(preset(name)))) for name in PRESETS}
+    yield "\n".join(f"- `{name}`: {inspect.getdoc(make)}" for name, make in PRESETS.items())
+    lines = [f"| setting | {' | '.join(f'`{name}`' for name in chosen)} |"]
+    lines.append("|---" * (len(chosen) + 1) + "|")
+    for key in dict.fromkeys(key for settings in chosen.values() for key in settings):
+        values = " | ".join(f"`{settings.get(key)}`" for settings in chosen.values())
+        lines.append(f"| `{key}` | {values} |")
+    yield "\n".join(lines)
+
+
+def _flat(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _configurations() -> list[type[Any]]:
+    core = genomeformer_cli.core
+    names = [m.name for m in pkgutil.walk_packages(core.__path__, f"{core.__name__}.")]
+    found = {
+        value
+        for name in names
+        for value in vars(importlib.import_module(name)).values()
+        if inspect.isclass(value) and dataclasses.is_dataclass(value)
+        if value.__name__.endswith("Config") and value.__module__.startswith(core.__name__)
+    }
+    return sorted(found, key=lambda kind: (kind.__module__, kind.__name__))
+
+
+def _described(hint: Any) -> str:
+    if inspect.isclass(hint) and issubclass(hint, Enum):
+        return ", ".join(f"`{member.value}`" for member in hint)
+    if typing.get_origin(hint) is typing.Literal:
+        return ", ".join(f"`{value}`" for value in typing.get_args(hint))
+    if dataclasses.is_dataclass(hint):
+        name = getattr(hint, "__name__", str(hint))
+        return f"[`{name}`](#{name.lower()})"
+    return hint.__name__ if inspect.isclass(hint) else str(hint).replace("|", "or")
+
+
+def _default(field: dataclasses.Field[Any]) -> str:
+    if field.default is not dataclasses.MISSING:
+        value = field.default.value if isinstance(field.default, Enum) else field.default
+        return f"`{value}`"
+    if field.default_factory is dataclasses.MISSING:
+        return "required"
+    value = field.default_factory()
+    return "its defaults" if dataclasses.is_dataclass(value) else f"`{value}`"
+
+
+def _documented(kind: type[Any]) -> tuple[str, dict[str, str]]:
+    """Split a Google docstring into what stands before `Attributes:` and the meaning of each."""
+    summary, _, attributes = (inspect.getdoc(kind) or "").partition("Attributes:\n")
+    meanings: dict[str, str] = {}
+    for entry in re.split(r"\n(?=    \S)", attributes.rstrip()):
+        name, colon, meaning = entry.strip().partition(":")
+        if colon:
+            meanings[name] = " ".join(meaning.split())
+    return summary.strip(), meanings
+
+
+def errors_page() -> str:
+    """The error tree with exit codes."""
+    lines = [
+        "# Errors",
+        "",
+        "A failure a user can cause is one of these. It is shown on stderr as one sentence, then a",
+        "hint, and the command ends with the exit code; `--debug` shows the traceback too.",
+        "",
+        "| error | exit code | when |",
+        "|---|---|---|",
+        *_tree(errors.GenomeformerError, 0),
+    ]
+    return "\n".join(lines)
+
+
+def _tree(kind: type[errors.GenomeformerError], depth: int) -> Iterator[str]:
+    meaning = (inspect.getdoc(kind) or "").splitlines()[0]
+    indent = "&nbsp;" * 4 * depth
+    yield f"| {indent}`{kind.__name__}` | {kind.exit_code} | {meaning} |"
+    for child in kind.__subclasses__():
+        if child.__module__.startswith("genomeformer_cli."):
+            yield from _tree(child, depth + 1)
+
+
+def main() -> int:
+    """Write the pages, or with `--check` compare them."""
+    check = "--check" in sys.argv[1:]
+    pages = {
+        "commands.md": commands_page(),
+        "configuration.md": configuration_page(),
+        "errors.md": errors_page(),
+    }
+    stale = []
+    for name, text in pages.items():
+        path = PAGES / name
+        text = f"{NOTICE}\n\n{text}\n"
+        if path.is_file() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale.append(f"docs/reference/{name}")
+        if not check:
+            PAGES.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    if not stale:
+        print("reference pages are fresh")
+    elif check:
+        print(f"stale: {', '.join(stale)}: run `make docs` and commit the pages", file=sys.stderr)
+    else:
+        print(f"wrote {', '.join(stale)}")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
