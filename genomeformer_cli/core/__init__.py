@@ -1,1 +1,1 @@
-"""The core: everything genomeformer does, without a terminal. It never prints; it reports through a `Reporter`."""
+"""Everything genomeformer does, without a terminal: it never prints, it tells a `Reporter`."""

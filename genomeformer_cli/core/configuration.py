@@ -1,4 +1,4 @@
-"""Frozen configurations to plain values and back: an unknown key or a wrong type is an error that names its place."""
+"""Frozen configurations to plain values and back; an error names the key and its source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Config = TypeVar("Config")
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """A configuration as nested dictionaries of plain values; settings that are None are left out."""
+    """A configuration as nested dictionaries of plain values, without those that are None."""
     plain: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -63,13 +63,18 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = 
     return found
 
 
-def _build(kind: type[Config], base: Mapping[str, Any], plain: Mapping[str, Any], where: str, prefix: str) -> Config:
+def _build(
+    kind: type[Config], base: Mapping[str, Any], plain: Mapping[str, Any], where: str, prefix: str
+) -> Config:
     hints = typing.get_type_hints(kind)
     values = dict(base)
     for key, value in plain.items():
         name = f"{prefix}{key}"
         if key not in hints:
-            raise ConfigError(f"`{where}`: unknown setting `{name}`", hint="known here: " + ", ".join(f"`{k}`" for k in hints))
+            raise ConfigError(
+                f"`{where}`: unknown setting `{name}`",
+                hint="known here: " + ", ".join(f"`{k}`" for k in hints),
+            )
         inner = hints[key]
         if dataclasses.is_dataclass(inner) and isinstance(value, Mapping):
             current = vars(base[key]) if key in base else {}
@@ -79,18 +84,30 @@ def _build(kind: type[Config], base: Mapping[str, Any], plain: Mapping[str, Any]
     try:
         return kind(**values)
     except TypeError as failure:
-        raise ConfigError(f"`{where}`: {failure}", hint="the configuration is incomplete") from failure
+        raise ConfigError(
+            f"`{where}`: {failure}", hint="the configuration is incomplete"
+        ) from failure
 
 
 def _convert(hint: Any, value: Any, where: str, name: str) -> Any:
-    options = typing.get_args(hint) if typing.get_origin(hint) in (typing.Union, types.UnionType) else (hint,)
+    options = (
+        typing.get_args(hint)
+        if typing.get_origin(hint) in (typing.Union, types.UnionType)
+        else (hint,)
+    )
     for option in options:
         if option is float and isinstance(value, int) and not isinstance(value, bool):
             return float(value)
         if option in (str, int, float, bool) and type(value) is option:
             return value
-        if isinstance(option, type) and issubclass(option, Enum) and value in [member.value for member in option]:
+        if (
+            isinstance(option, type)
+            and issubclass(option, Enum)
+            and value in [member.value for member in option]
+        ):
             return option(value)
+        if typing.get_origin(option) is dict and isinstance(value, dict):
+            return dict(value)
         if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
             return tuple(value)
         if typing.get_origin(option) is typing.Literal and value in typing.get_args(option):

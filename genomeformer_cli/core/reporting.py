@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Event:
-    """Something that happened, for a reporter that knows how to draw it (subclasses live beside what they tell of)."""
+    """Something that happened; subclasses live beside what they tell of."""
 
 
 class Tracker(Protocol):

@@ -1,4 +1,4 @@
-"""The nucleotide alphabet: what counts as which base, what is soft-masked, and the reverse complement.
+"""The nucleotide alphabet: which letter is which base, soft mask, reverse complement.
 
 One rule for the whole project:
 
@@ -37,7 +37,9 @@ def _code_table() -> Codes:
 _CODES = _code_table()
 _CODE_BYTES = _CODES.tobytes()
 _COMPLEMENT_CODES = np.array([3, 2, 1, 0, 4], dtype=np.uint8)
-_COMPLEMENT_LETTERS = str.maketrans("ACGTURYSWKMBDHVNacgturyswkmbdhvn", "TGCAAYRSWMKVHDBNtgcaayrswmkvhdbn")
+_COMPLEMENT_LETTERS = str.maketrans(
+    "ACGTURYSWKMBDHVNacgturyswkmbdhvn", "TGCAAYRSWMKVHDBNtgcaayrswmkvhdbn"
+)
 
 
 def encode_bases(sequence: str | bytes, *, where: str = "sequence") -> Codes:
@@ -51,7 +53,8 @@ def encode_bases(sequence: str | bytes, *, where: str = "sequence") -> Codes:
         uint8 array, one code a base.
 
     Raises:
-        AlphabetError: A character is no nucleotide code; the message names it and its 1-based position.
+        AlphabetError: A character is no nucleotide code; the message names it and its 1-based
+            position.
     """
     raw = sequence.encode("utf-8") if isinstance(sequence, str) else sequence
     codes = np.frombuffer(raw.translate(_CODE_BYTES), dtype=np.uint8)
@@ -68,23 +71,26 @@ def _illegal_character(raw: bytes, codes: Codes, where: str) -> AlphabetError:
         hint = f"this looks like protein; {hint}"
     elif letter in "-.":
         hint = f"this looks like an alignment, remove its gaps; {hint}"
-    return AlphabetError(f"{where}: `{letter}` at position {position + 1} is no nucleotide", hint=hint)
+    return AlphabetError(
+        f"{where}: `{letter}` at position {position + 1} is no nucleotide", hint=hint
+    )
 
 
 def soft_mask(sequence: str | bytes) -> Flags:
     """True where a base is lower case (soft-masked: repeats and low complexity)."""
     raw = sequence.encode("ascii") if isinstance(sequence, str) else sequence
-    return (np.frombuffer(raw, dtype=np.uint8) & 0x20) != 0
+    lower: Flags = (np.frombuffer(raw, dtype=np.uint8) & 0x20) != 0
+    return lower
 
 
 def decode_bases(codes: Codes) -> str:
-    """Letters of codes, upper case; the inverse of `encode_bases` up to case, `U` and ambiguity codes."""
+    """Letters of codes: the inverse of `encode_bases` up to case, `U` and ambiguity codes."""
     letters = np.frombuffer(BASES.encode("ascii"), dtype=np.uint8)
     return letters[codes].tobytes().decode("ascii")
 
 
 def reverse_complement(sequence: str) -> str:
-    """The other strand, read 5' to 3', with IUPAC codes complemented and case kept (`U` becomes `A`)."""
+    """The other strand, read 5' to 3': IUPAC codes complemented, case kept, `U` becomes `A`."""
     return sequence.translate(_COMPLEMENT_LETTERS)[::-1]
 
 

@@ -16,7 +16,7 @@ HOME_VARIABLE = "GENOMEFORMER_HOME"
 
 
 def cache_root() -> Path:
-    """The folder that holds genomes, vocabularies, corpora, runs and weights (it need not exist yet)."""
+    """The folder that holds genomes, vocabularies, corpora, runs and weights."""
     chosen = os.environ.get(HOME_VARIABLE)
     if chosen:
         return Path(chosen).expanduser().absolute()

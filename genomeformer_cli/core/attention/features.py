@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 
-def orthogonal_projection(num_features: int, head_width: int, *, generator: torch.Generator) -> Tensor:
+def orthogonal_projection(
+    num_features: int, head_width: int, *, generator: torch.Generator
+) -> Tensor:
     """Rows that are N(0, I) each and orthogonal to each other in blocks of `head_width`.
 
-    Source: Choromanski et al. 2021, "Rethinking Attention with Performers", section 3.2 (orthogonal random features).
+    Source: Choromanski et al. 2021, "Rethinking Attention with Performers", section 3.2
+        (orthogonal random features).
 
     Returns:
         (F, D) float32.
@@ -30,9 +33,12 @@ def orthogonal_projection(num_features: int, head_width: int, *, generator: torc
 
 
 def log_positive_features(x_BHLD: Tensor, projection_FD: Tensor) -> Tensor:
-    """Logarithm of the positive features of the softmax kernel: w.x - |x|^2 / 2, with x scaled by D^(-1/4).
+    """Logarithm of the positive features of the softmax kernel: w.x - |x|^2 / 2.
 
-    Source: Choromanski et al. 2021, Lemma 1: softmax kernel exp(q.k / sqrt(D)) = E[exp(w.q - |q|^2/2) exp(w.k - |k|^2/2)].
+    x is scaled by D^(-1/4) first.
+
+    Source: Choromanski et al. 2021, Lemma 1: softmax kernel exp(q.k / sqrt(D)) = E[exp(w.q -
+        |q|^2/2) exp(w.k - |k|^2/2)].
 
     Returns:
         (B, H, L, F), not yet exponentiated so that the caller can subtract a stabiliser.

@@ -1,4 +1,4 @@
-"""The table of attention mechanisms: what there is, what each can do, what it costs, where it is from."""
+"""The table of attention mechanisms: what each can do, what it costs, where it is from."""
 
 from __future__ import annotations
 
@@ -28,7 +28,10 @@ class AttentionConfig:
     def __post_init__(self) -> None:
         attention_entry(self.name)
         if self.num_features < 1:
-            raise ConfigError(f"{self.num_features} features cannot represent anything", hint="64 to 256 are usual")
+            raise ConfigError(
+                f"{self.num_features} features cannot represent anything",
+                hint="64 to 256 are usual",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +39,8 @@ class AttentionEntry:
     """One mechanism.
 
     Attributes:
-        build: Makes the module from its configuration, the head width and a generator for what it draws.
+        build: Makes the module from its configuration, the head width and a generator for what it
+            draws.
         exact: Whether it computes softmax attention itself, not an approximation.
         bidirectional: Whether it can see both sides.
         causal: Whether it can be restricted to the past.
@@ -54,13 +58,19 @@ class AttentionEntry:
     paper: str
 
 
-def _build_softmax(config: AttentionConfig, head_width: int, generator: torch.Generator) -> nn.Module:
+def _build_softmax(
+    config: AttentionConfig, head_width: int, generator: torch.Generator
+) -> nn.Module:
     del config, head_width, generator
     return SoftmaxAttention()
 
 
-def _build_performer(config: AttentionConfig, head_width: int, generator: torch.Generator) -> nn.Module:
-    return PerformerAttention(num_features=config.num_features, head_width=head_width, generator=generator)
+def _build_performer(
+    config: AttentionConfig, head_width: int, generator: torch.Generator
+) -> nn.Module:
+    return PerformerAttention(
+        num_features=config.num_features, head_width=head_width, generator=generator
+    )
 
 
 ATTENTIONS: dict[str, AttentionEntry] = {

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: the newest few are kept; a damaged newest one gives way to the one before, with a word."""
+"""The checkpoints of a run: the newest few are kept; a damaged one gives way, with a word."""
 
 from __future__ import annotations
 
@@ -42,7 +42,9 @@ def newest_whole_checkpoint(run: Path, reporter: Reporter) -> Path | None:
             continue
         return folder
     if checkpoints:
-        raise CheckpointError(f"every checkpoint of `{run}` is damaged", hint="remove the run and train again")
+        raise CheckpointError(
+            f"every checkpoint of `{run}` is damaged", hint="remove the run and train again"
+        )
     return None
 
 

@@ -1,4 +1,4 @@
-"""Training state beside the weights: the optimizer's tensors as safetensors, its numbers and the step as JSON.
+"""Training state beside the weights: the optimizer as safetensors, the step as JSON.
 
 Data order, masks and strands are functions of (seed, step), so no generator state needs saving.
 """
@@ -12,7 +12,12 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from genomeformer_cli.core.checkpoints.weights import WEIGHTS_FILE, load_weights, read_tensors, write_model
+from genomeformer_cli.core.checkpoints.weights import (
+    WEIGHTS_FILE,
+    load_weights,
+    read_tensors,
+    write_model,
+)
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.store.atomic import write_json
@@ -24,9 +29,14 @@ STATE_FILE = "state.json"
 
 
 def write_checkpoint(
-    folder: Path, *, model: Encoder, tokenizer: Tokenizer, optimizer: torch.optim.Optimizer, step: int
+    folder: Path,
+    *,
+    model: Encoder,
+    tokenizer: Tokenizer,
+    optimizer: torch.optim.Optimizer,
+    step: int,
 ) -> None:
-    """Write all that training needs to go on after `step` into a folder (which the caller seals)."""
+    """Write all that training needs to go on after `step` into a folder the caller seals."""
     write_model(model, tokenizer, folder)
     tensors: dict[str, Tensor] = {}
     for name, parameter in model.named_parameters():
@@ -50,7 +60,10 @@ def read_checkpoint(folder: Path, *, model: Encoder, optimizer: torch.optim.Opti
     for name, tensor in tensors.items():
         parameter_name, _, key = name.rpartition("/")
         if parameter_name not in parameters:
-            raise CheckpointError(f"`{folder / OPTIMIZER_FILE}` is of another model", hint="resume with the same settings")
+            raise CheckpointError(
+                f"`{folder / OPTIMIZER_FILE}` is of another model",
+                hint="resume with the same settings",
+            )
         parameter = parameters[parameter_name]
         device = parameter.device if tensor.dim() else tensor.device
         optimizer.state[parameter][key] = tensor.to(device).clone()

@@ -38,9 +38,17 @@ class LoadedModel:
 
 def write_model(model: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
     """Write a model and its tokenizer into a folder (which the caller seals)."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / WEIGHTS_FILE, metadata={"format": "pt", "genomeformer": __version__})
-    plain = {"model_type": _MODEL_TYPE, "genomeformer_version": __version__, "model": to_plain(model.config)}
+    tensors = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
+    save_file(
+        tensors, folder / WEIGHTS_FILE, metadata={"format": "pt", "genomeformer": __version__}
+    )
+    plain = {
+        "model_type": _MODEL_TYPE,
+        "genomeformer_version": __version__,
+        "model": to_plain(model.config),
+    }
     write_json(folder / CONFIG_FILE, plain)
     save_tokenizer(tokenizer, folder)
 
@@ -69,7 +77,11 @@ def read_model_config(folder: Path) -> ModelConfig:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as failure:
         raise CheckpointError(f"`{path}` cannot be read", hint=_HINT) from failure
-    if not isinstance(plain, dict) or plain.get("model_type") != _MODEL_TYPE or not isinstance(plain.get("model"), dict):
+    if (
+        not isinstance(plain, dict)
+        or plain.get("model_type") != _MODEL_TYPE
+        or not isinstance(plain.get("model"), dict)
+    ):
         raise CheckpointError(f"`{path}` does not describe a genomeformer model", hint=_HINT)
     return from_plain(ModelConfig, plain["model"], where=str(path))
 
@@ -98,4 +110,6 @@ def load_weights(model: Encoder, tensors: dict[str, Tensor], folder: Path) -> No
     try:
         model.load_state_dict(tensors)
     except RuntimeError as failure:
-        raise CheckpointError(f"the weights in `{folder}` do not fit their `{CONFIG_FILE}`", hint=_HINT) from failure
+        raise CheckpointError(
+            f"the weights in `{folder}` do not fit their `{CONFIG_FILE}`", hint=_HINT
+        ) from failure

@@ -1,1 +1,4 @@
-"""Genomes tokenized once: `format` is the byte layout, `writer` and `reader` its two ends, `splits` who is held out."""
+"""Genomes tokenized once.
+
+`format` is the byte layout, `writer` and `reader` are its two ends, `splits` says who is held out.
+"""

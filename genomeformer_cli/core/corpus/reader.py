@@ -35,9 +35,14 @@ def load_manifest(folder: Path) -> Manifest:
         value = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         manifest = Manifest(**value)
     except (OSError, ValueError, TypeError) as failure:
-        raise CorruptError(f"the corpus in `{folder}` is damaged: {failure}", hint=hint) from failure
+        raise CorruptError(
+            f"the corpus in `{folder}` is damaged: {failure}", hint=hint
+        ) from failure
     if manifest.format != FORMAT_VERSION:
-        raise CorruptError(f"the corpus in `{folder}` has format {manifest.format}, not {FORMAT_VERSION}", hint=hint)
+        raise CorruptError(
+            f"the corpus in `{folder}` has format {manifest.format}, not {FORMAT_VERSION}",
+            hint=hint,
+        )
     return manifest
 
 
@@ -60,16 +65,22 @@ class Corpus:
         shards = range(len(self.manifest.shard_tokens))
         self._tokens = [self._map(tokens_file(shard), self.manifest.dtype) for shard in shards]
         has_flags = self.manifest.has_soft_mask
-        self._flags = [self._map(soft_mask_file(shard), "uint8") for shard in shards] if has_flags else []
+        self._flags = (
+            [self._map(soft_mask_file(shard), "uint8") for shard in shards] if has_flags else []
+        )
         for shard, tokens in zip(shards, self._tokens, strict=True):
             if tokens.size != self.manifest.shard_tokens[shard]:
-                raise CorruptError(f"`{folder / tokens_file(shard)}` is incomplete", hint="make the corpus again")
+                raise CorruptError(
+                    f"`{folder / tokens_file(shard)}` is incomplete", hint="make the corpus again"
+                )
 
     def _map(self, name: str, dtype: str) -> npt.NDArray[np.uint8]:
         try:
             return np.memmap(self.folder / name, dtype=np.dtype(dtype), mode="r")
         except (OSError, ValueError) as failure:
-            raise CorruptError(f"`{self.folder / name}` cannot be read", hint="make the corpus again") from failure
+            raise CorruptError(
+                f"`{self.folder / name}` cannot be read", hint="make the corpus again"
+            ) from failure
 
     def segments(self, split: Split | None = None) -> list[Segment]:
         """Segments of a split (or all), in order."""

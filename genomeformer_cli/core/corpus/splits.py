@@ -1,7 +1,8 @@
 """Who is held out: whole genomes, whole records, or the tail of every record; never random windows.
 
-Random windows of one chromosome overlap and repeat each other, so a model tested on them is tested on what it has
-seen. A chromosome that is alone can still be split honestly: one contiguous stretch at its end.
+Random windows of one chromosome overlap and repeat each other, so a model tested on them is tested
+on what it has seen. A chromosome that is alone can still be split honestly: one contiguous stretch
+at its end.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ class SplitConfig:
     """How the held-out part is chosen.
 
     Attributes:
-        by: The unit: `genome`, `record`, or the `tail` of every record; `auto` takes genomes if there are ten or more.
+        by: The unit: `genome`, `record`, or the `tail` of every record; `auto` takes genomes if
+            there are ten or more.
         fraction: Part of all bases to hold out, between 0 and 1.
         holdout: Names of genomes or records to hold out instead of drawing them.
         seed: Of the draw.
@@ -45,7 +47,8 @@ class SplitConfig:
     def __post_init__(self) -> None:
         if not 0 < self.fraction < 1:
             raise ConfigError(
-                f"the validation fraction {self.fraction} is not between 0 and 1", hint="0.1 holds out a tenth of the bases"
+                f"the validation fraction {self.fraction} is not between 0 and 1",
+                hint="0.1 holds out a tenth of the bases",
             )
 
 
@@ -64,7 +67,10 @@ def assign_splits(segments: Sequence[Segment], config: SplitConfig) -> tuple[lis
     """
     marked, rule = _apply(segments, config)
     if not any(segment.split == "validation" for segment in marked):
-        raise ConfigError("the records are too short to hold any of them out", hint="raise `--validation-fraction`")
+        raise ConfigError(
+            "the records are too short to hold any of them out",
+            hint="raise `--validation-fraction`",
+        )
     return marked, rule
 
 
@@ -79,7 +85,9 @@ def _apply(segments: Sequence[Segment], config: SplitConfig) -> tuple[list[Segme
         return _hold_out_tails(segments, config.fraction)
     key: Callable[[Segment], str] = _genome_of if by is SplitBy.GENOME else _record_of
     chosen = _draw(segments, key, config)
-    return _mark(segments, key, chosen), f"whole {by}s, {config.fraction:.0%} of the bases aimed at, seed {config.seed}"
+    return _mark(
+        segments, key, chosen
+    ), f"whole {by}s, {config.fraction:.0%} of the bases aimed at, seed {config.seed}"
 
 
 def _genome_of(segment: Segment) -> str:
@@ -90,32 +98,51 @@ def _record_of(segment: Segment) -> str:
     return f"{segment.genome}/{segment.record}"
 
 
-def _mark(segments: Sequence[Segment], key: Callable[[Segment], str], chosen: set[str]) -> list[Segment]:
-    return [replace(segment, split="validation") if key(segment) in chosen else segment for segment in segments]
+def _mark(
+    segments: Sequence[Segment], key: Callable[[Segment], str], chosen: set[str]
+) -> list[Segment]:
+    return [
+        replace(segment, split="validation") if key(segment) in chosen else segment
+        for segment in segments
+    ]
 
 
-def _hold_out_named(segments: Sequence[Segment], names: tuple[str, ...]) -> tuple[list[Segment], str]:
+def _hold_out_named(
+    segments: Sequence[Segment], names: tuple[str, ...]
+) -> tuple[list[Segment], str]:
     wanted = set(names)
     known = {name for segment in segments for name in (segment.genome, segment.record)}
     if not wanted <= known:
         missing = sorted(wanted - known)[0]
         raise ConfigError(
-            f"nothing is called `{missing}`, so it cannot be held out", hint="give the name of a genome or the id of a record"
+            f"nothing is called `{missing}`, so it cannot be held out",
+            hint="give the name of a genome or the id of a record",
         )
-    marked = [replace(s, split="validation") if {s.genome, s.record} & wanted else s for s in segments]
+    marked = [
+        replace(s, split="validation") if {s.genome, s.record} & wanted else s for s in segments
+    ]
     if all(segment.split == "validation" for segment in marked):
-        raise ConfigError("holding all of that out leaves nothing to train on", hint="hold out less")
+        raise ConfigError(
+            "holding all of that out leaves nothing to train on", hint="hold out less"
+        )
     return marked, "held out by name: " + ", ".join(sorted(wanted))
 
 
-def _draw(segments: Sequence[Segment], key: Callable[[Segment], str], config: SplitConfig) -> set[str]:
+def _draw(
+    segments: Sequence[Segment], key: Callable[[Segment], str], config: SplitConfig
+) -> set[str]:
     lengths: dict[str, int] = {}
     for segment in segments:
         lengths[key(segment)] = lengths.get(key(segment), 0) + segment.length
     if len(lengths) < 2:
-        raise ConfigError("one unit alone cannot be split", hint="use `--split tail`, which holds out the end of every record")
+        raise ConfigError(
+            "one unit alone cannot be split",
+            hint="use `--split tail`, which holds out the end of every record",
+        )
     wanted = config.fraction * sum(lengths.values())
-    order = sorted(lengths, key=lambda name: hashlib.sha256(f"{config.seed}:{name}".encode()).digest())
+    order = sorted(
+        lengths, key=lambda name: hashlib.sha256(f"{config.seed}:{name}".encode()).digest()
+    )
     chosen: set[str] = set()
     held = 0
     for name in order:
@@ -133,7 +160,11 @@ def _hold_out_tails(segments: Sequence[Segment], fraction: float) -> tuple[list[
         cut = segment.length - round(segment.length * fraction)
         halves.append(replace(segment, length=cut))
         tail = replace(
-            segment, start=segment.start + cut, offset=segment.offset + cut, length=segment.length - cut, split="validation"
+            segment,
+            start=segment.start + cut,
+            offset=segment.offset + cut,
+            length=segment.length - cut,
+            split="validation",
         )
         if tail.length:
             halves.append(tail)

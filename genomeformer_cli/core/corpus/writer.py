@@ -39,7 +39,9 @@ class CorpusWriter:
         shard_tokens: A shard is closed before the record that would overfill it.
     """
 
-    def __init__(self, folder: Path, tokenizer: Tokenizer, *, shard_tokens: int = SHARD_TOKENS) -> None:
+    def __init__(
+        self, folder: Path, tokenizer: Tokenizer, *, shard_tokens: int = SHARD_TOKENS
+    ) -> None:
         self._folder = folder
         self._tokenizer = tokenizer
         self._limit = shard_tokens
@@ -72,7 +74,13 @@ class CorpusWriter:
         offset = self._shards[-1]
         self._segments.append(
             Segment(
-                genome=genome.name, record=record.id, start=0, length=ids.size, shard=shard, offset=offset, split="train"
+                genome=genome.name,
+                record=record.id,
+                start=0,
+                length=ids.size,
+                shard=shard,
+                offset=offset,
+                split="train",
             )
         )
         with (self._folder / tokens_file(shard)).open("ab") as file:
@@ -98,7 +106,10 @@ class CorpusWriter:
         """
         self._close_shard()
         if not self._segments:
-            raise InputError("the genomes hold no bases at all", hint="give genomes with at least one non-empty record")
+            raise InputError(
+                "the genomes hold no bases at all",
+                hint="give genomes with at least one non-empty record",
+            )
         segments, rule = assign_splits(self._segments, split)
         if not self._num_soft_masked:
             for shard in range(len(self._shards)):
@@ -115,7 +126,9 @@ class CorpusWriter:
             split_rule=rule,
             num_train=sum(s.length for s in segments if s.split == "train"),
             num_validation=sum(s.length for s in segments if s.split == "validation"),
-            base_counts={t: int(n) for t, n in zip(self._tokenizer.tokens, self._counts, strict=True) if n},
+            base_counts={
+                t: int(n) for t, n in zip(self._tokenizer.tokens, self._counts, strict=True) if n
+            },
             num_soft_masked=self._num_soft_masked,
             genomes=[genome_to_json(genome) for genome in self._genomes],
         )

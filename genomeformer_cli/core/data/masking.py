@@ -1,4 +1,4 @@
-"""Hide bases for masked prediction: BERT's 80/10/10 with random replacements drawn from real bases only.
+"""Hide bases for masked prediction: 80/10/10, random replacements from real bases only.
 
 Devlin et al. 2019, section 3.1. Shape letters: B batch, L window length.
 """
@@ -24,8 +24,10 @@ class MaskingConfig:
     Attributes:
         rate: Chance of each real base to become a target.
         mask_share: Part of the targets replaced by [MASK].
-        random_share: Part of the targets replaced by a random base (A C G T); the rest stay as they are.
-        soft_mask_weight: Weight of the loss at soft-masked (lower-case) bases; 1 treats them like the others.
+        random_share: Part of the targets replaced by a random base (A C G T); the rest stay as
+            they are.
+        soft_mask_weight: Weight of the loss at soft-masked (lower-case) bases; 1 treats them like
+            the others.
     """
 
     rate: float = 0.15
@@ -35,9 +37,17 @@ class MaskingConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
-            raise ConfigError(f"the masking rate {self.rate} is not between 0 and 1", hint="0.15 is usual")
-        if min(self.mask_share, self.random_share, self.soft_mask_weight) < 0 or self.mask_share + self.random_share > 1:
-            raise ConfigError("masking shares must be 0 or more and sum to at most 1", hint="0.8 and 0.1 are usual")
+            raise ConfigError(
+                f"the masking rate {self.rate} is not between 0 and 1", hint="0.15 is usual"
+            )
+        if (
+            min(self.mask_share, self.random_share, self.soft_mask_weight) < 0
+            or self.mask_share + self.random_share > 1
+        ):
+            raise ConfigError(
+                "masking shares must be 0 or more and sum to at most 1",
+                hint="0.8 and 0.1 are usual",
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

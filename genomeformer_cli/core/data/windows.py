@@ -1,6 +1,7 @@
-"""Batches of windows: which windows step `s` sees is a pure function of (seed, s), so a run resumes exactly.
+"""Batches of windows, each a pure function of (seed, step), so that a run resumes exactly.
 
-Every epoch visits each window of each segment once, in a fresh order, at a start shifted by less than half a window.
+Every epoch visits each window of each segment once, in a fresh order, at a start shifted by less
+than half a window.
 Shape letters: B batch, L window length.
 """
 
@@ -48,7 +49,14 @@ class WindowSampler:
     """
 
     def __init__(
-        self, corpus: Corpus, split: Split, *, length: int, batch_size: int, seed: int, reverse_complement: bool
+        self,
+        corpus: Corpus,
+        split: Split,
+        *,
+        length: int,
+        batch_size: int,
+        seed: int,
+        reverse_complement: bool,
     ) -> None:
         self._corpus = corpus
         self._segments = corpus.segments(split)
@@ -57,7 +65,9 @@ class WindowSampler:
         self._seed = seed
         self._reverse_complement = reverse_complement
         if not self._segments:
-            raise ConfigError(f"the corpus has no {split} segments", hint="tokenize again with another `--split`")
+            raise ConfigError(
+                f"the corpus has no {split} segments", hint="tokenize again with another `--split`"
+            )
         counts = [-(-segment.length // length) for segment in self._segments]
         self._ends = np.cumsum(counts)
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
@@ -80,7 +90,10 @@ class WindowSampler:
             tokens = self._corpus.tokens(segment, start, stop)
             soft_mask = self._corpus.soft_mask(segment, start, stop)
             if self._reverse_complement and flips[row]:
-                tokens, soft_mask = self._corpus.tokenizer.reverse_complement(tokens), soft_mask[::-1]
+                tokens, soft_mask = (
+                    self._corpus.tokenizer.reverse_complement(tokens),
+                    soft_mask[::-1],
+                )
             tokens_BL[row, : tokens.size] = tokens
             soft_mask_BL[row, : tokens.size] = soft_mask
         return Windows(tokens_BL=tokens_BL, soft_mask_BL=soft_mask_BL), generator
@@ -102,7 +115,7 @@ class WindowSampler:
 
 
 def consecutive_windows(corpus: Corpus, split: Split, *, length: int, limit: int) -> Windows:
-    """Non-overlapping windows of a split, evenly thinned to at most `limit`: a fixed set to validate on.
+    """A fixed set to validate on: windows of a split that do not overlap, at most `limit`.
 
     Only whole windows are taken, unless a segment is shorter than one.
     """

@@ -1,1 +1,4 @@
-"""Is it any good? `held_out` fixes which bases are asked for; `likelihood` asks a model, `counts` a table."""
+"""Is it any good?
+
+`held_out` fixes which bases are asked for; `likelihood` asks a model, `counts` a table.
+"""

@@ -1,13 +1,16 @@
-"""The table every model must beat: p(base | k neighbours on each side), counted on both strands of the training split.
+"""The table every model must beat: p(base | k neighbours on each side), by counting.
 
-Orders 0 to K are interpolated by Dirichlet back-off: p_k = (n_k + a p_{k-1}) / (sum n_k + a), with p_{-1} uniform
-(MacKay and Peto 1995, "A hierarchical Dirichlet language model", equation 12). The order is chosen on the questions
-themselves, which favours the table.
+Both strands of the training split are counted.
+
+Orders 0 to K are interpolated by Dirichlet back-off: p_k = (n_k + a p_{k-1}) / (sum n_k + a), with
+p_{-1} uniform (MacKay and Peto 1995, "A hierarchical Dirichlet language model", equation 12). The
+order is chosen on the questions themselves, which favours the table.
 Shape letters: N positions, K order, W windows, L window length.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +19,12 @@ import numpy.typing as npt
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.evaluation.held_out import MARGIN, HeldOut
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases, reverse_complement_codes
+from genomeformer_cli.core.sequence import (
+    NUM_REAL_BASES,
+    Codes,
+    encode_bases,
+    reverse_complement_codes,
+)
 from genomeformer_cli.core.training.metrics import Score
 
 ALPHA = 16.0
@@ -38,9 +46,9 @@ class CountBaseline:
     score: Score
 
 
-
-
-def _context_keys(codes: Codes, centres_N: npt.NDArray[np.int64], order: int) -> list[npt.NDArray[np.int64]]:
+def _context_keys(
+    codes: Codes, centres_N: npt.NDArray[np.int64], order: int
+) -> list[npt.NDArray[np.int64]]:
     """For k = 0..order, the number of each centre's context of k neighbours a side."""
     keys = [np.zeros(centres_N.size, dtype=np.int64)]
     for distance in range(1, order + 1):
@@ -56,7 +64,10 @@ def _count_into(tables: Tables, codes: Codes) -> None:
     if codes.size <= 2 * order:
         return
     real = codes < NUM_REAL_BASES
-    centres_N = np.flatnonzero(np.lib.stride_tricks.sliding_window_view(real, 2 * order + 1).all(axis=-1)) + order
+    centres_N = (
+        np.flatnonzero(np.lib.stride_tricks.sliding_window_view(real, 2 * order + 1).all(axis=-1))
+        + order
+    )
     for table, key in zip(tables, _context_keys(codes, centres_N, order), strict=True):
         cells = key * NUM_REAL_BASES + codes[centres_N]
         if table.size <= cells.size * 8:
@@ -67,9 +78,12 @@ def _count_into(tables: Tables, codes: Codes) -> None:
 
 
 def widest_order(num_bases: int) -> int:
-    """The widest context worth a table: about four training bases for each of its cells, at most `MARGIN`."""
+    """The widest context worth a table: not many more cells than bases, at most `MARGIN`."""
     order = 0
-    while order < MARGIN and NUM_REAL_BASES ** (2 * (order + 1) + 1) * _BASES_A_CELL <= 2 * num_bases * 8:
+    while (
+        order < MARGIN
+        and NUM_REAL_BASES ** (2 * (order + 1) + 1) * _BASES_A_CELL <= 2 * num_bases * 8
+    ):
         order += 1
     return order
 
@@ -89,7 +103,7 @@ def count_contexts(corpus: Corpus, order: int, reporter: Reporter) -> Tables:
 
 
 def score_contexts(tables: Tables, codes_WL: Codes, asked_WL: npt.NDArray[np.bool_]) -> list[Score]:
-    """Scores of the tables of order 0, 1, ... on the bases asked for, each with `MARGIN` real neighbours a side."""
+    """Scores of the tables of order 0, 1, ... on bases with `MARGIN` real neighbours a side."""
     flat = np.ascontiguousarray(codes_WL).reshape(-1)
     centres_N = np.flatnonzero(asked_WL)
     truth_N = flat[centres_N].astype(np.int64)
@@ -97,7 +111,9 @@ def score_contexts(tables: Tables, codes_WL: Codes, asked_WL: npt.NDArray[np.boo
     scores: list[Score] = []
     for table, key in zip(tables, _context_keys(flat, centres_N, len(tables) - 1), strict=True):
         counts_N4 = table.reshape(-1, NUM_REAL_BASES)[key].astype(np.float64)
-        probability_N4 = (counts_N4 + ALPHA * probability_N4) / (counts_N4.sum(axis=1, keepdims=True) + ALPHA)
+        probability_N4 = (counts_N4 + ALPHA * probability_N4) / (
+            counts_N4.sum(axis=1, keepdims=True) + ALPHA
+        )
         true_N = probability_N4[np.arange(truth_N.size), truth_N]
         scores.append(
             Score(
@@ -109,11 +125,19 @@ def score_contexts(tables: Tables, codes_WL: Codes, asked_WL: npt.NDArray[np.boo
     return scores
 
 
-def count_baseline(corpus: Corpus, questions: HeldOut, reporter: Reporter) -> CountBaseline:
-    """Count the training split and answer the questions with the order that does best on them."""
+def count_baselines(
+    corpus: Corpus, questions: Sequence[HeldOut], reporter: Reporter
+) -> tuple[CountBaseline, ...]:
+    """Count the training split once; answer each set of questions with its best order."""
     tables = count_contexts(corpus, widest_order(corpus.manifest.num_train), reporter)
+    return tuple(_best_order(tables, asked) for asked in questions)
+
+
+def _best_order(tables: Tables, questions: HeldOut) -> CountBaseline:
     first = questions.real_ids.start
-    codes_WL = np.where(questions.tokens_WL >= first, questions.tokens_WL - first, NUM_REAL_BASES).astype(np.uint8)
-    scores = score_contexts(tables, codes_WL, questions.hidden_PWL.any(axis=0))
+    codes_WL = np.where(
+        questions.tokens_WL >= first, questions.tokens_WL - first, NUM_REAL_BASES
+    ).astype(np.uint8)
+    scores = score_contexts(tables, codes_WL, np.logical_or.reduce(questions.hidden_PWL))
     order = min(range(len(scores)), key=lambda k: scores[k].bits_per_base)
     return CountBaseline(order=order, score=scores[order])

@@ -1,8 +1,9 @@
-"""The question put to every model and every table alike: these bases of these held-out windows, what are they?
+"""The questions put to every model and table alike: what are these held-out bases?
 
-One base in 64 is hidden at a time, so that its neighbours are visible to the model as they are to the table; several
-disjoint sets are hidden in turn. Only real bases with `MARGIN` real bases on both sides, within the window, are asked
-for, so that the widest table has its context and both answer exactly the same questions.
+One base in 64 is hidden at a time, so that its neighbours are visible to the model as they are to
+the table; several disjoint sets are hidden in turn. Only real bases with `MARGIN` real bases on
+both sides, within the window, are asked for, so that the widest table has its context and both
+answer exactly the same questions.
 Shape letters: W windows, L window length, P passes.
 """
 
@@ -48,7 +49,9 @@ def held_out_questions(corpus: Corpus, *, length: int, max_windows: int, passes:
     Raises:
         ConfigError: The validation split is too short to ask for a single base.
     """
-    tokens_WL = consecutive_windows(corpus, "validation", length=length, limit=max_windows).tokens_BL
+    tokens_WL = consecutive_windows(
+        corpus, "validation", length=length, limit=max_windows
+    ).tokens_BL
     real_ids = corpus.tokenizer.real_ids
     real_WL = (tokens_WL >= real_ids.start) & (tokens_WL < real_ids.stop)
     askable_WL = np.zeros_like(real_WL)
@@ -56,9 +59,14 @@ def held_out_questions(corpus: Corpus, *, length: int, max_windows: int, passes:
     if length >= reach:
         surrounded = np.lib.stride_tricks.sliding_window_view(real_WL, reach, axis=1).all(axis=-1)
         askable_WL[:, MARGIN : length - MARGIN] = surrounded
-    residues_WL = (np.arange(length)[None, :] + np.arange(len(tokens_WL))[:, None] * 7) % HIDE_ONE_IN
+    residues_WL = (
+        np.arange(length)[None, :] + np.arange(len(tokens_WL))[:, None] * 7
+    ) % HIDE_ONE_IN
     offsets = np.linspace(0, HIDE_ONE_IN, min(passes, HIDE_ONE_IN), endpoint=False).astype(int)
     hidden_PWL = np.stack([askable_WL & (residues_WL == offset) for offset in offsets])
     if not hidden_PWL.any():
-        raise ConfigError("the held-out part is too short to validate on", hint="hold out more, or shorten `--seq-len`")
+        raise ConfigError(
+            "the held-out part is too short to validate on",
+            hint="hold out more, or shorten `--seq-len`",
+        )
     return HeldOut(tokens_WL=tokens_WL, hidden_PWL=hidden_PWL, real_ids=real_ids)

@@ -37,7 +37,9 @@ def masked_likelihood(model: Encoder, questions: HeldOut) -> Score:
             bits += functional.cross_entropy(logits, answers, reduction="sum").item() * BITS_PER_NAT
             num_right += int((logits.argmax(dim=-1) == answers).sum())
             num_bases += answers.numel()
-    return Score(bits_per_base=bits / num_bases, accuracy=num_right / num_bases, num_bases=num_bases)
+    return Score(
+        bits_per_base=bits / num_bases, accuracy=num_right / num_bases, num_bases=num_bases
+    )
 
 
 def count_questions(questions: HeldOut) -> int:

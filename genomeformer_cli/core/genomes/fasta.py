@@ -1,9 +1,10 @@
 """Records of FASTA and FASTQ files, plain or gzip'd, read by pyfastx with its holes closed.
 
-pyfastx is fast and streams, but it returns a truncated or damaged `.gz` without a word, cuts a sequence at a NUL byte,
-trusts an index whose file has changed, and its handles must not cross a fork. So before any record is handed out the
-whole file is read once (`inspect_file`): the gzip checksum of every member is verified, NUL bytes and text that is no
-FASTA are refused. No index is ever written, and a reader belongs to the process that opened it.
+pyfastx is fast and streams, but it returns a truncated or damaged `.gz` without a word, cuts a
+sequence at a NUL byte, trusts an index whose file has changed, and its handles must not cross a
+fork. So before any record is handed out the whole file is read once (`inspect_file`): the gzip
+checksum of every member is verified, NUL bytes and text that is no FASTA are refused. No index is
+ever written, and a reader belongs to the process that opened it.
 """
 
 from __future__ import annotations
@@ -85,26 +86,37 @@ def inspect_file(path: Path, *, shown: str | None = None) -> str:
             chunk = first
             while chunk:
                 if b"\0" in chunk:
-                    raise FastaError(f"`{name}` holds NUL bytes, so it is no text", hint="fetch or export the file again")
+                    raise FastaError(
+                        f"`{name}` holds NUL bytes, so it is no text",
+                        hint="fetch or export the file again",
+                    )
                 digest.update(chunk)
                 chunk = file.read(_CHUNK)
     except FileNotFoundError:
         raise FastaError(f"`{name}` does not exist", hint="check the path") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as failure:
-        raise FastaError(f"`{name}` is a damaged or truncated gzip file", hint="download or copy it again") from failure
+        raise FastaError(
+            f"`{name}` is a damaged or truncated gzip file", hint="download or copy it again"
+        ) from failure
     except OSError as failure:
-        raise FastaError(f"`{name}` cannot be read: {failure.strerror or failure}", hint="check the path") from failure
+        raise FastaError(
+            f"`{name}` cannot be read: {failure.strerror or failure}", hint="check the path"
+        ) from failure
     return digest.hexdigest()
 
 
 def _refuse_other_formats(first: bytes, name: str) -> None:
     text = first.lstrip()
     if not text:
-        raise FastaError(f"`{name}` is empty", hint="a FASTA file starts with a header line such as `>seq1`")
+        raise FastaError(
+            f"`{name}` is empty", hint="a FASTA file starts with a header line such as `>seq1`"
+        )
     if text[:1] in (b">", b"@"):
         return
     what = next((what for magic, what in _OTHER_FORMATS if text.startswith(magic)), None)
-    described = f"is {what}, not FASTA" if what else "is not FASTA: its first line does not start with `>`"
+    described = (
+        f"is {what}, not FASTA" if what else "is not FASTA: its first line does not start with `>`"
+    )
     raise FastaError(f"`{name}` {described}", hint="give FASTA or FASTQ, plain or gzip'd")
 
 
@@ -114,7 +126,8 @@ def read_records(path: Path, *, shown: str | None = None, inspect: bool = True) 
     Args:
         path: FASTA or FASTQ, plain or gzip'd.
         shown: The name used in errors, if not the path.
-        inspect: Verify the whole file first; leave out only for a file whose checksum was just checked.
+        inspect: Verify the whole file first; leave out only for a file whose checksum was just
+            checked.
 
     Raises:
         FastaError: Missing, empty, truncated, damaged, or not FASTA.
@@ -132,12 +145,14 @@ def _stream(path: Path, name: str) -> Iterator[Record]:
             assert os.getpid() == opened_by, "a FASTA reader must not cross a fork"
             yield Record(fields[0], fields[-1] or "", fields[1])
     except (RuntimeError, UnicodeDecodeError, ValueError) as failure:
-        raise FastaError(f"`{name}` cannot be read as FASTA: {failure}", hint="check the file's format") from failure
+        raise FastaError(
+            f"`{name}` cannot be read as FASTA: {failure}", hint="check the file's format"
+        ) from failure
 
 
 @contextmanager
 def local_copy(source: str) -> Iterator[tuple[Path, str]]:
-    """Yield a readable path for a source and its name in messages; `-` spools standard input to a temporary file.
+    """Yield a readable path for a source and its name in messages; `-` is standard input.
 
     Raises:
         InputError: Standard input is a terminal.
@@ -146,7 +161,10 @@ def local_copy(source: str) -> Iterator[tuple[Path, str]]:
         yield Path(source), source
         return
     if sys.stdin.isatty():
-        raise InputError("standard input is a terminal", hint="pipe a file in, as in `zcat seqs.fa.gz | genomeformer embed -`")
+        raise InputError(
+            "standard input is a terminal",
+            hint="pipe a file in, as in `zcat seqs.fa.gz | genomeformer embed -`",
+        )
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as folder:
         path = Path(folder) / "stdin.fa"
         with path.open("wb") as file:

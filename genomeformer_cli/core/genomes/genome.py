@@ -82,6 +82,10 @@ def cached_genomes(store: Store, names: Iterable[str] | None = None) -> list[tup
     Raises:
         NotInCacheError: A name is not there.
     """
-    entries = store.entries(Kind.GENOMES) if names is None else [store.entry(Kind.GENOMES, name) for name in names]
+    entries = (
+        store.entries(Kind.GENOMES)
+        if names is None
+        else [store.entry(Kind.GENOMES, name) for name in names]
+    )
     genomes = [(load_genome(entry), entry.path) for entry in entries]
     return [(genome, path / genome.fasta) for genome, path in genomes]

@@ -20,15 +20,20 @@ _SUFFIXES = (".gz", ".fasta", ".fa", ".fna", ".ffn", ".fas", ".fastq", ".fq")
 
 
 def name_from_path(path: Path) -> str:
-    """The cache name of an imported file: its own name without the usual suffixes, odd characters replaced."""
+    """The cache name of an imported file: its own, without suffixes and odd characters."""
     name = path.name
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
-    kept = "".join(letter if letter.isalnum() and letter.isascii() or letter in "._-" else "_" for letter in name)
+    kept = "".join(
+        letter if (letter.isalnum() and letter.isascii()) or letter in "._-" else "_"
+        for letter in name
+    )
     return check_name(kept.lstrip("._-") or "genome")
 
 
-def import_fasta(path: Path, *, store: Store, reporter: Reporter, name: str | None = None) -> tuple[Genome, bool]:
+def import_fasta(
+    path: Path, *, store: Store, reporter: Reporter, name: str | None = None
+) -> tuple[Genome, bool]:
     """Check a FASTA file and copy it into the cache (gzip'd if it was not).
 
     Args:
@@ -74,7 +79,7 @@ def _known(path: Path, store: Store, name: str) -> Genome:
         return genome
     raise EntryExistsError(
         f"the cache already has a genome `{name}` of other content",
-        hint=f"give another `--name`, or remove the old one with `genomeformer cache rm genomes/{name}`",
+        hint=f"give another `--name`, or first `genomeformer cache rm genomes/{name}`",
     )
 
 
@@ -84,7 +89,9 @@ def _count(path: Path, reporter: Reporter) -> tuple[int, int]:
     for record in read_records(path, inspect=False):
         encode_bases(record.sequence, where=f"`{path}`: record `{record.id}`")
         if record.id in seen:
-            reporter.warn(f"`{path}`: the id `{record.id}` occurs more than once; all its records are kept")
+            reporter.warn(
+                f"`{path}`: the id `{record.id}` occurs more than once; all its records are kept"
+            )
         if not record.sequence:
             reporter.warn(f"`{path}`: record `{record.id}` is empty")
         seen.add(record.id)
@@ -97,5 +104,9 @@ def _copy_compressed(source: Path, target: Path) -> None:
     if is_gzip(source):
         shutil.copyfile(source, target)
         return
-    with source.open("rb") as read, target.open("wb") as raw, gzip.GzipFile("", "wb", 6, raw, mtime=0) as write:
+    with (
+        source.open("rb") as read,
+        target.open("wb") as raw,
+        gzip.GzipFile("", "wb", 6, raw, mtime=0) as write,
+    ):
         shutil.copyfileobj(read, write)

@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 
-from genomeformer_cli.core.genomes.genome import GENOME_FILE, Genome, genome_from_json, genome_to_json
+from genomeformer_cli.core.genomes.genome import (
+    GENOME_FILE,
+    Genome,
+    genome_from_json,
+    genome_to_json,
+)
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import file_sha256
@@ -15,7 +20,10 @@ _ASSETS = files("genomeformer_cli") / "assets" / "genomes"
 
 def sample_genomes() -> list[Genome]:
     """What ships, as `assets/genomes/manifest.json` describes it."""
-    return [genome_from_json(row) for row in json.loads((_ASSETS / "manifest.json").read_text(encoding="utf-8"))]
+    return [
+        genome_from_json(row)
+        for row in json.loads((_ASSETS / "manifest.json").read_text(encoding="utf-8"))
+    ]
 
 
 def install_sample(genome: Genome, *, store: Store) -> bool:

@@ -1,1 +1,1 @@
-"""The encoder: `config` (frozen), `blocks` (norm, attention, gated MLP), `encoder` (embedding, blocks, head)."""
+"""The encoder: `config`, `blocks` (norm, attention, gated MLP), `encoder` (the whole)."""

@@ -35,12 +35,17 @@ class Block(nn.Module):
         super().__init__()
         self.attention_norm = nn.RMSNorm(config.width, eps=1e-6)
         self.attention = AttentionLayer(
-            width=config.width, num_heads=config.num_heads, config=config.attention, generator=generator
+            width=config.width,
+            num_heads=config.num_heads,
+            config=config.attention,
+            generator=generator,
         )
         self.mlp_norm = nn.RMSNorm(config.width, eps=1e-6)
         self.mlp = GatedMLP(config.width, config.mlp_width)
 
-    def forward(self, x_BLE: Tensor, mask_BL: Tensor | None, cos_LR: Tensor, sin_LR: Tensor) -> Tensor:
+    def forward(
+        self, x_BLE: Tensor, mask_BL: Tensor | None, cos_LR: Tensor, sin_LR: Tensor
+    ) -> Tensor:
         """Apply the block."""
         x_BLE = x_BLE + self.attention(self.attention_norm(x_BLE), mask_BL, cos_LR, sin_LR)
         mixed_BLE: Tensor = x_BLE + self.mlp(self.mlp_norm(x_BLE))

@@ -14,7 +14,8 @@ class ModelConfig:
 
     Attributes:
         vocabulary_size: Number of token ids.
-        context: Tokens in a training window; `embed` cuts longer sequences into windows of this length.
+        context: Tokens in a training window; `embed` cuts longer sequences into windows of this
+            length.
         width: Features of a position.
         depth: Blocks.
         num_heads: Attention heads a block.
@@ -33,9 +34,19 @@ class ModelConfig:
     rotary_base: float = 10_000.0
 
     def __post_init__(self) -> None:
-        sizes = (self.vocabulary_size, self.context, self.width, self.depth, self.num_heads, self.mlp_width)
+        sizes = (
+            self.vocabulary_size,
+            self.context,
+            self.width,
+            self.depth,
+            self.num_heads,
+            self.mlp_width,
+        )
         if min(sizes) < 1:
-            raise ConfigError("every size of a model must be at least 1", hint="start from a preset such as `tiny`")
+            raise ConfigError(
+                "every size of a model must be at least 1",
+                hint="start from a preset such as `tiny`",
+            )
         if self.width % (2 * self.num_heads):
             raise ConfigError(
                 f"width {self.width} does not divide into {self.num_heads} heads of even width",

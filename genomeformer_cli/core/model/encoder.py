@@ -52,8 +52,8 @@ class Encoder(nn.Module):
 
         Args:
             tokens_BL: Token ids.
-            mask_BL: True at real tokens, False at padding; None if there is no padding. What stands at padded positions
-                of the result means nothing.
+            mask_BL: True at real tokens, False at padding; None if there is no padding. What
+                stands at padded positions of the result means nothing.
         """
         head_width = self.config.width // self.config.num_heads
         cos_LR, sin_LR = rotary_angles(
@@ -72,7 +72,7 @@ class Encoder(nn.Module):
 
 
 def padding_mask(tokens_BL: Tensor, pad_id: int) -> Tensor | None:
-    """True at real tokens, or None if no row is padded; a row of padding alone sees its first position."""
+    """True at real tokens, None if no row is padded; an empty row sees its first position."""
     mask_BL = tokens_BL != pad_id
     if bool(mask_BL.all()):
         return None

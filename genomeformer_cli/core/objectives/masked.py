@@ -1,7 +1,7 @@
 """Masked-nucleotide prediction: cross-entropy over the real bases A C G T at the hidden positions.
 
-The softmax runs over the real tokens only: special tokens and N are never a possible answer, so a model that knows
-nothing scores log2(4) = 2 bits per base from its first step.
+The softmax runs over the real tokens only: special tokens and N are never a possible answer, so a
+model that knows nothing scores log2(4) = 2 bits per base from its first step.
 Shape letters: B batch, L length, T targets, R real tokens.
 """
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genomeformer_cli.core.model.encoder import Encoder, padding_mask
+from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 
 BITS_PER_NAT = 1 / math.log(2)
 
@@ -37,7 +38,12 @@ class MaskedLoss:
 
 
 def masked_loss(
-    model: Encoder, inputs_BL: Tensor, targets_BL: Tensor, weights_BL: Tensor, *, real_ids: range, pad_id: int
+    model: Encoder,
+    inputs_BL: Tensor,
+    targets_BL: Tensor,
+    weights_BL: Tensor,
+    *,
+    real_ids: range,
 ) -> MaskedLoss:
     """Predict the targets of a batch.
 
@@ -47,9 +53,8 @@ def masked_loss(
         targets_BL: True ids at targets, negative elsewhere.
         weights_BL: Weight of each target.
         real_ids: Ids that can be an answer.
-        pad_id: Id of padding.
     """
-    hidden_BLE = model.hidden(inputs_BL, padding_mask(inputs_BL, pad_id))
+    hidden_BLE = model.hidden(inputs_BL, padding_mask(inputs_BL, PAD_ID))
     chosen_BL = targets_BL >= 0
     logits_TR = model.head(hidden_BLE[chosen_BL])[:, real_ids.start : real_ids.stop].float()
     answers_T = targets_BL[chosen_BL] - real_ids.start

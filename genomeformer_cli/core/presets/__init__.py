@@ -1,1 +1,1 @@
-"""Named, complete configurations: a run is a preset, a TOML overlay and a few flags, resolved and saved."""
+"""Named, complete configurations: a run is a preset, a TOML overlay and a few flags."""

@@ -27,7 +27,7 @@ class PretrainConfig:
 
 
 def tiny() -> PretrainConfig:
-    """0.8 million parameters, 256 bases of context: minutes on a laptop, to see that everything works."""
+    """0.8 million parameters, 256 bases of context: minutes on a laptop, to see that it works."""
     return PretrainConfig(
         model=ModelConfig(context=256, width=128, depth=4, num_heads=4, mlp_width=352),
         training=TrainingConfig(steps=400, batch_size=32, learning_rate=2e-3),
@@ -58,5 +58,8 @@ def preset(name: str) -> PretrainConfig:
         ConfigError: It is unknown; the hint lists the known ones.
     """
     if name not in PRESETS:
-        raise ConfigError(f"unknown preset `{name}`", hint="known: " + ", ".join(f"`{known}`" for known in PRESETS))
+        raise ConfigError(
+            f"unknown preset `{name}`",
+            hint="known: " + ", ".join(f"`{known}`" for known in PRESETS),
+        )
     return PRESETS[name]()

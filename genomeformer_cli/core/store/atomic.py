@@ -33,7 +33,7 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a binary file that replaces `path` when the block ends well and leaves no trace when it does not.
+    """Open a binary file that replaces `path` if the block ends well and leaves no trace if not.
 
     Raises:
         StoreError: The system refused the write.
@@ -41,7 +41,9 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
+        ) as file:
             temporary = Path(file.name)
             yield file
             file.flush()
@@ -76,7 +78,7 @@ def write_json(path: Path, value: Any) -> None:
 
 @contextmanager
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield an empty folder that becomes `path` when the block ends well and vanishes when it does not.
+    """Yield an empty folder that becomes `path` if the block ends well and vanishes if not.
 
     Args:
         path: The final place; it must not exist unless `replace`.

@@ -1,11 +1,11 @@
 """The cache's rooms: one folder a kind, one folder an entry, one lock an entry.
 
-    ROOT/genomes/NAME/       sealed   FASTA and `genome.json`
-    ROOT/vocabularies/NAME/  sealed   `tokenizer.json`
-    ROOT/corpora/NAME/       sealed   token shards and `manifest.json`
-    ROOT/runs/NAME/          open     a run grows; each of its checkpoints is sealed
-    ROOT/weights/NAME/       sealed   a released bundle
-    ROOT/locks/KIND-NAME     the entry's lock
+ROOT/genomes/NAME/       sealed   FASTA and `genome.json`
+ROOT/vocabularies/NAME/  sealed   `tokenizer.json`
+ROOT/corpora/NAME/       sealed   token shards and `manifest.json`
+ROOT/runs/NAME/          open     a run grows; each of its checkpoints is sealed
+ROOT/weights/NAME/       sealed   a released bundle
+ROOT/locks/KIND-NAME     the entry's lock
 """
 
 from __future__ import annotations
@@ -66,7 +66,8 @@ def check_name(name: str) -> str:
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"`{name}` cannot be a name", hint="use letters, digits, `.`, `_` and `-`, starting with a letter or digit"
+            f"`{name}` cannot be a name",
+            hint="use letters, digits, `.`, `_` and `-`, starting with a letter or digit",
         )
     return name
 
@@ -91,7 +92,9 @@ class Store:
         found: list[Entry] = []
         for one in kinds:
             folder = self.root / one
-            names = sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+            names = (
+                sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
+            )
             found += [Entry(kind=one, name=n, path=folder / n) for n in names if _NAME.fullmatch(n)]
         return found
 
@@ -104,14 +107,19 @@ class Store:
         if self.has(kind, name):
             return Entry(kind=kind, name=name, path=self.path(kind, name))
         known = ", ".join(f"`{entry.name}`" for entry in self.entries(kind)[:12]) or "nothing yet"
-        raise NotInCacheError(f"the cache has no {kind} entry `{name}`", hint=f"under {kind} it holds {known}")
+        raise NotInCacheError(
+            f"the cache has no {kind} entry `{name}`", hint=f"under {kind} it holds {known}"
+        )
 
     def find(self, name: str) -> list[Entry]:
         """Entries of any kind with that name, or the one that `KIND/NAME` names."""
         kind, slash, rest = name.partition("/")
         if slash:
             if kind not in list(Kind):
-                raise UsageError(f"`{kind}` is no kind of entry", hint="kinds are " + ", ".join(f"`{k}`" for k in Kind))
+                raise UsageError(
+                    f"`{kind}` is no kind of entry",
+                    hint="kinds are " + ", ".join(f"`{k}`" for k in Kind),
+                )
             return [self.entry(Kind(kind), rest)]
         return [entry for entry in self.entries() if entry.name == name]
 
@@ -126,12 +134,17 @@ class Store:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as failure:
-            raise StoreError(f"cannot use the cache at `{self.root}`: {failure.strerror}", hint="set `GENOMEFORMER_HOME`") from failure
+            raise StoreError(
+                f"cannot use the cache at `{self.root}`: {failure.strerror}",
+                hint="set `GENOMEFORMER_HOME`",
+            ) from failure
         try:
             with filelock.FileLock(folder / f"{kind}-{check_name(name)}", timeout=timeout):
                 yield
         except filelock.Timeout as failure:
-            raise StoreError(f"`{kind}/{name}` is in use by another process", hint="wait until it is done") from failure
+            raise StoreError(
+                f"`{kind}/{name}` is in use by another process", hint="wait until it is done"
+            ) from failure
 
     @contextmanager
     def create(self, kind: Kind, name: str, *, replace: bool = False) -> Iterator[Path]:
@@ -145,7 +158,8 @@ class Store:
         final = self.path(kind, name)
         if final.exists() and not replace:
             raise EntryExistsError(
-                f"the cache already has {kind} entry `{name}`", hint=f"choose another name, or `genomeformer cache rm {kind}/{name}`"
+                f"the cache already has {kind} entry `{name}`",
+                hint=f"choose another name, or `genomeformer cache rm {kind}/{name}`",
             )
         with atomic_folder(final, replace=replace) as folder:
             yield folder

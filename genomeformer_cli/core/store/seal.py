@@ -23,7 +23,9 @@ def _files(folder: Path) -> list[Path]:
 
 def seal(folder: Path) -> None:
     """Record the checksums of every file below `folder`."""
-    lines = [f"{file_sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in _files(folder)]
+    lines = [
+        f"{file_sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in _files(folder)
+    ]
     write_text(folder / SEAL, "".join(lines))
 
 
@@ -39,10 +41,13 @@ def read_seal(folder: Path) -> dict[str, str]:
         return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except FileNotFoundError:
         raise CorruptError(
-            f"`{folder}` has no `{SEAL}`", hint="the folder is incomplete; make it again or fetch it again"
+            f"`{folder}` has no `{SEAL}`",
+            hint="the folder is incomplete; make it again or fetch it again",
         ) from None
     except ValueError as failure:
-        raise CorruptError(f"`{path}` is damaged", hint="make the folder again or fetch it again") from failure
+        raise CorruptError(
+            f"`{path}` is damaged", hint="make the folder again or fetch it again"
+        ) from failure
 
 
 def check_seal(folder: Path) -> int:
@@ -53,7 +58,7 @@ def check_seal(folder: Path) -> int:
     """
     recorded = read_seal(folder)
     present = {file.relative_to(folder).as_posix() for file in _files(folder)}
-    hint = "the file was damaged or changed after it was written; restore it, or remove the folder and make it again"
+    hint = "it was damaged or changed after it was written; restore it, or make the folder again"
     for name, digest in recorded.items():
         if name not in present:
             raise CorruptError(f"`{folder / name}` is missing", hint=hint)
@@ -61,5 +66,8 @@ def check_seal(folder: Path) -> int:
             raise CorruptError(f"`{folder / name}` does not match its recorded checksum", hint=hint)
     extra = sorted(present - set(recorded))
     if extra:
-        raise CorruptError(f"`{folder / extra[0]}` is not listed in `{SEAL}`", hint="remove it, or seal the folder again")
+        raise CorruptError(
+            f"`{folder / extra[0]}` is not listed in `{SEAL}`",
+            hint="remove it, or seal the folder again",
+        )
     return len(recorded)

@@ -1,1 +1,4 @@
-"""From bases to token ids and back. `protocol` says what a tokenizer is; `char` is one; `files` saves and loads them."""
+"""From bases to token ids and back.
+
+`protocol` says what a tokenizer is, `char` is one, `files` saves and loads them.
+"""

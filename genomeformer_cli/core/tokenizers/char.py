@@ -1,6 +1,7 @@
 """The character tokenizer: one token a base, A C G T N.
 
-Lower case is the same base, `U` is `T`, IUPAC ambiguity codes are `N`; the JSON form says the same to other tools.
+Lower case is the same base, `U` is `T`, IUPAC ambiguity codes are `N`; the JSON form says the same
+to other tools.
 """
 
 from __future__ import annotations
@@ -11,7 +12,13 @@ from typing import Any
 import numpy as np
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
-from genomeformer_cli.core.sequence import AMBIGUITY_CODES, BASES, NUM_REAL_BASES, Codes, decode_bases
+from genomeformer_cli.core.sequence import (
+    AMBIGUITY_CODES,
+    BASES,
+    NUM_REAL_BASES,
+    Codes,
+    decode_bases,
+)
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, SPECIAL_TOKENS, UNK_ID, Ids
 
 _FIRST = len(SPECIAL_TOKENS)
@@ -35,7 +42,9 @@ class CharTokenizer:
     def reverse_complement(self, ids: Ids) -> Ids:
         """Token ids of the other strand; N and special tokens stay what they are."""
         complement = np.arange(len(self.tokens), dtype=np.uint8)
-        complement[self.real_ids.start : self.real_ids.stop] = np.arange(_FIRST, _FIRST + NUM_REAL_BASES)[::-1]
+        complement[self.real_ids.start : self.real_ids.stop] = np.arange(
+            _FIRST, _FIRST + NUM_REAL_BASES
+        )[::-1]
         return complement[ids[::-1]]
 
     def to_json(self) -> dict[str, Any]:

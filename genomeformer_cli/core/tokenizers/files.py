@@ -1,4 +1,4 @@
-"""Tokenizers on disk: `tokenizer.json`, which the Hugging Face libraries load, and `tokenizer_config.json` beside it."""
+"""Tokenizers on disk, as the Hugging Face libraries load them: `tokenizer.json` and its config."""
 
 from __future__ import annotations
 
@@ -29,7 +29,10 @@ def build_tokenizer(kind: str) -> Tokenizer:
         ConfigError: The name is unknown; the hint lists the known ones.
     """
     if kind not in _TABLE:
-        raise ConfigError(f"unknown tokenizer `{kind}`", hint="known: " + ", ".join(f"`{name}`" for name in _TABLE))
+        raise ConfigError(
+            f"unknown tokenizer `{kind}`",
+            hint="known: " + ", ".join(f"`{name}`" for name in _TABLE),
+        )
     return _TABLE[kind]()
 
 
@@ -56,16 +59,23 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """Read the tokenizer of a corpus, checkpoint or bundle.
 
     Raises:
-        CheckpointError: Its files are missing, unreadable, or say something else than the tokenizer they name.
+        CheckpointError: Its files are missing, unreadable, or say something else than the
+            tokenizer they name.
     """
     hint = "the folder is incomplete; make or fetch it again"
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
         kind = config["genomeformer"]["tokenizer"]
-        vocabulary = json.loads((folder / TOKENIZER_FILE).read_text(encoding="utf-8"))["model"]["vocab"]
+        vocabulary = json.loads((folder / TOKENIZER_FILE).read_text(encoding="utf-8"))["model"][
+            "vocab"
+        ]
     except (OSError, ValueError, KeyError, TypeError) as failure:
-        raise CheckpointError(f"no readable tokenizer in `{folder}`: {failure}", hint=hint) from failure
+        raise CheckpointError(
+            f"no readable tokenizer in `{folder}`: {failure}", hint=hint
+        ) from failure
     tokenizer = build_tokenizer(kind)
     if vocabulary != {token: number for number, token in enumerate(tokenizer.tokens)}:
-        raise CheckpointError(f"`{folder / TOKENIZER_FILE}` is not the `{kind}` tokenizer it claims to be", hint=hint)
+        raise CheckpointError(
+            f"`{folder / TOKENIZER_FILE}` is not the `{kind}` tokenizer it claims to be", hint=hint
+        )
     return tokenizer

@@ -23,7 +23,8 @@ class Tokenizer(Protocol):
     Attributes:
         kind: Its name in the table of tokenizers, e.g. `char`.
         tokens: All tokens; the index is the id. The special ones come first.
-        real_ids: Ids of tokens made of A C G T alone: the only ones that are predicted or drawn at random.
+        real_ids: Ids of tokens made of A C G T alone: the only ones that are predicted or drawn at
+            random.
     """
 
     kind: str

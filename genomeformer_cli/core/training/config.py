@@ -61,8 +61,16 @@ class TrainingConfig:
             self.keep_checkpoints,
         )
         if min(counts) < 1:
-            raise ConfigError("steps, batch size, intervals and counts must be at least 1", hint="see `--list-presets`")
+            raise ConfigError(
+                "steps, batch size, intervals and counts must be at least 1",
+                hint="see `--list-presets`",
+            )
         if self.learning_rate <= 0:
-            raise ConfigError(f"the learning rate {self.learning_rate} is not positive", hint="0.002 is usual")
+            raise ConfigError(
+                f"the learning rate {self.learning_rate} is not positive", hint="0.002 is usual"
+            )
         if min(self.warmup_share, self.decay_share) < 0 or self.warmup_share + self.decay_share > 1:
-            raise ConfigError("warm-up and decay must be 0 or more and sum to at most 1", hint="0.1 and 0.3 are usual")
+            raise ConfigError(
+                "warm-up and decay must be 0 or more and sum to at most 1",
+                hint="0.1 and 0.3 are usual",
+            )

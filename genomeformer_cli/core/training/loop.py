@@ -1,7 +1,7 @@
 """The training loop: one step after another, each a pure function of the weights and (seed, step).
 
-What step `s` sees, hides and flips depends on nothing but the seed and `s`; so a run killed at any moment and resumed
-from its newest checkpoint gives the same weights, to the bit on one CPU.
+What step `s` sees, hides and flips depends on nothing but the seed and `s`; so a run killed at any
+moment and resumed from its newest checkpoint gives the same weights, to the bit on one CPU.
 """
 
 from __future__ import annotations
@@ -31,7 +31,13 @@ from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, MetricsFile, Score, StepDone
+from genomeformer_cli.core.training.metrics import (
+    METRICS_FILE,
+    THROUGHPUT_FILE,
+    MetricsFile,
+    Score,
+    StepDone,
+)
 from genomeformer_cli.core.training.optimizer import build_optimizer
 from genomeformer_cli.core.training.schedule import learning_rate
 
@@ -101,7 +107,9 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
     return checkpoint_folder(run.folder, run.config.steps)
 
 
-def _step(run: TrainingRun, optimizer: torch.optim.Optimizer, step: int, rate: float) -> tuple[Score, int]:
+def _step(
+    run: TrainingRun, optimizer: torch.optim.Optimizer, step: int, rate: float
+) -> tuple[Score, int]:
     windows, generator = run.sampler.batch(step)
     batch = mask_windows(windows, run.tokenizer.real_ids, run.masking, generator)
     device = run.model.embedding.weight.device
@@ -111,28 +119,31 @@ def _step(run: TrainingRun, optimizer: torch.optim.Optimizer, step: int, rate: f
         torch.from_numpy(batch.targets_BL).to(device),
         torch.from_numpy(batch.weights_BL).to(device),
         real_ids=run.tokenizer.real_ids,
-        pad_id=PAD_ID,
     )
     if not math.isfinite(result.loss.item()):
         raise TrainingError(
             f"the loss is {result.loss.item()} at step {step + 1}",
-            hint="lower `--learning-rate` and start again; the newest checkpoint is from before that step",
+            hint="lower `--learning-rate`; the newest checkpoint is from before that step",
         )
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.zero_grad(set_to_none=True)
-    result.loss.backward()
+    torch.autograd.backward(result.loss)
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.config.clip_norm)
     optimizer.step()
     score = Score(
-        bits_per_base=result.bits_per_base.item(), accuracy=result.accuracy.item(), num_bases=result.num_targets
+        bits_per_base=result.bits_per_base.item(),
+        accuracy=result.accuracy.item(),
+        num_bases=result.num_targets,
     )
     return score, int((windows.tokens_BL != PAD_ID).sum())
 
 
 def _save(run: TrainingRun, optimizer: torch.optim.Optimizer, step: int) -> None:
     with atomic_folder(checkpoint_folder(run.folder, step), replace=True) as folder:
-        write_checkpoint(folder, model=run.model, tokenizer=run.tokenizer, optimizer=optimizer, step=step)
+        write_checkpoint(
+            folder, model=run.model, tokenizer=run.tokenizer, optimizer=optimizer, step=step
+        )
         seal(folder)
     drop_old_checkpoints(run.folder, run.config.keep_checkpoints)
 
@@ -148,7 +159,9 @@ class _Speed:
         self._started = self._reported = time.monotonic()
         self._num_bases = 0
 
-    def step(self, done: int, num_bases: int, training: Score, validation: Score | None, rate: float) -> None:
+    def step(
+        self, done: int, num_bases: int, training: Score, validation: Score | None, rate: float
+    ) -> None:
         """Count a step; report it unless the last report was a moment ago."""
         self._num_bases += num_bases
         now = time.monotonic()

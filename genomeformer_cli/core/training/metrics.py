@@ -1,8 +1,8 @@
 """The records of a run.
 
-`metrics.jsonl` holds what was learned, one line a step: a pure function of configuration and corpus, so that a run that
-was killed and resumed writes the same bytes as one that was not. `throughput.jsonl` holds how fast, which no two runs
-share.
+`metrics.jsonl` holds what was learned, one line a step: a pure function of configuration and
+corpus, so that a run that was killed and resumed writes the same bytes as one that was not.
+`throughput.jsonl` holds how fast, which no two runs share.
 """
 
 from __future__ import annotations

@@ -10,9 +10,9 @@ from genomeformer_cli.core.training.config import TrainingConfig
 def learning_rate(step: int, config: TrainingConfig) -> float:
     """Learning rate of step `step` (0-based).
 
-    Warm-up is linear. `wsd` then stays at the peak and falls linearly to zero over the last `decay_share` of the steps
-    (Hu et al. 2024, "MiniCPM", section 4); `cosine` falls to zero over all steps after the warm-up (Loshchilov and
-    Hutter 2017, "SGDR", equation 5).
+    Warm-up is linear. `wsd` then stays at the peak and falls linearly to zero over the last
+    `decay_share` of the steps (Hu et al. 2024, "MiniCPM", section 4); `cosine` falls to zero over
+    all steps after the warm-up (Loshchilov and Hutter 2017, "SGDR", equation 5).
     """
     warmup = config.warmup_share * config.steps
     if step < warmup:

@@ -1,1 +1,1 @@
-"""One file a mechanism: a pure function, its plain reference, and a small module that holds what it must keep."""
+"""One file a mechanism: a pure function, its plain reference, a small module for what it keeps."""

@@ -1,7 +1,9 @@
-"""Performer attention (FAVOR+), bidirectional: softmax attention by positive orthogonal random features.
+"""Performer attention (FAVOR+), bidirectional: softmax attention by positive random features.
 
-O(L F D) time and O(L F) memory, where F is the number of features; unbiased, its error falls as 1/sqrt(F).
-Source: Choromanski et al. 2021, "Rethinking Attention with Performers", equations 4 to 7 and Lemma 1.
+O(L F D) time and O(L F) memory, where F is the number of features; unbiased, its error falls as
+1/sqrt(F).
+Source: Choromanski et al. 2021, "Rethinking Attention with Performers", equations 4 to 7 and Lemma
+1.
 Shape letters: B batch, H heads, L length, F features, D head width.
 """
 
@@ -18,8 +20,9 @@ def performer_attention(
 ) -> Tensor:
     """Sum features of the keys and values once, then let every query read the sum.
 
-    The stabilisers cancel between numerator and denominator: a query's own maximum, and one maximum over all real keys
-    of the row and head, so that no row depends on another and padding changes nothing.
+    The stabilisers cancel between numerator and denominator: a query's own maximum, and one
+    maximum over all real keys of the row and head, so that no row depends on another and padding
+    changes nothing.
     """
     log_q_BHLF = log_positive_features(q_BHLD, projection_FD)
     log_k_BHLF = log_positive_features(k_BHLD, projection_FD)
@@ -45,7 +48,7 @@ def performer_attention_reference(
 
 
 class PerformerAttention(nn.Module):
-    """Performer attention; holds the projection that its features are made with, saved with the weights.
+    """Performer attention; holds the projection of its features, saved with the weights.
 
     Args:
         num_features: F.
@@ -57,8 +60,12 @@ class PerformerAttention(nn.Module):
 
     def __init__(self, *, num_features: int, head_width: int, generator: torch.Generator) -> None:
         super().__init__()
-        self.register_buffer("projection_FD", orthogonal_projection(num_features, head_width, generator=generator))
+        self.register_buffer(
+            "projection_FD", orthogonal_projection(num_features, head_width, generator=generator)
+        )
 
-    def forward(self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None) -> Tensor:
+    def forward(
+        self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
+    ) -> Tensor:
         """Attend."""
         return performer_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, self.projection_FD)

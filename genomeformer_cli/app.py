@@ -1,0 +1,64 @@
+"""The Typer application, and the only place where errors are caught."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+from typer import Exit, Option, Typer
+
+from genomeformer_cli import __version__
+from genomeformer_cli.commands import cache, embed, fetch, pretrain, release, tokenize
+
+app = Typer(
+    name="genomeformer",
+    help="From genomes to a released genome language model.",
+    epilog="Start here:  genomeformer fetch --sample",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for module in (fetch, tokenize, pretrain, embed, release):
+    app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
+app.add_typer(cache.app, name="cache")
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback signature
+    if wanted:
+        sys.stdout.write(f"genomeformer {__version__}\n")
+        raise Exit
+
+
+@app.callback()
+def options(
+    *,
+    debug: Annotated[bool, Option("--debug", help="Show the traceback of a failure.")] = False,
+    version: Annotated[
+        bool, Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Options before any command."""
+    del debug, version
+
+
+def main() -> None:
+    """Run the command line; every failure ends here, as a sentence, a hint and an exit code."""
+    debug = "--debug" in sys.argv[1:]
+    try:
+        code = app(standalone_mode=False)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except Exception as failure:
+        if debug:
+            raise
+        from genomeformer_cli.ui.failures import explain
+
+        sys.exit(explain(failure))
+    if code == 130:
+        from genomeformer_cli.ui.failures import show_failure
+
+        show_failure("interrupted", "run the same command again; what was finished is kept")
+    sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,50 @@
+"""Find the model a user means: a run, a checkpoint or bundle folder, or a name in the cache."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genomeformer_cli.core.checkpoints.rotation import newest_whole_checkpoint
+from genomeformer_cli.core.checkpoints.weights import WEIGHTS_FILE
+from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.layout import Kind, Store
+
+
+def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
+    """The folder that holds the weights.
+
+    Args:
+        model: A folder (bundle, checkpoint or run), or the name of released weights or of a run in
+            the cache.
+        store: The cache.
+        reporter: Is told when a damaged checkpoint is passed over.
+
+    Raises:
+        NotInCacheError: Nothing is called that; the hint lists what there is.
+        CheckpointError: The folder holds no model.
+    """
+    folder = Path(model)
+    if not folder.is_dir():
+        folder = _cached(model, store)
+    if (folder / WEIGHTS_FILE).is_file():
+        return folder
+    newest = newest_whole_checkpoint(folder, reporter)
+    if newest is None:
+        raise CheckpointError(
+            f"`{model}` holds no weights", hint="give a bundle, a run with a checkpoint, or a name"
+        )
+    return newest
+
+
+def _cached(name: str, store: Store) -> Path:
+    for kind in (Kind.WEIGHTS, Kind.RUNS):
+        if store.has(kind, name):
+            return store.path(kind, name)
+    known = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in store.entries(kind)]
+    hint = (
+        "the cache holds " + ", ".join(f"`{one}`" for one in known)
+        if known
+        else "train one with `genomeformer pretrain`"
+    )
+    raise NotInCacheError(f"no model `{name}`: neither a folder nor a name in the cache", hint=hint)

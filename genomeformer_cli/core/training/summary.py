@@ -1,0 +1,69 @@
+"""What a finished run says of itself: `summary.json`, quoted by the model card."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.training.metrics import Score
+
+SUMMARY_FILE = "summary.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSummary:
+    """The result of a run, beside the two it must be held against.
+
+    Attributes:
+        model: Score of the trained model on held-out bases.
+        counts: Score of the best context-count table on the same bases.
+        counts_order: Neighbours on each side that this table uses.
+        random_twin: Score of the same architecture with random weights on the same bases.
+        num_parameters: Of the model.
+        num_steps: Optimizer steps.
+        num_bases_seen: Bases in all training windows, repetitions counted.
+        num_train_bases: Bases in the training split.
+        split_rule: How the held-out part was chosen.
+        training_seconds: Wall time of the steps and validations since the run was last started.
+        environment: Versions, threads and device.
+        corpus: Name of the corpus.
+    """
+
+    model: Score
+    counts: Score
+    counts_order: int
+    random_twin: Score
+    num_parameters: int
+    num_steps: int
+    num_bases_seen: int
+    num_train_bases: int
+    split_rule: str
+    training_seconds: float
+    environment: dict[str, str]
+    corpus: str
+
+
+def write_summary(summary: RunSummary, run: Path) -> None:
+    """Save the summary in a run folder."""
+    write_json(run / SUMMARY_FILE, to_plain(summary))
+
+
+def read_summary(run: Path) -> RunSummary:
+    """Load the summary of a run.
+
+    Raises:
+        CheckpointError: The run is not finished.
+    """
+    try:
+        plain: dict[str, Any] = json.loads((run / SUMMARY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as failure:
+        raise CheckpointError(
+            f"the run in `{run}` is not finished: it has no `{SUMMARY_FILE}`",
+            hint="run the same `genomeformer pretrain` command again; it goes on where it stopped",
+        ) from failure
+    return from_plain(RunSummary, plain, where=str(run / SUMMARY_FILE))

@@ -1,0 +1,1 @@
+"""Everything a person sees: data on stdout, talk on stderr."""

@@ -1,0 +1,21 @@
+"""Options that several commands share, declared once."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from typer import Option
+
+JsonOption = Annotated[bool, Option("--json", help="Print the result as JSON on stdout.")]
+DeviceOption = Annotated[
+    str,
+    Option(help="`auto`, `cpu`, or a torch device such as `cuda:0`.", rich_help_panel="Compute"),
+]
+ThreadsOption = Annotated[
+    int | None,
+    Option(
+        min=1,
+        help="CPU threads; default: every core this process may use.",
+        rich_help_panel="Compute",
+    ),
+]

@@ -1,0 +1,59 @@
+"""Pictures, for people who would rather look than read."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import TYPE_CHECKING
+
+from genomeformer_cli.core.store.atomic import atomic_file
+from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from genomeformer_cli.core.workflows.pretrain import PretrainResult
+
+LOSS_FILE = "loss.png"
+
+
+def can_plot() -> bool:
+    """Whether matplotlib is installed."""
+    return importlib.util.find_spec("matplotlib") is not None
+
+
+def plot_loss(result: PretrainResult) -> Path:
+    """Draw a run's bits per base against the table of counts, as `loss.png` in its folder."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    rows = read_rows(result.folder / METRICS_FILE)
+    steps = [row["step"] for row in rows]
+    training = [row["training"]["bits_per_base"] for row in rows]
+    held_out = [
+        (row["step"], row["validation"]["bits_per_base"]) for row in rows if "validation" in row
+    ]
+    summary = result.summary
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    axes.plot(steps, training, color="0.75", linewidth=0.8, label="training, one step")
+    axes.plot(steps, _smooth(training), color="0.4", linewidth=1.2, label="training, smoothed")
+    axes.plot(*zip(*held_out, strict=True), "o-", color="tab:blue", label="held out")
+    counts = f"table of counts, {summary.counts_order} neighbours a side"
+    axes.axhline(summary.counts.bits_per_base, color="tab:red", linestyle="--", label=counts)
+    axes.axhline(2.0, color="0.6", linestyle=":", label="a fair guess")
+    low = min(summary.counts.bits_per_base, *(bits for _, bits in held_out), *_smooth(training))
+    axes.set(xlabel="step", ylabel="bits per base", title=result.name, ylim=(low - 0.05, 2.15))
+    axes.legend(frameon=False, fontsize=8)
+    path = result.folder / LOSS_FILE
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=120, metadata={"Software": None})
+    plt.close(figure)
+    return path
+
+
+def _smooth(values: list[float], keep: float = 0.9) -> list[float]:
+    smoothed: list[float] = []
+    for value in values:
+        smoothed.append(keep * smoothed[-1] + (1 - keep) * value if smoothed else value)
+    return smoothed

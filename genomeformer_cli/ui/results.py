@@ -1,0 +1,159 @@
+"""Results as tables for people."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.presets.pretrain import PretrainConfig
+    from genomeformer_cli.core.training.summary import RunSummary
+    from genomeformer_cli.core.workflows.cache import CachedEntry, VerifiedEntry
+    from genomeformer_cli.core.workflows.fetch import FetchResult
+    from genomeformer_cli.core.workflows.pretrain import PretrainResult
+    from genomeformer_cli.core.workflows.release import ReleaseResult
+    from genomeformer_cli.core.workflows.tokenize import TokenizeResult
+
+
+def _table(*headings: str, right: tuple[str, ...] = ()) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
+    return table
+
+
+def size(num_bytes: int) -> str:
+    """Bytes for people."""
+    amount = float(num_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1000
+    return f"{amount:.1f} TB"
+
+
+def fetched_table(result: FetchResult) -> RenderableType:
+    """Genomes of a fetch."""
+    table = _table("genome", "organism", "records", "bases", "", right=("records", "bases"))
+    for item in result.genomes:
+        genome = item.genome
+        state = "new" if item.new else "already in the cache"
+        table.add_row(
+            genome.name,
+            genome.organism or "",
+            str(genome.num_records),
+            f"{genome.num_bases:,}",
+            state,
+        )
+    return table
+
+
+def corpus_table(result: TokenizeResult) -> RenderableType:
+    """A corpus in a few lines."""
+    manifest = result.manifest
+    total = manifest.num_train + manifest.num_validation
+    table = _table("corpus", manifest.name)
+    table.add_row("state", "new" if result.new else "already in the cache")
+    table.add_row("genomes", str(len(manifest.genomes)))
+    table.add_row("tokenizer", manifest.tokenizer)
+    table.add_row(
+        "tokens", f"{manifest.num_train:,} to train on, {manifest.num_validation:,} held out"
+    )
+    table.add_row("held out", manifest.split_rule)
+    table.add_row(
+        "composition", ", ".join(f"{t} {n / total:.1%}" for t, n in manifest.base_counts.items())
+    )
+    table.add_row("soft-masked", f"{manifest.num_soft_masked / total:.1%}")
+    return table
+
+
+def scores_table(summary: RunSummary) -> Table:
+    """The model beside the two it is held against."""
+    table = _table(
+        "held-out bases", "bits per base", "accuracy", right=("bits per base", "accuracy")
+    )
+    rows = (
+        ("this model", summary.model),
+        (f"counts of {summary.counts_order} neighbours a side", summary.counts),
+        ("same model, random weights", summary.random_twin),
+    )
+    for what, score in rows:
+        table.add_row(what, f"{score.bits_per_base:.4f}", f"{score.accuracy:.1%}")
+    return table
+
+
+def verdict(summary: RunSummary) -> str:
+    """Who wins, in one sentence."""
+    gain = summary.counts.bits_per_base - summary.model.bits_per_base
+    if gain > 0:
+        return f"the model beats the table of counts by {gain:.4f} bits per base"
+    return f"the table of counts beats the model by {-gain:.4f} bits per base"
+
+
+def run_table(result: PretrainResult) -> RenderableType:
+    """A finished run."""
+    return Group(
+        scores_table(result.summary), Text(verdict(result.summary)), Text(f"run: {result.folder}")
+    )
+
+
+def release_table(result: ReleaseResult) -> RenderableType:
+    """A released model."""
+    table = _table("released", result.name)
+    table.add_row("folder", str(result.folder))
+    table.add_row("size", size(result.num_bytes))
+    table.add_row(
+        "verified", f"read back, largest difference of a vector {result.largest_difference:g}"
+    )
+    return Group(table, scores_table(result.summary))
+
+
+def entries_table(entries: tuple[CachedEntry, ...]) -> RenderableType:
+    """What the cache holds."""
+    if not entries:
+        return Text("the cache is empty; try `genomeformer fetch --sample`")
+    table = _table("kind", "name", "size", "changed", right=("size",))
+    for entry in entries:
+        table.add_row(
+            entry.kind.value, entry.name, size(entry.num_bytes), f"{entry.changed:%Y-%m-%d %H:%M}"
+        )
+    return table
+
+
+def verified_table(verified: tuple[VerifiedEntry, ...]) -> RenderableType:
+    """What verifying found."""
+    table = _table("kind", "name", "files", "", right=("files",))
+    for entry in verified:
+        table.add_row(
+            entry.kind.value, entry.name, str(entry.num_files), Text(entry.problem or "ok")
+        )
+    return table
+
+
+def presets_table(configs: dict[str, PretrainConfig]) -> RenderableType:
+    """The presets in numbers."""
+    table = _table(
+        "preset",
+        "context",
+        "width",
+        "blocks",
+        "heads",
+        "steps",
+        "batch",
+        right=("context", "width"),
+    )
+    for name, config in configs.items():
+        model, training = config.model, config.training
+        sizes = (
+            model.context,
+            model.width,
+            model.depth,
+            model.num_heads,
+            training.steps,
+            training.batch_size,
+        )
+        table.add_row(name, *(f"{size:,}" for size in sizes))
+    return table
