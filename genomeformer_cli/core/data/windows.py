@@ -33,42 +33,47 @@ class Windows:
     soft_mask_BL: npt.NDArray[np.bool_]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How batches are drawn.
+
+    Attributes:
+        length: Tokens in a window; a shorter segment gives one short, padded window.
+        batch_size: Windows in a batch.
+        seed: Of order, shifts and strands.
+        reverse_complement: Read each window from either strand with equal chance.
+    """
+
+    length: int
+    batch_size: int
+    seed: int
+    reverse_complement: bool
+
+
 class WindowSampler:
     """Draws training batches from a corpus.
 
     Args:
         corpus: Where the tokens lie.
         split: Which segments.
-        length: Tokens in a window; a shorter segment gives one short, padded window.
-        batch_size: Windows in a batch.
-        seed: Of order, shifts and strands.
-        reverse_complement: Read each window from either strand with equal chance.
+        sampling: How to draw.
 
     Raises:
         ConfigError: The split is empty.
     """
 
-    def __init__(
-        self,
-        corpus: Corpus,
-        split: Split,
-        *,
-        length: int,
-        batch_size: int,
-        seed: int,
-        reverse_complement: bool,
-    ) -> None:
+    def __init__(self, corpus: Corpus, split: Split, sampling: Sampling) -> None:
         self._corpus = corpus
         self._segments = corpus.segments(split)
-        self._length = length
-        self._batch_size = batch_size
-        self._seed = seed
-        self._reverse_complement = reverse_complement
+        self._length = sampling.length
+        self._batch_size = sampling.batch_size
+        self._seed = sampling.seed
+        self._reverse_complement = sampling.reverse_complement
         if not self._segments:
             raise ConfigError(
                 f"the corpus has no {split} segments", hint="tokenize again with another `--split`"
             )
-        counts = [-(-segment.length // length) for segment in self._segments]
+        counts = [-(-segment.length // self._length) for segment in self._segments]
         self._ends = np.cumsum(counts)
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
 

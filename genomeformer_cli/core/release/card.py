@@ -158,6 +158,6 @@ def _limits(model: ModelConfig, summary: RunSummary) -> str:
     return f"""## Limits
 
 {verdict if weaker else ""}It has seen only the organisms above, and never more than
-{model.context:,} bases at once. It is a tool for research on sequences; it knows nothing of function
-beyond what predicts the next hidden base, and no output of it is medical advice.
+{model.context:,} bases at once. It is a tool for research on sequences; it knows nothing of
+function beyond what predicts the next hidden base, and no output of it is medical advice.
 """

@@ -16,7 +16,7 @@ import torch
 from genomeformer_cli import __version__
 from genomeformer_cli.core.configuration import differences, from_plain, overlay, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.data.windows import WindowSampler
+from genomeformer_cli.core.data.windows import Sampling, WindowSampler
 from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baselines
 from genomeformer_cli.core.evaluation.held_out import HeldOut, held_out_questions
@@ -118,9 +118,7 @@ def pretrain_model(
         baseline, final_baseline = _baselines(folder, corpus, (quick, thorough), reporter)
         model = Encoder(config.model, seed=config.training.seed).to(device)
         reporter.record(_started(name, config, corpus, model, baseline))
-        sampler = WindowSampler(
-            corpus,
-            "train",
+        sampling = Sampling(
             length=config.model.context,
             batch_size=config.training.batch_size,
             seed=config.training.seed,
@@ -130,7 +128,7 @@ def pretrain_model(
             folder=folder,
             model=model,
             tokenizer=corpus.tokenizer,
-            sampler=sampler,
+            sampler=WindowSampler(corpus, "train", sampling),
             masking=config.masking,
             config=config.training,
             validate=lambda trained: masked_likelihood(trained, quick),

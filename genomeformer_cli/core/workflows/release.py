@@ -97,12 +97,14 @@ def release_run(
             f"`{output}` exists and is not an empty folder",
             hint="choose another `-o`, or remove it first",
         )
-    with store.lock(Kind.WEIGHTS, name):
-        with store.create(Kind.WEIGHTS, name, replace=request.replace) as folder:
-            write_bundle(
-                folder, checkpoint=checkpoint, card=card, results=results, train_config=train_config
-            )
-            difference = verify_bundle(folder, original)
+    with (
+        store.lock(Kind.WEIGHTS, name),
+        store.create(Kind.WEIGHTS, name, replace=request.replace) as folder,
+    ):
+        write_bundle(
+            folder, checkpoint=checkpoint, card=card, results=results, train_config=train_config
+        )
+        difference = verify_bundle(folder, original)
     cached = store.entry(Kind.WEIGHTS, name)
     if output is not None:
         with atomic_folder(output, replace=output.exists()) as folder:

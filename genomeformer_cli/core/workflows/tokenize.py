@@ -78,7 +78,9 @@ def tokenize_genomes(
                 hint=f"choose another `--name`, or `genomeformer cache rm corpora/{request.name}`",
             )
         with store.create(Kind.CORPORA, request.name) as building:
-            manifest = _build(building, genomes, tokenizer, request, inputs, reporter)
+            writer = CorpusWriter(building, tokenizer)
+            _write(writer, genomes, reporter)
+            manifest = writer.finish(name=request.name, split=request.split, inputs_sha256=inputs)
     _keep_vocabulary(tokenizer, store)
     return TokenizeResult(manifest=manifest, folder=folder, new=True)
 
@@ -111,15 +113,7 @@ def _inputs_sha256(tokenizer: Tokenizer, genomes: list[Genome], split: SplitConf
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
-def _build(
-    folder: Path,
-    genomes: list[tuple[Genome, Path]],
-    tokenizer: Tokenizer,
-    request: TokenizeRequest,
-    inputs: str,
-    reporter: Reporter,
-) -> Manifest:
-    writer = CorpusWriter(folder, tokenizer)
+def _write(writer: CorpusWriter, genomes: list[tuple[Genome, Path]], reporter: Reporter) -> None:
     with reporter.track(
         "tokenizing", sum(genome.num_bases for genome, _ in genomes), "bases"
     ) as tracker:
@@ -131,7 +125,6 @@ def _build(
                 )
             writer.add_genome(genome, read_records(fasta, inspect=False))
             tracker.advance(genome.num_bases)
-    return writer.finish(name=request.name, split=request.split, inputs_sha256=inputs)
 
 
 def _keep_vocabulary(tokenizer: Tokenizer, store: Store) -> None:
