@@ -20,9 +20,9 @@ from typing import Any
 
 import typer
 import typer.main
-from genomeformer_cli.app import app
 
 import genomeformer_cli.core
+from genomeformer_cli.app import app
 from genomeformer_cli.core import errors
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.presets.pretrain import PRESETS, preset
@@ -40,7 +40,7 @@ def commands_page() -> str:
 
 
 def _command(command: Any, name: str, parent: typer.Context | None) -> Iterator[str]:
-    context = typer.Context(command, info_name=name.rsplit(" ", 1)[-1], parent=parent)
+    context = typer.Context(command, info_name=name, parent=parent, **command.context_settings)
     yield f"## `{name}`"
     if command.help:
         yield inspect.cleandoc(command.help)
@@ -51,7 +51,8 @@ def _command(command: Any, name: str, parent: typer.Context | None) -> Iterator[
         if shown:
             yield "\n".join([f"{title}:", "", *(f"- `{flag}`: {text}" for flag, text in shown)])
     if command.epilog:
-        yield inspect.cleandoc(command.epilog)
+        label, _, example = inspect.cleandoc(command.epilog).partition(":  ")
+        yield f"{label}:\n\n```sh\n{example}\n```" if example else label
     for child, subcommand in getattr(command, "commands", {}).items():
         if not subcommand.hidden:
             yield from _command(subcommand, f"{name} {child}", context)

@@ -12,6 +12,8 @@ import typer.main
 
 def plain(value: Any) -> str:
     """A default as a user would type it."""
+    if value is None:
+        return "optional"
     if isinstance(value, Enum):
         return str(value.value)
     return value.as_posix() if isinstance(value, PurePath) else str(value)

@@ -38,5 +38,13 @@ def test_help_is_light(command: str) -> None:
     assert imported(*command.split(), "--help", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []
 
 
+def test_fetching_and_tokenizing_run_without_torch() -> None:
+    heavy = ("torch", "matplotlib", "transformers")
+    assert imported("fetch", "--sample", heavy=heavy) == []
+    assert imported("tokenize", "--genome", "NC_001422.1", "--name", "phage", heavy=heavy) == []
+    assert imported("cache", "ls", heavy=heavy) == []
+    assert imported("cache", "verify", heavy=heavy) == []
+
+
 def test_version_is_light() -> None:
     assert imported("--version", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []
