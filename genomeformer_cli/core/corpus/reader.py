@@ -46,6 +46,17 @@ def load_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def _load_segments(folder: Path) -> list[Segment]:
+    path = folder / SEGMENTS_FILE
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [Segment(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError) as failure:
+        raise CorruptError(
+            f"`{path}` is damaged: {failure}", hint="make the corpus again"
+        ) from failure
+
+
 class Corpus:
     """A corpus on disk.
 
@@ -60,8 +71,7 @@ class Corpus:
         self.folder = folder
         self.manifest = load_manifest(folder)
         self.tokenizer = load_tokenizer(folder)
-        lines = (folder / SEGMENTS_FILE).read_text(encoding="utf-8").splitlines()
-        self._segments = [Segment(**json.loads(line)) for line in lines]
+        self._segments = _load_segments(folder)
         shards = range(len(self.manifest.shard_tokens))
         self._tokens = [self._map(tokens_file(shard), self.manifest.dtype) for shard in shards]
         has_flags = self.manifest.has_soft_mask
