@@ -2,8 +2,8 @@
 
 GenomeformerError                exit 1
 ├── UsageError                   exit 2   an option or argument that cannot be
-│   └── ConfigError              exit 2   a configuration that is incomplete, unknown or
-contradictory ├── InputError                   exit 1   a file or sequence that cannot be used
+│   └── ConfigError              exit 2   a configuration incomplete, unknown or contradictory
+├── InputError                   exit 1   a file or sequence that cannot be used
 │   ├── FastaError                        not FASTA or FASTQ, damaged, empty
 │   └── AlphabetError                     a character that is no nucleotide code
 ├── StoreError                   exit 1   the local cache, or any file we write
