@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from tests.cli import Finished, RunCommand, run_fresh
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# A time limit an example would make tests fail on a busy machine.
+settings.register_profile("genomeformer", deadline=None)
+settings.load_profile("genomeformer")
 
 GOLDEN = Path(__file__).parent / "golden"
 
