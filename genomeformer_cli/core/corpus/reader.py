@@ -78,11 +78,18 @@ class Corpus:
         self._flags = (
             [self._map(soft_mask_file(shard), "uint8") for shard in shards] if has_flags else []
         )
-        for shard, tokens in zip(shards, self._tokens, strict=True):
-            if tokens.size != self.manifest.shard_tokens[shard]:
-                raise CorruptError(
-                    f"`{folder / tokens_file(shard)}` is incomplete", hint="make the corpus again"
-                )
+        for shard, num_tokens in enumerate(self.manifest.shard_tokens):
+            self._expect(self._tokens[shard].size, num_tokens, tokens_file(shard))
+            if has_flags:
+                self._expect(self._flags[shard].size, -(-num_tokens // 8), soft_mask_file(shard))
+        lengths = sum(segment.length for segment in self._segments)
+        self._expect(lengths, sum(self.manifest.shard_tokens), SEGMENTS_FILE)
+
+    def _expect(self, size: int, wanted: int, name: str) -> None:
+        if size != wanted:
+            raise CorruptError(
+                f"`{self.folder / name}` is incomplete", hint="make the corpus again"
+            )
 
     def _map(self, name: str, dtype: str) -> npt.NDArray[np.uint8]:
         try:
