@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 # A time limit an example would make tests fail on a busy machine.
 settings.register_profile("genomeformer", deadline=None)
 settings.load_profile("genomeformer")
+
+# Small models: more threads only wait for each other. Fresh processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOLDEN = Path(__file__).parent / "golden"
 

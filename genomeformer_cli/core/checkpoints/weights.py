@@ -58,7 +58,8 @@ def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
         StoreError: The system refused the write.
     """
     try:
-        save_file(tensors, path, metadata={"format": "pt", "genomeformer": __version__})
+        # One key only: safetensors writes several in an order that differs from run to run.
+        save_file(tensors, path, metadata={"format": "pt"})
     except SafetensorError as failure:
         reason = str(failure).removeprefix("Error while serializing: ").removeprefix("I/O error: ")
         raise explain_write_failure(path, OSError(reason)) from failure
