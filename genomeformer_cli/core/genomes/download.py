@@ -1,4 +1,4 @@
-"""One file over a bad line: what has arrived is kept in `NAME.part`, what it is part of in a sidecar.
+"""One file over a bad line: what has arrived is in `NAME.part`, what it is part of in a sidecar.
 
 A try asks for the bytes still missing, on the condition that the file is unchanged; whatever the
 host answers instead (the whole file, another part, another version, a web page) is recognised and
@@ -280,24 +280,29 @@ def _try_once(transport: Transport, part: _Part, meter: Meter) -> None:
     part.finish()
 
 
-def download_verified(
-    transport: Transport,
-    url: str,
-    path: Path,
-    *,
-    read_md5: Callable[[bool], str | None],
-    check: Callable[[Path], None],
-    meter: Meter | None = None,
-) -> Downloaded:
-    """Bring a file in and let nothing pass that is not what the host itself vouches for.
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """A file, and how to know it is the right one.
 
-    Args:
-        transport: The network.
+    Attributes:
         url: The file.
         path: Its `.part`; the caller holds a lock on it.
-        read_md5: Gives the MD5 it should have, asking the host anew if told so; `None` without one.
-        check: Looks at the file's content and raises `FastaError`.
-        meter: Follows the bytes.
+        read_md5: Gives the MD5 it should have; `None` if the host has none.
+        reread_md5: The same, asking the host anew.
+        check: Looks at the content and raises `FastaError`.
+    """
+
+    url: str
+    path: Path
+    read_md5: Callable[[], str | None]
+    reread_md5: Callable[[], str | None]
+    check: Callable[[Path], None]
+
+
+def download_verified(
+    transport: Transport, wanted: Wanted, *, meter: Meter | None = None
+) -> Downloaded:
+    """Bring a file in and let nothing pass that is not what the host itself vouches for.
 
     Raises:
         CorruptError: What arrives never is what it should be.
@@ -306,16 +311,16 @@ def download_verified(
     """
     problem = "nothing arrived"
     for _ in range(_TRIES):
-        got = download(transport, url, path, meter=meter or NoMeter())
-        expected = read_md5(False)
+        got = download(transport, wanted.url, wanted.path, meter=meter or NoMeter())
+        expected = wanted.read_md5()
         if expected is not None and got.md5 != expected:
-            expected = read_md5(True)
+            expected = wanted.reread_md5()
         if expected is not None and got.md5 != expected:
             problem = f"its MD5 is {got.md5}, the host says {expected}"
             got.drop()
             continue
         try:
-            check(got.path)
+            wanted.check(got.path)
         except FastaError as failure:
             got.drop()
             if expected is not None:
@@ -324,6 +329,6 @@ def download_verified(
             continue
         return Downloaded(**{**vars(got), "attested": expected is not None})
     raise CorruptError(
-        f"`{url}` arrived damaged {_TRIES} times: {problem}",
+        f"`{wanted.url}` arrived damaged {_TRIES} times: {problem}",
         hint="run the command again later; nothing wrong was kept",
     )
