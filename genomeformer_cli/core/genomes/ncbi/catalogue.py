@@ -74,8 +74,11 @@ class Catalogue:
             if age is not None and age < MAX_AGE and not refresh:
                 return
             with self._open() as database:
-                if age is not None:
+                started = float(_fact(database, "started") or 0.0)
+                if age is not None or time.time() - started > MAX_AGE:
                     _clear(database)
+                    _set_fact(database, "started", time.time())
+                    database.commit()
                 try:
                     _walk(database, ask, reporter)
                 except RefusedError:

@@ -57,11 +57,12 @@ def build_taxonomy(archive: Path, target: Path) -> None:
             database.execute("PRAGMA journal_mode = OFF")
             database.executescript(_SCHEMA)
             for member in members:
-                file = members.extractfile(member) if member.name in needed else None
+                name = member.name.removeprefix("./")
+                file = members.extractfile(member) if name in needed else None
                 if file is not None:
-                    needed.discard(member.name)
+                    needed.discard(name)
                     text = io.TextIOWrapper(file, encoding="utf-8", errors="replace")
-                    _READERS[member.name](database, _rows(text))
+                    _READERS[name](database, _rows(text))
             database.execute(
                 "UPDATE taxa SET name = scientific.name FROM scientific"
                 " WHERE scientific.taxid = taxa.taxid"
