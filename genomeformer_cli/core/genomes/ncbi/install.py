@@ -13,11 +13,12 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from genomeformer_cli.core.errors import CorruptError, FastaError, RefusedError
+from genomeformer_cli.core.errors import CorruptError, FastaError, NotInCacheError, RefusedError
 from genomeformer_cli.core.genomes.download import (
     Downloaded,
     Meter,
@@ -33,57 +34,16 @@ from genomeformer_cli.core.genomes.genome import (
     genome_to_json,
     load_genome,
 )
-from genomeformer_cli.core.genomes.lockfile import LockRow
-from genomeformer_cli.core.genomes.ncbi.assembly import Assembly
-from genomeformer_cli.core.genomes.ncbi.paths import (
-    MD5_FILE,
-    SUFFIXES,
-    computed_directory,
-    file_name,
-    file_url,
-    name_of,
-    parse_md5s,
-    rebase,
-)
+from genomeformer_cli.core.genomes.ncbi.paths import name_of
+from genomeformer_cli.core.genomes.ncbi.shelf import FindDirectory, Order, Shelf
 from genomeformer_cli.core.genomes.transport import Transport
 from genomeformer_cli.core.store.atomic import explain_write_failure, write_json
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import file_sha256
 
-LICENCE = "INSDC/RefSeq sequence: NCBI places no restriction on its use or distribution"
 _STARTS = {"gff": b"##gff", "gbff": b"LOCUS"}
 
-FindDirectory = Callable[[str], str | None]
-OpenMeter = Callable[[str], Meter]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """An assembly to bring in.
-
-    Attributes:
-        assembly: What is known of it.
-        licence: Terms of use.
-        pinned: Its files, if a lock file says exactly which bytes.
-    """
-
-    assembly: Assembly
-    licence: str = LICENCE
-    pinned: tuple[RemoteFile, ...] = ()
-
-
-def order_of(row: LockRow) -> Order:
-    """The order that a row of a lock file is."""
-    assembly = Assembly(
-        accession=row.accession,
-        taxid=row.taxid,
-        organism=row.organism,
-        name=row.assembly_name,
-        level=row.level or "contig",
-        status=row.status,
-        released=row.date,
-    )
-    return Order(assembly=assembly, licence=row.licence or LICENCE, pinned=row.files)
+OpenMeter = Callable[[str], AbstractContextManager[Meter]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +97,7 @@ class Installer:
             if present is not None and not formats:
                 return Installed(genome=present)
             if self.transport is None:
-                raise CorruptError(
+                raise NotInCacheError(
                     f"{name} is not in the cache", hint="run again without `--offline`"
                 )
             fetched = self._fetch(self.transport, order, formats)
@@ -163,7 +123,7 @@ class Installer:
         return tuple(file.format for file in order.pinned) or self.formats
 
     def _present(self, order: Order) -> tuple[Genome | None, bool]:
-        """The genome as cached, and whether what was cached is damaged."""
+        """The genome as cached, and whether what is cached has to be replaced."""
         name = order.assembly.accession
         if not self.store.has(Kind.GENOMES, name):
             return None, False
@@ -176,39 +136,55 @@ class Installer:
             if self.transport is None:
                 raise
             return None, True
-        return (genome, False) if _matches(genome, order) else (None, False)
+        return (genome, False) if _matches(genome, order) else (None, True)
 
     def _fetch(
         self, transport: Transport, order: Order, formats: list[str]
     ) -> dict[str, tuple[Downloaded | None, RemoteFile | None]]:
         """Download and verify; a format that the host does not have is there with `None`."""
-        shelf = _Shelf(transport, order, self.ftp_url, self.find_directory)
+        shelf = Shelf(transport, order, self.ftp_url, self.find_directory)
         found: dict[str, tuple[Downloaded | None, RemoteFile | None]] = {}
         for kind in formats:
             url = shelf.url_of(kind)
-            if url is None:
+            try:
+                found[kind] = (
+                    (None, None) if url is None else self._bring(transport, shelf, kind, url)
+                )
+            except RefusedError as failure:
+                if failure.status != 404 or kind == "fasta":
+                    raise
                 found[kind] = (None, None)
-                continue
-            name = name_of(url)
-            wanted = Wanted(
-                url=url,
-                path=part_path(self.store.root / "downloads", name),
-                read_md5=lambda kind=kind: shelf.md5_of(kind),  # type: ignore[misc]
-                reread_md5=lambda kind=kind: shelf.reread_md5_of(kind),  # type: ignore[misc]
-                check=check_fasta if kind == "fasta" else _annotation_check(kind),
-            )
-            got = download_verified(transport, wanted, meter=self.open_meter(name))
-            file = RemoteFile(
-                format=kind,
-                file=name,
-                url=url,
-                md5=got.md5,
-                num_bytes=got.num_bytes,
-                attested=got.attested,
-                last_modified=got.last_modified,
-            )
-            found[kind] = (got, file)
         return found
+
+    def _bring(
+        self, transport: Transport, shelf: Shelf, kind: str, url: str
+    ) -> tuple[Downloaded, RemoteFile]:
+        def check(path: Path) -> None:
+            if kind == "fasta":
+                attested = shelf.md5_of(kind) is not None
+                check_fasta(path, min_bases=0 if attested else shelf.order.assembly.num_bases)
+            else:
+                check_annotation(path, kind)
+
+        name = name_of(url)
+        wanted = Wanted(
+            url=url,
+            path=part_path(self.store.root / "downloads", name),
+            read_md5=lambda: shelf.md5_of(kind),
+            reread_md5=lambda: shelf.reread_md5_of(kind),
+            check=check,
+        )
+        with self.open_meter(name) as meter:
+            got = download_verified(transport, wanted, meter=meter)
+        return got, RemoteFile(
+            format=kind,
+            file=name,
+            url=url,
+            md5=got.md5,
+            num_bytes=got.num_bytes,
+            attested=got.attested and shelf.attests(kind),
+            last_modified=got.last_modified,
+        )
 
     def _seal(
         self,
@@ -250,98 +226,34 @@ def _matches(genome: Genome, order: Order) -> bool:
     return all(cached.get(file.format, file.md5) == file.md5 for file in order.pinned)
 
 
-class _Shelf:
-    """Where an assembly's files lie, and their checksums, asked for once."""
-
-    def __init__(
-        self, transport: Transport, order: Order, ftp_url: str, find: FindDirectory
-    ) -> None:
-        self._transport = transport
-        self._order = order
-        self._root = ftp_url
-        self._pinned = {file.format: file for file in order.pinned}
-        self._find = find
-        self._directory = ""
-        self._md5s: dict[str, str] | None = None
-        if not self._pinned:
-            self._look()
-
-    def _look(self) -> None:
-        assembly = self._order.assembly
-        if assembly.directory:
-            first = rebase(assembly.directory, self._root)
-        else:
-            first = computed_directory(assembly.accession, assembly.name, self._root)
-        self._directory, self._md5s = first, self._ask(first)
-        if self._md5s is None:
-            now = self._find(assembly.accession)
-            if now is not None and (moved := rebase(now, self._root)) != first:
-                self._directory, self._md5s = moved, self._ask(moved)
-
-    def _ask(self, directory: str) -> dict[str, str] | None:
-        try:
-            return self._transport.get(file_url(directory, MD5_FILE), parse_md5s)
-        except RefusedError as failure:
-            if failure.status == 404:
-                return None
-            raise
-
-    def _name(self, kind: str) -> str | None:
-        """The file's full name; `_rna_from_genomic` and its kin only look alike."""
-        name = file_name(self._directory, kind)
-        if self._md5s is None or name in self._md5s:
-            return name
-        start, end = self._order.assembly.accession + "_", SUFFIXES[kind]
-        others = [n for n in self._md5s if n.startswith(start) and n.endswith(end)]
-        return next((n for n in others if "_from_genomic" not in n and "/" not in n), None)
-
-    def url_of(self, kind: str) -> str | None:
-        """The URL of the file of a format; `None` if the host has no such file."""
-        if kind in self._pinned:
-            return rebase(self._pinned[kind].url, self._root)
-        name = self._name(kind)
-        if name is None and kind == "fasta":
-            name = file_name(self._directory, kind)
-        if name is None or (self._md5s is None and kind != "fasta"):
-            return None
-        return file_url(self._directory, name)
-
-    def md5_of(self, kind: str) -> str | None:
-        """The MD5 of the file of a format; `None` if nobody has one."""
-        if kind in self._pinned:
-            return self._pinned[kind].md5
-        name = self._name(kind)
-        return self._md5s.get(name) if self._md5s is not None and name else None
-
-    def reread_md5_of(self, kind: str) -> str | None:
-        """The same, asking the host again; a pinned file's stays what it is."""
-        if kind not in self._pinned:
-            self._md5s = self._ask(self._directory) or self._md5s
-        return self.md5_of(kind)
-
-
-def check_fasta(path: Path) -> None:
-    """Look at every byte: gzip checksum, NULs, and that every record can be read.
+def check_fasta(path: Path, *, min_bases: int = 0) -> None:
+    """Look at every byte: gzip checksum, NULs; and, if told how many, that the bases are there.
 
     Raises:
         FastaError: Something is wrong.
     """
     inspect_file(path)
+    if min_bases:
+        num_bases = sum(len(record.sequence) for record in read_records(path, inspect=False))
+        if num_bases < min_bases:
+            raise FastaError(f"`{path.name}` holds {num_bases} of {min_bases} bases")
 
 
-def _annotation_check(kind: str) -> Callable[[Path], None]:
-    def check(path: Path) -> None:
-        try:
-            with gzip.open(path, "rb") as file:
+def check_annotation(path: Path, kind: str) -> None:
+    """Look at every byte: gzip checksum, and the first line.
+
+    Raises:
+        FastaError: Something is wrong.
+    """
+    try:
+        with gzip.open(path, "rb") as file:
+            chunk = file.read(1 << 20)
+            if not chunk.startswith(_STARTS[kind]):
+                raise FastaError(f"`{path.name}` is no {kind.upper()} file")
+            while chunk:
                 chunk = file.read(1 << 20)
-                if not chunk.startswith(_STARTS[kind]):
-                    raise FastaError(f"`{path.name}` is no {kind.upper()} file")
-                while chunk:
-                    chunk = file.read(1 << 20)
-        except (EOFError, zlib.error, OSError) as failure:
-            raise FastaError(f"`{path.name}` is a damaged gzip file: {failure}") from failure
-
-    return check
+    except (EOFError, zlib.error, OSError) as failure:
+        raise FastaError(f"`{path.name}` is a damaged gzip file: {failure}") from failure
 
 
 def _describe(
@@ -350,11 +262,6 @@ def _describe(
     assembly = order.assembly
     fasta = next(file for file in files if file.format == "fasta")
     lengths = [len(r.sequence) for r in read_records(folder / fasta.file, inspect=False)]
-    if not fasta.attested and sum(lengths) < assembly.num_bases:
-        raise CorruptError(
-            f"{assembly.accession} is short: {sum(lengths)} of {assembly.num_bases} bases",
-            hint="NCBI gives no checksum for it; run the command again later",
-        )
     return Genome(
         name=assembly.accession,
         fasta=fasta.file,

@@ -53,7 +53,9 @@ class Page:
 class Metadata(Protocol):
     """A source of metadata."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What to call it."""
 
     def resolve(self, text: str) -> Taxon:
         """The taxon of a name or id."""

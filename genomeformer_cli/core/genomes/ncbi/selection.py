@@ -10,11 +10,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from datetime import date
+from typing import Literal, TypeVar
 
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, Level, version_of
+from genomeformer_cli.core.genomes.ncbi.paths import SUFFIXES
 
+Word = TypeVar("Word", bound=str)
 Source = Literal["refseq", "genbank", "both"]
 Mag = Literal["include", "exclude", "only"]
 SOURCES: tuple[Source, ...] = ("refseq", "genbank", "both")
@@ -54,6 +57,11 @@ class Criteria:
     min_completeness: float | None = None
     max_contamination: float | None = None
     exclude_atypical: bool = True
+
+    @property
+    def needs_checkm(self) -> bool:
+        """Whether CheckM values decide."""
+        return self.min_completeness is not None or self.max_contamination is not None
 
     def reason_against(self, assembly: Assembly) -> str | None:
         """The first filter that leaves the assembly out, in the words of its option."""
@@ -120,9 +128,65 @@ def parse_top_per(text: str) -> TopPer:
     return TopPer(rank=rank, number=int(number))
 
 
+def parse_word(text: str, allowed: tuple[Word, ...], option: str) -> Word:
+    """Read one of a few words.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    for word in allowed:
+        if word == text:
+            return word
+    raise UsageError(
+        f"`{option} {text}` cannot be", hint="choose " + ", ".join(f"`{word}`" for word in allowed)
+    )
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Read `fasta,gff`; the FASTA always comes.
+
+    Raises:
+        UsageError: A format is unknown.
+    """
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    for word in words:
+        parse_word(word, tuple(SUFFIXES), "--format")
+    return tuple(kind for kind in SUFFIXES if kind == "fasta" or kind in words)
+
+
+def parse_levels(text: str) -> tuple[Level, ...]:
+    """Read `complete,chromosome`.
+
+    Raises:
+        UsageError: A level is unknown.
+    """
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    unknown = [word for word in words if word not in list(Level)]
+    if unknown:
+        raise UsageError(
+            f"`{unknown[0]}` is no assembly level",
+            hint="levels are " + ", ".join(f"`{level}`" for level in Level),
+        )
+    return tuple(dict.fromkeys(Level(word) for word in words))
+
+
+def parse_date(text: str | None) -> str | None:
+    """Read a date, YYYY-MM-DD.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise UsageError(f"`{text}` is no date", hint="write it as `2024-01-31`") from None
+
+
 def best_first(assembly: Assembly) -> tuple[int, int, int, float, int, str]:
     """The sort key: smaller is better."""
-    date = int(assembly.released.replace("-", "") or 0) if _is_date(assembly.released) else 0
+    day = int(assembly.released.replace("-", "") or 0) if _is_date(assembly.released) else 0
     quality = (
         _NO_CHECKM
         if assembly.completeness is None
@@ -133,7 +197,7 @@ def best_first(assembly: Assembly) -> tuple[int, int, int, float, int, str]:
         Level(assembly.level).rank,
         0 if assembly.is_type else 1,
         -quality,
-        -date,
+        -day,
         assembly.accession,
     )
 

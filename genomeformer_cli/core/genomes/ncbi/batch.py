@@ -1,0 +1,156 @@
+"""Bring in many assemblies: a few at once, failures listed and not fatal, a dead network noticed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+
+from genomeformer_cli.core.errors import (
+    CorruptError,
+    GenomeformerError,
+    NetworkError,
+    NotInCacheError,
+    RefusedError,
+    StoreError,
+)
+from genomeformer_cli.core.genomes.genome import Genome
+from genomeformer_cli.core.genomes.ncbi.folder import Failure
+from genomeformer_cli.core.genomes.ncbi.install import Installed, Installer
+from genomeformer_cli.core.genomes.ncbi.shelf import Order
+from genomeformer_cli.core.genomes.pace import Halt
+from genomeformer_cli.core.genomes.workers import run_all
+from genomeformer_cli.core.reporting import Event, Reporter, Tracker
+
+_FEWEST_IN_A_ROW = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenomeFetched(Event):
+    """A genome has come in, or could not.
+
+    Attributes:
+        accession: Which.
+        organism: Whose.
+        num_bytes: Bytes that came; 0 if it was there.
+        reason: Why it could not be had; `None` if it could.
+    """
+
+    accession: str
+    organism: str
+    num_bytes: int = 0
+    reason: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What came of many orders.
+
+    Attributes:
+        genomes: All that are in the cache now, by accession.
+        num_fetched: How many of them came now.
+        num_bytes: Bytes of what came now.
+        failures: What could not be had.
+    """
+
+    genomes: tuple[Genome, ...] = ()
+    num_fetched: int = 0
+    num_bytes: int = 0
+    failures: tuple[Failure, ...] = ()
+
+
+class FileMeter:
+    """A bar for one file, drawn once its size is known."""
+
+    def __init__(self, name: str, reporter: Reporter) -> None:
+        self._name = name
+        self._reporter = reporter
+        self._stack = ExitStack()
+        self._tracker: Tracker | None = None
+        self._have = 0
+
+    def __enter__(self) -> FileMeter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def begin(self, total: int | None, have: int) -> None:
+        """Draw the bar, or set it back."""
+        if self._tracker is None:
+            bar = self._reporter.track(self._name, total, "bytes")
+            self._tracker = self._stack.enter_context(bar)
+        self.advance(have - self._have)
+
+    def advance(self, num_bytes: int) -> None:
+        """Move the bar."""
+        self._have += num_bytes
+        if self._tracker is not None:
+            self._tracker.advance(num_bytes)
+
+
+def install_all(
+    orders: Sequence[Order], installer: Installer, *, jobs: int, halt: Halt, reporter: Reporter
+) -> Batch:
+    """Bring in every order, some at once.
+
+    Raises:
+        NetworkError: The network is down: nothing comes any more.
+        StoreError: The cache cannot be written.
+    """
+    genomes: list[Genome] = []
+    failures: list[Failure] = []
+    num_fetched = num_bytes = in_a_row = 0
+
+    def work(order: Order) -> Installed | GenomeformerError:
+        try:
+            return installer.install(order)
+        except (CorruptError, NotInCacheError) as failure:
+            return failure
+        except StoreError:
+            raise
+        except GenomeformerError as failure:
+            return failure
+
+    with reporter.track("genomes", len(orders), "genomes") as tracker:
+        for order, outcome in run_all(orders, work, jobs=jobs, halt=halt):
+            name, organism = order.assembly.accession, order.assembly.organism
+            tracker.advance(1)
+            if isinstance(outcome, GenomeformerError):
+                down = isinstance(outcome, NetworkError) and not isinstance(outcome, RefusedError)
+                failures.append(Failure(accession=name, reason=outcome.message, network=down))
+                reporter.record(
+                    GenomeFetched(accession=name, organism=organism, reason=outcome.message)
+                )
+                in_a_row = in_a_row + 1 if down else 0
+                if in_a_row >= max(jobs, _FEWEST_IN_A_ROW):
+                    raise _down(outcome)
+                continue
+            in_a_row = 0
+            genomes.append(outcome.genome)
+            num_bytes += outcome.fetched
+            num_fetched += 1 if outcome.fetched else 0
+            reporter.record(
+                GenomeFetched(accession=name, organism=organism, num_bytes=outcome.fetched)
+            )
+    if not genomes and failures and all(failure.network for failure in failures):
+        raise NetworkError(failures[0].reason, hint="run the command again: it goes on")
+    return Batch(
+        genomes=tuple(sorted(genomes, key=lambda genome: genome.name)),
+        num_fetched=num_fetched,
+        num_bytes=num_bytes,
+        failures=tuple(sorted(failures, key=lambda failure: failure.accession)),
+    )
+
+
+def _down(failure: GenomeformerError) -> NetworkError:
+    return NetworkError(
+        f"the network is down, nothing comes any more: {failure.message}",
+        hint="run the command again: it goes on where it stopped",
+    )
