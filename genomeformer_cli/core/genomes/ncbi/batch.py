@@ -1,4 +1,4 @@
-"""Bring in many assemblies: a few at once, failures listed and not fatal, a dead network noticed."""
+"""Bring in many assemblies, a few at once; failures are listed, a dead network is noticed."""
 
 from __future__ import annotations
 

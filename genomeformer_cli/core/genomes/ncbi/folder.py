@@ -14,7 +14,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Inquiry:
     taxa: tuple[str, ...] = ()
     exclude_taxa: tuple[str, ...] = ()
     accessions: tuple[str, ...] = ()
-    criteria: Criteria = Criteria()
+    criteria: Criteria = field(default_factory=Criteria)
     top_per: TopPer | None = None
     limit: int | None = None
 

@@ -123,12 +123,14 @@ def _members(taxids: Sequence[int], inquiry: Inquiry, source: Source) -> frozens
 
     def ask(token: str | None) -> Page:
         del token
-        blank = {"taxid": 0, "organism": "", "name": "", "level": "contig"}
-        words = metadata.members(taxids, criteria)
-        return Page(assemblies=tuple(Assembly(accession=word, **blank) for word in words))
+        return Page(assemblies=tuple(map(_bare, metadata.members(taxids, criteria))))
 
     question = {"members": list(taxids), "criteria": asdict(criteria)}
     return frozenset(assembly.accession for assembly in source.listing(question, ask))
+
+
+def _bare(accession: str) -> Assembly:
+    return Assembly(accession=accession, taxid=0, organism="", name="", level="contig")
 
 
 def _resolve(inquiry: Inquiry, source: Source) -> tuple[list[int], list[int]]:

@@ -1,4 +1,4 @@
-"""What a fetch would bring: how many assemblies, how many bytes, and whether the disk holds them."""
+"""What a fetch would bring: assemblies, bases, bytes; and whether the disk holds them."""
 
 from __future__ import annotations
 
