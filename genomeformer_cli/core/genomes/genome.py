@@ -86,6 +86,14 @@ class Genome:
         return f"{self.name} ({self.organism})" if self.organism else self.name
 
 
+@dataclass(frozen=True, kw_only=True)
+class FetchedGenome:
+    """One genome of a request, and whether it was not in the cache before."""
+
+    genome: Genome
+    new: bool
+
+
 def genome_from_json(value: dict[str, Any]) -> Genome:
     """Build a `Genome` from its JSON, ignoring keys of later versions."""
     known = {field.name for field in fields(Genome)}

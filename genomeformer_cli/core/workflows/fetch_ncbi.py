@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from genomeformer_cli.core.errors import PartialError, UsageError
-from genomeformer_cli.core.genomes.genome import Genome
+from genomeformer_cli.core.genomes.genome import FetchedGenome
 from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
 from genomeformer_cli.core.genomes.ncbi.batch import FileMeter, GenomeFetched, install_all
 from genomeformer_cli.core.genomes.ncbi.folder import Failure, Inquiry, RequestFolder
@@ -35,7 +35,7 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.settings import api_key, base_url, ftp_url
 from genomeformer_cli.core.store.layout import Store
 
-__all__ = ["FetchNcbiRequest", "FetchNcbiResult", "GenomeFetched", "fetch_ncbi"]
+__all__ = ["FetchNcbiRequest", "FetchResult", "GenomeFetched", "fetch_ncbi"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,27 +114,25 @@ class FetchNcbiRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchNcbiResult:
-    """What came of it.
+class FetchResult:
+    """What came of a fetch.
 
     Attributes:
-        genomes: All genomes of the request that are in the cache now.
-        plan: How many assemblies, bases and bytes, and the disk.
-        num_fetched: Genomes brought in now (the others were there).
-        num_bytes: Bytes of files brought in now.
+        genomes: The genomes asked for that are in the cache now.
+        plan: How many assemblies, bases and bytes, and the disk, if NCBI was asked.
+        num_bytes: Bytes of files that were downloaded now.
         failures: What could not be had, and why.
         update: What changed since the last fetch of the same request.
         left_out: Assemblies that each filter left out.
-        lock: Where the lock file lies; `None` after a dry run.
+        lock: Where the lock file lies; `None` if none was written.
         dry_run: Whether nothing was to be fetched.
     """
 
-    genomes: tuple[Genome, ...] = ()
-    plan: Plan
-    num_fetched: int = 0
+    genomes: tuple[FetchedGenome, ...] = ()
+    plan: Plan | None = None
     num_bytes: int = 0
     failures: tuple[Failure, ...] = ()
-    update: Update = field(default_factory=Update)
+    update: Update | None = None
     left_out: dict[str, int] = field(default_factory=dict)
     lock: Path | None = None
     dry_run: bool = False
@@ -155,7 +153,7 @@ class FetchNcbiResult:
 
 def fetch_ncbi(
     request: FetchNcbiRequest, *, reporter: Reporter, store: Store | None = None
-) -> FetchNcbiResult:
+) -> FetchResult:
     """Bring genomes into the cache.
 
     Args:
@@ -205,32 +203,31 @@ def fetch_ncbi(
         )
         plan = make_plan(orders, installer)
         if request.dry_run:
-            return FetchNcbiResult(plan=plan, left_out=chosen.left_out, dry_run=True)
+            return FetchResult(plan=plan, left_out=chosen.left_out, dry_run=True)
         check_space(plan)
         batch = install_all(
             orders, installer, jobs=request.jobs, halt=session.halt, reporter=reporter
         )
         failures = (*chosen.failures, *batch.failures)
-        update = Update()
+        update = None
         if request.lock is None:
             known = None if request.offline else session.metadata
             update = compare(folder.read_lock(), chosen.assemblies, known)
             if request.prune:
                 update = replace(update, pruned=prune(update, store))
-    rows = [row_of(genome) for genome in batch.genomes]
+    rows = [row_of(fetched.genome) for fetched in batch.genomes]
     if request.lock is None:
         folder.write(rows, failures)
     if request.save_lock is not None:
         write_lock(request.save_lock, rows)
-    return FetchNcbiResult(
+    return FetchResult(
         genomes=batch.genomes,
         plan=plan,
-        num_fetched=batch.num_fetched,
         num_bytes=batch.num_bytes,
         failures=failures,
         update=update,
         left_out=chosen.left_out,
-        lock=request.lock or folder.lock,
+        lock=folder.lock if request.lock is None else None,
     )
 
 

@@ -15,7 +15,7 @@ from genomeformer_cli.core.errors import (
     RefusedError,
     StoreError,
 )
-from genomeformer_cli.core.genomes.genome import Genome
+from genomeformer_cli.core.genomes.genome import FetchedGenome
 from genomeformer_cli.core.genomes.ncbi.folder import Failure
 from genomeformer_cli.core.genomes.ncbi.install import Installed, Installer
 from genomeformer_cli.core.genomes.ncbi.shelf import Order
@@ -49,13 +49,11 @@ class Batch:
 
     Attributes:
         genomes: All that are in the cache now, by accession.
-        num_fetched: How many of them came now.
         num_bytes: Bytes of what came now.
         failures: What could not be had.
     """
 
-    genomes: tuple[Genome, ...] = ()
-    num_fetched: int = 0
+    genomes: tuple[FetchedGenome, ...] = ()
     num_bytes: int = 0
     failures: tuple[Failure, ...] = ()
 
@@ -104,9 +102,9 @@ def install_all(
         NetworkError: The network is down: nothing comes any more.
         StoreError: The cache cannot be written.
     """
-    genomes: list[Genome] = []
+    genomes: list[FetchedGenome] = []
     failures: list[Failure] = []
-    num_fetched = num_bytes = in_a_row = 0
+    num_bytes = in_a_row = 0
 
     def work(order: Order) -> Installed | GenomeformerError:
         try:
@@ -133,17 +131,15 @@ def install_all(
                     raise _down(outcome)
                 continue
             in_a_row = 0
-            genomes.append(outcome.genome)
+            genomes.append(FetchedGenome(genome=outcome.genome, new=outcome.fetched > 0))
             num_bytes += outcome.fetched
-            num_fetched += 1 if outcome.fetched else 0
             reporter.record(
                 GenomeFetched(accession=name, organism=organism, num_bytes=outcome.fetched)
             )
     if not genomes and failures and all(failure.network for failure in failures):
         raise NetworkError(failures[0].reason, hint="run the command again: it goes on")
     return Batch(
-        genomes=tuple(sorted(genomes, key=lambda genome: genome.name)),
-        num_fetched=num_fetched,
+        genomes=tuple(sorted(genomes, key=lambda fetched: fetched.genome.name)),
         num_bytes=num_bytes,
         failures=tuple(sorted(failures, key=lambda failure: failure.accession)),
     )
