@@ -10,12 +10,51 @@ from collections.abc import Iterator
 from tests.mini_ncbi.world import MERGED, SYNONYMS, TAXA, FakeAssembly, World
 
 TAXDUMP = "/pub/taxonomy/new_taxdump/new_taxdump.tar.gz"
-COLUMNS = ["assembly_accession", "bioproject", "biosample", "wgs_master", "refseq_category", "taxid", "species_taxid", "organism_name", "infraspecific_name", "isolate", "version_status", "assembly_level", "release_type", "genome_rep", "seq_rel_date", "asm_name", "asm_submitter", "gbrs_paired_asm", "paired_asm_comp", "ftp_path", "excluded_from_refseq", "relation_to_type_material", "asm_not_live_date", "assembly_type", "group", "genome_size", "genome_size_ungapped", "gc_percent", "replicon_count", "scaffold_count", "contig_count", "annotation_provider", "annotation_name", "annotation_date", "total_gene_count", "protein_coding_gene_count", "non_coding_gene_count", "pubmed_id"]
+COLUMNS = [
+    "assembly_accession",
+    "bioproject",
+    "biosample",
+    "wgs_master",
+    "refseq_category",
+    "taxid",
+    "species_taxid",
+    "organism_name",
+    "infraspecific_name",
+    "isolate",
+    "version_status",
+    "assembly_level",
+    "release_type",
+    "genome_rep",
+    "seq_rel_date",
+    "asm_name",
+    "asm_submitter",
+    "gbrs_paired_asm",
+    "paired_asm_comp",
+    "ftp_path",
+    "excluded_from_refseq",
+    "relation_to_type_material",
+    "asm_not_live_date",
+    "assembly_type",
+    "group",
+    "genome_size",
+    "genome_size_ungapped",
+    "gc_percent",
+    "replicon_count",
+    "scaffold_count",
+    "contig_count",
+    "annotation_provider",
+    "annotation_name",
+    "annotation_date",
+    "total_gene_count",
+    "protein_coding_gene_count",
+    "non_coding_gene_count",
+    "pubmed_id",
+]
 
 
 def tree(world: World) -> dict[str, bytes]:
     """Every file by its path."""
-    files = {}
+    files: dict[str, bytes] = {}
     for assembly in world.assemblies:
         files.update(_assembly_files(assembly))
     for source, prefix in (("refseq", "GCF"), ("genbank", "GCA")):

@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from genomeformer_cli.core.errors import PartialError, UsageError
+from genomeformer_cli.core.errors import InputError, PartialError, UsageError
+from genomeformer_cli.core.genomes.fasta import local_copy
 from genomeformer_cli.core.genomes.genome import FetchedGenome
 from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
-from genomeformer_cli.core.genomes.ncbi.batch import FileMeter, GenomeFetched, install_all
+from genomeformer_cli.core.genomes.ncbi.batch import FileMeter, install_all
 from genomeformer_cli.core.genomes.ncbi.folder import Failure, Inquiry, RequestFolder
 from genomeformer_cli.core.genomes.ncbi.inquiry import Chosen, Source, choose_assemblies
 from genomeformer_cli.core.genomes.ncbi.install import Installer
@@ -35,7 +36,7 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.settings import api_key, base_url, ftp_url
 from genomeformer_cli.core.store.layout import Store
 
-__all__ = ["FetchNcbiRequest", "FetchResult", "GenomeFetched", "fetch_ncbi"]
+__all__ = ["FetchNcbiRequest", "FetchResult", "fetch_ncbi"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +47,7 @@ class FetchNcbiRequest:
         taxa: Names or taxids; their descendants are included.
         exclude_taxa: Taxa to leave out.
         accessions: Assembly accessions, with or without version.
+        accession_file: A file of accessions, one a line; `-` is standard input.
         lock: A lock file whose bytes to bring again.
         source: `refseq`, `genbank` or `both`.
         level: Assembly levels, comma-separated; all if empty.
@@ -81,6 +83,7 @@ class FetchNcbiRequest:
     taxa: tuple[str, ...] = ()
     exclude_taxa: tuple[str, ...] = ()
     accessions: tuple[str, ...] = ()
+    accession_file: str | None = None
     lock: Path | None = None
     source: str = "refseq"
     level: str = ""
@@ -111,6 +114,11 @@ class FetchNcbiRequest:
     verify: bool = False
     prune: bool = False
     save_lock: Path | None = None
+
+    @property
+    def names_genomes(self) -> bool:
+        """Whether it says which genomes."""
+        return bool(self.taxa or self.accessions or self.accession_file or self.lock)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -232,11 +240,13 @@ def fetch_ncbi(
 
 
 def _inquiry(request: FetchNcbiRequest) -> Inquiry:
-    if not (request.taxa or request.accessions or request.lock):
+    if not request.names_genomes:
         raise UsageError(
-            "nothing to fetch was named", hint="give `--taxon`, `--accession` or `--lock`"
+            "these options are about genomes at NCBI, and none was named",
+            hint="give `--taxon`, `--accession`, `--accession-file` or `--lock`",
         )
-    if request.lock and (request.taxa or request.accessions):
+    accessions = (*request.accessions, *_read_accessions(request.accession_file))
+    if request.lock and (request.taxa or accessions):
         raise UsageError(
             "`--lock` already says what to fetch", hint="leave out `--taxon` and `--accession`"
         )
@@ -250,7 +260,7 @@ def _inquiry(request: FetchNcbiRequest) -> Inquiry:
     inquiry = Inquiry(
         taxa=request.taxa,
         exclude_taxa=request.exclude_taxa,
-        accessions=request.accessions,
+        accessions=accessions,
         criteria=Criteria(
             source=parse_word(request.source, SOURCES, "--source"),
             levels=parse_levels(request.level),
@@ -274,6 +284,21 @@ def _inquiry(request: FetchNcbiRequest) -> Inquiry:
             hint="leave the filters out",
         )
     return inquiry
+
+
+def _read_accessions(source: str | None) -> tuple[str, ...]:
+    if source is None:
+        return ()
+    with local_copy(source) as (path, shown):
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as failure:
+            raise InputError(f"`{shown}` cannot be read: {failure}", hint="check it") from failure
+    words = [line.partition("#")[0].replace(",", " ").split() for line in lines]
+    found = tuple(row[0] for row in words if row)
+    if not found:
+        raise InputError(f"`{shown}` names no accessions", hint="write one a line")
+    return found
 
 
 def _connection(request: FetchNcbiRequest) -> Connection:

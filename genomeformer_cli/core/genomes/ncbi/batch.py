@@ -15,32 +15,16 @@ from genomeformer_cli.core.errors import (
     RefusedError,
     StoreError,
 )
+from genomeformer_cli.core.genomes.events import GenomeFetched
 from genomeformer_cli.core.genomes.genome import FetchedGenome
 from genomeformer_cli.core.genomes.ncbi.folder import Failure
 from genomeformer_cli.core.genomes.ncbi.install import Installed, Installer
 from genomeformer_cli.core.genomes.ncbi.shelf import Order
 from genomeformer_cli.core.genomes.pace import Halt
 from genomeformer_cli.core.genomes.workers import run_all
-from genomeformer_cli.core.reporting import Event, Reporter, Tracker
+from genomeformer_cli.core.reporting import Reporter, Tracker
 
 _FEWEST_IN_A_ROW = 3
-
-
-@dataclass(frozen=True, kw_only=True)
-class GenomeFetched(Event):
-    """A genome has come in, or could not.
-
-    Attributes:
-        accession: Which.
-        organism: Whose.
-        num_bytes: Bytes that came; 0 if it was there.
-        reason: Why it could not be had; `None` if it could.
-    """
-
-    accession: str
-    organism: str
-    num_bytes: int = 0
-    reason: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
