@@ -29,7 +29,7 @@ def fetched_view(result: FetchResult) -> RenderableType:
     else:
         new = sum(fetched.new for fetched in result.genomes)
         parts = [Text(f"{len(result.genomes)} genomes, {new} of them new")]
-    return Group(*parts, *map(Text, _lines(result)))
+    return Group(*parts, *(Text(line, no_wrap=True, overflow="ignore") for line in _lines(result)))
 
 
 def _plan_table(plan: Plan) -> Table:

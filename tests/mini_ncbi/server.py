@@ -78,6 +78,7 @@ class MiniNcbi:
     bandwidth: float | None = None
     stall: float = 5.0
     api_down: bool = False
+    retry_after: int = 0
     scripts: Scripts = field(default_factory=Scripts)
     log: list[Asked] = field(default_factory=list)
     modified: dict[str, int] = field(default_factory=dict)
@@ -176,7 +177,7 @@ class MiniNcbi:
         if api and self.api_down:
             fault = Fault.FORBIDDEN
         if fault in STATUSES:
-            return _refusal(fault)
+            return _refusal(fault, self.retry_after)
         if fault is Fault.HTML:
             return _Reply(status=200, headers={"Content-Type": "text/html"}, body=HTML)
         if fault is Fault.NO_FILE:
@@ -294,11 +295,11 @@ def _missing() -> _Reply:
     return _Reply(status=404, headers={"Content-Type": "text/html"}, body=body)
 
 
-def _refusal(fault: Fault) -> _Reply:
+def _refusal(fault: Fault, retry_after: int) -> _Reply:
     status = STATUSES[fault]
     headers = {"Content-Type": "application/json", "Ncbi-Phid": "322C1234"}
     if fault is Fault.TOO_MANY_WAIT:
-        headers["Retry-After"] = "0"
+        headers["Retry-After"] = str(retry_after)
     if fault is Fault.TOO_MANY_DATE:
         headers["Retry-After"] = email.utils.formatdate(time.time(), usegmt=True)
     if fault is Fault.FORBIDDEN:

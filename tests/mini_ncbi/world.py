@@ -175,10 +175,16 @@ class World:
         return found
 
 
-def make_world(*, seed: int = 0, smallest: int = 2_000, largest: int = 12_000) -> World:
+def make_world(
+    *,
+    seed: int = 0,
+    smallest: int = 2_000,
+    largest: int = 12_000,
+    only: tuple[str, ...] = (),
+) -> World:
     """The world of most tests: 15 assemblies, two to three of everything that is odd."""
     draw = random.Random(seed)
-    assemblies = _assemblies()
+    assemblies = [a for a in _assemblies() if not only or a.accession in only]
     for number, assembly in enumerate(assemblies):
         length = draw.randint(smallest, largest)
         records = [(f"NZ_{number:06d}.1 chromosome", "".join(draw.choices("ACGT", k=length)))]

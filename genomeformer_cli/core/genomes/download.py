@@ -18,7 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from genomeformer_cli.core.errors import CorruptError, FastaError
+from genomeformer_cli.core.errors import CorruptError, FastaError, RefusedError
 from genomeformer_cli.core.genomes.pace import TransientError
 from genomeformer_cli.core.genomes.transport import Body, RangeError, Transport
 from genomeformer_cli.core.store.atomic import explain_write_failure
@@ -226,6 +226,12 @@ class _Part:
         self._mark = self.have
         return True
 
+    def forget_if_empty(self) -> None:
+        """Leave no trace of a file that never came."""
+        if not self.have:
+            self.path.unlink(missing_ok=True)
+            _sidecar(self.path).unlink(missing_ok=True)
+
     def doubt(self, failure: TransientError) -> None:
         """After a second odd answer to a request for the rest, ask for all of it."""
         self._odd_ranges = self._odd_ranges + 1 if isinstance(failure, RangeError) else 0
@@ -257,6 +263,9 @@ def download(transport: Transport, url: str, path: Path, *, meter: Meter) -> Dow
             transport.halt.check()
             try:
                 _try_once(transport, part, meter)
+            except RefusedError:
+                part.forget_if_empty()
+                raise
             except TransientError as failure:
                 if part.progressed():
                     backoff.progress()

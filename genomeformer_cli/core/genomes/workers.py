@@ -9,7 +9,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
 from genomeformer_cli.core.genomes.pace import Halt, HaltedError
@@ -21,7 +21,7 @@ _GRACE = 3.0
 
 def run_all(
     tasks: Sequence[T], work: Callable[[T], R], *, jobs: int, halt: Halt
-) -> Iterator[tuple[T, R]]:
+) -> Generator[tuple[T, R], None, None]:
     """Do `work` on every task, `jobs` at a time, and yield results as they come.
 
     The first exception of a worker ends the rest and is raised here; so does leaving the loop.

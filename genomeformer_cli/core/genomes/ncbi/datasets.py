@@ -58,7 +58,7 @@ class Datasets:
         return choose(word, known, self._suggest(word, genomes_only=True, exact=False))
 
     def _resolve_id(self, taxid: int) -> Taxon:
-        for report in self._taxonomy([taxid]):
+        for report in self._taxonomy([taxid]) or self._taxonomy([taxid]):
             now = _int(report.get("tax_id"))
             secondary = {_int(value) for value in report.get("secondary_tax_ids") or []}
             if now is not None and (now == taxid or taxid in secondary or not secondary):

@@ -53,7 +53,7 @@ def build_taxonomy(archive: Path, target: Path) -> None:
     fresh.unlink(missing_ok=True)
     needed = {"nodes.dmp", "names.dmp", "merged.dmp"}
     try:
-        with closing(sqlite3.connect(fresh)) as database, tarfile.open(archive, "r|gz") as members:
+        with closing(sqlite3.connect(fresh)) as database, tarfile.open(archive, "r:gz") as members:
             database.execute("PRAGMA journal_mode = OFF")
             database.executescript(_SCHEMA)
             for member in members:
