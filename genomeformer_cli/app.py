@@ -48,6 +48,7 @@ def main() -> None:
     debug = "--debug" in sys.argv[1:]
     try:
         code = app(standalone_mode=False)
+        sys.stdout.flush()
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(0)

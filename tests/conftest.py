@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from tests.cli import Finished, RunCommand, run_fresh
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# A time limit an example would make tests fail on a busy machine.
+settings.register_profile("genomeformer", deadline=None)
+settings.load_profile("genomeformer")
+
+# Small models: more threads only wait for each other. Fresh processes inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOLDEN = Path(__file__).parent / "golden"
 

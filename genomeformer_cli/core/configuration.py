@@ -125,6 +125,8 @@ def _describe(options: tuple[Any, ...]) -> str:
             words += [f"`{member.value}`" for member in option]
         elif typing.get_origin(option) is typing.Literal:
             words += [f"`{value}`" for value in typing.get_args(option)]
+        elif typing.get_origin(option) is dict or dataclasses.is_dataclass(option):
+            words.append("a table of settings")
         elif option is not type(None):
             names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
             words.append(names.get(option, "a list"))

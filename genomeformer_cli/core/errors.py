@@ -1,16 +1,22 @@
 """The error tree. Every failure a user can cause is one of these: a sentence, a hint, an exit code.
 
-GenomeformerError exit 1 ├── UsageError exit 2 an option or argument that cannot be │ ├──
-ConfigError exit 2 a configuration that is incomplete or contradictory │ ├── NothingMatchedError
-exit 2 a query to which nothing answers │ └── AmbiguousTaxonError exit 2 a name that several taxa
-share ├── InputError exit 1 a file or sequence that cannot be used │ ├── FastaError not FASTA or
-FASTQ, damaged, empty │ └── AlphabetError a character that is no nucleotide code ├── StoreError
-exit 1 the local cache, or any file we write │ ├── NotInCacheError a name the cache does not hold │
-├── EntryExistsError the name is taken by other content │ └── CorruptError a checksum that does not
-match ├── NetworkError exit 75 a host that is down or keeps failing; running again goes on │ └──
-RefusedError exit 75 an answer that asking again will not change ├── PartialError exit 3 some of
-many could not be had; the rest is there ├── CheckpointError exit 1 weights or training state that
-cannot be loaded └── TrainingError exit 1 a run that cannot start or go on
+GenomeformerError                exit 1
+├── UsageError                   exit 2   an option or argument that cannot be
+│   ├── ConfigError              exit 2   a configuration incomplete, unknown or contradictory
+│   ├── NothingMatchedError      exit 2   a query to which nothing answers
+│   └── AmbiguousTaxonError      exit 2   a name that several taxa share
+├── InputError                   exit 1   a file or sequence that cannot be used
+│   ├── FastaError                        not FASTA or FASTQ, damaged, empty
+│   └── AlphabetError                     a character that is no nucleotide code
+├── StoreError                   exit 1   the local cache, or any file we write
+│   ├── NotInCacheError                   a name the cache does not hold
+│   ├── EntryExistsError                  the name is taken by other content
+│   └── CorruptError                      a checksum that does not match
+├── NetworkError                 exit 75  a host that is down or keeps failing; a rerun goes on
+│   └── RefusedError             exit 75  an answer that asking again will not change
+├── PartialError                 exit 3   some of many could not be had; the rest is there
+├── CheckpointError              exit 1   weights or training state that cannot be loaded
+└── TrainingError                exit 1   a run that cannot start or go on
 """
 
 from __future__ import annotations

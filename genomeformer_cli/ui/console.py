@@ -15,7 +15,7 @@ from rich.console import Console, RenderableType
 
 def talk() -> Console:
     """The console on stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def show(result: object, rendered: RenderableType, *, as_json: bool) -> None:
@@ -23,7 +23,8 @@ def show(result: object, rendered: RenderableType, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(to_json(result), indent=2, ensure_ascii=False) + "\n")
         return
-    Console(highlight=False).print(rendered)
+    # What a user named, such as `a[red].npy` or `:smile:`, is no markup.
+    Console(highlight=False, markup=False, emoji=False).print(rendered)
 
 
 def to_json(value: object) -> Any:

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
 from rich.markup import escape
 from typer import TyperException
 
@@ -10,6 +16,7 @@ from genomeformer_cli.ui.console import talk
 
 INTERRUPTED = 130
 INTERNAL = 70
+_DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def show_failure(message: str, hint: str | None) -> None:
@@ -26,16 +33,28 @@ def explain(failure: Exception) -> int:
         show_failure(failure.message, failure.hint)
         return failure.exit_code
     if isinstance(failure, TyperException):
-        show_failure(
-            _lower_first(failure.format_message()).rstrip("."),
-            "add `--help` to see what is possible",
-        )
+        message = _lower_first(failure.format_message()).rstrip(".")
+        if message:  # without one, the help is already on the screen
+            show_failure(message, "add `--help` to see what is possible")
         return failure.exit_code
+    if isinstance(failure, OSError) and failure.errno in _DISK_FULL:
+        _drop_stdout()
+        show_failure(
+            f"could not write {failure.filename or 'standard output'}: {failure.strerror}",
+            "free some space or choose another place",
+        )
+        return GenomeformerError.exit_code
     show_failure(
         f"unexpected {type(failure).__name__}: {failure}",
         "this is a bug; run again with `genomeformer --debug ...` and report what it prints",
     )
     return INTERNAL
+
+
+def _drop_stdout() -> None:
+    """Keep Python from trying once more at exit to write what could not be written."""
+    with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 def _lower_first(text: str) -> str:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.mini_ncbi.faults import Fault
-from tests.mini_ncbi.server import MiniNcbi
 
 from tests.cli import RunCommand
+from tests.mini_ncbi.faults import Fault
+from tests.mini_ncbi.server import MiniNcbi
 
 KEY = "0123456789abcdef-secret"
 

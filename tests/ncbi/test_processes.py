@@ -14,11 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from genomeformer_cli.core.store.layout import Store
 from tests.mini_ncbi.client import fasta_bytes, leftovers, truth
 from tests.mini_ncbi.server import MiniNcbi
 from tests.mini_ncbi.world import World, make_world
-
-from genomeformer_cli.core.store.layout import Store
 
 BIG = ("GCF_000005845.2", "GCF_000008865.2", "GCF_900000008.1", "GCF_900000005.2")
 # The server sends in blocks; what a killed client had not read yet is sent again.

@@ -1,6 +1,6 @@
 """Random features of the softmax kernel, shared by the mechanisms that approximate it.
 
-Shape letters: B batch, H heads, L length, F features, D head width.
+Shape letters: B batch, H heads, L length, F features, D head width, N blocks.
 """
 
 from __future__ import annotations
@@ -22,12 +22,13 @@ def orthogonal_projection(
     Returns:
         (F, D) float32.
     """
-    blocks = []
-    for _ in range(math.ceil(num_features / head_width)):
-        gaussian = torch.randn(head_width, head_width, generator=generator)
-        orthogonal, _ = torch.linalg.qr(gaussian)
-        blocks.append(orthogonal.T)
-    directions_FD = torch.cat(blocks)[:num_features]
+    num_blocks = math.ceil(num_features / head_width)
+    gaussian_NDD = torch.randn(num_blocks, head_width, head_width, generator=generator)
+    orthogonal_NDD, triangular_NDD = torch.linalg.qr(gaussian_NDD)
+    # LAPACK leaves the signs of R's diagonal to its reflections; only positive ones give a
+    # uniformly distributed Q (Mezzadri 2007, arXiv math-ph/0609050, section 5).
+    signs_ND = triangular_NDD.diagonal(dim1=-2, dim2=-1).sign()
+    directions_FD = (orthogonal_NDD * signs_ND[:, None]).mT.reshape(-1, head_width)[:num_features]
     norms_F = torch.randn(num_features, head_width, generator=generator).norm(dim=1)
     return directions_FD * norms_F[:, None]
 

@@ -9,7 +9,6 @@ import json
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from genomeformer_cli.core.checkpoints.weights import (
@@ -17,6 +16,7 @@ from genomeformer_cli.core.checkpoints.weights import (
     load_weights,
     read_tensors,
     write_model,
+    write_tensors,
 )
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model.encoder import Encoder
@@ -42,7 +42,7 @@ def write_checkpoint(
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state.get(parameter, {}).items():
             tensors[f"{name}/{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    save_file(tensors, folder / OPTIMIZER_FILE)
+    write_tensors(tensors, folder / OPTIMIZER_FILE)
     write_json(folder / STATE_FILE, {"step": step})
 
 

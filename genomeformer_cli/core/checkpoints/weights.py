@@ -16,7 +16,7 @@ from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import Encoder
-from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.atomic import explain_write_failure, write_json
 from genomeformer_cli.core.store.seal import check_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
@@ -41,9 +41,7 @@ def write_model(model: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    save_file(
-        tensors, folder / WEIGHTS_FILE, metadata={"format": "pt", "genomeformer": __version__}
-    )
+    write_tensors(tensors, folder / WEIGHTS_FILE)
     plain = {
         "model_type": _MODEL_TYPE,
         "genomeformer_version": __version__,
@@ -51,6 +49,20 @@ def write_model(model: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
     }
     write_json(folder / CONFIG_FILE, plain)
     save_tokenizer(tokenizer, folder)
+
+
+def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        StoreError: The system refused the write.
+    """
+    try:
+        # One key only: safetensors writes several in an order that differs from run to run.
+        save_file(tensors, path, metadata={"format": "pt"})
+    except SafetensorError as failure:
+        reason = str(failure).removeprefix("Error while serializing: ").removeprefix("I/O error: ")
+        raise explain_write_failure(path, OSError(reason)) from failure
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -2,10 +2,10 @@
 
     manifest.json            what it is made of: tokenizer, genomes, split, counts
     segments.jsonl           where each stretch lies: one line a segment, in order
-    tokens-00000.bin         token ids, little-endian unsigned integers of `dtype`, records end to
-    end, no separators softmask-00000.bin       one bit a token, least significant first: 1 where
-    the base was lower case;
-                             only if any base of the corpus was
+    tokens-00000.bin         token ids, little-endian unsigned integers of `dtype`, records
+                             end to end, no separators
+    softmask-00000.bin       one bit a token, least significant first: 1 where the base was lower
+                             case; only if any base of the corpus was
     tokenizer.json, tokenizer_config.json
 
 A segment is a contiguous stretch of one record, wholly in one split; no window ever reaches over

@@ -46,6 +46,17 @@ def load_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def _load_segments(folder: Path) -> list[Segment]:
+    path = folder / SEGMENTS_FILE
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [Segment(**json.loads(line)) for line in lines]
+    except (OSError, ValueError, TypeError) as failure:
+        raise CorruptError(
+            f"`{path}` is damaged: {failure}", hint="make the corpus again"
+        ) from failure
+
+
 class Corpus:
     """A corpus on disk.
 
@@ -60,19 +71,25 @@ class Corpus:
         self.folder = folder
         self.manifest = load_manifest(folder)
         self.tokenizer = load_tokenizer(folder)
-        lines = (folder / SEGMENTS_FILE).read_text(encoding="utf-8").splitlines()
-        self._segments = [Segment(**json.loads(line)) for line in lines]
+        self._segments = _load_segments(folder)
         shards = range(len(self.manifest.shard_tokens))
         self._tokens = [self._map(tokens_file(shard), self.manifest.dtype) for shard in shards]
         has_flags = self.manifest.has_soft_mask
         self._flags = (
             [self._map(soft_mask_file(shard), "uint8") for shard in shards] if has_flags else []
         )
-        for shard, tokens in zip(shards, self._tokens, strict=True):
-            if tokens.size != self.manifest.shard_tokens[shard]:
-                raise CorruptError(
-                    f"`{folder / tokens_file(shard)}` is incomplete", hint="make the corpus again"
-                )
+        for shard, num_tokens in enumerate(self.manifest.shard_tokens):
+            self._expect(self._tokens[shard].size, num_tokens, tokens_file(shard))
+            if has_flags:
+                self._expect(self._flags[shard].size, -(-num_tokens // 8), soft_mask_file(shard))
+        lengths = sum(segment.length for segment in self._segments)
+        self._expect(lengths, sum(self.manifest.shard_tokens), SEGMENTS_FILE)
+
+    def _expect(self, size: int, wanted: int, name: str) -> None:
+        if size != wanted:
+            raise CorruptError(
+                f"`{self.folder / name}` is incomplete", hint="make the corpus again"
+            )
 
     def _map(self, name: str, dtype: str) -> npt.NDArray[np.uint8]:
         try:

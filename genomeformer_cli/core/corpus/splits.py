@@ -71,6 +71,10 @@ def assign_splits(segments: Sequence[Segment], config: SplitConfig) -> tuple[lis
             "the records are too short to hold any of them out",
             hint="raise `--validation-fraction`",
         )
+    if not any(segment.split == "train" for segment in marked):
+        raise ConfigError(
+            "holding all of that out leaves nothing to train on", hint="hold out less"
+        )
     return marked, rule
 
 
@@ -121,10 +125,6 @@ def _hold_out_named(
     marked = [
         replace(s, split="validation") if {s.genome, s.record} & wanted else s for s in segments
     ]
-    if all(segment.split == "validation" for segment in marked):
-        raise ConfigError(
-            "holding all of that out leaves nothing to train on", hint="hold out less"
-        )
     return marked, "held out by name: " + ", ".join(sorted(wanted))
 
 
@@ -158,7 +158,7 @@ def _hold_out_tails(segments: Sequence[Segment], fraction: float) -> tuple[list[
     halves: list[Segment] = []
     for segment in segments:
         cut = segment.length - round(segment.length * fraction)
-        halves.append(replace(segment, length=cut))
+        head = replace(segment, length=cut)
         tail = replace(
             segment,
             start=segment.start + cut,
@@ -166,6 +166,5 @@ def _hold_out_tails(segments: Sequence[Segment], fraction: float) -> tuple[list[
             length=segment.length - cut,
             split="validation",
         )
-        if tail.length:
-            halves.append(tail)
+        halves += [half for half in (head, tail) if half.length]
     return halves, f"the last {fraction:.0%} of every record"

@@ -21,7 +21,9 @@ def write_npy(array: npt.NDArray[np.float32], file: IO[bytes]) -> None:
     """Write an array in `.npy` format 1.0 to any binary stream, a pipe included."""
     array = np.ascontiguousarray(array)
     npy_format.write_array_header_1_0(file, npy_format.header_data_from_array_1_0(array))
-    file.write(array.data.cast("B") if array.size else b"")
+    rest = memoryview(array.data.cast("B") if array.size else b"")
+    while rest:  # an unbuffered stream may take only a part
+        rest = rest[file.write(rest) :]
     file.flush()
 
 

@@ -29,7 +29,7 @@ from genomeformer_cli.core.training.metrics import Score
 
 ALPHA = 16.0
 _CHUNK = 1 << 21
-_BASES_A_CELL = 4
+_CELLS_A_BASE = 4
 Tables = list[npt.NDArray[np.uint32]]
 
 
@@ -78,12 +78,9 @@ def _count_into(tables: Tables, codes: Codes) -> None:
 
 
 def widest_order(num_bases: int) -> int:
-    """The widest context worth a table: not many more cells than bases, at most `MARGIN`."""
+    """The widest context worth a table: at most four cells a training base, at most `MARGIN`."""
     order = 0
-    while (
-        order < MARGIN
-        and NUM_REAL_BASES ** (2 * (order + 1) + 1) * _BASES_A_CELL <= 2 * num_bases * 8
-    ):
+    while order < MARGIN and NUM_REAL_BASES ** (2 * order + 3) <= _CELLS_A_BASE * num_bases:
         order += 1
     return order
 

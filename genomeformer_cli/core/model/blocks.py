@@ -28,8 +28,30 @@ class GatedMLP(nn.Module):
         return down
 
 
+class ShortConvolution(nn.Module):
+    """x plus a depthwise convolution over neighbouring positions; it starts near the identity.
+
+    Used before attention as in Poli et al. 2023, "Hyena Hierarchy", section 3.2 (there causal).
+    """
+
+    def __init__(self, width: int, kernel: int) -> None:
+        super().__init__()
+        self.kernel = nn.Parameter(torch.zeros(kernel, width))
+
+    def forward(self, x_BLE: Tensor, mask_BL: Tensor | None) -> Tensor:
+        """Mix every position with its neighbours; padding and what lies beyond the ends is 0."""
+        if mask_BL is not None:
+            x_BLE = x_BLE * mask_BL[..., None]
+        reach = len(self.kernel) // 2
+        padded_BLE = functional.pad(x_BLE, (0, 0, reach, reach))
+        length = x_BLE.shape[1]
+        for offset, weight_E in enumerate(self.kernel):
+            x_BLE = torch.addcmul(x_BLE, padded_BLE[:, offset : offset + length], weight_E)
+        return x_BLE
+
+
 class Block(nn.Module):
-    """x + attention(norm(x)), then x + mlp(norm(x))."""
+    """x + attention(convolution(norm(x))), then x + mlp(norm(x))."""
 
     def __init__(self, config: ModelConfig, generator: torch.Generator) -> None:
         super().__init__()
@@ -40,6 +62,9 @@ class Block(nn.Module):
             config=config.attention,
             generator=generator,
         )
+        self.convolution = (
+            ShortConvolution(config.width, config.conv_width) if config.conv_width else None
+        )
         self.mlp_norm = nn.RMSNorm(config.width, eps=1e-6)
         self.mlp = GatedMLP(config.width, config.mlp_width)
 
@@ -47,6 +72,9 @@ class Block(nn.Module):
         self, x_BLE: Tensor, mask_BL: Tensor | None, cos_LR: Tensor, sin_LR: Tensor
     ) -> Tensor:
         """Apply the block."""
-        x_BLE = x_BLE + self.attention(self.attention_norm(x_BLE), mask_BL, cos_LR, sin_LR)
+        normed_BLE = self.attention_norm(x_BLE)
+        if self.convolution is not None:
+            normed_BLE = self.convolution(normed_BLE, mask_BL)
+        x_BLE = x_BLE + self.attention(normed_BLE, mask_BL, cos_LR, sin_LR)
         mixed_BLE: Tensor = x_BLE + self.mlp(self.mlp_norm(x_BLE))
         return mixed_BLE

@@ -22,6 +22,9 @@ class ModelConfig:
         mlp_width: Hidden features of the gated MLP.
         attention: The mechanism.
         rotary_base: Base of the rotary positions' wavelengths.
+        conv_width: Bases that a short depthwise convolution mixes before each attention; odd, 0
+            leaves it out. Mechanisms that estimate softmax cannot point at a single neighbour;
+            with the convolution they need not.
     """
 
     vocabulary_size: int = 10
@@ -32,6 +35,7 @@ class ModelConfig:
     mlp_width: int = 352
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     rotary_base: float = 10_000.0
+    conv_width: int = 0
 
     def __post_init__(self) -> None:
         sizes = (
@@ -46,6 +50,11 @@ class ModelConfig:
             raise ConfigError(
                 "every size of a model must be at least 1",
                 hint="start from a preset such as `tiny`",
+            )
+        if self.conv_width < 0 or (self.conv_width and self.conv_width % 2 == 0):
+            raise ConfigError(
+                f"a convolution cannot be {self.conv_width} bases wide",
+                hint="choose an odd width, or 0 for none",
             )
         if self.width % (2 * self.num_heads):
             raise ConfigError(

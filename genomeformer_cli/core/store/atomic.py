@@ -36,8 +36,10 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     """Open a binary file that replaces `path` if the block ends well and leaves no trace if not.
 
     Raises:
-        StoreError: The system refused the write.
+        StoreError: The system refused the write, or `path` is a folder or a device.
     """
+    if path.exists() and not path.is_file():
+        raise StoreError(f"`{path}` is no ordinary file", hint="choose another name")
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

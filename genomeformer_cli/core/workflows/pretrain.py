@@ -110,11 +110,11 @@ def pretrain_model(
     set_threads(request.threads)
     folder = store.path(Kind.RUNS, name)
     with store.lock(Kind.RUNS, name, timeout=1):
-        _open_run(folder, config, corpus)
         passes = config.training.validation_passes
         quick, thorough = (
             _questions(corpus, config, count) for count in (passes, passes * _THOROUGH)
         )
+        _open_run(folder, config, corpus)
         baseline, final_baseline = _baselines(folder, corpus, (quick, thorough), reporter)
         model = Encoder(config.model, seed=config.training.seed).to(device)
         reporter.record(_started(name, config, corpus, model, baseline))

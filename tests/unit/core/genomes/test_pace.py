@@ -43,7 +43,7 @@ def test_pace_spaces_evenly_and_holds() -> None:
 
 def test_backoff_is_full_jitter_below_a_doubling_ceiling() -> None:
     halt = FakeHalt()
-    draw = random.Random(1)  # noqa: S311
+    draw = random.Random(1)
     backoff = Backoff(10, halt=halt, base=1.0, cap=8.0, draw=draw)
     for _ in range(10):
         backoff.wait(TransientError("x"))

@@ -133,7 +133,7 @@ def test_the_comparator_ranks_in_its_order() -> None:
         some(10, completeness=None, contamination=None),
     ]
     shuffled = ranked[:]
-    random.Random(1).shuffle(shuffled)  # noqa: S311
+    random.Random(1).shuffle(shuffled)
     assert sorted(shuffled, key=best_first) == ranked
 
 

@@ -1,0 +1,23 @@
+"""A reporter that remembers."""
+
+from __future__ import annotations
+
+from genomeformer_cli.core.reporting import Event, Silent
+
+
+class Listening(Silent):
+    """Keeps what it is told, for a test to look at."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+        self.warnings: list[str] = []
+        self.events: list[Event] = []
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def record(self, event: Event) -> None:
+        self.events.append(event)

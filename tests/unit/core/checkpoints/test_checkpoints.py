@@ -1,0 +1,148 @@
+"""Weights and training state come back as they went, or say why not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from genomeformer_cli.core.checkpoints.rotation import (
+    checkpoint_folder,
+    checkpoint_step,
+    drop_old_checkpoints,
+    list_checkpoints,
+    newest_whole_checkpoint,
+)
+from genomeformer_cli.core.checkpoints.state import read_checkpoint, write_checkpoint
+from genomeformer_cli.core.checkpoints.weights import read_model
+from genomeformer_cli.core.errors import CheckpointError, ConfigError, CorruptError
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.store.seal import seal
+from genomeformer_cli.core.tokenizers.char import CharTokenizer
+from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.optimizer import build_optimizer
+
+SMALL = ModelConfig(context=16, width=8, depth=1, num_heads=2, mlp_width=8)
+
+
+class Listener(Silent):
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+
+def trained(seed: int = 0) -> tuple[Encoder, torch.optim.Optimizer]:
+    model = Encoder(SMALL, seed=seed)
+    optimizer = build_optimizer(model, TrainingConfig())
+    for step in range(3):
+        tokens = torch.randint(5, 9, (2, 16), generator=torch.Generator().manual_seed(step))
+        torch.autograd.backward(model(tokens, None).square().mean())
+        optimizer.step()
+    return model, optimizer
+
+
+def save(run: Path, step: int, seed: int = 0) -> Path:
+    folder = checkpoint_folder(run, step)
+    folder.mkdir(parents=True)
+    model, optimizer = trained(seed)
+    write_checkpoint(folder, model=model, tokenizer=CharTokenizer(), optimizer=optimizer, step=step)
+    seal(folder)
+    return folder
+
+
+def flip_byte(path: Path, place: int = -5) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def test_weights_and_optimizer_come_back_to_the_bit(tmp_path: Path) -> None:
+    folder = save(tmp_path, 3)
+    model, optimizer = trained()
+    restored = Encoder(SMALL, seed=9)
+    restored_optimizer = build_optimizer(restored, TrainingConfig())
+    assert read_checkpoint(folder, model=restored, optimizer=restored_optimizer) == 3
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, restored.state_dict()[name])
+    for one, other in zip(model.parameters(), restored.parameters(), strict=True):
+        assert optimizer.state[one].keys() == restored_optimizer.state[other].keys()
+        for key, value in optimizer.state[one].items():
+            assert torch.equal(value, restored_optimizer.state[other][key])
+
+
+def test_a_loaded_model_gives_the_same_logits(tmp_path: Path) -> None:
+    folder = save(tmp_path, 3)
+    tokens = torch.randint(5, 9, (2, 16))
+    assert torch.equal(read_model(folder).model(tokens, None), trained()[0](tokens, None))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_flipped_byte_is_found(tmp_path: Path, name: str) -> None:
+    folder = save(tmp_path, 3)
+    flip_byte(folder / name)
+    with pytest.raises(CorruptError, match=name):
+        read_model(folder)
+
+
+def test_a_truncated_file_whose_seal_was_renewed_is_still_refused(tmp_path: Path) -> None:
+    folder = save(tmp_path, 3)
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-7])
+    seal(folder)
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        read_model(folder)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
+    folder = save(tmp_path, 3)
+    config = json.loads((folder / "config.json").read_text())
+    config["model"]["mlp_width"] = 16
+    (folder / "config.json").write_text(json.dumps(config))
+    seal(folder)
+    with pytest.raises(CheckpointError, match="do not fit"):
+        read_model(folder)
+
+
+def test_a_setting_of_a_later_version_is_named(tmp_path: Path) -> None:
+    folder = save(tmp_path, 3)
+    config = json.loads((folder / "config.json").read_text())
+    config["model"]["hypernetwork"] = True
+    (folder / "config.json").write_text(json.dumps(config))
+    seal(folder)
+    with pytest.raises(ConfigError, match="hypernetwork"):
+        read_model(folder)
+
+
+def test_a_folder_of_another_program_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    seal(tmp_path)
+    with pytest.raises(CheckpointError, match="does not describe"):
+        read_model(tmp_path)
+
+
+def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
+    for step in (5, 10, 100):
+        save(tmp_path, step)
+    drop_old_checkpoints(tmp_path, keep=2)
+    assert [checkpoint_step(folder) for folder in list_checkpoints(tmp_path)] == [10, 100]
+
+
+def test_a_damaged_newest_checkpoint_gives_way_with_a_word(tmp_path: Path) -> None:
+    older, newer = save(tmp_path, 5), save(tmp_path, 10)
+    flip_byte(newer / "optimizer.safetensors")
+    listener = Listener()
+    assert newest_whole_checkpoint(tmp_path, listener) == older
+    assert "optimizer.safetensors" in listener.warnings[0]
+
+
+def test_nothing_but_damaged_checkpoints_is_an_error(tmp_path: Path) -> None:
+    flip_byte(save(tmp_path, 5) / "model.safetensors")
+    with pytest.raises(CheckpointError, match="every checkpoint"):
+        newest_whole_checkpoint(tmp_path, Listener())
+    assert newest_whole_checkpoint(tmp_path / "fresh", Listener()) is None

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from genomeformer_cli.core.errors import CorruptError
+from genomeformer_cli.core.store.seal import SEAL, check_seal, file_sha256, read_seal, seal
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    folder = tmp_path / "sealed"
+    (folder / "deep").mkdir(parents=True)
+    (folder / "a b.txt").write_bytes(b"one")
+    (folder / "deep" / "c.bin").write_bytes(bytes(range(256)))
+    seal(folder)
+    return folder
+
+
+def test_a_sealed_folder_is_whole(sealed: Path) -> None:
+    assert check_seal(sealed) == 2
+    assert set(read_seal(sealed)) == {"a b.txt", "deep/c.bin"}
+
+
+def test_checksums_are_known_ones(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")
+    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert file_sha256(tmp_path / "abc") == known
+
+
+def test_sealing_again_changes_nothing(sealed: Path) -> None:
+    before = (sealed / SEAL).read_bytes()
+    seal(sealed)
+    assert (sealed / SEAL).read_bytes() == before
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum here")
+def test_coreutils_read_the_seal(sealed: Path) -> None:
+    subprocess.run(["sha256sum", "--strict", "--quiet", "-c", SEAL], cwd=sealed, check=True)
+
+
+@pytest.mark.parametrize("position", [0, 100, 255])
+@pytest.mark.parametrize("bit", [0, 7])
+def test_one_flipped_bit_is_found(sealed: Path, position: int, bit: int) -> None:
+    content = bytearray((sealed / "deep" / "c.bin").read_bytes())
+    content[position] ^= 1 << bit
+    (sealed / "deep" / "c.bin").write_bytes(content)
+    with pytest.raises(CorruptError, match=r"c\.bin` does not match"):
+        check_seal(sealed)
+
+
+def test_a_missing_file_is_found(sealed: Path) -> None:
+    (sealed / "a b.txt").unlink()
+    with pytest.raises(CorruptError, match="is missing"):
+        check_seal(sealed)
+
+
+def test_a_file_that_nobody_listed_is_found(sealed: Path) -> None:
+    (sealed / "deep" / "extra").write_bytes(b"")
+    with pytest.raises(CorruptError, match=r"extra` is not listed"):
+        check_seal(sealed)
+
+
+def test_a_missing_seal_is_an_error(sealed: Path) -> None:
+    (sealed / SEAL).unlink()
+    with pytest.raises(CorruptError, match="has no"):
+        check_seal(sealed)
+
+
+@pytest.mark.parametrize("damage", [b"nonsense\n", b"\xff\xfe\n"])
+def test_an_unreadable_seal_is_an_error(sealed: Path, damage: bytes) -> None:
+    (sealed / SEAL).write_bytes(damage)
+    with pytest.raises(CorruptError, match="is damaged"):
+        check_seal(sealed)

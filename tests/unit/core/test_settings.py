@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import platformdirs
+import pytest
+
+from genomeformer_cli.core.settings import HOME_VARIABLE, cache_root
+
+
+def test_the_environment_chooses_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOME_VARIABLE, str(tmp_path / "mine"))
+    assert cache_root() == tmp_path / "mine"
+
+
+@pytest.mark.parametrize("unset", [None, ""])
+def test_else_it_is_the_platforms(unset: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if unset is None:
+        monkeypatch.delenv(HOME_VARIABLE)
+    else:
+        monkeypatch.setenv(HOME_VARIABLE, unset)
+    assert cache_root() == platformdirs.user_cache_path("genomeformer", appauthor=False)
+
+
+def test_a_relative_cache_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(HOME_VARIABLE, "here")
+    assert cache_root() == tmp_path / "here"
+
+
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(HOME_VARIABLE, "~/cache")
+    assert cache_root() == tmp_path / "cache"

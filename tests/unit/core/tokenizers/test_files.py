@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from genomeformer_cli.core.errors import CheckpointError, ConfigError
+from genomeformer_cli.core.tokenizers.files import (
+    CONFIG_FILE,
+    TOKENIZER_FILE,
+    build_tokenizer,
+    load_tokenizer,
+    save_tokenizer,
+    tokenizer_names,
+)
+
+
+def test_an_unknown_tokenizer_is_refused_and_the_known_listed() -> None:
+    with pytest.raises(ConfigError, match="`codon`") as caught:
+        build_tokenizer("codon")
+    for name in tokenizer_names():
+        assert f"`{name}`" in str(caught.value.hint)
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    save_tokenizer(build_tokenizer("char"), tmp_path)
+    return tmp_path
+
+
+def test_the_hugging_face_config_names_the_special_tokens(saved: Path) -> None:
+    config = json.loads((saved / CONFIG_FILE).read_text(encoding="utf-8"))
+    names = [config[f"{role}_token"] for role in ("pad", "unk", "cls", "sep", "mask")]
+    assert names == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    assert config["tokenizer_class"] == "PreTrainedTokenizerFast"
+
+
+@pytest.mark.parametrize("name", [CONFIG_FILE, TOKENIZER_FILE])
+@pytest.mark.parametrize("damage", [None, "", "{}", "[]"])
+def test_a_damaged_file_is_said_so(saved: Path, name: str, damage: str | None) -> None:
+    (saved / name).unlink()
+    if damage is not None:
+        (saved / name).write_text(damage, encoding="utf-8")
+    with pytest.raises(CheckpointError, match="no readable tokenizer"):
+        load_tokenizer(saved)
+
+
+def test_a_vocabulary_in_another_order_is_refused(saved: Path) -> None:
+    plain = json.loads((saved / TOKENIZER_FILE).read_text(encoding="utf-8"))
+    vocabulary = plain["model"]["vocab"]
+    vocabulary["A"], vocabulary["C"] = vocabulary["C"], vocabulary["A"]
+    (saved / TOKENIZER_FILE).write_text(json.dumps(plain), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="not the `char` tokenizer"):
+        load_tokenizer(saved)
