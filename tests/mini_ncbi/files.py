@@ -52,8 +52,8 @@ COLUMNS = [
 ]
 
 
-def tree(world: World) -> dict[str, bytes]:
-    """Every file by its path."""
+def tree(world: World, *, host: str = "") -> dict[str, bytes]:
+    """Every file by its path; `host` replaces NCBI's in the summaries."""
     files: dict[str, bytes] = {}
     for assembly in world.assemblies:
         files.update(_assembly_files(assembly))
@@ -61,9 +61,10 @@ def tree(world: World) -> dict[str, bytes]:
         mine = [a for a in world.assemblies if a.accession.startswith(prefix)]
         name = f"/genomes/{source}/assembly_summary_{source}"
         now = [a for a in mine if a.status == "current"]
-        files[f"{name}.txt"] = summary(world, now).encode()
+        files[f"{name}.txt"] = summary(world, now, host=host).encode()
+        files[f"/genomes/{source}/bacteria/assembly_summary.txt"] = files[f"{name}.txt"]
         past = [a for a in mine if a.status != "current"]
-        files[f"{name}_historical.txt"] = summary(world, past).encode()
+        files[f"{name}_historical.txt"] = summary(world, past, host=host).encode()
     files[TAXDUMP] = taxdump()
     digest = hashlib.md5(files[TAXDUMP]).hexdigest()
     files[TAXDUMP + ".md5"] = f"{digest}  new_taxdump.tar.gz\n".encode()
@@ -89,7 +90,9 @@ def _assembly_files(assembly: FakeAssembly) -> Iterator[tuple[str, bytes]]:
         yield f"{folder}/md5checksums.txt", "".join(lines).encode()
 
 
-def summary(world: World, assemblies: list[FakeAssembly], *, columns: int = 38) -> str:
+def summary(
+    world: World, assemblies: list[FakeAssembly], *, columns: int = 38, host: str = ""
+) -> str:
     """An assembly summary, with the oddities of real ones."""
     lines = [
         "##  See ftp://ftp.ncbi.nlm.nih.gov/genomes/README_assembly_summary.txt for a description"
@@ -102,6 +105,7 @@ def summary(world: World, assemblies: list[FakeAssembly], *, columns: int = 38) 
         excluded = ["derived from metagenome"] * a.mag + ["genome length too large"] * a.atypical
         slash = "/" if number % 2 else ""
         scheme = "ftp" if number % 3 == 1 else "https"
+        home = host or f"{scheme}://ftp.ncbi.nlm.nih.gov"
         row = {
             "assembly_accession": a.accession,
             "refseq_category": "reference genome" if a.reference else "na",
@@ -114,7 +118,7 @@ def summary(world: World, assemblies: list[FakeAssembly], *, columns: int = 38) 
             "asm_name": a.name,
             "asm_submitter": "Universität Tübingen" + ("\tDept. of Tabs" if number == 2 else ""),
             "gbrs_paired_asm": a.paired or "na",
-            "ftp_path": f"{scheme}://ftp.ncbi.nlm.nih.gov{a.folder}{slash}",
+            "ftp_path": f"{home}{a.folder}{slash}",
             "excluded_from_refseq": "; ".join(excluded) or "na",
             "relation_to_type_material": "assembly from type material" * a.type_material or "na",
             "genome_size": str(a.num_bases),

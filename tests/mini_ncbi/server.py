@@ -1,7 +1,7 @@
 """HTTP/1.1 over raw sockets, so that it can lie about lengths, drip, stall and reset.
 
-`python -m tests.mini_ncbi.server` is not a thing: tests start it in a thread (`MiniNcbi`), the
-benchmark in a process of its own.
+Tests and the benchmark start it in threads of their own process; several connections share one
+bandwidth, and every request waits one latency.
 """
 
 from __future__ import annotations
@@ -84,6 +84,7 @@ class MiniNcbi:
     modified: dict[str, int] = field(default_factory=dict)
     port: int = 0
     find_fault: Callable[[str], Fault] | None = None
+    summaries_name_us: bool = False
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
@@ -102,7 +103,7 @@ class MiniNcbi:
     def files(self) -> dict[str, bytes]:
         """Every file by path."""
         if self._files is None:
-            self._files = files.tree(self.world)
+            self._files = files.tree(self.world, host=self.url if self.summaries_name_us else "")
         return self._files
 
     def changed(self) -> None:

@@ -21,8 +21,6 @@ from tests.mini_ncbi.server import MiniNcbi
 from tests.mini_ncbi.world import World, make_world
 
 BIG = ("GCF_000005845.2", "GCF_000008865.2", "GCF_900000008.1", "GCF_900000005.2")
-# The server sends in blocks; what a killed client had not read yet is sent again.
-BLOCK = 1 << 17
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +75,6 @@ def test_killed_at_random_points_it_loses_nothing(
     sizes = {a.fasta_path: len(a.fasta()) for a in ncbi.world.assemblies}
     total = sum(sizes.values())
     ncbi.bandwidth = total / 3.0
-    kills = 0
     for _ in range(3):
         before = parts(tmp_path)
         ncbi.log.clear()
@@ -85,7 +82,6 @@ def test_killed_at_random_points_it_loses_nothing(
         wait_for_bodies(ncbi, draw.randrange(1, total // 3))
         process.kill()
         finish(process)
-        kills += 1
         check_resumed(ncbi, before)
         got = fasta_bytes(Store(tmp_path))
         assert got == truth(ncbi, list(got)), "a final name holds a right file or does not exist"
@@ -103,9 +99,7 @@ def check_resumed(ncbi: MiniNcbi, before: dict[str, int]) -> None:
     for asked in ncbi.bodies():
         have = before.get(asked.path.rsplit("/", 1)[1], 0)
         offset = int(asked.headers.get("range", "bytes=0-")[6:-1])
-        assert offset >= have - BLOCK
-        if have:
-            assert offset == have or offset > have
+        assert offset >= have
 
 
 def test_interrupted_it_says_so_and_keeps_parts(ncbi: MiniNcbi, tmp_path: Path) -> None:
