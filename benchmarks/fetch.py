@@ -13,6 +13,7 @@ scenes run with ours alone. Everything is synthetic, made here, and thrown away.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import os
 import shutil
@@ -78,6 +79,7 @@ class Large(FakeAssembly):
     """An assembly whose bytes are made once."""
 
     def fasta(self) -> bytes:
+        """The file's bytes."""
         made = self.__dict__.get("_made")
         if made is None:
             made = self.__dict__["_made"] = super().fasta()
@@ -141,9 +143,10 @@ def scene_killed(clients: list[Client], ncbi: MiniNcbi, root: Path) -> None:
         home = root / f"killed-{client.name}"
         ncbi.log.clear()
         process = client.start(ncbi, home)
-        while sum(asked.sent for asked in ncbi.bodies()) < total / 2:
+        while sum(asked.sent for asked in ncbi.bodies()) < total / 2 and process.poll() is None:
             time.sleep(0.01)
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         time.sleep(0.5)
         before = sum(asked.sent for asked in ncbi.bodies())
@@ -234,7 +237,17 @@ def main() -> None:
     clients = [ours]
     peer = options.peer or shutil.which("ncbi-genome-download")
     if peer:
-        arguments = ["-s", "refseq", "-F", "fasta", "--no-cache", "--uri", "{url}/genomes", "-o", "{home}"]
+        arguments = [
+            "-s",
+            "refseq",
+            "-F",
+            "fasta",
+            "--no-cache",
+            "--uri",
+            "{url}/genomes",
+            "-o",
+            "{home}",
+        ]
         clients.append(
             Client(
                 name="ncbi-genome-download",

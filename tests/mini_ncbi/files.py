@@ -53,7 +53,7 @@ COLUMNS = [
 
 
 def tree(world: World, *, host: str = "") -> dict[str, bytes]:
-    """Every file by its path; `host` replaces NCBI's in the summaries."""
+    """Every file by its path; with a `host`, summaries name it and are tame."""
     files: dict[str, bytes] = {}
     for assembly in world.assemblies:
         files.update(_assembly_files(assembly))
@@ -116,7 +116,8 @@ def summary(
             "assembly_level": a.level,
             "seq_rel_date": a.released.replace("-", "/" if number % 2 else "-"),
             "asm_name": a.name,
-            "asm_submitter": "Universität Tübingen" + ("\tDept. of Tabs" if number == 2 else ""),
+            "asm_submitter": "Universität Tübingen"
+            + ("\tDept. of Tabs" if number == 2 and not host else ""),
             "gbrs_paired_asm": a.paired or "na",
             "ftp_path": f"{home}{a.folder}{slash}",
             "excluded_from_refseq": "; ".join(excluded) or "na",

@@ -157,7 +157,7 @@ class MiniNcbi:
         asked = Asked(
             at=time.monotonic(),
             method=line[0],
-            path=unquote(target.path),
+            path=re.sub("/+", "/", unquote(target.path)),
             query=parse_qs(target.query),
             headers=headers,
         )
