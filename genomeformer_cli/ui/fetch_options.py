@@ -128,7 +128,7 @@ RetriesOption = Annotated[
 RateOption = Annotated[
     float | None,
     Option(
-        help="Requests a second to each host; default: 3 to the API (8 with a key), 50 for files.",
+        help="Requests a second to each host; default: 3 to the API (8 with a key), 100 for files.",
         show_default=False,
         rich_help_panel=_LINE,
     ),

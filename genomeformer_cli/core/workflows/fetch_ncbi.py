@@ -7,6 +7,7 @@ be interrupted; running the same request again goes on.
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -208,13 +209,14 @@ def fetch_ncbi(
             formats=parse_formats(request.formats),
             verify=request.verify,
             open_meter=lambda name: FileMeter(name, reporter),
+            slots=threading.BoundedSemaphore(request.jobs),
         )
         plan = make_plan(orders, installer)
         if request.dry_run:
             return FetchResult(plan=plan, left_out=chosen.left_out, dry_run=True)
         check_space(plan)
         batch = install_all(
-            orders, installer, jobs=request.jobs, halt=session.halt, reporter=reporter
+            orders, installer, workers=2 * request.jobs, halt=session.halt, reporter=reporter
         )
         failures = (*chosen.failures, *batch.failures)
         update = None

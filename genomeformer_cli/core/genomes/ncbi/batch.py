@@ -78,7 +78,7 @@ class FileMeter:
 
 
 def install_all(
-    orders: Sequence[Order], installer: Installer, *, jobs: int, halt: Halt, reporter: Reporter
+    orders: Sequence[Order], installer: Installer, *, workers: int, halt: Halt, reporter: Reporter
 ) -> Batch:
     """Bring in every order, some at once.
 
@@ -101,7 +101,7 @@ def install_all(
             return failure
 
     with reporter.track("genomes", len(orders), "genomes") as tracker:
-        for order, outcome in run_all(orders, work, jobs=jobs, halt=halt):
+        for order, outcome in run_all(orders, work, jobs=workers, halt=halt):
             name, organism = order.assembly.accession, order.assembly.organism
             tracker.advance(1)
             if isinstance(outcome, GenomeformerError):
@@ -111,7 +111,7 @@ def install_all(
                     GenomeFetched(accession=name, organism=organism, reason=outcome.message)
                 )
                 in_a_row = in_a_row + 1 if down else 0
-                if in_a_row >= max(jobs, _FEWEST_IN_A_ROW):
+                if in_a_row >= max(workers, _FEWEST_IN_A_ROW):
                     raise _down(outcome)
                 continue
             in_a_row = 0

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -73,6 +74,8 @@ class Installer:
         formats: What to bring; `fasta` is always of them.
         verify: Check what is there against its seal, and replace what is damaged.
         open_meter: Gives a meter for a file.
+        slots: Held while a file comes in: how many do at once. Checksums are asked for and entries
+            are sealed outside of it, so that the line is never idle.
     """
 
     store: Store
@@ -82,6 +85,7 @@ class Installer:
     formats: tuple[str, ...]
     verify: bool
     open_meter: OpenMeter
+    slots: threading.Semaphore
 
     def install(self, order: Order) -> Installed:
         """Bring an assembly in, unless it is there.
@@ -174,7 +178,7 @@ class Installer:
             reread_md5=lambda: shelf.reread_md5_of(kind),
             check=check,
         )
-        with self.open_meter(name) as meter:
+        with self.slots, self.open_meter(name) as meter:
             got = download_verified(transport, wanted, meter=meter)
         return got, RemoteFile(
             format=kind,

@@ -26,7 +26,7 @@ T = TypeVar("T")
 # NCBI allows 5 requests a second, 10 with a key; the files' host minds connections more.
 API_RATE = 3.0
 API_RATE_WITH_KEY = 8.0
-FILES_RATE = 50.0
+FILES_RATE = 100.0
 # Statuses that say that the question is wrong, not that the host is out of reach.
 _OUR_FAULT = frozenset({400, 401, 404, 414, 422})
 
@@ -78,7 +78,7 @@ class Session:
             headers = {"api-key": key} if key else None
             self._api = self._transport(rate, connections=2, headers=headers)
             rate = connection.rate or FILES_RATE
-            self.files = self._transport(rate, connections=connection.jobs + 1)
+            self.files = self._transport(rate, connections=2 * connection.jobs)
         self._summaries = Summaries(
             self.files, connection.ftp_url, folder, refresh=refresh, reporter=reporter
         )
