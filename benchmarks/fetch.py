@@ -132,7 +132,7 @@ def scene_plain(clients: list[Client], ncbi: MiniNcbi, root: Path, repeats: int)
     if len(best) == 2:
         ours, peer = best.values()
         print(
-            f"plain   best of {repeats}: ours / peer = {ours:.2f} s / {peer:.2f} s = {ours / peer:.2f}"
+            print(f"plain   {client.name:22} {wall:6.2f} s  exit {code} right {good} wrong {wrong}")
         )
 
 
