@@ -131,9 +131,8 @@ def scene_plain(clients: list[Client], ncbi: MiniNcbi, root: Path, repeats: int)
     best = {name: min(walls) for name, walls in times.items()}
     if len(best) == 2:
         ours, peer = best.values()
-        print(
-            print(f"plain   {client.name:22} {wall:6.2f} s  exit {code} right {good} wrong {wrong}")
-        )
+        ratio = f"{ours:.2f} s / {peer:.2f} s = {ours / peer:.2f}"
+        print(f"plain   best of {repeats}: ours / peer = {ratio}")
 
 
 def scene_killed(clients: list[Client], ncbi: MiniNcbi, root: Path) -> None:

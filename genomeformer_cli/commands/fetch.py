@@ -26,7 +26,8 @@ def command(
         list[Path] | None,
         Option(
             "--file",
-            help="A FASTA file of your own, plain or .gz; repeatable. Every record is kept.",
+            help="A FASTA file of your own, plain or .gz, `-` for stdin; repeatable. "
+            "Every record is kept.",
         ),
     ] = None,
     name: Annotated[str | None, Option(help="Name in the cache for the one file given.")] = None,

@@ -195,23 +195,34 @@ def _stream_fastq(path: Path, name: str) -> Iterator[Record]:
             yield Record(identifier, description, sequence)
 
 
+def is_pipe(path: Path) -> bool:
+    """Whether a path can be read only once, such as `<(zcat genome.fa.gz)`."""
+    return path.is_fifo() or path.is_char_device()
+
+
 @contextmanager
 def local_copy(source: str) -> Iterator[tuple[Path, str]]:
-    """Yield a readable path for a source and its name in messages; `-` is standard input.
+    """Yield a path that can be read twice for a source, and its name in messages.
+
+    `-` is standard input; it and pipes are copied to a temporary file first.
 
     Raises:
         InputError: Standard input is a terminal.
     """
-    if source != STDIN:
+    if source != STDIN and not is_pipe(Path(source)):
         yield Path(source), source
         return
-    if sys.stdin.isatty():
+    if source == STDIN and sys.stdin.isatty():
         raise InputError(
             "standard input is a terminal",
             hint="pipe a file in, as in `zcat seqs.fa.gz | genomeformer embed -`",
         )
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as folder:
-        path = Path(folder) / "stdin.fa"
+        path = Path(folder) / "piped.fa"
         with path.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        yield path, "standard input"
+            if source == STDIN:
+                shutil.copyfileobj(sys.stdin.buffer, file)
+            else:
+                with Path(source).open("rb") as pipe:
+                    shutil.copyfileobj(pipe, file)
+        yield path, "standard input" if source == STDIN else source

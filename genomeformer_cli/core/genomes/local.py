@@ -7,8 +7,15 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from genomeformer_cli.core.errors import EntryExistsError
-from genomeformer_cli.core.genomes.fasta import inspect_file, is_gzip, read_records
+from genomeformer_cli.core.errors import EntryExistsError, UsageError
+from genomeformer_cli.core.genomes.fasta import (
+    STDIN,
+    inspect_file,
+    is_gzip,
+    is_pipe,
+    local_copy,
+    read_records,
+)
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, Genome, genome_to_json, load_genome
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import encode_bases
@@ -37,7 +44,7 @@ def import_fasta(
     """Check a FASTA file and copy it into the cache (gzip'd if it was not).
 
     Args:
-        path: FASTA, plain or gzip'd.
+        path: FASTA, plain or gzip'd; `-` is standard input.
         store: The cache.
         reporter: Is told of duplicate ids and empty records.
         name: Name in the cache; else made from the file's name.
@@ -49,27 +56,35 @@ def import_fasta(
         FastaError: The file is missing, empty, damaged or no FASTA.
         AlphabetError: A record holds something that is no nucleotide.
         EntryExistsError: The name is taken by a genome of other content.
+        UsageError: A pipe was given without a name.
     """
+    if name is None and (str(path) == STDIN or is_pipe(path)):
+        raise UsageError("a genome that is piped in has no name", hint="give it one with `--name`")
     name = check_name(name) if name else name_from_path(path)
-    inspect_file(path)
-    with store.lock(Kind.GENOMES, name):
-        if store.has(Kind.GENOMES, name):
-            return _known(path, store, name), False
-        num_records, num_bases = _count(path, reporter)
-        with store.create(Kind.GENOMES, name) as folder:
-            fasta = folder / f"{name}.fa.gz"
-            _copy_compressed(path, fasta)
-            genome = Genome(
-                name=name,
-                fasta=fasta.name,
-                sha256=file_sha256(fasta),
-                num_records=num_records,
-                num_bases=num_bases,
-                source="file",
-                retrieved=datetime.now(tz=UTC).date().isoformat(),
-            )
-            write_json(folder / GENOME_FILE, genome_to_json(genome))
-    return genome, True
+    with local_copy(str(path)) as (file, shown):
+        inspect_file(file, shown=shown)
+        with store.lock(Kind.GENOMES, name):
+            if store.has(Kind.GENOMES, name):
+                return _known(file, store, name), False
+            return _import(file, shown, name, store, reporter), True
+
+
+def _import(file: Path, shown: str, name: str, store: Store, reporter: Reporter) -> Genome:
+    num_records, num_bases = _count(file, shown, reporter)
+    with store.create(Kind.GENOMES, name) as folder:
+        fasta = folder / f"{name}.fa.gz"
+        _copy_compressed(file, fasta)
+        genome = Genome(
+            name=name,
+            fasta=fasta.name,
+            sha256=file_sha256(fasta),
+            num_records=num_records,
+            num_bases=num_bases,
+            source="file",
+            retrieved=datetime.now(tz=UTC).date().isoformat(),
+        )
+        write_json(folder / GENOME_FILE, genome_to_json(genome))
+    return genome
 
 
 def _known(path: Path, store: Store, name: str) -> Genome:
@@ -83,17 +98,17 @@ def _known(path: Path, store: Store, name: str) -> Genome:
     )
 
 
-def _count(path: Path, reporter: Reporter) -> tuple[int, int]:
+def _count(path: Path, shown: str, reporter: Reporter) -> tuple[int, int]:
     seen: set[str] = set()
     num_records = num_bases = 0
     for record in read_records(path, inspect=False):
-        encode_bases(record.sequence, where=f"`{path}`: record `{record.id}`")
+        encode_bases(record.sequence, where=f"`{shown}`: record `{record.id}`")
         if record.id in seen:
             reporter.warn(
-                f"`{path}`: the id `{record.id}` occurs more than once; all its records are kept"
+                f"`{shown}`: the id `{record.id}` occurs more than once; all its records are kept"
             )
         if not record.sequence:
-            reporter.warn(f"`{path}`: record `{record.id}` is empty")
+            reporter.warn(f"`{shown}`: record `{record.id}` is empty")
         seen.add(record.id)
         num_records += 1
         num_bases += len(record.sequence)

@@ -29,21 +29,31 @@ class PretrainConfig:
 def tiny() -> PretrainConfig:
     """0.8 million parameters, 256 bases of context: minutes on a laptop, to see that it works."""
     return PretrainConfig(
-        model=ModelConfig(context=256, width=128, depth=4, num_heads=4, mlp_width=352),
-        training=TrainingConfig(steps=400, batch_size=32, learning_rate=2e-3),
+        model=ModelConfig(
+            context=256, width=128, depth=4, num_heads=4, mlp_width=352, conv_width=5
+        ),
+        training=TrainingConfig(
+            steps=1_600,
+            batch_size=8,
+            learning_rate=2e-3,
+            validate_every=200,
+            checkpoint_every=200,
+        ),
     )
 
 
 def small() -> PretrainConfig:
-    """3.2 million parameters, 512 bases of context: some hours on a laptop, a real small model."""
+    """3.2 million parameters, 512 bases of context: some hours on a laptop, a small model."""
     return PretrainConfig(
-        model=ModelConfig(context=512, width=256, depth=4, num_heads=4, mlp_width=704),
+        model=ModelConfig(
+            context=512, width=256, depth=4, num_heads=4, mlp_width=704, conv_width=5
+        ),
         training=TrainingConfig(
-            steps=20_000,
-            batch_size=16,
+            steps=40_000,
+            batch_size=8,
             learning_rate=1e-3,
-            validate_every=500,
-            checkpoint_every=250,
+            validate_every=1_000,
+            checkpoint_every=500,
         ),
     )
 

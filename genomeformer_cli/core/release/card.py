@@ -147,8 +147,10 @@ def _procedure(
 - strands: each window is read from {strands}; seed {training.seed}
 - compute: {summary.training_seconds:,.0f} seconds on {environment}
 
-The whole configuration is in `train_config.toml`; give it to
-`genomeformer pretrain --config train_config.toml` to run it again.
+The whole configuration is in `train_config.toml`. To train it again:
+
+    genomeformer tokenize --genome ACCESSION ... --name CORPUS
+    genomeformer pretrain --corpus CORPUS --name AGAIN --config train_config.toml
 """
 
 

@@ -109,6 +109,23 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def clear_leftovers(folder: Path, name: str = "*") -> None:
+    """Remove what killed processes left of `name` in a folder whose lock the caller holds.
+
+    An entry that was moved aside to be replaced, and whose successor never came, goes back.
+    """
+    for aside in folder.glob(f".{name}.*.old"):
+        place = folder / aside.name[1:].rsplit(".", 2)[0]
+        if (aside / "entry").exists() and not place.exists():
+            (aside / "entry").rename(place)
+        shutil.rmtree(aside, ignore_errors=True)
+    for temporary in folder.glob(f".{name}.*.tmp"):
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
 def _sync_tree(folder: Path) -> None:
     for file in folder.rglob("*"):
         if file.is_dir():

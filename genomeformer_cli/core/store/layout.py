@@ -23,7 +23,7 @@ import filelock
 
 from genomeformer_cli.core.errors import EntryExistsError, NotInCacheError, StoreError, UsageError
 from genomeformer_cli.core.settings import cache_root
-from genomeformer_cli.core.store.atomic import atomic_folder
+from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import SEAL, check_seal, seal
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -156,6 +156,7 @@ class Store:
             EntryExistsError: The entry exists and `replace` is false.
         """
         final = self.path(kind, name)
+        clear_leftovers(final.parent, name)
         if final.exists() and not replace:
             raise EntryExistsError(
                 f"the cache already has {kind} entry `{name}`",

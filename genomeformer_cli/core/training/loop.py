@@ -27,7 +27,7 @@ from genomeformer_cli.core.errors import TrainingError
 from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.objectives.masked import masked_loss
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.atomic import atomic_folder
+from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer
 from genomeformer_cli.core.training.config import TrainingConfig
@@ -78,6 +78,7 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         CheckpointError: Every checkpoint is damaged.
     """
     optimizer = build_optimizer(run.model, run.config)
+    clear_leftovers(run.folder / "checkpoints")
     newest = newest_whole_checkpoint(run.folder, reporter)
     first = 0
     if newest is not None:
@@ -85,14 +86,15 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         reporter.note(f"resuming after step {first} of {run.config.steps}")
     metrics = MetricsFile(run.folder / METRICS_FILE, resume_step=first)
     speed = _Speed(run, first, reporter)
-    validation: Score | None = None
+    validation = metrics.newest_validation
     try:
         for step in range(first, run.config.steps):
             rate = learning_rate(step, run.config)
             score, num_bases = _step(run, optimizer, step, rate)
             done = step + 1
             last = done == run.config.steps
-            row: dict[str, Any] = {"step": done, "learning_rate": rate, "training": asdict(score)}
+            row: dict[str, Any] = {"step": done, "num_bases": num_bases, "learning_rate": rate}
+            row["training"] = asdict(score)
             if last or done % run.config.validate_every == 0:
                 validation = run.validate(run.model)
                 row["validation"] = asdict(validation)
@@ -158,6 +160,7 @@ class _Speed:
         self._reporter = reporter
         self._started = self._reported = time.monotonic()
         self._num_bases = 0
+        self._seconds_before = max((row["seconds"] for row in self._file.kept), default=0.0)
 
     def step(
         self, done: int, num_bases: int, training: Score, validation: Score | None, rate: float
@@ -170,7 +173,8 @@ class _Speed:
         self._reported = now
         seconds = now - self._started
         speed = self._num_bases / max(seconds, 1e-9)
-        self._file.append({"step": done, "seconds": seconds, "bases_per_second": speed})
+        total = self._seconds_before + seconds
+        self._file.append({"step": done, "seconds": total, "bases_per_second": speed})
         self._reporter.record(
             StepDone(
                 step=done,

@@ -65,13 +65,22 @@ class MetricsFile:
     Args:
         path: The file.
         resume_step: Rows after this step are dropped: a resumed run writes them again.
+
+    Attributes:
+        kept: The rows up to that step.
     """
 
     def __init__(self, path: Path, *, resume_step: int) -> None:
         self._path = path
-        kept = [row for row in read_rows(path) if row["step"] <= resume_step]
-        write_text(path, "".join(json.dumps(row) + "\n" for row in kept))
+        self.kept = [row for row in read_rows(path) if row["step"] <= resume_step]
+        write_text(path, "".join(json.dumps(row) + "\n" for row in self.kept))
         self._file = path.open("a", encoding="utf-8")
+
+    @property
+    def newest_validation(self) -> Score | None:
+        """The last score on held-out bases among the rows that were kept."""
+        rows = [row["validation"] for row in self.kept if "validation" in row]
+        return Score(**rows[-1]) if rows else None
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a row."""

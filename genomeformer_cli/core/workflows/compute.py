@@ -29,4 +29,10 @@ def choose_device(device: str) -> torch.device:
 
 def set_threads(threads: int | None) -> None:
     """Use this many CPU threads (None: every core this process may use)."""
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads or _usable_cores())
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

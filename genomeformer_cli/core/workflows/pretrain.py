@@ -27,15 +27,20 @@ from genomeformer_cli.core.reporting import Event, Reporter
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.loop import TrainingRun, train
-from genomeformer_cli.core.training.metrics import THROUGHPUT_FILE, read_rows
-from genomeformer_cli.core.training.summary import RunSummary, write_summary
+from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, read_rows
+from genomeformer_cli.core.training.summary import (
+    SUMMARY_FILE,
+    RunSummary,
+    read_summary,
+    write_summary,
+)
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 
 RUN_CONFIG_FILE = "config.toml"
 RUN_IDENTITY_FILE = "run.json"
 BASELINE_FILE = "baseline.json"
 _TWIN_SEED_SHIFT = 1_000_003
-_THOROUGH = 4
+_THOROUGH = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,9 @@ def pretrain_model(
             _questions(corpus, config, count) for count in (passes, passes * _THOROUGH)
         )
         _open_run(folder, config, corpus)
+        if (folder / SUMMARY_FILE).exists():
+            reporter.note(f"the run `{name}` is finished already")
+            return PretrainResult(name=name, folder=folder, summary=read_summary(folder))
         baseline, final_baseline = _baselines(folder, corpus, (quick, thorough), reporter)
         model = Encoder(config.model, seed=config.training.seed).to(device)
         reporter.record(_started(name, config, corpus, model, baseline))
@@ -237,12 +245,7 @@ def _summarise(
 ) -> RunSummary:
     device = run.model.embedding.weight.device
     twin = Encoder(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
-    rows = read_rows(run.folder / THROUGHPUT_FILE)
-    ends = [
-        row
-        for row, after in zip(rows, [*rows[1:], None], strict=True)
-        if after is None or after["seconds"] < row["seconds"]
-    ]
+    steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))
     return RunSummary(
         model=masked_likelihood(run.model, questions),
         counts=baseline.score,
@@ -250,10 +253,10 @@ def _summarise(
         random_twin=masked_likelihood(twin, questions),
         num_parameters=run.model.num_parameters,
         num_steps=run.config.steps,
-        num_bases_seen=round(sum(row["seconds"] * row["bases_per_second"] for row in ends)),
+        num_bases_seen=sum(row["num_bases"] for row in steps),
         num_train_bases=corpus.manifest.num_train,
         split_rule=corpus.manifest.split_rule,
-        training_seconds=sum(row["seconds"] for row in ends),
+        training_seconds=speeds[-1]["seconds"],
         environment={
             "genomeformer": __version__,
             "torch": torch.__version__,

@@ -107,7 +107,7 @@ def _gather(
 def _inputs_sha256(tokenizer: Tokenizer, genomes: list[Genome], split: SplitConfig) -> str:
     inputs = [
         vocabulary_sha256(tokenizer),
-        sorted([g.name, g.sha256] for g in genomes),
+        [[g.name, g.sha256] for g in genomes],
         to_plain(split),
     ]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
