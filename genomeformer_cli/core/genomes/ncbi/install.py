@@ -201,8 +201,7 @@ class Installer:
         kept = present.files if present is not None else ()
         added = [(got, file) for got, file in fetched.values() if got is not None and file]
         absent = {kind for kind, (got, _) in fetched.items() if got is None}
-        _sweep(old)
-        with self.store.create(Kind.GENOMES, name, replace=old.exists()) as folder:
+        with self.store.create(Kind.GENOMES, name, replace=True) as folder:
             for file in kept:
                 _link(old / file.file, folder / file.file)
             for got, file in added:
@@ -296,10 +295,3 @@ def _link(source: Path, target: Path) -> None:
             shutil.copyfile(source, target)
         except OSError as failure:
             raise explain_write_failure(target, failure) from failure
-
-
-def _sweep(entry: Path) -> None:
-    """Remove unfinished copies of an entry that a killed process left; its lock is ours now."""
-    for pattern in (f".{entry.name}.*.tmp", f".{entry.name}.*.old"):
-        for left in entry.parent.glob(pattern):
-            shutil.rmtree(left, ignore_errors=True)
