@@ -57,6 +57,11 @@ def report(assembly: FakeAssembly) -> dict[str, Any]:
         info["atypical"] = {"is_atypical": True, "warnings": ["genome length too large"]}
     if assembly.mag:
         info["genome_notes"] = ["derived from metagenome"]
+    if assembly.num_attributes:
+        rows = [
+            {"name": f"attribute {n}", "value": "x" * 20} for n in range(assembly.num_attributes)
+        ]
+        info["biosample"] = {"accession": "SAMN0", "attributes": rows}
     if assembly.paired:
         info["paired_assembly"] = {"accession": assembly.paired, "status": "current"}
     refseq = assembly.accession.startswith("GCF_")

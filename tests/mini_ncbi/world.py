@@ -49,6 +49,7 @@ class FakeAssembly:
     annotated: bool = False
     has_md5s: bool = True
     moved: bool = False
+    num_attributes: int = 0
     records: list[tuple[str, str]] = field(default_factory=list)
 
     @property

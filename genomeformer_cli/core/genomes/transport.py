@@ -43,7 +43,7 @@ class RangeError(TransientError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TransportConfig:
+class TransportSettings:
     """How patient to be.
 
     Attributes:
@@ -123,7 +123,7 @@ class HttpTransport:
 
     def __init__(
         self,
-        config: TransportConfig,
+        config: TransportSettings,
         *,
         headers: Mapping[str, str] | None = None,
         halt: Halt | None = None,

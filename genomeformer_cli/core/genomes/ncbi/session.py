@@ -18,7 +18,7 @@ from genomeformer_cli.core.genomes.ncbi.metadata import Metadata, Page, Taxon
 from genomeformer_cli.core.genomes.ncbi.selection import Criteria
 from genomeformer_cli.core.genomes.ncbi.summaries import Summaries
 from genomeformer_cli.core.genomes.pace import Halt
-from genomeformer_cli.core.genomes.transport import HttpTransport, TransportConfig
+from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
 from genomeformer_cli.core.reporting import Reporter
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ class Session:
     def _transport(
         self, rate: float, *, connections: int, headers: Mapping[str, str] | None = None
     ) -> HttpTransport:
-        config = TransportConfig(
+        config = TransportSettings(
             rate=rate,
             retries=self.connection.retries,
             read_timeout=self.connection.timeout,

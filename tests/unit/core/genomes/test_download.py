@@ -25,12 +25,12 @@ from genomeformer_cli.core.genomes.download import (
 )
 from genomeformer_cli.core.genomes.fasta import inspect_file
 from genomeformer_cli.core.genomes.pace import HaltedError
-from genomeformer_cli.core.genomes.transport import HttpTransport, TransportConfig
+from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
 from tests.mini_ncbi.faults import FILE_FAULTS, MD5_FAULTS, Fault
 from tests.mini_ncbi.server import MiniNcbi
 from tests.mini_ncbi.world import World, make_world
 
-QUICK = TransportConfig(
+QUICK = TransportSettings(
     rate=5000.0,
     retries=6,
     connect_timeout=2.0,
