@@ -6,6 +6,7 @@ and fails if a page is stale.
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import importlib
 import inspect
@@ -27,7 +28,16 @@ from genomeformer_cli.core import errors
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.presets.pretrain import PRESETS, preset
 
-PAGES = Path(__file__).parent / "reference"
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs" / "reference"
+README = ROOT / "README.md"
+AROUND = (
+    ("tests/", "unit (mirrors core), contracts, commands, architecture, e2e, golden, data"),
+    ("docs/", "guides, concepts, reference (generated), develop, adr, experiments.md"),
+    ("scripts/demo.sh", "what `make demo` runs"),
+    ("Makefile", "everything a developer or CI does"),
+)
+TREE_STARTS, TREE_ENDS = "<!-- tree: generated -->", "<!-- end of tree -->"
 NOTICE = (
     "<!-- Written by docs/generate_reference.py from the code: edit the code, then `make docs`. -->"
 )
@@ -167,26 +177,54 @@ def _tree(kind: type[errors.GenomeformerError], depth: int) -> Iterator[str]:
             yield from _tree(child, depth + 1)
 
 
+def readme() -> str:
+    """The README with its file tree drawn anew: each module with its first sentence."""
+    before, _, rest = README.read_text(encoding="utf-8").partition(TREE_STARTS)
+    after = rest.partition(TREE_ENDS)[2]
+    package = ROOT / "genomeformer_cli"
+    rows = [*_folder(package, 0), *_folder(ROOT / "benchmarks", 0), *AROUND]
+    width = max(len(name) for name, _ in rows) + 2
+    tree = "\n".join(f"{name:{width}}{clause}".rstrip() for name, clause in rows)
+    return f"{before}{TREE_STARTS}\n```\n{tree}\n```\n{TREE_ENDS}{after}"
+
+
+def _folder(folder: Path, depth: int) -> Iterator[tuple[str, str]]:
+    yield f"{'  ' * depth}{folder.name}/", _clause(folder / "__init__.py")
+    modules = sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
+    for path in modules:
+        yield f"{'  ' * (depth + 1)}{path.name}", _clause(path)
+    for path in sorted(child for child in folder.iterdir() if child.is_dir()):
+        if (path / "__init__.py").is_file():
+            yield from _folder(path, depth + 1)
+
+
+def _clause(path: Path) -> str:
+    if not path.is_file():
+        return "one script a claim, beside a peer or a baseline in the same run"
+    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return docstring.partition("\n")[0].rstrip(".:")
+
+
 def main() -> int:
-    """Write the pages, or with `--check` compare them."""
+    """Write the pages and the README's tree, or with `--check` compare them."""
     check = "--check" in sys.argv[1:]
     pages = {
         "commands.md": commands_page(),
         "configuration.md": configuration_page(),
         "errors.md": errors_page(),
     }
+    texts = {PAGES / name: f"{NOTICE}\n\n{text}\n" for name, text in pages.items()}
+    texts[README] = readme()
     stale = []
-    for name, text in pages.items():
-        path = PAGES / name
-        text = f"{NOTICE}\n\n{text}\n"
+    for path, text in texts.items():
         if path.is_file() and path.read_text(encoding="utf-8") == text:
             continue
-        stale.append(f"docs/reference/{name}")
+        stale.append(path.relative_to(ROOT).as_posix())
         if not check:
-            PAGES.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
     if not stale:
-        print("reference pages are fresh")
+        print("generated pages are fresh")
     elif check:
         print(f"stale: {', '.join(stale)}: run `make docs` and commit the pages", file=sys.stderr)
     else:

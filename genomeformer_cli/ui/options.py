@@ -15,7 +15,7 @@ ThreadsOption = Annotated[
     int | None,
     Option(
         min=1,
-        help="CPU threads; default: every core this process may use.",
+        help="CPU threads; default: every core, or `OMP_NUM_THREADS`.",
         rich_help_panel="Compute",
     ),
 ]

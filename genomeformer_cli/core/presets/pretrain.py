@@ -33,10 +33,11 @@ def tiny() -> PretrainConfig:
             context=256, width=128, depth=4, num_heads=4, mlp_width=352, conv_width=5
         ),
         training=TrainingConfig(
-            steps=1_600,
+            steps=1_200,
             batch_size=8,
             learning_rate=2e-3,
             validate_every=200,
+            validation_windows=128,
             checkpoint_every=200,
         ),
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from genomeformer_cli.core.errors import ConfigError
@@ -28,11 +26,6 @@ def choose_device(device: str) -> torch.device:
 
 
 def set_threads(threads: int | None) -> None:
-    """Use this many CPU threads (None: every core this process may use)."""
-    torch.set_num_threads(threads or _usable_cores())
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Use this many CPU threads; None leaves torch's choice, which `OMP_NUM_THREADS` can set."""
+    if threads is not None:
+        torch.set_num_threads(threads)

@@ -87,6 +87,7 @@ def test_a_whole_number_may_stand_for_a_number() -> None:
         ({"inner": {"count": 1.5}}, "inner.count", "a whole number"),
         ({"inner": {"count": True}}, "inner.count", "a whole number"),
         ({"inner": {"rate": "fast"}}, "inner.rate", "a number"),
+        ({"inner": {"rate": True}}, "inner.rate", "a number"),
         ({"inner": 3}, "inner", "a table"),
         ({"name": 3}, "name", "text"),
         ({"flag": 1}, "flag", "true or false"),

@@ -1,0 +1,146 @@
+"""What holds for every command: help, version, exit codes, `--debug`, streams."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from genomeformer_cli import __version__
+from genomeformer_cli.core.workflows import fetch
+from tests.cli import RunCommand, run_fresh
+from tests.failures import assert_failure
+
+COMMANDS = [
+    ["fetch"],
+    ["tokenize"],
+    ["pretrain"],
+    ["embed"],
+    ["release"],
+    ["cache"],
+    ["cache", "path"],
+    ["cache", "ls"],
+    ["cache", "verify"],
+    ["cache", "rm"],
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_every_command_explains_itself(command: list[str], flag: str, run_cli: RunCommand) -> None:
+    done = run_cli(*command, flag)
+    assert done.exit_code == 0
+    assert done.err == ""
+    assert f"genomeformer {' '.join(command)}" in done.out
+    if command != ["cache"]:
+        assert "Example:" in done.out
+
+
+def test_the_program_names_its_commands_and_the_first_step(run_cli: RunCommand) -> None:
+    done = run_cli("--help")
+    assert done.exit_code == 0
+    for command in COMMANDS:
+        assert command[0] in done.out
+    assert "genomeformer fetch --sample" in done.out
+
+
+def test_the_version_is_that_of_the_package(run_cli: RunCommand) -> None:
+    done = run_cli("--version")
+    assert (done.exit_code, done.err) == (0, "")
+    assert done.out == f"genomeformer {__version__}\n"
+    assert version("genomeformer") == __version__
+
+
+@pytest.mark.parametrize("command", [[], ["cache"]], ids=["genomeformer", "cache"])
+def test_no_command_shows_the_help_and_no_error(command: list[str], run_cli: RunCommand) -> None:
+    done = run_cli(*command)
+    assert done.exit_code == 2
+    assert "Usage:" in done.out + done.err
+    assert "error:" not in done.err
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("nonsense", "'nonsense'"),
+        ("fetch --taxon 9606", "--taxon"),
+        ("embed", "'FASTA'"),
+        ("embed x.fa", "'--model'"),
+        ("tokenize x.fa", "'--name'"),
+        ("tokenize --name x --split coin", "'coin'"),
+        ("tokenize --name x --validation-fraction much", "valid number"),
+        ("cache ls pictures", "'pictures'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_sentence(line: str, words: str, run_cli: RunCommand) -> None:
+    assert_failure(run_cli(*line.split()), words, hint="--help", exit_code=2)
+
+
+def test_debug_shows_the_traceback(run_cli_fresh: RunCommand) -> None:
+    line = ("fetch", "--file", "nowhere.fa")
+    assert "Traceback" not in run_cli_fresh(*line).err
+    done = run_cli_fresh("--debug", *line)
+    assert done.exit_code != 0
+    assert "Traceback" in done.err
+    assert "FastaError" in done.err
+
+
+def test_a_bug_asks_to_be_reported(run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object, **options: object) -> None:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr(fetch, "fetch_genomes", broken)
+    done = run_cli("fetch", "--sample")
+    assert done.exit_code == 70
+    assert "unexpected ZeroDivisionError: division by zero" in done.err
+    assert "--debug" in done.err
+
+
+def test_an_interruption_is_no_bug(run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*arguments: object, **options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fetch, "fetch_genomes", interrupted)
+    assert_failure(run_cli("fetch", "--sample"), "interrupted", hint="again", exit_code=130)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_stdout_is_one_sentence(unbuffered: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "genomeformer_cli", "cache", "ls", "--json"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines() == [
+        "error: could not write standard output: No space left on device",
+        "",
+        "hint: free some space or choose another place",
+    ]
+
+
+def test_a_reader_that_leaves_early_hears_no_complaint() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "genomeformer_cli", "cache", "path"],
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    finally:
+        os.close(write_end)
+    assert done.stderr == b""
+
+
+def test_the_module_runs_as_the_program_does(run_cli: RunCommand) -> None:
+    assert run_fresh("--version").out == run_cli("--version").out

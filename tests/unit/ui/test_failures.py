@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import errno
+import os
+
+import pytest
+
+from genomeformer_cli.core.errors import ConfigError, FastaError, GenomeformerError
+from genomeformer_cli.ui.failures import INTERNAL, explain
+
+
+@pytest.mark.parametrize(
+    ("failure", "exit_code"),
+    [(FastaError("`x` is empty", hint="fill it"), 1), (ConfigError("`y` is odd", hint="fix"), 2)],
+)
+def test_a_failure_is_a_sentence_a_hint_and_a_code(
+    failure: GenomeformerError, exit_code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(failure) == exit_code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == f"error: {failure.message}\n\nhint: {failure.hint}\n"
+
+
+def test_without_a_hint_there_is_no_hint(capsys: pytest.CaptureFixture[str]) -> None:
+    explain(GenomeformerError("it broke"))
+    assert capsys.readouterr().err == "error: it broke\n"
+
+
+@pytest.mark.parametrize("name", ["a[red].fa", "[/]", ":smile:.fa", "\\[x]"])
+def test_names_are_no_markup(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    explain(FastaError(f"`{name}` is empty", hint=f"look at `{name}`"))
+    assert capsys.readouterr().err == f"error: `{name}` is empty\n\nhint: look at `{name}`\n"
+
+
+def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert explain(KeyError("x")) == INTERNAL
+    error = capsys.readouterr().err
+    assert "unexpected KeyError: 'x'" in error
+    assert "--debug" in error
+
+
+def test_only_a_full_disk_is_excused_among_system_errors(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere.npy")
+    assert explain(full) == 1
+    assert "could not write somewhere.npy: No space left" in capsys.readouterr().err
+    assert explain(PermissionError(errno.EACCES, "no")) == INTERNAL

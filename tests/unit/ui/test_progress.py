@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from genomeformer_cli.core.evaluation.counts import CountBaseline
+from genomeformer_cli.core.reporting import Event
+from genomeformer_cli.core.training.metrics import Score, StepDone
+from genomeformer_cli.core.workflows.pretrain import RunStarted
+from genomeformer_cli.ui.progress import TerminalReporter, terminal_reporter
+from genomeformer_cli.ui.training import duration
+
+STARTED = RunStarted(
+    name="run",
+    attention="performer",
+    num_parameters=12345,
+    context=64,
+    num_train_bases=4847,
+    baseline=CountBaseline(
+        order=3, score=Score(bits_per_base=1.95, accuracy=0.375, num_bases=1000)
+    ),
+)
+
+
+def step(number: int, validation: Score | None) -> StepDone:
+    return StepDone(
+        step=number,
+        steps=10,
+        training=Score(bits_per_base=1.99, accuracy=0.3, num_bases=50),
+        validation=validation,
+        learning_rate=0.001,
+        bases_per_second=5000.0,
+        seconds_left=65.0,
+    )
+
+
+def spoken(*, terminal: bool, width: int = 120) -> tuple[TerminalReporter, io.StringIO]:
+    stream = io.StringIO()
+    console = Console(
+        file=stream, force_terminal=terminal, width=width, highlight=False, no_color=True
+    )
+    return TerminalReporter(console), stream
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (65, "1:05"), (59.6, "1:00"), (3723, "1:02:03")]
+)
+def test_durations_are_read_as_a_clock(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_off_a_terminal_there_is_a_line_a_validation() -> None:
+    reporter, stream = spoken(terminal=False)
+    score = Score(bits_per_base=1.9, accuracy=0.4, num_bases=1000)
+    reporter.record(STARTED)
+    for event in (step(1, None), step(2, score), step(3, score)):
+        reporter.record(event)
+    reporter.close()
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert "12,345 parameters" in lines[0]
+    assert "1.9500 bits per base and 37.5% accuracy" in lines[1]
+    assert lines[2].startswith("step 2/10 ")
+    assert "held out 1.9000 bits, 40.0%" in lines[2]
+    assert "1:05 left" in lines[2]
+
+
+def test_on_a_terminal_the_model_stands_beside_the_table() -> None:
+    reporter, stream = spoken(terminal=True)
+    reporter.record(STARTED)
+    reporter.record(step(2, Score(bits_per_base=1.9, accuracy=0.4, num_bases=1000)))
+    reporter.close()
+    reporter.close()
+    screen = stream.getvalue()
+    for words in ("1.9000", "1.9500", "step 2/10", "5,000 bases/s", "counts of 3 neighbours"):
+        assert words in screen
+
+
+def test_events_of_other_kinds_are_ignored() -> None:
+    reporter, stream = spoken(terminal=False)
+    reporter.record(Event())
+    reporter.record(step(1, None))
+    assert stream.getvalue() == ""
+
+
+def test_warnings_begin_so_and_nothing_is_markup() -> None:
+    reporter, stream = spoken(terminal=False)
+    reporter.warn("the id `[red]` occurs twice")
+    reporter.note("saved `a[b].npy`")
+    assert stream.getvalue() == "warning: the id `[red]` occurs twice\nsaved `a[b].npy`\n"
+
+
+@pytest.mark.parametrize("unit", ["bases", "bytes"])
+def test_bars_are_for_terminals_only(unit: str) -> None:
+    for terminal in (False, True):
+        reporter, stream = spoken(terminal=terminal)
+        with reporter.track("verifying", 10, unit) as tracker:
+            tracker.advance(4)
+            tracker.advance(6)
+        assert ("verifying" in stream.getvalue()) == terminal
+
+
+def test_a_command_that_fails_leaves_the_live_view(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ZeroDivisionError), terminal_reporter() as reporter:
+        reporter.note(str(1 / 0))
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from genomeformer_cli.core.presets.pretrain import PRESETS
+from genomeformer_cli.core.store.layout import Kind
+from genomeformer_cli.core.training.metrics import Score
+from genomeformer_cli.core.training.summary import RunSummary
+from genomeformer_cli.core.workflows.cache import VerifiedEntry
+from genomeformer_cli.ui.plots import LOSS_FILE, can_plot
+from genomeformer_cli.ui.results import presets_table, scores_table, size, verdict, verified_table
+
+SUMMARY = RunSummary(
+    model=Score(bits_per_base=1.8765, accuracy=0.4321, num_bases=1000),
+    counts=Score(bits_per_base=1.9, accuracy=0.375, num_bases=1000),
+    counts_order=5,
+    random_twin=Score(bits_per_base=2.1, accuracy=0.25, num_bases=1000),
+    num_parameters=1,
+    num_steps=1,
+    num_bases_seen=1,
+    num_train_bases=1,
+    split_rule="tail",
+    training_seconds=1.0,
+    environment={},
+    corpus="c",
+)
+
+
+def rendered(what: object, width: int = 120) -> list[str]:
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as captured:
+        console.print(what)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1.0 kB"),
+        (1_234_567, "1.2 MB"),
+        (5_000_000_000, "5.0 GB"),
+        (7_000_000_000_000, "7.0 TB"),
+    ],
+)
+def test_sizes_are_decimal(num_bytes: int, text: str) -> None:
+    assert size(num_bytes) == text
+
+
+def test_the_verdict_says_which_side_wins() -> None:
+    assert verdict(SUMMARY) == "the model beats the table of counts by 0.0235 bits per base"
+    beaten = replace(SUMMARY, counts=replace(SUMMARY.counts, bits_per_base=1.8))
+    assert verdict(beaten) == "the table of counts beats the model by 0.0765 bits per base"
+
+
+def test_the_model_stands_beside_both_that_it_is_held_against() -> None:
+    _, model, counts, twin = rendered(scores_table(SUMMARY))
+    assert model.split()[-2:] == ["1.8765", "43.2%"]
+    assert counts.split()[-2:] == ["1.9000", "37.5%"]
+    assert twin.split()[-2:] == ["2.1000", "25.0%"]
+
+
+def test_every_preset_has_a_row() -> None:
+    lines = rendered(presets_table({name: build() for name, build in PRESETS.items()}))
+    assert [line.split()[0] for line in lines[1:]] == list(PRESETS)
+
+
+def test_a_problem_is_told_in_full() -> None:
+    problem = "`/cache/[red]/model.safetensors` does not match its recorded checksum"
+    entry = VerifiedEntry(kind=Kind.WEIGHTS, name="w", num_files=0, problem=problem)
+    good = replace(entry, name="v", num_files=3, problem=None)
+    _, bad_line, good_line = rendered(verified_table((entry, good)))
+    assert problem in bad_line
+    assert good_line.split() == ["weights", "v", "3", "ok"]
+
+
+@pytest.mark.skipif(not can_plot(), reason="no matplotlib here")
+def test_a_run_is_drawn_once_and_whole(trained: Path) -> None:
+    from genomeformer_cli.core.training.summary import read_summary
+    from genomeformer_cli.core.workflows.pretrain import PretrainResult
+    from genomeformer_cli.ui.plots import plot_loss
+
+    folder = trained / "runs" / "run"
+    result = PretrainResult(name="run", folder=folder, summary=read_summary(folder))
+    path = plot_loss(result)
+    first = path.read_bytes()
+    assert path == folder / LOSS_FILE
+    assert first.startswith(b"\x89PNG")
+    assert plot_loss(result).read_bytes() == first
