@@ -49,9 +49,7 @@ odd_pages = st.permutations(
 ).map(lambda row: list(row[:3]))
 
 
-@quick
-@given(files=file_scripts, md5s=md5_scripts, flips=flips, listing=st.one_of(pages, odd_pages))
-def test_any_script_within_the_budget_gives_the_same_tree(
+def check_script(
     files: dict[str, list[Fault]],
     md5s: dict[str, list[Fault]],
     flips: dict[str, int],
@@ -73,6 +71,34 @@ def test_any_script_within_the_budget_gives_the_same_tree(
         ncbi.log.clear()
         fetch_from(ncbi, store, taxa=("562",), timeout=0.25)
         assert not ncbi.bodies()
+
+
+scripts = given(
+    files=file_scripts, md5s=md5_scripts, flips=flips, listing=st.one_of(pages, odd_pages)
+)
+
+
+@quick
+@scripts
+def test_any_script_within_the_budget_gives_the_same_tree(
+    files: dict[str, list[Fault]],
+    md5s: dict[str, list[Fault]],
+    flips: dict[str, int],
+    listing: list[Fault],
+) -> None:
+    check_script(files, md5s, flips, listing)
+
+
+@pytest.mark.slow
+@settings(quick, max_examples=300, derandomize=False)
+@scripts
+def test_any_of_many_scripts_gives_the_same_tree(
+    files: dict[str, list[Fault]],
+    md5s: dict[str, list[Fault]],
+    flips: dict[str, int],
+    listing: list[Fault],
+) -> None:
+    check_script(files, md5s, flips, listing)
 
 
 @settings(quick, max_examples=10)

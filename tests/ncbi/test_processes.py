@@ -67,7 +67,9 @@ def wait_for_bodies(ncbi: MiniNcbi, num_bytes: int) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(
+    "seed", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in range(2, 12))]
+)
 def test_killed_at_random_points_it_loses_nothing(
     ncbi: MiniNcbi, tmp_path: Path, seed: int
 ) -> None:

@@ -162,7 +162,9 @@ def test_filters_over_both_routes(
     assert planned(ncbi, store, taxa=("562",), **options) == expected
 
 
-def test_higher_ranks_and_type_material(ncbi: MiniNcbi, store: Store) -> None:
+@pytest.mark.parametrize("api", [True, False], ids=["rest", "summaries"])
+def test_higher_ranks_and_type_material(ncbi: MiniNcbi, store: Store, *, api: bool) -> None:
+    ncbi.api_down = not api
     assert planned(ncbi, store, taxa=("Enterobacteriaceae",), top_per="genus:1") == [
         "GCF_000005845.2",
         "GCF_000006925.2",
