@@ -17,6 +17,9 @@ from email.utils import parsedate_to_datetime
 
 from genomeformer_cli.core.errors import NetworkError
 
+# Retries for a host that never answered: a machine without network should say so in seconds.
+_UNREACHABLE = 3
+
 
 class TransientError(Exception):
     """A failure that may pass: worth another try.
@@ -24,11 +27,15 @@ class TransientError(Exception):
     Args:
         message: What happened, for the error that is raised when all tries are used up.
         retry_after: Seconds the host asked us to wait, if it did.
+        unreachable: Whether the host cannot be reached and never could: fewer tries will do.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, unreachable: bool = False
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.unreachable = unreachable
 
 
 class HaltedError(Exception):
@@ -117,9 +124,10 @@ class Backoff:
             NetworkError: All tries are used up.
         """
         self._failures += 1
-        if self._failures > self._retries:
+        retries = min(self._retries, _UNREACHABLE) if failure.unreachable else self._retries
+        if self._failures > retries:
             raise NetworkError(
-                f"{failure} (after {self._retries + 1} tries)",
+                f"{failure} (after {self._failures} {'try' if self._failures == 1 else 'tries'})",
                 hint="run the command again: it goes on where it stopped",
             ) from failure
         ceiling = min(self._cap, self._base * 2 ** (self._failures - 1))

@@ -131,6 +131,7 @@ class HttpTransport:
         self.config = config
         self.halt = halt if halt is not None else Halt()
         self._pace = Pace(config.rate)
+        self._reached = False
         self._secret = dict(headers or {})
         self._client = httpx.Client(
             http2=False,
@@ -261,11 +262,15 @@ class HttpTransport:
             raise _no_address(url, failure) from failure
         except (httpx.TransportError, httpx.DecodingError) as failure:
             what = str(failure) or type(failure).__name__
-            raise TransientError(f"`{_shown(url)}` failed: {what}") from failure
+            never = isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout)
+            raise TransientError(
+                f"`{_shown(url)}` failed: {what}", unreachable=never and not self._reached
+            ) from failure
 
     def _send(self, request: httpx.Request) -> httpx.Response:
         for _ in range(4):
             response = self._client.send(request, stream=True)
+            self._reached = True
             if response.next_request is None:
                 return response
             response.close()

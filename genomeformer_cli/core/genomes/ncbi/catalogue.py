@@ -4,7 +4,7 @@ Pages are added as they come, each together with the token of the next one, so a
 assemblies that was cut goes on where it stopped. A listing is trusted for a day; `refresh` asks
 again. Known moods of the source are met here: an empty first page is asked for once more, an
 assembly that comes twice counts once, and a listing that ends short of its own total is walked
-through a second time.
+through again.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from genomeformer_cli.core.genomes.ncbi.metadata import Page
 from genomeformer_cli.core.reporting import Reporter
 
 MAX_AGE = 24 * 3600.0
+_WALKS = 4
 _COLUMNS = [field.name for field in fields(Assembly)]
 _FLAGS = [name for name in _COLUMNS if name.startswith("is_")]
 _INSERT = f"INSERT OR REPLACE INTO assemblies VALUES ({','.join('?' * len(_COLUMNS))})"  # noqa: S608
@@ -115,11 +116,13 @@ def _count(database: sqlite3.Connection) -> int:
 
 
 def _walk(database: sqlite3.Connection, ask: AskPage, reporter: Reporter) -> None:
-    total = _walk_once(database, ask, reporter)
-    if _count(database) < total:
+    total = 0
+    for _ in range(_WALKS):
         total = max(total, _walk_once(database, ask, reporter))
-        if (number := _count(database)) < total:
-            reporter.warn(f"the catalogue lists {number} assemblies, though it announced {total}")
+        if (number := _count(database)) >= total:
+            break
+    else:
+        reporter.warn(f"the catalogue lists {number} assemblies, though it announced {total}")
     with database:
         _set_fact(database, "completed", time.time())
 

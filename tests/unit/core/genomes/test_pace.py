@@ -55,6 +55,16 @@ def test_backoff_is_full_jitter_below_a_doubling_ceiling() -> None:
     assert caught.value.exit_code == 75
 
 
+def test_a_host_that_never_answered_is_given_up_soon() -> None:
+    backoff = Backoff(8, halt=FakeHalt())
+    for _ in range(3):
+        backoff.wait(TransientError("x", unreachable=True))
+    with pytest.raises(NetworkError, match="after 4 tries"):
+        backoff.wait(TransientError("x", unreachable=True))
+    with pytest.raises(NetworkError, match="after 1 try"):
+        Backoff(0, halt=FakeHalt()).wait(TransientError("x"))
+
+
 def test_progress_forgives_and_retry_after_wins() -> None:
     halt = FakeHalt()
     backoff = Backoff(1, halt=halt)
