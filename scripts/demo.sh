@@ -15,16 +15,16 @@ run() { say "$@"; genomeformer "$@"; }
 
 run fetch --sample
 run tokenize --all --split tail --name sample
-run pretrain --corpus sample --name demo-performer --preset tiny --attention performer
+run pretrain --corpus sample --name demo --preset tiny --attention softmax
 
-say embed ecoli_promoters.fa --model demo-performer --ids promoters.txt '> promoters.npy'
-genomeformer embed "$promoters" --model demo-performer --ids "$out/promoters.txt" \
+say embed ecoli_promoters.fa --model demo --ids promoters.txt '> promoters.npy'
+genomeformer embed "$promoters" --model demo --ids "$out/promoters.txt" \
     > "$out/promoters.npy"
 
 rm -rf "$out/bundle"
-run release demo-performer --name gf-performer-char-1m-sample --replace -o "$out/bundle"
+run release demo --name gf-softmax-char-1m-sample --replace -o "$out/bundle"
 
-cp "$GENOMEFORMER_HOME/runs/demo-performer/loss.png" "$out/loss.png"
+cp "$GENOMEFORMER_HOME/runs/demo/loss.png" "$out/loss.png"
 python - "$out" <<'PYTHON'
 import sys
 from pathlib import Path

@@ -62,12 +62,15 @@ def command(
     )
     with terminal_reporter() as reporter:
         result = embed_sequences(request, reporter=reporter)
-        shape = {"rows": result.vectors_NE.shape[0], "width": result.vectors_NE.shape[1]}
-        if ids is not None:
-            save_ids(result.ids, ids)
         if output is None:
             write_npy(result.vectors_NE, sys.stdout.buffer)
-            return
-        save_npy(result.vectors_NE, output)
-    text = f"{output}: {shape['rows']} rows of {shape['width']}"
-    show({"output": output, **shape, "model": result.model}, text, as_json=as_json)
+        else:
+            save_npy(result.vectors_NE, output)
+        if ids is not None:
+            save_ids(result.ids, ids)
+    if output is None:
+        return
+    rows, width = result.vectors_NE.shape
+    text = f"{output}: {rows} rows of {width}"
+    shown = {"output": output, "rows": rows, "width": width, "model": result.model}
+    show(shown, text, as_json=as_json)

@@ -12,7 +12,7 @@ from genomeformer_cli.core.attention.layer import rotary_angles
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.config import ModelConfig
 
-_INIT_STD = 0.02
+_SMALL_STD = 0.02
 
 
 class Encoder(nn.Module):
@@ -35,11 +35,18 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def _initialise(self, generator: torch.Generator) -> None:
-        residual_std = _INIT_STD / (2 * self.config.depth) ** 0.5
+        """Unit-variance features throughout; small where a block adds to the residual stream."""
         for name, parameter in self.named_parameters():
             if parameter.dim() < 2:
                 continue
-            std = residual_std if name.endswith("out.weight") else _INIT_STD
+            if name == "embedding.weight":
+                std = 1.0
+            elif name == "head.weight" or name.endswith("convolution.kernel"):
+                std = _SMALL_STD
+            else:
+                std = parameter.shape[1] ** -0.5
+            if name.endswith("out.weight"):
+                std /= (2 * self.config.depth) ** 0.5
             parameter.normal_(0.0, std, generator=generator)
 
     @property

@@ -36,8 +36,7 @@ def tiny() -> PretrainConfig:
             steps=1_200,
             batch_size=8,
             learning_rate=2e-3,
-            validate_every=200,
-            validation_windows=128,
+            validate_every=300,
             checkpoint_every=200,
         ),
     )

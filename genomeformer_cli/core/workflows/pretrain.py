@@ -18,7 +18,7 @@ from genomeformer_cli.core.configuration import differences, from_plain, overlay
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.data.windows import Sampling, WindowSampler
 from genomeformer_cli.core.errors import ConfigError, CorruptError
-from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baselines
+from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baseline
 from genomeformer_cli.core.evaluation.held_out import HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import masked_likelihood
 from genomeformer_cli.core.model.encoder import Encoder
@@ -27,7 +27,7 @@ from genomeformer_cli.core.reporting import Event, Reporter
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.loop import TrainingRun, train
-from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, read_rows
+from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
 from genomeformer_cli.core.training.summary import (
     SUMMARY_FILE,
     RunSummary,
@@ -40,7 +40,6 @@ RUN_CONFIG_FILE = "config.toml"
 RUN_IDENTITY_FILE = "run.json"
 BASELINE_FILE = "baseline.json"
 _TWIN_SEED_SHIFT = 1_000_003
-_THOROUGH = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,15 +114,17 @@ def pretrain_model(
     set_threads(request.threads)
     folder = store.path(Kind.RUNS, name)
     with store.lock(Kind.RUNS, name, timeout=1):
-        passes = config.training.validation_passes
-        quick, thorough = (
-            _questions(corpus, config, count) for count in (passes, passes * _THOROUGH)
+        questions = held_out_questions(
+            corpus,
+            length=config.model.context,
+            max_windows=config.training.validation_windows,
+            passes=config.training.validation_passes,
         )
         _open_run(folder, config, corpus)
         if (folder / SUMMARY_FILE).exists():
             reporter.note(f"the run `{name}` is finished already")
             return PretrainResult(name=name, folder=folder, summary=read_summary(folder))
-        baseline, final_baseline = _baselines(folder, corpus, (quick, thorough), reporter)
+        baseline = _baseline(folder, corpus, questions, reporter)
         model = Encoder(config.model, seed=config.training.seed).to(device)
         reporter.record(_started(name, config, corpus, model, baseline))
         sampling = Sampling(
@@ -139,10 +140,10 @@ def pretrain_model(
             sampler=WindowSampler(corpus, "train", sampling),
             masking=config.masking,
             config=config.training,
-            validate=lambda trained: masked_likelihood(trained, quick),
+            validate=lambda trained: masked_likelihood(trained, questions),
         )
         train(run, reporter)
-        summary = _summarise(run, corpus, thorough, final_baseline)
+        summary = _summarise(run, corpus, questions, baseline)
         write_summary(summary, folder)
     return PretrainResult(name=name, folder=folder, summary=summary)
 
@@ -206,25 +207,16 @@ def _identity(folder: Path) -> dict[str, Any]:
     return identity
 
 
-def _questions(corpus: Corpus, config: PretrainConfig, passes: int) -> HeldOut:
-    return held_out_questions(
-        corpus,
-        length=config.model.context,
-        max_windows=config.training.validation_windows,
-        passes=passes,
-    )
-
-
-def _baselines(
-    folder: Path, corpus: Corpus, questions: tuple[HeldOut, ...], reporter: Reporter
-) -> tuple[CountBaseline, ...]:
+def _baseline(
+    folder: Path, corpus: Corpus, questions: HeldOut, reporter: Reporter
+) -> CountBaseline:
     path = folder / BASELINE_FILE
     if path.exists():
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(from_plain(CountBaseline, plain, where=str(path)) for plain in known)
-    baselines = count_baselines(corpus, questions, reporter)
-    write_json(path, [to_plain(baseline) for baseline in baselines])
-    return baselines
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        return from_plain(CountBaseline, plain, where=str(path))
+    baseline = count_baseline(corpus, questions, reporter)
+    write_json(path, to_plain(baseline))
+    return baseline
 
 
 def _started(
@@ -247,7 +239,7 @@ def _summarise(
     twin = Encoder(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
     steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))
     return RunSummary(
-        model=masked_likelihood(run.model, questions),
+        model=Score(**steps[-1]["validation"]),
         counts=baseline.score,
         counts_order=baseline.order,
         random_twin=masked_likelihood(twin, questions),

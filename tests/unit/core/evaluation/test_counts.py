@@ -12,7 +12,7 @@ import pytest
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.evaluation.counts import (
     ALPHA,
-    count_baselines,
+    count_baseline,
     count_contexts,
     score_contexts,
     widest_order,
@@ -84,7 +84,7 @@ def test_the_table_learns_what_neighbours_tell(tmp_path: Path) -> None:
     sequences = {"a": biased_dna(30_000, 5), "b": biased_dna(6000, 6)}
     corpus = build_corpus(tmp_path / "c", sequences, split=HOLD_OUT_B)
     questions = held_out_questions(corpus, length=256, max_windows=50, passes=16)
-    (baseline,) = count_baselines(corpus, (questions,), Silent())
+    baseline = count_baseline(corpus, questions, Silent())
     assert baseline.order >= 2
     assert baseline.score.bits_per_base < 1.95
 
