@@ -40,7 +40,8 @@ def test_a_name_is_found_whatever_the_working_folder_holds(
 
 def test_released_weights_come_before_a_run_of_the_same_name(store: Store) -> None:
     add(store, Kind.RUNS, "one")
-    assert find("one", store) == add(store, Kind.WEIGHTS, "one")
+    released = add(store, Kind.WEIGHTS, "one")
+    assert find("one", store) == released
 
 
 def test_a_folder_is_taken_as_it_is(store: Store, tmp_path: Path) -> None:
