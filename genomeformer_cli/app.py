@@ -10,6 +10,8 @@ from typer import Exit, Option, Typer
 from genomeformer_cli import __version__
 from genomeformer_cli.commands import cache, embed, fetch, pretrain, release, tokenize
 
+_INTERRUPTED = 130
+
 app = Typer(
     name="genomeformer",
     help="From genomes to a released genome language model.",
@@ -58,7 +60,7 @@ def main() -> None:
         from genomeformer_cli.ui.failures import explain
 
         sys.exit(explain(failure))
-    if code == 130:
+    if code == _INTERRUPTED:
         from genomeformer_cli.ui.failures import show_failure
 
         show_failure("interrupted", "run the same command again; what was finished is kept")

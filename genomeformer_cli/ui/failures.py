@@ -14,7 +14,6 @@ from typer import TyperException
 from genomeformer_cli.core.errors import GenomeformerError
 from genomeformer_cli.ui.console import talk
 
-INTERRUPTED = 130
 INTERNAL = 70
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

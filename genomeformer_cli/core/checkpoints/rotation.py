@@ -17,11 +17,6 @@ def checkpoint_folder(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"{_PREFIX}{step:08d}"
 
 
-def checkpoint_step(folder: Path) -> int:
-    """The number of steps a checkpoint has seen, by its name."""
-    return int(folder.name.removeprefix(_PREFIX))
-
-
 def list_checkpoints(run: Path) -> list[Path]:
     """Checkpoints of a run, oldest first."""
     return sorted(folder for folder in (run / "checkpoints").glob(f"{_PREFIX}*") if folder.is_dir())

@@ -5,7 +5,6 @@ Shape letters: B batch, L window length.
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch.nn import functional
 
@@ -40,8 +39,3 @@ def masked_likelihood(model: Encoder, questions: HeldOut) -> Score:
     return Score(
         bits_per_base=bits / num_bases, accuracy=num_right / num_bases, num_bases=num_bases
     )
-
-
-def count_questions(questions: HeldOut) -> int:
-    """How many bases are asked for."""
-    return int(np.count_nonzero(questions.hidden_PWL))

@@ -71,7 +71,6 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path, *, resume_step: int) -> None:
-        self._path = path
         self.kept = [row for row in read_rows(path) if row["step"] <= resume_step]
         write_text(path, "".join(json.dumps(row) + "\n" for row in self.kept))
         self._file = path.open("a", encoding="utf-8")

@@ -10,7 +10,6 @@ import torch
 
 from genomeformer_cli.core.checkpoints.rotation import (
     checkpoint_folder,
-    checkpoint_step,
     drop_old_checkpoints,
     list_checkpoints,
     newest_whole_checkpoint,
@@ -130,7 +129,8 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     for step in (5, 10, 100):
         save(tmp_path, step)
     drop_old_checkpoints(tmp_path, keep=2)
-    assert [checkpoint_step(folder) for folder in list_checkpoints(tmp_path)] == [10, 100]
+    kept = [checkpoint_folder(tmp_path, step) for step in (10, 100)]
+    assert list_checkpoints(tmp_path) == kept
 
 
 def test_a_damaged_newest_checkpoint_gives_way_with_a_word(tmp_path: Path) -> None:
