@@ -82,7 +82,7 @@ def inspect_file(path: Path, *, shown: str | None = None) -> str:
     try:
         with _open(path) as file:
             first = file.read(_CHUNK)
-            _refuse_other_formats(first, name)
+            refuse_other_formats(first, name)
             chunk = first
             while chunk:
                 if b"\0" in chunk:
@@ -105,7 +105,8 @@ def inspect_file(path: Path, *, shown: str | None = None) -> str:
     return digest.hexdigest()
 
 
-def _refuse_other_formats(first: bytes, name: str) -> None:
+def refuse_other_formats(first: bytes, name: str) -> None:
+    """Say what a file is that is not FASTA or FASTQ, by its first bytes."""
     text = first.lstrip()
     if not text:
         raise FastaError(
