@@ -2,7 +2,9 @@
 
 GenomeformerError                exit 1
 ├── UsageError                   exit 2   an option or argument that cannot be
-│   └── ConfigError              exit 2   a configuration incomplete, unknown or contradictory
+│   ├── ConfigError              exit 2   a configuration incomplete, unknown or contradictory
+│   ├── NothingMatchedError      exit 2   a query to which nothing answers
+│   └── AmbiguousTaxonError      exit 2   a name that several taxa share
 ├── InputError                   exit 1   a file or sequence that cannot be used
 │   ├── FastaError                        not FASTA or FASTQ, damaged, empty
 │   └── AlphabetError                     a character that is no nucleotide code
@@ -10,6 +12,9 @@ GenomeformerError                exit 1
 │   ├── NotInCacheError                   a name the cache does not hold
 │   ├── EntryExistsError                  the name is taken by other content
 │   └── CorruptError                      a checksum that does not match
+├── NetworkError                 exit 75  a host that is down or keeps failing; a rerun goes on
+│   └── RefusedError             exit 75  an answer that asking again will not change
+├── PartialError                 exit 3   some of many could not be had; the rest is there
 ├── CheckpointError              exit 1   weights or training state that cannot be loaded
 └── TrainingError                exit 1   a run that cannot start or go on
 """
@@ -45,6 +50,14 @@ class ConfigError(UsageError):
     """A configuration that is incomplete, unknown or contradictory."""
 
 
+class NothingMatchedError(UsageError):
+    """A query to which nothing answers."""
+
+
+class AmbiguousTaxonError(UsageError):
+    """A name that several taxa share."""
+
+
 class InputError(GenomeformerError):
     """A file or sequence that cannot be used."""
 
@@ -71,6 +84,32 @@ class EntryExistsError(StoreError):
 
 class CorruptError(StoreError):
     """A checksum that does not match."""
+
+
+class NetworkError(GenomeformerError):
+    """A host that is down or keeps failing; running the command again goes on where it stopped."""
+
+    exit_code = 75
+
+
+class RefusedError(NetworkError):
+    """An answer that asking again will not change.
+
+    Args:
+        message: What was asked and what was answered.
+        status: The HTTP status.
+        hint: What to do next.
+    """
+
+    def __init__(self, message: str, *, status: int, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+
+
+class PartialError(GenomeformerError):
+    """Some of many could not be had; the rest is there."""
+
+    exit_code = 3
 
 
 class CheckpointError(GenomeformerError):

@@ -1,36 +1,48 @@
 """The core's `Reporter` on a terminal: notes, warnings, bars, and the live view of a training run.
 
-Off a terminal there are no bars: one line a validation, so that a log stays a log.
+Off a terminal there are no bars: one line a validation or a file, so that a log stays a log.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as Remaining
+from rich.text import Text
 
+from genomeformer_cli.core.genomes.events import GenomeFetched
 from genomeformer_cli.core.reporting import Event, Tracker
 from genomeformer_cli.ui.console import talk
 from genomeformer_cli.ui.training import TrainingView
 
 
+class _Amount(ProgressColumn):
+    """How much of how much, and how fast, in the unit of the work."""
+
+    def render(self, task: Task) -> Text:
+        unit = str(task.fields["unit"])
+        show = decimal if unit == "bytes" else str
+        done, speed = show(int(task.completed)), task.finished_speed or task.speed
+        parts = [done] if task.total is None else [f"{done}/{show(int(task.total))}"]
+        parts += [] if unit == "bytes" else [unit]
+        if speed:
+            parts.append(f"{show(int(speed))}/s" if unit == "bytes" else f"{speed:.1f}/s")
+        return Text("  ".join(parts))
+
+
 class _Bar:
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
+        self._task = task
 
     def advance(self, amount: int) -> None:
-        self._progress.advance(self._progress.task_ids[0], amount)
+        self._progress.advance(self._task, amount)
 
 
 class TerminalReporter:
@@ -39,6 +51,9 @@ class TerminalReporter:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or talk()
         self._training = TrainingView(self._console)
+        self._progress: Progress | None = None
+        self._num_bars = 0
+        self._lock = threading.Lock()
 
     def note(self, message: str) -> None:
         """A plain line."""
@@ -50,24 +65,38 @@ class TerminalReporter:
 
     @contextmanager
     def track(self, label: str, total: int | None, unit: str) -> Iterator[Tracker]:
-        """A bar on a terminal, nothing elsewhere."""
-        count: ProgressColumn = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            count,
-            TextColumn(unit),
-            Remaining(),
-        )
-        with Progress(
-            *columns, console=self._console, transient=True, disable=not self._console.is_terminal
-        ) as progress:
-            progress.add_task(label, total=total)
-            yield _Bar(progress)
+        """A bar on a terminal, nothing elsewhere; several at once stand below each other."""
+        with self._lock:
+            if self._progress is None:
+                columns = (TextColumn("{task.description}"), BarColumn(), _Amount(), Remaining())
+                self._progress = Progress(
+                    *columns,
+                    console=self._console,
+                    transient=True,
+                    disable=not self._console.is_terminal,
+                )
+                self._progress.start()
+            progress = self._progress
+            self._num_bars += 1
+        task = progress.add_task(escape(label), total=total, unit=unit)
+        try:
+            yield _Bar(progress, task)
+        finally:
+            with self._lock:
+                progress.remove_task(task)
+                self._num_bars -= 1
+                if not self._num_bars:
+                    progress.stop()
+                    self._progress = None
 
     def record(self, event: Event) -> None:
-        """Draw what the training view knows."""
-        self._training.record(event)
+        """Draw what the training view knows; of a fetch, a line a file where there are no bars."""
+        if not isinstance(event, GenomeFetched):
+            self._training.record(event)
+        elif event.reason is not None:
+            self.warn(f"{event.accession}: {event.reason}")
+        elif event.num_bytes and not self._console.is_terminal:
+            self.note(f"{event.accession}  {event.organism}  {decimal(event.num_bytes)}")
 
     def close(self) -> None:
         """Leave the live view, if one is on."""

@@ -67,7 +67,7 @@ def test_no_command_shows_the_help_and_no_error(command: list[str], run_cli: Run
     ("line", "words"),
     [
         ("nonsense", "'nonsense'"),
-        ("fetch --taxon 9606", "--taxon"),
+        ("fetch --taxa 9606", "--taxa"),
         ("embed", "'FASTA'"),
         ("embed x.fa", "'--model'"),
         ("tokenize x.fa", "'--name'"),

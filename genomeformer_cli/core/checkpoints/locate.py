@@ -15,8 +15,8 @@ def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
     """The folder that holds the weights.
 
     Args:
-        model: A folder (bundle, checkpoint or run), or the name of released weights or of a run in
-            the cache.
+        model: The name of released weights or of a run in the cache, or else a folder (bundle,
+            checkpoint or run); `./NAME` is always the folder.
         store: The cache.
         reporter: Is told when a damaged checkpoint is passed over.
 
@@ -24,9 +24,9 @@ def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
         NotInCacheError: Nothing is called that; the hint lists what there is.
         CheckpointError: The folder holds no model.
     """
-    folder = Path(model)
+    folder = _cached(model, store) or Path(model)
     if not folder.is_dir():
-        folder = _cached(model, store)
+        raise _unknown(model, store)
     if (folder / WEIGHTS_FILE).is_file():
         return folder
     newest = newest_whole_checkpoint(folder, reporter)
@@ -37,14 +37,18 @@ def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
     return newest
 
 
-def _cached(name: str, store: Store) -> Path:
-    for kind in (Kind.WEIGHTS, Kind.RUNS):
-        if store.has(kind, name):
-            return store.path(kind, name)
+def _cached(name: str, store: Store) -> Path | None:
+    kinds = (kind for kind in (Kind.WEIGHTS, Kind.RUNS) if store.has(kind, name))
+    return next((store.path(kind, name) for kind in kinds), None)
+
+
+def _unknown(name: str, store: Store) -> NotInCacheError:
     known = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in store.entries(kind)]
     hint = (
         "the cache holds " + ", ".join(f"`{one}`" for one in known)
         if known
         else "train one with `genomeformer pretrain`"
     )
-    raise NotInCacheError(f"no model `{name}`: neither a folder nor a name in the cache", hint=hint)
+    return NotInCacheError(
+        f"no model `{name}`: neither a folder nor a name in the cache", hint=hint
+    )

@@ -83,7 +83,7 @@ class _Cutter:
         return self._join([self._encode(self._waiting, ends=True)], [])
 
     def _encode(self, marked: Codes, *, ends: bool) -> tuple[Ids, Flags]:
-        # The last stretch waits even if it is whole: the record may end here, and the tail has rules.
+        # The last stretch waits even if whole: the record may end here, and the tail has rules.
         steps = max(marked.size - self._reach - 1, 0) // self._stride
         if ends:
             self._waiting = marked[:0]

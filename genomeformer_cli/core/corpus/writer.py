@@ -117,21 +117,24 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 
 def token_dtype(tokenizer: Tokenizer) -> str:
-    """numpy name of the narrowest type that holds every id."""
+    """Numpy name of the narrowest type that holds every id."""
     return str(
         np.dtype(getattr(tokenizer, "dtype", None) or np.min_scalar_type(len(tokenizer.tokens) - 1))
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class CorpusPlan:
+    """What a corpus is called, who is held out of it, and the identity of its inputs."""
+
+    name: str
+    split: SplitConfig
+    inputs_sha256: str
+    shard_tokens: int = SHARD_TOKENS
+
+
 def finish_corpus(
-    folder: Path,
-    tokenizer: Tokenizer,
-    genomes: Sequence[TokenizedGenome],
-    *,
-    name: str,
-    split: SplitConfig,
-    inputs_sha256: str,
-    shard_tokens: int = SHARD_TOKENS,
+    folder: Path, tokenizer: Tokenizer, genomes: Sequence[TokenizedGenome], plan: CorpusPlan
 ) -> tuple[Manifest, list[Segment]]:
     """Make a corpus of parts in an empty folder: shards, who is held out, index, manifest.
 
@@ -144,8 +147,8 @@ def finish_corpus(
             "the genomes hold no bases at all",
             hint="give genomes with at least one non-empty record",
         )
-    sizes, records = assemble(folder, tokenizer, genomes, shard_tokens=shard_tokens)
-    segments, rule = assign_splits(records, split)
+    sizes, records = assemble(folder, tokenizer, genomes, shard_tokens=plan.shard_tokens)
+    segments, rule = assign_splits(records, plan.split)
     num_soft_masked = sum(one.part.num_soft_masked for one in genomes)
     if not num_soft_masked:
         for shard in range(len(sizes)):
@@ -154,14 +157,14 @@ def finish_corpus(
     num_bases = sum(one.part.num_bases for one in genomes)
     manifest = Manifest(
         format=FORMAT_VERSION,
-        name=name,
+        name=plan.name,
         tokenizer=tokenizer.kind,
         tokenizer_settings=dict(getattr(tokenizer, "settings", {})),
         vocabulary_sha256=vocabulary_sha256(tokenizer),
         dtype=token_dtype(tokenizer),
         shard_tokens=sizes,
         has_soft_mask=bool(num_soft_masked),
-        inputs_sha256=inputs_sha256,
+        inputs_sha256=plan.inputs_sha256,
         split_rule=rule,
         num_train=sum(s.length for s in segments if s.split == "train"),
         num_validation=sum(s.length for s in segments if s.split == "validation"),
@@ -216,15 +219,10 @@ class CorpusWriter:
             InputError: There was nothing to write.
             ConfigError: The split leaves one side empty.
         """
-        manifest, _ = finish_corpus(
-            self._folder,
-            self._tokenizer,
-            self._genomes,
-            name=name,
-            split=split,
-            inputs_sha256=inputs_sha256,
-            shard_tokens=self._limit,
+        plan = CorpusPlan(
+            name=name, split=split, inputs_sha256=inputs_sha256, shard_tokens=self._limit
         )
+        manifest, _ = finish_corpus(self._folder, self._tokenizer, self._genomes, plan)
         shutil.rmtree(self._parts)
         return manifest
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from genomeformer_cli.core.errors import FastaError
-from genomeformer_cli.core.genomes.fasta import read_records, refuse_other_formats
+from genomeformer_cli.core.genomes.fasta import old_line_ends, read_records, refuse_other_formats
 from genomeformer_cli.core.genomes.inflate import TEXT_CHUNK, TextReader
 from genomeformer_cli.core.sequence import Codes, mark_bases
 
@@ -95,7 +95,7 @@ class BlockReader:
                 yield Block(np.frombuffer(b"".join(parts), dtype=np.uint8), starts)
             chunk = next(rest, b"")
         if last == b"\r":
-            raise _old_line_ends(self._shown)
+            raise old_line_ends(self._shown)
         if header is not None:
             yield Block(np.empty(0, dtype=np.uint8), [(0, self._begin(header))])
 
@@ -123,7 +123,7 @@ class BlockReader:
             chunk.count(b"\r") != chunk.count(b"\r\n") + chunk.endswith(b"\r")
         )
         if split or alone:
-            raise _old_line_ends(self._shown)
+            raise old_line_ends(self._shown)
 
     def _fastq_blocks(self, first: bytes, rest: Iterator[bytes]) -> Iterator[Block]:
         del first
@@ -153,10 +153,3 @@ def _next_header(chunk: bytes, position: int, last: bytes) -> int:
             return at
         at = chunk.find(b">", at + 1)
     return len(chunk)
-
-
-def _old_line_ends(name: str) -> FastaError:
-    return FastaError(
-        f"`{name}` has line ends that are a lone carriage return",
-        hint="convert it, as with `tr '\\r' '\\n'`",
-    )

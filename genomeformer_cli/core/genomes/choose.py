@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from genomeformer_cli.core.errors import ConfigError, UsageError
+from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.genomes.genome import cached_genomes
+from genomeformer_cli.core.genomes.lockfile import read_lock
 from genomeformer_cli.core.store.layout import Store
 
 
@@ -38,21 +38,4 @@ def genomes_of_lock(path: Path) -> list[str]:
     Raises:
         ConfigError: It is missing, or a line is not a row of one.
     """
-    hint = "it is written by `genomeformer fetch`; get it again from where it came"
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as failure:
-        raise ConfigError(f"the lock file `{path}` cannot be read: {failure}", hint=hint) from None
-    names = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            names.append(str(json.loads(line)["accession"]))
-        except (ValueError, KeyError, TypeError) as failure:
-            raise ConfigError(
-                f"`{path}`, line {number} is no row of a lock file: {failure!r}", hint=hint
-            ) from failure
-    if not names:
-        raise ConfigError(f"the lock file `{path}` is empty", hint=hint)
-    return names
+    return [row.accession for row in read_lock(path)]

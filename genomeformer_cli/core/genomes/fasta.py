@@ -4,7 +4,8 @@ pyfastx is fast and streams, but it returns a truncated or damaged `.gz` without
 sequence at a NUL byte, trusts an index whose file has changed, and its handles must not cross a
 fork. So before any record is handed out the whole file is read once (`inspect_file`): the gzip
 checksum of every member is verified, NUL bytes and text that is no FASTA are refused. No index is
-ever written, and a reader belongs to the process that opened it.
+ever written, and a reader belongs to the process that opened it. FASTQ, at whose damage pyfastx
+ends in silence, is read four lines at a time instead.
 """
 
 from __future__ import annotations
@@ -81,17 +82,17 @@ def inspect_file(path: Path, *, shown: str | None = None) -> str:
     digest = hashlib.sha256()
     try:
         with _open(path) as file:
-            first = file.read(_CHUNK)
-            refuse_other_formats(first, name)
-            chunk = first
+            chunk = file.read(_CHUNK)
+            refuse_other_formats(chunk, name)
+            is_fasta = chunk.lstrip()[:1] == b">"
+            last = b""
             while chunk:
-                if b"\0" in chunk:
-                    raise FastaError(
-                        f"`{name}` holds NUL bytes, so it is no text",
-                        hint="fetch or export the file again",
-                    )
+                _refuse_what_readers_skip(last + chunk, name, is_fasta=is_fasta)
                 digest.update(chunk)
+                last = chunk[-1:]
                 chunk = file.read(_CHUNK)
+            if last == b"\r":
+                raise old_line_ends(name)
     except FileNotFoundError:
         raise FastaError(f"`{name}` does not exist", hint="check the path") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as failure:
@@ -103,6 +104,29 @@ def inspect_file(path: Path, *, shown: str | None = None) -> str:
             f"`{name}` cannot be read: {failure.strerror or failure}", hint="check the path"
         ) from failure
     return digest.hexdigest()
+
+
+def _refuse_what_readers_skip(text: bytes, name: str, *, is_fasta: bool) -> None:
+    """Refuse what a reader would pass over, or stop at, without a word."""
+    if b"\0" in text:
+        raise FastaError(
+            f"`{name}` holds NUL bytes, so it is no text", hint="fetch or export the file again"
+        )
+    if text.count(b"\r") != text.count(b"\r\n") + text.endswith(b"\r"):
+        raise old_line_ends(name)
+    if is_fasta and (b"\n+" in text or b"\n@" in text):
+        raise FastaError(
+            f"`{name}` is FASTA with lines of FASTQ in it (they begin with `+` or `@`)",
+            hint="fetch or export the file again",
+        )
+
+
+def old_line_ends(name: str) -> FastaError:
+    """The sentence for line ends that readers would take for letters."""
+    return FastaError(
+        f"`{name}` has line ends that are a lone carriage return",
+        hint="convert it, as with `tr '\\r' '\\n'`",
+    )
 
 
 def refuse_other_formats(first: bytes, name: str) -> None:
@@ -142,13 +166,35 @@ def read_records(path: Path, *, shown: str | None = None, inspect: bool = True) 
 def _stream(path: Path, name: str) -> Iterator[Record]:
     opened_by = os.getpid()
     try:
-        for fields in pyfastx.Fastx(str(path), comment=True):
+        with _open(path) as file:
+            is_fastq = file.read(_CHUNK).lstrip()[:1] == b"@"
+        for record in _stream_fastq(path, name) if is_fastq else _stream_fasta(path):
             assert os.getpid() == opened_by, "a FASTA reader must not cross a fork"
-            yield Record(fields[0], fields[-1] or "", fields[1])
+            yield record
     except (RuntimeError, UnicodeDecodeError, ValueError) as failure:
         raise FastaError(
             f"`{name}` cannot be read as FASTA: {failure}", hint="check the file's format"
         ) from failure
+
+
+def _stream_fasta(path: Path) -> Iterator[Record]:
+    for fields in pyfastx.Fastx(str(path), comment=True):
+        yield Record(fields[0], fields[-1] or "", fields[1])
+
+
+def _stream_fastq(path: Path, name: str) -> Iterator[Record]:
+    """Four lines a record; pyfastx would end at the first damaged one without a word."""
+    with _open(path) as file:
+        lines = (line for raw in file if (line := raw.decode("utf-8").rstrip("\r\n")))
+        for header in lines:
+            sequence, plus, quality = next(lines, ""), next(lines, ""), next(lines, "")
+            if header[0] != "@" or plus[:1] != "+" or len(quality) != len(sequence):
+                raise FastaError(
+                    f"`{name}` is damaged or truncated FASTQ at `{header[:40]}`",
+                    hint="each record is four lines, with as many qualities as letters",
+                )
+            identifier, _, description = header[1:].partition(" ")
+            yield Record(identifier, description, sequence)
 
 
 def is_pipe(path: Path) -> bool:

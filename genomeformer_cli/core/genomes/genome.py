@@ -15,6 +15,30 @@ GENOME_FILE = "genome.json"
 
 
 @dataclass(frozen=True, kw_only=True)
+class RemoteFile:
+    """A file as its host has it.
+
+    Attributes:
+        format: `fasta`, `gff` or `gbff`.
+        file: Its name, at the host and in the entry's folder.
+        url: Where it was fetched from.
+        md5: Of its bytes.
+        num_bytes: Its size.
+        attested: Whether the MD5 is the host's own; else the host had none, and the file's inner
+            checksum and its length alone vouch for it.
+        last_modified: As the host said.
+    """
+
+    format: str
+    file: str
+    url: str
+    md5: str
+    num_bytes: int
+    attested: bool = True
+    last_modified: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Genome:
     """One assembly, or one file of a user's own, as fetched or imported.
 
@@ -30,6 +54,12 @@ class Genome:
         organism: Scientific name, if known.
         taxid: NCBI taxonomy id, if known.
         licence: What is known of the terms of use.
+        assembly_name: Name of the assembly, if it is one of NCBI's.
+        level: How far it is put together: `complete`, `chromosome`, `scaffold`, `contig`.
+        status: `current`, `previous`, `suppressed` or `retired`, when it was fetched.
+        released: Date of release, YYYY-MM-DD.
+        files: What was fetched: the FASTA and annotation beside it.
+        absent: Formats that were asked for and that the host does not have.
     """
 
     name: str
@@ -43,6 +73,12 @@ class Genome:
     organism: str | None = None
     taxid: int | None = None
     licence: str | None = None
+    assembly_name: str | None = None
+    level: str | None = None
+    status: str | None = None
+    released: str | None = None
+    files: tuple[RemoteFile, ...] = ()
+    absent: tuple[str, ...] = ()
 
     @property
     def label(self) -> str:
@@ -50,10 +86,21 @@ class Genome:
         return f"{self.name} ({self.organism})" if self.organism else self.name
 
 
+@dataclass(frozen=True, kw_only=True)
+class FetchedGenome:
+    """One genome of a request, and whether it was not in the cache before."""
+
+    genome: Genome
+    new: bool
+
+
 def genome_from_json(value: dict[str, Any]) -> Genome:
     """Build a `Genome` from its JSON, ignoring keys of later versions."""
     known = {field.name for field in fields(Genome)}
-    return Genome(**{key: item for key, item in value.items() if key in known})
+    kept = {key: item for key, item in value.items() if key in known}
+    kept["files"] = tuple(RemoteFile(**file) for file in kept.get("files") or ())
+    kept["absent"] = tuple(kept.get("absent") or ())
+    return Genome(**kept)
 
 
 def genome_to_json(genome: Genome) -> dict[str, Any]:

@@ -69,29 +69,26 @@ def import_fasta(
     if name is None and (str(path) == STDIN or is_pipe(path)):
         raise UsageError("a genome that is piped in has no name", hint="give it one with `--name`")
     name = check_name(name) if name else name_from_path(path)
-    with local_copy(str(path)) as (file, shown):
-        with store.lock(Kind.GENOMES, name):
-            if store.has(Kind.GENOMES, name):
-                return _known(file, store, name), False
-            reader = BlockReader(file, shown=shown)
-            census = _Census(shown, reporter)
-            blocks = census.watch(reader.blocks())
-            if consume:
-                consume(blocks, reader)
-            for _ in blocks:
-                pass
-            return _import(file, shown, name, store, census, reader), True
+    with local_copy(str(path)) as (file, shown), store.lock(Kind.GENOMES, name):
+        if store.has(Kind.GENOMES, name):
+            return _known(file, store, name), False
+        reader = BlockReader(file, shown=shown)
+        census = _Census(shown, reporter)
+        blocks = census.watch(reader.blocks())
+        if consume:
+            consume(blocks, reader)
+        for _ in blocks:
+            pass
+        return _import(file, name, store, census, reader), True
 
 
-def _import(
-    file: Path, shown: str, name: str, store: Store, census: _Census, reader: BlockReader
-) -> Genome:
+def _import(file: Path, name: str, store: Store, census: _Census, reader: BlockReader) -> Genome:
     with store.create(Kind.GENOMES, name) as folder:
         fasta = folder / f"{name}.fa.gz"
         _copy_compressed(file, fasta)
         sha256 = file_sha256(fasta)
         if reader.text.is_gzip and sha256 != reader.text.sha256:
-            raise FastaError(f"`{shown}` changed while it was read", hint="try again")
+            raise FastaError(f"`{file}` changed while it was read", hint="try again")
         genome = Genome(
             name=name,
             fasta=fasta.name,

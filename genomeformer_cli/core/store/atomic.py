@@ -114,12 +114,16 @@ def clear_leftovers(folder: Path, name: str = "*") -> None:
 
     An entry that was moved aside to be replaced, and whose successor never came, goes back.
     """
-    for aside in folder.glob(f".{name}.*.old"):
+    start = "." if name == "*" else f".{name}."
+    # One look at the folder: a cache may hold many thousands of entries.
+    names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - strings are faster
+    left = [folder / found for found in names if found.startswith(start)]
+    for aside in (path for path in left if path.suffix == ".old"):
         place = folder / aside.name[1:].rsplit(".", 2)[0]
         if (aside / "entry").exists() and not place.exists():
             (aside / "entry").rename(place)
         shutil.rmtree(aside, ignore_errors=True)
-    for temporary in folder.glob(f".{name}.*.tmp"):
+    for temporary in (path for path in left if path.suffix == ".tmp"):
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:

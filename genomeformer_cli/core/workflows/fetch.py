@@ -1,16 +1,19 @@
-"""Bring genomes into the cache: the samples that ship, or files of the user's own."""
+"""Bring genomes into the cache: the samples that ship, files of the user's own, or NCBI's."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.core.genomes.genome import Genome
+from genomeformer_cli.core.genomes.genome import FetchedGenome
 from genomeformer_cli.core.genomes.local import import_fasta
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.workflows.fetch_ncbi import FetchNcbiRequest, FetchResult, fetch_ncbi
+
+__all__ = ["FetchNcbiRequest", "FetchRequest", "FetchResult", "FetchedGenome", "fetch_genomes"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,26 +24,13 @@ class FetchRequest:
         sample: The genomes that ship with the package.
         files: FASTA files, plain or gzip'd.
         name: Cache name of the one file given; else names are made from file names.
+        ncbi: Genomes at NCBI.
     """
 
     sample: bool = False
     files: tuple[Path, ...] = ()
     name: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class FetchedGenome:
-    """One genome of a request, and whether it was not in the cache before."""
-
-    genome: Genome
-    new: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class FetchResult:
-    """The genomes asked for, all of them in the cache now."""
-
-    genomes: tuple[FetchedGenome, ...]
+    ncbi: FetchNcbiRequest = field(default_factory=FetchNcbiRequest)
 
 
 def fetch_genomes(
@@ -51,12 +41,13 @@ def fetch_genomes(
     Raises:
         UsageError: Nothing was asked for, or `name` with several files.
         FastaError, AlphabetError: A file cannot be used; files before it are already in the cache.
+        NothingMatchedError, NetworkError: NCBI has no such genomes, or cannot be reached.
     """
     store = store or Store()
-    if not request.sample and not request.files:
+    if request == FetchRequest():
         raise UsageError(
             "nothing to fetch",
-            hint="try `genomeformer fetch --sample` or `genomeformer fetch --file genome.fa`",
+            hint="try `genomeformer fetch --sample`, `--file genome.fa`, or `--taxon Mycoplasma`",
         )
     if request.name and len(request.files) != 1:
         raise UsageError("`--name` names one file", hint="give one `--file`, or leave `--name` out")
@@ -68,4 +59,7 @@ def fetch_genomes(
     for path in request.files:
         genome, new = import_fasta(path, store=store, reporter=reporter, name=request.name)
         fetched.append(FetchedGenome(genome=genome, new=new))
-    return FetchResult(genomes=tuple(fetched))
+    if request.ncbi == FetchNcbiRequest():
+        return FetchResult(genomes=tuple(fetched))
+    result = fetch_ncbi(request.ncbi, reporter=reporter, store=store)
+    return replace(result, genomes=(*fetched, *result.genomes))

@@ -20,7 +20,7 @@ from genomeformer_cli.core.corpus.reader import load_manifest
 from genomeformer_cli.core.corpus.sketch import Hashes, shared_fractions
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig, unit_of
 from genomeformer_cli.core.corpus.workspace import Workspace
-from genomeformer_cli.core.corpus.writer import TokenizedGenome, finish_corpus
+from genomeformer_cli.core.corpus.writer import CorpusPlan, TokenizedGenome, finish_corpus
 from genomeformer_cli.core.errors import (
     CorruptError,
     EntryExistsError,
@@ -195,14 +195,8 @@ class _Build:
             genomes = self._tokenize_all(cached)
             inputs = _inputs_sha256(self._tokenizer, [one.genome for one in genomes], request.split)
             with self._store.create(Kind.CORPORA, request.name) as building:
-                manifest, segments = finish_corpus(
-                    building,
-                    self._tokenizer,
-                    genomes,
-                    name=request.name,
-                    split=request.split,
-                    inputs_sha256=inputs,
-                )
+                plan = CorpusPlan(name=request.name, split=request.split, inputs_sha256=inputs)
+                manifest, segments = finish_corpus(building, self._tokenizer, genomes, plan)
         except GenomeformerError:
             self._workspace.clear(unless_finished=True)
             raise

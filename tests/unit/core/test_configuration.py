@@ -9,7 +9,7 @@ import pytest
 import tomli_w
 
 from genomeformer_cli.core.configuration import differences, from_plain, overlay, to_plain
-from genomeformer_cli.core.errors import ConfigError, GenomeformerError
+from genomeformer_cli.core.errors import ConfigError, GenomeformerError, RefusedError
 
 
 class Colour(StrEnum):
@@ -132,6 +132,7 @@ def test_every_error_has_a_sentence_a_hint_and_a_code() -> None:
         return [kind, *(deeper for child in kind.__subclasses__() for deeper in below(child))]
 
     for kind in below(GenomeformerError):
-        error = kind("it is broken", hint="mend it")
+        known: dict[str, Any] = {"status": 404} if kind is RefusedError else {}
+        error = kind("it is broken", hint="mend it", **known)
         assert (str(error), error.message, error.hint) == ("it is broken",) * 2 + ("mend it",)
-        assert error.exit_code in (1, 2)
+        assert error.exit_code in (1, 2, 3, 75)

@@ -1,0 +1,224 @@
+"""What is known of one assembly before any of its bases are here, from either source of metadata.
+
+Datasets reports and assembly summaries say the same things in different words: 64-bit integers as
+strings, `complete_genome` in a filter and `Complete Genome` in an answer, an absent key here and
+`na` there. This module knows the words; everything above sees an `Assembly`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from genomeformer_cli.core.errors import UsageError
+
+_ACCESSION = re.compile(r"(GC[AF])_(\d{9})(?:\.(\d{1,3}))?")
+# Words in the summaries' `excluded_from_refseq` for which Datasets calls an assembly atypical.
+_ATYPICAL = (
+    "abnormal gene to sequence ratio",
+    "chimeric",
+    "contaminated",
+    "genome length too",
+    "hybrid",
+    "low gene count",
+    "low quality sequence",
+    "misassembled",
+    "mixed culture",
+    "sequence duplications",
+    "unverified source organism",
+)
+
+
+class Level(StrEnum):
+    """How far an assembly is put together, best first."""
+
+    COMPLETE = "complete"
+    CHROMOSOME = "chromosome"
+    SCAFFOLD = "scaffold"
+    CONTIG = "contig"
+
+    @property
+    def rank(self) -> int:
+        """0 for the best."""
+        return list(Level).index(self)
+
+    @property
+    def filter_word(self) -> str:
+        """The word of a Datasets filter."""
+        return "complete_genome" if self is Level.COMPLETE else str(self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Assembly:
+    """One version of one assembly.
+
+    Attributes:
+        accession: With version.
+        taxid: Of the organism as sampled, often a strain.
+        organism: Its scientific name.
+        name: Of the assembly; part of its file names.
+        level: How far it is put together.
+        status: `current`, `previous`, `suppressed` or `retired`.
+        released: YYYY-MM-DD.
+        num_bases: Total sequence length.
+        num_contigs: Contigs, if known.
+        completeness: CheckM completeness in percent, if known.
+        contamination: CheckM contamination in percent, if known.
+        is_reference: Whether it is its species' reference genome.
+        is_type: Whether it is from type material.
+        is_atypical: Whether NCBI marks it as atypical.
+        is_mag: Whether it is derived from a metagenome.
+        paired: Accession of its RefSeq or GenBank twin.
+        current: The accession that is current now, if it is another.
+        species: Taxid of its species, if known.
+        directory: Where its files lie, if the source says.
+    """
+
+    accession: str
+    taxid: int
+    organism: str
+    name: str
+    level: str
+    status: str = "current"
+    released: str = ""
+    num_bases: int = 0
+    num_contigs: int | None = None
+    completeness: float | None = None
+    contamination: float | None = None
+    is_reference: bool = False
+    is_type: bool = False
+    is_atypical: bool = False
+    is_mag: bool = False
+    paired: str | None = None
+    current: str | None = None
+    species: int | None = None
+    directory: str | None = None
+
+    @property
+    def is_refseq(self) -> bool:
+        """Whether it is of RefSeq (else of GenBank)."""
+        return self.accession.startswith("GCF_")
+
+    @property
+    def base(self) -> str:
+        """The accession without its version."""
+        return self.accession.partition(".")[0]
+
+
+def version_of(accession: str) -> int:
+    """The version of an accession, 0 without one."""
+    version = accession.partition(".")[2]
+    return int(version) if version.isdigit() else 0
+
+
+def check_accession(text: str) -> str:
+    """An assembly accession as NCBI writes it.
+
+    Raises:
+        UsageError: It is none.
+    """
+    accession = text.strip().upper()
+    if not _ACCESSION.fullmatch(accession):
+        raise UsageError(
+            f"`{text.strip()}` is no assembly accession",
+            hint="one looks like `GCF_000005845.2` or `GCA_000005845`",
+        )
+    return accession
+
+
+def read_level(word: str) -> Level:
+    """The level of any source's word (`Complete Genome`, `complete_genome`, `Contig`)."""
+    first = word.strip().lower().replace("_", " ").split(" ")[0]
+    return Level(first) if first in list(Level) else Level.CONTIG
+
+
+def _int(value: object) -> int | None:
+    try:
+        return int(str(value))
+    except ValueError:
+        return None
+
+
+def _float(value: object) -> float | None:
+    try:
+        return float(str(value))
+    except ValueError:
+        return None
+
+
+def from_report(report: Mapping[str, Any], *, is_mag: bool | None = None) -> Assembly:
+    """Read a report of Datasets.
+
+    Args:
+        report: One of `reports`.
+        is_mag: What the query's own filter says of all its answers, if it says so.
+
+    Raises:
+        ValueError: It has no accession or organism.
+    """
+    info = report.get("assembly_info") or {}
+    stats = report.get("assembly_stats") or {}
+    organism = report.get("organism") or {}
+    checkm = report.get("checkm_info") or {}
+    accession, taxid = str(report.get("accession", "")), _int(organism.get("tax_id"))
+    if not _ACCESSION.fullmatch(accession) or taxid is None:
+        raise ValueError(f"a report without accession or organism: {str(report)[:80]}")
+    notes = " ".join(info.get("genome_notes") or []).lower()
+    current = report.get("current_accession")
+    return Assembly(
+        accession=accession,
+        taxid=taxid,
+        organism=str(organism.get("organism_name", "")),
+        name=str(info.get("assembly_name", "")),
+        level=read_level(str(info.get("assembly_level", ""))),
+        status=str(info.get("assembly_status", "current")),
+        released=str(info.get("release_date", ""))[:10],
+        num_bases=_int(stats.get("total_sequence_length")) or 0,
+        num_contigs=_int(stats.get("number_of_contigs")),
+        completeness=_float(checkm.get("completeness")),
+        contamination=_float(checkm.get("contamination")),
+        is_reference=info.get("refseq_category") == "reference genome",
+        is_type=bool(report.get("type_material")),
+        is_atypical=bool((info.get("atypical") or {}).get("is_atypical")),
+        is_mag="metagenome" in notes if is_mag is None else is_mag,
+        paired=report.get("paired_accession")
+        or (info.get("paired_assembly") or {}).get("accession"),
+        current=current if current and current != accession else None,
+    )
+
+
+def from_summary(row: Mapping[str, str]) -> Assembly | None:
+    """Read a row of an assembly summary, by column names; `None` for one that names no assembly."""
+
+    def cell(column: str) -> str:
+        value = row.get(column, "").strip()
+        return "" if value in ("na", "-") else value
+
+    accession, taxid = cell("assembly_accession"), _int(cell("taxid"))
+    if not _ACCESSION.fullmatch(accession) or taxid is None:
+        return None
+    excluded = cell("excluded_from_refseq").lower()
+    status = {"latest": "current", "replaced": "previous"}.get(
+        cell("version_status"), cell("version_status") or "current"
+    )
+    return Assembly(
+        accession=accession,
+        taxid=taxid,
+        organism=cell("organism_name"),
+        name=cell("asm_name"),
+        level=read_level(cell("assembly_level")),
+        status=status,
+        released=cell("seq_rel_date").replace("/", "-"),
+        num_bases=_int(cell("genome_size")) or 0,
+        num_contigs=_int(cell("contig_count")),
+        is_reference=cell("refseq_category") == "reference genome",
+        is_type=bool(cell("relation_to_type_material")),
+        is_atypical=any(word in excluded for word in _ATYPICAL),
+        is_mag="metagenome" in excluded,
+        paired=cell("gbrs_paired_asm") or None,
+        species=_int(cell("species_taxid")),
+        directory=cell("ftp_path").rstrip("/") or None,
+    )

@@ -1,0 +1,147 @@
+"""The answers to one query, in a small database that survives interruptions.
+
+Pages are added as they come, each together with the token of the next one, so a listing of 50,000
+assemblies that was cut goes on where it stopped. A listing is trusted for a day; `refresh` asks
+again. Known moods of the source are met here: an empty first page is asked for once more, an
+assembly that comes twice counts once, and a listing that ends short of its own total is walked
+through again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import astuple, fields
+from pathlib import Path
+
+import filelock
+
+from genomeformer_cli.core.errors import RefusedError, StoreError
+from genomeformer_cli.core.genomes.ncbi.assembly import Assembly
+from genomeformer_cli.core.genomes.ncbi.metadata import Page
+from genomeformer_cli.core.reporting import Reporter
+
+MAX_AGE = 24 * 3600.0
+_WALKS = 4
+_COLUMNS = [field.name for field in fields(Assembly)]
+_FLAGS = [name for name in _COLUMNS if name.startswith("is_")]
+_INSERT = f"INSERT OR REPLACE INTO assemblies VALUES ({','.join('?' * len(_COLUMNS))})"  # noqa: S608
+
+AskPage = Callable[[str | None], Page]
+
+
+class Catalogue:
+    """One query's answers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with closing(sqlite3.connect(self.path)) as database:
+                columns = ",".join(_COLUMNS).replace("accession,", "accession PRIMARY KEY,", 1)
+                database.execute(f"CREATE TABLE IF NOT EXISTS assemblies ({columns}) WITHOUT ROWID")
+                database.execute("CREATE TABLE IF NOT EXISTS facts (key PRIMARY KEY, value)")
+                yield database
+        except (OSError, sqlite3.Error) as failure:
+            raise StoreError(
+                f"the catalogue `{self.path}` cannot be used: {failure}",
+                hint="remove the file and run the command again",
+            ) from failure
+
+    def age(self) -> float | None:
+        """Seconds since the listing was completed; `None` if it never was."""
+        if not self.path.exists():
+            return None
+        with self._open() as database:
+            completed = _fact(database, "completed")
+        return None if completed is None else max(0.0, time.time() - float(completed))
+
+    def fill(self, ask: AskPage, *, refresh: bool, reporter: Reporter) -> None:
+        """Make sure that the listing is complete and no older than a day.
+
+        Args:
+            ask: Gives the page of a token.
+            refresh: Ask anew, however fresh the listing is.
+            reporter: Follows the listing.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(f"{self.path}.lock"):
+            age = self.age()
+            if age is not None and age < MAX_AGE and not refresh:
+                return
+            with self._open() as database:
+                started = float(_fact(database, "started") or 0.0)
+                if age is not None or time.time() - started > MAX_AGE:
+                    _clear(database)
+                    _set_fact(database, "started", time.time())
+                    database.commit()
+                try:
+                    _walk(database, ask, reporter)
+                except RefusedError:
+                    if _fact(database, "token") is None:
+                        raise
+                    _clear(database)
+                    _walk(database, ask, reporter)
+
+    def assemblies(self) -> Iterator[Assembly]:
+        """What is listed, in the order of accessions."""
+        with self._open() as database:
+            for row in database.execute("SELECT * FROM assemblies ORDER BY accession"):
+                values = dict(zip(_COLUMNS, row, strict=True))
+                yield Assembly(**{**values, **{name: bool(values[name]) for name in _FLAGS}})
+
+
+def _fact(database: sqlite3.Connection, key: str) -> str | None:
+    row = database.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+    return None if row is None or row[0] is None else str(row[0])
+
+
+def _set_fact(database: sqlite3.Connection, key: str, value: object) -> None:
+    database.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, value))
+
+
+def _clear(database: sqlite3.Connection) -> None:
+    with database:
+        database.execute("DELETE FROM assemblies")
+        database.execute("DELETE FROM facts")
+
+
+def _count(database: sqlite3.Connection) -> int:
+    return int(database.execute("SELECT count(*) FROM assemblies").fetchone()[0])
+
+
+def _walk(database: sqlite3.Connection, ask: AskPage, reporter: Reporter) -> None:
+    total = 0
+    for _ in range(_WALKS):
+        total = max(total, _walk_once(database, ask, reporter))
+        if (number := _count(database)) >= total:
+            break
+    else:
+        reporter.warn(f"the catalogue lists {number} assemblies, though it announced {total}")
+    with database:
+        _set_fact(database, "completed", time.time())
+
+
+def _walk_once(database: sqlite3.Connection, ask: AskPage, reporter: Reporter) -> int:
+    token = _fact(database, "token")
+    page = ask(token)
+    if token is None and not page.assemblies and page.token is None:
+        page = ask(None)
+    total = page.total or 0
+    with reporter.track("catalogue", page.total, "assemblies") as tracker:
+        seen = {token}
+        while True:
+            with database:
+                database.executemany(_INSERT, map(astuple, page.assemblies))
+                _set_fact(database, "token", page.token)
+            tracker.advance(len(page.assemblies))
+            if page.token is None or page.token in seen:
+                return total
+            seen.add(page.token)
+            page = ask(page.token)
+            total = max(total, page.total or 0)

@@ -1,0 +1,275 @@
+"""Which assemblies are wanted: filters, twins, the best of each taxon.
+
+One comparator ranks everywhere: reference genome, assembly level, type material, CheckM
+(completeness less five times contamination), release date, then the accession, so that the same
+catalogue always gives the same selection.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal, TypeVar
+
+from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, Level, version_of
+from genomeformer_cli.core.genomes.ncbi.paths import SUFFIXES
+
+Word = TypeVar("Word", bound=str)
+Source = Literal["refseq", "genbank", "both"]
+Mag = Literal["include", "exclude", "only"]
+SOURCES: tuple[Source, ...] = ("refseq", "genbank", "both")
+MAGS: tuple[Mag, ...] = ("include", "exclude", "only")
+RANKS = ("taxid", "species", "genus", "family", "order", "class", "phylum")
+_NO_CHECKM = -1e9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Criteria:
+    """What an assembly must be.
+
+    Attributes:
+        source: Which of the two databases; `both` keeps one of each pair, the RefSeq one.
+        levels: Allowed levels; all if empty.
+        reference: Reference genomes alone.
+        mag: Metagenome-derived ones: in, out, or they alone.
+        type_material: Those from type material alone.
+        released_after: YYYY-MM-DD, that day included.
+        released_before: YYYY-MM-DD, that day included.
+        min_length: Fewest bases.
+        max_contigs: Most contigs.
+        min_completeness: Least CheckM completeness in percent; unknown is not enough.
+        max_contamination: Most CheckM contamination in percent; unknown is too much.
+        exclude_atypical: Leave out what NCBI marks as atypical.
+    """
+
+    source: Source = "refseq"
+    levels: tuple[Level, ...] = ()
+    reference: bool = False
+    mag: Mag = "include"
+    type_material: bool = False
+    released_after: str | None = None
+    released_before: str | None = None
+    min_length: int | None = None
+    max_contigs: int | None = None
+    min_completeness: float | None = None
+    max_contamination: float | None = None
+    exclude_atypical: bool = True
+
+    @property
+    def needs_checkm(self) -> bool:
+        """Whether CheckM values decide."""
+        return self.min_completeness is not None or self.max_contamination is not None
+
+    def reason_against(self, assembly: Assembly) -> str | None:
+        """The first filter that leaves the assembly out, in the words of its option."""
+        return next((name for name, passes in _FILTERS if not passes(self, assembly)), None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopPer:
+    """The best `number` of each taxon of a rank."""
+
+    rank: str
+    number: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What was chosen, best first, and what each filter left out."""
+
+    chosen: tuple[Assembly, ...]
+    left_out: dict[str, int] = field(default_factory=dict)
+
+
+_Filter = Callable[[Criteria, Assembly], bool]
+
+_FILTERS: tuple[tuple[str, _Filter], ...] = (
+    ("status", lambda c, a: a.status == "current"),
+    ("--source", lambda c, a: c.source == "both" or a.is_refseq == (c.source == "refseq")),
+    ("--level", lambda c, a: not c.levels or a.level in c.levels),
+    ("--reference", lambda c, a: a.is_reference or not c.reference),
+    ("--mag", lambda c, a: c.mag == "include" or a.is_mag == (c.mag == "only")),
+    ("--type-material", lambda c, a: a.is_type or not c.type_material),
+    ("--released-after", lambda c, a: not c.released_after or a.released >= c.released_after),
+    ("--released-before", lambda c, a: not c.released_before or a.released <= c.released_before),
+    ("--min-length", lambda c, a: a.num_bases >= (c.min_length or 0)),
+    ("--max-contigs", lambda c, a: c.max_contigs is None or _at_most(a.num_contigs, c.max_contigs)),
+    (
+        "--min-completeness",
+        lambda c, a: c.min_completeness is None or (a.completeness or 0.0) >= c.min_completeness,
+    ),
+    (
+        "--max-contamination",
+        lambda c, a: c.max_contamination is None or _at_most(a.contamination, c.max_contamination),
+    ),
+    ("--exclude-atypical", lambda c, a: not (c.exclude_atypical and a.is_atypical)),
+)
+
+
+def _at_most(value: float | None, limit: float) -> bool:
+    return value is not None and value <= limit
+
+
+def parse_top_per(text: str) -> TopPer:
+    """Read `species:1`.
+
+    Raises:
+        UsageError: The rank is unknown or the number is none.
+    """
+    rank, _, number = text.partition(":")
+    if rank not in RANKS or not number.isdigit() or int(number) < 1:
+        raise UsageError(
+            f"`{text}` is no RANK:NUMBER",
+            hint="as in `species:1`; ranks are " + ", ".join(f"`{name}`" for name in RANKS),
+        )
+    return TopPer(rank=rank, number=int(number))
+
+
+def parse_word(text: str, allowed: tuple[Word, ...], option: str) -> Word:
+    """Read one of a few words.
+
+    Raises:
+        UsageError: It is none of them.
+    """
+    for word in allowed:
+        if word == text:
+            return word
+    raise UsageError(
+        f"`{option} {text}` cannot be", hint="choose " + ", ".join(f"`{word}`" for word in allowed)
+    )
+
+
+def parse_formats(text: str) -> tuple[str, ...]:
+    """Read `fasta,gff`; the FASTA always comes.
+
+    Raises:
+        UsageError: A format is unknown.
+    """
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    for word in words:
+        parse_word(word, tuple(SUFFIXES), "--format")
+    return tuple(kind for kind in SUFFIXES if kind == "fasta" or kind in words)
+
+
+def parse_levels(text: str) -> tuple[Level, ...]:
+    """Read `complete,chromosome`.
+
+    Raises:
+        UsageError: A level is unknown.
+    """
+    words = [word.strip().lower() for word in text.split(",") if word.strip()]
+    unknown = [word for word in words if word not in list(Level)]
+    if unknown:
+        raise UsageError(
+            f"`{unknown[0]}` is no assembly level",
+            hint="levels are " + ", ".join(f"`{level}`" for level in Level),
+        )
+    return tuple(dict.fromkeys(Level(word) for word in words))
+
+
+def parse_date(text: str | None) -> str | None:
+    """Read a date, YYYY-MM-DD.
+
+    Raises:
+        UsageError: It is none.
+    """
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text).isoformat()
+    except ValueError:
+        raise UsageError(f"`{text}` is no date", hint="write it as `2024-01-31`") from None
+
+
+def best_first(assembly: Assembly) -> tuple[int, int, int, float, int, str]:
+    """The sort key: smaller is better."""
+    day = int(assembly.released.replace("-", "") or 0) if _is_date(assembly.released) else 0
+    quality = (
+        _NO_CHECKM
+        if assembly.completeness is None
+        else assembly.completeness - 5 * (assembly.contamination or 0.0)
+    )
+    return (
+        0 if assembly.is_reference else 1,
+        Level(assembly.level).rank,
+        0 if assembly.is_type else 1,
+        -quality,
+        -day,
+        assembly.accession,
+    )
+
+
+def _is_date(text: str) -> bool:
+    return len(text) == 10 and text.replace("-", "").isdigit()
+
+
+def drop_twins(assemblies: Iterable[Assembly]) -> list[Assembly]:
+    """One of each RefSeq/GenBank pair (the RefSeq one), and the last version of each assembly."""
+    latest: dict[str, Assembly] = {}
+    for assembly in assemblies:
+        known = latest.get(assembly.base)
+        if known is None or version_of(assembly.accession) > version_of(known.accession):
+            latest[assembly.base] = assembly
+    return [a for a in latest.values() if a.is_refseq or _base(a.paired) not in latest]
+
+
+def _base(accession: str | None) -> str:
+    return (accession or "").partition(".")[0]
+
+
+def select(
+    assemblies: Iterable[Assembly],
+    criteria: Criteria,
+    *,
+    excluded: frozenset[str] = frozenset(),
+) -> Selection:
+    """Filter, drop twins, rank.
+
+    Args:
+        assemblies: The catalogue.
+        criteria: What they must be.
+        excluded: Accessions of excluded taxa.
+    """
+    left_out: Counter[str] = Counter()
+    passed = []
+    for assembly in assemblies:
+        reason = criteria.reason_against(assembly)
+        if reason is None and assembly.accession in excluded:
+            reason = "--exclude-taxon"
+        if reason is None:
+            passed.append(assembly)
+        else:
+            left_out[reason] += 1
+    kept = sorted(drop_twins(passed), key=best_first)
+    if len(passed) > len(kept):
+        left_out["twin or older version"] += len(passed) - len(kept)
+    return Selection(chosen=tuple(kept), left_out=dict(left_out))
+
+
+def keep_best(
+    selection: Selection, top: TopPer, taxon_at: Callable[[Assembly, str], int | None]
+) -> Selection:
+    """Keep the best of each taxon; an assembly without a taxon at the rank stands for itself."""
+    taken: Counter[int] = Counter()
+    kept = []
+    for assembly in selection.chosen:
+        taxon = taxon_at(assembly, top.rank)
+        taxon = assembly.taxid if taxon is None else taxon
+        if taken[taxon] < top.number:
+            taken[taxon] += 1
+            kept.append(assembly)
+    return _cut(selection, kept, "--top-per")
+
+
+def keep_first(selection: Selection, limit: int) -> Selection:
+    """Keep the best so many."""
+    return _cut(selection, list(selection.chosen[:limit]), "--limit")
+
+
+def _cut(selection: Selection, kept: list[Assembly], name: str) -> Selection:
+    number = len(selection.chosen) - len(kept)
+    left_out = {**selection.left_out, name: number} if number else selection.left_out
+    return Selection(chosen=tuple(kept), left_out=left_out)
