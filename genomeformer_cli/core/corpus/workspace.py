@@ -71,6 +71,7 @@ class Workspace:
 
     def clear(self, *, unless_finished: bool = False) -> None:
         """Remove everything; or, after a failure, only if no part is finished."""
-        finished = any(load_part(place) for place in self.folder.glob("*"))
+        parts = [load_part(place) for place in self.folder.glob("*")]
+        finished = any(part is not None and part.records for part in parts)
         if not (unless_finished and finished):
             shutil.rmtree(self.folder, ignore_errors=True)

@@ -72,7 +72,7 @@ class BlockReader:
         last = b"\n"
         header: bytes | None = None
         while chunk:
-            self._check_line_ends(last, chunk)
+            self._check_text(last, chunk)
             parts: list[bytes] = []
             starts: list[tuple[int, str]] = []
             size = position = 0
@@ -117,7 +117,12 @@ class BlockReader:
         self._open_size += len(marked)
         return marked
 
-    def _check_line_ends(self, last: bytes, chunk: bytes) -> None:
+    def _check_text(self, last: bytes, chunk: bytes) -> None:
+        if b"\0" in chunk:
+            raise FastaError(
+                f"`{self._shown}` holds NUL bytes, so it is no text",
+                hint="fetch or export the file again",
+            )
         split = last == b"\r" and chunk[:1] != b"\n"
         alone = b"\r" in chunk and (
             chunk.count(b"\r") != chunk.count(b"\r\n") + chunk.endswith(b"\r")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
 import tempfile
 from pathlib import Path
 
@@ -15,11 +16,10 @@ from hypothesis import strategies as st
 from genomeformer_cli.core.corpus.bits import BitWriter
 from genomeformer_cli.core.corpus.sketch import Sketcher, shared_fractions, sketch_codes
 from genomeformer_cli.core.errors import AlphabetError, FastaError
-from genomeformer_cli.core.genomes import blocks as blocks_module
 from genomeformer_cli.core.genomes import inflate
 from genomeformer_cli.core.genomes.blocks import BlockReader
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
-from tests.cli import RunCommand
+from tests.cli import RunCommand, run_python
 from tests.corpora import random_dna
 from tests.strategies import repeatable
 
@@ -56,8 +56,6 @@ def test_blocks_are_the_file_whatever_the_chunk(
         patch.setattr(inflate, "TEXT_CHUNK", chunk)
         path = Path(folder) / "f.fa"
         path.write_bytes(gzip.compress(content) if zipped else content)
-        if zipped:
-            patch.setattr(blocks_module.TextReader, "_inflate", inflate.TextReader._inflate)
         made = list(BlockReader(path).blocks())
     marked = np.concatenate([block.marked for block in made])
     letters = "".join(records)
@@ -157,6 +155,31 @@ def test_finished_genomes_are_not_tokenized_again(
         patch.setattr(BlockReader, "blocks", refuse)
         done = run_cli("tokenize", "--all", "--name", "c", "--holdout", "NC_001416.1")
     assert done.exit_code == 0
+    assert [path.name for path in (cache_home / "corpora").iterdir()] == ["c"]
+
+
+def test_a_killed_process_leaves_its_finished_genomes(
+    run_cli: RunCommand, cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_cli("fetch", "--sample")
+    line = ("tokenize", "--all", "--split", "record", "--name", "c")
+    killer = """
+import os, signal, sys
+from genomeformer_cli.core.workflows import tokenize
+tokenize.finish_corpus = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from genomeformer_cli.app import main
+sys.argv = ["genomeformer", *sys.argv[1:]]
+main()
+"""
+    assert run_python("-c", killer, *line).exit_code == -signal.SIGKILL
+    assert not (cache_home / "corpora" / "c").exists()
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a finished genome is read again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BlockReader, "blocks", refuse)
+        assert run_cli(*line).exit_code == 0
     assert [path.name for path in (cache_home / "corpora").iterdir()] == ["c"]
 
 
