@@ -1,7 +1,7 @@
-"""Blocks of bases into blocks of tokens, for any tokenizer, without a whole record in memory.
+"""Blocks of bases into blocks of tokens, for any tokenizer.
 
-A token never reaches over the end of a record. Where a tokenizer's tokens need more than one base,
-the bases that may still belong to a token wait for the next block of the same record.
+A token never reaches over the end of a record. One token a base is cut block by block; a tokenizer
+whose tokens hold several bases is given each record whole, so memory grows with the longest one.
 """
 
 from __future__ import annotations
@@ -14,9 +14,6 @@ import numpy as np
 from genomeformer_cli.core.genomes.blocks import Block
 from genomeformer_cli.core.sequence import SOFT_BIT, Codes, Flags
 from genomeformer_cli.core.tokenizers.protocol import Ids, Tokenizer
-
-# A tokenizer without a fixed grid (BPE) cuts each record in stretches of this many bases.
-STRETCH = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,64 +50,40 @@ def cut_blocks(blocks: Iterator[Block], tokenizer: Tokenizer) -> Iterator[TokenB
 
 
 class _Cutter:
-    """Keeps the bases of the open record that no finished token holds."""
+    """Gathers each record, for tokenizers whose tokens hold several bases."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        settings = getattr(tokenizer, "settings", {})
-        self._stride = int(settings.get("stride") or STRETCH)
-        self._reach = int(settings.get("k") or self._stride) - self._stride
-        self._on_a_grid = "stride" in settings
-        self._waiting: Codes = np.empty(0, dtype=np.uint8)
+        self._waiting: list[Codes] = []
 
     def cut(self, block: Block) -> TokenBlock:
-        edges = [0, *(at for at, _ in block.starts), block.marked.size]
-        pieces: list[tuple[Ids, Flags]] = []
+        pieces: list[tuple[Ids, Flags]] = [self._nothing()]
         starts: list[tuple[int, str]] = []
-        size = 0
-        for number in range(len(edges) - 1):
-            marked = block.marked[edges[number] : edges[number + 1]]
-            ends = number < len(block.starts)
-            if self._waiting.size:
-                marked = np.concatenate([self._waiting, marked])
-            pieces.append(self._encode(marked, ends=ends))
+        done = size = 0
+        for at, name in block.starts:
+            self._waiting.append(block.marked[done:at])
+            pieces.append(self._encode())
             size += pieces[-1][0].size
-            if ends:
-                starts.append((size, block.starts[number][1]))
-        return self._join(pieces, starts)
+            starts.append((size, name))
+            done = at
+        self._waiting.append(block.marked[done:])
+        return _joined(pieces, starts)
 
     def rest(self) -> TokenBlock:
-        return self._join([self._encode(self._waiting, ends=True)], [])
+        return _joined([self._nothing(), self._encode()], [])
 
-    def _encode(self, marked: Codes, *, ends: bool) -> tuple[Ids, Flags]:
-        # The last stretch waits even if whole: the record may end here, and the tail has rules.
-        steps = max(marked.size - self._reach - 1, 0) // self._stride
-        if ends:
-            self._waiting = marked[:0]
-        else:
-            self._waiting = marked[steps * self._stride :].copy()
-        codes, soft = split_marks(marked)
-        if self._on_a_grid:
-            if not ends:
-                codes = codes[: steps * self._stride + self._reach if steps else 0]
-            ids = self._tokenizer.encode(codes)
-            firsts = np.minimum(np.arange(ids.size) * self._stride, max(soft.size - 1, 0))
-            return ids, soft[firsts]
-        limit = marked.size if ends else steps * self._stride
-        parts = [(codes[at : min(at + STRETCH, limit)], at) for at in range(0, limit, STRETCH)]
-        encoded = [(self._tokenizer.encode(part), at) for part, at in parts]
-        return self._join_stretches(encoded, soft)
+    def _nothing(self) -> tuple[Ids, Flags]:
+        return self._tokenizer.encode(np.empty(0, dtype=np.uint8)), np.empty(0, dtype=np.bool_)
 
-    def _join_stretches(self, encoded: list[tuple[Ids, int]], soft: Flags) -> tuple[Ids, Flags]:
-        if not encoded:
-            return self._tokenizer.encode(np.empty(0, dtype=np.uint8)), soft[:0]
-        widths = np.array([max(len(token), 1) for token in self._tokenizer.tokens])
-        flags = [
-            soft[at + np.minimum(np.cumsum(widths[ids]) - widths[ids], soft.size - 1 - at)]
-            for ids, at in encoded
-        ]
-        return np.concatenate([ids for ids, _ in encoded]), np.concatenate(flags)
+    def _encode(self) -> tuple[Ids, Flags]:
+        codes, soft = split_marks(np.concatenate([np.empty(0, dtype=np.uint8), *self._waiting]))
+        self._waiting = []
+        if not codes.size:
+            return self._nothing()
+        firsts = self._tokenizer.offsets(codes)[:, 0]  # type: ignore[attr-defined]
+        return self._tokenizer.encode(codes), soft[firsts]
 
-    def _join(self, pieces: list[tuple[Ids, Flags]], starts: list[tuple[int, str]]) -> TokenBlock:
-        ids = np.concatenate([ids for ids, _ in pieces])
-        return TokenBlock(ids, np.concatenate([soft for _, soft in pieces]), starts)
+
+def _joined(pieces: list[tuple[Ids, Flags]], starts: list[tuple[int, str]]) -> TokenBlock:
+    ids = np.concatenate([ids for ids, _ in pieces])
+    return TokenBlock(ids, np.concatenate([soft for _, soft in pieces]), starts)
