@@ -22,8 +22,15 @@ def command(
         ),
     ] = None,
     *,
-    name: Annotated[str, Option(help="Name of the corpus.")],
+    name: Annotated[str, Option(help="Name of the corpus.", show_default=False)],
     genome: Annotated[list[str] | None, Option(help="A genome in the cache; repeatable.")] = None,
+    taxon: Annotated[
+        str | None,
+        Option(help="Cached genomes of a taxon: a taxid, or the first words of its name."),
+    ] = None,
+    lock: Annotated[
+        Path | None, Option(help="Cached genomes that a lock file of `fetch` names.")
+    ] = None,
     all_genomes: Annotated[bool, Option("--all", help="Every genome in the cache.")] = False,
     tokenizer: Annotated[str, Option(help="Kind of tokenizer: `char`.")] = "char",
     split: Annotated[
@@ -40,13 +47,16 @@ def command(
     holdout: Annotated[
         list[str] | None,
         Option(
-            help="Hold out this genome or record instead of drawing; repeatable.",
+            help="Hold out this genome, record or `GENOME/RECORD` instead of drawing; repeatable.",
             rich_help_panel="Held-out data",
         ),
     ] = None,
     split_seed: Annotated[
         int, Option(help="Seed of the draw.", rich_help_panel="Held-out data")
     ] = 0,
+    jobs: Annotated[
+        int, Option(min=1, help="Genomes worked on at a time.", rich_help_panel="Compute")
+    ] = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Tokenize genomes once into a corpus to train on."""
@@ -59,11 +69,14 @@ def command(
         name=name,
         genomes=tuple(genome or ()),
         files=tuple(files or ()),
+        taxon=taxon,
+        lock=lock,
         all_genomes=all_genomes,
         tokenizer=tokenizer,
         split=SplitConfig(
             by=split, fraction=validation_fraction, holdout=tuple(holdout or ()), seed=split_seed
         ),
+        jobs=jobs,
     )
     with terminal_reporter() as reporter:
         result = tokenize_genomes(request, reporter=reporter)

@@ -2,11 +2,16 @@
 
     manifest.json            what it is made of: tokenizer, genomes, split, counts
     segments.jsonl           where each stretch lies: one line a segment, in order
-    tokens-00000.bin         token ids, little-endian unsigned integers of `dtype`, records
-                             end to end, no separators
-    softmask-00000.bin       one bit a token, least significant first: 1 where the base was lower
-                             case; only if any base of the corpus was
+    tokens-00000.bin         token ids, little-endian unsigned integers of `dtype` (uint8 where
+                             the vocabulary fits, else uint16), records end to end, no
+                             separators, no header: token i of a shard is at byte i * itemsize
+    softmask-00000.bin       one bit a token, eight a byte, least significant first, no gap
+                             between records: 1 where the token's first base was lower case;
+                             only if any base of the corpus was
     tokenizer.json, tokenizer_config.json
+
+A record lies wholly in one shard. A shard is closed after the record that fills it (2^28 tokens),
+or before the genome that would.
 
 A segment is a contiguous stretch of one record, wholly in one split; no window ever reaches over
 its ends.
@@ -14,7 +19,7 @@ its ends.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 MANIFEST_FILE = "manifest.json"
@@ -63,9 +68,13 @@ class Manifest:
         split_rule: How the held-out part was chosen, in words.
         num_train: Tokens in training segments.
         num_validation: Tokens in held-out segments.
-        base_counts: How often each token occurs.
+        base_counts: How often each base occurs, A C G T N.
         num_soft_masked: Bases that were lower case.
-        genomes: The genomes, as their `genome.json` describes them.
+        genomes: The genomes, as their `genome.json` describes them, checksums of sources too.
+        tokenizer_settings: What the tokenizer was made with.
+        num_bases: Letters of all genomes.
+        unknown_fraction: Part of them that is N.
+        soft_mask_fraction: Part of them that was lower case.
     """
 
     format: int
@@ -82,6 +91,10 @@ class Manifest:
     base_counts: dict[str, int]
     num_soft_masked: int
     genomes: list[dict[str, Any]]
+    tokenizer_settings: dict[str, Any] = field(default_factory=dict)
+    num_bases: int = 0
+    unknown_fraction: float = 0.0
+    soft_mask_fraction: float = 0.0
 
 
 def tokens_file(shard: int) -> str:

@@ -35,7 +35,7 @@ class SplitConfig:
         by: The unit: `genome`, `record`, or the `tail` of every record; `auto` takes genomes if
             there are ten or more.
         fraction: Part of all bases to hold out, between 0 and 1.
-        holdout: Names of genomes or records to hold out instead of drawing them.
+        holdout: Names of genomes or records, or `GENOME/RECORD`, to hold out instead of drawing.
         seed: Of the draw.
     """
 
@@ -78,13 +78,19 @@ def assign_splits(segments: Sequence[Segment], config: SplitConfig) -> tuple[lis
     return marked, rule
 
 
+def unit_of(config: SplitConfig, num_genomes: int) -> SplitBy:
+    """What `auto` means for so many genomes; names hold out whole records."""
+    if config.holdout:
+        return SplitBy.RECORD
+    if config.by is not SplitBy.AUTO:
+        return config.by
+    return SplitBy.GENOME if num_genomes >= GENOMES_FOR_GENOME_SPLIT else SplitBy.TAIL
+
+
 def _apply(segments: Sequence[Segment], config: SplitConfig) -> tuple[list[Segment], str]:
     if config.holdout:
         return _hold_out_named(segments, config.holdout)
-    by = config.by
-    if by is SplitBy.AUTO:
-        many = len({segment.genome for segment in segments}) >= GENOMES_FOR_GENOME_SPLIT
-        by = SplitBy.GENOME if many else SplitBy.TAIL
+    by = unit_of(config, len({segment.genome for segment in segments}))
     if by is SplitBy.TAIL:
         return _hold_out_tails(segments, config.fraction)
     key: Callable[[Segment], str] = _genome_of if by is SplitBy.GENOME else _record_of
@@ -102,6 +108,10 @@ def _record_of(segment: Segment) -> str:
     return f"{segment.genome}/{segment.record}"
 
 
+def _names_of(segment: Segment) -> set[str]:
+    return {segment.genome, segment.record, _record_of(segment)}
+
+
 def _mark(
     segments: Sequence[Segment], key: Callable[[Segment], str], chosen: set[str]
 ) -> list[Segment]:
@@ -115,16 +125,14 @@ def _hold_out_named(
     segments: Sequence[Segment], names: tuple[str, ...]
 ) -> tuple[list[Segment], str]:
     wanted = set(names)
-    known = {name for segment in segments for name in (segment.genome, segment.record)}
+    known = {name for segment in segments for name in _names_of(segment)}
     if not wanted <= known:
         missing = sorted(wanted - known)[0]
         raise ConfigError(
             f"nothing is called `{missing}`, so it cannot be held out",
-            hint="give the name of a genome or the id of a record",
+            hint="give the name of a genome, the id of a record, or `GENOME/RECORD`",
         )
-    marked = [
-        replace(s, split="validation") if {s.genome, s.record} & wanted else s for s in segments
-    ]
+    marked = [replace(s, split="validation") if _names_of(s) & wanted else s for s in segments]
     return marked, "held out by name: " + ", ".join(sorted(wanted))
 
 

@@ -1,14 +1,18 @@
-"""Write a corpus: records go in one by one, memory stays at one record."""
+"""Put tokenized genomes together into a corpus: shards, index, manifest."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from dataclasses import asdict
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from genomeformer_cli.core.corpus.bits import BitWriter
 from genomeformer_cli.core.corpus.format import (
     FORMAT_VERSION,
     MANIFEST_FILE,
@@ -18,11 +22,13 @@ from genomeformer_cli.core.corpus.format import (
     soft_mask_file,
     tokens_file,
 )
+from genomeformer_cli.core.corpus.parts import Part, PartWriter
 from genomeformer_cli.core.corpus.splits import SplitConfig, assign_splits
 from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.genomes.blocks import Block
 from genomeformer_cli.core.genomes.fasta import Record
 from genomeformer_cli.core.genomes.genome import Genome, genome_to_json
-from genomeformer_cli.core.sequence import encode_bases, soft_mask
+from genomeformer_cli.core.sequence import BASES, mark_bases
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.tokenizers.files import save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
@@ -30,13 +36,159 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha2
 SHARD_TOKENS = 1 << 28
 
 
+@dataclass(frozen=True, kw_only=True)
+class TokenizedGenome:
+    """A genome and the folder of its part."""
+
+    genome: Genome
+    folder: Path
+    part: Part
+
+
+def assemble(
+    folder: Path,
+    tokenizer: Tokenizer,
+    genomes: Sequence[TokenizedGenome],
+    *,
+    shard_tokens: int = SHARD_TOKENS,
+) -> tuple[list[int], list[Segment]]:
+    """Put parts into shards, in order; return the shards' sizes and one segment a record.
+
+    A shard of a part that fills a good piece of a shard becomes one by itself, by a hard link;
+    smaller ones are copied behind each other. The parts stay as they are.
+    """
+    dtype = np.dtype(token_dtype(tokenizer))
+    sizes: list[int] = []
+    segments: list[Segment] = []
+    with ExitStack() as stack:
+        bits: BitWriter | None = None
+        for one in genomes:
+            places: list[tuple[int, int]] = []
+            for number, num_tokens in enumerate(one.part.shard_tokens):
+                source = (one.folder / tokens_file(number), one.folder / soft_mask_file(number))
+                alone = num_tokens >= shard_tokens // 4
+                if bits and (alone or sizes[-1] + num_tokens > shard_tokens):
+                    bits.finish()
+                    stack.close()
+                    bits = None
+                if bits is None:
+                    sizes.append(0)
+                shard = len(sizes) - 1
+                targets = (folder / tokens_file(shard), folder / soft_mask_file(shard))
+                places.append((shard, sizes[-1]))
+                if alone:
+                    for made, wanted in zip(source, targets, strict=True):
+                        _link_or_copy(made, wanted)
+                else:
+                    if bits is None:
+                        tokens = stack.enter_context(targets[0].open("wb"))
+                        bits = BitWriter(stack.enter_context(targets[1].open("wb")))
+                    with source[0].open("rb") as made_tokens, source[1].open("rb") as made_bits:
+                        shutil.copyfileobj(made_tokens, tokens)
+                        bits.append_packed(made_bits, num_tokens)
+                sizes[-1] += num_tokens
+            segments += _segments(one, places)
+        if bits:
+            bits.finish()
+    for shard, size in enumerate(sizes):
+        assert (folder / tokens_file(shard)).stat().st_size == size * dtype.itemsize
+    return sizes, segments
+
+
+def _segments(one: TokenizedGenome, places: list[tuple[int, int]]) -> Iterator[Segment]:
+    for record in one.part.records:
+        shard, base = places[record.shard]
+        yield Segment(
+            genome=one.genome.name,
+            record=record.record,
+            start=0,
+            length=record.length,
+            shard=shard,
+            offset=base + record.offset,
+            split="train",
+        )
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def token_dtype(tokenizer: Tokenizer) -> str:
+    """Numpy name of the narrowest type that holds every id."""
+    return str(
+        np.dtype(getattr(tokenizer, "dtype", None) or np.min_scalar_type(len(tokenizer.tokens) - 1))
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CorpusPlan:
+    """What a corpus is called, who is held out of it, and the identity of its inputs."""
+
+    name: str
+    split: SplitConfig
+    inputs_sha256: str
+    shard_tokens: int = SHARD_TOKENS
+
+
+def finish_corpus(
+    folder: Path, tokenizer: Tokenizer, genomes: Sequence[TokenizedGenome], plan: CorpusPlan
+) -> tuple[Manifest, list[Segment]]:
+    """Make a corpus of parts in an empty folder: shards, who is held out, index, manifest.
+
+    Raises:
+        InputError: There is nothing to write.
+        ConfigError: The split leaves one side empty.
+    """
+    if not any(one.part.records for one in genomes):
+        raise InputError(
+            "the genomes hold no bases at all",
+            hint="give genomes with at least one non-empty record",
+        )
+    sizes, records = assemble(folder, tokenizer, genomes, shard_tokens=plan.shard_tokens)
+    segments, rule = assign_splits(records, plan.split)
+    num_soft_masked = sum(one.part.num_soft_masked for one in genomes)
+    if not num_soft_masked:
+        for shard in range(len(sizes)):
+            (folder / soft_mask_file(shard)).unlink()
+    counts = np.sum([one.part.base_counts for one in genomes], axis=0)
+    num_bases = sum(one.part.num_bases for one in genomes)
+    manifest = Manifest(
+        format=FORMAT_VERSION,
+        name=plan.name,
+        tokenizer=tokenizer.kind,
+        tokenizer_settings=dict(getattr(tokenizer, "settings", {})),
+        vocabulary_sha256=vocabulary_sha256(tokenizer),
+        dtype=token_dtype(tokenizer),
+        shard_tokens=sizes,
+        has_soft_mask=bool(num_soft_masked),
+        inputs_sha256=plan.inputs_sha256,
+        split_rule=rule,
+        num_train=sum(s.length for s in segments if s.split == "train"),
+        num_validation=sum(s.length for s in segments if s.split == "validation"),
+        num_bases=num_bases,
+        base_counts={b: int(n) for b, n in zip(BASES, counts, strict=True) if n},
+        num_soft_masked=num_soft_masked,
+        unknown_fraction=round(float(counts[-1]) / num_bases, 6),
+        soft_mask_fraction=round(num_soft_masked / num_bases, 6),
+        genomes=[genome_to_json(one.genome) for one in genomes],
+    )
+    save_tokenizer(tokenizer, folder)
+    with (folder / SEGMENTS_FILE).open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(asdict(segment)) + "\n" for segment in segments)
+    write_json(folder / MANIFEST_FILE, asdict(manifest))
+    return manifest, segments
+
+
 class CorpusWriter:
-    """Appends records to shards, then writes the index and the manifest.
+    """Makes a corpus of records in memory, by the same steps that `tokenize` takes.
 
     Args:
         folder: An empty folder, which becomes the corpus.
         tokenizer: Cuts the records.
-        shard_tokens: A shard is closed before the record that would overfill it.
+        shard_tokens: A shard is closed after the record that fills it.
     """
 
     def __init__(
@@ -45,12 +197,8 @@ class CorpusWriter:
         self._folder = folder
         self._tokenizer = tokenizer
         self._limit = shard_tokens
-        self._segments: list[Segment] = []
-        self._genomes: list[Genome] = []
-        self._shards: list[int] = []
-        self._flags: list[np.ndarray] = []
-        self._counts = np.zeros(len(tokenizer.tokens), dtype=np.int64)
-        self._num_soft_masked = 0
+        self._parts = folder / "parts"
+        self._genomes: list[TokenizedGenome] = []
 
     def add_genome(self, genome: Genome, records: Iterable[Record]) -> None:
         """Append all records of a genome.
@@ -58,44 +206,11 @@ class CorpusWriter:
         Raises:
             AlphabetError: A character is no nucleotide; file, record and position are named.
         """
-        self._genomes.append(genome)
-        for record in records:
-            self._add_record(genome, record)
-
-    def _add_record(self, genome: Genome, record: Record) -> None:
-        codes = encode_bases(record.sequence, where=f"genome `{genome.name}`: record `{record.id}`")
-        ids = self._tokenizer.encode(codes)
-        if not ids.size:
-            return
-        if not self._shards or self._shards[-1] + ids.size > self._limit:
-            self._close_shard()
-            self._shards.append(0)
-        shard = len(self._shards) - 1
-        offset = self._shards[-1]
-        self._segments.append(
-            Segment(
-                genome=genome.name,
-                record=record.id,
-                start=0,
-                length=ids.size,
-                shard=shard,
-                offset=offset,
-                split="train",
-            )
-        )
-        with (self._folder / tokens_file(shard)).open("ab") as file:
-            ids.tofile(file)
-        flags = soft_mask(record.sequence)
-        self._flags.append(flags)
-        self._num_soft_masked += int(flags.sum())
-        self._counts += np.bincount(ids, minlength=self._counts.size)
-        self._shards[-1] += ids.size
-
-    def _close_shard(self) -> None:
-        if self._flags:
-            packed = np.packbits(np.concatenate(self._flags), bitorder="little")
-            packed.tofile(self._folder / soft_mask_file(len(self._shards) - 1))
-            self._flags = []
+        folder = self._parts / str(len(self._genomes))
+        folder.mkdir(parents=True)
+        writer = PartWriter(folder, self._tokenizer, shard_tokens=self._limit)
+        part = writer.write(_blocks(genome, records))
+        self._genomes.append(TokenizedGenome(genome=genome, folder=folder, part=part))
 
     def finish(self, *, name: str, split: SplitConfig, inputs_sha256: str) -> Manifest:
         """Choose who is held out and write the index, the manifest and the tokenizer.
@@ -104,36 +219,16 @@ class CorpusWriter:
             InputError: There was nothing to write.
             ConfigError: The split leaves one side empty.
         """
-        self._close_shard()
-        if not self._segments:
-            raise InputError(
-                "the genomes hold no bases at all",
-                hint="give genomes with at least one non-empty record",
-            )
-        segments, rule = assign_splits(self._segments, split)
-        if not self._num_soft_masked:
-            for shard in range(len(self._shards)):
-                (self._folder / soft_mask_file(shard)).unlink()
-        manifest = Manifest(
-            format=FORMAT_VERSION,
-            name=name,
-            tokenizer=self._tokenizer.kind,
-            vocabulary_sha256=vocabulary_sha256(self._tokenizer),
-            dtype="uint8",
-            shard_tokens=self._shards,
-            has_soft_mask=bool(self._num_soft_masked),
-            inputs_sha256=inputs_sha256,
-            split_rule=rule,
-            num_train=sum(s.length for s in segments if s.split == "train"),
-            num_validation=sum(s.length for s in segments if s.split == "validation"),
-            base_counts={
-                t: int(n) for t, n in zip(self._tokenizer.tokens, self._counts, strict=True) if n
-            },
-            num_soft_masked=self._num_soft_masked,
-            genomes=[genome_to_json(genome) for genome in self._genomes],
+        plan = CorpusPlan(
+            name=name, split=split, inputs_sha256=inputs_sha256, shard_tokens=self._limit
         )
-        save_tokenizer(self._tokenizer, self._folder)
-        lines = "".join(json.dumps(asdict(segment)) + "\n" for segment in segments)
-        (self._folder / SEGMENTS_FILE).write_text(lines, encoding="utf-8")
-        write_json(self._folder / MANIFEST_FILE, asdict(manifest))
+        manifest, _ = finish_corpus(self._folder, self._tokenizer, self._genomes, plan)
+        shutil.rmtree(self._parts)
         return manifest
+
+
+def _blocks(genome: Genome, records: Iterable[Record]) -> Iterator[Block]:
+    for record in records:
+        where = f"genome `{genome.name}`: record `{record.id}`"
+        marked = mark_bases(record.sequence.encode(), where=where)
+        yield Block(np.frombuffer(marked, dtype=np.uint8), [(0, record.id)])

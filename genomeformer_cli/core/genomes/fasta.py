@@ -83,7 +83,7 @@ def inspect_file(path: Path, *, shown: str | None = None) -> str:
     try:
         with _open(path) as file:
             chunk = file.read(_CHUNK)
-            _refuse_other_formats(chunk, name)
+            refuse_other_formats(chunk, name)
             is_fasta = chunk.lstrip()[:1] == b">"
             last = b""
             while chunk:
@@ -92,7 +92,7 @@ def inspect_file(path: Path, *, shown: str | None = None) -> str:
                 last = chunk[-1:]
                 chunk = file.read(_CHUNK)
             if last == b"\r":
-                raise _old_line_ends(name)
+                raise old_line_ends(name)
     except FileNotFoundError:
         raise FastaError(f"`{name}` does not exist", hint="check the path") from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as failure:
@@ -113,7 +113,7 @@ def _refuse_what_readers_skip(text: bytes, name: str, *, is_fasta: bool) -> None
             f"`{name}` holds NUL bytes, so it is no text", hint="fetch or export the file again"
         )
     if text.count(b"\r") != text.count(b"\r\n") + text.endswith(b"\r"):
-        raise _old_line_ends(name)
+        raise old_line_ends(name)
     if is_fasta and (b"\n+" in text or b"\n@" in text):
         raise FastaError(
             f"`{name}` is FASTA with lines of FASTQ in it (they begin with `+` or `@`)",
@@ -121,14 +121,16 @@ def _refuse_what_readers_skip(text: bytes, name: str, *, is_fasta: bool) -> None
         )
 
 
-def _old_line_ends(name: str) -> FastaError:
+def old_line_ends(name: str) -> FastaError:
+    """The sentence for line ends that readers would take for letters."""
     return FastaError(
         f"`{name}` has line ends that are a lone carriage return",
         hint="convert it, as with `tr '\\r' '\\n'`",
     )
 
 
-def _refuse_other_formats(first: bytes, name: str) -> None:
+def refuse_other_formats(first: bytes, name: str) -> None:
+    """Say what a file is that is not FASTA or FASTQ, by its first bytes."""
     text = first.lstrip()
     if not text:
         raise FastaError(

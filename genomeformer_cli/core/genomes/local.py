@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import gzip
 import shutil
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from genomeformer_cli.core.errors import EntryExistsError, UsageError
+from genomeformer_cli.core.errors import EntryExistsError, FastaError, UsageError
+from genomeformer_cli.core.genomes.blocks import Block, BlockReader
 from genomeformer_cli.core.genomes.fasta import (
     STDIN,
     inspect_file,
     is_gzip,
     is_pipe,
     local_copy,
-    read_records,
 )
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, Genome, genome_to_json, load_genome
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import file_sha256
 
 _SUFFIXES = (".gz", ".fasta", ".fa", ".fna", ".ffn", ".fas", ".fastq", ".fq")
+
+Consume = Callable[[Iterator[Block], BlockReader], None]
 
 
 def name_from_path(path: Path) -> str:
@@ -39,7 +41,12 @@ def name_from_path(path: Path) -> str:
 
 
 def import_fasta(
-    path: Path, *, store: Store, reporter: Reporter, name: str | None = None
+    path: Path,
+    *,
+    store: Store,
+    reporter: Reporter,
+    name: str | None = None,
+    consume: Consume | None = None,
 ) -> tuple[Genome, bool]:
     """Check a FASTA file and copy it into the cache (gzip'd if it was not).
 
@@ -48,6 +55,7 @@ def import_fasta(
         store: The cache.
         reporter: Is told of duplicate ids and empty records.
         name: Name in the cache; else made from the file's name.
+        consume: Takes all blocks of a genome that is new, in the same pass that checks it.
 
     Returns:
         The genome, and whether it was new.
@@ -61,25 +69,32 @@ def import_fasta(
     if name is None and (str(path) == STDIN or is_pipe(path)):
         raise UsageError("a genome that is piped in has no name", hint="give it one with `--name`")
     name = check_name(name) if name else name_from_path(path)
-    with local_copy(str(path)) as (file, shown):
-        inspect_file(file, shown=shown)
-        with store.lock(Kind.GENOMES, name):
-            if store.has(Kind.GENOMES, name):
-                return _known(file, store, name), False
-            return _import(file, shown, name, store, reporter), True
+    with local_copy(str(path)) as (file, shown), store.lock(Kind.GENOMES, name):
+        if store.has(Kind.GENOMES, name):
+            return _known(file, store, name), False
+        reader = BlockReader(file, shown=shown)
+        census = _Census(shown, reporter)
+        blocks = census.watch(reader.blocks())
+        if consume:
+            consume(blocks, reader)
+        for _ in blocks:
+            pass
+        return _import(file, name, store, census, reader), True
 
 
-def _import(file: Path, shown: str, name: str, store: Store, reporter: Reporter) -> Genome:
-    num_records, num_bases = _count(file, shown, reporter)
+def _import(file: Path, name: str, store: Store, census: _Census, reader: BlockReader) -> Genome:
     with store.create(Kind.GENOMES, name) as folder:
         fasta = folder / f"{name}.fa.gz"
         _copy_compressed(file, fasta)
+        sha256 = file_sha256(fasta)
+        if reader.text.is_gzip and sha256 != reader.text.sha256:
+            raise FastaError(f"`{file}` changed while it was read", hint="try again")
         genome = Genome(
             name=name,
             fasta=fasta.name,
-            sha256=file_sha256(fasta),
-            num_records=num_records,
-            num_bases=num_bases,
+            sha256=sha256,
+            num_records=census.num_records,
+            num_bases=census.num_bases,
             source="file",
             retrieved=datetime.now(tz=UTC).date().isoformat(),
         )
@@ -90,6 +105,8 @@ def _import(file: Path, shown: str, name: str, store: Store, reporter: Reporter)
 def _known(path: Path, store: Store, name: str) -> Genome:
     genome = load_genome(store.entry(Kind.GENOMES, name))
     cached = store.path(Kind.GENOMES, name) / genome.fasta
+    if path.is_file() and is_gzip(path) and file_sha256(path) == genome.sha256:
+        return genome
     if inspect_file(path) == inspect_file(cached):
         return genome
     raise EntryExistsError(
@@ -98,21 +115,45 @@ def _known(path: Path, store: Store, name: str) -> Genome:
     )
 
 
-def _count(path: Path, shown: str, reporter: Reporter) -> tuple[int, int]:
-    seen: set[str] = set()
-    num_records = num_bases = 0
-    for record in read_records(path, inspect=False):
-        encode_bases(record.sequence, where=f"`{shown}`: record `{record.id}`")
-        if record.id in seen:
-            reporter.warn(
-                f"`{shown}`: the id `{record.id}` occurs more than once; all its records are kept"
+class _Census:
+    """Counts what passes, and says what is odd about it."""
+
+    def __init__(self, shown: str, reporter: Reporter) -> None:
+        self._shown = shown
+        self._reporter = reporter
+        self._seen: set[str] = set()
+        self._open_id: str | None = None
+        self._open_bases = 0
+        self.num_records = 0
+        self.num_bases = 0
+
+    def watch(self, blocks: Iterator[Block]) -> Iterator[Block]:
+        """Hand on every block."""
+        for block in blocks:
+            done = 0
+            for at, name in block.starts:
+                self._open_bases += at - done
+                self._close()
+                self._begin(name)
+                done = at
+            self._open_bases += block.marked.size - done
+            self.num_bases += block.marked.size
+            yield block
+        self._close()
+
+    def _begin(self, name: str) -> None:
+        if name in self._seen:
+            self._reporter.warn(
+                f"`{self._shown}`: the id `{name}` occurs more than once; all its records are kept"
             )
-        if not record.sequence:
-            reporter.warn(f"`{shown}`: record `{record.id}` is empty")
-        seen.add(record.id)
-        num_records += 1
-        num_bases += len(record.sequence)
-    return num_records, num_bases
+        self._seen.add(name)
+        self._open_id, self._open_bases = name, 0
+        self.num_records += 1
+
+    def _close(self) -> None:
+        if self._open_id is not None and not self._open_bases:
+            self._reporter.warn(f"`{self._shown}`: record `{self._open_id}` is empty")
+        self._open_id, self._open_bases = None, 0
 
 
 def _copy_compressed(source: Path, target: Path) -> None:

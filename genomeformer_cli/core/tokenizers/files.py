@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.store.atomic import write_json
@@ -14,7 +15,7 @@ from genomeformer_cli.core.tokenizers.protocol import SPECIAL_TOKENS, Tokenizer
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
 
-_TABLE: dict[str, Callable[[], Tokenizer]] = {"char": CharTokenizer}
+_TABLE: dict[str, Callable[..., Tokenizer]] = {"char": CharTokenizer}
 
 
 def tokenizer_names() -> list[str]:
@@ -22,7 +23,7 @@ def tokenizer_names() -> list[str]:
     return list(_TABLE)
 
 
-def build_tokenizer(kind: str) -> Tokenizer:
+def build_tokenizer(kind: str, **settings: Any) -> Tokenizer:
     """Make a tokenizer by name.
 
     Raises:
@@ -33,7 +34,13 @@ def build_tokenizer(kind: str) -> Tokenizer:
             f"unknown tokenizer `{kind}`",
             hint="known: " + ", ".join(f"`{name}`" for name in _TABLE),
         )
-    return _TABLE[kind]()
+    try:
+        return _TABLE[kind](**settings)
+    except TypeError as failure:
+        raise ConfigError(
+            f"the tokenizer `{kind}` has no such settings: {', '.join(settings)}",
+            hint="leave them out",
+        ) from failure
 
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:

@@ -1,26 +1,44 @@
-"""Make a corpus of genomes in the cache."""
+"""Make a corpus of genomes: each tokenized in one pass, several at a time, resumable."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from genomeformer_cli.core.configuration import to_plain
-from genomeformer_cli.core.corpus.format import Manifest
+from genomeformer_cli.core.corpus.format import Manifest, Segment
+from genomeformer_cli.core.corpus.parts import Part, PartWriter, load_sketch
 from genomeformer_cli.core.corpus.reader import load_manifest
-from genomeformer_cli.core.corpus.splits import SplitConfig
-from genomeformer_cli.core.corpus.writer import CorpusWriter
-from genomeformer_cli.core.errors import CorruptError, EntryExistsError, UsageError
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.corpus.sketch import Hashes, shared_fractions
+from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig, unit_of
+from genomeformer_cli.core.corpus.workspace import Workspace
+from genomeformer_cli.core.corpus.writer import CorpusPlan, TokenizedGenome, finish_corpus
+from genomeformer_cli.core.errors import (
+    CorruptError,
+    EntryExistsError,
+    FastaError,
+    GenomeformerError,
+    UsageError,
+)
+from genomeformer_cli.core.genomes.blocks import Block, BlockReader
+from genomeformer_cli.core.genomes.choose import genomes_of_lock, genomes_of_taxon
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
-from genomeformer_cli.core.genomes.local import import_fasta
-from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
+from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import file_sha256
 from genomeformer_cli.core.tokenizers.files import build_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
+
+NEAR_COPY = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,27 +48,44 @@ class TokenizeRequest:
     Attributes:
         name: Of the corpus.
         genomes: Names of genomes in the cache.
-        files: FASTA files, imported into the cache first.
+        files: FASTA files, imported into the cache in the same pass.
+        taxon: Every genome in the cache of this taxon: a taxid, or the first words of its name.
+        lock: Every genome that a lock file names.
         all_genomes: Every genome in the cache.
         tokenizer: Kind of tokenizer.
+        settings: Of the tokenizer, such as `k` and `stride`.
         split: Who is held out.
+        jobs: Genomes worked on at a time.
     """
 
     name: str
     genomes: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
+    taxon: str | None = None
+    lock: Path | None = None
     all_genomes: bool = False
     tokenizer: str = "char"
+    settings: dict[str, Any] = field(default_factory=dict)
     split: SplitConfig = field(default_factory=SplitConfig)
+    jobs: int = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizeResult:
-    """The corpus, and whether it had to be made."""
+    """The corpus, whether it had to be made, and which held-out units are nearly copies.
+
+    Attributes:
+        manifest: What the corpus is made of.
+        folder: Where it lies.
+        new: Whether it had to be made.
+        near_copies: Part of the 31-mers that training shares, by name of the held-out unit, where
+            it is most of them.
+    """
 
     manifest: Manifest
     folder: Path
     new: bool
+    near_copies: dict[str, float] = field(default_factory=dict)
 
 
 def tokenize_genomes(
@@ -64,71 +99,229 @@ def tokenize_genomes(
         FastaError, AlphabetError, CorruptError: A genome cannot be used.
     """
     store = store or Store()
-    tokenizer = build_tokenizer(request.tokenizer)
-    genomes = _gather(request, store, reporter)
-    inputs = _inputs_sha256(tokenizer, [genome for genome, _ in genomes], request.split)
-    folder = store.path(Kind.CORPORA, check_name(request.name))
+    tokenizer = build_tokenizer(request.tokenizer, **request.settings)
+    check_name(request.name)
+    cached = _cached(request, store)
+    if not cached and not request.files:
+        raise _no_genomes(store)
     with store.lock(Kind.CORPORA, request.name):
         if store.has(Kind.CORPORA, request.name):
-            manifest = load_manifest(folder)
-            if manifest.inputs_sha256 == inputs:
-                return TokenizeResult(manifest=manifest, folder=folder, new=False)
-            raise EntryExistsError(
-                f"the corpus `{request.name}` exists and was made from other genomes or settings",
-                hint=f"choose another `--name`, or `genomeformer cache rm corpora/{request.name}`",
-            )
-        with store.create(Kind.CORPORA, request.name) as building:
-            writer = CorpusWriter(building, tokenizer)
-            _write(writer, genomes, reporter)
-            manifest = writer.finish(name=request.name, split=request.split, inputs_sha256=inputs)
-    _keep_vocabulary(tokenizer, store)
-    return TokenizeResult(manifest=manifest, folder=folder, new=True)
+            return _found(request, tokenizer, cached, store, reporter)
+        return _Build(request, tokenizer, store, reporter).run(cached)
 
 
-def _gather(
-    request: TokenizeRequest, store: Store, reporter: Reporter
-) -> list[tuple[Genome, Path]]:
-    imported = [
-        import_fasta(path, store=store, reporter=reporter)[0].name for path in request.files
-    ]
-    names = list(dict.fromkeys([*request.genomes, *imported]))
-    genomes = cached_genomes(store, None if request.all_genomes else names)
-    if not genomes:
-        known = ", ".join(f"`{entry.name}`" for entry in store.entries(Kind.GENOMES)[:12])
-        hint = (
-            f"the cache holds {known}; name them, or take `--all`"
-            if known
-            else "first run `genomeformer fetch --sample`"
+def _cached(request: TokenizeRequest, store: Store) -> list[tuple[Genome, Path]]:
+    if request.all_genomes:
+        return cached_genomes(store)
+    names = list(request.genomes)
+    if request.taxon:
+        names += genomes_of_taxon(request.taxon, store)
+    if request.lock:
+        names += genomes_of_lock(request.lock)
+    return cached_genomes(store, list(dict.fromkeys(names)))
+
+
+def _no_genomes(store: Store) -> UsageError:
+    known = ", ".join(f"`{entry.name}`" for entry in store.entries(Kind.GENOMES)[:12])
+    hint = (
+        f"the cache holds {known}; name them, or take `--all`"
+        if known
+        else "first run `genomeformer fetch --sample`"
+    )
+    return UsageError("no genomes to tokenize", hint=hint)
+
+
+def _found(
+    request: TokenizeRequest,
+    tokenizer: Tokenizer,
+    cached: list[tuple[Genome, Path]],
+    store: Store,
+    reporter: Reporter,
+) -> TokenizeResult:
+    genomes = [genome for genome, _ in cached]
+    for path in request.files:
+        genome, _ = import_fasta(path, store=store, reporter=reporter)
+        if genome not in genomes:
+            genomes.append(genome)
+    folder = store.path(Kind.CORPORA, request.name)
+    manifest = load_manifest(folder)
+    if manifest.inputs_sha256 != _inputs_sha256(tokenizer, genomes, request.split):
+        raise EntryExistsError(
+            f"the corpus `{request.name}` exists and was made from other genomes or settings",
+            hint=f"choose another `--name`, or `genomeformer cache rm corpora/{request.name}`",
         )
-        raise UsageError("no genomes to tokenize", hint=hint)
-    return genomes
+    return TokenizeResult(manifest=manifest, folder=folder, new=False)
 
 
-def _inputs_sha256(tokenizer: Tokenizer, genomes: list[Genome], split: SplitConfig) -> str:
-    inputs = [
+def _inputs_sha256(tokenizer: Tokenizer, genomes: Sequence[Genome], split: SplitConfig) -> str:
+    inputs: list[Any] = [
         vocabulary_sha256(tokenizer),
         [[g.name, g.sha256] for g in genomes],
         to_plain(split),
     ]
+    settings = getattr(tokenizer, "settings", {})
+    if settings:
+        inputs.append(settings)
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
-def _write(writer: CorpusWriter, genomes: list[tuple[Genome, Path]], reporter: Reporter) -> None:
-    with reporter.track(
-        "tokenizing", sum(genome.num_bases for genome, _ in genomes), "bases"
-    ) as tracker:
-        for genome, fasta in genomes:
-            if file_sha256(fasta) != genome.sha256:
-                raise CorruptError(
-                    f"`{fasta}` does not match its recorded checksum",
-                    hint=f"`genomeformer cache rm genomes/{genome.name}`, then fetch it again",
-                )
-            writer.add_genome(genome, read_records(fasta, inspect=False))
-            tracker.advance(genome.num_bases)
+class _StoppedError(Exception):
+    """Another genome failed, or the user gave up."""
+
+
+class _Build:
+    """Makes one corpus; its lock is held."""
+
+    def __init__(
+        self, request: TokenizeRequest, tokenizer: Tokenizer, store: Store, reporter: Reporter
+    ) -> None:
+        self._request = request
+        self._tokenizer = tokenizer
+        self._store = store
+        self._reporter = reporter
+        self._stop = threading.Event()
+        self._folder = store.path(Kind.CORPORA, request.name)
+
+    def run(self, cached: list[tuple[Genome, Path]]) -> TokenizeResult:
+        request = self._request
+        names = {genome.name for genome, _ in cached} | {
+            name_from_path(path) for path in request.files
+        }
+        by = unit_of(request.split, len(names))
+        self._workspace = Workspace(
+            self._folder, self._tokenizer, with_sketch=by is not SplitBy.TAIL
+        )
+        try:
+            genomes = self._tokenize_all(cached)
+            inputs = _inputs_sha256(self._tokenizer, [one.genome for one in genomes], request.split)
+            with self._store.create(Kind.CORPORA, request.name) as building:
+                plan = CorpusPlan(name=request.name, split=request.split, inputs_sha256=inputs)
+                manifest, segments = finish_corpus(building, self._tokenizer, genomes, plan)
+        except GenomeformerError:
+            self._workspace.clear(unless_finished=True)
+            raise
+        near = {} if by is SplitBy.TAIL else _near_copies(genomes, segments, by)
+        for name, fraction in near.items():
+            self._reporter.warn(
+                f"held-out `{name}` shares {fraction:.0%} of its 31-mers with training: "
+                "nearly a copy, so it cannot show what a model has learned"
+            )
+        self._workspace.clear()
+        _keep_vocabulary(self._tokenizer, self._store)
+        return TokenizeResult(manifest=manifest, folder=self._folder, new=True, near_copies=near)
+
+    def _tokenize_all(self, cached: list[tuple[Genome, Path]]) -> list[TokenizedGenome]:
+        sizes = [path.stat().st_size for _, path in cached]
+        sizes += [path.stat().st_size for path in self._request.files if path.is_file()]
+        with (
+            self._reporter.track("tokenizing", sum(sizes), "bytes") as tracker,
+            ThreadPoolExecutor(self._request.jobs) as pool,
+        ):
+            futures = [pool.submit(self._from_cache, one, path, tracker) for one, path in cached]
+            futures += [pool.submit(self._from_file, path, tracker) for path in self._request.files]
+            try:
+                finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                self._stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+            for future in futures:
+                failure = future.exception() if future in finished else None
+                if failure is not None and not isinstance(failure, _StoppedError):
+                    raise failure
+            made = [future.result() for future in futures]
+        return list({one.genome.name: one for one in reversed(made)}.values())[::-1]
+
+    def _from_cache(self, genome: Genome, path: Path, tracker: Tracker) -> TokenizedGenome:
+        found = self._workspace.find(genome.sha256)
+        if found is not None:
+            tracker.advance(path.stat().st_size)
+            return TokenizedGenome(genome=genome, folder=found[0], part=found[1])
+        damaged = CorruptError(
+            f"`{path}` does not match its recorded checksum",
+            hint=f"`genomeformer cache rm genomes/{genome.name}`, then fetch it again",
+        )
+        reader = BlockReader(path, where=f"genome `{genome.name}`")
+
+        def write(writer: PartWriter) -> tuple[Part, str]:
+            part = writer.write(self._followed(reader.blocks(), reader, tracker))
+            if reader.text.sha256 != genome.sha256:
+                raise damaged
+            return part, genome.sha256
+
+        try:
+            folder, part = self._workspace.make(write)
+        except FastaError as failure:
+            raise (damaged if file_sha256(path) != genome.sha256 else failure) from failure
+        return TokenizedGenome(genome=genome, folder=folder, part=part)
+
+    def _from_file(self, path: Path, tracker: Tracker) -> TokenizedGenome:
+        imported: list[Genome] = []
+
+        def write(writer: PartWriter) -> tuple[Part, str]:
+            parts: list[Part] = []
+
+            def consume(blocks: Iterator[Block], reader: BlockReader) -> None:
+                parts.append(writer.write(self._followed(blocks, reader, tracker)))
+
+            genome, _ = import_fasta(
+                path, store=self._store, reporter=self._reporter, consume=consume
+            )
+            imported.append(genome)
+            if not parts:
+                raise _KnownError
+            return parts[0], genome.sha256
+
+        try:
+            folder, part = self._workspace.make(write)
+        except _KnownError:
+            fasta = self._store.path(Kind.GENOMES, imported[0].name) / imported[0].fasta
+            return self._from_cache(imported[0], fasta, tracker)
+        return TokenizedGenome(genome=imported[0], folder=folder, part=part)
+
+    def _followed(
+        self, blocks: Iterator[Block], reader: BlockReader, tracker: Tracker
+    ) -> Iterator[Block]:
+        told = 0
+        for block in blocks:
+            if self._stop.is_set():
+                raise _StoppedError
+            tracker.advance(reader.text.num_read - told)
+            told = reader.text.num_read
+            yield block
+
+
+class _KnownError(Exception):
+    """The file is a genome of the cache already."""
+
+
+def _near_copies(
+    genomes: Sequence[TokenizedGenome], segments: Sequence[Segment], by: SplitBy
+) -> dict[str, float]:
+    """Held-out units most of whose k-mers training has too."""
+    held: dict[str, list[Hashes]] = {}
+    for segment, hashes in _sketches(genomes, segments):
+        if segment.split == "validation":
+            record = "" if by is SplitBy.GENOME else f"/{segment.record}"
+            held.setdefault(segment.genome + record, []).append(hashes)
+    units = {name: np.unique(np.concatenate(hashes)) for name, hashes in held.items()}
+    trained = (h for segment, h in _sketches(genomes, segments) if segment.split == "train")
+    shared = shared_fractions(units, trained)
+    return {name: fraction for name, fraction in shared.items() if fraction > NEAR_COPY}
+
+
+def _sketches(
+    genomes: Sequence[TokenizedGenome], segments: Sequence[Segment]
+) -> Iterator[tuple[Segment, Hashes]]:
+    rest = iter(segments)
+    for one in genomes:
+        for hashes in load_sketch(one.folder, one.part):
+            yield next(rest), hashes
 
 
 def _keep_vocabulary(tokenizer: Tokenizer, store: Store) -> None:
-    with store.lock(Kind.VOCABULARIES, tokenizer.kind):
-        if not store.has(Kind.VOCABULARIES, tokenizer.kind):
-            with store.create(Kind.VOCABULARIES, tokenizer.kind) as folder:
+    settings = getattr(tokenizer, "settings", {})
+    name = "-".join([tokenizer.kind, *(f"{key}{value}" for key, value in settings.items())])
+    with store.lock(Kind.VOCABULARIES, name):
+        if not store.has(Kind.VOCABULARIES, name):
+            with store.create(Kind.VOCABULARIES, name) as folder:
                 save_tokenizer(tokenizer, folder)
