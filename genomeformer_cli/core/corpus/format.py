@@ -6,7 +6,7 @@
                              end to end, no separators
     softmask-00000.bin       one bit a token, least significant first: 1 where the base was lower
                              case; only if any base of the corpus was
-    tokenizer.json, tokenizer_config.json
+    tokenizer.json, tokenizer_config.json, special_tokens_map.json
 
 A segment is a contiguous stretch of one record, wholly in one split; no window ever reaches over
 its ends.
