@@ -16,6 +16,7 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, merges_of
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.kmer import KmerTokenizer
 from genomeformer_cli.core.tokenizers.protocol import SPECIAL_TOKENS, Tokenizer
@@ -31,8 +32,8 @@ _COMPARED = ("normalizer", "pre_tokenizer", "model")
 
 
 def tokenizer_names() -> list[str]:
-    """Names that `build_tokenizer` knows."""
-    return list(_BUILDERS)
+    """Kinds of tokenizers: those that `build_tokenizer` makes, and the trained one."""
+    return [*_BUILDERS, BpeTokenizer.kind]
 
 
 def build_tokenizer(kind: str, **settings: Any) -> Tokenizer:
@@ -46,10 +47,15 @@ def build_tokenizer(kind: str, **settings: Any) -> Tokenizer:
         ConfigError: The name or a setting is unknown, or a setting out of range; the hint lists
             the known ones.
     """
+    if kind == BpeTokenizer.kind:
+        raise ConfigError(
+            f"the tokenizer `{kind}` is learned from sequences, not built from settings",
+            hint="train it with `train_bpe`, or load the one that a corpus keeps",
+        )
     if kind not in _BUILDERS:
         raise ConfigError(
             f"unknown tokenizer `{kind}`",
-            hint="known: " + ", ".join(f"`{name}`" for name in _BUILDERS),
+            hint="known: " + ", ".join(f"`{name}`" for name in tokenizer_names()),
         )
     unknown = sorted(set(settings) - set(_SETTINGS[kind]))
     if unknown:
@@ -91,7 +97,11 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         ours = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["genomeformer"]
         kind, settings = ours["tokenizer"], dict(ours.get("settings", {}))
         plain = _as_saved_now((folder / TOKENIZER_FILE).read_text(encoding="utf-8"))
-        tokenizer = build_tokenizer(kind, **settings)
+        tokenizer = (
+            BpeTokenizer(merges_of(plain), settings)
+            if kind == BpeTokenizer.kind
+            else build_tokenizer(kind, **settings)
+        )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as failure:
         raise CheckpointError(
             f"no readable tokenizer in `{folder}`: {failure}", hint=hint
