@@ -171,7 +171,7 @@ def train_bpe(
     if not sample.num_bases:
         raise ConfigError("there is no base to learn byte pairs from", hint="give longer sequences")
     trainer = trainers.BpeTrainer(
-        # The library counts its alphabet, the special tokens and N are ours to add.
+        # The special tokens and N are ours to add.
         vocab_size=vocab_size - len(SPECIAL_TOKENS) - 1,
         min_frequency=_MIN_FREQUENCY,
         initial_alphabet=list(BASES[:NUM_REAL_BASES]),
@@ -182,9 +182,8 @@ def train_bpe(
     learner.pre_tokenizer = split(_pieces(PIECE))
     learner.train_from_iterator(_stretches(sample.windows), trainer)
     merges = merges_of(plain_json(learner.model, split(".")))
-    tokenizer = BpeTokenizer(merges, {})
     settings = {
-        "vocab_size": len(tokenizer.tokens),
+        "vocab_size": SMALLEST_VOCABULARY + len({left + right for left, right in merges}),
         "vocab_size_asked_for": vocab_size,
         "sample_bases": sample.num_bases,
         "bases_seen": sample.num_seen,
