@@ -18,6 +18,7 @@ BUNDLE = [
     "config.json",
     "eval_results.json",
     "model.safetensors",
+    "special_tokens_map.json",
     "tokenizer.json",
     "tokenizer_config.json",
     "train_config.toml",

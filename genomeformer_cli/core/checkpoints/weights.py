@@ -1,4 +1,4 @@
-"""A model in a folder: `model.safetensors`, `config.json`, and the tokenizer's two files."""
+"""A model in a folder: `model.safetensors`, `config.json`, and the tokenizer's three files."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def split_marks(marked: Codes) -> tuple[Codes, Flags]:
 
 def cut_blocks(blocks: Iterator[Block], tokenizer: Tokenizer) -> Iterator[TokenBlock]:
     """Tokenize block after block of one file."""
-    if tokenizer.kind == "char":
+    if tokenizer.one_token_a_base:
         for block in blocks:
             codes, soft = split_marks(block.marked)
             yield TokenBlock(tokenizer.encode(codes), soft, block.starts)
@@ -80,7 +80,7 @@ class _Cutter:
         self._waiting = []
         if not codes.size:
             return self._nothing()
-        firsts = self._tokenizer.offsets(codes)[:, 0]  # type: ignore[attr-defined]
+        firsts = self._tokenizer.offsets(codes)[:, 0]
         return self._tokenizer.encode(codes), soft[firsts]
 
 

@@ -3,12 +3,12 @@
     manifest.json            what it is made of: tokenizer, genomes, split, counts
     segments.jsonl           where each stretch lies: one line a segment, in order
     tokens-00000.bin         token ids, little-endian unsigned integers of `dtype` (uint8 where
-                             the vocabulary fits, else uint16), records end to end, no
+                             the vocabulary fits, else wider), records end to end, no
                              separators, no header: token i of a shard is at byte i * itemsize
     softmask-00000.bin       one bit a token, eight a byte, least significant first, no gap
                              between records: 1 where the token's first base was lower case;
                              only if any base of the corpus was
-    tokenizer.json, tokenizer_config.json
+    tokenizer.json, tokenizer_config.json, special_tokens_map.json
 
 A record lies wholly in one shard. A shard is closed after the record that fills it (2^28 tokens),
 or before the genome that would.

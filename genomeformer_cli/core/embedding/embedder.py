@@ -1,8 +1,8 @@
 """Run a model over sequences and pool: one vector a sequence, rows in input order.
 
-A vector is the mean of the final features over the sequence's real bases (A C G T); N, padding and
-the batch a sequence happens to be in do not enter. A sequence longer than the window is cut (see
-`windows`), and the mean runs over all.
+A vector is the mean of the final features over the sequence's real tokens (A C G T alone); N,
+padding and the batch a sequence happens to be in do not enter. A sequence longer than the window
+is cut (see `windows`), and the mean runs over all.
 Shape letters: B batch, L length, E width, N sequences.
 """
 

@@ -47,8 +47,15 @@ def held_out_questions(corpus: Corpus, *, length: int, max_windows: int, passes:
         passes: How many of the 64 disjoint sets of bases are asked for.
 
     Raises:
-        ConfigError: The validation split is too short to ask for a single base.
+        ConfigError: The validation split is too short to ask for a single base, or a token of the
+            corpus is not a base.
     """
+    if not corpus.tokenizer.one_token_a_base:
+        raise ConfigError(
+            f"the corpus `{corpus.manifest.name}` is of `{corpus.tokenizer.kind}` tokens, and only "
+            "hidden bases can be compared with a table of counts",
+            hint="pretrain on a corpus of `--tokenizer char`",
+        )
     tokens_WL = consecutive_windows(
         corpus, "validation", length=length, limit=max_windows
     ).tokens_BL

@@ -1,7 +1,7 @@
 """The bundle: a model laid out as on the Hub, and the proof that it gives the run's vectors.
 
 model.safetensors  config.json  tokenizer.json  tokenizer_config.json
-README.md  eval_results.json  train_config.toml  SHA256SUMS
+special_tokens_map.json  README.md  eval_results.json  train_config.toml  SHA256SUMS
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.atomic import write_text
 from genomeformer_cli.core.store.seal import seal
-from genomeformer_cli.core.tokenizers.files import CONFIG_FILE as TOKENIZER_CONFIG_FILE
-from genomeformer_cli.core.tokenizers.files import TOKENIZER_FILE
+from genomeformer_cli.core.tokenizers.files import TOKENIZER_FILES
 
 CARD_FILE = "README.md"
 RESULTS_FILE = "eval_results.json"
 TRAIN_CONFIG_FILE = "train_config.toml"
-_MODEL_FILES = (WEIGHTS_FILE, CONFIG_FILE, TOKENIZER_FILE, TOKENIZER_CONFIG_FILE)
+_MODEL_FILES = (WEIGHTS_FILE, CONFIG_FILE, *TOKENIZER_FILES)
 
 
 def write_bundle(

@@ -102,7 +102,8 @@ def pretrain_model(
 
     Raises:
         NotInCacheError: There is no such corpus.
-        ConfigError: The configuration cannot be, or is not the one the run was started with.
+        ConfigError: The configuration cannot be, or is not the one the run was started with; or the
+            corpus has other tokens than bases.
         TrainingError: The loss is no longer a number.
         CheckpointError, CorruptError: What the run would go on from is damaged.
     """
