@@ -32,7 +32,26 @@ def command(
         Path | None, Option(help="Cached genomes that a lock file of `fetch` names.")
     ] = None,
     all_genomes: Annotated[bool, Option("--all", help="Every genome in the cache.")] = False,
-    tokenizer: Annotated[str, Option(help="Kind of tokenizer: `char`.")] = "char",
+    tokenizer: Annotated[
+        str, Option(help="Kind of tokenizer: `char`, `kmer` or `bpe`.", rich_help_panel="Tokenizer")
+    ] = "char",
+    k: Annotated[
+        int | None, Option(help="Bases in a k-mer, 1 to 8; default 6.", rich_help_panel="Tokenizer")
+    ] = None,
+    stride: Annotated[
+        int | None,
+        Option(
+            help="Bases from one k-mer to the next, 1 (overlapping) to k (the default).",
+            rich_help_panel="Tokenizer",
+        ),
+    ] = None,
+    vocab_size: Annotated[
+        int | None,
+        Option(
+            help="Byte pairs to learn from a sample of the genomes; default 4096.",
+            rich_help_panel="Tokenizer",
+        ),
+    ] = None,
     split: Annotated[
         SplitBy,
         Option(
@@ -65,6 +84,7 @@ def command(
     from genomeformer_cli.ui.progress import terminal_reporter
     from genomeformer_cli.ui.results import corpus_table
 
+    settings = {"k": k, "stride": stride, "vocab_size": vocab_size}
     request = TokenizeRequest(
         name=name,
         genomes=tuple(genome or ()),
@@ -73,6 +93,7 @@ def command(
         lock=lock,
         all_genomes=all_genomes,
         tokenizer=tokenizer,
+        settings={key: value for key, value in settings.items() if value is not None},
         split=SplitConfig(
             by=split, fraction=validation_fraction, holdout=tuple(holdout or ()), seed=split_seed
         ),

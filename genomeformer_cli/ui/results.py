@@ -54,7 +54,7 @@ def fetched_table(result: FetchResult) -> RenderableType:
 def corpus_table(result: TokenizeResult) -> RenderableType:
     """A corpus in a few lines."""
     manifest = result.manifest
-    total = manifest.num_train + manifest.num_validation
+    num_bases = sum(manifest.base_counts.values())
     table = _table("corpus", manifest.name)
     table.add_row("state", "new" if result.new else "already in the cache")
     table.add_row("genomes", str(len(manifest.genomes)))
@@ -64,9 +64,10 @@ def corpus_table(result: TokenizeResult) -> RenderableType:
     )
     table.add_row("held out", manifest.split_rule)
     table.add_row(
-        "composition", ", ".join(f"{t} {n / total:.1%}" for t, n in manifest.base_counts.items())
+        "composition",
+        ", ".join(f"{t} {n / num_bases:.1%}" for t, n in manifest.base_counts.items()),
     )
-    table.add_row("soft-masked", f"{manifest.num_soft_masked / total:.1%}")
+    table.add_row("soft-masked", f"{manifest.num_soft_masked / num_bases:.1%}")
     return table
 
 

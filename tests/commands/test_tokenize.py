@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.genomes.fasta import read_records
 from tests.cli import RunCommand
+from tests.corpora import random_dna
 from tests.failures import assert_failure
 from tests.files import everything_in, fill_the_disk, flip_a_byte, names_in
 
@@ -175,3 +179,58 @@ def test_a_full_disk_leaves_nothing(
     assert_failure(done, "No space left on device", hint="half-written")
     assert everything_in(samples) == before
     assert names_in(samples / "corpora") == []
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "dtype"),
+    [
+        ("--tokenizer kmer", "kmer-k6-stride6", "uint16"),
+        ("--tokenizer kmer --k 3 --stride 1", "kmer-k3-stride1", "uint8"),
+        ("--tokenizer bpe --vocab-size 200", "bpe-200-", "uint8"),
+    ],
+)
+def test_tokens_of_several_bases_hold_every_base(
+    line: str, kind: str, dtype: str, run_cli: RunCommand, samples: Path
+) -> None:
+    command = ("tokenize", "--genome", "NC_001422.1", "--name", "c", "--json", *line.split())
+    result = json.loads(run_cli(*command).out)
+    assert result["new"]
+    assert result["manifest"]["dtype"] == dtype
+    assert result["manifest"]["num_bases"] == sum(result["manifest"]["base_counts"].values())
+    assert not json.loads(run_cli(*command).out)["new"]
+    corpus = Corpus(samples / "corpora" / "c")
+    ids = np.concatenate([corpus.tokens(segment) for segment in corpus.segments()])
+    fasta = samples / "genomes" / "NC_001422.1" / "NC_001422.1.fa.gz"
+    (record,) = read_records(fasta)
+    assert corpus.tokenizer.decode(ids) == record.sequence
+    (vocabulary,) = names_in(samples / "vocabularies")
+    assert vocabulary.startswith(kind)
+
+
+def test_a_file_can_be_what_byte_pairs_are_learned_from(
+    run_cli: RunCommand, tmp_path: Path, cache_home: Path
+) -> None:
+    (tmp_path / "mine.fa").write_bytes(f">a\n{random_dna(3000)}\n".encode())
+    line = ("tokenize", str(tmp_path / "mine.fa"), "--name", "c", "--tokenizer", "bpe")
+    assert run_cli(*line, "--vocab-size", "30").exit_code == 0
+    assert names_in(cache_home / "genomes") == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("--k 3", "no setting `k`"), ("--tokenizer bpe --stride 1", "nothing else to set")],
+)
+def test_a_setting_of_another_tokenizer_is_refused(
+    line: str, words: str, run_cli: RunCommand, samples: Path
+) -> None:
+    assert_failure(run_cli("tokenize", *PHAGES, "--name", "c", *line.split()), words, exit_code=2)
+    assert corpora_in(samples) == []
+
+
+def test_pretraining_on_tokens_of_several_bases_is_refused(
+    run_cli: RunCommand, samples: Path
+) -> None:
+    assert run_cli("tokenize", *PHAGES, "--name", "c", "--tokenizer", "kmer").exit_code == 0
+    done = run_cli("pretrain", "--corpus", "c", "--name", "run")
+    assert_failure(done, "`kmer`", hint="`--tokenizer char`", exit_code=2)
+    assert not (samples / "runs" / "run").exists()

@@ -118,9 +118,7 @@ def _link_or_copy(source: Path, target: Path) -> None:
 
 def token_dtype(tokenizer: Tokenizer) -> str:
     """Numpy name of the narrowest type that holds every id."""
-    return str(
-        np.dtype(getattr(tokenizer, "dtype", None) or np.min_scalar_type(len(tokenizer.tokens) - 1))
-    )
+    return str(tokenizer.dtype)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +157,7 @@ def finish_corpus(
         format=FORMAT_VERSION,
         name=plan.name,
         tokenizer=tokenizer.kind,
-        tokenizer_settings=dict(getattr(tokenizer, "settings", {})),
+        tokenizer_settings=dict(tokenizer.settings),
         vocabulary_sha256=vocabulary_sha256(tokenizer),
         dtype=token_dtype(tokenizer),
         shard_tokens=sizes,

@@ -22,6 +22,7 @@ from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig, unit_of
 from genomeformer_cli.core.corpus.workspace import Workspace
 from genomeformer_cli.core.corpus.writer import CorpusPlan, TokenizedGenome, finish_corpus
 from genomeformer_cli.core.errors import (
+    ConfigError,
     CorruptError,
     EntryExistsError,
     FastaError,
@@ -30,15 +31,18 @@ from genomeformer_cli.core.errors import (
 )
 from genomeformer_cli.core.genomes.blocks import Block, BlockReader
 from genomeformer_cli.core.genomes.choose import genomes_of_lock, genomes_of_taxon
+from genomeformer_cli.core.genomes.fasta import read_records
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
 from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import file_sha256
+from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, train_bpe
 from genomeformer_cli.core.tokenizers.files import build_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
 
 NEAR_COPY = 0.5
+DEFAULT_VOCABULARY = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +57,7 @@ class TokenizeRequest:
         lock: Every genome that a lock file names.
         all_genomes: Every genome in the cache.
         tokenizer: Kind of tokenizer.
-        settings: Of the tokenizer, such as `k` and `stride`.
+        settings: Of the tokenizer: `k` and `stride`, or `vocab_size`.
         split: Who is held out.
         jobs: Genomes worked on at a time.
     """
@@ -99,15 +103,34 @@ def tokenize_genomes(
         FastaError, AlphabetError, CorruptError: A genome cannot be used.
     """
     store = store or Store()
-    tokenizer = build_tokenizer(request.tokenizer, **request.settings)
     check_name(request.name)
     cached = _cached(request, store)
     if not cached and not request.files:
         raise _no_genomes(store)
+    tokenizer = _tokenizer(request, cached, store, reporter)
     with store.lock(Kind.CORPORA, request.name):
         if store.has(Kind.CORPORA, request.name):
             return _found(request, tokenizer, cached, store, reporter)
         return _Build(request, tokenizer, store, reporter).run(cached)
+
+
+def _tokenizer(
+    request: TokenizeRequest, cached: list[tuple[Genome, Path]], store: Store, reporter: Reporter
+) -> Tokenizer:
+    """Build the tokenizer, or learn it from a sample of all genomes, held out or not."""
+    if request.tokenizer != BpeTokenizer.kind:
+        return build_tokenizer(request.tokenizer, **request.settings)
+    settings = {"vocab_size": DEFAULT_VOCABULARY, **request.settings}
+    if set(settings) != {"vocab_size"}:
+        raise ConfigError(
+            "byte pairs have a vocabulary size and nothing else to set",
+            hint="`--k` and `--stride` are of `--tokenizer kmer`",
+        )
+    imported = [import_fasta(path, store=store, reporter=reporter)[0] for path in request.files]
+    genomes = cached + cached_genomes(store, [genome.name for genome in imported])
+    reporter.note("learning byte pairs from a sample of the genomes")
+    records = (record for _, fasta in genomes for record in read_records(fasta))
+    return train_bpe((record.sequence.encode() for record in records), settings["vocab_size"])
 
 
 def _cached(request: TokenizeRequest, store: Store) -> list[tuple[Genome, Path]]:
@@ -159,9 +182,8 @@ def _inputs_sha256(tokenizer: Tokenizer, genomes: Sequence[Genome], split: Split
         [[g.name, g.sha256] for g in genomes],
         to_plain(split),
     ]
-    settings = getattr(tokenizer, "settings", {})
-    if settings:
-        inputs.append(settings)
+    if tokenizer.settings:
+        inputs.append(tokenizer.settings)
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
@@ -319,8 +341,11 @@ def _sketches(
 
 
 def _keep_vocabulary(tokenizer: Tokenizer, store: Store) -> None:
-    settings = getattr(tokenizer, "settings", {})
-    name = "-".join([tokenizer.kind, *(f"{key}{value}" for key, value in settings.items())])
+    if tokenizer.kind == BpeTokenizer.kind:
+        parts = [str(len(tokenizer.tokens)), vocabulary_sha256(tokenizer)[:8]]
+    else:
+        parts = [f"{key}{value}" for key, value in tokenizer.settings.items()]
+    name = "-".join([tokenizer.kind, *parts])
     with store.lock(Kind.VOCABULARIES, name):
         if not store.has(Kind.VOCABULARIES, name):
             with store.create(Kind.VOCABULARIES, name) as folder:
