@@ -67,6 +67,8 @@ class TrainingView:
         assert self._started is not None
         if self._live is not None:
             self._live.update(self._draw(event))
+            if event.step == event.steps:
+                self.close()
             return
         if event.validation is None or event.validation == self._shown:
             return
@@ -98,4 +100,8 @@ class TrainingView:
             f"step {event.step}/{event.steps}  {event.bases_per_second:,.0f} bases/s  "
             f"learning rate {event.learning_rate:.2g}  {duration(event.seconds_left)} left"
         )
-        return Group(table, ProgressBar(total=event.steps, completed=event.step, width=60), line)
+        # A bar ends no line of its own; a grid's row does.
+        below = Table.grid()
+        below.add_row(ProgressBar(total=event.steps, completed=event.step, width=60))
+        below.add_row(line)
+        return Group(table, below)
