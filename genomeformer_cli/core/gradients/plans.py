@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.protocol import Additive, Streaming
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.gradients.reversible import reversible_gradients
 from genomeformer_cli.core.gradients.rows import even_rows
@@ -21,6 +20,7 @@ from genomeformer_cli.core.gradients.two_sweep import two_sweep_gradients
 from genomeformer_cli.core.gradients.whole import checkpoint_gradients, full_gradients
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.sweeps import can_pass_state
 from genomeformer_cli.core.model.two_stack import TwoStack
 from genomeformer_cli.core.objectives.prediction import Examples, Prediction
 
@@ -100,10 +100,6 @@ def _two_stack(model: Model, rows: Examples, plan: MemoryPlan, total_weight: Ten
     return two_stack_gradients(model, rows, chunk=plan.chunk, total_weight=total_weight)
 
 
-def _streams(stack: Encoder) -> bool:
-    return all(isinstance(block.attention.mechanism, Streaming) for block in stack.stack)
-
-
 def _needs_nothing(model: Model) -> tuple[str, str] | None:
     del model
     return None
@@ -114,13 +110,13 @@ def _needs_a_causal_stack(model: Model) -> tuple[str, str] | None:
         return "it needs a causal stack", "`--objective causal`, or `--memory two-sweep`"
     if model.config.residual != "plain":
         return "it needs plain residuals", "`--memory reversible`"
-    return None if _streams(model) else _no_state(model)
+    return None if can_pass_state(model) else _no_state(model)
 
 
 def _needs_two_stacks(model: Model) -> tuple[str, str] | None:
     if not isinstance(model, TwoStack):
         return "it needs a model of two stacks", "start one with `--memory two-stack`"
-    return None if _streams(model.ahead) else _no_state(model.ahead)
+    return None if can_pass_state(model) else _no_state(model.ahead)
 
 
 def _no_state(stack: Encoder) -> tuple[str, str]:
@@ -133,12 +129,7 @@ def _needs_sums(model: Model) -> tuple[str, str] | None:
         return "it needs a bidirectional stack", "`--memory slim` for causal ones"
     if model.config.residual != "plain":
         return "it needs plain residuals", "`--memory reversible`"
-    unfit = [
-        block.attention.mechanism
-        for block in model.stack
-        if block.attention.reach is None and not isinstance(block.attention.mechanism, Additive)
-    ]
-    if unfit:
+    if not can_pass_state(model):
         return (
             f"`{model.config.attention.name}` neither sums a row nor sees only its neighbours",
             "use `linear`, `performer` or `local` attention, or `--memory checkpoint`",
