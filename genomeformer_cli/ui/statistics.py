@@ -42,7 +42,10 @@ def largest(genomes: Sequence[GenomeStatistics]) -> list[GenomeStatistics]:
 def _table(*headings: str, left: int = 1) -> Table:
     table = Table(box=None, pad_edge=False)
     for number, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if number < left else "right", no_wrap=True)
+        if number < left:
+            table.add_column(heading, overflow="fold")
+        else:
+            table.add_column(heading, justify="right", no_wrap=True)
     return table
 
 
@@ -98,15 +101,16 @@ def _splits(numbers: CorpusStatistics) -> Table:
 
 
 def _genomes(genomes: Sequence[GenomeStatistics]) -> Table:
-    table = _table("genome", "records", "bases", "A", "C", "G", "T", "N", "GC", "soft-masked")
+    table = _table("genome", "records", "bases", "A", "C", "G", "T", "N", "GC", "soft")
     for genome in largest(genomes):
         counts, num_bases = genome.composition.base_counts, genome.composition.num_bases
         table.add_row(
             Text(genome.name),
             f"{genome.num_records:,}",
             f"{num_bases:,}",
-            *(_percent(counts[base] / num_bases) for base in "ACGTN"),
-            _percent(genome.composition.gc),
+            *(f"{counts[base] / num_bases:.1%}" for base in "ACGT"),
+            _percent(genome.composition.unknown_fraction),
+            "-" if genome.composition.gc is None else f"{genome.composition.gc:.1%}",
             _percent(genome.soft_mask_fraction),
         )
     return table

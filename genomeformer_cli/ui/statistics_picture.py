@@ -138,7 +138,7 @@ def _draw_lengths(axes: Any, lengths: Lengths) -> None:
     axes.axvline(lengths.n50, color="#c1121f", linestyle="--", linewidth=1)
     axes.text(
         lengths.n50,
-        1.04,
+        1.0,
         f"N50 {lengths.n50:,} ",
         color="#c1121f",
         fontsize=8,
@@ -149,4 +149,5 @@ def _draw_lengths(axes: Any, lengths: Lengths) -> None:
     axes.set(xlabel="bases", ylabel="records", title=f"lengths of {lengths.num_records:,} records")
     if lengths.longest > 10 * lengths.shortest:
         axes.set_xscale("log")
+    axes.set_ylim(0, 1.15 * max(counts))
     axes.yaxis.get_major_locator().set_params(integer=True)

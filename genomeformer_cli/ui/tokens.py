@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.workflows.inspect import InspectedRecord, InspectResult
+    from genomeformer_cli.core.workflows.inspect import InspectedRecord, InspectResult, Treatment
 
 _TOKENS = ("black on #8ecae6", "black on #ffd166")
 _SPELLED = ("black on #a7c957", "black on #d0e8a0")
 _UNKNOWN = "bold white on #c1121f"
-_PLAIN = "dim"
 _PARTING = "|"
 _GUTTER = 2
 _NARROWEST, _WIDEST = 20, 120
@@ -67,7 +67,7 @@ class _RecordView:
         self._width = max(min(width, _WIDEST) - self._digits - _GUTTER, _NARROWEST)
         self._styles = [self._style(number) for number in range(len(record.tokens))]
 
-    def lines(self) -> Iterator[Text]:
+    def lines(self) -> Iterator[Text | Table]:
         """Header, tokens, legend."""
         record = self._record
         yield _line(f">{record.id} {record.description}".rstrip())
@@ -78,7 +78,9 @@ class _RecordView:
         )
         for line in self._staircase() if overlaps else self._side_by_side():
             yield _line(line)
-        yield from self._legend()
+        legend = self._legend()
+        if legend.row_count:
+            yield legend
 
     def _size(self) -> str:
         record = self._record
@@ -86,7 +88,7 @@ class _RecordView:
         if not num_tokens:
             return "no base, no token"
         first = "" if record.complete else "the first "
-        bases = f"{first}{num_bases:,} {'base' if num_bases == 1 else 'bases'}"
+        bases = first + _bases(num_bases)
         tokens = f"{num_tokens:,} {'token' if num_tokens == 1 else 'tokens'}"
         return f"{bases}, {tokens}, {num_bases / num_tokens:.2f} bases a token"
 
@@ -152,38 +154,38 @@ class _RecordView:
             if end < len(record.sequence):
                 yield Text()
 
-    def _legend(self) -> Iterator[Text]:
-        treatment = self._record.treatment
-        unknown_id = self._result.vocabulary_size - 1
-        if treatment.num_spelled:
-            yield self._entry(_SPELLED[0], _spelled(self._result, treatment.num_spelled))
-        if treatment.num_unknown:
-            text = (
-                f"{_counted(treatment.num_unknown, 'N')}: a token of its own each, id {unknown_id}"
-            )
-            yield self._entry(_UNKNOWN, text)
-        if treatment.ambiguous:
-            codes = ", ".join(_counted(times, code) for code, times in treatment.ambiguous.items())
-            text = f"{codes}: ambiguous, read as N, id {unknown_id}"
-            yield self._entry(_UNKNOWN, text)
-        if treatment.num_lower_case:
-            number = treatment.num_lower_case
-            text = f"{number:,} lower-case {'base' if number == 1 else 'bases'}: the token of upper"
-            yield self._entry(_PLAIN, f"{text} case; the soft mask is kept beside the ids")
-        if treatment.num_uracil:
-            yield self._entry(_PLAIN, f"{_counted(treatment.num_uracil, 'U')}: read as T")
-
-    def _entry(self, style: str, text: str) -> Text:
-        swatch = Text("  ", style) + Text(" ") if self._coloured else Text("- ")
-        return swatch + Text(text)
+    def _legend(self) -> Table:
+        """What the rules did, a row each, beside the colour it has above."""
+        treatment, unknown_id = self._record.treatment, self._result.vocabulary_size - 1
+        table = Table.grid(padding=(0, 1))
+        for style, text in _explained(self._result, treatment, unknown_id):
+            table.add_row(Text("  ", style) if self._coloured else Text("-"), Text(text))
+        return table
 
 
-def _counted(number: int, letter: str) -> str:
-    return f"{number:,} {letter}"
+def _explained(
+    result: InspectResult, treatment: Treatment, unknown_id: int
+) -> Iterator[tuple[str, str]]:
+    if treatment.num_spelled:
+        yield _SPELLED[0], _spelled(result, treatment.num_spelled)
+    if treatment.num_unknown:
+        yield _UNKNOWN, f"{treatment.num_unknown:,} N: a token of its own each, id {unknown_id}"
+    if treatment.ambiguous:
+        codes = ", ".join(f"{times:,} {code}" for code, times in treatment.ambiguous.items())
+        yield _UNKNOWN, f"{codes}: ambiguous, read as N, id {unknown_id}"
+    if treatment.num_lower_case:
+        text = "lower case: cut as upper case, the soft mask is kept beside the ids"
+        yield "", f"{_bases(treatment.num_lower_case)} in {text}"
+    if treatment.num_uracil:
+        yield "", f"{treatment.num_uracil:,} U: read as T"
+
+
+def _bases(number: int) -> str:
+    return f"{number:,} {'base' if number == 1 else 'bases'}"
 
 
 def _spelled(result: InspectResult, number: int) -> str:
-    bases = f"{number:,} {'base' if number == 1 else 'bases'} of A C G T"
+    bases = f"{_bases(number)} of A C G T"
     if result.tokenizer == "bpe":
         return f"{bases} in a token alone: no learned pair fits"
     k, stride = result.settings["k"], result.settings["stride"]
