@@ -18,7 +18,7 @@ _SPELLED = ("black on #a7c957", "black on #d0e8a0")
 _UNKNOWN = "bold white on #c1121f"
 _PARTING = "|"
 _GUTTER = 2
-_NARROWEST, _WIDEST = 20, 120
+_NARROWEST, _WIDEST = 12, 120
 
 
 @dataclass(frozen=True)
@@ -32,26 +32,20 @@ class TokensView:
         coloured = console.color_system is not None and not console.no_color
         result = self.result
         named = tokenizer_name(result.tokenizer, result.settings)
-        yield _line(f"tokenizer {named}, {result.vocabulary_size:,} tokens")
+        yield Text(f"tokenizer {named}, {result.vocabulary_size:,} tokens")
         for record in result.records:
-            yield _line("")
+            yield Text()
             yield from _RecordView(result, record, options.max_width, coloured=coloured).lines()
         if not result.complete:
             shown = sum(len(record.sequence) for record in result.records)
-            yield _line("")
-            yield _line(f"there is more: {shown:,} bases are shown, `--limit` sets how many")
+            yield Text()
+            yield Text(f"there is more: {_bases(shown)} are shown, `--limit` sets how many")
 
 
 def tokenizer_name(kind: str, settings: Mapping[str, Any]) -> str:
     """A tokenizer and what decides how it cuts, but for what was learned."""
     deciding = [f"{key} {settings[key]}" for key in ("k", "stride") if key in settings]
     return f"{kind} ({', '.join(deciding)})" if deciding else kind
-
-
-def _line(text: str | Text) -> Text:
-    text = Text(text) if isinstance(text, str) else text
-    text.no_wrap, text.overflow = True, "ignore"
-    return text
 
 
 class _RecordView:
@@ -70,14 +64,16 @@ class _RecordView:
     def lines(self) -> Iterator[Text | Table]:
         """Header, tokens, legend."""
         record = self._record
-        yield _line(f">{record.id} {record.description}".rstrip())
-        yield _line(self._size())
+        yield Text(f">{record.id} {record.description}".rstrip())
+        yield Text(self._size())
         overlaps = any(
             following[0] < before[1]
             for before, following in zip(record.offsets, record.offsets[1:], strict=False)
         )
+        # Rows fit by construction; Rich would look for words to break them at.
         for line in self._staircase() if overlaps else self._side_by_side():
-            yield _line(line)
+            line.no_wrap, line.overflow = True, "ignore"
+            yield line
         legend = self._legend()
         if legend.row_count:
             yield legend
