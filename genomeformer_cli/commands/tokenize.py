@@ -83,7 +83,7 @@ def command(
             return
         from genomeformer_cli.core.workflows.describe import describe_corpus
         from genomeformer_cli.ui.statistics import statistics_view
-        from genomeformer_cli.ui.statistics_picture import picture_place, plot_statistics
+        from genomeformer_cli.ui.statistics_plot import picture_place, plot_statistics
 
         place = picture_place(name, plot)
         described = describe_corpus(request if o.makes(given) else name, reporter=reporter)

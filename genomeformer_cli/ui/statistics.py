@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from genomeformer_cli.core.sequence import BASES
 from genomeformer_cli.ui.tokens import tokenizer_name
 
 if TYPE_CHECKING:
@@ -23,13 +24,10 @@ _SPLITS = {"train": "training", "validation": "held out"}
 def statistics_view(result: DescribeResult) -> RenderableType:
     """Everything that was counted."""
     numbers = result.statistics
-    parts = (
-        _overview(result),
-        _splits(numbers),
-        _genomes(numbers.genomes),
-        _words(numbers.spectra),
-    )
-    return Group(*(line for part in parts for line in (part, Text(""))), *_genomes_left(numbers))
+    gap = Text()
+    parts: list[RenderableType] = [_overview(result), gap, _splits(numbers), gap]
+    parts += [_genomes(numbers.genomes), *_genomes_left(numbers), gap, _words(numbers.spectra)]
+    return Group(*parts)
 
 
 def largest(genomes: Sequence[GenomeStatistics]) -> list[GenomeStatistics]:
@@ -101,19 +99,26 @@ def _splits(numbers: CorpusStatistics) -> Table:
 
 
 def _genomes(genomes: Sequence[GenomeStatistics]) -> Table:
-    table = _table("genome", "records", "bases", "A", "C", "G", "T", "N", "GC", "soft")
+    masked = any(genome.soft_mask_fraction is not None for genome in genomes)
+    percents = [f"{what} %" for what in (*BASES, "GC", *(["soft"] if masked else []))]
+    table = _table("genome", "records", "bases", *percents)
     for genome in largest(genomes):
-        counts, num_bases = genome.composition.base_counts, genome.composition.num_bases
+        composition = genome.composition
+        parts = [count / composition.num_bases for count in composition.base_counts.values()]
+        rest = [composition.gc, *([genome.soft_mask_fraction] if masked else [])]
         table.add_row(
             Text(genome.name),
             f"{genome.num_records:,}",
-            f"{num_bases:,}",
-            *(f"{counts[base] / num_bases:.1%}" for base in "ACGT"),
-            _percent(genome.composition.unknown_fraction),
-            "-" if genome.composition.gc is None else f"{genome.composition.gc:.1%}",
-            _percent(genome.soft_mask_fraction),
+            f"{composition.num_bases:,}",
+            *(_tenths(part) for part in (*parts, *rest)),
         )
     return table
+
+
+def _tenths(fraction: float | None) -> str:
+    if fraction is None:
+        return "-"
+    return "< 0.1" if 0 < fraction < 0.001 else f"{100 * fraction:.1f}"
 
 
 def _genomes_left(numbers: CorpusStatistics) -> Iterator[Text]:

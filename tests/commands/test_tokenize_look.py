@@ -235,7 +235,9 @@ def test_people_get_tables_of_it(
     assert "training 2 8,089 48,499" in lines or any(
         line.startswith("training 2 ") for line in lines
     )
-    assert any(line.startswith("NC_001422.1 1 5,386 24.0% 21.5%") for line in lines)
+    assert any(
+        line.startswith("NC_001422.1 1 5,386 24.0 21.5 23.3 31.3 0.0 44.8") for line in lines
+    )
     assert any(line.startswith("1 4 of 4 1.99") for line in lines)
     assert any(line.startswith("8 ") and line.endswith("never") for line in lines)
 
@@ -243,11 +245,11 @@ def test_people_get_tables_of_it(
 def test_without_matplotlib_there_are_numbers_and_no_picture(
     run_cli: RunCommand, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genomeformer_cli.ui import statistics_picture
+    from genomeformer_cli.ui import statistics_plot
 
     del samples
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(statistics_picture, "can_plot", lambda: False)
+    monkeypatch.setattr(statistics_plot, "can_plot", lambda: False)
     done = run_cli("tokenize", *PHAGES, "--name", "c", "--stats")
     assert done.exit_code == 0
     assert "`genomeformer[plots]`" in done.err

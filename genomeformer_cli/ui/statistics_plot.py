@@ -65,8 +65,11 @@ def plot_statistics(result: DescribeResult, place: Path) -> Path:
     _draw_lengths(axes[2], numbers.lengths)
     for panel in axes:
         panel.spines[["top", "right"]].set_visible(False)
-    tokens, bases = numbers.token_use.num_tokens, numbers.composition.num_bases
-    figure.suptitle(f"{result.manifest.name}: {bases:,} bases, {tokens:,} tokens")
+    # Outside the panels, where it covers no bar.
+    bars, bases = axes[0].get_legend_handles_labels()
+    figure.legend(bars, bases, ncols=len(bases), frameon=False, loc="outside lower left")
+    num_bases, num_tokens = numbers.composition.num_bases, numbers.token_use.num_tokens
+    figure.suptitle(f"{result.manifest.name}: {num_bases:,} bases, {num_tokens:,} tokens")
     suffix = place.suffix.lower()
     # Without a salt, the names inside an SVG are drawn by chance.
     with mpl.rc_context({"svg.hashsalt": "genomeformer"}), atomic_file(place) as file:
@@ -97,9 +100,6 @@ def _draw_composition(axes: Any, genomes: Sequence[GenomeStatistics], num_all: i
         title += f", the {len(genomes)} largest of {num_all} genomes"
     axes.set(xlabel="percent of the bases", xlim=(0, 115), title=title)
     axes.set_xticks(range(0, 101, 20))
-    axes.legend(
-        ncols=5, frameon=False, fontsize=8, loc="upper center", bbox_to_anchor=(0.45, -0.15)
-    )
 
 
 def _short(name: str) -> str:
