@@ -18,7 +18,8 @@ _SPELLED = ("black on #a7c957", "black on #d0e8a0")
 _UNKNOWN = "bold white on #c1121f"
 _PARTING = "|"
 _GUTTER = 2
-_NARROWEST, _WIDEST = 12, 120
+# A letter and a bar, however narrow the terminal.
+_NARROWEST, _WIDEST = 2, 120
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,9 @@ class CorpusStatistics:
 def corpus_statistics(corpus: Corpus, reporter: Reporter) -> CorpusStatistics:
     """Read the whole corpus once and count."""
     gathered = _Gathered(corpus.tokenizer)
-    with reporter.track("counting", sum(corpus.manifest.shard_tokens), "tokens") as tracker:
+    size = np.dtype(corpus.manifest.dtype).itemsize
+    total = size * sum(corpus.manifest.shard_tokens)
+    with reporter.track("counting", total, "bytes") as tracker:
         for segment in corpus.segments():
             gathered.begin(segment)
             for start in range(0, segment.length, _BLOCK):
@@ -162,7 +164,7 @@ def corpus_statistics(corpus: Corpus, reporter: Reporter) -> CorpusStatistics:
                 ids = np.asarray(corpus.tokens(segment, start, stop))
                 num_soft = int(np.count_nonzero(corpus.soft_mask(segment, start, stop)))
                 gathered.take(segment, ids, num_soft)
-                tracker.advance(stop - start)
+                tracker.advance(size * (stop - start))
         gathered.end_record()
     counts = sum((tally.counts for tally in gathered.genomes.values()), _no_bases())
     spectra = (spectrum_of(k, words) for k, words in gathered.words.counts().items())
