@@ -23,6 +23,8 @@ BlockStep = Callable[
 # Numbers in the largest temporary of a block: half of a core's cache, and enough for a GPU's.
 _BLOCK_NUMBERS = {"cpu": 2**18}
 _BLOCK_NUMBERS_ELSEWHERE = 2**25
+# A block that autograd goes back through keeps several temporaries of that size.
+NUMBERS_KEPT = 4
 
 
 def working_dtype(tensor: Tensor) -> torch.dtype:

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.blocks import (
+    NUMBERS_KEPT,
     State,
     filled,
     scan,
@@ -29,7 +30,7 @@ from genomeformer_cli.core.attention.blocks import (
 from genomeformer_cli.core.attention.decays import DecayGate, normalised, pairwise_decay
 from genomeformer_cli.core.errors import ConfigError
 
-CHUNK = 32
+CHUNK = 64
 UNIT_EPS = 1e-6
 
 
@@ -52,7 +53,8 @@ def gated_delta_attention(
         y (B, H, L, D) and S after them.
     """
     q_BHLD, k_BHLD, v_BHLD, log_decay_BHL, replaced_BHL = tokens
-    block = tokens_of_a_block(v_BHLD, chunk=CHUNK, numbers_a_token=max(CHUNK, v_BHLD.shape[-1]))
+    numbers = NUMBERS_KEPT * max(CHUNK, v_BHLD.shape[-1])
+    block = tokens_of_a_block(v_BHLD, chunk=CHUNK, numbers_a_token=numbers)
     out_BHLD, (state_BHDD,) = scan(
         _solve_block,
         (v_BHLD, q_BHLD, k_BHLD, log_decay_BHL[..., None], replaced_BHL[..., None]),
@@ -88,15 +90,20 @@ def _solve_block(
         v_BHNCD, k_BHNCD, decay_BHNCC, from_start_BHNC1, replaced_BHNC1
     )
     within_BHNCC = (q_BHNCD @ k_BHNCD.mT) * decay_BHNCC
-    q_BHNCD = q_BHNCD * from_start_BHNC1
-    k_BHNDC = (k_BHNCD * to_end_BHNC1).mT
-    state_BHDD, news, froms = state[0], [], []
-    for n in range(v_BHNCD.shape[2]):
-        froms.append(q_BHNCD[:, :, n] @ state_BHDD)
-        news.append(written_BHNCD[:, :, n] - erased_BHNCD[:, :, n] @ state_BHDD)
-        kept_BHDD = from_start_BHNC1[:, :, n, -1:] * state_BHDD
-        state_BHDD = kept_BHDD + k_BHNDC[:, :, n] @ news[-1]
-    out_BHNCD = within_BHNCC @ torch.stack(news, dim=2) + torch.stack(froms, dim=2)
+    through_chunks = zip(
+        (q_BHNCD * from_start_BHNC1).unbind(2),
+        (k_BHNCD * to_end_BHNC1).mT.unbind(2),
+        written_BHNCD.unbind(2),
+        erased_BHNCD.unbind(2),
+        from_start_BHNC1[..., -1:, :].unbind(2),
+        strict=True,
+    )
+    state_BHDD, news, olds = state[0], [], []
+    for q_BHCD, k_BHDC, written_BHCD, erased_BHCD, kept_BH11 in through_chunks:
+        olds.append(q_BHCD @ state_BHDD)
+        news.append(written_BHCD - erased_BHCD @ state_BHDD)
+        state_BHDD = kept_BH11 * state_BHDD + k_BHDC @ news[-1]
+    out_BHNCD = within_BHNCC @ torch.stack(news, dim=2) + torch.stack(olds, dim=2)
     return normalised(out_BHNCD.flatten(2, 3), shared[0]), (state_BHDD,)
 
 

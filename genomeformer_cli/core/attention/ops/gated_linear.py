@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.blocks import (
+    NUMBERS_KEPT,
     State,
     filled,
     scan,
@@ -49,7 +50,8 @@ def gated_linear_attention(
         y (B, H, L, D) and S after them.
     """
     q_BHLD, k_BHLD, v_BHLD, log_decay_BHL = tokens
-    block = tokens_of_a_block(v_BHLD, chunk=CHUNK, numbers_a_token=max(CHUNK, v_BHLD.shape[-1]))
+    numbers = NUMBERS_KEPT * max(CHUNK, v_BHLD.shape[-1])
+    block = tokens_of_a_block(v_BHLD, chunk=CHUNK, numbers_a_token=numbers)
     out_BHLD, (state_BHDD,) = scan(
         _solve_block,
         (v_BHLD, q_BHLD, k_BHLD, log_decay_BHL[..., None]),
