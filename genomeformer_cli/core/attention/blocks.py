@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 State = tuple[Tensor, ...]
-# (parts of the block, its padding or None, state, shared tensors) -> (output, state after the block)
+# (parts of the block, its padding or None, state, shared) -> (output, state after the block)
 BlockStep = Callable[
     [Sequence[Tensor], Tensor | None, State, Sequence[Tensor]], tuple[Tensor, State]
 ]
@@ -56,6 +56,11 @@ def filled(tensor_BHLD: Tensor, padding_B1L1: Tensor | None) -> Tensor:
     return tensor_BHLD if padding_B1L1 is None else tensor_BHLD.masked_fill(padding_B1L1, 0)
 
 
+def in_chunks(x: Tensor, dim: int, chunk: int) -> Tensor:
+    """The dimension `dim` becomes two: chunks, and positions of a chunk."""
+    return x.reshape(*x.shape[:dim], -1, chunk, *x.shape[dim + 1 :])
+
+
 def empty_heads(like_BHLD: Tensor) -> Tensor:
     """(B, H, L, D) that lies in memory as (B, L, H, D), so that joining the heads is free."""
     batch, heads, length, width = like_BHLD.shape
@@ -89,7 +94,8 @@ def scan(
         (B, H, L, D) and the state after the last position.
     """
     counts = (len(parts), len(state))
-    out_BHLD, *after = _Scan.apply(step, cut, counts, mask_BL, *parts, *state, *shared)
+    tensors = (*parts, *state, *shared)
+    out_BHLD, *after = _Scan.apply(step, cut, counts, mask_BL, *tensors)  # type: ignore[no-untyped-call]
     return out_BHLD, tuple(after)
 
 
@@ -118,7 +124,7 @@ class _Scan(torch.autograd.Function):
         return (out_BHLD, *state)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         mask_BL, *tensors = ctx.saved_tensors
         parts, firsts, shared = _split(tensors, ctx.counts)

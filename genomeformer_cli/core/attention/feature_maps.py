@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -52,7 +51,7 @@ class EluFeatures:
         return head_width
 
     def queries(self, q_RD: Tensor, /) -> Tensor:
-        """x + 1 where x is positive, e^x elsewhere."""
+        """X + 1 where x is positive, e^x elsewhere."""
         return functional.elu(q_RD).add_(1)
 
     def queries_back(self, q_RD: Tensor, phi_RF: Tensor, d_phi_RF: Tensor, /) -> Tensor:
@@ -131,7 +130,7 @@ class SoftmaxFeatures:
         return log_RF.exp_()
 
     def keys_back(self, k_RD: Tensor, phi_RF: Tensor, d_phi_RF: Tensor, /) -> Tensor:
-        """phi (w - k), and nothing where the largest value was reached."""
+        """Phi (w - k), and nothing where the largest value was reached."""
         d_log_RF = d_phi_RF.mul_(phi_RF)
         if self._can_be_too_large:
             d_log_RF.masked_fill_(phi_RF >= math.exp(LARGEST_LOG_FEATURE), 0)

@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from genomeformer_cli.core.attention.blocks import (
     empty_heads,
     filled,
+    in_chunks,
     padding_of,
     spans,
     tokens_of_a_block,
@@ -29,10 +30,13 @@ from genomeformer_cli.core.attention.blocks import (
 )
 from genomeformer_cli.core.attention.feature_maps import FeatureMap
 
+# S and z.
+Sums = tuple[Tensor, ...]
+
 CHUNK = 128
 
 
-def start_sums(shape_BHFD: tuple[int, int, int, int], like: Tensor) -> tuple[Tensor, Tensor]:
+def start_sums(shape_BHFD: tuple[int, int, int, int], like: Tensor) -> Sums:
     """S (B, H, F, D) and z (B, H, F) of no tokens."""
     kv_BHFD = torch.zeros(shape_BHFD, dtype=working_dtype(like), device=like.device)
     return kv_BHFD, kv_BHFD.new_zeros(shape_BHFD[:3])
@@ -40,20 +44,20 @@ def start_sums(shape_BHFD: tuple[int, int, int, int], like: Tensor) -> tuple[Ten
 
 def summarise(
     k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None, feature_map: FeatureMap
-) -> tuple[Tensor, Tensor]:
+) -> Sums:
     """S (B, H, F, D) and z (B, H, F) over the real positions; additive over slices."""
-    kv_BHFD, z_BHF = _Summarise.apply(k_BHLD, v_BHLD, mask_BL, feature_map)
-    return kv_BHFD, z_BHF
+    sums: Sums = _Summarise.apply(k_BHLD, v_BHLD, mask_BL, feature_map)  # type: ignore[no-untyped-call]
+    return sums
 
 
 def read(
     q_BHLD: Tensor,
-    sums: tuple[Tensor, Tensor],
+    sums: Sums,
     feature_map: FeatureMap,
     mask_BL: Tensor | None = None,
 ) -> Tensor:
     """What each query finds in S and z; with a mask, whatever stands in the padding is not read."""
-    out_BHLD: Tensor = _Read.apply(q_BHLD, *sums, mask_BL, feature_map)
+    out_BHLD: Tensor = _Read.apply(q_BHLD, *sums, mask_BL, feature_map)  # type: ignore[no-untyped-call]
     return out_BHLD
 
 
@@ -62,14 +66,13 @@ def accumulate(
     k_BHLD: Tensor,
     v_BHLD: Tensor,
     mask_BL: Tensor | None,
-    sums: tuple[Tensor, Tensor],
+    sums: Sums,
     feature_map: FeatureMap,
-) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+) -> tuple[Tensor, Sums]:
     """Causal attention: what came before is in `sums`; returned with those after these tokens."""
-    out_BHLD, kv_BHFD, z_BHF = _Accumulate.apply(
-        q_BHLD, k_BHLD, v_BHLD, mask_BL, *sums, feature_map
-    )
-    return out_BHLD, (kv_BHFD, z_BHF)
+    tensors = (q_BHLD, k_BHLD, v_BHLD, mask_BL, *sums)
+    out_BHLD, *after = _Accumulate.apply(*tensors, feature_map)  # type: ignore[no-untyped-call]
+    return out_BHLD, tuple(after)
 
 
 class _Rows:
@@ -86,9 +89,9 @@ class _Rows:
 
     def mask(self, features_RTF: Tensor, span: slice) -> Tensor:
         """Features of padding are zero; in place."""
-        if self.mask_BL is not None:
-            padding_B1T1 = padding_of(self.mask_BL, span)
-            features_RTF.unflatten(0, self.heads).masked_fill_(padding_B1T1, 0)
+        padding_B1T1 = padding_of(self.mask_BL, span)
+        if padding_B1T1 is not None:
+            features_RTF.view(*self.heads, *features_RTF.shape[1:]).masked_fill_(padding_B1T1, 0)
         return features_RTF
 
     def put(self, out_BHLD: Tensor, span: slice, block_RTD: Tensor) -> None:
@@ -121,10 +124,8 @@ class _Summarise(torch.autograd.Function):
         return kv_BHFD, z_BHF
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(
-        ctx: Any, d_kv_BHFD: Tensor, d_z_BHF: Tensor
-    ) -> tuple[Tensor, Tensor, None, None]:
+    @once_differentiable
+    def backward(ctx: Any, d_kv_BHFD: Tensor, d_z_BHF: Tensor) -> tuple[Tensor, Tensor, None, None]:
         k_BHLD, v_BHLD, mask_BL = ctx.saved_tensors
         d_kv_RFD, d_z_R1F = d_kv_BHFD.flatten(0, 1), d_z_BHF.flatten(0, 1)[:, None]
         d_k_BHLD, d_v_BHLD = torch.empty_like(k_BHLD), torch.empty_like(v_BHLD)
@@ -164,7 +165,7 @@ class _Read(torch.autograd.Function):
         return out_BHLD
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, d_out_BHLD: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         q_BHLD, kv_BHFD, z_BHF, below_RL1, mask_BL = ctx.saved_tensors
         kv_RFD, z_R1F = kv_BHFD.flatten(0, 1), z_BHF.flatten(0, 1)[:, None]
@@ -203,7 +204,7 @@ class _Chunks:
     def __init__(self, phi_q_RTF: Tensor, phi_k_RTF: Tensor, v_RTD: Tensor) -> None:
         chunk = min(CHUNK, v_RTD.shape[1])
         self.q_RNCF, self.k_RNCF, self.v_RNCD = (
-            one.unflatten(1, (-1, chunk)) for one in (phi_q_RTF, phi_k_RTF, v_RTD)
+            in_chunks(one, 1, chunk) for one in (phi_q_RTF, phi_k_RTF, v_RTD)
         )
         self.scores_RNCC = (self.q_RNCF @ self.k_RNCF.mT).tril_()
         self.kv_RNFD = self.k_RNCF.mT @ self.v_RNCD
@@ -215,7 +216,7 @@ class _Chunks:
 
 
 def _exclusive_sums(terms: Tensor, first: Tensor, *, from_right: bool = False) -> Tensor:
-    """first + the terms before (from the right: after) each of N; terms (R, N, ...)."""
+    """First + the terms before (from the right: after) each of N; terms (R, N, ...)."""
     num_chunks = terms.shape[1]
     if num_chunks == 1:
         return first[:, None]
@@ -265,7 +266,7 @@ class _Accumulate(torch.autograd.Function):
         return out_BHLD, kv_RFD.view_as(kv_BHFD), z_RF.view_as(z_BHF)
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(
         ctx: Any, d_out_BHLD: Tensor, d_kv_BHFD: Tensor, d_z_BHF: Tensor
     ) -> tuple[Tensor | None, ...]:
@@ -311,14 +312,13 @@ def _chunks_back(
     `after` are the gradients of S and z after it.
     """
     kv_RNFD, z_RNF = before
-    size = (-1, chunks.v_RNCD.shape[2])
-    below_RNC1 = below_RT1.unflatten(1, size)
-    above_RNCD = d_out_RTD.unflatten(1, size) / below_RNC1
+    chunk = chunks.v_RNCD.shape[2]
+    above_RNCD = in_chunks(d_out_RTD / below_RT1, 1, chunk)
     d_scores_RNCC = (above_RNCD @ chunks.v_RNCD.mT).tril_()
     d_q_RNCF = d_scores_RNCC @ chunks.k_RNCF
     d_q_RNCF += above_RNCD @ kv_RNFD.mT
-    flat = (one.flatten(1, 2) for one in (chunks.q_RNCF, d_q_RNCF))
-    d_below_RNC1 = _of_denominator(*flat, below_RT1, feature_map).unflatten(1, size)
+    q_RTF, d_q_RTF = chunks.q_RNCF.flatten(1, 2), d_q_RNCF.flatten(1, 2)
+    d_below_RNC1 = in_chunks(_of_denominator(q_RTF, d_q_RTF, below_RT1, feature_map), 1, chunk)
     ones_CC = torch.ones_like(d_scores_RNCC[0, 0]).tril_()
     z_RNCF = ones_CC @ chunks.k_RNCF
     z_RNCF += z_RNF[:, :, None]
@@ -332,6 +332,6 @@ def _chunks_back(
     d_k_RNCF += after_z_RNF[:, :, None]
     d_v_RNCD = chunks.scores_RNCC.mT @ above_RNCD
     d_v_RNCD += chunks.k_RNCF @ after_kv_RNFD
-    d_q_RTF, d_k_RTF, d_v_RTD = (one.flatten(1, 2) for one in (d_q_RNCF, d_k_RNCF, d_v_RNCD))
+    d_k_RTF, d_v_RTD = d_k_RNCF.flatten(1, 2), d_v_RNCD.flatten(1, 2)
     d_kv_RFD = after_kv_RNFD[:, 0] + d_kv_RNFD[:, 0]
     return d_q_RTF, d_k_RTF, d_v_RTD, d_kv_RFD, after_z_RNF[:, 0] + d_z_RNF[:, 0]

@@ -22,6 +22,7 @@ from genomeformer_cli.core.attention.blocks import (
     NUMBERS_KEPT,
     State,
     filled,
+    in_chunks,
     scan,
     spans,
     tokens_of_a_block,
@@ -76,12 +77,10 @@ def _solve_block(
     state: State,
     shared: Sequence[Tensor],
 ) -> tuple[Tensor, State]:
-    size = (-1, min(CHUNK, parts[0].shape[2]))
-    v_BHLD, q_BHLD, k_BHLD = (
-        filled(part, padding_B1L1).to(state[0].dtype) for part in parts[:3]
-    )
+    chunk = min(CHUNK, parts[0].shape[2])
+    v_BHLD, q_BHLD, k_BHLD = (filled(part, padding_B1L1).to(state[0].dtype) for part in parts[:3])
     v_BHNCD, q_BHNCD, k_BHNCD, log_decay_BHNC1, replaced_BHNC1 = (
-        part.unflatten(2, size) for part in (v_BHLD, _unit(q_BHLD), _unit(k_BHLD), *parts[3:])
+        in_chunks(part, 2, chunk) for part in (v_BHLD, _unit(q_BHLD), _unit(k_BHLD), *parts[3:])
     )
     sums_BHNC = log_decay_BHNC1.squeeze(-1).cumsum(dim=-1)
     decay_BHNCC = pairwise_decay(sums_BHNC)
@@ -137,7 +136,9 @@ def gated_delta_attention_reference(
 ) -> tuple[Tensor, Tensor]:
     """The same, token by token."""
     q_BHLD, k_BHLD, v_BHLD, log_decay_BHL, replaced_BHL = tokens
-    q_BHLD, k_BHLD = (x / (x.square().sum(-1, keepdim=True) + 1e-6).sqrt() for x in (q_BHLD, k_BHLD))
+    q_BHLD, k_BHLD = (
+        x / (x.square().sum(-1, keepdim=True) + 1e-6).sqrt() for x in (q_BHLD, k_BHLD)
+    )
     if mask_BL is not None:
         k_BHLD = k_BHLD * mask_BL[:, None, :, None]
     outs = []
@@ -176,7 +177,8 @@ class GatedDeltaAttention(nn.Module):
         gates_BHLG: Tensor | None,
     ) -> Tensor:
         """Attend from the start of the row."""
-        state = self.start(*v_BHLD.shape[:2], v_BHLD)
+        batch, heads = v_BHLD.shape[:2]
+        state = self.start(batch, heads, v_BHLD)
         return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> State:

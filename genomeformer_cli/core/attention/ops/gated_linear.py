@@ -21,6 +21,7 @@ from genomeformer_cli.core.attention.blocks import (
     NUMBERS_KEPT,
     State,
     filled,
+    in_chunks,
     scan,
     spans,
     tokens_of_a_block,
@@ -69,13 +70,13 @@ def _solve_block(
     state: State,
     shared: Sequence[Tensor],
 ) -> tuple[Tensor, State]:
-    size = (-1, min(CHUNK, parts[0].shape[2]))
+    chunk = min(CHUNK, parts[0].shape[2])
     v_BHLD, q_BHLD, k_BHLD = (filled(part, padding_B1L1) for part in parts[:3])
     v_BHNCD, q_BHNCD, k_BHNCD = (
-        part.to(state[0].dtype).unflatten(2, size) for part in (v_BHLD, q_BHLD, k_BHLD)
+        in_chunks(part.to(state[0].dtype), 2, chunk) for part in (v_BHLD, q_BHLD, k_BHLD)
     )
     q_BHNCD = q_BHNCD * q_BHNCD.shape[-1] ** -0.5
-    sums_BHNC = parts[3].squeeze(-1).unflatten(2, size).cumsum(dim=-1)
+    sums_BHNC = in_chunks(parts[3].squeeze(-1), 2, chunk).cumsum(dim=-1)
     within_BHNCC = (q_BHNCD @ k_BHNCD.mT) * pairwise_decay(sums_BHNC)
     to_end_BHNC1 = torch.exp(sums_BHNC[..., -1:] - sums_BHNC)[..., None]
     added_BHNDD = (k_BHNCD * to_end_BHNC1).mT @ v_BHNCD
@@ -137,7 +138,8 @@ class GatedLinearAttention(nn.Module):
         gates_BHLG: Tensor | None,
     ) -> Tensor:
         """Attend from the start of the row."""
-        state = self.start(*v_BHLD.shape[:2], v_BHLD)
+        batch, heads = v_BHLD.shape[:2]
+        state = self.start(batch, heads, v_BHLD)
         return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> State:

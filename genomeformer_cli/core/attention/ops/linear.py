@@ -14,10 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.feature_maps import EluFeatures, FeatureMap, SquaredFeatures
-from genomeformer_cli.core.attention.kernel_sums import accumulate, read, start_sums, summarise
+from genomeformer_cli.core.attention.kernel_sums import (
+    Sums,
+    accumulate,
+    read,
+    start_sums,
+    summarise,
+)
 from genomeformer_cli.core.errors import ConfigError
-
-Sums = tuple[Tensor, ...]
 
 FEATURE_MAPS: dict[str, type[EluFeatures | SquaredFeatures]] = {
     "elu": EluFeatures,
@@ -121,7 +125,8 @@ class CausalLinearAttention(nn.Module):
         gates_BHLG: Tensor | None = None,
     ) -> Tensor:
         """Attend from the start of the row."""
-        state = self.start(*v_BHLD.shape[:2], v_BHLD)
+        batch, heads = v_BHLD.shape[:2]
+        state = self.start(batch, heads, v_BHLD)
         return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> Sums:

@@ -18,9 +18,13 @@ from genomeformer_cli.core.attention.features import (
     log_positive_features,
     orthogonal_projection,
 )
-from genomeformer_cli.core.attention.kernel_sums import accumulate, read, start_sums, summarise
-
-Sums = tuple[Tensor, ...]
+from genomeformer_cli.core.attention.kernel_sums import (
+    Sums,
+    accumulate,
+    read,
+    start_sums,
+    summarise,
+)
 
 
 def performer_attention(
@@ -108,8 +112,7 @@ class PerformerAttention(_Projected):
 
     def read(self, q_BHLD: Tensor, summary: Sums) -> Tensor:
         """What queries find in the sums of the row."""
-        kv_BHFD, z_BHF = summary
-        return read(q_BHLD, (kv_BHFD, z_BHF), self._features(q_BHLD))
+        return read(q_BHLD, summary, self._features(q_BHLD))
 
 
 class CausalPerformerAttention(_Projected):
@@ -130,7 +133,8 @@ class CausalPerformerAttention(_Projected):
         gates_BHLG: Tensor | None = None,
     ) -> Tensor:
         """Attend from the start of the row."""
-        state = self.start(*v_BHLD.shape[:2], v_BHLD)
+        batch, heads = v_BHLD.shape[:2]
+        state = self.start(batch, heads, v_BHLD)
         return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> Sums:
@@ -149,6 +153,4 @@ class CausalPerformerAttention(_Projected):
     ) -> tuple[Tensor, Sums]:
         """Attend over the next tokens."""
         del gates_BHLG
-        kv_BHFD, z_BHF = state
-        features = self._features(q_BHLD)
-        return accumulate(q_BHLD, k_BHLD, v_BHLD, mask_BL, (kv_BHFD, z_BHF), features)
+        return accumulate(q_BHLD, k_BHLD, v_BHLD, mask_BL, state, self._features(q_BHLD))
