@@ -9,7 +9,18 @@ from typing import Literal
 import torch
 from torch import nn
 
-from genomeformer_cli.core.attention.ops.performer import PerformerAttention
+from genomeformer_cli.core.attention.bidirectional import BidirectionalAttention
+from genomeformer_cli.core.attention.ops.gated_delta import GatedDeltaAttention
+from genomeformer_cli.core.attention.ops.gated_linear import GatedLinearAttention
+from genomeformer_cli.core.attention.ops.linear import (
+    CausalLinearAttention,
+    LinearAttention,
+    linear_feature_map,
+)
+from genomeformer_cli.core.attention.ops.performer import (
+    CausalPerformerAttention,
+    PerformerAttention,
+)
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
 from genomeformer_cli.core.errors import ConfigError
 
@@ -22,10 +33,12 @@ class AttentionConfig:
         name: A mechanism of the registry; or several, joined by `+`, that take turns from block
             to block.
         num_features: Random features a head (performer).
+        feature_map: What stands for the exponential: `elu` (elu + 1) or `squared` (linear).
     """
 
     name: str = "softmax"
     num_features: int = 64
+    feature_map: str = "elu"
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -35,6 +48,7 @@ class AttentionConfig:
                 f"{self.num_features} features cannot represent anything",
                 hint="64 to 256 are usual",
             )
+        linear_feature_map(self.feature_map)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -112,9 +126,33 @@ def _build_softmax(
 def _build_performer(
     config: AttentionConfig, setting: Setting, generator: torch.Generator
 ) -> nn.Module:
-    return PerformerAttention(
+    kind = CausalPerformerAttention if setting.causal else PerformerAttention
+    return kind(
         num_features=config.num_features, head_width=setting.head_width, generator=generator
     )
+
+
+def _build_linear(
+    config: AttentionConfig, setting: Setting, generator: torch.Generator
+) -> nn.Module:
+    del generator
+    if setting.causal:
+        return CausalLinearAttention(feature_map=config.feature_map, head_width=setting.head_width)
+    return LinearAttention(feature_map=config.feature_map)
+
+
+def _build_gated(
+    kind: type[GatedLinearAttention | GatedDeltaAttention],
+) -> Build:
+    def build(config: AttentionConfig, setting: Setting, generator: torch.Generator) -> nn.Module:
+        del config, generator
+        ways = [
+            kind(num_heads=setting.num_heads, head_width=setting.head_width)
+            for _ in range(1 if setting.causal else 2)
+        ]
+        return ways[0] if setting.causal else BidirectionalAttention(*ways)
+
+    return build
 
 
 ATTENTIONS: dict[str, AttentionEntry] = {
@@ -131,11 +169,43 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         build=_build_performer,
         exact=False,
         bidirectional=True,
-        causal=False,
+        causal=True,
         time="L",
         memory="L",
         paper="Choromanski et al. 2021, arXiv 2009.14794",
         dials=("num_features",),
+    ),
+    "linear": AttentionEntry(
+        build=_build_linear,
+        exact=True,
+        bidirectional=True,
+        causal=True,
+        time="L",
+        memory="L",
+        paper="Katharopoulos et al. 2020, arXiv 2006.16236",
+        dials=("feature_map",),
+    ),
+    "gated-linear": AttentionEntry(
+        build=_build_gated(GatedLinearAttention),
+        exact=True,
+        bidirectional=True,
+        causal=True,
+        time="L",
+        memory="L",
+        paper="Dao and Gu 2024, arXiv 2405.21060",
+        limit="both ways it is two causal ones, one from each end",
+        num_gates=lambda config, setting: 1 if setting.causal else 2,
+    ),
+    "gated-delta": AttentionEntry(
+        build=_build_gated(GatedDeltaAttention),
+        exact=True,
+        bidirectional=True,
+        causal=True,
+        time="L",
+        memory="L",
+        paper="Yang et al. 2024, arXiv 2412.06464",
+        limit="both ways it is two causal ones, one from each end",
+        num_gates=lambda config, setting: 2 if setting.causal else 4,
     ),
 }
 
