@@ -92,7 +92,7 @@ class Windows:
     def add_to_keys(self, sum_GMD: Tensor, part_SKD: Tensor, tile: tuple[slice, slice]) -> None:
         """Add what a tile has for its windows to where their keys lie, once for each overlap."""
         groups, blocks = tile
-        part_gTKD = part_SKD.unflatten(0, (-1, blocks.stop - blocks.start))
+        part_gTKD = part_SKD.view(-1, blocks.stop - blocks.start, *part_SKD.shape[1:])
         for first in range(0, self.width, self.block):
             piece = part_gTKD[:, :, first : first + self.block]
             target = sum_GMD[groups, blocks.start * self.block + first :]
@@ -220,7 +220,9 @@ def band_softmax(
     )
     q_GLD = functional.pad(q_GLD, (0, 0, 0, num_blocks * block - length))
     k_GMD, v_GMD = (functional.pad(x, (0, 0, front, back)) for x in (k_GMD, v_GMD))
-    out_GLD, log_norm_GL = _WindowSoftmax.apply(q_GLD, k_GMD, v_GMD, windows)
+    out_GLD, log_norm_GL = _WindowSoftmax.apply(  # type: ignore[no-untyped-call]
+        q_GLD, k_GMD, v_GMD, windows
+    )
     out_BHLD = out_GLD[:, :length].unflatten(0, (batch, heads))
     return out_BHLD, log_norm_GL[:, :length].unflatten(0, (batch, heads))
 
