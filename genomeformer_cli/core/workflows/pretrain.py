@@ -20,8 +20,9 @@ from genomeformer_cli.core.data.windows import Sampling, WindowSampler
 from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baseline
 from genomeformer_cli.core.evaluation.held_out import HeldOut, held_out_questions
-from genomeformer_cli.core.evaluation.likelihood import masked_likelihood
-from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.evaluation.likelihood import likelihood
+from genomeformer_cli.core.gradients.plans import MemoryPlan
+from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.presets.pretrain import PretrainConfig, preset
 from genomeformer_cli.core.reporting import Event, Reporter
 from genomeformer_cli.core.store.atomic import write_json, write_text
@@ -126,7 +127,7 @@ def pretrain_model(
             reporter.note(f"the run `{name}` is finished already")
             return PretrainResult(name=name, folder=folder, summary=read_summary(folder))
         baseline = _baseline(folder, corpus, questions, reporter)
-        model = Encoder(config.model, seed=config.training.seed).to(device)
+        model = build_model(config.model, seed=config.training.seed).to(device)
         reporter.record(_started(name, config, corpus, model, baseline))
         sampling = Sampling(
             length=config.model.context,
@@ -141,7 +142,8 @@ def pretrain_model(
             sampler=WindowSampler(corpus, "train", sampling),
             masking=config.masking,
             config=config.training,
-            validate=lambda trained: masked_likelihood(trained, questions),
+            plan=MemoryPlan(),
+            validate=lambda trained: likelihood(trained, questions),
         )
         train(run, reporter)
         summary = _summarise(run, corpus, questions, baseline)
@@ -221,7 +223,7 @@ def _baseline(
 
 
 def _started(
-    name: str, config: PretrainConfig, corpus: Corpus, model: Encoder, baseline: CountBaseline
+    name: str, config: PretrainConfig, corpus: Corpus, model: Model, baseline: CountBaseline
 ) -> RunStarted:
     return RunStarted(
         name=name,
@@ -236,14 +238,14 @@ def _started(
 def _summarise(
     run: TrainingRun, corpus: Corpus, questions: HeldOut, baseline: CountBaseline
 ) -> RunSummary:
-    device = run.model.embedding.weight.device
-    twin = Encoder(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
+    device = run.model.device
+    twin = build_model(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
     steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))
     return RunSummary(
         model=Score(**steps[-1]["validation"]),
         counts=baseline.score,
         counts_order=baseline.order,
-        random_twin=masked_likelihood(twin, questions),
+        random_twin=likelihood(twin, questions),
         num_parameters=run.model.num_parameters,
         num_steps=run.config.steps,
         num_bases_seen=sum(row["num_bases"] for row in steps),
