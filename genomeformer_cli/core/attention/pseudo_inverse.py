@@ -19,19 +19,22 @@ def pseudo_inverse_times(a_xMM: Tensor, w_xMD: Tensor, iterations: int) -> Tenso
     The steps are z <- z p(a z) / 4 with p(y) = 13 - 15 y + 7 y^2 - y^3, from z = a^T / |a|_1. Seen
     from y = a z they are y <- y p(y) / 4 from the symmetric a a^T / |a|_1, so that
     Z = a^T p(y_0) p(y_1) ... / (4^n |a|_1) and all factors commute. Hence two products of M x M
-    matrices a step instead of four, and products with w's few columns for the rest.
+    matrices a step instead of four, and products with w's few columns for the rest. The price: a y
+    that is not made anew from a z keeps its rounding errors, which grow by 13 / 4 a step as the
+    small singular values do. So it is done in float64 whatever comes in.
 
     Args:
-        a_xMM: Rows sum to 1, or to 0 where a row and its column are zero (they stay so). float32
-            or float64.
-        w_xMD: Of the same dtype.
+        a_xMM: Rows sum to 1, or to 0 where a row and its column are zero (they stay so).
+        w_xMD: What the pseudo-inverse is applied to; decides the dtype of the result.
         iterations: n; 6 are usual.
     """
     with torch.autocast(a_xMM.device.type, enabled=False):
         # |a|_1 is the largest sum of a column, of each matrix for itself: one maximum over all of
         # them would make a result depend on its batch mates.
+        a_xMM, wide_w_xMD = a_xMM.double(), w_xMD.double()
         scale_x11 = a_xMM.sum(dim=-2).amax(dim=-1)[..., None, None].rsqrt()
-        return scale_x11 * _Iterations.apply(a_xMM * scale_x11, w_xMD, iterations)
+        z_w_xMD = scale_x11 * _Iterations.apply(a_xMM * scale_x11, wide_w_xMD, iterations)
+    return z_w_xMD.to(w_xMD.dtype)
 
 
 def pseudo_inverse_reference(a_xMM: Tensor, iterations: int) -> Tensor:

@@ -71,9 +71,7 @@ def nystromformer_attention(
     gathered_BHMD = functional.scaled_dot_product_attention(
         landmark_q_BHMD.to(q_BHLD.dtype), k_BHLD, v_BHLD, attn_mask=_at_least_one(mask_BL)
     )
-    solved_BHMD = pseudo_inverse_times(
-        middle_BHMM, gathered_BHMD.to(middle_BHMM.dtype), dials.iterations
-    )
+    solved_BHMD = pseudo_inverse_times(middle_BHMM, gathered_BHMD, dials.iterations)
     out_BHLD = functional.scaled_dot_product_attention(
         q_BHLD,
         landmark_k_BHMD.to(q_BHLD.dtype),
