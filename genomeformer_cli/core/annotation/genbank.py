@@ -55,10 +55,11 @@ def read_genbank(file: IO[bytes], shown: str) -> Iterator[GenBankRecord]:
         except StopIteration:
             return
         except (RuntimeError, ValueError, TypeError) as failure:
-            reason = str(failure).splitlines()[0][:80] if str(failure) else "no reason given"
+            rest = " ".join(str(failure).partition(" while parsing [")[2].split())
+            near = f", near `{rest[:40]}`" if rest else f": {failure}"
             raise AnnotationError(
-                f"`{shown}` cannot be read as GenBank at its record {number}: {reason}",
-                hint="fetch or export the file again",
+                f"`{shown}` cannot be read as GenBank in its record {number}{near}",
+                hint="the file was cut off or edited: fetch or export it again",
             ) from failure
         yield _Record(gb_io, record, shown).read()
 

@@ -26,18 +26,21 @@ from genomeformer_cli.core.errors import AnnotationError
 
 _STRANDS = {"+": PLUS, "-": MINUS, ".": UNSTRANDED, "?": UNSTRANDED}
 _PHASES = {"0": 0, "1": 1, "2": 2, ".": None}
+_USED = ("ID", "Name", "Parent", "gene", "locus_tag", "partial")
 
 Attributes = Mapping[str, list[str]]
 
 
 @dataclass(slots=True)
 class _Gathered:
-    """Lines that are one feature: they share type and ID."""
+    """Lines that are one feature: they share type and ID. Of attributes, those that are used."""
 
     kind: Kind
-    type: str
-    parts: list[Part]
-    attributes: list[Attributes] = field(default_factory=list)
+    pseudo: bool
+    attributes: Attributes
+    parts: list[Part] = field(default_factory=list)
+    open_low: bool = False
+    open_high: bool = False
 
 
 def read_gff(lines: Iterator[str], shown: str) -> dict[str, RecordFeatures]:
@@ -80,16 +83,22 @@ class _Reader:
         if kind is None:
             return
         name = _first(attributes, "ID")
+        pseudo = "pseudogen" in row.featuretype or _first(attributes, "pseudo").lower() == "true"
         if name:
             self._parents.setdefault(name, attributes.get("Parent", []))
-            if "pseudogen" in row.featuretype or _first(attributes, "pseudo").lower() == "true":
+            if pseudo:
                 self._pseudo.add(name)
         key = (row.featuretype, name or f"line {number}")
         phase = _PHASES[row.frame] if kind is Kind.CDS else None
         part = Part(row.start - 1, row.end, _STRANDS[row.strand], phase)
-        one = features.setdefault(key, _Gathered(kind, row.featuretype, []))
+        one = features.get(key)
+        if one is None:
+            kept = {key: attributes[key] for key in _USED if key in attributes}
+            one = features[key] = _Gathered(kind, pseudo, kept)
         one.parts.append(part)
-        one.attributes.append(attributes)
+        # NCBI writes an end that is not known as `start_range=.,12` or `end_range=90,.`.
+        one.open_low |= "." in attributes.get("start_range", [])
+        one.open_high |= "." in attributes.get("end_range", [])
 
     def _row(self, line: str, number: int) -> tuple[Any, Attributes]:
         columns = line.split("\t")
@@ -129,26 +138,22 @@ class _Reader:
 
     def _feature(self, one: _Gathered) -> Feature:
         one.parts.sort(key=lambda part: part.start)
-        first = one.attributes[0]
-        open_low = any(_open(attributes, "start_range") for attributes in one.attributes)
-        open_high = any(_open(attributes, "end_range") for attributes in one.attributes)
-        if not (open_low or open_high) and _first(first, "partial").lower() == "true":
-            open_low = open_high = True
+        kept = one.attributes
+        ends = one.open_low, one.open_high
+        if not any(ends) and _first(kept, "partial").lower() == "true":
+            ends = True, True
         feature = Feature(
             kind=one.kind,
             parts=tuple(one.parts),
-            id=_first(first, "ID"),
-            gene=_first(first, "gene") or _first(first, "Name"),
-            locus_tag=_first(first, "locus_tag"),
-            pseudo="pseudogen" in one.type or self._of_a_pseudogene(first),
+            id=_first(kept, "ID"),
+            gene=_first(kept, "gene") or _first(kept, "Name"),
+            locus_tag=_first(kept, "locus_tag"),
+            pseudo=one.pseudo or self._of_a_pseudogene(kept),
         )
-        if feature.strand == MINUS:
-            open_low, open_high = open_high, open_low
-        return replace(feature, open_5=open_low, open_3=open_high)
+        open_5, open_3 = ends[::-1] if feature.strand == MINUS else ends
+        return replace(feature, open_5=open_5, open_3=open_3)
 
     def _of_a_pseudogene(self, attributes: Attributes) -> bool:
-        if _first(attributes, "pseudo").lower() == "true":
-            return True
         seen: set[str] = set()
         line = list(attributes.get("Parent", []))
         while line:
@@ -164,8 +169,3 @@ class _Reader:
 def _first(attributes: Attributes, key: str) -> str:
     values = attributes.get(key)
     return values[0] if values else ""
-
-
-def _open(attributes: Attributes, key: str) -> bool:
-    """`start_range=.,12` and `end_range=90,.` say that an end is not known."""
-    return "." in attributes.get(key, [])

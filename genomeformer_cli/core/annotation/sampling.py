@@ -61,7 +61,7 @@ def windows_of(record: AnnotatedRecord, rules: WindowRules, genome: str) -> list
 
 def _read(candidate: Candidate, plus: str, rules: WindowRules, names: tuple[str, str]) -> Window:
     minus = reverse_complement(plus)
-    salt = rules.seed.to_bytes(8, "little", signed=True)
+    salt = hashlib.sha256(str(rules.seed).encode()).digest()
     digest = hashlib.blake2b(min(plus, minus).encode(), digest_size=_KEY_BYTES, key=salt).digest()
     if rules.strand is WrittenStrand.PLUS:
         strand = PLUS

@@ -198,7 +198,10 @@ def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[
         else:
             reporter.warn(f"{genome.label} has no annotation in the cache: left out")
     if not sources:
-        raise _not_annotated(chosen[0][0])
+        raise UsageError(
+            "no genome that was asked for has annotation in the cache",
+            hint="`genomeformer fetch ... --format fasta,gff` brings it for genomes at NCBI",
+        )
     return sources
 
 
