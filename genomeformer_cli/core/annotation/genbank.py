@@ -56,7 +56,8 @@ def read_genbank(file: IO[bytes], shown: str) -> Iterator[GenBankRecord]:
             return
         except (RuntimeError, ValueError, TypeError) as failure:
             rest = " ".join(str(failure).partition(" while parsing [")[2].split())
-            near = f", near `{rest[:40]}`" if rest else f": {failure}"
+            reason = str(failure).removeprefix("parser failed: ").removeprefix("Syntax error: ")
+            near = f", near `{rest[:40]}`" if rest else f": {reason}"
             raise AnnotationError(
                 f"`{shown}` cannot be read as GenBank in its record {number}{near}",
                 hint="the file was cut off or edited: fetch or export it again",
@@ -75,12 +76,6 @@ class _Record:
     def read(self) -> GenBankRecord:
         record = self._record
         sequence = bytes(record.sequence)
-        if sequence and record.length and len(sequence) != record.length:
-            raise AnnotationError(
-                f"`{self._shown}`: record `{self._id}` has {len(sequence):,} bases and says it has "
-                f"{record.length:,}",
-                hint="the file was cut off, or edited: fetch or export it again",
-            )
         features = [(one, _qualifiers(one)) for one in record.features if kind_of(one.kind)]
         pseudo = {
             tags["locus_tag"]
