@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-from genomeformer_cli.core.annotation.extra import annotation_module
 from genomeformer_cli.core.annotation.feature import (
     MINUS,
     PLUS,
@@ -16,7 +16,7 @@ from genomeformer_cli.core.annotation.feature import (
     RecordFeatures,
     kind_of,
 )
-from genomeformer_cli.core.errors import AnnotationError
+from genomeformer_cli.core.errors import AnnotationError, MissingExtraError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,13 @@ def read_genbank(file: IO[bytes], shown: str) -> Iterator[GenBankRecord]:
         AnnotationError: It is no GenBank, or a record is cut off.
         MissingExtraError: gb-io is not installed.
     """
-    gb_io = annotation_module("gb_io")
+    try:
+        gb_io = importlib.import_module("gb_io")
+    except ImportError as failure:
+        raise MissingExtraError(
+            "reading GenBank needs the package `gb-io`",
+            hint='install it with `pip install "genomeformer[annotation]"`, or give GFF3',
+        ) from failure
     records = gb_io.iter(file)
     number = 0
     while True:

@@ -1,17 +1,15 @@
-"""GFF3: lines are split and decoded by gffutils; what they mean together is put together here.
+"""GFF3: nine columns a line, and what lines mean together.
 
-gffutils' own database is left alone: it writes every feature to sqlite before the first is read.
-Its line parser takes one line, knows GFF3's escapes, and is handed lines from our verified reader.
+Read here and not by a package: the well-kept ones bring a database (gffutils, and with it an LGPL
+dependency), Arrow, or Biopython, to split nine columns. See docs/adr/0006.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 from urllib.parse import unquote
 
-from genomeformer_cli.core.annotation.extra import annotation_module
 from genomeformer_cli.core.annotation.feature import (
     MINUS,
     PLUS,
@@ -26,7 +24,8 @@ from genomeformer_cli.core.errors import AnnotationError
 
 _STRANDS = {"+": PLUS, "-": MINUS, ".": UNSTRANDED, "?": UNSTRANDED}
 _PHASES = {"0": 0, "1": 1, "2": 2, ".": None}
-_USED = ("ID", "Name", "Parent", "gene", "locus_tag", "partial")
+_KEPT = ("ID", "Name", "Parent", "gene", "locus_tag", "partial")
+_USED = {*_KEPT, "Is_circular", "pseudo", "start_range", "end_range"}
 
 Attributes = Mapping[str, list[str]]
 
@@ -52,7 +51,6 @@ def read_gff(lines: Iterator[str], shown: str) -> dict[str, RecordFeatures]:
 
     Raises:
         AnnotationError: A line is no GFF3; the message says which.
-        MissingExtraError: gffutils is not installed.
     """
     reader = _Reader(shown)
     for number, line in enumerate(lines, start=1):
@@ -66,65 +64,65 @@ def read_gff(lines: Iterator[str], shown: str) -> dict[str, RecordFeatures]:
 class _Reader:
     def __init__(self, shown: str) -> None:
         self._shown = shown
-        self._parse = annotation_module("gffutils.feature").feature_from_line
-        self._dialect = annotation_module("gffutils.constants").dialect
         self._gathered: dict[str, dict[tuple[str, str], _Gathered]] = {}
         self._circular: set[str] = set()
         self._pseudo: set[str] = set()
         self._parents: dict[str, list[str]] = {}
 
     def take(self, line: str, number: int) -> None:
-        row, attributes = self._row(line, number)
-        seqid = unquote(row.seqid)
+        columns = line.split("\t")
+        if len(columns) != 9:
+            raise self._failure(
+                number,
+                f"has {len(columns)} columns and not the 9 of GFF3",
+                "columns are separated by tabs; fetch or export the file again",
+            )
+        seqid, type_name = unquote(columns[0]), columns[2]
         features = self._gathered.setdefault(seqid, {})
+        attributes = _attributes(columns[8])
+        if not attributes and ' "' in columns[8] and "=" not in columns[8]:
+            raise self._failure(number, "is GTF, not GFF3", "export it as GFF3, or GenBank")
         if _first(attributes, "Is_circular").lower() == "true":
             self._circular.add(seqid)
-        kind = kind_of(row.featuretype)
+        kind = kind_of(type_name)
         if kind is None:
             return
         name = _first(attributes, "ID")
-        pseudo = "pseudogen" in row.featuretype or _first(attributes, "pseudo").lower() == "true"
+        pseudo = "pseudogen" in type_name or _first(attributes, "pseudo").lower() == "true"
         if name:
             self._parents.setdefault(name, attributes.get("Parent", []))
             if pseudo:
                 self._pseudo.add(name)
-        key = (row.featuretype, name or f"line {number}")
-        phase = _PHASES[row.frame] if kind is Kind.CDS else None
-        part = Part(row.start - 1, row.end, _STRANDS[row.strand], phase)
+        key = (type_name, name or f"line {number}")
+        part = self._part(columns, number, is_cds=kind is Kind.CDS)
         one = features.get(key)
         if one is None:
-            kept = {key: attributes[key] for key in _USED if key in attributes}
+            kept = {key: attributes[key] for key in _KEPT if key in attributes}
             one = features[key] = _Gathered(kind, pseudo, kept)
         one.parts.append(part)
         # NCBI writes an end that is not known as `start_range=.,12` or `end_range=90,.`.
         one.open_low |= "." in attributes.get("start_range", [])
         one.open_high |= "." in attributes.get("end_range", [])
 
-    def _row(self, line: str, number: int) -> tuple[Any, Attributes]:
-        columns = line.split("\t")
-        where = f"`{self._shown}`: line {number}"
-        if len(columns) != 9:
-            raise AnnotationError(
-                f"{where} has {len(columns)} columns and not the 9 of GFF3",
-                hint="columns are separated by tabs; fetch or export the file again",
+    def _part(self, columns: list[str], number: int, *, is_cds: bool) -> Part:
+        start, end, sign, phase = columns[3], columns[4], columns[6], columns[7]
+        numbers = [int(one) if one.isascii() and one.isdigit() else 0 for one in (start, end)]
+        if not 1 <= numbers[0] <= numbers[1]:
+            raise self._failure(
+                number,
+                f"goes from `{start}` to `{end}`",
+                "start and end are numbers from 1 on, start first, on either strand",
             )
-        if "=" not in columns[8] and ' "' in columns[8]:
-            raise AnnotationError(f"{where} is GTF, not GFF3", hint="export it as GFF3, or GenBank")
-        try:
-            row = self._parse(line, dialect=self._dialect)
-        except ValueError:
-            row = None
-        if row is None or not row.start or not row.end or not 1 <= row.start <= row.end:
-            raise AnnotationError(
-                f"{where} goes from `{columns[3]}` to `{columns[4]}`",
-                hint="start and end are numbers from 1 on, start first, on either strand",
+        if sign not in _STRANDS or phase not in _PHASES:
+            raise self._failure(
+                number,
+                f"has strand `{sign}` and phase `{phase}`",
+                "a strand is `+`, `-`, `.` or `?`, a phase 0, 1, 2 or `.`",
             )
-        if row.strand not in _STRANDS or row.frame not in _PHASES:
-            raise AnnotationError(
-                f"{where} has strand `{row.strand}` and phase `{row.frame}`",
-                hint="a strand is `+`, `-`, `.` or `?`, a phase 0, 1, 2 or `.`",
-            )
-        return row, {key: list(values) for key, values in row.attributes.items()}
+        return Part(numbers[0] - 1, numbers[1], _STRANDS[sign], _PHASES[phase] if is_cds else None)
+
+    def _failure(self, number: int, words: str, hint: str) -> AnnotationError:
+        return AnnotationError(f"`{self._shown}`: line {number} {words}", hint=hint)
 
     def finish(self) -> dict[str, RecordFeatures]:
         return {
@@ -164,6 +162,16 @@ class _Reader:
                 seen.add(name)
                 line += self._parents.get(name, [])
         return False
+
+
+def _attributes(text: str) -> Attributes:
+    """Those that are used: `key=value,value;...`, escapes decoded after the split, as GFF3 says."""
+    found: dict[str, list[str]] = {}
+    for pair in text.split(";"):
+        key, equals, values = pair.strip().partition("=")
+        if equals and key in _USED:
+            found[key] = [unquote(value) for value in values.split(",")]
+    return found
 
 
 def _first(attributes: Attributes, key: str) -> str:

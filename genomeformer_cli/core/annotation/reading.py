@@ -53,7 +53,7 @@ def annotated_records(
     Raises:
         AnnotationError: The annotation cannot be read, or is of other sequences.
         FastaError, AlphabetError: The sequences cannot be read.
-        MissingExtraError: The extra `annotation` is not installed.
+        MissingExtraError: GenBank needs the extra `annotation`.
     """
     shown = str(annotation)
     is_genbank = _is_genbank(annotation, shown)

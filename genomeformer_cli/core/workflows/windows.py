@@ -105,7 +105,7 @@ def cut_windows(
         EntryExistsError: The files are there.
         AnnotationError, FastaError, AlphabetError: An input cannot be used.
         InputError: No window fits.
-        MissingExtraError: The extra `annotation` is not installed.
+        MissingExtraError: GenBank needs the extra `annotation`.
     """
     if request.per_class is not None and request.per_class < 1:
         raise UsageError("`--per-class` is to be at least 1", hint="leave it out to keep them all")
