@@ -144,7 +144,7 @@ class _Reader:
             kind=one.kind,
             parts=tuple(one.parts),
             id=_first(kept, "ID"),
-            gene=_first(kept, "gene") or _first(kept, "Name"),
+            gene=_symbol(one.kind, kept),
             locus_tag=_first(kept, "locus_tag"),
             pseudo=one.pseudo or self._of_a_pseudogene(kept),
         )
@@ -177,3 +177,9 @@ def _attributes(text: str) -> Attributes:
 def _first(attributes: Attributes, key: str) -> str:
     values = attributes.get(key)
     return values[0] if values else ""
+
+
+def _symbol(kind: Kind, attributes: Attributes) -> str:
+    """`gene`, or the `Name` of a gene if it is none of its tags: a CDS's is often its protein."""
+    name = _first(attributes, "Name") if kind is Kind.GENE else ""
+    return _first(attributes, "gene") or (name if name != _first(attributes, "locus_tag") else "")

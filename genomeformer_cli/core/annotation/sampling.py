@@ -1,8 +1,8 @@
 """Windows with their letters, no sequence twice, as many of each class as are wanted.
 
 A window's key is a hash of the seed and of its sequence or the reverse complement of it, whichever
-comes first. To sample is to keep the smallest keys: copies share one, the order of genomes does not
-matter, a larger sample holds every smaller one, and no more than the sample is ever in memory.
+comes first. To sample is to keep the smallest keys: copies share one, the order of genomes decides
+only which copy is named, and no more than the sample is ever in memory.
 """
 
 from __future__ import annotations

@@ -189,6 +189,14 @@ def test_introns_are_neither_coding_nor_intergenic() -> None:
     assert all(end <= 30 or start >= 70 for start, end, _ in places(found, Label.CODING))
 
 
+def test_between_parts_on_both_strands_lie_other_things() -> None:
+    """Trans-splicing, as of rps12 in chloroplasts: no intron joins the parts."""
+    parts = (Part(80, 100, PLUS), Part(0, 20, MINUS))
+    found = cut(record_of(DNA, Feature(kind=Kind.GENE, parts=parts)))
+    assert {one.label for one in found} == {Label.INTERGENIC}
+    assert len(found) == (100 - 2 * 24) // 9
+
+
 def test_genes_count_before_what_is_in_them() -> None:
     gene, cds = feature(Kind.GENE, 30, 80), feature(Kind.CDS, 40, 70)
     assert places(cut(record_of(DNA, gene, cds)), Label.PROMOTER) == [(24, 33, PLUS)]

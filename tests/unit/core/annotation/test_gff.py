@@ -49,6 +49,20 @@ def test_escapes_are_decoded() -> None:
     assert (record.id, record.features[0].id, record.features[0].gene) == ("c d", "a;b", "x,y")
 
 
+@pytest.mark.parametrize(
+    ("row", "gene"),
+    [
+        ("c gene 1 9 + . gene=dnaA;Name=x", "dnaA"),
+        ("c gene 1 9 + . Name=dnaA;locus_tag=b1", "dnaA"),
+        ("c gene 1 9 + . Name=b1;locus_tag=b1", ""),
+        ("c CDS 1 9 + 0 Name=WP_1.1", ""),
+    ],
+)
+def test_a_symbol_is_no_tag_and_no_protein(row: str, gene: str) -> None:
+    (record,) = read_gff(iter(gff(row).splitlines()), "x.gff").values()
+    assert record.features[0].gene == gene
+
+
 def test_a_pseudogene_makes_what_is_in_it_pseudo() -> None:
     text = gff(
         "c pseudogene 1 30 + . ID=g",
@@ -107,10 +121,18 @@ def test_a_line_that_is_no_gff3_is_named(line: str, words: str) -> None:
     assert words in failure.value.message
 
 
-def test_a_feature_across_the_origin_goes_past_the_length(tmp_path: Path) -> None:
-    fasta = ">c\n" + "A" * 50 + "\n"
-    beyond = gff("c CDS 41 58 + 0 ID=p", circular=("c", 50))
-    split = gff("c CDS 41 50 + 0 ID=p", "c CDS 1 8 + 2 ID=p", circular=("c", 50))
-    for text in (beyond, split):
-        (record,) = read_text(tmp_path, text, fasta)
-        assert [one.parts for one in record.features] == [(Part(40, 58, PLUS, 0),)]
+@pytest.mark.parametrize(
+    ("rows", "part"),
+    [
+        (("c CDS 41 59 + 1 ID=p",), Part(40, 59, PLUS, 1)),
+        (("c CDS 41 50 + 1 ID=p", "c CDS 1 9 + 0 ID=p"), Part(40, 59, PLUS, 1)),
+        (("c CDS 41 50 - 2 ID=p", "c CDS 1 9 - 1 ID=p"), Part(40, 59, MINUS, 1)),
+    ],
+)
+def test_a_feature_across_the_origin_goes_past_the_length(
+    rows: tuple[str, ...], part: Part, tmp_path: Path
+) -> None:
+    """Written in either way; the phase is that of its own 5' end."""
+    text = gff(*rows, circular=("c", 50))
+    (record,) = read_text(tmp_path, text, ">c\n" + "A" * 50 + "\n")
+    assert [one.parts for one in record.features] == [(part,)]

@@ -158,6 +158,15 @@ def test_a_sample_is_balanced_and_independent_of_the_order_of_genomes() -> None:
     assert {w.sequence for w in sampled(40, other)} != {w.sequence for w in found}
 
 
+def test_a_sample_leaves_out_what_two_genomes_label_differently() -> None:
+    unit, rest = random_dna(40), random_dna(40, seed=1)
+    rules = WindowRules(labels=(Label.CODING, Label.RRNA), length=40)
+    one = record_of(unit + rest, feature(Kind.RRNA, 0, 40), feature(Kind.RRNA, 40, 80))
+    other = record_of(unit, feature(Kind.CDS, 0, 40))
+    found = sampled(5, [windows_of(record, rules, "g") for record in (one, other)])
+    assert [window.candidate.start for window in found] == [40]
+
+
 def test_a_sample_of_more_than_there_is_holds_all() -> None:
     found = mycoplasma(WindowRules(labels=(Label.PROMOTER,)))
     assert sampled(10_000, [found]) == found
