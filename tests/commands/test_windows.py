@@ -140,6 +140,16 @@ def test_genbank_alone_is_enough(run_cli: RunCommand, tmp_path: Path) -> None:
     assert {row["feature"] for row in around} == {"NP_040706.1", "NP_040707.1"}
 
 
+def test_annotation_can_be_piped_in(run_cli: RunCommand, tmp_path: Path) -> None:
+    line = ("--fasta", str(MYCOPLASMA_FASTA), "--annotation", "-", "-o", str(tmp_path / "x"))
+    text = gff("NC_000908.2 gene 5001 6000 + . ID=g")
+    done = run_cli("windows", *line, "--classes", "promoter", stdin=text.encode())
+    assert (done.exit_code, done.err) == (0, "")
+    assert [(row["start"], row["end"]) for row in rows(tmp_path / "x.tsv")] == [("4850", "5050")]
+    done = run_cli("windows", *line, "--force", stdin=b"nothing of the kind")
+    assert_failure(done, "`standard input` is neither", hint="GFF3")
+
+
 def test_what_is_there_is_replaced_only_by_force(run_cli: RunCommand, tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_text("mine", encoding="utf-8")
     line = ("windows", "--annotation", str(PHIX), "-o", str(tmp_path / "x"))

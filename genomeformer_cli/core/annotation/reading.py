@@ -7,20 +7,32 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, cast
 
 from genomeformer_cli.core.annotation.feature import Feature, Kind, RecordFeatures, unwrap
 from genomeformer_cli.core.annotation.genbank import read_genbank
 from genomeformer_cli.core.annotation.gff import read_gff
 from genomeformer_cli.core.errors import AnnotationError, FastaError
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.genomes.fasta import local_copy, read_records
 from genomeformer_cli.core.genomes.inflate import TextReader
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 
 _SHOWN_IDS = 3
+
+
+Pair = tuple[str, str | bytes, RecordFeatures, str]
+"""A record's id, its letters, its features, and where it is from, for errors."""
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file that can be read twice, and its name in messages."""
+
+    path: Path
+    shown: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +59,7 @@ def annotated_records(
 
     Args:
         fasta: Sequences; None: they are in the annotation, a GenBank file.
-        annotation: GFF3 or GenBank, plain or gzip'd.
+        annotation: GFF3 or GenBank, plain or gzip'd; `-` is standard input.
         reporter: Is told of what is left out.
 
     Raises:
@@ -55,18 +67,17 @@ def annotated_records(
         FastaError, AlphabetError: The sequences cannot be read.
         MissingExtraError: GenBank needs the extra `annotation`.
     """
-    shown = str(annotation)
-    is_genbank = _is_genbank(annotation, shown)
-    if fasta is None:
-        if not is_genbank:
-            raise AnnotationError(
-                f"`{shown}` is GFF3, which we read no sequence from",
-                hint="give the sequence with `--fasta FILE`, or a `--genome` of the cache",
-            )
-        pairs = _genbank_pairs(annotation, shown, reporter)
-    else:
-        known = _features(annotation, shown, reporter, is_genbank=is_genbank)
-        pairs = _fasta_pairs(fasta, known, shown, reporter)
+    with ExitStack() as stack:
+        genes = _File(*stack.enter_context(local_copy(str(annotation))))
+        if fasta is None:
+            pairs = _alone(genes, reporter)
+        else:
+            sequences = _File(*stack.enter_context(local_copy(str(fasta))))
+            pairs = _fasta_pairs(sequences, _features(genes, reporter), genes.shown, reporter)
+        yield from _checked(pairs, genes.shown, reporter)
+
+
+def _checked(pairs: Iterator[Pair], shown: str, reporter: Reporter) -> Iterator[AnnotatedRecord]:
     oddities = _Oddities()
     for name, letters, annotated, where in pairs:
         codes = encode_bases(letters, where=where)
@@ -76,12 +87,15 @@ def annotated_records(
     oddities.tell(shown, reporter)
 
 
-Pair = tuple[str, str | bytes, RecordFeatures, str]
-
-
-def _genbank_pairs(path: Path, shown: str, reporter: Reporter) -> Iterator[Pair]:
+def _alone(genes: _File, reporter: Reporter) -> Iterator[Pair]:
+    shown = genes.shown
+    if not _is_genbank(genes):
+        raise AnnotationError(
+            f"`{shown}` is GFF3, which we read no sequence from",
+            hint="give the sequence with `--fasta FILE`, or a `--genome` of the cache",
+        )
     num_skipped = 0
-    for record in read_genbank(_stream(path, shown), shown):
+    for record in read_genbank(_stream(genes), shown):
         annotated = record.annotated
         num_skipped += record.num_skipped
         if not record.sequence:
@@ -97,25 +111,25 @@ def _genbank_pairs(path: Path, shown: str, reporter: Reporter) -> Iterator[Pair]
 
 
 def _fasta_pairs(
-    fasta: Path, known: Mapping[str, RecordFeatures], shown: str, reporter: Reporter
+    fasta: _File, known: Mapping[str, RecordFeatures], shown: str, reporter: Reporter
 ) -> Iterator[Pair]:
     without: list[str] = []
     used: set[str] = set()
-    for record in read_records(fasta):
+    for record in read_records(fasta.path, shown=fasta.shown):
         annotated = known.get(record.id)
         if annotated is None or not annotated.features:
             without.append(record.id)
             continue
         if record.id in used:
             raise FastaError(
-                f"`{fasta}` has two records `{record.id}`: which one is annotated?",
+                f"`{fasta.shown}` has two records `{record.id}`: which one is annotated?",
                 hint="give each record an id of its own",
             )
         used.add(record.id)
-        yield record.id, record.sequence, annotated, f"`{fasta}`: record `{record.id}`"
+        yield record.id, record.sequence, annotated, f"`{fasta.shown}`: record `{record.id}`"
     if not used:
         raise AnnotationError(
-            f"no sequence of `{fasta}` is annotated in `{shown}`: {_some(without)} "
+            f"no sequence of `{fasta.shown}` is annotated in `{shown}`: {_some(without)} "
             f"against {_some([one.id for one in known.values() if one.features])}",
             hint="both must use the same ids: take both files from the same source, or rename",
         )
@@ -123,14 +137,13 @@ def _fasta_pairs(
         reporter.warn(f"no genes are annotated on {_some(without)}: no windows from there")
     unused = [one.id for one in known.values() if one.features and one.id not in used]
     if unused:
-        reporter.warn(f"`{fasta}` lacks annotated sequences: {_some(unused)}")
+        reporter.warn(f"`{fasta.shown}` lacks annotated sequences: {_some(unused)}")
 
 
-def _features(
-    path: Path, shown: str, reporter: Reporter, *, is_genbank: bool
-) -> dict[str, RecordFeatures]:
-    if not is_genbank:
-        lines = io.TextIOWrapper(io.BufferedReader(_Text(path, shown)), "utf-8")
+def _features(genes: _File, reporter: Reporter) -> dict[str, RecordFeatures]:
+    shown = genes.shown
+    if not _is_genbank(genes):
+        lines = io.TextIOWrapper(_stream(genes), "utf-8")
         try:
             return read_gff((line.rstrip("\r\n") for line in lines), shown)
         except UnicodeDecodeError as failure:
@@ -139,7 +152,7 @@ def _features(
             ) from failure
     found: dict[str, RecordFeatures] = {}
     num_skipped = 0
-    for record in read_genbank(_stream(path, shown), shown):
+    for record in read_genbank(_stream(genes), shown):
         found[record.annotated.id] = record.annotated
         num_skipped += record.num_skipped
     _warn_skipped(num_skipped, shown, reporter)
@@ -193,8 +206,9 @@ def _some(names: list[str]) -> str:
     return f"{text} and {more} more" if more > 0 else text
 
 
-def _is_genbank(path: Path, shown: str) -> bool:
-    text = next(TextReader(path, shown).chunks(), b"").lstrip()
+def _is_genbank(genes: _File) -> bool:
+    shown = genes.shown
+    text = next(TextReader(genes.path, shown).chunks(), b"").lstrip()
     if text.startswith(b"LOCUS "):
         return True
     line = next((one for one in text.splitlines() if one and not one.startswith(b"#")), b"")
@@ -206,8 +220,8 @@ def _is_genbank(path: Path, shown: str) -> bool:
     raise AnnotationError(f"`{shown}` is {what}", hint="give GFF3 or GenBank, plain or gzip'd")
 
 
-def _stream(path: Path, shown: str) -> IO[bytes]:
-    return cast(IO[bytes], io.BufferedReader(_Text(path, shown)))
+def _stream(file: _File) -> io.BufferedReader:
+    return io.BufferedReader(_Text(file.path, file.shown))
 
 
 class _Text(io.RawIOBase):
