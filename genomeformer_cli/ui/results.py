@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
     from genomeformer_cli.core.workflows.release import ReleaseResult
     from genomeformer_cli.core.workflows.tokenize import TokenizeResult
+    from genomeformer_cli.core.workflows.windows import WindowsResult
 
 
 def _table(*headings: str, right: tuple[str, ...] = ()) -> Table:
@@ -70,6 +71,19 @@ def corpus_table(result: TokenizeResult) -> RenderableType:
     )
     table.add_row("soft-masked", f"{manifest.num_soft_masked / num_bases:.1%}")
     return table
+
+
+def windows_table(result: WindowsResult) -> RenderableType:
+    """Labelled windows: a row a genome, a column a class."""
+    labels = list(result.counts)
+    table = _table("genome", "records", *labels, right=("records", *labels))
+    for one in result.genomes:
+        numbers = [f"{one.counts[label]:,}" for label in labels]
+        table.add_row(one.genome, f"{one.num_records:,}", *numbers)
+    if len(result.genomes) > 1:
+        records = sum(one.num_records for one in result.genomes)
+        table.add_row("all", f"{records:,}", *(f"{number:,}" for number in result.counts.values()))
+    return Group(table, Text(f"{result.fasta}, {result.table}"))
 
 
 def forecast_table(result: DryRun) -> RenderableType:

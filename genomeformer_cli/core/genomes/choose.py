@@ -1,13 +1,50 @@
-"""Genomes of the cache by taxon or by lock file."""
+"""Genomes of the cache by name, by taxon or by lock file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.core.genomes.genome import cached_genomes
+from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.lockfile import read_lock
-from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.store.layout import Kind, Store
+
+
+def choose_genomes(
+    store: Store,
+    *,
+    names: Sequence[str] = (),
+    taxon: str | None = None,
+    lock: Path | None = None,
+    all_genomes: bool = False,
+) -> list[tuple[Genome, Path]]:
+    """Genomes of the cache that were asked for in any way, each once, and their FASTA files.
+
+    Raises:
+        UsageError: No genome is of the taxon.
+        ConfigError: The lock file cannot be read.
+        NotInCacheError: A genome is not there.
+    """
+    if all_genomes:
+        return cached_genomes(store)
+    chosen = list(names)
+    if taxon:
+        chosen += genomes_of_taxon(taxon, store)
+    if lock:
+        chosen += genomes_of_lock(lock)
+    return cached_genomes(store, list(dict.fromkeys(chosen)))
+
+
+def no_genomes(store: Store, purpose: str) -> UsageError:
+    """The sentence for a command line that names no genomes; its hint says which there are."""
+    known = ", ".join(f"`{entry.name}`" for entry in store.entries(Kind.GENOMES)[:12])
+    hint = (
+        f"the cache holds {known}; name them, or take `--all`"
+        if known
+        else "first run `genomeformer fetch --sample`"
+    )
+    return UsageError(f"no genomes to {purpose}", hint=hint)
 
 
 def genomes_of_taxon(taxon: str, store: Store) -> list[str]:

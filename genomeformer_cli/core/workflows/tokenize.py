@@ -27,10 +27,9 @@ from genomeformer_cli.core.errors import (
     EntryExistsError,
     FastaError,
     GenomeformerError,
-    UsageError,
 )
 from genomeformer_cli.core.genomes.blocks import Block, BlockReader
-from genomeformer_cli.core.genomes.choose import genomes_of_lock, genomes_of_taxon
+from genomeformer_cli.core.genomes.choose import choose_genomes, no_genomes
 from genomeformer_cli.core.genomes.fasta import read_records
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
@@ -104,9 +103,15 @@ def tokenize_genomes(
     """
     store = store or Store()
     check_name(request.name)
-    cached = _cached(request, store)
+    cached = choose_genomes(
+        store,
+        names=request.genomes,
+        taxon=request.taxon,
+        lock=request.lock,
+        all_genomes=request.all_genomes,
+    )
     if not cached and not request.files:
-        raise _no_genomes(store)
+        raise no_genomes(store, "tokenize")
     tokenizer = _tokenizer(request, cached, store, reporter)
     with store.lock(Kind.CORPORA, request.name):
         if store.has(Kind.CORPORA, request.name):
@@ -131,27 +136,6 @@ def _tokenizer(
     reporter.note("learning byte pairs from a sample of the genomes")
     records = (record for _, fasta in genomes for record in read_records(fasta))
     return train_bpe((record.sequence.encode() for record in records), settings["vocab_size"])
-
-
-def _cached(request: TokenizeRequest, store: Store) -> list[tuple[Genome, Path]]:
-    if request.all_genomes:
-        return cached_genomes(store)
-    names = list(request.genomes)
-    if request.taxon:
-        names += genomes_of_taxon(request.taxon, store)
-    if request.lock:
-        names += genomes_of_lock(request.lock)
-    return cached_genomes(store, list(dict.fromkeys(names)))
-
-
-def _no_genomes(store: Store) -> UsageError:
-    known = ", ".join(f"`{entry.name}`" for entry in store.entries(Kind.GENOMES)[:12])
-    hint = (
-        f"the cache holds {known}; name them, or take `--all`"
-        if known
-        else "first run `genomeformer fetch --sample`"
-    )
-    return UsageError("no genomes to tokenize", hint=hint)
 
 
 def _found(
