@@ -1,7 +1,8 @@
-"""Blocks of bases into blocks of tokens, for any tokenizer.
+"""Blocks of bases into blocks of tokens, for any tokenizer, in memory that no record moves.
 
-A token never reaches over the end of a record. One token a base is cut block by block; a tokenizer
-whose tokens hold several bases is given each record whole, so memory grows with the longest one.
+A token never reaches over the end of a record. Of a record that goes on in the next block, those
+bases wait whose tokens a later base could still change: none for one token a base, less than two
+k-mers, less than a piece of byte pairs.
 """
 
 from __future__ import annotations
@@ -50,38 +51,39 @@ def cut_blocks(blocks: Iterator[Block], tokenizer: Tokenizer) -> Iterator[TokenB
 
 
 class _Cutter:
-    """Gathers each record, for tokenizers whose tokens hold several bases."""
+    """Keeps back the open end of a record, for tokenizers whose tokens hold several bases."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._waiting: list[Codes] = []
+        self._waiting: Codes = np.empty(0, dtype=np.uint8)
 
     def cut(self, block: Block) -> TokenBlock:
-        pieces: list[tuple[Ids, Flags]] = [self._nothing()]
+        pieces: list[tuple[Ids, Flags]] = []
         starts: list[tuple[int, str]] = []
         done = size = 0
         for at, name in block.starts:
-            self._waiting.append(block.marked[done:at])
-            pieces.append(self._encode())
+            pieces.append(self._take(block.marked[done:at], is_last=True))
             size += pieces[-1][0].size
             starts.append((size, name))
             done = at
-        self._waiting.append(block.marked[done:])
+        pieces.append(self._take(block.marked[done:], is_last=False))
         return _joined(pieces, starts)
 
     def rest(self) -> TokenBlock:
-        return _joined([self._nothing(), self._encode()], [])
+        return _joined([self._take(self._waiting[:0], is_last=True)], [])
 
-    def _nothing(self) -> tuple[Ids, Flags]:
-        return self._tokenizer.encode(np.empty(0, dtype=np.uint8)), np.empty(0, dtype=np.bool_)
-
-    def _encode(self) -> tuple[Ids, Flags]:
-        codes, soft = split_marks(np.concatenate([np.empty(0, dtype=np.uint8), *self._waiting]))
-        self._waiting = []
-        if not codes.size:
-            return self._nothing()
-        firsts = self._tokenizer.offsets(codes)[:, 0]
-        return self._tokenizer.encode(codes), soft[firsts]
+    def _take(self, marked: Codes, *, is_last: bool) -> tuple[Ids, Flags]:
+        """Tokens of the record's next bases, as far as they are settled; all if it ends there."""
+        if self._waiting.size:
+            marked = np.concatenate([self._waiting, marked])
+        codes, soft = split_marks(marked)
+        stop, resume = (codes.size, codes.size) if is_last else self._tokenizer.settled(codes)
+        self._waiting = marked[resume:].copy()
+        codes = codes[:stop]
+        ids = self._tokenizer.encode(codes)
+        if not soft.any():
+            return ids, np.zeros(ids.size, dtype=np.bool_)
+        return ids, soft[self._tokenizer.firsts(codes, ids)]
 
 
 def _joined(pieces: list[tuple[Ids, Flags]], starts: list[tuple[int, str]]) -> TokenBlock:
