@@ -7,23 +7,22 @@ later put together into the shards of a corpus.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.corpus.bits import BitWriter
-from genomeformer_cli.core.corpus.cutting import TokenBlock, cut_blocks, split_marks
+from genomeformer_cli.core.corpus.cutting import Bases, TokenBlock, cut_blocks, part_marks
 from genomeformer_cli.core.corpus.format import soft_mask_file, tokens_file
 from genomeformer_cli.core.corpus.sketch import Hashes, Sketcher
 from genomeformer_cli.core.genomes.blocks import Block
-from genomeformer_cli.core.sequence import BASES, Codes
+from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.stream import HashedFile
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 PART_FILE = "part.json"
@@ -53,6 +52,7 @@ class Part:
         shard_tokens: Tokens in each of its shards.
         records: Its records with at least one token.
         empty: Ids of records without letters.
+        sha256: Checksums of its shards, by file name, taken of what was written.
     """
 
     num_records: int
@@ -62,6 +62,7 @@ class Part:
     shard_tokens: list[int]
     records: list[PartRecord]
     empty: list[str]
+    sha256: dict[str, str]
 
 
 def load_part(folder: Path) -> Part | None:
@@ -134,15 +135,16 @@ class PartWriter:
             shard_tokens=shards.sizes,
             records=records,
             empty=self._empty,
+            sha256=shards.sha256,
         )
         write_json(self._folder / PART_FILE, asdict(part))
         return part
 
-    def _watched(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        for block in blocks:
-            codes, soft = split_marks(block.marked)
+    def _watched(self, blocks: Iterable[Block]) -> Iterator[Bases]:
+        for block in map(part_marks, blocks):
+            codes = block.codes
             self._counts += count_bases(codes)
-            self._num_soft_masked += int(np.count_nonzero(soft))
+            self._num_soft_masked += int(np.count_nonzero(block.soft))
             self._num_bases += codes.size
             at = 0
             for start, name in block.starts:
@@ -171,7 +173,8 @@ class PartWriter:
 
 def count_bases(codes: Codes) -> npt.NDArray[np.int64]:
     """How often each of A C G T N occurs."""
-    unknown = int(np.count_nonzero((codes >> np.uint8(2)).view(np.bool_)))
+    is_known = not codes.size or codes.max() < NUM_REAL_BASES
+    unknown = 0 if is_known else int(np.count_nonzero(codes == NUM_REAL_BASES))
     odd = int(np.count_nonzero((codes & np.uint8(1)).view(np.bool_)))
     t = int(np.count_nonzero(codes == 3))
     g = int(np.count_nonzero(codes == 2))
@@ -187,10 +190,11 @@ class _Shards:
         self._stack = stack
         self._bits: BitWriter | None = None
         self._open: tuple[str, int] | None = None
-        self._files: list[IO[bytes]] = []
+        self._files: dict[str, HashedFile] = {}
         self.sizes: list[int] = []
         self.records: list[PartRecord] = []
         self.used: list[bool] = []
+        self.sha256: dict[str, str] = {}
 
     @property
     def _size(self) -> int:
@@ -226,25 +230,24 @@ class _Shards:
     def _close_shard(self) -> None:
         if self._bits:
             self._bits.finish()
-            for file in self._files:
-                file.flush()
-                os.fsync(file.fileno())
-                file.close()
+            self.sha256 |= {name: file.finish() for name, file in self._files.items()}
         self._bits = None
 
     def _open_shard(self) -> BitWriter:
         names = (tokens_file(len(self.sizes)), soft_mask_file(len(self.sizes)))
-        self._files = [
-            self._stack.enter_context((self._folder / name).open("wb")) for name in names
-        ]
+        self._files = {
+            name: self._stack.enter_context(closing(HashedFile(self._folder / name)))
+            for name in names
+        }
+        self._tokens, soft = self._files.values()
         self.sizes.append(0)
-        return BitWriter(self._files[1])
+        return BitWriter(soft)
 
     def _write(self, block: TokenBlock, start: int, stop: int) -> None:
         if start == stop:
             return
         self._bits = self._bits or self._open_shard()
         ids = block.ids[start:stop]
-        self._files[0].write(ids.astype(ids.dtype.newbyteorder("<"), copy=False).tobytes())
+        self._tokens.write(ids.astype(ids.dtype.newbyteorder("<"), copy=False).data)
         self._bits.append(block.soft[start:stop])
         self.sizes[-1] += ids.size

@@ -216,13 +216,15 @@ class _Build:
         try:
             genomes = self._tokenize_all(cached)
             inputs = _inputs_sha256(self._tokenizer, [one.genome for one in genomes], request.split)
-            with self._store.create(Kind.CORPORA, request.name) as building:
+            known: dict[str, str] = {}
+            with self._store.create(Kind.CORPORA, request.name, known=known) as building:
                 plan = CorpusPlan(name=request.name, split=request.split, inputs_sha256=inputs)
-                manifest, segments = finish_corpus(building, self._tokenizer, genomes, plan)
+                made = finish_corpus(building, self._tokenizer, genomes, plan)
+                known |= made.sha256
         except GenomeformerError:
             self._workspace.clear(unless_finished=True)
             raise
-        near = {} if by is SplitBy.TAIL else _near_copies(genomes, segments, by)
+        near = {} if by is SplitBy.TAIL else _near_copies(genomes, made.segments, by)
         for name, fraction in near.items():
             self._reporter.warn(
                 f"held-out `{name}` shares {fraction:.0%} of its 31-mers with training: "
@@ -230,7 +232,9 @@ class _Build:
             )
         self._workspace.clear()
         _keep_vocabulary(self._tokenizer, self._store)
-        return TokenizeResult(manifest=manifest, folder=self._folder, new=True, near_copies=near)
+        return TokenizeResult(
+            manifest=made.manifest, folder=self._folder, new=True, near_copies=near
+        )
 
     def _tokenize_all(self, cached: list[tuple[Genome, Path]]) -> list[TokenizedGenome]:
         sizes = [path.stat().st_size for _, path in cached]

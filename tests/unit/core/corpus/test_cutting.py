@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genomeformer_cli.core.corpus.cutting import cut_blocks, split_marks
+from genomeformer_cli.core.corpus.cutting import cut_blocks, part_marks
 from genomeformer_cli.core.corpus.parts import PartWriter
 from genomeformer_cli.core.genomes.blocks import Block
 from genomeformer_cli.core.sequence import Codes, encode_bases, mark_bases, soft_mask
@@ -73,7 +73,7 @@ def test_ids_and_soft_marks_are_those_of_whole_records(
     name: str, records: list[str], borders: list[int]
 ) -> None:
     tokenizer = tokenizer_of(name)
-    made = list(cut_blocks(in_blocks(records, borders), tokenizer))
+    made = list(cut_blocks(map(part_marks, in_blocks(records, borders)), tokenizer))
     ids = [tokenizer.encode(encode_bases(record)) for record in records]
     soft = [
         soft_mask(record)[tokenizer.offsets(encode_bases(record))[:, 0]]
@@ -119,9 +119,11 @@ def test_offsets_of_pieces_are_those_of_the_whole(
 
 
 def test_marks_are_parted_from_bases() -> None:
-    codes, soft = split_marks(marked("AcGtnN"))
-    assert codes.tolist() == [0, 1, 2, 3, 4, 4]
-    assert soft.tolist() == [False, True, False, True, True, False]
+    mixed, upper = (part_marks(Block(marked(text), [])) for text in ("AcGtnN", "ACGTN"))
+    assert mixed.codes.tolist() == [0, 1, 2, 3, 4, 4]
+    assert mixed.soft.tolist() == [False, True, False, True, True, False]
+    assert upper.codes.tolist() == [0, 1, 2, 3, 4]
+    assert upper.soft.tolist() == [False] * 5
 
 
 GROWTH_MB = 6
