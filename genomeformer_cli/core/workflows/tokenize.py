@@ -53,7 +53,7 @@ class TokenizeRequest:
         name: Of the corpus.
         genomes: Names of genomes in the cache.
         files: FASTA files, imported into the cache in the same pass.
-        taxon: Every genome in the cache of this taxon: a taxid, or the first words of its name.
+        taxon: Every genome in the cache of this taxon: a taxid or a name, of any rank.
         lock: Every genome that a lock file names.
         all_genomes: Every genome in the cache.
         tokenizer: Kind of tokenizer.
@@ -140,7 +140,7 @@ def _cached(request: TokenizeRequest, store: Store) -> list[tuple[Genome, Path]]
     if request.taxon:
         names += genomes_of_taxon(request.taxon, store)
     if request.lock:
-        names += genomes_of_lock(request.lock)
+        names += genomes_of_lock(request.lock, store)
     return cached_genomes(store, list(dict.fromkeys(names)))
 
 
