@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +31,22 @@ SKETCH_FILE = "sketch.bin"
 
 @dataclass(frozen=True, kw_only=True)
 class PartRecord:
-    """A record of a part: where its tokens lie, and how many of the sketch's hashes are its own."""
+    """A record of a part: where its tokens lie, and how many of the sketch's hashes are its own.
+
+    Attributes:
+        record: Its id.
+        length: Number of tokens.
+        shard: Which of the part's shards holds it.
+        offset: First token within the shard.
+        num_bases: Its letters.
+        num_hashes: Hashes of its sketch.
+    """
 
     record: str
     length: int
     shard: int
     offset: int
+    num_bases: int
     num_hashes: int = 0
 
 
@@ -102,6 +112,7 @@ class PartWriter:
         self._counts = np.zeros(len(BASES), dtype=np.int64)
         self._num_soft_masked = self._num_bases = self._num_records = 0
         self._empty: list[str] = []
+        self._sizes: list[int] = []
         self._open_bases = 0
         self._open_id: str | None = None
         self._sketcher = Sketcher()
@@ -114,14 +125,18 @@ class PartWriter:
             for block in cut_blocks(self._watched(blocks), self._tokenizer):
                 shards.add(block)
             shards.finish()
-        records = shards.records
+        # A record has tokens exactly if it has bases, and a sketch whether or not.
+        sizes = [size for size in self._sizes if size]
+        records = [
+            replace(record, num_bases=size)
+            for record, size in zip(shards.records, sizes, strict=True)
+        ]
         if self._with_sketch:
-            # Records without a token have no bases, hence no sketch that would shift the others.
             kept = [
-                hashes for hashes, used in zip(self._sketches, shards.used, strict=True) if used
+                hashes for hashes, size in zip(self._sketches, self._sizes, strict=True) if size
             ]
             records = [
-                PartRecord(**{**asdict(record), "num_hashes": hashes.size})
+                replace(record, num_hashes=hashes.size)
                 for record, hashes in zip(records, kept, strict=True)
             ]
             with (self._folder / SKETCH_FILE).open("wb") as file:
@@ -164,6 +179,7 @@ class PartWriter:
     def _close(self) -> None:
         if self._open_id is None:
             return
+        self._sizes.append(self._open_bases)
         if not self._open_bases:
             self._empty.append(self._open_id)
         if self._with_sketch:
@@ -193,7 +209,6 @@ class _Shards:
         self._files: dict[str, HashedFile] = {}
         self.sizes: list[int] = []
         self.records: list[PartRecord] = []
-        self.used: list[bool] = []
         self.sha256: dict[str, str] = {}
 
     @property
@@ -220,11 +235,11 @@ class _Shards:
             return
         name, offset = self._open
         length = self._size + unwritten - offset
-        self.used.append(length > 0)
         if length:
             shard = len(self.sizes) - 1 if self._bits else len(self.sizes)
-            record = PartRecord(record=name, length=length, shard=shard, offset=offset)
-            self.records.append(record)
+            self.records.append(
+                PartRecord(record=name, length=length, shard=shard, offset=offset, num_bases=0)
+            )
         self._open = None
 
     def _close_shard(self) -> None:

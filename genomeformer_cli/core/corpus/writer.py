@@ -54,11 +54,13 @@ class Assembled:
     Attributes:
         sizes: Tokens in each.
         segments: One a record, all of training.
+        num_bases: Letters of each.
         sha256: Checksums by file name, taken of what was written.
     """
 
     sizes: list[int]
     segments: list[Segment]
+    num_bases: list[int]
     sha256: dict[str, str]
 
 
@@ -139,7 +141,8 @@ def assemble(
             segments += _segments(one, places)
         if shard:
             sha256 |= shard.finish()
-    return Assembled(sizes=sizes, segments=segments, sha256=sha256)
+    num_bases = [record.num_bases for one in genomes for record in one.part.records]
+    return Assembled(sizes=sizes, segments=segments, num_bases=num_bases, sha256=sha256)
 
 
 def _segments(one: TokenizedGenome, places: list[tuple[int, int]]) -> Iterator[Segment]:
@@ -196,7 +199,7 @@ def finish_corpus(
     for shard, size in enumerate(made.sizes):
         num_bytes = (folder / tokens_file(shard)).stat().st_size
         assert num_bytes == size * tokenizer.dtype.itemsize
-    segments, rule = assign_splits(made.segments, plan.split)
+    segments, rule = assign_splits(made.segments, plan.split, made.num_bases)
     num_soft_masked = sum(one.part.num_soft_masked for one in genomes)
     if not num_soft_masked:
         for shard in range(len(made.sizes)):

@@ -15,6 +15,7 @@ import numpy as np
 
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.corpus.format import Manifest, Segment
+from genomeformer_cli.core.corpus.learning import learn_byte_pairs
 from genomeformer_cli.core.corpus.parts import Part, PartWriter, load_sketch
 from genomeformer_cli.core.corpus.reader import load_manifest
 from genomeformer_cli.core.corpus.sketch import Hashes, shared_fractions
@@ -31,13 +32,12 @@ from genomeformer_cli.core.errors import (
 )
 from genomeformer_cli.core.genomes.blocks import Block, BlockReader
 from genomeformer_cli.core.genomes.choose import genomes_of_lock, genomes_of_taxon
-from genomeformer_cli.core.genomes.fasta import read_records
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
 from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import file_sha256
-from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, train_bpe
+from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer
 from genomeformer_cli.core.tokenizers.files import build_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
 
@@ -117,7 +117,7 @@ def tokenize_genomes(
 def _tokenizer(
     request: TokenizeRequest, cached: list[tuple[Genome, Path]], store: Store, reporter: Reporter
 ) -> Tokenizer:
-    """Build the tokenizer, or learn it from a sample of all genomes, held out or not."""
+    """Build the tokenizer, or learn it from a sample of what will be trained on."""
     if request.tokenizer != BpeTokenizer.kind:
         return build_tokenizer(request.tokenizer, **request.settings)
     settings = {"vocab_size": DEFAULT_VOCABULARY, **request.settings}
@@ -128,9 +128,9 @@ def _tokenizer(
         )
     imported = [import_fasta(path, store=store, reporter=reporter)[0] for path in request.files]
     genomes = cached + cached_genomes(store, [genome.name for genome in imported])
-    reporter.note("learning byte pairs from a sample of the genomes")
-    records = (record for _, fasta in genomes for record in read_records(fasta))
-    return train_bpe((record.sequence.encode() for record in records), settings["vocab_size"])
+    reporter.note("learning byte pairs from a sample of what is not held out")
+    distinct = list({genome.name: (genome, fasta) for genome, fasta in genomes}.values())
+    return learn_byte_pairs(distinct, request.split, settings["vocab_size"])
 
 
 def _cached(request: TokenizeRequest, store: Store) -> list[tuple[Genome, Path]]:
