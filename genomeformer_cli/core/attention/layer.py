@@ -1,34 +1,19 @@
 """An attention layer: projections, heads, normalisation, rotary positions, a mechanism within.
 
-Shape letters: B batch, L length, E width, H heads, D head width (E = H D), R rotated pairs (D / 2).
+Shape letters: B batch, L length, E width, H heads, D head width (E = H D), G gates of a head.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from genomeformer_cli.core.attention.registry import AttentionConfig, attention_entry
+from genomeformer_cli.core.attention.layout import Layout, rotate
+from genomeformer_cli.core.attention.protocol import Additive, Local, State, Streaming
+from genomeformer_cli.core.attention.registry import AttentionConfig, Setting, attention_entry
 
-
-def rotary_angles(
-    length: int, head_width: int, base: float, *, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Cosine and sine (L, R) of rotary positions: Su et al. 2021, "RoFormer", equation 15."""
-    rates_R = base ** (
-        -torch.arange(0, head_width, 2, dtype=torch.float64, device=device) / head_width
-    )
-    angles_LR = torch.arange(length, dtype=torch.float64, device=device)[:, None] * rates_R
-    return angles_LR.cos().float(), angles_LR.sin().float()
-
-
-def rotate(x_BHLD: Tensor, cos_LR: Tensor, sin_LR: Tensor) -> Tensor:
-    """Turn the pairs (x_r, x_{r + D/2}) by their position's angles."""
-    first_BHLR, second_BHLR = x_BHLD.chunk(2, dim=-1)
-    return torch.cat(
-        (first_BHLR * cos_LR - second_BHLR * sin_LR, second_BHLR * cos_LR + first_BHLR * sin_LR),
-        dim=-1,
-    )
+Heads = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
 class AttentionLayer(nn.Module):
@@ -39,32 +24,100 @@ class AttentionLayer(nn.Module):
     random features.
 
     Args:
-        width: E.
-        num_heads: H; must divide E into an even head width.
-        config: The mechanism and its dials.
-        generator: Draws what the mechanism draws (weights are initialised by the model).
+        name: The mechanism.
+        config: Its dials.
+        setting: Heads, widths, direction.
+        generator: Draws what the mechanism draws (the other weights are initialised by the model).
     """
 
     def __init__(
-        self, *, width: int, num_heads: int, config: AttentionConfig, generator: torch.Generator
+        self, *, name: str, config: AttentionConfig, setting: Setting, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.num_heads = num_heads
-        head_width = width // num_heads
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.query_norm = nn.RMSNorm(head_width, eps=1e-6)
-        self.key_norm = nn.RMSNorm(head_width, eps=1e-6)
-        self.mechanism = attention_entry(config.name).build(config, head_width, generator)
+        entry = attention_entry(name)
+        width = setting.num_heads * setting.head_width
+        num_gates = entry.num_gates(config, setting)
+        self.num_heads = setting.num_heads
+        self.is_rotary = entry.rotary
+        self.shares_query_key = entry.shares_query_key
+        self.qkv = nn.Linear(width, (2 if entry.shares_query_key else 3) * width, bias=False)
+        self.query_norm = nn.RMSNorm(setting.head_width, eps=1e-6)
+        self.key_norm = nn.RMSNorm(setting.head_width, eps=1e-6)
+        self.gates = (
+            nn.Linear(width, num_gates * setting.num_heads, bias=False) if num_gates else None
+        )
+        self.mechanism = entry.build(config, setting, generator)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(
-        self, x_BLE: Tensor, mask_BL: Tensor | None, cos_LR: Tensor, sin_LR: Tensor
-    ) -> Tensor:
-        """Attend over the positions where `mask_BL` is true (None: all)."""
-        batch, length, width = x_BLE.shape
-        qkv_BLHD = self.qkv(x_BLE).view(batch, length, 3, self.num_heads, width // self.num_heads)
-        q_BHLD, k_BHLD, v_BHLD = (part.transpose(1, 2) for part in qkv_BLHD.unbind(dim=2))
-        q_BHLD = rotate(self.query_norm(q_BHLD), cos_LR, sin_LR)
-        k_BHLD = rotate(self.key_norm(k_BHLD), cos_LR, sin_LR)
-        mixed_BHLD = self.mechanism(q_BHLD, k_BHLD, v_BHLD, mask_BL)
-        return self.out(mixed_BHLD.transpose(1, 2).reshape(batch, length, width))
+    def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:
+        """Attend over whole rows."""
+        q, k, v, gates = self._heads(x_BLE, layout)
+        packing = layout.packing
+        if packing is None:
+            return self._merged(self.mechanism(q, k, v, layout.mask_BL, gates))
+        q, k, v = (packing.rows(part) for part in (q, k, v))
+        gates = None if gates is None else packing.rows(gates)
+        return self._merged(packing.whole(self.mechanism(q, k, v, packing.mask_NM, gates)))
+
+    @property
+    def reach(self) -> int | None:
+        """Positions to either side that are seen; None if there is no bound."""
+        return self.mechanism.reach if isinstance(self.mechanism, Local) else None
+
+    def start(self, batch: int, like: Tensor) -> State:
+        """The state before the first token."""
+        assert isinstance(self.mechanism, Streaming)
+        return self.mechanism.start(batch, self.num_heads, like)
+
+    def step(self, x_BLE: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
+        """Attend over the next tokens."""
+        assert isinstance(self.mechanism, Streaming)
+        q, k, v, gates = self._heads(x_BLE, layout)
+        mixed_BHLD, state = self.mechanism.step(q, k, v, layout.mask_BL, gates, state)
+        return self._merged(mixed_BHLD), state
+
+    def summary(self, x_BLE: Tensor, layout: Layout) -> State:
+        """What a stretch adds to the row's sum."""
+        assert isinstance(self.mechanism, Additive)
+        k_BHLD, v_BHLD = self._projected(x_BLE, 1, 3)
+        k_BHLD = self._placed(self.key_norm(k_BHLD), layout)
+        return self.mechanism.summary(k_BHLD, v_BHLD, layout.mask_BL)
+
+    def read(self, x_BLE: Tensor, layout: Layout, summary: State) -> Tensor:
+        """Attend from a stretch, given the row's sum."""
+        assert isinstance(self.mechanism, Additive)
+        (q_BHLD,) = self._projected(x_BLE, 0, 1)
+        q_BHLD = self._placed(self.query_norm(q_BHLD), layout)
+        return self._merged(self.mechanism.read(q_BHLD, summary))
+
+    def _heads(self, x_BLE: Tensor, layout: Layout) -> Heads:
+        if self.shares_query_key:
+            q_BHLD, v_BHLD = self._projected(x_BLE, 0, 2)
+            k_BHLD = q_BHLD
+        else:
+            q_BHLD, k_BHLD, v_BHLD = self._projected(x_BLE, 0, 3)
+        q_BHLD = self._placed(self.query_norm(q_BHLD), layout)
+        k_BHLD = self._placed(self.key_norm(k_BHLD), layout)
+        gates_BHLG = None
+        if self.gates is not None:
+            gates_BHLG = self._split(self.gates(x_BLE), 1)[0]
+        return q_BHLD, k_BHLD, v_BHLD, gates_BHLG
+
+    def _projected(self, x_BLE: Tensor, first: int, stop: int) -> list[Tensor]:
+        """Some of queries, keys and values, which stand in that order in one matrix."""
+        width = x_BLE.shape[-1]
+        weight = self.qkv.weight[first * width : stop * width]
+        return self._split(functional.linear(x_BLE, weight), stop - first)
+
+    def _split(self, x_BLE: Tensor, num_parts: int) -> list[Tensor]:
+        batch, length, _ = x_BLE.shape
+        parts = x_BLE.view(batch, length, num_parts, self.num_heads, -1)
+        return [part.transpose(1, 2) for part in parts.unbind(dim=2)]
+
+    def _placed(self, x_BHLD: Tensor, layout: Layout) -> Tensor:
+        return rotate(x_BHLD, layout.cos, layout.sin) if self.is_rotary else x_BHLD
+
+    def _merged(self, mixed_BHLD: Tensor) -> Tensor:
+        batch, _, length, _ = mixed_BHLD.shape
+        merged: Tensor = self.out(mixed_BHLD.transpose(1, 2).reshape(batch, length, -1))
+        return merged

@@ -1,9 +1,10 @@
-"""The table of attention mechanisms: what each can do, what it costs, where it is from."""
+"""The table of attention mechanisms: what each can do, what it cannot, what it costs, its paper."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import nn
@@ -18,7 +19,8 @@ class AttentionConfig:
     """Which mechanism, and its dials.
 
     Attributes:
-        name: A mechanism of the registry.
+        name: A mechanism of the registry; or several, joined by `+`, that take turns from block
+            to block.
         num_features: Random features a head (performer).
     """
 
@@ -26,12 +28,38 @@ class AttentionConfig:
     num_features: int = 64
 
     def __post_init__(self) -> None:
-        attention_entry(self.name)
+        for name in self.names:
+            attention_entry(name)
         if self.num_features < 1:
             raise ConfigError(
                 f"{self.num_features} features cannot represent anything",
                 hint="64 to 256 are usual",
             )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The mechanisms that take turns."""
+        return tuple(self.name.split("+"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """Where a mechanism is to work.
+
+    Attributes:
+        num_heads: Heads of the layer.
+        head_width: Features of a head.
+        context: Longest row that the model is made for.
+        causal: Whether a position may see only itself and what is before it.
+    """
+
+    num_heads: int
+    head_width: int
+    context: int
+    causal: bool
+
+
+Build = Callable[[AttentionConfig, Setting, torch.Generator], nn.Module]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,37 +67,53 @@ class AttentionEntry:
     """One mechanism.
 
     Attributes:
-        build: Makes the module from its configuration, the head width and a generator for what it
-            draws.
-        exact: Whether it computes softmax attention itself, not an approximation.
+        build: Makes the module from its dials, its setting and a generator for what it draws.
+        exact: Whether it computes what its formula says, softmax attention or another, and not an
+            approximation of softmax attention.
         bidirectional: Whether it can see both sides.
         causal: Whether it can be restricted to the past.
         time: Cost in time, in the length L.
         memory: Cost in memory, in the length L.
         paper: Where it is from.
+        dials: Settings of `AttentionConfig` that it heeds.
+        limit: What it cannot do, in words; empty if nothing.
+        rotary: Whether queries and keys are given rotary positions.
+        shares_query_key: Whether queries and keys are one projection.
+        num_gates: Raw gates a head that it asks for.
     """
 
-    build: Callable[[AttentionConfig, int, torch.Generator], nn.Module]
+    build: Build
     exact: bool
     bidirectional: bool
     causal: bool
     time: str
     memory: str
     paper: str
+    dials: tuple[str, ...] = ()
+    limit: str = ""
+    rotary: bool = True
+    shares_query_key: bool = False
+    num_gates: Callable[[AttentionConfig, Setting], int] = lambda config, setting: 0
+
+    @property
+    def directions(self) -> tuple[Literal["bidirectional", "causal"], ...]:
+        """What it can be."""
+        both: tuple[Literal["bidirectional", "causal"], ...] = ("bidirectional", "causal")
+        return tuple(one for one in both if getattr(self, one))
 
 
 def _build_softmax(
-    config: AttentionConfig, head_width: int, generator: torch.Generator
+    config: AttentionConfig, setting: Setting, generator: torch.Generator
 ) -> nn.Module:
-    del config, head_width, generator
-    return SoftmaxAttention()
+    del config, generator
+    return SoftmaxAttention(causal=setting.causal)
 
 
 def _build_performer(
-    config: AttentionConfig, head_width: int, generator: torch.Generator
+    config: AttentionConfig, setting: Setting, generator: torch.Generator
 ) -> nn.Module:
     return PerformerAttention(
-        num_features=config.num_features, head_width=head_width, generator=generator
+        num_features=config.num_features, head_width=setting.head_width, generator=generator
     )
 
 
@@ -78,7 +122,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         build=_build_softmax,
         exact=True,
         bidirectional=True,
-        causal=False,
+        causal=True,
         time="L^2",
         memory="L",
         paper="Vaswani et al. 2017, arXiv 1706.03762",
@@ -91,6 +135,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L",
         memory="L",
         paper="Choromanski et al. 2021, arXiv 2009.14794",
+        dials=("num_features",),
     ),
 }
 
@@ -105,3 +150,19 @@ def attention_entry(name: str) -> AttentionEntry:
         known = ", ".join(f"`{known}`" for known in ATTENTIONS)
         raise ConfigError(f"unknown attention `{name}`", hint=f"known: {known}")
     return ATTENTIONS[name]
+
+
+def check_direction(config: AttentionConfig, *, causal: bool) -> None:
+    """Make sure that every mechanism of a configuration can look that way.
+
+    Raises:
+        ConfigError: One cannot; the hint lists those that can.
+    """
+    direction = "causal" if causal else "bidirectional"
+    for name in config.names:
+        if direction not in attention_entry(name).directions:
+            able = [known for known, entry in ATTENTIONS.items() if direction in entry.directions]
+            raise ConfigError(
+                f"`{name}` attention cannot be {direction}",
+                hint=f"{direction}: " + ", ".join(f"`{one}`" for one in able),
+            )

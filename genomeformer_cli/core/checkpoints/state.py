@@ -19,7 +19,7 @@ from genomeformer_cli.core.checkpoints.weights import (
     write_tensors,
 )
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.seal import check_seal
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
@@ -31,7 +31,7 @@ STATE_FILE = "state.json"
 def write_checkpoint(
     folder: Path,
     *,
-    model: Encoder,
+    model: Model,
     tokenizer: Tokenizer,
     optimizer: torch.optim.Optimizer,
     step: int,
@@ -46,7 +46,7 @@ def write_checkpoint(
     write_json(folder / STATE_FILE, {"step": step})
 
 
-def read_checkpoint(folder: Path, *, model: Encoder, optimizer: torch.optim.Optimizer) -> int:
+def read_checkpoint(folder: Path, *, model: Model, optimizer: torch.optim.Optimizer) -> int:
     """Restore model and optimizer from a sealed checkpoint; return the number of steps it has seen.
 
     Raises:

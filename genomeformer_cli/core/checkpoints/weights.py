@@ -14,8 +14,8 @@ from torch import Tensor
 from genomeformer_cli import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.store.atomic import explain_write_failure, write_json
 from genomeformer_cli.core.store.seal import check_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer
@@ -31,12 +31,12 @@ _HINT = "the folder is damaged or was made by another program; train or fetch it
 class LoadedModel:
     """A model ready for use: in evaluation mode, with its tokenizer and the folder it came from."""
 
-    model: Encoder
+    model: Model
     tokenizer: Tokenizer
     folder: Path
 
 
-def write_model(model: Encoder, tokenizer: Tokenizer, folder: Path) -> None:
+def write_model(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     """Write a model and its tokenizer into a folder (which the caller seals)."""
     tensors = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
@@ -106,14 +106,14 @@ def read_model(folder: Path) -> LoadedModel:
         CheckpointError: The weights are not those of the model that `config.json` describes.
     """
     check_seal(folder)
-    model = Encoder(read_model_config(folder))
+    model = build_model(read_model_config(folder))
     load_weights(model, read_tensors(folder / WEIGHTS_FILE), folder)
     model.eval()
     return LoadedModel(model=model, tokenizer=load_tokenizer(folder), folder=folder)
 
 
 @torch.no_grad()
-def load_weights(model: Encoder, tensors: dict[str, Tensor], folder: Path) -> None:
+def load_weights(model: Model, tensors: dict[str, Tensor], folder: Path) -> None:
     """Copy tensors into a model.
 
     Raises:

@@ -45,7 +45,7 @@ def embed_tokens(
     Returns:
         (N, E) float32; a sequence without a single real base is a row of NaN.
     """
-    sums_NE = np.zeros((len(sequences), loaded.model.config.width), dtype=np.float64)
+    sums_NE = np.zeros((len(sequences), loaded.model.feature_width), dtype=np.float64)
     counts_N = np.zeros(len(sequences), dtype=np.int64)
     windows = cut_windows([ids.size for ids in sequences], window)
     with reporter.track("embedding", sum(one.length for one in windows), "bases") as tracker:
@@ -67,7 +67,7 @@ def _pool(
         tokens_BL[row, : window.length] = sequences[window.row][
             window.start : window.start + window.length
         ]
-    device = loaded.model.embedding.weight.device
+    device = loaded.model.device
     inputs_BL = torch.from_numpy(tokens_BL).to(device)
     features_BLE = loaded.model.hidden(inputs_BL, padding_mask(inputs_BL, PAD_ID))
     real_ids = loaded.tokenizer.real_ids

@@ -1,5 +1,7 @@
-"""One block of the encoder: pre-norm attention and a gated MLP, each added to the residual stream.
+"""One block: convolution, attention and a gated MLP, each added to the residual stream.
 
+A block can be applied to whole rows, or slice by slice in one of the ways that its mechanism
+offers (`core/attention/protocol.py`).
 Shape letters: B batch, L length, E width.
 """
 
@@ -10,6 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.layer import AttentionLayer
+from genomeformer_cli.core.attention.layout import Layout
+from genomeformer_cli.core.attention.protocol import State
+from genomeformer_cli.core.attention.registry import Setting
 from genomeformer_cli.core.model.config import ModelConfig
 
 
@@ -31,50 +36,158 @@ class GatedMLP(nn.Module):
 class ShortConvolution(nn.Module):
     """x plus a depthwise convolution over neighbouring positions; it starts near the identity.
 
-    Used before attention as in Poli et al. 2023, "Hyena Hierarchy", section 3.2 (there causal).
+    Used before attention as in Poli et al. 2023, "Hyena Hierarchy", section 3.2.
+
+    Args:
+        width: E.
+        kernel: Positions mixed: around each one, or the last ones up to it.
+        causal: Which of the two.
     """
 
-    def __init__(self, width: int, kernel: int) -> None:
+    def __init__(self, width: int, kernel: int, *, causal: bool) -> None:
         super().__init__()
         self.kernel = nn.Parameter(torch.zeros(kernel, width))
+        self.before = kernel - 1 if causal else kernel // 2
+        self.after = kernel - 1 - self.before
 
-    def forward(self, x_BLE: Tensor, mask_BL: Tensor | None) -> Tensor:
+    def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:
         """Mix every position with its neighbours; padding and what lies beyond the ends is 0."""
-        if mask_BL is not None:
-            x_BLE = x_BLE * mask_BL[..., None]
-        reach = len(self.kernel) // 2
-        padded_BLE = functional.pad(x_BLE, (0, 0, reach, reach))
+        x_BLE = _without_padding(x_BLE, layout)
+        padded_BLE = functional.pad(x_BLE, (0, 0, self.before, self.after))
+        return self._mix(x_BLE, padded_BLE, layout.documents_BL)
+
+    def start(self, batch: int, like: Tensor) -> Tensor:
+        """The last positions before the first: none, so 0."""
+        return like.new_zeros(batch, self.before, self.kernel.shape[1])
+
+    def step(self, x_BLE: Tensor, layout: Layout, past_BLE: Tensor) -> tuple[Tensor, Tensor]:
+        """Mix the next positions with the last ones of the call before."""
+        x_BLE = _without_padding(x_BLE, layout)
+        padded_BLE = torch.cat((past_BLE.to(x_BLE.dtype), x_BLE), dim=1)
+        mixed_BLE = self._mix(x_BLE, padded_BLE, None)
+        return mixed_BLE, padded_BLE[:, padded_BLE.shape[1] - self.before :]
+
+    def _mix(self, x_BLE: Tensor, padded_BLE: Tensor, documents_BL: Tensor | None) -> Tensor:
         length = x_BLE.shape[1]
+        if documents_BL is not None:
+            documents_BL = functional.pad(documents_BL, (self.before, self.after), value=-1)
         for offset, weight_E in enumerate(self.kernel):
-            x_BLE = torch.addcmul(x_BLE, padded_BLE[:, offset : offset + length], weight_E)
+            neighbour_BLE = padded_BLE[:, offset : offset + length]
+            if documents_BL is not None:
+                own_BL = documents_BL[:, self.before : self.before + length]
+                same_BL = documents_BL[:, offset : offset + length] == own_BL
+                neighbour_BLE = neighbour_BLE * same_BL[..., None]
+            x_BLE = torch.addcmul(x_BLE, neighbour_BLE, weight_E)
         return x_BLE
 
 
-class Block(nn.Module):
-    """x + attention(convolution(norm(x))), then x + mlp(norm(x))."""
+def _without_padding(x_BLE: Tensor, layout: Layout) -> Tensor:
+    return x_BLE if layout.mask_BL is None else x_BLE * layout.mask_BL[..., None]
 
-    def __init__(self, config: ModelConfig, generator: torch.Generator) -> None:
+
+class Block(nn.Module):
+    """x + attention(convolution(norm(x))), then x + mlp(norm(x)).
+
+    Args:
+        config: Sizes of the model.
+        index: Which block it is: mechanisms take turns.
+        generator: Draws what the mechanism draws.
+    """
+
+    def __init__(self, config: ModelConfig, index: int, generator: torch.Generator) -> None:
         super().__init__()
+        names = config.attention.names
+        setting = Setting(
+            num_heads=config.num_heads,
+            head_width=config.width // config.num_heads,
+            context=config.context,
+            causal=config.causal,
+        )
         self.attention_norm = nn.RMSNorm(config.width, eps=1e-6)
         self.attention = AttentionLayer(
-            width=config.width,
-            num_heads=config.num_heads,
+            name=names[index % len(names)],
             config=config.attention,
+            setting=setting,
             generator=generator,
         )
         self.convolution = (
-            ShortConvolution(config.width, config.conv_width) if config.conv_width else None
+            ShortConvolution(config.width, config.conv_width, causal=config.causal)
+            if config.conv_width
+            else None
         )
         self.mlp_norm = nn.RMSNorm(config.width, eps=1e-6)
         self.mlp = GatedMLP(config.width, config.mlp_width)
 
-    def forward(
-        self, x_BLE: Tensor, mask_BL: Tensor | None, cos_LR: Tensor, sin_LR: Tensor
-    ) -> Tensor:
-        """Apply the block."""
-        normed_BLE = self.attention_norm(x_BLE)
-        if self.convolution is not None:
-            normed_BLE = self.convolution(normed_BLE, mask_BL)
-        x_BLE = x_BLE + self.attention(normed_BLE, mask_BL, cos_LR, sin_LR)
-        mixed_BLE: Tensor = x_BLE + self.mlp(self.mlp_norm(x_BLE))
+    def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:
+        """Apply the block to whole rows."""
+        return self.fed_forward(x_BLE + self.attended(x_BLE, layout))
+
+    def attended(self, x_BLE: Tensor, layout: Layout) -> Tensor:
+        """What attention adds to whole rows."""
+        added_BLE: Tensor = self.attention(self._neighbourly(x_BLE, layout), layout)
+        return added_BLE
+
+    def fed_forward(self, x_BLE: Tensor) -> Tensor:
+        """Add the MLP."""
+        mixed_BLE: Tensor = x_BLE + self.transformed(x_BLE)
         return mixed_BLE
+
+    def transformed(self, x_BLE: Tensor) -> Tensor:
+        """What the MLP adds."""
+        added_BLE: Tensor = self.mlp(self.mlp_norm(x_BLE))
+        return added_BLE
+
+    def transformed_at(self, x_BLE: Tensor, layout: Layout) -> Tensor:
+        """What the MLP adds, wherever the positions stand."""
+        del layout
+        return self.transformed(x_BLE)
+
+    def start(self, batch: int, like: Tensor) -> State:
+        """The state of a causal block before the first position."""
+        past = () if self.convolution is None else (self.convolution.start(batch, like),)
+        return *past, *self.attention.start(batch, like)
+
+    def step(self, x_BLE: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
+        """Apply a causal block to the next positions."""
+        added_BLE, state = self._stepped(x_BLE, layout, state)
+        return self.fed_forward(x_BLE + added_BLE), state
+
+    def advance(self, x_BLE: Tensor, layout: Layout, state: State) -> State:
+        """The state after the next positions."""
+        return self._stepped(x_BLE, layout, state)[1]
+
+    def _stepped(self, x_BLE: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
+        normed_BLE: Tensor = self.attention_norm(x_BLE)
+        past: State = ()
+        if self.convolution is not None:
+            normed_BLE, past_BLE = self.convolution.step(normed_BLE, layout, state[0])
+            past, state = (past_BLE,), state[1:]
+        added_BLE, state = self.attention.step(normed_BLE, layout, state)
+        return added_BLE, (*past, *state)
+
+    @property
+    def halo(self) -> int:
+        """Positions to either side of a slice that must be known to apply the block to it."""
+        beyond = self.convolution.after if self.convolution is not None else 0
+        return beyond + (self.attention.reach or 0)
+
+    def summary(self, x_BLE: Tensor, layout: Layout, core: slice) -> State:
+        """What the positions `core` of a slice with its halo add to the row's sum."""
+        normed_BLE = self._neighbourly(x_BLE, layout)[:, core]
+        return self.attention.summary(normed_BLE, layout.part(core.start, core.stop))
+
+    def attended_within(
+        self, x_BLE: Tensor, layout: Layout, core: slice, summary: State | None
+    ) -> Tensor:
+        """What attention adds at `core` of a slice with its halo, given the row's sum, if any."""
+        normed_BLE = self._neighbourly(x_BLE, layout)
+        if summary is None:
+            added_BLE: Tensor = self.attention(normed_BLE, layout)[:, core]
+            return added_BLE
+        return self.attention.read(normed_BLE[:, core], layout.part(core.start, core.stop), summary)
+
+    def _neighbourly(self, x_BLE: Tensor, layout: Layout) -> Tensor:
+        normed_BLE: Tensor = self.attention_norm(x_BLE)
+        if self.convolution is not None:
+            normed_BLE = self.convolution(normed_BLE, layout)
+        return normed_BLE

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-from genomeformer_cli.core.attention.registry import AttentionConfig
+from genomeformer_cli.core.attention.registry import AttentionConfig, check_direction
 from genomeformer_cli.core.errors import ConfigError
 
 
@@ -22,9 +23,16 @@ class ModelConfig:
         mlp_width: Hidden features of the gated MLP.
         attention: The mechanism.
         rotary_base: Base of the rotary positions' wavelengths.
-        conv_width: Bases that a short depthwise convolution mixes before each attention; odd, 0
-            leaves it out. Mechanisms that estimate softmax cannot point at a single neighbour;
-            with the convolution they need not.
+        conv_width: Bases that a short depthwise convolution mixes before each attention; odd
+            unless the model is causal, 0 leaves it out. Mechanisms that estimate softmax cannot
+            point at a single neighbour; with the convolution they need not.
+        direction: `bidirectional`: every position sees both sides. `causal`: itself and its past.
+            `two-stack`: two causal stacks, one from either end, joined at the top, so that every
+            position sees all others but not itself.
+        tied: Whether the two stacks share their weights, the second one reading the other strand;
+            such a model is equivariant under reverse complement.
+        residual: `plain`, or `reversible` (two streams, each block invertible).
+        complement: Id of the complement of every token, for models that read the other strand.
     """
 
     vocabulary_size: int = 10
@@ -36,6 +44,10 @@ class ModelConfig:
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     rotary_base: float = 10_000.0
     conv_width: int = 0
+    direction: Literal["bidirectional", "causal", "two-stack"] = "bidirectional"
+    tied: bool = True
+    residual: Literal["plain", "reversible"] = "plain"
+    complement: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = (
@@ -51,7 +63,9 @@ class ModelConfig:
                 "every size of a model must be at least 1",
                 hint="start from a preset such as `tiny`",
             )
-        if self.conv_width < 0 or (self.conv_width and self.conv_width % 2 == 0):
+        check_direction(self.attention, causal=self.causal)
+        even = self.conv_width > 0 and self.conv_width % 2 == 0
+        if self.conv_width < 0 or (even and not self.causal):
             raise ConfigError(
                 f"a convolution cannot be {self.conv_width} bases wide",
                 hint="choose an odd width, or 0 for none",
@@ -61,3 +75,13 @@ class ModelConfig:
                 f"width {self.width} does not divide into {self.num_heads} heads of even width",
                 hint="choose a width that is a multiple of twice the number of heads",
             )
+        if self.direction == "two-stack" and self.residual == "reversible":
+            raise ConfigError(
+                "two stacks need no reversible residuals",
+                hint="their memory does not grow with the length as it is",
+            )
+
+    @property
+    def causal(self) -> bool:
+        """Whether each stack sees only the past."""
+        return self.direction != "bidirectional"

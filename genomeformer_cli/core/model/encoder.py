@@ -1,22 +1,27 @@
-"""The encoder: token embedding, blocks, final norm, and a head that predicts tokens.
+"""A stack of blocks between a token embedding and a head that predicts tokens.
 
 Shape letters: B batch, L length, E width, V vocabulary.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from genomeformer_cli.core.attention.layer import rotary_angles
+from genomeformer_cli.core.attention.layout import Layout, Rotary
+from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.config import ModelConfig
 
-_SMALL_STD = 0.02
+SMALL_STD = 0.02
 
 
 class Encoder(nn.Module):
-    """A pre-norm transformer encoder with RMSNorm, rotary positions and gated MLPs.
+    """A pre-norm transformer with RMSNorm, rotary positions and gated MLPs.
 
     Args:
         config: Its sizes.
@@ -27,55 +32,157 @@ class Encoder(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.config = config
+        self._checkpointing = False
+        self.rotary = Rotary(head_width=config.width // config.num_heads, base=config.rotary_base)
         self.embedding = nn.Embedding(config.vocabulary_size, config.width)
-        self.blocks = nn.ModuleList(Block(config, generator) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(
+            Block(config, index, generator) for index in range(config.depth)
+        )
         self.norm = nn.RMSNorm(config.width, eps=1e-6)
         self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
-        self._initialise(generator)
+        initialise(self, generator)
 
-    @torch.no_grad()
-    def _initialise(self, generator: torch.Generator) -> None:
-        """Unit-variance features throughout; small where a block adds to the residual stream."""
-        for name, parameter in self.named_parameters():
-            if parameter.dim() < 2:
-                continue
-            if name == "embedding.weight":
-                std = 1.0
-            elif name == "head.weight" or name.endswith("convolution.kernel"):
-                std = _SMALL_STD
-            else:
-                std = parameter.shape[1] ** -0.5
-            if name.endswith("out.weight"):
-                std /= (2 * self.config.depth) ** 0.5
-            parameter.normal_(0.0, std, generator=generator)
+    @property
+    def stack(self) -> list[Block]:
+        """The blocks, from the embedding up."""
+        return cast("list[Block]", list(self.blocks))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.weight.device
 
     @property
     def num_parameters(self) -> int:
         """Trainable numbers."""
         return sum(parameter.numel() for parameter in self.parameters())
 
-    def hidden(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+    @property
+    def feature_width(self) -> int:
+        """Features of a position."""
+        return self.config.width
+
+    def layout(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
+    ) -> Layout:
+        """Where the positions of a batch stand."""
+        if documents_BL is not None:
+            return self.rotary.packed_layout(documents_BL)
+        return self.rotary.layout(tokens_BL.shape[1], mask_BL, device=tokens_BL.device)
+
+    def hidden(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
+    ) -> Tensor:
         """Features (B, L, E) of every position.
 
         Args:
             tokens_BL: Token ids.
             mask_BL: True at real tokens, False at padding; None if there is no padding. What
                 stands at padded positions of the result means nothing.
+            documents_BL: Number of the document that each position belongs to, negative at
+                padding, where rows hold several; they do not see each other. It takes the place of
+                the mask.
         """
-        head_width = self.config.width // self.config.num_heads
-        cos_LR, sin_LR = rotary_angles(
-            tokens_BL.shape[1], head_width, self.config.rotary_base, device=tokens_BL.device
+        layout = self.layout(tokens_BL, mask_BL, documents_BL)
+        x_BLE = self.embedding(tokens_BL)
+        if self.config.residual == "reversible":
+            return self.joined(*self._two_streams(x_BLE, layout))
+        for block in self.stack:
+            x_BLE = self._run(block, x_BLE, layout)
+        return self.normed(x_BLE)
+
+    def set_checkpointing(self, *, wanted: bool) -> None:
+        """Whether blocks keep only their inputs, and compute the rest again on the way back."""
+        self._checkpointing = wanted
+
+    def _run(self, function: Callable[..., Tensor], x_BLE: Tensor, layout: Layout) -> Tensor:
+        if not self._checkpointing:
+            return function(x_BLE, layout)
+        result: Tensor = checkpoint(function, x_BLE, layout, use_reentrant=False)
+        return result
+
+    def _two_streams(self, x_BLE: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+        """Gomez et al. 2017, "The Reversible Residual Network", equation 6."""
+        one_BLE, other_BLE = x_BLE, x_BLE
+        for block in self.stack:
+            one_BLE = one_BLE + self._run(block.attended, other_BLE, layout)
+            other_BLE = other_BLE + self._run(block.transformed_at, one_BLE, layout)
+        return one_BLE, other_BLE
+
+    def joined(self, one_BLE: Tensor, other_BLE: Tensor) -> Tensor:
+        """The features of two streams."""
+        return self.normed((one_BLE + other_BLE) / 2)
+
+    def normed(self, x_BLE: Tensor) -> Tensor:
+        """The features of a residual stream."""
+        features_BLE: Tensor = self.norm(x_BLE)
+        return features_BLE
+
+    def start(self, batch: int, like: Tensor) -> list[State]:
+        """The states of a causal stack before the first position."""
+        return [block.start(batch, like) for block in self.stack]
+
+    def step(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, states: list[State], *, position: int
+    ) -> tuple[Tensor, list[State]]:
+        """Features of the next positions of a causal stack, and its states after them.
+
+        Args:
+            tokens_BL: The next token ids of every row, any number of them.
+            mask_BL: True at real tokens; None if all are.
+            states: What the call before returned, or `start`.
+            position: How many tokens came before.
+        """
+        layout = self.rotary.layout(
+            tokens_BL.shape[1], mask_BL, device=tokens_BL.device, start=position
         )
         x_BLE = self.embedding(tokens_BL)
-        for block in self.blocks:
-            x_BLE = block(x_BLE, mask_BL, cos_LR, sin_LR)
-        normed_BLE: Tensor = self.norm(x_BLE)
-        return normed_BLE
+        after: list[State] = []
+        for block, state in zip(self.stack, states, strict=True):
+            x_BLE, left = block.step(x_BLE, layout, state)
+            after.append(left)
+        return self.normed(x_BLE), after
+
+    def advance(self, tokens_BL: Tensor, states: list[State], *, position: int) -> list[State]:
+        """The states after the next positions, without their features: the last MLP is spared."""
+        layout = self.rotary.layout(
+            tokens_BL.shape[1], None, device=tokens_BL.device, start=position
+        )
+        x_BLE = self.embedding(tokens_BL)
+        after: list[State] = []
+        for block, state in zip(self.stack, states, strict=True):
+            if len(after) + 1 < len(states):
+                x_BLE, left = block.step(x_BLE, layout, state)
+            else:
+                left = block.advance(x_BLE, layout, state)
+            after.append(left)
+        return after
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits (..., V) of the token at every position."""
+        logits: Tensor = self.head(features)
+        return logits
 
     def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
         """Logits (B, L, V) of the token at every position."""
-        logits_BLV: Tensor = self.head(self.hidden(tokens_BL, mask_BL))
-        return logits_BLV
+        return self.logits(self.hidden(tokens_BL, mask_BL))
+
+
+@torch.no_grad()
+def initialise(model: Encoder, generator: torch.Generator) -> None:
+    """Unit-variance features throughout; small where a block adds to the residual stream."""
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2 or ".mechanism." in name:
+            continue
+        if name == "embedding.weight":
+            std = 1.0
+        elif name == "head.weight" or name.endswith("convolution.kernel"):
+            std = SMALL_STD
+        else:
+            std = parameter.shape[1] ** -0.5
+        if name.endswith("out.weight"):
+            std /= (2 * model.config.depth) ** 0.5
+        parameter.normal_(0.0, std, generator=generator)
 
 
 def padding_mask(tokens_BL: Tensor, pad_id: int) -> Tensor | None:

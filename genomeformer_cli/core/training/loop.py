@@ -21,11 +21,13 @@ from genomeformer_cli.core.checkpoints.rotation import (
     newest_whole_checkpoint,
 )
 from genomeformer_cli.core.checkpoints.state import read_checkpoint, write_checkpoint
-from genomeformer_cli.core.data.masking import MaskingConfig, mask_windows
+from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.windows import WindowSampler
 from genomeformer_cli.core.errors import TrainingError
-from genomeformer_cli.core.model.encoder import Encoder
-from genomeformer_cli.core.objectives.masked import masked_loss
+from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
+from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.objectives.examples import ask
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import seal
@@ -55,16 +57,18 @@ class TrainingRun:
         sampler: Where batches come from.
         masking: How bases are hidden.
         config: Steps, optimizer, schedule.
+        memory: How gradients are computed.
         validate: Scores a model on held-out bases.
     """
 
     folder: Path
-    model: Encoder
+    model: Model
     tokenizer: Tokenizer
     sampler: WindowSampler
     masking: MaskingConfig
     config: TrainingConfig
-    validate: Callable[[Encoder], Score]
+    memory: MemoryConfig
+    validate: Callable[[Model], Score]
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:
@@ -87,10 +91,15 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
     metrics = MetricsFile(run.folder / METRICS_FILE, resume_step=first)
     speed = _Speed(run, first, reporter)
     validation = metrics.newest_validation
+    device = run.model.device
+    forget_peak(device)
     try:
         for step in range(first, run.config.steps):
             rate = learning_rate(step, run.config)
             score, num_bases = _step(run, optimizer, step, rate)
+            if step == first:
+                peak = peak_bytes(device) / 2**30
+                reporter.note(f"memory plan `{run.memory.plan}`: {peak:.2f} GiB at its peak")
             done = step + 1
             last = done == run.config.steps
             row: dict[str, Any] = {"step": done, "num_bases": num_bases, "learning_rate": rate}
@@ -113,15 +122,9 @@ def _step(
     run: TrainingRun, optimizer: torch.optim.Optimizer, step: int, rate: float
 ) -> tuple[Score, int]:
     windows, generator = run.sampler.batch(step)
-    batch = mask_windows(windows, run.tokenizer.real_ids, run.masking, generator)
-    device = run.model.embedding.weight.device
-    result = masked_loss(
-        run.model,
-        torch.from_numpy(batch.inputs_BL).to(device),
-        torch.from_numpy(batch.targets_BL).to(device),
-        torch.from_numpy(batch.weights_BL).to(device),
-        real_ids=run.tokenizer.real_ids,
-    )
+    examples = ask(windows, run.tokenizer.real_ids, run.model.config, run.masking, generator)
+    optimizer.zero_grad(set_to_none=True)
+    result = accumulate_gradients(run.model, examples.to(run.model.device), run.memory)
     if not math.isfinite(result.loss.item()):
         raise TrainingError(
             f"the loss is {result.loss.item()} at step {step + 1}",
@@ -129,8 +132,6 @@ def _step(
         )
     for group in optimizer.param_groups:
         group["lr"] = rate
-    optimizer.zero_grad(set_to_none=True)
-    torch.autograd.backward(result.loss)
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.config.clip_norm)
     optimizer.step()
     score = Score(

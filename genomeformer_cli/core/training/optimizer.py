@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import torch
 
-from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.training.config import TrainingConfig
 
 
-def build_optimizer(model: Encoder, config: TrainingConfig) -> torch.optim.Optimizer:
+def build_optimizer(model: Model, config: TrainingConfig) -> torch.optim.Optimizer:
     """The optimizer of a run; its learning rate is set before every step."""
     decayed = [
-        p
-        for name, p in model.named_parameters()
-        if p.dim() >= 2 and not name.startswith("embedding.")
+        p for name, p in model.named_parameters() if p.dim() >= 2 and "embedding." not in name
     ]
     chosen = {id(parameter) for parameter in decayed}
     kept = [parameter for parameter in model.parameters() if id(parameter) not in chosen]

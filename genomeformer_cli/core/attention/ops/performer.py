@@ -4,7 +4,7 @@ O(L F D) time and O(L F) memory, where F is the number of features; unbiased, it
 1/sqrt(F).
 Source: Choromanski et al. 2021, "Rethinking Attention with Performers", equations 4 to 7 and Lemma
 1.
-Shape letters: B batch, H heads, L length, F features, D head width.
+Shape letters: B batch, H heads, L length, F features, D head width, G gates of a head.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ def performer_attention(
     if mask_BL is not None:
         log_k_BHLF = log_k_BHLF.masked_fill(~mask_BL[:, None, :, None], float("-inf"))
     phi_q_BHLF = torch.exp(log_q_BHLF - log_q_BHLF.detach().amax(dim=-1, keepdim=True))
-    phi_k_BHLF = torch.exp(log_k_BHLF - log_k_BHLF.detach().amax(dim=(-1, -2), keepdim=True))
+    largest_BH11 = log_k_BHLF.detach().amax(dim=(-1, -2), keepdim=True)
+    largest_BH11 = largest_BH11.clamp_min(torch.finfo(log_k_BHLF.dtype).min)
+    phi_k_BHLF = torch.exp(log_k_BHLF - largest_BH11)
     kv_BHFD = phi_k_BHLF.transpose(-1, -2) @ v_BHLD
     norm_BHL1 = phi_q_BHLF @ phi_k_BHLF.sum(dim=-2)[..., None]
     return (phi_q_BHLF @ kv_BHFD) / norm_BHL1.clamp_min(torch.finfo(norm_BHL1.dtype).tiny)
@@ -65,7 +67,13 @@ class PerformerAttention(nn.Module):
         )
 
     def forward(
-        self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None = None,
     ) -> Tensor:
         """Attend."""
+        del gates_BHLG
         return performer_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, self.projection_FD)

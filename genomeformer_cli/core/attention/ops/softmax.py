@@ -1,7 +1,7 @@
 """Softmax attention, exact; O(L^2) time, O(L) memory where torch has a fused kernel.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1.
-Shape letters: B batch, H heads, L length, D head width.
+Shape letters: B batch, H heads, L length, D head width, G gates of a head.
 """
 
 from __future__ import annotations
@@ -12,28 +12,60 @@ from torch.nn import functional
 
 
 def softmax_attention(
-    q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
+    q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None, *, causal: bool = False
 ) -> Tensor:
     """softmax(q k^T / sqrt(D)) v over the positions where `mask_BL` is true (None: all)."""
-    mask_B11L = None if mask_BL is None else mask_BL[:, None, None, :]
-    return functional.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, attn_mask=mask_B11L)
+    if mask_BL is None or (causal and _is_padded_at_the_end(mask_BL)):
+        return functional.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, is_causal=causal)
+    mask_B1LL = _seen(mask_BL, causal=causal)
+    return functional.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, attn_mask=mask_B1LL)
 
 
 def softmax_attention_reference(
-    q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
+    q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None, *, causal: bool = False
 ) -> Tensor:
     """The same, written out."""
     scores_BHLL = q_BHLD @ k_BHLD.transpose(-1, -2) / q_BHLD.shape[-1] ** 0.5
-    if mask_BL is not None:
-        scores_BHLL = scores_BHLL.masked_fill(~mask_BL[:, None, None, :], float("-inf"))
+    if mask_BL is None:
+        mask_BL = torch.ones(len(q_BHLD), q_BHLD.shape[2], dtype=torch.bool, device=q_BHLD.device)
+    scores_BHLL = scores_BHLL.masked_fill(~_seen(mask_BL, causal=causal), float("-inf"))
     return torch.softmax(scores_BHLL, dim=-1) @ v_BHLD
 
 
+def _is_padded_at_the_end(mask_BL: Tensor) -> bool:
+    """If so, no real position has padding in its past."""
+    return bool((mask_BL[:, 1:] <= mask_BL[:, :-1]).all())
+
+
+def _seen(mask_BL: Tensor, *, causal: bool) -> Tensor:
+    """Which keys each query sees; one that would see none sees them all, so that all is finite."""
+    length = mask_BL.shape[1]
+    seen_B11L = mask_BL[:, None, None, :]
+    if causal:
+        past_LL = torch.ones(length, length, dtype=torch.bool, device=mask_BL.device).tril()
+        seen_B11L = seen_B11L & past_LL
+    return seen_B11L | ~seen_B11L.any(dim=-1, keepdim=True)
+
+
 class SoftmaxAttention(nn.Module):
-    """Exact softmax attention; holds nothing."""
+    """Exact softmax attention; holds nothing.
+
+    Args:
+        causal: Whether a position sees only itself and what is before it.
+    """
+
+    def __init__(self, *, causal: bool = False) -> None:
+        super().__init__()
+        self.causal = causal
 
     def forward(
-        self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None = None,
     ) -> Tensor:
         """Attend."""
-        return softmax_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL)
+        del gates_BHLG
+        return softmax_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, causal=self.causal)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from genomeformer_cli.core.attention.features import log_positive_features, orthogonal_projection
-from genomeformer_cli.core.attention.layer import AttentionLayer, rotary_angles, rotate
-from genomeformer_cli.core.attention.registry import AttentionConfig
+from genomeformer_cli.core.attention.layer import AttentionLayer
+from genomeformer_cli.core.attention.layout import Layout, Rotary, rotate
+from genomeformer_cli.core.attention.registry import AttentionConfig, Setting
 
 
 def test_rows_of_a_block_are_orthogonal() -> None:
@@ -37,7 +38,7 @@ def test_the_features_estimate_the_softmax_kernel_without_bias() -> None:
 def test_rotation_is_multiplication_by_a_unit_complex_number() -> None:
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(1, 1, 9, 6, generator=generator)
-    cos, sin = rotary_angles(9, 6, 10_000.0, device=torch.device("cpu"))
+    cos, sin = Rotary(head_width=6, base=10_000.0).angles(torch.arange(9))
     values = x.numpy()
     turned = (values[..., :3] + 1j * values[..., 3:]) * np.exp(
         1j * np.arange(9)[:, None] * 10_000.0 ** (-np.arange(0, 6, 2) / 6)
@@ -49,7 +50,7 @@ def test_rotation_is_multiplication_by_a_unit_complex_number() -> None:
 def test_scores_depend_on_relative_positions_only() -> None:
     generator = torch.Generator().manual_seed(3)
     q, k = (torch.randn(1, 1, 1, 8, generator=generator).expand(1, 1, 12, 8) for _ in range(2))
-    cos, sin = rotary_angles(12, 8, 10_000.0, device=torch.device("cpu"))
+    cos, sin = Rotary(head_width=8, base=10_000.0).angles(torch.arange(12))
     scores = (rotate(q, cos, sin) @ rotate(k, cos, sin).transpose(-1, -2))[0, 0]
     for distance in range(-5, 6):
         diagonal = scores.diagonal(distance)
@@ -58,14 +59,15 @@ def test_scores_depend_on_relative_positions_only() -> None:
 
 def test_the_layer_is_the_mechanism_between_two_projections() -> None:
     """With identity projections and no rotation it is plain attention of the normed input."""
+    setting = Setting(num_heads=2, head_width=4, context=5, causal=False)
     layer = AttentionLayer(
-        width=8, num_heads=2, config=AttentionConfig(), generator=torch.Generator()
+        name="softmax", config=AttentionConfig(), setting=setting, generator=torch.Generator()
     )
     with torch.no_grad():
         layer.qkv.weight.copy_(torch.eye(8).repeat(3, 1))
         layer.out.weight.copy_(torch.eye(8))
     x = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(4))
-    found = layer(x, None, torch.ones(5, 2), torch.zeros(5, 2))
+    found = layer(x, Layout(None, torch.ones(5, 2), torch.zeros(5, 2)))
     heads = x.view(2, 5, 2, 4).transpose(1, 2)
     normed = heads / heads.square().mean(dim=-1, keepdim=True).add(1e-6).sqrt()
     weights = torch.softmax(normed @ normed.transpose(-1, -2) / 2, dim=-1)

@@ -10,7 +10,7 @@ import torch
 
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.evaluation.held_out import held_out_questions
-from genomeformer_cli.core.evaluation.likelihood import masked_likelihood
+from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID
@@ -34,7 +34,7 @@ def test_score_equals_one_question_at_a_time(tmp_path: Path) -> None:
                 truth = int(tokens_L[position]) - 5
                 bits.append(-math.log2(float(probability[truth])))
                 right.append(int(probability.argmax()) == truth)
-    score = masked_likelihood(model, questions)
+    score = likelihood(model, questions)
     assert score.num_bases == len(bits) > 5
     assert score.bits_per_base == pytest.approx(sum(bits) / len(bits), abs=1e-5)
     assert score.accuracy == pytest.approx(sum(right) / len(right))

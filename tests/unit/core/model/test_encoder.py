@@ -5,12 +5,18 @@ from __future__ import annotations
 import pytest
 import torch
 
+from genomeformer_cli.core.attention.layout import Rotary
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model.blocks import ShortConvolution
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import Encoder, padding_mask
-from genomeformer_cli.core.objectives.masked import BITS_PER_NAT, masked_loss
+from genomeformer_cli.core.objectives.prediction import (
+    BITS_PER_NAT,
+    Examples,
+    Prediction,
+    prediction_loss,
+)
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 
 REAL_IDS = range(5, 9)
@@ -31,6 +37,13 @@ def small(name: str = "softmax", conv_width: int = 0) -> ModelConfig:
 
 def tokens(batch: int, length: int) -> torch.Tensor:
     return torch.randint(5, 10, (batch, length), generator=torch.Generator().manual_seed(0))
+
+
+def predicted(
+    model: Encoder, rows: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor
+) -> Prediction:
+    examples = Examples(inputs_BL=rows, targets_BL=targets, weights_BL=weights, real_ids=REAL_IDS)
+    return prediction_loss(model, examples)
 
 
 @pytest.mark.parametrize("conv_width", [0, 5])
@@ -56,13 +69,16 @@ def test_an_empty_row_is_finite_and_harmless(name: str) -> None:
     torch.testing.assert_close(hidden[:1], model.hidden(rows[:1], None), atol=1e-5, rtol=1e-5)
 
 
-def test_the_short_convolution_equals_torch_convolution() -> None:
-    convolution = ShortConvolution(6, 5)
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_short_convolution_equals_torch_convolution(causal: bool) -> None:
+    convolution = ShortConvolution(6, 5, causal=causal)
     torch.nn.init.normal_(convolution.kernel, generator=torch.Generator().manual_seed(0))
     x = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(1))
     weight = convolution.kernel.T[:, None]
-    mixed = torch.nn.functional.conv1d(x.mT, weight, padding=2, groups=6).mT
-    torch.testing.assert_close(convolution(x, None), x + mixed)
+    padded = torch.nn.functional.pad(x.mT, (4, 0) if causal else (2, 2))
+    mixed = torch.nn.functional.conv1d(padded, weight, groups=6).mT
+    layout = Rotary(head_width=6, base=10.0).layout(9, None, device=x.device)
+    torch.testing.assert_close(convolution(x, layout), x + mixed)
 
 
 def test_no_mask_without_padding() -> None:
@@ -102,7 +118,7 @@ def test_a_head_that_knows_nothing_scores_two_bits() -> None:
     torch.nn.init.zeros_(model.head.weight)
     rows = tokens(2, 16)
     targets = torch.where((rows < 9) & (torch.arange(16) % 3 == 0), rows, -100)
-    result = masked_loss(model, rows, targets, torch.ones(rows.shape), real_ids=REAL_IDS)
+    result = predicted(model, rows, targets, torch.ones(rows.shape))
     assert result.bits_per_base.item() == pytest.approx(2.0, abs=1e-6)
     assert result.loss.item() * BITS_PER_NAT == pytest.approx(2.0, abs=1e-6)
     assert result.num_targets == int((targets >= 0).sum())
@@ -115,8 +131,8 @@ def test_weights_weigh_the_loss_and_not_the_bits() -> None:
     first = torch.where(torch.arange(16) < 8, rows, -100)
     both = rows.clone()
     weights = (torch.arange(16) < 8).float().expand(1, 16)
-    half = masked_loss(model, rows, first, torch.ones(1, 16), real_ids=REAL_IDS)
-    weighted = masked_loss(model, rows, both, weights, real_ids=REAL_IDS)
+    half = predicted(model, rows, first, torch.ones(1, 16))
+    weighted = predicted(model, rows, both, weights)
     torch.testing.assert_close(half.loss, weighted.loss)
     assert weighted.num_targets == 16
 
@@ -124,9 +140,7 @@ def test_weights_weigh_the_loss_and_not_the_bits() -> None:
 def test_a_batch_without_targets_gives_no_gradient_and_no_nan() -> None:
     model = Encoder(small())
     rows = tokens(1, 8)
-    result = masked_loss(
-        model, rows, torch.full_like(rows, -100), torch.zeros(1, 8), real_ids=REAL_IDS
-    )
+    result = predicted(model, rows, torch.full_like(rows, -100), torch.zeros(1, 8))
     torch.autograd.backward(result.loss)
     assert result.loss.item() == 0
     assert all(p.grad is None or not p.grad.any() for p in model.parameters())
@@ -144,7 +158,7 @@ def test_gradients_of_the_loss_equal_finite_differences() -> None:
         logits = model.head(hidden)[:, REAL_IDS.start : REAL_IDS.stop]
         return torch.nn.functional.cross_entropy(logits, targets[targets >= 0] - REAL_IDS.start)
 
-    result = masked_loss(model, rows, targets, weights, real_ids=REAL_IDS)
+    result = predicted(model, rows, targets, weights)
     torch.testing.assert_close(result.loss.double(), loss(), rtol=1e-5, atol=1e-6)
     weight = model.get_parameter("blocks.0.attention.qkv.weight")
     (gradient,) = torch.autograd.grad(loss(), [weight])

@@ -1,0 +1,137 @@
+"""Where the positions of a batch stand: padding, documents, rotary positions; made once a batch.
+
+Rows may hold several documents (contigs packed end to end), which never see each other and each of
+which starts at position 0. A mechanism knows nothing of them: it is given one row a document.
+Shape letters: B batch, L length, N documents of all rows, M longest document, R rotated pairs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Packing:
+    """Several documents a row, and where each lies.
+
+    Attributes:
+        take_NM: Index into the flat (B L) of every position of every document.
+        mask_NM: True where a document has a position.
+        back_BL: Index into the flat (N M) of every position of the batch.
+    """
+
+    take_NM: Tensor
+    mask_NM: Tensor
+    back_BL: Tensor
+
+    def rows(self, x_BHLD: Tensor) -> Tensor:
+        """One row a document, (N, H, M, D); what stands beyond its end means nothing."""
+        batch, heads, length, width = x_BHLD.shape
+        flat = x_BHLD.transpose(1, 2).reshape(batch * length, heads, width)
+        taken = flat.index_select(0, self.take_NM.flatten())
+        return taken.view(*self.take_NM.shape, heads, width).transpose(1, 2)
+
+    def whole(self, x_NHMD: Tensor) -> Tensor:
+        """Back to the rows of the batch, (B, H, L, D)."""
+        documents, heads, longest, width = x_NHMD.shape
+        flat = x_NHMD.transpose(1, 2).reshape(documents * longest, heads, width)
+        taken = flat.index_select(0, self.back_BL.flatten())
+        return taken.view(*self.back_BL.shape, heads, width).transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Padding, documents and rotary positions of a batch or of a stretch of it.
+
+    Attributes:
+        mask_BL: True at real positions; None if all are.
+        cos: Cosines of the rotary angles, (L, R) or (B, 1, L, R).
+        sin: Their sines.
+        documents_BL: Number of the document of every position, negative at padding; None if no
+            row holds more than one.
+        packing: Where the documents lie; None likewise.
+    """
+
+    mask_BL: Tensor | None
+    cos: Tensor
+    sin: Tensor
+    documents_BL: Tensor | None = None
+    packing: Packing | None = None
+
+    def part(self, start: int, stop: int) -> Layout:
+        """The layout of a stretch of rows that hold one document each."""
+        assert self.packing is None
+        return Layout(
+            mask_BL=None if self.mask_BL is None else self.mask_BL[:, start:stop],
+            cos=self.cos[..., start:stop, :],
+            sin=self.sin[..., start:stop, :],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotary:
+    """Rotary positions: Su et al. 2021, "RoFormer", equation 15.
+
+    Attributes:
+        head_width: Features of a head, even.
+        base: Of the wavelengths, which run from 2 pi to 2 pi base positions.
+    """
+
+    head_width: int
+    base: float
+
+    def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosine and sine (..., R) at positions, exact however far along a chromosome they are."""
+        powers_R = torch.arange(0, self.head_width, 2, dtype=torch.float64, device=positions.device)
+        angles = positions[..., None].double() * self.base ** (-powers_R / self.head_width)
+        return angles.cos().float(), angles.sin().float()
+
+    def layout(
+        self, length: int, mask_BL: Tensor | None, *, device: torch.device, start: int = 0
+    ) -> Layout:
+        """Of rows that hold one document each, from its position `start` on."""
+        cos_LR, sin_LR = self.angles(torch.arange(start, start + length, device=device))
+        return Layout(mask_BL=mask_BL, cos=cos_LR, sin=sin_LR)
+
+    def packed_layout(self, documents_BL: Tensor) -> Layout:
+        """Of rows of documents, each one stretch; negative numbers are padding."""
+        packing, positions_BL = pack(documents_BL)
+        cos_BLR, sin_BLR = self.angles(positions_BL)
+        mask_BL = documents_BL >= 0
+        return Layout(
+            mask_BL=None if bool(mask_BL.all()) else mask_BL,
+            cos=cos_BLR[:, None],
+            sin=sin_BLR[:, None],
+            documents_BL=documents_BL,
+            packing=packing,
+        )
+
+
+def pack(documents_BL: Tensor) -> tuple[Packing, Tensor]:
+    """Where each document lies, and each position's place in its document (B, L)."""
+    batch, length = documents_BL.shape
+    starts_BL = torch.ones_like(documents_BL, dtype=torch.bool)
+    starts_BL[:, 1:] = documents_BL[:, 1:] != documents_BL[:, :-1]
+    document = starts_BL.flatten().cumsum(0) - 1
+    first = starts_BL.flatten().nonzero().squeeze(1)
+    place = torch.arange(batch * length, device=documents_BL.device) - first[document]
+    sizes_N = torch.bincount(document)
+    longest = int(sizes_N.max())
+    column_M = torch.arange(longest, device=documents_BL.device)
+    real_N = documents_BL.flatten()[first] >= 0
+    mask_NM = (column_M < sizes_N[:, None]) & real_N[:, None]
+    take_NM = first[:, None] + torch.minimum(column_M, sizes_N[:, None] - 1)
+    back_BL = (document * longest + place).view(batch, length)
+    return Packing(take_NM=take_NM, mask_NM=mask_NM, back_BL=back_BL), place.view(batch, length)
+
+
+def rotate(x_BHLD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn the pairs (x_r, x_{r + D/2}) by their position's angles."""
+    first_BHLR, second_BHLR = x_BHLD.chunk(2, dim=-1)
+    cos, sin = cos.to(x_BHLD.dtype), sin.to(x_BHLD.dtype)
+    return torch.cat(
+        (first_BHLR * cos - second_BHLR * sin, second_BHLR * cos + first_BHLR * sin), dim=-1
+    )

@@ -1,0 +1,20 @@
+"""A model of any configuration."""
+
+from __future__ import annotations
+
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.two_stack import TwoStack
+
+Model = Encoder | TwoStack
+
+
+def build_model(config: ModelConfig, *, seed: int = 0) -> Model:
+    """Fresh weights.
+
+    Raises:
+        ConfigError: The configuration cannot be.
+    """
+    if config.direction == "two-stack":
+        return TwoStack(config, seed=seed)
+    return Encoder(config, seed=seed)

@@ -1,0 +1,144 @@
+"""Two causal stacks, one from either end, joined at the top: every position sees all the others.
+
+The stack ahead reads the bases before a position, the stack back those after it; neither sees the
+position itself, so every base is a target and none need be hidden. Each stack's past is a bounded
+state, so exact gradients take memory that does not grow with the length (`core/gradients`).
+Tied stacks share their weights, the stack back reading the complement: the model then says of the
+other strand exactly what it says of this one.
+
+Peters et al. 2018, "Deep contextualized word representations", section 3.1, joins two causal models
+so; Duan et al. 2025, "JanusDNA", section 3, for DNA.
+Shape letters: B batch, L length, E width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genomeformer_cli.core.attention.layout import pack
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.model.encoder import SMALL_STD, Encoder
+from genomeformer_cli.core.tokenizers.protocol import CLS_ID
+
+
+class TwoStack(nn.Module):
+    """Two causal encoders and a gated head over the features of both.
+
+    Args:
+        config: Sizes of each stack; tied stacks need the complement of every token.
+        seed: Of the initial weights and of whatever the attention mechanism draws.
+
+    Raises:
+        ConfigError: The stacks are tied and no complements are given.
+    """
+
+    complement_V: Tensor
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        if config.tied and len(config.complement) != config.vocabulary_size:
+            raise ConfigError(
+                "tied stacks read the complement, and these tokens have none",
+                hint="use a tokenizer of single bases or k-mers, or untie the stacks",
+            )
+        stack = dataclasses.replace(config, direction="causal")
+        generator = torch.Generator().manual_seed(seed + 1)
+        self.config = config
+        self.ahead = Encoder(stack, seed=seed)
+        self.own_back = None if config.tied else Encoder(stack, seed=seed + 1)
+        self.join = nn.Linear(2 * config.width, config.width, bias=False)
+        self.norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
+        complement = config.complement or range(config.vocabulary_size)
+        self.register_buffer("complement_V", torch.tensor(complement), persistent=False)
+        with torch.no_grad():
+            self.join.weight.normal_(0.0, (2 * config.width) ** -0.5, generator=generator)
+            self.head.weight.normal_(0.0, SMALL_STD, generator=generator)
+
+    @property
+    def back(self) -> Encoder:
+        """The stack that reads from the other end."""
+        return self.own_back or self.ahead
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.weight.device
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def feature_width(self) -> int:
+        """Features of a position: those of both stacks."""
+        return 2 * self.config.width
+
+    def hidden(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
+    ) -> Tensor:
+        """Features (B, L, 2 E) of every position: of the bases before it, of those after it.
+
+        Args:
+            tokens_BL: Token ids.
+            mask_BL: True at real tokens, False at padding, which ends rows; None if there is none.
+            documents_BL: Number of the document of each position, where rows hold several.
+        """
+        if documents_BL is not None:
+            packing, _ = pack(documents_BL)
+            tokens_NM = tokens_BL.flatten()[packing.take_NM]
+            hidden_NME = self.hidden(tokens_NM, packing.mask_NM)
+            return packing.whole(hidden_NME[:, None])[:, 0]
+        if mask_BL is None:
+            turn_BL = torch.arange(tokens_BL.shape[1], device=tokens_BL.device).flip(0)
+            turn_BL = turn_BL.expand_as(tokens_BL)
+        else:
+            place_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
+            turn_BL = mask_BL.sum(dim=1, keepdim=True) - 1 - place_L
+            turn_BL = torch.where(turn_BL < 0, place_L, turn_BL)
+        ahead_BLE = self.ahead.hidden(self.shifted(tokens_BL), mask_BL)
+        turned_BL = self.other_strand(tokens_BL.gather(1, turn_BL))
+        back_BLE = self.back.hidden(self.shifted(turned_BL), mask_BL)
+        back_BLE = back_BLE.gather(1, turn_BL[..., None].expand_as(back_BLE))
+        return torch.cat((ahead_BLE, back_BLE), dim=-1)
+
+    def set_checkpointing(self, *, wanted: bool) -> None:
+        """Whether blocks keep only their inputs, and compute the rest again on the way back."""
+        self.ahead.set_checkpointing(wanted=wanted)
+        self.back.set_checkpointing(wanted=wanted)
+
+    def shifted(self, tokens_BL: Tensor) -> Tensor:
+        """What a stack reads: [CLS] first, and never the last token."""
+        first_B1 = torch.full_like(tokens_BL[:, :1], CLS_ID)
+        return torch.cat((first_B1, tokens_BL[:, :-1]), dim=1)
+
+    def other_strand(self, turned_BL: Tensor) -> Tensor:
+        """Complements of turned tokens, if the stacks are tied; else the tokens."""
+        return self.complement_V[turned_BL] if self.config.tied else turned_BL
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits (..., V) of the token at every position.
+
+        Tied: what the first stack's place says of a token, plus what the second one's says of its
+        complement, so that turning the strand turns the answer.
+        """
+        ahead, back = features.chunk(2, dim=-1)
+        logits = self._joined(ahead, back)
+        if self.config.tied:
+            logits = logits + self._joined(back, ahead)[..., self.complement_V]
+        return logits
+
+    def _joined(self, first: Tensor, second: Tensor) -> Tensor:
+        mixed = self.join(torch.cat((first, second), dim=-1))
+        logits: Tensor = self.head(self.norm(functional.silu(mixed)))
+        return logits
+
+    def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+        """Logits (B, L, V) of the token at every position."""
+        return self.logits(self.hidden(tokens_BL, mask_BL))

@@ -1,0 +1,161 @@
+"""Prediction of real tokens: cross-entropy, whichever tokens are the targets.
+
+The softmax runs over the real tokens only: special tokens and N are never a possible answer, so a
+model of single bases that knows nothing scores log2(4) = 2 bits from its first step.
+A batch may be scored in stretches: each gives its share of the same mean.
+Shape letters: B batch, L length, T targets, R real tokens.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from genomeformer_cli.core.model.build import Model
+
+BITS_PER_NAT = 1 / math.log(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Examples:
+    """What a batch asks.
+
+    Attributes:
+        inputs_BL: Token ids as the model sees them.
+        targets_BL: The true id where a token is to be predicted, negative elsewhere.
+        weights_BL: Weight of each target's loss.
+        real_ids: Ids that can be an answer.
+        mask_BL: False at padding; None if there is none.
+        documents_BL: Number of the document of every position, negative at padding, where rows
+            hold several; it takes the place of the mask.
+    """
+
+    inputs_BL: Tensor
+    targets_BL: Tensor
+    weights_BL: Tensor
+    real_ids: range
+    mask_BL: Tensor | None = None
+    documents_BL: Tensor | None = None
+
+    @property
+    def total_weight(self) -> Tensor:
+        """By which the sum of the losses is divided."""
+        return (self.weights_BL * (self.targets_BL >= 0)).sum().clamp_min(1e-9)
+
+    def to(self, device: torch.device) -> Examples:
+        """The same on a device."""
+        masks = (self.mask_BL, self.documents_BL)
+        mask_BL, documents_BL = (one if one is None else one.to(device) for one in masks)
+        return replace(
+            self,
+            inputs_BL=self.inputs_BL.to(device),
+            targets_BL=self.targets_BL.to(device),
+            weights_BL=self.weights_BL.to(device),
+            mask_BL=mask_BL,
+            documents_BL=documents_BL,
+        )
+
+    def part(self, start: int, stop: int) -> Examples:
+        """A stretch of every row."""
+        return self._cut((slice(None), slice(start, stop)))
+
+    def rows(self, rows: slice) -> Examples:
+        """Some of the rows."""
+        return self._cut((rows,))
+
+    def _cut(self, where: tuple[slice, ...]) -> Examples:
+        return replace(
+            self,
+            inputs_BL=self.inputs_BL[where],
+            targets_BL=self.targets_BL[where],
+            weights_BL=self.weights_BL[where],
+            mask_BL=None if self.mask_BL is None else self.mask_BL[where],
+            documents_BL=None if self.documents_BL is None else self.documents_BL[where],
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """How well a batch, or a part of one, was predicted.
+
+    Attributes:
+        loss: Its part of the weighted mean cross-entropy in nats, to differentiate.
+        bits: Unweighted sum over its targets.
+        num_correct: Targets whose most probable answer is the true one.
+        num_targets: Targets in it.
+    """
+
+    loss: Tensor
+    bits: Tensor
+    num_correct: Tensor
+    num_targets: int
+
+    @property
+    def bits_per_base(self) -> Tensor:
+        """Unweighted mean in bits."""
+        return self.bits / max(self.num_targets, 1)
+
+    @property
+    def accuracy(self) -> Tensor:
+        """Part of the targets whose most probable answer is the true one."""
+        return self.num_correct / max(self.num_targets, 1)
+
+    def detached(self) -> Prediction:
+        """The same without its graph."""
+        return replace(self, loss=self.loss.detach())
+
+    def __add__(self, other: Prediction) -> Prediction:
+        """Of two parts of one batch."""
+        return Prediction(
+            loss=self.loss + other.loss,
+            bits=self.bits + other.bits,
+            num_correct=self.num_correct + other.num_correct,
+            num_targets=self.num_targets + other.num_targets,
+        )
+
+
+def predict(
+    model: Model, hidden_BLE: Tensor, examples: Examples, total_weight: Tensor
+) -> Prediction:
+    """Predict the targets of a batch or a stretch of it.
+
+    Args:
+        model: Whose head answers.
+        hidden_BLE: Features of the positions.
+        examples: What is asked there.
+        total_weight: Of all targets of the batch.
+    """
+    chosen_BL = examples.targets_BL >= 0
+    real_ids = examples.real_ids
+    logits_TR = model.logits(hidden_BLE[chosen_BL])[:, real_ids.start : real_ids.stop]
+    logits_TR = logits_TR.to(torch.promote_types(logits_TR.dtype, torch.float32))
+    answers_T = examples.targets_BL[chosen_BL] - real_ids.start
+    nats_T = functional.cross_entropy(logits_TR, answers_T, reduction="none")
+    loss = (nats_T * examples.weights_BL[chosen_BL]).sum() / total_weight
+    with torch.no_grad():
+        return Prediction(
+            loss=loss,
+            bits=nats_T.sum() * BITS_PER_NAT,
+            num_correct=(logits_TR.argmax(dim=-1) == answers_T).float().sum(),
+            num_targets=answers_T.numel(),
+        )
+
+
+def prediction_loss(
+    model: Model, examples: Examples, total_weight: Tensor | None = None
+) -> Prediction:
+    """Predict the targets of a batch, by whole rows.
+
+    Args:
+        model: Whose answers count.
+        examples: What is asked.
+        total_weight: Of all targets, if these are but a part of a batch.
+    """
+    hidden_BLE = model.hidden(examples.inputs_BL, examples.mask_BL, examples.documents_BL)
+    if total_weight is None:
+        total_weight = examples.total_weight
+    return predict(model, hidden_BLE, examples, total_weight)
