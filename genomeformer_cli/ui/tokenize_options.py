@@ -28,7 +28,7 @@ NameOption = Annotated[str | None, Option(help="Name of the corpus.", show_defau
 GenomeOption = Annotated[list[str] | None, Option(help="A genome in the cache; repeatable.")]
 TaxonOption = Annotated[
     str | None,
-    Option(help="Cached genomes of a taxon: a taxid, or the first words of its name."),
+    Option(help="Cached genomes of a taxon of any rank: its name or taxid."),
 ]
 LockOption = Annotated[
     Path | None, Option(help="Cached genomes that a lock file of `fetch` names.")
