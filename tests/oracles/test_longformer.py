@@ -19,18 +19,15 @@ WIDTH, HEADS, WINDOW = 16, 2, 4
 @pytest.mark.parametrize("length", [16, 48])
 @pytest.mark.parametrize("num_global", [1, 3])
 def test_values_and_gradients_equal_theirs(length: int, num_global: int) -> None:
-    pytest.importorskip("transformers")
-    from transformers import LongformerConfig
-    from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
-
-    config = LongformerConfig(
+    package = pytest.importorskip("transformers.models.longformer.modeling_longformer")
+    config = package.LongformerConfig(
         hidden_size=WIDTH,
         num_attention_heads=HEADS,
         attention_window=[2 * WINDOW],
         attention_probs_dropout_prob=0.0,
     )
     torch.manual_seed(0)
-    peer = LongformerSelfAttention(config, 0).double()
+    peer = package.LongformerSelfAttention(config, 0).double()
     for part in ("query", "key", "value"):
         tied: nn.Linear = getattr(peer, part)
         setattr(peer, f"{part}_global", tied)

@@ -61,12 +61,9 @@ def test_values_and_gradients_equal_reformer_pytorch(
 def test_values_and_gradients_equal_transformers(
     num_rounds: int, causal: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("transformers")
-    from transformers import ReformerConfig
-    from transformers.models.reformer.modeling_reformer import LSHSelfAttention
-
+    package = pytest.importorskip("transformers.models.reformer.modeling_reformer")
     length = 64
-    config = ReformerConfig(
+    config = package.ReformerConfig(
         hidden_size=HEADS * HEAD_WIDTH,
         num_attention_heads=HEADS,
         attention_head_size=HEAD_WIDTH,
@@ -77,7 +74,7 @@ def test_values_and_gradients_equal_transformers(
         lsh_attention_probs_dropout_prob=0.0,
     )
     torch.manual_seed(0)
-    peer = LSHSelfAttention(config).double()
+    peer = package.LSHSelfAttention(config).double()
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(2, length, HEADS * HEAD_WIDTH, generator=generator, dtype=torch.float64)
     leaves = [x.requires_grad_(), *peer.parameters()]
