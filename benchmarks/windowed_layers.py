@@ -5,7 +5,7 @@ in a process of its own: CPU seconds (fastest of some repeats) and how much the 
 memory grew over the first pass. Windows see 128 positions to either side; hashing takes 2 rounds in
 chunks of 64.
 
-python benchmarks/windowed_attention.py --length 8192
+python benchmarks/windowed_layers.py --length 8192
 
 Needs transformers, local-attention and reformer-pytorch; what is missing is left out.
 """
