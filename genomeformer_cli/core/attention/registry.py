@@ -9,6 +9,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from genomeformer_cli.core.attention.ops.linformer import LinformerAttention, Share
+from genomeformer_cli.core.attention.ops.nystromformer import NystromformerAttention
 from genomeformer_cli.core.attention.ops.performer import PerformerAttention
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
 from genomeformer_cli.core.errors import ConfigError
@@ -22,10 +24,22 @@ class AttentionConfig:
         name: A mechanism of the registry; or several, joined by `+`, that take turns from block
             to block.
         num_features: Random features a head (performer).
+        num_projected: Mixtures of the keys and of the values that a layer learns (linformer).
+        share_projections: Whether a layer has one matrix of mixtures for the keys of all its heads
+            and one for the values, or one for both (linformer).
+        num_landmarks: Segments whose means stand for the sequence (nystromformer).
+        inverse_iterations: Steps of the pseudo-inverse between landmarks (nystromformer).
+        value_conv_width: Positions that a convolution of the values mixes beside attention; odd, 0
+            for none (nystromformer).
     """
 
     name: str = "softmax"
     num_features: int = 64
+    num_projected: int = 128
+    share_projections: Share = "heads"
+    num_landmarks: int = 64
+    inverse_iterations: int = 6
+    value_conv_width: int = 33
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -117,6 +131,29 @@ def _build_performer(
     )
 
 
+def _build_linformer(
+    config: AttentionConfig, setting: Setting, generator: torch.Generator
+) -> nn.Module:
+    return LinformerAttention(
+        max_length=setting.context,
+        num_projected=config.num_projected,
+        share=config.share_projections,
+        generator=generator,
+    )
+
+
+def _build_nystromformer(
+    config: AttentionConfig, setting: Setting, generator: torch.Generator
+) -> nn.Module:
+    return NystromformerAttention(
+        num_heads=setting.num_heads,
+        num_landmarks=config.num_landmarks,
+        iterations=config.inverse_iterations,
+        kernel=config.value_conv_width,
+        generator=generator,
+    )
+
+
 ATTENTIONS: dict[str, AttentionEntry] = {
     "softmax": AttentionEntry(
         build=_build_softmax,
@@ -136,6 +173,27 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         memory="L",
         paper="Choromanski et al. 2021, arXiv 2009.14794",
         dials=("num_features",),
+    ),
+    "linformer": AttentionEntry(
+        build=_build_linformer,
+        exact=False,
+        bidirectional=True,
+        causal=False,
+        time="L",
+        memory="L",
+        paper="Wang et al. 2020, arXiv 2006.04768",
+        dials=("num_projected", "share_projections"),
+        limit="no row may be longer than the context that the model was made for",
+    ),
+    "nystromformer": AttentionEntry(
+        build=_build_nystromformer,
+        exact=False,
+        bidirectional=True,
+        causal=False,
+        time="L",
+        memory="L",
+        paper="Xiong et al. 2021, arXiv 2102.03902",
+        dials=("num_landmarks", "inverse_iterations", "value_conv_width"),
     ),
 }
 
