@@ -1,9 +1,9 @@
 """Draw what attends to what: docs/images/attention-<name>.png for every mechanism of the registry.
 
-`python docs/generate_attention_pictures.py [NAME ...]`. Nothing is drawn by hand: every mechanism
-is linear in its values, so feeding it the columns of the identity for values gives the matrix of
-weights that it applies, whether it ever makes that matrix or not. A new mechanism needs one line in
-`PATTERNS`.
+`python docs/generate_attention_pictures.py [NAME ...]`; needs the extra `plots`. Nothing is drawn
+by hand: every mechanism is linear in its values (but for a scale of each row, where it normalises
+its output), so the identity for values gives the matrix of weights that it applies, whether it ever
+makes that matrix or not. A new mechanism needs one entry in `PATTERNS`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,8 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 
 IMAGES = Path(__file__).resolve().parent / "images"
-LENGTH, HEAD_WIDTH = 128, 32
-# A raw gate that forgets slowly enough for the picture to show it.
-GATE = 3.0
+# As wide as the row is long: the identity then goes through at once.
+LENGTH = HEAD_WIDTH = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +40,14 @@ class Pattern:
     Attributes:
         words: The pattern in words; stands under the picture.
         dials: Settings of `AttentionConfig` that make it visible at 128 positions.
+        gates: Raw gates, which forget slowly enough for the picture to show it.
         both_ways: Whether the picture is of the causal mechanism run from either end and summed.
         of: The mechanism, where its name is not the picture's.
     """
 
     words: str
     dials: dict[str, Any] = field(default_factory=dict)
+    gates: tuple[float, ...] = ()
     both_ways: bool = False
     of: str = ""
 
@@ -65,6 +66,25 @@ PATTERNS: dict[str, Pattern] = {
         words="softmax estimated by 256 random features, through one sum over the sequence",
         dials={"num_features": 256},
     ),
+    "local": Pattern(
+        words="softmax within a window of 12 positions to either side", dials={"window": 12}
+    ),
+    "longformer": Pattern(
+        words="a window, and two first positions that see all and are seen by all",
+        dials={"window": 12, "num_global": 2},
+    ),
+    "reformer": Pattern(
+        words="softmax among positions that a random hash has put side by side",
+        dials={"hash_chunk": 16, "hash_rounds": 2},
+    ),
+    "linear": Pattern(words="weights that are products of two features: one sum holds them all"),
+    "gated-linear": Pattern(
+        words="a state that fades: the further back, the less is left of it", gates=(0.0,)
+    ),
+    "gated-delta": Pattern(
+        words="a state that fades, and in which what a key held gives way to what it holds now",
+        gates=(0.0, 0.0),
+    ),
     "two-stack": Pattern(
         words="a causal stack from either end: before and after, each in a triangle of its own",
         of="softmax",
@@ -79,13 +99,9 @@ def weights(mechanism: nn.Module, entry: AttentionEntry, inputs: tuple[Tensor, .
     if entry.shares_query_key:
         k_BHLD = q_BHLD
     gates = gates_BHLG if gates_BHLG.shape[-1] else None
-    columns = torch.eye(LENGTH).split(HEAD_WIDTH, dim=1)
     with torch.no_grad():
-        parts = [
-            mechanism(q_BHLD, k_BHLD, values_LD[None, None], None, gates)[0, 0]
-            for values_LD in columns
-        ]
-    return torch.cat(parts, dim=1)
+        weights_11LL: Tensor = mechanism(q_BHLD, k_BHLD, torch.eye(LENGTH)[None, None], None, gates)
+    return weights_11LL[0, 0]
 
 
 def queries_and_keys() -> tuple[Tensor, Tensor]:
@@ -98,8 +114,8 @@ def queries_and_keys() -> tuple[Tensor, Tensor]:
     walk_LD = (kernel_LL @ steps_LD).repeat(2, 1)
     noise_LD = 0.3 * torch.randn(LENGTH, HEAD_WIDTH, generator=generator)
     x_LD = nn.functional.rms_norm(walk_LD + noise_LD * walk_LD.std(), (HEAD_WIDTH,))
-    # Queries a little sharper than the layer's start, as training makes them.
-    return 1.3 * x_LD[None, None], x_LD[None, None]
+    # Scores as in a head of usual width.
+    return 0.6 * x_LD[None, None], x_LD[None, None]
 
 
 def matrix(name: str, way: str) -> Tensor:
@@ -115,7 +131,10 @@ def matrix(name: str, way: str) -> Tensor:
         causal=pattern.both_ways or way == "causal",
     )
     module = entry.build(config, setting, torch.Generator().manual_seed(0))
-    gates_BHLG = torch.full((1, 1, LENGTH, entry.num_gates(config, setting)), GATE)
+    num_gates = entry.num_gates(config, setting)
+    # Run both ways, a mechanism asks for twice as many.
+    gates_G = torch.tensor(pattern.gates).repeat(num_gates // max(1, len(pattern.gates)))
+    gates_BHLG = gates_G.expand(1, 1, LENGTH, -1)
     inputs = (*queries_and_keys(), gates_BHLG)
     found_LL = weights(module, entry, inputs)
     if not pattern.both_ways:
@@ -144,7 +163,8 @@ def draw(name: str, way: str, path: Path) -> None:
         spine.set_linewidth(0.5)
     title = name if way == "bidirectional" else f"{name}, causal"
     axes.set_title(title, fontsize=9, loc="left")
-    caption = textwrap.fill(PATTERNS[name].words, 52)
+    past = " (so far)" if "causal" in title else ""
+    caption = textwrap.fill(PATTERNS[name].words + past, 52)
     figure.text(0.5, 0.02, caption, fontsize=7, ha="center", color="0.3")
     figure.subplots_adjust(left=0.1, right=0.97, top=0.93, bottom=0.17)
     figure.savefig(path, metadata={"Software": None})
@@ -159,6 +179,7 @@ def pictures() -> list[tuple[str, str]]:
     return [
         (name, way)
         for name, pattern in PATTERNS.items()
+        if (pattern.of or name) in ATTENTIONS
         for way in (("causal",) if pattern.both_ways else ATTENTIONS[pattern.of or name].directions)
     ]
 
