@@ -10,6 +10,9 @@ import math
 import torch
 from torch import Tensor
 
+# Features of keys stay below e^60: a sum of 2^30 of them is still a float32.
+LARGEST_LOG_FEATURE = 60.0
+
 
 def orthogonal_projection(
     num_features: int, head_width: int, *, generator: torch.Generator

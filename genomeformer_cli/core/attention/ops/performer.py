@@ -1,10 +1,10 @@
-"""Performer attention (FAVOR+), bidirectional: softmax attention by positive random features.
+"""Performer attention (FAVOR+): softmax attention by positive random features, both ways or causal.
 
-O(L F D) time and O(L F) memory, where F is the number of features; unbiased, its error falls as
-1/sqrt(F).
+O(L F D) time, where F is the number of features, and O(L D) memory: features are computed again
+going back. Unbiased in numerator and denominator; the error falls as 1/sqrt(F).
 Source: Choromanski et al. 2021, "Rethinking Attention with Performers", equations 4 to 7 and Lemma
 1.
-Shape letters: B batch, H heads, L length, F features, D head width, G gates of a head.
+Shape letters: B batch, H heads, L length, F features, D head width, G gates.
 """
 
 from __future__ import annotations
@@ -12,7 +12,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.features import log_positive_features, orthogonal_projection
+from genomeformer_cli.core.attention.feature_maps import SoftmaxFeatures
+from genomeformer_cli.core.attention.features import (
+    LARGEST_LOG_FEATURE,
+    log_positive_features,
+    orthogonal_projection,
+)
+from genomeformer_cli.core.attention.kernel_sums import (
+    Sums,
+    accumulate,
+    read,
+    start_sums,
+    summarise,
+)
 
 
 def performer_attention(
@@ -20,43 +32,36 @@ def performer_attention(
 ) -> Tensor:
     """Sum features of the keys and values once, then let every query read the sum.
 
-    The stabilisers cancel between numerator and denominator: a query's own maximum, and one
-    maximum over all real keys of the row and head, so that no row depends on another and padding
-    changes nothing.
+    A query's features are scaled by their own maximum, which cancels between numerator and
+    denominator; a key's depend on the key alone, so that sums of slices add up.
     """
-    log_q_BHLF = log_positive_features(q_BHLD, projection_FD)
-    log_k_BHLF = log_positive_features(k_BHLD, projection_FD)
-    if mask_BL is not None:
-        log_k_BHLF = log_k_BHLF.masked_fill(~mask_BL[:, None, :, None], float("-inf"))
-    phi_q_BHLF = torch.exp(log_q_BHLF - log_q_BHLF.detach().amax(dim=-1, keepdim=True))
-    largest_BH11 = log_k_BHLF.detach().amax(dim=(-1, -2), keepdim=True)
-    largest_BH11 = largest_BH11.clamp_min(torch.finfo(log_k_BHLF.dtype).min)
-    phi_k_BHLF = torch.exp(log_k_BHLF - largest_BH11)
-    kv_BHFD = phi_k_BHLF.transpose(-1, -2) @ v_BHLD
-    norm_BHL1 = phi_q_BHLF @ phi_k_BHLF.sum(dim=-2)[..., None]
-    return (phi_q_BHLF @ kv_BHFD) / norm_BHL1.clamp_min(torch.finfo(norm_BHL1.dtype).tiny)
+    features = SoftmaxFeatures(projection_FD)
+    return read(q_BHLD, summarise(k_BHLD, v_BHLD, mask_BL, features), features, mask_BL)
 
 
 def performer_attention_reference(
-    q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None, projection_FD: Tensor
+    q_BHLD: Tensor,
+    k_BHLD: Tensor,
+    v_BHLD: Tensor,
+    mask_BL: Tensor | None,
+    projection_FD: Tensor,
+    *,
+    causal: bool = False,
 ) -> Tensor:
-    """The same through the L x L matrix of kernel estimates, without stabilisers."""
+    """The same through the L x L matrix of kernel estimates, queries not scaled."""
     phi_q_BHLF = torch.exp(log_positive_features(q_BHLD, projection_FD))
-    phi_k_BHLF = torch.exp(log_positive_features(k_BHLD, projection_FD))
+    log_k_BHLF = log_positive_features(k_BHLD, projection_FD)
+    phi_k_BHLF = torch.exp(log_k_BHLF.clamp_max(LARGEST_LOG_FEATURE))
     kernel_BHLL = phi_q_BHLF @ phi_k_BHLF.transpose(-1, -2)
     if mask_BL is not None:
         kernel_BHLL = kernel_BHLL * mask_BL[:, None, None, :]
-    return (kernel_BHLL / kernel_BHLL.sum(dim=-1, keepdim=True)) @ v_BHLD
+    if causal:
+        kernel_BHLL = kernel_BHLL.tril()
+    return (kernel_BHLL / kernel_BHLL.sum(dim=-1, keepdim=True).clamp_min(1e-300)) @ v_BHLD
 
 
-class PerformerAttention(nn.Module):
-    """Performer attention; holds the projection of its features, saved with the weights.
-
-    Args:
-        num_features: F.
-        head_width: D.
-        generator: Draws the projection.
-    """
+class _Projected(nn.Module):
+    """What both directions hold: the projection of the features, saved with the weights."""
 
     projection_FD: Tensor
 
@@ -65,6 +70,28 @@ class PerformerAttention(nn.Module):
         self.register_buffer(
             "projection_FD", orthogonal_projection(num_features, head_width, generator=generator)
         )
+
+    def redraw(self, generator: torch.Generator) -> None:
+        """Draw another projection.
+
+        A new tensor: what has gone forward with the old one can still go back with it.
+        """
+        drawn_FD = orthogonal_projection(*self.projection_FD.shape, generator=generator)
+        self.projection_FD = drawn_FD.to(self.projection_FD)
+
+    def _features(self, like: Tensor) -> SoftmaxFeatures:
+        dtype = torch.promote_types(like.dtype, torch.float32)
+        return SoftmaxFeatures(self.projection_FD.to(dtype))
+
+
+class PerformerAttention(_Projected):
+    """Bidirectional performer attention.
+
+    Args:
+        num_features: F.
+        head_width: D.
+        generator: Draws the projection.
+    """
 
     def forward(
         self,
@@ -76,4 +103,54 @@ class PerformerAttention(nn.Module):
     ) -> Tensor:
         """Attend."""
         del gates_BHLG
-        return performer_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, self.projection_FD)
+        features = self._features(q_BHLD)
+        return read(q_BHLD, summarise(k_BHLD, v_BHLD, mask_BL, features), features, mask_BL)
+
+    def summary(self, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None) -> Sums:
+        """The sums over a stretch of the row; those of its stretches add up to the row's."""
+        return summarise(k_BHLD, v_BHLD, mask_BL, self._features(k_BHLD))
+
+    def read(self, q_BHLD: Tensor, summary: Sums) -> Tensor:
+        """What queries find in the sums of the row."""
+        return read(q_BHLD, summary, self._features(q_BHLD))
+
+
+class CausalPerformerAttention(_Projected):
+    """Causal performer attention, any number of tokens at a time.
+
+    Args:
+        num_features: F.
+        head_width: D.
+        generator: Draws the projection.
+    """
+
+    def forward(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None = None,
+    ) -> Tensor:
+        """Attend from the start of the row."""
+        batch, heads = v_BHLD.shape[:2]
+        state = self.start(batch, heads, v_BHLD)
+        return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
+
+    def start(self, batch: int, num_heads: int, like: Tensor) -> Sums:
+        """The sums over no tokens."""
+        num_features, head_width = self.projection_FD.shape
+        return start_sums((batch, num_heads, num_features, head_width), like)
+
+    def step(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None,
+        state: Sums,
+    ) -> tuple[Tensor, Sums]:
+        """Attend over the next tokens."""
+        del gates_BHLG
+        return accumulate(q_BHLD, k_BHLD, v_BHLD, mask_BL, state, self._features(q_BHLD))

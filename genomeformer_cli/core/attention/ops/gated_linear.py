@@ -1,0 +1,166 @@
+"""Gated linear attention: a state that forgets, as fast as each token says.
+
+    S_i = a_i S_{i-1} + k_i v_i^T,   y_i = D^(-1/2) S_i^T q_i,   0 < a_i <= 1, a number a head
+
+and a normalised output instead of a denominator. Causal; O(L D^2) time, O(L D) memory; the state is
+D^2 numbers a head. Solved in chunks: a masked product within one, states between them.
+Source: Dao and Gu 2024, "Transformers are SSMs" (Mamba-2), section 6, with keys not scaled by the
+step; Sun et al. 2023, "Retentive Network", equation 7 for the chunks and the norm.
+Shape letters: B batch, H heads, L length, D head width, G gates (1), N chunks of a block, C tokens
+of a chunk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from genomeformer_cli.core.attention.blocks import (
+    NUMBERS_KEPT,
+    State,
+    filled,
+    in_chunks,
+    scan,
+    spans,
+    tokens_of_a_block,
+    working_dtype,
+)
+from genomeformer_cli.core.attention.decays import DecayGate, normalised, pairwise_decay
+from genomeformer_cli.core.errors import ConfigError
+
+CHUNK = 64
+
+
+def gated_linear_attention(
+    tokens: tuple[Tensor, Tensor, Tensor, Tensor],
+    mask_BL: Tensor | None,
+    state_BHDD: Tensor,
+    gain_HD: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Attend over the next tokens.
+
+    Args:
+        tokens: q, k, v (B, H, L, D) and the logarithm of the decay (B, H, L), 0 at the padding.
+        mask_BL: True at real positions.
+        state_BHDD: S before them.
+        gain_HD: Of the norm of the output.
+
+    Returns:
+        y (B, H, L, D) and S after them.
+    """
+    q_BHLD, k_BHLD, v_BHLD, log_decay_BHL = tokens
+    numbers = NUMBERS_KEPT * max(CHUNK, v_BHLD.shape[-1])
+    block = tokens_of_a_block(v_BHLD, chunk=CHUNK, numbers_a_token=numbers)
+    out_BHLD, (state_BHDD,) = scan(
+        _solve_block,
+        (v_BHLD, q_BHLD, k_BHLD, log_decay_BHL[..., None]),
+        mask_BL,
+        (state_BHDD,),
+        (gain_HD,),
+        cut=spans(v_BHLD.shape[2], chunk=CHUNK, block=block),
+    )
+    return out_BHLD, state_BHDD
+
+
+def _solve_block(
+    parts: Sequence[Tensor],
+    padding_B1L1: Tensor | None,
+    state: State,
+    shared: Sequence[Tensor],
+) -> tuple[Tensor, State]:
+    chunk = min(CHUNK, parts[0].shape[2])
+    v_BHLD, q_BHLD, k_BHLD = (filled(part, padding_B1L1) for part in parts[:3])
+    v_BHNCD, q_BHNCD, k_BHNCD = (
+        in_chunks(part.to(state[0].dtype), 2, chunk) for part in (v_BHLD, q_BHLD, k_BHLD)
+    )
+    q_BHNCD = q_BHNCD * q_BHNCD.shape[-1] ** -0.5
+    sums_BHNC = in_chunks(parts[3].squeeze(-1), 2, chunk).cumsum(dim=-1)
+    within_BHNCC = (q_BHNCD @ k_BHNCD.mT) * pairwise_decay(sums_BHNC)
+    to_end_BHNC1 = torch.exp(sums_BHNC[..., -1:] - sums_BHNC)[..., None]
+    added_BHNDD = (k_BHNCD * to_end_BHNC1).mT @ v_BHNCD
+    states_BHNDD = _states_between(added_BHNDD, sums_BHNC[..., -1], state[0])
+    from_start_BHNC1 = sums_BHNC.exp()[..., None]
+    out_BHNCD = within_BHNCC @ v_BHNCD
+    out_BHNCD = out_BHNCD + (q_BHNCD * from_start_BHNC1) @ states_BHNDD[:, :, :-1]
+    return normalised(out_BHNCD.flatten(2, 3), shared[0]), (states_BHNDD[:, :, -1],)
+
+
+def _states_between(added_BHNDD: Tensor, log_decay_BHN: Tensor, first_BHDD: Tensor) -> Tensor:
+    """The states before each chunk and after the last: (B, H, N + 1, D, D)."""
+    sums_BHN = nn.functional.pad(log_decay_BHN.cumsum(dim=-1), (1, 0))
+    terms_BHNDD = torch.cat((first_BHDD[:, :, None], added_BHNDD), dim=2)
+    return (pairwise_decay(sums_BHN) @ terms_BHNDD.flatten(3)).view_as(terms_BHNDD)
+
+
+def gated_linear_attention_reference(
+    tokens: tuple[Tensor, Tensor, Tensor, Tensor],
+    mask_BL: Tensor | None,
+    state_BHDD: Tensor,
+    gain_HD: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """The same, token by token."""
+    q_BHLD, k_BHLD, v_BHLD, log_decay_BHL = tokens
+    if mask_BL is not None:
+        k_BHLD = k_BHLD * mask_BL[:, None, :, None]
+    outs = []
+    for i in range(q_BHLD.shape[2]):
+        outer_BHDD = k_BHLD[:, :, i, :, None] * v_BHLD[:, :, i, None, :]
+        state_BHDD = log_decay_BHL[:, :, i, None, None].exp() * state_BHDD + outer_BHDD
+        outs.append((q_BHLD[:, :, i, None] @ state_BHDD)[:, :, 0] / q_BHLD.shape[-1] ** 0.5)
+    out_BHLD = torch.stack(outs, dim=2)
+    root_BHL1 = (out_BHLD.square().mean(dim=-1, keepdim=True) + 1e-6).sqrt()
+    return out_BHLD / root_BHL1 * gain_HD[:, None], state_BHDD
+
+
+class GatedLinearAttention(nn.Module):
+    """Causal gated linear attention; holds what turns gates into decays, and the output's gain.
+
+    Args:
+        num_heads: H.
+        head_width: D.
+    """
+
+    num_gates = 1
+
+    def __init__(self, *, num_heads: int, head_width: int) -> None:
+        super().__init__()
+        self.decay = DecayGate(num_heads)
+        self.gain_HD = nn.Parameter(torch.ones(num_heads, head_width))
+
+    def forward(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None,
+    ) -> Tensor:
+        """Attend from the start of the row."""
+        batch, heads = v_BHLD.shape[:2]
+        state = self.start(batch, heads, v_BHLD)
+        return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
+
+    def start(self, batch: int, num_heads: int, like: Tensor) -> State:
+        """The empty state."""
+        width = self.gain_HD.shape[1]
+        shape_BHDD = (batch, num_heads, width, width)
+        return (torch.zeros(shape_BHDD, dtype=working_dtype(like), device=like.device),)
+
+    def step(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None,
+        state: State,
+    ) -> tuple[Tensor, State]:
+        """Attend over the next tokens."""
+        if gates_BHLG is None or gates_BHLG.shape[-1] != self.num_gates:
+            raise ConfigError("gated linear attention needs one gate a head")
+        log_decay_BHL = self.decay(gates_BHLG[..., 0], mask_BL)
+        tokens = (q_BHLD, k_BHLD, v_BHLD, log_decay_BHL)
+        out_BHLD, state_BHDD = gated_linear_attention(tokens, mask_BL, state[0], self.gain_HD)
+        return out_BHLD, (state_BHDD,)

@@ -1,0 +1,149 @@
+"""Linear attention: an elementwise positive feature map in place of the exponential, and its sum.
+
+    y_i = sum_j phi(q_i).phi(k_j) v_j / sum_j phi(q_i).phi(k_j)
+
+over all j, or j <= i. O(L D^2) time, O(L D) memory; the causal state is D (D + 1) numbers a head.
+Source: Katharopoulos et al. 2020, "Transformers are RNNs", equations 4 to 12; the square is the
+feature of Likhosherstov et al. 2020, "Sub-Linear Memory: How to Make Performers SLiM".
+Shape letters: B batch, H heads, L length, F features, D head width, G gates.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genomeformer_cli.core.attention.feature_maps import EluFeatures, FeatureMap, SquaredFeatures
+from genomeformer_cli.core.attention.kernel_sums import (
+    Sums,
+    accumulate,
+    read,
+    start_sums,
+    summarise,
+)
+from genomeformer_cli.core.errors import ConfigError
+
+FEATURE_MAPS: dict[str, type[EluFeatures | SquaredFeatures]] = {
+    "elu": EluFeatures,
+    "squared": SquaredFeatures,
+}
+
+
+def linear_feature_map(name: str) -> FeatureMap:
+    """The feature map of that name.
+
+    Raises:
+        ConfigError: There is none; the hint lists those there are.
+    """
+    if name not in FEATURE_MAPS:
+        known = ", ".join(f"`{known}`" for known in FEATURE_MAPS)
+        raise ConfigError(f"unknown feature map `{name}`", hint=f"known: {known}")
+    return FEATURE_MAPS[name]()
+
+
+def linear_attention(
+    q_BHLD: Tensor,
+    k_BHLD: Tensor,
+    v_BHLD: Tensor,
+    mask_BL: Tensor | None,
+    feature_map: FeatureMap,
+) -> Tensor:
+    """Sum keys and values once, then let every query read the sum."""
+    return read(q_BHLD, summarise(k_BHLD, v_BHLD, mask_BL, feature_map), feature_map, mask_BL)
+
+
+def linear_attention_reference(
+    q_BHLD: Tensor,
+    k_BHLD: Tensor,
+    v_BHLD: Tensor,
+    mask_BL: Tensor | None,
+    *,
+    feature_map: str,
+    causal: bool,
+) -> Tensor:
+    """The same through the L x L matrix of products of features."""
+    phi = torch.square if feature_map == "squared" else lambda x: nn.functional.elu(x) + 1
+    kernel_BHLL = phi(q_BHLD) @ phi(k_BHLD).transpose(-1, -2)
+    if mask_BL is not None:
+        kernel_BHLL = kernel_BHLL * mask_BL[:, None, None, :]
+    if causal:
+        kernel_BHLL = kernel_BHLL.tril()
+    return (kernel_BHLL / kernel_BHLL.sum(dim=-1, keepdim=True).clamp_min(1e-6)) @ v_BHLD
+
+
+class LinearAttention(nn.Module):
+    """Bidirectional linear attention; holds nothing.
+
+    Args:
+        feature_map: `elu` (elu + 1) or `squared`.
+    """
+
+    def __init__(self, *, feature_map: str = "elu") -> None:
+        super().__init__()
+        self.feature_map = linear_feature_map(feature_map)
+
+    def forward(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None = None,
+    ) -> Tensor:
+        """Attend."""
+        del gates_BHLG
+        return linear_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, self.feature_map)
+
+    def summary(self, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None) -> Sums:
+        """The sums over a stretch of the row; those of its stretches add up to the row's."""
+        return summarise(k_BHLD, v_BHLD, mask_BL, self.feature_map)
+
+    def read(self, q_BHLD: Tensor, summary: Sums) -> Tensor:
+        """What queries find in the sums of the row."""
+        return read(q_BHLD, summary, self.feature_map)
+
+
+class CausalLinearAttention(nn.Module):
+    """Causal linear attention, any number of tokens at a time; holds nothing.
+
+    Args:
+        feature_map: `elu` (elu + 1) or `squared`.
+        head_width: D.
+    """
+
+    def __init__(self, *, feature_map: str = "elu", head_width: int) -> None:
+        super().__init__()
+        self.head_width = head_width
+        self.feature_map = linear_feature_map(feature_map)
+
+    def forward(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None = None,
+    ) -> Tensor:
+        """Attend from the start of the row."""
+        batch, heads = v_BHLD.shape[:2]
+        state = self.start(batch, heads, v_BHLD)
+        return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
+
+    def start(self, batch: int, num_heads: int, like: Tensor) -> Sums:
+        """The sums over no tokens."""
+        width = self.head_width
+        num_features = self.feature_map.num_features(width)
+        return start_sums((batch, num_heads, num_features, width), like)
+
+    def step(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None,
+        state: Sums,
+    ) -> tuple[Tensor, Sums]:
+        """Attend over the next tokens."""
+        del gates_BHLG
+        return accumulate(q_BHLD, k_BHLD, v_BHLD, mask_BL, state, self.feature_map)
