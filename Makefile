@@ -9,7 +9,7 @@ PINNED := -c constraints.txt --build-constraint constraints.txt
 TYPED := genomeformer_cli tests docs/generate_reference.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test test-all golden docs bench demo clean
+.PHONY: help setup format check test test-all oracles golden docs bench demo clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
@@ -43,6 +43,10 @@ test: setup ## The default tests with branch coverage
 
 test-all: setup ## All tests: slow, gpu and distributed ones too
 	$(BIN)/python -m pytest --cov -m ''
+
+oracles: setup ## Compare the attentions with other implementations
+	$(PIP) install --quiet $(PINNED) --group oracles
+	$(BIN)/python -m pytest tests/oracles -m oracle
 
 golden: setup ## Rewrite tests/golden; say in the changelog why it moved
 	$(BIN)/python -m pytest tests -m '' --rewrite-golden

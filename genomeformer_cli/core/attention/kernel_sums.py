@@ -194,7 +194,7 @@ def _of_denominator(
     The numerator is linear in the query's features, so their product with their own gradient is
     the numerator times its gradient: the output need not be kept.
     """
-    d_below_RT1 = torch.einsum("rtf,rtf->rt", phi_RTF, d_phi_RTF)[..., None].div_(below_RT1).neg_()
+    d_below_RT1 = (phi_RTF * d_phi_RTF).sum(dim=-1, keepdim=True).div_(below_RT1).mul_(-1)
     return d_below_RT1.masked_fill_(below_RT1 <= feature_map.smallest_sum, 0)
 
 
