@@ -75,6 +75,8 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 def test_it_equals_the_recurrence(module: Gated, length: int, padded: bool) -> None:
     mask = scattered_mask(2, length) if padded else None
     leaves = draw(2, length, num_gates=module.num_gates)
+    # The norm cancels the scale of a single token's output: its gradient is a small difference.
+    within = 1e-12 if length > 1 else 1e-10
 
     def gradients_of_weights(run: Any) -> list[Tensor]:
         out, state = run()
@@ -87,11 +89,11 @@ def test_it_equals_the_recurrence(module: Gated, length: int, padded: bool) -> N
         lambda *x: in_slices(module, x, mask, (length,)), leaves, real=mask
     )
     wanted = values_and_gradients(lambda *x: by_token(module, x, mask), leaves, real=mask)
-    assert_equal(found, wanted, within=1e-12)
+    assert_equal(found, wanted, within=within)
     assert_equal(
         gradients_of_weights(lambda: in_slices(module, leaves, mask, (length,))),
         gradients_of_weights(lambda: by_token(module, tuple(leaves), mask)),
-        within=1e-12,
+        within=within,
     )
 
 
