@@ -2,89 +2,66 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-from typer import Argument, Option
+from typer import Context
 
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
+from genomeformer_cli.ui import tokenize_options as o
 from genomeformer_cli.ui.options import JsonOption
 
 EXAMPLE = "Example:  genomeformer tokenize --all --holdout NC_001416.1 --name phage-held-out"
 
 
 def command(
-    files: Annotated[
-        list[Path] | None,
-        Argument(
-            help="FASTA files, plain or .gz; they are imported into the cache first.",
-            show_default=False,
-        ),
-    ] = None,
+    context: Context,
+    files: o.FilesArgument = None,
     *,
-    name: Annotated[str, Option(help="Name of the corpus.", show_default=False)],
-    genome: Annotated[list[str] | None, Option(help="A genome in the cache; repeatable.")] = None,
-    taxon: Annotated[
-        str | None,
-        Option(help="Cached genomes of a taxon: a taxid, or the first words of its name."),
-    ] = None,
-    lock: Annotated[
-        Path | None, Option(help="Cached genomes that a lock file of `fetch` names.")
-    ] = None,
-    all_genomes: Annotated[bool, Option("--all", help="Every genome in the cache.")] = False,
-    tokenizer: Annotated[
-        str, Option(help="Kind of tokenizer: `char`, `kmer` or `bpe`.", rich_help_panel="Tokenizer")
-    ] = "char",
-    k: Annotated[
-        int | None, Option(help="Bases in a k-mer, 1 to 8; default 6.", rich_help_panel="Tokenizer")
-    ] = None,
-    stride: Annotated[
-        int | None,
-        Option(
-            help="Bases from one k-mer to the next, 1 (overlapping) to k (the default).",
-            rich_help_panel="Tokenizer",
-        ),
-    ] = None,
-    vocab_size: Annotated[
-        int | None,
-        Option(
-            help="Byte pairs to learn from a sample of the genomes; default 4096.",
-            rich_help_panel="Tokenizer",
-        ),
-    ] = None,
-    split: Annotated[
-        SplitBy,
-        Option(
-            help="What is held out: whole genomes, whole records, or the tail of every record; "
-            "`auto` takes genomes if there are ten or more, else tails.",
-            rich_help_panel="Held-out data",
-        ),
-    ] = SplitBy.AUTO,
-    validation_fraction: Annotated[
-        float, Option(help="Part of all bases to hold out.", rich_help_panel="Held-out data")
-    ] = 0.1,
-    holdout: Annotated[
-        list[str] | None,
-        Option(
-            help="Hold out this genome, record or `GENOME/RECORD` instead of drawing; repeatable.",
-            rich_help_panel="Held-out data",
-        ),
-    ] = None,
-    split_seed: Annotated[
-        int, Option(help="Seed of the draw.", rich_help_panel="Held-out data")
-    ] = 0,
-    jobs: Annotated[
-        int, Option(min=1, help="Genomes worked on at a time.", rich_help_panel="Compute")
-    ] = 2,
+    name: o.NameOption = None,
+    genome: o.GenomeOption = None,
+    taxon: o.TaxonOption = None,
+    lock: o.LockOption = None,
+    all_genomes: o.AllOption = False,
+    tokenizer: o.TokenizerOption = "char",
+    k: o.KOption = None,
+    stride: o.StrideOption = None,
+    vocab_size: o.VocabSizeOption = None,
+    split: o.SplitOption = SplitBy.AUTO,
+    validation_fraction: o.FractionOption = 0.1,
+    holdout: o.HoldoutOption = None,
+    split_seed: o.SplitSeedOption = 0,
+    inspect: o.InspectOption = None,
+    vocabulary: o.VocabularyOption = None,
+    limit: o.LimitOption = 500,
+    stats: o.StatsOption = False,
+    plot: o.PlotOption = None,
+    jobs: o.JobsOption = 2,
     as_json: JsonOption = False,
 ) -> None:
-    """Tokenize genomes once into a corpus to train on."""
+    """Tokenize genomes once into a corpus to train on; or see how a sequence is cut."""
     from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
     from genomeformer_cli.ui.console import show
     from genomeformer_cli.ui.progress import terminal_reporter
     from genomeformer_cli.ui.results import corpus_table
 
-    settings = {"k": k, "stride": stride, "vocab_size": vocab_size}
+    given = o.check_together(context)
+    sizes = {"k": k, "stride": stride, "vocab_size": vocab_size}
+    settings = {key: value for key, value in sizes.items() if value is not None}
+    if inspect is not None:
+        from genomeformer_cli.core.workflows.inspect import InspectRequest, inspect_sequences
+        from genomeformer_cli.ui.tokens import TokensView
+
+        inspected = inspect_sequences(
+            InspectRequest(
+                source=inspect,
+                tokenizer=tokenizer if "tokenizer" in given else None,
+                settings=settings,
+                vocabulary=vocabulary,
+                corpus=name,
+                limit=limit,
+            )
+        )
+        show(inspected, TokensView(inspected), as_json=as_json)
+        return
+    assert name is not None, "`check_together` demands it"
     request = TokenizeRequest(
         name=name,
         genomes=tuple(genome or ()),
@@ -93,12 +70,25 @@ def command(
         lock=lock,
         all_genomes=all_genomes,
         tokenizer=tokenizer,
-        settings={key: value for key, value in settings.items() if value is not None},
+        settings=settings,
         split=SplitConfig(
             by=split, fraction=validation_fraction, holdout=tuple(holdout or ()), seed=split_seed
         ),
         jobs=jobs,
     )
     with terminal_reporter() as reporter:
-        result = tokenize_genomes(request, reporter=reporter)
-    show(result, corpus_table(result), as_json=as_json)
+        if not stats:
+            result = tokenize_genomes(request, reporter=reporter)
+            show(result, corpus_table(result), as_json=as_json)
+            return
+        from genomeformer_cli.core.workflows.describe import describe_corpus
+        from genomeformer_cli.ui.statistics import statistics_view
+        from genomeformer_cli.ui.statistics_plot import picture_place, plot_statistics
+
+        place = picture_place(name, plot)
+        described = describe_corpus(request if o.makes(given) else name, reporter=reporter)
+        if place is None:
+            reporter.note("no picture: install `genomeformer[plots]` to have one")
+        else:
+            reporter.note(f"picture: {plot_statistics(described, place)}")
+    show(described, statistics_view(described), as_json=as_json)

@@ -7,6 +7,7 @@ GenomeformerError                exit 1
 │   └── AmbiguousTaxonError      exit 2   a name that several taxa share
 ├── InputError                   exit 1   a file or sequence that cannot be used
 │   ├── FastaError                        not FASTA or FASTQ, damaged, empty
+│   ├── AnnotationError                   not GFF3 or GenBank, or of other sequences
 │   └── AlphabetError                     a character that is no nucleotide code
 ├── StoreError                   exit 1   the local cache, or any file we write
 │   ├── NotInCacheError                   a name the cache does not hold
@@ -15,6 +16,7 @@ GenomeformerError                exit 1
 ├── NetworkError                 exit 75  a host that is down or keeps failing; a rerun goes on
 │   └── RefusedError             exit 75  an answer that asking again will not change
 ├── PartialError                 exit 3   some of many could not be had; the rest is there
+├── MissingExtraError            exit 1   an optional package that is not installed
 ├── CheckpointError              exit 1   weights or training state that cannot be loaded
 └── TrainingError                exit 1   a run that cannot start or go on
 """
@@ -66,6 +68,10 @@ class FastaError(InputError):
     """Not FASTA or FASTQ, damaged, or empty."""
 
 
+class AnnotationError(InputError):
+    """Not GFF3 or GenBank, damaged, or of other sequences."""
+
+
 class AlphabetError(InputError):
     """A character that is no nucleotide code."""
 
@@ -110,6 +116,10 @@ class PartialError(GenomeformerError):
     """Some of many could not be had; the rest is there."""
 
     exit_code = 3
+
+
+class MissingExtraError(GenomeformerError):
+    """An optional package that is not installed."""
 
 
 class CheckpointError(GenomeformerError):

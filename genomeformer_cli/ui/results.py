@@ -12,10 +12,12 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.presets.pretrain import PretrainConfig
     from genomeformer_cli.core.training.summary import RunSummary
     from genomeformer_cli.core.workflows.cache import CachedEntry, VerifiedEntry
+    from genomeformer_cli.core.workflows.dry_run import DryRun
     from genomeformer_cli.core.workflows.fetch import FetchResult
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
     from genomeformer_cli.core.workflows.release import ReleaseResult
     from genomeformer_cli.core.workflows.tokenize import TokenizeResult
+    from genomeformer_cli.core.workflows.windows import WindowsResult
 
 
 def _table(*headings: str, right: tuple[str, ...] = ()) -> Table:
@@ -69,6 +71,42 @@ def corpus_table(result: TokenizeResult) -> RenderableType:
     )
     table.add_row("soft-masked", f"{manifest.num_soft_masked / num_bases:.1%}")
     return table
+
+
+def windows_table(result: WindowsResult) -> RenderableType:
+    """Labelled windows: a row a genome, a column a class."""
+    labels = list(result.counts)
+    table = _table("genome", "records", *labels, right=("records", *labels))
+    for one in result.genomes:
+        numbers = [f"{one.counts[label]:,}" for label in labels]
+        table.add_row(one.genome, f"{one.num_records:,}", *numbers)
+    if len(result.genomes) > 1:
+        records = sum(one.num_records for one in result.genomes)
+        table.add_row("all", f"{records:,}", *(f"{number:,}" for number in result.counts.values()))
+    return Group(table, Text(f"{result.fasta}, {result.table}"))
+
+
+def forecast_table(result: DryRun) -> RenderableType:
+    """What a run would be, and what each memory plan would take."""
+    what = (
+        f"{result.num_parameters:,} parameters, `{result.attention}` attention, "
+        f"{result.direction}\n"
+        f"{result.steps:,} steps of {result.batch_size:,} x {result.context:,} = "
+        f"{result.batch_size * result.context:,} tokens; {result.epochs:.2f} epochs\n"
+    )
+    table = _table(
+        "memory plan", "peak memory", "time a step", "", right=("peak memory", "time a step")
+    )
+    for one in result.forecasts:
+        name = one.memory.plan
+        if one.num_bytes is None or one.seconds is None:
+            table.add_row(name, "-", "-", one.objection or "", style="dim")
+            continue
+        chosen = "this run's plan" if name == result.chosen else ""
+        if chosen and result.rows < result.batch_size:
+            chosen += f", {result.rows} of the windows at a time"
+        table.add_row(name, size(one.num_bytes + result.base_bytes), f"{one.seconds:.2f} s", chosen)
+    return Group(Text(what), table)
 
 
 def scores_table(summary: RunSummary) -> Table:

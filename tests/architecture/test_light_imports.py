@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -32,16 +33,21 @@ def imported(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> list[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "fetch", "tokenize", "pretrain", "embed", "release", "cache", "cache ls"],
+    ["", "fetch", "tokenize", "windows", "pretrain", "embed", "release", "cache", "cache ls"],
 )
 def test_help_is_light(command: str) -> None:
     assert imported(*command.split(), "--help", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []
 
 
-def test_fetching_and_tokenizing_run_without_torch() -> None:
+def test_fetching_and_tokenizing_run_without_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     heavy = ("torch", "matplotlib", "transformers")
     assert imported("fetch", "--sample", heavy=heavy) == []
     assert imported("tokenize", "--genome", "NC_001422.1", "--name", "phage", heavy=heavy) == []
+    assert imported("tokenize", "--inspect", "ACGTN", heavy=heavy) == []
+    assert imported("tokenize", "--stats", "--name", "phage", heavy=("torch",)) == []
     assert imported("cache", "ls", heavy=heavy) == []
     assert imported("cache", "verify", heavy=heavy) == []
 

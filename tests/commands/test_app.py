@@ -70,7 +70,6 @@ def test_no_command_shows_the_help_and_no_error(command: list[str], run_cli: Run
         ("fetch --taxa 9606", "--taxa"),
         ("embed", "'FASTA'"),
         ("embed x.fa", "'--model'"),
-        ("tokenize x.fa", "'--name'"),
         ("tokenize --name x --split coin", "'coin'"),
         ("tokenize --name x --validation-fraction much", "valid number"),
         ("cache ls pictures", "'pictures'"),

@@ -72,6 +72,16 @@ def test_tokenize_refuses_it(
 
 
 @every_bad_input
+def test_inspecting_refuses_it(
+    bad: BadInput, run_cli: RunCommand, tmp_path: Path, cache_home: Path
+) -> None:
+    path = put(bad, tmp_path)
+    done = run_cli("tokenize", "--inspect", str(path))
+    assert_failure(done, str(path), *bad.words, hint=bad.hint)
+    assert not cache_home.exists()
+
+
+@every_bad_input
 def test_embed_refuses_it(
     bad: BadInput, run_cli: RunCommand, tmp_path: Path, trained: Path
 ) -> None:

@@ -41,7 +41,9 @@ def setting(way: str) -> Setting:
 
 def small(name: str) -> AttentionConfig:
     """Dials small enough for rows of some tens of positions to span several windows."""
-    return AttentionConfig(name=name, num_features=32)
+    return AttentionConfig(
+        name=name, num_features=32, window=5, num_global=2, hash_rounds=2, hash_chunk=4
+    )
 
 
 def build(which: tuple[str, str], *, seed: int = 0) -> nn.Module:

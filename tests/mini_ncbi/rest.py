@@ -191,8 +191,11 @@ def _taxonomy(words: list[str]) -> dict[str, Any]:
             "rank": TAXA[taxid][1].upper(),
             "current_scientific_name": {"name": TAXA[taxid][2]},
             "classification": {
-                TAXA[t][1]: {"id": t, "name": TAXA[t][2]} for t in lineage if t != 1
+                TAXA[t][1]: {"id": t, "name": TAXA[t][2]}
+                for t in lineage
+                if TAXA[t][1] in ("domain", "kingdom", "family", "genus", "species")
             },
+            "parents": lineage[:0:-1],
         }
         secondary = [old for old, new in MERGED.items() if new == taxid]
         if secondary:

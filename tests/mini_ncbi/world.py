@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 TAXA: dict[int, tuple[int, str, str]] = {
     1: (1, "no rank", "root"),
-    2: (1, "domain", "Bacteria"),
+    131567: (1, "cellular root", "cellular organisms"),
+    2: (131567, "domain", "Bacteria"),
     543: (2, "family", "Enterobacteriaceae"),
     561: (543, "genus", "Escherichia"),
     562: (561, "species", "Escherichia coli"),

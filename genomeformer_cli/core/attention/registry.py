@@ -17,10 +17,15 @@ from genomeformer_cli.core.attention.ops.linear import (
     LinearAttention,
     linear_feature_map,
 )
+from genomeformer_cli.core.attention.ops.linformer import LinformerAttention, Share
+from genomeformer_cli.core.attention.ops.local import CausalLocalAttention, LocalAttention
+from genomeformer_cli.core.attention.ops.longformer import LongformerAttention
+from genomeformer_cli.core.attention.ops.nystromformer import NystromformerAttention
 from genomeformer_cli.core.attention.ops.performer import (
     CausalPerformerAttention,
     PerformerAttention,
 )
+from genomeformer_cli.core.attention.ops.reformer import ReformerAttention
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
 from genomeformer_cli.core.errors import ConfigError
 
@@ -34,11 +39,34 @@ class AttentionConfig:
             to block.
         num_features: Random features a head (performer).
         feature_map: What stands for the exponential: `elu` (elu + 1) or `squared` (linear).
+        tied_ways: Whether the two ways of a mechanism that is causal by nature share their weights
+            where it is to see both sides (gated-linear, gated-delta).
+        window: Positions seen to either side, or back where causal (local, longformer).
+        num_global: First positions of a row that see all and are seen by all (longformer).
+        hash_rounds: Times that a row is hashed and sorted (reformer).
+        hash_chunk: Positions of a chunk of the sorted row (reformer).
+        num_projected: Mixtures of the keys and of the values that a layer learns (linformer).
+        share_projections: Whether a layer has one matrix of mixtures for the keys of all its heads
+            and one for the values, or one for both (linformer).
+        num_landmarks: Segments whose means stand for the sequence (nystromformer).
+        inverse_iterations: Steps of the pseudo-inverse between landmarks (nystromformer).
+        value_conv_width: Positions that a convolution of the values mixes beside attention; odd, 0
+            for none (nystromformer).
     """
 
     name: str = "softmax"
     num_features: int = 64
     feature_map: str = "elu"
+    tied_ways: bool = False
+    window: int = 128
+    num_global: int = 1
+    hash_rounds: int = 2
+    hash_chunk: int = 64
+    num_projected: int = 128
+    share_projections: Share = "heads"
+    num_landmarks: int = 64
+    inverse_iterations: int = 6
+    value_conv_width: int = 33
 
     def __post_init__(self) -> None:
         for name in self.names:
@@ -74,6 +102,7 @@ class Setting:
 
 
 Build = Callable[[AttentionConfig, Setting, torch.Generator], nn.Module]
+CountGates = Callable[[AttentionConfig, Setting], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +136,7 @@ class AttentionEntry:
     limit: str = ""
     rotary: bool = True
     shares_query_key: bool = False
-    num_gates: Callable[[AttentionConfig, Setting], int] = lambda config, setting: 0
+    num_gates: CountGates = lambda config, setting: 0
 
     @property
     def directions(self) -> tuple[Literal["bidirectional", "causal"], ...]:
@@ -141,18 +170,74 @@ def _build_linear(
     return LinearAttention(feature_map=config.feature_map)
 
 
-def _build_gated(
-    kind: type[GatedLinearAttention | GatedDeltaAttention],
-) -> Build:
+def _build_gated(kind: type[GatedLinearAttention | GatedDeltaAttention]) -> Build:
     def build(config: AttentionConfig, setting: Setting, generator: torch.Generator) -> nn.Module:
-        del config, generator
+        del generator
         ways = [
             kind(num_heads=setting.num_heads, head_width=setting.head_width)
-            for _ in range(1 if setting.causal else 2)
+            for _ in range(1 if setting.causal or config.tied_ways else 2)
         ]
         return ways[0] if setting.causal else BidirectionalAttention(*ways)
 
     return build
+
+
+def _gates(kind: type[GatedLinearAttention | GatedDeltaAttention]) -> CountGates:
+    def count(config: AttentionConfig, setting: Setting) -> int:
+        return kind.num_gates * (1 if setting.causal or config.tied_ways else 2)
+
+    return count
+
+
+def _build_local(
+    config: AttentionConfig, setting: Setting, generator: torch.Generator
+) -> nn.Module:
+    del generator
+    if setting.causal:
+        return CausalLocalAttention(window=config.window, head_width=setting.head_width)
+    return LocalAttention(window=config.window)
+
+
+def _build_longformer(
+    config: AttentionConfig, setting: Setting, generator: torch.Generator
+) -> nn.Module:
+    del setting, generator
+    return LongformerAttention(window=config.window, num_global=config.num_global)
+
+
+def _build_reformer(
+    config: AttentionConfig, setting: Setting, generator: torch.Generator
+) -> nn.Module:
+    return ReformerAttention(
+        num_rounds=config.hash_rounds,
+        chunk=config.hash_chunk,
+        head_width=setting.head_width,
+        causal=setting.causal,
+        generator=generator,
+    )
+
+
+def _build_linformer(
+    config: AttentionConfig, setting: Setting, generator: torch.Generator
+) -> nn.Module:
+    return LinformerAttention(
+        max_length=setting.context,
+        num_projected=config.num_projected,
+        share=config.share_projections,
+        generator=generator,
+    )
+
+
+def _build_nystromformer(
+    config: AttentionConfig, setting: Setting, generator: torch.Generator
+) -> nn.Module:
+    return NystromformerAttention(
+        num_heads=setting.num_heads,
+        num_landmarks=config.num_landmarks,
+        iterations=config.inverse_iterations,
+        kernel=config.value_conv_width,
+        generator=generator,
+    )
 
 
 ATTENTIONS: dict[str, AttentionEntry] = {
@@ -164,6 +249,61 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L^2",
         memory="L",
         paper="Vaswani et al. 2017, arXiv 1706.03762",
+    ),
+    "local": AttentionEntry(
+        build=_build_local,
+        exact=True,
+        bidirectional=True,
+        causal=True,
+        time="L W",
+        memory="L",
+        paper="Beltagy et al. 2020, arXiv 2004.05150",
+        dials=("window",),
+        limit="one layer sees no further than its window",
+    ),
+    "longformer": AttentionEntry(
+        build=_build_longformer,
+        exact=True,
+        bidirectional=True,
+        causal=False,
+        time="L (W + E)",
+        memory="L",
+        paper="Beltagy et al. 2020, arXiv 2004.05150",
+        dials=("window", "num_global"),
+        limit="what is beyond the window is heard of through the global positions alone",
+    ),
+    "reformer": AttentionEntry(
+        build=_build_reformer,
+        exact=False,
+        bidirectional=True,
+        causal=True,
+        time="L log L",
+        memory="L",
+        paper="Kitaev et al. 2020, arXiv 2001.04451",
+        dials=("hash_rounds", "hash_chunk"),
+        limit="later positions move the chunks: it cannot go slice by slice",
+        shares_query_key=True,
+    ),
+    "linformer": AttentionEntry(
+        build=_build_linformer,
+        exact=False,
+        bidirectional=True,
+        causal=False,
+        time="L",
+        memory="L",
+        paper="Wang et al. 2020, arXiv 2006.04768",
+        dials=("num_projected", "share_projections"),
+        limit="no row may be longer than the context that the model was made for",
+    ),
+    "nystromformer": AttentionEntry(
+        build=_build_nystromformer,
+        exact=False,
+        bidirectional=True,
+        causal=False,
+        time="L",
+        memory="L",
+        paper="Xiong et al. 2021, arXiv 2102.03902",
+        dials=("num_landmarks", "inverse_iterations", "value_conv_width"),
     ),
     "performer": AttentionEntry(
         build=_build_performer,
@@ -193,8 +333,10 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L",
         memory="L",
         paper="Dao and Gu 2024, arXiv 2405.21060",
-        limit="both ways it is two causal ones, one from each end",
-        num_gates=lambda config, setting: 1 if setting.causal else 2,
+        dials=("tied_ways",),
+        limit="to see both sides it runs twice, once from each end",
+        rotary=False,
+        num_gates=_gates(GatedLinearAttention),
     ),
     "gated-delta": AttentionEntry(
         build=_build_gated(GatedDeltaAttention),
@@ -204,8 +346,10 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L",
         memory="L",
         paper="Yang et al. 2024, arXiv 2412.06464",
-        limit="both ways it is two causal ones, one from each end",
-        num_gates=lambda config, setting: 2 if setting.causal else 4,
+        dials=("tied_ways",),
+        limit="to see both sides it runs twice, once from each end",
+        rotary=False,
+        num_gates=_gates(GatedDeltaAttention),
     ),
 }
 

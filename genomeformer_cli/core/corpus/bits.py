@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import IO
+from typing import IO, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,13 @@ from genomeformer_cli.core.sequence import Flags
 _COPY_BYTES = 1 << 20
 
 
+class Sink(Protocol):
+    """Takes bytes."""
+
+    def write(self, content: bytes, /) -> object:
+        """Append some."""
+
+
 class BitWriter:
     """Packs flags into a file; what does not fill a byte waits for the next flags.
 
@@ -19,7 +26,7 @@ class BitWriter:
         file: Where the bytes go.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: Sink) -> None:
         self._file = file
         self._waiting: Flags = np.empty(0, dtype=np.bool_)
 
@@ -28,7 +35,12 @@ class BitWriter:
         if self._waiting.size:
             flags = np.concatenate([self._waiting, flags])
         whole = flags.size - flags.size % 8
-        self._file.write(np.packbits(flags[:whole], bitorder="little").tobytes())
+        packed = (
+            np.packbits(flags[:whole], bitorder="little").tobytes()
+            if flags.any()
+            else bytes(whole // 8)
+        )
+        self._file.write(packed)
         self._waiting = flags[whole:].copy()
 
     def append_packed(self, source: IO[bytes], num_flags: int) -> None:

@@ -1,7 +1,8 @@
-"""Blocks of bases into blocks of tokens, for any tokenizer.
+"""Blocks of bases into blocks of tokens, for any tokenizer, in memory that no record moves.
 
-A token never reaches over the end of a record. One token a base is cut block by block; a tokenizer
-whose tokens hold several bases is given each record whole, so memory grows with the longest one.
+A token never reaches over the end of a record. Of a record that goes on in the next block, those
+bases wait whose tokens a later base could still change: none for one token a base, less than two
+k-mers, less than a piece of byte pairs.
 """
 
 from __future__ import annotations
@@ -31,17 +32,35 @@ class TokenBlock:
     starts: list[tuple[int, str]]
 
 
-def split_marks(marked: Codes) -> tuple[Codes, Flags]:
-    """Base codes and soft mask of marked codes."""
-    return marked & np.uint8(SOFT_BIT - 1), (marked >> np.uint8(3)).view(np.bool_)
+@dataclass(frozen=True, slots=True)
+class Bases:
+    """A block of a genome, its marks parted from its bases.
+
+    Attributes:
+        codes: Base codes, end to end.
+        soft: Where they were lower case.
+        starts: Where records begin in the block, and their ids.
+    """
+
+    codes: Codes
+    soft: Flags
+    starts: list[tuple[int, str]]
 
 
-def cut_blocks(blocks: Iterator[Block], tokenizer: Tokenizer) -> Iterator[TokenBlock]:
+def part_marks(block: Block) -> Bases:
+    """Base codes and soft mask of a block."""
+    marked = block.marked
+    if not marked.size or marked.max() < SOFT_BIT:
+        return Bases(marked, np.zeros(marked.size, dtype=np.bool_), block.starts)
+    soft = (marked >> np.uint8(3)).view(np.bool_)
+    return Bases(marked & np.uint8(SOFT_BIT - 1), soft, block.starts)
+
+
+def cut_blocks(blocks: Iterator[Bases], tokenizer: Tokenizer) -> Iterator[TokenBlock]:
     """Tokenize block after block of one file."""
     if tokenizer.one_token_a_base:
         for block in blocks:
-            codes, soft = split_marks(block.marked)
-            yield TokenBlock(tokenizer.encode(codes), soft, block.starts)
+            yield TokenBlock(tokenizer.encode(block.codes), block.soft, block.starts)
         return
     cutter = _Cutter(tokenizer)
     for block in blocks:
@@ -50,38 +69,40 @@ def cut_blocks(blocks: Iterator[Block], tokenizer: Tokenizer) -> Iterator[TokenB
 
 
 class _Cutter:
-    """Gathers each record, for tokenizers whose tokens hold several bases."""
+    """Keeps back the open end of a record, for tokenizers whose tokens hold several bases."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
-        self._waiting: list[Codes] = []
+        self._codes: Codes = np.empty(0, dtype=np.uint8)
+        self._soft: Flags = np.empty(0, dtype=np.bool_)
 
-    def cut(self, block: Block) -> TokenBlock:
-        pieces: list[tuple[Ids, Flags]] = [self._nothing()]
+    def cut(self, block: Bases) -> TokenBlock:
+        pieces: list[tuple[Ids, Flags]] = []
         starts: list[tuple[int, str]] = []
         done = size = 0
         for at, name in block.starts:
-            self._waiting.append(block.marked[done:at])
-            pieces.append(self._encode())
+            pieces.append(self._take(block.codes[done:at], block.soft[done:at], is_last=True))
             size += pieces[-1][0].size
             starts.append((size, name))
             done = at
-        self._waiting.append(block.marked[done:])
+        pieces.append(self._take(block.codes[done:], block.soft[done:], is_last=False))
         return _joined(pieces, starts)
 
     def rest(self) -> TokenBlock:
-        return _joined([self._nothing(), self._encode()], [])
+        return _joined([self._take(self._codes[:0], self._soft[:0], is_last=True)], [])
 
-    def _nothing(self) -> tuple[Ids, Flags]:
-        return self._tokenizer.encode(np.empty(0, dtype=np.uint8)), np.empty(0, dtype=np.bool_)
-
-    def _encode(self) -> tuple[Ids, Flags]:
-        codes, soft = split_marks(np.concatenate([np.empty(0, dtype=np.uint8), *self._waiting]))
-        self._waiting = []
-        if not codes.size:
-            return self._nothing()
-        firsts = self._tokenizer.offsets(codes)[:, 0]
-        return self._tokenizer.encode(codes), soft[firsts]
+    def _take(self, codes: Codes, soft: Flags, *, is_last: bool) -> tuple[Ids, Flags]:
+        """Tokens of the record's next bases, as far as they are settled; all if it ends there."""
+        if self._codes.size:
+            codes = np.concatenate([self._codes, codes])
+            soft = np.concatenate([self._soft, soft])
+        stop, resume = (codes.size, codes.size) if is_last else self._tokenizer.settled(codes)
+        self._codes, self._soft = codes[resume:].copy(), soft[resume:].copy()
+        codes = codes[:stop]
+        ids = self._tokenizer.encode(codes)
+        if not soft.any():
+            return ids, np.zeros(ids.size, dtype=np.bool_)
+        return ids, soft[self._tokenizer.firsts(codes, ids)]
 
 
 def _joined(pieces: list[tuple[Ids, Flags]], starts: list[tuple[int, str]]) -> TokenBlock:

@@ -7,23 +7,22 @@ later put together into the shards of a corpus.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.corpus.bits import BitWriter
-from genomeformer_cli.core.corpus.cutting import TokenBlock, cut_blocks, split_marks
+from genomeformer_cli.core.corpus.cutting import Bases, TokenBlock, cut_blocks, part_marks
 from genomeformer_cli.core.corpus.format import soft_mask_file, tokens_file
 from genomeformer_cli.core.corpus.sketch import Hashes, Sketcher
 from genomeformer_cli.core.genomes.blocks import Block
-from genomeformer_cli.core.sequence import BASES, Codes
+from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.stream import HashedFile
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 PART_FILE = "part.json"
@@ -32,12 +31,22 @@ SKETCH_FILE = "sketch.bin"
 
 @dataclass(frozen=True, kw_only=True)
 class PartRecord:
-    """A record of a part: where its tokens lie, and how many of the sketch's hashes are its own."""
+    """A record of a part: where its tokens lie, and how many of the sketch's hashes are its own.
+
+    Attributes:
+        record: Its id.
+        length: Number of tokens.
+        shard: Which of the part's shards holds it.
+        offset: First token within the shard.
+        num_bases: Its letters.
+        num_hashes: Hashes of its sketch.
+    """
 
     record: str
     length: int
     shard: int
     offset: int
+    num_bases: int
     num_hashes: int = 0
 
 
@@ -53,6 +62,7 @@ class Part:
         shard_tokens: Tokens in each of its shards.
         records: Its records with at least one token.
         empty: Ids of records without letters.
+        sha256: Checksums of its shards, by file name, taken of what was written.
     """
 
     num_records: int
@@ -62,6 +72,7 @@ class Part:
     shard_tokens: list[int]
     records: list[PartRecord]
     empty: list[str]
+    sha256: dict[str, str]
 
 
 def load_part(folder: Path) -> Part | None:
@@ -101,6 +112,7 @@ class PartWriter:
         self._counts = np.zeros(len(BASES), dtype=np.int64)
         self._num_soft_masked = self._num_bases = self._num_records = 0
         self._empty: list[str] = []
+        self._sizes: list[int] = []
         self._open_bases = 0
         self._open_id: str | None = None
         self._sketcher = Sketcher()
@@ -113,14 +125,18 @@ class PartWriter:
             for block in cut_blocks(self._watched(blocks), self._tokenizer):
                 shards.add(block)
             shards.finish()
-        records = shards.records
+        # A record has tokens exactly if it has bases, and a sketch whether or not.
+        sizes = [size for size in self._sizes if size]
+        records = [
+            replace(record, num_bases=size)
+            for record, size in zip(shards.records, sizes, strict=True)
+        ]
         if self._with_sketch:
-            # Records without a token have no bases, hence no sketch that would shift the others.
             kept = [
-                hashes for hashes, used in zip(self._sketches, shards.used, strict=True) if used
+                hashes for hashes, size in zip(self._sketches, self._sizes, strict=True) if size
             ]
             records = [
-                PartRecord(**{**asdict(record), "num_hashes": hashes.size})
+                replace(record, num_hashes=hashes.size)
                 for record, hashes in zip(records, kept, strict=True)
             ]
             with (self._folder / SKETCH_FILE).open("wb") as file:
@@ -134,15 +150,16 @@ class PartWriter:
             shard_tokens=shards.sizes,
             records=records,
             empty=self._empty,
+            sha256=shards.sha256,
         )
         write_json(self._folder / PART_FILE, asdict(part))
         return part
 
-    def _watched(self, blocks: Iterable[Block]) -> Iterator[Block]:
-        for block in blocks:
-            codes, soft = split_marks(block.marked)
+    def _watched(self, blocks: Iterable[Block]) -> Iterator[Bases]:
+        for block in map(part_marks, blocks):
+            codes = block.codes
             self._counts += count_bases(codes)
-            self._num_soft_masked += int(np.count_nonzero(soft))
+            self._num_soft_masked += int(np.count_nonzero(block.soft))
             self._num_bases += codes.size
             at = 0
             for start, name in block.starts:
@@ -162,6 +179,7 @@ class PartWriter:
     def _close(self) -> None:
         if self._open_id is None:
             return
+        self._sizes.append(self._open_bases)
         if not self._open_bases:
             self._empty.append(self._open_id)
         if self._with_sketch:
@@ -171,7 +189,8 @@ class PartWriter:
 
 def count_bases(codes: Codes) -> npt.NDArray[np.int64]:
     """How often each of A C G T N occurs."""
-    unknown = int(np.count_nonzero((codes >> np.uint8(2)).view(np.bool_)))
+    is_known = not codes.size or codes.max() < NUM_REAL_BASES
+    unknown = 0 if is_known else int(np.count_nonzero(codes == NUM_REAL_BASES))
     odd = int(np.count_nonzero((codes & np.uint8(1)).view(np.bool_)))
     t = int(np.count_nonzero(codes == 3))
     g = int(np.count_nonzero(codes == 2))
@@ -187,10 +206,10 @@ class _Shards:
         self._stack = stack
         self._bits: BitWriter | None = None
         self._open: tuple[str, int] | None = None
-        self._files: list[IO[bytes]] = []
+        self._files: dict[str, HashedFile] = {}
         self.sizes: list[int] = []
         self.records: list[PartRecord] = []
-        self.used: list[bool] = []
+        self.sha256: dict[str, str] = {}
 
     @property
     def _size(self) -> int:
@@ -216,35 +235,34 @@ class _Shards:
             return
         name, offset = self._open
         length = self._size + unwritten - offset
-        self.used.append(length > 0)
         if length:
             shard = len(self.sizes) - 1 if self._bits else len(self.sizes)
-            record = PartRecord(record=name, length=length, shard=shard, offset=offset)
-            self.records.append(record)
+            self.records.append(
+                PartRecord(record=name, length=length, shard=shard, offset=offset, num_bases=0)
+            )
         self._open = None
 
     def _close_shard(self) -> None:
         if self._bits:
             self._bits.finish()
-            for file in self._files:
-                file.flush()
-                os.fsync(file.fileno())
-                file.close()
+            self.sha256 |= {name: file.finish() for name, file in self._files.items()}
         self._bits = None
 
     def _open_shard(self) -> BitWriter:
         names = (tokens_file(len(self.sizes)), soft_mask_file(len(self.sizes)))
-        self._files = [
-            self._stack.enter_context((self._folder / name).open("wb")) for name in names
-        ]
+        self._files = {
+            name: self._stack.enter_context(closing(HashedFile(self._folder / name)))
+            for name in names
+        }
+        self._tokens, soft = self._files.values()
         self.sizes.append(0)
-        return BitWriter(self._files[1])
+        return BitWriter(soft)
 
     def _write(self, block: TokenBlock, start: int, stop: int) -> None:
         if start == stop:
             return
         self._bits = self._bits or self._open_shard()
         ids = block.ids[start:stop]
-        self._files[0].write(ids.astype(ids.dtype.newbyteorder("<"), copy=False).tobytes())
+        self._tokens.write(ids.astype(ids.dtype.newbyteorder("<"), copy=False).data)
         self._bits.append(block.soft[start:stop])
         self.sizes[-1] += ids.size

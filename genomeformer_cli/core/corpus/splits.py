@@ -8,7 +8,7 @@ at its end.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -52,12 +52,16 @@ class SplitConfig:
             )
 
 
-def assign_splits(segments: Sequence[Segment], config: SplitConfig) -> tuple[list[Segment], str]:
+def assign_splits(
+    segments: Sequence[Segment], config: SplitConfig, num_bases: Sequence[int] | None = None
+) -> tuple[list[Segment], str]:
     """Mark every segment as training or held out.
 
     Args:
         segments: One a record, all marked as training.
         config: The rule.
+        num_bases: Bases of each, by which genomes and records are drawn, so that the draw is the
+            same whatever the tokenizer; `None` if a token is a base.
 
     Returns:
         The segments, and the rule in words.
@@ -65,7 +69,8 @@ def assign_splits(segments: Sequence[Segment], config: SplitConfig) -> tuple[lis
     Raises:
         ConfigError: Nothing would be left to train on, or to validate on.
     """
-    marked, rule = _apply(segments, config)
+    sizes = [segment.length for segment in segments] if num_bases is None else num_bases
+    marked, rule = _apply(segments, config, sizes)
     if not any(segment.split == "validation" for segment in marked):
         raise ConfigError(
             "the records are too short to hold any of them out",
@@ -87,14 +92,19 @@ def unit_of(config: SplitConfig, num_genomes: int) -> SplitBy:
     return SplitBy.GENOME if num_genomes >= GENOMES_FOR_GENOME_SPLIT else SplitBy.TAIL
 
 
-def _apply(segments: Sequence[Segment], config: SplitConfig) -> tuple[list[Segment], str]:
+def _apply(
+    segments: Sequence[Segment], config: SplitConfig, sizes: Sequence[int]
+) -> tuple[list[Segment], str]:
     if config.holdout:
         return _hold_out_named(segments, config.holdout)
     by = unit_of(config, len({segment.genome for segment in segments}))
     if by is SplitBy.TAIL:
         return _hold_out_tails(segments, config.fraction)
     key: Callable[[Segment], str] = _genome_of if by is SplitBy.GENOME else _record_of
-    chosen = _draw(segments, key, config)
+    lengths: dict[str, int] = {}
+    for segment, size in zip(segments, sizes, strict=True):
+        lengths[key(segment)] = lengths.get(key(segment), 0) + size
+    chosen = _draw(lengths, config)
     return _mark(
         segments, key, chosen
     ), f"whole {by}s, {config.fraction:.0%} of the bases aimed at, seed {config.seed}"
@@ -136,12 +146,7 @@ def _hold_out_named(
     return marked, "held out by name: " + ", ".join(sorted(wanted))
 
 
-def _draw(
-    segments: Sequence[Segment], key: Callable[[Segment], str], config: SplitConfig
-) -> set[str]:
-    lengths: dict[str, int] = {}
-    for segment in segments:
-        lengths[key(segment)] = lengths.get(key(segment), 0) + segment.length
+def _draw(lengths: Mapping[str, int], config: SplitConfig) -> set[str]:
     if len(lengths) < 2:
         raise ConfigError(
             "one unit alone cannot be split",

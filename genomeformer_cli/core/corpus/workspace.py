@@ -18,7 +18,7 @@ from genomeformer_cli.core.corpus.writer import SHARD_TOKENS
 from genomeformer_cli.core.store.atomic import explain_write_failure
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
 
-_RULES = 1
+_RULES = 2
 _UNFINISHED = "unfinished-"
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,10 +30,12 @@ from genomeformer_cli.core.genomes.fasta import Record
 from genomeformer_cli.core.genomes.genome import Genome, genome_to_json
 from genomeformer_cli.core.sequence import BASES, mark_bases
 from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.stream import HashedFile
 from genomeformer_cli.core.tokenizers.files import save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
 
 SHARD_TOKENS = 1 << 28
+_COPY_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,54 +47,102 @@ class TokenizedGenome:
     part: Part
 
 
+@dataclass(frozen=True, kw_only=True)
+class Assembled:
+    """Shards of a corpus.
+
+    Attributes:
+        sizes: Tokens in each.
+        segments: One a record, all of training.
+        num_bases: Letters of each.
+        sha256: Checksums by file name, taken of what was written.
+    """
+
+    sizes: list[int]
+    segments: list[Segment]
+    num_bases: list[int]
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishedCorpus:
+    """A corpus but for its seal.
+
+    Attributes:
+        manifest: What it is made of.
+        segments: Where each stretch lies.
+        sha256: Checksums of its shards, by file name, taken of what was written.
+    """
+
+    manifest: Manifest
+    segments: list[Segment]
+    sha256: dict[str, str]
+
+
+class _OpenShard:
+    """A shard that small parts are copied into, one behind the other."""
+
+    def __init__(self, folder: Path, number: int, stack: ExitStack) -> None:
+        names = (tokens_file(number), soft_mask_file(number))
+        self._files = {
+            name: stack.enter_context(closing(HashedFile(folder / name))) for name in names
+        }
+        self._tokens, soft = self._files.values()
+        self._bits = BitWriter(soft)
+
+    def append(self, tokens: Path, soft: Path, num_tokens: int) -> None:
+        with tokens.open("rb") as made:
+            while content := made.read(_COPY_BYTES):
+                self._tokens.write(content)
+        with soft.open("rb") as packed:
+            self._bits.append_packed(packed, num_tokens)
+
+    def finish(self) -> dict[str, str]:
+        self._bits.finish()
+        return {name: file.finish() for name, file in self._files.items()}
+
+
 def assemble(
     folder: Path,
-    tokenizer: Tokenizer,
     genomes: Sequence[TokenizedGenome],
     *,
     shard_tokens: int = SHARD_TOKENS,
-) -> tuple[list[int], list[Segment]]:
-    """Put parts into shards, in order; return the shards' sizes and one segment a record.
+) -> Assembled:
+    """Put parts into shards, in order.
 
     A shard of a part that fills a good piece of a shard becomes one by itself, by a hard link;
     smaller ones are copied behind each other. The parts stay as they are.
     """
-    dtype = np.dtype(token_dtype(tokenizer))
     sizes: list[int] = []
     segments: list[Segment] = []
+    sha256: dict[str, str] = {}
     with ExitStack() as stack:
-        bits: BitWriter | None = None
+        shard: _OpenShard | None = None
         for one in genomes:
             places: list[tuple[int, int]] = []
             for number, num_tokens in enumerate(one.part.shard_tokens):
-                source = (one.folder / tokens_file(number), one.folder / soft_mask_file(number))
                 alone = num_tokens >= shard_tokens // 4
-                if bits and (alone or sizes[-1] + num_tokens > shard_tokens):
-                    bits.finish()
-                    stack.close()
-                    bits = None
-                if bits is None:
+                if shard and (alone or sizes[-1] + num_tokens > shard_tokens):
+                    sha256 |= shard.finish()
+                    shard = None
+                if shard is None:
                     sizes.append(0)
-                shard = len(sizes) - 1
-                targets = (folder / tokens_file(shard), folder / soft_mask_file(shard))
-                places.append((shard, sizes[-1]))
+                last = len(sizes) - 1
+                places.append((last, sizes[-1]))
                 if alone:
-                    for made, wanted in zip(source, targets, strict=True):
-                        _link_or_copy(made, wanted)
+                    for name in (tokens_file, soft_mask_file):
+                        _link_or_copy(one.folder / name(number), folder / name(last))
+                        sha256[name(last)] = one.part.sha256[name(number)]
                 else:
-                    if bits is None:
-                        tokens = stack.enter_context(targets[0].open("wb"))
-                        bits = BitWriter(stack.enter_context(targets[1].open("wb")))
-                    with source[0].open("rb") as made_tokens, source[1].open("rb") as made_bits:
-                        shutil.copyfileobj(made_tokens, tokens)
-                        bits.append_packed(made_bits, num_tokens)
+                    shard = shard or _OpenShard(folder, last, stack)
+                    source = (one.folder / tokens_file(number), one.folder / soft_mask_file(number))
+                    shard.append(*source, num_tokens)
                 sizes[-1] += num_tokens
             segments += _segments(one, places)
-        if bits:
-            bits.finish()
-    for shard, size in enumerate(sizes):
-        assert (folder / tokens_file(shard)).stat().st_size == size * dtype.itemsize
-    return sizes, segments
+        if shard:
+            sha256 |= shard.finish()
+    num_bases = [record.num_bases for one in genomes for record in one.part.records]
+    return Assembled(sizes=sizes, segments=segments, num_bases=num_bases, sha256=sha256)
 
 
 def _segments(one: TokenizedGenome, places: list[tuple[int, int]]) -> Iterator[Segment]:
@@ -133,7 +183,7 @@ class CorpusPlan:
 
 def finish_corpus(
     folder: Path, tokenizer: Tokenizer, genomes: Sequence[TokenizedGenome], plan: CorpusPlan
-) -> tuple[Manifest, list[Segment]]:
+) -> FinishedCorpus:
     """Make a corpus of parts in an empty folder: shards, who is held out, index, manifest.
 
     Raises:
@@ -145,12 +195,16 @@ def finish_corpus(
             "the genomes hold no bases at all",
             hint="give genomes with at least one non-empty record",
         )
-    sizes, records = assemble(folder, tokenizer, genomes, shard_tokens=plan.shard_tokens)
-    segments, rule = assign_splits(records, plan.split)
+    made = assemble(folder, genomes, shard_tokens=plan.shard_tokens)
+    for shard, size in enumerate(made.sizes):
+        num_bytes = (folder / tokens_file(shard)).stat().st_size
+        assert num_bytes == size * tokenizer.dtype.itemsize
+    segments, rule = assign_splits(made.segments, plan.split, made.num_bases)
     num_soft_masked = sum(one.part.num_soft_masked for one in genomes)
     if not num_soft_masked:
-        for shard in range(len(sizes)):
+        for shard in range(len(made.sizes)):
             (folder / soft_mask_file(shard)).unlink()
+            del made.sha256[soft_mask_file(shard)]
     counts = np.sum([one.part.base_counts for one in genomes], axis=0)
     num_bases = sum(one.part.num_bases for one in genomes)
     manifest = Manifest(
@@ -160,7 +214,7 @@ def finish_corpus(
         tokenizer_settings=dict(tokenizer.settings),
         vocabulary_sha256=vocabulary_sha256(tokenizer),
         dtype=token_dtype(tokenizer),
-        shard_tokens=sizes,
+        shard_tokens=made.sizes,
         has_soft_mask=bool(num_soft_masked),
         inputs_sha256=plan.inputs_sha256,
         split_rule=rule,
@@ -177,7 +231,7 @@ def finish_corpus(
     with (folder / SEGMENTS_FILE).open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(segment)) + "\n" for segment in segments)
     write_json(folder / MANIFEST_FILE, asdict(manifest))
-    return manifest, segments
+    return FinishedCorpus(manifest=manifest, segments=segments, sha256=made.sha256)
 
 
 class CorpusWriter:
@@ -220,9 +274,9 @@ class CorpusWriter:
         plan = CorpusPlan(
             name=name, split=split, inputs_sha256=inputs_sha256, shard_tokens=self._limit
         )
-        manifest, _ = finish_corpus(self._folder, self._tokenizer, self._genomes, plan)
+        made = finish_corpus(self._folder, self._tokenizer, self._genomes, plan)
         shutil.rmtree(self._parts)
-        return manifest
+        return made.manifest
 
 
 def _blocks(genome: Genome, records: Iterable[Record]) -> Iterator[Block]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from genomeformer_cli.core.errors import FastaError
 from genomeformer_cli.core.genomes.fasta import old_line_ends, read_records, refuse_other_formats
-from genomeformer_cli.core.genomes.inflate import TEXT_CHUNK, TextReader
+from genomeformer_cli.core.genomes.inflate import TEXT_CHUNK, Copy, TextReader
 from genomeformer_cli.core.sequence import Codes, mark_bases
 
 
@@ -40,16 +40,24 @@ class BlockReader:
         path: FASTA or FASTQ, plain or gzip'd.
         shown: The name used in errors, if not the path.
         where: How errors in a record begin, if not with the name.
+        copy: Gets the file's own bytes as they are read.
 
     Attributes:
         text: Says what was read and, at the end, its checksum.
     """
 
-    def __init__(self, path: Path, *, shown: str | None = None, where: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        shown: str | None = None,
+        where: str | None = None,
+        copy: Copy | None = None,
+    ) -> None:
         self._path = path
         self._shown = shown or str(path)
         self._where = where or f"`{self._shown}`"
-        self.text = TextReader(path, self._shown)
+        self.text = TextReader(path, self._shown, copy=copy)
         self._open_id = ""
         self._open_size = 0
 

@@ -203,10 +203,14 @@ def is_pipe(path: Path) -> bool:
 
 
 @contextmanager
-def local_copy(source: str) -> Iterator[tuple[Path, str]]:
+def local_copy(source: str, *, command: str = "embed -") -> Iterator[tuple[Path, str]]:
     """Yield a path that can be read twice for a source, and its name in messages.
 
     `-` is standard input; it and pipes are copied to a temporary file first.
+
+    Args:
+        source: A path, or `-`.
+        command: What reads it, for the hint.
 
     Raises:
         InputError: Standard input is a terminal.
@@ -217,7 +221,7 @@ def local_copy(source: str) -> Iterator[tuple[Path, str]]:
     if source == STDIN and sys.stdin.isatty():
         raise InputError(
             "standard input is a terminal",
-            hint="pipe a file in, as in `zcat seqs.fa.gz | genomeformer embed -`",
+            hint=f"pipe a file in, as in `zcat seqs.fa.gz | genomeformer {command}`",
         )
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as folder:
         path = Path(folder) / "piped.fa"

@@ -39,6 +39,24 @@ class RemoteFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ancestor:
+    """A taxon above an organism, or its own.
+
+    Attributes:
+        taxid: NCBI taxonomy id.
+        name: Scientific name; empty if the source gave the id alone.
+        rank: `species`, `genus`, ...; empty if unknown.
+    """
+
+    taxid: int
+    name: str = ""
+    rank: str = ""
+
+
+Lineage = tuple[Ancestor, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Genome:
     """One assembly, or one file of a user's own, as fetched or imported.
 
@@ -60,6 +78,8 @@ class Genome:
         released: Date of release, YYYY-MM-DD.
         files: What was fetched: the FASTA and annotation beside it.
         absent: Formats that were asked for and that the host does not have.
+        lineage: Its place in the taxonomy when it was fetched, the highest taxon first, its own
+            last; empty if nobody said.
     """
 
     name: str
@@ -79,6 +99,7 @@ class Genome:
     released: str | None = None
     files: tuple[RemoteFile, ...] = ()
     absent: tuple[str, ...] = ()
+    lineage: Lineage = ()
 
     @property
     def label(self) -> str:
@@ -100,6 +121,7 @@ def genome_from_json(value: dict[str, Any]) -> Genome:
     kept = {key: item for key, item in value.items() if key in known}
     kept["files"] = tuple(RemoteFile(**file) for file in kept.get("files") or ())
     kept["absent"] = tuple(kept.get("absent") or ())
+    kept["lineage"] = tuple(Ancestor(**taxon) for taxon in kept.get("lineage") or ())
     return Genome(**kept)
 
 

@@ -13,15 +13,22 @@ import threading
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol
 
-from genomeformer_cli.core.errors import FastaError
+from genomeformer_cli.core.errors import FastaError, StoreError
 
 TEXT_CHUNK = 1 << 20
 _RAW_CHUNK = 1 << 18
 _AHEAD = 4
 _GZIP = 31
 _MAGIC = b"\x1f\x8b"
+
+
+class Copy(Protocol):
+    """Takes a file's bytes."""
+
+    def write(self, content: bytes, /) -> object:
+        """Append some."""
 
 
 def _engine() -> tuple[Any, tuple[type[Exception], ...]]:
@@ -38,14 +45,16 @@ class TextReader:
     Args:
         path: Plain or gzip'd text.
         shown: The name used in errors.
+        copy: Gets the file's own bytes as they are read.
 
     Attributes:
         is_gzip: Whether it is compressed; known from the first chunk on.
         num_read: Bytes of the file read so far, as they lie on disk.
     """
 
-    def __init__(self, path: Path, shown: str) -> None:
+    def __init__(self, path: Path, shown: str, *, copy: Copy | None = None) -> None:
         self._path = path
+        self._copy = copy
         self._shown = shown
         self._digest = hashlib.sha256()
         self.is_gzip = False
@@ -83,6 +92,14 @@ class TextReader:
     def _raw(self, file: IO[bytes], size: int) -> bytes:
         raw = file.read(size)
         self._digest.update(raw)
+        if self._copy is not None:
+            try:
+                self._copy.write(raw)
+            except OSError as failure:
+                raise StoreError(
+                    f"could not copy `{self._shown}`: {failure.strerror or failure}",
+                    hint="free some space; nothing was left half-written",
+                ) from failure
         self.num_read += len(raw)
         return raw
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
-from genomeformer_cli.core.errors import EntryExistsError, FastaError, UsageError
+from genomeformer_cli.core.errors import EntryExistsError, UsageError
 from genomeformer_cli.core.genomes.blocks import Block, BlockReader
 from genomeformer_cli.core.genomes.fasta import (
     STDIN,
@@ -18,6 +18,7 @@ from genomeformer_cli.core.genomes.fasta import (
     local_copy,
 )
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, Genome, genome_to_json, load_genome
+from genomeformer_cli.core.genomes.inflate import Copy
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
@@ -72,23 +73,17 @@ def import_fasta(
     with local_copy(str(path)) as (file, shown), store.lock(Kind.GENOMES, name):
         if store.has(Kind.GENOMES, name):
             return _known(file, store, name), False
-        reader = BlockReader(file, shown=shown)
-        census = _Census(shown, reporter)
-        blocks = census.watch(reader.blocks())
-        if consume:
-            consume(blocks, reader)
-        for _ in blocks:
-            pass
-        return _import(file, name, store, census, reader), True
+        return _import(file, name, store, _Census(shown, reporter), consume), True
 
 
-def _import(file: Path, name: str, store: Store, census: _Census, reader: BlockReader) -> Genome:
-    with store.create(Kind.GENOMES, name) as folder:
+def _import(
+    file: Path, name: str, store: Store, census: _Census, consume: Consume | None
+) -> Genome:
+    known: dict[str, str] = {}
+    with store.create(Kind.GENOMES, name, known=known) as folder:
         fasta = folder / f"{name}.fa.gz"
-        _copy_compressed(file, fasta)
-        sha256 = file_sha256(fasta)
-        if reader.text.is_gzip and sha256 != reader.text.sha256:
-            raise FastaError(f"`{file}` changed while it was read", hint="try again")
+        sha256 = _copy_compressed(file, fasta, census, consume)
+        known[fasta.name] = sha256
         genome = Genome(
             name=name,
             fasta=fasta.name,
@@ -119,7 +114,7 @@ class _Census:
     """Counts what passes, and says what is odd about it."""
 
     def __init__(self, shown: str, reporter: Reporter) -> None:
-        self._shown = shown
+        self.shown = shown
         self._reporter = reporter
         self._seen: set[str] = set()
         self._open_id: str | None = None
@@ -144,7 +139,7 @@ class _Census:
     def _begin(self, name: str) -> None:
         if name in self._seen:
             self._reporter.warn(
-                f"`{self._shown}`: the id `{name}` occurs more than once; all its records are kept"
+                f"`{self.shown}`: the id `{name}` occurs more than once; all its records are kept"
             )
         self._seen.add(name)
         self._open_id, self._open_bases = name, 0
@@ -152,17 +147,22 @@ class _Census:
 
     def _close(self) -> None:
         if self._open_id is not None and not self._open_bases:
-            self._reporter.warn(f"`{self._shown}`: record `{self._open_id}` is empty")
+            self._reporter.warn(f"`{self.shown}`: record `{self._open_id}` is empty")
         self._open_id, self._open_bases = None, 0
 
 
-def _copy_compressed(source: Path, target: Path) -> None:
-    if is_gzip(source):
-        shutil.copyfile(source, target)
-        return
-    with (
-        source.open("rb") as read,
-        target.open("wb") as raw,
-        gzip.GzipFile("", "wb", 6, raw, mtime=0) as write,
-    ):
-        shutil.copyfileobj(read, write)
+def _copy_compressed(source: Path, target: Path, census: _Census, consume: Consume | None) -> str:
+    """Check a file and copy it, gzip'd if it was not; return the checksum of the copy."""
+    with ExitStack() as stack:
+        raw = stack.enter_context(target.open("wb"))
+        packed = is_gzip(source)
+        copy: Copy = (
+            raw if packed else stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
+        )
+        reader = BlockReader(source, shown=census.shown, copy=copy)
+        blocks = census.watch(reader.blocks())
+        if consume:
+            consume(blocks, reader)
+        for _ in blocks:
+            pass
+    return reader.text.sha256 if packed else file_sha256(target)

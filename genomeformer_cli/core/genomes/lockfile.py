@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.genomes.genome import Genome, RemoteFile
+from genomeformer_cli.core.genomes.genome import Ancestor, Genome, Lineage, RemoteFile
 from genomeformer_cli.core.genomes.ncbi.assembly import check_accession, version_of
 from genomeformer_cli.core.store.atomic import write_text
 
@@ -37,6 +37,7 @@ class LockRow:
         retrieved: When it was fetched.
         assembly_name: Name of the assembly.
         level: How far it is put together.
+        lineage: Its place in the taxonomy when it was fetched.
     """
 
     accession: str
@@ -49,6 +50,7 @@ class LockRow:
     retrieved: str
     assembly_name: str = ""
     level: str = ""
+    lineage: Lineage = ()
 
 
 def row_of(genome: Genome) -> LockRow:
@@ -64,6 +66,7 @@ def row_of(genome: Genome) -> LockRow:
         retrieved=genome.retrieved,
         assembly_name=genome.assembly_name or "",
         level=genome.level or "",
+        lineage=genome.lineage,
     )
 
 
@@ -83,6 +86,8 @@ def _to_json(row: LockRow) -> dict[str, Any]:
         "assembly_name": row.assembly_name,
         "level": row.level,
     }
+    if row.lineage:
+        value["lineage"] = [[taxon.taxid, taxon.name, taxon.rank] for taxon in row.lineage]
     if not fasta.attested:
         value["attested"] = False
     if others:
@@ -114,6 +119,10 @@ def _from_json(value: dict[str, Any]) -> LockRow:
         accession=accession,
         taxid=int(value["taxid"]),
         files=files,
+        lineage=tuple(
+            Ancestor(taxid=int(taxid), name=str(name), rank=str(rank))
+            for taxid, name, rank in value.get("lineage", [])
+        ),
         **{
             key: str(value.get(key) or "")
             for key in (

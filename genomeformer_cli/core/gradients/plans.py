@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.protocol import Additive, Streaming
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.gradients.reversible import reversible_gradients
 from genomeformer_cli.core.gradients.rows import even_rows
@@ -21,26 +21,41 @@ from genomeformer_cli.core.gradients.two_sweep import two_sweep_gradients
 from genomeformer_cli.core.gradients.whole import checkpoint_gradients, full_gradients
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.sweeps import can_pass_state
 from genomeformer_cli.core.model.two_stack import TwoStack
 from genomeformer_cli.core.objectives.prediction import Examples, Prediction
 
-DEFAULT_CHUNK = 4096
+AUTO = "auto"
 STORAGES = {"weights": None, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True, kw_only=True)
-class MemoryPlan:
+class MemoryConfig:
     """How the gradients of a step are computed.
 
     Attributes:
-        name: A plan of the table.
-        chunk: Positions of a slice, for the plans that go slice by slice.
+        plan: A plan of the table, or `auto`: the fastest that fits.
+        chunk: Tokens of a slice, all its rows together, for the plans that go slice by slice.
+        rows: Rows computed at a time; 0: all of a batch, or as many as fit if the plan is `auto`.
         storage: What `two-sweep` keeps its buffers in: `weights` (as the weights) or `bfloat16`.
     """
 
-    name: str = "full"
-    chunk: int = DEFAULT_CHUNK
-    storage: str = "weights"
+    plan: str = AUTO
+    chunk: int = 2048
+    rows: int = 0
+    storage: Literal["weights", "bfloat16"] = "weights"
+
+    def __post_init__(self) -> None:
+        if self.plan != AUTO:
+            plan_entry(self.plan)
+        if self.chunk < 1 or self.rows < 0:
+            raise ConfigError(
+                f"slices of {self.chunk} tokens, {self.rows} rows at a time: that cannot be",
+                hint="a slice of 1024 to 8192 tokens is usual; 0 rows are all rows",
+            )
+
+
+Gradients = Callable[[Model, Examples, MemoryConfig, Tensor], Prediction]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,54 +69,60 @@ class PlanEntry:
         passes: Times that each block runs forward.
     """
 
-    gradients: Callable[[Model, Examples, MemoryPlan], Prediction]
+    gradients: Gradients
     objection: Callable[[Model], tuple[str, str] | None]
     memory: str
     passes: str
 
 
-Sliced = Callable[[Model, Examples, MemoryPlan, Tensor], Prediction]
+Sliced = Callable[[Model, Examples, MemoryConfig, Tensor], Prediction]
 
 
-def _by_rows(sliced: Sliced) -> Callable[[Model, Examples, MemoryPlan], Prediction]:
+def _by_rows(sliced: Sliced) -> Gradients:
     """A plan for rows without padding, applied to any batch."""
 
-    def gradients(model: Model, examples: Examples, plan: MemoryPlan) -> Prediction:
-        total_weight = examples.total_weight
-        parts = [sliced(model, rows, plan, total_weight) for rows in even_rows(examples)]
+    def gradients(
+        model: Model, examples: Examples, memory: MemoryConfig, total_weight: Tensor
+    ) -> Prediction:
+        parts: list[Prediction] = []
+        for rows in even_rows(examples):
+            chunk = max(memory.chunk // len(rows.inputs_BL), 1)
+            parts.append(sliced(model, rows, replace(memory, chunk=chunk), total_weight))
         return sum(parts[1:], parts[0])
 
     return gradients
 
 
-def _slim(model: Model, rows: Examples, plan: MemoryPlan, total_weight: Tensor) -> Prediction:
+def _slim(model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor) -> Prediction:
     assert isinstance(model, Encoder)
-    return slim_gradients(model, rows, chunk=plan.chunk, total_weight=total_weight)
+    return slim_gradients(model, rows, chunk=memory.chunk, total_weight=total_weight)
 
 
-def _two_sweep(model: Model, rows: Examples, plan: MemoryPlan, total_weight: Tensor) -> Prediction:
+def _two_sweep(
+    model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor
+) -> Prediction:
     assert isinstance(model, Encoder)
     return two_sweep_gradients(
         model,
         rows,
-        chunk=plan.chunk,
+        chunk=memory.chunk,
         total_weight=total_weight,
-        storage=STORAGES[plan.storage],
+        storage=STORAGES[memory.storage],
     )
 
 
-def _reversible(model: Model, rows: Examples, plan: MemoryPlan, total_weight: Tensor) -> Prediction:
+def _reversible(
+    model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor
+) -> Prediction:
     assert isinstance(model, Encoder)
-    return reversible_gradients(model, rows, chunk=plan.chunk, total_weight=total_weight)
+    return reversible_gradients(model, rows, chunk=memory.chunk, total_weight=total_weight)
 
 
-def _two_stack(model: Model, rows: Examples, plan: MemoryPlan, total_weight: Tensor) -> Prediction:
+def _two_stack(
+    model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor
+) -> Prediction:
     assert isinstance(model, TwoStack)
-    return two_stack_gradients(model, rows, chunk=plan.chunk, total_weight=total_weight)
-
-
-def _streams(stack: Encoder) -> bool:
-    return all(isinstance(block.attention.mechanism, Streaming) for block in stack.stack)
+    return two_stack_gradients(model, rows, chunk=memory.chunk, total_weight=total_weight)
 
 
 def _needs_nothing(model: Model) -> tuple[str, str] | None:
@@ -114,13 +135,13 @@ def _needs_a_causal_stack(model: Model) -> tuple[str, str] | None:
         return "it needs a causal stack", "`--objective causal`, or `--memory two-sweep`"
     if model.config.residual != "plain":
         return "it needs plain residuals", "`--memory reversible`"
-    return None if _streams(model) else _no_state(model)
+    return None if can_pass_state(model) else _no_state(model)
 
 
 def _needs_two_stacks(model: Model) -> tuple[str, str] | None:
     if not isinstance(model, TwoStack):
         return "it needs a model of two stacks", "start one with `--memory two-stack`"
-    return None if _streams(model.ahead) else _no_state(model.ahead)
+    return None if can_pass_state(model) else _no_state(model.ahead)
 
 
 def _no_state(stack: Encoder) -> tuple[str, str]:
@@ -133,12 +154,7 @@ def _needs_sums(model: Model) -> tuple[str, str] | None:
         return "it needs a bidirectional stack", "`--memory slim` for causal ones"
     if model.config.residual != "plain":
         return "it needs plain residuals", "`--memory reversible`"
-    unfit = [
-        block.attention.mechanism
-        for block in model.stack
-        if block.attention.reach is None and not isinstance(block.attention.mechanism, Additive)
-    ]
-    if unfit:
+    if not can_pass_state(model):
         return (
             f"`{model.config.attention.name}` neither sums a row nor sees only its neighbours",
             "use `linear`, `performer` or `local` attention, or `--memory checkpoint`",
@@ -156,13 +172,15 @@ def _needs_reversible_residuals(model: Model) -> tuple[str, str] | None:
 
 PLANS: dict[str, PlanEntry] = {
     "full": PlanEntry(
-        gradients=lambda model, examples, plan: full_gradients(model, examples),
+        gradients=lambda model, examples, memory, weight: full_gradients(model, examples, weight),
         objection=_needs_nothing,
         memory="n L d",
         passes="1",
     ),
     "checkpoint": PlanEntry(
-        gradients=lambda model, examples, plan: checkpoint_gradients(model, examples),
+        gradients=lambda model, examples, memory, weight: checkpoint_gradients(
+            model, examples, weight
+        ),
         objection=_needs_nothing,
         memory="L d (n inputs, one block)",
         passes="2",
@@ -206,24 +224,37 @@ def plan_entry(name: str) -> PlanEntry:
     return PLANS[name]
 
 
-def check_plan(model: Model, plan: MemoryPlan) -> None:
+def check_plan(model: Model, name: str) -> None:
     """Make sure that a plan can train a model.
 
     Raises:
         ConfigError: It cannot; the hint says what can.
     """
-    objection = plan_entry(plan.name).objection(model)
+    objection = plan_entry(name).objection(model)
     if objection is not None:
         raise ConfigError(
-            f"`--memory {plan.name}` cannot train this model: {objection[0]}", hint=objection[1]
+            f"`--memory {name}` cannot train this model: {objection[0]}", hint=objection[1]
         )
 
 
-def accumulate_gradients(model: Model, examples: Examples, plan: MemoryPlan) -> Prediction:
+def accumulate_gradients(model: Model, examples: Examples, memory: MemoryConfig) -> Prediction:
     """Add the exact gradients of a batch's loss to those of the weights.
+
+    Args:
+        model: Its weights.
+        examples: What is asked.
+        memory: A plan of the table, not `auto`.
 
     Raises:
         ConfigError: The plan cannot train the model.
     """
-    check_plan(model, plan)
-    return plan_entry(plan.name).gradients(model, examples, plan)
+    check_plan(model, memory.plan)
+    batch = len(examples.inputs_BL)
+    rows = memory.rows or batch
+    total_weight = examples.total_weight
+    gradients = plan_entry(memory.plan).gradients
+    parts = [
+        gradients(model, examples.rows(slice(first, first + rows)), memory, total_weight)
+        for first in range(0, batch, rows)
+    ]
+    return sum(parts[1:], parts[0])

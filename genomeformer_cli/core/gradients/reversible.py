@@ -16,11 +16,16 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.protocol import Additive, State
-from genomeformer_cli.core.gradients.rows import slices
-from genomeformer_cli.core.gradients.two_sweep import Slice, slices_with_halo, sum_up
+from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.sweeps import (
+    Slice,
+    is_sliceable,
+    slices,
+    slices_with_halo,
+    sum_of_row,
+)
 from genomeformer_cli.core.objectives.prediction import Examples, Prediction, predict
 
 
@@ -64,16 +69,19 @@ class _ReversibleStep:
         return prediction
 
     def _slices(self, block: Block) -> Iterator[Slice]:
-        sliceable = block.attention.reach is not None or _sums(block)
-        chunk = self._chunk if sliceable else self._length
+        chunk = self._chunk if is_sliceable(block) else self._length
         return slices_with_halo(self._model, block, self._length, chunk)
 
     def _apply(self, block: Block) -> None:
         summary: State | None = None
-        if _sums(block):
-            for place in self._slices(block):
-                x_BLE = self._other_BLE[:, place.first : place.last]
-                summary = sum_up(summary, block.summary(x_BLE, place.layout, place.core))
+        if is_sliceable(block):
+            summary = sum_of_row(
+                self._model,
+                block,
+                self._length,
+                self._chunk,
+                lambda first, last: self._other_BLE[:, first:last],
+            )
         self._summaries.append(summary)
         for place in self._slices(block):
             x_BLE = self._other_BLE[:, place.first : place.last]
@@ -129,7 +137,3 @@ class _ReversibleStep:
             embedded_BLE = self._model.embedding(self._examples.inputs_BL[:, start:stop])
             gradient_BLE = self._d_one_BLE[:, start:stop] + self._d_other_BLE[:, start:stop]
             torch.autograd.backward(embedded_BLE, gradient_BLE)
-
-
-def _sums(block: Block) -> bool:
-    return block.attention.reach is None and isinstance(block.attention.mechanism, Additive)

@@ -49,8 +49,3 @@ def _documents(documents_BL: Tensor, row: int) -> Iterator[Span]:
     for start, stop in pairwise([0, *edges.tolist(), len(numbers)]):
         if int(numbers[start]) >= 0:
             yield row, start, stop - start
-
-
-def slices(length: int, chunk: int) -> list[tuple[int, int]]:
-    """Bounds of the slices of a row; the last one may be short."""
-    return [(start, min(start + chunk, length)) for start in range(0, length, chunk)]

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.protocol import State
-from genomeformer_cli.core.gradients.rows import slices
 from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.sweeps import slices
 from genomeformer_cli.core.objectives.prediction import Examples, Prediction, predict
 
 

@@ -13,13 +13,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.gradients.rows import slices
 from genomeformer_cli.core.gradients.slim import (
     BoundaryStates,
     back_propagate,
     gradients_of,
     leaves,
 )
+from genomeformer_cli.core.model.sweeps import slices
 from genomeformer_cli.core.model.two_stack import TwoStack
 from genomeformer_cli.core.objectives.prediction import Examples, Prediction, predict
 

@@ -14,60 +14,14 @@ Shape letters: B batch, L length, E width.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.layout import Layout
 from genomeformer_cli.core.attention.protocol import State
-from genomeformer_cli.core.gradients.rows import slices
-from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.sweeps import Slice, slices_with_halo, sum_of_row
 from genomeformer_cli.core.objectives.prediction import Examples, Prediction, predict
-
-
-@dataclass(frozen=True)
-class Slice:
-    """Some positions with the neighbours that a block needs to see.
-
-    Attributes:
-        start: First position.
-        stop: End.
-        first: First neighbour.
-        last: End of the neighbours.
-        layout: Of positions and neighbours.
-    """
-
-    start: int
-    stop: int
-    first: int
-    last: int
-    layout: Layout
-
-    @property
-    def core(self) -> slice:
-        """The positions, counted from the first neighbour."""
-        return slice(self.start - self.first, self.stop - self.first)
-
-
-def slices_with_halo(model: Encoder, block: Block, length: int, chunk: int) -> Iterator[Slice]:
-    """The slices of a row, each with the neighbours that a block must see around it."""
-    halo = block.halo
-    device = model.embedding.weight.device
-    for start, stop in slices(length, max(chunk, halo, 1)):
-        first, last = max(start - halo, 0), min(stop + halo, length)
-        layout = model.rotary.layout(last - first, None, device=device, start=first)
-        yield Slice(start, stop, first, last, layout)
-
-
-def sum_up(total: State | None, part: State) -> State:
-    """The sum of a row's stretches."""
-    if total is None:
-        return tuple(tensor.clone() for tensor in part)
-    for whole, more in zip(total, part, strict=True):
-        whole.add_(more)
-    return total
 
 
 def two_sweep_gradients(
@@ -136,23 +90,22 @@ class _TwoSweepStep:
     def _slices(self, index: int) -> Iterator[Slice]:
         return slices_with_halo(self._model, self._blocks[index], self._length, self._chunk)
 
-    def _input(self, index: int, place: Slice) -> Tensor:
+    def _input(self, index: int, first: int, last: int) -> Tensor:
         if index == 0:
-            tokens_BL = self._examples.inputs_BL[:, place.first : place.last]
+            tokens_BL = self._examples.inputs_BL[:, first:last]
             embedded_BLE: Tensor = self._model.embedding(tokens_BL)
             return embedded_BLE
-        x_BLE = self._outputs[index - 1][:, place.first : place.last]
+        x_BLE = self._outputs[index - 1][:, first:last]
         return x_BLE.to(self._model.embedding.weight.dtype).detach().requires_grad_()
 
     def _summarised(self, index: int) -> State | None:
-        block = self._blocks[index]
-        if block.attention.reach is not None:
-            return None
-        total: State | None = None
-        for place in self._slices(index):
-            x_BLE = self._input(index, place)
-            total = sum_up(total, block.summary(x_BLE, place.layout, place.core))
-        return total
+        return sum_of_row(
+            self._model,
+            self._blocks[index],
+            self._length,
+            self._chunk,
+            lambda first, last: self._input(index, first, last),
+        )
 
     def _output(self, index: int, place: Slice, x_BLE: Tensor, summary: State | None) -> Tensor:
         block = self._blocks[index]
@@ -161,7 +114,7 @@ class _TwoSweepStep:
 
     def _apply(self, index: int) -> None:
         for place in self._slices(index):
-            x_BLE = self._input(index, place)
+            x_BLE = self._input(index, place.first, place.last)
             y_BLE = self._output(index, place, x_BLE, self._summaries[index])
             self._outputs[index][:, place.start : place.stop] = y_BLE
 
@@ -173,7 +126,7 @@ class _TwoSweepStep:
         predictions: list[Prediction] = []
         owed_BLE: Tensor | None = None
         for place in self._slices(index):
-            x_BLE = self._input(index, place)
+            x_BLE = self._input(index, place.first, place.last)
             y_BLE = self._output(index, place, x_BLE, summary)
             if index == len(self._blocks) - 1:
                 asked = self._examples.part(place.start, place.stop)
@@ -203,7 +156,7 @@ class _TwoSweepStep:
         block = self._blocks[index]
         gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in summary]
         for place in self._slices(index):
-            x_BLE = self._input(index, place)
+            x_BLE = self._input(index, place.first, place.last)
             part = block.summary(x_BLE, place.layout, place.core)
             torch.autograd.backward(part, gradients)
             if index:

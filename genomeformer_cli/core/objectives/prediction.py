@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -64,11 +63,11 @@ class Examples:
         """A stretch of every row."""
         return self._cut((slice(None), slice(start, stop)))
 
-    def rows(self, rows: Any, length: int) -> Examples:
-        """The first `length` positions of some rows."""
-        return self._cut((rows, slice(0, length)))
+    def rows(self, rows: slice) -> Examples:
+        """Some of the rows."""
+        return self._cut((rows,))
 
-    def _cut(self, where: tuple[Any, ...]) -> Examples:
+    def _cut(self, where: tuple[slice, ...]) -> Examples:
         return replace(
             self,
             inputs_BL=self.inputs_BL[where],
@@ -146,7 +145,17 @@ def predict(
         )
 
 
-def prediction_loss(model: Model, examples: Examples) -> Prediction:
-    """Predict the targets of a whole batch, by whole rows."""
+def prediction_loss(
+    model: Model, examples: Examples, total_weight: Tensor | None = None
+) -> Prediction:
+    """Predict the targets of a batch, by whole rows.
+
+    Args:
+        model: Whose answers count.
+        examples: What is asked.
+        total_weight: Of all targets, if these are but a part of a batch.
+    """
     hidden_BLE = model.hidden(examples.inputs_BL, examples.mask_BL, examples.documents_BL)
-    return predict(model, hidden_BLE, examples, examples.total_weight)
+    if total_weight is None:
+        total_weight = examples.total_weight
+    return predict(model, hidden_BLE, examples, total_weight)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.training.config import TrainingConfig
 
@@ -19,11 +20,13 @@ class PretrainConfig:
         model: The encoder; its `context` is the length of a training window.
         masking: How bases are hidden.
         training: Steps, optimizer, schedule.
+        memory: How the gradients of a step are computed.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
 
 
 def tiny() -> PretrainConfig:

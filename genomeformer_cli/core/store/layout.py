@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -147,10 +147,23 @@ class Store:
             ) from failure
 
     @contextmanager
-    def create(self, kind: Kind, name: str, *, replace: bool = False) -> Iterator[Path]:
+    def create(
+        self,
+        kind: Kind,
+        name: str,
+        *,
+        replace: bool = False,
+        known: Mapping[str, str] | None = None,
+    ) -> Iterator[Path]:
         """Yield an empty folder that becomes the sealed entry when the block ends well.
 
         Hold `lock` around this together with the look whether the entry is there.
+
+        Args:
+            kind: What it is.
+            name: What it is called.
+            replace: Whether it may take the place of another.
+            known: Filled by the block: checksums, by file name, taken of what was written.
 
         Raises:
             EntryExistsError: The entry exists and `replace` is false.
@@ -164,7 +177,7 @@ class Store:
             )
         with atomic_folder(final, replace=replace) as folder:
             yield folder
-            seal(folder)
+            seal(folder, known)
 
     def verify(self, entry: Entry) -> int:
         """Check every recorded checksum of an entry; return how many files were compared.

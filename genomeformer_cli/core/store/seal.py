@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from genomeformer_cli.core.errors import CorruptError
@@ -21,11 +22,16 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SEAL)
 
 
-def seal(folder: Path) -> None:
-    """Record the checksums of every file below `folder`."""
-    lines = [
-        f"{file_sha256(file)}  {file.relative_to(folder).as_posix()}\n" for file in _files(folder)
-    ]
+def seal(folder: Path, known: Mapping[str, str] | None = None) -> None:
+    """Record the checksums of every file below `folder`.
+
+    Args:
+        folder: It becomes sealed.
+        known: Checksums by file name, taken of what was written; these files are not read again.
+    """
+    known = known or {}
+    names = {file.relative_to(folder).as_posix(): file for file in _files(folder)}
+    lines = [f"{known.get(name) or file_sha256(file)}  {name}\n" for name, file in names.items()]
     write_text(folder / SEAL, "".join(lines))
 
 

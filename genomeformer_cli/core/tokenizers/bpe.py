@@ -26,10 +26,13 @@ from genomeformer_cli.core.tokenizers.protocol import (
     UNK_ID,
     Ids,
     Offsets,
+    Positions,
+    Settled,
     refuse_other_strand,
     smallest_dtype,
 )
 from genomeformer_cli.core.tokenizers.sample import SampleRule, sample_windows
+from genomeformer_cli.core.tokenizers.stretches import last_stretch
 
 PIECE = 512
 SMALLEST_VOCABULARY = len(SPECIAL_TOKENS) + len(BASES)
@@ -97,8 +100,22 @@ class BpeTokenizer:
 
     def offsets(self, codes: Codes) -> Offsets:
         """First base and the one after the last of every token."""
-        ends = np.cumsum(self._lengths[self.encode(codes)], dtype=np.int64)
-        return np.stack([np.append(np.int64(0), ends[:-1])[: ends.size], ends], axis=1)
+        lengths = self._lengths[self.encode(codes)]
+        ends = np.cumsum(lengths, dtype=np.int64)
+        return np.stack([ends - lengths, ends], axis=1)
+
+    def firsts(self, codes: Codes, ids: Ids) -> Positions:
+        """First base of every token."""
+        del codes
+        lengths = self._lengths[ids]
+        firsts: Positions = np.cumsum(lengths, dtype=np.int64) - lengths
+        return firsts
+
+    def settled(self, codes: Codes) -> Settled:
+        """All whole pieces of the open stretch, and what is before it."""
+        begin = last_stretch(codes)
+        stop = codes.size - (codes.size - begin) % PIECE
+        return Settled(stop, stop)
 
     def reverse_complement(self, ids: Ids) -> Ids:
         """Not to be had: merges are learned from one strand's letters.

@@ -15,6 +15,8 @@ from genomeformer_cli.core.tokenizers.protocol import (
     UNK_ID,
     Ids,
     Offsets,
+    Positions,
+    Settled,
 )
 
 
@@ -46,6 +48,15 @@ class CharTokenizer:
         """Token i is base i."""
         starts = np.arange(codes.size, dtype=np.int64)
         return np.stack([starts, starts + 1], axis=1)
+
+    def firsts(self, codes: Codes, ids: Ids) -> Positions:
+        """Token i is base i."""
+        del ids
+        return np.arange(codes.size, dtype=np.int64)
+
+    def settled(self, codes: Codes) -> Settled:
+        """All of them."""
+        return Settled(codes.size, codes.size)
 
     def reverse_complement(self, ids: Ids) -> Ids:
         """Token ids of the other strand; N and special tokens stay what they are."""

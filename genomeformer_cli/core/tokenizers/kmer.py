@@ -24,10 +24,12 @@ from genomeformer_cli.core.tokenizers.protocol import (
     UNK_ID,
     Ids,
     Offsets,
+    Positions,
+    Settled,
     refuse_other_strand,
     smallest_dtype,
 )
-from genomeformer_cli.core.tokenizers.stretches import Positions, ranges, real_stretches
+from genomeformer_cli.core.tokenizers.stretches import last_stretch, ranges, real_stretches
 
 MAX_K = 8
 DEFAULT_K = 6
@@ -179,6 +181,24 @@ class KmerTokenizer:
         """First base and the one after the last of every token."""
         starts, is_word = self._places(codes)
         return np.stack([starts, starts + np.where(is_word, self.k, 1)], axis=1)
+
+    def firsts(self, codes: Codes, ids: Ids) -> Positions:
+        """First base of every token."""
+        del ids
+        return self._places(codes)[0]
+
+    def settled(self, codes: Codes) -> Settled:
+        """All k-mers but the last of the open stretch.
+
+        The last one stays behind: from it the rest is cut as it is cut after the others. Alone,
+        the bases that it shares with the one before would be spelled.
+        """
+        begin = last_stretch(codes)
+        num_words = max((codes.size - begin - self.k) // self.stride + 1, 0)
+        if num_words < 2:
+            return Settled(begin, begin)
+        resume = begin + (num_words - 1) * self.stride
+        return Settled(resume + self.k - self.stride, resume)
 
     def reverse_complement(self, ids: Ids) -> Ids:
         """Token ids of the other strand; N and special tokens stay what they are.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,20 @@ FIRST_REAL_ID = len(SPECIAL_TOKENS)
 
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Offsets = npt.NDArray[np.int64]
+Positions = npt.NDArray[np.int64]
+
+
+class Settled(NamedTuple):
+    """Where a record that comes in pieces can be cut.
+
+    Attributes:
+        stop: `encode` of the bases before this one gives tokens that stay as they are.
+        resume: `encode` from this base on gives the tokens that follow them; before `stop` where
+            tokens overlap.
+    """
+
+    stop: int
+    resume: int
 
 
 class Tokenizer(Protocol):
@@ -63,6 +77,16 @@ class Tokenizer(Protocol):
 
     def offsets(self, codes: Codes) -> Offsets:
         """First base and the one after the last of every token of `encode(codes)`: (T, 2)."""
+
+    def firsts(self, codes: Codes, ids: Ids) -> Positions:
+        """First base of every token, where `ids` is `encode(codes)`: (T,)."""
+
+    def settled(self, codes: Codes) -> Settled:
+        """How many of the first tokens no later base can change.
+
+        Args:
+            codes: Bases from the start of a record, or from where an earlier call said to go on.
+        """
 
     def reverse_complement(self, ids: Ids) -> Ids:
         """Token ids of the other strand; the inverse of itself.

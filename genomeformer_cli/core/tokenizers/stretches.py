@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
+from genomeformer_cli.core.tokenizers.protocol import Positions
 
-Positions = npt.NDArray[np.int64]
+# Enough to hold the end of most stretches, and little to look through.
+_LOOK_BACK = 1 << 12
 
 
 def real_stretches(codes: Codes) -> tuple[Positions, Positions]:
@@ -24,6 +25,18 @@ def real_stretches(codes: Codes) -> tuple[Positions, Positions]:
     if real[-1]:
         edges = np.concatenate([edges, [codes.size]])
     return edges[::2], edges[1::2]
+
+
+def last_stretch(codes: Codes) -> int:
+    """Start of the stretch without N that the codes end in; their size if the last is an N."""
+    stop = codes.size
+    while stop:
+        start = max(stop - _LOOK_BACK, 0)
+        unknown = np.flatnonzero(codes[start:stop] >= NUM_REAL_BASES)
+        if unknown.size:
+            return start + int(unknown[-1]) + 1
+        stop = start
+    return 0
 
 
 def ranges(firsts: Positions, counts: Positions, steps: Positions) -> Positions:

@@ -24,7 +24,8 @@ from genomeformer_cli.core.checkpoints.state import read_checkpoint, write_check
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.windows import WindowSampler
 from genomeformer_cli.core.errors import TrainingError
-from genomeformer_cli.core.gradients.plans import MemoryPlan, accumulate_gradients
+from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
+from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.objectives.examples import ask
 from genomeformer_cli.core.reporting import Reporter
@@ -56,7 +57,7 @@ class TrainingRun:
         sampler: Where batches come from.
         masking: How bases are hidden.
         config: Steps, optimizer, schedule.
-        plan: How gradients are computed.
+        memory: How gradients are computed.
         validate: Scores a model on held-out bases.
     """
 
@@ -66,7 +67,7 @@ class TrainingRun:
     sampler: WindowSampler
     masking: MaskingConfig
     config: TrainingConfig
-    plan: MemoryPlan
+    memory: MemoryConfig
     validate: Callable[[Model], Score]
 
 
@@ -90,10 +91,15 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
     metrics = MetricsFile(run.folder / METRICS_FILE, resume_step=first)
     speed = _Speed(run, first, reporter)
     validation = metrics.newest_validation
+    device = run.model.device
+    forget_peak(device)
     try:
         for step in range(first, run.config.steps):
             rate = learning_rate(step, run.config)
             score, num_bases = _step(run, optimizer, step, rate)
+            if step == first:
+                peak = peak_bytes(device) / 2**30
+                reporter.note(f"memory plan `{run.memory.plan}`: {peak:.2f} GiB at its peak")
             done = step + 1
             last = done == run.config.steps
             row: dict[str, Any] = {"step": done, "num_bases": num_bases, "learning_rate": rate}
@@ -118,7 +124,7 @@ def _step(
     windows, generator = run.sampler.batch(step)
     examples = ask(windows, run.tokenizer.real_ids, run.model.config, run.masking, generator)
     optimizer.zero_grad(set_to_none=True)
-    result = accumulate_gradients(run.model, examples.to(run.model.device), run.plan)
+    result = accumulate_gradients(run.model, examples.to(run.model.device), run.memory)
     if not math.isfinite(result.loss.item()):
         raise TrainingError(
             f"the loss is {result.loss.item()} at step {step + 1}",

@@ -19,6 +19,7 @@ from genomeformer_cli.core.genomes.ncbi.batch import FileMeter, install_all
 from genomeformer_cli.core.genomes.ncbi.folder import Failure, Inquiry, RequestFolder
 from genomeformer_cli.core.genomes.ncbi.inquiry import Chosen, Source, choose_assemblies
 from genomeformer_cli.core.genomes.ncbi.install import Installer
+from genomeformer_cli.core.genomes.ncbi.lineage import with_lineages
 from genomeformer_cli.core.genomes.ncbi.plan import Plan, check_space, make_plan
 from genomeformer_cli.core.genomes.ncbi.selection import (
     MAGS,
@@ -215,6 +216,8 @@ def fetch_ncbi(
         if request.dry_run:
             return FetchResult(plan=plan, left_out=chosen.left_out, dry_run=True)
         check_space(plan)
+        if request.lock is None and not request.offline:
+            orders = with_lineages(orders, installer, session.metadata, reporter)
         batch = install_all(
             orders, installer, workers=2 * request.jobs, halt=session.halt, reporter=reporter
         )

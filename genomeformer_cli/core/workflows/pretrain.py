@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tomli_w
 import torch
 
 from genomeformer_cli import __version__
-from genomeformer_cli.core.configuration import differences, from_plain, overlay, to_plain
+from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.data.windows import Sampling, WindowSampler
-from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baseline
 from genomeformer_cli.core.evaluation.held_out import HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
-from genomeformer_cli.core.gradients.plans import MemoryPlan
+from genomeformer_cli.core.gradients.forecast import Step, choose
+from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.model.build import Model, build_model
-from genomeformer_cli.core.presets.pretrain import PretrainConfig, preset
+from genomeformer_cli.core.presets.pretrain import PretrainConfig
 from genomeformer_cli.core.reporting import Event, Reporter
-from genomeformer_cli.core.store.atomic import write_json, write_text
+from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
@@ -36,10 +34,10 @@ from genomeformer_cli.core.training.summary import (
     write_summary,
 )
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.run_folder import open_run, resolve_config
 
-RUN_CONFIG_FILE = "config.toml"
-RUN_IDENTITY_FILE = "run.json"
 BASELINE_FILE = "baseline.json"
+MEMORY_FILE = "memory.json"
 _TWIN_SEED_SHIFT = 1_000_003
 
 
@@ -55,6 +53,8 @@ class PretrainRequest:
         overrides: Values that replace both, nested as in the TOML.
         device: `auto`, `cpu`, or a torch device such as `cuda:0`.
         threads: CPU threads; None: all usable cores.
+        memory_budget: Bytes that a step may take when the plan is `auto`; None: most of what is
+            available.
     """
 
     corpus: str
@@ -64,6 +64,7 @@ class PretrainRequest:
     overrides: Mapping[str, Any] = field(default_factory=dict)
     device: str = "auto"
     threads: int | None = None
+    memory_budget: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,7 +112,9 @@ def pretrain_model(
     store = store or Store()
     name = check_name(request.name)
     corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)
-    config = resolve_config(request, vocabulary_size=len(corpus.tokenizer.tokens))
+    config = resolve_config(
+        request.preset, request.config_file, request.overrides, corpus.tokenizer
+    )
     device = choose_device(request.device)
     set_threads(request.threads)
     folder = store.path(Kind.RUNS, name)
@@ -122,13 +125,16 @@ def pretrain_model(
             max_windows=config.training.validation_windows,
             passes=config.training.validation_passes,
         )
-        _open_run(folder, config, corpus)
+        open_run(folder, config, corpus)
         if (folder / SUMMARY_FILE).exists():
             reporter.note(f"the run `{name}` is finished already")
             return PretrainResult(name=name, folder=folder, summary=read_summary(folder))
         baseline = _baseline(folder, corpus, questions, reporter)
         model = build_model(config.model, seed=config.training.seed).to(device)
         reporter.record(_started(name, config, corpus, model, baseline))
+        memory = _memory(
+            folder, request.memory_budget, config, (model, corpus.tokenizer.real_ids), reporter
+        )
         sampling = Sampling(
             length=config.model.context,
             batch_size=config.training.batch_size,
@@ -142,7 +148,7 @@ def pretrain_model(
             sampler=WindowSampler(corpus, "train", sampling),
             masking=config.masking,
             config=config.training,
-            plan=MemoryPlan(),
+            memory=memory,
             validate=lambda trained: likelihood(trained, questions),
         )
         train(run, reporter)
@@ -151,63 +157,23 @@ def pretrain_model(
     return PretrainResult(name=name, folder=folder, summary=summary)
 
 
-def resolve_config(request: PretrainRequest, *, vocabulary_size: int) -> PretrainConfig:
-    """Preset, then TOML, then flags; the vocabulary's size comes from the corpus.
-
-    Raises:
-        ConfigError: An unknown preset or setting, a wrong type, an unreadable TOML.
-    """
-    config = preset(request.preset)
-    if request.config_file is not None:
-        config = overlay(config, read_toml(request.config_file), where=str(request.config_file))
-    config = overlay(config, request.overrides, where="command line")
-    return overlay(config, {"model": {"vocabulary_size": vocabulary_size}}, where="corpus")
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Values of a TOML file.
-
-    Raises:
-        ConfigError: It is missing or no TOML.
-    """
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as failure:
-        raise ConfigError(
-            f"`{path}` cannot be read as TOML: {failure}", hint="see a run's `config.toml`"
-        ) from failure
-
-
-def _open_run(folder: Path, config: PretrainConfig, corpus: Corpus) -> None:
-    plain = to_plain(config)
-    identity = {
-        "corpus": corpus.manifest.name,
-        "corpus_inputs_sha256": corpus.manifest.inputs_sha256,
-        "vocabulary_sha256": corpus.manifest.vocabulary_sha256,
-    }
-    if not (folder / RUN_CONFIG_FILE).exists():
-        write_json(folder / RUN_IDENTITY_FILE, {**identity, "genomeformer": __version__})
-        write_text(folder / RUN_CONFIG_FILE, tomli_w.dumps(plain))
-        return
-    before = {**read_toml(folder / RUN_CONFIG_FILE), **_identity(folder)}
-    changed = differences(before, {**plain, **identity, "genomeformer": before.get("genomeformer")})
-    if changed:
-        raise ConfigError(
-            f"the run `{folder.name}` was started with other settings: " + "; ".join(changed),
-            hint="give the same settings to go on with it, or another `--name` to start a new run",
-        )
-
-
-def _identity(folder: Path) -> dict[str, Any]:
-    try:
-        identity: dict[str, Any] = json.loads(
-            (folder / RUN_IDENTITY_FILE).read_text(encoding="utf-8")
-        )
-    except (OSError, ValueError) as failure:
-        raise CorruptError(
-            f"`{folder / RUN_IDENTITY_FILE}` is damaged", hint="remove the run and train again"
-        ) from failure
-    return identity
+def _memory(
+    folder: Path,
+    budget: int | None,
+    config: PretrainConfig,
+    step: tuple[Model, range],
+    reporter: Reporter,
+) -> MemoryConfig:
+    """The plan that the run was begun with, or that it is to begin with."""
+    path = folder / MEMORY_FILE
+    if path.exists():
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        return from_plain(MemoryConfig, plain, where=str(path))
+    model, real_ids = step
+    shape = Step(batch=config.training.batch_size, length=config.model.context, real_ids=real_ids)
+    memory = choose(model, shape, config.memory, budget, reporter)
+    write_json(path, to_plain(memory))
+    return memory
 
 
 def _baseline(

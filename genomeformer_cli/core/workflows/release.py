@@ -20,7 +20,7 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.summary import RunSummary, read_summary
-from genomeformer_cli.core.workflows.pretrain import RUN_CONFIG_FILE, read_toml
+from genomeformer_cli.core.workflows.run_folder import RUN_CONFIG_FILE, read_toml
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,6 +15,7 @@ import numpy as np
 
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.corpus.format import Manifest, Segment
+from genomeformer_cli.core.corpus.learning import learn_byte_pairs
 from genomeformer_cli.core.corpus.parts import Part, PartWriter, load_sketch
 from genomeformer_cli.core.corpus.reader import load_manifest
 from genomeformer_cli.core.corpus.sketch import Hashes, shared_fractions
@@ -27,17 +28,15 @@ from genomeformer_cli.core.errors import (
     EntryExistsError,
     FastaError,
     GenomeformerError,
-    UsageError,
 )
 from genomeformer_cli.core.genomes.blocks import Block, BlockReader
-from genomeformer_cli.core.genomes.choose import genomes_of_lock, genomes_of_taxon
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.genomes.choose import choose_genomes, no_genomes
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
 from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import file_sha256
-from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, train_bpe
+from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer
 from genomeformer_cli.core.tokenizers.files import build_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
 
@@ -53,7 +52,7 @@ class TokenizeRequest:
         name: Of the corpus.
         genomes: Names of genomes in the cache.
         files: FASTA files, imported into the cache in the same pass.
-        taxon: Every genome in the cache of this taxon: a taxid, or the first words of its name.
+        taxon: Every genome in the cache of this taxon: a taxid or a name, of any rank.
         lock: Every genome that a lock file names.
         all_genomes: Every genome in the cache.
         tokenizer: Kind of tokenizer.
@@ -104,9 +103,15 @@ def tokenize_genomes(
     """
     store = store or Store()
     check_name(request.name)
-    cached = _cached(request, store)
+    cached = choose_genomes(
+        store,
+        names=request.genomes,
+        taxon=request.taxon,
+        lock=request.lock,
+        all_genomes=request.all_genomes,
+    )
     if not cached and not request.files:
-        raise _no_genomes(store)
+        raise no_genomes(store, "tokenize")
     tokenizer = _tokenizer(request, cached, store, reporter)
     with store.lock(Kind.CORPORA, request.name):
         if store.has(Kind.CORPORA, request.name):
@@ -117,7 +122,7 @@ def tokenize_genomes(
 def _tokenizer(
     request: TokenizeRequest, cached: list[tuple[Genome, Path]], store: Store, reporter: Reporter
 ) -> Tokenizer:
-    """Build the tokenizer, or learn it from a sample of all genomes, held out or not."""
+    """Build the tokenizer, or learn it from a sample of what will be trained on."""
     if request.tokenizer != BpeTokenizer.kind:
         return build_tokenizer(request.tokenizer, **request.settings)
     settings = {"vocab_size": DEFAULT_VOCABULARY, **request.settings}
@@ -128,30 +133,9 @@ def _tokenizer(
         )
     imported = [import_fasta(path, store=store, reporter=reporter)[0] for path in request.files]
     genomes = cached + cached_genomes(store, [genome.name for genome in imported])
-    reporter.note("learning byte pairs from a sample of the genomes")
-    records = (record for _, fasta in genomes for record in read_records(fasta))
-    return train_bpe((record.sequence.encode() for record in records), settings["vocab_size"])
-
-
-def _cached(request: TokenizeRequest, store: Store) -> list[tuple[Genome, Path]]:
-    if request.all_genomes:
-        return cached_genomes(store)
-    names = list(request.genomes)
-    if request.taxon:
-        names += genomes_of_taxon(request.taxon, store)
-    if request.lock:
-        names += genomes_of_lock(request.lock)
-    return cached_genomes(store, list(dict.fromkeys(names)))
-
-
-def _no_genomes(store: Store) -> UsageError:
-    known = ", ".join(f"`{entry.name}`" for entry in store.entries(Kind.GENOMES)[:12])
-    hint = (
-        f"the cache holds {known}; name them, or take `--all`"
-        if known
-        else "first run `genomeformer fetch --sample`"
-    )
-    return UsageError("no genomes to tokenize", hint=hint)
+    reporter.note("learning byte pairs from a sample of what is not held out")
+    distinct = list({genome.name: (genome, fasta) for genome, fasta in genomes}.values())
+    return learn_byte_pairs(distinct, request.split, settings["vocab_size"])
 
 
 def _found(
@@ -216,13 +200,15 @@ class _Build:
         try:
             genomes = self._tokenize_all(cached)
             inputs = _inputs_sha256(self._tokenizer, [one.genome for one in genomes], request.split)
-            with self._store.create(Kind.CORPORA, request.name) as building:
+            known: dict[str, str] = {}
+            with self._store.create(Kind.CORPORA, request.name, known=known) as building:
                 plan = CorpusPlan(name=request.name, split=request.split, inputs_sha256=inputs)
-                manifest, segments = finish_corpus(building, self._tokenizer, genomes, plan)
+                made = finish_corpus(building, self._tokenizer, genomes, plan)
+                known |= made.sha256
         except GenomeformerError:
             self._workspace.clear(unless_finished=True)
             raise
-        near = {} if by is SplitBy.TAIL else _near_copies(genomes, segments, by)
+        near = {} if by is SplitBy.TAIL else _near_copies(genomes, made.segments, by)
         for name, fraction in near.items():
             self._reporter.warn(
                 f"held-out `{name}` shares {fraction:.0%} of its 31-mers with training: "
@@ -230,7 +216,9 @@ class _Build:
             )
         self._workspace.clear()
         _keep_vocabulary(self._tokenizer, self._store)
-        return TokenizeResult(manifest=manifest, folder=self._folder, new=True, near_copies=near)
+        return TokenizeResult(
+            manifest=made.manifest, folder=self._folder, new=True, near_copies=near
+        )
 
     def _tokenize_all(self, cached: list[tuple[Genome, Path]]) -> list[TokenizedGenome]:
         sizes = [path.stat().st_size for _, path in cached]

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from genomeformer_cli.core.errors import NothingMatchedError, RefusedError
+from genomeformer_cli.core.genomes.genome import Ancestor, Lineage
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, from_report
 from genomeformer_cli.core.genomes.ncbi.metadata import Page, Taxon, choose
 from genomeformer_cli.core.genomes.ncbi.selection import Criteria
@@ -21,6 +22,11 @@ from genomeformer_cli.core.genomes.transport import Params, Transport
 _PAGE = 1000
 _TAXA_PER_CALL = 100
 _FTP_LINK = "FTP_LINK"
+_ROOT = 1
+_RANKS = (
+    *("acellular root", "superkingdom", "domain", "realm", "kingdom"),
+    *("phylum", "class", "order", "family", "genus", "species"),
+)
 
 
 class Datasets:
@@ -139,20 +145,16 @@ class Datasets:
             if not token:
                 return
 
-    def lineages(self, taxids: Iterable[int]) -> Mapping[int, Mapping[str, int]]:
-        """For each taxid, its ancestors' ids by rank."""
-        found: dict[int, dict[str, int]] = {}
+    def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
+        """For each taxid that is known, its ancestors."""
+        found: dict[int, Lineage] = {}
         wanted = sorted(set(taxids))
         for first in range(0, len(wanted), _TAXA_PER_CALL):
             for report in self._taxonomy(wanted[first : first + _TAXA_PER_CALL]):
-                ranks = {
-                    str(rank): taxid
-                    for rank, node in (report.get("classification") or {}).items()
-                    if isinstance(node, dict) and (taxid := _int(node.get("id"))) is not None
-                }
+                lineage = _lineage(report)
                 for value in [report.get("tax_id"), *(report.get("secondary_tax_ids") or [])]:
                     if (known := _int(value)) is not None:
-                        found[known] = ranks
+                        found[known] = lineage
         return found
 
     def directory(self, accession: str) -> str | None:
@@ -177,6 +179,28 @@ def _read_object(content: bytes) -> dict[str, Any]:
     if "error" in value and "code" in value:
         raise ValueError(str(value.get("message") or value["error"]))
     return value
+
+
+def _lineage(report: Mapping[str, Any]) -> Lineage:
+    """Ancestors without a rank of the table first (the API gives their ids alone), then by rank."""
+    named: dict[int, Ancestor] = {}
+    for rank, node in (report.get("classification") or {}).items():
+        taxid = _int(node.get("id")) if isinstance(node, dict) else None
+        if taxid is not None:
+            named[taxid] = Ancestor(taxid=taxid, name=str(node.get("name", "")), rank=rank.lower())
+    ordered = sorted(named.values(), key=lambda taxon: _place(taxon.rank))
+    parents = [_int(value) for value in report.get("parents") or []]
+    plain = [Ancestor(taxid=p) for p in parents if p is not None and p != _ROOT and p not in named]
+    own = _int(report.get("tax_id"))
+    if own is not None and own not in named:
+        name = (report.get("current_scientific_name") or {}).get("name")
+        rank = str(report.get("rank", "")).lower()
+        ordered.append(Ancestor(taxid=own, name=str(name or ""), rank=rank))
+    return (*plain, *ordered)
+
+
+def _place(rank: str) -> int:
+    return _RANKS.index(rank) if rank in _RANKS else 0
 
 
 def _int(value: object) -> int | None:

@@ -9,7 +9,7 @@ from genomeformer_cli.core.errors import NothingMatchedError
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, check_accession, version_of
 from genomeformer_cli.core.genomes.ncbi.catalogue import AskPage, Catalogue
 from genomeformer_cli.core.genomes.ncbi.folder import Failure, Inquiry, RequestFolder
-from genomeformer_cli.core.genomes.ncbi.metadata import Metadata, Page, Taxon
+from genomeformer_cli.core.genomes.ncbi.metadata import Metadata, Page, Taxon, taxon_at
 from genomeformer_cli.core.genomes.ncbi.selection import Selection, keep_best, keep_first, select
 from genomeformer_cli.core.reporting import Reporter
 
@@ -108,12 +108,12 @@ def _of_taxa(inquiry: Inquiry, source: Source) -> Selection:
         unknown = {a.taxid for a in selection.chosen if rank != "species" or a.species is None}
         lineages = metadata.lineages(unknown) if unknown and rank != "taxid" else {}
 
-        def taxon_at(assembly: Assembly, rank: str) -> int | None:
+        def taxon_of(assembly: Assembly, rank: str) -> int | None:
             if rank == "species" and assembly.species is not None:
                 return assembly.species
-            return lineages.get(assembly.taxid, {}).get(rank)
+            return taxon_at(lineages.get(assembly.taxid, ()), rank)
 
-        selection = keep_best(selection, inquiry.top_per, taxon_at)
+        selection = keep_best(selection, inquiry.top_per, taxon_of)
     return selection if inquiry.limit is None else keep_first(selection, inquiry.limit)
 
 

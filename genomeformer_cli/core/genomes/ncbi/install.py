@@ -283,6 +283,7 @@ def _describe(
         released=assembly.released,
         files=files,
         absent=absent,
+        lineage=order.lineage,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from genomeformer_cli.core.errors import AmbiguousTaxonError, NothingMatchedError
+from genomeformer_cli.core.genomes.genome import Lineage
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly
 from genomeformer_cli.core.genomes.ncbi.selection import Criteria
 
@@ -69,11 +70,16 @@ class Metadata(Protocol):
     def members(self, taxids: Sequence[int], criteria: Criteria) -> Iterator[str]:
         """Accessions of taxa and all their descendants."""
 
-    def lineages(self, taxids: Iterable[int]) -> Mapping[int, Mapping[str, int]]:
-        """For each taxid, its ancestors' ids by rank."""
+    def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
+        """For each taxid that is known, its ancestors, the highest first, itself last."""
 
     def directory(self, accession: str) -> str | None:
         """Where the files of an assembly lie, as the source says now."""
+
+
+def taxon_at(lineage: Lineage, rank: str) -> int | None:
+    """The id of a rank in a lineage."""
+    return next((taxon.taxid for taxon in reversed(lineage) if taxon.rank == rank), None)
 
 
 def choose(text: str, candidates: Sequence[Taxon], suggestions: Sequence[Taxon]) -> Taxon:

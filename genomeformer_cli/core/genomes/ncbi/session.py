@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from genomeformer_cli.core.errors import NetworkError, RefusedError
+from genomeformer_cli.core.genomes.genome import Lineage
 from genomeformer_cli.core.genomes.ncbi.datasets import Datasets
 from genomeformer_cli.core.genomes.ncbi.metadata import Metadata, Page, Taxon
 from genomeformer_cli.core.genomes.ncbi.selection import Criteria
@@ -168,8 +169,8 @@ class Either:
         """Accessions of taxa."""
         return iter(self._ask(lambda source: list(source.members(taxids, criteria))))
 
-    def lineages(self, taxids: Iterable[int]) -> Mapping[int, Mapping[str, int]]:
-        """For each taxid, its ancestors' ids by rank."""
+    def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
+        """For each taxid that is known, its ancestors."""
         wanted = list(taxids)
         return self._ask(lambda source: source.lineages(wanted))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from genomeformer_cli.core.errors import RefusedError
-from genomeformer_cli.core.genomes.genome import RemoteFile
+from genomeformer_cli.core.genomes.genome import Lineage, RemoteFile
 from genomeformer_cli.core.genomes.lockfile import LockRow
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly
 from genomeformer_cli.core.genomes.ncbi.paths import (
@@ -38,11 +38,13 @@ class Order:
         assembly: What is known of it.
         licence: Terms of use.
         pinned: Its files, if a lock file says exactly which bytes.
+        lineage: Its place in the taxonomy, if known.
     """
 
     assembly: Assembly
     licence: str = LICENCE
     pinned: tuple[RemoteFile, ...] = ()
+    lineage: Lineage = ()
 
 
 def order_of(row: LockRow) -> Order:
@@ -56,13 +58,16 @@ def order_of(row: LockRow) -> Order:
         status=row.status,
         released=row.date,
     )
-    return Order(assembly=assembly, licence=row.licence or LICENCE, pinned=row.files)
+    return Order(
+        assembly=assembly,
+        licence=row.licence or LICENCE,
+        pinned=row.files,
+        lineage=row.lineage,
+    )
 
 
 class Shelf:
     """One assembly's directory: the name, URL and MD5 of its files, asked for once."""
-
-    """Where an assembly's files lie, and their checksums, asked for once."""
 
     def __init__(
         self, transport: Transport, order: Order, ftp_url: str, find: FindDirectory

@@ -19,6 +19,7 @@ import filelock
 
 from genomeformer_cli.core.errors import CorruptError, FastaError, NetworkError, RefusedError
 from genomeformer_cli.core.genomes.download import Wanted, download_verified, part_path
+from genomeformer_cli.core.genomes.genome import Lineage
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, from_summary, version_of
 from genomeformer_cli.core.genomes.ncbi.metadata import Page, Taxon
 from genomeformer_cli.core.genomes.ncbi.paths import parse_md5s
@@ -154,8 +155,8 @@ class Summaries:
         """Accessions of taxa and all their descendants."""
         return (assembly.accession for assembly in self._below(taxids, criteria))
 
-    def lineages(self, taxids: Iterable[int]) -> Mapping[int, Mapping[str, int]]:
-        """For each taxid, its ancestors' ids by rank."""
+    def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
+        """For each taxid that is known, its ancestors."""
         return self._taxonomy().lineages(taxids)
 
     def directory(self, accession: str) -> str | None:

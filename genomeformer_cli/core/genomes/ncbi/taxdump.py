@@ -14,6 +14,7 @@ from contextlib import closing
 from pathlib import Path
 
 from genomeformer_cli.core.errors import CorruptError
+from genomeformer_cli.core.genomes.genome import Ancestor, Lineage
 from genomeformer_cli.core.genomes.ncbi.metadata import Taxon, choose
 
 _NAME_CLASSES = frozenset(
@@ -155,19 +156,20 @@ class Taxonomy:
         """The taxon and everything below it."""
         return {row[0] for row in self._database.execute(_DESCENDANTS, (taxid,))}
 
-    def lineages(self, taxids: Iterable[int]) -> Mapping[int, Mapping[str, int]]:
-        """For each taxid, its ancestors' ids by rank, itself included."""
-        return {taxid: self._lineage(taxid) for taxid in set(taxids)}
+    def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
+        """For each taxid that is known, its ancestors below the root, itself last."""
+        found = {taxid: self._lineage(taxid) for taxid in set(taxids)}
+        return {taxid: lineage for taxid, lineage in found.items() if lineage}
 
-    def _lineage(self, taxid: int) -> dict[str, int]:
-        found: dict[str, int] = {}
-        at: int | None = taxid
+    def _lineage(self, taxid: int) -> Lineage:
+        query = "SELECT parent, name, rank FROM taxa WHERE taxid = ?"
+        new = self._database.execute("SELECT new FROM merged WHERE old = ?", (taxid,)).fetchone()
+        found: list[Ancestor] = []
+        at: int | None = new[0] if new else taxid
         while at is not None:
-            row = self._database.execute(
-                "SELECT parent, rank FROM taxa WHERE taxid = ?", (at,)
-            ).fetchone()
-            if row is None:
+            row = self._database.execute(query, (at,)).fetchone()
+            if row is None or row[0] is None:
                 break
-            found.setdefault(row[1], at)
+            found.append(Ancestor(taxid=at, name=row[1], rank=row[2]))
             at = row[0]
-        return found
+        return tuple(reversed(found))

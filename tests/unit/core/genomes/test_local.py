@@ -15,6 +15,7 @@ from genomeformer_cli.core.errors import (
     StoreError,
     UsageError,
 )
+from genomeformer_cli.core.genomes.blocks import BlockReader
 from genomeformer_cli.core.genomes.fasta import Record, read_records
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
@@ -154,3 +155,12 @@ def test_what_is_imported_is_read_back(drawn: list[Record]) -> None:
         assert list(read_records(fasta)) == kept
         assert genome.num_records == len(kept)
         assert genome.num_bases == sum(len(record.sequence) for record in kept)
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_file_that_cannot_be_copied_is_not_called_damaged(tmp_path: Path, zipped: bool) -> None:
+    path = written(tmp_path / "g.fa", gzip.compress(FASTA) if zipped else FASTA)
+    with Path("/dev/full").open("wb", buffering=0) as full:
+        reader = BlockReader(path, copy=full)
+        with pytest.raises(StoreError, match=r"could not copy `.*g\.fa`: No space left"):
+            list(reader.blocks())

@@ -1,0 +1,145 @@
+"""Longformer attention: a window, and a few global positions that see all and are seen by all.
+
+O(L (W + E) D) time and O(L D) memory, where W is the window to either side and E the number of
+global positions: the first E real ones of a row. Every other position sees its window and the
+global positions, each once. Local and global attention share their projections; Longformer's own
+second set of projections for global attention is not kept, and with its weights tied to the first
+the two agree.
+Source: Beltagy et al. 2020, "Longformer", section 3.1 (sliding window, global attention).
+Shape letters: B batch, H heads, L length, W window, E global positions, D head width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genomeformer_cli.core.attention.windows import HIDDEN, band_softmax
+from genomeformer_cli.core.errors import ConfigError
+
+
+def longformer_attention(
+    q_BHLD: Tensor,
+    k_BHLD: Tensor,
+    v_BHLD: Tensor,
+    mask_BL: Tensor | None,
+    *,
+    window: int,
+    num_global: int,
+) -> Tensor:
+    """Softmax over window and global keys as two parts of one; then the global positions' own."""
+    dtype = v_BHLD.dtype
+    batch, _, length, _ = q_BHLD.shape
+    real_BL = mask_BL
+    if real_BL is None:
+        real_BL = torch.ones(batch, length, dtype=torch.bool, device=q_BHLD.device)
+    else:
+        padding_B1L1 = ~real_BL[:, None, :, None]
+        q_BHLD, k_BHLD, v_BHLD = (x.masked_fill(padding_B1L1, 0) for x in (q_BHLD, k_BHLD, v_BHLD))
+    q_BHLD, k_BHLD, v_BHLD = (
+        x.to(torch.promote_types(dtype, torch.float32)) for x in (q_BHLD, k_BHLD, v_BHLD)
+    )
+    with torch.autocast(q_BHLD.device.type, enabled=False):
+        index_BE, is_global_BL = _global_positions(real_BL, num_global)
+        local = band_softmax(
+            (q_BHLD, k_BHLD, v_BHLD), real_BL & ~is_global_BL, before=window, after=window
+        )
+        index_B1E1 = index_BE[:, None, :, None]
+        q_BHED, k_BHED, v_BHED = (
+            x.take_along_dim(index_B1E1, dim=2) for x in (q_BHLD, k_BHLD, v_BHLD)
+        )
+        exists_BE = is_global_BL.gather(1, index_BE)
+        out_BHLD = _joined(local, _softmax(q_BHLD, k_BHED, v_BHED, exists_BE))
+        out_BHED, _ = _softmax(q_BHED, k_BHLD, v_BHLD, real_BL)
+        kept_BHED = out_BHLD.take_along_dim(index_B1E1, dim=2)
+        out_BHED = torch.where(exists_BE[:, None, :, None], out_BHED, kept_BHED)
+        out_BHLD = out_BHLD.scatter(2, index_B1E1.expand_as(out_BHED), out_BHED)
+    if mask_BL is not None:
+        out_BHLD = out_BHLD.masked_fill(padding_B1L1, 0)
+    return out_BHLD.to(dtype)
+
+
+def _global_positions(real_BL: Tensor, num_global: int) -> tuple[Tensor, Tensor]:
+    """Indices (B, E) that begin with the first real positions, and which positions they are."""
+    is_global_BL = real_BL & (real_BL.cumsum(dim=1) <= num_global)
+    order_BL = (~is_global_BL).to(torch.uint8).argsort(dim=1, stable=True)
+    return order_BL[:, :num_global], is_global_BL
+
+
+def _softmax(
+    q_BHLD: Tensor, k_BHMD: Tensor, v_BHMD: Tensor, seen_BM: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Softmax over few keys, or of few queries: values and logarithms of normalisers (B, H, L)."""
+    scores_BHLM = (q_BHLD * q_BHLD.shape[-1] ** -0.5) @ k_BHMD.mT
+    scores_BHLM = scores_BHLM.masked_fill(~seen_BM[:, None, None, :], HIDDEN)
+    log_norm_BHL = scores_BHLM.logsumexp(dim=-1)
+    return torch.softmax(scores_BHLM, dim=-1) @ v_BHMD, log_norm_BHL
+
+
+def _joined(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
+    """One softmax over the keys of two."""
+    share_BHL1 = torch.sigmoid(other[1] - one[1])[..., None]
+    return torch.lerp(one[0], other[0], share_BHL1)
+
+
+def longformer_attention_reference(
+    q_BHLD: Tensor,
+    k_BHLD: Tensor,
+    v_BHLD: Tensor,
+    mask_BL: Tensor | None,
+    *,
+    window: int,
+    num_global: int,
+) -> Tensor:
+    """The same through the L x L matrix of scores; what sees nothing reads any average."""
+    batch, _, length, head_width = q_BHLD.shape
+    seen_BLL = torch.zeros(batch, length, length, dtype=torch.bool)
+    for row in range(batch):
+        real = list(range(length))
+        if mask_BL is not None:
+            real = [position for position in real if mask_BL[row, position]]
+        for query in real:
+            for key in real:
+                near = abs(query - key) <= window
+                seen_BLL[row, query, key] = (
+                    near or query in real[:num_global] or key in real[:num_global]
+                )
+    scores_BHLL = q_BHLD @ k_BHLD.transpose(-1, -2) / head_width**0.5
+    scores_BHLL = scores_BHLL.masked_fill(~seen_BLL[:, None], torch.finfo(scores_BHLL.dtype).min)
+    return torch.softmax(scores_BHLL, dim=-1) @ v_BHLD
+
+
+class LongformerAttention(nn.Module):
+    """Longformer attention; holds nothing.
+
+    Args:
+        window: W, to either side.
+        num_global: E.
+
+    Raises:
+        ConfigError: The window is empty or the number of global positions not positive.
+    """
+
+    def __init__(self, *, window: int, num_global: int) -> None:
+        super().__init__()
+        if window < 1 or num_global < 1:
+            raise ConfigError(
+                f"a window of {window} positions and {num_global} global ones cannot be",
+                hint="at least 1 each; without global positions the mechanism is `local`",
+            )
+        self.window = window
+        self.num_global = num_global
+
+    def forward(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None = None,
+    ) -> Tensor:
+        """Attend."""
+        assert gates_BHLG is None
+        return longformer_attention(
+            q_BHLD, k_BHLD, v_BHLD, mask_BL, window=self.window, num_global=self.num_global
+        )

@@ -1,0 +1,194 @@
+"""Reformer attention: softmax among positions that hash alike, shared queries and keys.
+
+Every round sorts the real positions of a row by hash bucket, then position, and cuts the order
+into chunks of C; a query sees the keys of its own chunk and of the one before it (before the first
+comes the last of the round before, the last round before the first). All rounds form one softmax,
+in which a key seen in two rounds counts twice. Keys are the queries, scaled to a root mean square
+of 1; a query sees itself only where it sees nothing else. A row of n real positions has
+2 ceil(n / 2C) buckets, within the rotations drawn.
+O(R L (C + F) D + R L log L) time for R rounds and F = L / 2C directions of hashing, and O(L D)
+memory: the backward pass sorts the positions again and computes the scores again.
+Source: Kitaev et al. 2020, "Reformer", section 2 (equations 2 to 6, without the correction for
+keys met in several rounds).
+Shape letters: B batch, H heads, G groups (B H), L length, R rounds, C queries of a chunk, D head
+width, F directions, M keys laid out (C + L).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genomeformer_cli.core.attention.chunks import ITSELF, Rounds, rounds_softmax
+from genomeformer_cli.core.attention.hashing import (
+    hash_buckets,
+    hash_directions,
+    random_rotations,
+    sorted_rounds,
+)
+from genomeformer_cli.core.attention.windows import HIDDEN
+from genomeformer_cli.core.errors import ConfigError
+
+EPSILON = 1e-6
+
+
+def reformer_attention(
+    q_BHLD: Tensor,
+    v_BHLD: Tensor,
+    mask_BL: Tensor | None,
+    rotations_RDF: Tensor,
+    *,
+    chunk: int,
+    causal: bool,
+) -> Tensor:
+    """Attend to the positions that hash alike; read 0 at padding."""
+    dtype = torch.promote_types(v_BHLD.dtype, torch.float32)
+    batch, heads, length, head_width = q_BHLD.shape
+    real_BL = mask_BL
+    if real_BL is None:
+        real_BL = torch.ones(batch, length, dtype=torch.bool, device=q_BHLD.device)
+    else:
+        q_BHLD, v_BHLD = (x.masked_fill(~real_BL[:, None, :, None], 0) for x in (q_BHLD, v_BHLD))
+    surplus = -length % chunk
+    real_BL = functional.pad(real_BL, (0, surplus), value=False)
+    q_BHLD, padded_v_BHLD = (
+        functional.pad(x.to(dtype), (0, 0, 0, surplus)) for x in (q_BHLD, v_BHLD)
+    )
+    with torch.autocast(q_BHLD.device.type, enabled=False):
+        k_BHLD = functional.rms_norm(q_BHLD, (head_width,), eps=EPSILON)
+        hide = mask_BL is not None or surplus > 0
+        rounds = _rounds(q_BHLD.detach(), real_BL, rotations_RDF, (chunk, causal), hide=hide)
+        q_GLD, k_GLD, v_GLD = (x.flatten(0, 1) for x in (q_BHLD, k_BHLD, padded_v_BHLD))
+        out_GLD = rounds_softmax(q_GLD, k_GLD, v_GLD, rounds)
+    out_BHLD = out_GLD.view(batch, heads, -1, head_width)[:, :, :length].to(v_BHLD.dtype)
+    return out_BHLD if mask_BL is None else out_BHLD.masked_fill(~mask_BL[:, None, :, None], 0)
+
+
+def _rounds(
+    q_BHLD: Tensor,
+    real_BL: Tensor,
+    rotations_RDF: Tensor,
+    dials: tuple[int, bool],
+    *,
+    hide: bool,
+) -> Rounds:
+    """Sort every round and lay it out behind the last real chunk of the round before it."""
+    chunk, causal = dials
+    num_real_B = real_BL.sum(dim=1)
+    num_directions_B = hash_directions(num_real_B, chunk, rotations_RDF.shape[-1])
+    order_RBHL = sorted_rounds(q_BHLD, real_BL, rotations_RDF, num_directions_B)
+    last_chunk_B = (num_real_B - 1).clamp_min(0).div(chunk, rounding_mode="floor")
+    last_BC = last_chunk_B[:, None] * chunk + torch.arange(chunk, device=q_BHLD.device)
+    before_RBHC = order_RBHL.roll(1, dims=0).take_along_dim(last_BC[None, :, None], dim=3)
+    position_RBHM = torch.cat((before_RBHC, order_RBHL), dim=3)
+    hidden_GL = None
+    if hide:
+        hidden_BL = q_BHLD.new_zeros(real_BL.shape).masked_fill(~real_BL, HIDDEN)
+        hidden_GL = hidden_BL.repeat_interleave(q_BHLD.shape[1], dim=0)
+    return Rounds(
+        position_RGM=position_RBHM.flatten(1, 2), hidden_GL=hidden_GL, chunk=chunk, causal=causal
+    )
+
+
+def reformer_attention_reference(
+    q_BHLD: Tensor,
+    v_BHLD: Tensor,
+    mask_BL: Tensor | None,
+    rotations_RDF: Tensor,
+    *,
+    chunk: int,
+    causal: bool,
+) -> Tensor:
+    """The same through the L x L matrix of how often a query sees a key, row by row."""
+    batch, heads, length, head_width = q_BHLD.shape
+    outs = []
+    for row in range(batch):
+        real = torch.arange(length) if mask_BL is None else mask_BL[row].nonzero().flatten()
+        for head in range(heads):
+            q, v = q_BHLD[row, head, real], v_BHLD[row, head, real]
+            out = torch.zeros_like(v_BHLD[row, head])
+            if len(real):
+                times = _times_seen(q, rotations_RDF, chunk, causal=causal)
+                k = q * (q.square().mean(dim=1, keepdim=True) + EPSILON).rsqrt()
+                scores = (q @ k.T / head_width**0.5).masked_fill(torch.eye(len(real)) > 0, ITSELF)
+                out[real] = torch.softmax(scores + times.to(q.dtype).log(), dim=1) @ v
+            outs.append(out)
+    return torch.stack(outs).view(batch, heads, length, head_width)
+
+
+def _times_seen(q_LD: Tensor, rotations_RDF: Tensor, chunk: int, *, causal: bool) -> Tensor:
+    """How often the chunks of all rounds show a key (column) to a query (row), by lists."""
+    length = len(q_LD)
+    num_directions = hash_directions(torch.tensor([length]), chunk, rotations_RDF.shape[-1])
+    chunks_of_rounds = []
+    for rotation_DF in rotations_RDF:
+        bucket = hash_buckets(q_LD[None, None], rotation_DF, num_directions)[0, 0].tolist()
+        order = [position for _, position in sorted(zip(bucket, range(length), strict=True))]
+        chunks_of_rounds.append([order[i : i + chunk] for i in range(0, length, chunk)])
+    times = torch.zeros(length, length)
+    for round_, chunks in enumerate(chunks_of_rounds):
+        before = chunks_of_rounds[round_ - 1][-1]
+        for queries in chunks:
+            for query in queries:
+                for key in before + queries:
+                    times[query, key] += not (causal and key > query)
+            before = queries
+    return times
+
+
+class ReformerAttention(nn.Module):
+    """Reformer attention; holds its rotations, drawn once and saved with the weights.
+
+    Args:
+        num_rounds: R.
+        chunk: C.
+        head_width: D.
+        causal: Whether no later position is seen.
+        generator: Draws the rotations.
+        num_buckets: The most buckets that a row can have.
+
+    Attributes:
+        shares_query_key: The layer need not project keys: they are recomputed from the queries.
+
+    Raises:
+        ConfigError: A dial that cannot be.
+    """
+
+    shares_query_key = True
+    rotations_RDF: Tensor
+
+    def __init__(
+        self,
+        *,
+        num_rounds: int,
+        chunk: int,
+        head_width: int,
+        causal: bool,
+        generator: torch.Generator,
+        num_buckets: int = 256,
+    ) -> None:
+        super().__init__()
+        if num_rounds < 1 or chunk < 2 or num_buckets < 2 or num_buckets % 2:
+            raise ConfigError(
+                f"{num_rounds} rounds, chunks of {chunk} and {num_buckets} buckets cannot be",
+                hint="at least 1 round, chunks of 2, an even number of buckets",
+            )
+        self.chunk, self.causal = chunk, causal
+        rotations_RDF = random_rotations(num_rounds, head_width, num_buckets, generator=generator)
+        self.register_buffer("rotations_RDF", rotations_RDF)
+
+    def forward(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None = None,
+    ) -> Tensor:
+        """Attend; the keys given are ignored."""
+        assert gates_BHLG is None
+        del k_BHLD
+        return reformer_attention(
+            q_BHLD, v_BHLD, mask_BL, self.rotations_RDF, chunk=self.chunk, causal=self.causal
+        )

@@ -1,0 +1,191 @@
+"""What each memory plan will take, found by trying it on short rows; and the choice among them.
+
+A step's memory grows linearly with its tokens under every plan (softmax runs fused), its time
+linearly or, for softmax, with the square; so two short rows tell of long ones.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from genomeformer_cli.core.attention.registry import attention_entry
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.gradients.meter import Usage, available_bytes, measure
+from genomeformer_cli.core.gradients.plans import (
+    AUTO,
+    PLANS,
+    MemoryConfig,
+    accumulate_gradients,
+    check_plan,
+)
+from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.objectives.prediction import Examples
+from genomeformer_cli.core.reporting import Reporter
+
+SHARE_OF_AVAILABLE = 0.85
+_SURELY_FITS = 0.2
+# Floats kept a token and block, in units of the width; generous.
+_KEPT = 60
+_PROBED_CHUNKS = (2, 4)
+_MASKED = 0.15
+_ABOUT = 1.15
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """The shape of a training step.
+
+    Attributes:
+        batch: Rows.
+        length: Tokens of a row.
+        real_ids: Ids that can be an answer.
+    """
+
+    batch: int
+    length: int
+    real_ids: range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a plan will take.
+
+    Attributes:
+        memory: The plan.
+        num_bytes: Peak of the tensors of a step, weights and optimizer included; None if the plan
+            cannot train the model.
+        seconds: Of a step, the optimizer apart; None likewise.
+        objection: Why it cannot, if it cannot.
+    """
+
+    memory: MemoryConfig
+    num_bytes: int | None = None
+    seconds: float | None = None
+    objection: str | None = None
+
+
+def forecasts(model: Model, step: Step, memory: MemoryConfig, reporter: Reporter) -> list[Forecast]:
+    """What every plan would take, those that cannot train the model last."""
+    warm_up = Step(batch=1, length=64, real_ids=step.real_ids)
+    _try(model, warm_up, replace(memory, plan="full"))
+    able: list[Forecast] = []
+    unable: list[Forecast] = []
+    with reporter.track("trying memory plans", len(PLANS), "plans") as tracker:
+        for name, entry in PLANS.items():
+            chosen = replace(memory, plan=name)
+            objection = entry.objection(model)
+            if objection is None:
+                able.append(forecast(model, step, chosen))
+            else:
+                unable.append(Forecast(memory=chosen, objection=objection[0]))
+            tracker.advance(1)
+    return able + unable
+
+
+def forecast(model: Model, step: Step, memory: MemoryConfig) -> Forecast:
+    """What a plan will take, from a step as it is if it is short, else from two shorter ones."""
+    rows = min(memory.rows or step.batch, step.batch)
+    tokens = rows * step.length
+    short, long = (factor * memory.chunk for factor in _PROBED_CHUNKS)
+    if tokens <= long:
+        usage = _try(model, replace(step, batch=rows), memory)
+        num_bytes, seconds = float(usage.num_bytes), usage.seconds
+    else:
+        one, two = (
+            _try(model, Step(batch=1, length=length, real_ids=step.real_ids), memory)
+            for length in (short, long)
+        )
+        slope = max(two.num_bytes - one.num_bytes, 0) / (long - short)
+        num_bytes = two.num_bytes + slope * (tokens - long)
+        seconds = rows * _seconds(model, step.length, (short, one.seconds), (long, two.seconds))
+    seconds *= step.batch / rows
+    return Forecast(
+        memory=memory, num_bytes=round(num_bytes) + _fixed_bytes(model), seconds=seconds
+    )
+
+
+def choose(
+    model: Model, step: Step, memory: MemoryConfig, budget: int | None, reporter: Reporter
+) -> MemoryConfig:
+    """The fastest plan that fits, if the plan is `auto`; else the one that is given.
+
+    Args:
+        model: To be trained.
+        step: The shape of a step.
+        memory: What was asked for.
+        budget: Bytes that a step may take; None: most of what is available.
+        reporter: Follows the trials.
+
+    Raises:
+        ConfigError: No plan fits.
+    """
+    if memory.plan != AUTO:
+        check_plan(model, memory.plan)
+        return memory
+    limit = budget or int(available_bytes(model.device) * SHARE_OF_AVAILABLE)
+    config = model.config
+    kept = _KEPT * step.batch * step.length * config.width * config.depth * 4
+    if kept + _fixed_bytes(model) < limit * _SURELY_FITS:
+        return replace(memory, plan="full")
+    found = [
+        one
+        for rows in dict.fromkeys((memory.rows or step.batch, 1))
+        for one in forecasts(model, step, replace(memory, rows=rows), reporter)
+        if one.num_bytes is not None
+    ]
+    fitting = [one for one in found if (one.num_bytes or 0) <= limit]
+    if not fitting:
+        least = min(found, key=lambda one: one.num_bytes or 0)
+        raise ConfigError(
+            f"no memory plan fits into {limit / 2**30:.1f} GiB; the leanest, "
+            f"`{least.memory.plan}`, takes {(least.num_bytes or 0) / 2**30:.1f} GiB",
+            hint="shorten `--seq-len`, or start a model that is leaner by design: "
+            "`--memory two-stack`, or `--memory reversible`",
+        )
+    fastest = min(one.seconds or 0.0 for one in fitting)
+    # Of plans that are about as fast, the simplest: they stand in that order.
+    return next(one.memory for one in fitting if (one.seconds or 0.0) <= _ABOUT * fastest)
+
+
+def _fixed_bytes(model: Model) -> int:
+    """Weights, and the optimizer's two moments; gradients are among what is measured."""
+    return 3 * sum(parameter.nbytes for parameter in model.parameters())
+
+
+def _seconds(model: Model, length: int, one: tuple[int, float], two: tuple[int, float]) -> float:
+    """Extrapolate a t + b t^2, or a line through the longer row for mechanisms linear in time."""
+    (short, fast), (long, slow) = one, two
+    names = model.config.attention.names
+    if all("L^2" not in attention_entry(name).time for name in names):
+        return slow * length / long
+    curve = max((slow / long - fast / short) / (long - short), 0.0)
+    return (slow / long + curve * (length - long)) * length
+
+
+def _try(model: Model, step: Step, memory: MemoryConfig) -> Usage:
+    examples = _random_examples(model, step)
+    kept = {name: parameter.grad for name, parameter in model.named_parameters()}
+    model.zero_grad(set_to_none=True)
+    _, usage = measure(lambda: accumulate_gradients(model, examples, memory), model.device)
+    for name, parameter in model.named_parameters():
+        parameter.grad = kept[name]
+    return usage
+
+
+def _random_examples(model: Model, step: Step) -> Examples:
+    generator = torch.Generator().manual_seed(0)
+    shape = (step.batch, step.length)
+    ids = (step.real_ids.start, step.real_ids.stop)
+    tokens_BL = torch.randint(*ids, shape, generator=generator)
+    targets_BL = tokens_BL
+    if model.config.direction == "bidirectional":
+        asked_BL = torch.rand(shape, generator=generator) < _MASKED
+        targets_BL = torch.where(asked_BL, tokens_BL, -1)
+    return Examples(
+        inputs_BL=tokens_BL,
+        targets_BL=targets_BL,
+        weights_BL=torch.ones(shape),
+        real_ids=step.real_ids,
+    ).to(model.device)

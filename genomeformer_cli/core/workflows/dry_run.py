@@ -1,0 +1,88 @@
+"""What a pretraining run would take, before it is begun: parameters, tokens, memory, time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.gradients.forecast import Forecast, Step, choose, forecasts
+from genomeformer_cli.core.gradients.meter import bytes_in_use
+from genomeformer_cli.core.gradients.plans import AUTO
+from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.pretrain import PretrainRequest
+from genomeformer_cli.core.workflows.run_folder import resolve_config
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """What a run would be and take.
+
+    Attributes:
+        attention: Mechanism.
+        direction: Of the model.
+        num_parameters: Of the model.
+        batch_size: Windows a step.
+        context: Tokens in a window.
+        steps: Optimizer steps.
+        epochs: How often the run sees the training split.
+        chosen: The plan that the run would use.
+        rows: Windows that it would compute at a time.
+        base_bytes: What this process, or the GPU's allocator, holds beside the tensors of a step.
+        forecasts: What each plan would take.
+    """
+
+    attention: str
+    direction: str
+    num_parameters: int
+    batch_size: int
+    context: int
+    steps: int
+    epochs: float
+    chosen: str
+    rows: int
+    base_bytes: int
+    forecasts: list[Forecast]
+
+
+def forecast_run(
+    request: PretrainRequest, *, reporter: Reporter, store: Store | None = None
+) -> DryRun:
+    """Try every memory plan on short rows; nothing is written.
+
+    Raises:
+        NotInCacheError: There is no such corpus.
+        ConfigError: The configuration cannot be, or no plan fits.
+    """
+    store = store or Store()
+    corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)
+    config = resolve_config(
+        request.preset, request.config_file, request.overrides, corpus.tokenizer
+    )
+    set_threads(request.threads)
+    model = build_model(config.model, seed=config.training.seed)
+    model = model.to(choose_device(request.device))
+    base_bytes = bytes_in_use(model.device)
+    step = Step(
+        batch=config.training.batch_size,
+        length=config.model.context,
+        real_ids=corpus.tokenizer.real_ids,
+    )
+    chosen = choose(model, step, config.memory, request.memory_budget, reporter)
+    memory = replace(chosen, plan=AUTO)
+    tokens = config.training.batch_size * config.model.context
+    return DryRun(
+        attention=config.model.attention.name,
+        direction=config.model.direction,
+        num_parameters=model.num_parameters,
+        batch_size=config.training.batch_size,
+        context=config.model.context,
+        steps=config.training.steps,
+        epochs=config.training.steps * tokens / max(corpus.manifest.num_train, 1),
+        chosen=chosen.plan,
+        rows=chosen.rows or config.training.batch_size,
+        base_bytes=base_bytes,
+        forecasts=forecasts(model, step, memory, reporter),
+    )

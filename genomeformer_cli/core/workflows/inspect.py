@@ -1,0 +1,283 @@
+"""Show how a tokenizer cuts a sequence: tokens, ids, places, and what its rules did to the letters.
+
+A long record is cut to its beginning before it is tokenized. So that its end is not taken for the
+end of the record, a piece more than is shown is tokenized: no rule looks further ahead.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genomeformer_cli.core.errors import (
+    AlphabetError,
+    ConfigError,
+    InputError,
+    NotInCacheError,
+    UsageError,
+)
+from genomeformer_cli.core.genomes.fasta import STDIN, Record, local_copy
+from genomeformer_cli.core.genomes.peek import Peek, peek_records
+from genomeformer_cli.core.sequence import AMBIGUITY_CODES, encode_bases
+from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.tokenizers.bpe import PIECE, BpeTokenizer
+from genomeformer_cli.core.tokenizers.files import (
+    TOKENIZER_FILE,
+    build_tokenizer,
+    load_tokenizer,
+    tokenizer_names,
+)
+from genomeformer_cli.core.tokenizers.protocol import Offsets, Tokenizer
+
+DEFAULT_LIMIT = 500
+LITERAL_ID = "sequence"
+_LETTERS = re.compile(rf"[ACGTU{AMBIGUITY_CODES}]+", re.IGNORECASE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectRequest:
+    """What to cut, and how.
+
+    Attributes:
+        source: DNA; or a FASTA or FASTQ file, plain or gzip'd; or `-` for standard input.
+        tokenizer: Kind of tokenizer; None: that of the vocabulary or corpus, else `char`.
+        settings: Of the tokenizer.
+        vocabulary: Name of a vocabulary in the cache, or a folder that holds a tokenizer.
+        corpus: Name of a corpus in the cache, whose tokenizer is taken.
+        limit: Bases to show in all; a record counts as one at least.
+    """
+
+    source: str
+    tokenizer: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    vocabulary: str | None = None
+    corpus: str | None = None
+    limit: int = DEFAULT_LIMIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Treatment:
+    """What the rules for letters did to a record.
+
+    Attributes:
+        num_lower_case: Letters read as the same base in upper case.
+        num_uracil: U read as T.
+        num_unknown: N, a token each.
+        ambiguous: Other codes read as N, and how often.
+        num_spelled: Bases of A C G T that stand by themselves, where tokens of k bases are the
+            rule.
+    """
+
+    num_lower_case: int
+    num_uracil: int
+    num_unknown: int
+    ambiguous: dict[str, int]
+    num_spelled: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectedRecord:
+    """A record and its tokens.
+
+    Attributes:
+        id: First word of the header; `sequence` for DNA given on the command line.
+        description: The rest of the header.
+        sequence: The letters that are shown, as they stand.
+        complete: Whether that is the whole record.
+        tokens: The tokens.
+        ids: Their ids.
+        offsets: First base and the one after the last of each.
+        treatment: What the rules for letters did.
+    """
+
+    id: str
+    description: str
+    sequence: str
+    complete: bool
+    tokens: tuple[str, ...]
+    ids: tuple[int, ...]
+    offsets: tuple[tuple[int, int], ...]
+    treatment: Treatment
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectResult:
+    """How some sequences are cut.
+
+    Attributes:
+        tokenizer: Kind of tokenizer.
+        settings: What it was made with.
+        vocabulary_size: Tokens it has, special ones too.
+        records: The first records.
+        complete: Whether these are all, to their ends.
+    """
+
+    tokenizer: str
+    settings: dict[str, Any]
+    vocabulary_size: int
+    records: tuple[InspectedRecord, ...]
+    complete: bool
+
+
+def inspect_sequences(request: InspectRequest, *, store: Store | None = None) -> InspectResult:
+    """Tokenize the beginning of what is given.
+
+    Raises:
+        UsageError: No tokenizer is known by what was given, or two.
+        NotInCacheError: No vocabulary or corpus has that name.
+        FastaError, AlphabetError: The input cannot be used.
+    """
+    tokenizer = _tokenizer(request, store or Store())
+    peek, shown = _records(request)
+    records: list[InspectedRecord] = []
+    left = request.limit
+    for number, record in enumerate(peek.records):
+        if left <= 0:
+            break
+        whole = peek.last_is_whole or number < len(peek.records) - 1
+        records.append(_inspected(record, tokenizer, shown, whole=whole, most=left))
+        left -= max(len(records[-1].sequence), 1)
+    complete = peek.whole and len(records) == len(peek.records) and records[-1].complete
+    return InspectResult(
+        tokenizer=tokenizer.kind,
+        settings=tokenizer.settings,
+        vocabulary_size=len(tokenizer.tokens),
+        records=tuple(records),
+        complete=complete,
+    )
+
+
+def _inspected(
+    record: Record, tokenizer: Tokenizer, shown: str, *, whole: bool, most: int
+) -> InspectedRecord:
+    where = f"{shown}: record `{record.id}`" if shown else "what was given"
+    letters = record.sequence[: most + PIECE]
+    codes = encode_bases(letters, where=where)
+    ids, offsets = tokenizer.encode(codes), tokenizer.offsets(codes)
+    num_tokens = int(np.searchsorted(offsets[:, 0], most)) if len(record.sequence) > most else None
+    ids, offsets = ids[:num_tokens], offsets[:num_tokens]
+    end = int(offsets[-1, 1]) if offsets.size else 0
+    sequence = letters[:end]
+    return InspectedRecord(
+        id=record.id,
+        description=record.description,
+        sequence=sequence,
+        complete=whole and end == len(record.sequence),
+        tokens=tuple(tokenizer.tokens[number] for number in ids.tolist()),
+        ids=tuple(ids.tolist()),
+        offsets=tuple((start, stop) for start, stop in offsets.tolist()),
+        treatment=_treatment(sequence, tokenizer, offsets),
+    )
+
+
+def _treatment(sequence: str, tokenizer: Tokenizer, offsets: Offsets) -> Treatment:
+    upper = Counter(sequence.upper())
+    ambiguous = {code: upper[code] for code in AMBIGUITY_CODES if upper[code] and code != "N"}
+    num_unknown = sum(ambiguous.values()) + upper["N"]
+    num_singles = int(np.count_nonzero(np.diff(offsets, axis=1) == 1))
+    return Treatment(
+        num_lower_case=sum(letter.islower() for letter in sequence),
+        num_uracil=upper["U"],
+        num_unknown=upper["N"],
+        ambiguous=ambiguous,
+        num_spelled=0 if tokenizer.one_token_a_base else num_singles - num_unknown,
+    )
+
+
+def _records(request: InspectRequest) -> tuple[Peek, str]:
+    """The first records, and the name of the file in messages, if it is one."""
+    source = request.source
+    letters = "".join(source.split())
+    if not letters:
+        raise InputError(
+            "there is nothing to inspect", hint="give DNA, a FASTA file, or `-` for stdin"
+        )
+    if source == STDIN or (not _LETTERS.fullmatch(letters) and _is_path(source)):
+        with local_copy(source, command="tokenize --inspect -") as (path, shown):
+            return peek_records(path, request.limit + PIECE, shown=shown), f"`{shown}`"
+    try:
+        encode_bases(letters, where="what was given")
+    except AlphabetError as failure:
+        raise AlphabetError(
+            f"{failure.message}, and no file has that name", hint=failure.hint
+        ) from failure
+    record = Record(LITERAL_ID, "", letters)
+    return Peek(records=(record,), whole=True, last_is_whole=True), ""
+
+
+def _is_path(source: str) -> bool:
+    """Whether a word that is not DNA means a file, be it there or not."""
+    try:
+        return Path(source).exists() or re.search(r"[/\\.]", source) is not None
+    except OSError:  # too long to be one
+        return False
+
+
+def _tokenizer(request: InspectRequest, store: Store) -> Tokenizer:
+    if request.vocabulary is not None and request.corpus is not None:
+        raise UsageError(
+            "`--vocabulary` and `--name` both name a tokenizer", hint="leave one of them out"
+        )
+    if request.vocabulary is not None:
+        folder = _vocabulary_folder(request.vocabulary, store)
+        return _checked(load_tokenizer(folder), request, f"the vocabulary `{request.vocabulary}`")
+    if request.corpus is not None:
+        folder = store.entry(Kind.CORPORA, request.corpus).path
+        return _checked(load_tokenizer(folder), request, f"the corpus `{request.corpus}`")
+    if request.tokenizer == BpeTokenizer.kind:
+        known = _learned(store)
+        named = ", ".join(f"`{name}`" for name in known[:12])
+        raise UsageError(
+            "byte pairs are learned, and no vocabulary was named",
+            hint=f"`--vocabulary` takes {named} of the cache, `--name` a corpus"
+            if known
+            else "learn one with `genomeformer tokenize --all --tokenizer bpe --name pairs`, "
+            "then add `--name pairs`",
+        )
+    return build_tokenizer(request.tokenizer or "char", **request.settings)
+
+
+def _learned(store: Store) -> list[str]:
+    names = [entry.name for entry in store.entries(Kind.VOCABULARIES)]
+    return [name for name in names if name.startswith(f"{BpeTokenizer.kind}-")]
+
+
+def _vocabulary_folder(vocabulary: str, store: Store) -> Path:
+    if store.has(Kind.VOCABULARIES, vocabulary):
+        return store.path(Kind.VOCABULARIES, vocabulary)
+    folder = Path(vocabulary)
+    if folder.name == TOKENIZER_FILE:
+        folder = folder.parent
+    if (folder / TOKENIZER_FILE).is_file():
+        return folder
+    known = ", ".join(f"`{entry.name}`" for entry in store.entries(Kind.VOCABULARIES)[:12])
+    raise NotInCacheError(
+        f"no vocabulary `{vocabulary}`: neither a name in the cache nor a folder with "
+        f"`{TOKENIZER_FILE}`",
+        hint=f"the cache holds {known}" if known else "`genomeformer tokenize` makes them",
+    )
+
+
+def _checked(tokenizer: Tokenizer, request: InspectRequest, whose: str) -> Tokenizer:
+    """The tokenizer, unless what else was asked for contradicts it."""
+    kind = request.tokenizer
+    if kind is not None and kind not in tokenizer_names():
+        return build_tokenizer(kind)
+    if kind not in (None, tokenizer.kind):
+        raise ConfigError(
+            f"{whose} is of `{tokenizer.kind}`, not `{kind}`", hint="leave `--tokenizer` out"
+        )
+    for name, value in request.settings.items():
+        has = tokenizer.settings.get(name)
+        if has != value:
+            option = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{whose} has {f'`{option} {has}`' if has is not None else f'no `{option}`'}",
+                hint=f"leave `{option}` out",
+            )
+    return tokenizer

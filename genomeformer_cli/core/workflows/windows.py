@@ -1,0 +1,255 @@
+"""Cut genomes into labelled windows by their annotation, for questions with known answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from genomeformer_cli.core.annotation.reading import annotated_records
+from genomeformer_cli.core.annotation.rules import Label, WindowRules
+from genomeformer_cli.core.annotation.sampling import Distinct, Sample, Window, windows_of
+from genomeformer_cli.core.annotation.table import open_writer, output_paths, refuse_to_overwrite
+from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.genomes.choose import choose_genomes, no_genomes
+from genomeformer_cli.core.genomes.genome import Genome
+from genomeformer_cli.core.genomes.local import name_from_path
+from genomeformer_cli.core.reporting import Reporter, Tracker
+from genomeformer_cli.core.store.layout import Store
+
+_FORMATS = ("gff", "gbff")
+_SUFFIXES = (".gz", ".gff3", ".gff", ".gbff", ".gbk", ".gb", ".genbank")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowsRequest:
+    """What to cut, and how.
+
+    Attributes:
+        output: Prefix of the two files, or a folder for them.
+        genomes: Names of genomes in the cache.
+        taxon: Every genome in the cache of this taxon: a taxid, or the first words of its name.
+        lock: Every genome that a lock file names.
+        all_genomes: Every genome in the cache.
+        annotation: A file of the user's own, for `fasta`, for the one genome named, or with
+            sequence in it.
+        fasta: Sequences of the user's own.
+        rules: Which windows.
+        per_class: Windows of each class, of all genomes together; None: all there are.
+        force: Replace files that are there.
+    """
+
+    output: Path
+    genomes: tuple[str, ...] = ()
+    taxon: str | None = None
+    lock: Path | None = None
+    all_genomes: bool = False
+    annotation: Path | None = None
+    fasta: Path | None = None
+    rules: WindowRules = field(default_factory=WindowRules)
+    per_class: int | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenomeWindows:
+    """What one genome gave.
+
+    Attributes:
+        genome: Its name.
+        num_records: Records with annotation.
+        counts: Windows written, by class.
+    """
+
+    genome: str
+    num_records: int
+    counts: dict[str, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class WindowsResult:
+    """What was written.
+
+    Attributes:
+        fasta: The sequences.
+        table: A row a sequence, in the same order.
+        counts: Windows by class; every class that was asked for is there.
+        genomes: By genome.
+        seed: What the choice followed from.
+    """
+
+    fasta: Path
+    table: Path
+    counts: dict[str, int]
+    genomes: tuple[GenomeWindows, ...]
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """One genome to be cut: files, and the name its windows bear."""
+
+    name: str
+    fasta: Path | None
+    annotation: Path
+
+
+def cut_windows(
+    request: WindowsRequest, *, reporter: Reporter, store: Store | None = None
+) -> WindowsResult:
+    """Write labelled windows of genomes as FASTA and a table.
+
+    Raises:
+        UsageError: What was asked for contradicts itself, or names no genome with annotation.
+        EntryExistsError: The files are there.
+        AnnotationError, FastaError, AlphabetError: An input cannot be used.
+        InputError: No window fits.
+        MissingExtraError: GenBank needs the extra `annotation`.
+    """
+    if request.per_class is not None and request.per_class < 1:
+        raise UsageError("`--per-class` is to be at least 1", hint="leave it out to keep them all")
+    sources = _sources(request, store or Store(), reporter)
+    paths = output_paths(request.output)
+    if not request.force:
+        refuse_to_overwrite(paths)
+    _warn_of_lengths(request.rules, reporter)
+    counts: Counter[tuple[str, Label]] = Counter()
+    cut = _Cut(request, reporter)
+    with open_writer(paths) as writer:
+        for window in cut.windows(sources):
+            writer.write(window)
+            counts[window.genome, window.candidate.label] += 1
+        if not counts:
+            raise InputError(
+                "no window fits: nothing was written",
+                hint="ask for a smaller `--length` or `--margin`, or other `--classes`",
+            )
+    labels = request.rules.labels
+    result = WindowsResult(
+        fasta=paths[0],
+        table=paths[1],
+        counts={one: sum(counts[source.name, one] for source in sources) for one in labels},
+        genomes=tuple(
+            GenomeWindows(
+                genome=source.name,
+                num_records=cut.num_records[source.name],
+                counts={label: counts[source.name, label] for label in labels},
+            )
+            for source in sources
+        ),
+        seed=request.rules.seed,
+    )
+    _warn_of_scarcity(result, request.per_class, reporter)
+    return result
+
+
+class _Cut:
+    """Goes through all genomes once, a record at a time."""
+
+    def __init__(self, request: WindowsRequest, reporter: Reporter) -> None:
+        self._request = request
+        self._reporter = reporter
+        self.num_records: Counter[str] = Counter()
+
+    def windows(self, sources: list[_Source]) -> Iterator[Window]:
+        """Those to be written, in order."""
+        per_class = self._request.per_class
+        sample = Sample(per_class) if per_class else None
+        keep = sample or Distinct()
+        with self._reporter.track("cutting windows", None, "bases") as tracker:
+            for source in sources:
+                for found in self._records(source, tracker):
+                    yield from keep.take(found)
+        if sample is not None:
+            yield from sample.end()
+
+    def _records(self, source: _Source, tracker: Tracker) -> Iterator[list[Window]]:
+        records = annotated_records(source.fasta, source.annotation, reporter=self._reporter)
+        for record in records:
+            self.num_records[source.name] += 1
+            yield windows_of(record, self._request.rules, source.name)
+            tracker.advance(int(record.codes.size))
+
+
+def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[_Source]:
+    chosen = choose_genomes(
+        store,
+        names=request.genomes,
+        taxon=request.taxon,
+        lock=request.lock,
+        all_genomes=request.all_genomes,
+    )
+    if request.annotation is not None:
+        return [_own(request.annotation, request.fasta, chosen)]
+    if request.fasta is not None:
+        raise UsageError(
+            "`--fasta` alone says nothing of genes", hint="give their `--annotation FILE` too"
+        )
+    if not chosen:
+        raise no_genomes(store, "cut")
+    sources = []
+    for genome, fasta in chosen:
+        annotation = _annotation(genome, fasta.parent)
+        if annotation is not None:
+            sources.append(_Source(name=genome.name, fasta=fasta, annotation=annotation))
+        elif genome.name in request.genomes:
+            raise _not_annotated(genome)
+        else:
+            reporter.warn(f"{genome.label} has no annotation in the cache: left out")
+    if not sources:
+        raise UsageError(
+            "no genome that was asked for has annotation in the cache",
+            hint="`genomeformer fetch ... --format fasta,gff` brings it for genomes at NCBI",
+        )
+    return sources
+
+
+def _own(annotation: Path, fasta: Path | None, chosen: list[tuple[Genome, Path]]) -> _Source:
+    if len(chosen) + (fasta is not None) > 1:
+        raise UsageError(
+            "one `--annotation` is of one genome, and several were given",
+            hint="give one `--genome` or one `--fasta` with it",
+        )
+    if chosen:
+        genome, path = chosen[0]
+        return _Source(name=genome.name, fasta=path, annotation=annotation)
+    if fasta is not None:
+        return _Source(name=name_from_path(fasta), fasta=fasta, annotation=annotation)
+    name = annotation.name
+    for suffix in _SUFFIXES:
+        name = name.removesuffix(suffix)
+    return _Source(name=name_from_path(Path(name)), fasta=None, annotation=annotation)
+
+
+def _annotation(genome: Genome, folder: Path) -> Path | None:
+    """The genome's own annotation: GFF3 if it is there, else GenBank."""
+    for wanted in _FORMATS:
+        for file in genome.files:
+            if file.format == wanted and (folder / file.file).is_file():
+                return folder / file.file
+    return None
+
+
+def _not_annotated(genome: Genome) -> UsageError:
+    advice = "give its annotation with `--annotation FILE`"
+    if genome.accession and genome.accession.startswith(("GCF_", "GCA_")):
+        advice = f"`genomeformer fetch --accession {genome.accession} --format fasta,gff` brings it"
+        if "gff" in genome.absent:
+            advice = "NCBI has none; give one of your own with `--annotation FILE`"
+    return UsageError(f"{genome.label} has no annotation in the cache", hint=advice)
+
+
+def _warn_of_lengths(rules: WindowRules, reporter: Reporter) -> None:
+    lengths = {label: rules.length_of(label) for label in rules.labels}
+    if len(set(lengths.values())) > 1:
+        text = ", ".join(f"{label} {length}" for label, length in lengths.items())
+        reporter.warn(f"the length of a window gives its class away: {text} bases")
+
+
+def _warn_of_scarcity(result: WindowsResult, wanted: int | None, reporter: Reporter) -> None:
+    for label, number in result.counts.items():
+        if not number:
+            reporter.warn(f"there is no {label} window")
+        elif wanted and number < wanted:
+            reporter.warn(f"there are {number} {label} windows, fewer than the {wanted} asked for")

@@ -1,0 +1,191 @@
+"""How a sequence is cut, for people: tokens in alternating colours, or parted by `|` without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.workflows.inspect import InspectedRecord, InspectResult, Treatment
+
+_TOKENS = ("black on #8ecae6", "black on #ffd166")
+_SPELLED = ("black on #a7c957", "black on #d0e8a0")
+_UNKNOWN = "bold white on #c1121f"
+_PARTING = "|"
+_GUTTER = 2
+# A letter and a bar, however narrow the terminal.
+_NARROWEST, _WIDEST = 2, 120
+
+
+@dataclass(frozen=True)
+class TokensView:
+    """Every record, its tokens, and in words what the rules did."""
+
+    result: InspectResult
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw for this console: its width, and whether it has colours."""
+        coloured = console.color_system is not None and not console.no_color
+        result = self.result
+        named = tokenizer_name(result.tokenizer, result.settings)
+        yield Text(f"tokenizer {named}, {result.vocabulary_size:,} tokens")
+        for record in result.records:
+            yield Text()
+            yield from _RecordView(result, record, options.max_width, coloured=coloured).lines()
+        if not result.complete:
+            shown = sum(len(record.sequence) for record in result.records)
+            yield Text()
+            yield Text(f"there is more: {_bases(shown)} are shown, `--limit` sets how many")
+
+
+def tokenizer_name(kind: str, settings: Mapping[str, Any]) -> str:
+    """A tokenizer and what decides how it cuts, but for what was learned."""
+    deciding = [f"{key} {settings[key]}" for key in ("k", "stride") if key in settings]
+    return f"{kind} ({', '.join(deciding)})" if deciding else kind
+
+
+class _RecordView:
+    """One record on a console."""
+
+    def __init__(
+        self, result: InspectResult, record: InspectedRecord, width: int, *, coloured: bool
+    ) -> None:
+        self._result = result
+        self._record = record
+        self._coloured = coloured
+        self._digits = len(f"{len(record.sequence):,}")
+        self._width = max(min(width, _WIDEST) - self._digits - _GUTTER, _NARROWEST)
+        self._styles = [self._style(number) for number in range(len(record.tokens))]
+
+    def lines(self) -> Iterator[Text | Table]:
+        """Header, tokens, legend."""
+        record = self._record
+        yield Text(f">{record.id} {record.description}".rstrip())
+        yield Text(self._size())
+        overlaps = any(
+            following[0] < before[1]
+            for before, following in zip(record.offsets, record.offsets[1:], strict=False)
+        )
+        # Rows fit by construction; Rich would look for words to break them at.
+        for line in self._staircase() if overlaps else self._side_by_side():
+            line.no_wrap, line.overflow = True, "ignore"
+            yield line
+        legend = self._legend()
+        if legend.row_count:
+            yield legend
+
+    def _size(self) -> str:
+        record = self._record
+        num_bases, num_tokens = len(record.sequence), len(record.tokens)
+        if not num_tokens:
+            return "no base, no token"
+        first = "" if record.complete else "the first "
+        bases = first + _bases(num_bases)
+        tokens = f"{num_tokens:,} {'token' if num_tokens == 1 else 'tokens'}"
+        return f"{bases}, {tokens}, {num_bases / num_tokens:.2f} bases a token"
+
+    def _style(self, number: int) -> str:
+        start, stop = self._record.offsets[number]
+        if self._record.sequence[start].upper() not in "ACGTU":
+            return _UNKNOWN
+        spelled = stop - start == 1 and self._longest > 1
+        return (_SPELLED if spelled else _TOKENS)[number % 2]
+
+    @property
+    def _longest(self) -> int:
+        """Bases in a k-mer; 2 for byte pairs, of which one letter alone is the least."""
+        return int(self._result.settings.get("k", 2 if self._result.tokenizer == "bpe" else 1))
+
+    def _gutter(self, start: int) -> str:
+        return f"{start + 1:>{self._digits},}" + " " * _GUTTER
+
+    def _side_by_side(self) -> Iterator[Text]:
+        """Token after token; a row ends between two of them unless one is longer than a row."""
+        parting = "" if self._coloured else _PARTING
+        row, used = Text(self._gutter(0)), 0
+        for (start, stop), style in zip(self._record.offsets, self._styles, strict=True):
+            needed = stop - start + len(parting)
+            if used and used + needed > self._width:
+                yield row
+                row, used = Text(self._gutter(start)), 0
+            letters = self._record.sequence[start:stop]
+            while used + len(letters) + len(parting) > self._width:
+                fits = self._width - used
+                row.append(letters[:fits], style)
+                yield row
+                letters, start = letters[fits:], start + fits
+                row, used = Text(self._gutter(start)), 0
+            row.append(letters, style)
+            row.append(parting)
+            used += len(letters) + len(parting)
+        if used:
+            yield row
+
+    def _staircase(self) -> Iterator[Text]:
+        """The sequence, and below it every token under its bases, in as many rows as it takes."""
+        record = self._record
+        reach = max(stop - start for start, stop in record.offsets) - 1
+        width = max(self._width - reach, 1)
+        number = 0
+        for begin in range(0, len(record.sequence), width):
+            end = min(begin + width, len(record.sequence))
+            rows: list[Text] = []
+            while number < len(record.tokens) and record.offsets[number][0] < end:
+                start, stop = record.offsets[number]
+                row = next((row for row in rows if len(row) <= start - begin - bool(row)), None)
+                if row is None:
+                    row = Text()
+                    rows.append(row)
+                row.append(" " * (start - begin - len(row)))
+                row.append(record.sequence[start:stop], self._styles[number])
+                number += 1
+            yield Text(self._gutter(begin)) + Text(record.sequence[begin:end], "bold")
+            indent = " " * (self._digits + _GUTTER)
+            for row in rows:
+                yield Text(indent) + row
+            if end < len(record.sequence):
+                yield Text()
+
+    def _legend(self) -> Table:
+        """What the rules did, a row each, beside the colour it has above."""
+        treatment, unknown_id = self._record.treatment, self._result.vocabulary_size - 1
+        table = Table.grid(padding=(0, 1))
+        for style, text in _explained(self._result, treatment, unknown_id):
+            table.add_row(Text("  ", style) if self._coloured else Text("-"), Text(text))
+        return table
+
+
+def _explained(
+    result: InspectResult, treatment: Treatment, unknown_id: int
+) -> Iterator[tuple[str, str]]:
+    if treatment.num_spelled:
+        yield _SPELLED[0], _spelled(result, treatment.num_spelled)
+    if treatment.num_unknown:
+        yield _UNKNOWN, f"{treatment.num_unknown:,} N: a token of its own each, id {unknown_id}"
+    if treatment.ambiguous:
+        codes = ", ".join(f"{times:,} {code}" for code, times in treatment.ambiguous.items())
+        yield _UNKNOWN, f"{codes}: ambiguous, read as N, id {unknown_id}"
+    if treatment.num_lower_case:
+        text = "lower case: cut as upper case, the soft mask is kept beside the ids"
+        yield "", f"{_bases(treatment.num_lower_case)} in {text}"
+    if treatment.num_uracil:
+        yield "", f"{treatment.num_uracil:,} U: read as T"
+
+
+def _bases(number: int) -> str:
+    return f"{number:,} {'base' if number == 1 else 'bases'}"
+
+
+def _spelled(result: InspectResult, number: int) -> str:
+    bases = f"{_bases(number)} of A C G T"
+    if result.tokenizer == "bpe":
+        return f"{bases} in a token alone: no learned pair fits"
+    k, stride = result.settings["k"], result.settings["stride"]
+    if stride == k:
+        return f"{bases} spelled one by one: no whole {k}-mer fits before the N or the end"
+    return f"{bases} spelled one by one: no {k}-mer of stride {stride} covers them"

@@ -1,0 +1,102 @@
+"""A corpus in tables and in a picture, also where there is much of it or little."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
+from genomeformer_cli.core.corpus.statistics import (
+    CorpusStatistics,
+    GenomeStatistics,
+    composition_of,
+)
+from genomeformer_cli.core.corpus.writer import CorpusWriter
+from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.core.genomes.fasta import Record
+from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.tokenizers.char import CharTokenizer
+from genomeformer_cli.core.workflows.describe import DescribeResult, describe_corpus
+from genomeformer_cli.ui.plots import can_plot
+from genomeformer_cli.ui.statistics import MOST_GENOMES, largest, statistics_view
+from genomeformer_cli.ui.statistics_plot import picture_place, plot_statistics
+from tests.corpora import genome, random_dna
+from tests.unit.ui.test_results import rendered
+
+needs_plots = pytest.mark.skipif(not can_plot(), reason="no matplotlib here")
+
+
+def described(sequence: str) -> DescribeResult:
+    store = Store()
+    with store.create(Kind.CORPORA, "c") as folder:
+        writer = CorpusWriter(folder, CharTokenizer())
+        writer.add_genome(genome("one"), [Record("a", "", sequence)])
+        writer.finish(name="c", split=SplitConfig(by=SplitBy.TAIL), inputs_sha256="0" * 64)
+    return describe_corpus("c", reporter=Silent())
+
+
+def of_many(result: DescribeResult, number: int) -> DescribeResult:
+    """The same corpus, said to be of so many genomes, each longer than the one before."""
+    genomes = tuple(
+        GenomeStatistics(
+            name=f"[bold]{i}",
+            organism=None,
+            num_records=1,
+            composition=composition_of(np.array([10 + i, 10, 10, 10, 0])),
+            soft_mask_fraction=None,
+        )
+        for i in range(number)
+    )
+    numbers: CorpusStatistics = replace(result.statistics, genomes=genomes)
+    return replace(result, statistics=numbers)
+
+
+def test_of_many_genomes_the_largest_are_shown() -> None:
+    many = of_many(described(random_dna(500)), MOST_GENOMES + 3)
+    names = [one.name for one in largest(many.statistics.genomes)]
+    assert names == [f"[bold]{i}" for i in range(3, MOST_GENOMES + 3)]
+    lines = rendered(statistics_view(many))
+    assert sum(line.startswith("[bold]") for line in lines) == MOST_GENOMES
+    assert f"of the genomes the {MOST_GENOMES} largest are shown; `--json` has all" in lines
+
+
+def test_what_is_there_is_never_shown_as_nothing() -> None:
+    lines = rendered(statistics_view(described(random_dna(50_000) + "N")))
+    assert "N" in [line.split()[0] for line in lines if line.endswith("< 0.01%")]
+    (row,) = [line for line in lines if line.startswith("one ")]
+    assert "< 0.1" in row
+
+
+@needs_plots
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_the_same_numbers_give_the_same_picture(suffix: str, tmp_path: Path) -> None:
+    result = described(random_dna(500) + "NN")
+    first, second = (plot_statistics(result, tmp_path / f"{n}.{suffix}").read_bytes() for n in "ab")
+    assert first == second
+
+
+@needs_plots
+@pytest.mark.parametrize("sequence", ["N" * 30, "ACGT" * 5, "A" * 40], ids=["n", "short", "a"])
+def test_little_can_be_drawn_and_told(sequence: str, tmp_path: Path) -> None:
+    result = described(sequence)
+    assert rendered(statistics_view(result))
+    picture = plot_statistics(result, tmp_path / "x.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+
+
+@needs_plots
+def test_many_genomes_can_be_drawn(tmp_path: Path) -> None:
+    many = of_many(described(random_dna(500)), 40)
+    assert plot_statistics(many, tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
+
+
+@needs_plots
+def test_a_picture_goes_beside_where_one_stands_unless_told() -> None:
+    assert picture_place("c", None) == Path("c-stats.png")
+    assert picture_place("c", Path("x.PDF")) == Path("x.PDF")
+    with pytest.raises(UsageError, match=r"x\.jpg"):
+        picture_place("c", Path("x.jpg"))
