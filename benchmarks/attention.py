@@ -1,9 +1,9 @@
 """A training step with every mechanism of the registry beside the same mechanism in other packages.
 
 Forward, backward and AdamW of a masked-prediction encoder of 4 layers, width 256, 4 heads, about
-1,024 hidden features an MLP; at least 4,096 tokens a step, in rows of each length. Each case runs in
-a fresh process pinned to one core: CPU and wall seconds of the fastest step but the first, and the
-most memory resident, less what was resident before the first step. All see the same ids and
+1,024 hidden features an MLP; at least 4,096 tokens a step, in rows of each length. Each case runs
+in a fresh process pinned to one core: CPU and wall seconds of the fastest step but the first, and
+the most memory resident, less what was resident before the first step. All see the same ids and
 predict the same 15 % of them; ours turn queries and keys by their positions (RoPE), most peers
 have no positions at all. Parameters are printed: ours have gated MLPs of the same size.
 

@@ -13,9 +13,11 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.layer import AttentionLayer
 from genomeformer_cli.core.attention.layout import Layout
+from genomeformer_cli.core.attention.normalisation import RMSNorm
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.attention.registry import Setting
 from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.model.gating import gated
 
 
 class GatedMLP(nn.Module):
@@ -28,8 +30,7 @@ class GatedMLP(nn.Module):
 
     def forward(self, x_BLE: Tensor) -> Tensor:
         """Mix the features of every position."""
-        gate, up = self.gate_and_up(x_BLE).chunk(2, dim=-1)
-        down: Tensor = self.out(functional.silu(gate) * up)
+        down: Tensor = self.out(gated(self.gate_and_up(x_BLE)))
         return down
 
 
@@ -103,7 +104,7 @@ class Block(nn.Module):
             context=config.context,
             causal=config.causal,
         )
-        self.attention_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.attention_norm = RMSNorm(config.width)
         self.attention = AttentionLayer(
             name=names[index % len(names)],
             config=config.attention,
@@ -115,7 +116,7 @@ class Block(nn.Module):
             if config.conv_width
             else None
         )
-        self.mlp_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.mlp_norm = RMSNorm(config.width)
         self.mlp = GatedMLP(config.width, config.mlp_width)
 
     def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:
