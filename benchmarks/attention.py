@@ -264,8 +264,8 @@ def picture(rows: list[Row], path: Path) -> None:
     from matplotlib import pyplot
 
     figure, panels = pyplot.subplots(1, 2, figsize=(12, 5.5), layout="constrained")
-    mechanisms = [*ATTENTIONS, ""]
-    colours = dict(zip(mechanisms, pyplot.get_cmap("tab20").colors[::1], strict=False))
+    palette = pyplot.get_cmap("tab20")
+    colours = {mechanism: palette(index) for index, mechanism in enumerate([*ATTENTIONS, ""])}
     names = dict.fromkeys((row["name"], row["ours"], row["mechanism"]) for row in rows)
     for panel, field, label in zip(
         panels, ("tokens_per_cpu_s", "grown_mib"), ("tokens per CPU second", "MiB"), strict=True

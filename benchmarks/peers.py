@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -220,7 +221,7 @@ def local_attention(size: Size) -> nn.Module:
     return Peer(size, nn.Sequential(*(_LocalBlock(size) for _ in range(size.depth))))
 
 
-def _common(size: Size) -> dict[str, object]:
+def _common(size: Size) -> dict[str, Any]:
     return {
         "vocab_size": size.vocabulary,
         "hidden_size": size.width,
