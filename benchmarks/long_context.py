@@ -125,7 +125,10 @@ def measure(case: Row) -> Row:
 
 def stacks_of(model: Model) -> list[Encoder]:
     """Every stack whose states are kept; tied ones are read twice."""
-    return [model.ahead, model.back] if isinstance(model, TwoStack) else [model]
+    if isinstance(model, TwoStack):
+        return [model.ahead, model.back]
+    assert isinstance(model, Encoder)
+    return [model]
 
 
 def states_of(stack: Encoder) -> list[torch.Tensor]:

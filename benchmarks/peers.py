@@ -108,7 +108,7 @@ class Transformers(nn.Module):
         return features_BLE
 
 
-def torch_encoder(size: Size) -> nn.Module:
+def torch_encoder(size: Size) -> Peer | Transformers:
     """Plain softmax attention by torch's own layers, which run it fused."""
     layer = nn.TransformerEncoderLayer(
         size.width,
@@ -122,7 +122,7 @@ def torch_encoder(size: Size) -> nn.Module:
     return Peer(size, nn.TransformerEncoder(layer, size.depth, enable_nested_tensor=False))
 
 
-def performer_pytorch(size: Size) -> nn.Module:
+def performer_pytorch(size: Size) -> Peer | Transformers:
     """`performer-pytorch`, softmax kernel, features as many as ours."""
     from performer_pytorch import Performer
 
@@ -137,7 +137,7 @@ def performer_pytorch(size: Size) -> nn.Module:
     return Peer(size, encoder)
 
 
-def linformer(size: Size) -> nn.Module:
+def linformer(size: Size) -> Peer | Transformers:
     """`linformer`: one matrix for the keys of all heads, one for the values, as ours."""
     from linformer import Linformer
 
@@ -147,7 +147,7 @@ def linformer(size: Size) -> nn.Module:
     return Peer(size, encoder)
 
 
-def nystrom_attention(size: Size) -> nn.Module:
+def nystrom_attention(size: Size) -> Peer | Transformers:
     """`nystrom-attention`."""
     from nystrom_attention import Nystromformer
 
@@ -163,7 +163,7 @@ def nystrom_attention(size: Size) -> nn.Module:
     return Peer(size, encoder)
 
 
-def linear_attention_transformer(size: Size) -> nn.Module:
+def linear_attention_transformer(size: Size) -> Peer | Transformers:
     """`linear-attention-transformer`: softmax over features and over positions as its kernel."""
     from linear_attention_transformer import LinearAttentionTransformer
 
@@ -173,7 +173,7 @@ def linear_attention_transformer(size: Size) -> nn.Module:
     return Peer(size, encoder)
 
 
-def reformer_pytorch(size: Size, *, reversible: bool = True) -> nn.Module:
+def reformer_pytorch(size: Size, *, reversible: bool = True) -> Peer:
     """`reformer-pytorch`, reversible as it comes, or not."""
     from reformer_pytorch import Reformer
 
@@ -216,7 +216,7 @@ class _LocalBlock(nn.Module):
         return mixed_BLE
 
 
-def local_attention(size: Size) -> nn.Module:
+def local_attention(size: Size) -> Peer | Transformers:
     """The layer of `local-attention`, with an exact window as ours, in pre-norm blocks."""
     return Peer(size, nn.Sequential(*(_LocalBlock(size) for _ in range(size.depth))))
 
@@ -238,7 +238,7 @@ def _common(size: Size) -> dict[str, Any]:
     }
 
 
-def hf_longformer(size: Size) -> nn.Module:
+def hf_longformer(size: Size) -> Peer | Transformers:
     """`LongformerModel`, one global position."""
     from transformers import LongformerConfig, LongformerModel
 
@@ -252,7 +252,7 @@ def hf_longformer(size: Size) -> nn.Module:
     return Transformers(size, encoder, arguments=first_is_global)
 
 
-def hf_nystromformer(size: Size) -> nn.Module:
+def hf_nystromformer(size: Size) -> Peer | Transformers:
     """`NystromformerModel`."""
     from transformers import NystromformerConfig, NystromformerModel
 
@@ -266,7 +266,7 @@ def hf_nystromformer(size: Size) -> nn.Module:
     return Transformers(size, NystromformerModel(config))
 
 
-def hf_reformer(size: Size) -> nn.Module:
+def hf_reformer(size: Size) -> Peer | Transformers:
     """`ReformerModel`, reversible as it always is; its two streams are returned side by side."""
     from transformers import ReformerConfig, ReformerModel
 
@@ -287,7 +287,7 @@ def hf_reformer(size: Size) -> nn.Module:
     return Transformers(size, ReformerModel(config), head_inputs=2 * size.width)
 
 
-def hf_bigbird(size: Size) -> nn.Module:
+def hf_bigbird(size: Size) -> Peer | Transformers:
     """`BigBirdModel`, blocks of 64, three random ones; a relative of longformer."""
     from transformers import BigBirdConfig, BigBirdModel
 
@@ -298,7 +298,7 @@ def hf_bigbird(size: Size) -> nn.Module:
 
 
 # Name, package, mechanism that it is a counterpart of, builder.
-PEERS: dict[str, tuple[str, str, Callable[[Size], nn.Module]]] = {
+PEERS: dict[str, tuple[str, str, Callable[[Size], Peer | Transformers]]] = {
     "torch-encoder": ("torch", "softmax", torch_encoder),
     "local-attention": ("local_attention", "local", local_attention),
     "hf-longformer": ("transformers", "longformer", hf_longformer),

@@ -100,7 +100,7 @@ def measured_step(step: Callable[[], object], *, repeats: int = 1, budget: float
 
     device = torch.device("cpu")
     warm = torch.nn.Linear(64, 64)
-    torch.nn.functional.silu(warm(torch.randn(256, 64))).sum().backward()
+    torch.autograd.backward(torch.nn.functional.silu(warm(torch.randn(256, 64))).sum())
     forget_peak(device)
     before = bytes_in_use(device)
     seconds: list[tuple[float, float]] = []

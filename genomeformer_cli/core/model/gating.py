@@ -40,7 +40,7 @@ class _Gated(torch.autograd.Function):
             gate_TF, up_TF = both_TG.chunk(2, dim=-1)
             torch.mul(functional.silu(gate_TF), up_TF, out=out_TF)
         ctx.save_for_backward(gate_and_up_BLG)
-        return out_NF.view(*gate_and_up_BLG.shape[:-1], -1)
+        return out_NF.view(*gate_and_up_BLG.shape[:-1], out_NF.shape[1])
 
     @staticmethod
     @once_differentiable
@@ -59,4 +59,4 @@ class _Gated(torch.autograd.Function):
 
 def _blocks(first: Tensor, *others: Tensor) -> zip[tuple[Tensor, ...]]:
     step = max(_BLOCK_NUMBERS // first.shape[1], 1)
-    return zip(*(one.split(step) for one in (first, *others)), strict=True)
+    return zip(*(torch.split(one, step) for one in (first, *others)), strict=True)

@@ -72,11 +72,9 @@ def test_what_comes_out_is_as_precise_as_what_went_in(dtype: torch.dtype) -> Non
     y = made(x)
     y.sum().backward()
     assert (y.dtype, x.grad is not None and x.grad.dtype) == (dtype, dtype)
-    exact = rms_norm_reference(x.double(), made.weight.double())
+    y = y.detach()
+    exact = rms_norm_reference(x.detach().double(), made.weight.detach().double())
     assert float((y.double() - exact).norm() / exact.norm()) < 2 * torch.finfo(dtype).eps
-    torch.testing.assert_close(
-        y, torch.nn.functional.rms_norm(x, (64,), made.weight, 1e-6), rtol=2e-2, atol=1e-6
-    )
 
 
 def test_nothing_but_the_input_is_kept() -> None:
