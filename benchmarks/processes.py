@@ -7,6 +7,7 @@ A script calls `run_case` with what a case is; the child, started with `--case`,
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -82,7 +83,7 @@ def _resident(pid: int) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def measured_step(step: Callable[[], object], *, repeats: int = 1, budget: float = 0.0) -> Row:
+def measured_step(step: Callable[[], object], *, repeats: int = 1, budget: float = math.inf) -> Row:
     """CPU and wall seconds of a step (the fastest), and what the process held at its peak.
 
     Args:
