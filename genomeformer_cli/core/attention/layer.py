@@ -55,9 +55,12 @@ class AttentionLayer(nn.Module):
         packing = layout.packing
         if packing is None:
             return self._merged(self.mechanism(q, k, v, layout.mask_BL, gates))
-        q, k, v = (packing.rows(part) for part in (q, k, v))
-        gates = None if gates is None else packing.rows(gates)
-        return self._merged(packing.whole(self.mechanism(q, k, v, packing.mask_NM, gates)))
+        mixed: list[Tensor] = []
+        for group in packing.groups:
+            rows = [group.rows(part) for part in (q, k, v)]
+            row_gates = None if gates is None else group.rows(gates)
+            mixed.append(self.mechanism(*rows, group.mask_NM, row_gates))
+        return self._merged(packing.whole(mixed))
 
     @property
     def reach(self) -> int | None:

@@ -92,9 +92,12 @@ class TwoStack(nn.Module):
         """
         if documents_BL is not None:
             packing, _ = pack(documents_BL)
-            tokens_NM = tokens_BL.flatten()[packing.take_NM]
-            hidden_NME = self.hidden(tokens_NM, packing.mask_NM)
-            return packing.whole(hidden_NME[:, None])[:, 0]
+            flat = tokens_BL.flatten()
+            groups = [
+                self.hidden(flat[group.take_NM], group.mask_NM)[:, None]
+                for group in packing.groups
+            ]
+            return packing.whole(groups)[:, 0]
         if mask_BL is None:
             turn_BL = torch.arange(tokens_BL.shape[1], device=tokens_BL.device).flip(0)
             turn_BL = turn_BL.expand_as(tokens_BL)
