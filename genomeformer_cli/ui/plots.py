@@ -39,7 +39,7 @@ def plot_loss(result: PretrainResult) -> Path:
     axes.plot(steps, training, color="0.75", linewidth=0.8, label="training, one step")
     axes.plot(steps, _smooth(training), color="0.4", linewidth=1.2, label="training, smoothed")
     axes.plot(*zip(*held_out, strict=True), "o-", color="tab:blue", label="held out")
-    counts = f"table of counts, {summary.counts_order} neighbours a side"
+    counts = f"table of {summary.counts_name}"
     axes.axhline(summary.counts.bits_per_base, color="tab:red", linestyle="--", label=counts)
     axes.axhline(2.0, color="0.6", linestyle=":", label="a fair guess")
     low = min(summary.counts.bits_per_base, *(bits for _, bits in held_out), *_smooth(training))

@@ -111,16 +111,17 @@ def forecast_table(result: DryRun) -> RenderableType:
 
 def scores_table(summary: RunSummary) -> Table:
     """The model beside the two it is held against."""
-    table = _table(
-        "held-out bases", "bits per base", "accuracy", right=("bits per base", "accuracy")
-    )
-    rows = (
-        ("this model", summary.model),
-        (f"counts of {summary.counts_order} neighbours a side", summary.counts),
-        ("same model, random weights", summary.random_twin),
-    )
+    per_token = summary.model.num_tokens is not None
+    numbers = ("bits per base", *(["bits per token"] if per_token else []), "accuracy")
+    table = _table("held-out tokens" if per_token else "held-out bases", *numbers, right=numbers)
+    rows = [("this model", summary.model)]
+    if summary.average is not None:
+        rows.append(("the average of its weights", summary.average))
+    rows.append((summary.counts_name, summary.counts))
+    rows.append(("same model, random weights", summary.random_twin))
     for what, score in rows:
-        table.add_row(what, f"{score.bits_per_base:.4f}", f"{score.accuracy:.1%}")
+        tokens = [f"{score.bits_per_token:.4f}"] if per_token else []
+        table.add_row(what, f"{score.bits_per_base:.4f}", *tokens, f"{score.accuracy:.1%}")
     return table
 
 

@@ -52,10 +52,10 @@ class TrainingView:
         score = event.baseline.score
         self._console.print(
             f"{event.name}: {event.num_parameters:,} parameters, `{event.attention}` attention, "
-            f"{event.context:,} bases of context, {event.num_train_bases:,} bases to train on"
+            f"{event.context:,} tokens of context, {event.num_train_bases:,} tokens to train on"
         )
         self._console.print(
-            f"to beat: counts of {event.baseline.order} neighbours a side give "
+            f"to beat: {event.baseline.words} give "
             f"{score.bits_per_base:.4f} bits per base and {score.accuracy:.1%} accuracy "
             f"on {score.num_bases:,} held-out bases"
         )
@@ -86,7 +86,7 @@ class TrainingView:
             table.add_column(heading, justify="left" if not heading else "right")
         baseline = self._started.baseline
         rows = [("training, hidden bases", event.training), ("held out", event.validation)]
-        rows.append((f"held out, counts of {baseline.order} neighbours a side", baseline.score))
+        rows.append((f"held out, {baseline.words}", baseline.score))
         for what, score in rows:
             if score is not None:
                 better = (

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.layout import Layout, rotate
+from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.attention.protocol import Additive, Local, State, Streaming
 from genomeformer_cli.core.attention.registry import AttentionConfig, Setting, attention_entry
 
@@ -41,8 +42,8 @@ class AttentionLayer(nn.Module):
         self.is_rotary = entry.rotary
         self.shares_query_key = entry.shares_query_key
         self.qkv = nn.Linear(width, (2 if entry.shares_query_key else 3) * width, bias=False)
-        self.query_norm = nn.RMSNorm(setting.head_width, eps=1e-6)
-        self.key_norm = nn.RMSNorm(setting.head_width, eps=1e-6)
+        self.query_norm = RMSNorm(setting.head_width, eps=1e-6)
+        self.key_norm = RMSNorm(setting.head_width, eps=1e-6)
         self.gates = (
             nn.Linear(width, num_gates * setting.num_heads, bias=False) if num_gates else None
         )

@@ -137,9 +137,7 @@ def pack(documents_BL: Tensor) -> tuple[Packing, Tensor]:
     class_N = torch.where(real_N, (sizes_N.max() / sizes_N).log2().floor().long(), -1)
     groups: list[Alike] = []
     begin_N, taken = torch.zeros_like(sizes_N), 0
-    for number in class_N.unique().tolist():
-        if number < 0:
-            continue
+    for number in sorted({*class_N.tolist()} - {-1}):
         members = (class_N == number).nonzero().squeeze(1)
         group = _alike(first[members], sizes_N[members])
         groups.append(group)

@@ -29,7 +29,8 @@ class MaskingConfig:
             they are.
         soft_mask_weight: Weight of the loss at soft-masked (lower-case) bases; 1 treats them like
             the others.
-        span: Consecutive bases hidden together; all of a span share one fate of the three.
+        span: Consecutive tokens hidden together; all of a span share one fate of the three.
+            k-mers of stride 1 show each base k times: k - 1 more of them are hidden.
     """
 
     rate: float = 0.15
@@ -77,27 +78,16 @@ def mask_windows(
     real_ids: range,
     config: MaskingConfig,
     generator: np.random.Generator,
-    shortest_span: int = 1,
 ) -> MaskedBatch:
-    """Choose targets among the real bases of a batch and hide them.
-
-    Args:
-        windows: The batch.
-        real_ids: Ids that may be hidden, and that replacements are drawn from.
-        config: How.
-        generator: Decides everything.
-        shortest_span: Consecutive tokens that show one base. k-mers of stride 1 leak through their
-            neighbours: hiding `span` bases takes `span + shortest_span - 1` of them.
-    """
+    """Choose targets among the real bases of a batch and hide them."""
     tokens_BL = windows.tokens_BL
     real_BL = (tokens_BL >= real_ids.start) & (tokens_BL < real_ids.stop)
     draw_BL = generator.random(tokens_BL.shape)
     fate_BL = generator.random(tokens_BL.shape)
     random_BL = generator.integers(real_ids.start, real_ids.stop, tokens_BL.shape)
-    span = config.span + shortest_span - 1
     target_BL = real_BL & (draw_BL < config.rate)
-    if span > 1:
-        covered_BL = _spans(draw_BL, config.rate, span)
+    if config.span > 1:
+        covered_BL = _spans(draw_BL, config.rate, config.span)
         target_BL, fate_BL = real_BL & covered_BL, _shared(fate_BL, covered_BL)
     masked_BL = target_BL & (fate_BL < config.mask_share)
     replaced_BL = target_BL & ~masked_BL & (fate_BL < config.mask_share + config.random_share)

@@ -165,7 +165,7 @@ def _seconds(model: Model, length: int, one: tuple[int, float], two: tuple[int, 
 
 
 def _try(model: Model, step: Step, memory: MemoryConfig) -> Usage:
-    examples = _random_examples(model, step)
+    examples = random_examples(model, step)
     kept = {name: parameter.grad for name, parameter in model.named_parameters()}
     model.zero_grad(set_to_none=True)
     _, usage = measure(lambda: accumulate_gradients(model, examples, memory), model.device)
@@ -174,7 +174,8 @@ def _try(model: Model, step: Step, memory: MemoryConfig) -> Usage:
     return usage
 
 
-def _random_examples(model: Model, step: Step) -> Examples:
+def random_examples(model: Model, step: Step) -> Examples:
+    """A batch of that shape, to try a model on."""
     generator = torch.Generator().manual_seed(0)
     shape = (step.batch, step.length)
     ids = (step.real_ids.start, step.real_ids.stop)

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.layout import pack
+from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import SMALL_STD, Encoder
@@ -52,7 +53,7 @@ class TwoStack(nn.Module):
         self.ahead = Encoder(stack, seed=seed)
         self.own_back = None if config.tied else Encoder(stack, seed=seed + 1)
         self.join = nn.Linear(2 * config.width, config.width, bias=False)
-        self.norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.norm = RMSNorm(config.width, eps=1e-6)
         self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
         complement = config.complement or range(config.vocabulary_size)
         self.register_buffer("complement_V", torch.tensor(complement), persistent=False)
@@ -94,8 +95,7 @@ class TwoStack(nn.Module):
             packing, _ = pack(documents_BL)
             flat = tokens_BL.flatten()
             groups = [
-                self.hidden(flat[group.take_NM], group.mask_NM)[:, None]
-                for group in packing.groups
+                self.hidden(flat[group.take_NM], group.mask_NM)[:, None] for group in packing.groups
             ]
             return packing.whole(groups)[:, 0]
         if mask_BL is None:

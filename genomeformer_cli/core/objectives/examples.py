@@ -29,15 +29,11 @@ def ask(
     model: ModelConfig,
     masking: MaskingConfig,
     generator: np.random.Generator,
-    *,
-    shortest_span: int = 1,
 ) -> Examples:
     """What a model of that direction is asked."""
     if model.direction == "bidirectional":
-        batch = mask_windows(windows, real_ids, masking, generator, shortest_span)
-        return _examples(
-            windows, (batch.inputs_BL, batch.targets_BL, batch.weights_BL), real_ids
-        )
+        batch = mask_windows(windows, real_ids, masking, generator)
+        return _examples(windows, (batch.inputs_BL, batch.targets_BL, batch.weights_BL), real_ids)
     tokens_BL = windows.tokens_BL
     real_BL = (tokens_BL >= real_ids.start) & (tokens_BL < real_ids.stop)
     targets_BL = np.where(real_BL, tokens_BL, NOT_A_TARGET)

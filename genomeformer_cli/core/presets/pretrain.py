@@ -10,6 +10,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.precision import ComputeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,14 @@ class PretrainConfig:
         masking: How bases are hidden.
         training: Steps, optimizer, schedule.
         memory: How the gradients of a step are computed.
+        compute: In which precision, compiled or not.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
 
 
 def tiny() -> PretrainConfig:
