@@ -24,6 +24,13 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
+def _bits(score: Score) -> str:
+    """Of training: of tokens that share bases, only what a token takes can be told."""
+    if score.num_tokens is None:
+        return f"{score.bits_per_base:.4f} bits"
+    return f"{score.bits_per_token:.4f} bits a token"
+
+
 class TrainingView:
     """Draws `RunStarted` and `StepDone`; on a terminal in place, elsewhere a line a validation."""
 
@@ -74,7 +81,7 @@ class TrainingView:
             return
         self._shown = event.validation
         self._console.print(
-            f"step {event.step}/{event.steps}  training {event.training.bits_per_base:.4f} bits  "
+            f"step {event.step}/{event.steps}  training {_bits(event.training)}  "
             f"held out {event.validation.bits_per_base:.4f} bits, {event.validation.accuracy:.1%}  "
             f"{event.bases_per_second:,.0f} bases/s  {duration(event.seconds_left)} left"
         )

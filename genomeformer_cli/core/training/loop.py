@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,7 @@ from genomeformer_cli.core.training.metrics import (
     Score,
     StepDone,
 )
+from genomeformer_cli.core.training.observers import OpenObserver
 from genomeformer_cli.core.training.optimizer import build_optimizers, set_learning_rate
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
 from genomeformer_cli.core.training.redraw import check_redraw, redraw_features
@@ -70,6 +71,7 @@ class TrainingRun:
         compute: In which precision, compiled or not.
         validate: Scores a model on held-out bases.
         per_token: Whether scores are told per token too: tokens are more than single bases.
+        observers: Open what is shown every row of the metrics.
     """
 
     folder: Path
@@ -81,6 +83,7 @@ class TrainingRun:
     compute: ComputeConfig
     validate: Callable[[Model], Score]
     per_token: bool = False
+    observers: Sequence[OpenObserver] = ()
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:
@@ -108,6 +111,7 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
     validation = metrics.newest_validation
     device = run.model.device
     forget_peak(device)
+    observers = [opened(run.folder, first) for opened in run.observers]
     ahead = Ahead(run.batches.make, first, run.config.steps, pinned=device.type == "cuda")
     try:
         with ahead:
@@ -126,13 +130,15 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
                 if last or done % run.config.validate_every == 0:
                     validation = trainer.validate(taken.row)
                 metrics.append(taken.row)
+                for observer in observers:
+                    observer.row(taken.row)
                 speed.step(taken, validation)
                 if last or done % run.config.checkpoint_every == 0:
                     metrics.sync()
                     trainer.save(done)
     finally:
-        metrics.close()
-        speed.close()
+        for closing in (metrics, speed, *observers):
+            closing.close()
     return checkpoint_folder(run.folder, run.config.steps)
 
 

@@ -28,6 +28,7 @@ from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, packs
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
+from genomeformer_cli.core.training.observers import open_tensorboard
 from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle
 from genomeformer_cli.core.training.stages import stages
 from genomeformer_cli.core.training.summary import (
@@ -37,9 +38,8 @@ from genomeformer_cli.core.training.summary import (
     write_summary,
 )
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
-from genomeformer_cli.core.workflows.run_folder import open_run, resolve_config
+from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, open_run, resolve_config
 
-BASELINE_FILE = "baseline.json"
 MEMORY_FILE = "memory.json"
 COMPUTE_FILE = "compute.json"
 TRIALS_FILE = "trials.json"
@@ -60,6 +60,7 @@ class PretrainRequest:
         threads: CPU threads; None: all usable cores.
         memory_budget: Bytes that a step may take when the plan is `auto`; None: most of what is
             available.
+        tensorboard: Whether to write TensorBoard's files too.
     """
 
     corpus: str
@@ -70,6 +71,7 @@ class PretrainRequest:
     device: str = "auto"
     threads: int | None = None
     memory_budget: int | None = None
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +147,7 @@ def pretrain_model(
             compute=_compute(folder, store, config, trial, reporter),
             validate=lambda trained: likelihood(trained, questions),
             per_token=not corpus.tokenizer.one_token_a_base,
+            observers=(open_tensorboard,) if request.tensorboard else (),
         )
         train(run, reporter)
         summary = _summarise(run, corpus, questions, baseline)
