@@ -105,13 +105,13 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
     if newest is not None:
         first = trainer.resume(newest)
         reporter.note(f"resuming after step {first} of {run.config.steps}")
+    observers = [opened(run.folder, first) for opened in run.observers]
     metrics = MetricsFile(run.folder / METRICS_FILE, resume_step=first)
     trainer.guard = SpikeGuard(run.config.spike_factor, metrics.kept)
     speed = _Speed(run, first, reporter)
     validation = metrics.newest_validation
     device = run.model.device
     forget_peak(device)
-    observers = [opened(run.folder, first) for opened in run.observers]
     ahead = Ahead(run.batches.make, first, run.config.steps, pinned=device.type == "cuda")
     try:
         with ahead:
