@@ -156,12 +156,3 @@ def _alike(first_N: Tensor, sizes_N: Tensor) -> Alike:
     mask_NM = column_M < sizes_N[:, None]
     take_NM = first_N[:, None] + torch.minimum(column_M, sizes_N[:, None] - 1)
     return Alike(take_NM=take_NM, mask_NM=None if bool(mask_NM.all()) else mask_NM)
-
-
-def rotate(x_BHLD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (x_r, x_{r + D/2}) by their position's angles."""
-    first_BHLR, second_BHLR = x_BHLD.chunk(2, dim=-1)
-    cos, sin = cos.to(x_BHLD.dtype), sin.to(x_BHLD.dtype)
-    return torch.cat(
-        (first_BHLR * cos - second_BHLR * sin, second_BHLR * cos + first_BHLR * sin), dim=-1
-    )
