@@ -25,6 +25,7 @@ from genomeformer_cli.core.objectives.prediction import Examples
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 from genomeformer_cli.core.tokenizers.widths import geometry
 from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.redraw import check_redraw
 from genomeformer_cli.core.training.stages import stage_of, stages
 
 _STEPS_AHEAD = 3
@@ -60,12 +61,14 @@ class Batches:
         config: Seed, rows, strands, packing, stages.
 
     Raises:
-        ConfigError: The model would see what it is to predict.
+        ConfigError: The model would see what it is to predict, or the configuration asks for what
+            is not there.
     """
 
     def __init__(
         self, corpus: Corpus, model: ModelConfig, masking: MaskingConfig, config: TrainingConfig
     ) -> None:
+        check_redraw(model, config)
         self._tokenizer = corpus.tokenizer
         self._geometry = geometry(corpus.tokenizer)
         self._model = model

@@ -49,7 +49,7 @@ from genomeformer_cli.core.training.metrics import (
 from genomeformer_cli.core.training.observers import OpenObserver
 from genomeformer_cli.core.training.optimizer import build_optimizers, set_learning_rate
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
-from genomeformer_cli.core.training.redraw import check_redraw, redraw_features
+from genomeformer_cli.core.training.redraw import redraw_features
 from genomeformer_cli.core.training.schedule import learning_rate
 from genomeformer_cli.core.training.spikes import SpikeGuard
 from genomeformer_cli.core.training.stages import stage_of, stages
@@ -93,11 +93,10 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         The last checkpoint.
 
     Raises:
-        ConfigError: What the configuration asks for is not there.
+        MissingExtraError: What is to watch is not installed.
         TrainingError: The loss is no longer a number.
         CheckpointError: Every checkpoint is damaged.
     """
-    check_redraw(run.model, run.config)
     clear_leftovers(run.folder / "checkpoints")
     trainer = _Trainer(run)
     newest = newest_whole_checkpoint(run.folder, reporter)
@@ -137,8 +136,10 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
                     metrics.sync()
                     trainer.save(done)
     finally:
-        for closing in (metrics, speed, *observers):
-            closing.close()
+        metrics.close()
+        speed.close()
+        for observer in observers:
+            observer.close()
     return checkpoint_folder(run.folder, run.config.steps)
 
 

@@ -11,8 +11,10 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import torch
 
+from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.training.config import TrainingConfig
 
 _REDRAW = 3
@@ -26,15 +28,16 @@ class Redrawable(Protocol):
         """Draw others."""
 
 
-def check_redraw(model: Model, config: TrainingConfig) -> None:
+def check_redraw(model: ModelConfig, config: TrainingConfig) -> None:
     """Make sure that what is to be redrawn is there.
 
     Raises:
         ConfigError: No mechanism of the model draws features.
     """
-    if config.redraw_every and not any(_mechanisms(model)):
+    draws = any("num_features" in attention_entry(name).dials for name in model.attention.names)
+    if config.redraw_every and not draws:
         raise ConfigError(
-            f"`{model.config.attention.name}` draws no random features to redraw",
+            f"`{model.attention.name}` draws no random features to redraw",
             hint="`performer` does; leave `redraw_every` at 0",
         )
 

@@ -17,6 +17,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.objectives.prediction import Examples
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from genomeformer_cli.core.training.batches import Ahead, Batch, Batches
 from genomeformer_cli.core.training.config import TrainingConfig
@@ -92,8 +93,9 @@ def test_a_packed_batch_teaches_what_its_documents_teach(corpus: Corpus) -> None
         torch.testing.assert_close(one, other, atol=2e-6, rtol=1e-4)
 
 
-def _one_a_row(packed):  # type: ignore[no-untyped-def]
-    rows = []
+def _one_a_row(packed: Examples) -> Examples:
+    assert packed.documents_BL is not None
+    rows: list[tuple[int, torch.Tensor]] = []
     for row in range(len(packed.inputs_BL)):
         numbers = packed.documents_BL[row]
         rows += [(row, numbers == n) for n in range(int(numbers.max()) + 1)]

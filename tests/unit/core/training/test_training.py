@@ -190,7 +190,7 @@ def test_features_are_drawn_anew_by_seed_and_step() -> None:
 def test_nothing_to_redraw_is_an_error(corpus: Corpus, tmp_path: Path) -> None:
     config = TrainingConfig(steps=2, redraw_every=1)
     with pytest.raises(ConfigError, match="no random features"):
-        train(run_of(tmp_path, corpus, config), Listening())
+        run_of(tmp_path, corpus, config)
 
 
 def test_both_strands_answer_with_the_mean_of_their_probabilities(corpus: Corpus) -> None:
