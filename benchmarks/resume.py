@@ -26,10 +26,11 @@ COMPARED = ("model.safetensors", "optimizer.safetensors", "ema.safetensors")
 DIALS = """
 --attention performer --seq-len 64:256 --batch-size 2 --tokens-per-step 1024 --optimizer muon
 --ema 0.99 --spike-factor 1.2 --redraw-every 7 --mask-span 2 --both-strands --validate-every 20
---checkpoint-every 5 --device cpu --threads 1
+--device cpu --threads 1
 """
 
 
+EVERY = 5
 SMALL = """
 [model]
 width = 32
@@ -51,13 +52,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["GENOMEFORMER_HOME"] = folder
         make_corpus(Path(folder))
-        started = time.monotonic()
         call(pretrain("whole", chosen.steps)).wait()
-        seconds = time.monotonic() - started
-        kills = kill(chosen, seconds)
+        kills = kill(chosen)
         same = compare(Path(folder) / "runs", chosen.steps)
     print(f"{kills} kills, {chosen.steps} steps: {'the same bytes' if same else 'DIFFERENT'}")
-    sys.exit(0 if same else 1)
+    sys.exit(0 if same and kills else 1)
 
 
 def make_corpus(folder: Path) -> None:
@@ -78,7 +77,7 @@ def pretrain(name: str, steps: int) -> list[str]:
     config = Path(os.environ["GENOMEFORMER_HOME"]) / "small.toml"
     config.write_text(SMALL, encoding="utf-8")
     run = ["--corpus", "corpus", "--name", name, "--steps", str(steps), "--config", str(config)]
-    return ["pretrain", *run, *DIALS.split()]
+    return ["pretrain", *run, "--checkpoint-every", str(EVERY), *DIALS.split()]
 
 
 def call(arguments: list[str]) -> subprocess.Popen[bytes]:
@@ -87,32 +86,32 @@ def call(arguments: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def kill(chosen: argparse.Namespace, seconds: float) -> int:
-    """Start the run, kill it after a while, as often as asked; then let it end."""
+def kill(chosen: argparse.Namespace) -> int:
+    """Start the run, kill it at random steps, as often as asked; then let it end."""
     generator = np.random.default_rng(chosen.seed)
+    saved = np.arange(0, chosen.steps, EVERY)
+    points = np.sort(generator.choice(saved, chosen.kills, replace=False))
     arguments = pretrain("killed", chosen.steps)
     kills = 0
-    while kills < chosen.kills:
+    for point in points:
         process = call(arguments)
-        # Start-up takes a share of the time; later kills fall into what is left of the training.
-        try:
-            process.wait(timeout=float(generator.uniform(0.15, 0.5)) * seconds)
-        except subprocess.TimeoutExpired:
+        while process.poll() is None and newest() < point:
+            time.sleep(0.005)
+        # From there to some steps further, in the midst of a checkpoint or of a step.
+        time.sleep(float(generator.uniform(0, 0.4)))
+        if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-            process.wait()
             kills += 1
-            print(f"kill {kills}: the newest checkpoint is {newest()}", flush=True)
-            continue
-        print("the run ended before the next kill", flush=True)
-        break
+        process.wait()
+        print(f"kill {kills}: the newest checkpoint is after step {newest()}", flush=True)
     call(arguments).wait()
     return kills
 
 
-def newest() -> str:
-    """Name of the newest checkpoint."""
+def newest() -> int:
+    """Steps that the newest checkpoint of the killed run has seen."""
     folder = Path(os.environ["GENOMEFORMER_HOME"]) / "runs" / "killed" / "checkpoints"
-    return max((path.name for path in folder.glob("step-*")), default="none")
+    return max((int(path.name.partition("-")[2]) for path in folder.glob("step-*")), default=0)
 
 
 def compare(runs: Path, steps: int) -> bool:
