@@ -24,7 +24,7 @@ _ROWS = 256
 
 def rms_norm_reference(x: Tensor, gain_E: Tensor) -> Tensor:
     """Divide every row by its root mean square: Zhang and Sennrich 2019, equation 4."""
-    return functional.rms_norm(x, (x.shape[-1],), gain_E, EPSILON)
+    return functional.rms_norm(x, (x.shape[-1],), gain_E.to(x.dtype), EPSILON)
 
 
 def rms_norm(x: Tensor, gain_E: Tensor) -> Tensor:
