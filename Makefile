@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Pins for what is installed, and for what builds it.
 PINNED := -c constraints.txt --build-constraint constraints.txt
-TYPED := genomeformer_cli tests docs/generate_reference.py $(wildcard benchmarks)
+TYPED := genomeformer_cli tests docs/generate_reference.py docs/generate_attention_pictures.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format check test test-all oracles golden docs bench demo clean
@@ -56,7 +56,8 @@ docs: setup ## Regenerate the reference pages, build the site in site/
 	$(BIN)/zensical build --clean --strict
 
 bench: setup ## Run every script of benchmarks/
-	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
+	$(PIP) install --quiet $(PINNED) --group bench
+	@set -e; for script in $$(grep -l '^if __name__' benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
 
 demo: $(VENV)/.package ## Sample genomes -> tokenize -> pretrain -> embed -> release
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./scripts/demo.sh
