@@ -141,6 +141,7 @@ def test_without_a_model_it_is_said_what_to_do(
         ("- --plot x.jpg", "no kind of picture"),
         ("- -o vectors.doc", "no kind we write"),
         ("- --resume", "stream cannot be resumed"),
+        ("- --resume -o v.npy", "cannot be resumed"),
         ("- --layers 9", "layers 0 to 1"),
     ],
 )

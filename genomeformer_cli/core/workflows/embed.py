@@ -15,9 +15,8 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.locate import find_model
-from genomeformer_cli.core.checkpoints.weights import WEIGHTS_FILE, LoadedModel, read_model
+from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.embedding.choices import EmbedChoices, Precision
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.formats import Table, check_format, write_table
@@ -30,9 +29,8 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import Kind, Store
-from genomeformer_cli.core.store.seal import file_sha256
-from genomeformer_cli.core.tokenizers.protocol import vocabulary_sha256
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.embed_description import describe, sidecar
 from genomeformer_cli.core.workflows.embed_sources import (
     EmbedSources,
     Look,
@@ -43,10 +41,6 @@ from genomeformer_cli.core.workflows.embed_sources import (
 # What is sorted by length together, and written before the next is read.
 _BASES, _BASES_OF_A_PROCESS, _RECORDS = 1 << 22, 1 << 20, 1 << 16
 _BYTES_OF_ROWS = 1 << 27
-_MERGE = {
-    None: "a token is taken from the window in which it stands further from an edge",
-    "whole": "none: the state is passed along the sequence",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +133,14 @@ def embed_sequences(
         look = look_through(
             request.sources, store=store, stack=stack, reporter=reporter, strict=request.strict
         )
-        told = "has no row of numbers" if request.choices.per_base else "row {} is NaN"
+        told = "it has no row of numbers" if request.choices.per_base else "row {} is NaN"
         warn_of([f"{why}: {told.format(row)}" for row, why in look.odd], "records", reporter)
+        if request.resume and look.identities is None:
+            raise UsageError(
+                "what came through a pipe cannot be told from other sequences, so it cannot be "
+                "resumed",
+                hint="put the sequences into a file, or leave `--resume` out",
+            )
         work = _Work(request, embedder, look, str(device), reporter)
         return work.run(stream, stack)
 
@@ -202,7 +202,7 @@ class _Work:
         self._look = look
         self._device = device
         self._reporter = reporter
-        self._described = _describe(request, embedder, look)
+        self._described = describe(request, embedder, look)
         self._job = hashlib.sha256(json.dumps(self._described).encode()).hexdigest()
 
     def run(self, stream: IO[bytes] | None, stack: ExitStack) -> EmbedResult:
@@ -340,45 +340,6 @@ class _Work:
             num_records=found["records"],
             done_before=found["rows"],
         )
-
-
-def sidecar(output: Path) -> Path:
-    """The file beside the array that says how it was made."""
-    return output.with_name(f"{output.name}.json")
-
-
-def _describe(request: EmbedRequest, embedder: Embedder, look: Look) -> dict[str, Any]:
-    """What decides the numbers, as JSON."""
-    loaded: LoadedModel = embedder.loaded
-    choices = request.choices
-    sources = look.identities or [(name, 0, 0) for name in request.sources.files]
-    window: int | str = "whole" if embedder.is_whole else embedder.window
-    return {
-        "genomeformer_version": __version__,
-        "model": loaded.folder.name,
-        "model_sha256": file_sha256(loaded.folder / WEIGHTS_FILE),
-        "vocabulary_sha256": vocabulary_sha256(loaded.tokenizer),
-        "row": "a base" if choices.per_base else "a record",
-        "pool": choices.pool,
-        "layers": list(embedder.layers),
-        "layers_joined": "mean" if choices.layers == "mean" else "side by side",
-        "rc": choices.rc,
-        "window": window,
-        "stride": choices.stride,
-        "merge": _MERGE["whole" if embedder.is_whole else None],
-        "dtype": request.dtype,
-        "sources": [list(one) for one in sources],
-        "regions": to_plain_regions(request.sources),
-        "shard": list(request.sources.shard) if request.sources.shard else None,
-    }
-
-
-def to_plain_regions(sources: EmbedSources) -> dict[str, Any] | None:
-    """Which regions of a genome, as JSON; None if whole records."""
-    if not (sources.bed or sources.vcf):
-        return None
-    flank = sources.flank if sources.vcf else None
-    return {"genome": sources.genome, "file": str(sources.bed or sources.vcf), "flank": flank}
 
 
 def _save_ids(rows: RowFile, look: Look, path: Path) -> None:

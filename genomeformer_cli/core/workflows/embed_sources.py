@@ -134,7 +134,7 @@ def _place(source: str | None, *, store: Store, stack: ExitStack) -> tuple[Place
     path = Path(source)
     if source != STDIN and not path.exists() and store.has(Kind.GENOMES, source):
         ((genome, fasta),) = cached_genomes(store, [source])
-        return (fasta, f"genome {genome.name}"), (genome.name, 0, 0), True
+        return (fasta, f"genome {genome.name}"), (genome.name, *_identity(fasta)[1:]), True
     is_file = source != STDIN and not is_pipe(path)
     place = stack.enter_context(local_copy(source))
     return place, _identity(path) if is_file else (source, 0, 0), is_file
