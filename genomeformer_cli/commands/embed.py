@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated
-
-from typer import Argument, Option
 
 from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.ui import embed_options as options
 from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
 
 EXAMPLE = (
@@ -17,31 +14,35 @@ EXAMPLE = (
 
 
 def command(
-    source: Annotated[
-        str,
-        Argument(help="FASTA or FASTQ, plain or .gz; `-` reads standard input.", metavar="FASTA"),
-    ],
+    sources: options.SourcesArgument = None,
     *,
-    model: Annotated[str, Option(help="A released model or run in the cache, or its folder.")],
-    output: Annotated[
-        Path | None,
-        Option("-o", "--output", help="Write the array here instead of to standard output."),
-    ] = None,
-    ids: Annotated[
-        Path | None, Option(help="Write the ids here, one a line, in the order of the rows.")
-    ] = None,
-    window: Annotated[
-        int | None,
-        Option(
-            help="Longest stretch seen at once; longer sequences are cut and averaged. "
-            "Default: the training context."
-        ),
-    ] = None,
+    model: options.ModelOption = None,
+    genome: options.GenomeOption = None,
+    bed: options.BedOption = None,
+    vcf: options.VcfOption = None,
+    flank: options.FlankOption = 100,
+    shard: options.ShardOption = None,
+    strict: options.StrictOption = False,
+    output: options.OutputOption = None,
+    ids: options.IdsOption = None,
+    dtype: options.DtypeOption = "float32",
+    resume: options.ResumeOption = False,
+    pool: options.PoolOption = "mean",
+    include: options.IncludeOption = "pooled",
+    layers: options.LayersOption = "last",
+    rc: options.RcOption = "none",
+    window: options.WindowOption = None,
+    stride: options.StrideOption = None,
+    toks_per_batch: options.BatchOption = "auto",
+    jobs: options.JobsOption = 1,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    plot: options.PlotOption = None,
+    plot_method: options.PlotMethodOption = "pca",
+    color_by: options.ColorByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn sequences into vectors: a float32 .npy array, one row a record, in input order."""
+    """Turn sequences into vectors, in input order: a float32 .npy array, one row a record."""
     if output is None and as_json:
         raise UsageError(
             "standard output cannot hold both the array and JSON",
@@ -52,25 +53,54 @@ def command(
             "an array would garble the terminal",
             hint="redirect it, as in `> vectors.npy`, or give `-o`",
         )
-    from genomeformer_cli.core.embedding.writers import save_ids, save_npy, write_npy
+    from genomeformer_cli.core.embedding.choices import EmbedChoices
     from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
+    from genomeformer_cli.core.workflows.embed_sources import EmbedSources
     from genomeformer_cli.ui.console import show
+    from genomeformer_cli.ui.embedding_plot import check_plot, draw_plane, read_colors
     from genomeformer_cli.ui.progress import terminal_reporter
 
+    check_plot(plot, color_by)
+    colors = read_colors(color_by)
     request = EmbedRequest(
-        source=source, model=model, window=window, device=device, threads=threads
+        sources=EmbedSources(
+            files=tuple(sources or ()),
+            genome=genome,
+            bed=bed,
+            vcf=vcf,
+            flank=flank,
+            shard=options.shard_from_text(shard),
+        ),
+        model=model,
+        choices=EmbedChoices(
+            pool="none" if include == "per-base" else pool,  # type: ignore[arg-type]
+            layers=layers,
+            rc=rc,
+            window=options.window_from_text(window),
+            stride=stride,
+            tokens_per_batch=options.batch_from_text(toks_per_batch),
+        ),
+        output=output,
+        ids=ids,
+        dtype=dtype,
+        jobs=jobs,
+        device=device,
+        threads=threads,
+        strict=strict,
+        resume=resume,
+        plane=plot_method if plot else None,
     )
     with terminal_reporter() as reporter:
-        result = embed_sequences(request, reporter=reporter)
-        if output is None:
-            write_npy(result.vectors_NE, sys.stdout.buffer)
-        else:
-            save_npy(result.vectors_NE, output)
-        if ids is not None:
-            save_ids(result.ids, ids)
+        result = embed_sequences(request, reporter=reporter, stream=sys.stdout.buffer)
+        if plot is not None and result.plane is not None:
+            draw_plane(result.plane, result.ids, plot, colors)
     if output is None:
         return
-    rows, width = result.vectors_NE.shape
-    text = f"{output}: {rows} rows of {width}"
-    shown = {"output": output, "rows": rows, "width": width, "model": result.model}
+    text = f"{output}: {result.rows} rows of {result.width}"
+    shown = {
+        "output": output,
+        "rows": result.rows,
+        "width": result.width,
+        "model": result.model,
+    }
     show(shown, text, as_json=as_json)

@@ -1,4 +1,7 @@
 """From sequences to vectors.
 
-`windows` cuts and batches, `embedder` runs the model and pools, `writers` save.
+`choices` says what is wanted, `windows` cuts and batches, `features` runs the model, `pooling`
+makes rows, and `embedder` joins these. `processes` runs several embedders; `rows` writes as it
+goes; `formats` makes files of other kinds; `projection` puts rows on a plane; `module` is for
+fine-tuning.
 """

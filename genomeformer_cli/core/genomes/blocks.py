@@ -9,13 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from genomeformer_cli.core.errors import FastaError
-from genomeformer_cli.core.genomes.fasta import old_line_ends, read_records, refuse_other_formats
+from genomeformer_cli.core.genomes.fasta import (
+    Record,
+    fastq_records,
+    old_line_ends,
+    refuse_other_formats,
+)
 from genomeformer_cli.core.genomes.inflate import TEXT_CHUNK, Copy, TextReader
+from genomeformer_cli.core.genomes.packed import text_lines
 from genomeformer_cli.core.sequence import Codes, mark_bases
 
 
@@ -41,6 +48,7 @@ class BlockReader:
         shown: The name used in errors, if not the path.
         where: How errors in a record begin, if not with the name.
         copy: Gets the file's own bytes as they are read.
+        chunks: The file's text, if someone else unpacks it; `text` then says nothing.
 
     Attributes:
         text: Says what was read and, at the end, its checksum.
@@ -53,11 +61,12 @@ class BlockReader:
         shown: str | None = None,
         where: str | None = None,
         copy: Copy | None = None,
+        chunks: Iterator[bytes] | None = None,
     ) -> None:
-        self._path = path
         self._shown = shown or str(path)
         self._where = where or f"`{self._shown}`"
         self.text = TextReader(path, self._shown, copy=copy)
+        self._chunks = chunks
         self._open_id = ""
         self._open_size = 0
 
@@ -68,7 +77,7 @@ class BlockReader:
             FastaError: Missing, empty, truncated, damaged, or not FASTA.
             AlphabetError: A record holds something that is no nucleotide.
         """
-        chunks = self.text.chunks()
+        chunks = self.text.chunks() if self._chunks is None else self._chunks
         first = next(chunks, b"")
         refuse_other_formats(first, self._shown)
         if first.lstrip()[:1] == b"@":
@@ -139,13 +148,10 @@ class BlockReader:
             raise old_line_ends(self._shown)
 
     def _fastq_blocks(self, first: bytes, rest: Iterator[bytes]) -> Iterator[Block]:
-        del first
-        for _ in rest:
-            pass  # reads are short: verify the whole file, then let pyfastx cut it
         parts: list[bytes] = []
         starts: list[tuple[int, str]] = []
         size = 0
-        for record in read_records(self._path, shown=self._shown, inspect=False):
+        for record in self._fastq_records(chain([first], rest)):
             self._open_id, self._open_size = record.id, 0
             starts.append((size, record.id))
             parts.append(self._mark(record.sequence.encode()))
@@ -155,6 +161,15 @@ class BlockReader:
                 parts, starts, size = [], [], 0
         if starts:
             yield Block(np.frombuffer(b"".join(parts), dtype=np.uint8), starts)
+
+    def _fastq_records(self, chunks: Iterator[bytes]) -> Iterator[Record]:
+        try:
+            yield from fastq_records(text_lines(chunks), self._shown)
+        except UnicodeDecodeError as failure:
+            raise FastaError(
+                f"`{self._shown}` cannot be read as FASTQ: {failure}",
+                hint="check the file's format",
+            ) from failure
 
 
 def _next_header(chunk: bytes, position: int, last: bytes) -> int:

@@ -187,18 +187,35 @@ def _stream_fasta(path: Path) -> Iterator[Record]:
 
 
 def _stream_fastq(path: Path, name: str) -> Iterator[Record]:
-    """Four lines a record; pyfastx would end at the first damaged one without a word."""
     with _open(path) as file:
-        lines = (line for raw in file if (line := raw.decode("utf-8").rstrip("\r\n")))
-        for header in lines:
-            sequence, plus, quality = next(lines, ""), next(lines, ""), next(lines, "")
-            if header[0] != "@" or plus[:1] != "+" or len(quality) != len(sequence):
-                raise FastaError(
-                    f"`{name}` is damaged or truncated FASTQ at `{header[:40]}`",
-                    hint="each record is four lines, with as many qualities as letters",
-                )
-            identifier, _, description = header[1:].partition(" ")
-            yield Record(identifier, description, sequence)
+        yield from fastq_records((line.rstrip(b"\r\n") for line in file), name)
+
+
+def fastq_records(lines: Iterator[bytes], name: str) -> Iterator[Record]:
+    """Four lines a record; pyfastx would end at the first damaged one without a word.
+
+    A read that was trimmed to nothing is a record of two empty lines between its header and `+`.
+
+    Args:
+        lines: Without their ends.
+        name: Used in errors.
+
+    Raises:
+        FastaError: A record is damaged or cut short.
+        UnicodeDecodeError: A line is no text.
+    """
+    for line in lines:
+        if not line:
+            continue
+        header, sequence = line.decode("utf-8"), next(lines, b"").decode("utf-8")
+        plus, quality = next(lines, b""), next(lines, b"")
+        if header[0] != "@" or plus[:1] != b"+" or len(quality) != len(sequence):
+            raise FastaError(
+                f"`{name}` is damaged or truncated FASTQ at `{header[:40]}`",
+                hint="each record is four lines, with as many qualities as letters",
+            )
+        words = header[1:].split(maxsplit=1) if header[1:2].strip() else ["", header[1:].strip()]
+        yield Record(words[0], words[1] if len(words) > 1 else "", sequence)
 
 
 def is_pipe(path: Path) -> bool:

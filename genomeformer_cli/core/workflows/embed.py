@@ -2,103 +2,352 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.checkpoints.locate import find_model
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
-from genomeformer_cli.core.embedding.embedder import embed_tokens
-from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.genomes.fasta import local_copy, read_records
+from genomeformer_cli.core.checkpoints.weights import read_model
+from genomeformer_cli.core.embedding.choices import EmbedChoices, Precision
+from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.formats import Table, check_format, write_table
+from genomeformer_cli.core.embedding.processes import Job, fill_here, fill_there
+from genomeformer_cli.core.embedding.projection import Method, Plane, check_method, project
+from genomeformer_cli.core.embedding.rows import RowFile, check_place
+from genomeformer_cli.core.errors import ConfigError, GenomeformerError, UsageError
+from genomeformer_cli.core.genomes.queries import Query
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.sequence import encode_bases
-from genomeformer_cli.core.store.layout import Store
-from genomeformer_cli.core.tokenizers.protocol import Ids
+from genomeformer_cli.core.sequence import Codes
+from genomeformer_cli.core.store.atomic import write_json, write_text
+from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.embed_description import describe, sidecar
+from genomeformer_cli.core.workflows.embed_sources import (
+    EmbedSources,
+    Look,
+    look_through,
+    warn_of,
+)
+
+# What is sorted by length together, and written before the next is read.
+_BASES, _BASES_OF_A_PROCESS, _RECORDS = 1 << 22, 1 << 20, 1 << 16
+_BYTES_OF_ROWS = 1 << 27
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedRequest:
-    """What to embed, with which model.
+    """What to embed, with which model, and where to.
 
     Attributes:
-        source: A FASTA or FASTQ file, plain or gzip'd, or `-` for standard input.
+        sources: Where the sequences are.
         model: A bundle, run or checkpoint folder, or a name in the cache.
-        window: Longest stretch the model sees at once; None: the context it was trained with.
+        choices: What a row is.
+        output: The file, its kind by its name; None: `.npy` to the stream.
+        ids: Where ids go, one a line; as `.tsv` with row, length and rows of each record.
+        dtype: Of the numbers.
+        jobs: Processes.
         device: `auto`, `cpu`, or a torch device.
-        threads: CPU threads; None: all usable cores.
+        threads: CPU threads of each process; None: all usable cores, or a process's share.
+        strict: Whether a record without a vector, or an id that occurs twice, is an error.
+        resume: Whether to go on where the same job broke off, and to leave a finished one alone.
+        plane: Whether, and how, to put the rows on a plane.
     """
 
-    source: str
-    model: str
-    window: int | None = None
+    sources: EmbedSources
+    model: str | None = None
+    choices: EmbedChoices = field(default_factory=EmbedChoices)
+    output: Path | None = None
+    ids: Path | None = None
+    dtype: Precision = "float32"
+    jobs: int = 1
     device: str = "auto"
     threads: int | None = None
+    strict: bool = False
+    resume: bool = False
+    plane: Method | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedResult:
-    """Vectors and whose they are.
+    """What was made.
 
     Attributes:
-        vectors_NE: (N, E) float32, rows in input order; NaN rows for sequences without a real base.
-        ids: First words of the headers, N of them.
+        rows: Number of rows.
+        width: Columns.
         model: The folder the weights came from.
+        num_records: Sequences.
+        done_before: Rows that were there from an earlier try.
+        ids: Of the records, if a plane was asked for.
+        plane: The rows as points.
     """
 
-    vectors_NE: npt.NDArray[np.float32]
-    ids: tuple[str, ...]
+    rows: int
+    width: int
     model: Path
+    num_records: int
+    done_before: int = 0
+    ids: tuple[str, ...] = ()
+    plane: Plane | None = None
 
 
 def embed_sequences(
-    request: EmbedRequest, *, reporter: Reporter, store: Store | None = None
+    request: EmbedRequest,
+    *,
+    reporter: Reporter,
+    store: Store | None = None,
+    stream: IO[bytes] | None = None,
 ) -> EmbedResult:
-    """Embed every record of a file.
+    """Embed every record, in order.
+
+    Args:
+        request: What is wanted.
+        reporter: Follows the work.
+        store: The cache.
+        stream: Where the array goes if there is no output file.
 
     Raises:
-        FastaError, AlphabetError: The input cannot be used.
+        FastaError, AlphabetError, InputError: The input cannot be used.
         NotInCacheError, CheckpointError, CorruptError: The model cannot be used.
+        ConfigError, UsageError, MissingExtraError: What is asked for cannot be done here.
+        StoreError: The output cannot be written; what was there before stays.
     """
-    if request.window is not None and request.window < 1:
-        raise ConfigError(
-            f"a window of {request.window} bases holds nothing",
-            hint="leave `--window` out, or raise it",
-        )
+    store = store or Store()
+    _check(request)
+    loaded = read_model(
+        find_model(_model_name(request.model, store), store=store, reporter=reporter)
+    )
     set_threads(request.threads)
-    loaded = read_model(find_model(request.model, store=store or Store(), reporter=reporter))
-    loaded.model.to(choose_device(request.device))
-    ids, sequences = _read(request.source, loaded)
-    _warn_of_oddities(ids, sequences, loaded, reporter)
-    window = request.window or loaded.model.config.context
-    vectors = embed_tokens(loaded, sequences, window=window, reporter=reporter)
-    return EmbedResult(vectors_NE=vectors, ids=tuple(ids), model=loaded.folder)
+    device = choose_device(request.device)
+    loaded.model.to(device)
+    embedder = Embedder(loaded, request.choices)
+    with ExitStack() as stack:
+        look = look_through(
+            request.sources, store=store, stack=stack, reporter=reporter, strict=request.strict
+        )
+        told = "it has no row of numbers" if request.choices.per_base else "row {} is NaN"
+        warn_of([f"{why}: {told.format(row)}" for row, why in look.odd], "records", reporter)
+        if request.resume and look.identities is None:
+            raise UsageError(
+                "what came through a pipe cannot be told from other sequences, so it cannot be "
+                "resumed",
+                hint="put the sequences into a file, or leave `--resume` out",
+            )
+        work = _Work(request, embedder, look, str(device), reporter)
+        return work.run(stream, stack)
 
 
-def _read(source: str, loaded: LoadedModel) -> tuple[list[str], list[Ids]]:
-    ids: list[str] = []
-    sequences: list[Ids] = []
-    with local_copy(source) as (path, shown):
-        for record in read_records(path, shown=shown):
-            codes = encode_bases(record.sequence, where=f"`{shown}`: record `{record.id}`")
-            ids.append(record.id)
-            sequences.append(loaded.tokenizer.encode(codes))
-    return ids, sequences
+def _check(request: EmbedRequest) -> None:
+    if request.output is not None:
+        check_format(request.output, per_base=request.choices.per_base)
+        check_place(request.output)
+    if request.resume and request.output is None:
+        raise UsageError("a stream cannot be resumed", hint="give the array a file with `-o FILE`")
+    if request.jobs > 1 and request.device not in ("auto", "cpu"):
+        raise ConfigError(
+            f"several processes on `{request.device}`", hint="`--jobs` is for CPUs; leave it at 1"
+        )
+    if request.plane:
+        check_method(request.plane)
+        if request.choices.per_base:
+            raise UsageError("a picture of bases", hint="choose another `--pool` with `--plot`")
 
 
-def _warn_of_oddities(
-    ids: Sequence[str], sequences: Sequence[Ids], loaded: LoadedModel, reporter: Reporter
-) -> None:
-    for name, times in Counter(ids).items():
-        if times > 1:
-            reporter.warn(f"the id `{name}` occurs {times} times; every record keeps its row")
-    real = loaded.tokenizer.real_ids
-    for row, (name, sequence) in enumerate(zip(ids, sequences, strict=True)):
-        if not ((sequence >= real.start) & (sequence < real.stop)).any():
-            what = "holds no base but N" if sequence.size else "is empty"
-            reporter.warn(f"record `{name}` {what}: row {row} is NaN")
+def _model_name(model: str | None, store: Store) -> str:
+    if model is not None:
+        return model
+    known = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in store.entries(kind)]
+    hint = (
+        "name one with `--model`: the cache holds " + ", ".join(f"`{one}`" for one in known)
+        if known
+        else "no weights are bundled yet: train some with `genomeformer fetch`, `tokenize` and "
+        "`pretrain`, then name them with `--model`"
+    )
+    raise UsageError("which model?", hint=hint)
+
+
+@dataclass
+class _Group:
+    """Some records, and the rows they get when it is their turn."""
+
+    ids: list[str]
+    codes: list[Codes]
+    rows: RowFile
+    per_base: bool
+
+    def room(self) -> npt.NDArray[np.floating[Any]]:
+        sizes = [one.size if self.per_base else 1 for one in self.codes]
+        return self.rows.add_records(self.ids, sizes)
+
+
+class _Work:
+    def __init__(
+        self,
+        request: EmbedRequest,
+        embedder: Embedder,
+        look: Look,
+        device: str,
+        reporter: Reporter,
+    ) -> None:
+        self._request = request
+        self._embedder = embedder
+        self._look = look
+        self._device = device
+        self._reporter = reporter
+        self._described = describe(request, embedder, look)
+        self._job = hashlib.sha256(json.dumps(self._described).encode()).hexdigest()
+
+    def run(self, stream: IO[bytes] | None, stack: ExitStack) -> EmbedResult:
+        output = self._request.output
+        if output is None:
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="genomeformer-"))
+            folder = Path(scratch) / "rows"
+        else:
+            if self._request.resume and (finished := self._finished(output)):
+                return finished
+            folder = output.with_name(f".{output.name}.partial")
+        rows = RowFile(
+            folder,
+            width=self._embedder.width,
+            dtype=np.dtype(self._request.dtype),
+            job=self._job,
+            resume=self._request.resume,
+        )
+        done_before = rows.num_rows
+        if done_before:
+            self._reporter.note(f"{rows.num_records} records were done before: going on")
+        keep = False
+        try:
+            self._fill(rows)
+            result = self._finish(rows, done_before, stream)
+        except GenomeformerError:
+            keep = output is not None and self._job_is_kept(folder)
+            raise
+        except KeyboardInterrupt:
+            keep = output is not None and self._job_is_kept(folder)
+            if keep:
+                self._reporter.note("`--resume` with the same command goes on where this stopped")
+            raise
+        finally:
+            rows.close(remove=not keep)
+        return result
+
+    def _job_is_kept(self, folder: Path) -> bool:
+        return (folder / "state.json").is_file()
+
+    def _fill(self, rows: RowFile) -> None:
+        look, request = self._look, self._request
+        groups = self._groups(islice(look.read(), rows.num_records, None), rows)
+        strands = 1 if request.choices.rc == "none" else 2
+        is_char = self._embedder.loaded.tokenizer.one_token_a_base
+        total = look.num_bases * (1 if request.jobs > 1 else strands) if is_char else None
+        unit = "bases" if is_char or request.jobs > 1 else "tokens"
+        with self._reporter.track("embedding", total, unit) as tracker:
+            if request.jobs == 1:
+                done = fill_here(self._embedder, groups, tracker)
+            else:
+                done = fill_there(self._pool_job(), groups, tracker)
+            for _ in done:
+                rows.keep()
+
+    def _pool_job(self) -> Job:
+        return Job(
+            folder=self._embedder.loaded.folder,
+            choices=self._request.choices,
+            device=self._device,
+            threads=self._request.threads,
+            processes=self._request.jobs,
+        )
+
+    def _groups(self, queries: Iterator[Query], rows: RowFile) -> Iterator[_Group]:
+        """Records together until they are worth sorting, and while their rows fit into memory."""
+        per_base = self._request.choices.per_base
+        most = _BASES if self._request.jobs == 1 else _BASES_OF_A_PROCESS
+        if per_base:
+            most = min(most, max(1, _BYTES_OF_ROWS // (4 * self._embedder.width)))
+        group, num_bases = _Group([], [], rows, per_base), 0
+        for query in queries:
+            if group.ids and (num_bases + query.codes.size > most or len(group.ids) == _RECORDS):
+                yield group
+                group, num_bases = _Group([], [], rows, per_base), 0
+            group.ids.append(query.id)
+            group.codes.append(query.codes)
+            num_bases += query.codes.size
+        if group.ids:
+            yield group
+
+    def _finish(self, rows: RowFile, done_before: int, stream: IO[bytes] | None) -> EmbedResult:
+        request = self._request
+        array = rows.finish()
+        plane = project(array, request.plane) if request.plane else None
+        ids: tuple[str, ...] = ()
+        is_npy = request.output is None or request.output.suffix.lower() == ".npy"
+        if plane or not is_npy:
+            ids = tuple(name for name, _ in rows.records())
+        if request.ids is not None:
+            _save_ids(rows, self._look, request.ids)
+        if request.output is None:
+            assert stream is not None
+            rows.copy_to(stream)
+        else:
+            if is_npy:
+                rows.become(request.output)
+            else:
+                table = Table(array, ids, rows.sizes, request.choices.per_base)
+                write_table(table, request.output)
+            self._describe_output(rows, request.output)
+        return EmbedResult(
+            rows=rows.num_rows,
+            width=rows.width,
+            model=self._embedder.loaded.folder,
+            num_records=rows.num_records,
+            done_before=done_before,
+            ids=ids if plane else (),
+            plane=plane,
+        )
+
+    def _describe_output(self, rows: RowFile, output: Path) -> None:
+        found = {
+            "rows": rows.num_rows,
+            "width": rows.width,
+            "records": rows.num_records,
+            "records_without_vector": len(self._look.odd),
+            "job": self._job,
+        }
+        write_json(sidecar(output), {**self._described, **found})
+
+    def _finished(self, output: Path) -> EmbedResult | None:
+        """What an earlier run of the same job made."""
+        try:
+            found = json.loads(sidecar(output).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not output.is_file() or found.get("job") != self._job or self._request.plane:
+            return None
+        self._reporter.note(f"`{output}` is finished already")
+        return EmbedResult(
+            rows=found["rows"],
+            width=found["width"],
+            model=self._embedder.loaded.folder,
+            num_records=found["records"],
+            done_before=found["rows"],
+        )
+
+
+def _save_ids(rows: RowFile, look: Look, path: Path) -> None:
+    if path.suffix.lower() != ".tsv":
+        write_text(path, "".join(f"{name}\n" for name, _ in rows.records()))
+        return
+    lines, first = ["id\tlength\tfirst_row\trows\n"], 0
+    for (name, size), query in zip(rows.records(), look.read(), strict=True):
+        lines.append(f"{name}\t{query.codes.size}\t{first}\t{size}\n")
+        first += size
+    write_text(path, "".join(lines))

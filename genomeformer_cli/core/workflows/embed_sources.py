@@ -1,0 +1,213 @@
+"""What is to be embedded: files, cached genomes, regions; looked through once before any work.
+
+The look costs little beside the model and finds early what is wrong: a damaged file, a letter that
+is no base, records that will have no vector, ids that occur twice.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.genomes.fasta import STDIN, is_pipe, local_copy
+from genomeformer_cli.core.genomes.genome import cached_genomes
+from genomeformer_cli.core.genomes.queries import Query, read_queries
+from genomeformer_cli.core.genomes.regions import read_bed, read_vcf, region_queries
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.layout import Kind, Store
+
+_MAX_WARNINGS = 100
+Read = Callable[[], Iterator[Query]]
+Identity = tuple[str, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedSources:
+    """Where sequences come from.
+
+    Attributes:
+        files: FASTA or FASTQ files of any packing, `-` for standard input, names of cached genomes.
+        genome: A cached genome or a FASTA file, which `bed` and `vcf` are of.
+        bed: Intervals of it.
+        vcf: Variants of it.
+        flank: Bases to either side of a variant.
+        shard: (i, n): only every n-th record, beginning with the i-th.
+    """
+
+    files: tuple[str, ...] = ()
+    genome: str | None = None
+    bed: Path | None = None
+    vcf: Path | None = None
+    flank: int = 100
+    shard: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        regions = self.bed is not None or self.vcf is not None
+        if bool(self.files) == bool(self.genome):
+            raise UsageError(
+                "nothing to embed" if not self.files else "files and a genome at once",
+                hint="give FASTA files, `-`, or a cached genome; or `--genome X --bed REGIONS`",
+            )
+        if regions and not self.genome:
+            raise UsageError("regions of no genome", hint="say which with `--genome`")
+        if self.bed and self.vcf:
+            raise UsageError("`--bed` and `--vcf` at once", hint="embed one after the other")
+        if self.files.count(STDIN) > 1:
+            raise UsageError("standard input can be read only once", hint="give `-` once")
+        if self.flank < 0:
+            raise UsageError(f"a flank of {self.flank} bases cannot be", hint="give 0 or more")
+        if self.shard and not 1 <= self.shard[0] <= self.shard[1]:
+            raise UsageError(
+                f"there is no shard {self.shard[0]} of {self.shard[1]}",
+                hint="`--shard 1/4` to `--shard 4/4` are the shards of four",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a look through the sources found.
+
+    Attributes:
+        read: Gives all records again.
+        num_records: How many.
+        num_bases: Of all of them.
+        odd: Row and description of records that have no vector.
+        identities: Names, sizes and times of the files, by which a job is known again; None if
+            one of them was a pipe.
+    """
+
+    read: Read
+    num_records: int
+    num_bases: int
+    odd: tuple[tuple[int, str], ...]
+    identities: tuple[Identity, ...] | None
+
+
+def look_through(
+    sources: EmbedSources, *, store: Store, stack: ExitStack, reporter: Reporter, strict: bool
+) -> Look:
+    """Find the sources and read them once.
+
+    Args:
+        sources: Where sequences come from.
+        store: The cache.
+        stack: Keeps copies of pipes until it is closed.
+        reporter: Is told of records without a vector and of ids that occur twice.
+        strict: Whether those are errors.
+
+    Raises:
+        FastaError, AlphabetError, InputError: A source cannot be used.
+        NotInCacheError: Nothing is called that.
+    """
+    places = [
+        _place(source, store=store, stack=stack) for source in sources.files or [sources.genome]
+    ]
+    regions = read_bed(sources.bed) if sources.bed else None
+    if sources.vcf:
+        regions = read_vcf(sources.vcf, sources.flank)
+    read: Read = partial(_records, [place for place, _, _ in places])
+    if regions is not None:
+        ((path, shown), _, _) = places[0]
+        # Cut once; what is kept is the regions' own bases.
+        read = list(region_queries(regions, path, shown=shown)).__iter__
+    if sources.shard:
+        read = partial(_every, read, *sources.shard)
+    identities = [identity for _, identity, _ in places]
+    identities += [_identity(extra) for extra in (sources.bed, sources.vcf) if extra]
+    again = all(is_file for _, _, is_file in places)
+    return _look(read, tuple(identities) if again else None, reporter, strict=strict)
+
+
+Place = tuple[Path, str]
+
+
+def _place(source: str | None, *, store: Store, stack: ExitStack) -> tuple[Place, Identity, bool]:
+    assert source is not None
+    path = Path(source)
+    if source != STDIN and not path.exists() and store.has(Kind.GENOMES, source):
+        ((genome, fasta),) = cached_genomes(store, [source])
+        return (fasta, f"genome {genome.name}"), (genome.name, *_identity(fasta)[1:]), True
+    is_file = source != STDIN and not is_pipe(path)
+    place = stack.enter_context(local_copy(source))
+    return place, _identity(path) if is_file else (source, 0, 0), is_file
+
+
+def _identity(path: Path) -> Identity:
+    try:
+        found = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), found.st_size, found.st_mtime_ns
+
+
+def _records(places: Sequence[Place]) -> Iterator[Query]:
+    return chain.from_iterable(read_queries(path, shown=shown) for path, shown in places)
+
+
+def _every(read: Read, first: int, step: int) -> Iterator[Query]:
+    return (query for number, query in enumerate(read()) if number % step == first - 1)
+
+
+def _look(
+    read: Read, identities: tuple[Identity, ...] | None, reporter: Reporter, *, strict: bool
+) -> Look:
+    odd: list[tuple[int, str]] = []
+    hashes: list[int] = []
+    num_bases = 0
+    with reporter.track("reading", None, "bases") as tracker:
+        for row, query in enumerate(read()):
+            hashes.append(hash(query.id))
+            num_bases += query.codes.size
+            tracker.advance(query.codes.size)
+            problem = _problem(query)
+            if problem:
+                odd.append((row, problem))
+                if strict:
+                    raise InputError(problem, hint="leave `--strict` out to have a row of NaN")
+    _tell_of_doubles(hashes, read, reporter, strict=strict)
+    return Look(
+        read=read,
+        num_records=len(hashes),
+        num_bases=num_bases,
+        odd=tuple(odd),
+        identities=identities,
+    )
+
+
+def _problem(query: Query) -> str:
+    """Why a record has no vector; empty if it has one."""
+    if query.problem:
+        return f"region `{query.id}` {query.problem}"
+    if not query.codes.size:
+        return f"record `{query.id}` is empty"
+    return "" if query.codes.min() < 4 else f"record `{query.id}` holds no base but N"
+
+
+def _tell_of_doubles(hashes: list[int], read: Read, reporter: Reporter, *, strict: bool) -> None:
+    values, counts = np.unique(np.array(hashes, dtype=np.int64), return_counts=True)
+    doubles = set(values[counts > 1].tolist())
+    if not doubles:
+        return
+    times = Counter(query.id for query in read() if hash(query.id) in doubles)
+    lines = [
+        f"the id `{name}` occurs {number} times" for name, number in times.items() if number > 1
+    ]
+    if strict and lines:
+        raise InputError(lines[0], hint="leave `--strict` out to keep a row for each")
+    warn_of([f"{line}; every record keeps its row" for line in lines], "ids", reporter)
+
+
+def warn_of(lines: Sequence[str], what: str, reporter: Reporter) -> None:
+    """One warning a line, up to a hundred."""
+    for line in lines[:_MAX_WARNINGS]:
+        reporter.warn(line)
+    if len(lines) > _MAX_WARNINGS:
+        reporter.warn(f"and {len(lines) - _MAX_WARNINGS} more {what} like these")

@@ -1,0 +1,189 @@
+"""The Python door: `load` a model and `embed`; and the same as a step for scikit-learn."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from genomeformer_cli.core.checkpoints.locate import find_model
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
+from genomeformer_cli.core.embedding.choices import EmbedChoices
+from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.module import EmbeddingModule
+from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.sequence import Codes, encode_bases
+from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.workflows.compute import choose_device
+
+Floats = npt.NDArray[np.float32]
+
+
+def load(model: str | Path, *, device: str = "auto") -> EmbeddingModel:
+    """Load a model to embed with.
+
+    Args:
+        model: A bundle, run or checkpoint folder, or a name in the cache.
+        device: `auto`, `cpu`, or a torch device.
+
+    Raises:
+        NotInCacheError, CheckpointError, CorruptError: The model cannot be used.
+    """
+    loaded = read_model(find_model(str(model), store=Store(), reporter=Silent()))
+    loaded.model.to(choose_device(device))
+    return EmbeddingModel(loaded)
+
+
+class EmbeddingModel:
+    """A loaded model.
+
+    Attributes:
+        loaded: The torch model, its tokenizer, its folder.
+    """
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+
+    def embed(self, sequences: Iterable[str], **choices: Any) -> Floats | list[Floats]:
+        """Turn DNA into vectors.
+
+        Args:
+            sequences: DNA, any case, IUPAC codes.
+            choices: `pool`, `layers`, `rc`, `window`, `stride`, `tokens_per_batch`: see
+                `EmbedChoices`.
+
+        Returns:
+            (N, width), a row a sequence in the order given, NaN where there is no real base; with
+            `pool="none"` one (bases, width) array a sequence.
+
+        Raises:
+            AlphabetError: A sequence holds something that is no nucleotide.
+            ConfigError: The model cannot do what was chosen.
+        """
+        embedder = Embedder(self.loaded, EmbedChoices(**choices))
+        codes = base_codes(sequences)
+        if not embedder.choices.per_base:
+            return embedder.embed(codes)
+        rows = np.empty((sum(one.size for one in codes), embedder.width), dtype=np.float32)
+        embedder.embed_bases(codes, rows)
+        return np.split(rows, np.cumsum([one.size for one in codes])[:-1]) if codes else []
+
+    def module(self, *, pool: str = "mean", layers: str = "last") -> EmbeddingModule:
+        """The model as a torch module for fine-tuning; it shares the weights."""
+        return EmbeddingModule(self.loaded, pool=pool, layers=layers)
+
+
+def base_codes(sequences: Iterable[str]) -> list[Codes]:
+    """Base codes of DNA.
+
+    Raises:
+        InputError: It is one sequence, not several.
+        AlphabetError: A sequence holds something that is no nucleotide.
+    """
+    if isinstance(sequences, str | bytes):
+        raise InputError("one sequence where several are expected", hint='give a list: `["ACGT"]`')
+    return [encode_bases(one, where=f"sequence {number}") for number, one in enumerate(sequences)]
+
+
+class GenomeEmbedder:
+    """DNA to vectors as a step of a scikit-learn `Pipeline`; scikit-learn itself is not needed.
+
+    Args:
+        model: A bundle, run or checkpoint folder, or a name in the cache.
+        pool: See `EmbedChoices`, as for the others.
+        layers: Which layers.
+        rc: What the other strand adds.
+        window: Longest stretch seen at once.
+        stride: From one window to the next.
+        tokens_per_batch: Largest batch.
+        device: `auto`, `cpu`, or a torch device.
+    """
+
+    def __init__(  # noqa: PLR0913 - scikit-learn's rule: every setting is a parameter
+        self,
+        model: str | Path = "default",
+        *,
+        pool: str = "mean",
+        layers: str = "last",
+        rc: str = "none",
+        window: int | str | None = None,
+        stride: int | None = None,
+        tokens_per_batch: int | None = None,
+        device: str = "auto",
+    ) -> None:
+        self.model = model
+        self.pool = pool
+        self.layers = layers
+        self.rc = rc
+        self.window = window
+        self.stride = stride
+        self.tokens_per_batch = tokens_per_batch
+        self.device = device
+
+    def fit(self, X: Sequence[str], y: object = None) -> GenomeEmbedder:
+        """Load the model; nothing is learned."""
+        del X, y
+        self.model_ = load(self.model, device=self.device)
+        self.n_features_out_ = Embedder(self.model_.loaded, self._choices()).width
+        return self
+
+    def transform(self, X: Sequence[str]) -> Floats:
+        """One row a sequence."""
+        if not hasattr(self, "model_"):
+            self.fit(X)
+        return cast(Floats, self.model_.embed(X, **vars(self._choices())))
+
+    def fit_transform(self, X: Sequence[str], y: object = None) -> Floats:
+        """Both."""
+        return self.fit(X, y).transform(X)
+
+    def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[Any]:
+        """Names of the columns."""
+        del input_features
+        return np.array([f"e{column}" for column in range(self.n_features_out_)], dtype=object)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002 - its signature
+        """The settings."""
+        del deep
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def set_params(self, **settings: Any) -> GenomeEmbedder:
+        """Change settings.
+
+        Raises:
+            ValueError: There is no such setting, as scikit-learn expects it to be said.
+        """
+        for name, value in settings.items():
+            if name not in self.get_params():
+                raise ValueError(f"GenomeEmbedder has no setting `{name}`")
+            setattr(self, name, value)
+        return self
+
+    def _choices(self) -> EmbedChoices:
+        settings = self.get_params()
+        return EmbedChoices(**{k: settings[k] for k in settings if k not in ("model", "device")})
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "model_")
+
+    def __sklearn_tags__(self) -> Any:
+        tags = importlib.import_module("sklearn.utils")
+        return tags.Tags(
+            estimator_type=None,
+            target_tags=tags.TargetTags(required=False),
+            transformer_tags=tags.TransformerTags(preserves_dtype=[]),
+            input_tags=tags.InputTags(
+                one_d_array=True, two_d_array=False, string=True, allow_nan=False
+            ),
+            requires_fit=False,
+        )
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"GenomeEmbedder({shown})"

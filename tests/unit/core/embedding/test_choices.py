@@ -1,0 +1,277 @@
+"""Pools, layers, strands, windows and bases: each against what it is said to be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from genomeformer_cli.core.attention.registry import AttentionConfig
+from genomeformer_cli.core.checkpoints.weights import LoadedModel
+from genomeformer_cli.core.embedding import embedder as embedding
+from genomeformer_cli.core.embedding.choices import EmbedChoices
+from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.module import EmbeddingModule
+from genomeformer_cli.core.errors import ConfigError, InputError
+from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.sequence import encode_bases, reverse_complement
+from genomeformer_cli.core.tokenizers.char import CharTokenizer
+from genomeformer_cli.core.tokenizers.kmer import KmerTokenizer
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+from tests.corpora import random_dna
+
+Array = npt.NDArray[np.float32]
+TEXTS = [random_dna(length, seed) for seed, length in enumerate((40, 1, 130, 64, 17, 64))]
+TEXTS += ["NNACGTNN", "", "NNN"]
+REAL = TEXTS[:-2]
+
+
+def load(
+    *, tokenizer: Tokenizer | None = None, attention: str = "performer", **settings: Any
+) -> LoadedModel:
+    tokenizer = tokenizer or CharTokenizer()
+    config = ModelConfig(
+        vocabulary_size=len(tokenizer.tokens),
+        context=64,
+        width=16,
+        depth=3,
+        num_heads=2,
+        mlp_width=24,
+        attention=AttentionConfig(name=attention, num_features=16),
+        **settings,
+    )
+    model = build_model(config, seed=3).eval()
+    return LoadedModel(model=model, tokenizer=tokenizer, folder=Path())
+
+
+def rows(loaded: LoadedModel, texts: list[str], **choices: Any) -> Array:
+    return Embedder(loaded, EmbedChoices(**choices)).embed([encode_bases(one) for one in texts])
+
+
+def bases(loaded: LoadedModel, texts: list[str], **choices: Any) -> list[Array]:
+    embedder = Embedder(loaded, EmbedChoices(pool="none", **choices))
+    codes = [encode_bases(one) for one in texts]
+    out = np.full((sum(one.size for one in codes), embedder.width), 7, dtype=np.float32)
+    embedder.embed_bases(codes, out)
+    return np.split(out, np.cumsum([one.size for one in codes])[:-1])
+
+
+def hidden(loaded: LoadedModel, text: str) -> Array:
+    ids = loaded.tokenizer.encode(encode_bases(text)).astype(np.int64)
+    with torch.no_grad():
+        found: Array = loaded.model.hidden(torch.from_numpy(ids)[None], None)[0].numpy()
+    return found
+
+
+@pytest.mark.parametrize("window", [64, 1000])
+@pytest.mark.parametrize("pool", ["mean", "max", "first", "last"])
+def test_a_pool_is_over_the_real_bases(pool: str, window: int) -> None:
+    loaded = load()
+    by_base = bases(loaded, TEXTS, window=window)
+    found = rows(loaded, TEXTS, pool=pool, window=window)
+    for row, text in enumerate(TEXTS):
+        real = by_base[row][[place for place, base in enumerate(text) if base != "N"]]
+        if not len(real):
+            assert np.isnan(found[row]).all()
+            continue
+        expected = {"mean": real.mean(0), "max": real.max(0), "first": real[0], "last": real[-1]}
+        np.testing.assert_allclose(found[row], expected[pool], atol=1e-5)
+
+
+def test_a_base_has_the_features_that_the_model_gives_it() -> None:
+    loaded = load()
+    for text, found in zip(TEXTS, bases(loaded, TEXTS, window=200), strict=True):
+        assert found.shape == (len(text), 16)
+        if "A" in text or "C" in text:
+            np.testing.assert_allclose(found, hidden(loaded, text), atol=1e-5)
+        else:
+            assert np.isnan(found).all()
+
+
+@pytest.mark.parametrize(("k", "stride"), [(3, 3), (3, 1), (6, 6), (6, 4)])
+def test_a_base_has_the_features_of_the_latest_token_that_covers_it(k: int, stride: int) -> None:
+    loaded = load(tokenizer=KmerTokenizer(k, stride))
+    codes = [encode_bases(one) for one in TEXTS]
+    for window in (20, 1000):
+        for text, found, code in zip(
+            TEXTS, bases(loaded, TEXTS, window=window), codes, strict=True
+        ):
+            assert found.shape == (len(text), 16)
+            offsets = loaded.tokenizer.offsets(code)
+            if window < len(offsets) or not set(text) & set("ACGT"):
+                continue
+            expected = hidden(loaded, text)
+            for place in range(len(text)):
+                token = np.flatnonzero(offsets[:, 0] <= place)[-1]
+                np.testing.assert_allclose(found[place], expected[token], atol=1e-5)
+
+
+def test_layers_are_the_stream_after_each_block_normed_alike() -> None:
+    loaded = load()
+    every = rows(loaded, REAL, layers="all", window=200)
+    assert every.shape == (len(REAL), 4 * 16)
+    np.testing.assert_allclose(every[:, 48:], rows(loaded, REAL, window=200), atol=1e-5)
+    chosen = rows(loaded, REAL, layers="2,0", window=200)
+    np.testing.assert_allclose(chosen, every.reshape(-1, 4, 16)[:, [2, 0]].reshape(-1, 32), atol=0)
+    mean = rows(loaded, REAL, layers="mean", window=200)
+    np.testing.assert_allclose(mean, every.reshape(-1, 4, 16)[:, 1:].mean(1), atol=1e-5)
+    assert (rows(loaded, REAL, layers="-1") == rows(loaded, REAL)).all()
+
+
+@pytest.mark.parametrize("pool", ["mean", "max", "first", "last"])
+def test_the_other_strand_can_be_averaged_in_or_stand_beside(pool: str) -> None:
+    loaded = load()
+    plain = rows(loaded, REAL, pool=pool)
+    turned = rows(loaded, [reverse_complement(one) for one in REAL], pool=pool)
+    mean = rows(loaded, REAL, pool=pool, rc="mean")
+    np.testing.assert_allclose(mean, (plain + turned) / 2, atol=1e-5)
+    both = rows(loaded, REAL, pool=pool, rc="concat")
+    np.testing.assert_allclose(both, np.concatenate([plain, turned], axis=1), atol=1e-5)
+
+
+@pytest.mark.parametrize("tokenizer", [CharTokenizer(), KmerTokenizer(3)])
+def test_the_other_strand_of_a_base_is_that_base(tokenizer: Tokenizer) -> None:
+    loaded = load(tokenizer=tokenizer)
+    plain = bases(loaded, TEXTS)
+    turned = [one[::-1] for one in bases(loaded, [reverse_complement(one) for one in TEXTS])]
+    for kind in ("mean", "concat"):
+        for one, other, found in zip(plain, turned, bases(loaded, TEXTS, rc=kind), strict=True):
+            both = (one + other) / 2 if kind == "mean" else np.concatenate([one, other], axis=1)
+            np.testing.assert_allclose(found, both, atol=1e-5)
+
+
+def test_overlapping_windows_give_a_base_the_features_of_the_window_that_owns_it() -> None:
+    loaded, text = load(), random_dna(100, 5)
+    (found,) = bases(loaded, [text], window=40, stride=20)
+    windows = {start: hidden(loaded, text[start : start + 40]) for start in (0, 20, 40, 60)}
+    for start, first, last in ((0, 0, 30), (20, 30, 50), (40, 50, 70), (60, 70, 100)):
+        owned = windows[start][first - start : last - start]
+        np.testing.assert_allclose(found[first:last], owned, atol=1e-5)
+    pooled = rows(loaded, [text], window=40, stride=20)
+    np.testing.assert_allclose(pooled[0], found.mean(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"conv_width": 5},
+        {"attention": "linear"},
+        {"attention": "linear", "direction": "causal"},
+        {"attention": "local"},
+        {"residual": "reversible"},
+        {"direction": "two-stack", "tied": False},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("rc", ["none", "mean"])
+def test_a_whole_sequence_is_what_one_pass_over_it_gives(
+    settings: dict[str, Any], rc: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedding, "SLICE", 32)
+    loaded = load(**settings)
+    texts = [*TEXTS, random_dna(700, 8)]
+    for pool in ("mean", "max", "last"):
+        whole = rows(loaded, texts, window="whole", pool=pool, rc=rc)
+        once = rows(loaded, texts, window=1000, pool=pool, rc=rc)
+        np.testing.assert_allclose(whole, once, atol=2e-5)
+    for one, other in zip(
+        bases(loaded, texts, window="whole", rc=rc),
+        bases(loaded, texts, window=1000, rc=rc),
+        strict=True,
+    ):
+        np.testing.assert_allclose(one, other, atol=2e-5)
+
+
+def test_short_memory_halves_the_batch_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loaded = load()
+    expected = rows(loaded, TEXTS)
+    sizes, forward = [], Embedder._forward
+
+    def narrow(self: Embedder, tokens_BL: npt.NDArray[np.int64]) -> torch.Tensor:
+        sizes.append(tokens_BL.size)
+        if tokens_BL.size > 100:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, tokens_BL)
+
+    monkeypatch.setattr(Embedder, "_forward", narrow)
+    np.testing.assert_allclose(rows(loaded, TEXTS, tokens_per_batch=10_000), expected, atol=1e-5)
+    assert max(sizes) > 100
+    with pytest.raises(InputError, match="130 tokens does not fit"):
+        rows(loaded, TEXTS, window=200)
+
+
+def test_other_failures_of_torch_are_not_taken_for_short_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(self: Embedder, tokens_BL: npt.NDArray[np.int64]) -> torch.Tensor:
+        raise RuntimeError("shapes cannot be multiplied")
+
+    monkeypatch.setattr(Embedder, "_forward", fail)
+    with pytest.raises(RuntimeError, match="multiplied"):
+        rows(load(), TEXTS)
+
+
+def test_batches_without_padding_have_no_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, masks = load(), []
+    plain = loaded.model.hidden
+
+    def watch(tokens: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+        masks.append(mask)
+        return plain(tokens, mask)
+
+    monkeypatch.setattr(loaded.model, "hidden", watch)
+    rows(loaded, [random_dna(50, seed) for seed in range(9)])
+    assert masks == [None]
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"pool": "cls"}, "no .CLS. token"),
+        ({"pool": "median"}, "unknown pooling `median`"),
+        ({"rc": "maybe"}, "`maybe`"),
+        ({"layers": "4"}, "layers 0 to 3"),
+        ({"layers": "top"}, "`top` names no layers"),
+        ({"window": 0}, "window"),
+        ({"stride": 4}, "without a window"),
+        ({"window": 8, "stride": 9}, "leave bases out"),
+        ({"window": "half"}, "`half`"),
+        ({"tokens_per_batch": 0}, "holds nothing"),
+        ({"window": "whole", "layers": "1"}, "only the last layer"),
+    ],
+    ids=str,
+)
+def test_what_cannot_be_is_refused(choices: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        Embedder(load(), EmbedChoices(**choices))
+
+
+def test_what_a_model_cannot_do_is_refused() -> None:
+    with pytest.raises(ConfigError, match="`softmax` attention passes no state"):
+        Embedder(load(attention="softmax"), EmbedChoices(window="whole"))
+    with pytest.raises(ConfigError, match="only the last layer"):
+        Embedder(load(residual="reversible"), EmbedChoices(layers="all"))
+
+
+@pytest.mark.parametrize("pool", ["mean", "max", "first", "last"])
+def test_the_module_gives_the_same_with_gradients(pool: str) -> None:
+    loaded = load()
+    module = EmbeddingModule(loaded, pool=pool, layers="mean")
+    found = module(REAL)
+    expected = rows(loaded, REAL, pool=pool, layers="mean", window=200)
+    np.testing.assert_allclose(found.detach().numpy(), expected, atol=1e-5)
+    found.sum().backward()
+    gradient = loaded.model.get_parameter("embedding.weight").grad
+    assert gradient is not None
+    assert gradient.abs().sum() > 0
+    assert module.width == found.shape[1]
+    assert (module(["", "NN"]) == 0).all()
+    assert EmbeddingModule(loaded, pool="none")(REAL).shape == (len(REAL), 130, 16)

@@ -1,0 +1,97 @@
+"""The Python door: `load`, `embed`, the torch module, the scikit-learn transformer."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import genomeformer_cli
+from genomeformer_cli import GenomeEmbedder, load
+from genomeformer_cli.core.errors import AlphabetError, ConfigError, InputError, NotInCacheError
+from tests.corpora import random_dna
+from tests.models import RELEASED, WIDTH, trained, trained_cache
+
+__all__ = ["trained", "trained_cache"]
+
+TEXTS = [random_dna(length, length) for length in (30, 100, 7)]
+
+pytestmark = pytest.mark.usefixtures("trained")
+
+
+def test_sequences_become_rows() -> None:
+    model = load(RELEASED)
+    found = model.embed([*TEXTS, "", "nnn"], pool="mean")
+    assert isinstance(found, np.ndarray)
+    assert found.shape == (5, WIDTH)
+    assert np.isnan(found).all(axis=1).tolist() == [False, False, False, True, True]
+    np.testing.assert_allclose(model.embed(one for one in TEXTS), found[:3], atol=1e-6)
+    by_base = model.embed(TEXTS, pool="none")
+    assert [one.shape for one in by_base] == [(len(text), WIDTH) for text in TEXTS]
+    assert isinstance(model.embed([]), np.ndarray)
+    assert model.embed([], pool="none") == []
+
+
+def test_a_folder_is_loaded_like_a_name(trained: Path) -> None:
+    found = load(trained / "weights" / RELEASED).embed(TEXTS)
+    np.testing.assert_allclose(found, load(RELEASED).embed(TEXTS), atol=0)
+
+
+def test_what_cannot_be_is_refused() -> None:
+    with pytest.raises(NotInCacheError):
+        load("default")
+    model = load(RELEASED)
+    with pytest.raises(InputError, match="one sequence"):
+        model.embed("ACGT")
+    with pytest.raises(AlphabetError, match="sequence 1"):
+        model.embed(["ACGT", "ACGJ"])
+    with pytest.raises(ConfigError):
+        model.embed(["ACGT"], pool="median")
+
+
+def test_the_module_shares_the_weights() -> None:
+    model = load(RELEASED)
+    module = model.module(pool="mean")
+    expected = model.embed(TEXTS, window=1000)
+    np.testing.assert_allclose(module(TEXTS).detach().numpy(), expected, atol=1e-5)
+    assert sum(one.numel() for one in module.parameters()) == model.loaded.model.num_parameters
+
+
+def test_the_transformer_works_without_scikit_learn() -> None:
+    code = (
+        "import sys, genomeformer_cli\n"
+        "assert 'torch' not in sys.modules\n"
+        f"rows = genomeformer_cli.GenomeEmbedder({RELEASED!r}).fit_transform(['ACGT', 'GG'])\n"
+        f"assert rows.shape == (2, {WIDTH}) and 'sklearn' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_the_transformer_is_a_step_of_a_pipeline() -> None:
+    pipeline: Any = pytest.importorskip("sklearn.pipeline")
+    base: Any = importlib.import_module("sklearn.base")
+    linear_model: Any = importlib.import_module("sklearn.linear_model")
+    selection: Any = importlib.import_module("sklearn.model_selection")
+    texts = [("AT" if row % 2 else "GC") * (8 + row) for row in range(24)]
+    labels = [row % 2 for row in range(24)]
+    embedder = GenomeEmbedder(RELEASED, pool="max")
+    copy = base.clone(embedder).set_params(pool="mean", rc="mean")
+    assert (embedder.pool, copy.pool, copy.rc) == ("max", "mean", "mean")
+    whole = pipeline.make_pipeline(copy, linear_model.LogisticRegression())
+    assert whole.fit(texts, labels).score(texts, labels) == 1
+    search = selection.GridSearchCV(whole, {"genomeembedder__pool": ["mean", "max"]}, cv=2)
+    assert search.fit(texts, labels).best_score_ > 0.5
+    assert copy.get_feature_names_out().tolist() == [f"e{column}" for column in range(WIDTH)]
+    assert "pool='mean'" in repr(copy)
+    with pytest.raises(ValueError, match="no setting"):
+        embedder.set_params(pol="mean")
+
+
+def test_other_names_are_not_there() -> None:
+    with pytest.raises(AttributeError, match="nothing"):
+        genomeformer_cli.nothing  # noqa: B018
