@@ -13,6 +13,7 @@ from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.genomes.fasta import Record
 from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 
 def random_dna(length: int, seed: int = 0) -> str:
@@ -33,11 +34,15 @@ def genome(name: str, num_bases: int = 0) -> Genome:
 
 
 def build_corpus(
-    folder: Path, sequences: Mapping[str, str], *, split: SplitConfig | None = None
+    folder: Path,
+    sequences: Mapping[str, str],
+    *,
+    split: SplitConfig | None = None,
+    tokenizer: Tokenizer | None = None,
 ) -> Corpus:
     """A corpus of one genome, `sequences` by record id; the last tenth of each is held out."""
     folder.mkdir(parents=True)
-    writer = CorpusWriter(folder, CharTokenizer())
+    writer = CorpusWriter(folder, tokenizer or CharTokenizer())
     records = [Record(name, "", sequence) for name, sequence in sequences.items()]
     writer.add_genome(genome("test"), records)
     split = split or SplitConfig(by=SplitBy.TAIL)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 from typer import Exit, Option
 
-from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.ui import pretrain_options as o
 from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
 
@@ -45,77 +44,61 @@ def command(
     objective: o.ObjectiveOption = None,
     steps: o.StepsOption = None,
     batch_size: o.BatchSizeOption = None,
+    tokens_per_step: o.TokensPerStepOption = None,
+    pack: o.PackOption = None,
     learning_rate: o.LearningRateOption = None,
     schedule: o.ScheduleOption = None,
+    optimizer: o.OptimizerOption = None,
+    ema: o.EmaOption = None,
+    spike_factor: o.SpikeFactorOption = None,
+    redraw_every: o.RedrawEveryOption = None,
     mask_rate: o.MaskRateOption = None,
+    mask_span: o.MaskSpanOption = None,
     soft_mask_weight: o.SoftMaskWeightOption = None,
     checkpoint_every: o.CheckpointEveryOption = None,
     validate_every: o.ValidateEveryOption = None,
+    both_strands: o.BothStrandsOption = None,
     seed: o.SeedOption = None,
     memory: o.MemoryOption = None,
     memory_budget: o.MemoryBudgetOption = None,
     chunk: o.ChunkOption = None,
     dry_run: o.DryRunOption = False,
+    precision: o.PrecisionOption = None,
+    compiled: o.CompileOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    tensorboard: o.TensorboardOption = False,
+    watch: o.WatchOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain a model by predicting masked bases; the same command again resumes it."""
+    options = dict(locals())
+    from genomeformer_cli.core.reporting import Silent
     from genomeformer_cli.core.workflows.dry_run import forecast_run
-    from genomeformer_cli.core.workflows.pretrain import PretrainRequest, pretrain_model
+    from genomeformer_cli.core.workflows.presets import forecast_presets
+    from genomeformer_cli.core.workflows.pretrain import pretrain_model
+    from genomeformer_cli.core.workflows.runs import watch_runs
     from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.plots import can_plot, plot_loss
+    from genomeformer_cli.ui.plots import draw_loss, draw_runs
     from genomeformer_cli.ui.progress import terminal_reporter
-    from genomeformer_cli.ui.results import forecast_table, presets_table, run_table
+    from genomeformer_cli.ui.results import forecast_table, run_table
+    from genomeformer_cli.ui.runs import presets_table, runs_table
 
     if list_presets:
-        from genomeformer_cli.core.presets.pretrain import PRESETS
-
-        configs = {preset_name: build() for preset_name, build in PRESETS.items()}
-        show(configs, presets_table(configs), as_json=as_json)
-        raise Exit
-    if corpus is None or (name is None and not dry_run):
-        raise UsageError(
-            "`--corpus` and `--name` are needed", hint=EXAMPLE.removeprefix("Example:  ")
-        )
-    training = o.given(
-        steps=steps,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        schedule=schedule,
-        checkpoint_every=checkpoint_every,
-        validate_every=validate_every,
-        seed=seed,
-    )
-    model = o.given(
-        context=seq_len,
-        attention=o.given(name=attention),
-        direction=o.direction(objective),
-    )
-    request = PretrainRequest(
-        corpus=corpus,
-        name=name or "dry-run",
-        preset=preset,
-        config_file=config,
-        overrides={
-            "model": model,
-            "masking": o.given(rate=mask_rate, soft_mask_weight=soft_mask_weight),
-            "training": training,
-            "memory": o.given(plan=memory, chunk=chunk),
-        },
-        device=device,
-        threads=threads,
-        memory_budget=o.bytes_of(memory_budget),
-    )
-    if dry_run:
-        with terminal_reporter() as reporter:
-            forecast = forecast_run(request, reporter=reporter)
-        show(forecast, forecast_table(forecast), as_json=as_json)
+        presets = forecast_presets(reporter=Silent())
+        show(presets, presets_table(presets), as_json=as_json)
         raise Exit
     with terminal_reporter() as reporter:
+        if watch:
+            runs = watch_runs(watch)
+            draw_runs(runs, reporter)
+            show(runs, runs_table(runs), as_json=as_json)
+            raise Exit
+        request = o.pretrain_request(options)
+        if dry_run:
+            forecast = forecast_run(request, reporter=reporter)
+            show(forecast, forecast_table(forecast), as_json=as_json)
+            raise Exit
         result = pretrain_model(request, reporter=reporter)
-        if can_plot():
-            reporter.note(f"picture: {plot_loss(result)}")
-        else:
-            reporter.note("no picture of the loss: install `genomeformer[plots]` to have one")
+        draw_loss(result, reporter)
     show(result, run_table(result), as_json=as_json)

@@ -11,9 +11,12 @@ from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from genomeformer_cli.core.reporting import Reporter
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
+    from genomeformer_cli.core.workflows.runs import WatchedRun
 
 LOSS_FILE = "loss.png"
+RUNS_FILE = "runs.png"
 
 
 def can_plot() -> bool:
@@ -39,13 +42,62 @@ def plot_loss(result: PretrainResult) -> Path:
     axes.plot(steps, training, color="0.75", linewidth=0.8, label="training, one step")
     axes.plot(steps, _smooth(training), color="0.4", linewidth=1.2, label="training, smoothed")
     axes.plot(*zip(*held_out, strict=True), "o-", color="tab:blue", label="held out")
-    counts = f"table of counts, {summary.counts_order} neighbours a side"
+    counts = f"table of {summary.counts_name}"
     axes.axhline(summary.counts.bits_per_base, color="tab:red", linestyle="--", label=counts)
     axes.axhline(2.0, color="0.6", linestyle=":", label="a fair guess")
     low = min(summary.counts.bits_per_base, *(bits for _, bits in held_out), *_smooth(training))
     axes.set(xlabel="step", ylabel="bits per base", title=result.name, ylim=(low - 0.05, 2.15))
     axes.legend(frameon=False, fontsize=8)
     path = result.folder / LOSS_FILE
+    with atomic_file(path) as file:
+        figure.savefig(file, dpi=120, metadata={"Software": None})
+    plt.close(figure)
+    return path
+
+
+def draw_loss(result: PretrainResult, reporter: Reporter) -> None:
+    """Draw a finished run, or say why not."""
+    if can_plot():
+        reporter.note(f"picture: {plot_loss(result)}")
+    else:
+        reporter.note("no picture of the loss: install `genomeformer[plots]` to have one")
+
+
+def draw_runs(runs: list[WatchedRun], reporter: Reporter) -> None:
+    """Draw the losses of several runs, or say why not."""
+    if can_plot():
+        reporter.note(f"picture: {plot_runs(runs)}")
+    else:
+        reporter.note("no picture of the losses: install `genomeformer[plots]` to have one")
+
+
+def plot_runs(runs: list[WatchedRun]) -> Path:
+    """Draw bits per base of several runs, as `runs.png` in the folder of the first."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    for run in runs:
+        rows = read_rows(run.folder / METRICS_FILE)
+        smooth = _smooth([row["training"]["bits_per_base"] for row in rows])
+        (line,) = axes.plot([row["step"] for row in rows], smooth, linewidth=0.8, alpha=0.6)
+        held_out = [
+            (row["step"], row["validation"]["bits_per_base"]) for row in rows if "validation" in row
+        ]
+        steps, bits = zip(*held_out, strict=True) if held_out else ((), ())
+        axes.plot(steps, bits, "o-", color=line.get_color(), label=f"{run.name}, held out")
+        if run.baseline is not None:
+            level, colour = run.baseline.bits_per_base, line.get_color()
+            axes.axhline(level, color=colour, linestyle="--", linewidth=0.8)
+    axes.set(
+        xlabel="step",
+        ylabel="bits per base",
+        title="held out (points), training (thin), table of counts (dashed)",
+    )
+    axes.legend(frameon=False, fontsize=8)
+    path = runs[0].folder / RUNS_FILE
     with atomic_file(path) as file:
         figure.savefig(file, dpi=120, metadata={"Software": None})
     plt.close(figure)

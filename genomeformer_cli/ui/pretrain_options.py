@@ -1,15 +1,21 @@
-"""The options of `genomeformer pretrain`, in three panels, and what they override."""
+"""The options of `genomeformer pretrain`, in panels, and what they override."""
 
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
 from genomeformer_cli.core.errors import UsageError
 
-_MODEL, _TRAINING, _MEMORY = "Model", "Training", "Memory"
+if TYPE_CHECKING:
+    from genomeformer_cli.core.workflows.pretrain import PretrainRequest
+
+_MODEL, _TRAINING, _MEMORY, _WATCHING = "Model", "Training", "Memory", "Watching"
+_COMPUTE = "Compute"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 AttentionOption = Annotated[
@@ -21,10 +27,10 @@ AttentionOption = Annotated[
     ),
 ]
 SeqLenOption = Annotated[
-    int | None,
+    str | None,
     Option(
-        help="Bases in a training window; unless `--batch-size` is given too, a step keeps its "
-        "number of bases.",
+        help="Tokens in a training window; unless `--batch-size` is given too, a step keeps its "
+        "number of tokens. `256:4096` begins with windows of 256 and doubles them.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -37,7 +43,68 @@ ObjectiveOption = Annotated[
     ),
 ]
 StepsOption = Annotated[int | None, Option(help="Optimizer steps.", rich_help_panel=_TRAINING)]
-BatchSizeOption = Annotated[int | None, Option(help="Windows a step.", rich_help_panel=_TRAINING)]
+BatchSizeOption = Annotated[
+    int | None,
+    Option(
+        help="Windows computed together: a step, unless `--tokens-per-step` holds more.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+TokensPerStepOption = Annotated[
+    int | None,
+    Option(
+        help="Tokens of a step; gradients are accumulated over batches of `--batch-size`.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+PackOption = Annotated[
+    bool | None,
+    Option(
+        "--pack/--no-pack",
+        help="Whether contigs shorter than a window share rows; default: where there are any.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+OptimizerOption = Annotated[
+    str | None,
+    Option(
+        help="`adamw`, or `muon`: the blocks' matrices by Muon, the rest by AdamW.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+EmaOption = Annotated[
+    float | None,
+    Option(
+        help="Keep a moving average of the weights, such as 0.999; it is validated and saved too.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+SpikeFactorOption = Annotated[
+    float | None,
+    Option(
+        help="Leave out steps whose gradient norm is so many times the median of the latest 64.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+RedrawEveryOption = Annotated[
+    int | None,
+    Option(
+        help="Steps between fresh draws of random features (`performer`).",
+        rich_help_panel=_TRAINING,
+    ),
+]
+MaskSpanOption = Annotated[
+    int | None,
+    Option(help="Consecutive tokens hidden together.", rich_help_panel=_TRAINING),
+]
+BothStrandsOption = Annotated[
+    bool | None,
+    Option(
+        "--both-strands",
+        help="Validate with the mean of what the model says of either strand.",
+        rich_help_panel=_TRAINING,
+    ),
+]
 LearningRateOption = Annotated[
     float | None, Option(help="Peak learning rate.", rich_help_panel=_TRAINING)
 ]
@@ -83,6 +150,40 @@ ChunkOption = Annotated[
         rich_help_panel=_MEMORY,
     ),
 ]
+PrecisionOption = Annotated[
+    str | None,
+    Option(
+        help="`fp32`, `bf16` (autocast), or `auto`: the faster, tried once a machine and "
+        "configuration.",
+        rich_help_panel=_COMPUTE,
+    ),
+]
+CompileOption = Annotated[
+    str | None,
+    Option(
+        "--compile",
+        help="`on`, `off`, or `auto`: `torch.compile` in runs of half an hour and more, if it is "
+        "faster, tried once.",
+        rich_help_panel=_COMPUTE,
+    ),
+]
+TensorboardOption = Annotated[
+    bool,
+    Option(
+        "--tensorboard",
+        help="Write `tensorboard/` in the run folder (extra `tensorboard`).",
+        rich_help_panel=_WATCHING,
+    ),
+]
+WatchOption = Annotated[
+    list[str] | None,
+    Option(
+        help="Show how far these runs are, beside each other, and stop; may be given several "
+        "times.",
+        rich_help_panel=_WATCHING,
+        metavar="RUN",
+    ),
+]
 DryRunOption = Annotated[
     bool,
     Option(
@@ -121,6 +222,94 @@ def bytes_of(text: str | None) -> int | None:
     return int(float(number) * (1024**power if binary else _UNITS[unit.lower()]))
 
 
-def given(**settings: Any) -> dict[str, Any]:
-    """Those settings that were given."""
-    return {key: value for key, value in settings.items() if value not in (None, {})}
+def window_lengths(text: str | None) -> tuple[int | None, int | None]:
+    """The first and the last length of a window from `4096` or `256:4096`.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if text is None:
+        return None, None
+    match = re.fullmatch(r"(?:(\d+):)?(\d+)", text)
+    if match is None:
+        raise UsageError(
+            f"`{text}` is no length of a window", hint="such as `4096`, or `256:4096` to grow"
+        )
+    first, last = match.groups()
+    return int(first) if first else None, int(last)
+
+
+# Where each option stands in a configuration, if it is given.
+_PLACES = {
+    "attention": "model.attention.name",
+    "steps": "training.steps",
+    "batch_size": "training.batch_size",
+    "tokens_per_step": "training.tokens_per_step",
+    "learning_rate": "training.learning_rate",
+    "schedule": "training.schedule",
+    "optimizer": "training.optimizer",
+    "ema": "training.ema",
+    "spike_factor": "training.spike_factor",
+    "redraw_every": "training.redraw_every",
+    "checkpoint_every": "training.checkpoint_every",
+    "validate_every": "training.validate_every",
+    "both_strands": "training.both_strands",
+    "seed": "training.seed",
+    "mask_rate": "masking.rate",
+    "mask_span": "masking.span",
+    "soft_mask_weight": "masking.soft_mask_weight",
+    "memory": "memory.plan",
+    "chunk": "memory.chunk",
+    "precision": "compute.precision",
+    "compiled": "compute.compile",
+}
+
+
+def overrides(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What the given options replace in a configuration, nested as in its TOML.
+
+    Raises:
+        UsageError: One of them cannot be.
+    """
+    values = {place: options[name] for name, place in _PLACES.items()}
+    values["training.start_length"], values["model.context"] = window_lengths(options["seq_len"])
+    values["model.direction"] = direction(options["objective"])
+    values["training.pack"] = {None: None, True: "on", False: "off"}[options["pack"]]
+    nested: dict[str, Any] = {}
+    for place, value in values.items():
+        if value is None:
+            continue
+        *parents, key = place.split(".")
+        inner = nested
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[key] = value
+    return nested
+
+
+def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:
+    """The request that the options of the command make.
+
+    Raises:
+        UsageError: One of them cannot be, or is missing.
+    """
+    from genomeformer_cli.core.workflows.pretrain import PretrainRequest
+
+    corpus, name = options["corpus"], options["name"]
+    if corpus is None or (name is None and not options["dry_run"]):
+        raise UsageError(
+            "`--corpus` and `--name` are needed",
+            hint="genomeformer pretrain --corpus demo --name demo-performer --attention performer",
+        )
+    config: Path | None = options["config"]
+    return PretrainRequest(
+        corpus=corpus,
+        name=name or "dry-run",
+        preset=options["preset"],
+        config_file=config,
+        overrides=overrides(options),
+        device=options["device"],
+        threads=options["threads"],
+        memory_budget=bytes_of(options["memory_budget"]),
+        tensorboard=options["tensorboard"],
+    )

@@ -9,7 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.presets.pretrain import PretrainConfig
     from genomeformer_cli.core.training.summary import RunSummary
     from genomeformer_cli.core.workflows.cache import CachedEntry, VerifiedEntry
     from genomeformer_cli.core.workflows.dry_run import DryRun
@@ -20,7 +19,8 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.windows import WindowsResult
 
 
-def _table(*headings: str, right: tuple[str, ...] = ()) -> Table:
+def plain_table(*headings: str, right: tuple[str, ...] = ()) -> Table:
+    """A table without lines."""
     table = Table(box=None, pad_edge=False)
     for heading in headings:
         table.add_column(heading, justify="right" if heading in right else "left", overflow="fold")
@@ -39,7 +39,7 @@ def size(num_bytes: int) -> str:
 
 def fetched_table(result: FetchResult) -> RenderableType:
     """Genomes of a fetch."""
-    table = _table("genome", "organism", "records", "bases", "", right=("records", "bases"))
+    table = plain_table("genome", "organism", "records", "bases", "", right=("records", "bases"))
     for item in result.genomes:
         genome = item.genome
         state = "new" if item.new else "already in the cache"
@@ -57,7 +57,7 @@ def corpus_table(result: TokenizeResult) -> RenderableType:
     """A corpus in a few lines."""
     manifest = result.manifest
     num_bases = sum(manifest.base_counts.values())
-    table = _table("corpus", manifest.name)
+    table = plain_table("corpus", manifest.name)
     table.add_row("state", "new" if result.new else "already in the cache")
     table.add_row("genomes", str(len(manifest.genomes)))
     table.add_row("tokenizer", manifest.tokenizer)
@@ -76,7 +76,7 @@ def corpus_table(result: TokenizeResult) -> RenderableType:
 def windows_table(result: WindowsResult) -> RenderableType:
     """Labelled windows: a row a genome, a column a class."""
     labels = list(result.counts)
-    table = _table("genome", "records", *labels, right=("records", *labels))
+    table = plain_table("genome", "records", *labels, right=("records", *labels))
     for one in result.genomes:
         numbers = [f"{one.counts[label]:,}" for label in labels]
         table.add_row(one.genome, f"{one.num_records:,}", *numbers)
@@ -94,7 +94,7 @@ def forecast_table(result: DryRun) -> RenderableType:
         f"{result.steps:,} steps of {result.batch_size:,} x {result.context:,} = "
         f"{result.batch_size * result.context:,} tokens; {result.epochs:.2f} epochs\n"
     )
-    table = _table(
+    table = plain_table(
         "memory plan", "peak memory", "time a step", "", right=("peak memory", "time a step")
     )
     for one in result.forecasts:
@@ -111,16 +111,19 @@ def forecast_table(result: DryRun) -> RenderableType:
 
 def scores_table(summary: RunSummary) -> Table:
     """The model beside the two it is held against."""
-    table = _table(
-        "held-out bases", "bits per base", "accuracy", right=("bits per base", "accuracy")
+    per_token = summary.model.num_tokens is not None
+    numbers = ("bits per base", *(["bits per token"] if per_token else []), "accuracy")
+    table = plain_table(
+        "held-out tokens" if per_token else "held-out bases", *numbers, right=numbers
     )
-    rows = (
-        ("this model", summary.model),
-        (f"counts of {summary.counts_order} neighbours a side", summary.counts),
-        ("same model, random weights", summary.random_twin),
-    )
+    rows = [("this model", summary.model)]
+    if summary.average is not None:
+        rows.append(("the average of its weights", summary.average))
+    rows.append((summary.counts_name, summary.counts))
+    rows.append(("same model, random weights", summary.random_twin))
     for what, score in rows:
-        table.add_row(what, f"{score.bits_per_base:.4f}", f"{score.accuracy:.1%}")
+        tokens = [f"{score.bits_per_token:.4f}"] if per_token else []
+        table.add_row(what, f"{score.bits_per_base:.4f}", *tokens, f"{score.accuracy:.1%}")
     return table
 
 
@@ -141,7 +144,7 @@ def run_table(result: PretrainResult) -> RenderableType:
 
 def release_table(result: ReleaseResult) -> RenderableType:
     """A released model."""
-    table = _table("released", result.name)
+    table = plain_table("released", result.name)
     table.add_row("folder", str(result.folder))
     table.add_row("size", size(result.num_bytes))
     table.add_row(
@@ -154,7 +157,7 @@ def entries_table(entries: tuple[CachedEntry, ...]) -> RenderableType:
     """What the cache holds."""
     if not entries:
         return Text("the cache is empty; try `genomeformer fetch --sample`")
-    table = _table("kind", "name", "size", "changed", right=("size",))
+    table = plain_table("kind", "name", "size", "changed", right=("size",))
     for entry in entries:
         table.add_row(
             entry.kind.value, entry.name, size(entry.num_bytes), f"{entry.changed:%Y-%m-%d %H:%M}"
@@ -164,35 +167,9 @@ def entries_table(entries: tuple[CachedEntry, ...]) -> RenderableType:
 
 def verified_table(verified: tuple[VerifiedEntry, ...]) -> RenderableType:
     """What verifying found."""
-    table = _table("kind", "name", "files", "", right=("files",))
+    table = plain_table("kind", "name", "files", "", right=("files",))
     for entry in verified:
         table.add_row(
             entry.kind.value, entry.name, str(entry.num_files), Text(entry.problem or "ok")
         )
-    return table
-
-
-def presets_table(configs: dict[str, PretrainConfig]) -> RenderableType:
-    """The presets in numbers."""
-    table = _table(
-        "preset",
-        "context",
-        "width",
-        "blocks",
-        "heads",
-        "steps",
-        "batch",
-        right=("context", "width"),
-    )
-    for name, config in configs.items():
-        model, training = config.model, config.training
-        sizes = (
-            model.context,
-            model.width,
-            model.depth,
-            model.num_heads,
-            training.steps,
-            training.batch_size,
-        )
-        table.add_row(name, *(f"{size:,}" for size in sizes))
     return table

@@ -24,6 +24,13 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
+def _bits(score: Score) -> str:
+    """Of training: of tokens that share bases, only what a token takes can be told."""
+    if score.num_tokens is None:
+        return f"{score.bits_per_base:.4f} bits"
+    return f"{score.bits_per_token:.4f} bits a token"
+
+
 class TrainingView:
     """Draws `RunStarted` and `StepDone`; on a terminal in place, elsewhere a line a validation."""
 
@@ -52,10 +59,10 @@ class TrainingView:
         score = event.baseline.score
         self._console.print(
             f"{event.name}: {event.num_parameters:,} parameters, `{event.attention}` attention, "
-            f"{event.context:,} bases of context, {event.num_train_bases:,} bases to train on"
+            f"{event.context:,} tokens of context, {event.num_train_bases:,} tokens to train on"
         )
         self._console.print(
-            f"to beat: counts of {event.baseline.order} neighbours a side give "
+            f"to beat: {event.baseline.words} give "
             f"{score.bits_per_base:.4f} bits per base and {score.accuracy:.1%} accuracy "
             f"on {score.num_bases:,} held-out bases"
         )
@@ -74,7 +81,7 @@ class TrainingView:
             return
         self._shown = event.validation
         self._console.print(
-            f"step {event.step}/{event.steps}  training {event.training.bits_per_base:.4f} bits  "
+            f"step {event.step}/{event.steps}  training {_bits(event.training)}  "
             f"held out {event.validation.bits_per_base:.4f} bits, {event.validation.accuracy:.1%}  "
             f"{event.bases_per_second:,.0f} bases/s  {duration(event.seconds_left)} left"
         )
@@ -86,7 +93,7 @@ class TrainingView:
             table.add_column(heading, justify="left" if not heading else "right")
         baseline = self._started.baseline
         rows = [("training, hidden bases", event.training), ("held out", event.validation)]
-        rows.append((f"held out, counts of {baseline.order} neighbours a side", baseline.score))
+        rows.append((f"held out, {baseline.words}", baseline.score))
         for what, score in rows:
             if score is not None:
                 better = (

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.layout import Layout
+from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.attention.protocol import Additive, Local, State, Streaming
 from genomeformer_cli.core.attention.registry import AttentionConfig, Setting, attention_entry
 from genomeformer_cli.core.attention.rotary import normed_and_rotated
@@ -42,8 +43,8 @@ class AttentionLayer(nn.Module):
         self.is_rotary = entry.rotary
         self.shares_query_key = entry.shares_query_key
         self.qkv = nn.Linear(width, (2 if entry.shares_query_key else 3) * width, bias=False)
-        self.query_norm = nn.RMSNorm(setting.head_width, eps=1e-6)
-        self.key_norm = nn.RMSNorm(setting.head_width, eps=1e-6)
+        self.query_norm = RMSNorm(setting.head_width, eps=1e-6)
+        self.key_norm = RMSNorm(setting.head_width, eps=1e-6)
         self.gates = (
             nn.Linear(width, num_gates * setting.num_heads, bias=False) if num_gates else None
         )
@@ -56,9 +57,12 @@ class AttentionLayer(nn.Module):
         packing = layout.packing
         if packing is None:
             return self._merged(self.mechanism(q, k, v, layout.mask_BL, gates))
-        q, k, v = (packing.rows(part) for part in (q, k, v))
-        gates = None if gates is None else packing.rows(gates)
-        return self._merged(packing.whole(self.mechanism(q, k, v, packing.mask_NM, gates)))
+        mixed: list[Tensor] = []
+        for group in packing.groups:
+            rows = [group.rows(part) for part in (q, k, v)]
+            row_gates = None if gates is None else group.rows(gates)
+            mixed.append(self.mechanism(*rows, group.mask_NM, row_gates))
+        return self._merged(packing.whole(mixed))
 
     @property
     def reach(self) -> int | None:

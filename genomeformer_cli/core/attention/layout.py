@@ -2,11 +2,13 @@
 
 Rows may hold several documents (contigs packed end to end), which never see each other and each of
 which starts at position 0. A mechanism knows nothing of them: it is given one row a document.
-Shape letters: B batch, L length, N documents of all rows, M longest document, R rotated pairs.
+Shape letters: B batch, L length, N documents of all rows or of a group, M longest of them, R
+rotated pairs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,18 +16,16 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Packing:
-    """Several documents a row, and where each lies.
+class Alike:
+    """Documents of like length, one a row.
 
     Attributes:
         take_NM: Index into the flat (B L) of every position of every document.
-        mask_NM: True where a document has a position.
-        back_BL: Index into the flat (N M) of every position of the batch.
+        mask_NM: True where a document has a position; None if all have the same length.
     """
 
     take_NM: Tensor
-    mask_NM: Tensor
-    back_BL: Tensor
+    mask_NM: Tensor | None
 
     def rows(self, x_BHLD: Tensor) -> Tensor:
         """One row a document, (N, H, M, D); what stands beyond its end means nothing."""
@@ -34,12 +34,25 @@ class Packing:
         taken = flat.index_select(0, self.take_NM.flatten())
         return taken.view(*self.take_NM.shape, heads, width).transpose(1, 2)
 
-    def whole(self, x_NHMD: Tensor) -> Tensor:
-        """Back to the rows of the batch, (B, H, L, D)."""
-        documents, heads, longest, width = x_NHMD.shape
-        flat = x_NHMD.transpose(1, 2).reshape(documents * longest, heads, width)
-        taken = flat.index_select(0, self.back_BL.flatten())
-        return taken.view(*self.back_BL.shape, heads, width).transpose(1, 2)
+
+@dataclass(frozen=True)
+class Packing:
+    """Several documents a row, and where each lies.
+
+    Attributes:
+        groups: The documents, those of like length together, so that little of it is padding.
+        back_BL: Index of every position of the batch into the flat groups, end to end; at padding
+            any.
+    """
+
+    groups: tuple[Alike, ...]
+    back_BL: Tensor
+
+    def whole(self, parts_NHMD: Sequence[Tensor]) -> Tensor:
+        """Back to the rows of the batch, (B, H, L, D), from those of each group."""
+        flat = [part.transpose(1, 2).flatten(0, 1) for part in parts_NHMD]
+        taken = torch.cat(flat).index_select(0, self.back_BL.flatten())
+        return taken.view(*self.back_BL.shape, *taken.shape[1:]).transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -119,10 +132,27 @@ def pack(documents_BL: Tensor) -> tuple[Packing, Tensor]:
     first = starts_BL.flatten().nonzero().squeeze(1)
     place = torch.arange(batch * length, device=documents_BL.device) - first[document]
     sizes_N = torch.bincount(document)
-    longest = int(sizes_N.max())
-    column_M = torch.arange(longest, device=documents_BL.device)
     real_N = documents_BL.flatten()[first] >= 0
-    mask_NM = (column_M < sizes_N[:, None]) & real_N[:, None]
-    take_NM = first[:, None] + torch.minimum(column_M, sizes_N[:, None] - 1)
-    back_BL = (document * longest + place).view(batch, length)
-    return Packing(take_NM=take_NM, mask_NM=mask_NM, back_BL=back_BL), place.view(batch, length)
+    # Those of more than half the length of the longest together, of more than a quarter, ...
+    class_N = torch.where(real_N, (sizes_N.max() / sizes_N).log2().floor().long(), -1)
+    groups: list[Alike] = []
+    begin_N, taken = torch.zeros_like(sizes_N), 0
+    for number in sorted({*class_N.tolist()} - {-1}):
+        members = (class_N == number).nonzero().squeeze(1)
+        group = _alike(first[members], sizes_N[members])
+        groups.append(group)
+        longest = group.take_NM.shape[1]
+        rows = torch.arange(len(members), device=documents_BL.device)
+        begin_N[members] = taken + rows * longest
+        taken += group.take_NM.numel()
+    back = (begin_N[document] + place).where(real_N[document], 0)
+    packing = Packing(groups=tuple(groups), back_BL=back.view(batch, length))
+    return packing, place.view(batch, length)
+
+
+def _alike(first_N: Tensor, sizes_N: Tensor) -> Alike:
+    longest = int(sizes_N.max())
+    column_M = torch.arange(longest, device=first_N.device)
+    mask_NM = column_M < sizes_N[:, None]
+    take_NM = first_N[:, None] + torch.minimum(column_M, sizes_N[:, None] - 1)
+    return Alike(take_NM=take_NM, mask_NM=None if bool(mask_NM.all()) else mask_NM)

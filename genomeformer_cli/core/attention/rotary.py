@@ -29,6 +29,7 @@ def normed_and_rotated_reference(
     x_BHLD: Tensor, gain_D: Tensor, cos: Tensor, sin: Tensor
 ) -> Tensor:
     """RMS normalisation (Henry et al. 2020), then rotation (Su et al. 2021, equation 34)."""
+    gain_D = gain_D.to(x_BHLD.dtype)
     return rotate(functional.rms_norm(x_BHLD, (x_BHLD.shape[-1],), gain_D, EPSILON), cos, sin)
 
 

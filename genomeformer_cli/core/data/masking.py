@@ -1,6 +1,7 @@
 """Hide bases for masked prediction: 80/10/10, random replacements from real bases only.
 
-Devlin et al. 2019, section 3.1. Shape letters: B batch, L window length.
+Devlin et al. 2019, section 3.1; spans as in Joshi et al. 2020, "SpanBERT", section 3.1, but of one
+length. Shape letters: B batch, L window length.
 """
 
 from __future__ import annotations
@@ -28,12 +29,15 @@ class MaskingConfig:
             they are.
         soft_mask_weight: Weight of the loss at soft-masked (lower-case) bases; 1 treats them like
             the others.
+        span: Consecutive tokens hidden together; all of a span share one fate of the three.
+            k-mers of stride 1 show each base k times: k - 1 more of them are hidden.
     """
 
     rate: float = 0.15
     mask_share: float = 0.8
     random_share: float = 0.1
     soft_mask_weight: float = 1.0
+    span: int = 1
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -47,6 +51,10 @@ class MaskingConfig:
             raise ConfigError(
                 "masking shares must be 0 or more and sum to at most 1",
                 hint="0.8 and 0.1 are usual",
+            )
+        if self.span < 1:
+            raise ConfigError(
+                f"spans of {self.span} bases cannot be hidden", hint="1 hides them one by one"
             )
 
 
@@ -66,14 +74,21 @@ class MaskedBatch:
 
 
 def mask_windows(
-    windows: Windows, real_ids: range, config: MaskingConfig, generator: np.random.Generator
+    windows: Windows,
+    real_ids: range,
+    config: MaskingConfig,
+    generator: np.random.Generator,
 ) -> MaskedBatch:
     """Choose targets among the real bases of a batch and hide them."""
     tokens_BL = windows.tokens_BL
     real_BL = (tokens_BL >= real_ids.start) & (tokens_BL < real_ids.stop)
-    target_BL = real_BL & (generator.random(tokens_BL.shape) < config.rate)
+    draw_BL = generator.random(tokens_BL.shape)
     fate_BL = generator.random(tokens_BL.shape)
     random_BL = generator.integers(real_ids.start, real_ids.stop, tokens_BL.shape)
+    target_BL = real_BL & (draw_BL < config.rate)
+    if config.span > 1:
+        covered_BL = _spans(draw_BL, config.rate, config.span)
+        target_BL, fate_BL = real_BL & covered_BL, _shared(fate_BL, covered_BL)
     masked_BL = target_BL & (fate_BL < config.mask_share)
     replaced_BL = target_BL & ~masked_BL & (fate_BL < config.mask_share + config.random_share)
     inputs_BL = np.where(masked_BL, MASK_ID, np.where(replaced_BL, random_BL, tokens_BL))
@@ -83,3 +98,22 @@ def mask_windows(
         targets_BL=np.where(target_BL, tokens_BL, NOT_A_TARGET),
         weights_BL=weights_BL.astype(np.float32),
     )
+
+
+def _spans(draw_BL: npt.NDArray[np.float64], rate: float, span: int) -> npt.NDArray[np.bool_]:
+    """True in spans that begin anywhere, so often that each position is covered at that rate."""
+    begins_BL = draw_BL < 1 - (1 - rate) ** (1 / span)
+    count_BL = np.cumsum(begins_BL, axis=1)
+    before_BL = np.zeros_like(count_BL)
+    before_BL[:, span:] = count_BL[:, :-span]
+    return count_BL > before_BL
+
+
+def _shared(
+    fate_BL: npt.NDArray[np.float64], covered_BL: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """The fate of the first position of each stretch of covered ones, for all of it."""
+    first_BL = covered_BL.copy()
+    first_BL[:, 1:] &= ~covered_BL[:, :-1]
+    place_BL = np.where(first_BL, np.arange(fate_BL.shape[1]), 0)
+    return np.take_along_axis(fate_BL, np.maximum.accumulate(place_BL, axis=1), axis=1)

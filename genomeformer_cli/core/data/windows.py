@@ -1,8 +1,9 @@
 """Batches of windows, each a pure function of (seed, step), so that a run resumes exactly.
 
 Every epoch visits each window of each segment once, in a fresh order, at a start shifted by less
-than half a window.
-Shape letters: B batch, L window length.
+than half a window. Segments shorter than a window give a short row each, or are packed several to
+a row (`packing`).
+Shape letters: B batch, L longest row of the batch, at most the window length.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.corpus.format import Segment, Split
 from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.data.packing import PackedRows, num_packed_rows
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.tokenizers.protocol import PAD_ID
+from genomeformer_cli.core.sequence import Flags, encode_bases, reverse_complement_codes
+from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids, Tokenizer
+from genomeformer_cli.core.tokenizers.widths import geometry
 
-_ORDER, _BATCH = range(2)
+_ORDER, _BATCH, _PACKING = range(3)
+Document = tuple[Ids, Flags]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +32,13 @@ class Windows:
     Attributes:
         tokens_BL: Token ids, padded with `PAD_ID` at the end.
         soft_mask_BL: True where the base was lower case.
+        documents_BL: Number, within its row, of the document of every position, -1 at padding;
+            None if no row holds more than one.
     """
 
     tokens_BL: npt.NDArray[np.int64]
     soft_mask_BL: npt.NDArray[np.bool_]
+    documents_BL: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +46,19 @@ class Sampling:
     """How batches are drawn.
 
     Attributes:
-        length: Tokens in a window; a shorter segment gives one short, padded window.
+        length: Tokens in a window.
         batch_size: Windows in a batch.
         seed: Of order, shifts and strands.
         reverse_complement: Read each window from either strand with equal chance.
+        pack: Put segments shorter than a window together, several to a row; else each gives one
+            short, padded row.
     """
 
     length: int
     batch_size: int
     seed: int
     reverse_complement: bool
+    pack: bool = False
 
 
 class WindowSampler:
@@ -64,59 +75,115 @@ class WindowSampler:
 
     def __init__(self, corpus: Corpus, split: Split, sampling: Sampling) -> None:
         self._corpus = corpus
-        self._segments = corpus.segments(split)
-        self._length = sampling.length
-        self._batch_size = sampling.batch_size
-        self._seed = sampling.seed
-        self._reverse_complement = sampling.reverse_complement
-        if not self._segments:
+        self._sampling = sampling
+        self._bases_V = geometry(corpus.tokenizer).bases_V
+        segments = corpus.segments(split)
+        if not segments:
             raise ConfigError(
                 f"the corpus has no {split} segments", hint="tokenize again with another `--split`"
             )
-        counts = [-(-segment.length // self._length) for segment in self._segments]
-        self._ends = np.cumsum(counts)
+        length = sampling.length
+        self._short = [one for one in segments if sampling.pack and one.length < length]
+        self._whole = [one for one in segments if not (sampling.pack and one.length < length)]
+        self._ends = np.cumsum([-(-one.length // length) for one in self._whole], dtype=np.int64)
+        self._num_whole = int(self._ends[-1]) if self._whole else 0
+        self._short_lengths = np.array([one.length for one in self._short], dtype=np.int64)
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
+        self._packed: tuple[int, PackedRows] | None = None
 
     @property
     def num_windows(self) -> int:
-        """Windows in an epoch."""
-        return int(self._ends[-1])
+        """Rows in an epoch."""
+        return self._num_whole + num_packed_rows(self._short_lengths, self._sampling.length)
 
     def batch(self, step: int) -> tuple[Windows, np.random.Generator]:
         """The batch of a step, and the generator that its masks are to be drawn from."""
-        generator = np.random.default_rng([self._seed, _BATCH, step])
-        shifts = generator.uniform(-0.5, 0.5, self._batch_size)
-        flips = generator.random(self._batch_size) < 0.5
-        tokens_BL = np.full((self._batch_size, self._length), PAD_ID, dtype=np.int64)
-        soft_mask_BL = np.zeros(tokens_BL.shape, dtype=np.bool_)
-        for row in range(self._batch_size):
-            segment, slot = self._locate(step * self._batch_size + row)
-            start, stop = self._bounds(segment, slot, float(shifts[row]))
-            tokens = self._corpus.tokens(segment, start, stop)
-            soft_mask = self._corpus.soft_mask(segment, start, stop)
-            if self._reverse_complement and flips[row]:
-                tokens, soft_mask = (
-                    self._corpus.tokenizer.reverse_complement(tokens),
-                    soft_mask[::-1],
-                )
-            tokens_BL[row, : tokens.size] = tokens
-            soft_mask_BL[row, : tokens.size] = soft_mask
-        return Windows(tokens_BL=tokens_BL, soft_mask_BL=soft_mask_BL), generator
+        size = self._sampling.batch_size
+        generator = np.random.default_rng([self._sampling.seed, _BATCH, step])
+        shifts = generator.uniform(-0.5, 0.5, size)
+        flips = generator.random(size) < 0.5
+        rows = [
+            self._row(step * size + row, float(shifts[row]), flipped=bool(flips[row]))
+            for row in range(size)
+        ]
+        return _stack(rows), generator
 
-    def _locate(self, position: int) -> tuple[Segment, int]:
+    def _row(self, position: int, shift: float, *, flipped: bool) -> list[Document]:
+        """The documents of one row of the endless sequence of rows."""
         epoch, index = divmod(position, self.num_windows)
         if self._order is None or self._order[0] != epoch:
-            order = np.random.default_rng([self._seed, _ORDER, epoch]).permutation(self.num_windows)
-            self._order = (epoch, order)
+            seed = [self._sampling.seed, _ORDER, epoch]
+            self._order = (epoch, np.random.default_rng(seed).permutation(self.num_windows))
         window = int(self._order[1][index])
+        if window >= self._num_whole:
+            return self._packed_row(epoch, window - self._num_whole)
         which = int(np.searchsorted(self._ends, window, side="right"))
-        first = int(self._ends[which - 1]) if which else 0
-        return self._segments[which], window - first
+        slot = window - (int(self._ends[which - 1]) if which else 0)
+        segment = self._whole[which]
+        return [self._read(segment, *self._bounds(segment, slot, shift), flipped=flipped)]
+
+    def _packed_row(self, epoch: int, number: int) -> list[Document]:
+        if self._packed is None or self._packed[0] != epoch:
+            seed = (self._sampling.seed, _PACKING, epoch)
+            rows = PackedRows(self._short_lengths, self._sampling.length, seed)
+            self._packed = (epoch, rows)
+        return [
+            self._read(self._short[piece.contig], piece.start, piece.stop, flipped=piece.flipped)
+            for piece in self._packed[1].row(number)
+        ]
 
     def _bounds(self, segment: Segment, slot: int, shift: float) -> tuple[int, int]:
-        latest = max(segment.length - self._length, 0)
-        start = min(max(round((slot + shift) * self._length), 0), latest)
-        return start, min(start + self._length, segment.length)
+        length = self._sampling.length
+        latest = max(segment.length - length, 0)
+        start = min(max(round((slot + shift) * length), 0), latest)
+        return start, min(start + length, segment.length)
+
+    def _read(self, segment: Segment, start: int, stop: int, *, flipped: bool) -> Document:
+        document = (
+            self._corpus.tokens(segment, start, stop),
+            self._corpus.soft_mask(segment, start, stop),
+        )
+        if not (flipped and self._sampling.reverse_complement):
+            return document
+        return other_strand(document, self._corpus.tokenizer, self._bases_V)
+
+
+def other_strand(
+    document: Document, tokenizer: Tokenizer, bases_V: npt.NDArray[np.int64]
+) -> Document:
+    """The other strand of a document, at most as many tokens.
+
+    Where the other strand is cut elsewhere (k-mers without overlap, byte pairs), its bases are
+    tokenized anew; if they make more tokens, the last ones are left out.
+    """
+    tokens, soft_mask = document
+    if tokenizer.reads_both_strands:
+        return tokenizer.reverse_complement(tokens), soft_mask[::-1]
+    codes = reverse_complement_codes(encode_bases(tokenizer.decode(tokens)))
+    turned = tokenizer.encode(codes)
+    lower = np.repeat(soft_mask, bases_V[tokens])[::-1]
+    return turned[: tokens.size], lower[tokenizer.firsts(codes, turned)[: tokens.size]]
+
+
+def _stack(rows: list[list[Document]]) -> Windows:
+    """Rows as arrays, as wide as the longest of them."""
+    longest = max(sum(tokens.size for tokens, _ in row) for row in rows)
+    tokens_BL = np.full((len(rows), longest), PAD_ID, dtype=np.int64)
+    soft_mask_BL = np.zeros(tokens_BL.shape, dtype=np.bool_)
+    documents_BL = np.full(tokens_BL.shape, -1, dtype=np.int64)
+    for number, row in enumerate(rows):
+        first = 0
+        for document, (tokens, soft_mask) in enumerate(row):
+            place = (number, slice(first, first + tokens.size))
+            tokens_BL[place], soft_mask_BL[place] = tokens, soft_mask
+            documents_BL[place] = document
+            first += tokens.size
+    packed = any(len(row) > 1 for row in rows)
+    return Windows(
+        tokens_BL=tokens_BL,
+        soft_mask_BL=soft_mask_BL,
+        documents_BL=documents_BL if packed else None,
+    )
 
 
 def consecutive_windows(corpus: Corpus, split: Split, *, length: int, limit: int) -> Windows:

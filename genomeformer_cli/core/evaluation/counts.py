@@ -11,6 +11,7 @@ Shape letters: N positions, K order, W windows, L window length.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from genomeformer_cli.core.sequence import (
     encode_bases,
     reverse_complement_codes,
 )
-from genomeformer_cli.core.training.metrics import Score
+from genomeformer_cli.core.training.metrics import Score, name_of_counts
 
 ALPHA = 16.0
 _CHUNK = 1 << 21
@@ -37,12 +38,19 @@ class CountBaseline:
     """The best table's answer to the held-out questions.
 
     Attributes:
-        order: Neighbours on each side.
+        order: Bases of context.
         score: Its bits per base and accuracy.
+        looks: Where these bases are: on each side, or before.
     """
 
     order: int
     score: Score
+    looks: Literal["a side", "before"] = "a side"
+
+    @property
+    def words(self) -> str:
+        """What it is called."""
+        return name_of_counts(self.order, self.looks)
 
 
 def _context_keys(
@@ -68,12 +76,16 @@ def _count_into(tables: Tables, codes: Codes) -> None:
         + order
     )
     for table, key in zip(tables, _context_keys(codes, centres_N, order), strict=True):
-        cells = key * NUM_REAL_BASES + codes[centres_N]
-        if table.size <= cells.size * 8:
-            table += np.bincount(cells, minlength=table.size).astype(np.uint32)
-        else:
-            unique, counts = np.unique(cells, return_counts=True)
-            table[unique] += counts.astype(np.uint32)
+        add_cells(table, key * NUM_REAL_BASES + codes[centres_N])
+
+
+def add_cells(table: npt.NDArray[np.uint32], cells: npt.NDArray[np.int64]) -> None:
+    """Count every cell that is named."""
+    if table.size <= cells.size * 8:
+        table += np.bincount(cells, minlength=table.size).astype(np.uint32)
+        return
+    unique, counts = np.unique(cells, return_counts=True)
+    table[unique] += counts.astype(np.uint32)
 
 
 def widest_order(num_bases: int) -> int:
@@ -124,10 +136,7 @@ def score_contexts(tables: Tables, codes_WL: Codes, asked_WL: npt.NDArray[np.boo
 def count_baseline(corpus: Corpus, questions: HeldOut, reporter: Reporter) -> CountBaseline:
     """Count the training split and answer the questions with the order that does best on them."""
     tables = count_contexts(corpus, widest_order(corpus.manifest.num_train), reporter)
-    first = questions.real_ids.start
-    codes_WL = np.where(
-        questions.tokens_WL >= first, questions.tokens_WL - first, NUM_REAL_BASES
-    ).astype(np.uint8)
-    scores = score_contexts(tables, codes_WL, np.logical_or.reduce(questions.hidden_PWL))
+    bases_PWL = questions.hidden_PWL if questions.bases_PWL is None else questions.bases_PWL
+    scores = score_contexts(tables, questions.first_codes, np.logical_or.reduce(bases_PWL))
     order = min(range(len(scores)), key=lambda k: scores[k].bits_per_base)
     return CountBaseline(order=order, score=scores[order])

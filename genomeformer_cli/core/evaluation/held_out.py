@@ -4,12 +4,18 @@ One base in 64 is hidden at a time, so that its neighbours are visible to the mo
 the table; several disjoint sets are hidden in turn. Only real bases with `MARGIN` real bases on
 both sides, within the window, are asked for, so that the widest table has its context and both
 answer exactly the same questions.
-Shape letters: W windows, L window length, P passes.
+
+k-mers of stride 1 show each base k times: all k of them are hidden, and of the one in the middle
+the model is asked which of the four it is that differ in the hidden base. So it answers what a
+model of single bases answers. Longer tokens that share no base with their neighbours (k-mers,
+byte pairs) are asked for as wholes: all their bases are hidden at once, and the table is asked for
+the same bases in the same way (`chains`).
+Shape letters: W windows, L window length, P passes, V vocabulary.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +23,14 @@ import numpy.typing as npt
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.data.windows import consecutive_windows
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.sequence import NUM_REAL_BASES
+from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer
+from genomeformer_cli.core.tokenizers.widths import geometry
 
 HIDE_ONE_IN = 64
 MARGIN = 6
+# Tokens before a whole token that is asked for: bases enough for the longest chain of counts.
+TOKENS_BEFORE = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,52 +39,143 @@ class HeldOut:
 
     Attributes:
         tokens_WL: Token ids of the windows.
-        hidden_PWL: True where a base is hidden, one layer a pass; no base is hidden in two passes.
+        hidden_PWL: True where a token is hidden, one layer a pass; none is hidden in two passes,
+            unless tokens overlap.
         real_ids: Ids that can be an answer.
+        asked_PWL: True at the tokens that are asked for; None: those that are hidden.
+        bases_PWL: True at the tokens whose first bases are asked for; None: those that are hidden.
+        bases_V: Bases that each token stands for; None: one each is asked for.
+        k: Bases of a token that overlaps its neighbours; 1 if they do not.
+        place: Which of these bases is asked for.
+        turned: The same questions on the other strand, in the same order of windows; None if they
+            are not put.
     """
 
     tokens_WL: npt.NDArray[np.int64]
     hidden_PWL: npt.NDArray[np.bool_]
     real_ids: range
+    asked_PWL: npt.NDArray[np.bool_] | None = None
+    bases_PWL: npt.NDArray[np.bool_] | None = None
+    bases_V: npt.NDArray[np.int64] | None = None
+    k: int = 1
+    place: int = 0
+    turned: HeldOut | None = None
+
+    @property
+    def asked(self) -> npt.NDArray[np.bool_]:
+        """True at the tokens that are asked for."""
+        return self.hidden_PWL if self.asked_PWL is None else self.asked_PWL
+
+    @property
+    def first_codes(self) -> npt.NDArray[np.uint8]:
+        """Code of the first base of every token; that of N where it is no real one."""
+        words_WL = self.tokens_WL - (self.real_ids.stop - NUM_REAL_BASES**self.k)
+        first_WL = words_WL >> 2 * (self.k - 1)
+        real_WL = (words_WL >= 0) & (self.tokens_WL < self.real_ids.stop)
+        return np.where(real_WL, first_WL, NUM_REAL_BASES).astype(np.uint8)
 
 
-def held_out_questions(corpus: Corpus, *, length: int, max_windows: int, passes: int) -> HeldOut:
-    """Fixed questions on the validation split of a corpus.
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """How held-out questions are put.
 
-    Args:
-        corpus: The corpus.
+    Attributes:
         length: Tokens in a window.
         max_windows: The split is thinned evenly to this many windows.
         passes: How many of the 64 disjoint sets of bases are asked for.
+        causal: Whether the model knows only what is before.
+        both_strands: Whether they are put on the other strand too.
+    """
+
+    length: int
+    max_windows: int
+    passes: int
+    causal: bool = False
+    both_strands: bool = False
+
+
+def held_out_questions(corpus: Corpus, asking: Asking) -> HeldOut:
+    """Fixed questions on the validation split of a corpus.
 
     Raises:
-        ConfigError: The validation split is too short to ask for a single base, or a token of the
-            corpus is not a base.
+        ConfigError: The validation split is too short to ask for a single base, or the questions
+            cannot be put to these tokens.
     """
-    if not corpus.tokenizer.one_token_a_base:
-        raise ConfigError(
-            f"the corpus `{corpus.manifest.name}` is of `{corpus.tokenizer.kind}` tokens, and only "
-            "hidden bases can be compared with a table of counts",
-            hint="pretrain on a corpus of `--tokenizer char`",
-        )
+    lie = geometry(corpus.tokenizer)
     tokens_WL = consecutive_windows(
-        corpus, "validation", length=length, limit=max_windows
+        corpus, "validation", length=asking.length, limit=asking.max_windows
     ).tokens_BL
     real_ids = corpus.tokenizer.real_ids
-    real_WL = (tokens_WL >= real_ids.start) & (tokens_WL < real_ids.stop)
-    askable_WL = np.zeros_like(real_WL)
-    reach = 2 * MARGIN + 1
-    if length >= reach:
-        surrounded = np.lib.stride_tricks.sliding_window_view(real_WL, reach, axis=1).all(axis=-1)
-        askable_WL[:, MARGIN : length - MARGIN] = surrounded
-    residues_WL = (
-        np.arange(length)[None, :] + np.arange(len(tokens_WL))[:, None] * 7
-    ) % HIDE_ONE_IN
-    offsets = np.linspace(0, HIDE_ONE_IN, min(passes, HIDE_ONE_IN), endpoint=False).astype(int)
-    hidden_PWL = np.stack([askable_WL & (residues_WL == offset) for offset in offsets])
-    if not hidden_PWL.any():
+    if corpus.tokenizer.one_token_a_base or lie.overlaps:
+        first_word = real_ids.stop - NUM_REAL_BASES**lie.k
+        known_WL = (tokens_WL >= first_word) & (tokens_WL < real_ids.stop)
+        bases_PWL = _chosen(known_WL, (max(MARGIN, lie.k - 1), MARGIN), asking.passes)
+        questions = _of_bases(tokens_WL, bases_PWL, real_ids, (lie.k, asking.causal))
+    else:
+        known_WL = (tokens_WL >= real_ids.start) & (tokens_WL < real_ids.stop)
+        hidden_PWL = _chosen(known_WL, (TOKENS_BEFORE, 0), asking.passes)
+        questions = HeldOut(
+            tokens_WL=tokens_WL, hidden_PWL=hidden_PWL, real_ids=real_ids, bases_V=lie.bases_V
+        )
+    if not questions.hidden_PWL.any():
         raise ConfigError(
             "the held-out part is too short to validate on",
             hint="hold out more, or shorten `--seq-len`",
         )
-    return HeldOut(tokens_WL=tokens_WL, hidden_PWL=hidden_PWL, real_ids=real_ids)
+    if not asking.both_strands:
+        return questions
+    return replace(questions, turned=_turned(questions, corpus.tokenizer, causal=asking.causal))
+
+
+def _of_bases(
+    tokens_WL: npt.NDArray[np.int64],
+    bases_PWL: npt.NDArray[np.bool_],
+    real_ids: range,
+    tokens: tuple[int, bool],
+) -> HeldOut:
+    """Questions for single bases, through all k tokens that show each."""
+    k, causal = tokens
+    if k == 1:
+        return HeldOut(tokens_WL=tokens_WL, hidden_PWL=bases_PWL, real_ids=real_ids)
+    place = k - 1 if causal else k // 2
+    shifted = [np.roll(bases_PWL, -back, axis=-1) for back in range(k)]
+    return HeldOut(
+        tokens_WL=tokens_WL,
+        hidden_PWL=np.logical_or.reduce(shifted),
+        real_ids=real_ids,
+        asked_PWL=shifted[place],
+        bases_PWL=bases_PWL,
+        k=k,
+        place=place,
+    )
+
+
+def _chosen(
+    known_WL: npt.NDArray[np.bool_], margins: tuple[int, int], passes: int
+) -> npt.NDArray[np.bool_]:
+    """One position in 64, moved from window to window and pass to pass, with known ones around."""
+    before, after = margins
+    length = known_WL.shape[1]
+    askable_WL = np.zeros_like(known_WL)
+    reach = before + 1 + after
+    if length >= reach:
+        surrounded = np.lib.stride_tricks.sliding_window_view(known_WL, reach, axis=1).all(axis=-1)
+        askable_WL[:, before : length - after] = surrounded
+    residues_WL = (np.arange(length)[None, :] + np.arange(len(known_WL))[:, None] * 7) % HIDE_ONE_IN
+    offsets = np.linspace(0, HIDE_ONE_IN, min(passes, HIDE_ONE_IN), endpoint=False).astype(int)
+    return np.stack([askable_WL & (residues_WL == offset) for offset in offsets])
+
+
+def _turned(questions: HeldOut, tokenizer: Tokenizer, *, causal: bool) -> HeldOut:
+    """The questions on the other strand: windows turned, padding still at their ends."""
+    if causal or questions.k > 1 or questions.bases_V is not None:
+        raise ConfigError(
+            "both strands can be asked only where a token is a base and both sides are seen",
+            hint="leave out `--both-strands`, or use `--tokenizer char` and `--objective masked`",
+        )
+    tokens_WL, hidden_PWL = questions.tokens_WL.copy(), questions.hidden_PWL.copy()
+    for row, size in enumerate((tokens_WL != PAD_ID).sum(axis=1)):
+        ids = tokens_WL[row, :size].astype(tokenizer.dtype)
+        tokens_WL[row, :size] = tokenizer.reverse_complement(ids)
+        hidden_PWL[:, row, :size] = hidden_PWL[:, row, :size][:, ::-1]
+    return replace(questions, tokens_WL=tokens_WL, hidden_PWL=hidden_PWL)

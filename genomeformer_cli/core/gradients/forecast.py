@@ -69,7 +69,7 @@ class Forecast:
 def forecasts(model: Model, step: Step, memory: MemoryConfig, reporter: Reporter) -> list[Forecast]:
     """What every plan would take, those that cannot train the model last."""
     warm_up = Step(batch=1, length=64, real_ids=step.real_ids)
-    _try(model, warm_up, replace(memory, plan="full"))
+    try_step(model, warm_up, replace(memory, plan="full"))
     able: list[Forecast] = []
     unable: list[Forecast] = []
     with reporter.track("trying memory plans", len(PLANS), "plans") as tracker:
@@ -90,11 +90,11 @@ def forecast(model: Model, step: Step, memory: MemoryConfig) -> Forecast:
     tokens = rows * step.length
     short, long = (factor * memory.chunk for factor in _PROBED_CHUNKS)
     if tokens <= long:
-        usage = _try(model, replace(step, batch=rows), memory)
+        usage = try_step(model, replace(step, batch=rows), memory)
         num_bytes, seconds = float(usage.num_bytes), usage.seconds
     else:
         one, two = (
-            _try(model, Step(batch=1, length=length, real_ids=step.real_ids), memory)
+            try_step(model, Step(batch=1, length=length, real_ids=step.real_ids), memory)
             for length in (short, long)
         )
         slope = max(two.num_bytes - one.num_bytes, 0) / (long - short)
@@ -164,8 +164,9 @@ def _seconds(model: Model, length: int, one: tuple[int, float], two: tuple[int, 
     return (slow / long + curve * (length - long)) * length
 
 
-def _try(model: Model, step: Step, memory: MemoryConfig) -> Usage:
-    examples = _random_examples(model, step)
+def try_step(model: Model, step: Step, memory: MemoryConfig) -> Usage:
+    """What the gradients of a step of that shape take, by computing them."""
+    examples = random_examples(model, step)
     kept = {name: parameter.grad for name, parameter in model.named_parameters()}
     model.zero_grad(set_to_none=True)
     _, usage = measure(lambda: accumulate_gradients(model, examples, memory), model.device)
@@ -174,7 +175,8 @@ def _try(model: Model, step: Step, memory: MemoryConfig) -> Usage:
     return usage
 
 
-def _random_examples(model: Model, step: Step) -> Examples:
+def random_examples(model: Model, step: Step) -> Examples:
+    """A batch of that shape, to try a model on."""
     generator = torch.Generator().manual_seed(0)
     shape = (step.batch, step.length)
     ids = (step.real_ids.start, step.real_ids.stop)

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.layer import AttentionLayer
 from genomeformer_cli.core.attention.layout import Layout
+from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.attention.registry import Setting
 from genomeformer_cli.core.model.config import ModelConfig
@@ -102,7 +103,7 @@ class Block(nn.Module):
             context=config.context,
             causal=config.causal,
         )
-        self.attention_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.attention_norm = RMSNorm(config.width, eps=1e-6)
         self.attention = AttentionLayer(
             name=names[index % len(names)],
             config=config.attention,
@@ -114,7 +115,7 @@ class Block(nn.Module):
             if config.conv_width
             else None
         )
-        self.mlp_norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.mlp_norm = RMSNorm(config.width, eps=1e-6)
         self.mlp = GatedMLP(config.width, config.mlp_width)
 
     def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:

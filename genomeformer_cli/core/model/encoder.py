@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from genomeformer_cli.core.attention.layout import Layout, Rotary
+from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.config import ModelConfig
@@ -39,7 +40,7 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(
             Block(config, index, generator) for index in range(config.depth)
         )
-        self.norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.norm = RMSNorm(config.width, eps=1e-6)
         self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
         initialise(self, generator)
 

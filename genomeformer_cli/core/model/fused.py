@@ -24,7 +24,7 @@ _ROWS = 256
 
 def rms_norm_reference(x: Tensor, gain_E: Tensor) -> Tensor:
     """Divide every row by its root mean square: Zhang and Sennrich 2019, equation 4."""
-    return functional.rms_norm(x, (x.shape[-1],), gain_E, EPSILON)
+    return functional.rms_norm(x, (x.shape[-1],), gain_E.to(x.dtype), EPSILON)
 
 
 def rms_norm(x: Tensor, gain_E: Tensor) -> Tensor:
@@ -148,15 +148,12 @@ class _GatedMLP(torch.autograd.Function):
         d_first, d_down_EM = torch.zeros_like(gate_and_up_2ME), torch.zeros_like(down_EM)
         for rows in _blocks(len(x_NE)):
             gate_NM, up_NM = both_N2M[rows, :hidden], both_N2M[rows, hidden:]
-            sigmoid_NM = torch.sigmoid(gate_NM)
-            silu_NM = gate_NM * sigmoid_NM
+            silu_NM = functional.silu(gate_NM)
             d_gated_NM = torch.mm(d_out_NE[rows], down_EM)
-            d_down_EM.addmm_(d_out_NE[rows].T, silu_NM * up_NM)
             d_both_N2M = torch.empty_like(both_N2M[rows])
             torch.mul(d_gated_NM, silu_NM, out=d_both_N2M[:, hidden:])
-            # d silu(g) / d g = s (1 + g (1 - s)) = s + silu (1 - s)
-            slope_NM = sigmoid_NM.addcmul_(silu_NM, 1 - sigmoid_NM)
-            torch.mul(d_gated_NM.mul_(up_NM), slope_NM, out=d_both_N2M[:, :hidden])
+            d_down_EM.addmm_(d_out_NE[rows].T, silu_NM.mul_(up_NM))
+            d_both_N2M[:, :hidden] = torch.ops.aten.silu_backward(d_gated_NM.mul_(up_NM), gate_NM)
             normed_NE, scale_N1 = _normed(x_NE[rows], gain_E)
             d_first.addmm_(d_both_N2M.T, normed_NE)
             d_normed_NE = torch.mm(d_both_N2M, gate_and_up_2ME, out=normed_NE)

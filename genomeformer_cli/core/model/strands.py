@@ -101,8 +101,11 @@ class BothStrands(nn.Module):
         """
         if documents_BL is not None:
             packing, _ = pack(documents_BL)
-            hidden_NME = self.hidden(tokens_BL.flatten()[packing.take_NM], packing.mask_NM)
-            return packing.whole(hidden_NME[:, None])[:, 0]
+            flat = tokens_BL.flatten()
+            groups = [
+                self.hidden(flat[group.take_NM], group.mask_NM)[:, None] for group in packing.groups
+            ]
+            return packing.whole(groups)[:, 0]
         turn_BL = turned_places(tokens_BL, mask_BL)
         other_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
         both_BL = torch.cat((tokens_BL, other_BL))

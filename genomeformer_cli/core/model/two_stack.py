@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.layout import pack
+from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import SMALL_STD, Encoder
 from genomeformer_cli.core.model.strands import complements, turned, turned_places
@@ -47,7 +48,7 @@ class TwoStack(nn.Module):
         self.ahead = Encoder(stack, seed=seed)
         self.own_back = None if config.tied else Encoder(stack, seed=seed + 1)
         self.join = nn.Linear(2 * config.width, config.width, bias=False)
-        self.norm = nn.RMSNorm(config.width, eps=1e-6)
+        self.norm = RMSNorm(config.width, eps=1e-6)
         self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
         ids = complements(config) if config.tied else torch.arange(config.vocabulary_size)
         self.register_buffer("complement_V", ids, persistent=False)
@@ -87,9 +88,11 @@ class TwoStack(nn.Module):
         """
         if documents_BL is not None:
             packing, _ = pack(documents_BL)
-            tokens_NM = tokens_BL.flatten()[packing.take_NM]
-            hidden_NME = self.hidden(tokens_NM, packing.mask_NM)
-            return packing.whole(hidden_NME[:, None])[:, 0]
+            flat = tokens_BL.flatten()
+            groups = [
+                self.hidden(flat[group.take_NM], group.mask_NM)[:, None] for group in packing.groups
+            ]
+            return packing.whole(groups)[:, 0]
         turn_BL = turned_places(tokens_BL, mask_BL)
         ahead_BLE = self.ahead.hidden(self.shifted(tokens_BL), mask_BL)
         turned_BL = self.other_strand(tokens_BL.gather(1, turn_BL))

@@ -2,11 +2,15 @@
 
 `masked`: some are hidden and to be found from both sides. `causal`: each from those before it.
 `surrounding`: each from all the others, by a model that does not see it.
+Where rows hold several documents, nothing is asked of one from another.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from genomeformer_cli.core.data.masking import NOT_A_TARGET, MaskingConfig, mask_windows
@@ -15,6 +19,8 @@ from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import padding_mask
 from genomeformer_cli.core.objectives.prediction import Examples
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
+
+Array = npt.NDArray[Any]
 
 
 def ask(
@@ -27,7 +33,7 @@ def ask(
     """What a model of that direction is asked."""
     if model.direction == "bidirectional":
         batch = mask_windows(windows, real_ids, masking, generator)
-        return _examples(batch.inputs_BL, batch.targets_BL, batch.weights_BL, real_ids)
+        return _examples(windows, (batch.inputs_BL, batch.targets_BL, batch.weights_BL), real_ids)
     tokens_BL = windows.tokens_BL
     real_BL = (tokens_BL >= real_ids.start) & (tokens_BL < real_ids.stop)
     targets_BL = np.where(real_BL, tokens_BL, NOT_A_TARGET)
@@ -35,20 +41,21 @@ def ask(
     if model.direction == "causal":
         targets_BL, weights_BL = np.roll(targets_BL, -1, axis=1), np.roll(weights_BL, -1, axis=1)
         targets_BL[:, -1] = NOT_A_TARGET
-    return _examples(tokens_BL, targets_BL, weights_BL, real_ids)
+        if windows.documents_BL is not None:
+            ends_BL = windows.documents_BL[:, 1:] != windows.documents_BL[:, :-1]
+            targets_BL[:, :-1][ends_BL] = NOT_A_TARGET
+    return _examples(windows, (tokens_BL, targets_BL, weights_BL), real_ids)
 
 
-def _examples(
-    inputs_BL: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-    targets_BL: np.ndarray[tuple[int, ...], np.dtype[np.int64]],
-    weights_BL: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
-    real_ids: range,
-) -> Examples:
-    inputs = torch.from_numpy(np.ascontiguousarray(inputs_BL))
+def _examples(windows: Windows, arrays: tuple[Array, Array, Array], real_ids: range) -> Examples:
+    inputs, targets, weights = (torch.from_numpy(np.ascontiguousarray(one)) for one in arrays)
     return Examples(
         inputs_BL=inputs,
-        targets_BL=torch.from_numpy(np.ascontiguousarray(targets_BL)),
-        weights_BL=torch.from_numpy(np.ascontiguousarray(weights_BL)),
+        targets_BL=targets,
+        weights_BL=weights,
         real_ids=real_ids,
-        mask_BL=padding_mask(inputs, PAD_ID),
+        mask_BL=padding_mask(inputs, PAD_ID) if windows.documents_BL is None else None,
+        documents_BL=(
+            None if windows.documents_BL is None else torch.from_numpy(windows.documents_BL)
+        ),
     )

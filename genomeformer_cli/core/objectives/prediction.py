@@ -9,6 +9,7 @@ Shape letters: B batch, L length, T targets, R real tokens.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -47,14 +48,21 @@ class Examples:
         return (self.weights_BL * (self.targets_BL >= 0)).sum().clamp_min(1e-9)
 
     def to(self, device: torch.device) -> Examples:
-        """The same on a device."""
+        """The same on a device; from pinned memory, without waiting for it."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pinned(self) -> Examples:
+        """The same in memory that a GPU can read by itself."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Examples:
         masks = (self.mask_BL, self.documents_BL)
-        mask_BL, documents_BL = (one if one is None else one.to(device) for one in masks)
+        mask_BL, documents_BL = (one if one is None else change(one) for one in masks)
         return replace(
             self,
-            inputs_BL=self.inputs_BL.to(device),
-            targets_BL=self.targets_BL.to(device),
-            weights_BL=self.weights_BL.to(device),
+            inputs_BL=change(self.inputs_BL),
+            targets_BL=change(self.targets_BL),
+            weights_BL=change(self.weights_BL),
             mask_BL=mask_BL,
             documents_BL=documents_BL,
         )

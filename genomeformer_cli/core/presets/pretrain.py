@@ -10,6 +10,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.precision import ComputeConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +22,14 @@ class PretrainConfig:
         masking: How bases are hidden.
         training: Steps, optimizer, schedule.
         memory: How the gradients of a step are computed.
+        compute: In which precision, compiled or not.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    compute: ComputeConfig = field(default_factory=ComputeConfig)
 
 
 def tiny() -> PretrainConfig:
@@ -61,7 +64,71 @@ def small() -> PretrainConfig:
     )
 
 
-PRESETS: dict[str, Callable[[], PretrainConfig]] = {"tiny": tiny, "small": small}
+def medium() -> PretrainConfig:
+    """14 million parameters, 1,024 bases of context: days on a laptop, hours on a small GPU."""
+    return PretrainConfig(
+        model=ModelConfig(
+            context=1_024, width=384, depth=8, num_heads=6, mlp_width=1_024, conv_width=5
+        ),
+        training=TrainingConfig(
+            steps=40_000,
+            batch_size=16,
+            tokens_per_step=65_536,
+            learning_rate=8e-4,
+            validate_every=1_000,
+            checkpoint_every=500,
+        ),
+    )
+
+
+def base() -> PretrainConfig:
+    """0.1 billion parameters, 8,192 bases of context: days on one large GPU."""
+    return _long(width=768, depth=14, heads=12, mlp_width=2_048, learning_rate=6e-4)
+
+
+def large() -> PretrainConfig:
+    """0.3 billion parameters, 8,192 bases of context: several large GPUs."""
+    return _long(width=1_024, depth=24, heads=16, mlp_width=2_816, learning_rate=4e-4)
+
+
+def xl() -> PretrainConfig:
+    """1 billion parameters, 8,192 bases of context: a cluster."""
+    return _long(width=1_792, depth=26, heads=14, mlp_width=4_864, learning_rate=2e-4)
+
+
+def _long(
+    *, width: int, depth: int, heads: int, mlp_width: int, learning_rate: float
+) -> PretrainConfig:
+    return PretrainConfig(
+        model=ModelConfig(
+            context=8_192,
+            width=width,
+            depth=depth,
+            num_heads=heads,
+            mlp_width=mlp_width,
+            conv_width=5,
+        ),
+        training=TrainingConfig(
+            steps=100_000,
+            batch_size=4,
+            tokens_per_step=524_288,
+            learning_rate=learning_rate,
+            warmup_share=0.02,
+            validate_every=1_000,
+            checkpoint_every=500,
+            keep_checkpoints=3,
+        ),
+    )
+
+
+PRESETS: dict[str, Callable[[], PretrainConfig]] = {
+    "tiny": tiny,
+    "small": small,
+    "medium": medium,
+    "base": base,
+    "large": large,
+    "xl": xl,
+}
 
 
 def preset(name: str) -> PretrainConfig:

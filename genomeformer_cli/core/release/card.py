@@ -94,13 +94,14 @@ def _results(summary: RunSummary) -> str:
     table = "\n".join(
         [
             _row("this model", summary.model),
-            _row(f"context counts, {summary.counts_order} neighbours a side", summary.counts),
+            _row(f"context {summary.counts_name}", summary.counts),
             _row("the same model, random weights", summary.random_twin),
         ]
     )
+    what = "base" if summary.model.num_tokens is None else "token"
     return f"""## Held-out results
 
-One base in 64 hidden at a time; all three answer the same questions.
+One {what} in 64 hidden at a time; all three answer the same questions.
 
 | | bits per base | accuracy | bases |
 |---|---|---|---|
@@ -133,6 +134,10 @@ def _procedure(
     model: ModelConfig, masking: MaskingConfig, training: TrainingConfig, summary: RunSummary
 ) -> str:
     environment = ", ".join(f"{key} {value}" for key, value in summary.environment.items())
+    optimizer = "AdamW" if training.optimizer == "adamw" else "Muon and AdamW"
+    tokens = f"{training.batch_size} windows"
+    if training.tokens_per_step:
+        tokens = f"{training.tokens_per_step:,} tokens"
     strands = "either strand at random" if training.reverse_complement else "the forward strand"
     return f"""## Procedure
 
@@ -141,9 +146,10 @@ def _procedure(
 - masking: {masking.rate:.0%} of the real bases are targets; of these {masking.mask_share:.0%} are
   masked and {masking.random_share:.0%} replaced by a random base;
   the loss at soft-masked bases weighs {masking.soft_mask_weight:g}
-- steps: {training.steps:,} of {training.batch_size} windows, {summary.num_bases_seen:,} bases seen
+- steps: {training.steps:,} of {tokens}, {summary.num_bases_seen:,} bases seen
   of {summary.num_train_bases:,} in the training split
-- optimizer: AdamW, peak learning rate {training.learning_rate:g}, `{training.schedule}` schedule
+- optimizer: {optimizer}, peak learning rate {training.learning_rate:g},
+  `{training.schedule}` schedule
 - strands: each window is read from {strands}; seed {training.seed}
 - compute: {summary.training_seconds:,.0f} seconds on {environment}
 

@@ -14,19 +14,34 @@ class TrainingConfig:
 
     Attributes:
         steps: Optimizer steps.
-        batch_size: Windows a step.
+        batch_size: Windows whose gradients are computed together: a step, unless it is given
+            more tokens.
+        tokens_per_step: Tokens of a step, gradients accumulated over batches of `batch_size`
+            windows; 0: one batch.
+        pack: Whether segments shorter than the context share rows: `on`, `off`, or `auto`, where
+            there are any.
+        start_length: Tokens of a window at the start; the length doubles until it is the context;
+            0: the context from the start.
+        curriculum_share: Part of the steps with windows shorter than the context.
+        optimizer: `adamw`, or `muon`: the blocks' matrices by Muon, the rest by AdamW.
         learning_rate: Peak of the schedule.
         schedule: `wsd` (warm-up, stable, linear decay) or `cosine`.
         warmup_share: Part of the steps that the learning rate rises.
         decay_share: Part of the steps that it falls at the end (`wsd`).
-        weight_decay: AdamW's, on matrices only.
+        weight_decay: On matrices only.
         beta1: AdamW's first moment decay.
         beta2: AdamW's second moment decay.
+        momentum: Muon's.
         clip_norm: Largest norm of a step's gradient.
+        spike_factor: Steps whose gradient norm is more than this many times the median of the
+            latest 64 are left out; 0: none are.
+        ema: Decay of the weights' moving average, which is validated and saved too; 0: none.
+        redraw_every: Steps between fresh draws of random features; 0: they stay.
         seed: Of weights, data order, masks and strands.
         reverse_complement: Read each window from either strand with equal chance.
         validate_every: Steps between validations.
         validation_windows: Windows validated on, at most.
+        both_strands: Validate with the mean of what the model says of either strand.
         validation_passes: How many disjoint sets of bases of each window are hidden in turn.
         checkpoint_every: Steps between checkpoints.
         keep_checkpoints: How many of the newest are kept.
@@ -34,6 +49,11 @@ class TrainingConfig:
 
     steps: int = 400
     batch_size: int = 32
+    tokens_per_step: int = 0
+    pack: Literal["auto", "on", "off"] = "auto"
+    start_length: int = 0
+    curriculum_share: float = 0.5
+    optimizer: Literal["adamw", "muon"] = "adamw"
     learning_rate: float = 2e-3
     schedule: Literal["wsd", "cosine"] = "wsd"
     warmup_share: float = 0.1
@@ -41,12 +61,17 @@ class TrainingConfig:
     weight_decay: float = 0.05
     beta1: float = 0.9
     beta2: float = 0.98
+    momentum: float = 0.95
     clip_norm: float = 1.0
+    spike_factor: float = 0.0
+    ema: float = 0.0
+    redraw_every: int = 0
     seed: int = 0
     reverse_complement: bool = True
     validate_every: int = 100
     validation_windows: int = 256
     validation_passes: int = 4
+    both_strands: bool = False
     checkpoint_every: int = 100
     keep_checkpoints: int = 2
 
@@ -73,4 +98,22 @@ class TrainingConfig:
             raise ConfigError(
                 "warm-up and decay must be 0 or more and sum to at most 1",
                 hint="0.1 and 0.3 are usual",
+            )
+        self._check_dials()
+
+    def _check_dials(self) -> None:
+        if min(self.tokens_per_step, self.start_length, self.redraw_every) < 0:
+            raise ConfigError(
+                "tokens of a step, lengths and intervals cannot be negative",
+                hint="0 leaves each out",
+            )
+        if not (0 <= self.ema < 1 and 0 < self.curriculum_share < 1 and 0 <= self.momentum < 1):
+            raise ConfigError(
+                "decays and shares lie between 0 and 1",
+                hint="0.999 is usual for `--ema`, 0.95 for the momentum",
+            )
+        if self.spike_factor != 0 and self.spike_factor <= 1:
+            raise ConfigError(
+                f"a spike of {self.spike_factor} times the median is none",
+                hint="5 to 10 are usual; 0 leaves no step out",
             )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,24 @@ from genomeformer_cli.core.checkpoints.rotation import (
     drop_old_checkpoints,
     newest_whole_checkpoint,
 )
-from genomeformer_cli.core.checkpoints.state import read_checkpoint, write_checkpoint
-from genomeformer_cli.core.data.masking import MaskingConfig
-from genomeformer_cli.core.data.windows import WindowSampler
+from genomeformer_cli.core.checkpoints.state import (
+    read_average,
+    read_checkpoint,
+    write_average,
+    write_checkpoint,
+)
+from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.errors import TrainingError
 from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
 from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.model.build import Model
-from genomeformer_cli.core.objectives.examples import ask
+from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import seal
-from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+from genomeformer_cli.core.training.average import Average
+from genomeformer_cli.core.training.batches import Ahead, Batch, Batches
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
@@ -40,8 +46,13 @@ from genomeformer_cli.core.training.metrics import (
     Score,
     StepDone,
 )
-from genomeformer_cli.core.training.optimizer import build_optimizer
+from genomeformer_cli.core.training.observers import OpenObserver
+from genomeformer_cli.core.training.optimizer import build_optimizers, set_learning_rate
+from genomeformer_cli.core.training.precision import ComputeConfig, computing
+from genomeformer_cli.core.training.redraw import redraw_features
 from genomeformer_cli.core.training.schedule import learning_rate
+from genomeformer_cli.core.training.spikes import SpikeGuard
+from genomeformer_cli.core.training.stages import stage_of, stages
 
 _REPORT_SECONDS = 0.2
 
@@ -54,21 +65,25 @@ class TrainingRun:
         folder: The run folder.
         model: Fresh weights; those of the newest checkpoint replace them.
         tokenizer: Saved with every checkpoint.
-        sampler: Where batches come from.
-        masking: How bases are hidden.
+        batches: What the steps are asked.
         config: Steps, optimizer, schedule.
         memory: How gradients are computed.
+        compute: In which precision, compiled or not.
         validate: Scores a model on held-out bases.
+        per_token: Whether scores are told per token too: tokens are more than single bases.
+        observers: Open what is shown every row of the metrics.
     """
 
     folder: Path
     model: Model
     tokenizer: Tokenizer
-    sampler: WindowSampler
-    masking: MaskingConfig
+    batches: Batches
     config: TrainingConfig
     memory: MemoryConfig
+    compute: ComputeConfig
     validate: Callable[[Model], Score]
+    per_token: bool = False
+    observers: Sequence[OpenObserver] = ()
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:
@@ -78,77 +93,161 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         The last checkpoint.
 
     Raises:
+        MissingExtraError: What is to watch is not installed.
         TrainingError: The loss is no longer a number.
         CheckpointError: Every checkpoint is damaged.
     """
-    optimizer = build_optimizer(run.model, run.config)
     clear_leftovers(run.folder / "checkpoints")
+    trainer = _Trainer(run)
     newest = newest_whole_checkpoint(run.folder, reporter)
     first = 0
     if newest is not None:
-        first = read_checkpoint(newest, model=run.model, optimizer=optimizer)
+        first = trainer.resume(newest)
         reporter.note(f"resuming after step {first} of {run.config.steps}")
+    observers = [opened(run.folder, first) for opened in run.observers]
     metrics = MetricsFile(run.folder / METRICS_FILE, resume_step=first)
+    trainer.guard = SpikeGuard(run.config.spike_factor, metrics.kept)
     speed = _Speed(run, first, reporter)
     validation = metrics.newest_validation
     device = run.model.device
     forget_peak(device)
+    ahead = Ahead(run.batches.make, first, run.config.steps, pinned=device.type == "cuda")
     try:
-        for step in range(first, run.config.steps):
-            rate = learning_rate(step, run.config)
-            score, num_bases = _step(run, optimizer, step, rate)
-            if step == first:
-                peak = peak_bytes(device) / 2**30
-                reporter.note(f"memory plan `{run.memory.plan}`: {peak:.2f} GiB at its peak")
-            done = step + 1
-            last = done == run.config.steps
-            row: dict[str, Any] = {"step": done, "num_bases": num_bases, "learning_rate": rate}
-            row["training"] = asdict(score)
-            if last or done % run.config.validate_every == 0:
-                validation = run.validate(run.model)
-                row["validation"] = asdict(validation)
-            metrics.append(row)
-            speed.step(done, num_bases, score, validation, rate)
-            if last or done % run.config.checkpoint_every == 0:
-                metrics.sync()
-                _save(run, optimizer, done)
+        with ahead:
+            for step in range(first, run.config.steps):
+                taken = trainer.step(ahead.next())
+                if step == first:
+                    peak = peak_bytes(device) / 2**30
+                    reporter.note(f"memory plan `{run.memory.plan}`: {peak:.2f} GiB at its peak")
+                if taken.row.get("left_out"):
+                    reporter.warn(
+                        f"step {step + 1} left out: its gradient is a spike of "
+                        f"{taken.row['gradient_norm']:.3g}"
+                    )
+                done = step + 1
+                last = done == run.config.steps
+                if last or done % run.config.validate_every == 0:
+                    validation = trainer.validate(taken.row)
+                metrics.append(taken.row)
+                for observer in observers:
+                    observer.row(taken.row)
+                speed.step(taken, validation)
+                if last or done % run.config.checkpoint_every == 0:
+                    metrics.sync()
+                    trainer.save(done)
     finally:
         metrics.close()
         speed.close()
+        for observer in observers:
+            observer.close()
     return checkpoint_folder(run.folder, run.config.steps)
 
 
-def _step(
-    run: TrainingRun, optimizer: torch.optim.Optimizer, step: int, rate: float
-) -> tuple[Score, int]:
-    windows, generator = run.sampler.batch(step)
-    examples = ask(windows, run.tokenizer.real_ids, run.model.config, run.masking, generator)
-    optimizer.zero_grad(set_to_none=True)
-    result = accumulate_gradients(run.model, examples.to(run.model.device), run.memory)
-    if not math.isfinite(result.loss.item()):
-        raise TrainingError(
-            f"the loss is {result.loss.item()} at step {step + 1}",
-            hint="lower `--learning-rate`; the newest checkpoint is from before that step",
-        )
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    torch.nn.utils.clip_grad_norm_(run.model.parameters(), run.config.clip_norm)
-    optimizer.step()
-    score = Score(
-        bits_per_base=result.bits_per_base.item(),
+@dataclass(frozen=True, kw_only=True)
+class _Taken:
+    """A step that was taken, or left out.
+
+    Attributes:
+        row: For the metrics.
+        score: On its targets.
+        num_bases: In its windows.
+        rate: Learning rate.
+    """
+
+    row: dict[str, Any] = field(default_factory=dict)
+    score: Score
+    num_bases: int
+    rate: float
+
+
+class _Trainer:
+    """The state of a run: weights, optimizers, average, guard."""
+
+    def __init__(self, run: TrainingRun) -> None:
+        self._run = run
+        self._optimizers = build_optimizers(run.model, run.config)
+        self._average = Average(run.model, run.config.ema) if run.config.ema else None
+        self._stages = stages(run.config, run.model.config.context)
+        self.guard = SpikeGuard(run.config.spike_factor, ())
+
+    def resume(self, checkpoint: Path) -> int:
+        """Go on from a checkpoint; return the steps it has seen."""
+        done = read_checkpoint(checkpoint, model=self._run.model, optimizers=self._optimizers)
+        if self._average is not None:
+            self._average.restore(read_average(checkpoint))
+        return done
+
+    def step(self, batch: Batch) -> _Taken:
+        """Train on a batch."""
+        run, config = self._run, self._run.config
+        rate = learning_rate(batch.step, config)
+        redraw_features(run.model, config, batch.step)
+        run.model.zero_grad(set_to_none=True)
+        with computing(run.compute, run.model):
+            result = accumulate_gradients(
+                run.model, batch.examples.to(run.model.device), self._memory(batch.step)
+            )
+        if not config.spike_factor and not math.isfinite(result.loss.item()):
+            raise TrainingError(
+                f"the loss is {result.loss.item()} at step {batch.step + 1}",
+                hint="lower `--learning-rate`; the newest checkpoint is from before that step",
+            )
+        set_learning_rate(self._optimizers, rate)
+        norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm).item()
+        row: dict[str, Any] = {"step": batch.step + 1, "num_bases": batch.num_bases}
+        row |= {"learning_rate": rate, "gradient_norm": norm}
+        if self.guard.takes(norm):
+            for optimizer in self._optimizers:
+                optimizer.step()
+            if self._average is not None:
+                self._average.update(batch.step)
+        else:
+            row["left_out"] = True
+        score = _score(result, batch, per_token=run.per_token)
+        row["training"] = to_plain(score)
+        return _Taken(row=row, score=score, num_bases=batch.num_bases, rate=rate)
+
+    def _memory(self, step: int) -> MemoryConfig:
+        """The memory plan; rows at a time as many as hold the same tokens in this stage."""
+        stage, memory = stage_of(step, self._stages), self._run.memory
+        if not memory.rows:
+            return replace(memory, rows=stage.rows_at_once)
+        rows = max(memory.rows * self._run.model.config.context // stage.length, 1)
+        return replace(memory, rows=min(rows, stage.rows_at_once or rows))
+
+    def validate(self, row: dict[str, Any]) -> Score:
+        """Score the weights, and their average if there is one, and add that to the row."""
+        score = self._run.validate(self._run.model)
+        row["validation"] = to_plain(score)
+        if self._average is not None:
+            with self._average.in_place() as averaged:
+                row["validation_average"] = to_plain(self._run.validate(averaged))
+        return score
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint, then drop the oldest."""
+        run = self._run
+        with atomic_folder(checkpoint_folder(run.folder, step), replace=True) as folder:
+            write_checkpoint(
+                folder,
+                model=run.model,
+                tokenizer=run.tokenizer,
+                optimizers=self._optimizers,
+                step=step,
+            )
+            if self._average is not None:
+                write_average(self._average.tensors, folder)
+            seal(folder)
+        drop_old_checkpoints(run.folder, run.config.keep_checkpoints)
+
+
+def _score(result: Prediction, batch: Batch, *, per_token: bool) -> Score:
+    return Score(
+        bits_per_base=result.bits.item() / max(batch.target_bases, 1),
         accuracy=result.accuracy.item(),
-        num_bases=result.num_targets,
+        num_bases=batch.target_bases,
+        num_tokens=result.num_targets if per_token else None,
     )
-    return score, int((windows.tokens_BL != PAD_ID).sum())
-
-
-def _save(run: TrainingRun, optimizer: torch.optim.Optimizer, step: int) -> None:
-    with atomic_folder(checkpoint_folder(run.folder, step), replace=True) as folder:
-        write_checkpoint(
-            folder, model=run.model, tokenizer=run.tokenizer, optimizer=optimizer, step=step
-        )
-        seal(folder)
-    drop_old_checkpoints(run.folder, run.config.keep_checkpoints)
 
 
 class _Speed:
@@ -163,11 +262,10 @@ class _Speed:
         self._num_bases = 0
         self._seconds_before = max((row["seconds"] for row in self._file.kept), default=0.0)
 
-    def step(
-        self, done: int, num_bases: int, training: Score, validation: Score | None, rate: float
-    ) -> None:
+    def step(self, taken: _Taken, validation: Score | None) -> None:
         """Count a step; report it unless the last report was a moment ago."""
-        self._num_bases += num_bases
+        done = taken.row["step"]
+        self._num_bases += taken.num_bases
         now = time.monotonic()
         if done < self._steps and now - self._reported < _REPORT_SECONDS:
             return
@@ -180,9 +278,9 @@ class _Speed:
             StepDone(
                 step=done,
                 steps=self._steps,
-                training=training,
+                training=taken.score,
                 validation=validation,
-                learning_rate=rate,
+                learning_rate=taken.rate,
                 bases_per_second=speed,
                 seconds_left=seconds / (done - self._first) * (self._steps - done),
             )

@@ -29,11 +29,25 @@ class Score:
         bits_per_base: Mean of -log2 of the probability of the true base.
         accuracy: Part of the bases whose most probable letter was right.
         num_bases: How many were predicted.
+        num_tokens: In how many tokens, where tokens are more than single bases; accuracy is then
+            of tokens, and a token is right only as a whole.
     """
 
     bits_per_base: float
     accuracy: float
     num_bases: int
+    num_tokens: int | None = None
+
+    @property
+    def bits_per_token(self) -> float:
+        """Mean of -log2 of the probability of the true token."""
+        return self.bits_per_base * self.num_bases / (self.num_tokens or self.num_bases)
+
+
+def name_of_counts(order: int, looks: str) -> str:
+    """What a table of context counts is called, by where its context is."""
+    where = "neighbours a side" if looks == "a side" else "bases before"
+    return f"counts of {order} {where}"
 
 
 @dataclass(frozen=True, kw_only=True)

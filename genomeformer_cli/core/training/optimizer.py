@@ -1,24 +1,72 @@
-"""AdamW: Loshchilov and Hutter 2019. Matrices decay; norms do not, nor does the embedding."""
+"""AdamW and Muon. Matrices decay; norms do not, nor does the embedding.
+
+AdamW: Loshchilov and Hutter 2019. Muon: Jordan et al. 2024, "Muon: An optimizer for hidden layers",
+its steps scaled to the size of AdamW's (Liu et al. 2025, "Muon is scalable for LLM training",
+section 2.2), so that one learning rate serves both.
+"""
 
 from __future__ import annotations
 
-import torch
+from collections.abc import Sequence
 
+import torch
+from torch import nn
+
+from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.training.config import TrainingConfig
 
+Optimizers = Sequence[torch.optim.Optimizer]
 
-def build_optimizer(model: Model, config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer of a run; its learning rate is set before every step."""
-    decayed = [
-        p for name, p in model.named_parameters() if p.dim() >= 2 and "embedding." not in name
-    ]
-    chosen = {id(parameter) for parameter in decayed}
-    kept = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
+
+def build_optimizers(model: Model, config: TrainingConfig) -> Optimizers:
+    """The optimizers of a run, AdamW first; their learning rate is set before every step.
+
+    Raises:
+        ConfigError: This torch has no Muon.
+    """
+    by_muon: list[nn.Parameter] = []
+    decayed: list[nn.Parameter] = []
+    kept: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if config.optimizer == "muon" and _is_hidden_matrix(name, parameter):
+            by_muon.append(parameter)
+        elif parameter.dim() >= 2 and "embedding." not in name:
+            decayed.append(parameter)
+        else:
+            kept.append(parameter)
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": kept, "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(
+    adamw = torch.optim.AdamW(
         groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True
     )
+    return [adamw, _muon(by_muon, config)] if by_muon else [adamw]
+
+
+def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
+    """Whether it multiplies the features of a block: what Muon's steps are made for."""
+    within = ".blocks." in f".{name}" and ".mechanism." not in name
+    return within and parameter.dim() == 2 and name.endswith(".weight")
+
+
+def _muon(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    if not hasattr(torch.optim, "Muon"):
+        raise ConfigError(
+            f"torch {torch.__version__} has no Muon", hint="it came with torch 2.9; or use `adamw`"
+        )
+    return torch.optim.Muon(
+        parameters,
+        lr=config.learning_rate,
+        weight_decay=config.weight_decay,
+        momentum=config.momentum,
+        adjust_lr_fn="match_rms_adamw",
+    )
+
+
+def set_learning_rate(optimizers: Optimizers, rate: float) -> None:
+    """Let the next step be taken at this rate."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate

@@ -10,7 +10,7 @@ from typing import Any
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.store.atomic import write_json
-from genomeformer_cli.core.training.metrics import Score
+from genomeformer_cli.core.training.metrics import Score, name_of_counts
 
 SUMMARY_FILE = "summary.json"
 
@@ -22,7 +22,9 @@ class RunSummary:
     Attributes:
         model: Score of the trained model on held-out bases.
         counts: Score of the best context-count table on the same bases.
-        counts_order: Neighbours on each side that this table uses.
+        counts_order: Bases of context that this table uses.
+        counts_looks: Where these are: on each side (`a side`), or `before`.
+        average: Score of the weights' moving average, if there is one.
         random_twin: Score of the same architecture with random weights on the same bases.
         num_parameters: Of the model.
         num_steps: Optimizer steps.
@@ -46,6 +48,13 @@ class RunSummary:
     training_seconds: float
     environment: dict[str, str]
     corpus: str
+    counts_looks: str = "a side"
+    average: Score | None = None
+
+    @property
+    def counts_name(self) -> str:
+        """What the table is called."""
+        return name_of_counts(self.counts_order, self.counts_looks)
 
 
 def write_summary(summary: RunSummary, run: Path) -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.gradients.forecast import Forecast, Step, choose, forecasts
+from genomeformer_cli.core.gradients.forecast import Forecast, choose, forecasts
 from genomeformer_cli.core.gradients.meter import bytes_in_use
 from genomeformer_cli.core.gradients.plans import AUTO
 from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
-from genomeformer_cli.core.workflows.pretrain import PretrainRequest
+from genomeformer_cli.core.workflows.pretrain import PretrainRequest, plan_step
 from genomeformer_cli.core.workflows.run_folder import resolve_config
 
 
@@ -65,24 +65,21 @@ def forecast_run(
     model = build_model(config.model, seed=config.training.seed)
     model = model.to(choose_device(request.device))
     base_bytes = bytes_in_use(model.device)
-    step = Step(
-        batch=config.training.batch_size,
-        length=config.model.context,
-        real_ids=corpus.tokenizer.real_ids,
-    )
-    chosen = choose(model, step, config.memory, request.memory_budget, reporter)
+    trial = plan_step(model, corpus, config)
+    step = trial.step
+    chosen = choose(model, step, trial.memory, request.memory_budget, reporter)
     memory = replace(chosen, plan=AUTO)
-    tokens = config.training.batch_size * config.model.context
+    tokens = step.batch * step.length
     return DryRun(
         attention=config.model.attention.name,
         direction=config.model.direction,
         num_parameters=model.num_parameters,
-        batch_size=config.training.batch_size,
+        batch_size=step.batch,
         context=config.model.context,
         steps=config.training.steps,
         epochs=config.training.steps * tokens / max(corpus.manifest.num_train, 1),
         chosen=chosen.plan,
-        rows=chosen.rows or config.training.batch_size,
+        rows=chosen.rows or step.batch,
         base_bytes=base_bytes,
         forecasts=forecasts(model, step, memory, reporter),
     )

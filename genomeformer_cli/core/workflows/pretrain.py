@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,9 @@ import torch
 from genomeformer_cli import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.data.windows import Sampling, WindowSampler
+from genomeformer_cli.core.evaluation.chains import chain_baseline
 from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baseline
-from genomeformer_cli.core.evaluation.held_out import HeldOut, held_out_questions
+from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.gradients.forecast import Step, choose
 from genomeformer_cli.core.gradients.plans import MemoryConfig
@@ -25,8 +25,12 @@ from genomeformer_cli.core.presets.pretrain import PretrainConfig
 from genomeformer_cli.core.reporting import Event, Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
+from genomeformer_cli.core.training.batches import Batches, packs
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
+from genomeformer_cli.core.training.observers import open_tensorboard
+from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle
+from genomeformer_cli.core.training.stages import stages
 from genomeformer_cli.core.training.summary import (
     SUMMARY_FILE,
     RunSummary,
@@ -34,10 +38,11 @@ from genomeformer_cli.core.training.summary import (
     write_summary,
 )
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
-from genomeformer_cli.core.workflows.run_folder import open_run, resolve_config
+from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, open_run, resolve_config
 
-BASELINE_FILE = "baseline.json"
 MEMORY_FILE = "memory.json"
+COMPUTE_FILE = "compute.json"
+TRIALS_FILE = "trials.json"
 _TWIN_SEED_SHIFT = 1_000_003
 
 
@@ -55,6 +60,7 @@ class PretrainRequest:
         threads: CPU threads; None: all usable cores.
         memory_budget: Bytes that a step may take when the plan is `auto`; None: most of what is
             available.
+        tensorboard: Whether to write TensorBoard's files too.
     """
 
     corpus: str
@@ -65,6 +71,7 @@ class PretrainRequest:
     device: str = "auto"
     threads: int | None = None
     memory_budget: int | None = None
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,8 +111,7 @@ def pretrain_model(
 
     Raises:
         NotInCacheError: There is no such corpus.
-        ConfigError: The configuration cannot be, or is not the one the run was started with; or the
-            corpus has other tokens than bases.
+        ConfigError: The configuration cannot be, or is not the one the run was started with.
         TrainingError: The loss is no longer a number.
         CheckpointError, CorruptError: What the run would go on from is damaged.
     """
@@ -119,12 +125,8 @@ def pretrain_model(
     set_threads(request.threads)
     folder = store.path(Kind.RUNS, name)
     with store.lock(Kind.RUNS, name, timeout=1):
-        questions = held_out_questions(
-            corpus,
-            length=config.model.context,
-            max_windows=config.training.validation_windows,
-            passes=config.training.validation_passes,
-        )
+        questions = held_out_questions(corpus, _asking(config))
+        batches = Batches(corpus, config.model, config.masking, config.training)
         open_run(folder, config, corpus)
         if (folder / SUMMARY_FILE).exists():
             reporter.note(f"the run `{name}` is finished already")
@@ -132,24 +134,20 @@ def pretrain_model(
         baseline = _baseline(folder, corpus, questions, reporter)
         model = build_model(config.model, seed=config.training.seed).to(device)
         reporter.record(_started(name, config, corpus, model, baseline))
-        memory = _memory(
-            folder, request.memory_budget, config, (model, corpus.tokenizer.real_ids), reporter
-        )
-        sampling = Sampling(
-            length=config.model.context,
-            batch_size=config.training.batch_size,
-            seed=config.training.seed,
-            reverse_complement=config.training.reverse_complement,
-        )
+        trial = plan_step(model, corpus, config)
+        memory = _memory(folder, request.memory_budget, trial, reporter)
+        trial = replace(trial, memory=memory)
         run = TrainingRun(
             folder=folder,
             model=model,
             tokenizer=corpus.tokenizer,
-            sampler=WindowSampler(corpus, "train", sampling),
-            masking=config.masking,
+            batches=batches,
             config=config.training,
             memory=memory,
+            compute=_compute(folder, store, config, trial, reporter),
             validate=lambda trained: likelihood(trained, questions),
+            per_token=not corpus.tokenizer.one_token_a_base,
+            observers=(open_tensorboard,) if request.tensorboard else (),
         )
         train(run, reporter)
         summary = _summarise(run, corpus, questions, baseline)
@@ -157,23 +155,50 @@ def pretrain_model(
     return PretrainResult(name=name, folder=folder, summary=summary)
 
 
-def _memory(
-    folder: Path,
-    budget: int | None,
-    config: PretrainConfig,
-    step: tuple[Model, range],
-    reporter: Reporter,
-) -> MemoryConfig:
+def _asking(config: PretrainConfig) -> Asking:
+    return Asking(
+        length=config.model.context,
+        max_windows=config.training.validation_windows,
+        passes=config.training.validation_passes,
+        causal=config.model.direction == "causal",
+        both_strands=config.training.both_strands,
+    )
+
+
+def plan_step(model: Model, corpus: Corpus, config: PretrainConfig) -> Trial:
+    """The longest step of a run, as plans and precisions are tried on it."""
+    stage = stages(config.training, config.model.context)[-1]
+    return Trial(
+        model=model,
+        step=Step(batch=stage.rows, length=stage.length, real_ids=corpus.tokenizer.real_ids),
+        memory=replace(config.memory, rows=config.memory.rows or stage.rows_at_once),
+        steps=config.training.steps,
+        packed=packs(corpus, config.model, config.training),
+    )
+
+
+def _memory(folder: Path, budget: int | None, trial: Trial, reporter: Reporter) -> MemoryConfig:
     """The plan that the run was begun with, or that it is to begin with."""
     path = folder / MEMORY_FILE
     if path.exists():
         plain = json.loads(path.read_text(encoding="utf-8"))
         return from_plain(MemoryConfig, plain, where=str(path))
-    model, real_ids = step
-    shape = Step(batch=config.training.batch_size, length=config.model.context, real_ids=real_ids)
-    memory = choose(model, shape, config.memory, budget, reporter)
+    memory = choose(trial.model, trial.step, trial.memory, budget, reporter)
     write_json(path, to_plain(memory))
     return memory
+
+
+def _compute(
+    folder: Path, store: Store, config: PretrainConfig, trial: Trial, reporter: Reporter
+) -> ComputeConfig:
+    """The precision that the run was begun with, or that it is to begin with."""
+    path = folder / COMPUTE_FILE
+    if path.exists():
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        return from_plain(ComputeConfig, plain, where=str(path))
+    compute = settle(config.compute, trial, store.root / TRIALS_FILE, reporter)
+    write_json(path, to_plain(compute))
+    return compute
 
 
 def _baseline(
@@ -183,7 +208,8 @@ def _baseline(
     if path.exists():
         plain = json.loads(path.read_text(encoding="utf-8"))
         return from_plain(CountBaseline, plain, where=str(path))
-    baseline = count_baseline(corpus, questions, reporter)
+    count = count_baseline if questions.bases_V is None else chain_baseline
+    baseline = count(corpus, questions, reporter)
     write_json(path, to_plain(baseline))
     return baseline
 
@@ -207,6 +233,7 @@ def _summarise(
     device = run.model.device
     twin = build_model(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
     steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))
+    average = steps[-1].get("validation_average")
     return RunSummary(
         model=Score(**steps[-1]["validation"]),
         counts=baseline.score,
@@ -224,6 +251,10 @@ def _summarise(
             "numpy": np.__version__,
             "device": str(device),
             "threads": str(torch.get_num_threads()),
+            "precision": run.compute.precision,
+            "compiled": run.compute.compile,
         },
         corpus=corpus.manifest.name,
+        counts_looks=baseline.looks,
+        average=None if average is None else Score(**average),
     )

@@ -22,6 +22,7 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 RUN_CONFIG_FILE = "config.toml"
 RUN_IDENTITY_FILE = "run.json"
+BASELINE_FILE = "baseline.json"
 
 
 def resolve_config(

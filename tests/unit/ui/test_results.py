@@ -12,8 +12,11 @@ from genomeformer_cli.core.store.layout import Kind
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.summary import RunSummary
 from genomeformer_cli.core.workflows.cache import VerifiedEntry
+from genomeformer_cli.core.workflows.presets import PresetForecast
+from genomeformer_cli.core.workflows.runs import WatchedRun
 from genomeformer_cli.ui.plots import LOSS_FILE, can_plot
-from genomeformer_cli.ui.results import presets_table, scores_table, size, verdict, verified_table
+from genomeformer_cli.ui.results import scores_table, size, verdict, verified_table
+from genomeformer_cli.ui.runs import presets_table, runs_table
 
 SUMMARY = RunSummary(
     model=Score(bits_per_base=1.8765, accuracy=0.4321, num_bases=1000),
@@ -67,8 +70,49 @@ def test_the_model_stands_beside_both_that_it_is_held_against() -> None:
 
 
 def test_every_preset_has_a_row() -> None:
-    lines = rendered(presets_table({name: build() for name, build in PRESETS.items()}))
-    assert [line.split()[0] for line in lines[1:]] == list(PRESETS)
+    presets = {
+        name: PresetForecast(
+            config=build(),
+            num_parameters=1_234_567_890,
+            full_bytes=2 * 10**9,
+            checkpoint_bytes=10**9,
+            flops=1e15,
+            seconds=10**6,
+        )
+        for name, build in PRESETS.items()
+    }
+    lines = rendered(presets_table(presets), width=80)
+    assert [line.split()[0] for line in lines[1 : len(PRESETS) + 1]] == list(PRESETS)
+    assert all("1.2G" in line and "12 days" in line for line in lines[1 : len(PRESETS) + 1])
+
+
+def test_runs_stand_beside_each_other() -> None:
+    score = Score(bits_per_base=1.9, accuracy=0.4, num_bases=9)
+    run = WatchedRun(name="one", folder=Path(), step=0, steps=100)
+    further = replace(
+        run,
+        name="two",
+        step=40,
+        training_bits=1.95,
+        validation=score,
+        baseline=score,
+        bases_per_second=1234.5,
+        left_out=2,
+    )
+    lines = rendered(runs_table([run, further]), width=80)
+    assert lines[1].split() == ["one", "0/100", "-", "-", "-", "-", "-"]
+    assert lines[2].split() == ["two", "40/100", "1.9500", "1.9000", "40.0%", "1.9000", "1,234"]
+    assert "two: 2 steps left out as spikes" in lines[-1]
+
+
+def test_scores_of_longer_tokens_are_told_per_token_too() -> None:
+    score = Score(bits_per_base=1.5, accuracy=0.1, num_bases=60, num_tokens=10)
+    summary = replace(SUMMARY, model=score, counts=score, random_twin=score, average=score)
+    lines = rendered(scores_table(replace(summary, counts_looks="before")))
+    assert lines[0].split()[-5:-1] == ["base", "bits", "per", "token"]
+    assert all(line.split()[-2] == "9.0000" for line in lines[1:])
+    assert lines[2].startswith("the average of its weights")
+    assert lines[3].startswith("counts of 5 bases before")
 
 
 def test_a_problem_is_told_in_full() -> None:

@@ -23,7 +23,7 @@ from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.optimizer import build_optimizer
+from genomeformer_cli.core.training.optimizer import Optimizers, build_optimizers
 
 SMALL = ModelConfig(context=16, width=8, depth=1, num_heads=2, mlp_width=8)
 
@@ -36,21 +36,23 @@ class Listener(Silent):
         self.warnings.append(message)
 
 
-def trained(seed: int = 0) -> tuple[Encoder, torch.optim.Optimizer]:
+def trained(seed: int = 0) -> tuple[Encoder, Optimizers]:
     model = Encoder(SMALL, seed=seed)
-    optimizer = build_optimizer(model, TrainingConfig())
+    optimizers = build_optimizers(model, TrainingConfig())
     for step in range(3):
         tokens = torch.randint(5, 9, (2, 16), generator=torch.Generator().manual_seed(step))
         torch.autograd.backward(model(tokens, None).square().mean())
-        optimizer.step()
-    return model, optimizer
+        optimizers[0].step()
+    return model, optimizers
 
 
 def save(run: Path, step: int, seed: int = 0) -> Path:
     folder = checkpoint_folder(run, step)
     folder.mkdir(parents=True)
-    model, optimizer = trained(seed)
-    write_checkpoint(folder, model=model, tokenizer=CharTokenizer(), optimizer=optimizer, step=step)
+    model, optimizers = trained(seed)
+    write_checkpoint(
+        folder, model=model, tokenizer=CharTokenizer(), optimizers=optimizers, step=step
+    )
     seal(folder)
     return folder
 
@@ -63,10 +65,10 @@ def flip_byte(path: Path, place: int = -5) -> None:
 
 def test_weights_and_optimizer_come_back_to_the_bit(tmp_path: Path) -> None:
     folder = save(tmp_path, 3)
-    model, optimizer = trained()
+    model, (optimizer,) = trained()
     restored = Encoder(SMALL, seed=9)
-    restored_optimizer = build_optimizer(restored, TrainingConfig())
-    assert read_checkpoint(folder, model=restored, optimizer=restored_optimizer) == 3
+    (restored_optimizer,) = build_optimizers(restored, TrainingConfig())
+    assert read_checkpoint(folder, model=restored, optimizers=[restored_optimizer]) == 3
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, restored.state_dict()[name])
     for one, other in zip(model.parameters(), restored.parameters(), strict=True):

@@ -93,3 +93,28 @@ def test_an_impossible_rate_is_refused(rate: float) -> None:
 def test_impossible_shares_are_refused() -> None:
     with pytest.raises(ConfigError, match="shares"):
         MaskingConfig(mask_share=0.8, random_share=0.3)
+
+
+def test_spans_hide_as_many_bases_and_share_one_fate() -> None:
+    config = MaskingConfig(span=5)
+    tokens_BL, batch = windows().tokens_BL, masked(config)
+    target_BL = batch.targets_BL != NOT_A_TARGET
+    real_BL = (tokens_BL >= 5) & (tokens_BL < 9)
+    # Spans overlap and N is between: the count spreads more than a binomial one, by their length.
+    assert abs(target_BL.sum() - 0.15 * real_BL.sum()) < 0.01 * real_BL.sum()
+    mask_BL = batch.inputs_BL == MASK_ID
+    for row in range(20):
+        place = 0
+        while place < 470:
+            stop = place
+            while target_BL[row, stop]:
+                stop += 1
+            if stop > place:
+                fates = mask_BL[row, place:stop]
+                assert fates.all() or not fates.any()
+            place = stop + 1
+
+
+def test_an_empty_span_is_refused() -> None:
+    with pytest.raises(ConfigError, match="spans"):
+        MaskingConfig(span=0)

@@ -17,7 +17,12 @@ from genomeformer_cli.core.evaluation.counts import (
     score_contexts,
     widest_order,
 )
-from genomeformer_cli.core.evaluation.held_out import HIDE_ONE_IN, MARGIN, held_out_questions
+from genomeformer_cli.core.evaluation.held_out import (
+    HIDE_ONE_IN,
+    MARGIN,
+    Asking,
+    held_out_questions,
+)
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
@@ -83,7 +88,7 @@ def test_chunks_do_not_change_the_counts(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_table_learns_what_neighbours_tell(tmp_path: Path) -> None:
     sequences = {"a": biased_dna(30_000, 5), "b": biased_dna(6000, 6)}
     corpus = build_corpus(tmp_path / "c", sequences, split=HOLD_OUT_B)
-    questions = held_out_questions(corpus, length=256, max_windows=50, passes=16)
+    questions = held_out_questions(corpus, Asking(length=256, max_windows=50, passes=16))
     baseline = count_baseline(corpus, questions, Silent())
     assert baseline.order >= 2
     assert baseline.score.bits_per_base < 1.95
@@ -100,7 +105,7 @@ def test_a_table_is_no_wider_than_its_training_data_can_fill() -> None:
 def test_questions_are_real_bases_with_real_neighbours_each_asked_once(tmp_path: Path) -> None:
     held = random_dna(300, 7) + "N" * 9 + random_dna(350, 8)
     corpus = build_corpus(tmp_path / "c", {"a": random_dna(500), "b": held}, split=HOLD_OUT_B)
-    questions = held_out_questions(corpus, length=128, max_windows=99, passes=HIDE_ONE_IN)
+    questions = held_out_questions(corpus, Asking(length=128, max_windows=99, passes=HIDE_ONE_IN))
     real = (questions.tokens_WL >= 5) & (questions.tokens_WL < 9)
     asked = np.logical_or.reduce(questions.hidden_PWL)
     assert questions.hidden_PWL.sum() == asked.sum()

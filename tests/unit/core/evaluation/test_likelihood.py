@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
-from genomeformer_cli.core.evaluation.held_out import held_out_questions
+from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import Encoder
@@ -22,7 +22,7 @@ def test_score_equals_one_question_at_a_time(tmp_path: Path) -> None:
     split = SplitConfig(by=SplitBy.RECORD, holdout=("b",))
     sequences = {"a": random_dna(200), "b": random_dna(150, 2)}
     corpus = build_corpus(tmp_path / "c", sequences, split=split)
-    questions = held_out_questions(corpus, length=50, max_windows=9, passes=12)
+    questions = held_out_questions(corpus, Asking(length=50, max_windows=9, passes=12))
     model = Encoder(ModelConfig(context=50, width=16, depth=1, num_heads=2, mlp_width=16), seed=1)
     bits, right = [], []
     for hidden_WL in questions.hidden_PWL:

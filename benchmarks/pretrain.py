@@ -1,0 +1,313 @@
+"""How near is a training step to what the processor can do, and to what others make of it?
+
+In one run, on one thread unless `--threads` says otherwise: the speed of matrix products in the
+shapes of our layers; steps (forward, backward, AdamW) of our mechanisms and of peers of about the
+same number of parameters, with the operations of their formulae as a share of that speed; how fast
+batches are made, and how many a step eats. Times are CPU seconds of one thread, the median of some
+steps; with more threads wall seconds.
+
+    python benchmarks/pretrain.py                       # about six minutes on one core
+    python benchmarks/pretrain.py --lengths 512 --seconds 4 --no-keep
+
+Peers that are not installed are left out: `pip install x-transformers linear-attention-transformer
+transformers`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genomeformer_cli.core.attention.registry import AttentionConfig, attention_entry
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
+from genomeformer_cli.core.corpus.writer import CorpusWriter
+from genomeformer_cli.core.data.masking import MaskingConfig
+from genomeformer_cli.core.genomes.fasta import Record
+from genomeformer_cli.core.genomes.genome import Genome
+from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.tokenizers.char import CharTokenizer
+from genomeformer_cli.core.training.batches import Batches
+from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.optimizer import build_optimizers
+from genomeformer_cli.core.workflows.compute import keep_freed_memory
+
+WIDTH, DEPTH, HEADS, MLP, PEER_MLP, VOCABULARY = 256, 4, 4, 704, 1024, 10
+TOKENS = 8192
+MASKED = 0.15
+
+Step = Callable[[], None]
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[512, 8192])
+    parser.add_argument("--seconds", type=float, default=8.0, help="of steps for each model")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--attention", nargs="+", default=["softmax", "local", "linear"])
+    parser.add_argument("--conv-width", type=int, default=0)
+    parser.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True)
+    chosen = parser.parse_args()
+    torch.set_num_threads(chosen.threads)
+    clock = time.process_time if chosen.threads == 1 else time.perf_counter
+    if chosen.keep:
+        print(f"freed memory is kept: {keep_freed_memory()}")
+    ceiling = matrix_products(clock)
+    for length in chosen.lengths:
+        fastest = steps(length, chosen, clock, ceiling)
+        loading(length, fastest, clock)
+
+
+def matrix_products(clock: Callable[[], float]) -> float:
+    """Print the speed of matrix products of a step's shapes; return their mean, by operations."""
+    print("\n| matrix product | GFLOP/s |\n|---|---|")
+    operations = seconds = 0.0
+    for inner, outer in ((WIDTH, 3 * WIDTH), (WIDTH, WIDTH), (WIDTH, 2 * MLP), (MLP, WIDTH)):
+        one, two = torch.randn(TOKENS, inner), torch.randn(inner, outer)
+        taken = median_seconds(lambda one=one, two=two: torch.mm(one, two), 1.0, clock)  # type: ignore[misc]
+        count = 2 * TOKENS * inner * outer
+        operations, seconds = operations + count, seconds + taken
+        print(f"| {TOKENS} x {inner} x {outer} | {count / taken / 1e9:.0f} |", flush=True)
+    print(f"| all, by operations | {operations / seconds / 1e9:.0f} |")
+    return operations / seconds
+
+
+def median_seconds(step: Callable[[], Any], budget: float, clock: Callable[[], float]) -> float:
+    """Median of as many calls as fit, the first one apart."""
+    step()
+    times: list[float] = []
+    started = time.perf_counter()
+    while len(times) < 3 or time.perf_counter() - started < budget:
+        before = clock()
+        step()
+        times.append(clock() - before)
+    return statistics.median(times)
+
+
+def steps(
+    length: int, chosen: argparse.Namespace, clock: Callable[[], float], ceiling: float
+) -> float:
+    """Print a row a model; return the most tokens a second of ours."""
+    print(f"\n| {length} tokens, {TOKENS} a step | parameters | tokens/s | of the products' |")
+    print("|---|---|---|---|")
+    best = 0.0
+    for name, module, step, operations in models(length, chosen):
+        speed = TOKENS / median_seconds(step, chosen.seconds, clock)
+        count = sum(parameter.numel() for parameter in module.parameters())
+        share = f"{speed * operations / ceiling:.0%}" if operations else "-"
+        print(f"| {name} | {count:,} | {speed:,.0f} | {share} |", flush=True)
+        best = max(best, speed if name.startswith("ours") else 0.0)
+    return best
+
+
+def models(length: int, chosen: argparse.Namespace) -> Iterator[tuple[str, nn.Module, Step, float]]:
+    """Name, module, step, operations of a token (matrices and scores, both ways)."""
+    for name in chosen.attention:
+        config = ModelConfig(
+            vocabulary_size=VOCABULARY,
+            context=length,
+            width=WIDTH,
+            depth=DEPTH,
+            num_heads=HEADS,
+            mlp_width=MLP,
+            conv_width=chosen.conv_width,
+            attention=AttentionConfig(name=name),
+        )
+        model = build_model(config)
+        yield f"ours, {name}", model, our_step(model, length), operations(name, length, config)
+    for name, build in PEERS.items():
+        package = name.split(",")[0].replace("-", "_")
+        if importlib.util.find_spec(package) is None:
+            print(f"| {name} is not installed | | | |")
+            continue
+        module, forward = build(length)
+        quadratic = "linear" not in name
+        matrices = 6 * DEPTH * (4 * WIDTH**2 + 2 * WIDTH * PEER_MLP)
+        scores = 12 * DEPTH * WIDTH * length if quadratic else 0.0
+        yield name, module, peer_step(module, forward, length), matrices + scores
+
+
+def operations(name: str, length: int, config: ModelConfig) -> float:
+    """Of one token, forward and backward: the blocks' matrices, and the scores."""
+    matrices = 6 * DEPTH * (4 * WIDTH**2 + 3 * WIDTH * MLP)
+    seen = {"softmax": length, "local": 2 * config.attention.window + 1}.get(name)
+    if seen is None:
+        assert "L^2" not in attention_entry(name).time
+        features = config.attention.num_features if name == "performer" else WIDTH // HEADS
+        return matrices + 12 * DEPTH * WIDTH * features
+    return matrices + 12 * DEPTH * WIDTH * min(seen, length)
+
+
+def tokens(length: int) -> tuple[Tensor, Tensor]:
+    """Random bases, and which of them are asked for."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (TOKENS // length, length)
+    return torch.randint(5, 9, shape, generator=generator), torch.rand(
+        shape, generator=generator
+    ) < MASKED
+
+
+def our_step(model: Any, length: int) -> Step:
+    """A step as `pretrain` takes it."""
+    from genomeformer_cli.core.objectives.prediction import Examples
+
+    inputs_BL, asked_BL = tokens(length)
+    examples = Examples(
+        inputs_BL=inputs_BL,
+        targets_BL=torch.where(asked_BL, inputs_BL, -1),
+        weights_BL=torch.ones(inputs_BL.shape),
+        real_ids=range(5, 9),
+    )
+    optimizers = build_optimizers(model, TrainingConfig())
+
+    def step() -> None:
+        model.zero_grad(set_to_none=True)
+        accumulate_gradients(model, examples, MemoryConfig(plan="full"))
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return step
+
+
+def peer_step(module: nn.Module, forward: Callable[[Tensor], Tensor], length: int) -> Step:
+    """The same around logits (B, L, V)."""
+    inputs_BL, asked_BL = tokens(length)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        loss = functional.cross_entropy(forward(inputs_BL)[asked_BL], inputs_BL[asked_BL])
+        torch.autograd.backward(loss)
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+
+    return step
+
+
+def torch_encoder(length: int) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """`nn.TransformerEncoder`, with learned positions."""
+    layer = nn.TransformerEncoderLayer(
+        WIDTH, HEADS, PEER_MLP, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+    )
+    parts = nn.ModuleDict(
+        {
+            "embedding": nn.Embedding(VOCABULARY, WIDTH),
+            "positions": nn.Embedding(length, WIDTH),
+            "encoder": nn.TransformerEncoder(layer, DEPTH, enable_nested_tensor=False),
+            "head": nn.Linear(WIDTH, VOCABULARY),
+        }
+    )
+
+    def forward(inputs_BL: Tensor) -> Tensor:
+        x_BLE = parts["embedding"](inputs_BL) + parts["positions"].weight
+        logits: Tensor = parts["head"](parts["encoder"](x_BLE))
+        return logits
+
+    return parts, forward
+
+
+def hugging_face_bert(length: int) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """`BertForMaskedLM` with sdpa."""
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=WIDTH,
+        num_hidden_layers=DEPTH,
+        num_attention_heads=HEADS,
+        intermediate_size=PEER_MLP,
+        max_position_embeddings=length,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+    )
+    model = BertForMaskedLM(config)
+    return model, lambda inputs_BL: model(inputs_BL).logits
+
+
+def x_transformers(length: int) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """x-transformers' encoder: flash attention, rotary positions."""
+    from x_transformers import Encoder, TransformerWrapper
+
+    layers = Encoder(
+        dim=WIDTH, depth=DEPTH, heads=HEADS, attn_flash=True, rotary_pos_emb=True, ff_mult=4
+    )
+    model = TransformerWrapper(num_tokens=VOCABULARY, max_seq_len=length, attn_layers=layers)
+    return model, model
+
+
+def linear_attention_transformer(length: int) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
+    """linear-attention-transformer's language model, not causal."""
+    from linear_attention_transformer import LinearAttentionTransformerLM
+
+    model = LinearAttentionTransformerLM(
+        num_tokens=VOCABULARY, dim=WIDTH, heads=HEADS, depth=DEPTH, max_seq_len=length, causal=False
+    )
+    return model, model
+
+
+PEERS: dict[str, Callable[[int], tuple[nn.Module, Callable[[Tensor], Tensor]]]] = {
+    "torch, nn.TransformerEncoder": torch_encoder,
+    "transformers, BERT": hugging_face_bert,
+    "x-transformers, flash": x_transformers,
+    "linear-attention-transformer": linear_attention_transformer,
+}
+
+
+def loading(length: int, consumed: float, clock: Callable[[], float]) -> None:
+    """Print how fast batches are made, whole windows and packed contigs."""
+    generator = np.random.default_rng(0)
+    letters = np.frombuffer(b"ACGT", dtype=np.uint8)
+    whole = {"chromosome": letters[generator.integers(0, 4, 2_000_000)].tobytes().decode()}
+    sizes = generator.integers(length // 16, length, 400)
+    contigs = {
+        f"c{n}": letters[generator.integers(0, 4, size)].tobytes().decode()
+        for n, size in enumerate(sizes)
+    }
+    print(f"\n| batches of {length} tokens a row | tokens/s | times what the fastest step eats |")
+    print("|---|---|---|")
+    for name, records in (("whole windows", whole), ("packed contigs", contigs)):
+        with tempfile.TemporaryDirectory() as folder:
+            batches = batches_of(Path(folder) / "corpus", records, length)
+            made = iter(range(10**9))
+            seconds = median_seconds(lambda: batches.make(next(made)), 1.0, clock)  # noqa: B023
+        speed = TOKENS / seconds
+        print(f"| {name} | {speed:,.0f} | {speed / consumed:.0f} |", flush=True)
+
+
+def batches_of(folder: Path, records: dict[str, str], length: int) -> Batches:
+    """Batches of a corpus of these records."""
+    folder.mkdir()
+    writer = CorpusWriter(folder, CharTokenizer())
+    genome = Genome(
+        name="random",
+        fasta="random.fa",
+        sha256="0" * 64,
+        num_records=len(records),
+        num_bases=sum(map(len, records.values())),
+        source="file",
+        retrieved="2026-01-01",
+    )
+    writer.add_genome(genome, [Record(name, "", text) for name, text in records.items()])
+    writer.finish(name="random", split=SplitConfig(by=SplitBy.TAIL), inputs_sha256="0" * 64)
+    model = ModelConfig(vocabulary_size=VOCABULARY, context=length)
+    config = TrainingConfig(batch_size=TOKENS // length)
+    return Batches(Corpus(folder), model, MaskingConfig(), config)
+
+
+if __name__ == "__main__":
+    main()

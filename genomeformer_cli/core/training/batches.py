@@ -1,0 +1,183 @@
+"""What each step is asked, made ahead of time: a pure function of the seed and the step.
+
+`Batches.make` makes the whole batch of a step; several processes would each take some of its rows.
+`Ahead` calls it from a thread of its own, a few steps before they are needed.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from types import TracebackType
+
+import numpy as np
+
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.data.masking import MaskingConfig
+from genomeformer_cli.core.data.windows import Sampling, WindowSampler
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.objectives.examples import ask
+from genomeformer_cli.core.objectives.prediction import Examples
+from genomeformer_cli.core.tokenizers.protocol import PAD_ID
+from genomeformer_cli.core.tokenizers.widths import geometry
+from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.redraw import check_redraw
+from genomeformer_cli.core.training.stages import stage_of, stages
+
+_STEPS_AHEAD = 3
+_LOOK_AGAIN = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a step is asked.
+
+    Attributes:
+        step: Which one, from 0.
+        examples: Tokens, targets, weights.
+        num_tokens: Tokens in it, padding apart.
+        num_bases: Bases that they stand for.
+        target_bases: Bases that the targets stand for.
+    """
+
+    step: int
+    examples: Examples
+    num_tokens: int
+    num_bases: int
+    target_bases: int
+
+
+class Batches:
+    """Makes the batch of any step.
+
+    Args:
+        corpus: Whose training split is drawn from.
+        model: What is trained: its direction and context.
+        masking: How bases are hidden.
+        config: Seed, rows, strands, packing, stages.
+
+    Raises:
+        ConfigError: The model would see what it is to predict, or the configuration asks for what
+            is not there.
+    """
+
+    def __init__(
+        self, corpus: Corpus, model: ModelConfig, masking: MaskingConfig, config: TrainingConfig
+    ) -> None:
+        check_redraw(model, config)
+        self._tokenizer = corpus.tokenizer
+        self._geometry = geometry(corpus.tokenizer)
+        self._model = model
+        span = masking.span + self._geometry.shortest_span - 1
+        self._masking = replace(masking, span=span)
+        self._stages = stages(config, model.context)
+        if self._geometry.overlaps and model.direction == "two-stack":
+            raise ConfigError(
+                "two stacks would read each base off the k-mers beside it, which overlap",
+                hint="use k-mers without overlap, or `--tokenizer char`",
+            )
+        self._samplers = {
+            stage.length: WindowSampler(
+                corpus,
+                "train",
+                Sampling(
+                    length=stage.length,
+                    batch_size=stage.rows,
+                    seed=config.seed,
+                    reverse_complement=config.reverse_complement,
+                    pack=packs(corpus, model, config),
+                ),
+            )
+            for stage in self._stages
+        }
+
+    def make(self, step: int) -> Batch:
+        """The batch of a step."""
+        stage = stage_of(step, self._stages)
+        windows, generator = self._samplers[stage.length].batch(step - stage.first)
+        real_ids = self._tokenizer.real_ids
+        examples = ask(windows, real_ids, self._model, self._masking, generator)
+        bases_V = self._geometry.bases_V
+        targets = examples.targets_BL.numpy()
+        return Batch(
+            step=step,
+            examples=examples,
+            num_tokens=int((windows.tokens_BL != PAD_ID).sum()),
+            num_bases=int(bases_V[windows.tokens_BL].sum()),
+            target_bases=int(np.take(bases_V, targets[targets >= 0]).sum()),
+        )
+
+
+def packs(corpus: Corpus, model: ModelConfig, config: TrainingConfig) -> bool:
+    """Whether short segments are put together: if asked for, or where there are any."""
+    if config.pack != "auto":
+        return config.pack == "on"
+    return any(segment.length < model.context for segment in corpus.segments("train"))
+
+
+class Ahead:
+    """Makes the batches of the next steps while the present one is trained.
+
+    Args:
+        make: Makes the batch of a step.
+        first: The first step.
+        stop: The one after the last.
+        pinned: Whether to leave them where a GPU can read them by itself.
+    """
+
+    def __init__(
+        self, make: Callable[[int], Batch], first: int, stop: int, *, pinned: bool = False
+    ) -> None:
+        self._make = make
+        self._steps = range(first, stop)
+        self._pinned = pinned
+        self._made: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=_STEPS_AHEAD)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
+
+    def __enter__(self) -> Ahead:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def next(self) -> Batch:
+        """The batch of the next step.
+
+        Raises:
+            Exception: What its making failed with.
+        """
+        made = self._made.get()
+        if isinstance(made, BaseException):
+            raise made
+        return made
+
+    def _run(self) -> None:
+        try:
+            for step in self._steps:
+                batch = self._make(step)
+                self._hand_over(self._pin(batch) if self._pinned else batch)
+                if self._ended.is_set():
+                    return
+        except Exception as failure:  # noqa: BLE001 - it is raised again where the batch is awaited
+            self._hand_over(failure)
+
+    def _pin(self, batch: Batch) -> Batch:
+        return replace(batch, examples=batch.examples.pinned())
+
+    def _hand_over(self, made: Batch | BaseException) -> None:
+        while not self._ended.is_set():
+            with suppress(queue.Full):
+                self._made.put(made, timeout=_LOOK_AGAIN)
+                return

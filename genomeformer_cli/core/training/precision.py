@@ -1,0 +1,239 @@
+"""How the arithmetic of a step runs: in which precision, compiled or not; chosen by trying.
+
+What a trial found is remembered (`Memory`), so that it is made once a machine and configuration.
+Weights, optimizer and validation are in float32 whatever is chosen: `bf16` is autocast.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+
+from genomeformer_cli.core.configuration import to_plain
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.gradients.forecast import Step, random_examples
+from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.atomic import write_json
+
+# What must be gained before the plainer way is left.
+_GAIN = 1.1
+# A trial of the compiler takes about half a minute: only a run this long is worth it.
+_WORTH_COMPILING = 1800.0
+_REPEATS = 3
+_TOKENS_TRIED = 8192
+_LENGTH_TRIED = 2048
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeConfig:
+    """How the arithmetic of a step runs.
+
+    Attributes:
+        precision: `fp32`; `bf16`: matrix products in bfloat16 (autocast); `auto`: the faster.
+        compile: Whether `torch.compile` fuses the model (with `--memory full`, rows of one
+            document); `auto`: where it is faster, and the run takes long enough to find out.
+    """
+
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """What is to be run.
+
+    Attributes:
+        model: The model.
+        step: The shape of a training step.
+        memory: Its memory plan.
+        steps: Optimizer steps of the run.
+        packed: Whether rows hold several documents.
+    """
+
+    model: Model
+    step: Step
+    memory: MemoryConfig
+    steps: int
+    packed: bool
+
+
+@contextmanager
+def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
+    """Run what is within in that precision, the model compiled if it is to be."""
+    assert compute.precision != "auto"
+    assert compute.compile != "auto"
+    if compute.compile == "on":
+        # Over the method, for as long as this lasts: validation has other shapes.
+        vars(model)["hidden"] = _compiled(model)
+    try:
+        with torch.autocast(model.device.type, torch.bfloat16, enabled=compute.precision == "bf16"):
+            yield
+    finally:
+        vars(model).pop("hidden", None)
+
+
+def _compiled(model: Model) -> Any:
+    known = vars(model).get("_compiled_hidden")
+    if known is None:
+        known = torch.compile(model.hidden)
+        vars(model)["_compiled_hidden"] = known
+    return known
+
+
+def settle(
+    compute: ComputeConfig, trial: Trial, remembered: Path, reporter: Reporter
+) -> ComputeConfig:
+    """Decide what is left to choose, by trying it or by remembering what a trial found.
+
+    Args:
+        compute: What was asked for.
+        trial: What is to be run.
+        remembered: JSON file of what trials found.
+        reporter: Hears what was found, and what could not be had.
+
+    Raises:
+        ConfigError: What was asked for cannot be with this run.
+    """
+    _check(compute, trial)
+    key = _key(trial)
+    known = _read(remembered)
+    found = known.get(key, {})
+    seconds: dict[str, float] = dict(found.get("seconds", {}))
+    before = dict(seconds)
+    precisions = ["fp32", "bf16"] if compute.precision == "auto" else [compute.precision]
+    if compute.precision == "auto" and not _has_bf16(trial.model.device):
+        precisions = ["fp32"]
+    precision = precisions[0]
+    if len(precisions) > 1:
+        for name in precisions:
+            _time(_ways(name, "off"), trial, seconds, reporter)
+        if seconds["bf16"] * _GAIN < seconds["fp32"]:
+            precision = "bf16"
+    compiled = _choose_compile(compute, precision, trial, seconds, reporter)
+    if seconds != before:
+        known[key] = {"machine": _machine(trial.model.device), "seconds": seconds}
+        write_json(remembered, known)
+        told = ", ".join(f"{name} {1000 * one:.0f} ms" for name, one in seconds.items())
+        reporter.note(f"tried on this machine: {told}; taking {precision}, compile {compiled}")
+    return _ways(precision, compiled)
+
+
+def _choose_compile(
+    compute: ComputeConfig,
+    precision: str,
+    trial: Trial,
+    seconds: dict[str, float],
+    reporter: Reporter,
+) -> str:
+    if compute.compile == "off" or not _can_compile(trial):
+        return "off"
+    name = f"{precision}, compiled"
+    if compute.compile == "auto":
+        _time(_ways(precision, "off"), trial, seconds, reporter)
+        tokens = trial.step.batch * trial.step.length
+        tried = _tried(trial.step)
+        scale = tokens / (tried.batch * tried.length)
+        if seconds[precision] * scale * trial.steps < _WORTH_COMPILING:
+            return "off"
+    _time(_ways(precision, "on"), trial, seconds, reporter)
+    if name not in seconds:
+        return "off"
+    return "on" if compute.compile == "on" or seconds[name] * _GAIN < seconds[precision] else "off"
+
+
+def _ways(precision: str, compiled: str) -> ComputeConfig:
+    return ComputeConfig(precision=cast("Any", precision), compile=cast("Any", compiled))
+
+
+def _check(compute: ComputeConfig, trial: Trial) -> None:
+    if compute.compile == "on" and not _can_compile(trial):
+        raise ConfigError(
+            "`--compile on` needs `--memory full` and rows of one document",
+            hint="`--compile auto` leaves it out where it cannot be; `--no-pack` packs no rows",
+        )
+
+
+def _can_compile(trial: Trial) -> bool:
+    return trial.memory.plan == "full" and not trial.packed
+
+
+def _time(
+    compute: ComputeConfig, trial: Trial, seconds: dict[str, float], reporter: Reporter
+) -> None:
+    """Add the seconds of a short step, unless they are known or the compiler is missing."""
+    name = compute.precision + (", compiled" if compute.compile == "on" else "")
+    if name in seconds:
+        return
+    try:
+        seconds[name] = _seconds(compute, trial)
+    except Exception as failure:
+        # Whatever the compiler fails with: its own errors, a missing C++ compiler, an odd kernel.
+        if compute.compile != "on":
+            raise
+        reason = str(failure).strip().splitlines()[0]
+        reporter.warn(f"torch.compile does not work here, going on without it: {reason}")
+    finally:
+        trial.model.zero_grad(set_to_none=True)
+
+
+def _seconds(compute: ComputeConfig, trial: Trial) -> float:
+    examples = random_examples(trial.model, _tried(trial.step))
+    memory = replace(trial.memory, rows=0)
+    times: list[float] = []
+    for _ in range(1 + _REPEATS):
+        started = time.perf_counter()
+        with computing(compute, trial.model):
+            accumulate_gradients(trial.model, examples, memory).loss.item()
+        times.append(time.perf_counter() - started)
+    return min(times[1:])
+
+
+def _tried(step: Step) -> Step:
+    length = min(step.length, _LENGTH_TRIED)
+    return replace(step, length=length, batch=min(step.batch, max(_TOKENS_TRIED // length, 1)))
+
+
+def _has_bf16(device: torch.device) -> bool:
+    return device.type != "cuda" or torch.cuda.is_bf16_supported()
+
+
+def _key(trial: Trial) -> str:
+    identity = [
+        _machine(trial.model.device),
+        to_plain(trial.model.config),
+        asdict(_tried(replace(trial.step, real_ids=range(0)))),
+        trial.memory.plan,
+    ]
+    return hashlib.sha256(json.dumps(identity, default=str).encode()).hexdigest()[:16]
+
+
+def _machine(device: torch.device) -> str:
+    """What a trial's result depends on beside the model."""
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
+    processor = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        line = next(line for line in lines if line.startswith("model name"))
+        processor = line.partition(":")[2].strip()
+    threads = torch.get_num_threads()
+    return f"{processor}, {threads} threads, torch {torch.__version__}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return known

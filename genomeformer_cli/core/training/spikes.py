@@ -1,0 +1,58 @@
+"""The spike guard: a step whose gradient is far beyond the usual is left out.
+
+The usual is the median of the latest norms of steps that were taken; they are read back from the
+metrics, so a resumed run leaves out the same steps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Any
+
+from genomeformer_cli.core.errors import TrainingError
+
+_WINDOW = 64
+_ENOUGH = 16
+_MOST_IN_A_ROW = 16
+
+
+class SpikeGuard:
+    """Decides which steps are taken.
+
+    Args:
+        factor: Times the median that a norm may be; 0: every step is taken.
+        rows: The metrics of the steps so far.
+    """
+
+    def __init__(self, factor: float, rows: Iterable[Mapping[str, Any]]) -> None:
+        self._factor = factor
+        self._norms: deque[float] = deque(maxlen=_WINDOW)
+        self._in_a_row = 0
+        for row in rows if factor else ():
+            self._remember(row["gradient_norm"], taken=not row.get("left_out", False))
+
+    def takes(self, norm: float) -> bool:
+        """Whether to take a step whose gradient has this norm.
+
+        Raises:
+            TrainingError: So many in a row were left out that something else is wrong.
+        """
+        usual = len(self._norms) >= _ENOUGH
+        taken = not self._factor or (
+            math.isfinite(norm) and not (usual and norm > self._factor * median(self._norms))
+        )
+        self._remember(norm, taken=taken)
+        if self._in_a_row > _MOST_IN_A_ROW:
+            raise TrainingError(
+                f"the gradients of {self._in_a_row} steps in a row were spikes",
+                hint="lower `--learning-rate`, or raise `--spike-factor`",
+            )
+        return taken
+
+    def _remember(self, norm: float, *, taken: bool) -> None:
+        self._in_a_row = 0 if taken else self._in_a_row + 1
+        if taken:
+            self._norms.append(norm)

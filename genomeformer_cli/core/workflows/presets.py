@@ -1,0 +1,138 @@
+"""What each preset would take, without building it: parameters, memory, time on this machine.
+
+What a step keeps grows with the tokens, the width and the blocks, and blocks are alike; so narrow
+models of one block and of two, tried on short rows, tell of all.
+Time is arithmetic over the speed of a matrix product here and now, of which a training step
+reaches about two thirds.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from functools import cache
+
+import torch
+
+from genomeformer_cli.core.attention.registry import attention_entry
+from genomeformer_cli.core.gradients.forecast import Step, try_step
+from genomeformer_cli.core.gradients.plans import MemoryConfig
+from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.presets.pretrain import PRESETS, PretrainConfig
+from genomeformer_cli.core.reporting import Reporter
+
+_REAL_IDS = range(5, 9)
+_NARROW = 128
+_TOKENS = (512, 1024)
+# Bytes of a parameter: itself, its gradient, two moments.
+_FIXED = 16
+_SHARE_REACHED = 0.66
+_MATRIX = 1024
+_TRIALS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class PresetForecast:
+    """What a preset would take.
+
+    Attributes:
+        config: The preset.
+        num_parameters: Of its model.
+        full_bytes: Tensors of a step under `--memory full`, weights and optimizer included.
+        checkpoint_bytes: The same under `--memory checkpoint`.
+        flops: Floating-point operations of the whole run.
+        seconds: Of the whole run on this machine, about.
+    """
+
+    config: PretrainConfig
+    num_parameters: int
+    full_bytes: int
+    checkpoint_bytes: int
+    flops: float
+    seconds: float
+
+
+def forecast_presets(*, reporter: Reporter) -> dict[str, PresetForecast]:
+    """What every preset would take here."""
+    speed = matrix_speed()
+    found: dict[str, PresetForecast] = {}
+    with reporter.track("trying presets", len(PRESETS), "presets") as tracker:
+        for name, build in PRESETS.items():
+            found[name] = forecast_preset(build(), speed)
+            tracker.advance(1)
+    return found
+
+
+def forecast_preset(config: PretrainConfig, speed: float) -> PresetForecast:
+    """What a preset would take.
+
+    Args:
+        config: The preset.
+        speed: Floating-point operations a second of a matrix product.
+    """
+    with torch.device("meta"):
+        parameters = build_model(config.model).num_parameters
+    batch = config.training.batch_size * config.model.context
+    full, checkpoint = (
+        _FIXED * parameters + batch * bytes_a_token(config.model, plan)
+        for plan in ("full", "checkpoint")
+    )
+    tokens = max(config.training.tokens_per_step, batch)
+    flops = config.training.steps * tokens * _flops_a_token(config.model, parameters)
+    return PresetForecast(
+        config=config,
+        num_parameters=parameters,
+        full_bytes=round(full),
+        checkpoint_bytes=round(checkpoint),
+        flops=flops,
+        seconds=flops / (speed * _SHARE_REACHED),
+    )
+
+
+def bytes_a_token(config: ModelConfig, plan: str) -> float:
+    """What a plan keeps for each token, from narrow models of one block and of two."""
+    scale = _NARROW / config.width
+    heads = max(round(config.num_heads * scale), 1)
+    twin = replace(
+        config,
+        width=_NARROW,
+        num_heads=heads,
+        mlp_width=round(config.mlp_width * scale),
+        context=_TOKENS[-1],
+    )
+    one, two = (_slope(replace(twin, depth=depth), plan) for depth in (1, 2))
+    return (one + (config.depth - 1) * (two - one)) / scale
+
+
+@cache
+def _slope(config: ModelConfig, plan: str) -> float:
+    """Bytes that each further token of a row takes."""
+    model = build_model(config)
+    short, long = (
+        try_step(model, Step(batch=1, length=length, real_ids=_REAL_IDS), MemoryConfig(plan=plan))
+        for length in _TOKENS
+    )
+    return (long.num_bytes - short.num_bytes) / (_TOKENS[1] - _TOKENS[0])
+
+
+def _flops_a_token(config: ModelConfig, num_parameters: int) -> float:
+    """Forward and backward: six a parameter, and the scores where attention is quadratic."""
+    quadratic = sum("L^2" in attention_entry(name).time for name in config.attention.names)
+    layers = config.depth * quadratic / len(config.attention.names)
+    seen = config.context / (2 if config.causal else 1)
+    return 6.0 * num_parameters + 12.0 * layers * config.width * seen
+
+
+def matrix_speed() -> float:
+    """Floating-point operations a second of a matrix product: on a GPU bfloat16, else float32."""
+    on_gpu = torch.cuda.is_available()
+    size = _MATRIX * (8 if on_gpu else 1)
+    kind = {"device": "cuda", "dtype": torch.bfloat16} if on_gpu else {}
+    one = torch.ones(size, size, **kind)  # type: ignore[call-overload]
+    seconds: list[float] = []
+    for _ in range(_TRIALS):
+        started = time.perf_counter()
+        torch.mm(one, one)[0, 0].item()
+        seconds.append(time.perf_counter() - started)
+    return 2.0 * size**3 / min(seconds)

@@ -1,0 +1,89 @@
+"""How far runs are, beside each other: read from their folders, while they train or after."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.training.metrics import (
+    METRICS_FILE,
+    THROUGHPUT_FILE,
+    Score,
+    name_of_counts,
+    read_rows,
+)
+from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, RUN_CONFIG_FILE, read_toml
+
+_SMOOTHED = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchedRun:
+    """How far a run is.
+
+    Attributes:
+        name: Of the run.
+        folder: Where it lies.
+        step: Steps taken.
+        steps: Steps in all.
+        training_bits: Bits per base of training, the mean of the latest steps; None before any.
+        validation: Newest score on held-out bases, if there is one.
+        baseline: What a table of counts scores on them, if it has been counted.
+        baseline_name: Which table.
+        bases_per_second: Newest speed, if there is one.
+        left_out: Steps left out as spikes.
+    """
+
+    name: str
+    folder: Path
+    step: int
+    steps: int
+    training_bits: float | None = None
+    validation: Score | None = None
+    baseline: Score | None = None
+    baseline_name: str = ""
+    bases_per_second: float | None = None
+    left_out: int = 0
+
+
+def watch_runs(names: Sequence[str], *, store: Store | None = None) -> list[WatchedRun]:
+    """How far these runs are.
+
+    Raises:
+        NotInCacheError: There is no such run; the hint lists what there is.
+        ConfigError: The run's records cannot be read.
+    """
+    store = store or Store()
+    return [_watched(name, store.entry(Kind.RUNS, name).path) for name in names]
+
+
+def _watched(name: str, folder: Path) -> WatchedRun:
+    steps = int(read_toml(folder / RUN_CONFIG_FILE)["training"]["steps"])
+    rows, speeds = read_rows(folder / METRICS_FILE), read_rows(folder / THROUGHPUT_FILE)
+    latest = [row["training"]["bits_per_base"] for row in rows[-_SMOOTHED:]]
+    validations = [row["validation"] for row in rows if "validation" in row]
+    baseline = _baseline(folder)
+    return WatchedRun(
+        name=name,
+        folder=folder,
+        step=rows[-1]["step"] if rows else 0,
+        steps=steps,
+        training_bits=sum(latest) / len(latest) if latest else None,
+        validation=Score(**validations[-1]) if validations else None,
+        baseline=Score(**baseline["score"]) if baseline else None,
+        baseline_name=name_of_counts(baseline["order"], baseline["looks"]) if baseline else "",
+        bases_per_second=speeds[-1]["bases_per_second"] if speeds else None,
+        left_out=sum(bool(row.get("left_out")) for row in rows),
+    )
+
+
+def _baseline(folder: Path) -> dict[str, Any] | None:
+    path = folder / BASELINE_FILE
+    if not path.exists():
+        return None
+    plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return plain

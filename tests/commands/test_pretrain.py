@@ -1,0 +1,190 @@
+"""`pretrain` from the command line: what is refused, what is resumed, runs beside each other."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.ui.plots import can_plot
+from genomeformer_cli.ui.pretrain_options import window_lengths
+from tests.cli import RunCommand
+from tests.failures import assert_failure
+
+SMALL = """
+[model]
+context = 64
+width = 16
+depth = 1
+num_heads = 2
+mlp_width = 24
+[training]
+steps = 4
+batch_size = 2
+validate_every = 2
+validation_windows = 8
+"""
+DIALS = """
+--attention performer --seq-len 32:64 --steps 6 --tokens-per-step 256 --no-pack --optimizer muon
+--ema 0.9 --spike-factor 4 --redraw-every 2 --mask-span 3 --both-strands --precision fp32
+--compile off --memory full
+"""
+BASE = ["pretrain", "--threads", "1", "--device", "cpu"]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> str:
+    path = tmp_path / "small.toml"
+    path.write_text(SMALL)
+    return str(path)
+
+
+def corpus(run_cli: RunCommand, name: str, *tokenizer: str) -> None:
+    assert run_cli("fetch", "--sample").exit_code == 0
+    arguments = ["tokenize", "--genome", "NC_001422.1", "--split", "tail", "--name", name]
+    done = run_cli(*arguments, *tokenizer)
+    assert done.exit_code == 0, done.err
+
+
+TOKENIZERS = {
+    "kmer": ["--tokenizer", "kmer", "--k", "3"],
+    "overlapping": ["--tokenizer", "kmer", "--k", "3", "--stride", "1"],
+    "bpe": ["--tokenizer", "bpe", "--vocab-size", "32"],
+}
+
+
+@pytest.mark.parametrize("tokens", TOKENIZERS)
+@pytest.mark.parametrize("objective", ["masked", "causal"])
+def test_models_of_any_tokens_are_scored_per_base(
+    tokens: str, objective: str, run_cli: RunCommand, config: str
+) -> None:
+    corpus(run_cli, "c", *TOKENIZERS[tokens])
+    arguments = ["--corpus", "c", "--name", "r", "--config", config, "--objective", objective]
+    done = run_cli(*BASE, *arguments, "--json")
+    assert done.exit_code == 0, done.err
+    summary = json.loads(done.out)["summary"]
+    for who in ("model", "counts", "random_twin"):
+        assert 1.7 < summary[who]["bits_per_base"] < 4.5
+        assert (summary[who]["num_tokens"] is None) == (tokens == "overlapping")
+        assert summary[who]["num_bases"] == summary["model"]["num_bases"]
+    assert summary["counts_looks"] == ("a side" if tokens == "overlapping" else "before")
+
+
+def test_every_option_stands_in_the_configuration(
+    run_cli: RunCommand, config: str, cache_home: Path
+) -> None:
+    corpus(run_cli, "c")
+    done = run_cli(*BASE, "--corpus", "c", "--name", "r", "--config", config, *DIALS.split())
+    assert done.exit_code == 0, done.err
+    assert "the average of its weights" in done.out
+    run = tomllib.loads((cache_home / "runs" / "r" / "config.toml").read_text())
+    wanted = {
+        "start_length": 32,
+        "tokens_per_step": 256,
+        "pack": "off",
+        "optimizer": "muon",
+        "ema": 0.9,
+        "spike_factor": 4.0,
+        "redraw_every": 2,
+        "both_strands": True,
+    }
+    assert {key: run["training"][key] for key in wanted} == wanted
+    assert (run["model"]["context"], run["masking"]["span"]) == (64, 3)
+    assert run["compute"] == {"precision": "fp32", "compile": "off"}
+
+
+def test_what_was_chosen_stays_with_the_run(
+    run_cli: RunCommand, config: str, cache_home: Path
+) -> None:
+    corpus(run_cli, "c")
+    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
+    assert run_cli(*arguments).exit_code == 0
+    chosen = json.loads((cache_home / "runs" / "r" / "compute.json").read_text())
+    assert chosen["precision"] in ("fp32", "bf16")
+    assert chosen["compile"] == "off"
+    assert json.loads((cache_home / "trials.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--attention", "performer"], "attention.name: softmax -> performer"),
+        (["--corpus", "other"], "corpus_inputs_sha256"),
+        (["--corpus", "kmers"], "vocabulary"),
+        (["--optimizer", "muon"], "training.optimizer: adamw -> muon"),
+    ],
+)
+def test_a_run_of_something_else_is_refused_and_the_difference_named(
+    change: list[str], words: str, run_cli: RunCommand, config: str
+) -> None:
+    corpus(run_cli, "c")
+    corpus(run_cli, "kmers", *TOKENIZERS["kmer"])
+    other = ["tokenize", "--genome", "NC_001416.1", "--split", "tail", "--name", "other"]
+    assert run_cli(*other).exit_code == 0
+    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
+    assert run_cli(*arguments).exit_code == 0
+    assert_failure(run_cli(*arguments, *change), words, hint="--name", exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("--seq-len long", "no length of a window"),
+        ("--seq-len 128:64", "cannot grow"),
+        ("--redraw-every 3", "no random features"),
+        ("--spike-factor 0.5", "spike"),
+        ("--ema 1.5", "between 0 and 1"),
+        ("--optimizer sgd", "training.optimizer"),
+        ("--precision fp8", "compute.precision"),
+        ("--mask-span 0", "spans"),
+        ("--both-strands --objective causal", "both strands"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_trained(
+    options: str, words: str, run_cli: RunCommand, config: str
+) -> None:
+    corpus(run_cli, "c")
+    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
+    assert_failure(run_cli(*arguments, *options.split()), words, hint="", exit_code=2)
+
+
+def test_runs_are_watched_beside_each_other(
+    run_cli: RunCommand, config: str, cache_home: Path
+) -> None:
+    corpus(run_cli, "c")
+    for name in ("one", "two"):
+        done = run_cli(*BASE, "--corpus", "c", "--name", name, "--config", config)
+        assert done.exit_code == 0, done.err
+    done = run_cli("pretrain", "--watch", "one", "--watch", "two", "--json")
+    assert done.exit_code == 0, done.err
+    one, two = json.loads(done.out)
+    assert (one["name"], one["step"], one["steps"]) == ("one", 4, 4)
+    assert two["validation"]["bits_per_base"] == one["validation"]["bits_per_base"]
+    if can_plot():
+        picture = cache_home / "runs" / "one" / "runs.png"
+        assert picture.read_bytes().startswith(b"\x89PNG")
+    assert_failure(run_cli("pretrain", "--watch", "none"), "none", hint="one", exit_code=1)
+
+
+def test_lengths_of_windows() -> None:
+    assert window_lengths(None) == (None, None)
+    assert window_lengths("4096") == (None, 4096)
+    assert window_lengths("256:4096") == (256, 4096)
+    for text in ("", "a", "1:2:3", "-5"):
+        with pytest.raises(UsageError):
+            window_lengths(text)
+
+
+@pytest.mark.slow
+def test_presets_say_what_they_take(run_cli: RunCommand) -> None:
+    done = run_cli("pretrain", "--list-presets", "--json")
+    presets = json.loads(done.out)
+    sizes = [one["num_parameters"] for one in presets.values()]
+    assert sizes == sorted(sizes)
+    assert sizes[0] < 10**6 < 10**9 < sizes[-1]
+    for one in presets.values():
+        assert one["checkpoint_bytes"] < one["full_bytes"]
+        assert one["seconds"] > 0

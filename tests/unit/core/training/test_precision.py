@@ -1,0 +1,155 @@
+"""What is left to choose is tried once, remembered, and never changed without a word."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.gradients.forecast import Step, random_examples
+from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.training import precision
+from genomeformer_cli.core.training.precision import ComputeConfig, Trial, computing, settle
+from tests.reporters import Listening
+
+CONFIG = ModelConfig(context=64, width=16, depth=1, num_heads=2, mlp_width=16)
+STEP = Step(batch=2, length=64, real_ids=range(5, 9))
+
+
+def trial(**change: Any) -> Trial:
+    plain = Trial(
+        model=build_model(CONFIG),
+        step=STEP,
+        memory=MemoryConfig(plan="full"),
+        steps=10,
+        packed=False,
+    )
+    return replace(plain, **change)
+
+
+def timed(monkeypatch: pytest.MonkeyPatch, times: dict[str, float]) -> list[str]:
+    """Trials take these seconds; the list grows by what was tried."""
+    tried: list[str] = []
+
+    def seconds(compute: ComputeConfig, of: Trial) -> float:
+        del of
+        name = compute.precision + (", compiled" if compute.compile == "on" else "")
+        tried.append(name)
+        if name not in times:
+            raise RuntimeError("no C++ compiler")
+        return times[name]
+
+    monkeypatch.setattr(precision, "_seconds", seconds)
+    return tried
+
+
+def test_the_faster_is_taken_and_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = timed(monkeypatch, {"fp32": 1.0, "bf16": 0.5})
+    path, reporter = tmp_path / "trials.json", Listening()
+    for _ in range(2):
+        chosen = settle(ComputeConfig(), trial(), path, reporter)
+        assert chosen == ComputeConfig(precision="bf16", compile="off")
+    assert tried == ["fp32", "bf16"]
+    assert "taking bf16" in reporter.notes[0]
+    (known,) = json.loads(path.read_text()).values()
+    assert known["seconds"] == {"fp32": 1.0, "bf16": 0.5}
+    other = trial(model=build_model(replace(CONFIG, depth=2)))
+    settle(ComputeConfig(), other, path, reporter)
+    assert tried == ["fp32", "bf16"] * 2
+
+
+def test_a_gain_within_the_noise_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed(monkeypatch, {"fp32": 1.0, "bf16": 0.95})
+    chosen = settle(ComputeConfig(), trial(), tmp_path / "t.json", Listening())
+    assert chosen.precision == "fp32"
+
+
+def test_what_is_asked_for_is_taken_untried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = timed(monkeypatch, {})
+    asked = ComputeConfig(precision="bf16", compile="off")
+    assert settle(asked, trial(), tmp_path / "t.json", Listening()) == asked
+    assert tried == []
+
+
+def test_compiling_is_tried_in_long_runs_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = timed(monkeypatch, {"fp32": 1.0, "fp32, compiled": 0.5})
+    asked = ComputeConfig(precision="fp32")
+    short = settle(asked, trial(), tmp_path / "t.json", Listening())
+    assert (short.compile, tried) == ("off", ["fp32"])
+    long = settle(asked, trial(steps=10**6), tmp_path / "t.json", Listening())
+    assert (long.compile, tried) == ("on", ["fp32", "fp32, compiled"])
+
+
+def test_a_missing_compiler_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    timed(monkeypatch, {"fp32": 1.0})
+    reporter = Listening()
+    asked = ComputeConfig(precision="fp32", compile="on")
+    assert settle(asked, trial(), tmp_path / "t.json", reporter).compile == "off"
+    assert "no C++ compiler" in reporter.warnings[0]
+
+
+@pytest.mark.parametrize("change", [{"packed": True}, {"memory": MemoryConfig(plan="slim")}])
+def test_what_cannot_be_compiled_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    asked = ComputeConfig(precision="fp32", compile="on")
+    with pytest.raises(ConfigError, match="--compile on"):
+        settle(asked, trial(**change), tmp_path / "t.json", Listening())
+    left = replace(asked, compile="auto")
+    assert settle(left, trial(**change), tmp_path / "t.json", Listening()).compile == "off"
+
+
+def test_a_trial_leaves_the_model_as_it_was(tmp_path: Path) -> None:
+    tried = trial()
+    before = {name: tensor.clone() for name, tensor in tried.model.state_dict().items()}
+    settle(ComputeConfig(compile="off"), tried, tmp_path / "t.json", Listening())
+    for name, tensor in tried.model.state_dict().items():
+        assert torch.equal(before[name], tensor)
+    assert all(parameter.grad is None for parameter in tried.model.parameters())
+
+
+@pytest.mark.parametrize("name", ATTENTIONS)
+def test_bfloat16_gradients_point_where_those_of_float32_do(name: str) -> None:
+    attention = AttentionConfig(name=name, num_landmarks=8, num_projected=8)
+    model = build_model(replace(CONFIG, conv_width=5, attention=attention))
+    examples = random_examples(model, STEP)
+    gradients = []
+    for chosen in ("fp32", "bf16"):
+        model.zero_grad()
+        with computing(ComputeConfig(precision=chosen, compile="off"), model):
+            accumulate_gradients(model, examples, MemoryConfig(plan="full"))
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        )
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+    assert not torch.equal(*gradients)
+    fp32, bf16 = gradients
+    assert torch.cosine_similarity(fp32, bf16, dim=0) > 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_a_compiled_step_gives_the_same_gradients() -> None:
+    model = build_model(CONFIG)
+    examples = random_examples(model, STEP)
+    gradients = []
+    for chosen in ("off", "on"):
+        model.zero_grad()
+        with computing(ComputeConfig(precision="fp32", compile=chosen), model):
+            accumulate_gradients(model, examples, MemoryConfig(plan="full"))
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+    assert "hidden" not in vars(model)
