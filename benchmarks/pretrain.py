@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import ctypes
+import importlib
 import importlib.util
 import statistics
 import sys
@@ -266,20 +267,20 @@ def hugging_face_bert(length: int) -> tuple[nn.Module, Callable[[Tensor], Tensor
 
 def x_transformers(length: int) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """x-transformers' encoder: flash attention, rotary positions."""
-    from x_transformers import Encoder, TransformerWrapper
-
-    layers = Encoder(
+    package: Any = importlib.import_module("x_transformers")
+    layers = package.Encoder(
         dim=WIDTH, depth=DEPTH, heads=HEADS, attn_flash=True, rotary_pos_emb=True, ff_mult=4
     )
-    model = TransformerWrapper(num_tokens=VOCABULARY, max_seq_len=length, attn_layers=layers)
+    model: nn.Module = package.TransformerWrapper(
+        num_tokens=VOCABULARY, max_seq_len=length, attn_layers=layers
+    )
     return model, model
 
 
 def linear_attention_transformer(length: int) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """linear-attention-transformer's language model, not causal."""
-    from linear_attention_transformer import LinearAttentionTransformerLM
-
-    model = LinearAttentionTransformerLM(
+    package: Any = importlib.import_module("linear_attention_transformer")
+    model: nn.Module = package.LinearAttentionTransformerLM(
         num_tokens=VOCABULARY, dim=WIDTH, heads=HEADS, depth=DEPTH, max_seq_len=length, causal=False
     )
     return model, model
