@@ -7,7 +7,7 @@ batches are made, and how many a step eats. Times are CPU seconds of one thread,
 steps; with more threads wall seconds.
 
     python benchmarks/pretrain.py                       # about six minutes on one core
-    python benchmarks/pretrain.py --lengths 512 --seconds 4 --no-keep
+    python benchmarks/pretrain.py --lengths 512 --seconds 4 --keep
 
 Peers that are not installed are left out: `pip install x-transformers linear-attention-transformer
 transformers`.
@@ -16,11 +16,15 @@ transformers`.
 from __future__ import annotations
 
 import argparse
+import ctypes
+import importlib
 import importlib.util
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,11 +47,15 @@ from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.optimizer import build_optimizers
-from genomeformer_cli.core.workflows.compute import keep_freed_memory
 
 WIDTH, DEPTH, HEADS, MLP, PEER_MLP, VOCABULARY = 256, 4, 4, 704, 1024, 10
 TOKENS = 8192
 MASKED = 0.15
+
+# glibc's malloc.h: what is freed beyond this goes back to the system; what the heap grows by; how
+# many blocks are mapped one by one.
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
+_NEVER, _GROWTH = 2**31 - 1, 64 * 2**20
 
 Step = Callable[[], None]
 
@@ -60,7 +68,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--attention", nargs="+", default=["softmax", "local", "linear"])
     parser.add_argument("--conv-width", type=int, default=0)
-    parser.add_argument("--keep", action=argparse.BooleanOptionalAction, default=True)
+    parser.add_argument("--keep", action="store_true")
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     clock = time.process_time if chosen.threads == 1 else time.perf_counter
@@ -70,6 +78,24 @@ def main() -> None:
     for length in chosen.lengths:
         fastest = steps(length, chosen, clock, ceiling)
         loading(length, fastest, clock)
+
+
+def keep_freed_memory() -> bool:
+    """Let this process keep what a step frees for the next step (`--keep`).
+
+    Otherwise every large tensor is mapped, zeroed page by page and unmapped again, each step. The
+    process then never shrinks below its peak.
+
+    Returns:
+        Whether the C library is one that can (glibc).
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    with suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        settings = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _GROWTH))
+        return all(mallopt(option, value) for option, value in settings)
+    return False
 
 
 def matrix_products(clock: Callable[[], float]) -> float:
@@ -241,20 +267,20 @@ def hugging_face_bert(length: int) -> tuple[nn.Module, Callable[[Tensor], Tensor
 
 def x_transformers(length: int) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """x-transformers' encoder: flash attention, rotary positions."""
-    from x_transformers import Encoder, TransformerWrapper
-
-    layers = Encoder(
+    package: Any = importlib.import_module("x_transformers")
+    layers = package.Encoder(
         dim=WIDTH, depth=DEPTH, heads=HEADS, attn_flash=True, rotary_pos_emb=True, ff_mult=4
     )
-    model = TransformerWrapper(num_tokens=VOCABULARY, max_seq_len=length, attn_layers=layers)
+    model: nn.Module = package.TransformerWrapper(
+        num_tokens=VOCABULARY, max_seq_len=length, attn_layers=layers
+    )
     return model, model
 
 
 def linear_attention_transformer(length: int) -> tuple[nn.Module, Callable[[Tensor], Tensor]]:
     """linear-attention-transformer's language model, not causal."""
-    from linear_attention_transformer import LinearAttentionTransformerLM
-
-    model = LinearAttentionTransformerLM(
+    package: Any = importlib.import_module("linear_attention_transformer")
+    model: nn.Module = package.LinearAttentionTransformerLM(
         num_tokens=VOCABULARY, dim=WIDTH, heads=HEADS, depth=DEPTH, max_seq_len=length, causal=False
     )
     return model, model

@@ -6,7 +6,7 @@ import importlib.util
 from typing import TYPE_CHECKING
 
 from genomeformer_cli.core.store.atomic import atomic_file
-from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
+from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows, training_bits
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,14 +33,15 @@ def plot_loss(result: PretrainResult) -> Path:
 
     rows = read_rows(result.folder / METRICS_FILE)
     steps = [row["step"] for row in rows]
-    training = [row["training"]["bits_per_base"] for row in rows]
+    training = training_bits(rows)
     held_out = [
         (row["step"], row["validation"]["bits_per_base"]) for row in rows if "validation" in row
     ]
     summary = result.summary
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    axes.plot(steps, training, color="0.75", linewidth=0.8, label="training, one step")
-    axes.plot(steps, _smooth(training), color="0.4", linewidth=1.2, label="training, smoothed")
+    if training:
+        axes.plot(steps, training, color="0.75", linewidth=0.8, label="training, one step")
+        axes.plot(steps, _smooth(training), color="0.4", linewidth=1.2, label="training, smoothed")
     axes.plot(*zip(*held_out, strict=True), "o-", color="tab:blue", label="held out")
     counts = f"table of {summary.counts_name}"
     axes.axhline(summary.counts.bits_per_base, color="tab:red", linestyle="--", label=counts)
@@ -81,8 +82,10 @@ def plot_runs(runs: list[WatchedRun]) -> Path:
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for run in runs:
         rows = read_rows(run.folder / METRICS_FILE)
-        smooth = _smooth([row["training"]["bits_per_base"] for row in rows])
-        (line,) = axes.plot([row["step"] for row in rows], smooth, linewidth=0.8, alpha=0.6)
+        smooth = _smooth(training_bits(rows))
+        (line,) = axes.plot(
+            [row["step"] for row in rows][: len(smooth)], smooth, linewidth=0.8, alpha=0.6
+        )
         held_out = [
             (row["step"], row["validation"]["bits_per_base"]) for row in rows if "validation" in row
         ]

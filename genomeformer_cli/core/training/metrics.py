@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,18 @@ class Score:
     def bits_per_token(self) -> float:
         """Mean of -log2 of the probability of the true token."""
         return self.bits_per_base * self.num_bases / (self.num_tokens or self.num_bases)
+
+
+def training_bits(rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Bits per base of the training steps of these rows.
+
+    Of tokens that share bases with their neighbours, it cannot be told what a base took; each then
+    counts as one base, and there is nothing to draw beside held-out bases.
+    """
+    scores = [row["training"] for row in rows]
+    if any(score.get("num_tokens") == score["num_bases"] for score in scores):
+        return []
+    return [score["bits_per_base"] for score in scores]
 
 
 def name_of_counts(order: int, looks: str) -> str:

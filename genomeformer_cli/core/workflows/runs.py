@@ -15,6 +15,7 @@ from genomeformer_cli.core.training.metrics import (
     Score,
     name_of_counts,
     read_rows,
+    training_bits,
 )
 from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, RUN_CONFIG_FILE, read_toml
 
@@ -64,7 +65,7 @@ def watch_runs(names: Sequence[str], *, store: Store | None = None) -> list[Watc
 def _watched(name: str, folder: Path) -> WatchedRun:
     steps = int(read_toml(folder / RUN_CONFIG_FILE)["training"]["steps"])
     rows, speeds = read_rows(folder / METRICS_FILE), read_rows(folder / THROUGHPUT_FILE)
-    latest = [row["training"]["bits_per_base"] for row in rows[-_SMOOTHED:]]
+    latest = training_bits(rows[-_SMOOTHED:])
     validations = [row["validation"] for row in rows if "validation" in row]
     baseline = _baseline(folder)
     return WatchedRun(

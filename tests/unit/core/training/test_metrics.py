@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from genomeformer_cli.core.training.metrics import MetricsFile, Score, read_rows
+from genomeformer_cli.core.training.metrics import MetricsFile, Score, read_rows, training_bits
 
 
 def test_a_resumed_file_forgets_what_comes_again(tmp_path: Path) -> None:
@@ -39,3 +39,12 @@ def test_the_newest_validation_is_that_of_the_rows_kept(tmp_path: Path) -> None:
     resumed = MetricsFile(path, resume_step=2)
     resumed.close()
     assert resumed.newest_validation == Score(bits_per_base=1.9, accuracy=0.3, num_bases=9)
+
+
+def test_training_is_told_per_base_where_it_can_be() -> None:
+    def row(**tokens: int) -> dict[str, dict[str, float]]:
+        return {"training": {"bits_per_base": 1.5, "num_bases": 12, **tokens}}
+
+    assert training_bits([row(), row()]) == [1.5, 1.5]
+    assert training_bits([row(num_tokens=3)]) == [1.5]
+    assert training_bits([row(num_tokens=12)]) == []
