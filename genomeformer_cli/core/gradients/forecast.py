@@ -12,7 +12,7 @@ import torch
 
 from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.gradients.meter import Usage, available_bytes, measure
+from genomeformer_cli.core.gradients.meter import Usage, available_bytes, bytes_in_use, measure
 from genomeformer_cli.core.gradients.plans import (
     AUTO,
     PLANS,
@@ -104,6 +104,19 @@ def forecast(model: Model, step: Step, memory: MemoryConfig) -> Forecast:
     return Forecast(
         memory=memory, num_bytes=round(num_bytes) + _fixed_bytes(model), seconds=seconds
     )
+
+
+def expected_bytes(model: Model, step: Step, memory: MemoryConfig) -> int | None:
+    """What the process, or the GPU's allocator, will hold at the peak of a step.
+
+    None for steps that are as short as the ones they would be told from.
+    """
+    rows = min(memory.rows or step.batch, step.batch)
+    if rows * step.length <= _PROBED_CHUNKS[-1] * memory.chunk:
+        return None
+    before = bytes_in_use(model.device)
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    return before + (forecast(model, step, memory).num_bytes or 0) - weights
 
 
 def choose(

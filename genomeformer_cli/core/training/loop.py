@@ -71,6 +71,7 @@ class TrainingRun:
         compute: In which precision, compiled or not.
         validate: Scores a model on held-out bases.
         per_token: Whether scores are told per token too: tokens are more than single bases.
+        expected_bytes: What the process is to hold at the peak of a step, if that was forecast.
         observers: Open what is shown every row of the metrics.
     """
 
@@ -83,6 +84,7 @@ class TrainingRun:
     compute: ComputeConfig
     validate: Callable[[Model], Score]
     per_token: bool = False
+    expected_bytes: int | None = None
     observers: Sequence[OpenObserver] = ()
 
 
@@ -117,8 +119,7 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
             for step in range(first, run.config.steps):
                 taken = trainer.step(ahead.next())
                 if step == first:
-                    peak = peak_bytes(device) / 2**30
-                    reporter.note(f"memory plan `{run.memory.plan}`: {peak:.2f} GiB at its peak")
+                    reporter.note(_memory_used(run, peak_bytes(device)))
                 if taken.row.get("left_out"):
                     reporter.warn(
                         f"step {step + 1} left out: its gradient is a spike of "
@@ -248,6 +249,13 @@ def _score(result: Prediction, batch: Batch, *, per_token: bool) -> Score:
         num_bases=batch.target_bases,
         num_tokens=result.num_targets if per_token else None,
     )
+
+
+def _memory_used(run: TrainingRun, peak: int) -> str:
+    said = f"memory plan `{run.memory.plan}`: {peak / 2**30:.2f} GiB at its peak"
+    if run.expected_bytes is not None:
+        said += f", {run.expected_bytes / 2**30:.2f} GiB forecast"
+    return said
 
 
 class _Speed:

@@ -18,7 +18,7 @@ from genomeformer_cli.core.evaluation.chains import chain_baseline
 from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baseline
 from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
-from genomeformer_cli.core.gradients.forecast import Step, choose
+from genomeformer_cli.core.gradients.forecast import Step, choose, expected_bytes
 from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.presets.pretrain import PretrainConfig
@@ -146,6 +146,7 @@ def pretrain_model(
             memory=memory,
             compute=_compute(folder, store, config, trial, reporter),
             validate=lambda trained: likelihood(trained, questions),
+            expected_bytes=expected_bytes(trial.model, trial.step, memory),
             per_token=not corpus.tokenizer.one_token_a_base,
             observers=(open_tensorboard,) if request.tensorboard else (),
         )
