@@ -59,18 +59,65 @@ def held_out_questions(corpus: Corpus, *, length: int, max_windows: int, passes:
     tokens_WL = consecutive_windows(
         corpus, "validation", length=length, limit=max_windows
     ).tokens_BL
-    real_ids = corpus.tokenizer.real_ids
+    return one_in_many(tokens_WL, corpus.tokenizer.real_ids, passes)
+
+
+def one_in_many(tokens_WL: npt.NDArray[np.int64], real_ids: range, passes: int) -> HeldOut:
+    """One base in 64 is hidden at a time.
+
+    Args:
+        tokens_WL: Windows.
+        real_ids: Ids that can be an answer.
+        passes: How many of the 64 disjoint sets of bases are asked for.
+
+    Raises:
+        ConfigError: The windows are too short to ask for a single base.
+    """
+    askable_WL = askable(tokens_WL, real_ids)
+    num_windows, length = tokens_WL.shape
+    residues_WL = (np.arange(length)[None, :] + np.arange(num_windows)[:, None] * 7) % HIDE_ONE_IN
+    offsets = np.linspace(0, HIDE_ONE_IN, min(passes, HIDE_ONE_IN), endpoint=False).astype(int)
+    hidden_PWL = np.stack([askable_WL & (residues_WL == offset) for offset in offsets])
+    return _asked(tokens_WL, hidden_PWL, real_ids)
+
+
+def at_rate(
+    tokens_WL: npt.NDArray[np.int64], real_ids: range, rate: float, generator: np.random.Generator
+) -> HeldOut:
+    """Bases are hidden together, each with the same chance, as in training.
+
+    Raises:
+        ConfigError: The windows are too short to ask for a single base.
+    """
+    askable_WL = askable(tokens_WL, real_ids)
+    hidden_WL = askable_WL & (generator.random(tokens_WL.shape) < rate)
+    return _asked(tokens_WL, hidden_WL[None], real_ids)
+
+
+def all_at_once(tokens_WL: npt.NDArray[np.int64], real_ids: range) -> HeldOut:
+    """Every base is asked for in one pass: for models that do not see what they predict.
+
+    Raises:
+        ConfigError: The windows are too short to ask for a single base.
+    """
+    return _asked(tokens_WL, askable(tokens_WL, real_ids)[None], real_ids)
+
+
+def askable(tokens_WL: npt.NDArray[np.int64], real_ids: range) -> npt.NDArray[np.bool_]:
+    """Real bases with `MARGIN` real bases on both sides within the window."""
+    length = tokens_WL.shape[1]
     real_WL = (tokens_WL >= real_ids.start) & (tokens_WL < real_ids.stop)
     askable_WL = np.zeros_like(real_WL)
     reach = 2 * MARGIN + 1
     if length >= reach:
         surrounded = np.lib.stride_tricks.sliding_window_view(real_WL, reach, axis=1).all(axis=-1)
         askable_WL[:, MARGIN : length - MARGIN] = surrounded
-    residues_WL = (
-        np.arange(length)[None, :] + np.arange(len(tokens_WL))[:, None] * 7
-    ) % HIDE_ONE_IN
-    offsets = np.linspace(0, HIDE_ONE_IN, min(passes, HIDE_ONE_IN), endpoint=False).astype(int)
-    hidden_PWL = np.stack([askable_WL & (residues_WL == offset) for offset in offsets])
+    return askable_WL
+
+
+def _asked(
+    tokens_WL: npt.NDArray[np.int64], hidden_PWL: npt.NDArray[np.bool_], real_ids: range
+) -> HeldOut:
     if not hidden_PWL.any():
         raise ConfigError(
             "the held-out part is too short to validate on",
