@@ -121,7 +121,7 @@ class ContextCounter:
         """The tables of both strands, of all orders."""
         digits = (NUM_REAL_BASES,) * self._span
         # Turned, a word's digits run the other way; complemented, each d is 3 - d.
-        both = self._words.reshape(digits).T.reshape(-1)[::-1]
+        both = self._words.reshape(digits).T.flatten()[::-1]
         both += self._words
         centre = self._order
         axes = [

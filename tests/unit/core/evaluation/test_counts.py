@@ -161,3 +161,11 @@ def test_questions_are_real_bases_with_real_neighbours_each_asked_once(tmp_path:
     gaps = [np.diff(np.flatnonzero(row)) for one in questions.hidden_PWL for row in one]
     assert min(int(gap.min()) for gap in gaps if gap.size) == HIDE_ONE_IN
     assert not asked[questions.tokens_WL == PAD_ID].any()
+
+
+@pytest.mark.parametrize("sides", list(Sides))
+def test_order_zero_is_the_composition_of_both_strands(sides: Sides) -> None:
+    counter = ContextCounter(sides, 0)
+    counter.add(encode_bases("AAAC"))
+    assert counter.tables().tables[0].tolist() == [3, 1, 1, 3]
+    assert counter.tables().tables[0].tolist() == [3, 1, 1, 3]
