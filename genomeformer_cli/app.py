@@ -15,6 +15,7 @@ from genomeformer_cli.commands import (
     fetch,
     pretrain,
     release,
+    score,
     tokenize,
     windows,
 )
@@ -31,7 +32,7 @@ app = Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (fetch, tokenize, windows, pretrain, embed, evaluate, release):
+for module in (fetch, tokenize, windows, pretrain, embed, evaluate, score, release):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
 app.add_typer(cache.app, name="cache")
 
