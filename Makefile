@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Pins for what is installed, and for what builds it.
 PINNED := -c constraints.txt --build-constraint constraints.txt
-TYPED := genomeformer_cli tests docs/generate_reference.py $(wildcard benchmarks)
+TYPED := genomeformer_cli tests docs/generate_reference.py docs/generate_attention_pictures.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup format check test test-all oracles golden docs bench demo clean

@@ -25,7 +25,11 @@ import typer.main
 import genomeformer_cli.core
 from genomeformer_cli.app import app
 from genomeformer_cli.core import errors
-from genomeformer_cli.core.configuration import to_plain
+from genomeformer_cli.core.attention.registry import ATTENTIONS
+from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.gradients.plans import PLANS
+from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.presets.pretrain import PRESETS, preset
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,6 +102,62 @@ def _presets() -> Iterator[str]:
         values = " | ".join(f"`{settings.get(key)}`" for settings in chosen.values())
         lines.append(f"| `{key}` | {values} |")
     yield "\n".join(lines)
+
+
+def attention_page() -> str:
+    """The collection: what each mechanism can do, what it costs, which memory plans it can use."""
+    lines = ["| attention | sees | is | time | memory | memory plans | dials | limit | paper |"]
+    lines.append("|---" * 9 + "|")
+    for name, entry in ATTENTIONS.items():
+        page = f"[`{name}`](../concepts/attention-{name}.md)"
+        kind = "exact" if entry.exact else "an approximation of softmax"
+        dials = ", ".join(f"`{dial}`" for dial in entry.dials)
+        plans = ", ".join(f"`{plan}`" for plan in _plans_for(name))
+        cells = (
+            page,
+            " and ".join(entry.directions),
+            kind,
+            entry.time,
+            entry.memory,
+            plans,
+            dials,
+            entry.limit,
+            entry.paper,
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n\n".join(
+        [
+            "# Attention mechanisms",
+            "One layer around each: normalised queries and keys, rotary positions (but for the "
+            "gated ones), heads, an output projection. L is the length, W the window, E the global "
+            "positions. Several joined by `+`, as `linear+local`, take turns from block to block.",
+            "\n".join(lines),
+            "The memory plans, which all give the same exact gradients:",
+            "\n".join(
+                ["| plan | memory | forward passes a block |", "|---|---|---|"]
+                + [f"| `{name}` | {plan.memory} | {plan.passes} |" for name, plan in PLANS.items()]
+            ),
+        ]
+    )
+
+
+def _plans_for(attention: str) -> list[str]:
+    """The plans that can train some model of the mechanism."""
+    shapes: tuple[dict[str, Any], ...] = (
+        {},
+        {"direction": "causal"},
+        {"direction": "two-stack", "tied": False},
+        {"residual": "reversible"},
+    )
+    able: set[str] = set()
+    for shape in shapes:
+        config = {"width": 16, "mlp_width": 16, "depth": 1, "attention": {"name": attention}}
+        try:
+            model = build_model(from_plain(ModelConfig, {**config, **shape}, where="docs"))
+        except errors.ConfigError:
+            continue
+        able |= {name for name, plan in PLANS.items() if plan.objection(model) is None}
+    return [name for name in PLANS if name in able]
 
 
 def _flat(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -210,6 +270,7 @@ def main() -> int:
     check = "--check" in sys.argv[1:]
     pages = {
         "commands.md": commands_page(),
+        "attention.md": attention_page(),
         "configuration.md": configuration_page(),
         "errors.md": errors_page(),
     }

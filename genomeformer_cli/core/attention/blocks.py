@@ -111,12 +111,14 @@ class _Scan(torch.autograd.Function):
     ) -> tuple[Tensor, ...]:
         parts, state, shared = _split(tensors, counts)
         out_BHLD = empty_heads(parts[0])
-        firsts = [one.new_empty(len(cut), *one.shape) for one in state]
+        num_kept = len(cut) if any(ctx.needs_input_grad) else 0
+        firsts = [one.new_empty(num_kept, *one.shape) for one in state]
         state = tuple(one.clone() for one in state)
         with torch.autocast(parts[0].device.type, enabled=False):
             for number, span in enumerate(cut):
-                for first, one in zip(firsts, state, strict=True):
-                    first[number] = one
+                if num_kept:
+                    for first, one in zip(firsts, state, strict=True):
+                        first[number] = one
                 here = [part[:, :, span] for part in parts]
                 out_BHLD[:, :, span], state = step(here, padding_of(mask_BL, span), state, shared)
         ctx.step, ctx.cut, ctx.counts = step, cut, counts

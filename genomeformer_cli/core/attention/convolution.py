@@ -22,7 +22,8 @@ def convolve_heads(x_BHLD: Tensor, kernel_HK: Tensor) -> Tensor:
     the arithmetic, but as large products, which a processor does faster than K passes.
     """
     with torch.autocast(x_BHLD.device.type, enabled=False):
-        return _Convolution.apply(x_BHLD, kernel_HK.to(x_BHLD.dtype))
+        y_BHLD: Tensor = _Convolution.apply(x_BHLD, kernel_HK.to(x_BHLD.dtype))  # type: ignore[no-untyped-call]
+    return y_BHLD
 
 
 def convolve_heads_reference(x_BHLD: Tensor, kernel_HK: Tensor) -> Tensor:
@@ -66,7 +67,7 @@ def _windows(x_BHLD: Tensor, taps: int) -> Tensor:
     batch, heads, length, head_width = x_BHLD.shape
     if length % block:
         x_BHLD = functional.pad(x_BHLD, (0, 0, 0, -length % block))
-    blocks_HTBND = x_BHLD.unflatten(2, (-1, block)).permute(1, 3, 0, 2, 4)
+    blocks_HTBND = x_BHLD.view(batch, heads, -1, block, head_width).permute(1, 3, 0, 2, 4)
     num_blocks = blocks_HTBND.shape[3]
     shape = (heads, block + 2 * reach, batch, num_blocks, head_width)
     windows_HWBND = x_BHLD.new_empty(shape)
@@ -79,12 +80,12 @@ def _windows(x_BHLD: Tensor, taps: int) -> Tensor:
 
 
 def _banded_product(kernel_HK: Tensor, windows_HWC: Tensor, shape: torch.Size) -> Tensor:
-    """Band times windows, back in the order (B, H, L, D)."""
+    """Band times windows, back as (B, H, L, D); in memory a position's heads stand together."""
     batch, heads, length, head_width = shape
     block = _block(kernel_HK.shape[1])
     blocks_HTC = _band(kernel_HK, block) @ windows_HWC
     y_HTBND = blocks_HTC.view(heads, block, batch, -1, head_width)
-    return y_HTBND.permute(2, 0, 3, 1, 4).flatten(2, 3)[:, :, :length]
+    return y_HTBND.permute(2, 3, 1, 0, 4).flatten(1, 2)[:, :length].transpose(1, 2)
 
 
 def _band(kernel_HK: Tensor, block: int) -> Tensor:

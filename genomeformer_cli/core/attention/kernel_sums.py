@@ -13,6 +13,7 @@ block, C tokens of a chunk.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -101,6 +102,9 @@ class _Rows:
 def _cut(like_BHLD: Tensor, num_features: int, *, chunk: int = 1) -> list[slice]:
     numbers = max(num_features, like_BHLD.shape[-1], chunk)
     block = tokens_of_a_block(like_BHLD, chunk=chunk, numbers_a_token=numbers)
+    if chunk > 1:
+        # The sums that are kept, F D numbers a head and block, are then no more than the queries.
+        block = max(block, math.ceil(num_features / chunk) * chunk)
     return spans(like_BHLD.shape[2], chunk=chunk, block=block)
 
 
@@ -194,7 +198,7 @@ def _of_denominator(
     The numerator is linear in the query's features, so their product with their own gradient is
     the numerator times its gradient: the output need not be kept.
     """
-    d_below_RT1 = torch.einsum("rtf,rtf->rt", phi_RTF, d_phi_RTF)[..., None].div_(below_RT1).neg_()
+    d_below_RT1 = (phi_RTF * d_phi_RTF).sum(dim=-1, keepdim=True).div_(below_RT1).mul_(-1)
     return d_below_RT1.masked_fill_(below_RT1 <= feature_map.smallest_sum, 0)
 
 
@@ -243,11 +247,13 @@ class _Accumulate(torch.autograd.Function):
         out_BHLD = empty_heads(v_BHLD)
         cut = _cut(v_BHLD, z_RF.shape[-1], chunk=CHUNK)
         below_RL1 = kv_RFD.new_empty(len(kv_RFD), v_BHLD.shape[2], 1)
-        kept_kv, kept_z = (one.new_empty(len(cut), *one.shape) for one in (kv_RFD, z_RF))
+        num_kept = len(cut) if any(ctx.needs_input_grad) else 0
+        kept_kv, kept_z = (one.new_empty(num_kept, *one.shape) for one in (kv_RFD, z_RF))
         rows = _Rows(v_BHLD, mask_BL)
         with torch.autocast(v_BHLD.device.type, enabled=False):
             for number, span in enumerate(cut):
-                kept_kv[number], kept_z[number] = kv_RFD, z_RF
+                if num_kept:
+                    kept_kv[number], kept_z[number] = kv_RFD, z_RF
                 phi_q_RTF = feature_map.queries(rows.take(q_BHLD, span))
                 phi_k_RTF = rows.mask(feature_map.keys(rows.take(k_BHLD, span)), span)
                 chunks = _Chunks(phi_q_RTF, phi_k_RTF, rows.take(v_BHLD, span))

@@ -45,7 +45,7 @@ def _means(x_xLD: Tensor, num_segments: int) -> Tensor:
     size, longer = divmod(x_xLD.shape[-2], num_segments)
     bounds = (0, longer * (size + 1), x_xLD.shape[-2])
     parts = [
-        x_xLD[..., start:end, :].unflatten(-2, (-1, step)).mean(dim=-2, dtype=_summed(x_xLD))
+        _split(x_xLD[..., start:end, :], step).mean(dim=-2, dtype=_summed(x_xLD))
         for (start, end), step in zip(pairwise(bounds), (size + 1, size), strict=True)
         if end > start
     ]
@@ -53,6 +53,10 @@ def _means(x_xLD: Tensor, num_segments: int) -> Tensor:
         empty = (*x_xLD.shape[:-2], num_segments - longer, x_xLD.shape[-1])
         parts.append(x_xLD.new_zeros(empty, dtype=_summed(x_xLD)))
     return torch.cat(parts, dim=-2)
+
+
+def _split(x_xLD: Tensor, size: int) -> Tensor:
+    return x_xLD.view(*x_xLD.shape[:-2], -1, size, x_xLD.shape[-1])
 
 
 def _summed(x: Tensor) -> torch.dtype:

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genomeformer_cli.core.attention.layout import Layout, rotate
+from genomeformer_cli.core.attention.layout import Layout
 from genomeformer_cli.core.attention.protocol import Additive, Local, State, Streaming
 from genomeformer_cli.core.attention.registry import AttentionConfig, Setting, attention_entry
+from genomeformer_cli.core.attention.rotary import normed_and_rotated
 
 Heads = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
@@ -80,14 +81,14 @@ class AttentionLayer(nn.Module):
         """What a stretch adds to the row's sum."""
         assert isinstance(self.mechanism, Additive)
         k_BHLD, v_BHLD = self._projected(x_BLE, 1, 3)
-        k_BHLD = self._placed(self.key_norm(k_BHLD), layout)
+        k_BHLD = self._placed(k_BHLD, self.key_norm, layout)
         return self.mechanism.summary(k_BHLD, v_BHLD, layout.mask_BL)
 
     def read(self, x_BLE: Tensor, layout: Layout, summary: State) -> Tensor:
         """Attend from a stretch, given the row's sum."""
         assert isinstance(self.mechanism, Additive)
         (q_BHLD,) = self._projected(x_BLE, 0, 1)
-        q_BHLD = self._placed(self.query_norm(q_BHLD), layout)
+        q_BHLD = self._placed(q_BHLD, self.query_norm, layout)
         return self._merged(self.mechanism.read(q_BHLD, summary))
 
     def _heads(self, x_BLE: Tensor, layout: Layout) -> Heads:
@@ -96,8 +97,8 @@ class AttentionLayer(nn.Module):
             k_BHLD = q_BHLD
         else:
             q_BHLD, k_BHLD, v_BHLD = self._projected(x_BLE, 0, 3)
-        q_BHLD = self._placed(self.query_norm(q_BHLD), layout)
-        k_BHLD = self._placed(self.key_norm(k_BHLD), layout)
+        q_BHLD = self._placed(q_BHLD, self.query_norm, layout)
+        k_BHLD = self._placed(k_BHLD, self.key_norm, layout)
         gates_BHLG = None
         if self.gates is not None:
             gates_BHLG = self._split(self.gates(x_BLE), 1)[0]
@@ -114,8 +115,11 @@ class AttentionLayer(nn.Module):
         parts = x_BLE.view(batch, length, num_parts, self.num_heads, -1)
         return [part.transpose(1, 2) for part in parts.unbind(dim=2)]
 
-    def _placed(self, x_BHLD: Tensor, layout: Layout) -> Tensor:
-        return rotate(x_BHLD, layout.cos, layout.sin) if self.is_rotary else x_BHLD
+    def _placed(self, x_BHLD: Tensor, norm: nn.RMSNorm, layout: Layout) -> Tensor:
+        if not self.is_rotary:
+            normed_BHLD: Tensor = norm(x_BHLD)
+            return normed_BHLD
+        return normed_and_rotated(x_BHLD, norm.weight, layout.cos, layout.sin)
 
     def _merged(self, mixed_BHLD: Tensor) -> Tensor:
         batch, _, length, _ = mixed_BHLD.shape

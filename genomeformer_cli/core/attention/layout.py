@@ -126,12 +126,3 @@ def pack(documents_BL: Tensor) -> tuple[Packing, Tensor]:
     take_NM = first[:, None] + torch.minimum(column_M, sizes_N[:, None] - 1)
     back_BL = (document * longest + place).view(batch, length)
     return Packing(take_NM=take_NM, mask_NM=mask_NM, back_BL=back_BL), place.view(batch, length)
-
-
-def rotate(x_BHLD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (x_r, x_{r + D/2}) by their position's angles."""
-    first_BHLR, second_BHLR = x_BHLD.chunk(2, dim=-1)
-    cos, sin = cos.to(x_BHLD.dtype), sin.to(x_BHLD.dtype)
-    return torch.cat(
-        (first_BHLR * cos - second_BHLR * sin, second_BHLR * cos + first_BHLR * sin), dim=-1
-    )

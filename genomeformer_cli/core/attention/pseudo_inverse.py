@@ -33,8 +33,9 @@ def pseudo_inverse_times(a_xMM: Tensor, w_xMD: Tensor, iterations: int) -> Tenso
         # them would make a result depend on its batch mates.
         a_xMM, wide_w_xMD = a_xMM.double(), w_xMD.double()
         scale_x11 = a_xMM.sum(dim=-2).amax(dim=-1)[..., None, None].rsqrt()
-        z_w_xMD = scale_x11 * _Iterations.apply(a_xMM * scale_x11, wide_w_xMD, iterations)
-    return z_w_xMD.to(w_xMD.dtype)
+        scaled_xMM = a_xMM * scale_x11
+        z_w_xMD: Tensor = _Iterations.apply(scaled_xMM, wide_w_xMD, iterations)  # type: ignore[no-untyped-call]
+        return (scale_x11 * z_w_xMD).to(w_xMD.dtype)
 
 
 def pseudo_inverse_reference(a_xMM: Tensor, iterations: int) -> Tensor:

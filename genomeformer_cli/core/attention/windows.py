@@ -9,7 +9,8 @@ logarithms: torch's `exp` takes fifty times longer where it underflows, as it do
 score, and its `exp2` does not.
 
 Shape letters: B batch, H heads, G groups (B H), L length, D head width, N blocks, C queries of a
-block, K keys of a window, M keys laid out ((N - 1) C + K), T blocks of a tile.
+block, K keys of a window, M keys laid out ((N - 1) C + K), T blocks of a tile, E keys that
+every query sees.
 """
 
 from __future__ import annotations
@@ -130,8 +131,7 @@ def window_softmax_backward(
 
     Args:
         grad_GLD: Gradient of the values read.
-        inner_GL: For every query the sum over D of values read times their gradient, less the
-            gradient of the natural logarithm of its normaliser.
+        inner_GL: For every query the sum over D of values read times their gradient.
         log_norm_GL: Binary logarithms of the normalisers. They may count more keys than the
             window's, as they do where several rounds of windows share one softmax.
         qkv: Queries (G, N C, D), keys and values (G, M, D).
@@ -155,29 +155,65 @@ def window_softmax_backward(
     return grad_q_GLD.mul_(scale), grad_k_GMD.mul_(scale), grad_v_GMD
 
 
+def _everywhere_scores(q_GLD: Tensor, k_GED: Tensor, hidden_GE: Tensor) -> Tensor:
+    """Binary logarithms of weights of the keys that every query sees (G, L, E)."""
+    scale = q_GLD.shape[-1] ** -0.5 / math.log(2)
+    return torch.baddbmm(hidden_GE[:, None], q_GLD, k_GED.mT, alpha=scale)
+
+
+def _join_everywhere(
+    out_GLD: Tensor, log_norm_GL: Tensor, scores_GLE: Tensor, v_GED: Tensor
+) -> Tensor:
+    """Add keys that every query sees to what the windows read, in place; the joint normalisers."""
+    largest_GL = torch.maximum(log_norm_GL, scores_GLE.amax(dim=-1))
+    norm_GL = (scores_GLE - largest_GL[..., None]).exp2_().sum(dim=-1)
+    norm_GL.add_((log_norm_GL - largest_GL).exp2_())
+    joint_GL = norm_GL.log2_().add_(largest_GL)
+    out_GLD.mul_((log_norm_GL - joint_GL).exp2_()[..., None])
+    out_GLD.baddbmm_((scores_GLE - joint_GL[..., None]).exp2_(), v_GED)
+    return joint_GL
+
+
 class _WindowSoftmax(torch.autograd.Function):
-    """`window_softmax_forward`, differentiable in both of what it returns."""
+    """One softmax over a window and the keys, if any, that every query sees."""
 
     @staticmethod
     def forward(
-        ctx: Any, q_GLD: Tensor, k_GMD: Tensor, v_GMD: Tensor, windows: Windows
-    ) -> tuple[Tensor, Tensor]:
-        with torch.autocast(q_GLD.device.type, enabled=False):
-            out_GLD, log_norm_GL = window_softmax_forward(q_GLD, k_GMD, v_GMD, windows)
-        ctx.save_for_backward(q_GLD, k_GMD, v_GMD, out_GLD, log_norm_GL)
+        ctx: Any,
+        windows: Windows,
+        qkv: tuple[Tensor, Tensor, Tensor],
+        everywhere: tuple[Tensor, Tensor, Tensor] | None,
+        *_: Tensor,
+    ) -> Tensor:
+        with torch.autocast(qkv[0].device.type, enabled=False):
+            out_GLD, log_norm_GL = window_softmax_forward(*qkv, windows)
+            if everywhere is not None:
+                k_GED, v_GED, hidden_GE = everywhere
+                scores_GLE = _everywhere_scores(qkv[0], k_GED, hidden_GE)
+                log_norm_GL = _join_everywhere(out_GLD, log_norm_GL, scores_GLE, v_GED)
+        ctx.save_for_backward(out_GLD, log_norm_GL, *qkv, *(everywhere or ()))
         ctx.windows = windows
-        return out_GLD, log_norm_GL * math.log(2)
+        return out_GLD
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_GLD: Tensor, grad_log_norm_GL: Tensor) -> tuple[Tensor | None, ...]:
-        q_GLD, k_GMD, v_GMD, out_GLD, log_norm_GL = ctx.saved_tensors
+    def backward(ctx: Any, grad_GLD: Tensor) -> tuple[Tensor | None, ...]:
+        out_GLD, log_norm_GL, q_GLD, k_GMD, v_GMD, *everywhere = ctx.saved_tensors
         with torch.autocast(q_GLD.device.type, enabled=False):
-            inner_GL = torch.linalg.vecdot(out_GLD, grad_GLD).sub_(grad_log_norm_GL)
-            gradients = window_softmax_backward(
+            inner_GL = torch.linalg.vecdot(out_GLD, grad_GLD)
+            grad_q_GLD, grad_k_GMD, grad_v_GMD = window_softmax_backward(
                 grad_GLD, inner_GL, log_norm_GL, (q_GLD, k_GMD, v_GMD), ctx.windows
             )
-        return *gradients, None
+            gradients: tuple[Tensor, ...] = (grad_q_GLD, grad_k_GMD, grad_v_GMD)
+            if everywhere:
+                k_GED, v_GED, hidden_GE = everywhere
+                weights_GLE = _everywhere_scores(q_GLD, k_GED, hidden_GE)
+                weights_GLE.sub_(log_norm_GL[..., None]).exp2_()
+                grad_scores_GLE = torch.baddbmm(inner_GL[..., None], grad_GLD, v_GED.mT, beta=-1)
+                grad_scores_GLE.mul_(weights_GLE).mul_(q_GLD.shape[-1] ** -0.5)
+                grad_q_GLD.baddbmm_(grad_scores_GLE, k_GED)
+                gradients += (grad_scores_GLE.mT @ q_GLD, weights_GLE.mT @ grad_GLD)
+        return None, None, None, *gradients
 
 
 def band_softmax(
@@ -187,7 +223,8 @@ def band_softmax(
     before: int,
     after: int,
     past: int = 0,
-) -> tuple[Tensor, Tensor]:
+    everywhere: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
     """Softmax over the keys from `before` positions back to `after` positions ahead.
 
     Args:
@@ -196,10 +233,11 @@ def band_softmax(
         before: Positions back.
         after: Positions ahead.
         past: Keys that come before the first query.
+        everywhere: More keys and values (B, H, E, D), which every query sees, and which of them
+            count (B, E).
 
     Returns:
-        Values read (B, H, L, D) and logarithms of normalisers (B, H, L), float32 at least. A query
-        that sees nothing reads finite values and has a normaliser of next to zero.
+        Values read (B, H, L, D), float32 at least; finite where a query sees nothing.
     """
     batch, heads, length, _ = qkv[0].shape
     q_GLD, k_GMD, v_GMD = (_in_groups(x) for x in qkv)
@@ -220,11 +258,15 @@ def band_softmax(
     )
     q_GLD = functional.pad(q_GLD, (0, 0, 0, num_blocks * block - length))
     k_GMD, v_GMD = (functional.pad(x, (0, 0, front, back)) for x in (k_GMD, v_GMD))
-    out_GLD, log_norm_GL = _WindowSoftmax.apply(  # type: ignore[no-untyped-call]
-        q_GLD, k_GMD, v_GMD, windows
+    leaves, more = (q_GLD, k_GMD, v_GMD), None
+    if everywhere is not None:
+        k_GED, v_GED = (_in_groups(x) for x in everywhere[:2])
+        hidden_BE = k_GED.new_zeros(everywhere[2].shape).masked_fill(~everywhere[2], HIDDEN)
+        more = (k_GED, v_GED, hidden_BE.repeat_interleave(heads, dim=0))
+    out_GLD: Tensor = _WindowSoftmax.apply(  # type: ignore[no-untyped-call]
+        windows, leaves, more, *leaves, *(() if more is None else more[:2])
     )
-    out_BHLD = out_GLD[:, :length].unflatten(0, (batch, heads))
-    return out_BHLD, log_norm_GL[:, :length].unflatten(0, (batch, heads))
+    return out_GLD[:, :length].view(batch, heads, length, -1)
 
 
 def _in_groups(x_BHLD: Tensor) -> Tensor:

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
@@ -59,9 +59,13 @@ class Record:
 
 
 def is_gzip(path: Path) -> bool:
-    """Whether the file is gzip'd, by its first bytes and not its name."""
-    with path.open("rb") as file:
+    """Whether the file is gzip'd, by its first bytes; one that cannot be opened is not.
+
+    Whoever reads it next says why it cannot be.
+    """
+    with suppress(OSError), path.open("rb") as file:
         return file.read(2) == _GZIP_MAGIC
+    return False
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -21,6 +21,7 @@ from genomeformer_cli.core.gradients.two_sweep import two_sweep_gradients
 from genomeformer_cli.core.gradients.whole import checkpoint_gradients, full_gradients
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.strands import BothStrands
 from genomeformer_cli.core.model.sweeps import can_pass_state
 from genomeformer_cli.core.model.two_stack import TwoStack
 from genomeformer_cli.core.objectives.prediction import Examples, Prediction
@@ -150,6 +151,8 @@ def _no_state(stack: Encoder) -> tuple[str, str]:
 
 
 def _needs_sums(model: Model) -> tuple[str, str] | None:
+    if isinstance(model, BothStrands):
+        return "it needs a model of one strand", "`--memory checkpoint`, or two stacks"
     if not isinstance(model, Encoder) or model.config.causal:
         return "it needs a bidirectional stack", "`--memory slim` for causal ones"
     if model.config.residual != "plain":

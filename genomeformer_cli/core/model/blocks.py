@@ -16,6 +16,7 @@ from genomeformer_cli.core.attention.layout import Layout
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.attention.registry import Setting
 from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.model.fused import gated_mlp, rms_norm
 
 
 class GatedMLP(nn.Module):
@@ -26,11 +27,9 @@ class GatedMLP(nn.Module):
         self.gate_and_up = nn.Linear(width, 2 * hidden, bias=False)
         self.out = nn.Linear(hidden, width, bias=False)
 
-    def forward(self, x_BLE: Tensor) -> Tensor:
-        """Mix the features of every position."""
-        gate, up = self.gate_and_up(x_BLE).chunk(2, dim=-1)
-        down: Tensor = self.out(functional.silu(gate) * up)
-        return down
+    def forward(self, x_BLE: Tensor, norm: nn.RMSNorm) -> Tensor:
+        """Normalise, and mix the features of every position."""
+        return gated_mlp(x_BLE, norm.weight, self.gate_and_up.weight, self.out.weight)
 
 
 class ShortConvolution(nn.Module):
@@ -134,7 +133,7 @@ class Block(nn.Module):
 
     def transformed(self, x_BLE: Tensor) -> Tensor:
         """What the MLP adds."""
-        added_BLE: Tensor = self.mlp(self.mlp_norm(x_BLE))
+        added_BLE: Tensor = self.mlp(x_BLE, self.mlp_norm)
         return added_BLE
 
     def transformed_at(self, x_BLE: Tensor, layout: Layout) -> Tensor:
@@ -157,7 +156,7 @@ class Block(nn.Module):
         return self._stepped(x_BLE, layout, state)[1]
 
     def _stepped(self, x_BLE: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
-        normed_BLE: Tensor = self.attention_norm(x_BLE)
+        normed_BLE = rms_norm(x_BLE, self.attention_norm.weight)
         past: State = ()
         if self.convolution is not None:
             normed_BLE, past_BLE = self.convolution.step(normed_BLE, layout, state[0])
@@ -187,7 +186,7 @@ class Block(nn.Module):
         return self.attention.read(normed_BLE[:, core], layout.part(core.start, core.stop), summary)
 
     def _neighbourly(self, x_BLE: Tensor, layout: Layout) -> Tensor:
-        normed_BLE: Tensor = self.attention_norm(x_BLE)
+        normed_BLE = rms_norm(x_BLE, self.attention_norm.weight)
         if self.convolution is not None:
             normed_BLE = self.convolution(normed_BLE, layout)
         return normed_BLE

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.strands import BothStrands
 from genomeformer_cli.core.model.two_stack import TwoStack
 
-Model = Encoder | TwoStack
+Model = Encoder | BothStrands | TwoStack
 
 
 def build_model(config: ModelConfig, *, seed: int = 0) -> Model:
@@ -17,4 +18,6 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> Model:
     """
     if config.direction == "two-stack":
         return TwoStack(config, seed=seed)
+    if config.strands == "both":
+        return BothStrands(config, seed=seed)
     return Encoder(config, seed=seed)

@@ -32,6 +32,8 @@ class ModelConfig:
         tied: Whether the two stacks share their weights, the second one reading the other strand;
             such a model is equivariant under reverse complement.
         residual: `plain`, or `reversible` (two streams, each block invertible).
+        strands: `one`: as the bases are given. `both`: the model reads the other strand too, and
+            its answer turns with the strand; twice the cost.
         complement: Id of the complement of every token, for models that read the other strand.
     """
 
@@ -47,6 +49,7 @@ class ModelConfig:
     direction: Literal["bidirectional", "causal", "two-stack"] = "bidirectional"
     tied: bool = True
     residual: Literal["plain", "reversible"] = "plain"
+    strands: Literal["one", "both"] = "one"
     complement: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -74,6 +77,11 @@ class ModelConfig:
             raise ConfigError(
                 f"width {self.width} does not divide into {self.num_heads} heads of even width",
                 hint="choose a width that is a multiple of twice the number of heads",
+            )
+        if self.strands == "both" and self.causal:
+            raise ConfigError(
+                "a causal model cannot read both strands",
+                hint="tied two-stack models read both; others can be trained on either",
             )
         if self.direction == "two-stack" and self.residual == "reversible":
             raise ConfigError(

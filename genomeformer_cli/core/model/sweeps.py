@@ -20,6 +20,7 @@ from genomeformer_cli.core.attention.protocol import Additive, State, Streaming
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.model.strands import BothStrands
 from genomeformer_cli.core.model.two_stack import TwoStack
 
 Read = Callable[[int, int], Tensor]
@@ -95,6 +96,8 @@ def can_pass_state(model: Model) -> bool:
     """Whether rows of any length can be read in memory that holds no block's activations whole."""
     if isinstance(model, TwoStack):
         return can_pass_state(model.ahead)
+    if isinstance(model, BothStrands):
+        return False
     if model.config.causal:
         return all(isinstance(block.attention.mechanism, Streaming) for block in model.stack)
     return all(is_sliceable(block) for block in model.stack)
@@ -117,6 +120,7 @@ def features_by_slices(
     Yields:
         First position, end, features (B, C, E) as `hidden` gives them.
     """
+    assert not isinstance(model, BothStrands)
     if isinstance(model, TwoStack):
         yield from _of_two_stacks(model, tokens_BL, chunk)
     elif model.config.causal:

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.layout import pack
-from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import SMALL_STD, Encoder
+from genomeformer_cli.core.model.strands import complements, turned, turned_places
 from genomeformer_cli.core.tokenizers.protocol import CLS_ID
 
 
@@ -34,18 +34,13 @@ class TwoStack(nn.Module):
         seed: Of the initial weights and of whatever the attention mechanism draws.
 
     Raises:
-        ConfigError: The stacks are tied and no complements are given.
+        ConfigError: The stacks are tied and the tokens have no complement.
     """
 
     complement_V: Tensor
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
         super().__init__()
-        if config.tied and len(config.complement) != config.vocabulary_size:
-            raise ConfigError(
-                "tied stacks read the complement, and these tokens have none",
-                hint="use a tokenizer of single bases or k-mers, or untie the stacks",
-            )
         stack = dataclasses.replace(config, direction="causal")
         generator = torch.Generator().manual_seed(seed + 1)
         self.config = config
@@ -54,8 +49,8 @@ class TwoStack(nn.Module):
         self.join = nn.Linear(2 * config.width, config.width, bias=False)
         self.norm = nn.RMSNorm(config.width, eps=1e-6)
         self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
-        complement = config.complement or range(config.vocabulary_size)
-        self.register_buffer("complement_V", torch.tensor(complement), persistent=False)
+        ids = complements(config) if config.tied else torch.arange(config.vocabulary_size)
+        self.register_buffer("complement_V", ids, persistent=False)
         with torch.no_grad():
             self.join.weight.normal_(0.0, (2 * config.width) ** -0.5, generator=generator)
             self.head.weight.normal_(0.0, SMALL_STD, generator=generator)
@@ -95,18 +90,11 @@ class TwoStack(nn.Module):
             tokens_NM = tokens_BL.flatten()[packing.take_NM]
             hidden_NME = self.hidden(tokens_NM, packing.mask_NM)
             return packing.whole(hidden_NME[:, None])[:, 0]
-        if mask_BL is None:
-            turn_BL = torch.arange(tokens_BL.shape[1], device=tokens_BL.device).flip(0)
-            turn_BL = turn_BL.expand_as(tokens_BL)
-        else:
-            place_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
-            turn_BL = mask_BL.sum(dim=1, keepdim=True) - 1 - place_L
-            turn_BL = torch.where(turn_BL < 0, place_L, turn_BL)
+        turn_BL = turned_places(tokens_BL, mask_BL)
         ahead_BLE = self.ahead.hidden(self.shifted(tokens_BL), mask_BL)
         turned_BL = self.other_strand(tokens_BL.gather(1, turn_BL))
         back_BLE = self.back.hidden(self.shifted(turned_BL), mask_BL)
-        back_BLE = back_BLE.gather(1, turn_BL[..., None].expand_as(back_BLE))
-        return torch.cat((ahead_BLE, back_BLE), dim=-1)
+        return torch.cat((ahead_BLE, turned(back_BLE, turn_BL)), dim=-1)
 
     def set_checkpointing(self, *, wanted: bool) -> None:
         """Whether blocks keep only their inputs, and compute the rest again on the way back."""

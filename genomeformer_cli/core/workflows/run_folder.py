@@ -47,7 +47,8 @@ def resolve_config(
         model["direction"] = "two-stack"
     if config.memory.plan == "reversible":
         model["residual"] = "reversible"
-    if model.get("direction", config.model.direction) == "two-stack":
+    direction = model.get("direction", config.model.direction)
+    if direction == "two-stack" or config.model.strands == "both":
         model["complement"] = _complement(tokenizer)
     return overlay(config, {"model": model}, where="corpus")
 

@@ -166,7 +166,14 @@ class GatedDeltaAttention(nn.Module):
     def __init__(self, *, num_heads: int, head_width: int) -> None:
         super().__init__()
         self.decay = DecayGate(num_heads)
-        self.gain_HD = nn.Parameter(torch.ones(num_heads, head_width))
+        self.head_width = head_width
+        # A vector: as those of other norms it takes no weight decay.
+        self.norm_gain_E = nn.Parameter(torch.ones(num_heads * head_width))
+
+    @property
+    def gain(self) -> Tensor:
+        """(H, D): the gain of the norm of the output."""
+        return self.norm_gain_E.view(-1, self.head_width)
 
     def forward(
         self,
@@ -183,8 +190,7 @@ class GatedDeltaAttention(nn.Module):
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> State:
         """The empty state."""
-        width = self.gain_HD.shape[1]
-        shape_BHDD = (batch, num_heads, width, width)
+        shape_BHDD = (batch, num_heads, self.head_width, self.head_width)
         return (torch.zeros(shape_BHDD, dtype=working_dtype(like), device=like.device),)
 
     def step(
@@ -206,5 +212,5 @@ class GatedDeltaAttention(nn.Module):
             replace_gates_BHL = replace_gates_BHL.masked_fill(~mask_BL[:, None], float("-inf"))
         replaced_BHL = replace_gates_BHL.to(log_decay_BHL.dtype).sigmoid()
         tokens = (q_BHLD, k_BHLD, v_BHLD, log_decay_BHL, replaced_BHL)
-        out_BHLD, state_BHDD = gated_delta_attention(tokens, mask_BL, state[0], self.gain_HD)
+        out_BHLD, state_BHDD = gated_delta_attention(tokens, mask_BL, state[0], self.gain)
         return out_BHLD, (state_BHDD,)

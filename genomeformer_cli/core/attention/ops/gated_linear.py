@@ -127,7 +127,14 @@ class GatedLinearAttention(nn.Module):
     def __init__(self, *, num_heads: int, head_width: int) -> None:
         super().__init__()
         self.decay = DecayGate(num_heads)
-        self.gain_HD = nn.Parameter(torch.ones(num_heads, head_width))
+        self.head_width = head_width
+        # A vector: as those of other norms it takes no weight decay.
+        self.norm_gain_E = nn.Parameter(torch.ones(num_heads * head_width))
+
+    @property
+    def gain(self) -> Tensor:
+        """(H, D): the gain of the norm of the output."""
+        return self.norm_gain_E.view(-1, self.head_width)
 
     def forward(
         self,
@@ -144,8 +151,7 @@ class GatedLinearAttention(nn.Module):
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> State:
         """The empty state."""
-        width = self.gain_HD.shape[1]
-        shape_BHDD = (batch, num_heads, width, width)
+        shape_BHDD = (batch, num_heads, self.head_width, self.head_width)
         return (torch.zeros(shape_BHDD, dtype=working_dtype(like), device=like.device),)
 
     def step(
@@ -162,5 +168,5 @@ class GatedLinearAttention(nn.Module):
             raise ConfigError("gated linear attention needs one gate a head")
         log_decay_BHL = self.decay(gates_BHLG[..., 0], mask_BL)
         tokens = (q_BHLD, k_BHLD, v_BHLD, log_decay_BHL)
-        out_BHLD, state_BHDD = gated_linear_attention(tokens, mask_BL, state[0], self.gain_HD)
+        out_BHLD, state_BHDD = gated_linear_attention(tokens, mask_BL, state[0], self.gain)
         return out_BHLD, (state_BHDD,)

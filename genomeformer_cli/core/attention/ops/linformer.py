@@ -42,7 +42,7 @@ def linformer_attention(
         k_BHLD, v_BHLD = (x_BHLD.masked_fill(padding_B1L1, 0.0) for x_BHLD in (k_BHLD, v_BHLD))
     length = k_BHLD.shape[2]
     k_BHPD, v_BHPD = (
-        _Mixture.apply(x_BHLD, projection_PX[:, :length].to(x_BHLD.dtype))
+        _Mixture.apply(x_BHLD, projection_PX[:, :length].to(x_BHLD.dtype))  # type: ignore[no-untyped-call]
         for x_BHLD, projection_PX in zip((k_BHLD, v_BHLD), projections, strict=True)
     )
     return functional.scaled_dot_product_attention(q_BHLD, k_BHPD, v_BHPD)

@@ -27,7 +27,7 @@ def longformer_attention(
     window: int,
     num_global: int,
 ) -> Tensor:
-    """Softmax over window and global keys as two parts of one; then the global positions' own."""
+    """Softmax over window and global keys; then the global positions' own over all."""
     dtype = v_BHLD.dtype
     batch, _, length, _ = q_BHLD.shape
     real_BL = mask_BL
@@ -41,16 +41,19 @@ def longformer_attention(
     )
     with torch.autocast(q_BHLD.device.type, enabled=False):
         index_BE, is_global_BL = _global_positions(real_BL, num_global)
-        local = band_softmax(
-            (q_BHLD, k_BHLD, v_BHLD), real_BL & ~is_global_BL, before=window, after=window
-        )
         index_B1E1 = index_BE[:, None, :, None]
         q_BHED, k_BHED, v_BHED = (
             x.take_along_dim(index_B1E1, dim=2) for x in (q_BHLD, k_BHLD, v_BHLD)
         )
         exists_BE = is_global_BL.gather(1, index_BE)
-        out_BHLD = _joined(local, _softmax(q_BHLD, k_BHED, v_BHED, exists_BE))
-        out_BHED, _ = _softmax(q_BHED, k_BHLD, v_BHLD, real_BL)
+        out_BHLD = band_softmax(
+            (q_BHLD, k_BHLD, v_BHLD),
+            real_BL & ~is_global_BL,
+            before=window,
+            after=window,
+            everywhere=(k_BHED, v_BHED, exists_BE),
+        )
+        out_BHED = _softmax(q_BHED, k_BHLD, v_BHLD, real_BL)
         kept_BHED = out_BHLD.take_along_dim(index_B1E1, dim=2)
         out_BHED = torch.where(exists_BE[:, None, :, None], out_BHED, kept_BHED)
         out_BHLD = out_BHLD.scatter(2, index_B1E1.expand_as(out_BHED), out_BHED)
@@ -66,20 +69,11 @@ def _global_positions(real_BL: Tensor, num_global: int) -> tuple[Tensor, Tensor]
     return order_BL[:, :num_global], is_global_BL
 
 
-def _softmax(
-    q_BHLD: Tensor, k_BHMD: Tensor, v_BHMD: Tensor, seen_BM: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Softmax over few keys, or of few queries: values and logarithms of normalisers (B, H, L)."""
-    scores_BHLM = (q_BHLD * q_BHLD.shape[-1] ** -0.5) @ k_BHMD.mT
-    scores_BHLM = scores_BHLM.masked_fill(~seen_BM[:, None, None, :], HIDDEN)
-    log_norm_BHL = scores_BHLM.logsumexp(dim=-1)
-    return torch.softmax(scores_BHLM, dim=-1) @ v_BHMD, log_norm_BHL
-
-
-def _joined(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor]) -> Tensor:
-    """One softmax over the keys of two."""
-    share_BHL1 = torch.sigmoid(other[1] - one[1])[..., None]
-    return torch.lerp(one[0], other[0], share_BHL1)
+def _softmax(q_BHED: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, seen_BL: Tensor) -> Tensor:
+    """Softmax of few queries over the whole row."""
+    scores_BHEL = (q_BHED * q_BHED.shape[-1] ** -0.5) @ k_BHLD.mT
+    scores_BHEL = scores_BHEL.masked_fill(~seen_BL[:, None, None, :], HIDDEN)
+    return torch.softmax(scores_BHEL, dim=-1) @ v_BHLD
 
 
 def longformer_attention_reference(

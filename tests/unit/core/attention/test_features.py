@@ -9,8 +9,9 @@ import torch
 
 from genomeformer_cli.core.attention.features import log_positive_features, orthogonal_projection
 from genomeformer_cli.core.attention.layer import AttentionLayer
-from genomeformer_cli.core.attention.layout import Layout, Rotary, rotate
+from genomeformer_cli.core.attention.layout import Layout, Rotary
 from genomeformer_cli.core.attention.registry import AttentionConfig, Setting
+from genomeformer_cli.core.attention.rotary import rotate
 
 
 def test_rows_of_a_block_are_orthogonal() -> None:

@@ -168,7 +168,7 @@ def test_documents_train_as_if_each_were_alone(shape: str) -> None:
     asked = examples(4, documents=DOCUMENTS)
     alone = {name: torch.zeros_like(gradient) for name, gradient in packed.items()}
     for number in range(8):
-        (rows,) = (number == DOCUMENTS).any(dim=1).nonzero(as_tuple=True)
+        (rows,) = DOCUMENTS.eq(number).any(dim=1).nonzero(as_tuple=True)
         row = int(rows[0])
         (places,) = (DOCUMENTS[row] == number).nonzero(as_tuple=True)
         part = slice(int(places[0]), int(places[-1]) + 1)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genomeformer_cli.core.attention import blocks
 from genomeformer_cli.core.attention.ops.gated_delta import (
@@ -62,12 +62,8 @@ def by_token(
     state = torch.zeros(len(q), HEADS, WIDTH, WIDTH, dtype=torch.float64)
     if isinstance(module, GatedDeltaAttention):
         tokens = (q, k, v, log_decay, strength)
-        return gated_delta_attention_reference(tokens, mask, state, module.gain_HD)
-    return gated_linear_attention_reference((q, k, v, log_decay), mask, state, module.gain_HD)
-
-
-def weights_of(module: nn.Module) -> dict[str, Tensor]:
-    return dict(module.named_parameters())
+        return gated_delta_attention_reference(tokens, mask, state, module.gain)
+    return gated_linear_attention_reference((q, k, v, log_decay), mask, state, module.gain)
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -75,6 +71,8 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
 def test_it_equals_the_recurrence(module: Gated, length: int, padded: bool) -> None:
     mask = scattered_mask(2, length) if padded else None
     leaves = draw(2, length, num_gates=module.num_gates)
+    # The norm cancels the scale of a single token's output: its gradient is a small difference.
+    within = 1e-12 if length > 1 else 1e-10
 
     def gradients_of_weights(run: Any) -> list[Tensor]:
         out, state = run()
@@ -87,11 +85,11 @@ def test_it_equals_the_recurrence(module: Gated, length: int, padded: bool) -> N
         lambda *x: in_slices(module, x, mask, (length,)), leaves, real=mask
     )
     wanted = values_and_gradients(lambda *x: by_token(module, x, mask), leaves, real=mask)
-    assert_equal(found, wanted, within=1e-12)
+    assert_equal(found, wanted, within=within)
     assert_equal(
         gradients_of_weights(lambda: in_slices(module, leaves, mask, (length,))),
         gradients_of_weights(lambda: by_token(module, tuple(leaves), mask)),
-        within=1e-12,
+        within=within,
     )
 
 
@@ -147,6 +145,11 @@ def test_the_delta_rule_replaces_what_stood_under_a_key() -> None:
     gates = torch.tensor([-60.0, 60.0], dtype=torch.float64).expand(1, 1, 2, 2)
     out = module(k, k, v, None, gates)
     torch.testing.assert_close(out, v / (v.square().mean(-1, keepdim=True) + 1e-6).sqrt())
+
+
+def test_all_weights_are_vectors(module: Gated) -> None:
+    """Weight decay is for matrices: gains, rates and biases are left alone."""
+    assert all(parameter.dim() == 1 for parameter in module.parameters())
 
 
 def test_memories_are_spread_before_training() -> None:

@@ -5,7 +5,7 @@ in a process of its own: CPU seconds (fastest of some repeats) and how much the 
 memory grew over the first pass. Windows see 128 positions to either side; hashing takes 2 rounds in
 chunks of 64.
 
-python benchmarks/windowed_attention.py --length 8192
+python benchmarks/windowed_layers.py --length 8192
 
 Needs transformers, local-attention and reformer-pytorch; what is missing is left out.
 """
@@ -13,13 +13,14 @@ Needs transformers, local-attention and reformer-pytorch; what is missing is lef
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import resource
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from importlib import import_module
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor, nn
@@ -59,9 +60,7 @@ def ours(name: str, length: int) -> Layer:
 
 def local_attention(length: int) -> Layer:
     """The layer of `local-attention`, with an exact window as ours."""
-    from local_attention.transformer import LocalMHA
-
-    return LocalMHA(
+    layer: Layer = import_module("local_attention.transformer").LocalMHA(
         dim=WIDTH,
         window_size=WINDOW,
         dim_head=WIDTH // HEADS,
@@ -69,20 +68,19 @@ def local_attention(length: int) -> Layer:
         causal=False,
         exact_windowsize=True,
     )
+    return layer
 
 
 def hf_longformer(length: int) -> Layer:
     """`LongformerSelfAttention`, one global position, and an output projection."""
-    from transformers import LongformerConfig
-    from transformers.models.longformer.modeling_longformer import LongformerSelfAttention
-
-    config = LongformerConfig(
+    package = import_module("transformers.models.longformer.modeling_longformer")
+    config = package.LongformerConfig(
         hidden_size=WIDTH,
         num_attention_heads=HEADS,
         attention_window=[2 * WINDOW],
         attention_probs_dropout_prob=0.0,
     )
-    layer, out = LongformerSelfAttention(config, 0), nn.Linear(WIDTH, WIDTH)
+    layer, out = package.LongformerSelfAttention(config, 0), nn.Linear(WIDTH, WIDTH)
     mask = torch.zeros(1, length)
     mask[:, 0] = 10_000.0
     return lambda x: out(layer(x, mask, mask < 0, mask > 0, is_global_attn=True)[0])
@@ -90,19 +88,16 @@ def hf_longformer(length: int) -> Layer:
 
 def reformer_pytorch(length: int) -> Layer:
     """The layer of `reformer-pytorch`."""
-    from reformer_pytorch import LSHSelfAttention
-
-    return LSHSelfAttention(
+    layer: Layer = import_module("reformer_pytorch").LSHSelfAttention(
         dim=WIDTH, heads=HEADS, bucket_size=CHUNK, n_hashes=ROUNDS, causal=False
     )
+    return layer
 
 
 def hf_reformer(length: int) -> Layer:
     """`LSHSelfAttention` and an output projection."""
-    from transformers import ReformerConfig
-    from transformers.models.reformer.modeling_reformer import LSHSelfAttention
-
-    config = ReformerConfig(
+    package = import_module("transformers.models.reformer.modeling_reformer")
+    config = package.ReformerConfig(
         hidden_size=WIDTH,
         num_attention_heads=HEADS,
         attention_head_size=WIDTH // HEADS,
@@ -113,7 +108,7 @@ def hf_reformer(length: int) -> Layer:
         lsh_attention_probs_dropout_prob=0.0,
         max_position_embeddings=length,
     )
-    layer, out = LSHSelfAttention(config), nn.Linear(WIDTH, WIDTH)
+    layer, out = package.LSHSelfAttention(config), nn.Linear(WIDTH, WIDTH)
     return lambda x: out(layer(x).hidden_states)
 
 
@@ -142,7 +137,7 @@ def measure(case: str, length: int, repeats: int) -> None:
     seconds = []
     for _ in range(repeats):
         start = time.process_time()
-        layer(x).sum().backward()
+        torch.autograd.backward(layer(x).sum())
         seconds.append(time.process_time() - start)
     grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     print(f"{min(seconds):.3f} {grown:.0f}")
@@ -161,7 +156,7 @@ def main() -> None:
     for mechanism, cases in CASES.items():
         ours_seconds = ours_memory = 0.0
         for case in cases:
-            if case in PACKAGES and importlib.util.find_spec(PACKAGES[case]) is None:
+            if case in PACKAGES and find_spec(PACKAGES[case]) is None:
                 print(f"{mechanism:<11} {case:<17} not installed")
                 continue
             command = [sys.executable, __file__, "--case", case]

@@ -1,0 +1,121 @@
+"""The other strand: rows read from their end, by complements; and a model that reads both strands.
+
+Shape letters: B batch, L length, E width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from genomeformer_cli.core.attention.layout import pack
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.model.encoder import Encoder
+
+
+def turned_places(tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+    """Where each position lies when its row is read from its end; padding, at the end, stays."""
+    place_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
+    if mask_BL is None:
+        return place_L.flip(0).expand_as(tokens_BL)
+    turn_BL = mask_BL.sum(dim=1, keepdim=True) - 1 - place_L
+    return torch.where(turn_BL < 0, place_L, turn_BL)
+
+
+def turned(x_BLE: Tensor, turn_BL: Tensor) -> Tensor:
+    """Features in the order of the row read from its end."""
+    return x_BLE.gather(1, turn_BL[..., None].expand_as(x_BLE))
+
+
+def complements(config: ModelConfig) -> Tensor:
+    """Id of the complement of every token.
+
+    Raises:
+        ConfigError: The tokens have none.
+    """
+    if len(config.complement) != config.vocabulary_size:
+        raise ConfigError(
+            "the model is to read the other strand, and these tokens have no complement",
+            hint="use a tokenizer of single bases or k-mers, or a model that reads one strand",
+        )
+    return torch.tensor(config.complement)
+
+
+class BothStrands(nn.Module):
+    """One encoder that reads both strands, so that its answer turns with the strand.
+
+    Features are those of the strand given and those of the other one, read back; turning the
+    strand swaps the halves. It costs twice what the encoder costs.
+
+    Mallet and Vert 2021, "Reverse-Complement Equivariant Networks for DNA Sequences", section 3;
+    Zhou et al. 2022, "Towards a Better Understanding of Reverse-Complement Equivariance", of the
+    symmetric pair of one network.
+
+    Args:
+        config: Sizes of the encoder.
+        seed: Of the initial weights and of whatever the attention mechanism draws.
+
+    Raises:
+        ConfigError: The tokens have no complement.
+    """
+
+    complement_V: Tensor
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(dataclasses.replace(config, strands="one"), seed=seed)
+        self.register_buffer("complement_V", complements(config), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.device
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers."""
+        return self.encoder.num_parameters
+
+    @property
+    def feature_width(self) -> int:
+        """Features of a position: those of both strands."""
+        return 2 * self.config.width
+
+    def set_checkpointing(self, *, wanted: bool) -> None:
+        """Whether blocks keep only their inputs, and compute the rest again on the way back."""
+        self.encoder.set_checkpointing(wanted=wanted)
+
+    def hidden(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
+    ) -> Tensor:
+        """Features (B, L, 2 E) of every position: of this strand, of the other.
+
+        Args:
+            tokens_BL: Token ids.
+            mask_BL: True at real tokens, False at padding, which ends rows; None if there is none.
+            documents_BL: Number of the document of each position, where rows hold several.
+        """
+        if documents_BL is not None:
+            packing, _ = pack(documents_BL)
+            hidden_NME = self.hidden(tokens_BL.flatten()[packing.take_NM], packing.mask_NM)
+            return packing.whole(hidden_NME[:, None])[:, 0]
+        turn_BL = turned_places(tokens_BL, mask_BL)
+        other_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
+        both_BL = torch.cat((tokens_BL, other_BL))
+        both_mask_BL = None if mask_BL is None else torch.cat((mask_BL, mask_BL))
+        here_BLE, there_BLE = self.encoder.hidden(both_BL, both_mask_BL).chunk(2)
+        return torch.cat((here_BLE, turned(there_BLE, turn_BL)), dim=-1)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits (..., V): what this strand says of a token, the other of its complement."""
+        here, there = features.chunk(2, dim=-1)
+        other = self.encoder.logits(there)[..., self.complement_V]
+        return self.encoder.logits(here) + other
+
+    def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+        """Logits (B, L, V) of the token at every position."""
+        return self.logits(self.hidden(tokens_BL, mask_BL))
