@@ -44,7 +44,8 @@ def loaded(direction: str, attention: str) -> LoadedModel:
     )
     model = build_model(config, seed=1).eval()
     with torch.no_grad():
-        model.head.weight.normal_(generator=torch.Generator().manual_seed(2))
+        head = model.get_parameter("head.weight")
+        head.normal_(generator=torch.Generator().manual_seed(2))
     return LoadedModel(model=model, tokenizer=CharTokenizer(), folder=Path())
 
 
@@ -139,5 +140,6 @@ def test_twins_have_other_weights_than_the_model() -> None:
     model = loaded("bidirectional", "softmax")
     twins = twins_of(model, 3, 2)
     assert list(twins) == [3, 4]
-    assert not torch.equal(twins[3].head.weight, twins[4].head.weight)
-    assert not torch.equal(twins[3].head.weight, model.model.head.weight)
+    heads = [one.get_parameter("head.weight") for one in (twins[3], twins[4], model.model)]
+    assert not torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
