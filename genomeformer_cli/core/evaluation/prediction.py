@@ -134,7 +134,7 @@ def predict_held_out(
         raise ConfigError(
             f"the tokens of the model are `{loaded.tokenizer.kind}`, and only single bases can be "
             "compared with a table of counts",
-            hint="evaluate it on labelled sequences: `--task` or `--suite`",
+            hint="evaluate it on labelled sequences alone: `--no-likelihood --task FILE`",
         )
     direction = loaded.model.config.direction
     sides = Sides.LEFT if direction == "causal" else Sides.BOTH
