@@ -27,14 +27,9 @@ from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.likelihood import real_logits
-from genomeformer_cli.core.evaluation.scoring import (
-    Log2,
-    ScoringRule,
-    base_log2,
-    score_record,
-    truth_of,
-)
+from genomeformer_cli.core.evaluation.scoring import Log2, ScoringRule, base_log2, truth_of
 from genomeformer_cli.core.genomes.inflate import TextReader
+from genomeformer_cli.core.model.encoder import padding_mask
 from genomeformer_cli.core.reporting import Reporter, Silent
 from genomeformer_cli.core.sequence import (
     AMBIGUITY_CODES,
@@ -43,7 +38,7 @@ from genomeformer_cli.core.sequence import (
     encode_bases,
     reverse_complement_codes,
 )
-from genomeformer_cli.core.tokenizers.protocol import MASK_ID
+from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
 
 _LN2 = float(np.log(2))
 _LETTERS = set("ACGTU" + AMBIGUITY_CODES)
@@ -126,6 +121,11 @@ class _Pair:
     num_alt: int
 
     @property
+    def changed(self) -> slice:
+        """What changes."""
+        return slice(self.first, self.first + self.num_ref)
+
+    @property
     def turned(self) -> _Pair:
         """The other strand."""
         return _Pair(
@@ -155,25 +155,32 @@ def score_variants(
     """
     scores: list[VariantScore] = []
     with reporter.track("scoring variants", len(variants), "variants") as tracker:
-        for variant in variants:
-            pair = _window_of(variant, genome, window)
-            if isinstance(pair, str):
-                scores.append(
-                    VariantScore(variant=variant, log_odds=None, embedding_distance=None, note=pair)
-                )
-            else:
-                both = (pair, pair.turned)
-                odds = [_log_odds(loaded, one) for one in both]
-                told = [one for one in odds if one is not None]
-                scores.append(
-                    VariantScore(
-                        variant=variant,
-                        log_odds=float(np.mean(told)) if told else None,
-                        embedding_distance=_distance(loaded, both),
-                        note="" if told else _why_not(loaded),
-                    )
-                )
-            tracker.advance(1)
+        for first in range(0, len(variants), _AT_ONCE):
+            some = variants[first : first + _AT_ONCE]
+            scores += _score_some(loaded, some, genome, window)
+            tracker.advance(len(some))
+    return scores
+
+
+def _score_some(
+    loaded: LoadedModel, variants: Sequence[Variant], genome: Mapping[str, Codes], window: int
+) -> list[VariantScore]:
+    places = [_window_of(variant, genome, window) for variant in variants]
+    pairs = [place for place in places if isinstance(place, _Pair)]
+    strands = (pairs, [pair.turned for pair in pairs])
+    odds = iter(zip(*(_log_odds(loaded, of_strand) for of_strand in strands), strict=True))
+    moved = iter(np.mean([_distances(loaded, of_strand) for of_strand in strands], axis=0))
+    scores: list[VariantScore] = []
+    for variant, place in zip(variants, places, strict=True):
+        if isinstance(place, str):
+            log_odds, distance, note = None, None, place
+        else:
+            ahead, back = next(odds)
+            log_odds = None if ahead is None or back is None else (ahead + back) / 2
+            distance, note = float(next(moved)), "" if log_odds is not None else _why_not(loaded)
+        scores.append(
+            VariantScore(variant=variant, log_odds=log_odds, embedding_distance=distance, note=note)
+        )
     return scores
 
 
@@ -209,31 +216,46 @@ def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _P
 
 
 @torch.inference_mode()
-def _log_odds(loaded: LoadedModel, pair: _Pair) -> float | None:
+def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]:
     direction = loaded.model.config.direction
+    if not pairs:
+        return []
     if direction == "causal":
-        rule = ScoringRule(window=max(pair.ref.size, pair.alt.size))
-        bits = [score_record(loaded, "", one, rule)[0] for one in (pair.ref, pair.alt)]
-        return (bits[1].log_likelihood - bits[0].log_likelihood) / _LN2
-    if pair.num_ref != pair.num_alt or (direction == "two-stack" and pair.num_ref > 1):
-        return None
-    changed = slice(pair.first, pair.first + pair.num_ref)
-    tokens_1L = torch.from_numpy(loaded.tokenizer.encode(pair.ref).astype(np.int64))[None]
+        windows = [pair.ref for pair in pairs] + [pair.alt for pair in pairs]
+        found = _log_likelihoods(loaded, _padded(loaded, windows))
+        return [float(one) for one in found[len(pairs) :] - found[: len(pairs)]]
+    tokens_NL = _padded(loaded, [pair.ref for pair in pairs])
     if direction == "bidirectional":
-        tokens_1L[:, changed] = MASK_ID
-    features = loaded.model.hidden(tokens_1L.to(loaded.model.device), None)[0, changed]
-    logits = real_logits(loaded.model, features, loaded.tokenizer.real_ids)
-    log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
-    places = np.arange(pair.num_ref)
-    odds = log2[places, pair.alt[changed]] - log2[places, pair.ref[changed]]
-    return float(odds.sum())
+        for row, pair in enumerate(pairs):
+            tokens_NL[row, pair.changed] = MASK_ID
+    tokens = torch.from_numpy(tokens_NL).to(loaded.model.device)
+    features_NLE = loaded.model.hidden(tokens, padding_mask(tokens, PAD_ID))
+    odds: list[float | None] = []
+    for row, pair in enumerate(pairs):
+        if pair.num_ref != pair.num_alt or (direction == "two-stack" and pair.num_ref > 1):
+            odds.append(None)
+            continue
+        features = features_NLE[row, pair.changed]
+        logits = real_logits(loaded.model, features, loaded.tokenizer.real_ids)
+        log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
+        places = np.arange(pair.num_ref)
+        own, other = pair.ref[pair.changed], pair.alt[pair.changed]
+        odds.append(float((log2[places, other] - log2[places, own]).sum()))
+    return odds
 
 
-def _distance(loaded: LoadedModel, pairs: Sequence[_Pair]) -> float:
+def _padded(loaded: LoadedModel, windows: Sequence[Codes]) -> npt.NDArray[np.int64]:
+    tokens_NL = np.full((len(windows), max(one.size for one in windows)), PAD_ID, dtype=np.int64)
+    for row, codes in enumerate(windows):
+        tokens_NL[row, : codes.size] = loaded.tokenizer.encode(codes)
+    return tokens_NL
+
+
+def _distances(loaded: LoadedModel, pairs: Sequence[_Pair]) -> npt.NDArray[np.float64]:
     ids = [loaded.tokenizer.encode(one) for pair in pairs for one in (pair.ref, pair.alt)]
-    longest = max(one.size for one in ids)
+    longest = max((one.size for one in ids), default=1)
     vectors_NE = embed_tokens(loaded, ids, window=longest, reporter=Silent())
-    return float(np.linalg.norm(vectors_NE[1::2] - vectors_NE[::2], axis=1).mean())
+    return np.linalg.norm(vectors_NE[1::2] - vectors_NE[::2], axis=1).astype(np.float64)
 
 
 def mutagenesis_map(loaded: LoadedModel, codes: Codes, every: int) -> Log2:

@@ -10,7 +10,7 @@ import torch
 
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.evaluation.held_out import held_out_questions
-from genomeformer_cli.core.evaluation.likelihood import likelihood
+from genomeformer_cli.core.evaluation.likelihood import answer, likelihood
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID
@@ -38,3 +38,7 @@ def test_score_equals_one_question_at_a_time(tmp_path: Path) -> None:
     assert score.num_bases == len(bits) > 5
     assert score.bits_per_base == pytest.approx(sum(bits) / len(bits), abs=1e-5)
     assert score.accuracy == pytest.approx(sum(right) / len(right))
+    # Passes, then windows, then places: the order in which `numpy.nonzero` finds them.
+    answers = answer(model, questions)
+    assert answers.bits_N == pytest.approx(bits, abs=1e-5)
+    assert answers.right_N.tolist() == right

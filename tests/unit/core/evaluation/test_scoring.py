@@ -230,3 +230,31 @@ def test_a_vcf_is_read_allele_by_allele(tmp_path: Path) -> None:
     path.write_text("c 3 rs1 g A\n")
     with pytest.raises(InputError, match="line 1"):
         list(read_vcf(path))
+
+
+@pytest.mark.parametrize(("direction", "attention"), KINDS)
+def test_variants_together_are_scored_as_each_alone(direction: str, attention: str) -> None:
+    model = loaded(direction, attention)
+    sequence = random_dna(60, 11)
+    genome = {"c": encode_bases(sequence), "d": encode_bases(sequence[:9])}
+    variants = [
+        variant(5, sequence[4], "ACGT"[("ACGT".index(sequence[4]) + 1) % 4]),
+        variant(30, sequence[29:33], sequence[29]),
+        variant(50, sequence[49], sequence[49] + "ACGTACGT"),
+        Variant(chromosome="d", position=2, id="x", ref=sequence[1], alt="N"),
+        Variant(
+            chromosome="d",
+            position=3,
+            id="y",
+            ref=sequence[2],
+            alt="ACGT"[("ACGT".index(sequence[2]) + 2) % 4],
+        ),
+    ]
+    together = score_variants(model, variants, genome, 24, Silent())
+    assert [score.variant for score in together] == variants
+    for one, score in zip(variants, together, strict=True):
+        (alone_,) = score_variants(model, [one], genome, 24, Silent())
+        assert score.note == alone_.note
+        assert score.log_odds == pytest.approx(alone_.log_odds, abs=1e-4)
+        assert score.embedding_distance == pytest.approx(alone_.embedding_distance, abs=1e-5)
+    assert (together[1].log_odds is not None) == (direction == "causal")
