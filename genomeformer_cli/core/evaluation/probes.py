@@ -25,6 +25,7 @@ PROBES = (LOGISTIC, NEIGHBOURS)
 STRENGTHS = (0.001, 0.01, 0.1, 1.0, 10.0)
 NUM_NEIGHBOURS = 10
 NUM_FOLDS = 5
+_ROWS_AT_ONCE = 256
 
 Rows = npt.NDArray[np.int64]
 
@@ -124,15 +125,20 @@ def try_probe(probe: str, vectors: Any, task: Task, parts: Sequence[Fold]) -> Ju
     """
     truth_N = class_numbers(task)
     number = len(task.classes)
-    probabilities, strengths = [], set()
+    probabilities: list[npt.NDArray[np.float64]] = []
+    strengths: set[float] = set()
     for fold in parts:
+        if probe == NEIGHBOURS:
+            learned, asked = vectors[fold.train], vectors[fold.test]
+            probabilities.append(_votes(learned, asked, truth_N[fold.train], number))
+            continue
         scaler = _scaler(vectors[fold.train])
         scaled = {
             "train": scaler.transform(vectors[fold.train]),
             "choose": scaler.transform(vectors[fold.choose]),
             "test": scaler.transform(vectors[fold.test]),
         }
-        model, strength = _learned(probe, scaled, truth_N[fold.train], truth_N[fold.choose])
+        model, strength = _learned(scaled, truth_N[fold.train], truth_N[fold.choose])
         given = model.predict_proba(scaled["test"])
         whole = np.zeros((fold.test.size, number))
         whole[:, model.classes_] = given
@@ -152,20 +158,40 @@ def _scaler(vectors: Any) -> Any:
     return StandardScaler(with_mean=isinstance(vectors, np.ndarray)).fit(vectors)
 
 
-def _learned(
-    probe: str, scaled: dict[str, Any], train_N: Rows, choose_N: Rows
-) -> tuple[Any, float | None]:
-    if probe == NEIGHBOURS:
-        from sklearn.neighbors import KNeighborsClassifier
+def _votes(learned: Any, asked: Any, classes_N: Rows, number: int) -> npt.NDArray[np.float64]:
+    """Shares of the classes among the nearest rows, by the cosine of centred vectors.
 
-        number = min(NUM_NEIGHBOURS, train_N.size)
-        model: Any = KNeighborsClassifier(number, metric="cosine", algorithm="brute")
-        return model.fit(scaled["train"], train_N), None
+    Scaled to unit variance, rare words would count most, and k-mers do worse. Tables of words stay
+    sparse: their mean is taken away in the products, (x - m)(y - m) = xy - xm - my + mm.
+    """
+    mean_E = np.asarray(learned.mean(axis=0), dtype=np.float64).reshape(-1)
+    learned, asked = learned.astype(np.float64), asked.astype(np.float64)
+    if isinstance(learned, np.ndarray):
+        learned, asked, mean_E = learned - mean_E, asked - mean_E, np.zeros_like(mean_E)
+    along_N, square = learned @ mean_E, float(mean_E @ mean_E)
+    lengths_N = np.sqrt(np.maximum(_squares(learned) - 2 * along_N + square, 1e-12))
+    member_NC = np.eye(number)[classes_N]
+    votes = []
+    for first in range(0, asked.shape[0], _ROWS_AT_ONCE):
+        some = asked[first : first + _ROWS_AT_ONCE]
+        product = some @ learned.T
+        product = product if isinstance(product, np.ndarray) else product.toarray()
+        likeness = (product - (some @ mean_E)[:, None] - along_N + square) / lengths_N
+        nearest = np.argsort(-likeness, axis=1, kind="stable")[:, :NUM_NEIGHBOURS]
+        votes.append(member_NC[nearest].mean(axis=1))
+    return np.concatenate(votes)
+
+
+def _squares(vectors: Any) -> npt.NDArray[np.float64]:
+    return np.asarray((vectors * vectors).sum(axis=1), dtype=np.float64).reshape(-1)
+
+
+def _learned(scaled: dict[str, Any], train_N: Rows, choose_N: Rows) -> tuple[Any, float]:
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
     best: tuple[float, float, Any] | None = None
-    model = LogisticRegression(tol=1e-3, max_iter=300, warm_start=True)
+    model: Any = LogisticRegression(tol=1e-3, max_iter=300, warm_start=True)
     for strength in STRENGTHS:
         with warnings.catch_warnings():
             # A weakly regularised probe that is stopped early is still a probe to choose among.

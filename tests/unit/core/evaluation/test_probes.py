@@ -14,6 +14,7 @@ from genomeformer_cli.core.evaluation.neighbourhood import (
 )
 from genomeformer_cli.core.evaluation.probes import (
     LOGISTIC,
+    NEIGHBOURS,
     PROBES,
     Judged,
     folds,
@@ -116,6 +117,25 @@ def test_a_probe_finds_what_is_there_and_nothing_where_nothing_is(probe: str) ->
     wrong = measure(try_probe(probe, noise, labelled, parts), 0)
     assert right.mcc.value > 0.9
     assert wrong.mcc.low < 0 < wrong.mcc.high
+
+
+def test_sparse_and_dense_vectors_have_the_same_neighbours() -> None:
+    labelled = task(150, 3)
+    words = kmer_frequencies([encode_bases(one.sequence) for one in labelled.examples], 3)
+    parts = folds(labelled, 0)
+    sparse, dense = (
+        try_probe(NEIGHBOURS, vectors, labelled, parts) for vectors in (words, words.toarray())
+    )
+    np.testing.assert_allclose(sparse.probability_NC, dense.probability_NC)
+    table = words.toarray()
+    for fold in parts[:1]:
+        centred = table - table[fold.train].mean(axis=0)
+        unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+        truth = np.array([labelled.classes.index(one.label) for one in labelled.examples])
+        for number, row in enumerate(fold.test):
+            nearest = fold.train[np.argsort(-(unit[fold.train] @ unit[row]), kind="stable")[:10]]
+            shares = np.bincount(truth[nearest], minlength=3) / 10
+            assert sparse.probability_NC[number] == pytest.approx(shares)
 
 
 def test_words_are_counted_without_n_and_in_order() -> None:
