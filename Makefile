@@ -56,7 +56,8 @@ docs: setup ## Regenerate the reference pages, build the site in site/
 	$(BIN)/zensical build --clean --strict
 
 bench: setup ## Run every script of benchmarks/
-	@set -e; for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
+	$(PIP) install --quiet $(PINNED) --group bench
+	@set -e; for script in $$(grep -l '^if __name__' benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script; done
 
 demo: $(VENV)/.package ## Sample genomes -> tokenize -> pretrain -> embed -> release
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./scripts/demo.sh

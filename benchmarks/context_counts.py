@@ -5,6 +5,7 @@ Counts both strands of the training FASTA files, answers every position of each 
 
     python benchmarks/context_counts.py --train train.fa.gz --test held_out.fa.gz
 
+Without files, a bundled bacterium is counted and two bundled phages are asked for.
 Records of one genome are those whose ids begin alike up to the first `|`; `--whole` scores them
 together.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+import genomeformer_cli
 from genomeformer_cli.core.evaluation.answers import Answers, joined
 from genomeformer_cli.core.evaluation.counts import (
     ContextCounter,
@@ -29,14 +31,15 @@ from genomeformer_cli.core.evaluation.counts import (
 from genomeformer_cli.core.genomes.fasta import read_records
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
 
+SAMPLES = Path(genomeformer_cli.__file__).parent / "assets" / "genomes"
 ORDERS = {Sides.BOTH: 6, Sides.LEFT: 12}
 
 
 def main() -> None:
     """Count, answer, print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--train", type=Path, nargs="+", required=True)
-    parser.add_argument("--test", type=Path, nargs="+", required=True)
+    parser.add_argument("--train", type=Path, nargs="+", default=sorted(SAMPLES.glob("NC_000*.gz")))
+    parser.add_argument("--test", type=Path, nargs="+", default=sorted(SAMPLES.glob("NC_001*.gz")))
     parser.add_argument("--max-positions", type=int, default=1_000_000, help="of a record")
     parser.add_argument("--whole", action="store_true")
     chosen = parser.parse_args()

@@ -21,14 +21,16 @@ def even_rows(examples: Examples) -> Iterator[Examples]:
 
     Nothing is lost but padding: what is asked of the parts is what is asked of the whole.
     """
+    if examples.documents_BL is None and examples.mask_BL is None:
+        yield examples
+        return
     batch, length = examples.inputs_BL.shape
     if examples.documents_BL is not None:
         spans = [span for row in range(batch) for span in _documents(examples.documents_BL, row)]
-    elif examples.mask_BL is not None:
+    else:
+        assert examples.mask_BL is not None
         sizes = examples.mask_BL.sum(dim=1).tolist()
         spans = [(row, 0, size) for row, size in enumerate(sizes) if size]
-    else:
-        spans = [(row, 0, length) for row in range(batch)]
     by_length: dict[int, list[Span]] = {}
     for span in spans:
         by_length.setdefault(span[2], []).append(span)

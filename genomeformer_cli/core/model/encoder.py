@@ -16,6 +16,7 @@ from genomeformer_cli.core.attention.layout import Layout, Rotary
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.model.fused import rms_norm
 
 SMALL_STD = 0.02
 
@@ -115,8 +116,7 @@ class Encoder(nn.Module):
 
     def normed(self, x_BLE: Tensor) -> Tensor:
         """The features of a residual stream."""
-        features_BLE: Tensor = self.norm(x_BLE)
-        return features_BLE
+        return rms_norm(x_BLE, self.norm.weight)
 
     def start(self, batch: int, like: Tensor) -> list[State]:
         """The states of a causal stack before the first position."""
