@@ -8,7 +8,17 @@ from typing import Annotated
 from typer import Exit, Option, Typer
 
 from genomeformer_cli import __version__
-from genomeformer_cli.commands import cache, embed, fetch, pretrain, release, tokenize, windows
+from genomeformer_cli.commands import (
+    cache,
+    embed,
+    evaluate,
+    fetch,
+    pretrain,
+    release,
+    score,
+    tokenize,
+    windows,
+)
 
 _INTERRUPTED = 130
 
@@ -22,7 +32,7 @@ app = Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (fetch, tokenize, windows, pretrain, embed, release):
+for module in (fetch, tokenize, windows, pretrain, embed, evaluate, score, release):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
 app.add_typer(cache.app, name="cache")
 

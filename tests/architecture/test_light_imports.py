@@ -33,7 +33,10 @@ def imported(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> list[str]:
 
 @pytest.mark.parametrize(
     "command",
-    ["", "fetch", "tokenize", "windows", "pretrain", "embed", "release", "cache", "cache ls"],
+    [
+        *("", "fetch", "tokenize", "windows", "pretrain", "embed", "evaluate", "score", "release"),
+        *("cache", "cache ls"),
+    ],
 )
 def test_help_is_light(command: str) -> None:
     assert imported(*command.split(), "--help", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.evaluation.counts import ALPHA, CountBaseline, Tables, add_cells
+from genomeformer_cli.core.evaluation.counts import ALPHA, CountBaseline, Table
 from genomeformer_cli.core.evaluation.held_out import TOKENS_BEFORE, HeldOut
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import (
@@ -28,6 +28,7 @@ from genomeformer_cli.core.training.metrics import Score
 
 _CHUNK = 1 << 20
 _CELLS_A_BASE = 4
+Tables = list[Table]
 
 
 def chain_baseline(corpus: Corpus, questions: HeldOut, reporter: Reporter) -> CountBaseline:
@@ -69,7 +70,16 @@ def _count_into(tables: Tables, codes: Codes) -> None:
         keys = np.zeros(len(windows), dtype=np.int64)
         for place in range(k + 1):
             keys = keys * NUM_REAL_BASES + codes[place : place + len(windows)]
-        add_cells(table, keys[real])
+        _add_cells(table, keys[real])
+
+
+def _add_cells(table: Table, cells: npt.NDArray[np.int64]) -> None:
+    """Count every cell that is named."""
+    if table.size <= cells.size * 8:
+        table += np.bincount(cells, minlength=table.size).astype(np.uint32)
+        return
+    unique, counts = np.unique(cells, return_counts=True)
+    table[unique] += counts.astype(np.uint32)
 
 
 def _columns(

@@ -67,6 +67,11 @@ class HeldOut:
         return self.hidden_PWL if self.asked_PWL is None else self.asked_PWL
 
     @property
+    def bases(self) -> npt.NDArray[np.bool_]:
+        """True at the tokens whose first bases are asked for."""
+        return self.hidden_PWL if self.bases_PWL is None else self.bases_PWL
+
+    @property
     def first_codes(self) -> npt.NDArray[np.uint8]:
         """Code of the first base of every token; that of N where it is no real one."""
         words_WL = self.tokens_WL - (self.real_ids.stop - NUM_REAL_BASES**self.k)
@@ -107,24 +112,73 @@ def held_out_questions(corpus: Corpus, asking: Asking) -> HeldOut:
     ).tokens_BL
     real_ids = corpus.tokenizer.real_ids
     if corpus.tokenizer.one_token_a_base or lie.overlaps:
-        first_word = real_ids.stop - NUM_REAL_BASES**lie.k
-        known_WL = (tokens_WL >= first_word) & (tokens_WL < real_ids.stop)
-        bases_PWL = _chosen(known_WL, (max(MARGIN, lie.k - 1), MARGIN), asking.passes)
+        words = range(real_ids.stop - NUM_REAL_BASES**lie.k, real_ids.stop)
+        askable_WL = _surrounded(tokens_WL, words, (max(MARGIN, lie.k - 1), MARGIN))
+        bases_PWL = _one_in_64(askable_WL, asking.passes)
         questions = _of_bases(tokens_WL, bases_PWL, real_ids, (lie.k, asking.causal))
     else:
-        known_WL = (tokens_WL >= real_ids.start) & (tokens_WL < real_ids.stop)
-        hidden_PWL = _chosen(known_WL, (TOKENS_BEFORE, 0), asking.passes)
+        askable_WL = _surrounded(tokens_WL, real_ids, (TOKENS_BEFORE, 0))
         questions = HeldOut(
-            tokens_WL=tokens_WL, hidden_PWL=hidden_PWL, real_ids=real_ids, bases_V=lie.bases_V
+            tokens_WL=tokens_WL,
+            hidden_PWL=_one_in_64(askable_WL, asking.passes),
+            real_ids=real_ids,
+            bases_V=lie.bases_V,
         )
+    questions = _some(questions)
+    if not asking.both_strands:
+        return questions
+    return replace(questions, turned=_turned(questions, corpus.tokenizer, causal=asking.causal))
+
+
+def one_in_many(tokens_WL: npt.NDArray[np.int64], real_ids: range, passes: int) -> HeldOut:
+    """One base in 64 is hidden at a time, of windows of single bases.
+
+    Args:
+        tokens_WL: Windows.
+        real_ids: Ids that can be an answer.
+        passes: How many of the 64 disjoint sets of bases are asked for.
+
+    Raises:
+        ConfigError: The windows are too short to ask for a single base.
+    """
+    hidden_PWL = _one_in_64(askable(tokens_WL, real_ids), passes)
+    return _some(HeldOut(tokens_WL=tokens_WL, hidden_PWL=hidden_PWL, real_ids=real_ids))
+
+
+def at_rate(
+    tokens_WL: npt.NDArray[np.int64], real_ids: range, rate: float, generator: np.random.Generator
+) -> HeldOut:
+    """Bases are hidden together, each with the same chance, as in training.
+
+    Raises:
+        ConfigError: The windows are too short to ask for a single base.
+    """
+    hidden_WL = askable(tokens_WL, real_ids) & (generator.random(tokens_WL.shape) < rate)
+    return _some(HeldOut(tokens_WL=tokens_WL, hidden_PWL=hidden_WL[None], real_ids=real_ids))
+
+
+def all_at_once(tokens_WL: npt.NDArray[np.int64], real_ids: range) -> HeldOut:
+    """Every base is asked for in one pass: for models that do not see what they predict.
+
+    Raises:
+        ConfigError: The windows are too short to ask for a single base.
+    """
+    hidden_PWL = askable(tokens_WL, real_ids)[None]
+    return _some(HeldOut(tokens_WL=tokens_WL, hidden_PWL=hidden_PWL, real_ids=real_ids))
+
+
+def askable(tokens_WL: npt.NDArray[np.int64], real_ids: range) -> npt.NDArray[np.bool_]:
+    """Real bases with `MARGIN` real bases on both sides within the window."""
+    return _surrounded(tokens_WL, real_ids, (MARGIN, MARGIN))
+
+
+def _some(questions: HeldOut) -> HeldOut:
     if not questions.hidden_PWL.any():
         raise ConfigError(
             "the held-out part is too short to validate on",
             hint="hold out more, or shorten `--seq-len`",
         )
-    if not asking.both_strands:
-        return questions
-    return replace(questions, turned=_turned(questions, corpus.tokenizer, causal=asking.causal))
+    return questions
 
 
 def _of_bases(
@@ -150,18 +204,25 @@ def _of_bases(
     )
 
 
-def _chosen(
-    known_WL: npt.NDArray[np.bool_], margins: tuple[int, int], passes: int
+def _surrounded(
+    tokens_WL: npt.NDArray[np.int64], known: range, margins: tuple[int, int]
 ) -> npt.NDArray[np.bool_]:
-    """One position in 64, moved from window to window and pass to pass, with known ones around."""
+    """Known tokens with so many known ones before and after them within the window."""
     before, after = margins
-    length = known_WL.shape[1]
+    length = tokens_WL.shape[1]
+    known_WL = (tokens_WL >= known.start) & (tokens_WL < known.stop)
     askable_WL = np.zeros_like(known_WL)
     reach = before + 1 + after
     if length >= reach:
         surrounded = np.lib.stride_tricks.sliding_window_view(known_WL, reach, axis=1).all(axis=-1)
         askable_WL[:, before : length - after] = surrounded
-    residues_WL = (np.arange(length)[None, :] + np.arange(len(known_WL))[:, None] * 7) % HIDE_ONE_IN
+    return askable_WL
+
+
+def _one_in_64(askable_WL: npt.NDArray[np.bool_], passes: int) -> npt.NDArray[np.bool_]:
+    """One position in 64, moved from window to window and pass to pass."""
+    num_windows, length = askable_WL.shape
+    residues_WL = (np.arange(length)[None, :] + np.arange(num_windows)[:, None] * 7) % HIDE_ONE_IN
     offsets = np.linspace(0, HIDE_ONE_IN, min(passes, HIDE_ONE_IN), endpoint=False).astype(int)
     return np.stack([askable_WL & (residues_WL == offset) for offset in offsets])
 

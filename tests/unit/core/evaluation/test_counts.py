@@ -12,9 +12,12 @@ import pytest
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.evaluation.counts import (
     ALPHA,
+    LONGEST_LEFT,
+    ContextCounter,
+    Sides,
+    answer_by_counts,
     count_baseline,
     count_contexts,
-    score_contexts,
     widest_order,
 )
 from genomeformer_cli.core.evaluation.held_out import (
@@ -23,8 +26,11 @@ from genomeformer_cli.core.evaluation.held_out import (
     Asking,
     held_out_questions,
 )
+from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
+from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 from tests.corpora import build_corpus, random_dna
 
@@ -55,34 +61,76 @@ def brute_force(train: str, test: str, p: int, order: int, widest: int) -> list[
     return probability
 
 
-def test_scores_equal_brute_force(tmp_path: Path) -> None:
+def test_answers_equal_brute_force(tmp_path: Path) -> None:
     train = biased_dna(900, 1)[:400] + "NNNN" + biased_dna(500, 2)
     test = biased_dna(60, 3)
     corpus = build_corpus(tmp_path / "c", {"a": train, "b": test}, split=HOLD_OUT_B)
     tables = count_contexts(corpus, 2, Silent())
     positions = [10, 25, 37, 48]
-    asked = np.zeros((1, 60), dtype=np.bool_)
-    asked[0, positions] = True
-    scores = score_contexts(tables, encode_bases(test)[None], asked)
-    assert len(scores) == 3
+    answers = answer_by_counts(tables, encode_bases(test), np.array(positions))
+    assert len(answers) == 3
     for order in (0, 1, 2):
         wanted = [brute_force(train, test, p, order, 2) for p in positions]
         truth = ["ACGT".index(test[p]) for p in positions]
         bits = [-math.log2(p[t]) for p, t in zip(wanted, truth, strict=True)]
         right = [int(np.argmax(p)) == t for p, t in zip(wanted, truth, strict=True)]
-        assert scores[order].bits_per_base == pytest.approx(sum(bits) / len(bits), abs=1e-9)
-        assert scores[order].accuracy == pytest.approx(sum(right) / len(right))
-        assert scores[order].num_bases == len(positions)
+        assert answers[order].bits_N == pytest.approx(bits, abs=1e-9)
+        assert answers[order].right_N.tolist() == right
+        assert answers[order].score().num_bases == len(positions)
+
+
+@pytest.mark.parametrize(("sides", "order"), [(Sides.BOTH, 2), (Sides.LEFT, 4)])
+def test_tables_of_a_real_genome_equal_a_dictionary(sides: Sides, order: int) -> None:
+    phage = sample_genomes()[0]
+    install_sample(phage, store=Store())
+    (record,) = read_records(Store().entry(Kind.GENOMES, phage.name).path / phage.fasta)
+    genome = record.sequence.upper()
+    counter = ContextCounter(sides, order)
+    counter.add(encode_bases(genome))
+    tables = counter.tables().tables
+    for k in range(order + 1):
+        counts: Counter[tuple[int, ...]] = Counter()
+        after = order if sides is Sides.BOTH else 0
+        offsets = [offset for distance in range(1, k + 1) for offset in sides.offsets(distance)]
+        for strand in (genome, reverse_complement(genome)):
+            for centre in range(order, len(strand) - after):
+                counts[tuple("ACGT".index(strand[centre + o]) for o in (*offsets, 0))] += 1
+        digits = tables[k].reshape((4,) * (len(offsets) + 1))
+        assert int(digits.sum()) == sum(counts.values())
+        assert all(digits[word] == number for word, number in counts.items())
+
+
+def test_left_neighbours_equal_brute_force() -> None:
+    train, test = biased_dna(3_000, 1), biased_dna(80, 3)
+    counter = ContextCounter(Sides.LEFT, 3)
+    counter.add(encode_bases(train))
+    strands = (train, reverse_complement(train))
+    for p, answer in enumerate(
+        answer_by_counts(counter.tables(), encode_bases(test), np.arange(3, 80))[3].bits_N, start=3
+    ):
+        share = 0.25
+        for k in range(4):
+            windows = [s[i - k : i + 1] for s in strands for i in range(3, len(s))]
+            context = test[p - k : p]
+            seen = sum(window[:-1] == context for window in windows)
+            same = sum(window == context + test[p] for window in windows)
+            share = (same + ALPHA * share) / (seen + ALPHA)
+        assert answer == pytest.approx(-math.log2(share), abs=1e-9)
+        if p > 12:
+            break
 
 
 def test_chunks_do_not_change_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     corpus = build_corpus(
         tmp_path / "c", {"a": biased_dna(1000, 4), "b": random_dna(99)}, split=HOLD_OUT_B
     )
-    whole = count_contexts(corpus, 2, Silent())
-    monkeypatch.setattr("genomeformer_cli.core.evaluation.counts._CHUNK", 137)
-    for one, other in zip(whole, count_contexts(corpus, 2, Silent()), strict=True):
-        assert np.array_equal(one, other)
+    for sides in Sides:
+        whole = count_contexts(corpus, 2, Silent(), sides)
+        with monkeypatch.context() as patch:
+            patch.setattr("genomeformer_cli.core.evaluation.counts._CHUNK", 137)
+            parts = count_contexts(corpus, 2, Silent(), sides)
+        for one, other in zip(whole.tables, parts.tables, strict=True):
+            assert np.array_equal(one, other)
 
 
 def test_the_table_learns_what_neighbours_tell(tmp_path: Path) -> None:
@@ -100,6 +148,8 @@ def test_a_table_is_no_wider_than_its_training_data_can_fill() -> None:
     assert orders == sorted(orders)
     assert widest_order(570_567) >= 3
     assert widest_order(10**12) == MARGIN
+    assert widest_order(10**12, Sides.LEFT) == LONGEST_LEFT
+    assert widest_order(570_567, Sides.LEFT) == 9
 
 
 def test_questions_are_real_bases_with_real_neighbours_each_asked_once(tmp_path: Path) -> None:
@@ -116,3 +166,11 @@ def test_questions_are_real_bases_with_real_neighbours_each_asked_once(tmp_path:
     gaps = [np.diff(np.flatnonzero(row)) for one in questions.hidden_PWL for row in one]
     assert min(int(gap.min()) for gap in gaps if gap.size) == HIDE_ONE_IN
     assert not asked[questions.tokens_WL == PAD_ID].any()
+
+
+@pytest.mark.parametrize("sides", list(Sides))
+def test_order_zero_is_the_composition_of_both_strands(sides: Sides) -> None:
+    counter = ContextCounter(sides, 0)
+    counter.add(encode_bases("AAAC"))
+    assert counter.tables().tables[0].tolist() == [3, 1, 1, 3]
+    assert counter.tables().tables[0].tolist() == [3, 1, 1, 3]

@@ -1,0 +1,76 @@
+"""`genomeformer evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genomeformer_cli.ui import evaluate_options as o
+from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
+
+EXAMPLE = "Example:  genomeformer evaluate demo --task promoters.tsv --suite tasks/ --only gue_tf"
+
+
+def command(
+    model: o.ModelArgument,
+    *,
+    likelihood: o.LikelihoodOption = True,
+    corpus: o.CorpusOption = None,
+    held_out: o.HeldOutOption = None,
+    annotation: o.AnnotationOption = None,
+    by: o.ByOption = "genome",
+    windows: o.WindowsOption = 200,
+    passes: o.PassesOption = 4,
+    mask_rate: o.MaskRateOption = 0.15,
+    task: o.TaskOption = None,
+    suite: o.SuiteOption = None,
+    only: o.OnlyOption = None,
+    label: o.LabelOption = "label",
+    max_train: o.MaxTrainOption = 10_000,
+    window: o.WindowOption = None,
+    seed: o.SeedOption = 0,
+    seeds: o.SeedsOption = 1,
+    output: o.OutputOption = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Is a model any good? Beside tables of counts, k-mers and its twin with random weights."""
+    from genomeformer_cli.core.evaluation.labelled import LabelledConfig
+    from genomeformer_cli.core.evaluation.prediction import PredictionConfig
+    from genomeformer_cli.core.evaluation.texts import group_by
+    from genomeformer_cli.core.workflows.evaluate import EvaluateRequest, evaluate_model
+    from genomeformer_cli.ui.console import show
+    from genomeformer_cli.ui.evaluation import evaluation_view
+    from genomeformer_cli.ui.evaluation_page import plain_results, write_report
+    from genomeformer_cli.ui.progress import terminal_reporter
+
+    request = EvaluateRequest(
+        model=model,
+        likelihood=likelihood,
+        corpus=corpus,
+        held_out=tuple(held_out or ()),
+        annotation=annotation,
+        by=group_by(by),
+        tasks=tuple(task or ()),
+        suites=tuple(suite or ()),
+        only=tuple(only or ()),
+        label=label,
+        prediction=PredictionConfig(
+            window=window,
+            windows=windows,
+            passes=passes,
+            rate=mask_rate,
+            seed=seed,
+            num_twins=seeds,
+        ),
+        labelled=LabelledConfig(window=window, most_training=max_train, seed=seed, num_seeds=seeds),
+        device=device,
+        threads=threads,
+    )
+    folder = output or Path(f"{Path(model).name or 'model'}-evaluation")
+    with terminal_reporter() as reporter:
+        result = evaluate_model(request, reporter=reporter)
+        _, page = write_report(result, folder)
+        reporter.note(f"report: {page}")
+    shown = plain_results(result) if as_json else None
+    show(shown, evaluation_view(result), as_json=as_json)

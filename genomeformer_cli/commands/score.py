@@ -1,0 +1,97 @@
+"""`genomeformer score`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.ui.options import DeviceOption, ThreadsOption
+
+EXAMPLE = "Example:  genomeformer score promoters.fa --model demo > scores.tsv"
+
+
+def command(
+    source: Annotated[
+        str | None,
+        Argument(help="FASTA or FASTQ, plain or .gz; `-` reads standard input.", metavar="FASTA"),
+    ] = None,
+    *,
+    model: Annotated[str, Option(help="A released model or run in the cache, or its folder.")],
+    vcf: Annotated[
+        Path | None, Option(help="Score the variants of this VCF file, in place of sequences.")
+    ] = None,
+    genome: Annotated[Path | None, Option(help="FASTA that the variants are on.")] = None,
+    ism: Annotated[
+        bool, Option("--ism", help="Score every single substitution of every sequence.")
+    ] = False,
+    plot: Annotated[
+        Path | None, Option(help="With `--ism`: draw the maps of the first six records here.")
+    ] = None,
+    per_base: Annotated[
+        Path | None, Option(help="Write a row a base here: bits, and the chances of A C G T.")
+    ] = None,
+    both_strands: Annotated[
+        bool, Option("--both-strands", help="Average the log-probabilities of both strands.")
+    ] = False,
+    every: Annotated[
+        int,
+        Option(min=1, help="Of a masked model, one base in so many is hidden at a time."),
+    ] = 16,
+    window: Annotated[
+        int | None,
+        Option(
+            min=2, help="Longest stretch read at once. Default: the context.", show_default=False
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, Option("-o", "--output", help="Write here instead of to standard output.")
+    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """How probable is a sequence, a variant, a substitution? Tab-separated, in input order."""
+    if (source is None) == (vcf is None) or (vcf is None) != (genome is None):
+        raise UsageError(
+            "either a FASTA file, or `--vcf` with `--genome`",
+            hint=EXAMPLE.removeprefix("Example:  "),
+        )
+    if (plot and not ism) or (per_base and (ism or vcf)) or (ism and vcf):
+        raise UsageError(
+            "these options do not go together",
+            hint="`--plot` needs `--ism`; `--per-base` is of plain scores; a VCF stands alone",
+        )
+    from genomeformer_cli.core.evaluation.scoring import ScoringRule
+    from genomeformer_cli.core.store.atomic import atomic_file
+    from genomeformer_cli.core.workflows import score as workflow
+    from genomeformer_cli.ui import scores
+    from genomeformer_cli.ui.progress import terminal_reporter
+
+    scores.check_picture(plot)
+    rule = ScoringRule(window=window, every=every, both_strands=both_strands)
+    request = workflow.ScoreRequest(model=model, rule=rule, device=device, threads=threads)
+    with terminal_reporter() as reporter, ExitStack() as stack:
+        loaded = workflow.load_scorer(request, reporter=reporter)
+        out = stack.enter_context(atomic_file(output)) if output else sys.stdout.buffer
+        if vcf is not None and genome is not None:
+            found = workflow.score_vcf(loaded, vcf, genome, window, reporter)
+            scores.write_rows(out, scores.VARIANT_COLUMNS, map(scores.variant_row, found))
+            return
+        assert source is not None
+        if ism:
+            maps = list(workflow.map_sequences(loaded, source, every, reporter))
+            rows = (line for one in maps for line in scores.map_rows(one))
+            scores.write_rows(out, scores.MAP_COLUMNS, rows)
+            if plot is not None:
+                scores.plot_maps(maps, plot)
+            return
+        scored = workflow.score_sequences(loaded, source, rule, reporter)
+        if per_base is not None:
+            bases = stack.enter_context(atomic_file(per_base))
+            bases.write(scores.row(scores.BASE_COLUMNS))
+            scored = scores.with_bases(scored, bases)
+        scores.write_rows(out, scores.RECORD_COLUMNS, map(scores.record_row, scored))

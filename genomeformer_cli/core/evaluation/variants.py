@@ -1,0 +1,313 @@
+"""What a change of a sequence does, in the eyes of a model: variants, and all single substitutions.
+
+Log-odds are log2 p(alt) - log2 p(ref), the mean of both strands' readings; above 0 the model finds
+the change the more probable letters.
+
+| model         | log-odds of a change                                                             |
+|---------------|----------------------------------------------------------------------------------|
+| causal        | of the whole window with the change, against the window without it               |
+| two stacks    | of the base, all others of its window given; single substitutions only           |
+| bidirectional | of the changed bases, hidden together, the rest of the window given; not of      |
+|               | insertions and deletions, which change how many bases there are to predict       |
+
+Shape letters: N windows, L length, R real bases, E width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from genomeformer_cli.core.checkpoints.weights import LoadedModel
+from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.evaluation.likelihood import real_logits
+from genomeformer_cli.core.evaluation.scoring import Log2, ScoringRule, base_log2, truth_of
+from genomeformer_cli.core.genomes.inflate import TextReader
+from genomeformer_cli.core.model.encoder import padding_mask
+from genomeformer_cli.core.reporting import Reporter, Silent
+from genomeformer_cli.core.sequence import (
+    AMBIGUITY_CODES,
+    NUM_REAL_BASES,
+    Codes,
+    encode_bases,
+    reverse_complement_codes,
+)
+from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
+
+_LN2 = float(np.log(2))
+_LETTERS = set("ACGTU" + AMBIGUITY_CODES)
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """One alternative allele.
+
+    Attributes:
+        chromosome: Record of the genome.
+        position: First base of `ref`, counted from 1.
+        id: Of the VCF's row.
+        ref: What stands there.
+        alt: What stands there instead.
+    """
+
+    chromosome: str
+    position: int
+    id: str
+    ref: str
+    alt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantScore:
+    """What a model says of a variant.
+
+    Attributes:
+        variant: Which one.
+        log_odds: log2 p(alt) - log2 p(ref), mean of both strands; None where it means nothing.
+        embedding_distance: Euclidean distance of the window's vectors with and without it, mean of
+            both strands; None where there is no sequence to embed.
+        note: Why something is missing; empty if nothing is.
+    """
+
+    variant: Variant
+    log_odds: float | None
+    embedding_distance: float | None
+    note: str
+
+
+def read_vcf(path: Path) -> Iterator[Variant]:
+    """Every alternative allele of a VCF file, plain or gzip'd, in its order.
+
+    Raises:
+        InputError: It is no VCF.
+    """
+    text = b"".join(TextReader(path, str(path)).chunks())
+    number = 0
+    for line in text.decode("utf-8").splitlines():
+        number += 1
+        if not line or line.startswith("#"):
+            continue
+        cells = line.split("\t")
+        if len(cells) < 5 or not cells[1].isdigit() or not int(cells[1]):
+            raise InputError(
+                f"`{path}` line {number} is no row of a VCF file",
+                hint="tab-separated: CHROM POS ID REF ALT ..., positions from 1",
+            )
+        for alt in cells[4].split(","):
+            yield Variant(
+                chromosome=cells[0],
+                position=int(cells[1]),
+                id=cells[2],
+                ref=cells[3].upper(),
+                alt=alt.upper(),
+            )
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """A window with and without a change, and where it is."""
+
+    ref: Codes
+    alt: Codes
+    first: int
+    num_ref: int
+    num_alt: int
+
+    @property
+    def changed(self) -> slice:
+        """What changes."""
+        return slice(self.first, self.first + self.num_ref)
+
+    @property
+    def turned(self) -> _Pair:
+        """The other strand."""
+        return _Pair(
+            reverse_complement_codes(self.ref),
+            reverse_complement_codes(self.alt),
+            self.ref.size - self.first - self.num_ref,
+            self.num_ref,
+            self.num_alt,
+        )
+
+
+def score_variants(
+    loaded: LoadedModel,
+    variants: Sequence[Variant],
+    genome: Mapping[str, Codes],
+    window: int,
+    reporter: Reporter,
+) -> list[VariantScore]:
+    """Score variants; none is left out, and each says why if it cannot be scored.
+
+    Args:
+        loaded: A model of single bases.
+        variants: Which.
+        genome: Base codes of the records they are on.
+        window: Bases around a variant.
+        reporter: Follows the work.
+    """
+    scores: list[VariantScore] = []
+    with reporter.track("scoring variants", len(variants), "variants") as tracker:
+        for first in range(0, len(variants), _AT_ONCE):
+            some = variants[first : first + _AT_ONCE]
+            scores += _score_some(loaded, some, genome, window)
+            tracker.advance(len(some))
+    return scores
+
+
+def _score_some(
+    loaded: LoadedModel, variants: Sequence[Variant], genome: Mapping[str, Codes], window: int
+) -> list[VariantScore]:
+    places = [_window_of(variant, genome, window) for variant in variants]
+    pairs = [place for place in places if isinstance(place, _Pair)]
+    strands = (pairs, [pair.turned for pair in pairs])
+    odds = iter(zip(*(_log_odds(loaded, of_strand) for of_strand in strands), strict=True))
+    moved = iter(np.mean([_distances(loaded, of_strand) for of_strand in strands], axis=0))
+    scores: list[VariantScore] = []
+    for variant, place in zip(variants, places, strict=True):
+        if isinstance(place, str):
+            log_odds, distance, note = None, None, place
+        else:
+            ahead, back = next(odds)
+            log_odds = None if ahead is None or back is None else (ahead + back) / 2
+            distance, note = float(next(moved)), "" if log_odds is not None else _why_not(loaded)
+        scores.append(
+            VariantScore(variant=variant, log_odds=log_odds, embedding_distance=distance, note=note)
+        )
+    return scores
+
+
+def _why_not(loaded: LoadedModel) -> str:
+    if loaded.model.config.direction == "two-stack":
+        return "not a single substitution"
+    return "changes the length"
+
+
+def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _Pair | str:
+    codes = genome.get(variant.chromosome)
+    if codes is None:
+        return "no such record in the genome"
+    if not variant.alt or set(variant.ref + variant.alt) - _LETTERS:
+        return "no sequence is given"
+    start = variant.position - 1
+    ref, alt = encode_bases(variant.ref), encode_bases(variant.alt)
+    if not np.array_equal(codes[start : start + ref.size], ref):
+        return "the reference allele is not what the genome has there"
+    if (ref >= NUM_REAL_BASES).any() or (alt >= NUM_REAL_BASES).any():
+        return "an unknown base"
+    width = max(window, ref.size)
+    left = min(max(start - (width - ref.size) // 2, 0), max(codes.size - width, 0))
+    right = min(left + width, codes.size)
+    before, after = codes[left:start], codes[start + ref.size : right]
+    return _Pair(
+        codes[left:right],
+        np.concatenate((before, alt, after)),
+        start - left,
+        ref.size,
+        alt.size,
+    )
+
+
+@torch.inference_mode()
+def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]:
+    direction = loaded.model.config.direction
+    if not pairs:
+        return []
+    if direction == "causal":
+        windows = [pair.ref for pair in pairs] + [pair.alt for pair in pairs]
+        found = _log_likelihoods(loaded, _padded(loaded, windows))
+        return [float(one) for one in found[len(pairs) :] - found[: len(pairs)]]
+    tokens_NL = _padded(loaded, [pair.ref for pair in pairs])
+    if direction == "bidirectional":
+        for row, pair in enumerate(pairs):
+            tokens_NL[row, pair.changed] = MASK_ID
+    tokens = torch.from_numpy(tokens_NL).to(loaded.model.device)
+    features_NLE = loaded.model.hidden(tokens, padding_mask(tokens, PAD_ID))
+    odds: list[float | None] = []
+    for row, pair in enumerate(pairs):
+        if pair.num_ref != pair.num_alt or (direction == "two-stack" and pair.num_ref > 1):
+            odds.append(None)
+            continue
+        features = features_NLE[row, pair.changed]
+        logits = real_logits(loaded.model, features, loaded.tokenizer.real_ids)
+        log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
+        places = np.arange(pair.num_ref)
+        own, other = pair.ref[pair.changed], pair.alt[pair.changed]
+        odds.append(float((log2[places, other] - log2[places, own]).sum()))
+    return odds
+
+
+def _padded(loaded: LoadedModel, windows: Sequence[Codes]) -> npt.NDArray[np.int64]:
+    tokens_NL = np.full((len(windows), max(one.size for one in windows)), PAD_ID, dtype=np.int64)
+    for row, codes in enumerate(windows):
+        tokens_NL[row, : codes.size] = loaded.tokenizer.encode(codes)
+    return tokens_NL
+
+
+def _distances(loaded: LoadedModel, pairs: Sequence[_Pair]) -> npt.NDArray[np.float64]:
+    ids = [loaded.tokenizer.encode(one) for pair in pairs for one in (pair.ref, pair.alt)]
+    longest = max((one.size for one in ids), default=1)
+    vectors_NE = embed_tokens(loaded, ids, window=longest, reporter=Silent())
+    return np.linalg.norm(vectors_NE[1::2] - vectors_NE[::2], axis=1).astype(np.float64)
+
+
+def mutagenesis_map(loaded: LoadedModel, codes: Codes, every: int) -> Log2:
+    """(L, 4) log-odds of every single substitution of a sequence, 0 for the base itself.
+
+    Both strands are read. NaN at N.
+    """
+    if loaded.model.config.direction != "causal":
+        log2_LR = base_log2(loaded, codes, ScoringRule(every=every, both_strands=True))
+        odds_LR = log2_LR - truth_of(log2_LR, codes)[:, None]
+    else:
+        ahead_LR = _causal_map(loaded, codes)
+        back_LR = _causal_map(loaded, reverse_complement_codes(codes))[::-1, ::-1]
+        odds_LR = (ahead_LR + back_LR) / 2
+    odds_LR[codes >= NUM_REAL_BASES] = np.nan
+    return odds_LR
+
+
+@torch.inference_mode()
+def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
+    """Log-likelihood of every mutant against that of the sequence, read as one window."""
+    tokens_L = loaded.tokenizer.encode(codes).astype(np.int64)
+    real_ids = loaded.tokenizer.real_ids
+    whole = _log_likelihoods(loaded, tokens_L[None])[0]
+    odds_LR = np.zeros((codes.size, NUM_REAL_BASES))
+    places = [
+        (place, base)
+        for place in range(codes.size)
+        for base in range(NUM_REAL_BASES)
+        if codes[place] < NUM_REAL_BASES and base != codes[place]
+    ]
+    for first in range(0, len(places), _AT_ONCE):
+        some = places[first : first + _AT_ONCE]
+        mutants_NL = np.repeat(tokens_L[None], len(some), axis=0)
+        for row, (place, base) in enumerate(some):
+            mutants_NL[row, place] = real_ids.start + base
+        found = _log_likelihoods(loaded, mutants_NL) - whole
+        for (place, base), odds in zip(some, found, strict=True):
+            odds_LR[place, base] = odds
+    return odds_LR
+
+
+def _log_likelihoods(
+    loaded: LoadedModel, tokens_NL: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Sum of the log2 of the probabilities of each row's real bases but the first."""
+    real_ids = loaded.tokenizer.real_ids
+    tokens = torch.from_numpy(tokens_NL).to(loaded.model.device)
+    features = loaded.model.hidden(tokens, None)[:, :-1]
+    log2 = torch.log_softmax(real_logits(loaded.model, features, real_ids), dim=-1) / _LN2
+    truth = tokens[:, 1:] - real_ids.start
+    real = (truth >= 0) & (truth < len(real_ids))
+    own = log2.gather(2, truth.clamp(0, len(real_ids) - 1)[..., None])[..., 0]
+    found: npt.NDArray[np.float64] = (own * real).sum(dim=1).cpu().numpy()
+    return found

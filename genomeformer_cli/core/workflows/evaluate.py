@@ -1,0 +1,234 @@
+"""Is a model any good? Held-out bases and labelled sequences, each beside what counting can do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genomeformer_cli import __version__
+from genomeformer_cli.core.checkpoints.locate import find_model
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.evaluation.labelled import LabelledConfig, TaskResult, evaluate_task
+from genomeformer_cli.core.evaluation.prediction import (
+    Prediction,
+    PredictionConfig,
+    predict_held_out,
+)
+from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
+from genomeformer_cli.core.evaluation.texts import (
+    GroupBy,
+    Text,
+    annotated_texts,
+    corpus_texts,
+    file_texts,
+)
+from genomeformer_cli.core.evaluation.words import need_sklearn
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.run_folder import RUN_IDENTITY_FILE
+
+BUNDLE_RESULTS_FILE = "eval_results.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest:
+    """What to evaluate, on what.
+
+    Attributes:
+        model: A bundle, run or checkpoint folder, or a name in the cache.
+        likelihood: Whether to ask for held-out bases.
+        corpus: Whose training part is counted, and whose held-out part is asked for unless
+            `held_out` is given; None: the corpus the model was trained on.
+        held_out: FASTA files whose bases are asked for.
+        annotation: GFF3 or GenBank of the one file of `held_out`, or with sequence in it.
+        by: What gets a row of its own.
+        tasks: Files of labelled sequences.
+        suites: Folders of tasks.
+        only: Of the suites, tasks whose names begin so.
+        label: Column of the labels in a table.
+        prediction: How much is asked.
+        labelled: How labelled sequences are looked at.
+        device: `auto`, `cpu`, or a torch device.
+        threads: CPU threads; None: all usable cores.
+    """
+
+    model: str
+    likelihood: bool = True
+    corpus: str | None = None
+    held_out: tuple[Path, ...] = ()
+    annotation: Path | None = None
+    by: GroupBy = GroupBy.GENOME
+    tasks: tuple[Path, ...] = ()
+    suites: tuple[Path, ...] = ()
+    only: tuple[str, ...] = ()
+    label: str = "label"
+    prediction: PredictionConfig = field(default_factory=PredictionConfig)
+    labelled: LabelledConfig = field(default_factory=LabelledConfig)
+    device: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateResult:
+    """What was found.
+
+    Attributes:
+        model: As it was asked for.
+        folder: Where the weights came from.
+        num_parameters: Of the model.
+        attention: Its mechanism.
+        direction: What its positions see.
+        counted_on: Corpus of the tables of counts; None: none were counted.
+        predictions: Held-out bases, a kind of question each.
+        tasks: Labelled sequences.
+        prediction_config: How much was asked.
+        labelled_config: How labelled sequences were looked at.
+        environment: Versions and device.
+    """
+
+    model: str
+    folder: Path
+    num_parameters: int
+    attention: str
+    direction: str
+    counted_on: str | None
+    predictions: tuple[Prediction, ...]
+    tasks: tuple[TaskResult, ...]
+    prediction_config: PredictionConfig
+    labelled_config: LabelledConfig
+    environment: dict[str, str]
+
+
+def evaluate_model(
+    request: EvaluateRequest, *, reporter: Reporter, store: Store | None = None
+) -> EvaluateResult:
+    """Evaluate a model.
+
+    Raises:
+        NotInCacheError, CheckpointError, CorruptError: The model or the corpus cannot be used.
+        ConfigError: There is nothing to evaluate on, or it does not fit the model.
+        InputError: Labelled or held-out sequences cannot be read.
+        MissingExtraError: Labelled sequences need the extra `evaluate`.
+    """
+    store = store or Store()
+    if request.tasks or request.suites:
+        need_sklearn()
+    elif not request.likelihood:
+        raise ConfigError("nothing to evaluate on", hint="give `--task` or `--suite`")
+    set_threads(request.threads)
+    loaded = read_model(find_model(request.model, store=store, reporter=reporter))
+    loaded.model.to(choose_device(request.device))
+    corpus: Corpus | None = None
+    predictions: tuple[Prediction, ...] = ()
+    if request.likelihood:
+        corpus = _corpus(request, loaded, store, reporter)
+        texts = _texts(request, corpus, reporter)
+        predictions = predict_held_out(loaded, texts, corpus, request.prediction, reporter)
+    results = []
+    for task in _tasks(request):
+        results.append(evaluate_task(loaded, task, request.labelled, reporter))
+        reporter.note(_short(results[-1]))
+    return EvaluateResult(
+        model=request.model,
+        folder=loaded.folder,
+        num_parameters=loaded.model.num_parameters,
+        attention=loaded.model.config.attention.name,
+        direction=loaded.model.config.direction,
+        counted_on=corpus.manifest.name if corpus else None,
+        predictions=predictions,
+        tasks=tuple(results),
+        prediction_config=request.prediction,
+        labelled_config=request.labelled,
+        environment={
+            "genomeformer": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "device": str(loaded.model.device),
+        },
+    )
+
+
+def _short(result: TaskResult) -> str:
+    first = result.rows[0]
+    words = result.best_words(first.seed)
+    return (
+        f"{result.name}: MCC {first.logistic.mcc.value:.3f}, "
+        f"best k-mers ({words.who}) {words.logistic.mcc.value:.3f}"
+    )
+
+
+def _tasks(request: EvaluateRequest) -> Iterator[Task]:
+    for path in request.tasks:
+        yield read_task(path, label=request.label)
+    for folder in request.suites:
+        yield from read_suite(folder, request.only)
+
+
+def _corpus(
+    request: EvaluateRequest, loaded: LoadedModel, store: Store, reporter: Reporter
+) -> Corpus | None:
+    name = request.corpus or _trained_on(loaded.folder)
+    if name is not None and (request.corpus or store.has(Kind.CORPORA, name)):
+        corpus = Corpus(store.entry(Kind.CORPORA, name).path)
+        _check_same(corpus, loaded.folder, reporter)
+        return corpus
+    if not request.held_out and request.annotation is None:
+        raise ConfigError(
+            f"the corpus `{name}` of the model is not in the cache"
+            if name
+            else "the model does not say what corpus it was trained on",
+            hint="give `--corpus NAME`, or `--held-out FASTA`; or only tasks, `--no-likelihood`",
+        )
+    reporter.warn(
+        "no table of counts: the corpus that the model was trained on is not in the cache; "
+        "`--corpus NAME` gives one"
+    )
+    return None
+
+
+def _identity(folder: Path) -> dict[str, str]:
+    """What a bundle, or the run of a checkpoint, says of its corpus."""
+    for path in (folder / BUNDLE_RESULTS_FILE, folder.parent.parent / RUN_IDENTITY_FILE):
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            return {key: value for key, value in found.items() if isinstance(value, str)}
+    return {}
+
+
+def _trained_on(folder: Path) -> str | None:
+    return _identity(folder).get("corpus")
+
+
+def _check_same(corpus: Corpus, folder: Path, reporter: Reporter) -> None:
+    known = _identity(folder)
+    inputs = known.get("corpus_inputs_sha256")
+    if inputs not in (None, corpus.manifest.inputs_sha256) or known.get("corpus") not in (
+        None,
+        corpus.manifest.name,
+    ):
+        reporter.warn(
+            f"the model was not trained on the corpus `{corpus.manifest.name}` as it is: the "
+            "tables know other sequences, and its held-out part may have been trained on"
+        )
+
+
+def _texts(request: EvaluateRequest, corpus: Corpus | None, reporter: Reporter) -> list[Text]:
+    if request.annotation is not None:
+        if len(request.held_out) > 1:
+            raise ConfigError(
+                "`--annotation` is of one genome", hint="give one `--held-out` with it"
+            )
+        fasta = request.held_out[0] if request.held_out else None
+        return annotated_texts(fasta, request.annotation, request.by, reporter)
+    if request.held_out:
+        return file_texts(request.held_out, request.by)
+    assert corpus is not None, "`_corpus` gives one or raises"
+    return corpus_texts(corpus, request.by)

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+import re
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from tests.cli import RunCommand
+from tests.corpora import random_dna
+from tests.failures import assert_failure
+from tests.models import RELEASED, RUN
+
+PROMOTERS = Path(str(files("genomeformer_cli"))) / "assets" / "sequences" / "ecoli_promoters.fa"
+PHAGE = Path(str(files("genomeformer_cli"))) / "assets" / "genomes"
+
+pytestmark = pytest.mark.usefixtures("trained")
+
+
+@pytest.fixture
+def labelled(tmp_path: Path) -> Path:
+    """Real promoters among random sequences of the same length."""
+    rows = ["id\tsequence\tlabel"]
+    text = PROMOTERS.read_text(encoding="ascii")
+    for number, block in enumerate(text.split(">")[1:41]):
+        letters = "".join(block.splitlines()[1:])
+        rows += [f"p{number}\t{letters}\tpromoter", f"r{number}\t{random_dna(57, number)}\trandom"]
+    path = tmp_path / "promoters.tsv"
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_one_report_of_everything(run_cli: RunCommand, labelled: Path, tmp_path: Path) -> None:
+    command = ["evaluate", RUN, "--task", str(labelled), "--seeds", "2", "--threads", "1"]
+    done = run_cli(*command, "-o", str(tmp_path / "one"))
+    assert done.exit_code == 0, done.err
+    for words in (
+        "gain over counts",
+        "random weights, seed 1",
+        "MCC - best k-mers",
+        "purity of 10",
+    ):
+        assert words in done.out
+    page = (tmp_path / "one" / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png;base64,") == 3
+    assert not re.search(r'(?:src|href)="(?!data:)', page)
+    results = json.loads((tmp_path / "one" / "eval_results.json").read_text(encoding="utf-8"))
+    assert [one["question"][:15] for one in results["predictions"]] == [
+        "one base in 64 ",
+        "15% of the base",
+    ]
+    (task,) = results["tasks"]
+    assert task["classes"] == ["promoter", "random"]
+    kinds = ["model", "random", *(f"{k}-mers" for k in (3, 4, 5, 6)), "one-hot"]
+    assert [row["who"] for row in task["rows"]] == kinds * 2
+    again = run_cli(*command, "-o", str(tmp_path / "two"), "--json")
+    assert json.loads(again.out) == results
+
+
+def test_held_out_files_by_region(run_cli: RunCommand, tmp_path: Path) -> None:
+    annotation = Path(__file__).parents[1] / "data" / "annotation" / "NC_001422.1.gb.gz"
+    done = run_cli(
+        *("evaluate", RELEASED, "--annotation", str(annotation), "-o", str(tmp_path / "e")),
+        *("--json", "--passes", "16"),
+    )
+    assert done.exit_code == 0, done.err
+    rows = json.loads(done.out)["predictions"][0]["rows"]
+    parts = {row["part"] for row in rows if row["kind"] == "region"}
+    assert {"codon position 1", "codon position 2", "codon position 3"} <= parts
+    assert {row["who"] for row in rows} == {"model", "counts", "random"}
+
+
+def test_probes_say_what_to_install(
+    run_cli: RunCommand, labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    done = run_cli("evaluate", RUN, "--no-likelihood", "--task", str(labelled))
+    assert_failure(done, "scikit-learn", hint="genomeformer[evaluate]")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--no-likelihood"], 2, "nothing to evaluate on"),
+        (["--by", "species"], 2, "cannot have rows"),
+        (["--corpus", "nowhere"], 1, "nowhere"),
+        (["--no-likelihood", "--task", "absent.tsv"], 1, "absent.tsv"),
+        (["--no-likelihood", "--suite", "absent"], 1, "holds no task"),
+    ],
+)
+def test_what_cannot_be_evaluated(
+    run_cli: RunCommand, arguments: list[str], code: int, said: str, tmp_path: Path
+) -> None:
+    done = run_cli("evaluate", RUN, *arguments, "-o", str(tmp_path / "e"))
+    assert_failure(done, said, exit_code=code)
+    assert not (tmp_path / "e").exists()
