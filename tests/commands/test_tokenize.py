@@ -225,12 +225,3 @@ def test_a_setting_of_another_tokenizer_is_refused(
 ) -> None:
     assert_failure(run_cli("tokenize", *PHAGES, "--name", "c", *line.split()), words, exit_code=2)
     assert corpora_in(samples) == []
-
-
-def test_pretraining_on_tokens_of_several_bases_is_refused(
-    run_cli: RunCommand, samples: Path
-) -> None:
-    assert run_cli("tokenize", *PHAGES, "--name", "c", "--tokenizer", "kmer").exit_code == 0
-    done = run_cli("pretrain", "--corpus", "c", "--name", "run")
-    assert_failure(done, "`kmer`", hint="`--tokenizer char`", exit_code=2)
-    assert not (samples / "runs" / "run").exists()
