@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-State = tuple[Tensor, ...]
+from genomeformer_cli.core.attention.protocol import State
+
 # (parts of the block, its padding or None, state, shared) -> (output, state after the block)
 BlockStep = Callable[
     [Sequence[Tensor], Tensor | None, State, Sequence[Tensor]], tuple[Tensor, State]

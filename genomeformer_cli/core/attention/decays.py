@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.blocks import working_dtype
+from genomeformer_cli.core.attention.protocol import State
+from genomeformer_cli.core.attention.streaming import StreamingAttention
 
 # Time constants, in tokens, of the first and the last head before training.
 SHORTEST_MEMORY, LONGEST_MEMORY = 8.0, 2048.0
@@ -53,6 +55,32 @@ class DecayGate(nn.Module):
             speeds_BHL = functional.softplus(gates_BHL + self.bias_H[:, None])
             log_decay_BHL = -self.log_rate_H.exp()[:, None] * speeds_BHL
         return log_decay_BHL if padding_B1L is None else log_decay_BHL.masked_fill(padding_B1L, 0)
+
+
+class DecayingAttention(StreamingAttention):
+    """What mechanisms hold whose state, a matrix a head, decays, and whose output is normalised.
+
+    Args:
+        num_heads: H.
+        head_width: D.
+    """
+
+    def __init__(self, *, num_heads: int, head_width: int) -> None:
+        super().__init__()
+        self.decay = DecayGate(num_heads)
+        self.head_width = head_width
+        # A vector: as those of other norms it takes no weight decay.
+        self.norm_gain_E = nn.Parameter(torch.ones(num_heads * head_width))
+
+    @property
+    def gain(self) -> Tensor:
+        """(H, D): the gain of the norm of the output."""
+        return self.norm_gain_E.view(-1, self.head_width)
+
+    def start(self, batch: int, num_heads: int, like: Tensor) -> State:
+        """The empty state."""
+        shape_BHDD = (batch, num_heads, self.head_width, self.head_width)
+        return (torch.zeros(shape_BHDD, dtype=working_dtype(like), device=like.device),)
 
 
 def pairwise_decay(sums_NC: Tensor) -> Tensor:

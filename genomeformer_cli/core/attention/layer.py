@@ -43,8 +43,8 @@ class AttentionLayer(nn.Module):
         self.is_rotary = entry.rotary
         self.shares_query_key = entry.shares_query_key
         self.qkv = nn.Linear(width, (2 if entry.shares_query_key else 3) * width, bias=False)
-        self.query_norm = RMSNorm(setting.head_width, eps=1e-6)
-        self.key_norm = RMSNorm(setting.head_width, eps=1e-6)
+        self.query_norm = RMSNorm(setting.head_width)
+        self.key_norm = RMSNorm(setting.head_width)
         self.gates = (
             nn.Linear(width, num_gates * setting.num_heads, bias=False) if num_gates else None
         )
@@ -119,7 +119,7 @@ class AttentionLayer(nn.Module):
         parts = x_BLE.view(batch, length, num_parts, self.num_heads, -1)
         return [part.transpose(1, 2) for part in parts.unbind(dim=2)]
 
-    def _placed(self, x_BHLD: Tensor, norm: nn.RMSNorm, layout: Layout) -> Tensor:
+    def _placed(self, x_BHLD: Tensor, norm: RMSNorm, layout: Layout) -> Tensor:
         if not self.is_rotary:
             normed_BHLD: Tensor = norm(x_BHLD)
             return normed_BHLD

@@ -1,16 +1,112 @@
-"""RMSNorm whose weight follows its input: in bfloat16 too, torch's fused kernel can be used."""
+"""RMS normalisation that keeps only its input for the way back, and works in cache.
+
+Plain torch keeps every intermediate and sweeps through memory for each. Here, on a CPU, rows are
+taken some hundreds at a time and what is cheap is computed again. The plain form is what runs on
+other devices, where kernels are launched one by one and the compiler fuses them, and in reduced
+precision.
+
+Shape letters: N rows, E width.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
+
+EPSILON = 1e-6
+ROWS = 256
 
 
 class RMSNorm(nn.RMSNorm):
-    """Zhang and Sennrich 2019, "Root Mean Square Layer Normalization", equation 4."""
+    """Zhang and Sennrich 2019, "Root Mean Square Layer Normalization", equation 4.
+
+    Args:
+        width: E.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=EPSILON)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scale the features of every position to unit mean square, then by the weight."""
-        assert self.weight is not None
-        weight = self.weight.to(x.dtype)
-        return functional.rms_norm(x, list(self.normalized_shape), weight, self.eps)
+        return rms_norm(x, self.weight)
+
+
+def rms_norm_reference(x: Tensor, gain_E: Tensor) -> Tensor:
+    """Divide every row by its root mean square: Zhang and Sennrich 2019, equation 4."""
+    return functional.rms_norm(x, (x.shape[-1],), gain_E.to(x.dtype), EPSILON)
+
+
+def rms_norm(x: Tensor, gain_E: Tensor) -> Tensor:
+    """The same; only the input is kept."""
+    if not in_cache(x, gain_E):
+        return rms_norm_reference(x, gain_E)
+    result: Tensor = _RMSNorm.apply(x, gain_E)  # type: ignore[no-untyped-call]
+    return result
+
+
+def in_cache(*tensors: Tensor) -> bool:
+    """Whether the fused forms serve: on a CPU, in one precision, not being compiled."""
+    plain = (
+        torch.compiler.is_compiling()
+        or torch.is_autocast_enabled("cpu")
+        or any(one.device.type != "cpu" or one.dtype != tensors[0].dtype for one in tensors)
+    )
+    return not plain
+
+
+def blocks_of_rows(num_rows: int) -> list[slice]:
+    """Stretches of rows that stay in cache."""
+    return [slice(first, first + ROWS) for first in range(0, num_rows, ROWS)]
+
+
+def normed_rows(x_NE: Tensor, gain_E: Tensor) -> tuple[Tensor, Tensor]:
+    """Normalised rows, and the inverse root mean square of each."""
+    scale_N1 = row_scales(x_NE)
+    return (x_NE * scale_N1).mul_(gain_E), scale_N1
+
+
+def row_scales(x_NE: Tensor) -> Tensor:
+    """The inverse of the root mean square of each row."""
+    norm_N1 = torch.linalg.vector_norm(x_NE, dim=-1, keepdim=True)
+    return norm_N1.square_().div_(x_NE.shape[-1]).add_(EPSILON).rsqrt_()
+
+
+def back_through_norm(
+    d_normed_NE: Tensor, x_NE: Tensor, scale_N1: Tensor, gain_E: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Gradients of rows and gain, from that of the normalised rows (which is used up)."""
+    unit_NE = x_NE * scale_N1
+    d_gain_E = (d_normed_NE * unit_NE).sum(dim=0)
+    d_unit_NE = d_normed_NE.mul_(gain_E)
+    along_N1 = (d_unit_NE * unit_NE).mean(dim=-1, keepdim=True)
+    return d_unit_NE.addcmul_(unit_NE, along_N1, value=-1).mul_(scale_N1), d_gain_E
+
+
+class _RMSNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gain_E: Tensor) -> Tensor:
+        x_NE = x.reshape(-1, x.shape[-1])
+        out_NE = torch.empty_like(x_NE)
+        for rows in blocks_of_rows(len(x_NE)):
+            out_NE[rows] = normed_rows(x_NE[rows], gain_E)[0]
+        ctx.save_for_backward(x, gain_E)
+        return out_NE.view_as(x)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor]:
+        x, gain_E = ctx.saved_tensors
+        x_NE = x.reshape(-1, x.shape[-1])
+        d_out_NE = d_out.reshape_as(x_NE)
+        d_x_NE, d_gain_E = torch.empty_like(x_NE), torch.zeros_like(gain_E)
+        for rows in blocks_of_rows(len(x_NE)):
+            d_normed_NE = d_out_NE[rows].clone()
+            scale_N1 = row_scales(x_NE[rows])
+            d_x_NE[rows], d_gain = back_through_norm(d_normed_NE, x_NE[rows], scale_N1, gain_E)
+            d_gain_E += d_gain
+        return d_x_NE.view_as(x), d_gain_E

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
-EPSILON = 1e-6
+from genomeformer_cli.core.attention.norm import in_cache, rms_norm_reference, row_scales
+
 _NUMBERS = 2**17
 
 
@@ -29,16 +29,12 @@ def normed_and_rotated_reference(
     x_BHLD: Tensor, gain_D: Tensor, cos: Tensor, sin: Tensor
 ) -> Tensor:
     """RMS normalisation (Henry et al. 2020), then rotation (Su et al. 2021, equation 34)."""
-    gain_D = gain_D.to(x_BHLD.dtype)
-    return rotate(functional.rms_norm(x_BHLD, (x_BHLD.shape[-1],), gain_D, EPSILON), cos, sin)
+    return rotate(rms_norm_reference(x_BHLD, gain_D), cos, sin)
 
 
 def normed_and_rotated(x_BHLD: Tensor, gain_D: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """The same, keeping nothing but its input for the way back."""
-    plain = (
-        torch.compiler.is_compiling() or x_BHLD.device.type != "cpu" or x_BHLD.dtype != gain_D.dtype
-    )
-    if plain:
+    if not in_cache(x_BHLD, gain_D):
         return normed_and_rotated_reference(x_BHLD, gain_D, cos, sin)
     cos, sin = cos.to(x_BHLD.dtype), sin.to(x_BHLD.dtype)
     result: Tensor = _NormedAndRotated.apply(  # type: ignore[no-untyped-call]
@@ -84,8 +80,7 @@ def _blocks(x_BHLD: Tensor) -> list[slice]:
 def _unit(x_BHCD: Tensor) -> tuple[Tensor, Tensor]:
     """Rows of root mean square 1, and what they were multiplied by."""
     x_BHCD = x_BHCD.contiguous()
-    scale_BHC1 = torch.linalg.vector_norm(x_BHCD, dim=-1, keepdim=True)
-    scale_BHC1 = scale_BHC1.square_().div_(x_BHCD.shape[-1]).add_(EPSILON).rsqrt_()
+    scale_BHC1 = row_scales(x_BHCD)
     return x_BHCD * scale_BHC1, scale_BHC1
 
 

@@ -17,20 +17,7 @@ from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.attention.registry import Setting
 from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.fused import gated_mlp, rms_norm
-
-
-class GatedMLP(nn.Module):
-    """SwiGLU: Shazeer 2020, "GLU Variants Improve Transformer", equation 6."""
-
-    def __init__(self, width: int, hidden: int) -> None:
-        super().__init__()
-        self.gate_and_up = nn.Linear(width, 2 * hidden, bias=False)
-        self.out = nn.Linear(hidden, width, bias=False)
-
-    def forward(self, x_BLE: Tensor, norm: nn.RMSNorm) -> Tensor:
-        """Normalise, and mix the features of every position."""
-        return gated_mlp(x_BLE, norm.weight, self.gate_and_up.weight, self.out.weight)
+from genomeformer_cli.core.model.mlp import GatedMLP
 
 
 class ShortConvolution(nn.Module):
@@ -103,7 +90,7 @@ class Block(nn.Module):
             context=config.context,
             causal=config.causal,
         )
-        self.attention_norm = RMSNorm(config.width, eps=1e-6)
+        self.attention_norm = RMSNorm(config.width)
         self.attention = AttentionLayer(
             name=names[index % len(names)],
             config=config.attention,
@@ -115,7 +102,7 @@ class Block(nn.Module):
             if config.conv_width
             else None
         )
-        self.mlp_norm = RMSNorm(config.width, eps=1e-6)
+        self.mlp_norm = RMSNorm(config.width)
         self.mlp = GatedMLP(config.width, config.mlp_width)
 
     def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:
@@ -157,7 +144,7 @@ class Block(nn.Module):
         return self._stepped(x_BLE, layout, state)[1]
 
     def _stepped(self, x_BLE: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
-        normed_BLE = rms_norm(x_BLE, self.attention_norm.weight)
+        normed_BLE: Tensor = self.attention_norm(x_BLE)
         past: State = ()
         if self.convolution is not None:
             normed_BLE, past_BLE = self.convolution.step(normed_BLE, layout, state[0])
@@ -187,7 +174,7 @@ class Block(nn.Module):
         return self.attention.read(normed_BLE[:, core], layout.part(core.start, core.stop), summary)
 
     def _neighbourly(self, x_BLE: Tensor, layout: Layout) -> Tensor:
-        normed_BLE = rms_norm(x_BLE, self.attention_norm.weight)
+        normed_BLE: Tensor = self.attention_norm(x_BLE)
         if self.convolution is not None:
             normed_BLE = self.convolution(normed_BLE, layout)
         return normed_BLE

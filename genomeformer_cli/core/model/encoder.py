@@ -17,7 +17,6 @@ from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.fused import rms_norm
 
 SMALL_STD = 0.02
 
@@ -40,7 +39,7 @@ class Encoder(nn.Module):
         self.blocks = nn.ModuleList(
             Block(config, index, generator) for index in range(config.depth)
         )
-        self.norm = RMSNorm(config.width, eps=1e-6)
+        self.norm = RMSNorm(config.width)
         self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
         initialise(self, generator)
 
@@ -117,7 +116,8 @@ class Encoder(nn.Module):
 
     def normed(self, x_BLE: Tensor) -> Tensor:
         """The features of a residual stream."""
-        return rms_norm(x_BLE, self.norm.weight)
+        features_BLE: Tensor = self.norm(x_BLE)
+        return features_BLE
 
     def start(self, batch: int, like: Tensor) -> list[State]:
         """The states of a causal stack before the first position."""

@@ -48,7 +48,7 @@ class TwoStack(nn.Module):
         self.ahead = Encoder(stack, seed=seed)
         self.own_back = None if config.tied else Encoder(stack, seed=seed + 1)
         self.join = nn.Linear(2 * config.width, config.width, bias=False)
-        self.norm = RMSNorm(config.width, eps=1e-6)
+        self.norm = RMSNorm(config.width)
         self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
         ids = complements(config) if config.tied else torch.arange(config.vocabulary_size)
         self.register_buffer("complement_V", ids, persistent=False)

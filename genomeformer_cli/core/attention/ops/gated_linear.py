@@ -19,15 +19,14 @@ from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.blocks import (
     NUMBERS_KEPT,
-    State,
     filled,
     in_chunks,
     scan,
     spans,
     tokens_of_a_block,
-    working_dtype,
 )
-from genomeformer_cli.core.attention.decays import DecayGate, normalised, pairwise_decay
+from genomeformer_cli.core.attention.decays import DecayingAttention, normalised, pairwise_decay
+from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.errors import ConfigError
 
 CHUNK = 64
@@ -114,45 +113,10 @@ def gated_linear_attention_reference(
     return out_BHLD / root_BHL1 * gain_HD[:, None], state_BHDD
 
 
-class GatedLinearAttention(nn.Module):
-    """Causal gated linear attention; holds what turns gates into decays, and the output's gain.
-
-    Args:
-        num_heads: H.
-        head_width: D.
-    """
+class GatedLinearAttention(DecayingAttention):
+    """Causal gated linear attention; holds what turns gates into decays, and the output's gain."""
 
     num_gates = 1
-
-    def __init__(self, *, num_heads: int, head_width: int) -> None:
-        super().__init__()
-        self.decay = DecayGate(num_heads)
-        self.head_width = head_width
-        # A vector: as those of other norms it takes no weight decay.
-        self.norm_gain_E = nn.Parameter(torch.ones(num_heads * head_width))
-
-    @property
-    def gain(self) -> Tensor:
-        """(H, D): the gain of the norm of the output."""
-        return self.norm_gain_E.view(-1, self.head_width)
-
-    def forward(
-        self,
-        q_BHLD: Tensor,
-        k_BHLD: Tensor,
-        v_BHLD: Tensor,
-        mask_BL: Tensor | None,
-        gates_BHLG: Tensor | None,
-    ) -> Tensor:
-        """Attend from the start of the row."""
-        batch, heads = v_BHLD.shape[:2]
-        state = self.start(batch, heads, v_BHLD)
-        return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
-
-    def start(self, batch: int, num_heads: int, like: Tensor) -> State:
-        """The empty state."""
-        shape_BHDD = (batch, num_heads, self.head_width, self.head_width)
-        return (torch.zeros(shape_BHDD, dtype=working_dtype(like), device=like.device),)
 
     def step(
         self,

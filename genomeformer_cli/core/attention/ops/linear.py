@@ -21,6 +21,7 @@ from genomeformer_cli.core.attention.kernel_sums import (
     start_sums,
     summarise,
 )
+from genomeformer_cli.core.attention.streaming import StreamingAttention
 from genomeformer_cli.core.errors import ConfigError
 
 FEATURE_MAPS: dict[str, type[EluFeatures | SquaredFeatures]] = {
@@ -103,7 +104,7 @@ class LinearAttention(nn.Module):
         return read(q_BHLD, summary, self.feature_map)
 
 
-class CausalLinearAttention(nn.Module):
+class CausalLinearAttention(StreamingAttention):
     """Causal linear attention, any number of tokens at a time; holds nothing.
 
     Args:
@@ -115,19 +116,6 @@ class CausalLinearAttention(nn.Module):
         super().__init__()
         self.head_width = head_width
         self.feature_map = linear_feature_map(feature_map)
-
-    def forward(
-        self,
-        q_BHLD: Tensor,
-        k_BHLD: Tensor,
-        v_BHLD: Tensor,
-        mask_BL: Tensor | None,
-        gates_BHLG: Tensor | None = None,
-    ) -> Tensor:
-        """Attend from the start of the row."""
-        batch, heads = v_BHLD.shape[:2]
-        state = self.start(batch, heads, v_BHLD)
-        return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> Sums:
         """The sums over no tokens."""

@@ -25,6 +25,7 @@ from genomeformer_cli.core.attention.kernel_sums import (
     start_sums,
     summarise,
 )
+from genomeformer_cli.core.attention.streaming import StreamingAttention
 
 
 def performer_attention(
@@ -115,7 +116,7 @@ class PerformerAttention(_Projected):
         return read(q_BHLD, summary, self._features(q_BHLD))
 
 
-class CausalPerformerAttention(_Projected):
+class CausalPerformerAttention(_Projected, StreamingAttention):
     """Causal performer attention, any number of tokens at a time.
 
     Args:
@@ -123,19 +124,6 @@ class CausalPerformerAttention(_Projected):
         head_width: D.
         generator: Draws the projection.
     """
-
-    def forward(
-        self,
-        q_BHLD: Tensor,
-        k_BHLD: Tensor,
-        v_BHLD: Tensor,
-        mask_BL: Tensor | None,
-        gates_BHLG: Tensor | None = None,
-    ) -> Tensor:
-        """Attend from the start of the row."""
-        batch, heads = v_BHLD.shape[:2]
-        state = self.start(batch, heads, v_BHLD)
-        return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> Sums:
         """The sums over no tokens."""

@@ -1,4 +1,4 @@
-"""The fused forms against plain torch: values and gradients."""
+"""Normalisation, rotation and gated MLP, as one operation each, against plain torch."""
 
 from __future__ import annotations
 
@@ -9,16 +9,12 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.layout import Rotary
+from genomeformer_cli.core.attention.norm import rms_norm, rms_norm_reference
 from genomeformer_cli.core.attention.rotary import (
     normed_and_rotated,
     normed_and_rotated_reference,
 )
-from genomeformer_cli.core.model.fused import (
-    gated_mlp,
-    gated_mlp_reference,
-    rms_norm,
-    rms_norm_reference,
-)
+from genomeformer_cli.core.model.mlp import gated_mlp, gated_mlp_reference
 
 Function = Callable[..., Tensor]
 

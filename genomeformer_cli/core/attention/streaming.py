@@ -1,0 +1,45 @@
+"""A causal mechanism whose whole row is one step from the empty state.
+
+Shape letters: B batch, H heads, L length, D head width, G gates of a head.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from genomeformer_cli.core.attention.protocol import State
+
+
+class StreamingAttention(nn.Module, ABC):
+    """What is `Streaming` by its `start` and `step`, and attends over whole rows by these."""
+
+    def forward(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None = None,
+    ) -> Tensor:
+        """Attend from the start of the row."""
+        batch, heads = v_BHLD.shape[:2]
+        state = self.start(batch, heads, v_BHLD)
+        return self.step(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG, state)[0]
+
+    @abstractmethod
+    def start(self, batch: int, num_heads: int, like: Tensor) -> State:
+        """The state before the first token, on the device of `like`."""
+
+    @abstractmethod
+    def step(
+        self,
+        q_BHLD: Tensor,
+        k_BHLD: Tensor,
+        v_BHLD: Tensor,
+        mask_BL: Tensor | None,
+        gates_BHLG: Tensor | None,
+        state: State,
+    ) -> tuple[Tensor, State]:
+        """Attend over the next tokens."""
