@@ -8,7 +8,7 @@ rotated pairs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -156,3 +156,13 @@ def _alike(first_N: Tensor, sizes_N: Tensor) -> Alike:
     mask_NM = column_M < sizes_N[:, None]
     take_NM = first_N[:, None] + torch.minimum(column_M, sizes_N[:, None] - 1)
     return Alike(take_NM=take_NM, mask_NM=None if bool(mask_NM.all()) else mask_NM)
+
+
+def each_document(
+    hidden: Callable[[Tensor, Tensor | None], Tensor], tokens_BL: Tensor, documents_BL: Tensor
+) -> Tensor:
+    """Features (B, L, .) of rows of documents, from a function of rows that hold one each."""
+    packing, _ = pack(documents_BL)
+    flat = tokens_BL.flatten()
+    groups = [hidden(flat[group.take_NM], group.mask_NM)[:, None] for group in packing.groups]
+    return packing.whole(groups)[:, 0]

@@ -366,6 +366,19 @@ def attention_entry(name: str) -> AttentionEntry:
     return ATTENTIONS[name]
 
 
+def mechanisms_that_are(kinds: tuple[type, ...], *, causal: bool) -> list[str]:
+    """Names of those that offer one of the protocols of `protocol`, looking that way."""
+    setting = Setting(num_heads=1, head_width=2, context=2, causal=causal)
+    direction = "causal" if causal else "bidirectional"
+    generator = torch.Generator()
+    return [
+        name
+        for name, entry in ATTENTIONS.items()
+        if direction in entry.directions
+        and isinstance(entry.build(AttentionConfig(name=name), setting, generator), kinds)
+    ]
+
+
 def check_direction(config: AttentionConfig, *, causal: bool) -> None:
     """Make sure that every mechanism of a configuration can look that way.
 

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from genomeformer_cli.core.attention.protocol import Additive, Local, Streaming
+from genomeformer_cli.core.attention.registry import mechanisms_that_are
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.gradients.reversible import reversible_gradients
 from genomeformer_cli.core.gradients.rows import even_rows
@@ -146,8 +148,14 @@ def _needs_two_stacks(model: Model) -> tuple[str, str] | None:
 
 
 def _no_state(stack: Encoder) -> tuple[str, str]:
-    able = "`linear`, `performer`, `gated-linear`, `gated-delta` or `local`"
-    return f"`{stack.config.attention.name}` has no bounded state", f"use {able} attention"
+    return (
+        f"`{stack.config.attention.name}` has no bounded state",
+        "attention that has: " + _named(mechanisms_that_are((Streaming,), causal=True)),
+    )
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _needs_sums(model: Model) -> tuple[str, str] | None:
@@ -160,7 +168,8 @@ def _needs_sums(model: Model) -> tuple[str, str] | None:
     if not can_pass_state(model):
         return (
             f"`{model.config.attention.name}` neither sums a row nor sees only its neighbours",
-            "use `linear`, `performer` or `local` attention, or `--memory checkpoint`",
+            "`--memory checkpoint`, or attention that does: "
+            + _named(mechanisms_that_are((Additive, Local), causal=False)),
         )
     return None
 

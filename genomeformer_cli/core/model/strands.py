@@ -10,7 +10,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.layout import pack
+from genomeformer_cli.core.attention.layout import each_document
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import Encoder
@@ -100,12 +100,7 @@ class BothStrands(nn.Module):
             documents_BL: Number of the document of each position, where rows hold several.
         """
         if documents_BL is not None:
-            packing, _ = pack(documents_BL)
-            flat = tokens_BL.flatten()
-            groups = [
-                self.hidden(flat[group.take_NM], group.mask_NM)[:, None] for group in packing.groups
-            ]
-            return packing.whole(groups)[:, 0]
+            return each_document(self.hidden, tokens_BL, documents_BL)
         turn_BL = turned_places(tokens_BL, mask_BL)
         other_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
         both_BL = torch.cat((tokens_BL, other_BL))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genomeformer_cli.core.attention.layout import pack
+from genomeformer_cli.core.attention.layout import each_document
 from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import SMALL_STD, Encoder
@@ -87,12 +87,7 @@ class TwoStack(nn.Module):
             documents_BL: Number of the document of each position, where rows hold several.
         """
         if documents_BL is not None:
-            packing, _ = pack(documents_BL)
-            flat = tokens_BL.flatten()
-            groups = [
-                self.hidden(flat[group.take_NM], group.mask_NM)[:, None] for group in packing.groups
-            ]
-            return packing.whole(groups)[:, 0]
+            return each_document(self.hidden, tokens_BL, documents_BL)
         turn_BL = turned_places(tokens_BL, mask_BL)
         ahead_BLE = self.ahead.hidden(self.shifted(tokens_BL), mask_BL)
         turned_BL = self.other_strand(tokens_BL.gather(1, turn_BL))
