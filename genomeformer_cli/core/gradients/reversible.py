@@ -26,7 +26,7 @@ from genomeformer_cli.core.model.sweeps import (
     slices_with_halo,
     sum_of_row,
 )
-from genomeformer_cli.core.objectives.prediction import Examples, Prediction, predict
+from genomeformer_cli.core.objectives.prediction import Examples, Prediction, Tally, predict
 
 
 def reversible_gradients(
@@ -92,7 +92,7 @@ class _ReversibleStep:
 
     def _back_through_head(self) -> Prediction:
         self._d_one_BLE = torch.empty_like(self._one_BLE)
-        predictions: list[Prediction] = []
+        tally = Tally()
         for start, stop in slices(self._length, self._chunk):
             one_BLE = self._one_BLE[:, start:stop].detach().requires_grad_()
             hidden_BLE = self._model.joined(one_BLE, self._other_BLE[:, start:stop])
@@ -101,9 +101,9 @@ class _ReversibleStep:
             torch.autograd.backward(prediction.loss)
             assert one_BLE.grad is not None
             self._d_one_BLE[:, start:stop] = one_BLE.grad
-            predictions.append(prediction.detached())
+            tally.add(prediction)
         self._d_other_BLE = self._d_one_BLE.clone()
-        return sum(predictions[1:], predictions[0])
+        return tally.total
 
     def _back_through_mlp(self, block: Block) -> None:
         for start, stop in slices(self._length, self._chunk):

@@ -19,7 +19,7 @@ from torch import Tensor
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.model.sweeps import slices
-from genomeformer_cli.core.objectives.prediction import Examples, Prediction, predict
+from genomeformer_cli.core.objectives.prediction import Examples, Prediction, Tally, predict
 
 
 class BoundaryStates:
@@ -98,7 +98,7 @@ def slim_gradients(
             states = model.advance(tokens_BC, boundaries.get(index), position=start)
             boundaries.put(index + 1, states)
     flowing: list[Tensor] = []
-    predictions: list[Prediction] = []
+    tally = Tally()
     for index, (start, stop) in reversed(list(enumerate(bounds))):
         asked = examples.part(start, stop)
         entering = leaves(boundaries.get(index))
@@ -106,5 +106,5 @@ def slim_gradients(
         prediction = predict(model, hidden_BCE, asked, total_weight)
         back_propagate([prediction.loss], [None], after, flowing)
         flowing = gradients_of(entering)
-        predictions.append(prediction.detached())
-    return sum(predictions[1:], predictions[0])
+        tally.add(prediction)
+    return tally.total

@@ -21,7 +21,7 @@ from genomeformer_cli.core.gradients.slim import (
 )
 from genomeformer_cli.core.model.sweeps import slices
 from genomeformer_cli.core.model.two_stack import TwoStack
-from genomeformer_cli.core.objectives.prediction import Examples, Prediction, predict
+from genomeformer_cli.core.objectives.prediction import Examples, Prediction, Tally, predict
 
 
 def two_stack_gradients(
@@ -55,9 +55,9 @@ class _TwoStackStep:
 
     def run(self) -> Prediction:
         self._keep_states_ahead()
-        predictions = self._back_propagate_ahead()
+        prediction = self._back_propagate_ahead()
         self._back_propagate_back()
-        return sum(predictions[1:], predictions[0])
+        return prediction
 
     @torch.no_grad()
     def _keep_states_ahead(self) -> None:
@@ -72,9 +72,9 @@ class _TwoStackStep:
         first = self._length - stop
         return self._back_BL[:, first : self._length - start], first
 
-    def _back_propagate_ahead(self) -> list[Prediction]:
+    def _back_propagate_ahead(self) -> Prediction:
         flowing: list[Tensor] = []
-        predictions: list[Prediction] = []
+        tally = Tally()
         for index, (start, stop) in reversed(list(enumerate(self._bounds))):
             turned_BC, position = self._turned(index)
             with torch.no_grad():
@@ -90,8 +90,8 @@ class _TwoStackStep:
             prediction = self._predict(index, ahead_BCE, back_BCE.flip(1))
             back_propagate([prediction.loss], [None], after, flowing)
             flowing = gradients_of(entering)
-            predictions.append(prediction.detached())
-        return predictions
+            tally.add(prediction)
+        return tally.total
 
     def _back_propagate_back(self) -> None:
         flowing: list[Tensor] = []

@@ -21,7 +21,7 @@ from torch import Tensor
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.model.sweeps import Slice, slices_with_halo, sum_of_row
-from genomeformer_cli.core.objectives.prediction import Examples, Prediction, predict
+from genomeformer_cli.core.objectives.prediction import Examples, Prediction, Tally, predict
 
 
 def two_sweep_gradients(
@@ -69,6 +69,7 @@ class _TwoSweepStep:
             shape if self._outputs else 0, dtype=storage or weight.dtype, device=weight.device
         )
         self._summaries: list[State | None] = []
+        self._tally = Tally()
 
     def run(self) -> Prediction:
         with torch.no_grad():
@@ -76,16 +77,15 @@ class _TwoSweepStep:
                 self._summaries.append(self._summarised(index))
                 if index < len(self._outputs):
                     self._apply(index)
-        predictions: list[Prediction] = []
         for index in reversed(range(len(self._blocks))):
             summary = self._summaries[index]
             leaf = None if summary is None else tuple(one.requires_grad_() for one in summary)
-            predictions += self._back_through_reading(index, leaf)
+            self._back_through_reading(index, leaf)
             if leaf is not None:
                 self._back_through_sum(index, leaf)
             if index:
                 self._outputs.pop()
-        return sum(predictions[1:], predictions[0])
+        return self._tally.total
 
     def _slices(self, index: int) -> Iterator[Slice]:
         return slices_with_halo(self._model, self._blocks[index], self._length, self._chunk)
@@ -118,12 +118,11 @@ class _TwoSweepStep:
             y_BLE = self._output(index, place, x_BLE, self._summaries[index])
             self._outputs[index][:, place.start : place.stop] = y_BLE
 
-    def _back_through_reading(self, index: int, summary: State | None) -> list[Prediction]:
+    def _back_through_reading(self, index: int, summary: State | None) -> None:
         """Slice after slice, turning the buffer's gradient of the outputs into that of the inputs.
 
         What a slice owes to its right neighbours waits until their own turn.
         """
-        predictions: list[Prediction] = []
         owed_BLE: Tensor | None = None
         for place in self._slices(index):
             x_BLE = self._input(index, place.first, place.last)
@@ -133,14 +132,13 @@ class _TwoSweepStep:
                 hidden_BLE = self._model.normed(y_BLE)
                 prediction = predict(self._model, hidden_BLE, asked, self._total_weight)
                 torch.autograd.backward(prediction.loss)
-                predictions.append(prediction.detached())
+                self._tally.add(prediction)
             else:
                 gradient_BLE = self._gradient_BLE[:, place.start : place.stop]
                 torch.autograd.backward(y_BLE, gradient_BLE.to(y_BLE.dtype))
             if index:
                 assert x_BLE.grad is not None
                 owed_BLE = self._write_gradient(place, x_BLE.grad, owed_BLE)
-        return predictions
 
     def _write_gradient(
         self, place: Slice, gradient_BLE: Tensor, owed_BLE: Tensor | None

@@ -126,6 +126,35 @@ class Prediction:
         )
 
 
+class Tally:
+    """The sum of the parts of a batch, in place.
+
+    Kept as a list, the few numbers of every slice of a long row would lie between the large blocks
+    that come and go, and the heap could not give those back.
+    """
+
+    def __init__(self) -> None:
+        self._total: Prediction | None = None
+
+    def add(self, part: Prediction) -> None:
+        """Count a part; its graph is let go."""
+        part = part.detached()
+        if self._total is None:
+            self._total = part
+            return
+        num_targets = self._total.num_targets + part.num_targets
+        self._total.loss.add_(part.loss)
+        self._total.bits.add_(part.bits)
+        self._total.num_correct.add_(part.num_correct)
+        self._total = replace(self._total, num_targets=num_targets)
+
+    @property
+    def total(self) -> Prediction:
+        """Of all parts."""
+        assert self._total is not None
+        return self._total
+
+
 def predict(
     model: Model, hidden_BLE: Tensor, examples: Examples, total_weight: Tensor
 ) -> Prediction:
