@@ -42,6 +42,8 @@ def command(
     attention: o.AttentionOption = None,
     seq_len: o.SeqLenOption = None,
     objective: o.ObjectiveOption = None,
+    patch: o.PatchOption = None,
+    origin: o.FromOption = None,
     steps: o.StepsOption = None,
     batch_size: o.BatchSizeOption = None,
     tokens_per_step: o.TokensPerStepOption = None,

@@ -38,7 +38,24 @@ ObjectiveOption = Annotated[
     str | None,
     Option(
         help="`masked`: find hidden bases from both sides; `causal`: each base from those before "
-        "it.",
+        "it; `surrounding`: each from all others, by two stacks that meet there.",
+        rich_help_panel=_MODEL,
+    ),
+]
+FromOption = Annotated[
+    str | None,
+    Option(
+        "--from",
+        help="Start from the weights of this run, bundle or released model, and its architecture.",
+        rich_help_panel=_MODEL,
+        metavar="MODEL",
+    ),
+]
+PatchOption = Annotated[
+    int | None,
+    Option(
+        help="Tokens that a position of the model stands for: 4 makes it some three times as fast; "
+        "every base is predicted all the same.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -200,9 +217,16 @@ def direction(objective: str | None) -> str | None:
     Raises:
         UsageError: There is no such objective.
     """
-    directions = {None: None, "masked": "bidirectional", "causal": "causal"}
+    directions = {
+        None: None,
+        "masked": "bidirectional",
+        "causal": "causal",
+        "surrounding": "two-stack",
+    }
     if objective not in directions:
-        raise UsageError(f"unknown objective `{objective}`", hint="known: `masked`, `causal`")
+        raise UsageError(
+            f"unknown objective `{objective}`", hint="known: `masked`, `causal`, `surrounding`"
+        )
     return directions[objective]
 
 
@@ -242,6 +266,7 @@ def window_lengths(text: str | None) -> tuple[int | None, int | None]:
 # Where each option stands in a configuration, if it is given.
 _PLACES = {
     "attention": "model.attention.name",
+    "patch": "model.patch",
     "steps": "training.steps",
     "batch_size": "training.batch_size",
     "tokens_per_step": "training.tokens_per_step",
@@ -312,4 +337,5 @@ def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:
         threads=options["threads"],
         memory_budget=bytes_of(options["memory_budget"]),
         tensorboard=options["tensorboard"],
+        origin=options["origin"],
     )

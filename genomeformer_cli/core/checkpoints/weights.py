@@ -17,7 +17,7 @@ from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.store.atomic import explain_write_failure, write_json
-from genomeformer_cli.core.store.seal import check_seal
+from genomeformer_cli.core.store.seal import check_seal, read_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
@@ -34,6 +34,11 @@ class LoadedModel:
     model: Model
     tokenizer: Tokenizer
     folder: Path
+
+    @property
+    def weights_sha256(self) -> str:
+        """Checksum of the file of weights, as recorded."""
+        return read_seal(self.folder)[WEIGHTS_FILE]
 
 
 def write_model(model: Model, tokenizer: Tokenizer, folder: Path) -> None:

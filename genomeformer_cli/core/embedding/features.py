@@ -23,7 +23,8 @@ def check_layers(model: Model, layers: tuple[int, ...]) -> None:
     """
     if layers == (model.config.depth,):
         return
-    if not isinstance(model, Encoder) or model.config.residual == "reversible":
+    passes_on = isinstance(model, Encoder) and model.patches is None
+    if not passes_on or model.config.residual == "reversible":
         raise ConfigError(
             "of this model only the last layer can be had: it does not pass one stream of features",
             hint="leave `--layers` at `last`",

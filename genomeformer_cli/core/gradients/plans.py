@@ -24,7 +24,7 @@ from genomeformer_cli.core.gradients.whole import checkpoint_gradients, full_gra
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.model.strands import BothStrands
-from genomeformer_cli.core.model.sweeps import can_pass_state
+from genomeformer_cli.core.model.sweeps import can_pass_state, whole_patches
 from genomeformer_cli.core.model.two_stack import TwoStack
 from genomeformer_cli.core.objectives.prediction import Examples, Prediction
 
@@ -89,7 +89,7 @@ def _by_rows(sliced: Sliced) -> Gradients:
     ) -> Prediction:
         parts: list[Prediction] = []
         for rows in even_rows(examples):
-            chunk = max(memory.chunk // len(rows.inputs_BL), 1)
+            chunk = whole_patches(model, max(memory.chunk // len(rows.inputs_BL), 1))
             parts.append(sliced(model, rows, replace(memory, chunk=chunk), total_weight))
         return sum(parts[1:], parts[0])
 
@@ -144,6 +144,8 @@ def _needs_a_causal_stack(model: Model) -> tuple[str, str] | None:
 def _needs_two_stacks(model: Model) -> tuple[str, str] | None:
     if not isinstance(model, TwoStack):
         return "it needs a model of two stacks", "start one with `--memory two-stack`"
+    if model.config.patch > 1:
+        return "its slices would cut patches", "`--memory checkpoint`, or `--patch 1`"
     return None if can_pass_state(model) else _no_state(model.ahead)
 
 
@@ -165,6 +167,8 @@ def _needs_sums(model: Model) -> tuple[str, str] | None:
         return "it needs a bidirectional stack", "`--memory slim` for causal ones"
     if model.config.residual != "plain":
         return "it needs plain residuals", "`--memory reversible`"
+    if model.config.patch > 1:
+        return "it cannot tell patches apart again", "`--memory checkpoint`, or `--patch 1`"
     if not can_pass_state(model):
         return (
             f"`{model.config.attention.name}` neither sums a row nor sees only its neighbours",

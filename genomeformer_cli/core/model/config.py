@@ -26,6 +26,8 @@ class ModelConfig:
         conv_width: Bases that a short depthwise convolution mixes before each attention; odd
             unless the model is causal, 0 leaves it out. Mechanisms that estimate softmax cannot
             point at a single neighbour; with the convolution they need not.
+        patch: Tokens that a position of the stack stands for; a light decoder tells them apart
+            again. The work shrinks as much.
         direction: `bidirectional`: every position sees both sides. `causal`: itself and its past.
             `two-stack`: two causal stacks, one from either end, joined at the top, so that every
             position sees all others but not itself.
@@ -46,6 +48,7 @@ class ModelConfig:
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     rotary_base: float = 10_000.0
     conv_width: int = 0
+    patch: int = 1
     direction: Literal["bidirectional", "causal", "two-stack"] = "bidirectional"
     tied: bool = True
     residual: Literal["plain", "reversible"] = "plain"
@@ -60,6 +63,7 @@ class ModelConfig:
             self.depth,
             self.num_heads,
             self.mlp_width,
+            self.patch,
         )
         if min(sizes) < 1:
             raise ConfigError(
@@ -87,6 +91,12 @@ class ModelConfig:
             raise ConfigError(
                 "two stacks need no reversible residuals",
                 hint="their memory does not grow with the length as it is",
+            )
+
+        if self.patch > 1 and self.residual == "reversible":
+            raise ConfigError(
+                "patches and reversible residuals do not go together",
+                hint="patches need little memory as it is: `--memory checkpoint` takes less",
             )
 
     @property

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from genomeformer_cli.core.attention.layout import Layout, Rotary
+from genomeformer_cli.core.attention.layout import Layout, Rotary, each_document
 from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.model.patches import Patches, earlier
 
 SMALL_STD = 0.02
 
@@ -35,12 +36,17 @@ class Encoder(nn.Module):
         self.config = config
         self._checkpointing = False
         self.rotary = Rotary(head_width=config.width // config.num_heads, base=config.rotary_base)
-        self.embedding = nn.Embedding(config.vocabulary_size, config.width)
+        self.patches = Patches(config) if config.patch > 1 else None
+        self.embedding = (
+            nn.Embedding(config.vocabulary_size, config.width)
+            if self.patches is None
+            else self.patches.embedding
+        )
         self.blocks = nn.ModuleList(
             Block(config, index, generator) for index in range(config.depth)
         )
         self.norm = RMSNorm(config.width)
-        self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
+        self.head = nn.Linear(self.feature_width, config.vocabulary_size, bias=False)
         initialise(self, generator)
 
     @property
@@ -61,7 +67,7 @@ class Encoder(nn.Module):
     @property
     def feature_width(self) -> int:
         """Features of a position."""
-        return self.config.width
+        return self.config.width if self.patches is None else self.patches.width
 
     def layout(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
@@ -84,6 +90,10 @@ class Encoder(nn.Module):
                 padding, where rows hold several; they do not see each other. It takes the place of
                 the mask.
         """
+        if self.patches is not None:
+            if documents_BL is not None:
+                return each_document(self.hidden, tokens_BL, documents_BL)
+            return self._by_patches(self.patches, tokens_BL, mask_BL)
         layout = self.layout(tokens_BL, mask_BL, documents_BL)
         x_BLE = self.embedding(tokens_BL)
         if self.config.residual == "reversible":
@@ -91,6 +101,18 @@ class Encoder(nn.Module):
         for block in self.stack:
             x_BLE = self._run(block, x_BLE, layout)
         return self.normed(x_BLE)
+
+    def _by_patches(self, patches: Patches, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+        embedded_BLS = patches.embed(tokens_BL, mask_BL)
+        x_BNE = patches.joined(embedded_BLS)
+        layout = self.rotary.layout(x_BNE.shape[1], patches.mask(mask_BL), device=x_BNE.device)
+        for block in self.stack:
+            x_BNE = self._run(block, x_BNE, layout)
+        features_BNE = self.normed(x_BNE)
+        if self.config.causal:
+            features_BNE = earlier(features_BNE)
+        around_BLS = patches.around(embedded_BLS)
+        return patches.apart(around_BLS, features_BNE, tokens_BL.shape[1])
 
     def set_checkpointing(self, *, wanted: bool) -> None:
         """Whether blocks keep only their inputs, and compute the rest again on the way back."""
@@ -121,7 +143,10 @@ class Encoder(nn.Module):
 
     def start(self, batch: int, like: Tensor) -> list[State]:
         """The states of a causal stack before the first position."""
-        return [block.start(batch, like) for block in self.stack]
+        states = [block.start(batch, like) for block in self.stack]
+        if self.patches is not None:
+            states.append(self.patches.start(batch, like))
+        return states
 
     def step(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, states: list[State], *, position: int
@@ -129,23 +154,42 @@ class Encoder(nn.Module):
         """Features of the next positions of a causal stack, and its states after them.
 
         Args:
-            tokens_BL: The next token ids of every row, any number of them.
+            tokens_BL: The next token ids of every row, any number of them; of whole patches, unless
+                none follow.
             mask_BL: True at real tokens; None if all are.
             states: What the call before returned, or `start`.
             position: How many tokens came before.
         """
-        layout = self.rotary.layout(
-            tokens_BL.shape[1], mask_BL, device=tokens_BL.device, start=position
+        if self.patches is None:
+            x_BLE = self.embedding(tokens_BL)
+            x_BLE, after = self._step_blocks(x_BLE, mask_BL, states, position)
+            return self.normed(x_BLE), after
+        embedded_BLS = self.patches.embed(tokens_BL, mask_BL)
+        x_BNE, after = self._step_blocks(
+            self.patches.joined(embedded_BLS),
+            self.patches.mask(mask_BL),
+            states[:-1],
+            position // self.patches.size,
         )
-        x_BLE = self.embedding(tokens_BL)
+        features_BLE, left = self.patches.step(
+            embedded_BLS, self.normed(x_BNE), states[-1], tokens_BL.shape[1]
+        )
+        return features_BLE, [*after, left]
+
+    def _step_blocks(
+        self, x_BLE: Tensor, mask_BL: Tensor | None, states: list[State], position: int
+    ) -> tuple[Tensor, list[State]]:
+        layout = self.rotary.layout(x_BLE.shape[1], mask_BL, device=x_BLE.device, start=position)
         after: list[State] = []
         for block, state in zip(self.stack, states, strict=True):
             x_BLE, left = block.step(x_BLE, layout, state)
             after.append(left)
-        return self.normed(x_BLE), after
+        return x_BLE, after
 
     def advance(self, tokens_BL: Tensor, states: list[State], *, position: int) -> list[State]:
         """The states after the next positions, without their features: the last MLP is spared."""
+        if self.patches is not None:
+            return self.step(tokens_BL, None, states, position=position)[1]
         layout = self.rotary.layout(
             tokens_BL.shape[1], None, device=tokens_BL.device, start=position
         )

@@ -83,7 +83,7 @@ class BothStrands(nn.Module):
     @property
     def feature_width(self) -> int:
         """Features of a position: those of both strands."""
-        return 2 * self.config.width
+        return 2 * self.encoder.feature_width
 
     def set_checkpointing(self, *, wanted: bool) -> None:
         """Whether blocks keep only their inputs, and compute the rest again on the way back."""

@@ -55,6 +55,11 @@ def slices(length: int, chunk: int) -> list[tuple[int, int]]:
     return [(start, min(start + chunk, length)) for start in range(0, length, chunk)]
 
 
+def whole_patches(model: Model, chunk: int) -> int:
+    """The next length of a slice that cuts no patch."""
+    return chunk + -chunk % model.config.patch
+
+
 def slices_with_halo(model: Encoder, block: Block, length: int, chunk: int) -> Iterator[Slice]:
     """The slices of a row, each with the neighbours that a block must see around it."""
     halo = block.halo
@@ -100,7 +105,7 @@ def can_pass_state(model: Model) -> bool:
         return False
     if model.config.causal:
         return all(isinstance(block.attention.mechanism, Streaming) for block in model.stack)
-    return all(is_sliceable(block) for block in model.stack)
+    return model.patches is None and all(is_sliceable(block) for block in model.stack)
 
 
 @torch.inference_mode()
@@ -121,6 +126,7 @@ def features_by_slices(
         First position, end, features (B, C, E) as `hidden` gives them.
     """
     assert not isinstance(model, BothStrands)
+    chunk = whole_patches(model, chunk)
     if isinstance(model, TwoStack):
         yield from _of_two_stacks(model, tokens_BL, chunk)
     elif model.config.causal:
@@ -143,7 +149,7 @@ def _of_two_stacks(
 ) -> Iterator[tuple[int, int, Tensor]]:
     batch, length = tokens_BL.shape
     turned_BL = model.shifted(model.other_strand(tokens_BL.flip(1)))
-    back_BLE = torch.empty(batch, length, model.config.width, device=model.device)
+    back_BLE = torch.empty(batch, length, model.back.feature_width, device=model.device)
     back_BLE = back_BLE.to(model.head.weight.dtype)
     for start, stop, features_BCE in _of_causal_stack(model.back, turned_BL, chunk):
         back_BLE[:, length - stop : length - start] = features_BCE.flip(1)

@@ -47,13 +47,14 @@ class TwoStack(nn.Module):
         self.config = config
         self.ahead = Encoder(stack, seed=seed)
         self.own_back = None if config.tied else Encoder(stack, seed=seed + 1)
-        self.join = nn.Linear(2 * config.width, config.width, bias=False)
-        self.norm = RMSNorm(config.width)
-        self.head = nn.Linear(config.width, config.vocabulary_size, bias=False)
+        width = self.ahead.feature_width
+        self.join = nn.Linear(2 * width, width, bias=False)
+        self.norm = RMSNorm(width)
+        self.head = nn.Linear(width, config.vocabulary_size, bias=False)
         ids = complements(config) if config.tied else torch.arange(config.vocabulary_size)
         self.register_buffer("complement_V", ids, persistent=False)
         with torch.no_grad():
-            self.join.weight.normal_(0.0, (2 * config.width) ** -0.5, generator=generator)
+            self.join.weight.normal_(0.0, (2 * width) ** -0.5, generator=generator)
             self.head.weight.normal_(0.0, SMALL_STD, generator=generator)
 
     @property
@@ -74,7 +75,7 @@ class TwoStack(nn.Module):
     @property
     def feature_width(self) -> int:
         """Features of a position: those of both stacks."""
-        return 2 * self.config.width
+        return 2 * self.ahead.feature_width
 
     def hidden(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None

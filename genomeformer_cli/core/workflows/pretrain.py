@@ -12,8 +12,11 @@ import numpy as np
 import torch
 
 from genomeformer_cli import __version__
+from genomeformer_cli.core.checkpoints.locate import find_model
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, load_weights, read_model
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.chains import chain_baseline
 from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baseline
 from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut, held_out_questions
@@ -61,6 +64,7 @@ class PretrainRequest:
         memory_budget: Bytes that a step may take when the plan is `auto`; None: most of what is
             available.
         tensorboard: Whether to write TensorBoard's files too.
+        origin: The model whose weights to start from: a run, a bundle, a name; None: random ones.
     """
 
     corpus: str
@@ -72,6 +76,7 @@ class PretrainRequest:
     threads: int | None = None
     memory_budget: int | None = None
     tensorboard: bool = False
+    origin: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,13 +118,18 @@ def pretrain_model(
         NotInCacheError: There is no such corpus.
         ConfigError: The configuration cannot be, or is not the one the run was started with.
         TrainingError: The loss is no longer a number.
-        CheckpointError, CorruptError: What the run would go on from is damaged.
+        CheckpointError, CorruptError: What the run would start or go on from is damaged.
     """
     store = store or Store()
     name = check_name(request.name)
     corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)
+    origin = _origin(request, corpus, store, reporter)
     config = resolve_config(
-        request.preset, request.config_file, request.overrides, corpus.tokenizer
+        request.preset,
+        request.config_file,
+        request.overrides,
+        corpus.tokenizer,
+        None if origin is None else origin.model.config,
     )
     device = choose_device(request.device)
     set_threads(request.threads)
@@ -127,12 +137,15 @@ def pretrain_model(
     with store.lock(Kind.RUNS, name, timeout=1):
         questions = held_out_questions(corpus, _asking(config))
         batches = Batches(corpus, config.model, config.masking, config.training)
-        open_run(folder, config, corpus)
+        open_run(folder, config, corpus, None if origin is None else origin.weights_sha256)
         if (folder / SUMMARY_FILE).exists():
             reporter.note(f"the run `{name}` is finished already")
             return PretrainResult(name=name, folder=folder, summary=read_summary(folder))
         baseline = _baseline(folder, corpus, questions, reporter)
-        model = build_model(config.model, seed=config.training.seed).to(device)
+        model = build_model(config.model, seed=config.training.seed)
+        if origin is not None:
+            load_weights(model, origin.model.state_dict(), origin.folder)
+        model.to(device)
         reporter.record(_started(name, config, corpus, model, baseline))
         trial = plan_step(model, corpus, config)
         memory = _memory(folder, request.memory_budget, trial, reporter)
@@ -154,6 +167,20 @@ def pretrain_model(
         summary = _summarise(run, corpus, questions, baseline)
         write_summary(summary, folder)
     return PretrainResult(name=name, folder=folder, summary=summary)
+
+
+def _origin(
+    request: PretrainRequest, corpus: Corpus, store: Store, reporter: Reporter
+) -> LoadedModel | None:
+    if request.origin is None:
+        return None
+    origin = read_model(find_model(request.origin, store=store, reporter=reporter))
+    if origin.tokenizer.tokens != corpus.tokenizer.tokens:
+        raise ConfigError(
+            f"`{request.origin}` reads other tokens than the corpus `{request.corpus}` holds",
+            hint="tokenize the genomes with the vocabulary of that model",
+        )
+    return origin
 
 
 def _asking(config: PretrainConfig) -> Asking:

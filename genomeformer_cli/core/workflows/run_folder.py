@@ -16,6 +16,7 @@ from genomeformer_cli import __version__
 from genomeformer_cli.core.configuration import differences, overlay, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError, CorruptError
+from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.presets.pretrain import PretrainConfig, preset
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
@@ -30,8 +31,9 @@ def resolve_config(
     config_file: Path | None,
     overrides: Mapping[str, Any],
     tokenizer: Tokenizer,
+    origin: ModelConfig | None = None,
 ) -> PretrainConfig:
-    """Preset, then TOML, then flags, then what follows from them and from the corpus.
+    """Preset, then the model to start from, TOML, flags, what follows from them and the corpus.
 
     A context of one's own keeps the tokens of a step unless a batch size is given too; plans that
     are architectures (`two-stack`, `reversible`) make the model one.
@@ -40,7 +42,11 @@ def resolve_config(
         ConfigError: An unknown preset or setting, a wrong type, an unreadable TOML.
     """
     config = preset(preset_name)
-    given = [(str(config_file), read_toml(config_file))] if config_file is not None else []
+    given: list[tuple[str, Mapping[str, Any]]] = []
+    if origin is not None:
+        given.append(("the model to start from", {"model": to_plain(origin)}))
+    if config_file is not None:
+        given.append((str(config_file), read_toml(config_file)))
     for where, values in [*given, ("command line", overrides)]:
         config = overlay(_same_tokens(config, values), values, where=where)
     model: dict[str, Any] = {"vocabulary_size": len(tokenizer.tokens)}
@@ -89,8 +95,16 @@ def read_toml(path: Path) -> dict[str, Any]:
         ) from failure
 
 
-def open_run(folder: Path, config: PretrainConfig, corpus: Corpus) -> None:
+def open_run(
+    folder: Path, config: PretrainConfig, corpus: Corpus, origin_sha256: str | None = None
+) -> None:
     """Begin a run folder, or make sure that one was begun with the same settings.
+
+    Args:
+        folder: Of the run.
+        config: Its settings.
+        corpus: What it is trained on.
+        origin_sha256: Checksum of the weights it starts from; None: random ones.
 
     Raises:
         ConfigError: It was begun with others; they are named.
@@ -102,6 +116,8 @@ def open_run(folder: Path, config: PretrainConfig, corpus: Corpus) -> None:
         "corpus_inputs_sha256": corpus.manifest.inputs_sha256,
         "vocabulary_sha256": corpus.manifest.vocabulary_sha256,
     }
+    if origin_sha256 is not None:
+        identity["origin_sha256"] = origin_sha256
     if not (folder / RUN_CONFIG_FILE).exists():
         write_json(folder / RUN_IDENTITY_FILE, {**identity, "genomeformer": __version__})
         write_text(folder / RUN_CONFIG_FILE, tomli_w.dumps(plain))

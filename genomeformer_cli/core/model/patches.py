@@ -1,0 +1,122 @@
+"""Between bases and the positions of a stack: several tokens go into one, and all come out again.
+
+A stack over patches of P tokens runs over P times fewer positions, and its work shrinks as much.
+What stands within a patch is read by a light decoder, which sees the neighbours of every token as
+they are.
+
+Yu et al. 2023, "MEGABYTE: Predicting Million-byte Sequences with Multiscale Transformers",
+section 2, of a stack over patches and a decoder within them; the decoder here is a convolution and
+an MLP.
+Shape letters: B batch, L length, P tokens of a patch, N patches, S features of an embedded token,
+E width, K tokens seen by the decoder.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genomeformer_cli.core.attention.norm import RMSNorm
+from genomeformer_cli.core.attention.protocol import State
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.model.mlp import GatedMLP
+
+_TOKEN_WIDTH = 16
+_NEAR = 16
+
+
+class Patches(nn.Module):
+    """Embeds tokens, joins them into patches, and takes patches apart again.
+
+    Args:
+        config: Sizes of the model; its `patch` is P.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.size = config.patch
+        self.causal = config.causal
+        near = max(_NEAR, 2 * self.size)
+        self.before = near - 1 if self.causal else near // 2
+        self.after = 0 if self.causal else near // 2
+        seen = (self.before + 1 + self.after) * _TOKEN_WIDTH
+        self.width = config.width // 2
+        self.embedding = nn.Embedding(config.vocabulary_size, _TOKEN_WIDTH)
+        self.join = nn.Linear(self.size * _TOKEN_WIDTH, config.width, bias=False)
+        self.spread = nn.Linear(config.width, self.size * self.width, bias=False)
+        self.near = nn.Linear(seen, self.width, bias=False)
+        self.mlp_norm = RMSNorm(self.width)
+        self.mlp = GatedMLP(self.width, config.width)
+        self.norm = RMSNorm(self.width)
+
+    def embed(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+        """Features (B, N P, S) of tokens; 0 at padding and at what fills the last patch."""
+        x_BLS: Tensor = self.embedding(tokens_BL)
+        if mask_BL is not None:
+            x_BLS = x_BLS * mask_BL[..., None]
+        return functional.pad(x_BLS, (0, 0, 0, -tokens_BL.shape[1] % self.size))
+
+    def mask(self, mask_BL: Tensor | None) -> Tensor | None:
+        """True (B, N) at patches that hold a real token; None if all do."""
+        if mask_BL is None:
+            return None
+        padded_BL = functional.pad(mask_BL, (0, -mask_BL.shape[1] % self.size))
+        return padded_BL.unflatten(1, (-1, self.size)).any(dim=2)
+
+    def joined(self, x_BLS: Tensor) -> Tensor:
+        """What the stack reads (B, N, E)."""
+        patches_BNE: Tensor = self.join(x_BLS.unflatten(1, (-1, self.size)).flatten(2))
+        return patches_BNE
+
+    def apart(self, x_BLS: Tensor, features_BNE: Tensor, length: int) -> Tensor:
+        """Features (B, L, D) of tokens.
+
+        Args:
+            x_BLS: What `embed` gave, with `before` tokens before them and `after` after them.
+            features_BNE: Of the patch of each token; if the stack is causal, of the one before it.
+            length: L.
+        """
+        spread_BLD = self.spread(features_BNE).unflatten(2, (self.size, -1)).flatten(1, 2)
+        windows_BLSK = x_BLS.unfold(1, self.before + 1 + self.after, 1)
+        near_BLD = self.near(windows_BLSK[:, :length].flatten(2))
+        x_BLD = spread_BLD[:, :length] + near_BLD
+        x_BLD = x_BLD + self.mlp(x_BLD, self.mlp_norm)
+        result: Tensor = self.norm(x_BLD)
+        return result
+
+    def around(self, x_BLS: Tensor) -> Tensor:
+        """Embedded tokens of whole rows with nothing, 0, before and after them."""
+        return functional.pad(x_BLS, (0, 0, self.before, self.after))
+
+
+    def start(self, batch: int, like: Tensor) -> State:
+        """Before the first token of a causal stack: no tokens, and no patch, so 0."""
+        return (
+            like.new_zeros(batch, self.before, _TOKEN_WIDTH),
+            like.new_zeros(batch, 1, self.spread.in_features),
+        )
+
+    def step(
+        self, x_BLS: Tensor, features_BNE: Tensor, state: State, length: int
+    ) -> tuple[Tensor, State]:
+        """Features (B, L, D) of the next tokens of a causal stack, and the state after them.
+
+        Args:
+            x_BLS: What `embed` gave of them.
+            features_BNE: Of their patches.
+            state: What the call before returned, or `start`.
+            length: L.
+        """
+        past_BLS, last_B1E = state
+        around_BLS = torch.cat((past_BLS.to(x_BLS.dtype), x_BLS), dim=1)
+        before_BNE = earlier(features_BNE, last_B1E.to(features_BNE.dtype))
+        result_BLD = self.apart(around_BLS, before_BNE, length)
+        return result_BLD, (around_BLS[:, -self.before :], features_BNE[:, -1:])
+
+
+def earlier(features_BNE: Tensor, first_B1E: Tensor | None = None) -> Tensor:
+    """Of each patch the features of the one before it; of the first those given, or 0."""
+    if first_B1E is None:
+        first_B1E = torch.zeros_like(features_BNE[:, :1])
+    return torch.cat((first_B1E, features_BNE[:, :-1]), dim=1)
