@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from genomeformer_cli.core.checkpoints.weights import read_tensors
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.ui.plots import can_plot
 from genomeformer_cli.ui.pretrain_options import window_lengths
@@ -188,3 +191,52 @@ def test_presets_say_what_they_take(run_cli: RunCommand) -> None:
     for one in presets.values():
         assert one["checkpoint_bytes"] < one["full_bytes"]
         assert one["seconds"] > 0
+
+
+@pytest.mark.parametrize("objective", ["masked", "causal", "surrounding"])
+def test_a_model_of_patches_is_trained_and_embeds(
+    objective: str, run_cli: RunCommand, config: str
+) -> None:
+    corpus(run_cli, "c")
+    arguments = ["--corpus", "c", "--name", "r", "--config", config, "--patch", "4"]
+    done = run_cli(*BASE, *arguments, "--objective", objective, "--json")
+    assert done.exit_code == 0, done.err
+    assert 1.7 < json.loads(done.out)["summary"]["model"]["bits_per_base"] < 2.3
+    embedded = run_cli("embed", "-", "--model", "r", stdin=b">a\nACGTTGCAA\n")
+    assert embedded.exit_code == 0, embedded.err
+    width = {"masked": 8, "causal": 8, "surrounding": 16}[objective]
+    vectors = np.load(io.BytesIO(embedded.stdout))
+    assert vectors.shape == (1, width)
+    assert np.isfinite(vectors).all()
+
+
+def test_a_run_starts_from_the_weights_of_another(
+    run_cli: RunCommand, config: str, cache_home: Path
+) -> None:
+    corpus(run_cli, "c")
+    arguments = [*BASE, "--corpus", "c", "--config", config]
+    first = run_cli(*arguments, "--name", "first", "--json")
+    assert first.exit_code == 0, first.err
+    onward = ["--from", "first", "--seq-len", "128", "--batch-size", "2", "--json"]
+    # At this learning rate weights hardly move.
+    still = [*arguments, *onward, "--learning-rate", "1e-9", "--name", "second"]
+    second = run_cli(*still)
+    assert second.exit_code == 0, second.err
+    before, after = (
+        read_tensors(newest_weights(cache_home / "runs" / name)) for name in ("first", "second")
+    )
+    assert all(bool((before[key] - after[key]).abs().max() < 1e-6) for key in before)
+    identity = json.loads((cache_home / "runs" / "second" / "run.json").read_text())
+    assert len(identity["origin_sha256"]) == 64
+
+    again = run_cli(*[one for one in still if one not in ("--from", "first")])
+    assert_failure(again, "origin_sha256", exit_code=2)
+    wider = run_cli(*arguments, "--name", "third", "--from", "first", "--patch", "2")
+    assert_failure(wider, "do not fit")
+    corpus(run_cli, "words", *TOKENIZERS["kmer"])
+    others = [*BASE, "--corpus", "words", "--config", config, "--name", "w", "--from", "first"]
+    assert_failure(run_cli(*others), "reads other tokens", exit_code=2)
+
+
+def newest_weights(run: Path) -> Path:
+    return max(run.glob("checkpoints/*/model.safetensors"))

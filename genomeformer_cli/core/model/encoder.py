@@ -17,7 +17,7 @@ from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.patches import Patches, earlier
+from genomeformer_cli.core.model.patches import TOKEN_WIDTH, Patches, earlier
 
 SMALL_STD = 0.02
 
@@ -37,11 +37,8 @@ class Encoder(nn.Module):
         self._checkpointing = False
         self.rotary = Rotary(head_width=config.width // config.num_heads, base=config.rotary_base)
         self.patches = Patches(config) if config.patch > 1 else None
-        self.embedding = (
-            nn.Embedding(config.vocabulary_size, config.width)
-            if self.patches is None
-            else self.patches.embedding
-        )
+        token_width = config.width if self.patches is None else TOKEN_WIDTH
+        self.embedding = nn.Embedding(config.vocabulary_size, token_width)
         self.blocks = nn.ModuleList(
             Block(config, index, generator) for index in range(config.depth)
         )
@@ -103,7 +100,7 @@ class Encoder(nn.Module):
         return self.normed(x_BLE)
 
     def _by_patches(self, patches: Patches, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        embedded_BLS = patches.embed(tokens_BL, mask_BL)
+        embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)
         x_BNE = patches.joined(embedded_BLS)
         layout = self.rotary.layout(x_BNE.shape[1], patches.mask(mask_BL), device=x_BNE.device)
         for block in self.stack:
@@ -164,7 +161,7 @@ class Encoder(nn.Module):
             x_BLE = self.embedding(tokens_BL)
             x_BLE, after = self._step_blocks(x_BLE, mask_BL, states, position)
             return self.normed(x_BLE), after
-        embedded_BLS = self.patches.embed(tokens_BL, mask_BL)
+        embedded_BLS = self.patches.filled(self.embedding(tokens_BL), mask_BL)
         x_BNE, after = self._step_blocks(
             self.patches.joined(embedded_BLS),
             self.patches.mask(mask_BL),

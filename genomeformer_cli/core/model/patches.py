@@ -22,12 +22,12 @@ from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.mlp import GatedMLP
 
-_TOKEN_WIDTH = 16
+TOKEN_WIDTH = 16
 _NEAR = 16
 
 
 class Patches(nn.Module):
-    """Embeds tokens, joins them into patches, and takes patches apart again.
+    """Joins embedded tokens into patches, and takes patches apart again.
 
     Args:
         config: Sizes of the model; its `patch` is P.
@@ -40,22 +40,20 @@ class Patches(nn.Module):
         near = max(_NEAR, 2 * self.size)
         self.before = near - 1 if self.causal else near // 2
         self.after = 0 if self.causal else near // 2
-        seen = (self.before + 1 + self.after) * _TOKEN_WIDTH
+        seen = (self.before + 1 + self.after) * TOKEN_WIDTH
         self.width = config.width // 2
-        self.embedding = nn.Embedding(config.vocabulary_size, _TOKEN_WIDTH)
-        self.join = nn.Linear(self.size * _TOKEN_WIDTH, config.width, bias=False)
+        self.join = nn.Linear(self.size * TOKEN_WIDTH, config.width, bias=False)
         self.spread = nn.Linear(config.width, self.size * self.width, bias=False)
         self.near = nn.Linear(seen, self.width, bias=False)
         self.mlp_norm = RMSNorm(self.width)
         self.mlp = GatedMLP(self.width, config.width)
         self.norm = RMSNorm(self.width)
 
-    def embed(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        """Features (B, N P, S) of tokens; 0 at padding and at what fills the last patch."""
-        x_BLS: Tensor = self.embedding(tokens_BL)
+    def filled(self, x_BLS: Tensor, mask_BL: Tensor | None) -> Tensor:
+        """Embedded tokens (B, N P, S); 0 at padding and at what fills the last patch."""
         if mask_BL is not None:
             x_BLS = x_BLS * mask_BL[..., None]
-        return functional.pad(x_BLS, (0, 0, 0, -tokens_BL.shape[1] % self.size))
+        return functional.pad(x_BLS, (0, 0, 0, -x_BLS.shape[1] % self.size))
 
     def mask(self, mask_BL: Tensor | None) -> Tensor | None:
         """True (B, N) at patches that hold a real token; None if all do."""
@@ -73,7 +71,7 @@ class Patches(nn.Module):
         """Features (B, L, D) of tokens.
 
         Args:
-            x_BLS: What `embed` gave, with `before` tokens before them and `after` after them.
+            x_BLS: What `filled` gave, with `before` tokens before them and `after` after them.
             features_BNE: Of the patch of each token; if the stack is causal, of the one before it.
             length: L.
         """
@@ -93,7 +91,7 @@ class Patches(nn.Module):
     def start(self, batch: int, like: Tensor) -> State:
         """Before the first token of a causal stack: no tokens, and no patch, so 0."""
         return (
-            like.new_zeros(batch, self.before, _TOKEN_WIDTH),
+            like.new_zeros(batch, self.before, TOKEN_WIDTH),
             like.new_zeros(batch, 1, self.spread.in_features),
         )
 
@@ -103,7 +101,7 @@ class Patches(nn.Module):
         """Features (B, L, D) of the next tokens of a causal stack, and the state after them.
 
         Args:
-            x_BLS: What `embed` gave of them.
+            x_BLS: What `filled` gave of them.
             features_BNE: Of their patches.
             state: What the call before returned, or `start`.
             length: L.

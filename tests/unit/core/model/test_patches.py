@@ -15,7 +15,7 @@ from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradi
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import padding_mask
-from genomeformer_cli.core.model.patches import Patches, earlier
+from genomeformer_cli.core.model.patches import TOKEN_WIDTH, Patches, earlier
 from genomeformer_cli.core.model.sweeps import can_pass_state, features_by_slices
 from genomeformer_cli.core.objectives.prediction import Examples
 
@@ -80,8 +80,10 @@ def gradients(model: Model, examples: Examples, memory: MemoryConfig) -> list[to
 @pytest.mark.parametrize("patch", [2, 4, 9])
 def test_they_are_the_convolutions_of_torch(patch: int, direction: str) -> None:
     patches = Patches(config(direction, patch)).double()
-    rows = tokens(2, 5 * patch - 1)
-    embedded = patches.embed(rows, None)
+    length = 5 * patch - 1
+    generator = torch.Generator().manual_seed(2)
+    drawn = torch.randn(2, length, TOKEN_WIDTH, dtype=torch.float64, generator=generator)
+    embedded = patches.filled(drawn, None)
     assert embedded.shape[1] == 5 * patch
     strided = functional.conv1d(
         embedded.mT, patches.join.weight.unflatten(1, (patch, -1)).permute(0, 2, 1), stride=patch
@@ -99,9 +101,9 @@ def test_they_are_the_convolutions_of_torch(patch: int, direction: str) -> None:
         functional.pad(embedded.mT, (patches.before, patches.after)),
         patches.near.weight.unflatten(1, (-1, seen)),
     )
-    x = (spread + near).mT[:, : rows.shape[1]]
+    x = (spread + near).mT[:, : length]
     x = x + patches.mlp(x, patches.mlp_norm)
-    found = patches.apart(patches.around(embedded), joined, rows.shape[1])
+    found = patches.apart(patches.around(embedded), joined, length)
     torch.testing.assert_close(found, patches.norm(x))
 
 
