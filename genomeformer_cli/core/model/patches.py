@@ -60,11 +60,13 @@ class Patches(nn.Module):
         if mask_BL is None:
             return None
         padded_BL = functional.pad(mask_BL, (0, -mask_BL.shape[1] % self.size))
-        return padded_BL.unflatten(1, (-1, self.size)).any(dim=2)
+        return padded_BL.reshape(len(padded_BL), -1, self.size).any(dim=2)
 
     def joined(self, x_BLS: Tensor) -> Tensor:
         """What the stack reads (B, N, E)."""
-        patches_BNE: Tensor = self.join(x_BLS.unflatten(1, (-1, self.size)).flatten(2))
+        batch, length, width = x_BLS.shape
+        of_patch_BNS = x_BLS.reshape(batch, length // self.size, self.size * width)
+        patches_BNE: Tensor = self.join(of_patch_BNS)
         return patches_BNE
 
     def apart(self, x_BLS: Tensor, features_BNE: Tensor, length: int) -> Tensor:
@@ -75,7 +77,7 @@ class Patches(nn.Module):
             features_BNE: Of the patch of each token; if the stack is causal, of the one before it.
             length: L.
         """
-        spread_BLD = self.spread(features_BNE).unflatten(2, (self.size, -1)).flatten(1, 2)
+        spread_BLD = self.spread(features_BNE).reshape(len(x_BLS), -1, self.width)
         windows_BLSK = x_BLS.unfold(1, self.before + 1 + self.after, 1)
         near_BLD = self.near(windows_BLSK[:, :length].flatten(2))
         x_BLD = spread_BLD[:, :length] + near_BLD
@@ -86,7 +88,6 @@ class Patches(nn.Module):
     def around(self, x_BLS: Tensor) -> Tensor:
         """Embedded tokens of whole rows with nothing, 0, before and after them."""
         return functional.pad(x_BLS, (0, 0, self.before, self.after))
-
 
     def start(self, batch: int, like: Tensor) -> State:
         """Before the first token of a causal stack: no tokens, and no patch, so 0."""

@@ -64,6 +64,33 @@ def small() -> PretrainConfig:
     )
 
 
+def default() -> PretrainConfig:
+    """The bundled model's recipe: two tied stacks over patches of 8 bases, 2,048 of context."""
+    return PretrainConfig(
+        model=ModelConfig(
+            context=2_048,
+            width=256,
+            depth=4,
+            num_heads=4,
+            mlp_width=704,
+            conv_width=4,
+            patch=8,
+            direction="two-stack",
+        ),
+        training=TrainingConfig(
+            steps=4_000,
+            batch_size=6,
+            optimizer="muon",
+            learning_rate=4e-3,
+            warmup_share=0.01,
+            ema=0.995,
+            validate_every=100,
+            validation_windows=128,
+            checkpoint_every=100,
+        ),
+    )
+
+
 def medium() -> PretrainConfig:
     """14 million parameters, 1,024 bases of context: days on a laptop, hours on a small GPU."""
     return PretrainConfig(
@@ -124,6 +151,7 @@ def _long(
 PRESETS: dict[str, Callable[[], PretrainConfig]] = {
     "tiny": tiny,
     "small": small,
+    "default": default,
     "medium": medium,
     "base": base,
     "large": large,

@@ -71,12 +71,13 @@ def forecast_preset(config: PretrainConfig, speed: float) -> PresetForecast:
         config: The preset.
         speed: Floating-point operations a second of a matrix product.
     """
+    # Which token is whose complement is known with the corpus; to what a step takes it is nothing.
+    model = replace(config.model, complement=tuple(range(config.model.vocabulary_size)))
     with torch.device("meta"):
-        parameters = build_model(config.model).num_parameters
+        parameters = build_model(model).num_parameters
     batch = config.training.batch_size * config.model.context
     full, checkpoint = (
-        _FIXED * parameters + batch * bytes_a_token(config.model, plan)
-        for plan in ("full", "checkpoint")
+        _FIXED * parameters + batch * bytes_a_token(model, plan) for plan in ("full", "checkpoint")
     )
     tokens = max(config.training.tokens_per_step, batch)
     flops = config.training.steps * tokens * _flops_a_token(config.model, parameters)
@@ -117,11 +118,20 @@ def _slope(config: ModelConfig, plan: str) -> float:
 
 
 def _flops_a_token(config: ModelConfig, num_parameters: int) -> float:
-    """Forward and backward: six a parameter, and the scores where attention is quadratic."""
+    """Forward and backward: six a parameter, and the scores where attention is quadratic.
+
+    Weights of the blocks work once a patch; tied stacks work twice.
+    """
     quadratic = sum("L^2" in attention_entry(name).time for name in config.attention.names)
     layers = config.depth * quadratic / len(config.attention.names)
-    seen = config.context / (2 if config.causal else 1)
-    return 6.0 * num_parameters + 12.0 * layers * config.width * seen
+    seen = config.context / config.patch / (2 if config.causal else 1)
+    blocks = config.depth * config.width * (4 * config.width + 3 * config.mlp_width)
+    stacks = 2 if config.direction == "two-stack" else 1
+    shared = stacks if config.tied else 1
+    by_patch = 6.0 * blocks * stacks + 12.0 * layers * config.width * seen * stacks
+    return (
+        by_patch / config.patch + 6.0 * max(num_parameters - blocks * stacks / shared, 0) * shared
+    )
 
 
 def matrix_speed() -> float:

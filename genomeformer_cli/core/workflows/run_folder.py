@@ -7,7 +7,7 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tomli_w
@@ -16,10 +16,12 @@ from genomeformer_cli import __version__
 from genomeformer_cli.core.configuration import differences, overlay, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError, CorruptError
-from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.presets.pretrain import PretrainConfig, preset
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.model.config import ModelConfig
 
 RUN_CONFIG_FILE = "config.toml"
 RUN_IDENTITY_FILE = "run.json"

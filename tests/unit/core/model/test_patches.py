@@ -101,7 +101,7 @@ def test_they_are_the_convolutions_of_torch(patch: int, direction: str) -> None:
         functional.pad(embedded.mT, (patches.before, patches.after)),
         patches.near.weight.unflatten(1, (-1, seen)),
     )
-    x = (spread + near).mT[:, : length]
+    x = (spread + near).mT[:, :length]
     x = x + patches.mlp(x, patches.mlp_norm)
     found = patches.apart(patches.around(embedded), joined, length)
     torch.testing.assert_close(found, patches.norm(x))
