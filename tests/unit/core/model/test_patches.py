@@ -86,20 +86,20 @@ def test_they_are_the_convolutions_of_torch(patch: int, direction: str) -> None:
     embedded = patches.filled(drawn, None)
     assert embedded.shape[1] == 5 * patch
     strided = functional.conv1d(
-        embedded.mT, patches.join.weight.unflatten(1, (patch, -1)).permute(0, 2, 1), stride=patch
+        embedded.mT, patches.join.weight.reshape(16, patch, -1).mT, stride=patch
     )
     joined = patches.joined(embedded)
     torch.testing.assert_close(joined, strided.mT)
 
     spread = functional.conv_transpose1d(
         joined.mT,
-        patches.spread.weight.unflatten(0, (patch, -1)).permute(2, 1, 0),
+        patches.spread.weight.reshape(patch, -1, 16).permute(2, 1, 0),
         stride=patch,
     )
     seen = patches.before + 1 + patches.after
     near = functional.conv1d(
         functional.pad(embedded.mT, (patches.before, patches.after)),
-        patches.near.weight.unflatten(1, (-1, seen)),
+        patches.near.weight.reshape(patches.width, -1, seen),
     )
     x = (spread + near).mT[:, :length]
     x = x + patches.mlp(x, patches.mlp_norm)
