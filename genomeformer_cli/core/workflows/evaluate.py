@@ -11,7 +11,6 @@ import numpy as np
 import torch
 
 from genomeformer_cli import __version__
-from genomeformer_cli.core.checkpoints.locate import find_model
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
@@ -30,6 +29,7 @@ from genomeformer_cli.core.evaluation.texts import (
     file_texts,
 )
 from genomeformer_cli.core.evaluation.words import need_sklearn
+from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
@@ -124,7 +124,7 @@ def evaluate_model(
     elif not request.likelihood:
         raise ConfigError("nothing to evaluate on", hint="give `--task` or `--suite`")
     set_threads(request.threads)
-    loaded = read_model(find_model(request.model, store=store, reporter=reporter))
+    loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
     loaded.model.to(choose_device(request.device))
     corpus: Corpus | None = None
     predictions: tuple[Prediction, ...] = ()
