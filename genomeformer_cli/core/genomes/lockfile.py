@@ -116,6 +116,7 @@ def _to_json(row: LockRow) -> dict[str, Any]:
     return value
 
 
+_TEXTS = ("organism", "status", "licence", "date", "retrieved", "assembly_name", "level")
 _UNFETCHED = ("accession", "organism", "licence", "retrieved", "source", "sha256")
 
 
@@ -125,7 +126,7 @@ def _unfetched_to_json(row: LockRow) -> dict[str, Any]:
 
 
 def _unfetched_from_json(value: dict[str, Any]) -> LockRow:
-    known = {key: str(value[key]) for key in _UNFETCHED}
+    known: dict[str, Any] = {key: str(value[key]) for key in _UNFETCHED}
     records = tuple(str(record) for record in value.get("records", []))
     taxid = int(value["taxid"])
     return LockRow(**known, taxid=taxid, records=records, status="", files=(), date="")
@@ -150,6 +151,7 @@ def _from_json(value: dict[str, Any]) -> LockRow:
     accession = check_accession(str(value["accession"]))
     if not version_of(accession):
         raise ValueError(f"`{accession}` has no version")
+    texts: dict[str, Any] = {key: str(value.get(key) or "") for key in _TEXTS}
     return LockRow(
         accession=accession,
         taxid=int(value["taxid"]),
@@ -158,18 +160,7 @@ def _from_json(value: dict[str, Any]) -> LockRow:
             Ancestor(taxid=int(taxid), name=str(name), rank=str(rank))
             for taxid, name, rank in value.get("lineage", [])
         ),
-        **{
-            key: str(value.get(key) or "")
-            for key in (
-                "organism",
-                "status",
-                "licence",
-                "date",
-                "retrieved",
-                "assembly_name",
-                "level",
-            )
-        },
+        **texts,
     )
 
 

@@ -10,7 +10,9 @@ loaded; there is no code among them, and none would be run.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +27,8 @@ from genomeformer_cli.core.errors import (
     UsageError,
 )
 from genomeformer_cli.core.release.layout import PATTERNS, check_layout, files_of
-from genomeformer_cli.core.store.seal import SEAL, check_seal, file_sha256
+from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.seal import SEAL, SIGNATURE, check_seal, file_sha256, read_seal
 
 SCHEME = "hf://"
 _REPOSITORY = re.compile(r"[\w][\w.-]*/[\w][\w.-]*", re.ASCII)
@@ -105,7 +108,7 @@ def read_address(text: str) -> Address:
     return Address(repository=repository, revision=revision or "main", seal=seal or None)
 
 
-def fetch_bundle(address: Address) -> Fetched:
+def fetch_bundle(address: Address, store: Store) -> Fetched:
     """Fetch a bundle, or find it where an earlier fetch put it.
 
     What is there at the commit that was asked for is not asked for again. A branch or a tag is
@@ -129,6 +132,8 @@ def fetch_bundle(address: Address) -> Fetched:
                     address.repository, revision=address.revision, allow_patterns=list(PATTERNS)
                 )
             )
+    commit = folder.name
+    folder = _bundle_alone(folder, store)
     check_seal(folder)
     check_layout(folder)
     seal = file_sha256(folder / SEAL)
@@ -137,20 +142,39 @@ def fetch_bundle(address: Address) -> Fetched:
             f"`{address}` is sealed by {seal}, not by {address.seal}",
             hint="it is another bundle than the one that was pinned: do not use it",
         )
-    return Fetched(
-        folder=folder, address=f"{SCHEME}{address.repository}@{folder.name}#{seal}"
-    )
+    return Fetched(folder=folder, address=f"{SCHEME}{address.repository}@{commit}#{seal}")
+
+
+def _bundle_alone(folder: Path, store: Store) -> Path:
+    """The bundle without what other programs fetched of the same repository beside it.
+
+    Raises:
+        CorruptError: There is no seal.
+    """
+    own = {*read_seal(folder), SEAL, SIGNATURE}
+    present = files_of(folder)
+    if own.issuperset(present):
+        return folder
+    name = file_sha256(folder / SEAL)
+    with store.lock(Kind.UNPACKED, name):
+        if not store.has(Kind.UNPACKED, name):
+            with store.create(Kind.UNPACKED, name) as copy:
+                for one in own.intersection(present):
+                    (copy / one).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(folder / one, copy / one)
+                check_seal(copy)
+    return store.path(Kind.UNPACKED, name)
 
 
 def _kept(hub: Any, address: Address) -> Path | None:
-    """The bundle as an earlier fetch left it; None if it is not there, or not whole."""
+    """The bundle as an earlier fetch left it; None if it is not there, or broke off."""
     try:
         folder = Path(
             hub.snapshot_download(
                 address.repository, revision=address.revision, local_files_only=True
             )
         )
-        check_seal(folder)
+        read_seal(folder)
     except (hub.errors.LocalEntryNotFoundError, CorruptError):
         return None
     return folder
@@ -233,9 +257,7 @@ def _compare(folder: Path, names: list[str], info: Any) -> None:
         else:
             same = getattr(sibling, "blob_id", None) == _git_blob(folder / name)
         if not same:
-            raise CorruptError(
-                f"the Hub has another `{name}` than was sent", hint="push once more"
-            )
+            raise CorruptError(f"the Hub has another `{name}` than was sent", hint="push once more")
 
 
 def _git_blob(path: Path) -> str:
@@ -252,18 +274,17 @@ def _client() -> Any:
         MissingExtraError: It is not installed.
     """
     try:
-        import huggingface_hub
-        from huggingface_hub import constants, errors, utils
+        hub: Any = importlib.import_module("huggingface_hub")
+        for part in ("constants", "errors", "utils"):
+            importlib.import_module(f"huggingface_hub.{part}")
     except ImportError as failure:
         raise MissingExtraError(
             "the Hub is reached by the package `huggingface_hub`",
             hint="install it with `pip install 'genomeformer[hub]'`",
         ) from failure
-    assert constants is not None
-    assert errors is not None
-    utils.disable_progress_bars()
-    utils.logging.set_verbosity_error()
-    return huggingface_hub
+    hub.utils.disable_progress_bars()
+    hub.utils.logging.set_verbosity_error()
+    return hub
 
 
 @contextmanager
@@ -297,7 +318,6 @@ def _explained(hub: Any, what: str) -> Iterator[None]:
         ) from failure
     except (hub.errors.HTTPError, OSError, RuntimeError, ValueError) as failure:
         raise NetworkError(
-            f"the Hub could not be reached, or broke off, at `{what}` "
-            f"({type(failure).__name__})",
+            f"the Hub could not be reached, or broke off, at `{what}` ({type(failure).__name__})",
             hint=again,
         ) from failure

@@ -78,7 +78,7 @@ def _found_in(text: str, names: list[str]) -> Iterator[str]:
         yield match.group()
     for place in {str(Path.home()), str(Path.cwd())}:
         # A root such as `/` stands in every URL.
-        if len(Path(place).parts) > 2 and place in text:  # noqa: PLR2004 - `/` and one more
+        if len(Path(place).parts) > 2 and place in text:
             yield place
     for name in names:
         if _has_word(text, name):

@@ -20,7 +20,10 @@ from genomeformer_cli.core.store.atomic import atomic_file
 from genomeformer_cli.core.store.seal import SEAL, SIGNATURE, check_seal
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
 
 _OPENSSH_PRIVATE = b"-----BEGIN OPENSSH PRIVATE KEY-----"
 _OPENSSH_PUBLIC = b"ssh-ed25519 "

@@ -39,7 +39,7 @@ def model_folder(model: str, *, store: Store, reporter: Reporter) -> Path:
     if model == DEFAULT_MODEL:
         return _bundled(store)
     if model.startswith(SCHEME):
-        fetched = fetch_bundle(read_address(model))
+        fetched = fetch_bundle(read_address(model), store)
         if fetched.address != model:
             reporter.note(f"model: {fetched.address}")
         return fetched.folder

@@ -28,7 +28,7 @@ from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import write_json, write_text
-from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.embed_description import describe, sidecar
 from genomeformer_cli.core.workflows.embed_sources import (
@@ -49,7 +49,7 @@ class EmbedRequest:
 
     Attributes:
         sources: Where the sequences are.
-        model: A bundle, run or checkpoint folder, or a name in the cache.
+        model: As a user names it, see `core/release/sources.py`; None: `default`.
         choices: What a row is.
         output: The file, its kind by its name; None: `.npy` to the stream.
         ids: Where ids go, one a line; as `.tsv` with row, length and rows of each record.

@@ -125,7 +125,7 @@ def pretrain_model(
     set_threads(request.threads)
     folder = store.path(Kind.RUNS, name)
     with store.lock(Kind.RUNS, name, timeout=1):
-        questions = held_out_questions(corpus, _asking(config))
+        questions = held_out_questions(corpus, asking_of(config))
         batches = Batches(corpus, config.model, config.masking, config.training)
         open_run(folder, config, corpus)
         if (folder / SUMMARY_FILE).exists():
@@ -156,7 +156,8 @@ def pretrain_model(
     return PretrainResult(name=name, folder=folder, summary=summary)
 
 
-def _asking(config: PretrainConfig) -> Asking:
+def asking_of(config: PretrainConfig) -> Asking:
+    """How a run of this configuration is validated."""
     return Asking(
         length=config.model.context,
         max_windows=config.training.validation_windows,

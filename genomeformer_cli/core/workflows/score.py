@@ -34,7 +34,7 @@ class ScoreRequest:
     """What to score, with which model.
 
     Attributes:
-        model: A bundle, run or checkpoint folder, or a name in the cache.
+        model: As a user names it, see `core/release/sources.py`.
         rule: How sequences are read.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads; None: all usable cores.
