@@ -9,6 +9,7 @@ from genomeformer_cli.core.release.evidence import Evidence
 from genomeformer_cli.core.release.layout import PICTURES
 
 _NOTHING = "-"
+_WHICH = {False: "in this bundle", True: "before they were stored as they are in this bundle"}
 Plain = dict[str, Any]
 
 
@@ -28,7 +29,8 @@ def _section(evidence: Evidence) -> str:
     counts = f"tables of counts are of the corpus `{counted}`" if counted else "no counts"
     parts = [
         "## Evaluation\n",
-        f"By `genomeformer evaluate`: {counts}; intervals hold 95 % of the bootstrap samples.\n",
+        f"By `genomeformer evaluate`: {counts}; intervals hold 95 % of the bootstrap samples. "
+        f"It is of the weights {_WHICH[evidence.before_storing]}.\n",
         *(_prediction(one) for one in results["predictions"]),
     ]
     if results["tasks"]:

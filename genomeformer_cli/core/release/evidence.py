@@ -10,7 +10,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path, PurePath
 from typing import Any
@@ -45,10 +45,12 @@ class Evidence:
     Attributes:
         results: Its `eval_results.json`, without paths.
         pictures: Of its page.
+        before_storing: Whether it is of the weights as they were trained, not as they are stored.
     """
 
     results: dict[str, Any]
     pictures: tuple[Picture, ...]
+    before_storing: bool = False
 
     @property
     def digest(self) -> str:
@@ -61,7 +63,7 @@ def read_evidence(paths: Sequence[Path], digests: Sequence[str]) -> tuple[Eviden
 
     Args:
         paths: Folders that `evaluate` wrote, or their `eval_results.json`.
-        digests: Of the weights that they may be of.
+        digests: Of the weights that they may be of: as they are stored, and as they were trained.
 
     Raises:
         InputError: One is no evaluation, or is of another model.
@@ -74,7 +76,7 @@ def read_evidence(paths: Sequence[Path], digests: Sequence[str]) -> tuple[Eviden
                 hint="evaluate the run, or the bundle that `release` made of it before, and "
                 "release again with `--replace`",
             )
-    return tuple(found)
+    return tuple(replace(one, before_storing=one.digest != digests[0]) for one in found)
 
 
 def _read(path: Path, number: int) -> Evidence:

@@ -134,7 +134,7 @@ def fetch_bundle(address: Address, store: Store) -> Fetched:
             )
     commit = folder.name
     folder = _bundle_alone(folder, store)
-    check_seal(folder)
+    _check_or_drop(folder)
     check_layout(folder)
     seal = file_sha256(folder / SEAL)
     if address.seal not in (None, seal):
@@ -143,6 +143,25 @@ def fetch_bundle(address: Address, store: Store) -> Fetched:
             hint="it is another bundle than the one that was pinned: do not use it",
         )
     return Fetched(folder=folder, address=f"{SCHEME}{address.repository}@{commit}#{seal}")
+
+
+def _check_or_drop(folder: Path) -> None:
+    """Check a bundle's seal; what came damaged is dropped, so that it is fetched again.
+
+    Raises:
+        CorruptError: A checksum does not hold.
+    """
+    try:
+        check_seal(folder)
+    except CorruptError as failure:
+        for name, digest in read_seal(folder).items():
+            path = folder / name
+            if path.is_file() and file_sha256(path) != digest:
+                path.resolve().unlink()
+                path.unlink(missing_ok=True)
+        raise CorruptError(
+            failure.message, hint="the damaged file was dropped: run again to fetch it again"
+        ) from failure
 
 
 def _bundle_alone(folder: Path, store: Store) -> Path:
@@ -171,7 +190,10 @@ def _kept(hub: Any, address: Address) -> Path | None:
     try:
         folder = Path(
             hub.snapshot_download(
-                address.repository, revision=address.revision, local_files_only=True
+                address.repository,
+                revision=address.revision,
+                allow_patterns=list(PATTERNS),
+                local_files_only=True,
             )
         )
         read_seal(folder)
