@@ -45,7 +45,7 @@ def make_bundle(
     )
     papers = Papers(
         name=name,
-        card=f"# {name}\n",
+        card=f"---\nlicense: apache-2.0\n---\n\n# {name}\n",
         results={"name": name, "corpus": "none"},
         train_config="",
         genomes=[row_of(genome("mine", 10), ("record",))],

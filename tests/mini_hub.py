@@ -179,7 +179,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._json({"url": f"{self.hub.url}/{name}", "name": name})
 
     def validate(self, body: bytes) -> None:
-        head = json.loads(body)["content"].split("---\n")[1]
+        _, head, _ = f"{json.loads(body)['content']}---\n---\n".split("---\n", 2)
         right = "license:" in head
         self._json({"errors": [], "warnings": []}, 200 if right else 400)
 
@@ -190,7 +190,12 @@ class _Handler(BaseHTTPRequestHandler):
             return
         oid, files = found
         siblings = [
-            {"rfilename": path, "size": len(content), "blobId": blob(content), **_lfs(path, content)}
+            {
+                "rfilename": path,
+                "size": len(content),
+                "blobId": blob(content),
+                **_lfs(path, content),
+            }
             for path, content in sorted(files.items())
         ]
         private = self.hub.repositories[name].private
@@ -267,6 +272,8 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = self.hub.objects[value["oid"]]
             elif row["key"] == "deletedFile":
                 del files[value["path"]]
+        if self._fault == "spoil":
+            files["README.md"] = b"spoilt"
         oid = repository.commit(files)
         url = f"{self.hub.url}/{name}/commit/{oid}"
         self._json({"success": True, "commitOid": oid, "commitUrl": url})
