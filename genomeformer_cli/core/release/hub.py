@@ -133,8 +133,7 @@ def fetch_bundle(address: Address, store: Store) -> Fetched:
                 )
             )
     commit = folder.name
-    folder = _bundle_alone(folder, store)
-    _check_or_drop(folder)
+    folder = _checked(folder, store)
     check_layout(folder)
     seal = file_sha256(folder / SEAL)
     if address.seal not in (None, seal):
@@ -145,23 +144,34 @@ def fetch_bundle(address: Address, store: Store) -> Fetched:
     return Fetched(folder=folder, address=f"{SCHEME}{address.repository}@{commit}#{seal}")
 
 
-def _check_or_drop(folder: Path) -> None:
-    """Check a bundle's seal; what came damaged is dropped, so that it is fetched again.
+def _checked(folder: Path, store: Store) -> Path:
+    """The bundle in a folder, its seal checked; what came damaged is dropped.
 
     Raises:
         CorruptError: A checksum does not hold.
     """
     try:
-        check_seal(folder)
+        alone = _bundle_alone(folder, store)
+        check_seal(alone)
     except CorruptError as failure:
-        for name, digest in read_seal(folder).items():
-            path = folder / name
-            if path.is_file() and file_sha256(path) != digest:
-                path.resolve().unlink()
-                path.unlink(missing_ok=True)
+        _drop_damaged(folder)
         raise CorruptError(
             failure.message, hint="the damaged file was dropped: run again to fetch it again"
         ) from failure
+    return alone
+
+
+def _drop_damaged(folder: Path) -> None:
+    """Remove what does not match its checksum; and the seal, which may be what is damaged."""
+    try:
+        recorded = read_seal(folder)
+    except CorruptError:
+        recorded = {}
+    present = recorded.keys() & set(files_of(folder))
+    damaged = [name for name in present if file_sha256(folder / name) != recorded[name]]
+    for name in [*damaged, SEAL]:
+        (folder / name).resolve().unlink(missing_ok=True)
+        (folder / name).unlink(missing_ok=True)
 
 
 def _bundle_alone(folder: Path, store: Store) -> Path:

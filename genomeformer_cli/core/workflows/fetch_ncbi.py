@@ -188,7 +188,7 @@ def fetch_ncbi(
         reporter=reporter,
     ) as session:
         if request.lock is not None:
-            orders = _orders_of(request.lock, reporter)
+            orders = orders_of(request.lock, reporter)
             chosen = Chosen()
         else:
             chosen = choose_assemblies(
@@ -319,7 +319,7 @@ def _connection(request: FetchNcbiRequest) -> Connection:
     )
 
 
-def _orders_of(lock: Path, reporter: Reporter) -> list[Order]:
+def orders_of(lock: Path, reporter: Reporter) -> list[Order]:
     """What a lock file orders; a released model's also names genomes that no host has.
 
     Raises:

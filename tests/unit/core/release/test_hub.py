@@ -111,7 +111,7 @@ def test_a_later_release_takes_the_place_of_the_files_of_an_earlier(
 
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("POST", "/commit/"), ("POST", "/preupload/"), ("POST", "/api/repos/create")],
+    [("POST", "/commit/"), ("POST", "/api/repos/create"), ("GET", "/tree/")],
 )
 def test_a_push_that_broke_off_goes_on(hub: Hub, bundle: Path, method: str, path: str) -> None:
     hub.faults.append(Fault(method=method, path=path, kind="503"))

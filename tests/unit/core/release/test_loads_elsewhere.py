@@ -58,14 +58,12 @@ def test_transformers_reads_the_tokenizer(tmp_path: Path) -> None:
 
 
 def test_onnxruntime_says_the_same(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
     loaded = make_bundle(tmp_path / "bundle", config=CONFIG)
     export_onnx(loaded, loaded.folder / "model.onnx")
     check_privacy(loaded.folder)
 
 
 def test_a_mechanism_that_cannot_be_exported_is_said(tmp_path: Path) -> None:
-    pytest.importorskip("onnxscript", reason="the extra `onnx` is not installed")
     attention = AttentionConfig(name="performer", num_features=8)
     loaded = make_bundle(tmp_path / "bundle")
     performer = build_model(replace(CONFIG, attention=attention)).eval()
