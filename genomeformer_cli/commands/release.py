@@ -2,38 +2,86 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
-from typer import Argument, Option
-
+from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.ui import release_options as o
 from genomeformer_cli.ui.options import JsonOption
 
 EXAMPLE = "Example:  genomeformer release demo-performer --name gf-performer-char-1m -o bundle/"
 
 
 def command(
-    run: Annotated[str, Argument(help="Name of a finished run.")],
+    run: o.SourceArgument = None,
     *,
-    name: Annotated[
-        str | None,
-        Option(help="Name of the released model; default: the run's.", show_default=False),
-    ] = None,
-    output: Annotated[
-        Path | None, Option("-o", "--output", help="Also write the bundle to this folder.")
-    ] = None,
-    replace: Annotated[
-        bool, Option("--replace", help="Replace a released model of the same name in the cache.")
-    ] = False,
+    name: o.NameOption = None,
+    output: o.OutputOption = None,
+    replace: o.ReplaceOption = False,
+    onnx: o.OnnxOption = False,
+    weights: o.WeightsOption = "auto",
+    dtype: o.DtypeOption = "fp32",
+    quantize: o.QuantizeOption = None,
+    evaluation: o.EvaluationOption = None,
+    notes: o.NotesOption = None,
+    author: o.AuthorOption = None,
+    license_id: o.LicenseOption = "apache-2.0",
+    license_file: o.LicenseFileOption = None,
+    sign: o.SignOption = None,
+    archive: o.ArchiveOption = None,
+    push: o.PushOption = None,
+    public: o.PublicOption = False,
+    dry_run: o.DryRunOption = False,
+    verify: o.VerifyOption = None,
+    key: o.KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Release a run: weights, tokenizer, model card and checksums, read back and compared."""
+    if (run is None) == (verify is None) or (key is not None and verify is None):
+        raise UsageError(
+            "either a run to release, or `--verify` with or without `--key`",
+            hint=EXAMPLE.removeprefix("Example:  "),
+        )
+    from pathlib import Path
+
+    from genomeformer_cli.core.release.stored import Storage
+    from genomeformer_cli.core.workflows import publish as carry
     from genomeformer_cli.core.workflows.release import ReleaseRequest, release_run
+    from genomeformer_cli.ui import released
     from genomeformer_cli.ui.console import show
     from genomeformer_cli.ui.progress import terminal_reporter
-    from genomeformer_cli.ui.results import release_table
 
-    request = ReleaseRequest(run=run, name=name, output=output, replace=replace)
     with terminal_reporter() as reporter:
-        result = release_run(request, reporter=reporter)
-    show(result, release_table(result), as_json=as_json)
+        if verify is not None:
+            checked = carry.check_bundle(verify, key, reporter=reporter)
+            show(checked, released.checked_table(checked), as_json=as_json)
+            return
+        assert run is not None
+        bundle = carry.find_bundle(run)
+        publish = carry.PublishRequest(
+            bundle=bundle or Path(),
+            sign=sign if bundle is not None else None,
+            archive=archive,
+            push=push,
+            public=public,
+            rehearse=dry_run,
+        )
+        carry.check_publication(publish)
+        made = None
+        if bundle is None:
+            request = ReleaseRequest(
+                run=run,
+                name=name,
+                output=output,
+                replace=replace,
+                weights=weights,
+                storage=Storage(dtype=dtype, quantize=quantize),
+                evaluations=tuple(evaluation or ()),
+                notes=notes,
+                authors=tuple(author or ()),
+                licence=license_id,
+                licence_file=license_file,
+                onnx=onnx,
+                sign=sign,
+            )
+            made = release_run(request, reporter=reporter)
+        published = carry.publish_made(publish, made, reporter=reporter)
+    result = released.plain(made, published)
+    show(result, released.view(made, published), as_json=as_json)

@@ -10,7 +10,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.ui.options import DeviceOption, ThreadsOption
+from genomeformer_cli.ui.options import MODEL_HELP, DeviceOption, ThreadsOption
 
 EXAMPLE = "Example:  genomeformer score promoters.fa --model demo > scores.tsv"
 
@@ -21,7 +21,7 @@ def command(
         Argument(help="FASTA or FASTQ, plain or .gz; `-` reads standard input.", metavar="FASTA"),
     ] = None,
     *,
-    model: Annotated[str, Option(help="A released model or run in the cache, or its folder.")],
+    model: Annotated[str, Option(help=MODEL_HELP)],
     vcf: Annotated[
         Path | None, Option(help="Score the variants of this VCF file, in place of sequences.")
     ] = None,

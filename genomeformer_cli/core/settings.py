@@ -45,3 +45,8 @@ def ftp_url() -> str:
 def api_key() -> str | None:
     """The user's NCBI key, if there is one."""
     return os.environ.get(API_KEY_VARIABLE) or None
+
+
+def fresh_environment(cache: Path) -> dict[str, str]:
+    """This process's environment with another cache, and without the network of the Hub."""
+    return {**os.environ, HOME_VARIABLE: str(cache), "HF_HUB_OFFLINE": "1"}

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 from typer import Argument, BadParameter, Option
 
+from genomeformer_cli.ui.options import MODEL_HELP
+
 _INPUT, _OUTPUT, _ROW, _WORK, _PICTURE = "Input", "Output", "What a row is", "Compute", "Picture"
 
 SourcesArgument = Annotated[
@@ -19,7 +21,8 @@ SourcesArgument = Annotated[
     ),
 ]
 ModelOption = Annotated[
-    str | None, Option(help="A released model or run in the cache, or its folder.")
+    str | None,
+    Option(help=f"{MODEL_HELP} Without this: `default`.", show_default=False),
 ]
 GenomeOption = Annotated[
     str | None,

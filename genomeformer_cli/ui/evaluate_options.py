@@ -7,12 +7,12 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from genomeformer_cli.ui.options import MODEL_HELP
+
 _HELD_OUT = "Held-out bases"
 _LABELLED = "Labelled sequences"
 
-ModelArgument = Annotated[
-    str, Argument(help="A released model or run in the cache, or its folder.", metavar="MODEL")
-]
+ModelArgument = Annotated[str, Argument(help=MODEL_HELP, metavar="MODEL")]
 LikelihoodOption = Annotated[
     bool,
     Option(

@@ -6,6 +6,11 @@ from typing import Annotated
 
 from typer import Option
 
+MODEL_HELP = (
+    "A released model or run in the cache, a folder, an archive, `hf://ORG/NAME@REVISION`, or "
+    "`default`, the one that came with the package."
+)
+
 JsonOption = Annotated[bool, Option("--json", help="Print the result as JSON on stdout.")]
 DeviceOption = Annotated[
     str,

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.dry_run import DryRun
     from genomeformer_cli.core.workflows.fetch import FetchResult
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
-    from genomeformer_cli.core.workflows.release import ReleaseResult
     from genomeformer_cli.core.workflows.tokenize import TokenizeResult
     from genomeformer_cli.core.workflows.windows import WindowsResult
 
@@ -140,17 +139,6 @@ def run_table(result: PretrainResult) -> RenderableType:
     return Group(
         scores_table(result.summary), Text(verdict(result.summary)), Text(f"run: {result.folder}")
     )
-
-
-def release_table(result: ReleaseResult) -> RenderableType:
-    """A released model."""
-    table = plain_table("released", result.name)
-    table.add_row("folder", str(result.folder))
-    table.add_row("size", size(result.num_bytes))
-    table.add_row(
-        "verified", f"read back, largest difference of a vector {result.largest_difference:g}"
-    )
-    return Group(table, scores_table(result.summary))
 
 
 def entries_table(entries: tuple[CachedEntry, ...]) -> RenderableType:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import io
+import shutil
+import zipfile
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import genomeformer_cli
+from tests.cli import run_python
+from tests.files import everything_in
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = [Requirement(line) for line in metadata.requires("genomeformer") or ()]
@@ -51,3 +57,32 @@ def test_wheel_holds_the_package_data() -> None:
     assets = {path for path in (ROOT / "genomeformer_cli" / "assets").rglob("*") if path.is_file()}
     assert assets
     assert {str(path.relative_to(ROOT)) for path in assets} <= included
+
+
+def test_a_bundle_in_the_assets_ships_whole_and_is_the_default(tmp_path: Path) -> None:
+    """Whoever has a bundle puts it into `assets/models/default`: nothing else is to be done."""
+    from tests.bundles import make_bundle
+
+    project = tmp_path / "project"
+    left_out = shutil.ignore_patterns("__pycache__", "models")
+    shutil.copytree(ROOT / "genomeformer_cli", project / "genomeformer_cli", ignore=left_out)
+    for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
+        shutil.copyfile(ROOT / name, project / name)
+    place = "genomeformer_cli/assets/models/default"
+    make_bundle(project / place)
+    wheel = next(WheelBuilder(str(project)).build(directory=str(tmp_path / "dist")))
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(tmp_path / "installed")
+    installed = tmp_path / "installed"
+    assert everything_in(installed / place) == everything_in(project / place)
+    (tmp_path / "x.fa").write_text(">a\nACGTACGT\n", encoding="utf-8")
+    environment = {"PYTHONPATH": str(installed), "HF_HUB_OFFLINE": "1"}
+    line = ["-P", "-m", "genomeformer_cli", "embed", str(tmp_path / "x.fa")]
+    done = run_python(*line, environment=environment)
+    assert done.exit_code == 0, done.err
+    assert np.load(io.BytesIO(done.stdout)).shape == (1, 16)
+
+
+def test_the_default_model_is_small_enough_for_a_wheel() -> None:
+    folder = ROOT / "genomeformer_cli" / "assets" / "models"
+    assert sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) <= 8_000_000

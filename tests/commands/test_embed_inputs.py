@@ -116,10 +116,10 @@ def test_without_a_model_it_is_said_what_to_do(
     run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = run_cli("embed", str(PROMOTERS))
-    assert_failure(done, "which model", hint=f"`{RELEASED}`, `{RUN}`", exit_code=2)
+    assert_failure(done, "without a default model", hint=f"`{RELEASED}`, `{RUN}`")
     monkeypatch.setenv("GENOMEFORMER_HOME", str(tmp_path / "nothing"))
     done = run_cli("embed", str(PROMOTERS))
-    assert_failure(done, "which model", hint="pretrain", exit_code=2)
+    assert_failure(done, "without a default model", hint="pretrain")
 
 
 @pytest.mark.parametrize(

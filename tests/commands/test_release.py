@@ -6,6 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from tests.cli import RunCommand
 from tests.failures import assert_failure
@@ -13,10 +15,13 @@ from tests.files import everything_in, fill_the_disk, flip_a_byte, names_in
 from tests.models import RELEASED, RUN
 
 BUNDLE = [
+    "CITATION.cff",
+    "LICENSE",
     "README.md",
     "SHA256SUMS",
     "config.json",
     "eval_results.json",
+    "genomes.lock.jsonl",
     "model.safetensors",
     "special_tokens_map.json",
     "tokenizer.json",
@@ -45,7 +50,9 @@ def test_a_bundle_is_written_installed_and_the_same_in_both_places(
     assert everything_in(output) == everything_in(home / "weights" / "mine")
     assert run_cli("cache", "verify", "weights/mine").exit_code == 0
     weights = home / "runs" / RUN / "checkpoints" / "step-00000004" / "model.safetensors"
-    assert (output / "model.safetensors").read_bytes() == weights.read_bytes()
+    trained, released = load_file(weights), load_file(output / "model.safetensors")
+    assert trained.keys() == released.keys()
+    assert all(torch.equal(trained[name], released[name]) for name in trained)
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum here")
@@ -72,10 +79,13 @@ def test_the_card_quotes_the_run_and_its_genomes(run_cli: RunCommand, home: Path
         assert f"{summary[score]['accuracy']:.1%}" in card
     assert "NC_001422.1 | Escherichia phage phiX174 | 10847 | 5,386 |" in card
     assert "NCBI places no restriction" in card
-    assert card.startswith("---\nlicense: apache-2.0\n")
+    assert card.startswith('---\nlicense: "apache-2.0"\n')
     assert "--model mine" in card
     results = json.loads((home / "weights/mine/eval_results.json").read_text(encoding="utf-8"))
-    assert results == summary
+    assert results["run"] == summary
+    assert results["corpus"] == "phage"
+    (row,) = (home / "weights/mine/genomes.lock.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(row)["accession"] == "NC_001422.1"
 
 
 def test_a_released_run_can_be_trained_again_from_its_configuration(

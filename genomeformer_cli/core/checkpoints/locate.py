@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genomeformer_cli.core.checkpoints.rotation import newest_whole_checkpoint
-from genomeformer_cli.core.checkpoints.weights import WEIGHTS_FILE
+from genomeformer_cli.core.checkpoints.tensors import has_weights
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
@@ -27,7 +27,7 @@ def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
     folder = _cached(model, store) or Path(model)
     if not folder.is_dir():
         raise _unknown(model, store)
-    if (folder / WEIGHTS_FILE).is_file():
+    if has_weights(folder):
         return folder
     newest = newest_whole_checkpoint(folder, reporter)
     if newest is None:

@@ -12,13 +12,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.checkpoints.weights import (
-    WEIGHTS_FILE,
-    load_weights,
-    read_tensors,
-    write_model,
-    write_tensors,
-)
+from genomeformer_cli.core.checkpoints.tensors import read_tensors, read_weights, write_tensors
+from genomeformer_cli.core.checkpoints.weights import load_weights, write_model
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.store.atomic import write_json
@@ -67,7 +62,7 @@ def read_checkpoint(
         CheckpointError: The state does not fit the model.
     """
     check_seal(folder)
-    load_weights(model, read_tensors(folder / WEIGHTS_FILE), folder)
+    load_weights(model, read_weights(folder), folder)
     tensors = read_tensors(folder / OPTIMIZER_FILE)
     parameters = dict(model.named_parameters())
     owners = {

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from genomeformer_cli import __version__
+from genomeformer_cli.core.checkpoints.quantized import METHOD, dequantized
+from genomeformer_cli.core.checkpoints.tensors import DAMAGED, read_weights, write_weights
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.store.atomic import explain_write_failure, write_json
-from genomeformer_cli.core.store.seal import check_seal, read_seal
+from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.seal import check_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
-WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
-_MODEL_TYPE = "genomeformer-encoder"
-_HINT = "the folder is damaged or was made by another program; train or fetch it again"
+MODEL_TYPE = "genomeformer-encoder"
+_KNOWN_METHODS = (None, METHOD)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,51 +36,39 @@ class LoadedModel:
     tokenizer: Tokenizer
     folder: Path
 
-    @property
-    def weights_sha256(self) -> str:
-        """Checksum of the file of weights, as recorded."""
-        return read_seal(self.folder)[WEIGHTS_FILE]
-
 
 def write_model(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
     """Write a model and its tokenizer into a folder (which the caller seals)."""
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
-    }
-    write_tensors(tensors, folder / WEIGHTS_FILE)
-    plain = {
-        "model_type": _MODEL_TYPE,
-        "genomeformer_version": __version__,
-        "model": to_plain(model.config),
-    }
-    write_json(folder / CONFIG_FILE, plain)
+    write_weights(model_tensors(model), folder)
+    write_json(folder / CONFIG_FILE, describe_model(model.config))
     save_tokenizer(tokenizer, folder)
 
 
-def write_tensors(tensors: dict[str, Tensor], path: Path) -> None:
-    """Write a safetensors file.
+def model_tensors(model: Model) -> dict[str, Tensor]:
+    """Everything a model keeps, by name, on the CPU."""
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
 
-    Raises:
-        StoreError: The system refused the write.
+
+def describe_model(config: ModelConfig) -> dict[str, Any]:
+    """What `config.json` says of a model."""
+    return {
+        "model_type": MODEL_TYPE,
+        "genomeformer_version": __version__,
+        "model": to_plain(config),
+    }
+
+
+def weights_digest(model: Model) -> str:
+    """SHA-256 of what a model computes with: names, shapes and numbers as float32.
+
+    It is the same however the weights are stored, as long as nothing is lost.
     """
-    try:
-        # One key only: safetensors writes several in an order that differs from run to run.
-        save_file(tensors, path, metadata={"format": "pt"})
-    except SafetensorError as failure:
-        reason = str(failure).removeprefix("Error while serializing: ").removeprefix("I/O error: ")
-        raise explain_write_failure(path, OSError(reason)) from failure
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        CheckpointError: It is missing or damaged.
-    """
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as failure:
-        raise CheckpointError(f"`{path}` cannot be loaded: {failure}", hint=_HINT) from failure
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model_tensors(model).items()):
+        numbers = tensor.float() if tensor.is_floating_point() else tensor.long()
+        digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
+        digest.update(numbers.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_model_config(folder: Path) -> ModelConfig:
@@ -93,13 +82,19 @@ def read_model_config(folder: Path) -> ModelConfig:
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as failure:
-        raise CheckpointError(f"`{path}` cannot be read", hint=_HINT) from failure
+        raise CheckpointError(f"`{path}` cannot be read", hint=DAMAGED) from failure
     if (
         not isinstance(plain, dict)
-        or plain.get("model_type") != _MODEL_TYPE
+        or plain.get("model_type") != MODEL_TYPE
         or not isinstance(plain.get("model"), dict)
     ):
-        raise CheckpointError(f"`{path}` does not describe a genomeformer model", hint=_HINT)
+        raise CheckpointError(f"`{path}` does not describe a genomeformer model", hint=DAMAGED)
+    method = (plain.get("quantization") or {}).get("method")
+    if method not in _KNOWN_METHODS:
+        raise CheckpointError(
+            f"`{path}` has weights quantized by `{method}`, which this version does not know",
+            hint="install a newer genomeformer",
+        )
     return from_plain(ModelConfig, plain["model"], where=str(path))
 
 
@@ -112,7 +107,7 @@ def read_model(folder: Path) -> LoadedModel:
     """
     check_seal(folder)
     model = build_model(read_model_config(folder))
-    load_weights(model, read_tensors(folder / WEIGHTS_FILE), folder)
+    load_weights(model, dequantized(read_weights(folder)), folder)
     model.eval()
     return LoadedModel(model=model, tokenizer=load_tokenizer(folder), folder=folder)
 
@@ -128,5 +123,5 @@ def load_weights(model: Model, tensors: dict[str, Tensor], folder: Path) -> None
         model.load_state_dict(tensors)
     except RuntimeError as failure:
         raise CheckpointError(
-            f"the weights in `{folder}` do not fit their `{CONFIG_FILE}`", hint=_HINT
+            f"the weights in `{folder}` do not fit their `{CONFIG_FILE}`", hint=DAMAGED
         ) from failure

@@ -2,7 +2,8 @@
 
 `fetch --lock FILE` brings the same bytes again without asking any catalogue, and a model card
 quotes it as provenance. Rows are sorted by accession, keys have one order, so that equal sets of
-genomes give equal files.
+genomes give equal files. A released model's also has the genomes that no fetch brought: rows
+without a URL, which say what is known of them and cannot be fetched.
 """
 
 from __future__ import annotations
@@ -31,13 +32,16 @@ class LockRow:
         taxid: NCBI taxonomy id.
         organism: Scientific name.
         status: Of the assembly when it was fetched.
-        files: URL, MD5 and size of each file; the FASTA is the first.
+        files: URL, MD5 and size of each file; the FASTA is the first. None: it was not fetched.
         licence: What is known of the terms of use.
         date: Of the assembly's release, YYYY-MM-DD.
         retrieved: When it was fetched.
         assembly_name: Name of the assembly.
         level: How far it is put together.
         lineage: Its place in the taxonomy when it was fetched.
+        source: Where it came from, if it was not fetched.
+        sha256: Of its FASTA, if it was not fetched.
+        records: Ids of its records, if it was not fetched.
     """
 
     accession: str
@@ -51,12 +55,21 @@ class LockRow:
     assembly_name: str = ""
     level: str = ""
     lineage: Lineage = ()
+    source: str = ""
+    sha256: str = ""
+    records: tuple[str, ...] = ()
 
 
-def row_of(genome: Genome) -> LockRow:
-    """The row of a fetched genome."""
+def row_of(genome: Genome, records: tuple[str, ...] = ()) -> LockRow:
+    """The row of a genome.
+
+    Args:
+        genome: As the cache knows it.
+        records: Ids of its records, kept of genomes that were not fetched.
+    """
+    fetched = bool(genome.files)
     return LockRow(
-        accession=genome.accession or genome.name,
+        accession=(genome.accession if fetched else None) or genome.name,
         taxid=genome.taxid or 0,
         organism=genome.organism or "",
         status=genome.status or "current",
@@ -67,10 +80,15 @@ def row_of(genome: Genome) -> LockRow:
         assembly_name=genome.assembly_name or "",
         level=genome.level or "",
         lineage=genome.lineage,
+        source="" if fetched else genome.source,
+        sha256="" if fetched else genome.sha256,
+        records=() if fetched else records,
     )
 
 
 def _to_json(row: LockRow) -> dict[str, Any]:
+    if not row.files:
+        return _unfetched_to_json(row)
     fasta, *others = row.files
     value: dict[str, Any] = {
         "accession": row.accession,
@@ -98,7 +116,25 @@ def _to_json(row: LockRow) -> dict[str, Any]:
     return value
 
 
+_TEXTS = ("organism", "status", "licence", "date", "retrieved", "assembly_name", "level")
+_UNFETCHED = ("accession", "organism", "licence", "retrieved", "source", "sha256")
+
+
+def _unfetched_to_json(row: LockRow) -> dict[str, Any]:
+    known = {key: getattr(row, key) for key in _UNFETCHED}
+    return {**known, "taxid": row.taxid, "records": list(row.records)}
+
+
+def _unfetched_from_json(value: dict[str, Any]) -> LockRow:
+    known: dict[str, Any] = {key: str(value[key]) for key in _UNFETCHED}
+    records = tuple(str(record) for record in value.get("records", []))
+    taxid = int(value["taxid"])
+    return LockRow(**known, taxid=taxid, records=records, status="", files=(), date="")
+
+
 def _from_json(value: dict[str, Any]) -> LockRow:
+    if "url" not in value and "source" in value:
+        return _unfetched_from_json(value)
     fasta = {"format": "fasta", **{key: value[key] for key in ("url", "md5", "bytes")}}
     fasta["attested"] = value.get("attested", True)
     files = tuple(
@@ -115,6 +151,7 @@ def _from_json(value: dict[str, Any]) -> LockRow:
     accession = check_accession(str(value["accession"]))
     if not version_of(accession):
         raise ValueError(f"`{accession}` has no version")
+    texts: dict[str, Any] = {key: str(value.get(key) or "") for key in _TEXTS}
     return LockRow(
         accession=accession,
         taxid=int(value["taxid"]),
@@ -123,18 +160,7 @@ def _from_json(value: dict[str, Any]) -> LockRow:
             Ancestor(taxid=int(taxid), name=str(name), rank=str(rank))
             for taxid, name, rank in value.get("lineage", [])
         ),
-        **{
-            key: str(value.get(key) or "")
-            for key in (
-                "organism",
-                "status",
-                "licence",
-                "date",
-                "retrieved",
-                "assembly_name",
-                "level",
-            )
-        },
+        **texts,
     )
 
 

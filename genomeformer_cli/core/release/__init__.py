@@ -1,1 +1,6 @@
-"""A run becomes a bundle: `card` writes the page about it, `bundle` lays it out and verifies it."""
+"""A run becomes a bundle that others can use, check and trust.
+
+`bundle` lays it out, `card` writes the page about it, `evidence` quotes what `evaluate` found;
+`stored` chooses the precision and says what it costs, `verify` reads it back in a fresh process;
+`signature`, `archive` and `hub` carry it, `sources` finds it again.
+"""

@@ -1,69 +1,107 @@
-"""The bundle: a model laid out as on the Hub, and the proof that it gives the run's vectors.
-
-model.safetensors  config.json  tokenizer.json  tokenizer_config.json
-special_tokens_map.json  README.md  eval_results.json  train_config.toml  SHA256SUMS
-"""
+"""The bundle: a model laid out as on the Hub; `layout` says which files."""
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+from torch import Tensor
 
-from genomeformer_cli.core.checkpoints.weights import (
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    LoadedModel,
-    read_model,
+from genomeformer_cli import __version__
+from genomeformer_cli.core.checkpoints.tensors import MAX_SHARD_BYTES, write_weights
+from genomeformer_cli.core.checkpoints.weights import CONFIG_FILE, MODEL_TYPE, describe_model
+from genomeformer_cli.core.genomes.lockfile import LOCK_NAME, LockRow, write_lock
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.release.evidence import Picture
+from genomeformer_cli.core.release.layout import (
+    CARD_FILE,
+    CITATION_FILE,
+    LICENCE_FILE,
+    PICTURES,
+    RESULTS_FILE,
+    TRAIN_CONFIG_FILE,
 )
-from genomeformer_cli.core.embedding.embedder import embed_tokens
-from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.reporting import Silent
-from genomeformer_cli.core.store.atomic import write_text
-from genomeformer_cli.core.store.seal import seal
-from genomeformer_cli.core.tokenizers.files import TOKENIZER_FILES
+from genomeformer_cli.core.release.stored import Storage
+from genomeformer_cli.core.store.atomic import atomic_file, write_json, write_text
+from genomeformer_cli.core.tokenizers.files import save_tokenizer
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
-CARD_FILE = "README.md"
-RESULTS_FILE = "eval_results.json"
-TRAIN_CONFIG_FILE = "train_config.toml"
-_MODEL_FILES = (WEIGHTS_FILE, CONFIG_FILE, *TOKENIZER_FILES)
+
+@dataclass(frozen=True, kw_only=True)
+class Weights:
+    """The model of a bundle.
+
+    Attributes:
+        config: What it is.
+        tokenizer: What it reads.
+        tensors: As they are to be stored.
+        storage: How that is.
+        digest: Of what it computes with, once it is loaded.
+        which: Weights of the run, in words.
+    """
+
+    config: ModelConfig
+    tokenizer: Tokenizer
+    tensors: Mapping[str, Tensor]
+    storage: Storage
+    digest: str
+    which: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Papers:
+    """What is said of the model.
+
+    Attributes:
+        name: Of the model.
+        card: README.md.
+        results: Values of `eval_results.json`.
+        train_config: TOML.
+        genomes: What it was made from.
+        citation: CITATION.cff.
+        licence: SPDX id.
+        licence_text: LICENSE.
+        pictures: Of the card.
+    """
+
+    name: str
+    card: str
+    results: Mapping[str, object]
+    train_config: str
+    genomes: Sequence[LockRow]
+    citation: str
+    licence: str
+    licence_text: str
+    pictures: Sequence[Picture] = ()
 
 
 def write_bundle(
-    folder: Path, *, checkpoint: Path, card: str, results: str, train_config: str
+    folder: Path, weights: Weights, papers: Papers, *, max_shard_bytes: int = MAX_SHARD_BYTES
 ) -> None:
-    """Lay out a bundle in an empty folder and seal it."""
-    for name in _MODEL_FILES:
-        shutil.copyfile(checkpoint / name, folder / name)
-    write_text(folder / CARD_FILE, card)
-    write_text(folder / RESULTS_FILE, results)
-    write_text(folder / TRAIN_CONFIG_FILE, train_config)
-    seal(folder)
-
-
-def verify_bundle(folder: Path, original: LoadedModel) -> float:
-    """Load a bundle back and compare its vectors with the original's.
-
-    Returns:
-        The largest difference.
+    """Lay out a bundle in an empty folder, which the caller seals.
 
     Raises:
-        CorruptError: A file does not match its checksum.
-        CheckpointError: The vectors differ.
+        StoreError: The system refused a write.
     """
-    tokenizer = original.tokenizer
-    generator = np.random.default_rng(0)
-    lengths = (1, 57, original.model.config.context, original.model.config.context + 13)
-    sequences = [tokenizer.encode(generator.integers(0, 5, n).astype(np.uint8)) for n in lengths]
-    sequences[0] = tokenizer.encode(np.zeros(1, dtype=np.uint8))
-    window = original.model.config.context
-    expected = embed_tokens(original, sequences, window=window, reporter=Silent())
-    found = embed_tokens(read_model(folder), sequences, window=window, reporter=Silent())
-    difference = float(np.abs(expected - found).max())
-    if not difference <= 1e-5:
-        raise CheckpointError(
-            f"the bundle's vectors differ from the run's by {difference:g}",
-            hint="this should not happen; please report it",
-        )
-    return difference
+    metadata = {
+        "genomeformer_version": __version__,
+        "licence": papers.licence,
+        "model_type": MODEL_TYPE,
+        "name": papers.name,
+        "stored_as": weights.storage.name,
+        "weights": weights.which,
+        "weights_digest": weights.digest,
+    }
+    write_weights(weights.tensors, folder, metadata=metadata, max_shard_bytes=max_shard_bytes)
+    write_json(folder / CONFIG_FILE, {**describe_model(weights.config), **weights.storage.plain()})
+    save_tokenizer(weights.tokenizer, folder)
+    write_text(folder / CARD_FILE, papers.card)
+    write_json(folder / RESULTS_FILE, papers.results)
+    write_text(folder / TRAIN_CONFIG_FILE, papers.train_config)
+    write_lock(folder / LOCK_NAME, papers.genomes)
+    write_text(folder / CITATION_FILE, papers.citation)
+    write_text(folder / LICENCE_FILE, papers.licence_text)
+    for picture in papers.pictures:
+        with atomic_file(folder / PICTURES / picture.name) as file:
+            file.write(picture.content)

@@ -2,170 +2,336 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from genomeformer_cli import __version__
 from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.release.card_evidence import evidence_sections
+from genomeformer_cli.core.release.evidence import Evidence, Picture
+from genomeformer_cli.core.release.layout import PICTURES
+from genomeformer_cli.core.release.stored import MOST_LOST, Storage, StorageCost
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.summary import RunSummary
 
+_MOST_GENOMES = 60
+_DIRECTIONS = {
+    "bidirectional": "every position sees both sides",
+    "causal": "every position sees itself and what is before it",
+    "two-stack": "every position sees all others, but not itself",
+}
 
-def write_card(
-    name: str,
-    configs: tuple[ModelConfig, MaskingConfig, TrainingConfig],
-    *,
-    summary: RunSummary,
-    genomes: Sequence[Genome],
-    tokenizer: str,
-) -> str:
-    """The card's text.
 
-    Args:
-        name: Of the released model.
-        configs: The run's resolved configuration: model, masking, training.
-        summary: The run's result.
-        genomes: What it was trained and validated on.
-        tokenizer: Kind of tokenizer.
+@dataclass(frozen=True, kw_only=True)
+class CardGenome:
+    """A genome of the corpus, and what it was used for.
+
+    Attributes:
+        genome: As the cache knows it.
+        role: `trained on`, `held out`, or `both`, where parts of it are held out.
+        records: Ids of its records.
     """
-    model, masking, training = configs
+
+    genome: Genome
+    role: str
+    records: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class CardFacts:
+    """Everything that a card says.
+
+    Attributes:
+        name: Of the released model.
+        licence: SPDX id.
+        configs: The run's resolved configuration: model, masking, training.
+        summary: The run's result, of the weights that are released, as they were trained.
+        weights: Which these are, in words.
+        storage: How they are stored.
+        cost: What that costs; None if nothing is lost.
+        genomes: What it was trained and validated on.
+        tokenizer: Kind of tokenizer, with its settings.
+        evidence: What `evaluate` found.
+        loss: The picture of the run, if there is one.
+        onnx: Whether there is an ONNX file.
+        notes: Of the authors, Markdown.
+    """
+
+    name: str
+    licence: str
+    configs: tuple[ModelConfig, MaskingConfig, TrainingConfig]
+    summary: RunSummary
+    weights: str
+    storage: Storage = field(default_factory=Storage)
+    cost: StorageCost | None = None
+    genomes: tuple[CardGenome, ...] = ()
+    tokenizer: str = "char"
+    evidence: tuple[Evidence, ...] = ()
+    loss: Picture | None = None
+    onnx: bool = False
+    notes: str = ""
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """All of them, in the order of the card."""
+        first = (self.loss,) if self.loss is not None else ()
+        return (*first, *(picture for one in self.evidence for picture in one.pictures))
+
+    @property
+    def score(self) -> Score:
+        """Of the released weights, as they are stored."""
+        return self.summary.model if self.cost is None else self.cost.stored
+
+
+def write_card(facts: CardFacts) -> str:
+    """The card's text."""
     sections = [
-        _metadata(name, model),
-        _opening(name, model, summary),
-        _usage(name),
-        _results(summary),
-        _data(summary, genomes, tokenizer),
-        _procedure(model, masking, training, summary),
-        _limits(model, summary),
+        _metadata(facts),
+        _opening(facts),
+        _usage(facts),
+        _results(facts),
+        *evidence_sections(facts.evidence),
+        _data(facts),
+        _procedure(facts),
+        _limits(facts),
+        _biosafety(),
+        *([f"## Notes of the authors\n\n{facts.notes.strip()}\n"] if facts.notes.strip() else []),
     ]
     return "\n".join(sections)
 
 
-def _metadata(name: str, model: ModelConfig) -> str:
+def _metadata(facts: CardFacts) -> str:
+    """The head that the Hub reads; strings as JSON, which is YAML too."""
+    score = facts.score
+    metrics = [("bits_per_base", score.bits_per_base), ("accuracy", score.accuracy)]
+    named = "\n".join(
+        f"    - type: {kind}\n      value: {value:.6g}\n      name: held-out {kind}"
+        for kind, value in metrics
+    )
+    tags = ["biology", "DNA", "genomics", *facts.configs[0].attention.names]
     return f"""---
-license: apache-2.0
+license: {json.dumps(facts.licence)}
 library_name: genomeformer
-pipeline_tag: fill-mask
-language: dna
+pipeline_tag: feature-extraction
 tags:
-- biology
-- DNA
-- genomics
-- {model.attention.name}
-model_name: {name}
+{chr(10).join(f"- {tag}" for tag in tags)}
+model_name: {json.dumps(facts.name)}
+model-index:
+- name: {json.dumps(facts.name)}
+  results:
+  - task:
+      type: fill-mask
+      name: prediction of held-out bases
+    dataset:
+      type: {json.dumps(facts.summary.corpus)}
+      name: {json.dumps(facts.summary.split_rule, ensure_ascii=False)}
+    metrics:
+{named}
 ---
 """
 
 
-def _opening(name: str, model: ModelConfig, summary: RunSummary) -> str:
-    attention = (
-        f"`{model.attention.name}` attention ({attention_entry(model.attention.name).paper})"
+def _opening(facts: CardFacts) -> str:
+    model = facts.configs[0]
+    papers = "; ".join(
+        f"`{name}` attention ({attention_entry(name).paper})" for name in model.attention.names
     )
-    return f"""# {name}
+    goal = "the next base from those before it" if model.direction == "causal" else "hidden bases"
+    return f"""# {facts.name}
 
-A DNA encoder of {summary.num_parameters:,} parameters with {attention},
-trained to predict hidden bases from {model.context:,} bases of context.
+A DNA encoder of {facts.summary.num_parameters:,} parameters with {papers},
+trained to predict {goal} from {model.context:,} tokens of context.
 It turns a sequence into a vector of {model.width} numbers.
-Released with genomeformer {__version__}.
+Released with genomeformer {__version__}: {facts.weights}, stored as {facts.storage.name}.
 """
 
 
-def _usage(name: str) -> str:
+def _usage(facts: CardFacts) -> str:
+    onnx = (
+        "\n`model.onnx` is the same model for ONNX runtimes: `input_ids` in, `logits` and "
+        "`features` out.\n"
+        if facts.onnx
+        else ""
+    )
     return f"""## Use
 
     pip install genomeformer
-    genomeformer embed sequences.fa --model {name} > vectors.npy
+    genomeformer embed sequences.fa --model {facts.name} > vectors.npy
 
-`--model` also takes this folder. A vector is the mean of the final features over the real bases
-of a sequence; longer sequences are cut into windows of the training context and averaged.
-"""
+`--model` takes the name in the cache, this folder, its archive, or `hf://ORG/NAME@REVISION`. In
+Python: `genomeformer_cli.load("FOLDER").embed(["ACGT..."])`.
+
+Recommended: the last layer (`--layers last`) and the mean over the real bases (`--pool mean`),
+the defaults, with which every number on this page was measured; no other layer or pooling was
+compared. Sequences longer than the context are cut into windows and averaged. It reads one
+strand; `--rc mean` averages both.
+{onnx}"""
 
 
 def _row(what: str, score: Score) -> str:
     return f"| {what} | {score.bits_per_base:.4f} | {score.accuracy:.1%} | {score.num_bases:,} |"
 
 
-def _results(summary: RunSummary) -> str:
-    gain = summary.counts.bits_per_base - summary.model.bits_per_base
+def _results(facts: CardFacts) -> str:
+    summary, score = facts.summary, facts.score
+    gain = summary.counts.bits_per_base - score.bits_per_base
     side = "better" if gain > 0 else "worse"
-    table = "\n".join(
-        [
-            _row("this model", summary.model),
-            _row(f"context {summary.counts_name}", summary.counts),
-            _row("the same model, random weights", summary.random_twin),
-        ]
-    )
-    what = "base" if summary.model.num_tokens is None else "token"
+    rows = [
+        _row("this model", score),
+        _row(f"context {summary.counts_name}", summary.counts),
+        _row("the same model, random weights", summary.random_twin),
+    ]
+    what = "base" if score.num_tokens is None else "token"
+    picture = f"![{facts.loss.shows}]({PICTURES}/{facts.loss.name})\n" if facts.loss else ""
     return f"""## Held-out results
 
 One {what} in 64 hidden at a time; all three answer the same questions.
 
 | | bits per base | accuracy | bases |
 |---|---|---|---|
-{table}
+{chr(10).join(rows)}
 
 The model is {abs(gain):.4f} bits per base {side} than the table of counts.
+{_stored(facts)}{picture}"""
+
+
+def _stored(facts: CardFacts) -> str:
+    if facts.cost is None:
+        return ""
+    cost = facts.cost
+    return f"""
+Storing the weights as {facts.storage.name} moved the bits of a question by
+{cost.mean_change:.5f} in the mean: {cost.exact.bits_per_base:.5f} bits per base and
+{cost.exact.accuracy:.2%} before, {cost.stored.bits_per_base:.5f} and {cost.stored.accuracy:.2%}
+as stored. More than {MOST_LOST} bits per base lost would not have been released.
 """
 
 
-def _data(summary: RunSummary, genomes: Sequence[Genome], tokenizer: str) -> str:
-    rows = "\n".join(
-        f"| {genome.accession or genome.name} | {genome.organism or 'not stated'} "
-        f"| {genome.taxid or ''} | {genome.num_bases:,} "
-        f"| {genome.licence or 'not stated'} | {genome.source} |"
-        for genome in genomes
-    )
+def _data(facts: CardFacts) -> str:
+    shown = facts.genomes[:_MOST_GENOMES]
+    rows = "\n".join(_genome_row(one) for one in shown)
+    more = len(facts.genomes) - len(shown)
+    rest = f"\n{more:,} more are in `genomes.lock.jsonl`.\n" if more > 0 else ""
+    trained = sum(one.role != "held out" for one in facts.genomes)
     return f"""## Data
 
-| accession | organism | taxid | bases | licence | source |
-|---|---|---|---|---|---|
-{rows}
+{len(facts.genomes):,} genomes, {trained:,} of them trained on; `genomes.lock.jsonl` has every
+file with its checksum, and `genomeformer fetch --lock` brings those again that came from NCBI.
 
-Held out: {summary.split_rule}.
-Tokenizer: `{tokenizer}`; lower case is the same base, U is T, every other IUPAC code is N, and N is
-never predicted.
+| genome | organism | taxid | bases | used | licence | source |
+|---|---|---|---|---|---|---|
+{rows}
+{rest}{_taxa(facts.genomes)}
+Held out, never trained on: {facts.summary.split_rule}.
+Tokenizer: `{facts.tokenizer}`; lower case is the same base, U is T, every other IUPAC code is N.
+An N is a token of its own, is never a target, and never enters a vector.
 """
 
 
-def _procedure(
-    model: ModelConfig, masking: MaskingConfig, training: TrainingConfig, summary: RunSummary
-) -> str:
-    environment = ", ".join(f"{key} {value}" for key, value in summary.environment.items())
-    optimizer = "AdamW" if training.optimizer == "adamw" else "Muon and AdamW"
-    tokens = f"{training.batch_size} windows"
-    if training.tokens_per_step:
-        tokens = f"{training.tokens_per_step:,} tokens"
-    strands = "either strand at random" if training.reverse_complement else "the forward strand"
-    return f"""## Procedure
+def _genome_row(one: CardGenome) -> str:
+    genome = one.genome
+    records = f" ({len(one.records):,} records)" if len(one.records) > 1 else ""
+    return (
+        f"| {genome.accession or genome.name}{records} | {genome.organism or 'not stated'} "
+        f"| {genome.taxid or ''} | {genome.num_bases:,} | {one.role} "
+        f"| {genome.licence or 'not stated'} | {genome.source} |"
+    )
 
-- architecture: {model.depth} blocks, width {model.width}, {model.num_heads} heads,
-  gated MLP {model.mlp_width}, rotary positions
-- masking: {masking.rate:.0%} of the real bases are targets; of these {masking.mask_share:.0%} are
-  masked and {masking.random_share:.0%} replaced by a random base;
-  the loss at soft-masked bases weighs {masking.soft_mask_weight:g}
-- steps: {training.steps:,} of {tokens}, {summary.num_bases_seen:,} bases seen
-  of {summary.num_train_bases:,} in the training split
-- optimizer: {optimizer}, peak learning rate {training.learning_rate:g},
-  `{training.schedule}` schedule
-- strands: each window is read from {strands}; seed {training.seed}
-- compute: {summary.training_seconds:,.0f} seconds on {environment}
+
+def _taxa(genomes: tuple[CardGenome, ...]) -> str:
+    """How many genomes of each phylum, where lineages are known."""
+    phyla: Counter[str] = Counter(
+        taxon.name
+        for one in genomes
+        for taxon in one.genome.lineage
+        if taxon.rank == "phylum" and taxon.name
+    )
+    if not phyla:
+        return ""
+    counted = ", ".join(f"{name} {number:,}" for name, number in phyla.most_common())
+    return f"\nGenomes by phylum: {counted}.\n"
+
+
+def _procedure(facts: CardFacts) -> str:
+    model, masking, training = facts.configs
+    summary = facts.summary
+    lines = [
+        f"architecture: {model.depth} blocks, width {model.width}, {model.num_heads} heads,\n"
+        f"  gated MLP {model.mlp_width}, rotary positions"
+        + (f", convolutions of {model.conv_width} before attention" if model.conv_width else ""),
+        f"direction: {_DIRECTIONS[model.direction]}",
+        f"context: {model.context:,} tokens",
+        *_objective(model, masking),
+        f"steps: {summary.num_steps:,} of {_step(training)}, {summary.num_bases_seen:,} bases "
+        f"seen\n  of {summary.num_train_bases:,} in the training split",
+        f"optimizer: {'AdamW' if training.optimizer == 'adamw' else 'Muon and AdamW'}, peak "
+        f"learning rate {training.learning_rate:g},\n  `{training.schedule}` schedule",
+        f"strands: {_strands(model, training)}; seed {training.seed}",
+        f"compute: {summary.training_seconds:,.0f} seconds on "
+        + ", ".join(f"{key} {value}" for key, value in summary.environment.items()),
+    ]
+    return (
+        "## Procedure\n\n"
+        + "\n".join(f"- {line}" for line in lines)
+        + """
 
 The whole configuration is in `train_config.toml`. To train it again:
 
     genomeformer tokenize --genome ACCESSION ... --name CORPUS
     genomeformer pretrain --corpus CORPUS --name AGAIN --config train_config.toml
 """
+    )
 
 
-def _limits(model: ModelConfig, summary: RunSummary) -> str:
-    weaker = summary.model.bits_per_base >= summary.counts.bits_per_base
+def _objective(model: ModelConfig, masking: MaskingConfig) -> Iterator[str]:
+    if model.direction == "bidirectional":
+        spans = f", {masking.span} at a time" if masking.span > 1 else ""
+        yield (
+            f"masking: {masking.rate:.0%} of the real bases are targets{spans}; of these "
+            f"{masking.mask_share:.0%} are\n  masked and {masking.random_share:.0%} replaced by a "
+            "random base"
+        )
+    yield f"the loss at soft-masked bases weighs {masking.soft_mask_weight:g}"
+
+
+def _step(training: TrainingConfig) -> str:
+    if training.tokens_per_step:
+        return f"{training.tokens_per_step:,} tokens"
+    return f"{training.batch_size} windows"
+
+
+def _strands(model: ModelConfig, training: TrainingConfig) -> str:
+    if model.strands == "both":
+        return "the model itself reads both, and its answer turns with the strand"
+    if training.reverse_complement:
+        return "each window is read from either strand at random"
+    return "each window is read from the forward strand"
+
+
+def _limits(facts: CardFacts) -> str:
+    model, summary = facts.configs[0], facts.summary
+    weaker = facts.score.bits_per_base >= summary.counts.bits_per_base
     verdict = "A table of counts predicts held-out bases better: treat it as a demonstration.\n"
     return f"""## Limits
 
 {verdict if weaker else ""}It has seen only the organisms above, and never more than
-{model.context:,} bases at once. It is a tool for research on sequences; it knows nothing of
-function beyond what predicts the next hidden base, and no output of it is medical advice.
+{model.context:,} tokens at once; what it says of others is extrapolation. It is a tool for
+research on sequences; it knows nothing of function beyond what predicts bases, its scores of
+variants are no verdict on disease, and no output of it is medical advice.
+"""
+
+
+def _biosafety() -> str:
+    return """## Biosafety
+
+It reads and scores sequences; it was not trained to design them, and a model of this size and
+kind gives no skill in making or changing an organism that public databases do not give. Screen
+what you synthesise, follow the rules of your institution and your country, and do not use it to
+look for sequences that do harm.
 """

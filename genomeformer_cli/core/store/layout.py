@@ -5,6 +5,7 @@ ROOT/vocabularies/NAME/  sealed   `tokenizer.json`
 ROOT/corpora/NAME/       sealed   token shards and `manifest.json`
 ROOT/runs/NAME/          open     a run grows; each of its checkpoints is sealed
 ROOT/weights/NAME/       sealed   a released bundle
+ROOT/unpacked/SHA256/    sealed   a bundle out of an archive, or from the Hub
 ROOT/locks/KIND-NAME     the entry's lock
 """
 
@@ -37,6 +38,7 @@ class Kind(StrEnum):
     CORPORA = "corpora"
     RUNS = "runs"
     WEIGHTS = "weights"
+    UNPACKED = "unpacked"
 
 
 @dataclass(frozen=True, kw_only=True)

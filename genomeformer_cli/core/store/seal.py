@@ -1,4 +1,7 @@
-"""A sealed folder: its `SHA256SUMS` lists every file, in the format that `sha256sum -c` reads."""
+"""A sealed folder: its `SHA256SUMS` lists every file, in the format that `sha256sum -c` reads.
+
+A signature of that list, `SHA256SUMS.sig`, may lie beside it.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.store.atomic import write_text
 
 SEAL = "SHA256SUMS"
+# Signs the seal, so the seal cannot list it.
+SIGNATURE = "SHA256SUMS.sig"
 
 
 def file_sha256(path: Path) -> str:
@@ -19,7 +24,8 @@ def file_sha256(path: Path) -> str:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(file for file in folder.rglob("*") if file.is_file() and file != folder / SEAL)
+    outside = (folder / SEAL, folder / SIGNATURE)
+    return sorted(file for file in folder.rglob("*") if file.is_file() and file not in outside)
 
 
 def seal(folder: Path, known: Mapping[str, str] | None = None) -> None:

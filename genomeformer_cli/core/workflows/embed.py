@@ -15,7 +15,6 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.checkpoints.locate import find_model
 from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.embedding.choices import EmbedChoices, Precision
 from genomeformer_cli.core.embedding.embedder import Embedder
@@ -25,10 +24,11 @@ from genomeformer_cli.core.embedding.projection import Method, Plane, check_meth
 from genomeformer_cli.core.embedding.rows import RowFile, check_place
 from genomeformer_cli.core.errors import ConfigError, GenomeformerError, UsageError
 from genomeformer_cli.core.genomes.queries import Query
+from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import write_json, write_text
-from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.embed_description import describe, sidecar
 from genomeformer_cli.core.workflows.embed_sources import (
@@ -49,7 +49,7 @@ class EmbedRequest:
 
     Attributes:
         sources: Where the sequences are.
-        model: A bundle, run or checkpoint folder, or a name in the cache.
+        model: As a user names it, see `core/release/sources.py`; None: `default`.
         choices: What a row is.
         output: The file, its kind by its name; None: `.npy` to the stream.
         ids: Where ids go, one a line; as `.tsv` with row, length and rows of each record.
@@ -123,7 +123,7 @@ def embed_sequences(
     store = store or Store()
     _check(request)
     loaded = read_model(
-        find_model(_model_name(request.model, store), store=store, reporter=reporter)
+        model_folder(request.model or DEFAULT_MODEL, store=store, reporter=reporter)
     )
     set_threads(request.threads)
     device = choose_device(request.device)
@@ -159,19 +159,6 @@ def _check(request: EmbedRequest) -> None:
         check_method(request.plane)
         if request.choices.per_base:
             raise UsageError("a picture of bases", hint="choose another `--pool` with `--plot`")
-
-
-def _model_name(model: str | None, store: Store) -> str:
-    if model is not None:
-        return model
-    known = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in store.entries(kind)]
-    hint = (
-        "name one with `--model`: the cache holds " + ", ".join(f"`{one}`" for one in known)
-        if known
-        else "no weights are bundled yet: train some with `genomeformer fetch`, `tokenize` and "
-        "`pretrain`, then name them with `--model`"
-    )
-    raise UsageError("which model?", hint=hint)
 
 
 @dataclass

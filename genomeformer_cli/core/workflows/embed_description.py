@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli import __version__
-from genomeformer_cli.core.checkpoints.weights import WEIGHTS_FILE, LoadedModel
+from genomeformer_cli.core.checkpoints.tensors import weights_sha256
+from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.embedder import Embedder
-from genomeformer_cli.core.store.seal import file_sha256
 from genomeformer_cli.core.tokenizers.protocol import vocabulary_sha256
 from genomeformer_cli.core.workflows.embed_sources import EmbedSources, Look
 
@@ -35,7 +35,7 @@ def describe(request: EmbedRequest, embedder: Embedder, look: Look) -> dict[str,
     return {
         "genomeformer_version": __version__,
         "model": loaded.folder.name,
-        "model_sha256": file_sha256(loaded.folder / WEIGHTS_FILE),
+        "model_sha256": weights_sha256(loaded.folder),
         "vocabulary_sha256": vocabulary_sha256(loaded.tokenizer),
         "row": "a base" if choices.per_base else "a record",
         "pool": choices.pool,

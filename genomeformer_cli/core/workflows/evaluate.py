@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from genomeformer_cli import __version__
-from genomeformer_cli.core.checkpoints.locate import find_model
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.labelled import LabelledConfig, TaskResult, evaluate_task
@@ -30,6 +29,7 @@ from genomeformer_cli.core.evaluation.texts import (
     file_texts,
 )
 from genomeformer_cli.core.evaluation.words import need_sklearn
+from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
@@ -43,7 +43,7 @@ class EvaluateRequest:
     """What to evaluate, on what.
 
     Attributes:
-        model: A bundle, run or checkpoint folder, or a name in the cache.
+        model: As a user names it, see `core/release/sources.py`.
         likelihood: Whether to ask for held-out bases.
         corpus: Whose training part is counted, and whose held-out part is asked for unless
             `held_out` is given; None: the corpus the model was trained on.
@@ -92,6 +92,7 @@ class EvaluateResult:
         prediction_config: How much was asked.
         labelled_config: How labelled sequences were looked at.
         environment: Versions and device.
+        weights_digest: Of what the model computes with, by which a card knows its evaluation.
     """
 
     model: str
@@ -105,6 +106,7 @@ class EvaluateResult:
     prediction_config: PredictionConfig
     labelled_config: LabelledConfig
     environment: dict[str, str]
+    weights_digest: str = ""
 
 
 def evaluate_model(
@@ -124,7 +126,7 @@ def evaluate_model(
     elif not request.likelihood:
         raise ConfigError("nothing to evaluate on", hint="give `--task` or `--suite`")
     set_threads(request.threads)
-    loaded = read_model(find_model(request.model, store=store, reporter=reporter))
+    loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
     loaded.model.to(choose_device(request.device))
     corpus: Corpus | None = None
     predictions: tuple[Prediction, ...] = ()
@@ -153,6 +155,7 @@ def evaluate_model(
             "numpy": np.__version__,
             "device": str(loaded.model.device),
         },
+        weights_digest=weights_digest(loaded.model),
     )
 
 

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from genomeformer_cli.core.errors import InputError, PartialError, UsageError
+from genomeformer_cli.core.errors import ConfigError, InputError, PartialError, UsageError
 from genomeformer_cli.core.genomes.fasta import local_copy
 from genomeformer_cli.core.genomes.genome import FetchedGenome
 from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
@@ -188,7 +188,7 @@ def fetch_ncbi(
         reporter=reporter,
     ) as session:
         if request.lock is not None:
-            orders = [order_of(row) for row in read_lock(request.lock)]
+            orders = orders_of(request.lock, reporter)
             chosen = Chosen()
         else:
             chosen = choose_assemblies(
@@ -317,3 +317,24 @@ def _connection(request: FetchNcbiRequest) -> Connection:
         backoff=request.backoff,
         api_key=request.api_key or api_key(),
     )
+
+
+def orders_of(lock: Path, reporter: Reporter) -> list[Order]:
+    """What a lock file orders; a released model's also names genomes that no host has.
+
+    Raises:
+        ConfigError: It is no lock file, or there is nothing to fetch in it.
+    """
+    rows = read_lock(lock)
+    lost = [row.accession for row in rows if not row.files]
+    if len(lost) == len(rows):
+        raise ConfigError(
+            f"of the genomes in `{lock}` none was fetched from NCBI, so none can be fetched again",
+            hint="import them with `genomeformer fetch --file`",
+        )
+    if lost:
+        reporter.warn(
+            f"{len(lost)} of the genomes in `{lock}` were not fetched from NCBI and cannot be "
+            f"fetched again: {', '.join(lost[:12])}"
+        )
+    return [order_of(row) for row in rows if row.files]

@@ -11,12 +11,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.checkpoints.locate import find_model
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
 from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.store.layout import Store
@@ -25,17 +25,19 @@ from genomeformer_cli.core.workflows.compute import choose_device
 Floats = npt.NDArray[np.float32]
 
 
-def load(model: str | Path, *, device: str = "auto") -> EmbeddingModel:
+def load(model: str | Path = DEFAULT_MODEL, *, device: str = "auto") -> EmbeddingModel:
     """Load a model to embed with.
 
     Args:
-        model: A bundle, run or checkpoint folder, or a name in the cache.
+        model: A bundle, run or checkpoint folder, an archive, a name in the cache, `hf://ORG/NAME`,
+            or `default`, the one that came with the package.
         device: `auto`, `cpu`, or a torch device.
 
     Raises:
         NotInCacheError, CheckpointError, CorruptError: The model cannot be used.
+        MissingExtraError, NetworkError: It is on the Hub, and cannot be had.
     """
-    loaded = read_model(find_model(str(model), store=Store(), reporter=Silent()))
+    loaded = read_model(model_folder(str(model), store=Store(), reporter=Silent()))
     loaded.model.to(choose_device(device))
     return EmbeddingModel(loaded)
 
@@ -95,7 +97,7 @@ class GenomeEmbedder:
     """DNA to vectors as a step of a scikit-learn `Pipeline`; scikit-learn itself is not needed.
 
     Args:
-        model: A bundle, run or checkpoint folder, or a name in the cache.
+        model: As for `load`.
         pool: See `EmbedChoices`, as for the others.
         layers: Which layers.
         rc: What the other strand adds.
@@ -107,7 +109,7 @@ class GenomeEmbedder:
 
     def __init__(  # noqa: PLR0913 - scikit-learn's rule: every setting is a parameter
         self,
-        model: str | Path = "default",
+        model: str | Path = DEFAULT_MODEL,
         *,
         pool: str = "mean",
         layers: str = "last",

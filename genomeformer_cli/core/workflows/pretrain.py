@@ -13,7 +13,12 @@ import torch
 
 from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.locate import find_model
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, load_weights, read_model
+from genomeformer_cli.core.checkpoints.weights import (
+    LoadedModel,
+    load_weights,
+    read_model,
+    weights_digest,
+)
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
@@ -135,9 +140,9 @@ def pretrain_model(
     set_threads(request.threads)
     folder = store.path(Kind.RUNS, name)
     with store.lock(Kind.RUNS, name, timeout=1):
-        questions = held_out_questions(corpus, _asking(config))
+        questions = held_out_questions(corpus, asking_of(config))
         batches = Batches(corpus, config.model, config.masking, config.training)
-        open_run(folder, config, corpus, None if origin is None else origin.weights_sha256)
+        open_run(folder, config, corpus, None if origin is None else weights_digest(origin.model))
         if (folder / SUMMARY_FILE).exists():
             reporter.note(f"the run `{name}` is finished already")
             return PretrainResult(name=name, folder=folder, summary=read_summary(folder))
@@ -183,7 +188,8 @@ def _origin(
     return origin
 
 
-def _asking(config: PretrainConfig) -> Asking:
+def asking_of(config: PretrainConfig) -> Asking:
+    """How a run of this configuration is validated."""
     return Asking(
         length=config.model.context,
         max_windows=config.training.validation_windows,

@@ -1,43 +1,88 @@
-"""Make a bundle of a finished run, prove that it gives the same vectors, and install it."""
+"""Make a bundle of a run, prove that it says what the run says, install it, and carry it on."""
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from genomeformer_cli.core.checkpoints.rotation import newest_whole_checkpoint
-from genomeformer_cli.core.checkpoints.weights import read_model
-from genomeformer_cli.core.configuration import from_plain, to_plain
-from genomeformer_cli.core.corpus.reader import load_manifest
-from genomeformer_cli.core.errors import CheckpointError, StoreError
-from genomeformer_cli.core.genomes.genome import genome_from_json
-from genomeformer_cli.core.presets.pretrain import PretrainConfig
-from genomeformer_cli.core.release.bundle import verify_bundle, write_bundle
-from genomeformer_cli.core.release.card import write_card
+from genomeformer_cli.core.checkpoints.tensors import MAX_SHARD_BYTES
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, weights_digest
+from genomeformer_cli.core.configuration import to_plain
+from genomeformer_cli.core.errors import InputError, StoreError, UsageError
+from genomeformer_cli.core.evaluation.held_out import held_out_questions
+from genomeformer_cli.core.genomes.lockfile import row_of
+from genomeformer_cli.core.release.bundle import Papers, Weights, write_bundle
+from genomeformer_cli.core.release.card import CardFacts, write_card
+from genomeformer_cli.core.release.citation import DEFAULT_LICENCE, licence_text, write_citation
+from genomeformer_cli.core.release.evidence import Picture, read_evidence
+from genomeformer_cli.core.release.fresh import said_by
+from genomeformer_cli.core.release.layout import ONNX_FILE
+from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
+from genomeformer_cli.core.release.signature import need_cryptography, sign
+from genomeformer_cli.core.release.sources import DEFAULT_MODEL
+from genomeformer_cli.core.release.stored import (
+    Storage,
+    StorageCost,
+    cost_of_storing,
+    model_as_stored,
+    stored_tensors,
+)
+from genomeformer_cli.core.release.verify import Verified, verify_bundle
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
-from genomeformer_cli.core.training.summary import RunSummary, read_summary
-from genomeformer_cli.core.workflows.run_folder import RUN_CONFIG_FILE, read_toml
+from genomeformer_cli.core.store.seal import seal
+from genomeformer_cli.core.training.summary import RunSummary
+from genomeformer_cli.core.workflows.pretrain import asking_of
+from genomeformer_cli.core.workflows.release_source import (
+    Source,
+    WhichWeights,
+    card_genomes,
+    choose_weights,
+    find_source,
+    summary_of,
+)
+from genomeformer_cli.core.workflows.run_folder import RUN_CONFIG_FILE
+
+LOSS_PICTURE = "loss.png"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseRequest:
-    """What to release, and where.
+    """What to release, and how.
 
     Attributes:
-        run: Name of a run in the cache.
+        run: A run in the cache, or the folder of a run or of one of its checkpoints.
         name: Of the released model; None: the run's.
-        output: Folder to write the bundle to; None: only into the cache.
+        output: Folder to write the bundle to as well; None: only into the cache.
         replace: Put the bundle in the place of one of the same name.
+        weights: The last weights, their moving average, or whichever answers better.
+        storage: In which precision they are stored.
+        evaluations: What `evaluate` wrote, to be quoted.
+        notes: Markdown of the authors, for the end of the card.
+        authors: For `CITATION.cff`.
+        licence: SPDX id of the licence of the weights.
+        licence_file: Its text, unless it is Apache-2.0.
+        onnx: Whether an ONNX file is wanted too.
+        sign: An Ed25519 private key.
+        max_shard_bytes: Larger weights are cut into files of at most this size.
     """
 
     run: str
     name: str | None = None
     output: Path | None = None
     replace: bool = False
+    weights: WhichWeights = "auto"
+    storage: Storage = field(default_factory=Storage)
+    evaluations: tuple[Path, ...] = ()
+    notes: Path | None = None
+    authors: tuple[str, ...] = ()
+    licence: str = DEFAULT_LICENCE
+    licence_file: Path | None = None
+    onnx: bool = False
+    sign: Path | None = None
+    max_shard_bytes: int = MAX_SHARD_BYTES
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,15 +93,25 @@ class ReleaseResult:
         name: In the cache.
         folder: Where it lies: the output folder if one was given, else the cache.
         largest_difference: Between the vectors of the run and of the bundle read back.
+        verified: What was compared.
         num_bytes: Size of the bundle.
-        summary: The run's result.
+        weights: Which weights of the run it has.
+        stored_as: In which precision.
+        cost: What that costs; None if nothing is lost.
+        summary: The run's result with these weights.
+        signed_by: Fingerprint of the key, if it is signed.
     """
 
     name: str
     folder: Path
     largest_difference: float
+    verified: Verified
     num_bytes: int
+    weights: str
+    stored_as: str
+    cost: StorageCost | None
     summary: RunSummary
+    signed_by: str | None = None
 
 
 def release_run(
@@ -68,51 +123,183 @@ def release_run(
         NotInCacheError: There is no such run, or its corpus is gone.
         CheckpointError: The run is not finished, or the bundle does not reproduce it.
         EntryExistsError: The name is taken and `replace` is false.
-        StoreError: The output folder exists and is not empty.
+        StoreError: The output folder exists and is not an empty folder.
+        InputError: An evaluation, notes, licence or key cannot be used.
+        MissingExtraError: What is asked for needs an extra that is not installed.
     """
     store = store or Store()
-    entry = store.entry(Kind.RUNS, request.run)
-    name = check_name(request.name or request.run)
-    summary = read_summary(entry.path)
-    checkpoint = newest_whole_checkpoint(entry.path, reporter)
-    if checkpoint is None:
-        raise CheckpointError(f"the run `{request.run}` has no checkpoint", hint="train it first")
-    original = read_model(checkpoint)
-    train_config = (entry.path / RUN_CONFIG_FILE).read_text(encoding="utf-8")
-    manifest = load_manifest(store.entry(Kind.CORPORA, summary.corpus).path)
-    config = from_plain(
-        PretrainConfig, read_toml(entry.path / RUN_CONFIG_FILE), where=RUN_CONFIG_FILE
+    _check(request)
+    ready = _prepare(request, store, reporter)
+    name, model = ready.name, ready.model
+    signed_by = None
+    with (
+        store.lock(Kind.WEIGHTS, name),
+        store.create(Kind.WEIGHTS, name, replace=request.replace) as folder,
+    ):
+        facts = _facts(request, ready)
+        papers = _papers(request, ready, facts)
+        write_bundle(folder, ready.weights, papers, max_shard_bytes=request.max_shard_bytes)
+        if request.onnx:
+            export_onnx(model, folder / ONNX_FILE)
+        seal(folder)
+        wanted = " ".join([name, *request.authors, facts.notes])
+        verified = verify_bundle(folder, said_by(model), wanted=wanted)
+        if request.sign is not None:
+            signed_by = sign(folder, request.sign)
+    cached = store.entry(Kind.WEIGHTS, name)
+    if request.output is not None:
+        with atomic_folder(request.output, replace=request.output.exists()) as folder:
+            shutil.copytree(cached.path, folder, dirs_exist_ok=True)
+    return ReleaseResult(
+        name=name,
+        folder=request.output or cached.path,
+        largest_difference=verified.vectors,
+        verified=verified,
+        num_bytes=cached.num_bytes,
+        weights=ready.weights.which,
+        stored_as=request.storage.name,
+        cost=ready.cost,
+        summary=ready.summary,
+        signed_by=signed_by,
     )
-    card = write_card(
-        name,
-        (config.model, config.masking, config.training),
-        summary=summary,
-        genomes=[genome_from_json(genome) for genome in manifest.genomes],
-        tokenizer=manifest.tokenizer,
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Ready:
+    """A model ready to be written down.
+
+    Attributes:
+        name: It is to have.
+        source: What it is made of.
+        summary: The run's result with the weights that were chosen.
+        weights: As they are to be stored.
+        model: The model that somebody who loads them will have.
+        trained_digest: Of the weights as they were trained.
+        cost: Of storing them.
+    """
+
+    name: str
+    source: Source
+    summary: RunSummary
+    weights: Weights
+    model: LoadedModel
+    trained_digest: str
+    cost: StorageCost | None
+
+
+def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Ready:
+    """Choose the weights, and see what storing them costs."""
+    source = find_source(request.run, store=store, reporter=reporter)
+    name = check_name(request.name or source.run.name)
+    if name == DEFAULT_MODEL:
+        raise UsageError(
+            f"`{name}` is the name of the model that comes with the package",
+            hint="choose a name that says what the model is",
+        )
+    questions = held_out_questions(source.corpus, asking_of(source.config))
+    chosen = choose_weights(source, questions, request.weights)
+    reporter.note(f"weights: {chosen.name}")
+    trained, tokenizer = chosen.loaded.model, chosen.loaded.tokenizer
+    tensors = stored_tensors(trained, request.storage)
+    stored, cost = trained, None
+    if not request.storage.is_exact:
+        stored = model_as_stored(trained, tensors)
+        cost = cost_of_storing(trained, stored, questions)
+    return _Ready(
+        name=name,
+        source=source,
+        summary=summary_of(source, chosen, questions),
+        weights=Weights(
+            config=stored.config,
+            tokenizer=tokenizer,
+            tensors=tensors,
+            storage=request.storage,
+            digest=weights_digest(stored),
+            which=chosen.name,
+        ),
+        model=LoadedModel(model=stored, tokenizer=tokenizer, folder=source.checkpoint),
+        trained_digest=weights_digest(trained),
+        cost=cost,
     )
-    results = json.dumps(to_plain(summary), indent=2) + "\n"
+
+
+def _check(request: ReleaseRequest) -> None:
+    """Refuse, before any work, what cannot be done in the end."""
+    if request.onnx:
+        need_onnx()
+    if request.sign is not None:
+        need_cryptography()
+    licence_text(request.licence, request.licence_file)
     output = request.output
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise StoreError(
             f"`{output}` exists and is not an empty folder",
             hint="choose another `-o`, or remove it first",
         )
-    with (
-        store.lock(Kind.WEIGHTS, name),
-        store.create(Kind.WEIGHTS, name, replace=request.replace) as folder,
-    ):
-        write_bundle(
-            folder, checkpoint=checkpoint, card=card, results=results, train_config=train_config
-        )
-        difference = verify_bundle(folder, original)
-    cached = store.entry(Kind.WEIGHTS, name)
-    if output is not None:
-        with atomic_folder(output, replace=output.exists()) as folder:
-            shutil.copytree(cached.path, folder, dirs_exist_ok=True)
-    return ReleaseResult(
-        name=name,
-        folder=output or cached.path,
-        largest_difference=difference,
-        num_bytes=cached.num_bytes,
-        summary=summary,
+
+
+def _facts(request: ReleaseRequest, ready: _Ready) -> CardFacts:
+    """What the card says."""
+    source = ready.source
+    manifest, config = source.corpus.manifest, source.config
+    settings = ", ".join(f"{key} {value}" for key, value in manifest.tokenizer_settings.items())
+    picture = source.run / LOSS_PICTURE
+    loss = None
+    if picture.is_file():
+        shows = "bits per base while it was trained, beside the table of counts"
+        loss = Picture(name=LOSS_PICTURE, shows=shows, content=picture.read_bytes())
+    digests = (ready.weights.digest, ready.trained_digest)
+    return CardFacts(
+        name=ready.name,
+        licence=request.licence,
+        configs=(config.model, config.masking, config.training),
+        summary=ready.summary,
+        weights=ready.weights.which,
+        storage=request.storage,
+        cost=ready.cost,
+        genomes=card_genomes(source.corpus),
+        tokenizer=f"{manifest.tokenizer} ({settings})" if settings else manifest.tokenizer,
+        evidence=read_evidence(request.evaluations, digests),
+        loss=loss,
+        onnx=request.onnx,
+        notes=_read_notes(request.notes),
+    )
+
+
+def _read_notes(path: Path | None) -> str:
+    if path is None:
+        return ""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failure:
+        raise InputError(f"the notes `{path}` cannot be read: {failure}") from failure
+
+
+def _papers(request: ReleaseRequest, ready: _Ready, facts: CardFacts) -> Papers:
+    """All the texts of the bundle."""
+    weights, run = ready.weights, ready.source.run
+    manifest = ready.source.corpus.manifest
+    results = {
+        "name": facts.name,
+        "corpus": manifest.name,
+        "corpus_inputs_sha256": manifest.inputs_sha256,
+        "vocabulary_sha256": manifest.vocabulary_sha256,
+        "weights": weights.which,
+        "weights_digest": weights.digest,
+        "stored_as": weights.storage.name,
+        "score": to_plain(facts.score),
+        "storage_cost": None if facts.cost is None else to_plain(facts.cost),
+        "run": to_plain(facts.summary),
+        "evaluations": [one.results for one in facts.evidence],
+    }
+    return Papers(
+        name=facts.name,
+        card=write_card(facts),
+        results=results,
+        train_config=(run / RUN_CONFIG_FILE).read_text(encoding="utf-8"),
+        genomes=[row_of(one.genome, one.records) for one in facts.genomes],
+        citation=write_citation(facts.name, facts.licence, request.authors),
+        licence=facts.licence,
+        licence_text=licence_text(request.licence, request.licence_file),
+        pictures=facts.pictures,
     )

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genomeformer_cli.core.checkpoints.locate import find_model
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.scoring import (
@@ -23,6 +22,7 @@ from genomeformer_cli.core.evaluation.variants import (
     score_variants,
 )
 from genomeformer_cli.core.genomes.fasta import local_copy, read_records
+from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.store.layout import Store
@@ -34,7 +34,7 @@ class ScoreRequest:
     """What to score, with which model.
 
     Attributes:
-        model: A bundle, run or checkpoint folder, or a name in the cache.
+        model: As a user names it, see `core/release/sources.py`.
         rule: How sequences are read.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads; None: all usable cores.
@@ -88,7 +88,7 @@ def load_scorer(
     if request.rule.every < 1 or (request.rule.window or 1) < 1:
         raise ConfigError("nothing can be read so", hint="`--every` and `--window` are at least 1")
     set_threads(request.threads)
-    loaded = read_model(find_model(request.model, store=store or Store(), reporter=reporter))
+    loaded = read_model(model_folder(request.model, store=store or Store(), reporter=reporter))
     check_scorable(loaded)
     loaded.model.to(choose_device(request.device))
     return loaded

@@ -1,4 +1,4 @@
-"""A bundle holds the checkpoint's weights, is sealed, and is proven by its vectors."""
+"""A bundle has every file and no other, is sealed, and is proven by what it says elsewhere."""
 
 from __future__ import annotations
 
@@ -7,59 +7,80 @@ from pathlib import Path
 import pytest
 import torch
 
-from genomeformer_cli.core.checkpoints.weights import (
+from genomeformer_cli.core.checkpoints.tensors import (
+    INDEX_FILE,
     WEIGHTS_FILE,
-    LoadedModel,
-    read_model,
+    read_metadata,
     read_tensors,
-    write_model,
     write_tensors,
 )
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.errors import CheckpointError, CorruptError
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.encoder import Encoder
-from genomeformer_cli.core.release.bundle import verify_bundle, write_bundle
+from genomeformer_cli.core.release.fresh import said_by
+from genomeformer_cli.core.release.layout import REQUIRED, check_layout, files_of, is_of_a_bundle
+from genomeformer_cli.core.release.stored import Storage
+from genomeformer_cli.core.release.verify import verify_bundle
 from genomeformer_cli.core.store.seal import check_seal, seal
-from genomeformer_cli.core.tokenizers.char import CharTokenizer
-from tests.files import flip_a_byte, names_in
-
-CONFIG = ModelConfig(context=32, width=16, depth=1, num_heads=2, mlp_width=32)
+from tests.bundles import NAME, make_bundle
+from tests.files import everything_in, flip_a_byte
 
 
 @pytest.fixture
 def original(tmp_path: Path) -> LoadedModel:
-    folder = tmp_path / "checkpoint"
-    folder.mkdir()
-    write_model(Encoder(CONFIG, seed=0), CharTokenizer(), folder)
-    (folder / "optimizer.safetensors").write_bytes(b"state of training")
-    seal(folder)
-    return read_model(folder)
+    return make_bundle(tmp_path / "bundle")
 
 
 @pytest.fixture
-def bundle(tmp_path: Path, original: LoadedModel) -> Path:
-    folder = tmp_path / "bundle"
-    folder.mkdir()
-    write_bundle(
-        folder, checkpoint=original.folder, card="# card\n", results="{}\n", train_config=""
-    )
-    return folder
+def bundle(original: LoadedModel) -> Path:
+    return original.folder
 
 
-def test_a_bundle_is_whole_and_without_the_state_of_training(bundle: Path) -> None:
-    assert check_seal(bundle) == len(names_in(bundle)) - 1
-    assert "optimizer.safetensors" not in names_in(bundle)
-    assert (bundle / "README.md").read_text(encoding="utf-8") == "# card\n"
+def test_a_bundle_is_whole(bundle: Path) -> None:
+    assert check_seal(bundle) == len(files_of(bundle)) - 1
+    assert {*files_of(bundle)} == {*REQUIRED, WEIGHTS_FILE, "images/loss.png"}
+    check_layout(bundle)
 
 
-def test_a_bundle_gives_the_vectors_of_its_checkpoint(bundle: Path, original: LoadedModel) -> None:
-    assert verify_bundle(bundle, original) == 0.0
+def test_the_header_of_the_weights_says_what_they_are(bundle: Path, original: LoadedModel) -> None:
+    said = read_metadata(bundle / WEIGHTS_FILE)
+    assert said["format"] == "pt"
+    assert (said["name"], said["licence"], said["stored_as"]) == (NAME, "apache-2.0", "float32")
+    assert said["weights_digest"] == weights_digest(original.model)
 
 
-def test_a_flipped_byte_is_found(bundle: Path, original: LoadedModel) -> None:
+def test_two_bundles_have_the_same_bytes(bundle: Path, tmp_path: Path) -> None:
+    make_bundle(tmp_path / "again")
+    assert everything_in(tmp_path / "again") == everything_in(bundle)
+
+
+def test_a_fresh_process_says_the_same(bundle: Path, original: LoadedModel) -> None:
+    verified = verify_bundle(bundle, said_by(original))
+    assert max(verified.vectors, verified.logits) <= 1e-5
+    assert verified.num_files == len(files_of(bundle)) - 1
+
+
+def test_shards_say_the_same_as_one_file(tmp_path: Path) -> None:
+    cut = make_bundle(tmp_path / "cut", max_shard_bytes=4_000)
+    names = files_of(cut.folder)
+    shards = [name for name in names if name.startswith("model-")]
+    assert len(shards) > 2
+    assert INDEX_FILE in names
+    assert WEIGHTS_FILE not in names
+    check_layout(cut.folder)
+    assert weights_digest(read_model(cut.folder).model) == weights_digest(cut.model)
+
+
+def test_a_shard_that_is_gone_is_missed(tmp_path: Path) -> None:
+    cut = make_bundle(tmp_path / "cut", max_shard_bytes=4_000)
+    sorted(cut.folder.glob("model-*"))[0].unlink()
+    with pytest.raises(CorruptError, match="missing"):
+        read_model(cut.folder)
+
+
+def test_a_flipped_byte_is_found(bundle: Path) -> None:
     flip_a_byte(bundle / WEIGHTS_FILE)
     with pytest.raises(CorruptError, match="checksum"):
-        verify_bundle(bundle, original)
+        verify_bundle(bundle, {})
 
 
 @pytest.mark.parametrize("by", [1e-2, float("nan")])
@@ -71,5 +92,35 @@ def test_other_weights_are_found_though_the_seal_holds(
     moved = tensors[name] + by * torch.arange(tensors[name].shape[1])
     write_tensors({**tensors, name: moved}, bundle / WEIGHTS_FILE)
     seal(bundle)
-    with pytest.raises(CheckpointError, match="differ"):
-        verify_bundle(bundle, original)
+    with pytest.raises(CheckpointError, match=r"differs|numbers"):
+        verify_bundle(bundle, said_by(original))
+
+
+@pytest.mark.parametrize("name", ["modeling.py", "optimizer.safetensors", "images/x.svg", "a/b"])
+def test_a_file_that_does_not_belong_there_is_found(bundle: Path, name: str) -> None:
+    assert not is_of_a_bundle(name)
+    (bundle / name).parent.mkdir(exist_ok=True)
+    (bundle / name).write_bytes(b"x")
+    seal(bundle)
+    with pytest.raises(CorruptError, match="no file of a bundle"):
+        verify_bundle(bundle, {})
+
+
+@pytest.mark.parametrize("name", sorted({*REQUIRED} - {"SHA256SUMS"}))
+def test_a_file_that_is_not_there_is_missed(bundle: Path, name: str) -> None:
+    (bundle / name).unlink()
+    seal(bundle)
+    with pytest.raises(CorruptError, match=name):
+        check_layout(bundle)
+
+
+@pytest.mark.parametrize(
+    "storage", [Storage(dtype="fp16"), Storage(dtype="bf16"), Storage(quantize="int8")]
+)
+def test_what_is_stored_in_fewer_bits_loads_as_it_was_judged(
+    tmp_path: Path, storage: Storage
+) -> None:
+    stored = make_bundle(tmp_path / "small", storage=storage)
+    read = read_model(stored.folder)
+    assert weights_digest(read.model) == weights_digest(stored.model)
+    assert all(one.dtype == torch.float32 for one in read.model.parameters())

@@ -1,0 +1,58 @@
+"""What a bundle's model says, asked in a process that has only the bundle.
+
+    python -m genomeformer_cli.core.release.fresh BUNDLE ANSWERS.safetensors
+
+It writes vectors and logits of `probe_sequences` to the file. `verify` starts it.
+Shape letters: L length, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genomeformer_cli.core.checkpoints.tensors import write_tensors
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
+from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
+from genomeformer_cli.core.store.seal import check_seal
+
+_LONGEST = 4_096
+
+
+def probe_sequences(context: int) -> list[Codes]:
+    """Base codes: one base, a few, a full window, more than one; with N among them."""
+    generator = np.random.default_rng(0)
+    window = min(context, _LONGEST)
+    lengths = (57, window, window + 13)
+    drawn = [generator.integers(0, NUM_REAL_BASES + 1, n).astype(np.uint8) for n in lengths]
+    return [np.zeros(1, dtype=np.uint8), *drawn]
+
+
+@torch.inference_mode()
+def said_by(loaded: LoadedModel) -> dict[str, Tensor]:
+    """Vectors of the probes, and the logits of each one's first window."""
+    context = min(loaded.model.config.context, _LONGEST)
+    tokens = [loaded.tokenizer.encode(codes) for codes in probe_sequences(context)]
+    vectors = embed_tokens(loaded, tokens, window=context, reporter=Silent())
+    answers = {"vectors": torch.from_numpy(vectors)}
+    for number, ids in enumerate(tokens):
+        ids_1L = torch.from_numpy(ids[:context].astype(np.int64))[None].to(loaded.model.device)
+        logits_1LV = loaded.model.logits(loaded.model.hidden(ids_1L, None))
+        answers[f"logits {number}"] = logits_1LV[0].float().cpu().contiguous()
+    return answers
+
+
+def main(folder: Path, answers: Path) -> None:
+    """Load the bundle, its seal checked, and write down what it says."""
+    check_seal(folder)
+    write_tensors(said_by(read_model(folder)), answers)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,132 @@
+"""In which precision weights are stored, and what that costs on held-out bases.
+
+Everything computes in float32; what is stored in fewer bits has lost something for good. So the
+same held-out questions are put to both, and weights that answer worse than `MOST_LOST` more bits
+per base are not released.
+Shape letters: L length, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genomeformer_cli.core.checkpoints.quantized import METHOD, dequantized, quantized
+from genomeformer_cli.core.checkpoints.weights import model_tensors
+from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.evaluation.held_out import HeldOut
+from genomeformer_cli.core.evaluation.likelihood import answer
+from genomeformer_cli.core.model.build import Model, build_model
+from genomeformer_cli.core.training.metrics import Score
+
+StoredType = Literal["fp32", "bf16", "fp16"]
+
+MOST_LOST = 0.002
+_TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Storage:
+    """How weights are stored.
+
+    Attributes:
+        dtype: Type of the numbers.
+        quantize: `int8`: matrices in eight bits with a scale a row, the rest as `dtype`.
+    """
+
+    dtype: StoredType = "fp32"
+    quantize: Literal["int8"] | None = None
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether nothing is lost."""
+        return self.dtype == "fp32" and self.quantize is None
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        rest = str(_TYPES[self.dtype]).removeprefix("torch.")
+        if self.quantize is None:
+            return rest
+        return f"int8 with a float32 scale a row of each matrix, the rest {rest}"
+
+    def plain(self) -> dict[str, object]:
+        """For `config.json`."""
+        plain: dict[str, object] = {"dtype": str(_TYPES[self.dtype]).removeprefix("torch.")}
+        if self.quantize is not None:
+            plain["quantization"] = {"method": METHOD, "bits": 8}
+        return plain
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageCost:
+    """What storing costs, on the same held-out questions.
+
+    Attributes:
+        exact: Score of the weights as they were trained.
+        stored: Score of the weights as they are stored.
+        mean_change: Mean absolute difference of the bits of one question.
+    """
+
+    exact: Score
+    stored: Score
+    mean_change: float
+
+    @property
+    def lost(self) -> float:
+        """Bits per base lost; negative if the stored weights happen to answer better."""
+        return self.stored.bits_per_base - self.exact.bits_per_base
+
+
+def stored_tensors(model: Model, storage: Storage) -> dict[str, Tensor]:
+    """A model's tensors as they are to be stored.
+
+    Raises:
+        CheckpointError: A weight is too large for the type.
+    """
+    kind = _TYPES[storage.dtype]
+    weights = {name for name, _ in model.named_parameters()}
+    tensors = model_tensors(model)
+    if storage.quantize is not None:
+        tensors = quantized(tensors, weights)
+    for name in weights & tensors.keys():
+        if tensors[name].is_floating_point():
+            tensors[name] = tensors[name].to(kind)
+            if not bool(tensors[name].isfinite().all()):
+                raise CheckpointError(
+                    f"`{name}` holds weights that `{storage.dtype}` cannot", hint="choose `bf16`"
+                )
+    return tensors
+
+
+def model_as_stored(model: Model, tensors: Mapping[str, Tensor]) -> Model:
+    """The model that somebody who loads these tensors will have."""
+    copy = build_model(model.config).to(model.device)
+    copy.load_state_dict(dequantized(tensors))
+    return copy.eval()
+
+
+def cost_of_storing(exact: Model, stored: Model, questions: HeldOut) -> StorageCost:
+    """Put the same questions to both.
+
+    Raises:
+        CheckpointError: The stored weights answer worse by more than `MOST_LOST`.
+    """
+    before, after = answer(exact, questions), answer(stored, questions)
+    cost = StorageCost(
+        exact=before.score(),
+        stored=after.score(),
+        mean_change=float(np.abs(after.bits_N - before.bits_N).mean()),
+    )
+    if not cost.lost <= MOST_LOST:
+        raise CheckpointError(
+            f"weights stored like that answer held-out bases worse by {cost.lost:.4f} bits per "
+            f"base; {MOST_LOST} is the most that is released",
+            hint="store them in `--dtype bf16` or as they are, without `--quantize`",
+        )
+    return cost

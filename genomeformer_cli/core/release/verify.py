@@ -1,0 +1,114 @@
+"""The proof that a bundle is whole, gives nothing away, and says what the run says.
+
+The bundle is read back by a process of its own that has an empty cache, no network, and nothing
+but the folder; its vectors and logits are compared with those of the run.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor
+
+import genomeformer_cli
+from genomeformer_cli.core.checkpoints.tensors import read_tensors
+from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.release.layout import check_layout
+from genomeformer_cli.core.release.privacy import check_privacy
+from genomeformer_cli.core.settings import fresh_environment
+from genomeformer_cli.core.store.seal import check_seal
+
+LARGEST_DIFFERENCE = 1e-5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """What was found of a bundle.
+
+    Attributes:
+        num_files: Whose checksums hold.
+        vectors: Largest difference of a number of a vector.
+        logits: Largest difference of a logit.
+    """
+
+    num_files: int
+    vectors: float
+    logits: float
+
+
+def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, wanted: str = "") -> Verified:
+    """Check a bundle's files, and compare what its model says in a fresh process.
+
+    Args:
+        folder: The bundle.
+        expected: What `fresh.said_by` says of the model in this process.
+        wanted: What the user asked to stand on the card.
+
+    Raises:
+        CorruptError: A file is missing, changed, or does not belong there.
+        CheckpointError: The model says something else, or the bundle gives something away.
+    """
+    num_files = check_seal(folder)
+    check_layout(folder)
+    check_privacy(folder, wanted=wanted)
+    found = said_in_a_fresh_process(folder)
+    if found.keys() != expected.keys():
+        raise _differ("answers other questions")
+    differences = {name: _difference(found[name], expected[name]) for name in expected}
+    for name, tensor in expected.items():
+        if not bool((tensor.isnan() == found[name].isnan()).all()):
+            raise _differ("has numbers where the run has none")
+    vectors = differences["vectors"]
+    logits = max(value for name, value in differences.items() if name != "vectors")
+    if not max(vectors, logits) <= LARGEST_DIFFERENCE:
+        raise _differ(f"differs from the run's by {vectors:g} in vectors and {logits:g} in logits")
+    return Verified(num_files=num_files, vectors=vectors, logits=logits)
+
+
+def _difference(found: Tensor, expected: Tensor) -> float:
+    """Largest difference of two numbers, as a part of the largest number if that is above 1."""
+    scale = max(1.0, float(expected.nan_to_num(0.0).abs().max()))
+    return float((found.double() - expected.double()).abs().nan_to_num(0.0).max()) / scale
+
+
+def _differ(how: str) -> CheckpointError:
+    return CheckpointError(
+        f"the model in the bundle {how}", hint="this should not happen; please report it"
+    )
+
+
+def said_in_a_fresh_process(folder: Path) -> dict[str, Tensor]:
+    """What the model of a bundle says, loaded by a new process with an empty cache.
+
+    Raises:
+        CheckpointError: That process failed.
+    """
+    package = Path(genomeformer_cli.__file__).parents[1]
+    with tempfile.TemporaryDirectory(prefix="genomeformer-") as place:
+        answers = Path(place) / "answers.safetensors"
+        done = subprocess.run(  # noqa: S603 - our own module, no shell
+            [sys.executable, "-P", "-m", "genomeformer_cli.core.release.fresh", folder, answers],
+            cwd=place,
+            env={**fresh_environment(Path(place)), "PYTHONPATH": _path(package)},
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise CheckpointError(
+                f"a fresh process could not load the bundle: {last}",
+                hint="this should not happen; please report it",
+            )
+        return read_tensors(answers)
+
+
+def _path(package: Path) -> str:
+    """Where modules are found: our own package first, then wherever this process finds them."""
+    return os.pathsep.join([str(package), *(part for part in sys.path if part)])

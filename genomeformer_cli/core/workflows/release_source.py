@@ -1,0 +1,195 @@
+"""What a release is made of: a run or one of its checkpoints, its corpus, its records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from genomeformer_cli import __version__
+from genomeformer_cli.core.checkpoints.rotation import newest_whole_checkpoint
+from genomeformer_cli.core.checkpoints.state import AVERAGE_FILE, STATE_FILE, read_average
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, load_weights, read_model
+from genomeformer_cli.core.configuration import from_plain
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.evaluation.counts import CountBaseline
+from genomeformer_cli.core.evaluation.held_out import HeldOut
+from genomeformer_cli.core.evaluation.likelihood import likelihood
+from genomeformer_cli.core.evaluation.prediction import TWIN_SEED_SHIFT
+from genomeformer_cli.core.genomes.genome import genome_from_json
+from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.presets.pretrain import PretrainConfig
+from genomeformer_cli.core.release.card import CardGenome
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.training.metrics import (
+    METRICS_FILE,
+    THROUGHPUT_FILE,
+    Score,
+    read_rows,
+)
+from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, read_summary
+from genomeformer_cli.core.workflows.run_folder import (
+    BASELINE_FILE,
+    RUN_CONFIG_FILE,
+    RUN_IDENTITY_FILE,
+    read_toml,
+)
+
+WhichWeights = Literal["auto", "last", "average"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A run, and where in it the weights come from.
+
+    Attributes:
+        run: Its folder.
+        checkpoint: The checkpoint's folder.
+        step: Steps that it has seen.
+        config: The run's configuration.
+        corpus: What it was trained on.
+    """
+
+    run: Path
+    checkpoint: Path
+    step: int
+    config: PretrainConfig
+    corpus: Corpus
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChosenWeights:
+    """The weights of a checkpoint that are released.
+
+    Attributes:
+        loaded: The model with them in it.
+        score: On the run's held-out questions.
+        name: Which they are, in words, and beside what they were chosen.
+    """
+
+    loaded: LoadedModel
+    score: Score
+    name: str
+
+
+def find_source(name: str, *, store: Store, reporter: Reporter) -> Source:
+    """The run of that name, at its end, or the run of a checkpoint's folder, at that checkpoint.
+
+    Raises:
+        NotInCacheError: There is no such run, or its corpus is gone.
+        CheckpointError: The run is not finished, or has no checkpoint.
+    """
+    folder = Path(name).absolute()
+    if not store.has(Kind.RUNS, name) and (folder / STATE_FILE).is_file():
+        run, checkpoint = folder.parents[1], folder
+    else:
+        run = folder if _is_run(folder, name, store) else store.entry(Kind.RUNS, name).path
+        read_summary(run)
+        newest = newest_whole_checkpoint(run, reporter)
+        if newest is None:
+            raise CheckpointError(f"the run `{run.name}` has no checkpoint", hint="train it first")
+        checkpoint = newest
+    config = from_plain(PretrainConfig, read_toml(run / RUN_CONFIG_FILE), where=RUN_CONFIG_FILE)
+    identity = json.loads((run / RUN_IDENTITY_FILE).read_text(encoding="utf-8"))
+    state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    return Source(
+        run=run,
+        checkpoint=checkpoint,
+        step=int(state["step"]),
+        config=config,
+        corpus=Corpus(store.entry(Kind.CORPORA, identity["corpus"]).path),
+    )
+
+
+def _is_run(folder: Path, name: str, store: Store) -> bool:
+    return not store.has(Kind.RUNS, name) and (folder / RUN_CONFIG_FILE).is_file()
+
+
+def choose_weights(source: Source, questions: HeldOut, which: WhichWeights) -> ChosenWeights:
+    """The last weights or their moving average: `auto` takes what answers held-out bases better.
+
+    Raises:
+        CheckpointError: The average was asked for, and there is none.
+        CorruptError: A file does not match its checksum.
+    """
+    last = read_model(source.checkpoint)
+    last_name = f"the weights after step {source.step:,}"
+    if not (source.checkpoint / AVERAGE_FILE).is_file():
+        if which == "average":
+            raise CheckpointError(
+                f"the run `{source.run.name}` kept no average of its weights",
+                hint="train with `--ema 0.999`, or leave out `--weights average`",
+            )
+        return ChosenWeights(loaded=last, score=likelihood(last.model, questions), name=last_name)
+    averaged = read_model(source.checkpoint)
+    tensors = {**averaged.model.state_dict(), **read_average(source.checkpoint)}
+    load_weights(averaged.model, tensors, source.checkpoint)
+    name = f"the moving average of the weights at step {source.step:,}"
+    scores = {"last": likelihood(last.model, questions)}
+    scores["average"] = likelihood(averaged.model, questions)
+    chosen = which
+    if which == "auto":
+        chosen = min(("last", "average"), key=lambda one: scores[one].bits_per_base)
+    other = "last" if chosen == "average" else "average"
+    beside = f"{scores[chosen].bits_per_base:.4f} bits per base on held-out bases, where the "
+    beside += f"{'last weights' if other == 'last' else 'moving average'} "
+    beside += f"took {scores[other].bits_per_base:.4f}"
+    return ChosenWeights(
+        loaded=averaged if chosen == "average" else last,
+        score=scores[chosen],
+        name=f"{name if chosen == 'average' else last_name} ({beside})",
+    )
+
+
+def summary_of(source: Source, chosen: ChosenWeights, questions: HeldOut) -> RunSummary:
+    """The run's result at the checkpoint, of the weights that were chosen."""
+    if (source.run / SUMMARY_FILE).is_file():
+        summary = read_summary(source.run)
+        if summary.num_steps == source.step:
+            return replace(summary, model=chosen.score)
+    rows = read_rows(source.run / METRICS_FILE)[: source.step]
+    speeds = read_rows(source.run / THROUGHPUT_FILE)
+    spent = [row["seconds"] for row in speeds if row.get("step", 0) <= source.step]
+    plain = json.loads((source.run / BASELINE_FILE).read_text(encoding="utf-8"))
+    baseline = from_plain(CountBaseline, plain, where=BASELINE_FILE)
+    twin = build_model(source.config.model, seed=source.config.training.seed + TWIN_SEED_SHIFT)
+    manifest = source.corpus.manifest
+    return RunSummary(
+        model=chosen.score,
+        counts=baseline.score,
+        counts_order=baseline.order,
+        counts_looks=baseline.looks,
+        random_twin=likelihood(twin.eval(), questions),
+        num_parameters=chosen.loaded.model.num_parameters,
+        num_steps=source.step,
+        num_bases_seen=sum(row["num_bases"] for row in rows),
+        num_train_bases=manifest.num_train,
+        split_rule=manifest.split_rule,
+        training_seconds=max(spent, default=0.0),
+        environment={"genomeformer": __version__},
+        corpus=manifest.name,
+    )
+
+
+def card_genomes(corpus: Corpus) -> tuple[CardGenome, ...]:
+    """The genomes of a corpus, what each was used for, and its records."""
+    roles: dict[str, set[str]] = {}
+    records: dict[str, dict[str, None]] = {}
+    for segment in corpus.segments():
+        roles.setdefault(segment.genome, set()).add(segment.split)
+        records.setdefault(segment.genome, {})[segment.record] = None
+    found = []
+    for plain in corpus.manifest.genomes:
+        genome = genome_from_json(plain)
+        splits = roles.get(genome.name, set())
+        role = "both" if len(splits) > 1 else _ROLES.get(next(iter(splits), ""), "neither")
+        found.append(
+            CardGenome(genome=genome, role=role, records=tuple(records.get(genome.name, {})))
+        )
+    return tuple(found)
+
+
+_ROLES = {"train": "trained on", "validation": "held out"}

@@ -1,0 +1,51 @@
+"""A lock file says of every genome what is known of it, fetched or not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.genomes.genome import RemoteFile
+from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
+from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.workflows.fetch_ncbi import orders_of
+from tests.corpora import genome
+
+URL = "https://ftp.ncbi.nlm.nih.gov/genomes/all/GCF/000/005/845/GCF_000005845.2_X/x_genomic.fna.gz"
+FILE = RemoteFile(format="fasta", file="x_genomic.fna.gz", url=URL, md5="0" * 32, num_bytes=10)
+FETCHED = replace(
+    genome("GCF_000005845.2", 10), accession="GCF_000005845.2", taxid=562, files=(FILE,)
+)
+MINE = replace(genome("mine", 10), accession="NC_000001.1", files=())
+
+
+class Listening(Silent):
+    """Keeps what it is warned of."""
+
+    def __init__(self) -> None:
+        self.warned: list[str] = []
+
+    def warn(self, message: str) -> None:
+        self.warned.append(message)
+
+
+def test_a_genome_that_was_not_fetched_is_told_of_and_read_back(tmp_path: Path) -> None:
+    write_lock(tmp_path / "lock", [row_of(MINE, ("chr1", "chr2"))])
+    (row,) = read_lock(tmp_path / "lock")
+    assert (row.accession, row.files, row.records) == ("mine", (), ("chr1", "chr2"))
+    assert (row.source, row.sha256) == (MINE.source, MINE.sha256)
+
+
+def test_what_can_be_fetched_is_ordered_and_the_rest_is_warned_of(tmp_path: Path) -> None:
+    lock, reporter = tmp_path / "lock", Listening()
+    write_lock(lock, [row_of(MINE), row_of(FETCHED, ("ignored",))])
+    (order,) = orders_of(lock, reporter)
+    assert order.assembly.accession == "GCF_000005845.2"
+    (warning,) = reporter.warned
+    assert "mine" in warning
+    write_lock(lock, [row_of(MINE)])
+    with pytest.raises(ConfigError, match="none was fetched"):
+        orders_of(lock, reporter)
