@@ -7,9 +7,8 @@ moment and resumed from its newest checkpoint gives the same weights, to the bit
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,7 @@ from genomeformer_cli.core.checkpoints.state import (
     write_checkpoint,
 )
 from genomeformer_cli.core.configuration import to_plain
-from genomeformer_cli.core.errors import TrainingError
+from genomeformer_cli.core.errors import ConfigError, TrainingError
 from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
 from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.model.build import Model
@@ -39,22 +38,16 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from genomeformer_cli.core.training.average import Average
 from genomeformer_cli.core.training.batches import Ahead, Batch, Batches
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.metrics import (
-    METRICS_FILE,
-    THROUGHPUT_FILE,
-    MetricsFile,
-    Score,
-    StepDone,
-)
+from genomeformer_cli.core.training.distributed import ALONE, Team
+from genomeformer_cli.core.training.metrics import METRICS_FILE, Score, read_rows
 from genomeformer_cli.core.training.observers import OpenObserver
 from genomeformer_cli.core.training.optimizer import build_optimizers, set_learning_rate
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
+from genomeformer_cli.core.training.records import Records, Taken
 from genomeformer_cli.core.training.redraw import redraw_features
 from genomeformer_cli.core.training.schedule import learning_rate
 from genomeformer_cli.core.training.spikes import SpikeGuard
 from genomeformer_cli.core.training.stages import stage_of, stages
-
-_REPORT_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +66,7 @@ class TrainingRun:
         per_token: Whether scores are told per token too: tokens are more than single bases.
         expected_bytes: What the process is to hold at the peak of a step, if that was forecast.
         observers: Open what is shown every row of the metrics.
+        team: The processes that train it together; only the first writes and speaks.
     """
 
     folder: Path
@@ -86,6 +80,7 @@ class TrainingRun:
     per_token: bool = False
     expected_bytes: int | None = None
     observers: Sequence[OpenObserver] = ()
+    team: Team = ALONE
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:
@@ -96,27 +91,23 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
 
     Raises:
         MissingExtraError: What is to watch is not installed.
+        ConfigError: There are more processes than rows of a step.
         TrainingError: The loss is no longer a number.
         CheckpointError: Every checkpoint is damaged.
     """
-    clear_leftovers(run.folder / "checkpoints")
+    team, config = run.team, run.config
     trainer = _Trainer(run)
-    newest = newest_whole_checkpoint(run.folder, reporter)
-    first = 0
-    if newest is not None:
-        first = trainer.resume(newest)
-        reporter.note(f"resuming after step {first} of {run.config.steps}")
-    observers = [opened(run.folder, first) for opened in run.observers]
-    metrics = MetricsFile(run.folder / METRICS_FILE, resume_step=first)
-    trainer.guard = SpikeGuard(run.config.spike_factor, metrics.kept)
-    speed = _Speed(run, first, reporter)
-    validation = metrics.newest_validation
+    first = trainer.begin(reporter)
+    records = (
+        Records(run.folder, config.steps, first, reporter, run.observers) if team.leads else None
+    )
+    validation = records.newest_validation if records else None
     device = run.model.device
     forget_peak(device)
-    ahead = Ahead(run.batches.make, first, run.config.steps, pinned=device.type == "cuda")
+    ahead = Ahead(_share(run), first, config.steps, pinned=device.type == "cuda")
     try:
         with ahead:
-            for step in range(first, run.config.steps):
+            for step in range(first, config.steps):
                 taken = trainer.step(ahead.next())
                 if step == first:
                     reporter.note(_memory_used(run, peak_bytes(device)))
@@ -126,39 +117,40 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
                         f"{taken.row['gradient_norm']:.3g}"
                     )
                 done = step + 1
-                last = done == run.config.steps
-                if last or done % run.config.validate_every == 0:
+                last = done == config.steps
+                if records and (last or done % config.validate_every == 0):
                     validation = trainer.validate(taken.row)
-                metrics.append(taken.row)
-                for observer in observers:
-                    observer.row(taken.row)
-                speed.step(taken, validation)
-                if last or done % run.config.checkpoint_every == 0:
-                    metrics.sync()
+                if records:
+                    records.add(taken, validation)
+                if last or done % config.checkpoint_every == 0:
+                    if records:
+                        records.sync()
                     trainer.save(done)
     finally:
-        metrics.close()
-        speed.close()
-        for observer in observers:
-            observer.close()
-    return checkpoint_folder(run.folder, run.config.steps)
+        if records:
+            records.close()
+    return checkpoint_folder(run.folder, config.steps)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Taken:
-    """A step that was taken, or left out.
+def _share(run: TrainingRun) -> Callable[[int], Batch]:
+    """Makes this process' share of a step.
 
-    Attributes:
-        row: For the metrics.
-        score: On its targets.
-        num_bases: In its windows.
-        rate: Learning rate.
+    Raises:
+        ConfigError: There are more processes than rows.
     """
+    team = run.team
+    fewest = min(stage.rows for stage in stages(run.config, run.model.config.context))
+    if fewest < team.num_shares:
+        raise ConfigError(
+            f"a step of {fewest} windows cannot be shared by {team.num_shares} processes",
+            hint="raise `--batch-size`, or start fewer processes",
+        )
 
-    row: dict[str, Any] = field(default_factory=dict)
-    score: Score
-    num_bases: int
-    rate: float
+    def make(step: int) -> Batch:
+        batch = run.batches.make(step)
+        return batch.rows(team.rows(len(batch.examples.inputs_BL)))
+
+    return run.batches.make if team.num_shares == 1 else make
 
 
 class _Trainer:
@@ -169,25 +161,37 @@ class _Trainer:
         self._optimizers = build_optimizers(run.model, run.config)
         self._average = Average(run.model, run.config.ema) if run.config.ema else None
         self._stages = stages(run.config, run.model.config.context)
-        self.guard = SpikeGuard(run.config.spike_factor, ())
+        self._guard = SpikeGuard(run.config.spike_factor, ())
 
-    def resume(self, checkpoint: Path) -> int:
-        """Go on from a checkpoint; return the steps it has seen."""
-        done = read_checkpoint(checkpoint, model=self._run.model, optimizers=self._optimizers)
-        if self._average is not None:
-            self._average.restore(read_average(checkpoint))
+    def begin(self, reporter: Reporter) -> int:
+        """Go on from the newest whole checkpoint, if there is one; return the steps it has seen."""
+        run, done = self._run, 0
+        name = run.team.agreed(lambda: _newest(run.folder, reporter))
+        if name:
+            checkpoint = checkpoint_folder(run.folder, 0).with_name(name)
+            done = read_checkpoint(checkpoint, model=run.model, optimizers=self._optimizers)
+            if self._average is not None:
+                self._average.restore(read_average(checkpoint))
+            reporter.note(f"resuming after step {done} of {run.config.steps}")
+        run.team.same(run.model)
+        rows = [row for row in read_rows(run.folder / METRICS_FILE) if row["step"] <= done]
+        self._guard = SpikeGuard(run.config.spike_factor, rows)
         return done
 
-    def step(self, batch: Batch) -> _Taken:
+    def step(self, batch: Batch) -> Taken:
         """Train on a batch."""
         run, config = self._run, self._run.config
         rate = learning_rate(batch.step, config)
         redraw_features(run.model, config, batch.step)
         run.model.zero_grad(set_to_none=True)
         with computing(run.compute, run.model):
-            result = accumulate_gradients(
-                run.model, batch.examples.to(run.model.device), self._memory(batch.step)
+            part = accumulate_gradients(
+                run.model,
+                batch.examples.to(run.model.device),
+                self._memory(batch.step),
+                batch.total_weight.to(run.model.device),
             )
+        result = run.team.summed(run.model, part)
         if not config.spike_factor and not math.isfinite(result.loss.item()):
             raise TrainingError(
                 f"the loss is {result.loss.item()} at step {batch.step + 1}",
@@ -197,7 +201,7 @@ class _Trainer:
         norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm).item()
         row: dict[str, Any] = {"step": batch.step + 1, "num_bases": batch.num_bases}
         row |= {"learning_rate": rate, "gradient_norm": norm}
-        if self.guard.takes(norm):
+        if self._guard.takes(norm):
             for optimizer in self._optimizers:
                 optimizer.step()
             if self._average is not None:
@@ -206,7 +210,7 @@ class _Trainer:
             row["left_out"] = True
         score = _score(result, batch, per_token=run.per_token)
         row["training"] = to_plain(score)
-        return _Taken(row=row, score=score, num_bases=batch.num_bases, rate=rate)
+        return Taken(row=row, score=score, num_bases=batch.num_bases, rate=rate)
 
     def _memory(self, step: int) -> MemoryConfig:
         """The memory plan; rows at a time as many as hold the same tokens in this stage."""
@@ -228,6 +232,8 @@ class _Trainer:
     def save(self, step: int) -> None:
         """Write a checkpoint, then drop the oldest."""
         run = self._run
+        if not run.team.leads:
+            return
         with atomic_folder(checkpoint_folder(run.folder, step), replace=True) as folder:
             write_checkpoint(
                 folder,
@@ -240,6 +246,13 @@ class _Trainer:
                 write_average(self._average.tensors, folder)
             seal(folder)
         drop_old_checkpoints(run.folder, run.config.keep_checkpoints)
+
+
+def _newest(folder: Path, reporter: Reporter) -> str:
+    """Name of the newest whole checkpoint; what killed processes left beside it goes."""
+    clear_leftovers(folder / "checkpoints")
+    newest = newest_whole_checkpoint(folder, reporter)
+    return newest.name if newest else ""
 
 
 def _score(result: Prediction, batch: Batch, *, per_token: bool) -> Score:
@@ -256,44 +269,3 @@ def _memory_used(run: TrainingRun, peak: int) -> str:
     if run.expected_bytes is not None:
         said += f", {run.expected_bytes / 2**30:.2f} GiB forecast"
     return said
-
-
-class _Speed:
-    """Tells the reporter how far the run is, and keeps `throughput.jsonl`."""
-
-    def __init__(self, run: TrainingRun, first: int, reporter: Reporter) -> None:
-        self._file = MetricsFile(run.folder / THROUGHPUT_FILE, resume_step=first)
-        self._steps = run.config.steps
-        self._first = first
-        self._reporter = reporter
-        self._started = self._reported = time.monotonic()
-        self._num_bases = 0
-        self._seconds_before = max((row["seconds"] for row in self._file.kept), default=0.0)
-
-    def step(self, taken: _Taken, validation: Score | None) -> None:
-        """Count a step; report it unless the last report was a moment ago."""
-        done = taken.row["step"]
-        self._num_bases += taken.num_bases
-        now = time.monotonic()
-        if done < self._steps and now - self._reported < _REPORT_SECONDS:
-            return
-        self._reported = now
-        seconds = now - self._started
-        speed = self._num_bases / max(seconds, 1e-9)
-        total = self._seconds_before + seconds
-        self._file.append({"step": done, "seconds": total, "bases_per_second": speed})
-        self._reporter.record(
-            StepDone(
-                step=done,
-                steps=self._steps,
-                training=taken.score,
-                validation=validation,
-                learning_rate=taken.rate,
-                bases_per_second=speed,
-                seconds_left=seconds / (done - self._first) * (self._steps - done),
-            )
-        )
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.settings import threads_are_chosen
 
 
 def choose_device(device: str) -> torch.device:
@@ -25,7 +28,14 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def set_threads(threads: int | None) -> None:
-    """Use this many CPU threads; None leaves torch's choice, which `OMP_NUM_THREADS` can set."""
+def set_threads(threads: int | None, *, of: int = 1) -> None:
+    """Use this many CPU threads.
+
+    Args:
+        threads: How many; None leaves torch's choice, which `OMP_NUM_THREADS` can set.
+        of: Processes on this machine: if nobody chose, each has its part of the cores.
+    """
+    if threads is None and of > 1 and not threads_are_chosen():
+        threads = max(len(os.sched_getaffinity(0)) // of, 1)
     if threads is not None:
         torch.set_num_threads(threads)
