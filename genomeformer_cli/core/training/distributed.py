@@ -27,6 +27,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from genomeformer_cli.core.errors import LostProcessError, TrainingError
 from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.settings import Member, launch_folder
+from genomeformer_cli.core.training.line import ProcessLine
 from genomeformer_cli.core.training.verdict import read_verdict
 
 _REACHED_WITHIN = timedelta(minutes=10)
@@ -43,25 +44,28 @@ class Team:
     Args:
         member: Which of them this is; None: there is only this one.
         store: Where they leave word for each other.
-        line: How many neighbours share the rows of a step, each a stretch of every row.
 
     Attributes:
         rank: Which of the team this is.
         size: How many there are.
-        line: As above.
+        line: Those that share its rows; None if it has them to itself.
         share: Which share of the rows of a step is this one's.
         num_shares: Into how many the rows are parted.
     """
 
-    def __init__(
-        self, member: Member | None = None, store: Store | None = None, *, line: int = 1
-    ) -> None:
+    def __init__(self, member: Member | None = None, store: Store | None = None) -> None:
         self.rank = 0 if member is None else member.rank
         self.size = 1 if member is None else member.size
-        self.line = line
-        self.share, self.num_shares = self.rank // line, self.size // line
+        self.share, self.num_shares = self.rank, self.size
+        self.line: ProcessLine | None = None
         self._store = store
         self._num_agreed = 0
+
+    def form_lines(self, per_line: int) -> None:
+        """Let so many neighbours share the rows of a step, each with a stretch of every row."""
+        if per_line > 1:
+            self.share, self.num_shares = self.rank // per_line, self.size // per_line
+            self.line = _line(self.rank, self.size, per_line)
 
     @property
     def leads(self) -> bool:
@@ -156,14 +160,48 @@ def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
+class _Wire:
+    """Messages between the processes of a line."""
+
+    def __init__(self, first: int, group: Any) -> None:
+        self._first = first
+        self._group = group
+        self._under_way: list[tuple[Any, Tensor]] = []
+
+    def send(self, message: Tensor, place: int, tag: int) -> None:
+        if message.numel():
+            work = dist.isend(message, dst=self._first + place, tag=tag)
+            self._under_way.append((work, message))
+
+    def receive(self, message: Tensor, place: int, tag: int) -> Tensor:
+        if message.numel():
+            dist.recv(message, src=self._first + place, tag=tag)
+        return message
+
+    def add_up(self, message: Tensor) -> None:
+        dist.all_reduce(message, group=self._group)
+
+    def flush(self) -> None:
+        for work, _ in self._under_way:
+            work.wait()
+        self._under_way.clear()
+
+
+def _line(rank: int, size: int, per_line: int) -> ProcessLine:
+    """The line of a process; all processes make all lines, in the same order."""
+    firsts = range(0, size, per_line)
+    groups = {first: dist.new_group(list(range(first, first + per_line))) for first in firsts}
+    first = rank - rank % per_line
+    return ProcessLine(_Wire(first, groups[first]), rank - first, per_line)
+
+
 @contextmanager
-def joined(member: Member | None, device: torch.device, *, line: int = 1) -> Iterator[Team]:
+def joined(member: Member | None, device: torch.device) -> Iterator[Team]:
     """Be one of several processes, for as long as this lasts.
 
     Args:
         member: Which one; None: the only one.
         device: Where this one computes: `nccl` carries what is on a GPU, `gloo` the rest.
-        line: How many neighbours share rows.
 
     Raises:
         LostProcessError: Another process ended.
@@ -189,7 +227,7 @@ def joined(member: Member | None, device: torch.device, *, line: int = 1) -> Ite
             hint="all of them must be started, and `MASTER_ADDR` be reached from every node",
         ) from failure
     try:
-        yield Team(member, store, line=line)
+        yield Team(member, store)
     except RuntimeError as failure:
         if not _is_of_others(failure):
             raise

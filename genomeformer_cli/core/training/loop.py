@@ -29,6 +29,7 @@ from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.errors import ConfigError, TrainingError
 from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
 from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.gradients.stretches import stretch_gradients
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.reporting import Reporter
@@ -185,12 +186,7 @@ class _Trainer:
         redraw_features(run.model, config, batch.step)
         run.model.zero_grad(set_to_none=True)
         with computing(run.compute, run.model):
-            part = accumulate_gradients(
-                run.model,
-                batch.examples.to(run.model.device),
-                self._memory(batch.step),
-                batch.total_weight.to(run.model.device),
-            )
+            part = self._gradients(batch)
         result = run.team.summed(run.model, part)
         if not config.spike_factor and not math.isfinite(result.loss.item()):
             raise TrainingError(
@@ -211,6 +207,15 @@ class _Trainer:
         score = _score(result, batch, per_token=run.per_token)
         row["training"] = to_plain(score)
         return Taken(row=row, score=score, num_bases=batch.num_bases, rate=rate)
+
+    def _gradients(self, batch: Batch) -> Prediction:
+        """Add up this process' part of the gradients."""
+        model, line = self._run.model, self._run.team.line
+        examples, memory = batch.examples.to(model.device), self._memory(batch.step)
+        weight = batch.total_weight.to(model.device)
+        if line is not None:
+            return stretch_gradients(model, examples, memory, weight, line)
+        return accumulate_gradients(model, examples, memory, weight)
 
     def _memory(self, step: int) -> MemoryConfig:
         """The memory plan; rows at a time as many as hold the same tokens in this stage."""

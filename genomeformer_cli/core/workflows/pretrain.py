@@ -128,7 +128,8 @@ def pretrain_model(
     request.scale.check_size(1 if me is None else me.size)
     device = choose_device(_device(request, me))
     set_threads(request.threads, of=1 if me is None else me.local_size)
-    with joined(me, device, line=request.scale.sequence_parallel) as team:
+    with joined(me, device) as team:
+        team.form_lines(request.scale.sequence_parallel)
         speaks = reporter if team.leads else Silent()
         return _Pretraining(request, store, team, device, speaks).run()
 
