@@ -35,9 +35,7 @@ def command(
     ] = "tiny",
     config: Annotated[
         Path | None,
-        Option(
-            help="A TOML file whose settings replace the preset's, such as a run's `config.toml`."
-        ),
+        Option(help="A TOML file of settings that replace the preset's, as a run's `config.toml`."),
     ] = None,
     list_presets: Annotated[
         bool, Option("--list-presets", help="Show the presets and stop.")
@@ -72,6 +70,8 @@ def command(
     threads: ThreadsOption = None,
     gpus: o.GpusOption = None,
     processes: o.ProcessesOption = None,
+    shard: o.ShardOption = False,
+    sequence_parallel: o.SequenceParallelOption = 1,
     restarts: o.RestartsOption = 3,
     tensorboard: o.TensorboardOption = False,
     watch: o.WatchOption = None,
@@ -83,7 +83,7 @@ def command(
         raise Exit
     from genomeformer_cli.core.reporting import Silent
     from genomeformer_cli.core.workflows.dry_run import forecast_run
-    from genomeformer_cli.core.workflows.launch import is_to_be_launched, launch_processes
+    from genomeformer_cli.core.workflows.launch import launched
     from genomeformer_cli.core.workflows.presets import forecast_presets
     from genomeformer_cli.core.workflows.pretrain import pretrain_model
     from genomeformer_cli.core.workflows.runs import watch_runs
@@ -108,8 +108,7 @@ def command(
             forecast = forecast_run(request, reporter=reporter)
             show(forecast, forecast_table(forecast), as_json=as_json)
             raise Exit
-        if is_to_be_launched(request.scale):
-            launch_processes(sys.argv[1:], request.scale)
+        if launched(sys.argv[1:], request.scale):
             raise Exit
         result = pretrain_model(request, reporter=reporter)
         if speaks():

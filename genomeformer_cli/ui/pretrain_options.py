@@ -178,6 +178,23 @@ ProcessesOption = Annotated[
     int | None,
     Option(help="Processes on the CPU of this machine (gloo).", rich_help_panel=_SCALE),
 ]
+ShardOption = Annotated[
+    bool,
+    Option(
+        "--shard",
+        help="Divide weights and optimizer among the processes (FSDP2), for models beyond one "
+        "device.",
+        rich_help_panel=_SCALE,
+    ),
+]
+SequenceParallelOption = Annotated[
+    int,
+    Option(
+        help="Processes that share every row, each a stretch of it; for mechanisms that pass a "
+        "state, sum the row or see only their neighbours.",
+        rich_help_panel=_SCALE,
+    ),
+]
 RestartsOption = Annotated[
     int,
     Option(
@@ -333,6 +350,10 @@ def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:
         memory_budget=bytes_of(options["memory_budget"]),
         tensorboard=options["tensorboard"],
         scale=ScaleConfig(
-            gpus=options["gpus"], processes=options["processes"], restarts=options["restarts"]
+            gpus=options["gpus"],
+            processes=options["processes"],
+            restarts=options["restarts"],
+            shard=options["shard"],
+            sequence_parallel=options["sequence_parallel"],
         ),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +24,8 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 WEIGHTS_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
+# Makes of a whole tensor what stands in the place of another.
+Place = Callable[[Tensor, Tensor], Tensor]
 _MODEL_TYPE = "genomeformer-encoder"
 _HINT = "the folder is damaged or was made by another program; train or fetch it again"
 
@@ -36,12 +39,42 @@ class LoadedModel:
     folder: Path
 
 
-def write_model(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a model and its tokenizer into a folder (which the caller seals)."""
-    tensors = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+def as_it_is(tensor: Tensor) -> Tensor:
+    """A tensor that is whole here."""
+    return tensor
+
+
+def as_read(tensor: Tensor, like: Tensor) -> Tensor:
+    """A tensor that is to be whole here too."""
+    del like
+    return tensor
+
+
+def whole_tensors(model: Model, whole: Callable[[Tensor], Tensor] = as_it_is) -> dict[str, Tensor]:
+    """What a model holds, in the memory of the CPU.
+
+    Args:
+        model: Whose weights.
+        whole: Puts together a tensor of which this process has but a part.
+    """
+    return {
+        name: whole(tensor.detach()).cpu().contiguous()
+        for name, tensor in model.state_dict().items()
     }
-    write_tensors(tensors, folder / WEIGHTS_FILE)
+
+
+def write_model(
+    model: Model, tokenizer: Tokenizer, folder: Path, tensors: dict[str, Tensor] | None = None
+) -> None:
+    """Write a model and its tokenizer into a folder (which the caller seals).
+
+    Args:
+        model: What it is.
+        tokenizer: Of its tokens.
+        folder: Where to.
+        tensors: Its `whole_tensors`, if they were put together before.
+    """
+    write_tensors(whole_tensors(model) if tensors is None else tensors, folder / WEIGHTS_FILE)
     plain = {
         "model_type": _MODEL_TYPE,
         "genomeformer_version": __version__,
@@ -113,14 +146,25 @@ def read_model(folder: Path) -> LoadedModel:
 
 
 @torch.no_grad()
-def load_weights(model: Model, tensors: dict[str, Tensor], folder: Path) -> None:
+def load_weights(
+    model: Model, tensors: dict[str, Tensor], folder: Path, place: Place = as_read
+) -> None:
     """Copy tensors into a model.
+
+    Args:
+        model: Whose weights they become.
+        tensors: By their names.
+        folder: Where they come from.
+        place: Makes of a tensor what a process holds of it.
 
     Raises:
         CheckpointError: Names or shapes do not fit.
     """
     try:
-        model.load_state_dict(tensors)
+        own = model.state_dict()
+        model.load_state_dict(
+            {name: place(tensor, own.get(name, tensor)) for name, tensor in tensors.items()}
+        )
     except RuntimeError as failure:
         raise CheckpointError(
             f"the weights in `{folder}` do not fit their `{CONFIG_FILE}`", hint=_HINT

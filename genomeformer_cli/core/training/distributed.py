@@ -13,6 +13,7 @@ import os
 import signal
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -51,6 +52,7 @@ class Team:
         line: Those that share its rows; None if it has them to itself.
         share: Which share of the rows of a step is this one's.
         num_shares: Into how many the rows are parted.
+        shards: Whether each has but a part of the weights.
     """
 
     def __init__(self, member: Member | None = None, store: Store | None = None) -> None:
@@ -58,6 +60,7 @@ class Team:
         self.size = 1 if member is None else member.size
         self.share, self.num_shares = self.rank, self.size
         self.line: ProcessLine | None = None
+        self.shards = False
         self._store = store
         self._num_agreed = 0
 
@@ -92,24 +95,68 @@ class Team:
 
     def same(self, model: nn.Module) -> None:
         """Give all processes the weights of the first."""
-        if self.size > 1:
+        if self.size > 1 and not self.shards:
             for tensor in (*model.parameters(), *model.buffers()):
                 dist.broadcast(tensor.detach(), src=0)
 
-    def summed(self, model: nn.Module, part: Prediction, *, gradients: bool = True) -> Prediction:
-        """Add up gradients and scores over all processes.
+    def shard(self, model: nn.Module, parts: Sequence[nn.Module], methods: Sequence[str]) -> None:
+        """Leave each process a part of the weights; a module is whole only while it computes.
+
+        Gradients are then added up, and parted, on the way back.
+
+        Args:
+            model: Whose weights.
+            parts: Modules that are put together one at a time.
+            methods: Of the model, that begin a computation.
+        """
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+        # A warning of what an in-place operation on the features would do; there is none.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module")
+        kind = "cpu" if next(model.parameters()).device.type == "cpu" else "cuda"
+        mesh = init_device_mesh(kind, (self.size,))
+        for module in (*parts, model):
+            sharded: Any = fully_shard(module, mesh=mesh)
+            # A sum, not a mean: every share is divided by the weight of the whole step already.
+            sharded.set_gradient_divide_factor(1.0)
+            sharded.set_force_sum_reduction_for_comms(True)
+        for method in methods:
+            register_fsdp_forward_method(model, method)
+        self.shards = True
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        """Put together a tensor of which each process has a part."""
+        if not self.shards:
+            return tensor
+        from torch.distributed.tensor import DTensor
+
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+    def placed(self, tensor: Tensor, like: Tensor) -> Tensor:
+        """What this process holds of a whole tensor that is to stand in the place of another."""
+        if not self.shards:
+            return tensor
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        if not isinstance(like, DTensor):
+            return tensor
+        tensor = tensor.to(like.device_mesh.device_type)
+        return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+
+    def summed(self, model: nn.Module, part: Prediction) -> Prediction:
+        """Add up scores over all processes, and gradients unless those of a sharded model.
 
         Args:
             model: Whose gradients are to become those of the whole step.
             part: How this process' share was predicted.
-            gradients: False: only the scores, where something else adds up the gradients.
 
         Returns:
             How the whole step was predicted.
         """
         if self.size == 1:
             return part
-        parameters = [one for one in model.parameters() if one.requires_grad] if gradients else []
+        parameters = [] if self.shards else list(model.parameters())
         scores = (part.loss, part.bits, part.num_correct, float(part.num_targets))
         # A weight that no process has a gradient of is to be left alone by the optimizer.
         numbers = torch.tensor(

@@ -20,9 +20,9 @@ from genomeformer_cli.core.checkpoints.rotation import (
     newest_whole_checkpoint,
 )
 from genomeformer_cli.core.checkpoints.state import (
+    gather_state,
     read_average,
     read_checkpoint,
-    write_average,
     write_checkpoint,
 )
 from genomeformer_cli.core.configuration import to_plain
@@ -30,6 +30,7 @@ from genomeformer_cli.core.errors import ConfigError, TrainingError
 from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
 from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.gradients.stretches import stretch_gradients
+from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.reporting import Reporter
@@ -68,6 +69,7 @@ class TrainingRun:
         expected_bytes: What the process is to hold at the peak of a step, if that was forecast.
         observers: Open what is shown every row of the metrics.
         team: The processes that train it together; only the first writes and speaks.
+        shard: Whether the weights are divided among them.
     """
 
     folder: Path
@@ -82,6 +84,7 @@ class TrainingRun:
     expected_bytes: int | None = None
     observers: Sequence[OpenObserver] = ()
     team: Team = ALONE
+    shard: bool = False
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:
@@ -119,7 +122,8 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
                     )
                 done = step + 1
                 last = done == config.steps
-                if records and (last or done % config.validate_every == 0):
+                due = last or done % config.validate_every == 0
+                if due and (team.leads or team.shards):
                     validation = trainer.validate(taken.row)
                 if records:
                     records.add(taken, validation)
@@ -159,6 +163,9 @@ class _Trainer:
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
+        if run.shard:
+            blocks = [module for module in run.model.modules() if isinstance(module, Block)]
+            run.team.shard(run.model, blocks, ("hidden",))
         self._optimizers = build_optimizers(run.model, run.config)
         self._average = Average(run.model, run.config.ema) if run.config.ema else None
         self._stages = stages(run.config, run.model.config.context)
@@ -170,7 +177,12 @@ class _Trainer:
         name = run.team.agreed(lambda: _newest(run.folder, reporter))
         if name:
             checkpoint = checkpoint_folder(run.folder, 0).with_name(name)
-            done = read_checkpoint(checkpoint, model=run.model, optimizers=self._optimizers)
+            done = read_checkpoint(
+                checkpoint,
+                model=run.model,
+                optimizers=self._optimizers,
+                place=run.team.placed,
+            )
             if self._average is not None:
                 self._average.restore(read_average(checkpoint))
             reporter.note(f"resuming after step {done} of {run.config.steps}")
@@ -194,7 +206,9 @@ class _Trainer:
                 hint="lower `--learning-rate`; the newest checkpoint is from before that step",
             )
         set_learning_rate(self._optimizers, rate)
-        norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm).item()
+        norm = run.team.whole(
+            torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm)
+        ).item()
         row: dict[str, Any] = {"step": batch.step + 1, "num_bases": batch.num_bases}
         row |= {"learning_rate": rate, "gradient_norm": norm}
         if self._guard.takes(norm):
@@ -235,20 +249,18 @@ class _Trainer:
         return score
 
     def save(self, step: int) -> None:
-        """Write a checkpoint, then drop the oldest."""
-        run = self._run
-        if not run.team.leads:
+        """Write a checkpoint, then drop the oldest; what is shared is put together by all."""
+        run, team = self._run, self._run.team
+        if not (team.leads or team.shards):
+            return
+        average = None if self._average is None else self._average.tensors
+        state = gather_state(run.model, self._optimizers, average, team.whole)
+        if not team.leads:
             return
         with atomic_folder(checkpoint_folder(run.folder, step), replace=True) as folder:
             write_checkpoint(
-                folder,
-                model=run.model,
-                tokenizer=run.tokenizer,
-                optimizers=self._optimizers,
-                step=step,
+                folder, model=run.model, tokenizer=run.tokenizer, state=state, step=step
             )
-            if self._average is not None:
-                write_average(self._average.tensors, folder)
             seal(folder)
         drop_old_checkpoints(run.folder, run.config.keep_checkpoints)
 

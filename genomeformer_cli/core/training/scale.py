@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +57,35 @@ class ScaleConfig:
     def on_cpu(self) -> bool:
         """Whether they compute on the CPU, whatever else there is."""
         return self.gpus == 0 or (self.gpus is None and self.processes is not None)
+
+    @property
+    def is_special(self) -> bool:
+        """Whether a model or a row is parted: then nothing is tried on one process beforehand."""
+        return self.shard or self.sequence_parallel > 1
+
+    def check_model(self, model: ModelConfig, training: TrainingConfig, plan: str) -> None:
+        """Make sure that a model can be parted, if it is to be.
+
+        Raises:
+            ConfigError: It cannot; the hint says what can.
+        """
+        if not self.shard:
+            return
+        what = ""
+        if plan not in ("full", "checkpoint"):
+            what = f"`--memory {plan}`"
+        elif model.residual != "plain":
+            what = "reversible residuals"
+        elif training.optimizer != "adamw":
+            what = f"`--optimizer {training.optimizer}`, which needs matrices whole"
+        elif training.ema:
+            what = "`--ema`"
+        if what:
+            raise ConfigError(
+                f"`--shard` cannot be with {what}",
+                hint="it takes plain residuals, `--memory full` or `checkpoint`, `--optimizer "
+                "adamw`, no `--ema`",
+            )
 
     def check_size(self, size: int) -> None:
         """Make sure that so many processes can do it.

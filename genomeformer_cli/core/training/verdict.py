@@ -1,8 +1,9 @@
 """What one of several processes failed with, left for the process that started them.
 
-A mistake of the user's is the same however often the processes are started again: the first one to
-meet it leaves it in a file, silently; those that are started again see the file and end; and the
-one that started them says it, once.
+A mistake of the user's, or of ours, is the same however often the processes are started again: the
+first one to meet it leaves it in a file, silently; those that are started again see the file and
+end; and the one that started them says it, once. What another try can mend is not left: a process
+that was lost, a GPU that failed.
 """
 
 from __future__ import annotations
@@ -16,18 +17,18 @@ from genomeformer_cli.core.errors import GenomeformerError, LostProcessError, Tr
 from genomeformer_cli.core.settings import launch_folder
 
 _FILE = "verdict.json"
+_A_GPU_FAILED = "CUDA error"
 
 
 def leave_verdict(failure: Exception) -> bool:
-    """Leave word of a failure; whether there is somebody who will say it.
-
-    That another process was lost is not told: all of them are started again.
-    """
+    """Leave word of a failure; whether there is somebody who will say it."""
     folder = launch_folder()
-    if folder is None or not isinstance(failure, GenomeformerError):
+    if folder is None:
         return False
-    if not isinstance(failure, LostProcessError):
-        told = {"kind": type(failure).__name__, "message": failure.message, "hint": failure.hint}
+    if not isinstance(failure, LostProcessError) and _A_GPU_FAILED not in str(failure):
+        told = {"kind": type(failure).__name__, "message": str(failure)}
+        if isinstance(failure, GenomeformerError):
+            told["hint"] = failure.hint or ""
         with suppress(OSError), (folder / _FILE).open("x", encoding="utf-8") as file:
             file.write(json.dumps(told))
     return True
@@ -46,8 +47,12 @@ def read_verdict(folder: Path) -> GenomeformerError | None:
     except (OSError, ValueError):
         return None
     kinds = {kind.__name__: kind for kind in _kinds(GenomeformerError)}
-    kind = kinds.get(told["kind"], TrainingError)
-    return kind(told["message"], hint=told["hint"])
+    if told["kind"] in kinds:
+        return kinds[told["kind"]](told["message"], hint=told["hint"] or None)
+    return TrainingError(
+        f"unexpected {told['kind']} in one of the processes: {told['message']}",
+        hint="run it again with `genomeformer --debug ...` to see where; it may be a bug",
+    )
 
 
 def _kinds(root: type[GenomeformerError]) -> Iterator[type[GenomeformerError]]:

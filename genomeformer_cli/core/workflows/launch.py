@@ -16,18 +16,19 @@ from genomeformer_cli.core.training.distributed import launch
 from genomeformer_cli.core.training.scale import ScaleConfig
 
 
-def is_to_be_launched(scale: ScaleConfig) -> bool:
-    """Whether this process is to start others: several are wanted, and it is none of them."""
-    return scale.num_processes > 1 and member() is None
+def launched(arguments: Sequence[str], scale: ScaleConfig) -> bool:
+    """Run the program with these arguments as several processes, if several are wanted.
 
-
-def launch_processes(arguments: Sequence[str], scale: ScaleConfig) -> None:
-    """Run the program with these arguments as several processes.
+    Returns:
+        False if this process is to do the work: alone, or as one of several that were started.
 
     Raises:
-        ConfigError: There are not so many GPUs.
+        ConfigError: There are not so many GPUs, or so many processes cannot do it.
         GenomeformerError: What one of them failed with.
     """
+    if scale.num_processes == 1 or member() is not None:
+        return False
+    scale.check_size(scale.num_processes)
     check_gpus(scale.gpus)
     command = [sys.executable, "-m", "genomeformer_cli", *arguments]
     with tempfile.TemporaryDirectory(prefix="genomeformer-launch-") as folder:
@@ -41,6 +42,7 @@ def launch_processes(arguments: Sequence[str], scale: ScaleConfig) -> None:
             )
         finally:
             del os.environ[LAUNCH_VARIABLE]
+    return True
 
 
 def check_gpus(gpus: int | None) -> None:

@@ -21,7 +21,8 @@ from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baselin
 from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.gradients.forecast import Step, choose, expected_bytes
-from genomeformer_cli.core.gradients.plans import MemoryConfig
+from genomeformer_cli.core.gradients.plans import AUTO, MemoryConfig
+from genomeformer_cli.core.gradients.stretches import check_stretches
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.presets.pretrain import PretrainConfig
 from genomeformer_cli.core.reporting import Event, Reporter, Silent
@@ -33,7 +34,7 @@ from genomeformer_cli.core.training.distributed import Team, joined
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
 from genomeformer_cli.core.training.observers import open_tensorboard
-from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle
+from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle, untried
 from genomeformer_cli.core.training.scale import ScaleConfig
 from genomeformer_cli.core.training.stages import stages
 from genomeformer_cli.core.training.summary import (
@@ -202,20 +203,24 @@ class _Pretraining:
 
     def _train(self, questions: HeldOut, batches: Batches) -> None:
         config, corpus, reporter = self._config, self._corpus, self._reporter
+        scale = self._request.scale
         baseline = self._told(
             CountBaseline, lambda: _baseline(self._folder, corpus, questions, reporter)
         )
-        model = build_model(config.model, seed=config.training.seed).to(self._device)
+        model = build_model(config.model, seed=config.training.seed)
+        if not scale.shard:  # sharded, it is moved part by part
+            model = model.to(self._device)
         reporter.record(_started(self._name, config, corpus, model, baseline))
         trial = plan_step(model, corpus, config, shares=self._team.num_shares)
         memory = self._told(
             MemoryConfig,
-            lambda: _memory(self._folder, self._request.memory_budget, trial, reporter),
+            lambda: _memory(self._folder, self._request, trial, reporter),
         )
+        scale.check_model(config.model, config.training, memory.plan)
+        if self._team.line is not None:
+            check_stretches(model, memory.plan)
         trial = replace(trial, memory=memory)
-        compute = self._told(
-            ComputeConfig, lambda: _compute(self._folder, self._store, config, trial, reporter)
-        )
+        compute = self._told(ComputeConfig, lambda: self._compute(trial))
         run = TrainingRun(
             folder=self._folder,
             model=model,
@@ -226,16 +231,33 @@ class _Pretraining:
             compute=compute,
             validate=lambda trained: likelihood(trained, questions),
             expected_bytes=(
-                expected_bytes(trial.model, trial.step, memory) if self._team.leads else None
+                expected_bytes(trial.model, trial.step, memory)
+                if self._team.leads and not scale.is_special
+                else None
             ),
             per_token=not corpus.tokenizer.one_token_a_base,
             observers=(open_tensorboard,) if self._request.tensorboard else (),
             team=self._team,
+            shard=scale.shard,
         )
         train(run, reporter)
         self._told(
             RunSummary, lambda: _summarise(run, corpus, questions, baseline, self._team.size)
         )
+
+    def _compute(self, trial: Trial) -> ComputeConfig:
+        """The precision that the run was begun with, or that it is to begin with."""
+        path = self._folder / COMPUTE_FILE
+        if path.exists():
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            return from_plain(ComputeConfig, plain, where=str(path))
+        if self._request.scale.is_special:
+            compute = untried(self._config.compute, self._device)
+        else:
+            trials = self._store.root / TRIALS_FILE
+            compute = settle(self._config.compute, trial, trials, self._reporter)
+        write_json(path, to_plain(compute))
+        return compute
 
     def _told(self, kind: type[C], make: Callable[[], C]) -> C:
         """What the first process makes, on all of them."""
@@ -266,28 +288,21 @@ def plan_step(model: Model, corpus: Corpus, config: PretrainConfig, *, shares: i
     )
 
 
-def _memory(folder: Path, budget: int | None, trial: Trial, reporter: Reporter) -> MemoryConfig:
+def _memory(
+    folder: Path, request: PretrainRequest, trial: Trial, reporter: Reporter
+) -> MemoryConfig:
     """The plan that the run was begun with, or that it is to begin with."""
     path = folder / MEMORY_FILE
     if path.exists():
         plain = json.loads(path.read_text(encoding="utf-8"))
         return from_plain(MemoryConfig, plain, where=str(path))
-    memory = choose(trial.model, trial.step, trial.memory, budget, reporter)
+    memory = trial.memory
+    if not request.scale.is_special:
+        memory = choose(trial.model, trial.step, memory, request.memory_budget, reporter)
+    elif memory.plan == AUTO:
+        memory = replace(memory, plan="full")
     write_json(path, to_plain(memory))
     return memory
-
-
-def _compute(
-    folder: Path, store: Store, config: PretrainConfig, trial: Trial, reporter: Reporter
-) -> ComputeConfig:
-    """The precision that the run was begun with, or that it is to begin with."""
-    path = folder / COMPUTE_FILE
-    if path.exists():
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        return from_plain(ComputeConfig, plain, where=str(path))
-    compute = settle(config.compute, trial, store.root / TRIALS_FILE, reporter)
-    write_json(path, to_plain(compute))
-    return compute
 
 
 def _baseline(
