@@ -2,24 +2,51 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
+from torch.multiprocessing.spawn import ProcessRaisedException
 
+from genomeformer_cli.core.checkpoints.weights import read_tensors
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
+from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
+from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.gradients.stretches import check_stretches, stretch_gradients
 from genomeformer_cli.core.model.build import Model, build_model
+from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.training.batches import Batches
+from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.distributed import ALONE, Team
+from genomeformer_cli.core.training.loop import TrainingRun, train
+from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
+from genomeformer_cli.core.training.precision import ComputeConfig
+from genomeformer_cli.core.training.spikes import SpikeGuard
+from tests.corpora import build_corpus, random_dna
 from tests.gradient_cases import DOCUMENTS, MASK, config, examples, gradients, sliceable, worst
 from tests.processes import run_together
 
-if TYPE_CHECKING:
-    from genomeformer_cli.core.training.distributed import Team
+
+class KilledError(Exception):
+    """What ends a run in these tests."""
+
 
 pytestmark = pytest.mark.distributed
 FULL = MemoryConfig(plan="full")
+TRAINING = TrainingConfig(
+    steps=12,
+    batch_size=4,
+    validate_every=4,
+    validation_windows=4,
+    checkpoint_every=3,
+    redraw_every=5,
+)
 BATCHES = (examples(), examples(4, mask=MASK), examples(4, documents=DOCUMENTS))
 EXACT = 1e-10
 # Of each way that rows can be parted: sums, borders, states, states both ways.
@@ -82,15 +109,104 @@ def first_gives_its_weights(team: Team) -> None:
     assert all(torch.equal(tensor, first[name]) for name, tensor in model.state_dict().items())
 
 
-def test_two_processes_have_the_gradients_of_one() -> None:
-    run_together(2, do_all)
+def run_of(folder: Path, team: Team = ALONE, *, shard: bool = False) -> TrainingRun:
+    corpus = Corpus(folder / "corpus")
+    model = config("performer+softmax", "bidirectional")
+    questions = held_out_questions(corpus, Asking(length=64, max_windows=4, passes=2))
+    return TrainingRun(
+        folder=folder / "run",
+        model=build_model(model, seed=TRAINING.seed),
+        tokenizer=corpus.tokenizer,
+        batches=Batches(corpus, model, MaskingConfig(), TRAINING),
+        config=TRAINING,
+        memory=FULL,
+        compute=ComputeConfig(precision="fp32", compile="off"),
+        validate=lambda trained: likelihood(trained, questions),
+        team=team,
+        shard=shard,
+    )
 
 
-def do_all(team: Team) -> None:
-    """Processes start slowly, so these go through all that two can show."""
+def train_until(team: Team, folder: Path, steps: int, shard: bool = False) -> None:
+    """Train, and end as if killed when so many steps are taken."""
+    takes, left = SpikeGuard.takes, [steps]
+
+    def killed(self: SpikeGuard, norm: float) -> bool:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KilledError
+        return takes(self, norm)
+
+    SpikeGuard.takes = killed  # type: ignore[method-assign]
+    with suppress(KilledError):
+        train(run_of(folder, team, shard=shard), Silent())
+
+
+def new_run(folder: Path) -> Path:
+    (folder / "run").mkdir(parents=True)
+    split = SplitConfig(by=SplitBy.RECORD, holdout=("held",))
+    sequences = {"long": random_dna(900, 50), "held": random_dna(400, 51)}
+    build_corpus(folder / "corpus", sequences, split=split)
+    return folder
+
+
+def assert_as_one(folder: Path, alone: Path) -> None:
+    """The stated bound: a relative difference of 1e-4 in the loss of every step, in float32."""
+    found, wanted = (read_rows(one / "run" / METRICS_FILE) for one in (folder, alone))
+    assert [row["step"] for row in found] == [row["step"] for row in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one["num_bases"] == other["num_bases"]
+        assert one["training"]["num_bases"] == other["training"]["num_bases"]
+        assert one["training"]["bits_per_base"] == pytest.approx(
+            other["training"]["bits_per_base"], rel=1e-4
+        )
+        assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-3)
+    last = f"checkpoints/step-{TRAINING.steps:08d}/model.safetensors"
+    ours, theirs = (read_tensors(one / "run" / last) for one in (folder, alone))
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = new_run(tmp_path_factory.mktemp("alone"))
+    train(run_of(folder), Silent())
+    return folder
+
+
+def test_two_processes_do_what_one_does(tmp_path: Path, alone: Path) -> None:
+    """Starting processes takes long, so these go through all that two can show."""
+    folder = new_run(tmp_path)
+    run_together(2, do_all, folder)
+    rows = read_rows(folder / "run" / METRICS_FILE)
+    assert [row["step"] for row in rows] == list(range(1, 9)), "one of them writes, each step once"
+    train(run_of(folder), Silent())
+    assert_as_one(folder, alone)
+
+
+def do_all(team: Team, folder: Path) -> None:
     first_gives_its_weights(team)
     rows_add_up_to_a_step(team)
+    train_until(team, folder, 8)
     stretches_add_up_to_rows(team, FEW, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", [False, True])
+def test_a_run_goes_on_with_another_number_of_processes(
+    shard: bool, tmp_path: Path, alone: Path
+) -> None:
+    folder = new_run(tmp_path)
+    run_together(2, train_until, folder, 5, shard)
+    run_together(3, train_until, folder, 4, shard)
+    run_together(2, train_until, folder, 99, not shard)
+    assert_as_one(folder, alone)
+
+
+@pytest.mark.slow
+def test_there_are_no_more_processes_than_rows(tmp_path: Path) -> None:
+    with pytest.raises(ProcessRaisedException, match="4 windows cannot be shared by 5 processes"):
+        run_together(5, train_until, new_run(tmp_path), 1)
 
 
 @pytest.mark.slow
