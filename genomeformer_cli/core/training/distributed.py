@@ -53,6 +53,7 @@ class Team:
         share: Which share of the rows of a step is this one's.
         num_shares: Into how many the rows are parted.
         shards: Whether each has but a part of the weights.
+        restarts: How often all of them were started again.
     """
 
     def __init__(self, member: Member | None = None, store: Store | None = None) -> None:
@@ -61,6 +62,7 @@ class Team:
         self.share, self.num_shares = self.rank, self.size
         self.line: ProcessLine | None = None
         self.shards = False
+        self.restarts = 0 if member is None else member.restarts
         self._store = store
         self._num_agreed = 0
 

@@ -32,6 +32,7 @@ from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradi
 from genomeformer_cli.core.gradients.stretches import stretch_gradients
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
@@ -100,6 +101,7 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         CheckpointError: Every checkpoint is damaged.
     """
     team, config = run.team, run.config
+    check_rows(config, run.model.config, team)
     trainer = _Trainer(run)
     first = trainer.begin(reporter)
     records = (
@@ -137,19 +139,23 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
     return checkpoint_folder(run.folder, config.steps)
 
 
-def _share(run: TrainingRun) -> Callable[[int], Batch]:
-    """Makes this process' share of a step.
+def check_rows(config: TrainingConfig, model: ModelConfig, team: Team) -> None:
+    """Make sure that every process has a row of every step.
 
     Raises:
         ConfigError: There are more processes than rows.
     """
-    team = run.team
-    fewest = min(stage.rows for stage in stages(run.config, run.model.config.context))
+    fewest = min(stage.rows for stage in stages(config, model.context))
     if fewest < team.num_shares:
         raise ConfigError(
             f"a step of {fewest} windows cannot be shared by {team.num_shares} processes",
             hint="raise `--batch-size`, or start fewer processes",
         )
+
+
+def _share(run: TrainingRun) -> Callable[[int], Batch]:
+    """Makes this process' share of a step."""
+    team = run.team
 
     def make(step: int) -> Batch:
         batch = run.batches.make(step)

@@ -28,6 +28,21 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
+def gpu_names(num_gpus: int) -> list[str]:
+    """The first so many GPUs of this machine, as torch calls them.
+
+    Raises:
+        ConfigError: It has fewer.
+    """
+    there = torch.cuda.device_count() if num_gpus else 0
+    if num_gpus > there:
+        raise ConfigError(
+            f"{num_gpus} GPUs are wanted and torch sees {there}",
+            hint="`--gpus 0` takes the CPU: with `--processes 2` to pretrain, `--jobs 2` to embed",
+        )
+    return [f"cuda:{number}" for number in range(num_gpus)]
+
+
 def set_threads(threads: int | None, *, of: int = 1) -> None:
     """Use this many CPU threads.
 

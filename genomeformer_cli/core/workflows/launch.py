@@ -8,12 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.settings import LAUNCH_VARIABLE, member
 from genomeformer_cli.core.training.distributed import launch
 from genomeformer_cli.core.training.scale import ScaleConfig
+from genomeformer_cli.core.workflows.compute import gpu_names
 
 
 def launched(arguments: Sequence[str], scale: ScaleConfig) -> bool:
@@ -29,7 +27,7 @@ def launched(arguments: Sequence[str], scale: ScaleConfig) -> bool:
     if scale.num_processes == 1 or member() is not None:
         return False
     scale.check_size(scale.num_processes)
-    check_gpus(scale.gpus)
+    gpu_names(scale.gpus or 0)
     command = [sys.executable, "-m", "genomeformer_cli", *arguments]
     with tempfile.TemporaryDirectory(prefix="genomeformer-launch-") as folder:
         os.environ[LAUNCH_VARIABLE] = folder
@@ -43,17 +41,3 @@ def launched(arguments: Sequence[str], scale: ScaleConfig) -> bool:
         finally:
             del os.environ[LAUNCH_VARIABLE]
     return True
-
-
-def check_gpus(gpus: int | None) -> None:
-    """Make sure that this machine has so many GPUs.
-
-    Raises:
-        ConfigError: It has fewer.
-    """
-    there = torch.cuda.device_count() if gpus else 0
-    if gpus and gpus > there:
-        raise ConfigError(
-            f"{gpus} GPUs are wanted and torch sees {there}",
-            hint="`--gpus 0 --processes 2` takes two processes on the CPU",
-        )

@@ -31,7 +31,7 @@ from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, packs
 from genomeformer_cli.core.training.distributed import Team, joined
-from genomeformer_cli.core.training.loop import TrainingRun, train
+from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
 from genomeformer_cli.core.training.observers import open_tensorboard
 from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle, untried
@@ -43,7 +43,7 @@ from genomeformer_cli.core.training.summary import (
     read_summary,
     write_summary,
 )
-from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.compute import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, open_run, resolve_config
 
 MEMORY_FILE = "memory.json"
@@ -127,6 +127,7 @@ def pretrain_model(
     """
     store, me = store or Store(), member()
     request.scale.check_size(1 if me is None else me.size)
+    gpu_names(request.scale.gpus or 0)
     device = choose_device(_device(request, me))
     set_threads(request.threads, of=1 if me is None else me.local_size)
     with joined(me, device) as team:
@@ -204,6 +205,12 @@ class _Pretraining:
     def _train(self, questions: HeldOut, batches: Batches) -> None:
         config, corpus, reporter = self._config, self._corpus, self._reporter
         scale = self._request.scale
+        check_rows(config.training, config.model, self._team)
+        if self._team.restarts:
+            reporter.warn(
+                f"a process ended: all were started again ({self._team.restarts} of at most "
+                f"{scale.restarts} times)"
+            )
         baseline = self._told(
             CountBaseline, lambda: _baseline(self._folder, corpus, questions, reporter)
         )
