@@ -127,6 +127,18 @@ class Team:
             register_fsdp_forward_method(model, method)
         self.shards = True
 
+    def part_again(self, model: nn.Module) -> None:
+        """Divide the weights again after a way forward that none back follows.
+
+        FSDP leaves the outermost module whole then, and its next gradients would count each share
+        as often as there are processes.
+        """
+        if self.shards:
+            for module in model.modules():
+                reshard = getattr(module, "reshard", None)
+                if reshard is not None:
+                    reshard()
+
     def whole(self, tensor: Tensor) -> Tensor:
         """Put together a tensor of which each process has a part."""
         if not self.shards:

@@ -248,6 +248,7 @@ class _Trainer:
     def validate(self, row: dict[str, Any]) -> Score:
         """Score the weights, and their average if there is one, and add that to the row."""
         score = self._run.validate(self._run.model)
+        self._run.team.part_again(self._run.model)
         row["validation"] = to_plain(score)
         if self._average is not None:
             with self._average.in_place() as averaged:
