@@ -41,7 +41,7 @@ check: setup ## Format, lint, types, layers, generated pages: look, change nothi
 test: setup ## The default tests with branch coverage
 	$(BIN)/python -m pytest --cov
 
-test-all: setup ## All tests: slow, gpu and distributed ones too
+test-all: setup ## All tests: slow and gpu ones too
 	$(BIN)/python -m pytest --cov -m ''
 
 oracles: setup ## Compare the attentions with other implementations

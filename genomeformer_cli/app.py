@@ -19,6 +19,7 @@ from genomeformer_cli.commands import (
     tokenize,
     windows,
 )
+from genomeformer_cli.core.settings import launch_folder, speaks
 
 _INTERRUPTED = 130
 
@@ -70,7 +71,7 @@ def main() -> None:
         from genomeformer_cli.ui.failures import explain
 
         sys.exit(explain(failure))
-    if code == _INTERRUPTED:
+    if code == _INTERRUPTED and launch_folder() is None and speaks():
         from genomeformer_cli.ui.failures import show_failure
 
         show_failure("interrupted", "run the same command again; what was finished is kept")

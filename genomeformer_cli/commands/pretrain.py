@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 from typer import Exit, Option
 
+from genomeformer_cli.core.settings import speaks
+from genomeformer_cli.core.training.verdict import is_decided
 from genomeformer_cli.ui import pretrain_options as o
 from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
 
@@ -32,9 +35,7 @@ def command(
     ] = "tiny",
     config: Annotated[
         Path | None,
-        Option(
-            help="A TOML file whose settings replace the preset's, such as a run's `config.toml`."
-        ),
+        Option(help="A TOML file of settings that replace the preset's, as a run's `config.toml`."),
     ] = None,
     list_presets: Annotated[
         bool, Option("--list-presets", help="Show the presets and stop.")
@@ -69,14 +70,22 @@ def command(
     compiled: o.CompileOption = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    gpus: o.GpusOption = None,
+    processes: o.ProcessesOption = None,
+    shard: o.ShardOption = False,
+    sequence_parallel: o.SequenceParallelOption = 1,
+    restarts: o.RestartsOption = 3,
     tensorboard: o.TensorboardOption = False,
     watch: o.WatchOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain a model by predicting masked bases; the same command again resumes it."""
     options = dict(locals())
+    if is_decided():
+        raise Exit
     from genomeformer_cli.core.reporting import Silent
     from genomeformer_cli.core.workflows.dry_run import forecast_run
+    from genomeformer_cli.core.workflows.launch import launched
     from genomeformer_cli.core.workflows.presets import forecast_presets
     from genomeformer_cli.core.workflows.pretrain import pretrain_model
     from genomeformer_cli.core.workflows.runs import watch_runs
@@ -101,6 +110,10 @@ def command(
             forecast = forecast_run(request, reporter=reporter)
             show(forecast, forecast_table(forecast), as_json=as_json)
             raise Exit
+        if launched(sys.argv[1:], request.scale):
+            raise Exit
         result = pretrain_model(request, reporter=reporter)
-        draw_loss(result, reporter)
-    show(result, run_table(result), as_json=as_json)
+        if speaks():
+            draw_loss(result, reporter)
+    if speaks():
+        show(result, run_table(result), as_json=as_json)

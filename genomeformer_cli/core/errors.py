@@ -19,6 +19,7 @@ GenomeformerError                exit 1
 ├── MissingExtraError            exit 1   an optional package that is not installed
 ├── CheckpointError              exit 1   weights or training state that cannot be loaded
 └── TrainingError                exit 1   a run that cannot start or go on
+    └── LostProcessError         exit 75  another process of the run ended; a rerun goes on
 """
 
 from __future__ import annotations
@@ -128,3 +129,9 @@ class CheckpointError(GenomeformerError):
 
 class TrainingError(GenomeformerError):
     """A run that cannot start or go on."""
+
+
+class LostProcessError(TrainingError):
+    """Another process of the run ended; starting all of them again goes on from the checkpoint."""
+
+    exit_code = 75

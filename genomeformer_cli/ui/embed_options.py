@@ -142,7 +142,18 @@ BatchOption = Annotated[
     ),
 ]
 JobsOption = Annotated[
-    int, Option(min=1, help="Processes, each with a model of its own.", rich_help_panel=_WORK)
+    int,
+    Option(
+        min=1, help="Processes on the CPU, each with a model of its own.", rich_help_panel=_WORK
+    ),
+]
+GpusOption = Annotated[
+    int | None,
+    Option(
+        min=0,
+        help="GPUs of this machine, a process each, with a model of its own; 0: the CPU.",
+        rich_help_panel=_WORK,
+    ),
 ]
 PlotOption = Annotated[
     Path | None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,9 +13,12 @@ from rich.markup import escape
 from typer import TyperException
 
 from genomeformer_cli.core.errors import GenomeformerError
+from genomeformer_cli.core.settings import launch_folder, speaks
+from genomeformer_cli.core.training.verdict import leave_verdict
 from genomeformer_cli.ui.console import talk
 
 INTERNAL = 70
+_FIRST_SPEAKS_WITHIN = 5.0
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -27,7 +31,15 @@ def show_failure(message: str, hint: str | None) -> None:
 
 
 def explain(failure: Exception) -> int:
-    """Show any failure; return the exit code it deserves."""
+    """Show any failure; return the exit code it deserves.
+
+    One of several processes leaves what it failed with to the one that started them; without such
+    a one, the first speaks for all, and the others only if they are not ended meanwhile.
+    """
+    if leave_verdict(failure):
+        return getattr(failure, "exit_code", INTERNAL)
+    if launch_folder() is None and not speaks():
+        time.sleep(_FIRST_SPEAKS_WITHIN)
     if isinstance(failure, GenomeformerError):
         show_failure(failure.message, failure.hint)
         return failure.exit_code

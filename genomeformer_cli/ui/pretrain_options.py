@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.pretrain import PretrainRequest
 
 _MODEL, _TRAINING, _MEMORY, _WATCHING = "Model", "Training", "Memory", "Watching"
-_COMPUTE = "Compute"
+_COMPUTE, _SCALE = "Compute", "Several processes"
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 AttentionOption = Annotated[
@@ -184,6 +184,42 @@ CompileOption = Annotated[
         rich_help_panel=_COMPUTE,
     ),
 ]
+GpusOption = Annotated[
+    int | None,
+    Option(
+        help="GPUs of this machine, one process each; 0: the CPU, with `--processes`.",
+        rich_help_panel=_SCALE,
+    ),
+]
+ProcessesOption = Annotated[
+    int | None,
+    Option(help="Processes on the CPU of this machine (gloo).", rich_help_panel=_SCALE),
+]
+ShardOption = Annotated[
+    bool,
+    Option(
+        "--shard",
+        help="Divide weights and optimizer among the processes (FSDP2), for models beyond one "
+        "device.",
+        rich_help_panel=_SCALE,
+    ),
+]
+SequenceParallelOption = Annotated[
+    int,
+    Option(
+        help="Processes that share every row, each a stretch of it; for mechanisms that pass a "
+        "state, sum the row or see only their neighbours.",
+        rich_help_panel=_SCALE,
+    ),
+]
+RestartsOption = Annotated[
+    int,
+    Option(
+        help="How often all processes are started again, from the newest checkpoint, when one "
+        "ends.",
+        rich_help_panel=_SCALE,
+    ),
+]
 TensorboardOption = Annotated[
     bool,
     Option(
@@ -318,6 +354,7 @@ def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:
     Raises:
         UsageError: One of them cannot be, or is missing.
     """
+    from genomeformer_cli.core.training.scale import ScaleConfig
     from genomeformer_cli.core.workflows.pretrain import PretrainRequest
 
     corpus, name = options["corpus"], options["name"]
@@ -338,4 +375,11 @@ def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:
         memory_budget=bytes_of(options["memory_budget"]),
         tensorboard=options["tensorboard"],
         origin=options["origin"],
+        scale=ScaleConfig(
+            gpus=options["gpus"],
+            processes=options["processes"],
+            restarts=options["restarts"],
+            shard=options["shard"],
+            sequence_parallel=options["sequence_parallel"],
+        ),
     )

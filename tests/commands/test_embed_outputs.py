@@ -150,6 +150,27 @@ def test_processes_change_no_row(
     np.testing.assert_allclose(one, two, atol=1e-5)
 
 
+def test_processes_on_devices_of_their_own_give_the_same_bits(
+    run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genomeformer_cli.core.workflows import embed
+
+    monkeypatch.setattr(embed, "gpu_names", lambda number: ["cpu"] * number)
+    monkeypatch.setattr(embed, "_BASES", 2000)
+    line = ("embed", str(PROMOTERS), *MODEL)
+    one, two = run_cli(*line), run_cli(*line, "--gpus", "2")
+    assert one.stdout == two.stdout
+    assert array(one).shape[0] > 0
+
+
+def test_gpus_that_are_not_there_are_an_error(run_cli: RunCommand) -> None:
+    line = ("embed", str(PROMOTERS), *MODEL)
+    assert_failure(run_cli(*line, "--gpus", "99"), "99 GPUs are wanted", exit_code=2)
+    both = run_cli(*line, "--gpus", "2", "--jobs", "2")
+    assert_failure(both, "2 GPUs, with `--jobs 2`", hint="one process a GPU", exit_code=2)
+    assert run_cli(*line, "--gpus", "0").exit_code == 0
+
+
 @pytest.mark.parametrize("pool", ["mean", "none"])
 def test_an_interrupted_job_goes_on_where_it_stopped(
     pool: str, run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from genomeformer_cli.core.checkpoints.state import write_average
-from genomeformer_cli.core.checkpoints.weights import model_tensors, read_model
+from genomeformer_cli.core.checkpoints.weights import read_model, whole_tensors
 from genomeformer_cli.core.store.seal import seal
 from tests.bundles import make_bundle
 from tests.cli import RunCommand, run_fresh
@@ -79,7 +79,7 @@ def test_the_average_is_released_where_it_is_better_or_asked_for(
     assert_failure(run_cli("release", RUN, "--weights", "average"), "no average", hint="--ema")
     loaded = read_model(checkpoint)
     names = [name for name, _ in loaded.model.named_parameters()]
-    tensors = {name: model_tensors(loaded.model)[name] for name in names}
+    tensors = {name: whole_tensors(loaded.model)[name] for name in names}
     write_average({name: tensor * 1.5 for name, tensor in tensors.items()}, checkpoint)
     seal(checkpoint)
     for which, words in (

@@ -6,14 +6,23 @@ Data order, masks and strands are functions of (seed, step), so no generator sta
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genomeformer_cli.core.checkpoints.tensors import read_tensors, read_weights, write_tensors
-from genomeformer_cli.core.checkpoints.weights import load_weights, write_model
+from genomeformer_cli.core.checkpoints.weights import (
+    Place,
+    as_it_is,
+    as_read,
+    load_weights,
+    whole_tensors,
+    write_model,
+)
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.store.atomic import write_json
@@ -25,13 +34,54 @@ AVERAGE_FILE = "ema.safetensors"
 STATE_FILE = "state.json"
 
 
-def write_checkpoint(
-    folder: Path,
-    *,
+@dataclass(frozen=True, kw_only=True)
+class TrainingState:
+    """What training needs to go on, whole and in the memory of the CPU.
+
+    Attributes:
+        weights: Of the model.
+        optimizer: Of the optimizers, by weight and what it is.
+        average: The weights' moving average, if there is one.
+    """
+
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    average: dict[str, Tensor] | None = None
+
+
+def gather_state(
     model: Model,
-    tokenizer: Tokenizer,
     optimizers: Sequence[torch.optim.Optimizer],
-    step: int,
+    average: Mapping[str, Tensor] | None = None,
+    whole: Callable[[Tensor], Tensor] = as_it_is,
+) -> TrainingState:
+    """Put together the state of a training.
+
+    Args:
+        model: What is trained.
+        optimizers: Whose states are kept; no two share a parameter.
+        average: The weights' moving average, if there is one.
+        whole: Puts together a tensor of which this process has but a part; all processes that
+            have parts must be here.
+    """
+
+    def kept(value: Any) -> Tensor:
+        return whole(torch.as_tensor(value).detach()).cpu().contiguous()
+
+    return TrainingState(
+        weights=whole_tensors(model, whole),
+        optimizer={
+            f"{name}/{key}": kept(value)
+            for name, parameter in model.named_parameters()
+            for optimizer in optimizers
+            for key, value in optimizer.state.get(parameter, {}).items()
+        },
+        average=None if average is None else {name: kept(one) for name, one in average.items()},
+    )
+
+
+def write_checkpoint(
+    folder: Path, *, model: Model, tokenizer: Tokenizer, state: TrainingState, step: int
 ) -> None:
     """Write all that training needs to go on after `step` into a folder the caller seals.
 
@@ -39,30 +89,37 @@ def write_checkpoint(
         folder: Empty.
         model: What is trained.
         tokenizer: Its tokenizer.
-        optimizers: Whose states are kept; no two share a parameter.
+        state: Of the training.
         step: Steps taken.
     """
-    write_model(model, tokenizer, folder)
-    tensors: dict[str, Tensor] = {}
-    for name, parameter in model.named_parameters():
-        for optimizer in optimizers:
-            for key, value in optimizer.state.get(parameter, {}).items():
-                tensors[f"{name}/{key}"] = torch.as_tensor(value).detach().cpu().contiguous()
-    write_tensors(tensors, folder / OPTIMIZER_FILE)
+    write_model(model, tokenizer, folder, state.weights)
+    write_tensors(state.optimizer, folder / OPTIMIZER_FILE)
+    if state.average is not None:
+        write_tensors(state.average, folder / AVERAGE_FILE)
     write_json(folder / STATE_FILE, {"step": step})
 
 
 def read_checkpoint(
-    folder: Path, *, model: Model, optimizers: Sequence[torch.optim.Optimizer]
+    folder: Path,
+    *,
+    model: Model,
+    optimizers: Sequence[torch.optim.Optimizer],
+    place: Place = as_read,
 ) -> int:
     """Restore model and optimizers from a sealed checkpoint; return the steps it has seen.
+
+    Args:
+        folder: Sealed.
+        model: Whose weights are restored.
+        optimizers: Whose states are.
+        place: Makes of a tensor what this process holds of it.
 
     Raises:
         CorruptError: A file does not match its checksum.
         CheckpointError: The state does not fit the model.
     """
     check_seal(folder)
-    load_weights(model, read_weights(folder), folder)
+    load_weights(model, read_weights(folder), folder, place)
     tensors = read_tensors(folder / OPTIMIZER_FILE)
     parameters = dict(model.named_parameters())
     owners = {
@@ -80,16 +137,13 @@ def read_checkpoint(
             )
         parameter = parameters[parameter_name]
         device = parameter.device if tensor.dim() else tensor.device
-        owners[id(parameter)].state[parameter][key] = tensor.to(device).clone()
+        moved = tensor.to(device).clone()
+        owners[id(parameter)].state[parameter][key] = (
+            place(moved, parameter) if tensor.dim() else moved
+        )
     step = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["step"]
     assert isinstance(step, int)
     return step
-
-
-def write_average(average: Mapping[str, Tensor], folder: Path) -> None:
-    """Write the weights' moving average beside the weights."""
-    averaged = {name: tensor.cpu().contiguous() for name, tensor in average.items()}
-    write_tensors(averaged, folder / AVERAGE_FILE)
 
 
 def read_average(folder: Path) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenize
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 CONFIG_FILE = "config.json"
+# Makes of a whole tensor what stands in the place of another.
+Place = Callable[[Tensor, Tensor], Tensor]
 MODEL_TYPE = "genomeformer-encoder"
 _KNOWN_METHODS = (None, METHOD)
 
@@ -37,16 +40,44 @@ class LoadedModel:
     folder: Path
 
 
-def write_model(model: Model, tokenizer: Tokenizer, folder: Path) -> None:
-    """Write a model and its tokenizer into a folder (which the caller seals)."""
-    write_weights(model_tensors(model), folder)
+def as_it_is(tensor: Tensor) -> Tensor:
+    """A tensor that is whole here."""
+    return tensor
+
+
+def as_read(tensor: Tensor, like: Tensor) -> Tensor:
+    """A tensor that is to be whole here too."""
+    del like
+    return tensor
+
+
+def write_model(
+    model: Model, tokenizer: Tokenizer, folder: Path, tensors: dict[str, Tensor] | None = None
+) -> None:
+    """Write a model and its tokenizer into a folder (which the caller seals).
+
+    Args:
+        model: What it is.
+        tokenizer: Of its tokens.
+        folder: Where to.
+        tensors: Its `whole_tensors`, if they were put together before.
+    """
+    write_weights(whole_tensors(model) if tensors is None else tensors, folder)
     write_json(folder / CONFIG_FILE, describe_model(model.config))
     save_tokenizer(tokenizer, folder)
 
 
-def model_tensors(model: Model) -> dict[str, Tensor]:
-    """Everything a model keeps, by name, on the CPU."""
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+def whole_tensors(model: Model, whole: Callable[[Tensor], Tensor] = as_it_is) -> dict[str, Tensor]:
+    """Everything a model keeps, by name, in the memory of the CPU.
+
+    Args:
+        model: Whose weights.
+        whole: Puts together a tensor of which this process has but a part.
+    """
+    return {
+        name: whole(tensor.detach()).cpu().contiguous()
+        for name, tensor in model.state_dict().items()
+    }
 
 
 def describe_model(config: ModelConfig) -> dict[str, Any]:
@@ -64,7 +95,7 @@ def weights_digest(model: Model) -> str:
     It is the same however the weights are stored, as long as nothing is lost.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(model_tensors(model).items()):
+    for name, tensor in sorted(whole_tensors(model).items()):
         numbers = tensor.float() if tensor.is_floating_point() else tensor.long()
         digest.update(f"{name} {tuple(tensor.shape)}\n".encode())
         digest.update(numbers.numpy().tobytes())
@@ -113,14 +144,25 @@ def read_model(folder: Path) -> LoadedModel:
 
 
 @torch.no_grad()
-def load_weights(model: Model, tensors: dict[str, Tensor], folder: Path) -> None:
+def load_weights(
+    model: Model, tensors: dict[str, Tensor], folder: Path, place: Place = as_read
+) -> None:
     """Copy tensors into a model.
+
+    Args:
+        model: Whose weights they become.
+        tensors: By their names.
+        folder: Where they come from.
+        place: Makes of a tensor what a process holds of it.
 
     Raises:
         CheckpointError: Names or shapes do not fit.
     """
     try:
-        model.load_state_dict(tensors)
+        own = model.state_dict()
+        model.load_state_dict(
+            {name: place(tensor, own.get(name, tensor)) for name, tensor in tensors.items()}
+        )
     except RuntimeError as failure:
         raise CheckpointError(
             f"the weights in `{folder}` do not fit their `{CONFIG_FILE}`", hint=DAMAGED

@@ -1,7 +1,8 @@
 """Groups of sequences through one embedder, or through several processes at once, in order.
 
-Small models use two cores better as two processes than as two threads of one. A process reads the
-model from its folder; what it is sent and what it sends back are arrays.
+Small models use two cores better as two processes than as two threads of one; of several GPUs each
+has a process. A process reads the model from its folder; what it is sent and what it sends back are
+arrays.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -52,16 +54,19 @@ class Job:
     Attributes:
         folder: Of the model.
         choices: What a row is.
-        device: Where it runs.
+        devices: Where each process runs.
         threads: Of each process; None: its share of the cores.
-        processes: How many.
     """
 
     folder: Path
     choices: EmbedChoices
-    device: str
+    devices: tuple[str, ...]
     threads: int | None
-    processes: int
+
+    @property
+    def processes(self) -> int:
+        """How many."""
+        return len(self.devices)
 
 
 def fill_here(embedder: Embedder, groups: Iterator[G], tracker: Tracker) -> Iterator[G]:
@@ -98,15 +103,18 @@ def _take(group: G, rows: Future[npt.NDArray[np.float32]], tracker: Tracker) -> 
 def _pool(job: Job) -> Iterator[ProcessPoolExecutor]:
     # A fork would copy torch's threads as they stand.
     context = multiprocessing.get_context("spawn")
+    devices = context.SimpleQueue()
+    for device in job.devices:
+        devices.put(device)
     pool = ProcessPoolExecutor(
-        job.processes, mp_context=context, initializer=_begin, initargs=(job,)
+        job.processes, mp_context=context, initializer=_begin, initargs=(job, devices)
     )
     try:
         yield pool
     except BrokenProcessPool as failure:
         raise InputError(
             "one of the processes was ended by the system, for want of memory perhaps",
-            hint="choose fewer `--jobs`",
+            hint="choose fewer `--jobs` or `--gpus`",
         ) from failure
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
@@ -115,11 +123,11 @@ def _pool(job: Job) -> Iterator[ProcessPoolExecutor]:
 _EMBEDDER: list[Embedder] = []
 
 
-def _begin(job: Job) -> None:
+def _begin(job: Job, devices: SimpleQueue[str]) -> None:
     cores = len(os.sched_getaffinity(0))
     torch.set_num_threads(job.threads or max(1, cores // job.processes))
     loaded = read_model(job.folder)
-    loaded.model.to(torch.device(job.device))
+    loaded.model.to(torch.device(devices.get()))
     _EMBEDDER.append(Embedder(loaded, job.choices))
 
 

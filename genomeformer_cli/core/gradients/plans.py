@@ -253,13 +253,16 @@ def check_plan(model: Model, name: str) -> None:
         )
 
 
-def accumulate_gradients(model: Model, examples: Examples, memory: MemoryConfig) -> Prediction:
+def accumulate_gradients(
+    model: Model, examples: Examples, memory: MemoryConfig, total_weight: Tensor | None = None
+) -> Prediction:
     """Add the exact gradients of a batch's loss to those of the weights.
 
     Args:
         model: Its weights.
         examples: What is asked.
         memory: A plan of the table, not `auto`.
+        total_weight: Of all targets, if these are but a part of a batch.
 
     Raises:
         ConfigError: The plan cannot train the model.
@@ -267,7 +270,7 @@ def accumulate_gradients(model: Model, examples: Examples, memory: MemoryConfig)
     check_plan(model, memory.plan)
     batch = len(examples.inputs_BL)
     rows = memory.rows or batch
-    total_weight = examples.total_weight
+    total_weight = examples.total_weight if total_weight is None else total_weight
     gradients = plan_entry(memory.plan).gradients
     parts = [
         gradients(model, examples.rows(slice(first, first + rows)), memory, total_weight)

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.checkpoints.quantized import METHOD, dequantized, quantized
-from genomeformer_cli.core.checkpoints.weights import model_tensors
+from genomeformer_cli.core.checkpoints.weights import whole_tensors
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.held_out import HeldOut
 from genomeformer_cli.core.evaluation.likelihood import answer
@@ -91,7 +91,7 @@ def stored_tensors(model: Model, storage: Storage) -> dict[str, Tensor]:
     """
     kind = _TYPES[storage.dtype]
     weights = {name for name, _ in model.named_parameters()}
-    tensors = model_tensors(model)
+    tensors = whole_tensors(model)
     if storage.quantize is not None:
         tensors = quantized(tensors, weights)
     for name in weights & tensors.keys():

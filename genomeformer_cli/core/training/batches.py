@@ -1,6 +1,6 @@
 """What each step is asked, made ahead of time: a pure function of the seed and the step.
 
-`Batches.make` makes the whole batch of a step; several processes would each take some of its rows.
+`Batches.make` makes the whole batch of a step, of which each of several processes takes some rows.
 `Ahead` calls it from a thread of its own, a few steps before they are needed.
 """
 
@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 
 import numpy as np
+from torch import Tensor
 
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.data.masking import MaskingConfig
@@ -42,6 +43,7 @@ class Batch:
         num_tokens: Tokens in it, padding apart.
         num_bases: Bases that they stand for.
         target_bases: Bases that the targets stand for.
+        total_weight: Of all its targets, by which the sum of the losses is divided.
     """
 
     step: int
@@ -49,6 +51,11 @@ class Batch:
     num_tokens: int
     num_bases: int
     target_bases: int
+    total_weight: Tensor
+
+    def rows(self, rows: slice) -> Batch:
+        """The same, some of its rows to be computed here; what is told of it is of the whole."""
+        return replace(self, examples=self.examples.rows(rows))
 
 
 class Batches:
@@ -109,6 +116,7 @@ class Batches:
             num_tokens=int((windows.tokens_BL != PAD_ID).sum()),
             num_bases=int(bases_V[windows.tokens_BL].sum()),
             target_bases=int(np.take(bases_V, targets[targets >= 0]).sum()),
+            total_weight=examples.total_weight,
         )
 
 

@@ -7,9 +7,8 @@ moment and resumed from its newest checkpoint gives the same weights, to the bit
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,16 +20,19 @@ from genomeformer_cli.core.checkpoints.rotation import (
     newest_whole_checkpoint,
 )
 from genomeformer_cli.core.checkpoints.state import (
+    gather_state,
     read_average,
     read_checkpoint,
-    write_average,
     write_checkpoint,
 )
 from genomeformer_cli.core.configuration import to_plain
-from genomeformer_cli.core.errors import TrainingError
+from genomeformer_cli.core.errors import ConfigError, TrainingError
 from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
 from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.gradients.stretches import stretch_gradients
+from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
@@ -39,22 +41,16 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from genomeformer_cli.core.training.average import Average
 from genomeformer_cli.core.training.batches import Ahead, Batch, Batches
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.metrics import (
-    METRICS_FILE,
-    THROUGHPUT_FILE,
-    MetricsFile,
-    Score,
-    StepDone,
-)
+from genomeformer_cli.core.training.distributed import ALONE, Team
+from genomeformer_cli.core.training.metrics import METRICS_FILE, Score, read_rows
 from genomeformer_cli.core.training.observers import OpenObserver
 from genomeformer_cli.core.training.optimizer import build_optimizers, set_learning_rate
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
+from genomeformer_cli.core.training.records import Records, Taken
 from genomeformer_cli.core.training.redraw import redraw_features
 from genomeformer_cli.core.training.schedule import learning_rate
 from genomeformer_cli.core.training.spikes import SpikeGuard
 from genomeformer_cli.core.training.stages import stage_of, stages
-
-_REPORT_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +69,8 @@ class TrainingRun:
         per_token: Whether scores are told per token too: tokens are more than single bases.
         expected_bytes: What the process is to hold at the peak of a step, if that was forecast.
         observers: Open what is shown every row of the metrics.
+        team: The processes that train it together; only the first writes and speaks.
+        shard: Whether the weights are divided among them.
     """
 
     folder: Path
@@ -86,6 +84,8 @@ class TrainingRun:
     per_token: bool = False
     expected_bytes: int | None = None
     observers: Sequence[OpenObserver] = ()
+    team: Team = ALONE
+    shard: bool = False
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:
@@ -96,27 +96,24 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
 
     Raises:
         MissingExtraError: What is to watch is not installed.
+        ConfigError: There are more processes than rows of a step.
         TrainingError: The loss is no longer a number.
         CheckpointError: Every checkpoint is damaged.
     """
-    clear_leftovers(run.folder / "checkpoints")
+    team, config = run.team, run.config
+    check_rows(config, run.model.config, team)
     trainer = _Trainer(run)
-    newest = newest_whole_checkpoint(run.folder, reporter)
-    first = 0
-    if newest is not None:
-        first = trainer.resume(newest)
-        reporter.note(f"resuming after step {first} of {run.config.steps}")
-    observers = [opened(run.folder, first) for opened in run.observers]
-    metrics = MetricsFile(run.folder / METRICS_FILE, resume_step=first)
-    trainer.guard = SpikeGuard(run.config.spike_factor, metrics.kept)
-    speed = _Speed(run, first, reporter)
-    validation = metrics.newest_validation
+    first = trainer.begin(reporter)
+    records = (
+        Records(run.folder, config.steps, first, reporter, run.observers) if team.leads else None
+    )
+    validation = records.newest_validation if records else None
     device = run.model.device
     forget_peak(device)
-    ahead = Ahead(run.batches.make, first, run.config.steps, pinned=device.type == "cuda")
+    ahead = Ahead(_share(run), first, config.steps, pinned=device.type == "cuda")
     try:
         with ahead:
-            for step in range(first, run.config.steps):
+            for step in range(first, config.steps):
                 taken = trainer.step(ahead.next())
                 if step == first:
                     reporter.note(_memory_used(run, peak_bytes(device)))
@@ -126,39 +123,45 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
                         f"{taken.row['gradient_norm']:.3g}"
                     )
                 done = step + 1
-                last = done == run.config.steps
-                if last or done % run.config.validate_every == 0:
+                last = done == config.steps
+                due = last or done % config.validate_every == 0
+                if due and (team.leads or team.shards):
                     validation = trainer.validate(taken.row)
-                metrics.append(taken.row)
-                for observer in observers:
-                    observer.row(taken.row)
-                speed.step(taken, validation)
-                if last or done % run.config.checkpoint_every == 0:
-                    metrics.sync()
+                if records:
+                    records.add(taken, validation)
+                if last or done % config.checkpoint_every == 0:
+                    if records:
+                        records.sync()
                     trainer.save(done)
     finally:
-        metrics.close()
-        speed.close()
-        for observer in observers:
-            observer.close()
-    return checkpoint_folder(run.folder, run.config.steps)
+        if records:
+            records.close()
+    return checkpoint_folder(run.folder, config.steps)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Taken:
-    """A step that was taken, or left out.
+def check_rows(config: TrainingConfig, model: ModelConfig, team: Team) -> None:
+    """Make sure that every process has a row of every step.
 
-    Attributes:
-        row: For the metrics.
-        score: On its targets.
-        num_bases: In its windows.
-        rate: Learning rate.
+    Raises:
+        ConfigError: There are more processes than rows.
     """
+    fewest = min(stage.rows for stage in stages(config, model.context))
+    if fewest < team.num_shares:
+        raise ConfigError(
+            f"a step of {fewest} windows cannot be shared by {team.num_shares} processes",
+            hint="raise `--batch-size`, or start fewer processes",
+        )
 
-    row: dict[str, Any] = field(default_factory=dict)
-    score: Score
-    num_bases: int
-    rate: float
+
+def _share(run: TrainingRun) -> Callable[[int], Batch]:
+    """Makes this process' share of a step."""
+    team = run.team
+
+    def make(step: int) -> Batch:
+        batch = run.batches.make(step)
+        return batch.rows(team.rows(len(batch.examples.inputs_BL)))
+
+    return run.batches.make if team.num_shares == 1 else make
 
 
 class _Trainer:
@@ -166,38 +169,55 @@ class _Trainer:
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
+        if run.shard:
+            blocks = [module for module in run.model.modules() if isinstance(module, Block)]
+            run.team.shard(run.model, blocks, ("hidden",))
         self._optimizers = build_optimizers(run.model, run.config)
         self._average = Average(run.model, run.config.ema) if run.config.ema else None
         self._stages = stages(run.config, run.model.config.context)
-        self.guard = SpikeGuard(run.config.spike_factor, ())
+        self._guard = SpikeGuard(run.config.spike_factor, ())
 
-    def resume(self, checkpoint: Path) -> int:
-        """Go on from a checkpoint; return the steps it has seen."""
-        done = read_checkpoint(checkpoint, model=self._run.model, optimizers=self._optimizers)
-        if self._average is not None:
-            self._average.restore(read_average(checkpoint))
+    def begin(self, reporter: Reporter) -> int:
+        """Go on from the newest whole checkpoint, if there is one; return the steps it has seen."""
+        run, done = self._run, 0
+        name = run.team.agreed(lambda: _newest(run.folder, reporter))
+        if name:
+            checkpoint = checkpoint_folder(run.folder, 0).with_name(name)
+            done = read_checkpoint(
+                checkpoint,
+                model=run.model,
+                optimizers=self._optimizers,
+                place=run.team.placed,
+            )
+            if self._average is not None:
+                self._average.restore(read_average(checkpoint))
+            reporter.note(f"resuming after step {done} of {run.config.steps}")
+        run.team.same(run.model)
+        rows = [row for row in read_rows(run.folder / METRICS_FILE) if row["step"] <= done]
+        self._guard = SpikeGuard(run.config.spike_factor, rows)
         return done
 
-    def step(self, batch: Batch) -> _Taken:
+    def step(self, batch: Batch) -> Taken:
         """Train on a batch."""
         run, config = self._run, self._run.config
         rate = learning_rate(batch.step, config)
         redraw_features(run.model, config, batch.step)
         run.model.zero_grad(set_to_none=True)
         with computing(run.compute, run.model):
-            result = accumulate_gradients(
-                run.model, batch.examples.to(run.model.device), self._memory(batch.step)
-            )
+            part = self._gradients(batch)
+        result = run.team.summed(run.model, part)
         if not config.spike_factor and not math.isfinite(result.loss.item()):
             raise TrainingError(
                 f"the loss is {result.loss.item()} at step {batch.step + 1}",
                 hint="lower `--learning-rate`; the newest checkpoint is from before that step",
             )
         set_learning_rate(self._optimizers, rate)
-        norm = torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm).item()
+        norm = run.team.whole(
+            torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm)
+        ).item()
         row: dict[str, Any] = {"step": batch.step + 1, "num_bases": batch.num_bases}
         row |= {"learning_rate": rate, "gradient_norm": norm}
-        if self.guard.takes(norm):
+        if self._guard.takes(norm):
             for optimizer in self._optimizers:
                 optimizer.step()
             if self._average is not None:
@@ -206,7 +226,16 @@ class _Trainer:
             row["left_out"] = True
         score = _score(result, batch, per_token=run.per_token)
         row["training"] = to_plain(score)
-        return _Taken(row=row, score=score, num_bases=batch.num_bases, rate=rate)
+        return Taken(row=row, score=score, num_bases=batch.num_bases, rate=rate)
+
+    def _gradients(self, batch: Batch) -> Prediction:
+        """Add up this process' part of the gradients."""
+        model, line = self._run.model, self._run.team.line
+        examples, memory = batch.examples.to(model.device), self._memory(batch.step)
+        weight = batch.total_weight.to(model.device)
+        if line is not None:
+            return stretch_gradients(model, examples, memory, weight, line)
+        return accumulate_gradients(model, examples, memory, weight)
 
     def _memory(self, step: int) -> MemoryConfig:
         """The memory plan; rows at a time as many as hold the same tokens in this stage."""
@@ -219,6 +248,7 @@ class _Trainer:
     def validate(self, row: dict[str, Any]) -> Score:
         """Score the weights, and their average if there is one, and add that to the row."""
         score = self._run.validate(self._run.model)
+        self._run.team.part_again(self._run.model)
         row["validation"] = to_plain(score)
         if self._average is not None:
             with self._average.in_place() as averaged:
@@ -226,20 +256,27 @@ class _Trainer:
         return score
 
     def save(self, step: int) -> None:
-        """Write a checkpoint, then drop the oldest."""
-        run = self._run
+        """Write a checkpoint, then drop the oldest; what is shared is put together by all."""
+        run, team = self._run, self._run.team
+        if not (team.leads or team.shards):
+            return
+        average = None if self._average is None else self._average.tensors
+        state = gather_state(run.model, self._optimizers, average, team.whole)
+        if not team.leads:
+            return
         with atomic_folder(checkpoint_folder(run.folder, step), replace=True) as folder:
             write_checkpoint(
-                folder,
-                model=run.model,
-                tokenizer=run.tokenizer,
-                optimizers=self._optimizers,
-                step=step,
+                folder, model=run.model, tokenizer=run.tokenizer, state=state, step=step
             )
-            if self._average is not None:
-                write_average(self._average.tensors, folder)
             seal(folder)
         drop_old_checkpoints(run.folder, run.config.keep_checkpoints)
+
+
+def _newest(folder: Path, reporter: Reporter) -> str:
+    """Name of the newest whole checkpoint; what killed processes left beside it goes."""
+    clear_leftovers(folder / "checkpoints")
+    newest = newest_whole_checkpoint(folder, reporter)
+    return newest.name if newest else ""
 
 
 def _score(result: Prediction, batch: Batch, *, per_token: bool) -> Score:
@@ -256,44 +293,3 @@ def _memory_used(run: TrainingRun, peak: int) -> str:
     if run.expected_bytes is not None:
         said += f", {run.expected_bytes / 2**30:.2f} GiB forecast"
     return said
-
-
-class _Speed:
-    """Tells the reporter how far the run is, and keeps `throughput.jsonl`."""
-
-    def __init__(self, run: TrainingRun, first: int, reporter: Reporter) -> None:
-        self._file = MetricsFile(run.folder / THROUGHPUT_FILE, resume_step=first)
-        self._steps = run.config.steps
-        self._first = first
-        self._reporter = reporter
-        self._started = self._reported = time.monotonic()
-        self._num_bases = 0
-        self._seconds_before = max((row["seconds"] for row in self._file.kept), default=0.0)
-
-    def step(self, taken: _Taken, validation: Score | None) -> None:
-        """Count a step; report it unless the last report was a moment ago."""
-        done = taken.row["step"]
-        self._num_bases += taken.num_bases
-        now = time.monotonic()
-        if done < self._steps and now - self._reported < _REPORT_SECONDS:
-            return
-        self._reported = now
-        seconds = now - self._started
-        speed = self._num_bases / max(seconds, 1e-9)
-        total = self._seconds_before + seconds
-        self._file.append({"step": done, "seconds": total, "bases_per_second": speed})
-        self._reporter.record(
-            StepDone(
-                step=done,
-                steps=self._steps,
-                training=taken.score,
-                validation=validation,
-                learning_rate=taken.rate,
-                bases_per_second=speed,
-                seconds_left=seconds / (done - self._first) * (self._steps - done),
-            )
-        )
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()

@@ -80,7 +80,8 @@ def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
         with torch.autocast(model.device.type, torch.bfloat16, enabled=compute.precision == "bf16"):
             yield
     finally:
-        vars(model).pop("hidden", None)
+        if compute.compile == "on":
+            vars(model).pop("hidden", None)
 
 
 def _compiled(model: Model) -> Any:
@@ -127,6 +128,23 @@ def settle(
         told = ", ".join(f"{name} {1000 * one:.0f} ms" for name, one in seconds.items())
         reporter.note(f"tried on this machine: {told}; taking {precision}, compile {compiled}")
     return _ways(precision, compiled)
+
+
+def untried(compute: ComputeConfig, device: torch.device) -> ComputeConfig:
+    """What is taken where nothing can be tried: bfloat16 on GPUs that have it, no compiler.
+
+    Raises:
+        ConfigError: The compiler was asked for.
+    """
+    if compute.compile == "on":
+        raise ConfigError(
+            "`--compile on` with `--shard` or `--sequence-parallel`",
+            hint="leave it out; what is parted is not compiled",
+        )
+    precision = compute.precision
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" and _has_bf16(device) else "fp32"
+    return ComputeConfig(precision=precision, compile="off")
 
 
 def _choose_compile(

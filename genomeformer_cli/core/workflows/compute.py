@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.settings import threads_are_chosen
 
 
 def choose_device(device: str) -> torch.device:
@@ -25,7 +28,29 @@ def choose_device(device: str) -> torch.device:
     return chosen
 
 
-def set_threads(threads: int | None) -> None:
-    """Use this many CPU threads; None leaves torch's choice, which `OMP_NUM_THREADS` can set."""
+def gpu_names(num_gpus: int) -> list[str]:
+    """The first so many GPUs of this machine, as torch calls them.
+
+    Raises:
+        ConfigError: It has fewer.
+    """
+    there = torch.cuda.device_count() if num_gpus else 0
+    if num_gpus > there:
+        raise ConfigError(
+            f"{num_gpus} GPUs are wanted and torch sees {there}",
+            hint="`--gpus 0` takes the CPU: with `--processes 2` to pretrain, `--jobs 2` to embed",
+        )
+    return [f"cuda:{number}" for number in range(num_gpus)]
+
+
+def set_threads(threads: int | None, *, of: int = 1) -> None:
+    """Use this many CPU threads.
+
+    Args:
+        threads: How many; None leaves torch's choice, which `OMP_NUM_THREADS` can set.
+        of: Processes on this machine: if nobody chose, each has its part of the cores.
+    """
+    if threads is None and of > 1 and not threads_are_chosen():
+        threads = max(len(os.sched_getaffinity(0)) // of, 1)
     if threads is not None:
         torch.set_num_threads(threads)

@@ -65,7 +65,8 @@ def forecast_run(
     model = build_model(config.model, seed=config.training.seed)
     model = model.to(choose_device(request.device))
     base_bytes = bytes_in_use(model.device)
-    trial = plan_step(model, corpus, config)
+    shares = request.scale.num_processes // request.scale.sequence_parallel
+    trial = plan_step(model, corpus, config, shares=max(shares, 1))
     step = trial.step
     chosen = choose(model, step, trial.memory, request.memory_budget, reporter)
     memory = replace(chosen, plan=AUTO)

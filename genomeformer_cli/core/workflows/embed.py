@@ -29,7 +29,7 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import Store
-from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.compute import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.embed_description import describe, sidecar
 from genomeformer_cli.core.workflows.embed_sources import (
     EmbedSources,
@@ -54,7 +54,8 @@ class EmbedRequest:
         output: The file, its kind by its name; None: `.npy` to the stream.
         ids: Where ids go, one a line; as `.tsv` with row, length and rows of each record.
         dtype: Of the numbers.
-        jobs: Processes.
+        jobs: Processes on the CPU.
+        gpus: GPUs of this machine, a process each; 0: the CPU; None: as the device says.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads of each process; None: all usable cores, or a process's share.
         strict: Whether a record without a vector, or an id that occurs twice, is an error.
@@ -69,6 +70,7 @@ class EmbedRequest:
     ids: Path | None = None
     dtype: Precision = "float32"
     jobs: int = 1
+    gpus: int | None = None
     device: str = "auto"
     threads: int | None = None
     strict: bool = False
@@ -122,11 +124,12 @@ def embed_sequences(
     """
     store = store or Store()
     _check(request)
+    devices = tuple(gpu_names(request.gpus or 0))
     loaded = read_model(
         model_folder(request.model or DEFAULT_MODEL, store=store, reporter=reporter)
     )
     set_threads(request.threads)
-    device = choose_device(request.device)
+    device = choose_device("cpu" if request.gpus == 0 else request.device)
     loaded.model.to(device)
     embedder = Embedder(loaded, request.choices)
     with ExitStack() as stack:
@@ -141,7 +144,7 @@ def embed_sequences(
                 "resumed",
                 hint="put the sequences into a file, or leave `--resume` out",
             )
-        work = _Work(request, embedder, look, str(device), reporter)
+        work = _Work(request, embedder, look, devices or (str(device),) * request.jobs, reporter)
         return work.run(stream, stack)
 
 
@@ -154,6 +157,11 @@ def _check(request: EmbedRequest) -> None:
     if request.jobs > 1 and request.device not in ("auto", "cpu"):
         raise ConfigError(
             f"several processes on `{request.device}`", hint="`--jobs` is for CPUs; leave it at 1"
+        )
+    if request.gpus and (request.jobs > 1 or request.device not in ("auto", "cuda")):
+        raise ConfigError(
+            f"{request.gpus} GPUs, with `--jobs {request.jobs}` on `{request.device}`",
+            hint="`--gpus N` takes one process a GPU: leave `--jobs` and `--device` out",
         )
     if request.plane:
         check_method(request.plane)
@@ -181,13 +189,13 @@ class _Work:
         request: EmbedRequest,
         embedder: Embedder,
         look: Look,
-        device: str,
+        devices: tuple[str, ...],
         reporter: Reporter,
     ) -> None:
         self._request = request
         self._embedder = embedder
         self._look = look
-        self._device = device
+        self._devices = devices
         self._reporter = reporter
         self._described = describe(request, embedder, look)
         self._job = hashlib.sha256(json.dumps(self._described).encode()).hexdigest()
@@ -235,10 +243,11 @@ class _Work:
         groups = self._groups(islice(look.read(), rows.num_records, None), rows)
         strands = 1 if request.choices.rc == "none" else 2
         is_char = self._embedder.loaded.tokenizer.one_token_a_base
-        total = look.num_bases * (1 if request.jobs > 1 else strands) if is_char else None
-        unit = "bases" if is_char or request.jobs > 1 else "tokens"
+        several = len(self._devices) > 1
+        total = look.num_bases * (1 if several else strands) if is_char else None
+        unit = "bases" if is_char or several else "tokens"
         with self._reporter.track("embedding", total, unit) as tracker:
-            if request.jobs == 1:
+            if not several:
                 done = fill_here(self._embedder, groups, tracker)
             else:
                 done = fill_there(self._pool_job(), groups, tracker)
@@ -249,13 +258,15 @@ class _Work:
         return Job(
             folder=self._embedder.loaded.folder,
             choices=self._request.choices,
-            device=self._device,
+            devices=self._devices,
             threads=self._request.threads,
-            processes=self._request.jobs,
         )
 
     def _groups(self, queries: Iterator[Query], rows: RowFile) -> Iterator[_Group]:
-        """Records together until they are worth sorting, and while their rows fit into memory."""
+        """Records together until they are worth sorting, and while their rows fit into memory.
+
+        GPUs get the groups that one process would make, and so give the same bits.
+        """
         per_base = self._request.choices.per_base
         most = _BASES if self._request.jobs == 1 else _BASES_OF_A_PROCESS
         if per_base:

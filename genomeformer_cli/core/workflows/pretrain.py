@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -27,17 +28,21 @@ from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baselin
 from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.gradients.forecast import Step, choose, expected_bytes
-from genomeformer_cli.core.gradients.plans import MemoryConfig
+from genomeformer_cli.core.gradients.plans import AUTO, MemoryConfig
+from genomeformer_cli.core.gradients.stretches import check_stretches
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.presets.pretrain import PretrainConfig
-from genomeformer_cli.core.reporting import Event, Reporter
+from genomeformer_cli.core.reporting import Event, Reporter, Silent
+from genomeformer_cli.core.settings import Member, member
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, packs
-from genomeformer_cli.core.training.loop import TrainingRun, train
+from genomeformer_cli.core.training.distributed import Team, joined
+from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
 from genomeformer_cli.core.training.observers import open_tensorboard
-from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle
+from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle, untried
+from genomeformer_cli.core.training.scale import ScaleConfig
 from genomeformer_cli.core.training.stages import stages
 from genomeformer_cli.core.training.summary import (
     SUMMARY_FILE,
@@ -45,13 +50,14 @@ from genomeformer_cli.core.training.summary import (
     read_summary,
     write_summary,
 )
-from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.compute import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, open_run, resolve_config
 
 MEMORY_FILE = "memory.json"
 COMPUTE_FILE = "compute.json"
 TRIALS_FILE = "trials.json"
 _TWIN_SEED_SHIFT = 1_000_003
+C = TypeVar("C")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +76,7 @@ class PretrainRequest:
             available.
         tensorboard: Whether to write TensorBoard's files too.
         origin: The model whose weights to start from: a run, a bundle, a name; None: random ones.
+        scale: Over how many processes; this one is one of them if it was started as one.
     """
 
     corpus: str
@@ -82,6 +89,7 @@ class PretrainRequest:
     memory_budget: int | None = None
     tensorboard: bool = False
     origin: str | None = None
+    scale: ScaleConfig = field(default_factory=ScaleConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,61 +125,168 @@ class RunStarted(Event):
 def pretrain_model(
     request: PretrainRequest, *, reporter: Reporter, store: Store | None = None
 ) -> PretrainResult:
-    """Train to the last step.
+    """Train to the last step, as one of several processes if this is one.
 
     Raises:
         NotInCacheError: There is no such corpus.
         ConfigError: The configuration cannot be, or is not the one the run was started with.
         TrainingError: The loss is no longer a number.
+        LostProcessError: Another process ended.
         CheckpointError, CorruptError: What the run would start or go on from is damaged.
     """
-    store = store or Store()
-    name = check_name(request.name)
-    corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)
-    origin = _origin(request, corpus, store, reporter)
-    config = resolve_config(
-        request.preset,
-        request.config_file,
-        request.overrides,
-        corpus.tokenizer,
-        None if origin is None else origin.model.config,
-    )
-    device = choose_device(request.device)
-    set_threads(request.threads)
-    folder = store.path(Kind.RUNS, name)
-    with store.lock(Kind.RUNS, name, timeout=1):
-        questions = held_out_questions(corpus, asking_of(config))
-        batches = Batches(corpus, config.model, config.masking, config.training)
-        open_run(folder, config, corpus, None if origin is None else weights_digest(origin.model))
-        if (folder / SUMMARY_FILE).exists():
-            reporter.note(f"the run `{name}` is finished already")
-            return PretrainResult(name=name, folder=folder, summary=read_summary(folder))
-        baseline = _baseline(folder, corpus, questions, reporter)
+    store, me = store or Store(), member()
+    request.scale.check_size(1 if me is None else me.size)
+    gpu_names(request.scale.gpus or 0)
+    device = choose_device(_device(request, me))
+    set_threads(request.threads, of=1 if me is None else me.local_size)
+    with joined(me, device) as team:
+        team.form_lines(request.scale.sequence_parallel)
+        speaks = reporter if team.leads else Silent()
+        return _Pretraining(request, store, team, device, speaks).run()
+
+
+def _device(request: PretrainRequest, me: Member | None) -> str:
+    """The device of this process: of several GPUs, its own."""
+    if request.scale.on_cpu:
+        if request.device not in ("auto", "cpu"):
+            raise ConfigError(
+                f"processes on the CPU, and on `{request.device}`",
+                hint="`--gpus N` takes one process a GPU; leave `--device` out",
+            )
+        return "cpu"
+    if request.device == "auto" and request.scale.gpus is None and not torch.cuda.is_available():
+        return "cpu"
+    on_gpus = request.device in ("auto", "cuda")
+    return f"cuda:{me.local_rank}" if me is not None and on_gpus else request.device
+
+
+class _Pretraining:
+    """One process' part in a run: the first one prepares and writes what all of them use."""
+
+    def __init__(
+        self,
+        request: PretrainRequest,
+        store: Store,
+        team: Team,
+        device: torch.device,
+        reporter: Reporter,
+    ) -> None:
+        self._request = request
+        self._store = store
+        self._team = team
+        self._device = device
+        self._reporter = reporter
+        self._name = check_name(request.name)
+        self._folder = store.path(Kind.RUNS, self._name)
+        self._corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)
+        self._origin = _origin(request, self._corpus, store, reporter)
+        self._config = resolve_config(
+            request.preset,
+            request.config_file,
+            request.overrides,
+            self._corpus.tokenizer,
+            None if self._origin is None else self._origin.model.config,
+        )
+
+    def run(self) -> PretrainResult:
+        with self._lock():
+            questions = held_out_questions(self._corpus, asking_of(self._config))
+            batches = Batches(
+                self._corpus, self._config.model, self._config.masking, self._config.training
+            )
+            if not self._is_finished():
+                self._train(questions, batches)
+        return PretrainResult(
+            name=self._name, folder=self._folder, summary=read_summary(self._folder)
+        )
+
+    def _lock(self) -> AbstractContextManager[None]:
+        """Held by the process that writes."""
+        if self._team.leads:
+            return self._store.lock(Kind.RUNS, self._name, timeout=1)
+        return nullcontext()
+
+    def _is_finished(self) -> bool:
+        def look() -> str:
+            origin = None if self._origin is None else weights_digest(self._origin.model)
+            open_run(self._folder, self._config, self._corpus, origin)
+            return str((self._folder / SUMMARY_FILE).exists())
+
+        finished = self._team.agreed(look) == str(True)
+        if finished:
+            self._reporter.note(f"the run `{self._name}` is finished already")
+        return finished
+
+    def _train(self, questions: HeldOut, batches: Batches) -> None:
+        config, corpus, reporter = self._config, self._corpus, self._reporter
+        scale = self._request.scale
+        check_rows(config.training, config.model, self._team)
+        if self._team.restarts:
+            reporter.warn(
+                f"a process ended: all were started again ({self._team.restarts} of at most "
+                f"{scale.restarts} times)"
+            )
+        baseline = self._told(
+            CountBaseline, lambda: _baseline(self._folder, corpus, questions, reporter)
+        )
         model = build_model(config.model, seed=config.training.seed)
-        if origin is not None:
-            load_weights(model, origin.model.state_dict(), origin.folder)
-        model.to(device)
-        reporter.record(_started(name, config, corpus, model, baseline))
-        trial = plan_step(model, corpus, config)
-        memory = _memory(folder, request.memory_budget, trial, reporter)
+        if self._origin is not None:
+            load_weights(model, self._origin.model.state_dict(), self._origin.folder)
+        if not scale.shard:  # sharded, it is moved part by part
+            model = model.to(self._device)
+        reporter.record(_started(self._name, config, corpus, model, baseline))
+        trial = plan_step(model, corpus, config, shares=self._team.num_shares)
+        memory = self._told(
+            MemoryConfig,
+            lambda: _memory(self._folder, self._request, trial, reporter),
+        )
+        scale.check_model(config.model, config.training, memory.plan)
+        if self._team.line is not None:
+            check_stretches(model, memory.plan)
         trial = replace(trial, memory=memory)
+        compute = self._told(ComputeConfig, lambda: self._compute(trial))
         run = TrainingRun(
-            folder=folder,
+            folder=self._folder,
             model=model,
             tokenizer=corpus.tokenizer,
             batches=batches,
             config=config.training,
             memory=memory,
-            compute=_compute(folder, store, config, trial, reporter),
+            compute=compute,
             validate=lambda trained: likelihood(trained, questions),
-            expected_bytes=expected_bytes(trial.model, trial.step, memory),
+            expected_bytes=(
+                expected_bytes(trial.model, trial.step, memory)
+                if self._team.leads and not scale.is_special
+                else None
+            ),
             per_token=not corpus.tokenizer.one_token_a_base,
-            observers=(open_tensorboard,) if request.tensorboard else (),
+            observers=(open_tensorboard,) if self._request.tensorboard else (),
+            team=self._team,
+            shard=scale.shard,
         )
         train(run, reporter)
-        summary = _summarise(run, corpus, questions, baseline)
-        write_summary(summary, folder)
-    return PretrainResult(name=name, folder=folder, summary=summary)
+        self._told(
+            RunSummary, lambda: _summarise(run, corpus, questions, baseline, self._team.size)
+        )
+
+    def _compute(self, trial: Trial) -> ComputeConfig:
+        """The precision that the run was begun with, or that it is to begin with."""
+        path = self._folder / COMPUTE_FILE
+        if path.exists():
+            plain = json.loads(path.read_text(encoding="utf-8"))
+            return from_plain(ComputeConfig, plain, where=str(path))
+        if self._request.scale.is_special:
+            compute = untried(self._config.compute, self._device)
+        else:
+            trials = self._store.root / TRIALS_FILE
+            compute = settle(self._config.compute, trial, trials, self._reporter)
+        write_json(path, to_plain(compute))
+        return compute
+
+    def _told(self, kind: type[C], make: Callable[[], C]) -> C:
+        """What the first process makes, on all of them."""
+        told = self._team.agreed(lambda: json.dumps(to_plain(make())))
+        return from_plain(kind, json.loads(told), where="the first process")
 
 
 def _origin(
@@ -199,40 +314,34 @@ def asking_of(config: PretrainConfig) -> Asking:
     )
 
 
-def plan_step(model: Model, corpus: Corpus, config: PretrainConfig) -> Trial:
-    """The longest step of a run, as plans and precisions are tried on it."""
+def plan_step(model: Model, corpus: Corpus, config: PretrainConfig, *, shares: int = 1) -> Trial:
+    """The longest step of a run, or a share of it, as plans and precisions are tried on it."""
     stage = stages(config.training, config.model.context)[-1]
+    rows = -(-stage.rows // shares)
     return Trial(
         model=model,
-        step=Step(batch=stage.rows, length=stage.length, real_ids=corpus.tokenizer.real_ids),
+        step=Step(batch=rows, length=stage.length, real_ids=corpus.tokenizer.real_ids),
         memory=replace(config.memory, rows=config.memory.rows or stage.rows_at_once),
         steps=config.training.steps,
         packed=packs(corpus, config.model, config.training),
     )
 
 
-def _memory(folder: Path, budget: int | None, trial: Trial, reporter: Reporter) -> MemoryConfig:
+def _memory(
+    folder: Path, request: PretrainRequest, trial: Trial, reporter: Reporter
+) -> MemoryConfig:
     """The plan that the run was begun with, or that it is to begin with."""
     path = folder / MEMORY_FILE
     if path.exists():
         plain = json.loads(path.read_text(encoding="utf-8"))
         return from_plain(MemoryConfig, plain, where=str(path))
-    memory = choose(trial.model, trial.step, trial.memory, budget, reporter)
+    memory = trial.memory
+    if not request.scale.is_special:
+        memory = choose(trial.model, trial.step, memory, request.memory_budget, reporter)
+    elif memory.plan == AUTO:
+        memory = replace(memory, plan="full")
     write_json(path, to_plain(memory))
     return memory
-
-
-def _compute(
-    folder: Path, store: Store, config: PretrainConfig, trial: Trial, reporter: Reporter
-) -> ComputeConfig:
-    """The precision that the run was begun with, or that it is to begin with."""
-    path = folder / COMPUTE_FILE
-    if path.exists():
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        return from_plain(ComputeConfig, plain, where=str(path))
-    compute = settle(config.compute, trial, store.root / TRIALS_FILE, reporter)
-    write_json(path, to_plain(compute))
-    return compute
 
 
 def _baseline(
@@ -262,13 +371,17 @@ def _started(
 
 
 def _summarise(
-    run: TrainingRun, corpus: Corpus, questions: HeldOut, baseline: CountBaseline
+    run: TrainingRun,
+    corpus: Corpus,
+    questions: HeldOut,
+    baseline: CountBaseline,
+    num_processes: int,
 ) -> RunSummary:
     device = run.model.device
     twin = build_model(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
     steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))
     average = steps[-1].get("validation_average")
-    return RunSummary(
+    summary = RunSummary(
         model=Score(**steps[-1]["validation"]),
         counts=baseline.score,
         counts_order=baseline.order,
@@ -287,8 +400,11 @@ def _summarise(
             "threads": str(torch.get_num_threads()),
             "precision": run.compute.precision,
             "compiled": run.compute.compile,
+            "processes": str(num_processes),
         },
         corpus=corpus.manifest.name,
         counts_looks=baseline.looks,
         average=None if average is None else Score(**average),
     )
+    write_summary(summary, run.folder)
+    return summary

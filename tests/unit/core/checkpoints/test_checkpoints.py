@@ -14,7 +14,7 @@ from genomeformer_cli.core.checkpoints.rotation import (
     list_checkpoints,
     newest_whole_checkpoint,
 )
-from genomeformer_cli.core.checkpoints.state import read_checkpoint, write_checkpoint
+from genomeformer_cli.core.checkpoints.state import gather_state, read_checkpoint, write_checkpoint
 from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.errors import CheckpointError, ConfigError, CorruptError
 from genomeformer_cli.core.model.config import ModelConfig
@@ -50,9 +50,8 @@ def save(run: Path, step: int, seed: int = 0) -> Path:
     folder = checkpoint_folder(run, step)
     folder.mkdir(parents=True)
     model, optimizers = trained(seed)
-    write_checkpoint(
-        folder, model=model, tokenizer=CharTokenizer(), optimizers=optimizers, step=step
-    )
+    state = gather_state(model, optimizers)
+    write_checkpoint(folder, model=model, tokenizer=CharTokenizer(), state=state, step=step)
     seal(folder)
     return folder
 

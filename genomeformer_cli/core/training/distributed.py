@@ -1,0 +1,411 @@
+"""Several processes that train one model: the one door to `torch.distributed`.
+
+Every process holds the whole model, unless it is sharded, and computes its share of the rows of
+each step; what is added up is a sum over targets divided by the weight of all targets of the step,
+so a step is that of one process but for the order in which floats are added.
+`launch` starts the processes under torch elastic; `joined` is for each of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+
+from genomeformer_cli.core.errors import LostProcessError, TrainingError
+from genomeformer_cli.core.objectives.prediction import Prediction
+from genomeformer_cli.core.settings import Member, launch_folder
+from genomeformer_cli.core.training.line import ProcessLine
+from genomeformer_cli.core.training.verdict import read_verdict
+
+_REACHED_WITHIN = timedelta(minutes=10)
+_ANSWERED_WITHIN = timedelta(minutes=30)
+# What one process makes for all may take long: a table of counts of a large corpus.
+_MADE_WITHIN = timedelta(days=1)
+_BUCKET_BYTES = 32 * 2**20
+_LOOK_AFTER = 1.0
+
+
+class Team:
+    """The processes that train one model. A team of one talks to nobody.
+
+    Args:
+        member: Which of them this is; None: there is only this one.
+        store: Where they leave word for each other.
+
+    Attributes:
+        rank: Which of the team this is.
+        size: How many there are.
+        line: Those that share its rows; None if it has them to itself.
+        share: Which share of the rows of a step is this one's.
+        num_shares: Into how many the rows are parted.
+        shards: Whether each has but a part of the weights.
+        restarts: How often all of them were started again.
+    """
+
+    def __init__(self, member: Member | None = None, store: Store | None = None) -> None:
+        self.rank = 0 if member is None else member.rank
+        self.size = 1 if member is None else member.size
+        self.share, self.num_shares = self.rank, self.size
+        self.line: ProcessLine | None = None
+        self.shards = False
+        self.restarts = 0 if member is None else member.restarts
+        self._store = store
+        self._num_agreed = 0
+
+    def form_lines(self, per_line: int) -> None:
+        """Let so many neighbours share the rows of a step, each with a stretch of every row."""
+        if per_line > 1:
+            self.share, self.num_shares = self.rank // per_line, self.size // per_line
+            self.line = _line(self.rank, self.size, per_line)
+
+    @property
+    def leads(self) -> bool:
+        """Whether this one writes and speaks."""
+        return self.rank == 0
+
+    def rows(self, num_rows: int) -> slice:
+        """Which of a step's rows are this one's: as even as can be, the first shares larger."""
+        bounds = [part * num_rows // self.num_shares for part in (self.share, self.share + 1)]
+        return slice(*bounds)
+
+    def agreed(self, make: Callable[[], str]) -> str:
+        """What the first process makes, on all of them."""
+        if self._store is None:
+            return make()
+        self._num_agreed += 1
+        key = f"agreed/{self._num_agreed}"
+        if self.leads:
+            self._store.set(key, make())
+        else:
+            self._store.wait([key], _MADE_WITHIN)
+        told: str = self._store.get(key).decode()
+        return told
+
+    def same(self, model: nn.Module) -> None:
+        """Give all processes the weights of the first."""
+        if self.size > 1 and not self.shards:
+            for tensor in (*model.parameters(), *model.buffers()):
+                dist.broadcast(tensor.detach(), src=0)
+
+    def shard(self, model: nn.Module, parts: Sequence[nn.Module], methods: Sequence[str]) -> None:
+        """Leave each process a part of the weights; a module is whole only while it computes.
+
+        Gradients are then added up, and parted, on the way back.
+
+        Args:
+            model: Whose weights.
+            parts: Modules that are put together one at a time.
+            methods: Of the model, that begin a computation.
+        """
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+
+        # A warning of what an in-place operation on the features would do; there is none.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module")
+        kind = "cpu" if next(model.parameters()).device.type == "cpu" else "cuda"
+        mesh = init_device_mesh(kind, (self.size,))
+        for module in (*parts, model):
+            sharded: Any = fully_shard(module, mesh=mesh)
+            # A sum, not a mean: every share is divided by the weight of the whole step already.
+            sharded.set_gradient_divide_factor(1.0)
+            sharded.set_force_sum_reduction_for_comms(True)
+        for method in methods:
+            register_fsdp_forward_method(model, method)
+        self.shards = True
+
+    def part_again(self, model: nn.Module) -> None:
+        """Divide the weights again after a way forward that none back follows.
+
+        FSDP leaves the outermost module whole then, and its next gradients would count each share
+        as often as there are processes.
+        """
+        if self.shards:
+            for module in model.modules():
+                reshard = getattr(module, "reshard", None)
+                if reshard is not None:
+                    reshard()
+
+    def whole(self, tensor: Tensor) -> Tensor:
+        """Put together a tensor of which each process has a part."""
+        if not self.shards:
+            return tensor
+        from torch.distributed.tensor import DTensor
+
+        return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+
+    def placed(self, tensor: Tensor, like: Tensor) -> Tensor:
+        """What this process holds of a whole tensor that is to stand in the place of another."""
+        if not self.shards:
+            return tensor
+        from torch.distributed.tensor import DTensor, distribute_tensor
+
+        if not isinstance(like, DTensor):
+            return tensor
+        tensor = tensor.to(like.device_mesh.device_type)
+        return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
+
+    def summed(self, model: nn.Module, part: Prediction) -> Prediction:
+        """Add up scores over all processes, and gradients unless those of a sharded model.
+
+        Args:
+            model: Whose gradients are to become those of the whole step.
+            part: How this process' share was predicted.
+
+        Returns:
+            How the whole step was predicted.
+        """
+        if self.size == 1:
+            return part
+        parameters = [] if self.shards else list(model.parameters())
+        scores = (part.loss, part.bits, part.num_correct, float(part.num_targets))
+        # A weight that no process has a gradient of is to be left alone by the optimizer.
+        numbers = torch.tensor(
+            [float(one) for one in scores] + [float(one.grad is not None) for one in parameters],
+            dtype=torch.float64,
+        )
+        dist.all_reduce(numbers)
+        told = numbers.tolist()
+        used = [one for one, times in zip(parameters, told[len(scores) :], strict=True) if times]
+        for one in used:
+            if one.grad is None:
+                one.grad = torch.zeros_like(one)
+        _add_up([one.grad for one in used if one.grad is not None])
+        return Prediction(
+            loss=torch.as_tensor(told[0], dtype=part.loss.dtype),
+            bits=torch.as_tensor(told[1], dtype=part.bits.dtype),
+            num_correct=torch.as_tensor(told[2], dtype=part.num_correct.dtype),
+            num_targets=int(told[3]),
+        )
+
+
+ALONE = Team()
+
+
+def _add_up(gradients: list[Tensor]) -> None:
+    """Sum tensors of all processes in place, many in one message, several messages under way."""
+    under_way: list[tuple[list[Tensor], Tensor, Any]] = []
+    for bucket in _buckets(gradients):
+        flat = torch.cat([one.flatten() for one in bucket])
+        under_way.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
+    for bucket, flat, work in under_way:
+        work.wait()
+        first = 0
+        for one in bucket:
+            one.copy_(flat[first : first + one.numel()].view_as(one))
+            first += one.numel()
+
+
+def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
+    bucket: list[Tensor] = []
+    for one in tensors:
+        full = sum(other.nbytes for other in bucket) + one.nbytes > _BUCKET_BYTES
+        if bucket and (full or one.dtype != bucket[0].dtype):
+            yield bucket
+            bucket = []
+        bucket.append(one)
+    if bucket:
+        yield bucket
+
+
+class _Wire:
+    """Messages between the processes of a line."""
+
+    def __init__(self, first: int, group: Any) -> None:
+        self._first = first
+        self._group = group
+        self._under_way: list[tuple[Any, Tensor]] = []
+
+    def send(self, message: Tensor, place: int, tag: int) -> None:
+        if message.numel():
+            work = dist.isend(message, dst=self._first + place, tag=tag)
+            self._under_way.append((work, message))
+
+    def receive(self, message: Tensor, place: int, tag: int) -> Tensor:
+        if message.numel():
+            dist.recv(message, src=self._first + place, tag=tag)
+        return message
+
+    def add_up(self, message: Tensor) -> None:
+        dist.all_reduce(message, group=self._group)
+
+    def flush(self) -> None:
+        for work, _ in self._under_way:
+            work.wait()
+        self._under_way.clear()
+
+
+def _line(rank: int, size: int, per_line: int) -> ProcessLine:
+    """The line of a process; all processes make all lines, in the same order."""
+    firsts = range(0, size, per_line)
+    groups = {first: dist.new_group(list(range(first, first + per_line))) for first in firsts}
+    first = rank - rank % per_line
+    return ProcessLine(_Wire(first, groups[first]), rank - first, per_line)
+
+
+@contextmanager
+def joined(member: Member | None, device: torch.device) -> Iterator[Team]:
+    """Be one of several processes, for as long as this lasts.
+
+    Args:
+        member: Which one; None: the only one.
+        device: Where this one computes: `nccl` carries what is on a GPU, `gloo` the rest.
+
+    Raises:
+        LostProcessError: Another process ended.
+        TrainingError: The first process does not answer.
+    """
+    if member is None:
+        yield ALONE
+        return
+    _end_with_launcher(member)
+    backend = "gloo"
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+        backend = "cpu:gloo,cuda:nccl"
+    try:
+        store = _store(member)
+        dist.init_process_group(
+            backend, store=store, rank=member.rank, world_size=member.size, timeout=_ANSWERED_WITHIN
+        )
+    except RuntimeError as failure:
+        raise TrainingError(
+            f"process {member.rank} of {member.size} cannot join the others at "
+            f"{member.address}:{member.port}: {_first_line(failure)}",
+            hint="all of them must be started, and `MASTER_ADDR` be reached from every node",
+        ) from failure
+    try:
+        yield Team(member, store)
+    except RuntimeError as failure:
+        if not _is_of_others(failure):
+            raise
+        raise LostProcessError(
+            f"process {member.rank} of {member.size} lost another: {_first_line(failure)}",
+            hint="the same command again goes on from the newest checkpoint",
+        ) from failure
+    dist.destroy_process_group()
+
+
+def _store(member: Member) -> Store:
+    listens = member.rank == 0 and not member.agent_listens
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        member.address,
+        member.port,
+        member.size,
+        is_master=listens,
+        timeout=_REACHED_WITHIN,
+        wait_for_workers=False,
+    )
+    return PrefixStore(f"genomeformer/{member.restarts}", store)
+
+
+def _is_of_others(failure: RuntimeError) -> bool:
+    said = str(failure).lower()
+    return isinstance(failure, dist.DistError) or "gloo" in said or "nccl" in said
+
+
+def _first_line(failure: Exception) -> str:
+    return str(failure).strip().partition("\n")[0]
+
+
+def _end_with_launcher(member: Member) -> None:
+    """End when what started this process is gone; end at once when it interrupts.
+
+    The one that speaks takes an interrupt as any program does, to leave the terminal in order.
+    """
+    if launch_folder() is None:
+        return
+    if member.rank and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    launcher = os.getppid()
+
+    def look() -> None:
+        while os.getppid() == launcher:
+            time.sleep(_LOOK_AFTER)
+        os._exit(1)
+
+    threading.Thread(target=look, name="launcher", daemon=True).start()
+
+
+def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Path) -> None:
+    """Run a command as several processes of this machine, under torch elastic.
+
+    When one of them ends before its time, all are started again; what the first one writes goes
+    where this process writes, what the others write into files of the folder.
+
+    Args:
+        command: The program and its arguments.
+        processes: How many.
+        restarts: How often all of them are started again, at most.
+        folder: Empty; told to them by `GENOMEFORMER_LAUNCH`.
+
+    Raises:
+        GenomeformerError: What one of them failed with.
+        TrainingError: One of them ended too often.
+        KeyboardInterrupt: This process was interrupted; all of them have ended.
+    """
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException, Std
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=folder.name,
+        rdzv_backend="c10d",
+        rdzv_endpoint="127.0.0.1:0",
+        local_addr="127.0.0.1",
+        max_restarts=restarts,
+        logs_specs=DefaultLogsSpecs(
+            log_dir=str(folder / "logs"),
+            redirects=dict.fromkeys(range(1, processes), Std.ALL),
+        ),
+    )
+    # Its words are for the developers of torch.
+    logging.disable(logging.CRITICAL)
+    try:
+        elastic_launch(config, command[0])(*command[1:])
+    except ChildFailedError as failure:
+        raise read_verdict(folder) or _ended(failure, processes, restarts, folder) from failure
+    except SignalException as failure:
+        if failure.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from failure
+        raise SystemExit(128 + failure.sigval) from failure
+    finally:
+        logging.disable(logging.NOTSET)
+    verdict = read_verdict(folder)
+    if verdict is not None:
+        raise verdict
+
+
+def _ended(failure: Any, processes: int, restarts: int, folder: Path) -> TrainingError:
+    rank, first = failure.get_first_failure()
+    how = f"with exit code {first.exitcode}"
+    if first.exitcode < 0:
+        how = f"by {signal.Signals(-first.exitcode).name}"
+    said = [
+        line
+        for path in sorted(folder.glob(f"logs/**/{first.local_rank}/stderr.log"))
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
+    last = f": {said[-1].strip()}" if said else ""
+    return TrainingError(
+        f"process {rank} of {processes} was ended {how}, after {restarts} restarts{last}",
+        hint="the same command goes on from the newest checkpoint; SIGKILL is often want of "
+        "memory: fewer processes, or a smaller `--batch-size`",
+    )

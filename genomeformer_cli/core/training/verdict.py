@@ -1,0 +1,63 @@
+"""What one of several processes failed with, left for the process that started them.
+
+A mistake of the user's, or of ours, is the same however often the processes are started again: the
+first one to meet it leaves it in a file, silently; those that are started again see the file and
+end; and the one that started them says it, once. What another try can mend is not left: a process
+that was lost, a GPU that failed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from genomeformer_cli.core.errors import GenomeformerError, LostProcessError, TrainingError
+from genomeformer_cli.core.settings import launch_folder
+
+_FILE = "verdict.json"
+_A_GPU_FAILED = "CUDA error"
+
+
+def leave_verdict(failure: Exception) -> bool:
+    """Leave word of a failure; whether there is somebody who will say it."""
+    folder = launch_folder()
+    if folder is None:
+        return False
+    if not isinstance(failure, LostProcessError) and _A_GPU_FAILED not in str(failure):
+        told = {"kind": type(failure).__name__, "message": str(failure)}
+        if isinstance(failure, GenomeformerError):
+            told["hint"] = failure.hint or ""
+        with suppress(OSError), (folder / _FILE).open("x", encoding="utf-8") as file:
+            file.write(json.dumps(told))
+    return True
+
+
+def is_decided() -> bool:
+    """Whether a process that was started with this one, or before it, left word."""
+    folder = launch_folder()
+    return folder is not None and (folder / _FILE).exists()
+
+
+def read_verdict(folder: Path) -> GenomeformerError | None:
+    """What the processes failed with, if one of them left word."""
+    try:
+        told = json.loads((folder / _FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    kinds = {kind.__name__: kind for kind in _kinds(GenomeformerError)}
+    if told["kind"] in kinds:
+        return kinds[told["kind"]](told["message"], hint=told["hint"] or None)
+    return TrainingError(
+        f"unexpected {told['kind']} in one of the processes: {told['message']}",
+        hint="run it again with `genomeformer --debug ...` to see where; it may be a bug",
+    )
+
+
+def _kinds(root: type[GenomeformerError]) -> Iterator[type[GenomeformerError]]:
+    for kind in root.__subclasses__():
+        # Those with arguments of their own are told as what they are a kind of.
+        if kind.__init__ is GenomeformerError.__init__:
+            yield kind
+        yield from _kinds(kind)

@@ -1,0 +1,43 @@
+"""Start a command as several processes of this machine, and stand by until they are done."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from genomeformer_cli.core.settings import LAUNCH_VARIABLE, member
+from genomeformer_cli.core.training.distributed import launch
+from genomeformer_cli.core.training.scale import ScaleConfig
+from genomeformer_cli.core.workflows.compute import gpu_names
+
+
+def launched(arguments: Sequence[str], scale: ScaleConfig) -> bool:
+    """Run the program with these arguments as several processes, if several are wanted.
+
+    Returns:
+        False if this process is to do the work: alone, or as one of several that were started.
+
+    Raises:
+        ConfigError: There are not so many GPUs, or so many processes cannot do it.
+        GenomeformerError: What one of them failed with.
+    """
+    if scale.num_processes == 1 or member() is not None:
+        return False
+    scale.check_size(scale.num_processes)
+    gpu_names(scale.gpus or 0)
+    command = [sys.executable, "-m", "genomeformer_cli", *arguments]
+    with tempfile.TemporaryDirectory(prefix="genomeformer-launch-") as folder:
+        os.environ[LAUNCH_VARIABLE] = folder
+        try:
+            launch(
+                command,
+                processes=scale.num_processes,
+                restarts=scale.restarts,
+                folder=Path(folder),
+            )
+        finally:
+            del os.environ[LAUNCH_VARIABLE]
+    return True

@@ -1,0 +1,40 @@
+"""Functions run by several gloo processes on this machine."""
+
+from __future__ import annotations
+
+import socketserver
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.multiprocessing.spawn import start_processes
+
+from genomeformer_cli.core.settings import Member
+from genomeformer_cli.core.training.distributed import joined
+
+
+def free_port() -> int:
+    """A port on which nobody listens."""
+    with socketserver.TCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler) as server:
+        return int(server.server_address[1])
+
+
+def run_together(size: int, function: Callable[..., None], *arguments: Any) -> None:
+    """Call `function(team, *arguments)` in processes that are a team; they fail together."""
+    start: Any = start_processes
+    start(_begin, (size, free_port(), function, arguments), nprocs=size, start_method="spawn")
+
+
+def _begin(
+    rank: int,
+    size: int,
+    port: int,
+    function: Callable[..., None],
+    arguments: tuple[Any, ...],
+) -> None:
+    torch.set_num_threads(1)
+    me = Member(
+        rank=rank, size=size, local_rank=rank, local_size=size, address="127.0.0.1", port=port
+    )
+    with joined(me, torch.device("cpu")) as team:
+        function(team, *arguments)

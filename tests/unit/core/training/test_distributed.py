@@ -1,0 +1,227 @@
+"""Several gloo processes on this machine have the gradients of one."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch.multiprocessing.spawn import ProcessRaisedException
+
+from genomeformer_cli.core.checkpoints.weights import read_tensors
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
+from genomeformer_cli.core.data.masking import MaskingConfig
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
+from genomeformer_cli.core.evaluation.likelihood import likelihood
+from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.gradients.stretches import check_stretches, stretch_gradients
+from genomeformer_cli.core.model.build import Model, build_model
+from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.training.batches import Batches
+from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.distributed import ALONE, Team
+from genomeformer_cli.core.training.loop import TrainingRun, train
+from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
+from genomeformer_cli.core.training.precision import ComputeConfig
+from genomeformer_cli.core.training.spikes import SpikeGuard
+from tests.corpora import build_corpus, random_dna
+from tests.gradient_cases import DOCUMENTS, MASK, config, examples, gradients, sliceable, worst
+from tests.processes import run_together
+
+
+class KilledError(Exception):
+    """What ends a run in these tests."""
+
+
+pytestmark = pytest.mark.distributed
+FULL = MemoryConfig(plan="full")
+TRAINING = TrainingConfig(
+    steps=12,
+    batch_size=4,
+    validate_every=4,
+    validation_windows=4,
+    checkpoint_every=3,
+    redraw_every=5,
+)
+BATCHES = (examples(), examples(4, mask=MASK), examples(4, documents=DOCUMENTS))
+EXACT = 1e-10
+# Of each way that rows can be parted: sums, borders, states, states both ways.
+FEW = [
+    ("linear", "bidirectional"),
+    ("linear+local", "reversible"),
+    ("gated-delta", "causal"),
+    ("gated-linear+local", "two-stack"),
+]
+
+
+def gradients_of(model: Model) -> dict[str, Tensor]:
+    return {
+        name: torch.zeros_like(one) if one.grad is None else one.grad
+        for name, one in model.named_parameters()
+    }
+
+
+def rows_add_up_to_a_step(team: Team) -> None:
+    model = build_model(config("performer", "bidirectional")).double()
+    for asked in BATCHES:
+        wanted, of_one = gradients(model, asked, FULL)
+        model.zero_grad(set_to_none=True)
+        rows = asked.rows(team.rows(len(asked.inputs_BL)))
+        part = accumulate_gradients(model, rows, FULL, asked.total_weight)
+        found = team.summed(model, part)
+        of_all = gradients_of(model)
+        assert worst(of_all, of_one) < EXACT
+        assert float(found.loss) == pytest.approx(float(wanted.loss), rel=1e-12)
+        assert (found.num_targets, float(found.num_correct)) == (
+            wanted.num_targets,
+            float(wanted.num_correct),
+        )
+    told = team.agreed(lambda: f"of {team.rank}")
+    assert told == "of 0"
+
+
+def stretches_add_up_to_rows(team: Team, cases: list[tuple[str, str]], per_line: int) -> None:
+    team.form_lines(per_line)
+    assert team.line is not None
+    for attention, shape in cases:
+        model = build_model(config(attention, shape)).double()
+        check_stretches(model, "full")
+        for asked in BATCHES:
+            wanted, of_one = gradients(model, asked, FULL)
+            model.zero_grad(set_to_none=True)
+            rows = asked.rows(team.rows(len(asked.inputs_BL)))
+            part = stretch_gradients(model, rows, FULL, asked.total_weight, team.line)
+            found = team.summed(model, part)
+            of_all = gradients_of(model)
+            assert worst(of_all, of_one) < EXACT, (attention, shape, team.rank)
+            assert float(found.loss) == pytest.approx(float(wanted.loss), rel=1e-12)
+            assert found.num_targets == wanted.num_targets
+
+
+def first_gives_its_weights(team: Team) -> None:
+    model = build_model(config("performer", "causal"), seed=team.rank)
+    team.same(model)
+    first = build_model(config("performer", "causal"), seed=0).state_dict()
+    assert all(torch.equal(tensor, first[name]) for name, tensor in model.state_dict().items())
+
+
+def run_of(folder: Path, team: Team = ALONE, *, shard: bool = False) -> TrainingRun:
+    corpus = Corpus(folder / "corpus")
+    model = config("performer+softmax", "bidirectional")
+    questions = held_out_questions(corpus, Asking(length=64, max_windows=4, passes=2))
+    return TrainingRun(
+        folder=folder / "run",
+        model=build_model(model, seed=TRAINING.seed),
+        tokenizer=corpus.tokenizer,
+        batches=Batches(corpus, model, MaskingConfig(), TRAINING),
+        config=TRAINING,
+        memory=FULL,
+        compute=ComputeConfig(precision="fp32", compile="off"),
+        validate=lambda trained: likelihood(trained, questions),
+        team=team,
+        shard=shard,
+    )
+
+
+def train_until(team: Team, folder: Path, steps: int, shard: bool = False) -> None:
+    """Train, and end as if killed when so many steps are taken."""
+    takes, left = SpikeGuard.takes, [steps]
+
+    def killed(self: SpikeGuard, norm: float) -> bool:
+        left[0] -= 1
+        if left[0] < 0:
+            raise KilledError
+        return takes(self, norm)
+
+    SpikeGuard.takes = killed  # type: ignore[method-assign]
+    with suppress(KilledError):
+        train(run_of(folder, team, shard=shard), Silent())
+
+
+def new_run(folder: Path) -> Path:
+    (folder / "run").mkdir(parents=True)
+    split = SplitConfig(by=SplitBy.RECORD, holdout=("held",))
+    sequences = {"long": random_dna(900, 50), "held": random_dna(400, 51)}
+    build_corpus(folder / "corpus", sequences, split=split)
+    return folder
+
+
+def assert_as_one(folder: Path, alone: Path) -> None:
+    """The stated bound: a relative difference of 1e-4 in the loss of every step, in float32."""
+    found, wanted = (read_rows(one / "run" / METRICS_FILE) for one in (folder, alone))
+    assert [row["step"] for row in found] == [row["step"] for row in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one["num_bases"] == other["num_bases"]
+        assert one["training"]["num_bases"] == other["training"]["num_bases"]
+        assert one["training"]["bits_per_base"] == pytest.approx(
+            other["training"]["bits_per_base"], rel=1e-4
+        )
+        assert one["gradient_norm"] == pytest.approx(other["gradient_norm"], rel=1e-3)
+    last = f"checkpoints/step-{TRAINING.steps:08d}/model.safetensors"
+    ours, theirs = (read_tensors(one / "run" / last) for one in (folder, alone))
+    for name, tensor in theirs.items():
+        torch.testing.assert_close(ours[name], tensor, rtol=1e-3, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = new_run(tmp_path_factory.mktemp("alone"))
+    train(run_of(folder), Silent())
+    return folder
+
+
+def test_two_processes_do_what_one_does(tmp_path: Path, alone: Path) -> None:
+    """Starting processes takes long, so these go through all that two can show."""
+    folder = new_run(tmp_path)
+    run_together(2, do_all, folder)
+    rows = read_rows(folder / "run" / METRICS_FILE)
+    assert [row["step"] for row in rows] == list(range(1, 9)), "one of them writes, each step once"
+    train(run_of(folder), Silent())
+    assert_as_one(folder, alone)
+
+
+def do_all(team: Team, folder: Path) -> None:
+    first_gives_its_weights(team)
+    rows_add_up_to_a_step(team)
+    train_until(team, folder, 8)
+    stretches_add_up_to_rows(team, FEW, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shard", [False, True])
+def test_a_run_goes_on_with_another_number_of_processes(
+    shard: bool, tmp_path: Path, alone: Path
+) -> None:
+    folder = new_run(tmp_path)
+    run_together(2, train_until, folder, 5, shard)
+    run_together(3, train_until, folder, 4, shard)
+    run_together(2, train_until, folder, 99, not shard)
+    assert_as_one(folder, alone)
+
+
+@pytest.mark.slow
+def test_there_are_no_more_processes_than_rows(tmp_path: Path) -> None:
+    with pytest.raises(ProcessRaisedException, match="4 windows cannot be shared by 5 processes"):
+        run_together(5, train_until, new_run(tmp_path), 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "per_line"), [(2, 2), (3, 3), (4, 2)])
+def test_every_mechanism_that_can_be_parted_is(size: int, per_line: int) -> None:
+    run_together(size, stretches_add_up_to_rows, sliceable(), per_line)
+
+
+def test_a_mechanism_that_cannot_be_parted_says_which_can() -> None:
+    with pytest.raises(ConfigError, match="rows of `softmax`") as refused:
+        check_stretches(build_model(config("softmax", "bidirectional")), "full")
+    assert "`linear`" in str(refused.value.hint)
+    assert "`local`" in str(refused.value.hint)
+    with pytest.raises(ConfigError, match="rows of `softmax`") as refused:
+        check_stretches(build_model(config("softmax", "causal")), "full")
+    assert "`gated-delta`" in str(refused.value.hint)
+    with pytest.raises(ConfigError, match="--memory slim"):
+        check_stretches(build_model(config("linear", "causal")), "slim")
