@@ -69,7 +69,7 @@ def export_onnx(loaded: LoadedModel, path: Path) -> None:
     content = _exported(whole, loaded)
     try:
         difference = largest_difference(content, whole, loaded)
-    except Exception as failure:  # noqa: BLE001 - onnxruntime's errors share no other base
+    except Exception as failure:
         raise CheckpointError(
             f"`{loaded.model.config.attention.name}` attention was exported to ONNX for one shape "
             f"only: {_first_line(failure)}",
