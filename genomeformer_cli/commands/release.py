@@ -82,6 +82,6 @@ def command(
                 sign=sign,
             )
             made = release_run(request, reporter=reporter)
-        published = carry.publish_made(publish, made, reporter=reporter)
+        published = carry.publish_made(publish, made)
     result = released.plain(made, published)
     show(result, released.view(made, published), as_json=as_json)

@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tomli_w
 from cryptography.hazmat.primitives import serialization as form
@@ -25,6 +26,7 @@ from tests.models import RELEASED, RUN, WIDTH
 
 FASTA = b">a\nACGTACGTTTGACA\n>b\nGGGNCC\n"
 STEP = "step-00000004"
+Floats = npt.NDArray[np.float32]
 
 
 @pytest.fixture
@@ -45,12 +47,12 @@ def keys(tmp_path: Path) -> tuple[Path, Path]:
     return private, public
 
 
-def embedded(run_cli: RunCommand, model: str, folder: Path) -> np.ndarray:  # type: ignore[type-arg]
+def embedded(run_cli: RunCommand, model: str, folder: Path) -> Floats:
     (folder / "x.fa").write_bytes(FASTA)
     output = folder / "x.npy"
     done = run_cli("embed", str(folder / "x.fa"), "--model", model, "-o", str(output))
     assert done.exit_code == 0, done.err
-    vectors: np.ndarray = np.load(output)  # type: ignore[type-arg]
+    vectors: Floats = np.load(output)
     return vectors
 
 

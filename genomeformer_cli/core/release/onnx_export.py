@@ -26,6 +26,7 @@ from genomeformer_cli.core.store.atomic import atomic_file
 
 INPUT, OUTPUTS = "input_ids", ("logits", "features")
 LARGEST_DIFFERENCE = 1e-4
+_HINT = "leave out `--onnx`; the model loads in torch everywhere"
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
@@ -66,11 +67,16 @@ def export_onnx(loaded: LoadedModel, path: Path) -> None:
     """
     whole = _Whole(loaded.model).eval()
     content = _exported(whole, loaded)
-    difference = largest_difference(content, whole, loaded)
-    if not difference <= LARGEST_DIFFERENCE:
+    try:
+        difference = largest_difference(content, whole, loaded)
+    except Exception as failure:
         raise CheckpointError(
-            f"the ONNX file differs from the model by {difference:g}", hint=_hint(loaded)
-        )
+            f"`{loaded.model.config.attention.name}` attention was exported to ONNX for one shape "
+            f"only: {_first_line(failure)}",
+            hint=_HINT,
+        ) from failure
+    if not difference <= LARGEST_DIFFERENCE:
+        raise CheckpointError(f"the ONNX file differs from the model by {difference:g}", hint=_HINT)
     with atomic_file(path) as file:
         file.write(content)
 
@@ -97,16 +103,11 @@ def _exported(whole: _Whole, loaded: LoadedModel) -> bytes:
             raise CheckpointError(
                 f"`{loaded.model.config.attention.name}` attention cannot be exported to ONNX: "
                 f"{_first_line(failure)}",
-                hint=_hint(loaded),
+                hint=_HINT,
             ) from failure
         model = onnx.load(str(file))
     _forget_where_it_was_made(model)
     return bytes(model.SerializeToString())
-
-
-def _hint(loaded: LoadedModel) -> str:
-    del loaded
-    return "leave out `--onnx`; the model loads in torch everywhere"
 
 
 def _first_line(failure: BaseException) -> str:

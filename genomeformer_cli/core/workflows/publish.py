@@ -96,7 +96,7 @@ def find_bundle(source: str, *, store: Store | None = None) -> Path | None:
     return Path(source) if not store.has(Kind.RUNS, source) and is_bundle(Path(source)) else None
 
 
-def publish_bundle(request: PublishRequest, *, reporter: Reporter) -> PublishResult:
+def publish_bundle(request: PublishRequest) -> PublishResult:
     """Sign, pack and send, in this order, what of it was asked for.
 
     Raises:
@@ -114,7 +114,6 @@ def publish_bundle(request: PublishRequest, *, reporter: Reporter) -> PublishRes
     if request.archive is not None:
         pack(folder, _name_of(folder), request.archive)
         digest = file_sha256(request.archive)
-        reporter.note(f"archive: {request.archive}")
     pushed = None
     if request.push is not None:
         pushed = push_bundle(folder, request.push, public=request.public, rehearse=request.rehearse)
@@ -127,9 +126,7 @@ def publish_bundle(request: PublishRequest, *, reporter: Reporter) -> PublishRes
     )
 
 
-def publish_made(
-    request: PublishRequest, made: ReleaseResult | None, *, reporter: Reporter
-) -> PublishResult | None:
+def publish_made(request: PublishRequest, made: ReleaseResult | None) -> PublishResult | None:
     """Carry on what was just made, if that was asked for; or a bundle that was there.
 
     Raises:
@@ -142,10 +139,10 @@ def publish_made(
                 f"`{request.bundle}` is a bundle already",
                 hint="give `--sign`, `--archive` or `--push`, or the name of a run",
             )
-        return publish_bundle(request, reporter=reporter)
+        return publish_bundle(request)
     if wanted is None:
         return None
-    return publish_bundle(replace(request, bundle=made.folder), reporter=reporter)
+    return publish_bundle(replace(request, bundle=made.folder))
 
 
 def check_publication(request: PublishRequest) -> None:

@@ -198,7 +198,6 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
         )
     questions = held_out_questions(source.corpus, asking_of(source.config))
     chosen = choose_weights(source, questions, request.weights)
-    reporter.note(f"weights: {chosen.name}")
     trained, tokenizer = chosen.loaded.model, chosen.loaded.tokenizer
     tensors = stored_tensors(trained, request.storage)
     stored, cost = trained, None

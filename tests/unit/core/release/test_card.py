@@ -180,7 +180,7 @@ def test_the_strands_are_told(both: bool, words: str) -> None:
 
 
 def test_the_head_is_what_the_hub_reads() -> None:
-    data = ModelCard(card()).data
+    data: Any = ModelCard(card()).data
     assert data.license == "apache-2.0"
     assert data.library_name == "genomeformer"
     assert data.model_name == "gf-test"
@@ -192,7 +192,7 @@ def test_the_head_is_what_the_hub_reads() -> None:
 
 def test_a_strange_name_does_not_break_the_head() -> None:
     odd = replace(SUMMARY, split_rule='genomes: "a", #b: [c]', corpus="x: y")
-    data = ModelCard(card(summary=odd)).data
+    data: Any = ModelCard(card(summary=odd)).data
     assert data.eval_results[0].dataset_name == odd.split_rule
 
 

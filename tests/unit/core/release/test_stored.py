@@ -92,7 +92,7 @@ def test_the_cost_is_that_of_the_same_questions() -> None:
 def test_weights_that_answer_worse_are_refused() -> None:
     model, worse = build_model(CONFIG, seed=0).eval(), build_model(CONFIG, seed=0).eval()
     with torch.no_grad():
-        worse.head.weight[6:] *= 30  # type: ignore[union-attr]
+        worse.get_parameter("head.weight")[6:] *= 30
     with pytest.raises(CheckpointError, match=str(MOST_LOST)):
         cost_of_storing(model, worse, questions())
 
