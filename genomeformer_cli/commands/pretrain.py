@@ -68,6 +68,7 @@ def command(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     tensorboard: o.TensorboardOption = False,
+    wandb: o.WandbOption = None,
     watch: o.WatchOption = None,
     as_json: JsonOption = False,
 ) -> None:

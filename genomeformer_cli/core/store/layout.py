@@ -5,6 +5,7 @@ ROOT/vocabularies/NAME/  sealed   `tokenizer.json`
 ROOT/corpora/NAME/       sealed   token shards and `manifest.json`
 ROOT/runs/NAME/          open     a run grows; each of its checkpoints is sealed
 ROOT/weights/NAME/       sealed   a released bundle
+ROOT/comparisons/NAME/   open     a small cache of the runs that are compared, and what came of them
 ROOT/locks/KIND-NAME     the entry's lock
 """
 
@@ -37,6 +38,10 @@ class Kind(StrEnum):
     CORPORA = "corpora"
     RUNS = "runs"
     WEIGHTS = "weights"
+    COMPARISONS = "comparisons"
+
+
+_OPEN = (Kind.RUNS, Kind.COMPARISONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,7 +190,7 @@ class Store:
         Raises:
             CorruptError: A file is missing, changed or unlisted.
         """
-        if entry.kind is not Kind.RUNS:
+        if entry.kind not in _OPEN:
             return check_seal(entry.path)
         return sum(check_seal(sealed.parent) for sealed in sorted(entry.path.rglob(SEAL)))
 

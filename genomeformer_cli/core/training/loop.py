@@ -7,6 +7,7 @@ moment and resumed from its newest checkpoint gives the same weights, to the bit
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -117,7 +118,9 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
     try:
         with ahead:
             for step in range(first, run.config.steps):
+                started = time.monotonic()
                 taken = trainer.step(ahead.next())
+                speed.count(taken.num_bases, time.monotonic() - started)
                 if step == first:
                     reporter.note(_memory_used(run, peak_bytes(device)))
                 if taken.row.get("left_out"):
@@ -142,6 +145,27 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         for observer in observers:
             observer.close()
     return checkpoint_folder(run.folder, run.config.steps)
+
+
+def time_step(run: TrainingRun, *, seconds: float, at_least: int = 5) -> float:
+    """Seconds of a step with the longest windows: the median of some, on weights not kept.
+
+    Args:
+        run: Its folder stays untouched.
+        seconds: How long steps are taken, at least.
+        at_least: How many are taken, at least; one more before them warms up.
+    """
+    trainer = _Trainer(run)
+    first = stages(run.config, run.model.config.context)[-1].first
+    times: list[float] = []
+    with Ahead(run.batches.make, first, run.config.steps) as ahead:
+        for _ in range(first, run.config.steps):
+            started = time.monotonic()
+            trainer.step(ahead.next())
+            times.append(time.monotonic() - started)
+            if len(times) > at_least and sum(times[1:]) >= seconds:
+                break
+    return statistics.median(times[1:] or times)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,12 +290,21 @@ class _Speed:
         self._steps = run.config.steps
         self._first = first
         self._reporter = reporter
+        self._device = run.model.device
         self._started = self._reported = time.monotonic()
         self._num_bases = 0
         self._seconds_before = max((row["seconds"] for row in self._file.kept), default=0.0)
+        self._training = max((row["training_seconds"] for row in self._file.kept), default=0.0)
+        self._new_bases, self._new_seconds = 0, 0.0
+
+    def count(self, num_bases: int, seconds: float) -> None:
+        """Count what a step itself took, which is all that a budget of time is of."""
+        self._training += seconds
+        self._new_bases += num_bases
+        self._new_seconds += seconds
 
     def step(self, taken: _Taken, validation: Score | None) -> None:
-        """Count a step; report it unless the last report was a moment ago."""
+        """Report a step that was counted, unless the last report was a moment ago."""
         done = taken.row["step"]
         self._num_bases += taken.num_bases
         now = time.monotonic()
@@ -281,7 +314,12 @@ class _Speed:
         seconds = now - self._started
         speed = self._num_bases / max(seconds, 1e-9)
         total = self._seconds_before + seconds
-        self._file.append({"step": done, "seconds": total, "bases_per_second": speed})
+        row = {"step": done, "seconds": total, "bases_per_second": speed}
+        row["training_seconds"] = self._training
+        row["training_bases_per_second"] = self._new_bases / max(self._new_seconds, 1e-9)
+        row["peak_bytes"] = peak_bytes(self._device)
+        self._new_bases, self._new_seconds = 0, 0.0
+        self._file.append(row)
         self._reporter.record(
             StepDone(
                 step=done,

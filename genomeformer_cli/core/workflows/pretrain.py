@@ -15,7 +15,7 @@ from genomeformer_cli import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.evaluation.chains import chain_baseline
-from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baseline
+from genomeformer_cli.core.evaluation.counts import CountBaseline, Sides, count_baseline
 from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.gradients.forecast import Step, choose, expected_bytes
@@ -28,7 +28,11 @@ from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, packs
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
-from genomeformer_cli.core.training.observers import open_tensorboard
+from genomeformer_cli.core.training.observers import (
+    OpenObserver,
+    open_tensorboard,
+    wandb_opener,
+)
 from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle
 from genomeformer_cli.core.training.stages import stages
 from genomeformer_cli.core.training.summary import (
@@ -61,6 +65,7 @@ class PretrainRequest:
         memory_budget: Bytes that a step may take when the plan is `auto`; None: most of what is
             available.
         tensorboard: Whether to write TensorBoard's files too.
+        wandb: Project of Weights & Biases that is to show the run too.
     """
 
     corpus: str
@@ -72,6 +77,7 @@ class PretrainRequest:
     threads: int | None = None
     memory_budget: int | None = None
     tensorboard: bool = False
+    wandb: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,9 +111,19 @@ class RunStarted(Event):
 
 
 def pretrain_model(
-    request: PretrainRequest, *, reporter: Reporter, store: Store | None = None
+    request: PretrainRequest,
+    *,
+    reporter: Reporter,
+    store: Store | None = None,
+    runs: Store | None = None,
 ) -> PretrainResult:
     """Train to the last step.
+
+    Args:
+        request: What to train, on what.
+        reporter: Hears how it goes.
+        store: Where the corpus is.
+        runs: Where the run's folder is; None: in the same store.
 
     Raises:
         NotInCacheError: There is no such corpus.
@@ -116,6 +132,7 @@ def pretrain_model(
         CheckpointError, CorruptError: What the run would go on from is damaged.
     """
     store = store or Store()
+    runs = runs or store
     name = check_name(request.name)
     corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)
     config = resolve_config(
@@ -123,15 +140,16 @@ def pretrain_model(
     )
     device = choose_device(request.device)
     set_threads(request.threads)
-    folder = store.path(Kind.RUNS, name)
-    with store.lock(Kind.RUNS, name, timeout=1):
+    folder = runs.path(Kind.RUNS, name)
+    with runs.lock(Kind.RUNS, name, timeout=1):
         questions = held_out_questions(corpus, _asking(config))
         batches = Batches(corpus, config.model, config.masking, config.training)
         open_run(folder, config, corpus)
         if (folder / SUMMARY_FILE).exists():
             reporter.note(f"the run `{name}` is finished already")
             return PretrainResult(name=name, folder=folder, summary=read_summary(folder))
-        baseline = _baseline(folder, corpus, questions, reporter)
+        causal = config.model.direction == "causal"
+        baseline = _baseline(folder, corpus, questions, reporter, causal=causal)
         model = build_model(config.model, seed=config.training.seed).to(device)
         reporter.record(_started(name, config, corpus, model, baseline))
         trial = plan_step(model, corpus, config)
@@ -148,7 +166,7 @@ def pretrain_model(
             validate=lambda trained: likelihood(trained, questions),
             expected_bytes=expected_bytes(trial.model, trial.step, memory),
             per_token=not corpus.tokenizer.one_token_a_base,
-            observers=(open_tensorboard,) if request.tensorboard else (),
+            observers=_observers(request, config),
         )
         train(run, reporter)
         summary = _summarise(run, corpus, questions, baseline)
@@ -202,15 +220,25 @@ def _compute(
     return compute
 
 
+def _observers(request: PretrainRequest, config: PretrainConfig) -> list[OpenObserver]:
+    found: list[OpenObserver] = [open_tensorboard] if request.tensorboard else []
+    if request.wandb is not None:
+        found.append(wandb_opener(request.wandb, {**to_plain(config), "corpus": request.corpus}))
+    return found
+
+
 def _baseline(
-    folder: Path, corpus: Corpus, questions: HeldOut, reporter: Reporter
+    folder: Path, corpus: Corpus, questions: HeldOut, reporter: Reporter, *, causal: bool
 ) -> CountBaseline:
     path = folder / BASELINE_FILE
     if path.exists():
         plain = json.loads(path.read_text(encoding="utf-8"))
         return from_plain(CountBaseline, plain, where=str(path))
-    count = count_baseline if questions.bases_V is None else chain_baseline
-    baseline = count(corpus, questions, reporter)
+    if questions.bases_V is None:
+        sides = Sides.LEFT if causal else Sides.BOTH
+        baseline = count_baseline(corpus, questions, reporter, sides)
+    else:
+        baseline = chain_baseline(corpus, questions, reporter)
     write_json(path, to_plain(baseline))
     return baseline
 
