@@ -42,7 +42,7 @@ def command(
     """Train several on your genome under one budget, and see what each is worth; resumable."""
     options = dict(locals())
     from genomeformer_cli.core.workflows.compare import compare_models
-    from genomeformer_cli.ui.comparison import comparison_table
+    from genomeformer_cli.ui.comparison import check_all_ended, comparison_table
     from genomeformer_cli.ui.comparison_plot import draw_comparison
     from genomeformer_cli.ui.console import show
     from genomeformer_cli.ui.progress import terminal_reporter
@@ -52,3 +52,4 @@ def command(
         result = compare_models(request, reporter=reporter)
         draw_comparison(result, reporter)
     show(result, comparison_table(result), as_json=as_json)
+    check_all_ended(result)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from genomeformer_cli.core.errors import PartialError
 from genomeformer_cli.ui.results import plain_table, size
 from genomeformer_cli.ui.runs import count
 from genomeformer_cli.ui.training import duration
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from genomeformer_cli.core.workflows.compare import CompareResult
-    from genomeformer_cli.core.workflows.standings import Row, Spread
+    from genomeformer_cli.core.workflows.standings import Baseline, Row, Spread
 
 _NUMBERS = (
     "bits/base",
@@ -37,24 +38,52 @@ def comparison_table(result: CompareResult) -> RenderableType:
     """A table for each corpus, what it stands beside below, and who won."""
     parts: list[RenderableType] = []
     for corpus in dict.fromkeys(row.corpus for row in result.rows):
-        table = plain_table(f"on {corpus}", *_NUMBERS, right=_NUMBERS)
-        for column in table.columns[1:]:
-            column.no_wrap = True
         rows = [row for row in result.rows if row.corpus == corpus]
-        for row in rows:
-            _add(table, row)
-        for one in result.baselines:
-            if one.corpus == corpus:
-                score = (*_bits_of(one.bits_per_base), "", f"{one.accuracy.mean:.1%}")
-                table.add_row(one.name, *score, style="dim")
-        parts += [table, Text(_WORDS, style="dim"), Text(verdict(rows))]
+        beside = [one for one in result.baselines if one.corpus == corpus]
+        parts += [_table(corpus, rows, beside), Text(_WORDS, style="dim"), Text(verdict(rows))]
+        if len({one.num_bases for one in beside if not one.is_random}) > 1:
+            parts.append(Text("they were not asked the same questions: only gains compare"))
     problems = [
         f"{row.variant} on {row.corpus} failed: {row.problem}" for row in result.rows if row.problem
     ]
     parts += [Text(one) for one in problems]
-    budget = f"{result.budget.amount:,g} {result.budget.kind} a training"
-    parts.append(Text(f"comparison: {result.folder} ({budget})"))
+    parts.append(Text(f"comparison: {result.folder} ({budget_words(result)})"))
     return Group(*parts)
+
+
+def check_all_ended(result: CompareResult) -> None:
+    """Say at the end that not all is there, so that a script hears of it.
+
+    Raises:
+        PartialError: A training failed.
+    """
+    failed = [one.run for one in result.trainings if one.problem]
+    if failed:
+        raise PartialError(
+            f"{len(failed)} of {len(result.trainings)} trainings failed: {', '.join(failed)}",
+            hint="the others are kept; the same command again tries these alone",
+        )
+
+
+def budget_words(result: CompareResult) -> str:
+    """What each training was given."""
+    amount, kind = result.budget.amount, result.budget.kind
+    number = f"{amount:.3g}" if kind == "flops" else f"{amount:,.10g}"
+    return f"{number} {kind} a training"
+
+
+def _table(corpus: str, rows: list[Row], beside: list[Baseline]) -> Table:
+    table = plain_table(f"on {corpus}", *_NUMBERS, right=_NUMBERS)
+    # Eight numbers in a line of 80 letters: what is folded is the names.
+    table.padding = (0, 1, 0, 0)
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    for row in rows:
+        _add(table, row)
+    for one in beside:
+        score = (*_bits_of(one.bits_per_base), "", f"{one.accuracy.mean:.1%}")
+        table.add_row(one.name, *score, style="dim")
+    return table
 
 
 def verdict(rows: list[Row]) -> str:

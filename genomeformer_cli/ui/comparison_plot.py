@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli.core.store.atomic import atomic_file
+from genomeformer_cli.ui.comparison import budget_words
 from genomeformer_cli.ui.plots import can_plot
 
 if TYPE_CHECKING:
@@ -47,8 +48,7 @@ def plot_comparison(result: CompareResult) -> Path:
         left.set(xlabel="bases a second while training", ylabel="held-out bits per base")
         right.set(xlabel="peak memory, MB")
         left.legend(frameon=False, fontsize=8)
-    budget = f"{result.budget.amount:,g} {result.budget.kind} a training"
-    figure.suptitle(f"{', '.join(corpora)}: {budget}; lower is better")
+    figure.suptitle(f"{', '.join(corpora)}: {budget_words(result)}; lower is better")
     path = result.folder / PICTURE_FILE
     with atomic_file(path) as file:
         figure.savefig(file, dpi=120, metadata={"Software": None})
@@ -86,7 +86,6 @@ def _bar(value: Spread, scale: float = 1.0) -> float | None:
 
 
 def _lines(panel: Any, result: CompareResult, corpus: str) -> None:
-    """The baselines across; random weights only where they would not squeeze all else."""
     colours = ("tab:red", "0.6", "tab:brown", "tab:pink")
     known = [one for one in result.baselines if one.corpus == corpus]
     for one, colour in zip(known, colours, strict=False):

@@ -47,7 +47,7 @@ from genomeformer_cli.core.workflows.standings import (
 )
 
 # Unless somebody says otherwise, a run is validated and saved so many times.
-_VALIDATIONS, _CHECKPOINTS = 4, 10
+_VALIDATIONS, _CHECKPOINTS = 2, 10
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genomeformer_cli.core.training.budget import Plan
@@ -97,6 +97,7 @@ class Baseline:
         bits_per_base: Its score.
         accuracy: Its score.
         num_bases: How many bases were asked for.
+        is_random: Whether it is the random twins, and not a table of counts.
     """
 
     corpus: str
@@ -104,6 +105,7 @@ class Baseline:
     bits_per_base: Spread
     accuracy: Spread
     num_bases: int
+    is_random: bool = False
 
 
 def has_ended(folder: Path) -> bool:
@@ -173,7 +175,8 @@ def baselines(trained: Sequence[Trained]) -> tuple[Baseline, ...]:
         found += [_baseline(corpus, name, [score]) for name, score in tables]
         if summaries:
             twins = [one.random_twin for one in summaries]
-            found.append(_baseline(corpus, "random weights, mean of the twins", twins))
+            random = _baseline(corpus, "random weights, mean of the twins", twins)
+            found.append(replace(random, is_random=True))
     return tuple(found)
 
 
