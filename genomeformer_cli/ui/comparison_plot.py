@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from genomeformer_cli.core.reporting import Reporter
     from genomeformer_cli.core.workflows.compare import CompareResult
-    from genomeformer_cli.core.workflows.standings import Row, Spread
+    from genomeformer_cli.core.workflows.standings import Baseline, Row, Spread
 
 PICTURE_FILE = "comparison.png"
 _MEGABYTE = 1e6
@@ -86,9 +86,18 @@ def _bar(value: Spread, scale: float = 1.0) -> float | None:
 
 
 def _lines(panel: Any, result: CompareResult, corpus: str) -> None:
-    colours = ("tab:red", "0.6", "tab:brown", "tab:pink")
+    """The baselines across; random weights, far above, must not squeeze the others together."""
     known = [one for one in result.baselines if one.corpus == corpus]
-    for one, colour in zip(known, colours, strict=False):
-        panel.axhline(
-            one.bits_per_base.mean, color=colour, linestyle="--", linewidth=1, label=one.name
-        )
+    tables = [one for one in known if not one.is_random]
+    for one, colour in zip(tables, ("tab:red", "tab:brown", "tab:pink", "tab:olive"), strict=False):
+        _line(panel, one, colour)
+    limits = panel.get_ylim()
+    for one in known:
+        if one.is_random:
+            _line(panel, one, "0.6")
+    panel.set_ylim(limits)
+
+
+def _line(panel: Any, one: Baseline, colour: str) -> None:
+    label = f"{one.name}: {one.bits_per_base.mean:.4f}"
+    panel.axhline(one.bits_per_base.mean, color=colour, linestyle="--", linewidth=1, label=label)
