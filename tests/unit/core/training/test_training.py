@@ -320,7 +320,7 @@ def test_weights_and_biases_that_cannot_be_had_is_named(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", module)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "wandb", module)
     run = run_of(tmp_path, corpus, TrainingConfig(steps=1))
     with pytest.raises(error, match=words):
         train(replace(run, observers=(wandb_opener("p", {}),)), Listening())
