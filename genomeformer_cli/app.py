@@ -10,6 +10,7 @@ from typer import Exit, Option, Typer
 from genomeformer_cli import __version__
 from genomeformer_cli.commands import (
     cache,
+    compare,
     embed,
     evaluate,
     fetch,
@@ -33,7 +34,7 @@ app = Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (fetch, tokenize, windows, pretrain, embed, evaluate, score, release):
+for module in (fetch, tokenize, windows, pretrain, compare, embed, evaluate, score, release):
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
 app.add_typer(cache.app, name="cache")
 

@@ -76,6 +76,7 @@ def command(
     sequence_parallel: o.SequenceParallelOption = 1,
     restarts: o.RestartsOption = 3,
     tensorboard: o.TensorboardOption = False,
+    wandb: o.WandbOption = None,
     watch: o.WatchOption = None,
     as_json: JsonOption = False,
 ) -> None:

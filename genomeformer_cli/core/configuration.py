@@ -63,6 +63,38 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = 
     return found
 
 
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested plain values of two, those of the other where both have one."""
+    both = dict(one)
+    for key, value in other.items():
+        inner = both.get(key)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            value = merged(inner, value)
+        both[key] = value
+    return both
+
+
+def nested(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by place, such as `model.width`, as nested dictionaries."""
+    found: dict[str, Any] = {}
+    for place, value in values.items():
+        *parents, key = place.split(".")
+        inner = found
+        for parent in parents:
+            inner = inner.setdefault(parent, {})
+        inner[key] = value
+    return found
+
+
+def places(kind: type, prefix: str = "") -> list[str]:
+    """The places of all values of a configuration, such as `model.width`."""
+    found: list[str] = []
+    for name, hint in typing.get_type_hints(kind).items():
+        inner = dataclasses.is_dataclass(hint) and isinstance(hint, type)
+        found += places(hint, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return found
+
+
 def _build(
     kind: type[Config], base: Mapping[str, Any], plain: Mapping[str, Any], where: str, prefix: str
 ) -> Config:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli.core.store.atomic import atomic_file
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows, training_bits
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 LOSS_FILE = "loss.png"
 RUNS_FILE = "runs.png"
+_FAIR_GUESS = 2.0
 
 
 def can_plot() -> bool:
@@ -32,28 +33,44 @@ def plot_loss(result: PretrainResult) -> Path:
     from matplotlib import pyplot as plt
 
     rows = read_rows(result.folder / METRICS_FILE)
-    steps = [row["step"] for row in rows]
-    training = training_bits(rows)
-    held_out = [
-        (row["step"], row["validation"]["bits_per_base"]) for row in rows if "validation" in row
-    ]
+    # The loss of a step that was left out may be no number.
+    taken = [row for row in rows if not row.get("left_out")]
+    steps = [row["step"] for row in taken]
+    training = training_bits(taken)
+    held_out, averaged = (_validated(rows, of) for of in ("validation", "validation_average"))
     summary = result.summary
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     if training:
         axes.plot(steps, training, color="0.75", linewidth=0.8, label="training, one step")
         axes.plot(steps, _smooth(training), color="0.4", linewidth=1.2, label="training, smoothed")
     axes.plot(*zip(*held_out, strict=True), "o-", color="tab:blue", label="held out")
+    if averaged:
+        label = "held out, average of the weights"
+        axes.plot(*zip(*averaged, strict=True), ".-", color="tab:green", label=label)
     counts = f"table of {summary.counts_name}"
     axes.axhline(summary.counts.bits_per_base, color="tab:red", linestyle="--", label=counts)
-    axes.axhline(2.0, color="0.6", linestyle=":", label="a fair guess")
-    low = min(summary.counts.bits_per_base, *(bits for _, bits in held_out), *_smooth(training))
-    axes.set(xlabel="step", ylabel="bits per base", title=result.name, ylim=(low - 0.05, 2.15))
+    axes.axhline(_FAIR_GUESS, color="0.6", linestyle=":", label="a fair guess")
+    shown = [bits for _, bits in (*held_out, *averaged)]
+    limits = _limits([summary.counts.bits_per_base, *shown], _smooth(training))
+    axes.set(xlabel="step", ylabel="bits per base", title=result.name, ylim=limits)
     axes.legend(frameon=False, fontsize=8)
     path = result.folder / LOSS_FILE
     with atomic_file(path) as file:
         figure.savefig(file, dpi=120, metadata={"Software": None})
     plt.close(figure)
     return path
+
+
+def _validated(rows: list[dict[str, Any]], of: str) -> list[tuple[int, float]]:
+    return [(row["step"], row[of]["bits_per_base"]) for row in rows if of in row]
+
+
+def _limits(shown: list[float], training: list[float]) -> tuple[float, float]:
+    """Where the picture begins and ends: all of what is shown, and training down to its least.
+
+    A first step's loss may be far above a fair guess; held-out bits of whole tokens may be too.
+    """
+    return min([*shown, *training]) - 0.05, max([_FAIR_GUESS + 0.1, *shown]) + 0.05
 
 
 def draw_loss(result: PretrainResult, reporter: Reporter) -> None:
@@ -82,13 +99,12 @@ def plot_runs(runs: list[WatchedRun]) -> Path:
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for run in runs:
         rows = read_rows(run.folder / METRICS_FILE)
-        smooth = _smooth(training_bits(rows))
+        taken = [row for row in rows if not row.get("left_out")]
+        smooth = _smooth(training_bits(taken))
         (line,) = axes.plot(
-            [row["step"] for row in rows][: len(smooth)], smooth, linewidth=0.8, alpha=0.6
+            [row["step"] for row in taken][: len(smooth)], smooth, linewidth=0.8, alpha=0.6
         )
-        held_out = [
-            (row["step"], row["validation"]["bits_per_base"]) for row in rows if "validation" in row
-        ]
+        held_out = _validated(rows, "validation")
         steps, bits = zip(*held_out, strict=True) if held_out else ((), ())
         axes.plot(steps, bits, "o-", color=line.get_color(), label=f"{run.name}, held out")
         if run.baseline is not None:

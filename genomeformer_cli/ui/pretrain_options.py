@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
+from genomeformer_cli.core.configuration import nested
 from genomeformer_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -228,6 +229,15 @@ TensorboardOption = Annotated[
         rich_help_panel=_WATCHING,
     ),
 ]
+WandbOption = Annotated[
+    str | None,
+    Option(
+        help="Show the run in this project of Weights & Biases too (extra `wandb`); "
+        "`WANDB_MODE=offline` keeps it here.",
+        rich_help_panel=_WATCHING,
+        metavar="PROJECT",
+    ),
+]
 WatchOption = Annotated[
     list[str] | None,
     Option(
@@ -300,7 +310,7 @@ def window_lengths(text: str | None) -> tuple[int | None, int | None]:
 
 
 # Where each option stands in a configuration, if it is given.
-_PLACES = {
+PLACES = {
     "attention": "model.attention.name",
     "patch": "model.patch",
     "steps": "training.steps",
@@ -332,20 +342,11 @@ def overrides(options: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         UsageError: One of them cannot be.
     """
-    values = {place: options[name] for name, place in _PLACES.items()}
+    values = {place: options[name] for name, place in PLACES.items()}
     values["training.start_length"], values["model.context"] = window_lengths(options["seq_len"])
     values["model.direction"] = direction(options["objective"])
     values["training.pack"] = {None: None, True: "on", False: "off"}[options["pack"]]
-    nested: dict[str, Any] = {}
-    for place, value in values.items():
-        if value is None:
-            continue
-        *parents, key = place.split(".")
-        inner = nested
-        for parent in parents:
-            inner = inner.setdefault(parent, {})
-        inner[key] = value
-    return nested
+    return nested({place: value for place, value in values.items() if value is not None})
 
 
 def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:
@@ -382,4 +383,5 @@ def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:
             shard=options["shard"],
             sequence_parallel=options["sequence_parallel"],
         ),
+        wandb=options["wandb"],
     )

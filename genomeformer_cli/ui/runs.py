@@ -53,7 +53,9 @@ def count(number: int) -> str:
     """A number of parameters: `3.2M`."""
     if number >= _BILLION:
         return f"{number / _BILLION:.1f}G"
-    return f"{number / _MILLION:.1f}M"
+    if number >= _MILLION // 10:
+        return f"{number / _MILLION:.1f}M"
+    return f"{number:,}"
 
 
 def long_time(seconds: float) -> str:

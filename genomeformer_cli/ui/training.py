@@ -55,7 +55,8 @@ class TrainingView:
             self._live = None
 
     def _start(self, event: RunStarted) -> None:
-        self._started = event
+        self.close()  # what a run that failed has left
+        self._started, self._shown = event, None
         score = event.baseline.score
         self._console.print(
             f"{event.name}: {event.num_parameters:,} parameters, `{event.attention}` attention, "

@@ -34,8 +34,8 @@ def imported(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> list[str]:
 @pytest.mark.parametrize(
     "command",
     [
-        *("", "fetch", "tokenize", "windows", "pretrain", "embed", "evaluate", "score", "release"),
-        *("cache", "cache ls"),
+        *("", "fetch", "tokenize", "windows", "pretrain", "compare", "embed", "evaluate", "score"),
+        *("release", "cache", "cache ls"),
     ],
 )
 def test_help_is_light(command: str) -> None:

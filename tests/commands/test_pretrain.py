@@ -73,7 +73,53 @@ def test_models_of_any_tokens_are_scored_per_base(
         assert 1.7 < summary[who]["bits_per_base"] < 4.5
         assert (summary[who]["num_tokens"] is None) == (tokens == "overlapping")
         assert summary[who]["num_bases"] == summary["model"]["num_bases"]
-    assert summary["counts_looks"] == ("a side" if tokens == "overlapping" else "before")
+    both_sides = tokens == "overlapping" and objective == "masked"
+    assert summary["counts_looks"] == ("a side" if both_sides else "before")
+
+
+ENDINGS = {
+    "masked": "",
+    "causal": "--objective causal",
+    "two stacks": "--memory two-stack --attention linear",
+    "reversible": "--memory reversible --attention linear",
+    "averaged": "--ema 0.9",
+    "growing": "--seq-len 32:64",
+}
+
+
+@pytest.mark.parametrize("kind", ENDINGS)
+def test_every_run_ends_with_a_summary_and_a_picture(
+    kind: str, run_cli: RunCommand, config: str, cache_home: Path
+) -> None:
+    corpus(run_cli, "c")
+    arguments = ["--corpus", "c", "--name", "r", "--config", config, *ENDINGS[kind].split()]
+    done = run_cli(*BASE, *arguments)
+    assert done.exit_code == 0, done.err
+    counted = "bases before" if kind == "causal" else "neighbours a side"
+    for words in ("this model", counted, "same model, random weights", "the table of counts"):
+        assert words in done.out
+    assert "to beat: counts of " in done.err
+    assert counted in done.err
+    if can_plot():
+        picture = cache_home / "runs" / "r" / "loss.png"
+        assert f"picture: {picture}" in done.err
+        assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_with_a_step_that_was_no_number_is_drawn_too(
+    run_cli: RunCommand, config: str, cache_home: Path
+) -> None:
+    corpus(run_cli, "c")
+    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
+    assert run_cli(*arguments).exit_code == 0
+    path = cache_home / "runs" / "r" / "metrics.jsonl"
+    first, *rest = path.read_text().splitlines(keepends=True)
+    row = json.loads(first) | {"left_out": True}
+    row["training"]["bits_per_base"] = float("nan")
+    path.write_text(json.dumps(row) + "\n" + "".join(rest))
+    done = run_cli(*arguments)
+    assert done.exit_code == 0, done.err
+    assert ("picture: " in done.err) == can_plot()
 
 
 def test_every_option_stands_in_the_configuration(

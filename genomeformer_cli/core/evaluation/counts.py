@@ -217,9 +217,19 @@ def count_answers(tables: ContextTables, questions: HeldOut) -> list[Answers]:
     return answer_by_counts(tables, codes_WL.reshape(-1), windows_N * codes_WL.shape[1] + columns_N)
 
 
-def count_baseline(corpus: Corpus, questions: HeldOut, reporter: Reporter) -> CountBaseline:
-    """Count the training split and answer the questions with the order that does best on them."""
-    tables = count_contexts(corpus, widest_order(corpus.manifest.num_train), reporter)
-    answers = count_answers(tables, questions)
+def count_baseline(
+    corpus: Corpus, questions: HeldOut, reporter: Reporter, sides: Sides = Sides.BOTH
+) -> CountBaseline:
+    """Count the training split and answer the questions with the order that does best on them.
+
+    Args:
+        corpus: Its training split is counted.
+        questions: For single bases; with neighbours on the left alone, put to a causal model.
+        reporter: Follows the counting.
+        sides: Which neighbours the model that is compared sees.
+    """
+    widest = widest_order(corpus.manifest.num_train, sides)
+    answers = count_answers(count_contexts(corpus, widest, reporter, sides), questions)
     order = best_order(answers)
-    return CountBaseline(order=order, score=answers[order].score())
+    looks: Literal["a side", "before"] = "before" if sides is Sides.LEFT else "a side"
+    return CountBaseline(order=order, score=answers[order].score(), looks=looks)

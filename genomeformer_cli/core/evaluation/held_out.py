@@ -29,7 +29,8 @@ from genomeformer_cli.core.tokenizers.widths import geometry
 
 HIDE_ONE_IN = 64
 MARGIN = 6
-# Tokens before a whole token that is asked for: bases enough for the longest chain of counts.
+# Tokens before a whole token that is asked for, and before what a causal model is asked for: bases
+# enough for the longest chain of counts.
 TOKENS_BEFORE = 12
 
 
@@ -113,7 +114,8 @@ def held_out_questions(corpus: Corpus, asking: Asking) -> HeldOut:
     real_ids = corpus.tokenizer.real_ids
     if corpus.tokenizer.one_token_a_base or lie.overlaps:
         words = range(real_ids.stop - NUM_REAL_BASES**lie.k, real_ids.stop)
-        askable_WL = _surrounded(tokens_WL, words, (max(MARGIN, lie.k - 1), MARGIN))
+        before = TOKENS_BEFORE if asking.causal else max(MARGIN, lie.k - 1)
+        askable_WL = _surrounded(tokens_WL, words, (before, MARGIN))
         bases_PWL = _one_in_64(askable_WL, asking.passes)
         questions = _of_bases(tokens_WL, bases_PWL, real_ids, (lie.k, asking.causal))
     else:

@@ -6,6 +6,7 @@ ROOT/corpora/NAME/       sealed   token shards and `manifest.json`
 ROOT/runs/NAME/          open     a run grows; each of its checkpoints is sealed
 ROOT/weights/NAME/       sealed   a released bundle
 ROOT/unpacked/SHA256/    sealed   a bundle out of an archive, or from the Hub
+ROOT/comparisons/NAME/   open     a small cache of the runs that are compared, and what came of them
 ROOT/locks/KIND-NAME     the entry's lock
 """
 
@@ -39,6 +40,10 @@ class Kind(StrEnum):
     RUNS = "runs"
     WEIGHTS = "weights"
     UNPACKED = "unpacked"
+    COMPARISONS = "comparisons"
+
+
+_OPEN = (Kind.RUNS, Kind.COMPARISONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +192,7 @@ class Store:
         Raises:
             CorruptError: A file is missing, changed or unlisted.
         """
-        if entry.kind is not Kind.RUNS:
+        if entry.kind not in _OPEN:
             return check_seal(entry.path)
         return sum(check_seal(sealed.parent) for sealed in sorted(entry.path.rglob(SEAL)))
 

@@ -7,6 +7,8 @@ moment and resumed from its newest checkpoint gives the same weights, to the bit
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -104,17 +106,21 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
     check_rows(config, run.model.config, team)
     trainer = _Trainer(run)
     first = trainer.begin(reporter)
+    device = run.model.device
     records = (
-        Records(run.folder, config.steps, first, reporter, run.observers) if team.leads else None
+        Records(run.folder, config.steps, first, reporter, run.observers, device)
+        if team.leads
+        else None
     )
     validation = records.newest_validation if records else None
-    device = run.model.device
     forget_peak(device)
     ahead = Ahead(_share(run), first, config.steps, pinned=device.type == "cuda")
     try:
         with ahead:
             for step in range(first, config.steps):
+                started = time.monotonic()
                 taken = trainer.step(ahead.next())
+                seconds = time.monotonic() - started
                 if step == first:
                     reporter.note(_memory_used(run, peak_bytes(device)))
                 if taken.row.get("left_out"):
@@ -128,7 +134,7 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
                 if due and (team.leads or team.shards):
                     validation = trainer.validate(taken.row)
                 if records:
-                    records.add(taken, validation)
+                    records.add(taken, validation, seconds)
                 if last or done % config.checkpoint_every == 0:
                     if records:
                         records.sync()
@@ -137,6 +143,27 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         if records:
             records.close()
     return checkpoint_folder(run.folder, config.steps)
+
+
+def time_step(run: TrainingRun, *, seconds: float, at_least: int = 5) -> float:
+    """Seconds of a step with the longest windows: the median of some, on weights not kept.
+
+    Args:
+        run: Its folder stays untouched.
+        seconds: How long steps are taken, at least.
+        at_least: How many are taken, at least; one more before them warms up.
+    """
+    trainer = _Trainer(run)
+    first = stages(run.config, run.model.config.context)[-1].first
+    times: list[float] = []
+    with Ahead(run.batches.make, first, run.config.steps) as ahead:
+        for _ in range(first, run.config.steps):
+            started = time.monotonic()
+            trainer.step(ahead.next())
+            times.append(time.monotonic() - started)
+            if len(times) > at_least and sum(times[1:]) >= seconds:
+                break
+    return statistics.median(times[1:] or times)
 
 
 def check_rows(config: TrainingConfig, model: ModelConfig, team: Team) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,30 @@ class StepDone(Event):
     learning_rate: float
     bases_per_second: float
     seconds_left: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """What training took, validations and checkpoints apart.
+
+    Attributes:
+        seconds: Of all steps that were kept.
+        bases_per_second: The median over the run, which a suspended machine does not move.
+        peak_bytes: Most memory of a process that trained it; on a GPU, of its allocator.
+    """
+
+    seconds: float
+    bases_per_second: float
+    peak_bytes: int
+
+
+def pace(rows: Sequence[Mapping[str, Any]]) -> Pace:
+    """What training took, by the rows of `throughput.jsonl`, of which there is one at least."""
+    return Pace(
+        seconds=rows[-1]["training_seconds"],
+        bases_per_second=statistics.median(row["training_bases_per_second"] for row in rows),
+        peak_bytes=max(row["peak_bytes"] for row in rows),
+    )
 
 
 class MetricsFile:

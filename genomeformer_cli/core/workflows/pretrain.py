@@ -13,7 +13,6 @@ import numpy as np
 import torch
 
 from genomeformer_cli import __version__
-from genomeformer_cli.core.checkpoints.locate import find_model
 from genomeformer_cli.core.checkpoints.weights import (
     LoadedModel,
     load_weights,
@@ -24,7 +23,7 @@ from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.chains import chain_baseline
-from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baseline
+from genomeformer_cli.core.evaluation.counts import CountBaseline, Sides, count_baseline
 from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.gradients.forecast import Step, choose, expected_bytes
@@ -32,6 +31,7 @@ from genomeformer_cli.core.gradients.plans import AUTO, MemoryConfig
 from genomeformer_cli.core.gradients.stretches import check_stretches
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.presets.pretrain import PretrainConfig
+from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Event, Reporter, Silent
 from genomeformer_cli.core.settings import Member, member
 from genomeformer_cli.core.store.atomic import write_json
@@ -40,7 +40,11 @@ from genomeformer_cli.core.training.batches import Batches, packs
 from genomeformer_cli.core.training.distributed import Team, joined
 from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
-from genomeformer_cli.core.training.observers import open_tensorboard
+from genomeformer_cli.core.training.observers import (
+    OpenObserver,
+    open_tensorboard,
+    wandb_opener,
+)
 from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle, untried
 from genomeformer_cli.core.training.scale import ScaleConfig
 from genomeformer_cli.core.training.stages import stages
@@ -77,6 +81,7 @@ class PretrainRequest:
         tensorboard: Whether to write TensorBoard's files too.
         origin: The model whose weights to start from: a run, a bundle, a name; None: random ones.
         scale: Over how many processes; this one is one of them if it was started as one.
+        wandb: Project of Weights & Biases that is to show the run too.
     """
 
     corpus: str
@@ -90,6 +95,7 @@ class PretrainRequest:
     tensorboard: bool = False
     origin: str | None = None
     scale: ScaleConfig = field(default_factory=ScaleConfig)
+    wandb: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,9 +129,19 @@ class RunStarted(Event):
 
 
 def pretrain_model(
-    request: PretrainRequest, *, reporter: Reporter, store: Store | None = None
+    request: PretrainRequest,
+    *,
+    reporter: Reporter,
+    store: Store | None = None,
+    runs: Store | None = None,
 ) -> PretrainResult:
     """Train to the last step, as one of several processes if this is one.
+
+    Args:
+        request: What to train, on what.
+        reporter: Hears how it goes.
+        store: Where the corpus is.
+        runs: Where the run's folder is; None: in the same store.
 
     Raises:
         NotInCacheError: There is no such corpus.
@@ -142,7 +158,7 @@ def pretrain_model(
     with joined(me, device) as team:
         team.form_lines(request.scale.sequence_parallel)
         speaks = reporter if team.leads else Silent()
-        return _Pretraining(request, store, team, device, speaks).run()
+        return _Pretraining(request, (store, runs or store), team, device, speaks).run()
 
 
 def _device(request: PretrainRequest, me: Member | None) -> str:
@@ -166,18 +182,20 @@ class _Pretraining:
     def __init__(
         self,
         request: PretrainRequest,
-        store: Store,
+        stores: tuple[Store, Store],
         team: Team,
         device: torch.device,
         reporter: Reporter,
     ) -> None:
+        store, runs = stores
         self._request = request
         self._store = store
+        self._runs = runs
         self._team = team
         self._device = device
         self._reporter = reporter
         self._name = check_name(request.name)
-        self._folder = store.path(Kind.RUNS, self._name)
+        self._folder = runs.path(Kind.RUNS, self._name)
         self._corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)
         self._origin = _origin(request, self._corpus, store, reporter)
         self._config = resolve_config(
@@ -203,7 +221,7 @@ class _Pretraining:
     def _lock(self) -> AbstractContextManager[None]:
         """Held by the process that writes."""
         if self._team.leads:
-            return self._store.lock(Kind.RUNS, self._name, timeout=1)
+            return self._runs.lock(Kind.RUNS, self._name, timeout=1)
         return nullcontext()
 
     def _is_finished(self) -> bool:
@@ -226,8 +244,10 @@ class _Pretraining:
                 f"a process ended: all were started again ({self._team.restarts} of at most "
                 f"{scale.restarts} times)"
             )
+        causal = config.model.direction == "causal"
         baseline = self._told(
-            CountBaseline, lambda: _baseline(self._folder, corpus, questions, reporter)
+            CountBaseline,
+            lambda: _baseline(self._folder, corpus, questions, reporter, causal=causal),
         )
         model = build_model(config.model, seed=config.training.seed)
         if self._origin is not None:
@@ -260,7 +280,7 @@ class _Pretraining:
                 else None
             ),
             per_token=not corpus.tokenizer.one_token_a_base,
-            observers=(open_tensorboard,) if self._request.tensorboard else (),
+            observers=_observers(self._request, config),
             team=self._team,
             shard=scale.shard,
         )
@@ -294,7 +314,7 @@ def _origin(
 ) -> LoadedModel | None:
     if request.origin is None:
         return None
-    origin = read_model(find_model(request.origin, store=store, reporter=reporter))
+    origin = read_model(model_folder(request.origin, store=store, reporter=reporter))
     if origin.tokenizer.tokens != corpus.tokenizer.tokens:
         raise ConfigError(
             f"`{request.origin}` reads other tokens than the corpus `{request.corpus}` holds",
@@ -344,15 +364,25 @@ def _memory(
     return memory
 
 
+def _observers(request: PretrainRequest, config: PretrainConfig) -> list[OpenObserver]:
+    found: list[OpenObserver] = [open_tensorboard] if request.tensorboard else []
+    if request.wandb is not None:
+        found.append(wandb_opener(request.wandb, {**to_plain(config), "corpus": request.corpus}))
+    return found
+
+
 def _baseline(
-    folder: Path, corpus: Corpus, questions: HeldOut, reporter: Reporter
+    folder: Path, corpus: Corpus, questions: HeldOut, reporter: Reporter, *, causal: bool
 ) -> CountBaseline:
     path = folder / BASELINE_FILE
     if path.exists():
         plain = json.loads(path.read_text(encoding="utf-8"))
         return from_plain(CountBaseline, plain, where=str(path))
-    count = count_baseline if questions.bases_V is None else chain_baseline
-    baseline = count(corpus, questions, reporter)
+    if questions.bases_V is None:
+        sides = Sides.LEFT if causal else Sides.BOTH
+        baseline = count_baseline(corpus, questions, reporter, sides)
+    else:
+        baseline = chain_baseline(corpus, questions, reporter)
     write_json(path, to_plain(baseline))
     return baseline
 

@@ -174,3 +174,19 @@ def test_order_zero_is_the_composition_of_both_strands(sides: Sides) -> None:
     counter.add(encode_bases("AAAC"))
     assert counter.tables().tables[0].tolist() == [3, 1, 1, 3]
     assert counter.tables().tables[0].tolist() == [3, 1, 1, 3]
+
+
+def test_a_causal_model_stands_beside_the_table_of_what_is_before(tmp_path: Path) -> None:
+    dna = random_dna(300) * 12
+    corpus = build_corpus(tmp_path / "c", {"a": dna})
+    asking = Asking(length=128, max_windows=50, passes=16, causal=True)
+    questions = held_out_questions(corpus, asking)
+    asked = np.logical_or.reduce(questions.asked)
+    assert np.flatnonzero(asked.any(axis=0)).min() >= LONGEST_LEFT
+    baseline = count_baseline(corpus, questions, Silent(), Sides.LEFT)
+    assert baseline.looks == "before"
+    assert "bases before" in baseline.words
+    # In what repeats itself every 300 bases, few bases before tell what comes.
+    assert baseline.order >= 4
+    assert baseline.score.bits_per_base < 1.0
+    assert baseline.score.num_bases == asked.sum()

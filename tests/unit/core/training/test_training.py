@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -23,7 +26,7 @@ from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import read_rows
-from genomeformer_cli.core.training.observers import open_tensorboard
+from genomeformer_cli.core.training.observers import open_tensorboard, wandb_opener
 from genomeformer_cli.core.training.optimizer import build_optimizers
 from genomeformer_cli.core.training.precision import ComputeConfig
 from genomeformer_cli.core.training.redraw import redraw_features
@@ -241,3 +244,83 @@ def test_a_missing_tensorboard_is_named(
     run = replace(run_of(tmp_path, corpus, config), observers=(open_tensorboard,))
     with pytest.raises(MissingExtraError, match="TensorBoard"):
         train(run, Listening())
+
+
+class SmallWandb(ModuleType):
+    """What we use of Weights & Biases, kept in lists."""
+
+    class Error(Exception):
+        pass
+
+    def __init__(self, step: int = 0, *, refuses: bool = False) -> None:
+        super().__init__("wandb")
+        self.begun: list[dict[str, Any]] = []
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.finished = 0
+        self.step = step
+        self.refuses = refuses
+
+    def Settings(self, **settings: Any) -> dict[str, Any]:  # noqa: N802 - their name
+        return settings
+
+    def init(self, **arguments: Any) -> SmallWandb:
+        if self.refuses:
+            raise self.Error("no API key")
+        self.begun.append(arguments)
+        return self
+
+    def log(self, numbers: dict[str, float], *, step: int) -> None:
+        self.logged.append((step, numbers))
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+def test_weights_and_biases_is_sent_every_number_once(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = TrainingConfig(steps=4, batch_size=2, validate_every=2)
+    opened = wandb_opener("genomes", {"model": {"width": 16}})
+    run = replace(run_of(tmp_path, corpus, config), observers=(opened,))
+    first = SmallWandb()
+    monkeypatch.setitem(sys.modules, "wandb", first)
+    train(run, Listening())
+    rows = read_rows(tmp_path / "metrics.jsonl")
+    assert [step for step, _ in first.logged] == [1, 2, 3, 4]
+    for row, (_, numbers) in zip(rows, first.logged, strict=True):
+        assert numbers["training/bits_per_base"] == row["training"]["bits_per_base"]
+        assert ("validation/accuracy" in numbers) == ("validation" in row)
+        assert "step" not in numbers
+    (begun,) = first.begun
+    assert (begun["project"], begun["config"]) == ("genomes", {"model": {"width": 16}})
+    assert begun["settings"] == {"console": "off", "disable_git": True, "disable_code": True}
+    assert first.finished == 1
+    again = SmallWandb(step=3)
+    monkeypatch.setitem(sys.modules, "wandb", again)
+    other = run_of(tmp_path, corpus, config)
+    (tmp_path / "metrics.jsonl").unlink()
+    shutil.rmtree(tmp_path / "checkpoints")
+    train(replace(other, observers=(opened,)), Listening())
+    assert again.begun[0]["id"] == begun["id"]
+    assert [step for step, _ in again.logged] == [3, 4]
+
+
+@pytest.mark.parametrize(
+    ("module", "error", "words"),
+    [
+        (None, MissingExtraError, "not installed"),
+        (SmallWandb(refuses=True), TrainingError, "no API key"),
+    ],
+)
+def test_weights_and_biases_that_cannot_be_had_is_named(
+    module: SmallWandb | None,
+    error: type[Exception],
+    words: str,
+    corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", module)
+    run = run_of(tmp_path, corpus, TrainingConfig(steps=1))
+    with pytest.raises(error, match=words):
+        train(replace(run, observers=(wandb_opener("p", {}),)), Listening())

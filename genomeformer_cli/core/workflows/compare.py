@@ -1,0 +1,317 @@
+"""Train several on the same corpus under one budget, and see what each of them is worth.
+
+Each training is a pretraining run in a process of its own. The same request again goes on where it
+was stopped: what is finished is read, what was begun goes on, what failed is tried again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genomeformer_cli.core.attention.registry import ATTENTIONS
+from genomeformer_cli.core.configuration import merged, to_plain
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.presets.pretrain import PretrainConfig
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.layout import Kind, Store, check_name
+from genomeformer_cli.core.training.budget import Budget, Plan
+from genomeformer_cli.core.workflows.comparison_folder import (
+    RESULTS_FILE,
+    Training,
+    Variant,
+    comparison_folder,
+    open_comparison,
+    plan_path,
+    trainings,
+)
+from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.fresh_process import run_in_fresh_process
+from genomeformer_cli.core.workflows.planning import plan_training, planned
+from genomeformer_cli.core.workflows.pretrain import PretrainRequest, pretrain_model
+from genomeformer_cli.core.workflows.run_folder import read_toml, resolve_config
+from genomeformer_cli.core.workflows.standings import (
+    Baseline,
+    Row,
+    Trained,
+    baselines,
+    has_ended,
+    standings,
+    taken_by,
+)
+
+# Unless somebody says otherwise, a run is validated and saved so many times.
+_VALIDATIONS, _CHECKPOINTS = 2, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareRequest:
+    """What to train, on what, for how long.
+
+    Attributes:
+        corpora: Names of corpora in the cache.
+        name: Of the comparison.
+        budget: Of each training.
+        variants: What is compared; empty: every mechanism of the registry that can look as the
+            configuration says.
+        seeds: How many trainings of each, which differ in nothing but the seed.
+        preset: The configuration to start from.
+        config_file: TOML whose values replace the preset's.
+        overrides: Values that replace both, nested as in the TOML; those of a variant replace
+            them.
+        device: `auto`, `cpu`, or a torch device such as `cuda:0`.
+        threads: CPU threads of a training; None: all usable cores.
+    """
+
+    corpora: tuple[str, ...]
+    name: str
+    budget: Budget
+    variants: tuple[Variant, ...] = ()
+    seeds: int = 1
+    preset: str = "tiny"
+    config_file: Path | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    device: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareResult:
+    """What came of it.
+
+    Attributes:
+        name: Of the comparison.
+        folder: Where it lies.
+        budget: Of each training.
+        rows: By corpus, the best first.
+        baselines: What they stand beside.
+        trainings: Every one.
+        environment: What they were trained with.
+    """
+
+    name: str
+    folder: Path
+    budget: Budget
+    rows: tuple[Row, ...]
+    baselines: tuple[Baseline, ...]
+    trainings: tuple[Trained, ...]
+    environment: dict[str, str]
+
+
+def compare_models(
+    request: CompareRequest, *, reporter: Reporter, store: Store | None = None
+) -> CompareResult:
+    """Train what is not trained yet, and put all beside each other.
+
+    Raises:
+        NotInCacheError: There is no such corpus.
+        ConfigError: What all share cannot be, or is not what the comparison was started with.
+        StoreError: The comparison is being made by another process.
+    """
+    store = store or Store()
+    folder = comparison_folder(store, check_name(request.name))
+    set_threads(request.threads)
+    shared = _shared(request, store)
+    config = shared[request.corpora[0]].config
+    variants = request.variants or _collection(config, reporter)
+    first = config.training.seed
+    wanted = trainings(request.corpora, variants, range(first, first + request.seeds))
+    with store.lock(Kind.COMPARISONS, request.name, timeout=1):
+        environment = _environment(request)
+        open_comparison(folder, _settings(request, variants, shared, environment))
+        done: list[Trained] = []
+        for number, training in enumerate(wanted, start=1):
+            place = f"training {number} of {len(wanted)}: {training.run}"
+            done.append(_trained(training, request, store, (reporter, place)))
+            result = _result(request, folder, done, environment)
+            write_json(folder / RESULTS_FILE, plain_result(result))
+    return result
+
+
+def plain_result(result: CompareResult) -> dict[str, Any]:
+    """A result as plain values."""
+    return {**asdict(result), "folder": str(result.folder)}
+
+
+def _result(
+    request: CompareRequest, folder: Path, done: list[Trained], environment: dict[str, str]
+) -> CompareResult:
+    return CompareResult(
+        name=request.name,
+        folder=folder,
+        budget=request.budget,
+        rows=standings(done),
+        baselines=baselines(done),
+        trainings=tuple(done),
+        environment=environment,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Shared:
+    """What all trainings on a corpus have in common."""
+
+    config: PretrainConfig
+    inputs_sha256: str
+    vocabulary_sha256: str
+
+
+def _shared(request: CompareRequest, store: Store) -> dict[str, _Shared]:
+    """What trainings have in common, by corpus; so a mistake in it is found at once."""
+    if not request.corpora or request.seeds < 1:
+        raise ConfigError(
+            "nothing to train", hint="name at least one corpus, and at least one seed"
+        )
+    found = {}
+    for name in request.corpora:
+        corpus = Corpus(store.entry(Kind.CORPORA, name).path)
+        config = resolve_config(
+            request.preset, request.config_file, request.overrides, corpus.tokenizer
+        )
+        found[name] = _Shared(
+            config=config,
+            inputs_sha256=corpus.manifest.inputs_sha256,
+            vocabulary_sha256=corpus.manifest.vocabulary_sha256,
+        )
+    return found
+
+
+def _collection(config: PretrainConfig, reporter: Reporter) -> tuple[Variant, ...]:
+    """Every mechanism that can look as the model is to."""
+    direction = "causal" if config.model.causal else "bidirectional"
+    able = [name for name, entry in ATTENTIONS.items() if direction in entry.directions]
+    unable = [name for name in ATTENTIONS if name not in able]
+    if unable:
+        reporter.note(f"left out, for they cannot be {direction}: {', '.join(unable)}")
+    return tuple(
+        Variant(name=name, overrides={"model": {"attention": {"name": name}}}) for name in able
+    )
+
+
+def _environment(request: CompareRequest) -> dict[str, str]:
+    return {
+        "torch": torch.__version__,
+        "device": str(choose_device(request.device)),
+        "threads": str(torch.get_num_threads()),
+    }
+
+
+def _settings(
+    request: CompareRequest,
+    variants: tuple[Variant, ...],
+    shared: Mapping[str, _Shared],
+    environment: Mapping[str, str],
+) -> dict[str, Any]:
+    return {
+        "budget": {request.budget.kind: request.budget.amount},
+        "seeds": request.seeds,
+        "variants": {one.name: dict(one.overrides) for one in variants},
+        "corpora": {name: to_plain(one) for name, one in shared.items()},
+        **environment,
+    }
+
+
+def _trained(
+    training: Training, request: CompareRequest, store: Store, say: tuple[Reporter, str]
+) -> Trained:
+    """A training that has ended, well or not; now, if it had not."""
+    reporter, place = say
+    folder = comparison_folder(store, request.name)
+    run = Store(folder).path(Kind.RUNS, training.run)
+    path = plan_path(folder, training)
+    told = Trained(
+        run=training.run,
+        corpus=training.corpus,
+        variant=training.variant.name,
+        seed=training.seed,
+    )
+    if has_ended(run):
+        reporter.note(f"{place} is finished already")
+    else:
+        reporter.note(place)
+        task = _Task(root=store.root, training=training, request=request)
+        failed = run_in_fresh_process(_train, task, reporter)
+        if failed is not None:
+            reporter.warn(f"{training.run} failed: {failed.message}")
+            return replace(told, problem=failed.message)
+    summary, pace = taken_by(run)
+    return replace(told, plan=planned(path, _no_plan), summary=summary, pace=pace)
+
+
+def _no_plan() -> Plan:
+    raise ConfigError(
+        "a finished training has lost its plan", hint="remove its run, and it is trained again"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    """What a fresh process needs to know.
+
+    Attributes:
+        root: Of the cache.
+        training: Which one is wanted.
+        request: What of.
+    """
+
+    root: Path
+    training: Training
+    request: CompareRequest
+
+
+def _train(task: _Task, reporter: Reporter) -> None:
+    """Plan a training, unless another seed has, and train."""
+    store, training, request = Store(task.root), task.training, task.request
+    folder = comparison_folder(store, request.name)
+    pretrain = _pretrain_request(training, request)
+    plan = planned(
+        plan_path(folder, training),
+        lambda: plan_training(pretrain, request.budget, reporter=reporter, store=store),
+    )
+    overrides = merged(pretrain.overrides, {"training": _schedule(plan, pretrain)})
+    pretrain = replace(pretrain, overrides=overrides)
+    pretrain_model(pretrain, reporter=reporter, store=store, runs=Store(folder))
+
+
+def _pretrain_request(training: Training, request: CompareRequest) -> PretrainRequest:
+    overrides = merged(request.overrides, training.variant.overrides)
+    said = _said(request.config_file, overrides, "compute")
+    chosen = {key: value for key, value in _compute(request.device).items() if key not in said}
+    more = {"training": {"seed": training.seed}, "compute": chosen}
+    return PretrainRequest(
+        corpus=training.corpus,
+        name=training.run,
+        preset=request.preset,
+        config_file=request.config_file,
+        overrides=merged(overrides, more),
+        device=request.device,
+        threads=request.threads,
+    )
+
+
+def _compute(device: str) -> dict[str, str]:
+    """One precision for all, so that what a trial finds of each decides nothing."""
+    on_gpu = choose_device(device).type == "cuda"
+    return {"precision": "bf16" if on_gpu else "fp32", "compile": "off"}
+
+
+def _said(config_file: Path | None, overrides: Mapping[str, Any], part: str) -> dict[str, Any]:
+    """What somebody has set of a part of the configuration, beyond the preset."""
+    given = read_toml(config_file) if config_file is not None else {}
+    return {**given.get(part, {}), **overrides.get(part, {})}
+
+
+def _schedule(plan: Plan, request: PretrainRequest) -> dict[str, int]:
+    """The steps, and how often to look and to save where nobody has said."""
+    said = _said(request.config_file, request.overrides, "training")
+    intervals = {
+        "validate_every": max(plan.steps // _VALIDATIONS, 1),
+        "checkpoint_every": max(plan.steps // _CHECKPOINTS, 1),
+    }
+    return {"steps": plan.steps, **{key: n for key, n in intervals.items() if key not in said}}

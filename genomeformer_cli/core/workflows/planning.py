@@ -1,0 +1,104 @@
+"""What a training costs a step, and so what a budget buys of it.
+
+Tokens and operations are arithmetic, the same on any machine. Time is measured: some steps are
+taken on weights that are thrown away, and the median, which a moment's pause of the machine does
+not move, is what a step takes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.gradients.flops import count_flops
+from genomeformer_cli.core.gradients.forecast import choose
+from genomeformer_cli.core.model.build import Model, build_model
+from genomeformer_cli.core.presets.pretrain import PretrainConfig
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.training.batches import Batches
+from genomeformer_cli.core.training.budget import Budget, Plan
+from genomeformer_cli.core.training.loop import TrainingRun, time_step
+from genomeformer_cli.core.training.metrics import Score
+from genomeformer_cli.core.training.precision import settle
+from genomeformer_cli.core.training.stages import stages
+from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.pretrain import TRIALS_FILE, PretrainRequest, plan_step
+from genomeformer_cli.core.workflows.run_folder import resolve_config
+
+# Of a budget of time, this part is spent beside it on finding out what a step takes, within bounds.
+_TRIED_SHARE = 0.05
+_TRIED_SECONDS = (2.0, 20.0)
+
+
+def planned(path: Path, make: Callable[[], Plan]) -> Plan:
+    """The plan that a file holds, or a new one, which is put there."""
+    if path.exists():
+        return from_plain(Plan, json.loads(path.read_text(encoding="utf-8")), where=str(path))
+    plan = make()
+    write_json(path, to_plain(plan))
+    return plan
+
+
+def plan_training(
+    request: PretrainRequest, budget: Budget, *, reporter: Reporter, store: Store
+) -> Plan:
+    """What a budget buys of a training, whose own number of steps is left aside.
+
+    Raises:
+        NotInCacheError: There is no such corpus.
+        ConfigError: The configuration cannot be, or the budget does not buy a step.
+    """
+    corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)
+    config = resolve_config(
+        request.preset, request.config_file, request.overrides, corpus.tokenizer
+    )
+    set_threads(request.threads)
+    stage = stages(config.training, config.model.context)[-1]
+    tokens = stage.rows * stage.length
+    flops: int | None = None
+    seconds: float | None = None
+    if budget.kind != "tokens":
+        model = build_model(config.model, seed=config.training.seed)
+        model = model.to(choose_device(request.device))
+        flops = count_flops(model, plan_step(model, corpus, config).step)
+    if budget.kind == "minutes":
+        tried = min(max(60 * budget.amount * _TRIED_SHARE, _TRIED_SECONDS[0]), _TRIED_SECONDS[1])
+        run = _trial_run(model, corpus, config, request, (store, reporter))
+        seconds = time_step(run, seconds=tried)
+    steps = budget.steps(tokens=tokens, flops=flops, seconds=seconds)
+    return Plan(steps=steps, tokens=tokens, flops=flops, seconds=seconds)
+
+
+def _trial_run(
+    model: Model,
+    corpus: Corpus,
+    config: PretrainConfig,
+    request: PretrainRequest,
+    around: tuple[Store, Reporter],
+) -> TrainingRun:
+    """The run as it will be, without a folder."""
+    store, reporter = around
+    trial = plan_step(model, corpus, config)
+    memory = choose(model, trial.step, trial.memory, request.memory_budget, reporter)
+    trial = replace(trial, memory=memory)
+    return TrainingRun(
+        folder=Path(),
+        model=model,
+        tokenizer=corpus.tokenizer,
+        batches=Batches(corpus, config.model, config.masking, config.training),
+        config=config.training,
+        memory=memory,
+        compute=settle(config.compute, trial, store.root / TRIALS_FILE, reporter),
+        validate=_never,
+    )
+
+
+def _never(model: Model) -> Score:
+    del model
+    raise AssertionError("nothing is validated while a step is timed")

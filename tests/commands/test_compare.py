@@ -1,0 +1,133 @@
+"""`compare` from the command line: what may be compared, under which budget, and what is shown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.ui.compare_options import number, variant
+from genomeformer_cli.ui.plots import can_plot
+from tests.cli import RunCommand
+from tests.failures import assert_failure
+
+SMALL = """
+[model]
+context = 64
+width = 16
+depth = 1
+num_heads = 2
+mlp_width = 24
+[training]
+batch_size = 2
+validation_windows = 8
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("500", 500), ("500k", 5e5), ("2M", 2e6), ("5e13", 5e13), ("1.5 T", 1.5e12), ("1,000", 1000)],
+)
+def test_numbers(text: str, value: float) -> None:
+    assert number(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "x", "-5", "2Q", "1e", "nan"])
+def test_no_numbers(text: str) -> None:
+    with pytest.raises(UsageError):
+        number(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides"),
+    [
+        ("a: --conv-width 0", {"model": {"conv_width": 0}}),
+        ("a:--model.width=32 --seq-len 32:64", {
+            "model": {"width": 32, "context": 64}, "training": {"start_length": 32}}),
+        ("a: --attention linear+local --num-features 8", {
+            "model": {"attention": {"name": "linear+local", "num_features": 8}}}),
+        ("a: --objective causal --no-pack --ema 0.9", {
+            "model": {"direction": "causal"}, "training": {"pack": "off", "ema": 0.9}}),
+        ("a: --memory two-stack --no-tied --compile off", {
+            "memory": {"plan": "two-stack"}, "model": {"tied": False},
+            "compute": {"compile": "off"}}),
+        ("a: --mask-rate 0.3", {"masking": {"rate": 0.3}}),
+        ("a:", {}),
+    ],
+)  # fmt: skip
+def test_a_variant_is_settings_by_their_names(text: str, overrides: dict[str, object]) -> None:
+    found = variant(text)
+    assert found.name == "a"
+    assert found.overrides == overrides
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("no-conv", "no-conv: --conv-width 0"),
+        (": --conv-width 0", "no-conv"),
+        ("a: --widht 3", "--model.width"),
+        ("a: 3", "--"),
+    ],
+)
+def test_no_variants(text: str, hint: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        variant(text)
+    assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("options", "words", "hint"),
+    [
+        ("", "a corpus", "compare demo"),
+        ("phage", "one budget", "--tokens"),
+        ("phage --minutes 1 --tokens 5", "one budget", "--flops"),
+        ("phage --tokens 0", "buys nothing", "more than 0"),
+        ("none --tokens 5", "none", "phage"),
+        ("phage --tokens 5k --attention sofmax", "sofmax", "softmax"),
+        ("phage --tokens 5k --attention softmax,softmax", "one name", "once"),
+        ("phage --tokens 5k --preset big", "big", "tiny"),
+    ],
+)
+@pytest.mark.usefixtures("trained")
+def test_what_cannot_be_is_said_before_anything_is_trained(
+    options: str, words: str, hint: str, run_cli: RunCommand, cache_home: Path
+) -> None:
+    exit_code = 1 if options.startswith("none") else 2
+    assert_failure(run_cli("compare", *options.split()), words, hint=hint, exit_code=exit_code)
+    assert not (cache_home / "comparisons" / "phage" / "runs").exists()
+
+
+@pytest.mark.usefixtures("trained")
+def test_two_and_one_that_cannot_be(run_cli: RunCommand, tmp_path: Path, cache_home: Path) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    arguments = ["compare", "phage", "--config", str(tmp_path / "small.toml"), "--tokens", "1k"]
+    arguments += ["--attention", "softmax,linear", "--threads", "1", "--device", "cpu"]
+    arguments += ["--variant", "odd: --width 31"]
+    done = run_cli(*arguments)
+    assert done.exit_code == 3
+    assert "training 3 of 3: phage-odd-0" in done.err
+    assert "1 of 3 trainings failed: phage-odd-0" in done.err
+    for words in ("softmax", "linear", "random weights", "counts of", "odd on phage failed: width"):
+        assert words in done.out
+    folder = cache_home / "comparisons" / "phage"
+    if can_plot():
+        assert (folder / "comparison.png").read_bytes().startswith(b"\x89PNG")
+    again = run_cli(*arguments, "--json")
+    result = json.loads(again.out)
+    rows = {row["variant"]: row for row in result["rows"]}
+    assert rows["odd"]["bits_per_base"] is None
+    for name in ("softmax", "linear"):
+        assert rows[name]["steps"] == 7
+        assert rows[name]["peak_bytes"]["mean"] > 10**7
+        assert rows[name]["bases_per_second"]["mean"] > 0
+        run = folder / "runs" / f"phage-{name}-0"
+        assert (run / "summary.json").exists()
+    assert {one["is_random"] for one in result["baselines"]} == {True, False}
+    listed = run_cli("cache", "ls")
+    assert "comparisons" in listed.out
+    assert run_cli("cache", "verify").exit_code == 0
+    refused = run_cli(*arguments, "--seeds", "2")
+    assert_failure(refused, "seeds: 1 -> 2", hint="--name", exit_code=2)
