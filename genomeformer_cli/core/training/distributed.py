@@ -29,7 +29,7 @@ from genomeformer_cli.core.errors import LostProcessError, TrainingError
 from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.settings import Member, launch_folder
 from genomeformer_cli.core.training.line import ProcessLine
-from genomeformer_cli.core.training.verdict import read_verdict
+from genomeformer_cli.core.training.verdict import ended, read_verdict
 
 _REACHED_WITHIN = timedelta(minutes=10)
 _ANSWERED_WITHIN = timedelta(minutes=30)
@@ -380,7 +380,9 @@ def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Pat
     try:
         elastic_launch(config, command[0])(*command[1:])
     except ChildFailedError as failure:
-        raise read_verdict(folder) or _ended(failure, processes, restarts, folder) from failure
+        rank, first = failure.get_first_failure()
+        who = f"process {rank} of {processes}"
+        raise read_verdict(folder) or ended(who, first.exitcode, folder, restarts) from failure
     except SignalException as failure:
         if failure.sigval == signal.SIGINT:
             raise KeyboardInterrupt from failure
@@ -390,22 +392,3 @@ def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Pat
     verdict = read_verdict(folder)
     if verdict is not None:
         raise verdict
-
-
-def _ended(failure: Any, processes: int, restarts: int, folder: Path) -> TrainingError:
-    rank, first = failure.get_first_failure()
-    how = f"with exit code {first.exitcode}"
-    if first.exitcode < 0:
-        how = f"by {signal.Signals(-first.exitcode).name}"
-    said = [
-        line
-        for path in sorted(folder.glob(f"logs/**/{first.local_rank}/stderr.log"))
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.strip()
-    ]
-    last = f": {said[-1].strip()}" if said else ""
-    return TrainingError(
-        f"process {rank} of {processes} was ended {how}, after {restarts} restarts{last}",
-        hint="the same command goes on from the newest checkpoint; SIGKILL is often want of "
-        "memory: fewer processes, or a smaller `--batch-size`",
-    )
