@@ -25,7 +25,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from genomeformer_cli.core.errors import LostProcessError, TrainingError
+from genomeformer_cli.core.errors import ConfigError, LostProcessError, TrainingError
 from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.settings import Member, launch_folder
 from genomeformer_cli.core.training.line import ProcessLine
@@ -110,21 +110,30 @@ class Team:
             model: Whose weights.
             parts: Modules that are put together one at a time.
             methods: Of the model, that begin a computation.
+
+        Raises:
+            ConfigError: This torch cannot.
         """
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
+        from torch.distributed import fsdp
 
+        if not hasattr(getattr(fsdp, "FSDPModule", None), "set_force_sum_reduction_for_comms"):
+            raise ConfigError(
+                f"`--shard` needs an FSDP2 that can sum gradients, which torch {torch.__version__} "
+                "has not",
+                hint="torch 2.13 has it; or leave `--shard` out",
+            )
         # A warning of what an in-place operation on the features would do; there is none.
         warnings.filterwarnings("ignore", "FSDP2-wrapped module")
         kind = "cpu" if next(model.parameters()).device.type == "cpu" else "cuda"
         mesh = init_device_mesh(kind, (self.size,))
         for module in (*parts, model):
-            sharded: Any = fully_shard(module, mesh=mesh)
+            sharded: Any = fsdp.fully_shard(module, mesh=mesh)
             # A sum, not a mean: every share is divided by the weight of the whole step already.
             sharded.set_gradient_divide_factor(1.0)
             sharded.set_force_sum_reduction_for_comms(True)
         for method in methods:
-            register_fsdp_forward_method(model, method)
+            fsdp.register_fsdp_forward_method(model, method)
         self.shards = True
 
     def part_again(self, model: nn.Module) -> None:
