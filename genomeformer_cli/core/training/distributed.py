@@ -114,8 +114,8 @@ class Team:
         Raises:
             ConfigError: This torch cannot.
         """
-        from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed import fsdp
+        from torch.distributed.device_mesh import init_device_mesh
 
         if not hasattr(getattr(fsdp, "FSDPModule", None), "set_force_sum_reduction_for_comms"):
             raise ConfigError(
