@@ -25,11 +25,11 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from genomeformer_cli.core.errors import LostProcessError, TrainingError
+from genomeformer_cli.core.errors import ConfigError, LostProcessError, TrainingError
 from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.settings import Member, launch_folder
 from genomeformer_cli.core.training.line import ProcessLine
-from genomeformer_cli.core.training.verdict import read_verdict
+from genomeformer_cli.core.training.verdict import ended, read_verdict
 
 _REACHED_WITHIN = timedelta(minutes=10)
 _ANSWERED_WITHIN = timedelta(minutes=30)
@@ -110,21 +110,30 @@ class Team:
             model: Whose weights.
             parts: Modules that are put together one at a time.
             methods: Of the model, that begin a computation.
-        """
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
+        Raises:
+            ConfigError: This torch cannot.
+        """
+        from torch.distributed import fsdp
+        from torch.distributed.device_mesh import init_device_mesh
+
+        if not hasattr(getattr(fsdp, "FSDPModule", None), "set_force_sum_reduction_for_comms"):
+            raise ConfigError(
+                f"`--shard` needs an FSDP2 that can sum gradients, which torch {torch.__version__} "
+                "has not",
+                hint="torch 2.13 has it; or leave `--shard` out",
+            )
         # A warning of what an in-place operation on the features would do; there is none.
         warnings.filterwarnings("ignore", "FSDP2-wrapped module")
         kind = "cpu" if next(model.parameters()).device.type == "cpu" else "cuda"
         mesh = init_device_mesh(kind, (self.size,))
         for module in (*parts, model):
-            sharded: Any = fully_shard(module, mesh=mesh)
+            sharded: Any = fsdp.fully_shard(module, mesh=mesh)
             # A sum, not a mean: every share is divided by the weight of the whole step already.
             sharded.set_gradient_divide_factor(1.0)
             sharded.set_force_sum_reduction_for_comms(True)
         for method in methods:
-            register_fsdp_forward_method(model, method)
+            fsdp.register_fsdp_forward_method(model, method)
         self.shards = True
 
     def part_again(self, model: nn.Module) -> None:
@@ -380,7 +389,9 @@ def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Pat
     try:
         elastic_launch(config, command[0])(*command[1:])
     except ChildFailedError as failure:
-        raise read_verdict(folder) or _ended(failure, processes, restarts, folder) from failure
+        rank, first = failure.get_first_failure()
+        who = f"process {rank} of {processes}"
+        raise read_verdict(folder) or ended(who, first.exitcode, folder, restarts) from failure
     except SignalException as failure:
         if failure.sigval == signal.SIGINT:
             raise KeyboardInterrupt from failure
@@ -390,22 +401,3 @@ def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Pat
     verdict = read_verdict(folder)
     if verdict is not None:
         raise verdict
-
-
-def _ended(failure: Any, processes: int, restarts: int, folder: Path) -> TrainingError:
-    rank, first = failure.get_first_failure()
-    how = f"with exit code {first.exitcode}"
-    if first.exitcode < 0:
-        how = f"by {signal.Signals(-first.exitcode).name}"
-    said = [
-        line
-        for path in sorted(folder.glob(f"logs/**/{first.local_rank}/stderr.log"))
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
-        if line.strip()
-    ]
-    last = f": {said[-1].strip()}" if said else ""
-    return TrainingError(
-        f"process {rank} of {processes} was ended {how}, after {restarts} restarts{last}",
-        hint="the same command goes on from the newest checkpoint; SIGKILL is often want of "
-        "memory: fewer processes, or a smaller `--batch-size`",
-    )

@@ -9,6 +9,7 @@ that was lost, a GPU that failed.
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -61,3 +62,29 @@ def _kinds(root: type[GenomeformerError]) -> Iterator[type[GenomeformerError]]:
         if kind.__init__ is GenomeformerError.__init__:
             yield kind
         yield from _kinds(kind)
+
+
+def ended(who: str, exit_code: int, folder: Path, restarts: int) -> TrainingError:
+    """What to say of a process that ended before its time, too often, and left no word.
+
+    Args:
+        who: Which one.
+        exit_code: Its; that of a signal is negative.
+        folder: Where the processes that do not speak write what they would say.
+        restarts: How often all of them were started again.
+    """
+    how = (
+        f"by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"with exit code {exit_code}"
+    )
+    said = [
+        line.strip()
+        for path in sorted(folder.glob("logs/**/stderr.log"))
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
+        if line.strip()
+    ]
+    last = f": {said[-1]}" if said else ""
+    return TrainingError(
+        f"{who} was ended {how}, after {restarts} restarts{last}",
+        hint="the same command goes on from the newest checkpoint; SIGKILL is often want of "
+        "memory: fewer processes, or a smaller `--batch-size`",
+    )
