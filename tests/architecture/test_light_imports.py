@@ -35,6 +35,7 @@ def imported(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> list[str]:
     "command",
     [
         *("", "fetch", "tokenize", "windows", "pretrain", "embed", "evaluate", "score", "release"),
+        *("finetune", "predict"),
         *("cache", "cache ls"),
     ],
 )

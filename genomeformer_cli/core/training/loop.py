@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -29,25 +29,24 @@ from genomeformer_cli.core.checkpoints.state import (
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.errors import TrainingError
 from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.model.build import Model
-from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from genomeformer_cli.core.training.average import Average
-from genomeformer_cli.core.training.batches import Ahead, Batch, Batches
+from genomeformer_cli.core.training.batches import Ahead, StepBatch
 from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.learning import Learning, Pretraining
 from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
     THROUGHPUT_FILE,
     MetricsFile,
-    Score,
     StepDone,
 )
 from genomeformer_cli.core.training.observers import OpenObserver
-from genomeformer_cli.core.training.optimizer import build_optimizers, set_learning_rate
+from genomeformer_cli.core.training.optimizer import set_learning_rate
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
 from genomeformer_cli.core.training.redraw import redraw_features
 from genomeformer_cli.core.training.schedule import learning_rate
@@ -55,6 +54,13 @@ from genomeformer_cli.core.training.spikes import SpikeGuard
 from genomeformer_cli.core.training.stages import stage_of, stages
 
 _REPORT_SECONDS = 0.2
+
+
+class MakesBatches(Protocol):
+    """Makes the batch of any step."""
+
+    def make(self, step: int) -> StepBatch:
+        """The batch of a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,8 +75,8 @@ class TrainingRun:
         config: Steps, optimizer, schedule.
         memory: How gradients are computed.
         compute: In which precision, compiled or not.
-        validate: Scores a model on held-out bases.
-        per_token: Whether scores are told per token too: tokens are more than single bases.
+        validate: Scores a model on what is held out: a dataclass of plain values.
+        learning: What is learned.
         expected_bytes: What the process is to hold at the peak of a step, if that was forecast.
         observers: Open what is shown every row of the metrics.
     """
@@ -78,18 +84,18 @@ class TrainingRun:
     folder: Path
     model: Model
     tokenizer: Tokenizer
-    batches: Batches
+    batches: MakesBatches
     config: TrainingConfig
     memory: MemoryConfig
     compute: ComputeConfig
-    validate: Callable[[Model], Score]
-    per_token: bool = False
+    validate: Callable[[Model], Any]
+    learning: Learning = field(default_factory=Pretraining)
     expected_bytes: int | None = None
     observers: Sequence[OpenObserver] = ()
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:
-    """Train to the last step, from the newest whole checkpoint if there is one.
+    """Train to the end, from the newest whole checkpoint if there is one.
 
     Returns:
         The last checkpoint.
@@ -110,38 +116,36 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
     metrics = MetricsFile(run.folder / METRICS_FILE, resume_step=first)
     trainer.guard = SpikeGuard(run.config.spike_factor, metrics.kept)
     speed = _Speed(run, first, reporter)
-    validation = metrics.newest_validation
+    trainer.recall(metrics.validations)
+    steps = range(first, first if trainer.ended else run.config.steps)
     device = run.model.device
     forget_peak(device)
-    ahead = Ahead(run.batches.make, first, run.config.steps, pinned=device.type == "cuda")
+    ahead = Ahead(run.batches.make, first, steps.stop, pinned=device.type == "cuda")
     try:
         with ahead:
-            for step in range(first, run.config.steps):
+            for step in steps:
                 taken = trainer.step(ahead.next())
-                if step == first:
-                    reporter.note(_memory_used(run, peak_bytes(device)))
-                if taken.row.get("left_out"):
-                    reporter.warn(
-                        f"step {step + 1} left out: its gradient is a spike of "
-                        f"{taken.row['gradient_norm']:.3g}"
-                    )
+                _tell(run, taken, first=step == first, reporter=reporter)
                 done = step + 1
                 last = done == run.config.steps
                 if last or done % run.config.validate_every == 0:
-                    validation = trainer.validate(taken.row)
+                    trainer.validate(taken.row)
+                    last = last or trainer.ended
                 metrics.append(taken.row)
                 for observer in observers:
                     observer.row(taken.row)
-                speed.step(taken, validation)
+                speed.step(taken, trainer.validation)
                 if last or done % run.config.checkpoint_every == 0:
                     metrics.sync()
                     trainer.save(done)
+                if last:
+                    break
     finally:
         metrics.close()
         speed.close()
         for observer in observers:
             observer.close()
-    return checkpoint_folder(run.folder, run.config.steps)
+    return checkpoint_folder(run.folder, trainer.done)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,41 +160,58 @@ class _Taken:
     """
 
     row: dict[str, Any] = field(default_factory=dict)
-    score: Score
+    score: Any
     num_bases: int
     rate: float
 
 
 class _Trainer:
-    """The state of a run: weights, optimizers, average, guard."""
+    """The state of a run: weights, optimizers, average, guard, validations.
+
+    Attributes:
+        done: Steps taken.
+        validation: Newest score on what is held out.
+    """
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
-        self._optimizers = build_optimizers(run.model, run.config)
+        self._optimizers = run.learning.optimizers(run.model, run.config)
         self._average = Average(run.model, run.config.ema) if run.config.ema else None
         self._stages = stages(run.config, run.model.config.context)
         self.guard = SpikeGuard(run.config.spike_factor, ())
+        self._validations: list[Mapping[str, Any]] = []
+        self.done = 0
+        self.validation: Any = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run ends here, before its last step."""
+        return self._run.learning.ends(self._validations)
+
+    def recall(self, validations: Sequence[Mapping[str, Any]]) -> None:
+        """Know the validations of before the run was resumed."""
+        self._validations = list(validations)
+        if self._validations:
+            self.validation = self._run.learning.read_score(self._validations[-1]["validation"])
 
     def resume(self, checkpoint: Path) -> int:
         """Go on from a checkpoint; return the steps it has seen."""
-        done = read_checkpoint(checkpoint, model=self._run.model, optimizers=self._optimizers)
+        self.done = read_checkpoint(checkpoint, model=self._run.model, optimizers=self._optimizers)
         if self._average is not None:
             self._average.restore(read_average(checkpoint))
-        return done
+        return self.done
 
-    def step(self, batch: Batch) -> _Taken:
+    def step(self, batch: StepBatch) -> _Taken:
         """Train on a batch."""
         run, config = self._run, self._run.config
         rate = learning_rate(batch.step, config)
         redraw_features(run.model, config, batch.step)
         run.model.zero_grad(set_to_none=True)
         with computing(run.compute, run.model):
-            result = accumulate_gradients(
-                run.model, batch.examples.to(run.model.device), self._memory(batch.step)
-            )
-        if not config.spike_factor and not math.isfinite(result.loss.item()):
+            learned = run.learning.gradients(run.model, batch, self._memory(batch.step))
+        if not config.spike_factor and not math.isfinite(learned.loss):
             raise TrainingError(
-                f"the loss is {result.loss.item()} at step {batch.step + 1}",
+                f"the loss is {learned.loss} at step {batch.step + 1}",
                 hint="lower `--learning-rate`; the newest checkpoint is from before that step",
             )
         set_learning_rate(self._optimizers, rate)
@@ -204,9 +225,9 @@ class _Trainer:
                 self._average.update(batch.step)
         else:
             row["left_out"] = True
-        score = _score(result, batch, per_token=run.per_token)
-        row["training"] = to_plain(score)
-        return _Taken(row=row, score=score, num_bases=batch.num_bases, rate=rate)
+        row["training"] = to_plain(learned.score)
+        self.done = batch.step + 1
+        return _Taken(row=row, score=learned.score, num_bases=batch.num_bases, rate=rate)
 
     def _memory(self, step: int) -> MemoryConfig:
         """The memory plan; rows at a time as many as hold the same tokens in this stage."""
@@ -216,14 +237,16 @@ class _Trainer:
         rows = max(memory.rows * self._run.model.config.context // stage.length, 1)
         return replace(memory, rows=min(rows, stage.rows_at_once or rows))
 
-    def validate(self, row: dict[str, Any]) -> Score:
+    def validate(self, row: dict[str, Any]) -> None:
         """Score the weights, and their average if there is one, and add that to the row."""
-        score = self._run.validate(self._run.model)
-        row["validation"] = to_plain(score)
+        run = self._run
+        self.validation = run.validate(run.model)
+        row["validation"] = to_plain(self.validation)
         if self._average is not None:
             with self._average.in_place() as averaged:
-                row["validation_average"] = to_plain(self._run.validate(averaged))
-        return score
+                row["validation_average"] = to_plain(run.validate(averaged))
+        self._validations.append(row)
+        run.learning.keep(run.model, run.folder, self._validations)
 
     def save(self, step: int) -> None:
         """Write a checkpoint, then drop the oldest."""
@@ -242,13 +265,15 @@ class _Trainer:
         drop_old_checkpoints(run.folder, run.config.keep_checkpoints)
 
 
-def _score(result: Prediction, batch: Batch, *, per_token: bool) -> Score:
-    return Score(
-        bits_per_base=result.bits.item() / max(batch.target_bases, 1),
-        accuracy=result.accuracy.item(),
-        num_bases=batch.target_bases,
-        num_tokens=result.num_targets if per_token else None,
-    )
+def _tell(run: TrainingRun, taken: _Taken, *, first: bool, reporter: Reporter) -> None:
+    """Say how much memory the first step took, and that a step was left out."""
+    if first:
+        reporter.note(_memory_used(run, peak_bytes(run.model.device)))
+    if taken.row.get("left_out"):
+        reporter.warn(
+            f"step {taken.row['step']} left out: its gradient is a spike of "
+            f"{taken.row['gradient_norm']:.3g}"
+        )
 
 
 def _memory_used(run: TrainingRun, peak: int) -> str:
@@ -270,7 +295,7 @@ class _Speed:
         self._num_bases = 0
         self._seconds_before = max((row["seconds"] for row in self._file.kept), default=0.0)
 
-    def step(self, taken: _Taken, validation: Score | None) -> None:
+    def step(self, taken: _Taken, validation: Any) -> None:
         """Count a step; report it unless the last report was a moment ago."""
         done = taken.row["step"]
         self._num_bases += taken.num_bases

@@ -69,8 +69,8 @@ class StepDone(Event):
     Attributes:
         step: Steps done so far.
         steps: Steps in all.
-        training: Score on this step's hidden bases.
-        validation: Newest score on held-out bases, if there is one yet.
+        training: Score on this step's targets: a `Score`, or what else is learned is scored by.
+        validation: Newest score on what is held out, if there is one yet.
         learning_rate: Of this step.
         bases_per_second: Since the run was started or resumed.
         seconds_left: Estimate.
@@ -78,8 +78,8 @@ class StepDone(Event):
 
     step: int
     steps: int
-    training: Score
-    validation: Score | None
+    training: Any
+    validation: Any
     learning_rate: float
     bases_per_second: float
     seconds_left: float
@@ -102,10 +102,9 @@ class MetricsFile:
         self._file = path.open("a", encoding="utf-8")
 
     @property
-    def newest_validation(self) -> Score | None:
-        """The last score on held-out bases among the rows that were kept."""
-        rows = [row["validation"] for row in self.kept if "validation" in row]
-        return Score(**rows[-1]) if rows else None
+    def validations(self) -> list[dict[str, Any]]:
+        """The rows with a score on what is held out, among those that were kept."""
+        return [row for row in self.kept if "validation" in row]
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a row."""

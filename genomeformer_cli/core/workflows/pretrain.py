@@ -26,6 +26,7 @@ from genomeformer_cli.core.reporting import Event, Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, packs
+from genomeformer_cli.core.training.learning import Pretraining
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
 from genomeformer_cli.core.training.observers import open_tensorboard
@@ -147,7 +148,7 @@ def pretrain_model(
             compute=_compute(folder, store, config, trial, reporter),
             validate=lambda trained: likelihood(trained, questions),
             expected_bytes=expected_bytes(trial.model, trial.step, memory),
-            per_token=not corpus.tokenizer.one_token_a_base,
+            learning=Pretraining(per_token=not corpus.tokenizer.one_token_a_base),
             observers=(open_tensorboard,) if request.tensorboard else (),
         )
         train(run, reporter)

@@ -28,17 +28,18 @@ def test_a_missing_file_has_no_rows(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "none.jsonl") == []
 
 
-def test_the_newest_validation_is_that_of_the_rows_kept(tmp_path: Path) -> None:
+def test_the_validations_are_those_of_the_rows_kept(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     file = MetricsFile(path, resume_step=0)
-    assert file.newest_validation is None
+    assert file.validations == []
     for step in (1, 2, 3):
         score = Score(bits_per_base=2.0 - step / 10, accuracy=0.3, num_bases=9)
         file.append({"step": step, "validation": asdict(score)} if step != 2 else {"step": 2})
     file.close()
     resumed = MetricsFile(path, resume_step=2)
     resumed.close()
-    assert resumed.newest_validation == Score(bits_per_base=1.9, accuracy=0.3, num_bases=9)
+    (kept,) = resumed.validations
+    assert Score(**kept["validation"]) == Score(bits_per_base=1.9, accuracy=0.3, num_bases=9)
 
 
 def test_training_is_told_per_base_where_it_can_be() -> None:
