@@ -6,6 +6,9 @@
 | `multi-label`                | the same, means over the labels that some rows hold and some not |
 | `regression`                 | `r2`, `pearson`, `spearman`, `rmse`, means over the quantities   |
 
+Of two classes, and of a label, `sensitivity` is the part of the second that is found and
+`specificity` that of the first.
+
 Shape letters: N rows or bases, C outputs.
 """
 
@@ -140,6 +143,10 @@ def _of_classes(answers_NC: Floats, truth_N: npt.NDArray[np.int64]) -> dict[str,
         "mcc": correlation(confusion_CC),
         "accuracy": float(np.trace(confusion_CC) / confusion_CC.sum()),
     }
+    if number == 2 and confusion_CC.sum(axis=1).min() > 0:
+        found["specificity"], found["sensitivity"] = (
+            float(part) for part in np.diag(confusion_CC) / confusion_CC.sum(axis=1)
+        )
     # A class that neither is nor is said has no part in the mean.
     sums_C = confusion_CC.sum(axis=0) + confusion_CC.sum(axis=1)
     found["f1"] = float(np.mean((2 * np.diag(confusion_CC))[sums_C > 0] / sums_C[sums_C > 0]))

@@ -33,9 +33,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def model_of(**changes: Any) -> Model:
-    attention = AttentionConfig(
-        name="gated-linear" if changes.get("direction") else "softmax"
-    )
+    attention = AttentionConfig(name="gated-linear" if changes.get("direction") else "softmax")
     config = ModelConfig(
         context=32, width=WIDTH, depth=2, num_heads=2, mlp_width=16, attention=attention, **changes
     )

@@ -85,7 +85,9 @@ def test_an_interval_holds_its_value_and_shrinks_with_rows() -> None:
     widths = []
     for number in (40, 1_000):
         truth = [np.array([n % 2]) for n in range(number)]
-        answers = [np.array([[0.8, 0.2]]) if n % 5 else np.array([[0.1, 0.9]]) for n in range(number)]
+        answers = [
+            np.array([[0.8, 0.2]]) if n % 5 else np.array([[0.1, 0.9]]) for n in range(number)
+        ]
         found = interval(targets, answers, truth, "accuracy", seed=0)
         assert found.low <= found.value <= found.high
         widths.append(found.high - found.low)
