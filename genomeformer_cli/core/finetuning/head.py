@@ -8,6 +8,7 @@ H heads of attention.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import cast
 
 import torch
@@ -59,18 +60,24 @@ class TaskHead(nn.Module):
             self.out.bias.zero_()
 
     def pooled(self, features_PE: Tensor, packed: Packed) -> Tensor:
-        """What the head sees (B, K), or (N, K) of every base."""
+        """What the head sees (B, K), or (P, K) where every base has an answer.
+
+        A row without a position that counts is seen as 0.
+        """
+        features_PE = features_PE.float()
         if self.pool == "none":
-            return features_PE if packed.base_N is None else features_PE[packed.base_N]
+            return features_PE
         if self.pool == "attention":
             return self._attended(features_PE, packed)
         shape = (packed.num_rows, features_PE.shape[1])
+        counts_B1 = torch.bincount(packed.row_P, minlength=packed.num_rows)[:, None]
         if self.pool == "max":
             index_PE = packed.row_P[:, None].expand_as(features_PE)
             least_BE = features_PE.new_full(shape, -torch.inf)
-            return least_BE.scatter_reduce(0, index_PE, features_PE, "amax")
+            largest_BE = least_BE.scatter_reduce(0, index_PE, features_PE, "amax")
+            return largest_BE.where(counts_B1 > 0, torch.zeros_like(largest_BE))
         sum_BE = features_PE.new_zeros(shape).index_add(0, packed.row_P, features_PE)
-        return sum_BE / torch.bincount(packed.row_P, minlength=packed.num_rows)[:, None]
+        return sum_BE / counts_B1.clamp_min(1)
 
     def _attended(self, features_PE: Tensor, packed: Packed) -> Tensor:
         place_P = (packed.along_P * _NUM_PLACES).long().clamp_max(_NUM_PLACES - 1)
@@ -93,18 +100,18 @@ class TaskHead(nn.Module):
         return torch.cat(mixed, dim=1)
 
     def forward(self, features_PE: Tensor, packed: Packed, kept: Tensor | None = None) -> Tensor:
-        """Outputs (B, C) or (N, C).
+        """Outputs (B, C) or (P, C), in single precision whatever the model computes in.
 
         Args:
             features_PE: Of the positions that count.
             packed: Whose they are.
             kept: Factors of what the head sees: dropout; None: none.
         """
-        seen = self.pooled(features_PE, packed)
-        seen = (seen.float() - self.mean_K) / self.spread_K
-        if kept is not None:
-            seen = seen * kept
-        return functional.linear(seen, self.out.weight, self.out.bias)
+        with torch.autocast(features_PE.device.type, enabled=False):
+            seen = (self.pooled(features_PE, packed) - self.mean_K) / self.spread_K
+            if kept is not None:
+                seen = seen * kept
+            return functional.linear(seen, self.out.weight, self.out.bias)
 
     @torch.no_grad()
     def standardise(self, seen: Tensor) -> None:
@@ -132,23 +139,38 @@ def features(model: Model, packed: Packed, tokens_at_once: int = 0) -> Tensor:
         packed: Some rows.
         tokens_at_once: Padding included; 0: all of them.
     """
+    return torch.cat(list(_feature_parts(model, packed, tokens_at_once)))
+
+
+def _feature_parts(model: Model, packed: Packed, tokens_at_once: int) -> Iterator[Tensor]:
     number, length = packed.tokens_WL.shape
     step = max(tokens_at_once // length, 1) if tokens_at_once else number
-    parts = []
     for first in range(0, number, step):
         some = slice(first, first + step)
         mask_WL = None if packed.mask_WL is None else packed.mask_WL[some]
         hidden_WLE = model.hidden(packed.tokens_WL[some], mask_WL).flatten(0, 1)
         low, high = first * length, first * length + len(hidden_WLE)
-        inside = (packed.place_P >= low) & (packed.place_P < high)
-        parts.append(hidden_WLE[packed.place_P[inside] - low])
-    return torch.cat(parts)
+        inside_P = (packed.place_P >= low) & (packed.place_P < high)
+        yield hidden_WLE[packed.place_P[inside_P] - low]
 
 
 def outputs(
     model: Model, packed: Packed, kept: Tensor | None = None, tokens_at_once: int = 0
 ) -> Tensor:
-    """Outputs (B, C), or (N, C) of every base."""
-    found_PE = features(model, packed, tokens_at_once)
-    answer: Tensor = head_of(model)(found_PE, packed, kept)
-    return answer
+    """Outputs (B, C), or (N, C) of every base.
+
+    Args:
+        model: With its head.
+        packed: Some rows.
+        kept: Factors of what the head sees; then all is computed at once.
+        tokens_at_once: Padding included; 0: all of them.
+    """
+    head = head_of(model)
+    if head.pool != "none":
+        answer: Tensor = head(features(model, packed, tokens_at_once), packed, kept)
+        return answer
+    assert kept is None or not tokens_at_once
+    # Of a chromosome the features would be many times what is kept of them.
+    parts = _feature_parts(model, packed, tokens_at_once)
+    answer_PC = torch.cat([head(part, packed, kept) for part in parts])
+    return answer_PC if packed.base_N is None else answer_PC[packed.base_N]

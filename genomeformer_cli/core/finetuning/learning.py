@@ -18,6 +18,7 @@ from genomeformer_cli.core.finetuning.config import TuningConfig
 from genomeformer_cli.core.finetuning.head import NAME, head_of, outputs
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.measures import TaskScore
+from genomeformer_cli.core.finetuning.packing import Packed
 from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.store.atomic import atomic_folder
@@ -86,25 +87,24 @@ class TaskLearning:
         found = 0.0
         for number, part in enumerate(batch.parts):
             truth = part.truth.to(model.device, non_blocking=True)
+            kept = self._kept(model, batch.step, number, part.packed)
             with parametrize.cached():
-                said = outputs(
-                    model,
-                    part.packed.to(model.device),
-                    self._kept(model, batch.step, number, part.truth),
-                )
+                said = outputs(model, part.packed.to(model.device), kept)
                 total = self.loss.total(said, truth) / weight
                 torch.autograd.backward(total)
             found += total.item()
         return Learned(loss=found, score=TaskScore(loss=found, num_rows=batch.num_rows))
 
-    def _kept(self, model: Model, step: int, number: int, truth: Tensor) -> Tensor | None:
+    def _kept(self, model: Model, step: int, part: int, packed: Packed) -> Tensor | None:
         """Factors of dropout: a function of seed, step and part, on any device."""
         rate = self.tuning.dropout
         if not rate:
             return None
-        words = np.random.SeedSequence([self.seed, _DROPOUT, step, number]).generate_state(1)
+        words = np.random.SeedSequence([self.seed, _DROPOUT, step, part]).generate_state(1)
         generator = torch.Generator().manual_seed(int(words[0]))
-        shape = (len(truth), head_of(model).out.in_features)
+        head = head_of(model)
+        number = packed.place_P.numel() if head.pool == "none" else packed.num_rows
+        shape = (number, head.out.in_features)
         kept = torch.rand(shape, generator=generator) >= rate
         return (kept / (1 - rate)).to(model.device)
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, read_model_config
@@ -201,13 +202,17 @@ def _standardise(tuning: Tuning, model: Model) -> None:
     """Let the head know how large features are, from some training rows."""
     answerer = tuning.answerer(model)
     codes, num_bases = [], 0
-    for row in tuning.rows.parts[TRAIN][:_ROWS_STANDARDISED]:
+    # Drawn: a file may have its classes one after the other.
+    drawn = np.random.default_rng([tuning.config.split.seed, 29]).permutation(
+        tuning.rows.parts[TRAIN]
+    )
+    for row in drawn[:_ROWS_STANDARDISED]:
         codes.append(tuning.rows.codes[row])
         num_bases += codes[-1].size
         if num_bases > _BASES_STANDARDISED:
             break
     seen = []
-    lengths = torch.tensor([one.size for one in codes]).numpy()
+    lengths = np.array([one.size for one in codes], dtype=np.int64)
     for batch in batch_windows(lengths, answerer.tokens_per_batch):
         packed = answerer.packer.pack([codes[row] for row in batch]).to(tuning.device)
         found = features(model, packed, answerer.tokens_per_batch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -106,10 +107,13 @@ def test_a_base_has_the_features_of_its_token(k: int, stride: int) -> None:
     model = build_model(config)
     rows = rows_of(10, 70)
     packed = packer(tokenizer=tokenizer, per_base=True).pack(rows)
-    head = TaskHead(WIDTH, 2, "none")
+    head = TaskHead(WIDTH, WIDTH, "none")
     with torch.no_grad():
-        found = head.pooled(features(model, packed), packed)
+        head.out.weight.copy_(torch.eye(WIDTH))
+        attach(model, head)
+        found = outputs(model, packed)
         assert len(found) == 80
+        torch.testing.assert_close(outputs(model, packed, tokens_at_once=32), found)
         ids = tokenizer.encode(rows[0])
         tokens = torch.from_numpy(ids.astype(np.int64))[None]
         hidden_LE = model.hidden(tokens, None)[0]
@@ -117,6 +121,18 @@ def test_a_base_has_the_features_of_its_token(k: int, stride: int) -> None:
         for base in range(10):
             token = max(t for t in range(ids.size) if firsts[t] <= base)
             torch.testing.assert_close(found[base], hidden_LE[token], atol=1e-5, rtol=1e-4)
+
+
+def test_a_row_without_a_position_that_counts_is_seen_as_zero() -> None:
+    model = model_of()
+    packed = packer().pack(rows_of(5, 9))
+    own = packed.row_P == 1
+    parts = {name: getattr(packed, name)[own] for name in ("place_P", "row_P", "along_P")}
+    packed = replace(packed, **parts)
+    for pool in ("mean", "max", "attention"):
+        pooled = TaskHead(WIDTH, 2, pool).pooled(features(model, packed), packed)
+        assert not pooled[0].any()
+        assert torch.isfinite(pooled[1]).all()
 
 
 @pytest.mark.parametrize("per_base", [False, True])
@@ -192,7 +208,7 @@ def test_low_rank_begins_as_the_model_and_merges_without_a_trace(kind: str) -> N
 
 def test_low_rank_is_w_plus_b_a() -> None:
     model = model_of()
-    before = model.get_submodule("blocks.0.attention.out").weight.detach().clone()  # type: ignore[operator, union-attr]
+    before = model.get_submodule("blocks.0.attention.out").weight.detach().clone()  # type: ignore[operator]
     add_low_rank(model, 3, 6.0, seed=0)
     changed = model.get_submodule("blocks.0.attention.out")
     change: Any = changed.parametrizations["weight"][0]  # type: ignore[index]

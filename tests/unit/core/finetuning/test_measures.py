@@ -58,8 +58,8 @@ def test_quantities_are_measured_in_their_own_units() -> None:
     expected = metrics.mean_squared_error(truth_N, said_N) ** 0.5
     assert found["rmse"] == pytest.approx(expected, rel=1e-5)
     assert found["pearson"] == pytest.approx(np.corrcoef(truth_N, said_N)[0, 1], abs=1e-5)
-    ranks = [values.argsort().argsort() for values in (truth_N, said_N)]
-    assert found["spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1], abs=1e-5)
+    one_N, other_N = (values.argsort().argsort() for values in (truth_N, said_N))
+    assert found["spearman"] == pytest.approx(np.corrcoef(one_N, other_N)[0, 1], abs=1e-5)
 
 
 def test_what_is_undefined_is_missing_and_never_the_best() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.packing import Packer
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, class_weights, label_rows
 from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned, write_tuned
-from genomeformer_cli.core.finetuning.summary import SeedResult
+from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, SeedResult
 from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, tune
 from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.model.config import ModelConfig
@@ -35,7 +35,7 @@ from genomeformer_cli.core.training.metrics import read_rows
 from tests.reporters import Listening
 
 MODEL = ModelConfig(context=48, width=16, depth=2, num_heads=2, mlp_width=16, conv_width=3)
-DIALS = {
+DIALS: dict[str, dict[str, Any]] = {
     "full": {"tuning": {"dropout": 0.2, "strands": "augment", "layer_decay": 0.8}},
     "lora": {"tuning": {"method": "lora", "rank": 2, "pool": "attention", "strands": "average"}},
     "head": {"tuning": {"method": "head", "pool": "max", "class_weights": "balanced"}},
@@ -129,7 +129,8 @@ def test_composition_is_learned_and_the_twin_has_its_own_weights(
 ) -> None:
     dials = {"training": {"steps": 60, "validate_every": 20, "learning_rate": 3e-3}}
     tuning = tuning_of(base, dials)
-    results = [tune(tuning, tmp_path / "r", one, 0, Silent()) for one in ("pretrained", "scratch")]  # type: ignore[arg-type]
+    origins = (PRETRAINED, SCRATCH)
+    results = [tune(tuning, tmp_path / "r", origin, 0, Silent()) for origin in origins]
     for result in results:
         assert result.test.measures["mcc"] > 0.5
         assert result.interval.low <= result.interval.value <= result.interval.high
@@ -162,11 +163,11 @@ def test_what_is_saved_answers_as_what_was_trained(
     loaded, task = read_tuned(tmp_path / "b")
     assert task == tuning.task
     codes = tuning.rows.codes
-    answered = [
-        np.concatenate(task.answerer(one.model, one.tokenizer, size).answers(codes))
-        for one, size in ((tuned, 64), (loaded, 4_096))
-    ]
-    np.testing.assert_allclose(*answered, atol=1e-5)
+    one, other = (
+        np.concatenate(task.answerer(a.model, a.tokenizer, size).answers(codes))
+        for a, size in ((tuned, 64), (loaded, 4_096))
+    )
+    np.testing.assert_allclose(one, other, atol=1e-5)
     score, _ = task.answerer(loaded.model, loaded.tokenizer, 64).judged(
         tuning.rows, "test", tuning.loss
     )
@@ -265,7 +266,7 @@ def replace_label(one: Example, label: str) -> Example:
     return replace(one, label=label)
 
 
-KINDS = {
+KINDS: dict[str, Callable[[Example], str]] = {
     "per-base": lambda one: "".join("sw"[letter in "AT"] for letter in one.sequence),
     "regression": lambda one: str(sum(map(one.sequence.count, "GC")) / len(one.sequence)),
     "multi-label": lambda one: "rich;strong" if one.label == "gc" else "poor",
