@@ -14,6 +14,8 @@ from genomeformer_cli.commands import (
     embed,
     evaluate,
     fetch,
+    finetune,
+    predict,
     pretrain,
     release,
     score,
@@ -34,7 +36,12 @@ app = Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for module in (fetch, tokenize, windows, pretrain, compare, embed, evaluate, score, release):
+_COMMANDS = (
+    *(fetch, tokenize, windows, pretrain, compare, embed, evaluate, score),
+    *(finetune, predict, release),
+)
+
+for module in _COMMANDS:
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
 app.add_typer(cache.app, name="cache")
 

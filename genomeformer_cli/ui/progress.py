@@ -19,6 +19,7 @@ from rich.text import Text
 from genomeformer_cli.core.genomes.events import GenomeFetched
 from genomeformer_cli.core.reporting import Event, Tracker
 from genomeformer_cli.ui.console import talk
+from genomeformer_cli.ui.finetuning import TuningView
 from genomeformer_cli.ui.training import TrainingView
 
 
@@ -51,6 +52,7 @@ class TerminalReporter:
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or talk()
         self._training = TrainingView(self._console)
+        self._tuning = TuningView(self._console)
         self._progress: Progress | None = None
         self._num_bars = 0
         self._lock = threading.Lock()
@@ -93,6 +95,7 @@ class TerminalReporter:
         """Draw what the training view knows; of a fetch, a line a file where there are no bars."""
         if not isinstance(event, GenomeFetched):
             self._training.record(event)
+            self._tuning.record(event)
         elif event.reason is not None:
             self.warn(f"{event.accession}: {event.reason}")
         elif event.num_bytes and not self._console.is_terminal:

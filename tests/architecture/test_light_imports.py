@@ -36,6 +36,9 @@ def imported(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> list[str]:
     [
         *("", "fetch", "tokenize", "windows", "pretrain", "compare", "embed", "evaluate", "score"),
         *("release", "cache", "cache ls"),
+        *("", "fetch", "tokenize", "windows", "pretrain", "embed", "evaluate", "score", "release"),
+        *("finetune", "predict"),
+        *("cache", "cache ls"),
     ],
 )
 def test_help_is_light(command: str) -> None:

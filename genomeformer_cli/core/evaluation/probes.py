@@ -270,16 +270,16 @@ class _Judge:
         return flat.astype(np.float64).reshape(number, number)
 
     def mcc(self, weights_N: npt.NDArray[np.float64]) -> float:
-        return _correlation(self._confusion(weights_N))
+        return correlation(self._confusion(weights_N))
 
     def measures(self, weights_N: npt.NDArray[np.float64]) -> tuple[float, float, float]:
         confusion = self._confusion(weights_N)
-        areas = [_area(rank_N, is_N, weights_N) for rank_N, is_N in self._curves]
+        areas = [area_under_curve(rank_N, is_N, weights_N) for rank_N, is_N in self._curves]
         accuracy = float(np.trace(confusion) / confusion.sum())
-        return accuracy, _correlation(confusion), float(np.mean(areas))
+        return accuracy, correlation(confusion), float(np.mean(areas))
 
 
-def _correlation(confusion_CC: npt.NDArray[np.float64]) -> float:
+def correlation(confusion_CC: npt.NDArray[np.float64]) -> float:
     """Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation"."""
     total = confusion_CC.sum()
     true_C, said_C = confusion_CC.sum(axis=1), confusion_CC.sum(axis=0)
@@ -288,7 +288,7 @@ def _correlation(confusion_CC: npt.NDArray[np.float64]) -> float:
     return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def _area(
+def area_under_curve(
     rank_N: npt.NDArray[np.int64],
     is_N: npt.NDArray[np.bool_],
     weights_N: npt.NDArray[np.float64],

@@ -45,7 +45,7 @@ class Example:
     Attributes:
         id: Its name.
         sequence: Letters.
-        label: Its class.
+        label: Its class; where labels stand in several columns, all of them, with tabs between.
         split: `train`, `val` or `test`; empty if the source says nothing.
         group: Rows of one group never stand on both sides of a split; empty: no groups.
     """
@@ -93,9 +93,30 @@ def read_task(path: Path, *, label: str = "label", name: str | None = None) -> T
         InputError: It cannot be read as labelled sequences.
         FastaError: It is damaged FASTA.
     """
+    return _task(name or task_name(path), read_examples(path, labels=(label,)), str(path))
+
+
+def task_name(path: Path) -> str:
+    """What a file calls its task."""
+    return path.name.partition(".")[0]
+
+
+def read_examples(
+    path: Path, *, labels: Sequence[str] = ("label",), group: str = "group"
+) -> list[Example]:
+    """Labelled sequences of one file, whatever their labels.
+
+    Args:
+        path: TSV, CSV or FASTA, plain or gzip'd.
+        labels: Columns of the labels; the cells of several are joined by tabs.
+        group: Column of the groups, if there is one.
+
+    Raises:
+        InputError: It cannot be read as labelled sequences.
+        FastaError: It is damaged FASTA.
+    """
     is_table = path.name.lower().endswith(_TABLES)
-    examples = _of_table(path, label) if is_table else _of_fasta(path)
-    return _task(name or path.name.partition(".")[0], list(examples), str(path))
+    return list(_of_table(path, labels, group) if is_table else _of_fasta(path))
 
 
 def _task(name: str, examples: Sequence[Example], shown: str) -> Task:
@@ -107,7 +128,7 @@ def _task(name: str, examples: Sequence[Example], shown: str) -> Task:
     return Task(name=name, examples=tuple(examples))
 
 
-def _of_table(path: Path, label: str) -> Iterator[Example]:
+def _of_table(path: Path, labels: Sequence[str], group: str = "group") -> Iterator[Example]:
     text = b"".join(TextReader(path, str(path)).chunks())
     try:
         lines = text.decode("utf-8")
@@ -117,27 +138,34 @@ def _of_table(path: Path, label: str) -> Iterator[Example]:
     delimiter = "\t" if "\t" in lines.partition("\n")[0] else ","
     rows = csv.DictReader(io.StringIO(lines), delimiter=delimiter)
     columns = list(rows.fieldnames or ())
-    if label not in columns:
-        raise InputError(
-            f"`{path}` has no column `{label}`",
-            hint=f"its columns are {', '.join(f'`{one}`' for one in columns)}; name one with "
-            "`--label`",
-        )
+    for label in labels:
+        _check_column(label, columns, path, "the label")
+    if group != "group":
+        _check_column(group, columns, path, "the group")
     letters = None if "sequence" in columns else _fasta_beside(path)
     for number, row in enumerate(rows, start=1):
         identifier = row.get("id") or str(number)
         sequence = row["sequence"] if letters is None else letters.get(identifier)
-        if sequence is None or row[label] is None:
+        cells = [row[label] for label in labels]
+        if sequence is None or None in cells:
             raise InputError(
-                f"`{path}`: row {number} has no sequence or no `{label}`",
+                f"`{path}`: row {number} has no sequence or no `{'`, `'.join(labels)}`",
                 hint="every row needs both; the table may be cut off",
             )
         yield Example(
             identifier,
             sequence,
-            row[label],
+            "\t".join(cells),
             _split(row.get("split") or "", str(path)),
-            row.get("group") or "",
+            row.get(group) or "",
+        )
+
+
+def _check_column(name: str, columns: Sequence[str], path: Path, what: str) -> None:
+    if name not in columns:
+        raise InputError(
+            f"`{path}` has no column `{name}`",
+            hint=f"its columns are {', '.join(f'`{one}`' for one in columns)}; name that of {what}",
         )
 
 
@@ -226,7 +254,7 @@ def _read_place(name: str, place: Path) -> Task:
     examples: list[Example] = []
     for file_name, split in _SPLIT_NAMES.items():
         if (place / f"{file_name}.csv").is_file():
-            rows = _of_table(place / f"{file_name}.csv", "label")
+            rows = _of_table(place / f"{file_name}.csv", ("label",))
             examples += [
                 Example(f"{split}:{row.id}", row.sequence, row.label, split) for row in rows
             ]

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
+from typing import Protocol
 
 import numpy as np
 from torch import Tensor
@@ -31,6 +32,21 @@ from genomeformer_cli.core.training.stages import stage_of, stages
 
 _STEPS_AHEAD = 3
 _LOOK_AGAIN = 0.2
+
+
+class StepBatch(Protocol):
+    """What the loop knows of what a step is asked, whatever is learned."""
+
+    @property
+    def step(self) -> int:
+        """Which one, from 0."""
+
+    @property
+    def num_bases(self) -> int:
+        """Bases in it."""
+
+    def pinned(self) -> StepBatch:
+        """The same where a GPU can read it by itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +72,10 @@ class Batch:
     def rows(self, rows: slice) -> Batch:
         """The same, some of its rows to be computed here; what is told of it is of the whole."""
         return replace(self, examples=self.examples.rows(rows))
+
+    def pinned(self) -> Batch:
+        """The same where a GPU can read it by itself."""
+        return replace(self, examples=self.examples.pinned())
 
 
 class Batches:
@@ -138,12 +158,12 @@ class Ahead:
     """
 
     def __init__(
-        self, make: Callable[[int], Batch], first: int, stop: int, *, pinned: bool = False
+        self, make: Callable[[int], StepBatch], first: int, stop: int, *, pinned: bool = False
     ) -> None:
         self._make = make
         self._steps = range(first, stop)
         self._pinned = pinned
-        self._made: queue.Queue[Batch | BaseException] = queue.Queue(maxsize=_STEPS_AHEAD)
+        self._made: queue.Queue[StepBatch | BaseException] = queue.Queue(maxsize=_STEPS_AHEAD)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
 
@@ -160,7 +180,7 @@ class Ahead:
         self._ended.set()
         self._thread.join()
 
-    def next(self) -> Batch:
+    def next(self) -> StepBatch:
         """The batch of the next step.
 
         Raises:
@@ -175,16 +195,13 @@ class Ahead:
         try:
             for step in self._steps:
                 batch = self._make(step)
-                self._hand_over(self._pin(batch) if self._pinned else batch)
+                self._hand_over(batch.pinned() if self._pinned else batch)
                 if self._ended.is_set():
                     return
         except Exception as failure:  # noqa: BLE001 - it is raised again where the batch is awaited
             self._hand_over(failure)
 
-    def _pin(self, batch: Batch) -> Batch:
-        return replace(batch, examples=batch.examples.pinned())
-
-    def _hand_over(self, made: Batch | BaseException) -> None:
+    def _hand_over(self, made: StepBatch | BaseException) -> None:
         while not self._ended.is_set():
             with suppress(queue.Full):
                 self._made.put(made, timeout=_LOOK_AGAIN)

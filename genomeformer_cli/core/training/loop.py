@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
@@ -30,29 +30,35 @@ from genomeformer_cli.core.checkpoints.state import (
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.errors import ConfigError, TrainingError
 from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.gradients.stretches import stretch_gradients
+from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.objectives.prediction import Prediction
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from genomeformer_cli.core.training.average import Average
-from genomeformer_cli.core.training.batches import Ahead, Batch, Batches
+from genomeformer_cli.core.training.batches import Ahead, Batch, StepBatch
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.distributed import ALONE, Team
-from genomeformer_cli.core.training.metrics import METRICS_FILE, Score, read_rows
+from genomeformer_cli.core.training.learning import Learning, Pretraining
+from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
 from genomeformer_cli.core.training.observers import OpenObserver
-from genomeformer_cli.core.training.optimizer import build_optimizers, set_learning_rate
+from genomeformer_cli.core.training.optimizer import set_learning_rate
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
 from genomeformer_cli.core.training.records import Records, Taken
 from genomeformer_cli.core.training.redraw import redraw_features
 from genomeformer_cli.core.training.schedule import learning_rate
 from genomeformer_cli.core.training.spikes import SpikeGuard
 from genomeformer_cli.core.training.stages import stage_of, stages
+
+
+class MakesBatches(Protocol):
+    """Makes the batch of any step."""
+
+    def make(self, step: int) -> StepBatch:
+        """The batch of a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +73,8 @@ class TrainingRun:
         config: Steps, optimizer, schedule.
         memory: How gradients are computed.
         compute: In which precision, compiled or not.
-        validate: Scores a model on held-out bases.
-        per_token: Whether scores are told per token too: tokens are more than single bases.
+        validate: Scores a model on what is held out: a dataclass of plain values.
+        learning: What is learned.
         expected_bytes: What the process is to hold at the peak of a step, if that was forecast.
         observers: Open what is shown every row of the metrics.
         team: The processes that train it together; only the first writes and speaks.
@@ -78,12 +84,12 @@ class TrainingRun:
     folder: Path
     model: Model
     tokenizer: Tokenizer
-    batches: Batches
+    batches: MakesBatches
     config: TrainingConfig
     memory: MemoryConfig
     compute: ComputeConfig
-    validate: Callable[[Model], Score]
-    per_token: bool = False
+    validate: Callable[[Model], Any]
+    learning: Learning = field(default_factory=Pretraining)
     expected_bytes: int | None = None
     observers: Sequence[OpenObserver] = ()
     team: Team = ALONE
@@ -91,7 +97,7 @@ class TrainingRun:
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:
-    """Train to the last step, from the newest whole checkpoint if there is one.
+    """Train to the end, from the newest whole checkpoint if there is one.
 
     Returns:
         The last checkpoint.
@@ -112,37 +118,34 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         if team.leads
         else None
     )
-    validation = records.newest_validation if records else None
+    steps = range(first, first if trainer.ended else config.steps)
     forget_peak(device)
-    ahead = Ahead(_share(run), first, config.steps, pinned=device.type == "cuda")
+    ahead = Ahead(_share(run), first, steps.stop, pinned=device.type == "cuda")
     try:
         with ahead:
-            for step in range(first, config.steps):
+            for step in steps:
                 started = time.monotonic()
                 taken = trainer.step(ahead.next())
                 seconds = time.monotonic() - started
-                if step == first:
-                    reporter.note(_memory_used(run, peak_bytes(device)))
-                if taken.row.get("left_out"):
-                    reporter.warn(
-                        f"step {step + 1} left out: its gradient is a spike of "
-                        f"{taken.row['gradient_norm']:.3g}"
-                    )
+                _tell(run, taken, first=step == first, reporter=reporter)
                 done = step + 1
                 last = done == config.steps
                 due = last or done % config.validate_every == 0
                 if due and (team.leads or team.shards):
-                    validation = trainer.validate(taken.row)
+                    trainer.validate(taken.row)
+                    last = last or trainer.ended
                 if records:
-                    records.add(taken, validation, seconds)
+                    records.add(taken, trainer.validation, seconds)
                 if last or done % config.checkpoint_every == 0:
                     if records:
                         records.sync()
                     trainer.save(done)
+                if last:
+                    break
     finally:
         if records:
             records.close()
-    return checkpoint_folder(run.folder, config.steps)
+    return checkpoint_folder(run.folder, trainer.done)
 
 
 def time_step(run: TrainingRun, *, seconds: float, at_least: int = 5) -> float:
@@ -180,37 +183,51 @@ def check_rows(config: TrainingConfig, model: ModelConfig, team: Team) -> None:
         )
 
 
-def _share(run: TrainingRun) -> Callable[[int], Batch]:
+def _share(run: TrainingRun) -> Callable[[int], StepBatch]:
     """Makes this process' share of a step."""
     team = run.team
 
-    def make(step: int) -> Batch:
+    def make(step: int) -> StepBatch:
         batch = run.batches.make(step)
+        assert isinstance(batch, Batch)
         return batch.rows(team.rows(len(batch.examples.inputs_BL)))
 
     return run.batches.make if team.num_shares == 1 else make
 
 
 class _Trainer:
-    """The state of a run: weights, optimizers, average, guard."""
+    """The state of a run: weights, optimizers, average, guard, validations.
+
+    Attributes:
+        done: Steps taken.
+        validation: Newest score on what is held out.
+    """
 
     def __init__(self, run: TrainingRun) -> None:
         self._run = run
         if run.shard:
             blocks = [module for module in run.model.modules() if isinstance(module, Block)]
             run.team.shard(run.model, blocks, ("hidden",))
-        self._optimizers = build_optimizers(run.model, run.config)
+        self._optimizers = run.learning.optimizers(run.model, run.config)
         self._average = Average(run.model, run.config.ema) if run.config.ema else None
         self._stages = stages(run.config, run.model.config.context)
         self._guard = SpikeGuard(run.config.spike_factor, ())
+        self._validations: list[Mapping[str, Any]] = []
+        self.done = 0
+        self.validation: Any = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the run ends here, before its last step."""
+        return self._run.learning.ends(self._validations)
 
     def begin(self, reporter: Reporter) -> int:
         """Go on from the newest whole checkpoint, if there is one; return the steps it has seen."""
-        run, done = self._run, 0
+        run = self._run
         name = run.team.agreed(lambda: _newest(run.folder, reporter))
         if name:
             checkpoint = checkpoint_folder(run.folder, 0).with_name(name)
-            done = read_checkpoint(
+            self.done = read_checkpoint(
                 checkpoint,
                 model=run.model,
                 optimizers=self._optimizers,
@@ -218,24 +235,27 @@ class _Trainer:
             )
             if self._average is not None:
                 self._average.restore(read_average(checkpoint))
-            reporter.note(f"resuming after step {done} of {run.config.steps}")
+            reporter.note(f"resuming after step {self.done} of {run.config.steps}")
         run.team.same(run.model)
-        rows = [row for row in read_rows(run.folder / METRICS_FILE) if row["step"] <= done]
+        rows = [row for row in read_rows(run.folder / METRICS_FILE) if row["step"] <= self.done]
         self._guard = SpikeGuard(run.config.spike_factor, rows)
-        return done
+        self._validations = [row for row in rows if "validation" in row]
+        if self._validations:
+            self.validation = run.learning.read_score(self._validations[-1]["validation"])
+        return self.done
 
-    def step(self, batch: Batch) -> Taken:
+    def step(self, batch: StepBatch) -> Taken:
         """Train on a batch."""
         run, config = self._run, self._run.config
         rate = learning_rate(batch.step, config)
         redraw_features(run.model, config, batch.step)
         run.model.zero_grad(set_to_none=True)
+        memory = self._memory(batch.step)
         with computing(run.compute, run.model):
-            part = self._gradients(batch)
-        result = run.team.summed(run.model, part)
-        if not config.spike_factor and not math.isfinite(result.loss.item()):
+            learned = run.learning.gradients(run.model, batch, memory, run.team)
+        if not config.spike_factor and not math.isfinite(learned.loss):
             raise TrainingError(
-                f"the loss is {result.loss.item()} at step {batch.step + 1}",
+                f"the loss is {learned.loss} at step {batch.step + 1}",
                 hint="lower `--learning-rate`; the newest checkpoint is from before that step",
             )
         set_learning_rate(self._optimizers, rate)
@@ -251,18 +271,9 @@ class _Trainer:
                 self._average.update(batch.step)
         else:
             row["left_out"] = True
-        score = _score(result, batch, per_token=run.per_token)
-        row["training"] = to_plain(score)
-        return Taken(row=row, score=score, num_bases=batch.num_bases, rate=rate)
-
-    def _gradients(self, batch: Batch) -> Prediction:
-        """Add up this process' part of the gradients."""
-        model, line = self._run.model, self._run.team.line
-        examples, memory = batch.examples.to(model.device), self._memory(batch.step)
-        weight = batch.total_weight.to(model.device)
-        if line is not None:
-            return stretch_gradients(model, examples, memory, weight, line)
-        return accumulate_gradients(model, examples, memory, weight)
+        row["training"] = to_plain(learned.score)
+        self.done = batch.step + 1
+        return Taken(row=row, score=learned.score, num_bases=batch.num_bases, rate=rate)
 
     def _memory(self, step: int) -> MemoryConfig:
         """The memory plan; rows at a time as many as hold the same tokens in this stage."""
@@ -272,15 +283,18 @@ class _Trainer:
         rows = max(memory.rows * self._run.model.config.context // stage.length, 1)
         return replace(memory, rows=min(rows, stage.rows_at_once or rows))
 
-    def validate(self, row: dict[str, Any]) -> Score:
+    def validate(self, row: dict[str, Any]) -> None:
         """Score the weights, and their average if there is one, and add that to the row."""
-        score = self._run.validate(self._run.model)
-        self._run.team.part_again(self._run.model)
-        row["validation"] = to_plain(score)
+        run = self._run
+        self.validation = run.validate(run.model)
+        run.team.part_again(run.model)
+        row["validation"] = to_plain(self.validation)
         if self._average is not None:
             with self._average.in_place() as averaged:
-                row["validation_average"] = to_plain(self._run.validate(averaged))
-        return score
+                row["validation_average"] = to_plain(run.validate(averaged))
+        self._validations.append(row)
+        if run.team.leads:
+            run.learning.keep(run.model, run.folder, self._validations)
 
     def save(self, step: int) -> None:
         """Write a checkpoint, then drop the oldest; what is shared is put together by all."""
@@ -306,13 +320,15 @@ def _newest(folder: Path, reporter: Reporter) -> str:
     return newest.name if newest else ""
 
 
-def _score(result: Prediction, batch: Batch, *, per_token: bool) -> Score:
-    return Score(
-        bits_per_base=result.bits.item() / max(batch.target_bases, 1),
-        accuracy=result.accuracy.item(),
-        num_bases=batch.target_bases,
-        num_tokens=result.num_targets if per_token else None,
-    )
+def _tell(run: TrainingRun, taken: Taken, *, first: bool, reporter: Reporter) -> None:
+    """Say how much memory the first step took, and that a step was left out."""
+    if first:
+        reporter.note(_memory_used(run, peak_bytes(run.model.device)))
+    if taken.row.get("left_out"):
+        reporter.warn(
+            f"step {taken.row['step']} left out: its gradient is a spike of "
+            f"{taken.row['gradient_norm']:.3g}"
+        )
 
 
 def _memory_used(run: TrainingRun, peak: int) -> str:

@@ -70,8 +70,8 @@ class StepDone(Event):
     Attributes:
         step: Steps done so far.
         steps: Steps in all.
-        training: Score on this step's hidden bases.
-        validation: Newest score on held-out bases, if there is one yet.
+        training: Score on this step's targets: a `Score`, or what else is learned is scored by.
+        validation: Newest score on what is held out, if there is one yet.
         learning_rate: Of this step.
         bases_per_second: Since the run was started or resumed.
         seconds_left: Estimate.
@@ -79,8 +79,8 @@ class StepDone(Event):
 
     step: int
     steps: int
-    training: Score
-    validation: Score | None
+    training: Any
+    validation: Any
     learning_rate: float
     bases_per_second: float
     seconds_left: float
@@ -125,12 +125,6 @@ class MetricsFile:
         self.kept = [row for row in read_rows(path) if row["step"] <= resume_step]
         write_text(path, "".join(json.dumps(row) + "\n" for row in self.kept))
         self._file = path.open("a", encoding="utf-8")
-
-    @property
-    def newest_validation(self) -> Score | None:
-        """The last score on held-out bases among the rows that were kept."""
-        rows = [row["validation"] for row in self.kept if "validation" in row]
-        return Score(**rows[-1]) if rows else None
 
     def append(self, row: Mapping[str, Any]) -> None:
         """Add a row."""

@@ -66,7 +66,7 @@ def _muon(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim
 
 
 def set_learning_rate(optimizers: Optimizers, rate: float) -> None:
-    """Let the next step be taken at this rate."""
+    """Let the next step be taken at this rate, times the `scale` of a group that has one."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("scale", 1.0)

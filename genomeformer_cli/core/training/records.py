@@ -16,7 +16,6 @@ from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
     THROUGHPUT_FILE,
     MetricsFile,
-    Score,
     StepDone,
 )
 from genomeformer_cli.core.training.observers import OpenObserver
@@ -36,7 +35,7 @@ class Taken:
     """
 
     row: dict[str, Any] = field(default_factory=dict)
-    score: Score
+    score: Any
     num_bases: int
     rate: float
 
@@ -69,12 +68,7 @@ class Records:
         self._metrics = MetricsFile(folder / METRICS_FILE, resume_step=first)
         self._speed = _Speed(folder, steps, first, reporter, device)
 
-    @property
-    def newest_validation(self) -> Score | None:
-        """The last score on held-out bases that was written."""
-        return self._metrics.newest_validation
-
-    def add(self, taken: Taken, validation: Score | None, seconds: float) -> None:
+    def add(self, taken: Taken, validation: Any, seconds: float) -> None:
         """Write a step.
 
         Args:
@@ -123,7 +117,7 @@ class _Speed:
         self._new_bases += num_bases
         self._new_seconds += seconds
 
-    def step(self, taken: Taken, validation: Score | None) -> None:
+    def step(self, taken: Taken, validation: Any) -> None:
         """Report a step that was counted, unless the last report was a moment ago."""
         done = taken.row["step"]
         self._num_bases += taken.num_bases

@@ -38,6 +38,7 @@ from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, packs
 from genomeformer_cli.core.training.distributed import Team, joined
+from genomeformer_cli.core.training.learning import Pretraining
 from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
 from genomeformer_cli.core.training.observers import (
@@ -279,7 +280,7 @@ class _Pretraining:
                 if self._team.leads and not scale.is_special
                 else None
             ),
-            per_token=not corpus.tokenizer.one_token_a_base,
+            learning=Pretraining(per_token=not corpus.tokenizer.one_token_a_base),
             observers=_observers(self._request, config),
             team=self._team,
             shard=scale.shard,

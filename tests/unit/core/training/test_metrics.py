@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
-from genomeformer_cli.core.training.metrics import MetricsFile, Score, read_rows, training_bits
+from genomeformer_cli.core.training.metrics import MetricsFile, read_rows, training_bits
 
 
 def test_a_resumed_file_forgets_what_comes_again(tmp_path: Path) -> None:
@@ -26,19 +25,6 @@ def test_a_resumed_file_forgets_what_comes_again(tmp_path: Path) -> None:
 
 def test_a_missing_file_has_no_rows(tmp_path: Path) -> None:
     assert read_rows(tmp_path / "none.jsonl") == []
-
-
-def test_the_newest_validation_is_that_of_the_rows_kept(tmp_path: Path) -> None:
-    path = tmp_path / "metrics.jsonl"
-    file = MetricsFile(path, resume_step=0)
-    assert file.newest_validation is None
-    for step in (1, 2, 3):
-        score = Score(bits_per_base=2.0 - step / 10, accuracy=0.3, num_bases=9)
-        file.append({"step": step, "validation": asdict(score)} if step != 2 else {"step": 2})
-    file.close()
-    resumed = MetricsFile(path, resume_step=2)
-    resumed.close()
-    assert resumed.newest_validation == Score(bits_per_base=1.9, accuracy=0.3, num_bases=9)
 
 
 def test_training_is_told_per_base_where_it_can_be() -> None:

@@ -1,0 +1,106 @@
+"""`genomeformer finetune`."""
+
+from __future__ import annotations
+
+from genomeformer_cli.ui import finetune_options as o
+from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
+
+EXAMPLE = "Example:  genomeformer finetune promoters.tsv --model demo --target label --from-scratch"
+
+
+def command(
+    data: o.DataArgument,
+    *,
+    model: o.ModelOption,
+    target: o.TargetOption = None,
+    kind: o.KindOption = "auto",
+    only: o.OnlyOption = None,
+    group: o.GroupOption = None,
+    validation: o.ValidationOption = 0.1,
+    test: o.TestOption = 0.2,
+    method: o.MethodOption = "full",
+    rank: o.RankOption = 8,
+    alpha: o.AlphaOption = 16.0,
+    pool: o.PoolOption = "mean",
+    rc: o.RcOption = "none",
+    window: o.WindowOption = 0,
+    epochs: o.EpochsOption = 10.0,
+    batch_size: o.BatchSizeOption = 32,
+    learning_rate: o.LearningRateOption = o.DEFAULT_RATE,
+    head_rate: o.HeadRateOption = 5.0,
+    layer_decay: o.LayerDecayOption = 1.0,
+    warmup: o.WarmupOption = 0.1,
+    weight_decay: o.WeightDecayOption = 0.01,
+    dropout: o.DropoutOption = 0.1,
+    class_weights: o.ClassWeightsOption = "none",
+    metric: o.MetricOption = "auto",
+    patience: o.PatienceOption = 8,
+    validate_every: o.ValidateEveryOption = 0,
+    from_scratch: o.FromScratchOption = False,
+    scratch_rate: o.ScratchRateOption = 0.0,
+    seed: o.SeedOption = 0,
+    seeds: o.SeedsOption = 1,
+    name: o.NameOption = None,
+    output: o.OutputOption = None,
+    replace: o.ReplaceOption = False,
+    precision: o.PrecisionOption = "fp32",
+    toks_per_batch: o.BatchTokensOption = 16_384,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Teach a model labels: classes, several labels, numbers, or a label for every base."""
+    from genomeformer_cli.core.workflows.finetune import FinetuneRequest, finetune_model
+    from genomeformer_cli.ui.console import show
+    from genomeformer_cli.ui.finetuning import tuned_view
+    from genomeformer_cli.ui.progress import terminal_reporter
+
+    plain = {
+        "epochs": epochs,
+        "validate_every": validate_every,
+        "scratch_rate": scratch_rate,
+        "split": {"validation": validation, "test": test, "seed": seed},
+        "tuning": {
+            "method": method,
+            "rank": rank,
+            "alpha": alpha,
+            "pool": pool,
+            "strands": "given" if rc == "none" else rc,
+            "window": window,
+            "head_rate": head_rate,
+            "layer_decay": layer_decay,
+            "dropout": dropout,
+            "class_weights": class_weights,
+            "metric": "" if metric == "auto" else metric,
+            "patience": patience,
+            "tokens_per_batch": toks_per_batch,
+        },
+        "training": {
+            "batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "warmup_share": warmup,
+            "decay_share": 1 - warmup,
+            "weight_decay": weight_decay,
+            "seed": seed,
+        },
+        "compute": {"precision": precision},
+    }
+    request = FinetuneRequest(
+        data=data,
+        model=model,
+        targets=o.columns_from_text(target),
+        only=only,
+        kind=o.kind_from_text(kind),
+        group=group,
+        name=name,
+        config=o.config_from_plain(plain),
+        num_seeds=seeds,
+        from_scratch=from_scratch,
+        output=output,
+        replace=replace,
+        device=device,
+        threads=threads,
+    )
+    with terminal_reporter() as reporter:
+        result = finetune_model(request, reporter=reporter)
+    show(result, tuned_view(result), as_json=as_json)

@@ -1,0 +1,71 @@
+"""`genomeformer predict`."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.ui.options import DeviceOption, ThreadsOption
+
+EXAMPLE = "Example:  genomeformer predict promoters.fa --model demo-promoters > answers.tsv"
+
+
+def command(
+    sources: Annotated[
+        list[str],
+        Argument(
+            help="FASTA or FASTQ, plain or compressed; `-` reads standard input; or names of "
+            "cached genomes.",
+            metavar="FASTA...",
+        ),
+    ],
+    *,
+    model: Annotated[str, Option(help="A fine-tuned model in the cache, or its folder.")],
+    output: Annotated[
+        Path | None, Option("-o", "--output", help="Write here instead of to standard output.")
+    ] = None,
+    per_base: Annotated[
+        str,
+        Option(
+            help="Of labels of bases: `string`: one row a sequence, a letter a base; `rows`: one "
+            "row a base, with probabilities."
+        ),
+    ] = "string",
+    toks_per_batch: Annotated[
+        int | None,
+        Option(min=1, help="Tokens computed at once: memory, not the result.", show_default=False),
+    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+    as_json: Annotated[bool, Option("--json", help="Write JSON, with the task's name.")] = False,
+) -> None:
+    """Apply a fine-tuned model: labels and probabilities, tab-separated, in input order."""
+    if per_base not in ("string", "rows"):
+        raise UsageError(f"`{per_base}` is no form of labels", hint="`string` or `rows`")
+    from genomeformer_cli.core.store.atomic import atomic_file
+    from genomeformer_cli.core.workflows import predict as workflow
+    from genomeformer_cli.ui import predictions
+    from genomeformer_cli.ui.progress import terminal_reporter
+
+    request = workflow.PredictRequest(
+        files=tuple(sources),
+        model=model,
+        tokens_per_batch=toks_per_batch,
+        device=device,
+        threads=threads,
+    )
+    with terminal_reporter() as reporter, ExitStack() as stack:
+        predictor = workflow.load_predictor(request, reporter=reporter)
+        found = workflow.predict_sequences(predictor, request, reporter=reporter)
+        lines = predictions.lines(
+            predictor.task, found, by_base=per_base == "rows", as_json=as_json
+        )
+        first = next(lines)
+        out = stack.enter_context(atomic_file(output)) if output else sys.stdout.buffer
+        out.write(first)
+        out.writelines(lines)

@@ -1,0 +1,6 @@
+"""From a pretrained model to one that answers: what a sequence is, or what each of its bases is.
+
+`targets` says what is asked, `splits` of whom, `rows` holds the sequences; `packing` makes them
+tensors, `head` answers, `low_rank` adapts, `losses` and `measures` judge. `learning` joins these
+for the loop of `core/training`; `answering` applies what was learned, `saved` keeps it.
+"""

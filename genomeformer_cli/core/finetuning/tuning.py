@@ -1,0 +1,220 @@
+"""One fine-tuning: from weights and a seed to weights that validation chose, then judged."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, read_model_config
+from genomeformer_cli.core.configuration import from_plain
+from genomeformer_cli.core.embedding.windows import batch_windows
+from genomeformer_cli.core.finetuning.answering import Answerer
+from genomeformer_cli.core.finetuning.batches import TaskBatches
+from genomeformer_cli.core.finetuning.config import FinetuneConfig
+from genomeformer_cli.core.finetuning.head import attach, features, head_of
+from genomeformer_cli.core.finetuning.learning import TaskLearning, load_best
+from genomeformer_cli.core.finetuning.losses import Loss
+from genomeformer_cli.core.finetuning.low_rank import add_low_rank, merge_low_rank
+from genomeformer_cli.core.finetuning.measures import LOSS, choose_metric, interval
+from genomeformer_cli.core.finetuning.rows import LabelledRows, class_weights
+from genomeformer_cli.core.finetuning.saved import TunedTask
+from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
+from genomeformer_cli.core.finetuning.summary import SCRATCH, Origin, SeedResult
+from genomeformer_cli.core.gradients.plans import MemoryConfig
+from genomeformer_cli.core.model.build import Model, build_model
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.atomic import clear_leftovers, write_json
+from genomeformer_cli.core.tokenizers.files import load_tokenizer
+from genomeformer_cli.core.training.loop import TrainingRun, train
+from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
+
+RESULT_FILE = "result.json"
+_SCRATCH_SEED_SHIFT = 1_000_003
+_ROWS_STANDARDISED = 512
+_BASES_STANDARDISED = 1 << 17
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What all seeds share.
+
+    Attributes:
+        rows: What is learned from.
+        task: What is answered, and how.
+        config: Resolved.
+        base: Folder of the pretrained weights.
+        device: Where it runs.
+    """
+
+    rows: LabelledRows
+    task: TunedTask
+    config: FinetuneConfig
+    base: Path
+    device: torch.device
+
+    @property
+    def num_rows(self) -> dict[str, int]:
+        """Rows of each part."""
+        return {part: int(rows.size) for part, rows in self.rows.parts.items()}
+
+    @property
+    def num_parameters(self) -> int:
+        """Of the model and its head."""
+        model = build_model(read_model_config(self.base))
+        head = self.task.head(model)
+        return model.num_parameters + sum(one.numel() for one in head.parameters())
+
+    @property
+    def reported(self) -> str:
+        """The measure that results are told in."""
+        metric = self.config.tuning.metric
+        return choose_metric(self.task.targets, "") if metric == LOSS else metric
+
+    @property
+    def loss(self) -> Loss:
+        """Of the task."""
+        balanced = self.config.tuning.class_weights == "balanced"
+        weights = tuple(class_weights(self.rows, balanced=balanced))
+        return Loss(targets=self.task.targets, weights=weights)
+
+    def answerer(self, model: Model) -> Answerer:
+        """Asks a model that has a head."""
+        tokenizer = load_tokenizer(self.base)
+        return self.task.answerer(model, tokenizer, self.config.tuning.tokens_per_batch)
+
+
+def tune(tuning: Tuning, run: Path, origin: Origin, seed: int, reporter: Reporter) -> SeedResult:
+    """Train one seed, or go on with it; if it is finished, read what it came to.
+
+    Args:
+        tuning: What all seeds share.
+        run: Folder of the run; the seed has one in it.
+        origin: `pretrained` or `scratch`.
+        seed: Of the head, the order of rows, strands, dropout, and random weights.
+        reporter: Follows the steps.
+    """
+    folder = run / _folder_name(origin, seed)
+    if (folder / RESULT_FILE).is_file():
+        plain = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        return from_plain(SeedResult, plain, where=str(folder / RESULT_FILE))
+    folder.mkdir(parents=True, exist_ok=True)
+    clear_leftovers(folder)
+    model = _start(tuning, origin, seed)
+    answerer, loss = tuning.answerer(model), tuning.loss
+    learning = TaskLearning(
+        tuning=tuning.config.tuning,
+        loss=loss,
+        metric=tuning.config.tuning.metric,
+        seed=seed,
+    )
+    config = replace(tuning.config.training, seed=seed)
+    if origin == SCRATCH and tuning.config.scratch_rate:
+        config = replace(config, learning_rate=tuning.config.scratch_rate)
+    num_trained = sum(one.numel() for one in model.parameters() if one.requires_grad)
+    train(
+        TrainingRun(
+            folder=folder,
+            model=model,
+            tokenizer=answerer.packer.tokenizer,
+            batches=TaskBatches(
+                tuning.rows,
+                answerer.packer,
+                tuning.config.tuning,
+                batch_size=config.batch_size,
+                seed=seed,
+            ),
+            config=config,
+            memory=MemoryConfig(plan="full"),
+            compute=tuning.config.compute,
+            validate=lambda trained: answerer.judged(tuning.rows, VALIDATION, loss)[0],
+            learning=learning,
+        ),
+        reporter,
+    )
+    load_best(model, folder)
+    result = _judged(tuning, learning, answerer, folder, (origin, seed, num_trained))
+    write_json(folder / RESULT_FILE, asdict(result))
+    return result
+
+
+def _folder_name(origin: str, seed: int) -> str:
+    return f"{origin}-seed-{seed}"
+
+
+def _judged(
+    tuning: Tuning,
+    learning: TaskLearning,
+    answerer: Answerer,
+    folder: Path,
+    which: tuple[Origin, int, int],
+) -> SeedResult:
+    origin, seed, num_trained = which
+    rows = read_rows(folder / METRICS_FILE)
+    best = learning.best_row([row for row in rows if "validation" in row])
+    test, answers = answerer.judged(tuning.rows, TEST, learning.loss)
+    truth = [tuning.rows.truth[row] for row in tuning.rows.parts[TEST]]
+    return SeedResult(
+        origin=origin,
+        seed=seed,
+        steps=rows[-1]["step"],
+        best_step=best["step"],
+        validation=learning.read_score(best["validation"]),
+        test=test,
+        interval=interval(tuning.task.targets, answers, truth, tuning.reported, seed=seed),
+        num_trained=num_trained,
+    )
+
+
+def loaded_best(tuning: Tuning, run: Path, result: SeedResult) -> LoadedModel:
+    """The weights that a seed kept, changes of low rank made part of them."""
+    model = _start(tuning, result.origin, result.seed, standardised=False)
+    load_best(model, run / _folder_name(result.origin, result.seed))
+    merge_low_rank(model)
+    model.eval()
+    return LoadedModel(model=model, tokenizer=load_tokenizer(tuning.base), folder=tuning.base)
+
+
+def _start(tuning: Tuning, origin: str, seed: int, *, standardised: bool = True) -> Model:
+    """A model with a fresh head, and what is to be trained of it."""
+    chosen = tuning.config.tuning
+    if origin == SCRATCH:
+        config = read_model_config(tuning.base)
+        model = build_model(config, seed=seed + _SCRATCH_SEED_SHIFT)
+    else:
+        model = read_model(tuning.base).model
+    model.to(tuning.device)
+    if chosen.method == "lora":
+        add_low_rank(model, chosen.rank, chosen.alpha, seed=seed)
+    else:
+        model.requires_grad_(requires_grad=chosen.method == "full")
+    attach(model, tuning.task.head(model, seed=seed).to(tuning.device))
+    if standardised:
+        _standardise(tuning, model)
+    return model
+
+
+@torch.inference_mode()
+def _standardise(tuning: Tuning, model: Model) -> None:
+    """Let the head know how large features are, from some training rows."""
+    answerer = tuning.answerer(model)
+    codes, num_bases = [], 0
+    # Drawn: a file may have its classes one after the other.
+    drawn = np.random.default_rng([tuning.config.split.seed, 29]).permutation(
+        tuning.rows.parts[TRAIN]
+    )
+    for row in drawn[:_ROWS_STANDARDISED]:
+        codes.append(tuning.rows.codes[row])
+        num_bases += codes[-1].size
+        if num_bases > _BASES_STANDARDISED:
+            break
+    seen = []
+    lengths = np.array([one.size for one in codes], dtype=np.int64)
+    for batch in batch_windows(lengths, answerer.tokens_per_batch):
+        packed = answerer.packer.pack([codes[row] for row in batch]).to(tuning.device)
+        found = features(model, packed, answerer.tokens_per_batch)
+        seen.append(head_of(model).pooled(found, packed))
+    head_of(model).standardise(torch.cat(seen))

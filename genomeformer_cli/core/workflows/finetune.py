@@ -1,0 +1,395 @@
+"""Fine-tune a model on labelled sequences; the same request again goes on where it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tomli_w
+import torch
+
+from genomeformer_cli import __version__
+from genomeformer_cli.core.checkpoints.locate import find_model
+from genomeformer_cli.core.checkpoints.weights import WEIGHTS_FILE, LoadedModel, read_model
+from genomeformer_cli.core.configuration import differences, to_plain
+from genomeformer_cli.core.errors import ConfigError, EntryExistsError, InputError, StoreError
+from genomeformer_cli.core.evaluation.tasks import (
+    Example,
+    read_examples,
+    read_suite,
+    task_name,
+)
+from genomeformer_cli.core.finetuning.batches import steps_per_epoch
+from genomeformer_cli.core.finetuning.config import FinetuneConfig
+from genomeformer_cli.core.finetuning.measures import choose_metric
+from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
+from genomeformer_cli.core.finetuning.saved import TunedTask
+from genomeformer_cli.core.finetuning.splits import TEST, TRAIN
+from genomeformer_cli.core.finetuning.summary import (
+    PRETRAINED,
+    SCRATCH,
+    Origin,
+    SeedResult,
+    TunedSummary,
+)
+from genomeformer_cli.core.finetuning.targets import TaskKind
+from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, tune
+from genomeformer_cli.core.release.bundle import RESULTS_FILE as RESULTS_OF_BUNDLE
+from genomeformer_cli.core.release.tuned import (
+    verify_tuned_bundle,
+    write_tuned_bundle,
+    write_tuned_card,
+)
+from genomeformer_cli.core.reporting import Event, Reporter
+from genomeformer_cli.core.store.atomic import atomic_folder, write_json, write_text
+from genomeformer_cli.core.store.layout import Kind, Store, check_name
+from genomeformer_cli.core.store.seal import file_sha256
+from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.run_folder import (
+    RUN_CONFIG_FILE,
+    RUN_IDENTITY_FILE,
+    read_toml,
+)
+
+RESULTS_FILE = "results.json"
+_NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_FEWEST_VALIDATIONS = 10
+_ROWS_COMPARED = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneRequest:
+    """What to fine-tune, on what.
+
+    Attributes:
+        data: TSV, CSV or FASTA of labelled sequences, or a folder of tasks.
+        model: A bundle, run or checkpoint folder, or a name in the cache.
+        targets: Columns of the labels.
+        only: Of a folder, the task whose name begins so.
+        kind: Of the task; None: what the labels look like.
+        group: Column whose values never stand on both sides of a split; None: `group`, if there.
+        name: Of the run and of what it makes; None: of model and data.
+        config: Everything else.
+        num_seeds: Seeds to go through, beginning with the configuration's.
+        from_scratch: Whether to train the same model from random weights too, seed by seed.
+        output: Folder to write the bundle to; None: only into the cache.
+        replace: Put the bundle in the place of one of the same name.
+        device: `auto`, `cpu`, or a torch device.
+        threads: CPU threads; None: all usable cores.
+    """
+
+    data: Path
+    model: str
+    targets: tuple[str, ...] = ("label",)
+    only: str | None = None
+    kind: TaskKind | None = None
+    group: str | None = None
+    name: str | None = None
+    config: FinetuneConfig = field(default_factory=FinetuneConfig)
+    num_seeds: int = 1
+    from_scratch: bool = False
+    output: Path | None = None
+    replace: bool = False
+    device: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneResult:
+    """A fine-tuned model.
+
+    Attributes:
+        name: In the cache.
+        folder: Of the bundle: the output folder if one was given, else the cache.
+        run: Folder of the run.
+        summary: What it came to.
+    """
+
+    name: str
+    folder: Path
+    run: Path
+    summary: TunedSummary
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningStarted(Event):
+    """One seed is about to be trained.
+
+    Attributes:
+        name: Of the run.
+        task: Its name.
+        kind: Of the task.
+        classes: Classes, labels or quantities.
+        origin: What it starts from.
+        seed: Which.
+        metric: What validation chooses by.
+        num_rows: Rows of each part.
+        num_parameters: Of the model and its head.
+    """
+
+    name: str
+    task: str
+    kind: str
+    classes: tuple[str, ...]
+    origin: str
+    seed: int
+    metric: str
+    num_rows: dict[str, int]
+    num_parameters: int
+
+
+def finetune_model(
+    request: FinetuneRequest, *, reporter: Reporter, store: Store | None = None
+) -> FinetuneResult:
+    """Train every seed, judge them on the test rows, and install the one that validation chose.
+
+    Raises:
+        NotInCacheError, CheckpointError, CorruptError: The model cannot be used.
+        InputError, AlphabetError, FastaError: The labelled sequences cannot be used.
+        ConfigError: The configuration cannot be, or is not the one the run was started with.
+        EntryExistsError: The name is taken by a model of other origin and `replace` is false.
+        StoreError: The output folder exists and is not empty.
+        TrainingError: The loss is no longer a number.
+    """
+    store = store or Store()
+    _check_output(request.output)
+    table = _table(request)
+    rows = label_rows(table, kind=request.kind, rule=request.config.split, reporter=reporter)
+    base = find_model(request.model, store=store, reporter=reporter)
+    loaded = read_model(base)
+    set_threads(request.threads)
+    device = choose_device(request.device)
+    config = _resolved(request.config, rows, loaded)
+    name = check_name(request.name or _named(request.model, rows.name))
+    tuning = Tuning(
+        rows=rows,
+        task=_task(rows, config),
+        config=config,
+        base=base,
+        device=device,
+    )
+    run = store.path(Kind.RUNS, name)
+    with store.lock(Kind.RUNS, name, timeout=1):
+        _open(run, config, rows, table.examples, base)
+        _check_place(request, store, name, rows.name, file_sha256(base / WEIGHTS_FILE))
+        results = _all_seeds(request, tuning, run, name, reporter)
+        summary = _summary(request, tuning, name, results)
+        write_json(run / RESULTS_FILE, _plain(summary))
+        folder = _install(request, tuning, run, summary, store)
+    return FinetuneResult(name=name, folder=folder, run=run, summary=summary)
+
+
+def _check_output(output: Path | None) -> None:
+    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise StoreError(
+            f"`{output}` exists and is not an empty folder",
+            hint="choose another `-o`, or remove it first",
+        )
+
+
+def _table(request: FinetuneRequest) -> Table:
+    if not request.data.is_dir():
+        group = request.group or "group"
+        examples = read_examples(request.data, labels=request.targets, group=group)
+        return Table(name=task_name(request.data), examples=examples, columns=request.targets)
+    if request.targets != ("label",) or request.group:
+        raise InputError(
+            "`--target` and `--group` are of one table, and that is a folder",
+            hint="give the task's own file",
+        )
+    tasks = read_suite(request.data, (request.only,) if request.only else ())
+    first = next(tasks)
+    other = next(tasks, None)
+    if other is not None:
+        raise InputError(
+            f"`{request.data}` holds several tasks, such as `{first.name}` and `{other.name}`",
+            hint="name one with `--only`",
+        )
+    return Table(name=first.name, examples=first.examples, columns=request.targets)
+
+
+def _named(model: str, task: str) -> str:
+    return _NO_NAME.sub("-", f"{Path(model).name or 'model'}-{task}").strip("-._") or "finetuned"
+
+
+def _resolved(config: FinetuneConfig, rows: LabelledRows, loaded: LoadedModel) -> FinetuneConfig:
+    """With everything that follows from the rows and the model."""
+    per_epoch = steps_per_epoch(rows.parts[TRAIN].size, config.training.batch_size)
+    steps = max(math.ceil(config.epochs * per_epoch), 1)
+    every = config.validate_every or max(min(per_epoch, steps // _FEWEST_VALIDATIONS), 1)
+    window = config.tuning.window or loaded.model.config.context
+    metric = choose_metric(rows.targets, config.tuning.metric)
+    return replace(
+        config,
+        validate_every=every,
+        tuning=replace(config.tuning, window=window, metric=metric),
+        training=replace(
+            config.training, steps=steps, validate_every=every, checkpoint_every=every
+        ),
+    )
+
+
+def _task(rows: LabelledRows, config: FinetuneConfig) -> TunedTask:
+    return TunedTask(
+        name=rows.name,
+        targets=rows.targets,
+        pool="none" if rows.targets.is_per_base else config.tuning.pool,
+        strands=config.tuning.strands,
+        window=config.tuning.window,
+    )
+
+
+def _open(
+    run: Path, config: FinetuneConfig, rows: LabelledRows, examples: Sequence[Example], base: Path
+) -> None:
+    """Begin a run folder, or make sure that one was begun with the same settings and rows.
+
+    Raises:
+        ConfigError: It was begun with others; they are named.
+    """
+    plain = to_plain(config)
+    identity = {
+        "task": rows.name,
+        "rows_sha256": _digest(examples),
+        "targets": to_plain(rows.targets),
+        "base_sha256": file_sha256(base / WEIGHTS_FILE),
+    }
+    if not (run / RUN_CONFIG_FILE).exists():
+        write_json(run / RUN_IDENTITY_FILE, {**identity, "genomeformer": __version__})
+        write_text(run / RUN_CONFIG_FILE, tomli_w.dumps(plain))
+        return
+    known = json.loads((run / RUN_IDENTITY_FILE).read_text(encoding="utf-8"))
+    before = {**read_toml(run / RUN_CONFIG_FILE), **known}
+    changed = differences(before, {**plain, **identity, "genomeformer": before.get("genomeformer")})
+    if changed:
+        raise ConfigError(
+            f"the run `{run.name}` was started with other settings: " + "; ".join(changed),
+            hint="give the same settings to go on with it, or another `--name` to start a new run",
+        )
+
+
+def _digest(examples: Sequence[Example]) -> str:
+    digest = hashlib.sha256()
+    for one in examples:
+        cells = (one.id, one.sequence, one.label, one.split, one.group)
+        digest.update("\t".join(cells).encode() + b"\n")
+    return digest.hexdigest()
+
+
+def _all_seeds(
+    request: FinetuneRequest, tuning: Tuning, run: Path, name: str, reporter: Reporter
+) -> list[SeedResult]:
+    origins: tuple[Origin, ...] = (PRETRAINED, SCRATCH) if request.from_scratch else (PRETRAINED,)
+    first = tuning.config.training.seed
+    results = []
+    for seed in range(first, first + request.num_seeds):
+        for origin in origins:
+            started = TuningStarted(
+                name=name,
+                task=tuning.rows.name,
+                kind=tuning.task.targets.kind.value,
+                classes=tuning.task.targets.names,
+                origin=origin,
+                seed=seed,
+                metric=tuning.config.tuning.metric,
+                num_rows=tuning.num_rows,
+                num_parameters=tuning.num_parameters,
+            )
+            reporter.record(started)
+            results.append(tune(tuning, run, origin, seed, reporter))
+    return results
+
+
+def _summary(
+    request: FinetuneRequest, tuning: Tuning, name: str, results: list[SeedResult]
+) -> TunedSummary:
+    return TunedSummary(
+        name=name,
+        base=Path(request.model).name or request.model,
+        base_sha256=file_sha256(tuning.base / WEIGHTS_FILE),
+        task=tuning.rows.name,
+        kind=tuning.task.targets.kind.value,
+        classes=tuning.task.targets.names,
+        metric=tuning.config.tuning.metric,
+        reported=tuning.reported,
+        method=tuning.config.tuning.method,
+        num_parameters=tuning.num_parameters,
+        num_rows=tuning.num_rows,
+        official_split=tuning.rows.official_split,
+        results=tuple(results),
+        environment={
+            "genomeformer": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "device": str(tuning.device),
+            "precision": tuning.config.compute.precision,
+        },
+    )
+
+
+def _plain(summary: TunedSummary) -> dict[str, Any]:
+    return dataclasses.asdict(summary)
+
+
+def _install(
+    request: FinetuneRequest, tuning: Tuning, run: Path, summary: TunedSummary, store: Store
+) -> Path:
+    """Put the chosen weights into the cache, proved to answer as the run does."""
+    chosen = loaded_best(tuning, run, summary.chosen)
+    card = write_tuned_card(summary, tuning.config, tuning.task)
+    train_config = (run / RUN_CONFIG_FILE).read_text(encoding="utf-8")
+    compared = [tuning.rows.codes[row] for row in tuning.rows.parts[TEST][:_ROWS_COMPARED]]
+    replaced = _check_place(request, store, summary.name, summary.task, summary.base_sha256)
+    with (
+        store.lock(Kind.WEIGHTS, summary.name),
+        store.create(Kind.WEIGHTS, summary.name, replace=replaced) as folder,
+    ):
+        write_tuned_bundle(
+            folder,
+            (chosen, tuning.task),
+            card=card,
+            results=_plain(summary),
+            train_config=train_config,
+        )
+        verify_tuned_bundle(folder, (chosen, tuning.task), compared)
+    cached = store.entry(Kind.WEIGHTS, summary.name).path
+    if request.output is None:
+        return cached
+    with atomic_folder(request.output, replace=request.output.exists()) as folder:
+        shutil.copytree(cached, folder, dirs_exist_ok=True)
+    return request.output
+
+
+def _check_place(
+    request: FinetuneRequest, store: Store, name: str, task: str, base_sha256: str
+) -> bool:
+    """Whether the weights of that name, if there are any, may be replaced.
+
+    They may if they came of this very run, with fewer seeds or all of them.
+
+    Raises:
+        EntryExistsError: They may not.
+    """
+    if not store.has(Kind.WEIGHTS, name) or request.replace:
+        return request.replace
+    path = store.path(Kind.WEIGHTS, name) / RESULTS_OF_BUNDLE
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    known = (found.get("name"), found.get("task"), found.get("base_sha256"))
+    if known != (name, task, base_sha256):
+        raise EntryExistsError(
+            f"the cache already has a model `{name}` of other origin",
+            hint="choose another `--name`, or give `--replace`",
+        )
+    return True

@@ -1,0 +1,154 @@
+"""Apply a fine-tuned model to sequences, in the order of the input; nothing vanishes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from genomeformer_cli.core.checkpoints.locate import find_model
+from genomeformer_cli.core.finetuning.answering import Answerer
+from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned
+from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
+from genomeformer_cli.core.genomes.queries import Query
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.sequence import Codes
+from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.embed_sources import EmbedSources, look_through
+
+EMPTY, ONLY_N = "empty", "only-N"
+_BASES, _RECORDS = 1 << 22, 1 << 14
+_TOKENS = 16_384
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictRequest:
+    """What to apply, to what.
+
+    Attributes:
+        files: FASTA or FASTQ files of any packing, `-` for standard input, names of cached genomes.
+        model: A bundle of a fine-tuned model, or its name in the cache.
+        tokens_per_batch: Computed at once, padding included; None: what suits most machines.
+        device: `auto`, `cpu`, or a torch device.
+        threads: CPU threads; None: all usable cores.
+    """
+
+    files: tuple[str, ...]
+    model: str
+    tokens_per_batch: int | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """One sequence.
+
+    Attributes:
+        id: Its name.
+        codes: Its base codes.
+        answers: (1, C) probabilities or quantities, or (bases, C); NaN without a real base.
+        note: Why there is no answer; empty if there is one.
+    """
+
+    id: str
+    codes: Codes
+    answers: npt.NDArray[np.float64]
+    note: str = ""
+
+    def labels(self, targets: Targets) -> list[str] | None:
+        """The most probable class, or of every base, or all labels above one half.
+
+        None where there is no answer; of quantities, an empty list.
+        """
+        if self.note:
+            return None
+        if targets.kind is TaskKind.REGRESSION:
+            return []
+        if targets.kind is TaskKind.MULTI_LABEL:
+            pairs = zip(targets.names, self.answers[0], strict=True)
+            return [name for name, chance in pairs if chance > 0.5]
+        return [targets.names[number] for number in self.answers.argmax(axis=1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A loaded model and what it answers."""
+
+    answerer: Answerer
+    task: TunedTask
+    folder: Path
+
+
+def load_predictor(
+    request: PredictRequest, *, reporter: Reporter, store: Store | None = None
+) -> Predictor:
+    """Load a fine-tuned model.
+
+    Raises:
+        NotInCacheError, CheckpointError, CorruptError: The model cannot be used, or answers
+            nothing.
+        ConfigError: There is no such device.
+    """
+    folder = find_model(request.model, store=store or Store(), reporter=reporter)
+    loaded, task = read_tuned(folder)
+    set_threads(request.threads)
+    loaded.model.to(choose_device(request.device))
+    tokens = request.tokens_per_batch or _TOKENS
+    answerer = task.answerer(loaded.model, loaded.tokenizer, tokens)
+    return Predictor(answerer=answerer, task=task, folder=folder)
+
+
+def predict_sequences(
+    predictor: Predictor,
+    request: PredictRequest,
+    *,
+    reporter: Reporter,
+    store: Store | None = None,
+) -> Iterator[Answered]:
+    """Every record's answer, in order.
+
+    Raises:
+        FastaError, AlphabetError, InputError: The input cannot be used.
+    """
+    with ExitStack() as stack:
+        look = look_through(
+            EmbedSources(files=request.files),
+            store=store or Store(),
+            stack=stack,
+            reporter=reporter,
+            strict=False,
+        )
+        tracker = stack.enter_context(reporter.track("predicting", look.num_bases, "bases"))
+        for group in _groups(look.read()):
+            codes = [query.codes for query in group]
+            found = predictor.answerer.answers(codes, tracker.advance)
+            for query, answers in zip(group, found, strict=True):
+                yield Answered(
+                    id=query.id, codes=query.codes, answers=answers, note=_note(query.codes)
+                )
+
+
+def _note(codes: Codes) -> str:
+    if not codes.size:
+        return EMPTY
+    return "" if codes.min() < 4 else ONLY_N
+
+
+def _groups(queries: Iterator[Query]) -> Iterator[Sequence[Query]]:
+    """Records that are sorted by length together."""
+    group: list[Query] = []
+    num_bases = 0
+    for query in queries:
+        group.append(query)
+        num_bases += query.codes.size
+        if num_bases >= _BASES or len(group) >= _RECORDS:
+            yield group
+            group, num_bases = [], 0
+    if group:
+        yield group
