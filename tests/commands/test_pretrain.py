@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genomeformer_cli.core.checkpoints.weights import read_tensors
+from genomeformer_cli.core.checkpoints.tensors import read_tensors
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.ui.plots import can_plot
 from genomeformer_cli.ui.pretrain_options import window_lengths

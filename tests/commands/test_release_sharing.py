@@ -14,7 +14,8 @@ import tomli_w
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from genomeformer_cli.core.checkpoints.state import write_average
+from genomeformer_cli.core.checkpoints.state import AVERAGE_FILE
+from genomeformer_cli.core.checkpoints.tensors import write_tensors
 from genomeformer_cli.core.checkpoints.weights import read_model, whole_tensors
 from genomeformer_cli.core.store.seal import seal
 from tests.bundles import make_bundle
@@ -82,7 +83,8 @@ def test_the_average_is_released_where_it_is_better_or_asked_for(
     loaded = read_model(checkpoint)
     names = [name for name, _ in loaded.model.named_parameters()]
     tensors = {name: whole_tensors(loaded.model)[name] for name in names}
-    write_average({name: tensor * 1.5 for name, tensor in tensors.items()}, checkpoint)
+    averaged = {name: tensor * 1.5 for name, tensor in tensors.items()}
+    write_tensors(averaged, checkpoint / AVERAGE_FILE)
     seal(checkpoint)
     for which, words in (
         ("average", "the moving average of the weights at step 4"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from genomeformer_cli.core.checkpoints.weights import read_tensors, write_tensors
+from genomeformer_cli.core.checkpoints.tensors import read_tensors, write_tensors
 from genomeformer_cli.core.finetuning.batches import TaskBatch
 from genomeformer_cli.core.finetuning.config import TuningConfig
 from genomeformer_cli.core.finetuning.head import NAME, head_of, outputs

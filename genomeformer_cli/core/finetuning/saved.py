@@ -13,13 +13,12 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from genomeformer_cli.core.checkpoints.tensors import read_tensors, write_tensors
 from genomeformer_cli.core.checkpoints.weights import (
     CONFIG_FILE,
     LoadedModel,
     read_model,
-    read_tensors,
     write_model,
-    write_tensors,
 )
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.errors import CheckpointError

@@ -15,7 +15,7 @@ from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned, write_tuned
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, TunedSummary, spread
-from genomeformer_cli.core.release.bundle import CARD_FILE, RESULTS_FILE, TRAIN_CONFIG_FILE
+from genomeformer_cli.core.release.layout import CARD_FILE, RESULTS_FILE, TRAIN_CONFIG_FILE
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import write_text
 from genomeformer_cli.core.store.seal import seal

@@ -18,8 +18,8 @@ import tomli_w
 import torch
 
 from genomeformer_cli import __version__
-from genomeformer_cli.core.checkpoints.locate import find_model
-from genomeformer_cli.core.checkpoints.weights import WEIGHTS_FILE, LoadedModel, read_model
+from genomeformer_cli.core.checkpoints.tensors import WEIGHTS_FILE
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
 from genomeformer_cli.core.configuration import differences, to_plain
 from genomeformer_cli.core.errors import ConfigError, EntryExistsError, InputError, StoreError
 from genomeformer_cli.core.evaluation.tasks import (
@@ -43,7 +43,8 @@ from genomeformer_cli.core.finetuning.summary import (
 )
 from genomeformer_cli.core.finetuning.targets import TaskKind
 from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, tune
-from genomeformer_cli.core.release.bundle import RESULTS_FILE as RESULTS_OF_BUNDLE
+from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
+from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.release.tuned import (
     verify_tuned_bundle,
     write_tuned_bundle,
@@ -164,7 +165,7 @@ def finetune_model(
     _check_output(request.output)
     table = _table(request)
     rows = label_rows(table, kind=request.kind, rule=request.config.split, reporter=reporter)
-    base = find_model(request.model, store=store, reporter=reporter)
+    base = model_folder(request.model, store=store, reporter=reporter)
     loaded = read_model(base)
     set_threads(request.threads)
     device = choose_device(request.device)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.checkpoints.locate import find_model
 from genomeformer_cli.core.finetuning.answering import Answerer
 from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned
 from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
 from genomeformer_cli.core.genomes.queries import Query
+from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.layout import Store
@@ -95,7 +95,7 @@ def load_predictor(
             nothing.
         ConfigError: There is no such device.
     """
-    folder = find_model(request.model, store=store or Store(), reporter=reporter)
+    folder = model_folder(request.model, store=store or Store(), reporter=reporter)
     loaded, task = read_tuned(folder)
     set_threads(request.threads)
     loaded.model.to(choose_device(request.device))

@@ -55,7 +55,9 @@ def test_what_is_made_ahead_is_what_is_made(corpus: Corpus) -> None:
     with Ahead(batches(corpus).make, 3, 20) as ahead:
         made = [ahead.next() for _ in range(3, 20)]
     assert [batch.step for batch in made] == list(range(3, 20))
-    assert all(same(batch, batches(corpus).make(batch.step)) for batch in made)
+    for batch in made:
+        assert isinstance(batch, Batch)
+        assert same(batch, batches(corpus).make(batch.step))
 
 
 def test_a_failure_is_raised_where_the_batch_is_awaited_and_the_thread_ends(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from genomeformer_cli.core.checkpoints.weights import read_tensors
+from genomeformer_cli.core.checkpoints.tensors import read_tensors
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.data.masking import MaskingConfig
