@@ -88,7 +88,7 @@ def projections_reference(
     if gain_E is not None:
         x_BLE = rms_norm_reference(x_BLE, gain_E)
     widths = (width,) * len(gains_PD) + parts.widths
-    split = functional.linear(x_BLE, weight_WE).split(widths, dim=-1)
+    split = torch.split(functional.linear(x_BLE, weight_WE), list(widths), dim=-1)
     heads = [one.view(batch, length, parts.num_heads, -1).transpose(1, 2) for one in split]
     for number, gain_D in enumerate(gains_PD.unbind()):
         heads[number] = rms_norm_reference(heads[number], gain_D)
@@ -181,7 +181,7 @@ class _Projections(torch.autograd.Function):
         gains_PHD = _of_heads(gains_PD, parts)
         num_placed = len(gains_PD)
         d_x_BLE, d_weight_WE = x_BLE.new_empty(x_BLE.shape), torch.zeros_like(weight_WE)
-        d_gain_E = None if gain_E is None else torch.zeros_like(gain_E)
+        d_gain_E = x_BLE.new_zeros(x_BLE.shape[-1])
         d_gains_PHD = torch.zeros_like(gains_PHD)
         weights_WE = _split(weight_WE, parts)
         d_weights_WE = _split(d_weight_WE, parts)
@@ -190,7 +190,7 @@ class _Projections(torch.autograd.Function):
             unit_NE = x_NE if gain_E is None else x_NE * scales_NS[:, :1]
             normed_NE = unit_NE if gain_E is None else unit_NE * gain_E
             d_NPHD = _placed_back(d_outs_BLW, ctx.angles, rows, gains_PHD.shape)
-            scale_NPH1 = scales_NS[:, 1:].unflatten(1, (*gains_PHD.shape[:2], 1))
+            scale_NPH1 = scales_NS[:, 1:].view(-1, *gains_PHD.shape[:2], 1)
             unit_NPHD = rows.of(raw_BLW).view_as(d_NPHD) * scale_NPH1
             d_gains_PHD += back_through_scale(d_NPHD, unit_NPHD, scale_NPH1, gains_PHD)
             d_parts_NW = [d_NPHD.flatten(1)]
@@ -202,7 +202,8 @@ class _Projections(torch.autograd.Function):
                 d_WE.addmm_(d_part_NW.T, normed_NE)
             if gain_E is not None:
                 d_gain_E += back_through_scale(d_normed_NE, unit_NE, scales_NS[:, :1], gain_E)
-        return d_x_BLE, d_gain_E, d_weight_WE, d_gains_PHD.sum(dim=1), None, None
+        d_gain_or_none = None if gain_E is None else d_gain_E
+        return d_x_BLE, d_gain_or_none, d_weight_WE, d_gains_PHD.sum(dim=1), None, None
 
 
 def _of_heads(gains_PD: Tensor, parts: Parts) -> Tensor:
@@ -212,7 +213,7 @@ def _of_heads(gains_PD: Tensor, parts: Parts) -> Tensor:
 
 def _split(weight_WE: Tensor, parts: Parts) -> tuple[Tensor, ...]:
     """What is placed, as one, and each of the other parts; views."""
-    return weight_WE.split((len(weight_WE) - sum(parts.widths), *parts.widths))
+    return torch.split(weight_WE, [len(weight_WE) - sum(parts.widths), *parts.widths])
 
 
 def _place(
@@ -245,5 +246,5 @@ def _placed_back(
 
 def _turned(x_NHD: Tensor, cos: Tensor, sin: Tensor, out_NHD: Tensor) -> None:
     """Turn rows by the angles of their places, (L, 1, R) or (., L, 1, R), into `out_NHD`."""
-    length = cos.shape[-3]
-    turn(x_NHD.unflatten(0, (-1, length)), cos, sin, out_NHD.unflatten(0, (-1, length)))
+    shape = (-1, cos.shape[-3], *x_NHD.shape[1:])
+    turn(x_NHD.view(shape), cos, sin, out_NHD.view(shape))

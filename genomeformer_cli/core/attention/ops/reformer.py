@@ -51,11 +51,11 @@ def reformer_attention(
         q_BHLD, v_BHLD = (x.masked_fill(~real_BL[:, None, :, None], 0) for x in (q_BHLD, v_BHLD))
     surplus = -length % chunk
     real_BL = functional.pad(real_BL, (0, surplus), value=False)
-    q_BHLD, padded_v_BHLD = q_BHLD.to(dtype), v_BHLD.to(dtype)
-    if surplus:
-        q_BHLD, padded_v_BHLD = (
-            functional.pad(x, (0, 0, 0, surplus)) for x in (q_BHLD, padded_v_BHLD)
-        )
+    # In one piece: rows are picked out of them again and again.
+    q_BHLD, padded_v_BHLD = (
+        functional.pad(x.to(dtype), (0, 0, 0, surplus)) if surplus else x.to(dtype).contiguous()
+        for x in (q_BHLD, v_BHLD)
+    )
     with torch.autocast(q_BHLD.device.type, enabled=False):
         k_BHLD = rms_norm(q_BHLD, q_BHLD.new_ones(head_width))
         hide = mask_BL is not None or surplus > 0
