@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from typing import Protocol
 
+import torch
 from torch import Tensor
-from torch.nn import functional
 
 from genomeformer_cli.core.attention.features import LARGEST_LOG_FEATURE
 
@@ -51,8 +51,8 @@ class EluFeatures:
         return head_width
 
     def queries(self, q_RD: Tensor, /) -> Tensor:
-        """X + 1 where x is positive, e^x elsewhere."""
-        return functional.elu(q_RD).add_(1)
+        """X + 1 where x is positive, e^x elsewhere: the larger of x + 1 and e^min(x, 0)."""
+        return torch.maximum(q_RD + 1, q_RD.clamp_max(0).exp_())
 
     def queries_back(self, q_RD: Tensor, phi_RF: Tensor, d_phi_RF: Tensor, /) -> Tensor:
         """The derivative is 1 where x is positive, e^x elsewhere: the feature, at most 1."""

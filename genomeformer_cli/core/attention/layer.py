@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from genomeformer_cli.core.attention.layout import Layout
 from genomeformer_cli.core.attention.norm import RMSNorm
+from genomeformer_cli.core.attention.projections import Parts, projections
 from genomeformer_cli.core.attention.protocol import Additive, Local, State, Streaming
 from genomeformer_cli.core.attention.registry import AttentionConfig, Setting, attention_entry
-from genomeformer_cli.core.attention.rotary import normed_and_rotated
 
 Heads = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
@@ -51,9 +50,9 @@ class AttentionLayer(nn.Module):
         self.mechanism = entry.build(config, setting, generator)
         self.out = nn.Linear(width, width, bias=False)
 
-    def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:
-        """Attend over whole rows."""
-        q, k, v, gates = self._heads(x_BLE, layout)
+    def forward(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None = None) -> Tensor:
+        """Attend over whole rows, which `norm` normalises first if they are not yet."""
+        q, k, v, gates = self._heads(x_BLE, layout, norm)
         packing = layout.packing
         if packing is None:
             return self._merged(self.mechanism(q, k, v, layout.mask_BL, gates))
@@ -74,56 +73,61 @@ class AttentionLayer(nn.Module):
         assert isinstance(self.mechanism, Streaming)
         return self.mechanism.start(batch, self.num_heads, like)
 
-    def step(self, x_BLE: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
+    def step(
+        self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, state: State
+    ) -> tuple[Tensor, State]:
         """Attend over the next tokens."""
         assert isinstance(self.mechanism, Streaming)
-        q, k, v, gates = self._heads(x_BLE, layout)
+        q, k, v, gates = self._heads(x_BLE, layout, norm)
         mixed_BHLD, state = self.mechanism.step(q, k, v, layout.mask_BL, gates, state)
         return self._merged(mixed_BHLD), state
 
-    def summary(self, x_BLE: Tensor, layout: Layout) -> State:
+    def summary(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None) -> State:
         """What a stretch adds to the row's sum."""
         assert isinstance(self.mechanism, Additive)
-        k_BHLD, v_BHLD = self._projected(x_BLE, 1, 3)
-        k_BHLD = self._placed(k_BHLD, self.key_norm, layout)
+        weight_WE = self.qkv.weight[x_BLE.shape[-1] :]
+        k_BHLD, v_BHLD = self._projected(x_BLE, layout, norm, [self.key_norm], weight_WE)
         return self.mechanism.summary(k_BHLD, v_BHLD, layout.mask_BL)
 
-    def read(self, x_BLE: Tensor, layout: Layout, summary: State) -> Tensor:
+    def read(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, summary: State) -> Tensor:
         """Attend from a stretch, given the row's sum."""
         assert isinstance(self.mechanism, Additive)
-        (q_BHLD,) = self._projected(x_BLE, 0, 1)
-        q_BHLD = self._placed(q_BHLD, self.query_norm, layout)
+        weight_WE = self.qkv.weight[: x_BLE.shape[-1]]
+        (q_BHLD,) = self._projected(x_BLE, layout, norm, [self.query_norm], weight_WE)
         return self._merged(self.mechanism.read(q_BHLD, summary))
 
-    def _heads(self, x_BLE: Tensor, layout: Layout) -> Heads:
-        if self.shares_query_key:
-            q_BHLD, v_BHLD = self._projected(x_BLE, 0, 2)
-            k_BHLD = q_BHLD
-        else:
-            q_BHLD, k_BHLD, v_BHLD = self._projected(x_BLE, 0, 3)
-        q_BHLD = self._placed(q_BHLD, self.query_norm, layout)
-        k_BHLD = self._placed(k_BHLD, self.key_norm, layout)
-        gates_BHLG = None
+    def _heads(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None) -> Heads:
+        weight_WE = self.qkv.weight
         if self.gates is not None:
-            gates_BHLG = self._split(self.gates(x_BLE), 1)[0]
-        return q_BHLD, k_BHLD, v_BHLD, gates_BHLG
+            weight_WE = torch.cat((weight_WE, self.gates.weight))
+        head_norms = (
+            [self.query_norm] if self.shares_query_key else [self.query_norm, self.key_norm]
+        )
+        parts = self._projected(x_BLE, layout, norm, head_norms, weight_WE)
+        q_BHLD, v_BHLD = parts[0], parts[len(head_norms)]
+        gates_BHLG = None if self.gates is None else parts[-1]
+        return q_BHLD, parts[len(head_norms) - 1], v_BHLD, gates_BHLG
 
-    def _projected(self, x_BLE: Tensor, first: int, stop: int) -> list[Tensor]:
-        """Some of queries, keys and values, which stand in that order in one matrix."""
+    def _projected(
+        self,
+        x_BLE: Tensor,
+        layout: Layout,
+        norm: RMSNorm | None,
+        head_norms: list[RMSNorm],
+        weight_WE: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Queries, keys or both, as many as have norms; what else the weight projects to."""
         width = x_BLE.shape[-1]
-        weight = self.qkv.weight[first * width : stop * width]
-        return self._split(functional.linear(x_BLE, weight), stop - first)
-
-    def _split(self, x_BLE: Tensor, num_parts: int) -> list[Tensor]:
-        batch, length, _ = x_BLE.shape
-        parts = x_BLE.view(batch, length, num_parts, self.num_heads, -1)
-        return [part.transpose(1, 2) for part in parts.unbind(dim=2)]
-
-    def _placed(self, x_BHLD: Tensor, norm: RMSNorm, layout: Layout) -> Tensor:
-        if not self.is_rotary:
-            normed_BHLD: Tensor = norm(x_BHLD)
-            return normed_BHLD
-        return normed_and_rotated(x_BHLD, norm.weight, layout.cos, layout.sin)
+        others = len(weight_WE) - len(head_norms) * width
+        widths = tuple(one for one in (min(others, width), others - width) if one > 0)
+        return projections(
+            x_BLE,
+            None if norm is None else norm.weight,
+            weight_WE,
+            torch.stack([one.weight for one in head_norms]),
+            (layout.cos, layout.sin) if self.is_rotary else None,
+            Parts(num_heads=self.num_heads, widths=widths),
+        )
 
     def _merged(self, mixed_BHLD: Tensor) -> Tensor:
         batch, _, length, _ = mixed_BHLD.shape

@@ -64,49 +64,49 @@ def blocks_of_rows(num_rows: int) -> list[slice]:
     return [slice(first, first + ROWS) for first in range(0, num_rows, ROWS)]
 
 
-def normed_rows(x_NE: Tensor, gain_E: Tensor) -> tuple[Tensor, Tensor]:
-    """Normalised rows, and the inverse root mean square of each."""
-    scale_N1 = row_scales(x_NE)
-    return (x_NE * scale_N1).mul_(gain_E), scale_N1
+def row_scales(x: Tensor) -> Tensor:
+    """The inverse of the root mean square of each row (..., 1)."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    epsilon = norm.new_full((), EPSILON)
+    return torch.addcmul(epsilon, norm, norm, value=1 / x.shape[-1]).rsqrt_()
 
 
-def row_scales(x_NE: Tensor) -> Tensor:
-    """The inverse of the root mean square of each row."""
-    norm_N1 = torch.linalg.vector_norm(x_NE, dim=-1, keepdim=True)
-    return norm_N1.square_().div_(x_NE.shape[-1]).add_(EPSILON).rsqrt_()
+def back_through_scale(d_x: Tensor, unit: Tensor, scale: Tensor, gain: Tensor) -> Tensor:
+    """The gradient of the gain; that of the normalised rows becomes that of the rows, in place.
 
-
-def back_through_norm(
-    d_normed_NE: Tensor, x_NE: Tensor, scale_N1: Tensor, gain_E: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradients of rows and gain, from that of the normalised rows (which is used up)."""
-    unit_NE = x_NE * scale_N1
-    d_gain_E = (d_normed_NE * unit_NE).sum(dim=0)
-    d_unit_NE = d_normed_NE.mul_(gain_E)
-    along_N1 = (d_unit_NE * unit_NE).mean(dim=-1, keepdim=True)
-    return d_unit_NE.addcmul_(unit_NE, along_N1, value=-1).mul_(scale_N1), d_gain_E
+    Args:
+        d_x: Gradient of unit times gain, (N, ..., E).
+        unit: Rows of root mean square 1.
+        scale: What they were multiplied by, (N, ..., 1).
+        gain: (..., E).
+    """
+    product = d_x * unit
+    d_gain = product.sum(dim=0)
+    along = product.mul_(gain).mean(dim=-1, keepdim=True)
+    d_x.mul_(gain).addcmul_(unit, along, value=-1).mul_(scale)
+    return d_gain
 
 
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain_E: Tensor) -> Tensor:
         x_NE = x.reshape(-1, x.shape[-1])
-        out_NE = torch.empty_like(x_NE)
+        out_NE, scale_N1 = torch.empty_like(x_NE), x_NE.new_empty(len(x_NE), 1)
         for rows in blocks_of_rows(len(x_NE)):
-            out_NE[rows] = normed_rows(x_NE[rows], gain_E)[0]
-        ctx.save_for_backward(x, gain_E)
+            scale_N1[rows] = row_scales(x_NE[rows])
+            torch.mul(x_NE[rows], scale_N1[rows], out=out_NE[rows]).mul_(gain_E)
+        ctx.save_for_backward(x, gain_E, scale_N1)
         return out_NE.view_as(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, Tensor]:
-        x, gain_E = ctx.saved_tensors
+        x, gain_E, scale_N1 = ctx.saved_tensors
         x_NE = x.reshape(-1, x.shape[-1])
         d_out_NE = d_out.reshape_as(x_NE)
         d_x_NE, d_gain_E = torch.empty_like(x_NE), torch.zeros_like(gain_E)
         for rows in blocks_of_rows(len(x_NE)):
-            d_normed_NE = d_out_NE[rows].clone()
-            scale_N1 = row_scales(x_NE[rows])
-            d_x_NE[rows], d_gain = back_through_norm(d_normed_NE, x_NE[rows], scale_N1, gain_E)
-            d_gain_E += d_gain
+            d_rows_NE = d_x_NE[rows].copy_(d_out_NE[rows])
+            unit_NE = x_NE[rows] * scale_N1[rows]
+            d_gain_E += back_through_scale(d_rows_NE, unit_NE, scale_N1[rows], gain_E)
         return d_x_NE.view_as(x), d_gain_E

@@ -111,7 +111,8 @@ class Block(nn.Module):
 
     def attended(self, x_BLE: Tensor, layout: Layout) -> Tensor:
         """What attention adds to whole rows."""
-        added_BLE: Tensor = self.attention(self._neighbourly(x_BLE, layout), layout)
+        mixed_BLE, norm = self._neighbourly(x_BLE, layout)
+        added_BLE: Tensor = self.attention(mixed_BLE, layout, norm)
         return added_BLE
 
     def fed_forward(self, x_BLE: Tensor) -> Tensor:
@@ -144,13 +145,12 @@ class Block(nn.Module):
         return self._stepped(x_BLE, layout, state)[1]
 
     def _stepped(self, x_BLE: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
+        if self.convolution is None:
+            return self.attention.step(x_BLE, layout, self.attention_norm, state)
         normed_BLE: Tensor = self.attention_norm(x_BLE)
-        past: State = ()
-        if self.convolution is not None:
-            normed_BLE, past_BLE = self.convolution.step(normed_BLE, layout, state[0])
-            past, state = (past_BLE,), state[1:]
-        added_BLE, state = self.attention.step(normed_BLE, layout, state)
-        return added_BLE, (*past, *state)
+        mixed_BLE, past_BLE = self.convolution.step(normed_BLE, layout, state[0])
+        added_BLE, state = self.attention.step(mixed_BLE, layout, None, state[1:])
+        return added_BLE, (past_BLE, *state)
 
     @property
     def halo(self) -> int:
@@ -160,21 +160,23 @@ class Block(nn.Module):
 
     def summary(self, x_BLE: Tensor, layout: Layout, core: slice) -> State:
         """What the positions `core` of a slice with its halo add to the row's sum."""
-        normed_BLE = self._neighbourly(x_BLE, layout)[:, core]
-        return self.attention.summary(normed_BLE, layout.part(core.start, core.stop))
+        mixed_BLE, norm = self._neighbourly(x_BLE, layout)
+        inside = layout.part(core.start, core.stop)
+        return self.attention.summary(mixed_BLE[:, core], inside, norm)
 
     def attended_within(
         self, x_BLE: Tensor, layout: Layout, core: slice, summary: State | None
     ) -> Tensor:
         """What attention adds at `core` of a slice with its halo, given the row's sum, if any."""
-        normed_BLE = self._neighbourly(x_BLE, layout)
+        mixed_BLE, norm = self._neighbourly(x_BLE, layout)
         if summary is None:
-            added_BLE: Tensor = self.attention(normed_BLE, layout)[:, core]
+            added_BLE: Tensor = self.attention(mixed_BLE, layout, norm)[:, core]
             return added_BLE
-        return self.attention.read(normed_BLE[:, core], layout.part(core.start, core.stop), summary)
+        inside = layout.part(core.start, core.stop)
+        return self.attention.read(mixed_BLE[:, core], inside, norm, summary)
 
-    def _neighbourly(self, x_BLE: Tensor, layout: Layout) -> Tensor:
-        normed_BLE: Tensor = self.attention_norm(x_BLE)
-        if self.convolution is not None:
-            normed_BLE = self.convolution(normed_BLE, layout)
-        return normed_BLE
+    def _neighbourly(self, x_BLE: Tensor, layout: Layout) -> tuple[Tensor, RMSNorm | None]:
+        """What attention is given, and what is still to normalise it."""
+        if self.convolution is None:
+            return x_BLE, self.attention_norm
+        return self.convolution(self.attention_norm(x_BLE), layout), None

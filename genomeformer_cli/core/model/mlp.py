@@ -1,12 +1,13 @@
 """The gated MLP of a block, normalisation included, as one operation that keeps little.
 
-Of all its intermediates only the input and the first product are kept for the way back; on a CPU
-rows are taken some hundreds at a time, so that the rest stays in cache.
+Of all its intermediates only the input and the first product are kept for the way back (and a scale
+a row); on a CPU rows are taken some hundreds at a time, so that the rest stays in cache.
 Shape letters: N rows, E width, M hidden features.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,12 +18,16 @@ from torch.nn import functional
 from genomeformer_cli.core.attention.norm import (
     ROWS,
     RMSNorm,
-    back_through_norm,
+    back_through_scale,
     blocks_of_rows,
     in_cache,
-    normed_rows,
     rms_norm_reference,
+    row_scales,
 )
+
+# Of one piece of what is kept. Larger ones than some 32 MiB the C library asks of the system anew
+# each time, and first use of its pages takes as long as a third of the product that fills them.
+_KEPT_ROWS = 2048
 
 
 class GatedMLP(nn.Module):
@@ -48,13 +53,19 @@ def gated_mlp_reference(
 
 
 def gated_mlp(x: Tensor, gain_E: Tensor, gate_and_up_2ME: Tensor, down_EM: Tensor) -> Tensor:
-    """The same; only the input and the first product are kept."""
+    """The same; only the input, a scale a row and the first product are kept."""
     if not in_cache(x, gain_E, gate_and_up_2ME, down_EM):
         return gated_mlp_reference(x, gain_E, gate_and_up_2ME, down_EM)
     result: Tensor = _GatedMLP.apply(  # type: ignore[no-untyped-call]
         x, gain_E, gate_and_up_2ME, down_EM
     )
     return result
+
+
+def _block_of(pieces_NX: Sequence[Tensor], number: int) -> Tensor:
+    """One block of rows of what is kept in pieces."""
+    piece, block = divmod(number, _KEPT_ROWS // ROWS)
+    return pieces_NX[piece][block * ROWS : (block + 1) * ROWS]
 
 
 class _GatedMLP(torch.autograd.Function):
@@ -66,39 +77,45 @@ class _GatedMLP(torch.autograd.Function):
         hidden = down_EM.shape[1]
         # The way back needs it; without one, a block's worth serves them all.
         kept = any(ctx.needs_input_grad)
-        both_N2M = x.new_empty(len(x_NE) if kept else min(ROWS, len(x_NE)), 2 * hidden)
+        firsts = range(0, len(x_NE), _KEPT_ROWS if kept else max(len(x_NE), 1))
+        most = _KEPT_ROWS if kept else ROWS
+        pieces_N2M = [x.new_empty(min(len(x_NE) - first, most), 2 * hidden) for first in firsts]
+        scale_N1 = x.new_empty(len(x_NE), 1)
         out_NE = torch.empty_like(x_NE)
-        for rows in blocks_of_rows(len(x_NE)):
-            normed_NE, _ = normed_rows(x_NE[rows], gain_E)
-            block_N2M = both_N2M[rows] if kept else both_N2M[: len(normed_NE)]
+        for number, rows in enumerate(blocks_of_rows(len(x_NE))):
+            scale_N1[rows] = row_scales(x_NE[rows])
+            normed_NE = (x_NE[rows] * scale_N1[rows]).mul_(gain_E)
+            block_N2M = _block_of(pieces_N2M, number if kept else 0)[: len(normed_NE)]
             torch.mm(normed_NE, gate_and_up_2ME.T, out=block_N2M)
             gated_NM = functional.silu(block_N2M[:, :hidden]).mul_(block_N2M[:, hidden:])
             torch.mm(gated_NM, down_EM.T, out=out_NE[rows])
         if kept:
-            ctx.save_for_backward(x, gain_E, gate_and_up_2ME, down_EM, both_N2M)
+            ctx.save_for_backward(x, gain_E, gate_and_up_2ME, down_EM, scale_N1, *pieces_N2M)
         return out_NE.view_as(x)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, ...]:
-        x, gain_E, gate_and_up_2ME, down_EM, both_N2M = ctx.saved_tensors
+        x, gain_E, gate_and_up_2ME, down_EM, scale_N1, *pieces_N2M = ctx.saved_tensors
         x_NE = x.reshape(-1, x.shape[-1])
         d_out_NE = d_out.reshape_as(x_NE)
         hidden = down_EM.shape[1]
         d_x_NE = torch.empty_like(x_NE)
         d_gain_E = torch.zeros_like(gain_E)
         d_first, d_down_EM = torch.zeros_like(gate_and_up_2ME), torch.zeros_like(down_EM)
-        for rows in blocks_of_rows(len(x_NE)):
-            gate_NM, up_NM = both_N2M[rows, :hidden], both_N2M[rows, hidden:]
+        for number, rows in enumerate(blocks_of_rows(len(x_NE))):
+            both_N2M = _block_of(pieces_N2M, number)
+            gate_NM, up_NM = both_N2M[:, :hidden], both_N2M[:, hidden:]
             silu_NM = functional.silu(gate_NM)
             d_gated_NM = torch.mm(d_out_NE[rows], down_EM)
-            d_both_N2M = torch.empty_like(both_N2M[rows])
+            d_both_N2M = torch.empty_like(both_N2M)
             torch.mul(d_gated_NM, silu_NM, out=d_both_N2M[:, hidden:])
             d_down_EM.addmm_(d_out_NE[rows].T, silu_NM.mul_(up_NM))
-            d_both_N2M[:, :hidden] = torch.ops.aten.silu_backward(d_gated_NM.mul_(up_NM), gate_NM)
-            normed_NE, scale_N1 = normed_rows(x_NE[rows], gain_E)
-            d_first.addmm_(d_both_N2M.T, normed_NE)
-            d_normed_NE = torch.mm(d_both_N2M, gate_and_up_2ME, out=normed_NE)
-            d_x_NE[rows], d_gain = back_through_norm(d_normed_NE, x_NE[rows], scale_N1, gain_E)
-            d_gain_E += d_gain
+            torch.ops.aten.silu_backward.grad_input(
+                d_gated_NM.mul_(up_NM), gate_NM, grad_input=d_both_N2M[:, :hidden]
+            )
+            unit_NE = x_NE[rows] * scale_N1[rows]
+            d_first.addmm_(d_both_N2M.T, unit_NE * gain_E)
+            d_normed_NE = torch.mm(d_both_N2M, gate_and_up_2ME, out=d_x_NE[rows])
+            d_gain_E += back_through_scale(d_normed_NE, unit_NE, scale_N1[rows], gain_E)
         return d_x_NE.view_as(x), d_gain_E, d_first, d_down_EM

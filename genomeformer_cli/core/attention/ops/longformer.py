@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.windows import HIDDEN, band_softmax
+from genomeformer_cli.core.attention.band import band_softmax
 from genomeformer_cli.core.errors import ConfigError
 
 
@@ -41,22 +41,13 @@ def longformer_attention(
     )
     with torch.autocast(q_BHLD.device.type, enabled=False):
         index_BE, is_global_BL = _global_positions(real_BL, num_global)
-        index_B1E1 = index_BE[:, None, :, None]
-        q_BHED, k_BHED, v_BHED = (
-            x.take_along_dim(index_B1E1, dim=2) for x in (q_BHLD, k_BHLD, v_BHLD)
-        )
-        exists_BE = is_global_BL.gather(1, index_BE)
         out_BHLD = band_softmax(
             (q_BHLD, k_BHLD, v_BHLD),
             real_BL & ~is_global_BL,
             before=window,
             after=window,
-            everywhere=(k_BHED, v_BHED, exists_BE),
+            everywhere=(index_BE, is_global_BL.gather(1, index_BE), real_BL),
         )
-        out_BHED = _softmax(q_BHED, k_BHLD, v_BHLD, real_BL)
-        kept_BHED = out_BHLD.take_along_dim(index_B1E1, dim=2)
-        out_BHED = torch.where(exists_BE[:, None, :, None], out_BHED, kept_BHED)
-        out_BHLD = out_BHLD.scatter(2, index_B1E1.expand_as(out_BHED), out_BHED)
     if mask_BL is not None:
         out_BHLD = out_BHLD.masked_fill(padding_B1L1, 0)
     return out_BHLD.to(dtype)
@@ -67,13 +58,6 @@ def _global_positions(real_BL: Tensor, num_global: int) -> tuple[Tensor, Tensor]
     is_global_BL = real_BL & (real_BL.cumsum(dim=1) <= num_global)
     order_BL = (~is_global_BL).to(torch.uint8).argsort(dim=1, stable=True)
     return order_BL[:, :num_global], is_global_BL
-
-
-def _softmax(q_BHED: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, seen_BL: Tensor) -> Tensor:
-    """Softmax of few queries over the whole row."""
-    scores_BHEL = (q_BHED * q_BHED.shape[-1] ** -0.5) @ k_BHLD.mT
-    scores_BHEL = scores_BHEL.masked_fill(~seen_BL[:, None, None, :], HIDDEN)
-    return torch.softmax(scores_BHEL, dim=-1) @ v_BHLD
 
 
 def longformer_attention_reference(

@@ -27,10 +27,9 @@ from genomeformer_cli.core.attention.hashing import (
     random_rotations,
     sorted_rounds,
 )
+from genomeformer_cli.core.attention.norm import EPSILON, rms_norm
 from genomeformer_cli.core.attention.windows import HIDDEN
 from genomeformer_cli.core.errors import ConfigError
-
-EPSILON = 1e-6
 
 
 def reformer_attention(
@@ -52,11 +51,13 @@ def reformer_attention(
         q_BHLD, v_BHLD = (x.masked_fill(~real_BL[:, None, :, None], 0) for x in (q_BHLD, v_BHLD))
     surplus = -length % chunk
     real_BL = functional.pad(real_BL, (0, surplus), value=False)
+    # In one piece: rows are picked out of them again and again.
     q_BHLD, padded_v_BHLD = (
-        functional.pad(x.to(dtype), (0, 0, 0, surplus)) for x in (q_BHLD, v_BHLD)
+        functional.pad(x.to(dtype), (0, 0, 0, surplus)) if surplus else x.to(dtype).contiguous()
+        for x in (q_BHLD, v_BHLD)
     )
     with torch.autocast(q_BHLD.device.type, enabled=False):
-        k_BHLD = functional.rms_norm(q_BHLD, (head_width,), eps=EPSILON)
+        k_BHLD = rms_norm(q_BHLD, q_BHLD.new_ones(head_width))
         hide = mask_BL is not None or surplus > 0
         rounds = _rounds(q_BHLD.detach(), real_BL, rotations_RDF, (chunk, causal), hide=hide)
         q_GLD, k_GLD, v_GLD = (x.flatten(0, 1) for x in (q_BHLD, k_BHLD, padded_v_BHLD))

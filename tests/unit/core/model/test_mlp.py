@@ -1,4 +1,4 @@
-"""Normalisation, rotation and gated MLP, as one operation each, against plain torch."""
+"""Normalisation and gated MLP, as one operation each, against plain torch."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.layout import Rotary
 from genomeformer_cli.core.attention.norm import rms_norm, rms_norm_reference
-from genomeformer_cli.core.attention.rotary import (
-    normed_and_rotated,
-    normed_and_rotated_reference,
-)
 from genomeformer_cli.core.model.mlp import gated_mlp, gated_mlp_reference
 
 Function = Callable[..., Tensor]
@@ -39,32 +34,12 @@ def test_normalisation(shape: tuple[int, int]) -> None:
     compare(rms_norm, rms_norm_reference, [draw(*shape, 6), draw(6, seed=1)])
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (2, 1024), (1, 1025), (3, 700)])
+@pytest.mark.parametrize("shape", [(1, 1), (3, 7), (2, 1024), (1, 1025), (3, 700), (1, 2049)])
 def test_gated_mlp(shape: tuple[int, int]) -> None:
     inputs = [draw(*shape, 6), draw(6, seed=1), draw(10, 6, seed=2), draw(6, 5, seed=3)]
     compare(gated_mlp, gated_mlp_reference, inputs)
     with torch.no_grad():
         torch.testing.assert_close(gated_mlp(*inputs), gated_mlp_reference(*inputs))
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_normed_and_rotated(packed: bool) -> None:
-    rotary = Rotary(head_width=8, base=100.0)
-    documents = torch.tensor([[0] * 4 + [1] * 9, [2] * 13])
-    layout = (
-        rotary.packed_layout(documents)
-        if packed
-        else rotary.layout(13, None, device=torch.device("cpu"))
-    )
-    # As a projection gives them: heads between positions and features.
-    x, gain = draw(2, 13, 3, 8), draw(8, seed=1)
-    compare(
-        lambda x, gain: normed_and_rotated(x.transpose(1, 2), gain, layout.cos, layout.sin),
-        lambda x, gain: normed_and_rotated_reference(
-            x.transpose(1, 2), gain, layout.cos, layout.sin
-        ),
-        [x, gain],
-    )
 
 
 def test_a_row_of_zeros_is_finite() -> None:
