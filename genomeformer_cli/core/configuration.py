@@ -146,6 +146,8 @@ def _convert(hint: Any, value: Any, where: str, name: str) -> Any:
             return value
         if option is type(None) and value is None:
             return None
+        if dataclasses.is_dataclass(option) and isinstance(value, Mapping):
+            return _build(typing.cast("type[Any]", option), {}, value, where, f"{name}.")
     wanted = _describe(options)
     raise ConfigError(f"`{where}`: `{name}` cannot be `{value}`", hint=f"it takes {wanted}")
 

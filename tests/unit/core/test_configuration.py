@@ -24,6 +24,11 @@ class Inner:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Optional:
+    inner: Inner | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Outer:
     name: str
     inner: Inner = field(default_factory=Inner)
@@ -55,6 +60,13 @@ CONFIG = Outer(
 def test_a_configuration_survives_toml(config: Outer) -> None:
     plain = tomllib.loads(tomli_w.dumps(to_plain(config)))
     assert from_plain(Outer, plain, where="x.toml") == config
+
+
+def test_a_table_may_be_missing_or_there() -> None:
+    for value in (Optional(), Optional(inner=Inner(count=4))):
+        assert from_plain(Optional, to_plain(value), where="here") == value
+    with pytest.raises(ConfigError, match=r"`inner.count` cannot be `many`"):
+        from_plain(Optional, {"inner": {"count": "many"}}, where="here")
 
 
 def test_presets_survive_toml() -> None:
