@@ -9,10 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
-from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.weights import (
     LoadedModel,
     load_weights,
@@ -22,9 +20,8 @@ from genomeformer_cli.core.checkpoints.weights import (
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.evaluation.chains import chain_baseline
-from genomeformer_cli.core.evaluation.counts import CountBaseline, Sides, count_baseline
-from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut, held_out_questions
+from genomeformer_cli.core.evaluation.counts import CountBaseline
+from genomeformer_cli.core.evaluation.held_out import HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.gradients.forecast import Step, choose, expected_bytes
 from genomeformer_cli.core.gradients.plans import AUTO, MemoryConfig
@@ -40,7 +37,6 @@ from genomeformer_cli.core.training.batches import Batches, packs
 from genomeformer_cli.core.training.distributed import Team, joined
 from genomeformer_cli.core.training.learning import Pretraining
 from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
-from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
 from genomeformer_cli.core.training.observers import (
     OpenObserver,
     open_tensorboard,
@@ -53,15 +49,14 @@ from genomeformer_cli.core.training.summary import (
     SUMMARY_FILE,
     RunSummary,
     read_summary,
-    write_summary,
 )
 from genomeformer_cli.core.workflows.compute import choose_device, gpu_names, set_threads
-from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, open_run, resolve_config
+from genomeformer_cli.core.workflows.run_folder import open_run, resolve_config
+from genomeformer_cli.core.workflows.run_scores import asking_of, run_baseline, summarise
 
 MEMORY_FILE = "memory.json"
 COMPUTE_FILE = "compute.json"
 TRIALS_FILE = "trials.json"
-_TWIN_SEED_SHIFT = 1_000_003
 C = TypeVar("C")
 
 
@@ -248,7 +243,7 @@ class _Pretraining:
         causal = config.model.direction == "causal"
         baseline = self._told(
             CountBaseline,
-            lambda: _baseline(self._folder, corpus, questions, reporter, causal=causal),
+            lambda: run_baseline(self._folder, corpus, questions, reporter, causal=causal),
         )
         model = build_model(config.model, seed=config.training.seed)
         if self._origin is not None:
@@ -286,9 +281,7 @@ class _Pretraining:
             shard=scale.shard,
         )
         train(run, reporter)
-        self._told(
-            RunSummary, lambda: _summarise(run, corpus, questions, baseline, self._team.size)
-        )
+        self._told(RunSummary, lambda: summarise(run, corpus, questions, baseline, self._team.size))
 
     def _compute(self, trial: Trial) -> ComputeConfig:
         """The precision that the run was begun with, or that it is to begin with."""
@@ -322,17 +315,6 @@ def _origin(
             hint="tokenize the genomes with the vocabulary of that model",
         )
     return origin
-
-
-def asking_of(config: PretrainConfig) -> Asking:
-    """How a run of this configuration is validated."""
-    return Asking(
-        length=config.model.context,
-        max_windows=config.training.validation_windows,
-        passes=config.training.validation_passes,
-        causal=config.model.direction == "causal",
-        both_strands=config.training.both_strands,
-    )
 
 
 def plan_step(model: Model, corpus: Corpus, config: PretrainConfig, *, shares: int = 1) -> Trial:
@@ -372,22 +354,6 @@ def _observers(request: PretrainRequest, config: PretrainConfig) -> list[OpenObs
     return found
 
 
-def _baseline(
-    folder: Path, corpus: Corpus, questions: HeldOut, reporter: Reporter, *, causal: bool
-) -> CountBaseline:
-    path = folder / BASELINE_FILE
-    if path.exists():
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        return from_plain(CountBaseline, plain, where=str(path))
-    if questions.bases_V is None:
-        sides = Sides.LEFT if causal else Sides.BOTH
-        baseline = count_baseline(corpus, questions, reporter, sides)
-    else:
-        baseline = chain_baseline(corpus, questions, reporter)
-    write_json(path, to_plain(baseline))
-    return baseline
-
-
 def _started(
     name: str, config: PretrainConfig, corpus: Corpus, model: Model, baseline: CountBaseline
 ) -> RunStarted:
@@ -399,43 +365,3 @@ def _started(
         num_train_bases=corpus.manifest.num_train,
         baseline=baseline,
     )
-
-
-def _summarise(
-    run: TrainingRun,
-    corpus: Corpus,
-    questions: HeldOut,
-    baseline: CountBaseline,
-    num_processes: int,
-) -> RunSummary:
-    device = run.model.device
-    twin = build_model(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
-    steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))
-    average = steps[-1].get("validation_average")
-    summary = RunSummary(
-        model=Score(**steps[-1]["validation"]),
-        counts=baseline.score,
-        counts_order=baseline.order,
-        random_twin=likelihood(twin, questions),
-        num_parameters=run.model.num_parameters,
-        num_steps=run.config.steps,
-        num_bases_seen=sum(row["num_bases"] for row in steps),
-        num_train_bases=corpus.manifest.num_train,
-        split_rule=corpus.manifest.split_rule,
-        training_seconds=speeds[-1]["seconds"],
-        environment={
-            "genomeformer": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "device": str(device),
-            "threads": str(torch.get_num_threads()),
-            "precision": run.compute.precision,
-            "compiled": run.compute.compile,
-            "processes": str(num_processes),
-        },
-        corpus=corpus.manifest.name,
-        counts_looks=baseline.looks,
-        average=None if average is None else Score(**average),
-    )
-    write_summary(summary, run.folder)
-    return summary

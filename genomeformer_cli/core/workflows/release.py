@@ -34,7 +34,6 @@ from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.training.summary import RunSummary
-from genomeformer_cli.core.workflows.pretrain import asking_of
 from genomeformer_cli.core.workflows.release_source import (
     Source,
     WhichWeights,
@@ -44,6 +43,7 @@ from genomeformer_cli.core.workflows.release_source import (
     summary_of,
 )
 from genomeformer_cli.core.workflows.run_folder import RUN_CONFIG_FILE
+from genomeformer_cli.core.workflows.run_scores import asking_of
 
 LOSS_PICTURE = "loss.png"
 

@@ -1,0 +1,96 @@
+"""What a run is scored on, and beside what: tables of counts, and its twin with random weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from genomeformer_cli import __version__
+from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.evaluation.chains import chain_baseline
+from genomeformer_cli.core.evaluation.counts import CountBaseline, Sides, count_baseline
+from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut
+from genomeformer_cli.core.evaluation.likelihood import likelihood
+from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.presets.pretrain import PretrainConfig
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.training.loop import TrainingRun
+from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
+from genomeformer_cli.core.training.summary import RunSummary, write_summary
+from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE
+
+_TWIN_SEED_SHIFT = 1_000_003
+
+
+def asking_of(config: PretrainConfig) -> Asking:
+    """How a run of this configuration is validated."""
+    return Asking(
+        length=config.model.context,
+        max_windows=config.training.validation_windows,
+        passes=config.training.validation_passes,
+        causal=config.model.direction == "causal",
+        both_strands=config.training.both_strands,
+    )
+
+
+def run_baseline(
+    folder: Path, corpus: Corpus, questions: HeldOut, reporter: Reporter, *, causal: bool
+) -> CountBaseline:
+    """What tables of counts score, counted once a run."""
+    path = folder / BASELINE_FILE
+    if path.exists():
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        return from_plain(CountBaseline, plain, where=str(path))
+    if questions.bases_V is None:
+        sides = Sides.LEFT if causal else Sides.BOTH
+        baseline = count_baseline(corpus, questions, reporter, sides)
+    else:
+        baseline = chain_baseline(corpus, questions, reporter)
+    write_json(path, to_plain(baseline))
+    return baseline
+
+
+def summarise(
+    run: TrainingRun,
+    corpus: Corpus,
+    questions: HeldOut,
+    baseline: CountBaseline,
+    num_processes: int,
+) -> RunSummary:
+    """Write what a finished run came to."""
+    device = run.model.device
+    twin = build_model(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
+    steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))
+    average = steps[-1].get("validation_average")
+    summary = RunSummary(
+        model=Score(**steps[-1]["validation"]),
+        counts=baseline.score,
+        counts_order=baseline.order,
+        random_twin=likelihood(twin, questions),
+        num_parameters=run.model.num_parameters,
+        num_steps=run.config.steps,
+        num_bases_seen=sum(row["num_bases"] for row in steps),
+        num_train_bases=corpus.manifest.num_train,
+        split_rule=corpus.manifest.split_rule,
+        training_seconds=speeds[-1]["seconds"],
+        environment={
+            "genomeformer": __version__,
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "device": str(device),
+            "threads": str(torch.get_num_threads()),
+            "precision": run.compute.precision,
+            "compiled": run.compute.compile,
+            "processes": str(num_processes),
+        },
+        corpus=corpus.manifest.name,
+        counts_looks=baseline.looks,
+        average=None if average is None else Score(**average),
+    )
+    write_summary(summary, run.folder)
+    return summary
