@@ -7,10 +7,13 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import torch
+
 from genomeformer_cli import __version__
 from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.genomes.genome import Genome
+from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.release.card_evidence import evidence_sections
 from genomeformer_cli.core.release.evidence import Evidence, Picture
@@ -25,6 +28,11 @@ _DIRECTIONS = {
     "bidirectional": "every position sees both sides",
     "causal": "every position sees itself and what is before it",
     "two-stack": "every position sees all others, but not itself",
+}
+_GOALS = {
+    "bidirectional": "hidden bases",
+    "causal": "the next base from those before it",
+    "two-stack": "each base from all the others",
 }
 
 
@@ -142,12 +150,14 @@ def _opening(facts: CardFacts) -> str:
     papers = "; ".join(
         f"`{name}` attention ({attention_entry(name).paper})" for name in model.attention.names
     )
-    goal = "the next base from those before it" if model.direction == "causal" else "hidden bases"
+    goal = _GOALS[model.direction]
+    with torch.device("meta"):
+        width = build_model(model).feature_width
     return f"""# {facts.name}
 
 A DNA encoder of {facts.summary.num_parameters:,} parameters with {papers},
-trained to predict {goal} from {model.context:,} tokens of context.
-It turns a sequence into a vector of {model.width} numbers.
+trained to predict {goal}, with {model.context:,} tokens of context.
+It turns a sequence into a vector of {width} numbers.
 Released with genomeformer {__version__}: {facts.weights}, stored as {facts.storage.name}.
 """
 
@@ -159,6 +169,7 @@ def _usage(facts: CardFacts) -> str:
         if facts.onnx
         else ""
     )
+    strands = _other_strand(facts.configs[0])
     return f"""## Use
 
     pip install genomeformer
@@ -169,9 +180,22 @@ Python: `genomeformer_cli.load("FOLDER").embed(["ACGT..."])`.
 
 Recommended: the last layer (`--layers last`) and the mean over the real bases (`--pool mean`),
 the defaults, with which every number on this page was measured; no other layer or pooling was
-compared. Sequences longer than the context are cut into windows and averaged. It reads one
-strand; `--rc mean` averages both.
+compared. Sequences longer than the context are cut into windows and averaged. {strands}
 {onnx}"""
+
+
+def _other_strand(model: ModelConfig) -> str:
+    if (model.direction == "two-stack" and model.tied) or model.strands == "both":
+        return "It reads both\nstrands: the other one gives the same numbers, halves swapped."
+    return "It reads one\nstrand; `--rc mean` averages both."
+
+
+def _asked(facts: CardFacts) -> str:
+    what = "base" if facts.score.num_tokens is None else "token"
+    if facts.configs[0].direction == "bidirectional":
+        return f"One {what} in 64 hidden at a time"
+    seen = "those before it" if facts.configs[0].direction == "causal" else "all the others"
+    return f"One {what} in 64, each from {seen}"
 
 
 def _row(what: str, score: Score) -> str:
@@ -187,11 +211,10 @@ def _results(facts: CardFacts) -> str:
         _row(f"context {summary.counts_name}", summary.counts),
         _row("the same model, random weights", summary.random_twin),
     ]
-    what = "base" if score.num_tokens is None else "token"
     picture = f"![{facts.loss.shows}]({PICTURES}/{facts.loss.name})\n" if facts.loss else ""
     return f"""## Held-out results
 
-One {what} in 64 hidden at a time; all three answer the same questions.
+{_asked(facts)}; all three answer the same questions.
 
 | | bits per base | accuracy | bases |
 |---|---|---|---|
@@ -264,7 +287,8 @@ def _procedure(facts: CardFacts) -> str:
     lines = [
         f"architecture: {model.depth} blocks, width {model.width}, {model.num_heads} heads,\n"
         f"  gated MLP {model.mlp_width}, rotary positions"
-        + (f", convolutions of {model.conv_width} before attention" if model.conv_width else ""),
+        + (f", convolutions of {model.conv_width} before attention" if model.conv_width else "")
+        + (f", {model.patch} tokens a position" if model.patch > 1 else ""),
         f"direction: {_DIRECTIONS[model.direction]}",
         f"context: {model.context:,} tokens",
         *_objective(model, masking),
