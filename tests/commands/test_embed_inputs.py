@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from genomeformer_cli.core.release import sources
 from tests.cli import Finished, RunCommand
 from tests.failures import assert_failure
 from tests.models import RELEASED, RUN, WIDTH
@@ -112,9 +113,19 @@ def test_a_flood_of_odd_records_is_a_hundred_lines_and_a_count(run_cli: RunComma
     assert lines[-1] == "warning: and 50 more records like these"
 
 
+def test_without_a_model_the_one_of_the_package_is_taken(
+    run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENOMEFORMER_HOME", str(tmp_path / "nothing"))
+    vectors = array(run_cli("embed", str(PROMOTERS)))
+    assert vectors.shape == (106, 256)
+    assert np.isfinite(vectors).all()
+
+
 def test_without_a_model_it_is_said_what_to_do(
     run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sources, "bundled_folder", lambda: tmp_path / "nowhere")
     done = run_cli("embed", str(PROMOTERS))
     assert_failure(done, "without a default model", hint=f"`{RELEASED}`, `{RUN}`")
     monkeypatch.setenv("GENOMEFORMER_HOME", str(tmp_path / "nothing"))

@@ -42,9 +42,19 @@ def test_a_folder_is_loaded_like_a_name(trained: Path) -> None:
     np.testing.assert_allclose(found, load(RELEASED).embed(TEXTS), atol=0)
 
 
+def test_the_model_of_the_package_reads_both_strands_alike() -> None:
+    text = "ACGTTGCATTAGCATTAGCATGCATTAGCAAAACGT" * 9
+    (there,), (back,) = (load("default").embed([one]) for one in (text, other_strand(text)))
+    np.testing.assert_allclose(np.roll(back, back.size // 2), there, atol=1e-4)
+
+
+def other_strand(text: str) -> str:
+    return text[::-1].translate(str.maketrans("ACGT", "TGCA"))
+
+
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(NotInCacheError):
-        load("default")
+        load("nowhere")
     model = load(RELEASED)
     with pytest.raises(InputError, match="one sequence"):
         model.embed("ACGT")
