@@ -178,6 +178,12 @@ def _configurations() -> list[type[Any]]:
         if inspect.isclass(value) and dataclasses.is_dataclass(value)
         if value.__name__.endswith("Config") and value.__module__.startswith(core.__name__)
     }
+    found |= {
+        inner
+        for kind in found
+        for inner in typing.get_type_hints(kind).values()
+        if inspect.isclass(inner) and dataclasses.is_dataclass(inner)
+    }
     return sorted(found, key=lambda kind: (kind.__module__, kind.__name__))
 
 
