@@ -157,21 +157,35 @@ class Encoder(nn.Module):
             states: What the call before returned, or `start`.
             position: How many tokens came before.
         """
-        if self.patches is None:
-            x_BLE = self.embedding(tokens_BL)
-            x_BLE, after = self._step_blocks(x_BLE, mask_BL, states, position)
-            return self.normed(x_BLE), after
-        embedded_BLS = self.patches.filled(self.embedding(tokens_BL), mask_BL)
+        if self.patches is not None:
+            embedded_BLS, features_BNE, after = self._step_patches(
+                self.patches, tokens_BL, mask_BL, states, position
+            )
+            features_BLD, left = self.patches.step(
+                embedded_BLS, features_BNE, states[-1], tokens_BL.shape[1]
+            )
+            return features_BLD, [*after, left]
+        x_BLE = self.embedding(tokens_BL)
+        x_BLE, after = self._step_blocks(x_BLE, mask_BL, states, position)
+        return self.normed(x_BLE), after
+
+    def _step_patches(
+        self,
+        patches: Patches,
+        tokens_BL: Tensor,
+        mask_BL: Tensor | None,
+        states: list[State],
+        position: int,
+    ) -> tuple[Tensor, Tensor, list[State]]:
+        """Embedded tokens, features of their patches, and the states of the blocks after them."""
+        embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)
         x_BNE, after = self._step_blocks(
-            self.patches.joined(embedded_BLS),
-            self.patches.mask(mask_BL),
+            patches.joined(embedded_BLS),
+            patches.mask(mask_BL),
             states[:-1],
-            position // self.patches.size,
+            position // patches.size,
         )
-        features_BLE, left = self.patches.step(
-            embedded_BLS, self.normed(x_BNE), states[-1], tokens_BL.shape[1]
-        )
-        return features_BLE, [*after, left]
+        return embedded_BLS, self.normed(x_BNE), after
 
     def _step_blocks(
         self, x_BLE: Tensor, mask_BL: Tensor | None, states: list[State], position: int
@@ -184,14 +198,20 @@ class Encoder(nn.Module):
         return x_BLE, after
 
     def advance(self, tokens_BL: Tensor, states: list[State], *, position: int) -> list[State]:
-        """The states after the next positions, without their features: the last MLP is spared."""
+        """The states after the next positions, without their features.
+
+        What only features need is spared: the last MLP, or what takes patches apart.
+        """
         if self.patches is not None:
-            return self.step(tokens_BL, None, states, position=position)[1]
+            embedded_BLS, features_BNE, after = self._step_patches(
+                self.patches, tokens_BL, None, states, position
+            )
+            return [*after, self.patches.passed(embedded_BLS, features_BNE, states[-1])]
         layout = self.rotary.layout(
             tokens_BL.shape[1], None, device=tokens_BL.device, start=position
         )
         x_BLE = self.embedding(tokens_BL)
-        after: list[State] = []
+        after = []
         for block, state in zip(self.stack, states, strict=True):
             if len(after) + 1 < len(states):
                 x_BLE, left = block.step(x_BLE, layout, state)

@@ -111,7 +111,12 @@ class Patches(nn.Module):
         around_BLS = torch.cat((past_BLS.to(x_BLS.dtype), x_BLS), dim=1)
         before_BNE = earlier(features_BNE, last_B1E.to(features_BNE.dtype))
         result_BLD = self.apart(around_BLS, before_BNE, length)
-        return result_BLD, (around_BLS[:, -self.before :], features_BNE[:, -1:])
+        return result_BLD, self.passed(x_BLS, features_BNE, state)
+
+    def passed(self, x_BLS: Tensor, features_BNE: Tensor, state: State) -> State:
+        """The state after the next tokens."""
+        tokens_BLS = torch.cat((state[0].to(x_BLS.dtype), x_BLS), dim=1)
+        return tokens_BLS[:, -self.before :], features_BNE[:, -1:]
 
 
 def earlier(features_BNE: Tensor, first_B1E: Tensor | None = None) -> Tensor:

@@ -18,8 +18,7 @@ import tomli_w
 import torch
 
 from genomeformer_cli import __version__
-from genomeformer_cli.core.checkpoints.tensors import WEIGHTS_FILE
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
+from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.configuration import differences, to_plain
 from genomeformer_cli.core.errors import ConfigError, EntryExistsError, InputError, StoreError
 from genomeformer_cli.core.evaluation.tasks import (
@@ -53,7 +52,6 @@ from genomeformer_cli.core.release.tuned import (
 from genomeformer_cli.core.reporting import Event, Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, write_json, write_text
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
-from genomeformer_cli.core.store.seal import file_sha256
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.run_folder import (
     RUN_CONFIG_FILE,
@@ -167,6 +165,7 @@ def finetune_model(
     rows = label_rows(table, kind=request.kind, rule=request.config.split, reporter=reporter)
     base = model_folder(request.model, store=store, reporter=reporter)
     loaded = read_model(base)
+    base_sha256 = weights_digest(loaded.model)
     set_threads(request.threads)
     device = choose_device(request.device)
     config = _resolved(request.config, rows, loaded)
@@ -180,10 +179,10 @@ def finetune_model(
     )
     run = store.path(Kind.RUNS, name)
     with store.lock(Kind.RUNS, name, timeout=1):
-        _open(run, config, rows, table.examples, base)
-        _check_place(request, store, name, rows.name, file_sha256(base / WEIGHTS_FILE))
+        _open(run, config, rows, table.examples, base_sha256)
+        _check_place(request, store, name, rows.name, base_sha256)
         results = _all_seeds(request, tuning, run, name, reporter)
-        summary = _summary(request, tuning, name, results)
+        summary = _summary(request, tuning, name, results, base_sha256)
         write_json(run / RESULTS_FILE, _plain(summary))
         folder = _install(request, tuning, run, summary, store)
     return FinetuneResult(name=name, folder=folder, run=run, summary=summary)
@@ -250,7 +249,11 @@ def _task(rows: LabelledRows, config: FinetuneConfig) -> TunedTask:
 
 
 def _open(
-    run: Path, config: FinetuneConfig, rows: LabelledRows, examples: Sequence[Example], base: Path
+    run: Path,
+    config: FinetuneConfig,
+    rows: LabelledRows,
+    examples: Sequence[Example],
+    base_sha256: str,
 ) -> None:
     """Begin a run folder, or make sure that one was begun with the same settings and rows.
 
@@ -262,7 +265,7 @@ def _open(
         "task": rows.name,
         "rows_sha256": _digest(examples),
         "targets": to_plain(rows.targets),
-        "base_sha256": file_sha256(base / WEIGHTS_FILE),
+        "base_sha256": base_sha256,
     }
     if not (run / RUN_CONFIG_FILE).exists():
         write_json(run / RUN_IDENTITY_FILE, {**identity, "genomeformer": __version__})
@@ -311,12 +314,16 @@ def _all_seeds(
 
 
 def _summary(
-    request: FinetuneRequest, tuning: Tuning, name: str, results: list[SeedResult]
+    request: FinetuneRequest,
+    tuning: Tuning,
+    name: str,
+    results: list[SeedResult],
+    base_sha256: str,
 ) -> TunedSummary:
     return TunedSummary(
         name=name,
         base=Path(request.model).name or request.model,
-        base_sha256=file_sha256(tuning.base / WEIGHTS_FILE),
+        base_sha256=base_sha256,
         task=tuning.rows.name,
         kind=tuning.task.targets.kind.value,
         classes=tuning.task.targets.names,
