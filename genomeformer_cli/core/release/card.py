@@ -34,6 +34,11 @@ _GOALS = {
     "causal": "the next base from those before it",
     "two-stack": "each base from all the others",
 }
+_RESULTS = "## Held-out results"
+_ONNX = """
+`model.onnx` is the same model for ONNX runtimes: `input_ids` in, `logits` and `features` out;
+shorter rows end in [PAD].
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,13 +167,16 @@ Released with genomeformer {__version__}: {facts.weights}, stored as {facts.stor
 """
 
 
+def with_onnx(card: str) -> str:
+    """A card that says of the ONNX file too, if it does not yet."""
+    if _ONNX in card:
+        return card
+    use, results, rest = card.partition(_RESULTS)
+    return f"{use.rstrip()}\n{_ONNX}\n{results}{rest}" if results else f"{card.rstrip()}\n{_ONNX}"
+
+
 def _usage(facts: CardFacts) -> str:
-    onnx = (
-        "\n`model.onnx` is the same model for ONNX runtimes: `input_ids` in, `logits` and "
-        "`features` out.\n"
-        if facts.onnx
-        else ""
-    )
+    onnx = _ONNX if facts.onnx else ""
     strands = _other_strand(facts.configs[0])
     return f"""## Use
 
@@ -212,7 +220,7 @@ def _results(facts: CardFacts) -> str:
         _row("the same model, random weights", summary.random_twin),
     ]
     picture = f"![{facts.loss.shows}]({PICTURES}/{facts.loss.name})\n" if facts.loss else ""
-    return f"""## Held-out results
+    return f"""{_RESULTS}
 
 {_asked(facts)}; all three answer the same questions.
 

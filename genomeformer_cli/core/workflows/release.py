@@ -229,7 +229,15 @@ def _check(request: ReleaseRequest) -> None:
     if request.sign is not None:
         need_cryptography()
     licence_text(request.licence, request.licence_file)
-    output = request.output
+    check_output(request.output)
+
+
+def check_output(output: Path | None) -> None:
+    """Make sure that a bundle can be written to a folder.
+
+    Raises:
+        StoreError: It exists and is not an empty folder.
+    """
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise StoreError(
             f"`{output}` exists and is not an empty folder",
