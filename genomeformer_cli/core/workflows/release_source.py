@@ -21,7 +21,7 @@ from genomeformer_cli.core.evaluation.prediction import TWIN_SEED_SHIFT
 from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.presets.pretrain import PretrainConfig
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
     THROUGHPUT_FILE,
@@ -32,7 +32,6 @@ from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, rea
 from genomeformer_cli.core.workflows.run_folder import (
     BASELINE_FILE,
     RUN_CONFIG_FILE,
-    RUN_IDENTITY_FILE,
     read_toml,
 )
 
