@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 
 from genomeformer_cli import load
+from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.errors import NotInCacheError
+from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.release import sources
-from genomeformer_cli.core.release.sources import bundled_folder, model_folder
+from genomeformer_cli.core.release.sources import bundled_folder, has_default, model_folder
+from genomeformer_cli.core.release.stored import Storage
 from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.layout import Kind, Store
 from tests.bundles import make_bundle
 from tests.files import everything_in
@@ -29,6 +35,40 @@ def find(model: str, store: Store) -> Path:
 def test_the_default_lies_in_the_package() -> None:
     folder = bundled_folder()
     assert folder.parts[-4:] == ("genomeformer_cli", "assets", "models", "default")
+
+
+@pytest.mark.skipif(not has_default(), reason="no default model")
+def test_the_default_is_small_enough_for_a_wheel() -> None:
+    packed = [zlib.compress(content) for content in everything_in(bundled_folder()).values()]
+    assert sum(len(one) for one in packed) <= 8_000_000
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16"])
+def test_a_default_in_eight_bits_is_loaded_like_any_other(
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: Literal["fp32", "fp16"],
+) -> None:
+    storage = Storage(dtype=dtype, quantize="int8")
+    two_stacks = ModelConfig(
+        context=64,
+        width=32,
+        depth=1,
+        num_heads=2,
+        mlp_width=48,
+        conv_width=4,
+        patch=8,
+        direction="two-stack",
+        complement=(0, 1, 2, 3, 4, 8, 7, 6, 5, 9),
+    )
+    made = make_bundle(tmp_path / "default", config=two_stacks, storage=storage)
+    monkeypatch.setattr(sources, "bundled_folder", lambda: made.folder)
+    assert find("default", store) == made.folder
+    (vector,) = load("default").embed(["ACGTTGCA" * 20])
+    tokens = [made.tokenizer.encode(encode_bases("ACGTTGCA" * 20))]
+    expected = embed_tokens(made, tokens, window=64, reporter=Silent())
+    np.testing.assert_allclose(vector, expected[0], atol=1e-6)
 
 
 def test_without_a_bundled_model_that_is_said(
