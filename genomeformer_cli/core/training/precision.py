@@ -87,7 +87,8 @@ def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
 def _compiled(model: Model) -> Any:
     known = vars(model).get("_compiled_hidden")
     if known is None:
-        known = torch.compile(model.hidden)
+        # Each shape by itself: a run has few, and kernels for one are faster than for all.
+        known = torch.compile(model.hidden, dynamic=False)
         vars(model)["_compiled_hidden"] = known
     return known
 
@@ -160,7 +161,7 @@ def _choose_compile(
     if compute.compile == "auto":
         _time(_ways(precision, "off"), trial, seconds, reporter)
         tokens = trial.step.batch * trial.step.length
-        tried = _tried(trial.step)
+        tried = _tried(trial)
         scale = tokens / (tried.batch * tried.length)
         if seconds[precision] * scale * trial.steps < _WORTH_COMPILING:
             return "off"
@@ -206,7 +207,7 @@ def _time(
 
 
 def _seconds(compute: ComputeConfig, trial: Trial) -> float:
-    examples = random_examples(trial.model, _tried(trial.step))
+    examples = random_examples(trial.model, _tried(trial))
     memory = replace(trial.memory, rows=0)
     times: list[float] = []
     for _ in range(1 + _REPEATS):
@@ -217,7 +218,11 @@ def _seconds(compute: ComputeConfig, trial: Trial) -> float:
     return min(times[1:])
 
 
-def _tried(step: Step) -> Step:
+def _tried(trial: Trial) -> Step:
+    """A part of a step, but on a GPU all of it: what is small does not fill one."""
+    step = trial.step
+    if trial.model.device.type == "cuda":
+        return step
     length = min(step.length, _LENGTH_TRIED)
     return replace(step, length=length, batch=min(step.batch, max(_TOKENS_TRIED // length, 1)))
 
@@ -230,7 +235,7 @@ def _key(trial: Trial) -> str:
     identity = [
         _machine(trial.model.device),
         to_plain(trial.model.config),
-        asdict(_tried(replace(trial.step, real_ids=range(0)))),
+        asdict(replace(_tried(trial), real_ids=range(0))),
         trial.memory.plan,
     ]
     return hashlib.sha256(json.dumps(identity, default=str).encode()).hexdigest()[:16]
