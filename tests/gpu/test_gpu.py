@@ -6,6 +6,7 @@ Deselected unless asked for: `pytest -m gpu`.
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.gradients.plans import PLANS, MemoryConfig
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.objectives.prediction import Examples
+from genomeformer_cli.core.training.metrics import read_rows
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
 from tests.cli import RunCommand
 from tests.gradient_cases import (
@@ -95,22 +97,44 @@ def test_bfloat16_is_near(case: tuple[str, str]) -> None:
         assert all(bool(torch.isfinite(one).all()) for one in found.values())
 
 
-def test_a_run_is_trained_resumed_and_used(run_cli: RunCommand, tmp_path: Path) -> None:
+def command(device: str) -> list[str]:
+    """A run of that name on that device."""
+    run = ["pretrain", "--corpus", "sample", "--preset", "tiny", "--name", device]
+    run += ["--device", device, "--steps", "20", "--precision", "fp32", "--patch", "4"]
+    run += ["--objective", "surrounding", "--optimizer", "muon", "--ema", "0.9"]
+    return [*run, "--checkpoint-every", "10"]
+
+
+def test_a_run_is_trained_resumed_and_used(
+    run_cli: RunCommand, tmp_path: Path, cache_home: Path
+) -> None:
     fasta = tmp_path / "promoters.fa"
     bases = np.random.default_rng(0).choice(list("ACGT"), (40, 300))
     fasta.write_text("".join(f">{n}\n{''.join(row)}\n" for n, row in enumerate(bases)))
     assert run_cli("fetch", "--sample").exit_code == 0
     assert run_cli("tokenize", "--all", "--split", "tail", "--name", "sample").exit_code == 0
     for device in ("cuda", "cpu"):
-        run = ["pretrain", "--corpus", "sample", "--preset", "tiny", "--name", device]
-        run += ["--device", device, "--steps", "20", "--precision", "fp32", "--patch", "4"]
-        finished = run_cli(*run, "--objective", "surrounding", "--optimizer", "muon", "--json")
+        finished = run_cli(*command(device))
         assert finished.exit_code == 0, finished.err
+    runs = cache_home / "runs"
     bits = [
-        json.loads((tmp_path / "cache/runs" / device / "summary.json").read_text())["model"]
+        json.loads((runs / device / "summary.json").read_text())["model"]["bits_per_base"]
         for device in ("cuda", "cpu")
     ]
-    assert bits[0]["bits_per_base"] == pytest.approx(bits[1]["bits_per_base"], rel=1e-3)
+    assert bits[0] == pytest.approx(bits[1], rel=1e-3)
+    # As if it had been killed after its first checkpoint.
+    shutil.rmtree(runs / "cuda/checkpoints/step-00000020")
+    (runs / "cuda/summary.json").unlink()
+    wanted = read_rows(runs / "cuda/metrics.jsonl")
+    again = run_cli(*command("cuda"))
+    assert again.exit_code == 0, again.err
+    assert "resuming after step 10" in again.err
+    found = read_rows(runs / "cuda/metrics.jsonl")
+    assert [row["step"] for row in found] == [row["step"] for row in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one["training"]["bits_per_base"] == pytest.approx(
+            other["training"]["bits_per_base"], rel=1e-4
+        )
     vectors = []
     for device in ("cuda", "cpu"):
         out = tmp_path / f"{device}.npy"

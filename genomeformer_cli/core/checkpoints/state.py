@@ -136,8 +136,8 @@ def read_checkpoint(
                 hint="resume with the same settings",
             )
         parameter = parameters[parameter_name]
-        device = parameter.device if tensor.dim() else tensor.device
-        moved = tensor.to(device).clone()
+        # A fused optimizer counts its steps where the weights are.
+        moved = tensor.to(parameter.device).clone()
         owners[id(parameter)].state[parameter][key] = (
             place(moved, parameter) if tensor.dim() else moved
         )
