@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.choices import EmbedChoices
-from genomeformer_cli.core.embedding.features import check_layers, joined_layers, layer_features
+from genomeformer_cli.core.embedding.features import (
+    check_layers,
+    features_width,
+    joined_layers,
+    layer_features,
+)
 from genomeformer_cli.core.model.encoder import padding_mask
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
@@ -40,9 +45,9 @@ class EmbeddingModule(nn.Module):
         self.model = loaded.model
         self.choices = choices
         self.layers = choices.numbers(loaded.model.config.depth)
-        check_layers(loaded.model, self.layers)
-        columns = 1 if layers == "mean" else len(self.layers)
-        self.width = columns * loaded.model.feature_width
+        mean = layers == "mean"
+        check_layers(loaded.model, self.layers, mean=mean)
+        self.width = features_width(loaded.model, self.layers, mean=mean)
         self._tokenizer = loaded.tokenizer
 
     def encode(self, sequences: Sequence[str]) -> Tensor:
