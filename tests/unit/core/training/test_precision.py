@@ -21,6 +21,7 @@ from genomeformer_cli.core.training.precision import ComputeConfig, Trial, compu
 from tests.reporters import Listening
 
 CONFIG = ModelConfig(context=64, width=16, depth=1, num_heads=2, mlp_width=16)
+tf32 = precision._tf32
 STEP = Step(batch=2, length=64, real_ids=range(5, 9))
 
 
@@ -153,3 +154,21 @@ def test_a_compiled_step_gives_the_same_gradients() -> None:
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
     assert "hidden" not in vars(model)
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind", "within"),
+    [("bf16", "cuda", "high"), ("fp32", "cuda", "highest"), ("bf16", "cpu", "highest")],
+)
+def test_float32_products_of_a_gpu_run_in_tf32_beside_bf16_alone(
+    precision: str, kind: str, within: str
+) -> None:
+    with tf32(wanted=precision == "bf16", kind=kind):
+        assert torch.get_float32_matmul_precision() == within
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_failure_within_leaves_no_tf32_behind() -> None:
+    with pytest.raises(RuntimeError), tf32(wanted=True, kind="cuda"):
+        raise RuntimeError
+    assert torch.get_float32_matmul_precision() == "highest"
