@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -335,7 +336,7 @@ def _long_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--plans", nargs="+", choices=PLANS, default=[*PLANS])
     group.add_argument("--first", type=int, default=2**14)
     group.add_argument("--last", type=int, default=2**25)
-    group.add_argument("--step-seconds", type=float, default=4.0, help="of the longest row's step")
+    group.add_argument("--step-seconds", type=float, default=2.0, help="of the longest row's step")
     group.add_argument("--chunk", type=int, default=2**16, help="tokens of a slice")
 
 
@@ -352,6 +353,9 @@ def main() -> None:
     """Run the sections."""
     options = arguments()
     device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        print("nothing measured: there is no GPU here", file=sys.stderr)
+        return
     torch.set_float32_matmul_precision("high")
     patience = Patience(
         cell=options.seconds_per_cell,

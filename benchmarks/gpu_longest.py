@@ -32,6 +32,8 @@ _SURELY = 0.92
 _MOST_AT_ONCE = 8
 # A step that takes fewer seconds is taken a second time.
 _TWICE = 2.0
+# Longest steps that a climb takes together.
+_STEPS = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +72,7 @@ def longest(cells: Cells, search: Search, mechanisms: list[str], plans: list[str
                 {"section": "longest", "mechanism": name, "plan": plan},
                 lambda name=name, plan=plan: climb(cells, search, name, plan),  # type: ignore[misc]
                 shown,
+                seconds=cells.patience.cell + _STEPS * search.step_seconds,
             )
 
 

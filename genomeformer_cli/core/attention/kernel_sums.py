@@ -93,8 +93,7 @@ def add_over_tokens(
         piece = a_RTF.shape[1] if a_RTF.device.type == "cpu" else _PIECE
     whole = a_RTF.shape[1] - a_RTF.shape[1] % piece
     if whole > piece:
-        parts = (x[:, :whole].unflatten(1, (-1, piece)) for x in (a_RTF, b_RTD))
-        a_RNPF, b_RNPD = parts
+        a_RNPF, b_RNPD = (in_chunks(x[:, :whole], 1, piece) for x in (a_RTF, b_RTD))
         sum_RFD += (a_RNPF.mT @ b_RNPD).sum(dim=1)
         a_RTF, b_RTD = a_RTF[:, whole:], b_RTD[:, whole:]
     if a_RTF.shape[1]:

@@ -96,8 +96,8 @@ class Windows:
             begin, height = blocks.start * block + first, piece.shape[2]
             # In plain views, which the compiler can follow; the last block may end with the keys.
             last = begin + (num_blocks - 1) * block
-            whole = sum_GMD[groups, begin:last].unflatten(1, (num_blocks - 1, block))
-            whole[:, :, :height].add_(piece[:, :-1])
+            size = (len(part_gTKD), num_blocks - 1, block, part_gTKD.shape[-1])
+            sum_GMD[groups, begin:last].view(size)[:, :, :height].add_(piece[:, :-1])
             sum_GMD[groups, last : last + height].add_(piece[:, -1])
 
 
