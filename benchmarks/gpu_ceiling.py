@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from genomeformer_cli.core.attention.kernel_sums import add_over_tokens
+
 TERA = 1e12
 # Width, hidden features of the gated MLP: of `small` and of `base`.
 LAYERS = ((256, 704), (768, 2048))
@@ -79,6 +81,7 @@ def ceiling(cells: Cells, *, side: int, tokens: int, length: int) -> float:
                 lambda row: [f"{row['flops'] / TERA:.1f}"],
             )
     _copies(cells)
+    _sums_over_tokens(cells, tokens=2 * tokens)
     _fused_attention(cells, tokens=tokens, length=length)
     return float(found["bf16", shapes[0]].get("flops", 0.0))
 
@@ -98,6 +101,27 @@ def _copies(cells: Cells) -> None:
         measure,
         lambda row: [f"{row['bytes_a_second'] / 1e9:.0f}"],
     )
+
+
+def _sums_over_tokens(cells: Cells, *, tokens: int) -> None:
+    """What linear attention does with one long row: few products over many tokens, in pieces."""
+    cells.table(f"Sums over {tokens:,} tokens, 64 x 64 features", ["heads", "piece", "ms"])
+
+    def measure(heads: int, piece: int) -> Row:
+        one, two = (torch.randn(heads, tokens, 64, device=cells.device) for _ in range(2))
+        total = torch.zeros(heads, 64, 64, device=cells.device)
+        seconds = median_seconds(
+            lambda: add_over_tokens(total, one, two, piece=piece), cells.device, 0.1
+        )
+        return {"seconds": seconds}
+
+    for heads in (4, 96):
+        for piece in dict.fromkeys((tokens, 8192, 2048, 512)):
+            cells.run(
+                {"section": "ceiling", "heads": heads, "piece": piece},
+                lambda heads=heads, piece=piece: measure(heads, piece),  # type: ignore[misc]
+                lambda row: [f"{1000 * row['seconds']:.2f}"],
+            )
 
 
 def _fused_attention(cells: Cells, *, tokens: int, length: int) -> None:
