@@ -40,7 +40,8 @@ class ComputeConfig:
     """How the arithmetic of a step runs.
 
     Attributes:
-        precision: `fp32`; `bf16`: matrix products in bfloat16 (autocast); `auto`: the faster.
+        precision: `fp32`; `bf16`: matrix products in bfloat16 (autocast), on GPUs what stays in
+            float32 by TF32; `auto`: the faster.
         compile: Whether `torch.compile` fuses the model (with `--memory full`, rows of one
             document); `auto`: where it is faster, and the run takes long enough to find out.
     """
@@ -76,12 +77,30 @@ def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
     if compute.compile == "on":
         # Over the method, for as long as this lasts: validation has other shapes.
         vars(model)["hidden"] = _compiled(model)
+    kind, bf16 = model.device.type, compute.precision == "bf16"
     try:
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=compute.precision == "bf16"):
+        with torch.autocast(kind, torch.bfloat16, enabled=bf16), _tf32(wanted=bf16, kind=kind):
             yield
     finally:
         if compute.compile == "on":
             vars(model).pop("hidden", None)
+
+
+@contextmanager
+def _tf32(*, wanted: bool, kind: str) -> Iterator[None]:
+    """Let a GPU's products of float32 run in TF32, which keeps more bits than bf16 does.
+
+    Sums and scores that autocast leaves in float32 would else miss the matrix units.
+    """
+    if not wanted or kind != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
 
 
 def _compiled(model: Model) -> Any:
