@@ -70,7 +70,7 @@ class Embedder:
     def __init__(self, loaded: LoadedModel, choices: EmbedChoices) -> None:
         model = loaded.model
         self.loaded = loaded
-        self.choices = choices
+        self.choices = choices = choices.settled(loaded.layers)
         self.layers = choices.numbers(model.config.depth)
         self._mean_of_layers = choices.layers == "mean"
         check_layers(model, self.layers, mean=self._mean_of_layers)

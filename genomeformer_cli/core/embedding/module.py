@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
-from genomeformer_cli.core.embedding.choices import EmbedChoices
+from genomeformer_cli.core.embedding.choices import AUTO, EmbedChoices
 from genomeformer_cli.core.embedding.features import (
     check_layers,
     features_width,
@@ -39,13 +39,13 @@ class EmbeddingModule(nn.Module):
         ConfigError: The model cannot do what was chosen.
     """
 
-    def __init__(self, loaded: LoadedModel, *, pool: str = "mean", layers: str = "last") -> None:
+    def __init__(self, loaded: LoadedModel, *, pool: str = "mean", layers: str = AUTO) -> None:
         super().__init__()
-        choices = EmbedChoices(pool=pool, layers=layers)  # type: ignore[arg-type]
+        choices = EmbedChoices(pool=pool, layers=layers).settled(loaded.layers)  # type: ignore[arg-type]
         self.model = loaded.model
         self.choices = choices
         self.layers = choices.numbers(loaded.model.config.depth)
-        mean = layers == "mean"
+        mean = choices.layers == "mean"
         check_layers(loaded.model, self.layers, mean=mean)
         self.width = features_width(loaded.model, self.layers, mean=mean)
         self._tokenizer = loaded.tokenizer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -153,6 +154,16 @@ def test_layers_of_other_models(kind: dict[str, Any]) -> None:
     if "patch" in kind:
         with pytest.raises(ConfigError, match="narrower"):
             Embedder(loaded, EmbedChoices(layers="mean"))
+
+
+def test_a_model_says_which_layers_serve_best() -> None:
+    loaded = replace(load(), layers="1")
+    assert (rows(loaded, REAL) == rows(load(), REAL, layers="1")).all()
+    assert (rows(loaded, REAL, layers="last") == rows(load(), REAL)).all()
+    whole = rows(loaded, REAL, window="whole")  # only the last can be had so
+    np.testing.assert_allclose(whole, rows(load(), REAL, window="whole"), atol=0)
+    module = EmbeddingModule(loaded)
+    np.testing.assert_allclose(module(REAL).detach(), rows(loaded, REAL, window=200), atol=1e-5)
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "first", "last"])
