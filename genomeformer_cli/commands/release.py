@@ -55,8 +55,27 @@ def command(
             return
         assert run is not None
         bundle = carry.find_bundle(run)
+        request = ReleaseRequest(
+            run=run,
+            name=name,
+            output=output,
+            replace=replace,
+            weights=weights,
+            storage=Storage(dtype=dtype, quantize=quantize),
+            evaluations=tuple(evaluation or ()),
+            notes=notes,
+            authors=tuple(author or ()),
+            licence=license_id,
+            licence_file=license_file,
+            onnx=onnx,
+            sign=sign,
+        )
+        if bundle is not None:
+            carry.check_of_a_bundle(request)
         publish = carry.PublishRequest(
             bundle=bundle or Path(),
+            output=output if bundle is not None else None,
+            onnx=onnx and bundle is not None,
             sign=sign if bundle is not None else None,
             archive=archive,
             push=push,
@@ -64,24 +83,7 @@ def command(
             rehearse=dry_run,
         )
         carry.check_publication(publish)
-        made = None
-        if bundle is None:
-            request = ReleaseRequest(
-                run=run,
-                name=name,
-                output=output,
-                replace=replace,
-                weights=weights,
-                storage=Storage(dtype=dtype, quantize=quantize),
-                evaluations=tuple(evaluation or ()),
-                notes=notes,
-                authors=tuple(author or ()),
-                licence=license_id,
-                licence_file=license_file,
-                onnx=onnx,
-                sign=sign,
-            )
-            made = release_run(request, reporter=reporter)
+        made = release_run(request, reporter=reporter) if bundle is None else None
         published = carry.publish_made(publish, made)
     result = released.plain(made, published)
     show(result, released.view(made, published), as_json=as_json)

@@ -19,7 +19,7 @@ SourceArgument = Annotated[
     str | None,
     Argument(
         help="A finished run in the cache, or the folder of one of its checkpoints; or a bundle, "
-        "`weights/NAME` or its folder, that is to be signed, packed or sent.",
+        "`default`, `weights/NAME` or its folder, that is to be copied, signed, packed or sent.",
         metavar="RUN",
         show_default=False,
     ),

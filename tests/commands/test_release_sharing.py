@@ -248,3 +248,40 @@ def test_a_release_of_a_run_goes_all_the_way(
     done = run_cli("release", "weights/gf", "--archive", str(archive))
     assert done.exit_code == 0, done.err
     assert archive.read_bytes() == first
+
+
+def test_a_bundle_is_copied_with_an_onnx_file_and_stays_as_it_is(
+    run_cli: RunCommand, trained: Path, tmp_path: Path
+) -> None:
+    before, output = everything_in(trained), tmp_path / "with"
+    done = run_cli("release", f"weights/{RELEASED}", "--onnx", "-o", str(output), "--json")
+    assert done.exit_code == 0, done.err
+    assert everything_in(trained) == before
+    assert run_cli("release", "--verify", str(output)).exit_code == 0
+    changed = {"README.md", "SHA256SUMS"}
+    source, copy = everything_in(trained / "weights" / RELEASED), everything_in(output)
+    assert copy.keys() - source.keys() == {"model.onnx"}
+    assert {name for name in source if copy[name] != source[name]} == changed
+    card = (output / "README.md").read_text(encoding="utf-8")
+    assert card.index("## Use") < card.index("model.onnx") < card.index("## Held-out results")
+    plain = tmp_path / "plain"
+    assert run_cli("release", f"weights/{RELEASED}", "-o", str(plain)).exit_code == 0
+    assert everything_in(plain) == source
+
+
+@pytest.mark.parametrize(
+    ("options", "what", "hint"),
+    [
+        (["--quantize", "int8"], "`--quantize`", "when you release the run"),
+        (["--name", "other"], "`--name`", "when you release the run"),
+        (["--onnx"], "never changed where they lie", "`-o FOLDER`"),
+        ([], "is a bundle already", "-o"),
+    ],
+)
+def test_what_is_decided_for_a_run_cannot_be_asked_of_a_bundle(
+    run_cli: RunCommand, bundle: Path, options: list[str], what: str, hint: str
+) -> None:
+    before = everything_in(bundle)
+    done = run_cli("release", str(bundle), *options)
+    assert_failure(done, what, hint=hint, exit_code=2)
+    assert everything_in(bundle) == before

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli import run_fresh
+from tests.failures import assert_failure
 from tests.models import RELEASED
 
 ASSETS = Path(str(files("genomeformer_cli"))) / "assets"
@@ -47,6 +48,8 @@ def test_killed_and_run_again_it_is_the_same_model(promoters: Path, trained: Pat
         time.sleep(0.01)
     process.kill()
     assert process.wait() != 0, "it was to be killed before its end"
+    early = run_fresh("predict", str(promoters), "--model", "killed", "--threads", "1")
+    assert_failure(early, "is not finished", hint="`genomeformer finetune` command again")
     again = run_fresh(*command("killed"), "--json")
     assert again.exit_code == 0, again.err
     assert "resuming after step" in again.err

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from genomeformer_cli.core.checkpoints.rotation import newest_whole_checkpoint
 from genomeformer_cli.core.checkpoints.tensors import has_weights
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 
 
 def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
@@ -31,10 +32,23 @@ def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
         return folder
     newest = newest_whole_checkpoint(folder, reporter)
     if newest is None:
-        raise CheckpointError(
+        raise _without_weights(model, folder)
+    return newest
+
+
+def _without_weights(model: str, folder: Path) -> CheckpointError:
+    try:
+        identity = json.loads((folder / RUN_IDENTITY_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return CheckpointError(
             f"`{model}` holds no weights", hint="give a bundle, a run with a checkpoint, or a name"
         )
-    return newest
+    # The models of fine-tuning lie among the weights, under the name of the run.
+    command = "finetune" if "task" in identity else "pretrain"
+    return CheckpointError(
+        f"the run `{model}` holds no weights: it is not finished, or its model was removed",
+        hint=f"run the same `genomeformer {command}` command again; it goes on where it stopped",
+    )
 
 
 def _cached(name: str, store: Store) -> Path | None:

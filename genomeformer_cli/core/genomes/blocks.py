@@ -8,7 +8,7 @@ held whole. See ADR 0005 for why pyfastx does not do this.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -34,10 +34,13 @@ class Block:
         marked: Base codes, with `SOFT_BIT` where the letter was lower case.
         starts: Where records begin in the block, and their ids; what comes before the first
             belongs to the record that was open.
+        descriptions: Of these records, what their headers say behind the ids; empty if the file
+            is no FASTA.
     """
 
     marked: Codes
     starts: list[tuple[int, str]]
+    descriptions: list[str] = field(default_factory=list)
 
 
 class BlockReader:
@@ -92,6 +95,7 @@ class BlockReader:
             self._check_text(last, chunk)
             parts: list[bytes] = []
             starts: list[tuple[int, str]] = []
+            descriptions: list[str] = []
             size = position = 0
             while position < len(chunk):
                 if header is not None:
@@ -99,7 +103,9 @@ class BlockReader:
                     header += chunk[position : end if end >= 0 else None]
                     if end < 0:
                         break
-                    starts.append((size, self._begin(header)))
+                    name, description = self._begin(header)
+                    starts.append((size, name))
+                    descriptions.append(description)
                     header, position, last = None, end + 1, b"\n"
                     continue
                 at = _next_header(chunk, position, last)
@@ -109,23 +115,27 @@ class BlockReader:
                 header, position = (b"", at + 1) if at < len(chunk) else (None, at)
             last = chunk[-1:]
             if size or starts:
-                yield Block(np.frombuffer(b"".join(parts), dtype=np.uint8), starts)
+                marked = np.frombuffer(b"".join(parts), dtype=np.uint8)
+                yield Block(marked, starts, descriptions)
             chunk = next(rest, b"")
         if last == b"\r":
             raise old_line_ends(self._shown)
         if header is not None:
-            yield Block(np.empty(0, dtype=np.uint8), [(0, self._begin(header))])
+            name, description = self._begin(header)
+            yield Block(np.empty(0, dtype=np.uint8), [(0, name)], [description])
 
-    def _begin(self, header: bytes) -> str:
+    def _begin(self, header: bytes) -> tuple[str, str]:
+        """The id of a record, and what stands behind it."""
         try:
             text = header.decode("utf-8")
         except UnicodeDecodeError as failure:
             raise FastaError(
                 f"`{self._shown}` has a header that is no text", hint="check the file's format"
             ) from failure
-        self._open_id = (text.split(maxsplit=1) or [""])[0] if text[:1].strip() else ""
+        words = text.split(maxsplit=1) if text[:1].strip() else ["", text.strip()]
+        self._open_id, description = (*words, "", "")[:2]
         self._open_size = 0
-        return self._open_id
+        return self._open_id, description.strip()
 
     def _mark(self, lines: bytes) -> bytes:
         marked = mark_bases(

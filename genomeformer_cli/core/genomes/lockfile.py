@@ -42,6 +42,7 @@ class LockRow:
         source: Where it came from, if it was not fetched.
         sha256: Of its FASTA, if it was not fetched.
         records: Ids of its records, if it was not fetched.
+        descriptions: What their headers say behind the ids, if that is known.
     """
 
     accession: str
@@ -58,14 +59,18 @@ class LockRow:
     source: str = ""
     sha256: str = ""
     records: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
 
 
-def row_of(genome: Genome, records: tuple[str, ...] = ()) -> LockRow:
+def row_of(
+    genome: Genome, records: tuple[str, ...] = (), descriptions: tuple[str, ...] = ()
+) -> LockRow:
     """The row of a genome.
 
     Args:
         genome: As the cache knows it.
         records: Ids of its records, kept of genomes that were not fetched.
+        descriptions: What their headers say behind the ids, one a record, if that is known.
     """
     fetched = bool(genome.files)
     return LockRow(
@@ -83,6 +88,7 @@ def row_of(genome: Genome, records: tuple[str, ...] = ()) -> LockRow:
         source="" if fetched else genome.source,
         sha256="" if fetched else genome.sha256,
         records=() if fetched else records,
+        descriptions=() if fetched else descriptions,
     )
 
 
@@ -122,14 +128,15 @@ _UNFETCHED = ("accession", "organism", "licence", "retrieved", "source", "sha256
 
 def _unfetched_to_json(row: LockRow) -> dict[str, Any]:
     known = {key: getattr(row, key) for key in _UNFETCHED}
-    return {**known, "taxid": row.taxid, "records": list(row.records)}
+    known |= {"taxid": row.taxid, "records": list(row.records)}
+    return {**known, "descriptions": list(row.descriptions)} if row.descriptions else known
 
 
 def _unfetched_from_json(value: dict[str, Any]) -> LockRow:
     known: dict[str, Any] = {key: str(value[key]) for key in _UNFETCHED}
-    records = tuple(str(record) for record in value.get("records", []))
-    taxid = int(value["taxid"])
-    return LockRow(**known, taxid=taxid, records=records, status="", files=(), date="")
+    for key in ("records", "descriptions"):
+        known[key] = tuple(str(one) for one in value.get(key, []))
+    return LockRow(**known, taxid=int(value["taxid"]), status="", files=(), date="")
 
 
 def _from_json(value: dict[str, Any]) -> LockRow:

@@ -53,14 +53,19 @@ class Patches(nn.Module):
         """Embedded tokens (B, N P, S); 0 at padding and at what fills the last patch."""
         if mask_BL is not None:
             x_BLS = x_BLS * mask_BL[..., None]
-        return functional.pad(x_BLS, (0, 0, 0, -x_BLS.shape[1] % self.size))
+        return functional.pad(x_BLS, (0, 0, 0, self._missing(x_BLS.shape[1])))
 
     def mask(self, mask_BL: Tensor | None) -> Tensor | None:
         """True (B, N) at patches that hold a real token; None if all do."""
         if mask_BL is None:
             return None
-        padded_BL = functional.pad(mask_BL, (0, -mask_BL.shape[1] % self.size))
-        return padded_BL.reshape(len(padded_BL), -1, self.size).any(dim=2)
+        padded_BL = functional.pad(mask_BL, (0, self._missing(mask_BL.shape[1])))
+        return padded_BL.reshape(padded_BL.shape[0], -1, self.size).any(dim=2)
+
+    def _missing(self, length: int) -> int:
+        """Tokens that the last patch lacks; in a form from which an exporter sees that it fits."""
+        num_patches = (length + self.size - 1) // self.size
+        return num_patches * self.size - length
 
     def joined(self, x_BLS: Tensor) -> Tensor:
         """What the stack reads (B, N, E)."""
@@ -77,7 +82,9 @@ class Patches(nn.Module):
             features_BNE: Of the patch of each token; if the stack is causal, of the one before it.
             length: L.
         """
-        spread_BLD = self.spread(features_BNE).reshape(len(x_BLS), -1, self.width)
+        batch, num_patches, _ = features_BNE.shape
+        spread_BLD = self.spread(features_BNE)
+        spread_BLD = spread_BLD.reshape(batch, num_patches * self.size, self.width)
         windows_BLSK = x_BLS.unfold(1, self.before + 1 + self.after, 1)
         near_BLD = self.near(windows_BLSK[:, :length].flatten(2))
         x_BLD = spread_BLD[:, :length] + near_BLD

@@ -105,7 +105,9 @@ class BothStrands(nn.Module):
         other_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
         both_BL = torch.cat((tokens_BL, other_BL))
         both_mask_BL = None if mask_BL is None else torch.cat((mask_BL, mask_BL))
-        here_BLE, there_BLE = self.encoder.hidden(both_BL, both_mask_BL).chunk(2)
+        batch = tokens_BL.shape[0]
+        both_BLE = self.encoder.hidden(both_BL, both_mask_BL)
+        here_BLE, there_BLE = both_BLE[:batch], both_BLE[batch:]
         return torch.cat((here_BLE, turned(there_BLE, turn_BL)), dim=-1)
 
     def logits(self, features: Tensor) -> Tensor:

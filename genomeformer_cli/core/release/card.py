@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,9 +11,9 @@ import torch
 from genomeformer_cli import __version__
 from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
-from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.release.card_data import CardGenome, data_section
 from genomeformer_cli.core.release.card_evidence import evidence_sections
 from genomeformer_cli.core.release.evidence import Evidence, Picture
 from genomeformer_cli.core.release.layout import PICTURES
@@ -23,7 +22,6 @@ from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.summary import RunSummary
 
-_MOST_GENOMES = 60
 _DIRECTIONS = {
     "bidirectional": "every position sees both sides",
     "causal": "every position sees itself and what is before it",
@@ -34,21 +32,11 @@ _GOALS = {
     "causal": "the next base from those before it",
     "two-stack": "each base from all the others",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class CardGenome:
-    """A genome of the corpus, and what it was used for.
-
-    Attributes:
-        genome: As the cache knows it.
-        role: `trained on`, `held out`, or `both`, where parts of it are held out.
-        records: Ids of its records.
-    """
-
-    genome: Genome
-    role: str
-    records: tuple[str, ...] = ()
+_RESULTS = "## Held-out results"
+_ONNX = """
+`model.onnx` is the same model for ONNX runtimes: `input_ids` in, `logits` and `features` out;
+shorter rows end in [PAD].
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +93,7 @@ def write_card(facts: CardFacts) -> str:
         _usage(facts),
         _results(facts),
         *evidence_sections(facts.evidence),
-        _data(facts),
+        data_section(facts.genomes, facts.summary.split_rule, facts.tokenizer),
         _procedure(facts),
         _limits(facts),
         _biosafety(),
@@ -162,13 +150,16 @@ Released with genomeformer {__version__}: {facts.weights}, stored as {facts.stor
 """
 
 
+def with_onnx(card: str) -> str:
+    """A card that says of the ONNX file too, if it does not yet."""
+    if _ONNX in card:
+        return card
+    use, results, rest = card.partition(_RESULTS)
+    return f"{use.rstrip()}\n{_ONNX}\n{results}{rest}" if results else f"{card.rstrip()}\n{_ONNX}"
+
+
 def _usage(facts: CardFacts) -> str:
-    onnx = (
-        "\n`model.onnx` is the same model for ONNX runtimes: `input_ids` in, `logits` and "
-        "`features` out.\n"
-        if facts.onnx
-        else ""
-    )
+    onnx = _ONNX if facts.onnx else ""
     strands = _other_strand(facts.configs[0])
     return f"""## Use
 
@@ -212,7 +203,7 @@ def _results(facts: CardFacts) -> str:
         _row("the same model, random weights", summary.random_twin),
     ]
     picture = f"![{facts.loss.shows}]({PICTURES}/{facts.loss.name})\n" if facts.loss else ""
-    return f"""## Held-out results
+    return f"""{_RESULTS}
 
 {_asked(facts)}; all three answer the same questions.
 
@@ -234,51 +225,6 @@ Storing the weights as {facts.storage.name} moved the bits of a question by
 {cost.exact.accuracy:.2%} before, {cost.stored.bits_per_base:.5f} and {cost.stored.accuracy:.2%}
 as stored. More than {MOST_LOST} bits per base lost would not have been released.
 """
-
-
-def _data(facts: CardFacts) -> str:
-    shown = facts.genomes[:_MOST_GENOMES]
-    rows = "\n".join(_genome_row(one) for one in shown)
-    more = len(facts.genomes) - len(shown)
-    rest = f"\n{more:,} more are in `genomes.lock.jsonl`.\n" if more > 0 else ""
-    trained = sum(one.role != "held out" for one in facts.genomes)
-    return f"""## Data
-
-{len(facts.genomes):,} genomes, {trained:,} of them trained on; `genomes.lock.jsonl` has every
-file with its checksum, and `genomeformer fetch --lock` brings those again that came from NCBI.
-
-| genome | organism | taxid | bases | used | licence | source |
-|---|---|---|---|---|---|---|
-{rows}
-{rest}{_taxa(facts.genomes)}
-Held out, never trained on: {facts.summary.split_rule}.
-Tokenizer: `{facts.tokenizer}`; lower case is the same base, U is T, every other IUPAC code is N.
-An N is a token of its own, is never a target, and never enters a vector.
-"""
-
-
-def _genome_row(one: CardGenome) -> str:
-    genome = one.genome
-    records = f" ({len(one.records):,} records)" if len(one.records) > 1 else ""
-    return (
-        f"| {genome.accession or genome.name}{records} | {genome.organism or 'not stated'} "
-        f"| {genome.taxid or ''} | {genome.num_bases:,} | {one.role} "
-        f"| {genome.licence or 'not stated'} | {genome.source} |"
-    )
-
-
-def _taxa(genomes: tuple[CardGenome, ...]) -> str:
-    """How many genomes of each phylum, where lineages are known."""
-    phyla: Counter[str] = Counter(
-        taxon.name
-        for one in genomes
-        for taxon in one.genome.lineage
-        if taxon.rank == "phylum" and taxon.name
-    )
-    if not phyla:
-        return ""
-    counted = ", ".join(f"{name} {number:,}" for name, number in phyla.most_common())
-    return f"\nGenomes by phylum: {counted}.\n"
 
 
 def _procedure(facts: CardFacts) -> str:

@@ -1,7 +1,8 @@
 """The same model for ONNX runtimes: `input_ids` (batch, length) in, `logits` and `features` out.
 
-Exported by torch, then run by onnxruntime on several shapes and compared. Rows of a batch must be
-of one length, without padding: what a mask does depends on the mechanism, and none is exported.
+Shorter rows of a batch end in [PAD]; what comes out there means nothing. torch exports the model,
+its mechanisms in the form of `onnx_forms`; onnxruntime runs the file on several shapes, short and
+odd ones and padded ones among them, and what it says is compared with what the model itself says.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.errors import CheckpointError, MissingExtraError
 from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.release.onnx_forms import in_plain_form, without_form
 from genomeformer_cli.core.store.atomic import atomic_file
+from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 
 INPUT, OUTPUTS = "input_ids", ("logits", "features")
 LARGEST_DIFFERENCE = 1e-4
@@ -47,14 +49,14 @@ def need_onnx() -> None:
 
 
 class _Whole(nn.Module):
-    """Both answers of a model, from token ids alone."""
+    """Both answers of a model, from token ids alone: [PAD] at the end of a row is no position."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        features_BLE = self.model.hidden(input_ids, None)
+        features_BLE = self.model.hidden(input_ids, input_ids != PAD_ID)
         return self.model.logits(features_BLE), features_BLE
 
 
@@ -65,14 +67,21 @@ def export_onnx(loaded: LoadedModel, path: Path) -> None:
         CheckpointError: The mechanism cannot be exported, or the file says something else.
         StoreError: It cannot be written.
     """
-    whole = _Whole(loaded.model).eval()
-    content = _exported(whole, loaded)
+    name = loaded.model.config.attention.name
+    missing = without_form(loaded.model)
+    if missing is not None:
+        raise CheckpointError(
+            f"`{name}` attention cannot be exported to ONNX: {missing} decides by values or by "
+            "the length what it computes, which a graph cannot",
+            hint=_HINT,
+        )
+    content = _exported(loaded)
     try:
-        difference = largest_difference(content, whole, loaded)
+        difference = largest_difference(content, loaded)
     except Exception as failure:
         raise CheckpointError(
-            f"`{loaded.model.config.attention.name}` attention was exported to ONNX for one shape "
-            f"only: {_first_line(failure)}",
+            f"`{name}` attention was exported to ONNX, and does not run there: "
+            f"{_first_line(failure)}",
             hint=_HINT,
         ) from failure
     if not difference <= LARGEST_DIFFERENCE:
@@ -81,27 +90,32 @@ def export_onnx(loaded: LoadedModel, path: Path) -> None:
         file.write(content)
 
 
-def _exported(whole: _Whole, loaded: LoadedModel) -> bytes:
+def _exported(loaded: LoadedModel) -> bytes:
     onnx = importlib.import_module("onnx")
-    context = loaded.model.config.context
-    tokens_BL = _tokens(loaded, 3, context)
-    shapes = ({0: torch.export.Dim("batch"), 1: torch.export.Dim("length")},)
+    config = loaded.model.config
+    whole = _Whole(in_plain_form(loaded.model)).eval()
+    # What the exporter derives of lengths holds from here on; shorter rows are only run and
+    # compared, which is proof enough.
+    shortest = 2 * config.patch + 2
+    tokens_BL = _tokens(loaded, 3, max(config.context, shortest + 1))
+    dims = {0: torch.export.Dim("batch"), 1: torch.export.Dim("length", min=shortest)}
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as place, _quiet():
         file = Path(place) / "model.onnx"
         try:
-            program = torch.onnx.export(
+            graph = torch.export.export(
                 whole,
                 (tokens_BL,),
-                dynamo=True,
-                dynamic_shapes=shapes,
-                input_names=[INPUT],
-                output_names=list(OUTPUTS),
+                dynamic_shapes=(dims,),
+                prefer_deferred_runtime_asserts_over_guards=True,
+            )
+            program = torch.onnx.export(
+                graph, dynamo=True, input_names=[INPUT], output_names=list(OUTPUTS)
             )
             assert program is not None
             program.save(str(file))
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as failure:
             raise CheckpointError(
-                f"`{loaded.model.config.attention.name}` attention cannot be exported to ONNX: "
+                f"`{config.attention.name}` attention cannot be exported to ONNX: "
                 f"{_first_line(failure)}",
                 hint=_HINT,
             ) from failure
@@ -129,19 +143,25 @@ def _forget_where_it_was_made(model: Any) -> None:
             del part.metadata_props[:]
 
 
-def largest_difference(content: bytes, whole: _Whole, loaded: LoadedModel) -> float:
-    """Between what onnxruntime and torch say, over several shapes."""
+def largest_difference(content: bytes, loaded: LoadedModel) -> float:
+    """Between what onnxruntime and the model itself say at real positions, over several shapes."""
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     context = loaded.model.config.context
     largest = 0.0
-    for rows, length in ((1, context), (2, context // 2 + 1), (5, 7)):
-        tokens_BL = _tokens(loaded, rows, max(length, 1))
+    for wanted in ([context], [context // 2 + 1] * 2, [7] * 5, [1], [context, 9, 1, 8]):
+        lengths = [min(length, context) for length in wanted]
+        tokens_BL = _tokens(loaded, len(lengths), max(lengths))
+        real_BL = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+        tokens_BL[~real_BL] = PAD_ID
         with torch.inference_mode():
-            expected = whole(tokens_BL)
+            features_BLE = loaded.model.hidden(tokens_BL, None if bool(real_BL.all()) else real_BL)
+            expected = (loaded.model.logits(features_BLE), features_BLE)
         found = session.run(list(OUTPUTS), {INPUT: tokens_BL.numpy()})
         for one, other in zip(found, expected, strict=True):
-            largest = max(largest, float(np.abs(one - other.numpy()).max()))
+            differences = torch.from_numpy(one)[real_BL] - other[real_BL]
+            # No number anywhere: not the same, whatever `max` makes of it.
+            largest = max(largest, float(differences.abs().nan_to_num(float("inf")).max()))
     return largest
 
 

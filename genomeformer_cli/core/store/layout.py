@@ -28,6 +28,8 @@ from genomeformer_cli.core.settings import cache_root
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import SEAL, check_seal, seal
 
+# Every run has it from its first moment: what it is a run of.
+RUN_IDENTITY_FILE = "run.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 

@@ -31,9 +31,8 @@ from genomeformer_cli.core.evaluation.texts import (
 from genomeformer_cli.core.evaluation.words import need_sklearn
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
-from genomeformer_cli.core.workflows.run_folder import RUN_IDENTITY_FILE
 
 BUNDLE_RESULTS_FILE = "eval_results.json"
 

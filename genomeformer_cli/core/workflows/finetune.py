@@ -51,11 +51,10 @@ from genomeformer_cli.core.release.tuned import (
 )
 from genomeformer_cli.core.reporting import Event, Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, write_json, write_text
-from genomeformer_cli.core.store.layout import Kind, Store, check_name
+from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store, check_name
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.run_folder import (
     RUN_CONFIG_FILE,
-    RUN_IDENTITY_FILE,
     read_toml,
 )
 

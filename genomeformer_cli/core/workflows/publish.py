@@ -1,24 +1,49 @@
-"""Carry a bundle on: sign it, pack it, send it to the Hub; or check one from elsewhere."""
+"""Carry a bundle on: copy it, add an ONNX file, sign, pack and send it; or check a foreign one."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+import shutil
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.release.archive import SUFFIX, pack
+from genomeformer_cli.core.release.card import with_onnx
+from genomeformer_cli.core.release.fresh import said_by
 from genomeformer_cli.core.release.hub import Pushed, push_bundle
-from genomeformer_cli.core.release.layout import RESULTS_FILE, check_layout, is_bundle
+from genomeformer_cli.core.release.layout import (
+    CARD_FILE,
+    ONNX_FILE,
+    RESULTS_FILE,
+    check_layout,
+    files_of,
+    is_bundle,
+)
+from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
 from genomeformer_cli.core.release.signature import check_signature, sign
 from genomeformer_cli.core.release.sources import DEFAULT_MODEL, bundled_folder, model_folder
-from genomeformer_cli.core.release.verify import said_in_a_fresh_process
+from genomeformer_cli.core.release.verify import said_in_a_fresh_process, verify_bundle
 from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.atomic import atomic_folder, write_text
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
-from genomeformer_cli.core.store.seal import SEAL, SIGNATURE, check_seal, file_sha256
-from genomeformer_cli.core.workflows.release import ReleaseResult
+from genomeformer_cli.core.store.seal import SEAL, SIGNATURE, check_seal, file_sha256, seal
+from genomeformer_cli.core.workflows.release import ReleaseRequest, ReleaseResult, check_output
 
 _WEIGHTS = f"{Kind.WEIGHTS}/"
+# What is decided when a run becomes a bundle, and by which options.
+_DECIDED = {
+    "name": "--name",
+    "replace": "--replace",
+    "weights": "--weights",
+    "storage": "--dtype` and `--quantize",
+    "evaluations": "--evaluation",
+    "notes": "--notes",
+    "authors": "--author",
+    "licence": "--license",
+    "licence_file": "--license-file",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +52,8 @@ class PublishRequest:
 
     Attributes:
         bundle: Its folder.
+        output: Folder to copy it to first; what follows is done with the copy.
+        onnx: Whether the copy is to have an ONNX file.
         sign: An Ed25519 private key.
         archive: File to pack it into.
         push: Repository on the Hub, `ORG/NAME`.
@@ -35,6 +62,8 @@ class PublishRequest:
     """
 
     bundle: Path
+    output: Path | None = None
+    onnx: bool = False
     sign: Path | None = None
     archive: Path | None = None
     push: str | None = None
@@ -97,7 +126,7 @@ def find_bundle(source: str, *, store: Store | None = None) -> Path | None:
 
 
 def publish_bundle(request: PublishRequest) -> PublishResult:
-    """Sign, pack and send, in this order, what of it was asked for.
+    """Copy, sign, pack and send, in this order, what of it was asked for.
 
     Raises:
         CorruptError: The bundle is damaged.
@@ -109,6 +138,9 @@ def publish_bundle(request: PublishRequest) -> PublishResult:
     folder = request.bundle
     check_seal(folder)
     check_layout(folder)
+    if request.output is not None:
+        _copy(folder, request.output, onnx=request.onnx)
+        folder = request.output
     signed_by = sign(folder, request.sign) if request.sign is not None else None
     digest = None
     if request.archive is not None:
@@ -126,6 +158,24 @@ def publish_bundle(request: PublishRequest) -> PublishResult:
     )
 
 
+def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
+    """Copy a bundle; with an ONNX file it is another one, sealed anew and no longer signed."""
+    with atomic_folder(output, replace=output.exists()) as folder:
+        for name in files_of(bundle):
+            (folder / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(bundle / name, folder / name)
+        if not onnx:
+            return
+        (folder / SIGNATURE).unlink(missing_ok=True)
+        loaded = read_model(bundle)
+        export_onnx(loaded, folder / ONNX_FILE)
+        card = (folder / CARD_FILE).read_text(encoding="utf-8")
+        write_text(folder / CARD_FILE, with_onnx(card))
+        seal(folder)
+        # What the card says was checked when it was written.
+        verify_bundle(folder, said_by(loaded), wanted=card)
+
+
 def publish_made(request: PublishRequest, made: ReleaseResult | None) -> PublishResult | None:
     """Carry on what was just made, if that was asked for; or a bundle that was there.
 
@@ -134,10 +184,10 @@ def publish_made(request: PublishRequest, made: ReleaseResult | None) -> Publish
     """
     wanted = request.sign or request.archive or request.push
     if made is None:
-        if wanted is None:
+        if wanted is None and request.output is None:
             raise UsageError(
                 f"`{request.bundle}` is a bundle already",
-                hint="give `--sign`, `--archive` or `--push`, or the name of a run",
+                hint="give `-o`, `--sign`, `--archive` or `--push`, or the name of a run",
             )
         return publish_bundle(request)
     if wanted is None:
@@ -150,7 +200,17 @@ def check_publication(request: PublishRequest) -> None:
 
     Raises:
         UsageError: Options that do not go together, or an archive of another name.
+        StoreError: The output folder exists and is not an empty folder.
+        MissingExtraError: An ONNX file needs an extra that is not installed.
     """
+    if request.onnx:
+        need_onnx()
+        if request.output is None:
+            raise UsageError(
+                f"`{request.bundle}` is a bundle, and bundles are never changed where they lie",
+                hint="give `-o FOLDER` for one with an ONNX file",
+            )
+    check_output(request.output)
     if (request.public or request.rehearse) and request.push is None:
         raise UsageError("nothing is sent without `--push`", hint="give `--push ORG/NAME`")
     if request.archive is not None and not request.archive.name.endswith(SUFFIX):
@@ -158,6 +218,23 @@ def check_publication(request: PublishRequest) -> None:
             f"`{request.archive}` is not called `NAME{SUFFIX}`",
             hint="by that name `--model` knows an archive",
         )
+
+
+def check_of_a_bundle(request: ReleaseRequest) -> None:
+    """Refuse what can be decided only when a run becomes a bundle.
+
+    Raises:
+        UsageError: Something of that kind was asked for.
+    """
+    usual = ReleaseRequest(run=request.run)
+    for field in fields(request):
+        if field.name in _DECIDED and getattr(request, field.name) != getattr(usual, field.name):
+            raise UsageError(
+                f"`{request.run}` is a bundle already, and `{_DECIDED[field.name]}` can no longer "
+                "change it",
+                hint="give it when you release the run; a bundle can be copied with `-o` and "
+                "`--onnx`, signed, packed and sent",
+            )
 
 
 def check_bundle(

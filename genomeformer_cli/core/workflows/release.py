@@ -14,6 +14,7 @@ from genomeformer_cli.core.evaluation.held_out import held_out_questions
 from genomeformer_cli.core.genomes.lockfile import row_of
 from genomeformer_cli.core.release.bundle import Papers, Weights, write_bundle
 from genomeformer_cli.core.release.card import CardFacts, write_card
+from genomeformer_cli.core.release.card_data import CardGenome
 from genomeformer_cli.core.release.citation import DEFAULT_LICENCE, licence_text, write_citation
 from genomeformer_cli.core.release.evidence import Picture, read_evidence
 from genomeformer_cli.core.release.fresh import said_by
@@ -34,10 +35,10 @@ from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.training.summary import RunSummary
+from genomeformer_cli.core.workflows.release_genomes import card_genomes
 from genomeformer_cli.core.workflows.release_source import (
     Source,
     WhichWeights,
-    card_genomes,
     choose_weights,
     find_source,
     summary_of,
@@ -176,6 +177,7 @@ class _Ready:
         model: The model that somebody who loads them will have.
         trained_digest: Of the weights as they were trained.
         cost: Of storing them.
+        genomes: What it was trained and validated on.
     """
 
     name: str
@@ -185,6 +187,7 @@ class _Ready:
     model: LoadedModel
     trained_digest: str
     cost: StorageCost | None
+    genomes: tuple[CardGenome, ...]
 
 
 def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Ready:
@@ -219,6 +222,7 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
         model=LoadedModel(model=stored, tokenizer=tokenizer, folder=source.checkpoint),
         trained_digest=weights_digest(trained),
         cost=cost,
+        genomes=card_genomes(source.corpus, store=store, reporter=reporter),
     )
 
 
@@ -229,7 +233,15 @@ def _check(request: ReleaseRequest) -> None:
     if request.sign is not None:
         need_cryptography()
     licence_text(request.licence, request.licence_file)
-    output = request.output
+    check_output(request.output)
+
+
+def check_output(output: Path | None) -> None:
+    """Make sure that a bundle can be written to a folder.
+
+    Raises:
+        StoreError: It exists and is not an empty folder.
+    """
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise StoreError(
             f"`{output}` exists and is not an empty folder",
@@ -256,7 +268,7 @@ def _facts(request: ReleaseRequest, ready: _Ready) -> CardFacts:
         weights=ready.weights.which,
         storage=request.storage,
         cost=ready.cost,
-        genomes=card_genomes(source.corpus),
+        genomes=ready.genomes,
         tokenizer=f"{manifest.tokenizer} ({settings})" if settings else manifest.tokenizer,
         evidence=read_evidence(request.evaluations, digests),
         loss=loss,
@@ -296,7 +308,7 @@ def _papers(request: ReleaseRequest, ready: _Ready, facts: CardFacts) -> Papers:
         card=write_card(facts),
         results=results,
         train_config=(run / RUN_CONFIG_FILE).read_text(encoding="utf-8"),
-        genomes=[row_of(one.genome, one.records) for one in facts.genomes],
+        genomes=[row_of(one.genome, one.records, one.descriptions) for one in facts.genomes],
         citation=write_citation(facts.name, facts.licence, request.authors),
         licence=facts.licence,
         licence_text=licence_text(request.licence, request.licence_file),

@@ -18,12 +18,10 @@ from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.evaluation.held_out import HeldOut
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.prediction import TWIN_SEED_SHIFT
-from genomeformer_cli.core.genomes.genome import genome_from_json
 from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.presets.pretrain import PretrainConfig
-from genomeformer_cli.core.release.card import CardGenome
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
     THROUGHPUT_FILE,
@@ -34,7 +32,6 @@ from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, rea
 from genomeformer_cli.core.workflows.run_folder import (
     BASELINE_FILE,
     RUN_CONFIG_FILE,
-    RUN_IDENTITY_FILE,
     read_toml,
 )
 
@@ -172,24 +169,3 @@ def summary_of(source: Source, chosen: ChosenWeights, questions: HeldOut) -> Run
         environment={"genomeformer": __version__},
         corpus=manifest.name,
     )
-
-
-def card_genomes(corpus: Corpus) -> tuple[CardGenome, ...]:
-    """The genomes of a corpus, what each was used for, and its records."""
-    roles: dict[str, set[str]] = {}
-    records: dict[str, dict[str, None]] = {}
-    for segment in corpus.segments():
-        roles.setdefault(segment.genome, set()).add(segment.split)
-        records.setdefault(segment.genome, {})[segment.record] = None
-    found = []
-    for plain in corpus.manifest.genomes:
-        genome = genome_from_json(plain)
-        splits = roles.get(genome.name, set())
-        role = "both" if len(splits) > 1 else _ROLES.get(next(iter(splits), ""), "neither")
-        found.append(
-            CardGenome(genome=genome, role=role, records=tuple(records.get(genome.name, {})))
-        )
-    return tuple(found)
-
-
-_ROLES = {"train": "trained on", "validation": "held out"}

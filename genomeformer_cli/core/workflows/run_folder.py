@@ -18,13 +18,13 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.presets.pretrain import PretrainConfig, preset
 from genomeformer_cli.core.store.atomic import write_json, write_text
+from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.model.config import ModelConfig
 
 RUN_CONFIG_FILE = "config.toml"
-RUN_IDENTITY_FILE = "run.json"
 BASELINE_FILE = "baseline.json"
 
 

@@ -57,3 +57,19 @@ def test_what_is_nowhere_is_said_with_what_there_is(store: Store) -> None:
     with pytest.raises(NotInCacheError) as failure:
         find("none", store)
     assert "`one`" in (failure.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("identity", "command"),
+    [('{"task": "promoters"}', "finetune"), ('{"corpus": "x"}', "pretrain")],
+)
+def test_a_run_that_is_not_finished_is_told_how_to_go_on(
+    store: Store, identity: str, command: str
+) -> None:
+    run = store.path(Kind.RUNS, "mine")
+    run.mkdir(parents=True)
+    (run / "run.json").write_text(identity, encoding="utf-8")
+    for name in ("mine", str(run)):
+        with pytest.raises(CheckpointError, match="not finished") as failure:
+            find(name, store)
+        assert f"`genomeformer {command}` command again" in (failure.value.hint or "")

@@ -37,6 +37,10 @@ def test_a_genome_that_was_not_fetched_is_told_of_and_read_back(tmp_path: Path) 
     (row,) = read_lock(tmp_path / "lock")
     assert (row.accession, row.files, row.records) == ("mine", (), ("chr1", "chr2"))
     assert (row.source, row.sha256) == (MINE.source, MINE.sha256)
+    assert "descriptions" not in (tmp_path / "lock").read_text(encoding="utf-8")
+    write_lock(tmp_path / "lock", [row_of(MINE, ("chr1", "chr2"), ("Mus musculus", ""))])
+    (row,) = read_lock(tmp_path / "lock")
+    assert row.descriptions == ("Mus musculus", "")
 
 
 def test_what_can_be_fetched_is_ordered_and_the_rest_is_warned_of(tmp_path: Path) -> None:

@@ -13,11 +13,14 @@ from huggingface_hub import ModelCard
 
 from genomeformer_cli import __version__
 from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.genomes.described import DescribedRecord
 from genomeformer_cli.core.genomes.sample import sample_genomes
 from genomeformer_cli.core.presets.pretrain import tiny
-from genomeformer_cli.core.release.card import CardFacts, CardGenome, write_card
+from genomeformer_cli.core.release.card import CardFacts, write_card
+from genomeformer_cli.core.release.card_data import CardGenome
 from genomeformer_cli.core.release.citation import licence_text, write_citation
 from genomeformer_cli.core.release.evidence import Evidence, Picture, read_evidence
+from genomeformer_cli.core.release.organisms import organism_named, organisms_of
 from genomeformer_cli.core.release.stored import Storage, StorageCost
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.summary import RunSummary
@@ -164,11 +167,68 @@ def test_what_is_not_known_of_a_genome_is_said_so() -> None:
     assert "| held out |" in row
 
 
-def test_a_long_list_of_genomes_is_cut() -> None:
-    many = tuple(CardGenome(genome=genome(f"g{n}", 10), role="trained on") for n in range(100))
-    text = card(genomes=many)
-    assert "100 genomes, 100 of them trained on" in text
-    assert "40 more are in `genomes.lock.jsonl`" in text
+def test_a_long_list_of_genomes_is_folded_and_a_very_long_one_cut() -> None:
+    def genomes(number: int) -> tuple[CardGenome, ...]:
+        return tuple(
+            CardGenome(genome=genome(f"g{n}", 10), role="trained on") for n in range(number)
+        )
+
+    assert "<details>" not in card(genomes=genomes(20))
+    text = card(genomes=genomes(1_040))
+    assert "1,040 genomes, 1,040 of them trained on" in text
+    assert "<details>\n<summary>1,040 genomes</summary>\n\n| genome |" in text
+    assert "40 more are in `genomes.lock.jsonl`.\n\n</details>" in text
+
+
+def test_organisms_and_accessions_of_a_file_are_named_held_out_ones_apart() -> None:
+    named = {
+        "ecoli|NC_000913.3": "Escherichia coli K-12 MG1655",
+        "vch|AE003852.1": "Vibrio cholerae | N16961",
+        "vch|AE003853.1": "Vibrio cholerae | N16961",
+        **{f"draft|NZ_{n:02}": "Draft, many pieces" for n in range(30)},
+        "sent|CP006053.1": "Salmonella enterica",
+    }
+    splits = {name: {"validation" if name.startswith("sent") else "train"} for name in named}
+    described = {
+        name: DescribedRecord(id=name, description=text, num_bases=1_000)
+        for name, text in named.items()
+    }
+    organisms = organisms_of(splits, described)
+    file = CardGenome(
+        genome=genome("many", 34_000), role="both", records=tuple(named), organisms=organisms
+    )
+    text = card(genomes=(file,))
+    held, trained = text.split("### Held out")[1].split("### Trained on, ")
+    assert "\n1 set, 1 record.\n" in held
+    assert "| Salmonella enterica | CP006053.1 | 1,000 |" in held
+    assert "3 sets, 33 records" in trained
+    assert "| Vibrio cholerae \\| N16961 | AE003852.1, AE003853.1 | 2,000 |" in trained
+    assert "| Draft | NZ_00 to NZ_29 (30 records) | 30,000 |" in trained
+    assert "| many (34 records) | below |" in text
+    assert "<details>" not in text
+    known_by_id_alone = organisms_of(splits, {})
+    assert [one.accessions for one in known_by_id_alone] == [one.accessions for one in organisms]
+    assert {one.num_bases for one in known_by_id_alone} == {None}
+
+
+@pytest.mark.parametrize(
+    ("description", "name"),
+    [
+        ("Escherichia coli str. K-12, complete genome", "Escherichia coli str. K-12"),
+        ("Chlamydia trachomatis D/UW-3/CX", "Chlamydia trachomatis D/UW-3/CX"),
+        ("Enterobacteria phage lambda -", "Enterobacteria phage lambda"),
+        ("length=4641652 depth=1.00x circular=true", ""),
+        ("from /data/runs/mine.fa", ""),
+        ("", ""),
+    ],
+)
+def test_a_name_is_told_from_what_a_program_wrote_into_a_header(
+    description: str, name: str
+) -> None:
+    assert organism_named(description) == name
+    record = DescribedRecord(id="contig_1", description=description, num_bases=4)
+    found = organisms_of({"contig_1": {"train"}}, {"contig_1": record})
+    assert [one.name for one in found] == ([name] if name else [])
 
 
 @pytest.mark.parametrize(

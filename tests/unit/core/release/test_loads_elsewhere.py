@@ -5,30 +5,58 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from genomeformer_cli.core.attention.registry import AttentionConfig
+from genomeformer_cli import load
+from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, attention_entry
+from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.release import onnx_export
 from genomeformer_cli.core.release.onnx_export import export_onnx
 from genomeformer_cli.core.release.privacy import check_privacy
+from genomeformer_cli.core.release.sources import bundled_folder, has_default
 from genomeformer_cli.core.release.stored import Storage
+from genomeformer_cli.core.store.seal import seal
 from tests.bundles import make_bundle
 
 GUIDE = Path(__file__).parents[4] / "docs" / "guides" / "release.md"
 CONFIG = ModelConfig(
     context=48, width=32, depth=2, num_heads=2, mlp_width=40, conv_width=5, rotary_base=500.0
 )
+TWO_STACKS = replace(
+    CONFIG,
+    conv_width=4,
+    patch=4,
+    direction="two-stack",
+    complement=(0, 1, 2, 3, 4, 8, 7, 6, 5, 9),
+)
 
 
 def code_of_the_guide() -> list[str]:
     text = GUIDE.read_text(encoding="utf-8")
     return re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
+
+
+def run_the_guide(*parts: str) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    exec("".join(parts), names)  # noqa: S102 - the guide's own code is what is tested
+    return names
+
+
+def tokens_of(rows: int, length: int) -> torch.Tensor:
+    return torch.randint(5, 10, (rows, length), generator=torch.Generator().manual_seed(0))
+
+
+@torch.no_grad()
+def said(model: Model, tokens: torch.Tensor) -> torch.Tensor:
+    return model.logits(model.hidden(tokens, None))
 
 
 @pytest.mark.parametrize("storage", [Storage(), Storage(dtype="bf16"), Storage(quantize="int8")])
@@ -39,14 +67,38 @@ def test_the_loader_of_the_guide_gives_the_same_logits(
     config = replace(CONFIG, conv_width=conv_width)
     model = make_bundle(tmp_path / "bundle", config=config, storage=storage).model
     monkeypatch.chdir(tmp_path)
-    loader, forward = code_of_the_guide()
+    loader, shared, encoder, _, _ = code_of_the_guide()
     assert len([line for line in loader.splitlines() if line.strip()]) == 10
-    names: dict[str, Any] = {}
-    exec(loader + forward, names)  # noqa: S102 - the guide's own code is what is tested
-    tokens = torch.randint(5, 10, (3, 40), generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        expected = model.logits(model.hidden(tokens, None))
-    assert torch.allclose(names["logits"](tokens), expected, atol=1e-5)
+    names = run_the_guide(loader, shared, encoder)
+    tokens = tokens_of(3, 40)
+    assert torch.allclose(names["logits"](tokens), said(model, tokens), atol=1e-5)
+
+
+@pytest.mark.parametrize("patch", [4, 12])
+def test_two_stacks_of_the_guide_give_the_same_logits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, patch: int
+) -> None:
+    config = replace(TWO_STACKS, patch=patch)
+    model = make_bundle(tmp_path / "bundle", config=config, storage=Storage(quantize="int8")).model
+    monkeypatch.chdir(tmp_path)
+    loader, shared, _, two_stacks, _ = code_of_the_guide()
+    names = run_the_guide(loader, shared, two_stacks)
+    for length in (1, patch, 41):
+        tokens = tokens_of(2, length)
+        assert torch.allclose(names["logits"](tokens), said(model, tokens), atol=1e-5)
+
+
+@pytest.mark.skipif(not has_default(), reason="no default model")
+def test_the_guide_loads_the_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bundle").symlink_to(bundled_folder())
+    monkeypatch.chdir(tmp_path)
+    loader, shared, _, two_stacks, _ = code_of_the_guide()
+    names, model = run_the_guide(loader, shared, two_stacks), read_model(bundled_folder()).model
+    for length in (1, 57, 300):
+        tokens = tokens_of(2, length)
+        with torch.no_grad():
+            found = names["logits"](tokens)
+        assert torch.allclose(found, said(model, tokens), atol=1e-4)
 
 
 def test_transformers_reads_the_tokenizer(tmp_path: Path) -> None:
@@ -57,16 +109,59 @@ def test_transformers_reads_the_tokenizer(tmp_path: Path) -> None:
     assert theirs("ACGTNA", add_special_tokens=False)["input_ids"] == ours.tolist()
 
 
-def test_onnxruntime_says_the_same(tmp_path: Path) -> None:
-    loaded = make_bundle(tmp_path / "bundle", config=CONFIG)
+def test_onnxruntime_says_what_an_encoder_says(tmp_path: Path) -> None:
+    loaded = make_bundle(tmp_path / "bundle", config=replace(CONFIG, depth=1))
     export_onnx(loaded, loaded.folder / "model.onnx")
     check_privacy(loaded.folder)
 
 
-def test_a_mechanism_that_cannot_be_exported_is_said(tmp_path: Path) -> None:
-    attention = AttentionConfig(name="performer", num_features=8)
+def test_the_onnx_example_of_the_guide_gives_our_vectors_of_two_stacks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = make_bundle(tmp_path / "default-onnx", config=replace(TWO_STACKS, depth=1))
+    export_onnx(loaded, loaded.folder / "model.onnx")
+    check_privacy(loaded.folder)
+    seal(loaded.folder)
+    monkeypatch.chdir(tmp_path)
+    names = run_the_guide(code_of_the_guide()[-1])
+    ours = load(loaded.folder).embed(["ACGTTGCATTACG", "GGGNCC"])
+    assert np.allclose(names["vectors"], ours, atol=1e-5)
+
+
+def test_a_file_that_says_something_else_is_not_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded = make_bundle(tmp_path / "bundle")
-    performer = build_model(replace(CONFIG, attention=attention)).eval()
-    with pytest.raises(CheckpointError, match="`performer` attention cannot be exported"):
-        export_onnx(replace(loaded, model=performer), tmp_path / "model.onnx")
+    other = build_model(loaded.model.config, seed=1).eval()
+    monkeypatch.setattr(onnx_export, "in_plain_form", lambda _: other)
+    with pytest.raises(CheckpointError, match="differs from the model by"):
+        export_onnx(loaded, tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.parametrize("name", ["reformer", "gated-delta"])
+def test_a_mechanism_that_cannot_be_exported_is_said(tmp_path: Path, name: str) -> None:
+    loaded = make_bundle(tmp_path / "bundle")
+    model = build_model(replace(CONFIG, attention=AttentionConfig(name=name))).eval()
+    with pytest.raises(CheckpointError, match=f"`{name}` attention cannot be exported"):
+        export_onnx(replace(loaded, model=model), tmp_path / "model.onnx")
+    assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["bidirectional", "causal", "two-stack"])
+@pytest.mark.parametrize("name", sorted(ATTENTIONS))
+def test_every_other_mechanism_is_exported(
+    tmp_path: Path, name: str, direction: Literal["bidirectional", "causal", "two-stack"]
+) -> None:
+    entry = attention_entry(name)
+    if name in ("reformer", "gated-delta"):
+        pytest.skip("refused")
+    if not (entry.bidirectional if direction == "bidirectional" else entry.causal):
+        pytest.skip("cannot be")
+    attention = AttentionConfig(
+        name=name, num_features=16, window=8, num_projected=16, num_landmarks=8, value_conv_width=5
+    )
+    config = replace(TWO_STACKS, attention=attention, direction=direction, conv_width=0)
+    loaded = make_bundle(tmp_path / "bundle", config=config)
+    export_onnx(loaded, tmp_path / "model.onnx")

@@ -1,0 +1,83 @@
+"""What a card says of the genomes of a corpus: from its manifest, and from the files in the cache.
+
+A corpus holds ids of records and no more. What their headers say is read from the genomes it was
+made of, if the cache still has them, bytes unchanged.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.errors import AlphabetError, CorruptError, FastaError
+from genomeformer_cli.core.genomes.described import DescribedRecord, described_records
+from genomeformer_cli.core.genomes.genome import Genome, genome_from_json, load_genome
+from genomeformer_cli.core.release.card_data import CardGenome
+from genomeformer_cli.core.release.organisms import organism_named, organisms_of, role_of
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.layout import Kind, Store
+
+
+def card_genomes(corpus: Corpus, *, store: Store, reporter: Reporter) -> tuple[CardGenome, ...]:
+    """The genomes of a corpus, what each was used for, and its records.
+
+    Args:
+        corpus: What the model was trained on.
+        store: The cache, which may still have the genomes.
+        reporter: Is told of genomes whose organisms cannot be named.
+    """
+    splits: dict[str, dict[str, set[str]]] = {}
+    for segment in corpus.segments():
+        of_genome = splits.setdefault(segment.genome, {})
+        of_genome.setdefault(segment.record, set()).add(segment.split)
+    found = []
+    for plain in corpus.manifest.genomes:
+        genome = genome_from_json(plain)
+        records = splits.get(genome.name, {})
+        described: dict[str, DescribedRecord] = {}
+        if genome.organism is None:
+            described = _described(genome, store, reporter)
+        found.append(
+            CardGenome(
+                genome=genome,
+                role=role_of(split for one in records.values() for split in one),
+                records=tuple(records),
+                descriptions=_descriptions(tuple(records), described),
+                organisms=() if genome.organism else organisms_of(records, described),
+            )
+        )
+    return tuple(found)
+
+
+def _described(genome: Genome, store: Store, reporter: Reporter) -> dict[str, DescribedRecord]:
+    try:
+        fasta = _cached(genome, store)
+        if fasta is not None:
+            shown = f"genome `{genome.name}`"
+            return {one.id: one for one in described_records(fasta, shown=shown)}
+        why = "it is no longer in the cache"
+    except (FastaError, AlphabetError, CorruptError) as failure:
+        why = str(failure)
+    reporter.warn(f"the card names no organisms of the genome `{genome.name}`: {why}")
+    return {}
+
+
+def _cached(genome: Genome, store: Store) -> Path | None:
+    """The genome's FASTA, if the cache has the one that the corpus was made of."""
+    if not store.has(Kind.GENOMES, genome.name):
+        return None
+    entry = store.entry(Kind.GENOMES, genome.name)
+    known = load_genome(entry)
+    return entry.path / known.fasta if known.sha256 == genome.sha256 else None
+
+
+def _descriptions(
+    records: tuple[str, ...], described: dict[str, DescribedRecord]
+) -> tuple[str, ...]:
+    """One a record; none at all if no header names an organism."""
+    found = tuple(
+        described[record].description if record in described else "" for record in records
+    )
+    # What names nobody may be anything, paths too.
+    found = tuple(one if organism_named(one) else "" for one in found)
+    return found if any(found) else ()
