@@ -88,12 +88,13 @@ def whole_tensors(model: Model, whole: Callable[[Tensor], Tensor] = as_it_is) ->
     }
 
 
-def describe_model(config: ModelConfig) -> dict[str, Any]:
-    """What `config.json` says of a model."""
+def describe_model(config: ModelConfig, *, layers: str = "last") -> dict[str, Any]:
+    """What `config.json` says of a model, and of the layers whose features serve best."""
     return {
         "model_type": MODEL_TYPE,
         "genomeformer_version": __version__,
         "model": to_plain(config),
+        "embedding": {"layers": layers},
     }
 
 
