@@ -69,7 +69,7 @@ def test_a_bundle_says_which_layers_serve_best(
     last = run_cli("embed", str(promoters), "--model", "mine", "--layers", "last")
     assert by_itself.stdout == asked.stdout != last.stdout
     refused = run_cli("release", RUN, "--name", "other", "--layers", "99")
-    assert_failure(refused, "the model has layers 0 to")
+    assert_failure(refused, "the model has layers 0 to", exit_code=2)
     copied = run_cli("release", str(folder), "-o", str(tmp_path / "copy"), "--layers", "0")
     assert_failure(copied, "is a bundle already", exit_code=2)
 
