@@ -136,14 +136,25 @@ def read_checkpoint(
                 hint="resume with the same settings",
             )
         parameter = parameters[parameter_name]
-        device = parameter.device if tensor.dim() else tensor.device
-        moved = tensor.to(device).clone()
-        owners[id(parameter)].state[parameter][key] = (
-            place(moved, parameter) if tensor.dim() else moved
-        )
+        owner = owners[id(parameter)]
+        # A fused optimizer counts its steps where its weights are, others in the CPU's memory.
+        there = tensor.dim() or owner.defaults.get("fused")
+        moved = tensor.to(parameter.device if there else tensor.device).clone()
+        owner.state[parameter][key] = place(moved, parameter) if tensor.dim() else moved
     step = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["step"]
     assert isinstance(step, int)
     return step
+
+
+def device_of_state(
+    tensor: Tensor, parameter: Tensor, optimizer: torch.optim.Optimizer
+) -> torch.device:
+    """Where an optimizer looks for a tensor of its state.
+
+    A fused one counts its steps where the weights are, others in the memory of the CPU.
+    """
+    beside = bool(tensor.dim()) or bool(optimizer.defaults.get("fused"))
+    return parameter.device if beside else torch.device("cpu")
 
 
 def read_average(folder: Path) -> dict[str, Tensor]:

@@ -70,7 +70,9 @@ class TaskHead(nn.Module):
         if self.pool == "attention":
             return self._attended(features_PE, packed)
         shape = (packed.num_rows, features_PE.shape[1])
-        counts_B1 = torch.bincount(packed.row_P, minlength=packed.num_rows)[:, None]
+        # `bincount` would make a GPU wait: it looks at the numbers first.
+        one_P = features_PE.new_ones(len(features_PE))
+        counts_B1 = one_P.new_zeros(packed.num_rows).index_add(0, packed.row_P, one_P)[:, None]
         if self.pool == "max":
             index_PE = packed.row_P[:, None].expand_as(features_PE)
             least_BE = features_PE.new_full(shape, -torch.inf)
@@ -81,16 +83,16 @@ class TaskHead(nn.Module):
 
     def _attended(self, features_PE: Tensor, packed: Packed) -> Tensor:
         place_P = (packed.along_P * _NUM_PLACES).long().clamp_max(_NUM_PLACES - 1)
-        scores_PH = features_PE @ self.query_HE.T + self.place_AH[place_P]
+        scores_PH = features_PE @ self.query_HE.T + functional.embedding(place_P, self.place_AH)
         index_PH = packed.row_P[:, None].expand_as(scores_PH)
         shape = (packed.num_rows, _NUM_HEADS)
         # The largest of a row is taken away for the exponential's sake, and cancels.
         with torch.no_grad():
             most_BH = scores_PH.new_full(shape, -torch.inf)
             most_BH = most_BH.scatter_reduce(0, index_PH, scores_PH, "amax")
-        weight_PH = (scores_PH - most_BH[packed.row_P]).exp()
+        weight_PH = (scores_PH - most_BH.index_select(0, packed.row_P)).exp()
         sum_BH = weight_PH.new_zeros(shape).index_add(0, packed.row_P, weight_PH)
-        weight_PH = weight_PH / sum_BH[packed.row_P]
+        weight_PH = weight_PH / sum_BH.index_select(0, packed.row_P)
         mixed = [
             features_PE.new_zeros(packed.num_rows, features_PE.shape[1]).index_add(
                 0, packed.row_P, features_PE * weight_P1
@@ -149,6 +151,10 @@ def _feature_parts(model: Model, packed: Packed, tokens_at_once: int) -> Iterato
         some = slice(first, first + step)
         mask_WL = None if packed.mask_WL is None else packed.mask_WL[some]
         hidden_WLE = model.hidden(packed.tokens_WL[some], mask_WL).flatten(0, 1)
+        if step >= number:
+            # Nothing to look for, so a GPU need not wait; and each place is taken once.
+            yield hidden_WLE.index_select(0, packed.place_P)
+            return
         low, high = first * length, first * length + len(hidden_WLE)
         inside_P = (packed.place_P >= low) & (packed.place_P < high)
         yield hidden_WLE[packed.place_P[inside_P] - low]

@@ -109,7 +109,7 @@ class TaskLearning:
         number = packed.place_P.numel() if head.pool == "none" else packed.num_rows
         shape = (number, head.out.in_features)
         kept = torch.rand(shape, generator=generator) >= rate
-        return (kept / (1 - rate)).to(model.device)
+        return kept.to(model.device, non_blocking=True) / (1 - rate)
 
     def read_score(self, plain: Row) -> TaskScore:
         """A score as it stands in the metrics."""

@@ -1,0 +1,103 @@
+"""Settings worth trying, one dial at a time, and the choice by validation alone.
+
+Every dial is turned by itself, from the base; what gained is then put together, best first, as long
+as there are two dials or more that gained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from statistics import fmean
+from typing import Any
+
+Plain = dict[str, Any]
+
+BASE = "base"
+# Points of Matthews correlation times 100: less than this is luck.
+_LEAST_GAIN = 0.3
+
+# Name of a dial, and of each of its settings what it changes.
+GRID: dict[str, dict[str, Plain]] = {
+    "rate": {
+        "rate 2e-4": {"training": {"learning_rate": 2e-4}},
+        "rate 1e-3": {"training": {"learning_rate": 1e-3}},
+        "rate 2e-3": {"training": {"learning_rate": 2e-3}},
+    },
+    "pool": {
+        "pool max": {"tuning": {"pool": "max"}},
+        "pool attention": {"tuning": {"pool": "attention"}},
+    },
+    "method": {
+        "lora 16": {
+            "tuning": {"method": "lora", "rank": 16, "alpha": 32.0},
+            "training": {"learning_rate": 2e-3},
+        },
+        "head": {"tuning": {"method": "head"}, "training": {"learning_rate": 5e-3}},
+    },
+    "head_rate": {
+        "head rate 1": {"tuning": {"head_rate": 1.0}},
+        "head rate 20": {"tuning": {"head_rate": 20.0}},
+    },
+    "layer_decay": {"layer decay 0.7": {"tuning": {"layer_decay": 0.7}}},
+    "dropout": {"dropout 0.4": {"tuning": {"dropout": 0.4}}},
+    "decay": {"weight decay 0.1": {"training": {"weight_decay": 0.1}}},
+}
+# From random weights only the rate is looked for: all else is to be alike.
+SCRATCH_RATES = {"rate 5e-4": 5e-4, "rate 1e-3": 1e-3, "rate 2e-3": 2e-3}
+
+
+def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Plain:
+    """Nested settings, those of `other` over those of `one`."""
+    found = dict(one)
+    for key, value in other.items():
+        below = found.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            value = merged(below, value)
+        found[key] = value
+    return found
+
+
+def single() -> dict[str, Plain]:
+    """The base, and each dial turned by itself."""
+    return {BASE: {}, **{name: plain for dial in GRID.values() for name, plain in dial.items()}}
+
+
+def gains(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """What each setting gained over the base, mean over the tasks of both.
+
+    Args:
+        scores: By setting and task; what the base lacks is not compared.
+    """
+    base = scores.get(BASE, {})
+    return {
+        setting: fmean(found[task] - base[task] for task in base)
+        for setting, found in scores.items()
+        if setting != BASE and base and set(found) >= set(base)
+    }
+
+
+def together(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Plain]:
+    """Of each dial the setting that gained most, joined to the better ones, best first."""
+    gained = gains(scores)
+    best = []
+    for dial in GRID.values():
+        of_dial = [(gained[name], name) for name in dial if name in gained]
+        if of_dial and max(of_dial)[0] >= _LEAST_GAIN:
+            best.append((*max(of_dial), dial))
+    best.sort(key=lambda one: one[0], reverse=True)
+    joined: dict[str, Plain] = {}
+    names: list[str] = []
+    plain: Plain = {}
+    for _, name, dial in best:
+        names.append(name)
+        plain = merged(plain, dial[name])
+        if len(names) > 1:
+            joined[" + ".join(names)] = plain
+    return joined
+
+
+def choose(scores: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> str:
+    """The setting with the best mean; the base, if none gained enough."""
+    gained = {name: gain for name, gain in gains(scores).items() if name in names}
+    best = max(gained, key=lambda name: gained[name], default=BASE)
+    return best if gained.get(best, 0.0) >= _LEAST_GAIN else BASE
