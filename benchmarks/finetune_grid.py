@@ -25,6 +25,7 @@ GRID: dict[str, dict[str, Plain]] = {
     },
     "pool": {
         "pool max": {"tuning": {"pool": "max"}},
+        "pool mean-max": {"tuning": {"pool": "mean-max"}},
         "pool attention": {"tuning": {"pool": "attention"}},
     },
     "method": {
@@ -40,6 +41,12 @@ GRID: dict[str, dict[str, Plain]] = {
     },
     "layer_decay": {"layer decay 0.7": {"tuning": {"layer_decay": 0.7}}},
     "dropout": {"dropout 0.4": {"tuning": {"dropout": 0.4}}},
+    "mutation": {
+        "mutate 0.03": {"tuning": {"mutation": 0.03}},
+        "mutate 0.1": {"tuning": {"mutation": 0.1}},
+    },
+    "smoothing": {"smoothing 0.1": {"tuning": {"smoothing": 0.1}}},
+    "average": {"ema 0.99": {"training": {"ema": 0.99}}},
     "decay": {"weight decay 0.1": {"training": {"weight_decay": 0.1}}},
 }
 # From random weights only the rate is looked for: all else is to be alike.

@@ -32,7 +32,8 @@ class TaskHead(nn.Module):
     Args:
         width: E.
         num_outputs: C.
-        pool: `mean`, `max`, `attention`, or `none` where every base has an answer.
+        pool: `mean`, `max`, `mean-max` (both, side by side), `attention`, or `none` where every
+            base has an answer.
         seed: Of the initial weights.
     """
 
@@ -43,7 +44,7 @@ class TaskHead(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.pool = pool
-        seen = width
+        seen = 2 * width if pool == "mean-max" else width
         if pool == "attention":
             seen = width * _NUM_HEADS
             self.query_HE = nn.Parameter(
@@ -69,17 +70,17 @@ class TaskHead(nn.Module):
             return features_PE
         if self.pool == "attention":
             return self._attended(features_PE, packed)
-        shape = (packed.num_rows, features_PE.shape[1])
         # `bincount` would make a GPU wait: it looks at the numbers first.
         one_P = features_PE.new_ones(len(features_PE))
         counts_B1 = one_P.new_zeros(packed.num_rows).index_add(0, packed.row_P, one_P)[:, None]
         if self.pool == "max":
-            index_PE = packed.row_P[:, None].expand_as(features_PE)
-            least_BE = features_PE.new_full(shape, -torch.inf)
-            largest_BE = least_BE.scatter_reduce(0, index_PE, features_PE, "amax")
-            return largest_BE.where(counts_B1 > 0, torch.zeros_like(largest_BE))
+            return _largest(features_PE, packed, counts_B1)
+        shape = (packed.num_rows, features_PE.shape[1])
         sum_BE = features_PE.new_zeros(shape).index_add(0, packed.row_P, features_PE)
-        return sum_BE / counts_B1.clamp_min(1)
+        mean_BE = sum_BE / counts_B1.clamp_min(1)
+        if self.pool == "mean":
+            return mean_BE
+        return torch.cat((mean_BE, _largest(features_PE, packed, counts_B1)), dim=1)
 
     def _attended(self, features_PE: Tensor, packed: Packed) -> Tensor:
         place_P = (packed.along_P * _NUM_PLACES).long().clamp_max(_NUM_PLACES - 1)
@@ -121,6 +122,13 @@ class TaskHead(nn.Module):
         spread_K = seen.float().std(dim=0, correction=0)
         self.mean_K.copy_(seen.float().mean(dim=0))
         self.spread_K.copy_(spread_K.clamp_min(_LEAST_SPREAD * float(spread_K.mean()) + 1e-6))
+
+
+def _largest(features_PE: Tensor, packed: Packed, counts_B1: Tensor) -> Tensor:
+    index_PE = packed.row_P[:, None].expand_as(features_PE)
+    least_BE = features_PE.new_full((packed.num_rows, features_PE.shape[1]), -torch.inf)
+    largest_BE = least_BE.scatter_reduce(0, index_PE, features_PE, "amax")
+    return largest_BE.where(counts_B1 > 0, torch.zeros_like(largest_BE))
 
 
 def attach(model: Model, head: TaskHead) -> None:

@@ -13,6 +13,7 @@ import torch
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, read_model_config
 from genomeformer_cli.core.configuration import from_plain
 from genomeformer_cli.core.embedding.windows import batch_windows
+from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.finetuning.answering import Answerer
 from genomeformer_cli.core.finetuning.batches import TaskBatches, steps_per_epoch
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
@@ -101,8 +102,13 @@ def prepared(
         device: Where it runs.
 
     Raises:
-        ConfigError: The task has no such measure.
+        ConfigError: The task has no such measure, or no classes to smooth.
     """
+    if config.tuning.smoothing and not rows.targets.is_exclusive:
+        raise ConfigError(
+            f"labels of {rows.targets.kind.value} are not smoothed",
+            hint="leave out `--label-smoothing`",
+        )
     per_epoch = steps_per_epoch(rows.parts[TRAIN].size, config.training.batch_size)
     steps = max(math.ceil(config.epochs * per_epoch), 1)
     every = config.validate_every or max(min(per_epoch, steps // _FEWEST_VALIDATIONS), 1)
@@ -200,7 +206,7 @@ def _judged(
         seed=seed,
         steps=rows[-1]["step"],
         best_step=best["step"],
-        validation=learning.read_score(best["validation"]),
+        validation=learning.score_of(best),
         test=test,
         interval=interval(tuning.task.targets, answers, truth, tuning.reported, seed=seed),
         num_trained=num_trained,

@@ -61,7 +61,7 @@ def packer(**changes: Any) -> Packer:
 
 
 @pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("pool", ["mean", "max", "attention"])
+@pytest.mark.parametrize("pool", ["mean", "max", "mean-max", "attention"])
 def test_a_row_answers_alike_alone_and_among_others(kind: str, pool: str) -> None:
     model = model_of(**MODELS[kind])
     head = TaskHead(model.feature_width, 3, pool, seed=1)
@@ -224,7 +224,7 @@ def test_low_rank_is_w_plus_b_a() -> None:
     torch.testing.assert_close(changed.weight, expected)
 
 
-@pytest.mark.parametrize("pool", ["mean", "max", "attention"])
+@pytest.mark.parametrize("pool", ["mean", "max", "mean-max", "attention"])
 @pytest.mark.parametrize("kind", ["softmax", "tied", "both strands"])
 def test_a_step_neither_mixes_devices_nor_waits_for_numbers(
     kind: str, pool: str, monkeypatch: pytest.MonkeyPatch
