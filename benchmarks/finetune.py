@@ -24,11 +24,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from finetune_cells import Cell, Place, Record, Workers, read_results
-from finetune_grid import BASE, SCRATCH_RATES, choose, merged, single, together
-from finetune_tables import chosen_by, known, table, tuning_table
+from finetune_grid import BASE, EPOCHS_TIMES, SCRATCH_RATES, choose, merged, single, together
+from finetune_tables import chosen_by, known, table, tuning_table, whole
 from processes import conditions
 
 from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
@@ -50,6 +51,8 @@ TASKS = (
 )
 # Small and large, with and without a direction.
 TUNED = ("gue_mouse_2", "gue_tf_2", "gue_prom_prom_300_tata", "umarov_ecoli_sigma70")
+# Of the time to tune: when dials by themselves end, and when those together do.
+_SHARES = (0.6, 0.85)
 # A factor binds whichever strand it stands on; a promoter has a direction.
 EITHER_STRAND = ("gue_tf", "gue_mouse", "guelow_mouse", "ienhancer")
 
@@ -76,8 +79,12 @@ class Plan:
         """A cell; settings that follow from the task are given way by those that were asked for."""
         row, limit = self.index[task], self.chosen.limit
         num_rows = min(int(row["train"]), limit) if limit else int(row["train"])
-        config = overlay(FinetuneConfig(), of_task(task, num_rows), where=task)
-        config = overlay(config, merged(self.base, changes[1]), where="settings")
+        plain = merged(merged(of_task(task, num_rows), self.base), changes[1])
+        if origin == SCRATCH:
+            # Random weights cannot stay, nor learn slowly.
+            plain = merged(plain, {"tuning": {"method": "full", "layer_decay": 1.0}})
+        plain["epochs"] *= plain.pop(EPOCHS_TIMES, 1.0)
+        config = overlay(FinetuneConfig(), plain, where="settings")
         return Cell(
             task=task,
             origin=origin,
@@ -181,9 +188,9 @@ def nested(setting: str) -> dict[str, Any]:
 
 def of_task(task: str, num_rows: int) -> dict[str, Any]:
     """Strands, and of many rows larger steps and fewer epochs."""
-    epochs, batch_size = (10.0, 32) if num_rows < 6_000 else (6.0, 64)
+    epochs, batch_size = (10.0, 32) if num_rows < 4_000 else (8.0, 64)
     if num_rows >= 16_000:
-        epochs, batch_size = 4.0, 128
+        epochs, batch_size = 5.0, 128
     return {
         "epochs": epochs,
         "tuning": {
@@ -264,39 +271,39 @@ def queue(plan: Plan, tasks: Sequence[str]) -> list[Cell]:
 
 def tuned(plan: Plan, tasks: Sequence[str], results: Results, workers: Workers) -> None:
     """Every dial by itself, then what gained together; then the rate of random weights."""
-    seeds = range(plan.chosen.seeds or 1)
-    tried = single()
-    cells: list[Cell] = []
-    for step in (tried, None):
-        if step is None:
-            step = together(chosen_by(results.of(cells)))
-            tried = {**tried, **step}
-        some = [
-            plan.cell(task, PRETRAINED, seed, (name, plain))
-            for seed in seeds
-            for name, plain in step.items()
+    started = time.monotonic()
+    single_end, together_end = (started + share * plan.chosen.deadline for share in _SHARES)
+
+    def tried(
+        origin: str, settings: Mapping[str, Mapping[str, Any]], number: int, until: float
+    ) -> list[Record]:
+        cells = [
+            plan.cell(task, origin, seed, changes)
+            for seed in range(number)
+            for changes in settings.items()
             for task in tasks
         ]
-        some.sort(key=lambda one: (one.seed, -one.work))
-        cells += some
-        workers.run(results.missing(some))
-    records = results.of(cells)
-    scores = chosen_by(records)
-    best = choose(scores, list(tried))
-    plain = merged(plan.base, tried[best])
-    twin = [
-        plan.cell(task, SCRATCH, seed, (name, merged(tried[best], {"scratch_rate": rate})))
-        for seed in range(1 if plan.chosen.scratch_seeds is None else plan.chosen.scratch_seeds)
-        for name, rate in SCRATCH_RATES.items()
-        for task in tasks
-    ]
-    workers.run(results.missing(twin))
-    of_twin = results.of(twin)
-    rates = {name: sum(found.values()) for name, found in chosen_by(of_twin).items()}
-    if rates:
-        plain = merged(plain, {"scratch_rate": SCRATCH_RATES[max(rates, key=lambda n: rates[n])]})
+        workers.run(results.missing(cells), until)
+        return results.of(cells)
+
+    num_seeds = plan.chosen.seeds or 1
+    every = single()
+    records = tried(PRETRAINED, every, num_seeds, single_end)
+    joined = together(whole(chosen_by(records), tasks))
+    records += tried(PRETRAINED, joined, num_seeds, together_end)
+    every |= joined
+    best = choose(whole(chosen_by(records), tasks))
+    rates = {
+        name: merged(every[best], {"scratch_rate": rate}) for name, rate in SCRATCH_RATES.items()
+    }
+    num_scratch = 1 if plan.chosen.scratch_seeds is None else plan.chosen.scratch_seeds
+    of_twin = tried(SCRATCH, rates, num_scratch, float("inf"))
+    means = {name: fmean(one.values()) for name, one in whole(chosen_by(of_twin), tasks).items()}
+    plain = merged(plan.base, every[best])
+    if means:
+        plain["scratch_rate"] = SCRATCH_RATES[max(means, key=lambda name: means[name])]
     text = (
-        f"Best Matthews correlation times 100 on the validation rows, seeds {len(seeds)}; "
+        f"Best Matthews correlation times 100 on the validation rows, seeds {num_seeds}; "
         f"`{Path(plan.chosen.model).name}`. Chosen: {best}: `{json.dumps(plain)}`.\n\n"
         f"{tuning_table(records, tasks)}\n\nFrom scratch, otherwise as chosen:\n\n"
         f"{tuning_table(of_twin, tasks)}\n"

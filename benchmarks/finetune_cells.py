@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import tempfile
@@ -21,13 +22,14 @@ from functools import lru_cache
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from statistics import fmean
+from statistics import median
 from typing import Any, cast
 
 import numpy as np
 import torch
 
 from genomeformer_cli.core.configuration import overlay
+from genomeformer_cli.core.errors import GenomeformerError
 from genomeformer_cli.core.evaluation.tasks import Example, read_examples, task_name
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
@@ -186,6 +188,10 @@ def _told(cell: Cell) -> Record:
 def _work(connection: Connection, place: Place) -> None:
     """Run what comes until nothing does; one that failed may have broken the device for others."""
     torch.set_num_threads(place.threads)
+    # What a device costs at first is not a cell's; if there is none, the first cell says so.
+    with suppress(GenomeformerError):
+        one = torch.eye(64, device=choose_device(place.device))
+        (one @ one).sum().item()
     connection.send(None)
     for cell in iter(connection.recv, None):
         try:
@@ -218,8 +224,8 @@ class Workers:
         os.environ["OMP_NUM_THREADS"] = str(place.threads)
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([__name__])
-        self._place, self._jobs, self._until, self._grace = place, jobs, until, grace
-        self._tell = tell
+        self._place, self._jobs, self._last, self._grace = place, jobs, until, grace
+        self._tell, self._until = tell, until
         self._processes: dict[Connection, BaseProcess] = {}
         self._busy: dict[Connection, Cell] = {}
         self._speeds: dict[str, list[float]] = {}
@@ -237,12 +243,17 @@ class Workers:
                     connection.send(None)
             process.join()
 
-    def run(self, cells: Sequence[Cell]) -> list[Cell]:
+    def run(self, cells: Sequence[Cell], until: float = math.inf) -> list[Cell]:
         """Run what there is time for.
+
+        Args:
+            cells: The first ones first.
+            until: An earlier end than that of all, for what others follow.
 
         Returns:
             Those that were not run, or failed.
         """
+        self._until = min(self._last, until)
         waiting, left = deque(cells), list[Cell]()
         for connection in [one for one in self._processes if one not in self._busy]:
             self._give(connection, waiting, left)
@@ -258,7 +269,7 @@ class Workers:
             ready = wait(list(self._processes), _LOOK_AGAIN)
             for connection in [one for one in self._processes if one in ready]:
                 self._hear(connection, waiting, left)
-            if time.monotonic() > self._until + self._grace:
+            if time.monotonic() > self._last + self._grace:
                 return [*left, *self._busy.values(), *waiting]
             if not self._busy and not waiting:
                 break
@@ -310,4 +321,4 @@ class Workers:
         """Seconds, by cells of the same task, else of any; nothing is known at first."""
         every = [one for some in self._speeds.values() for one in some]
         known = self._speeds.get(cell.task, every)
-        return cell.work * fmean(known) if known else 0.0
+        return cell.work * median(known) if known else 0.0

@@ -6,7 +6,7 @@ as there are two dials or more that gained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean
 from typing import Any
 
@@ -16,17 +16,33 @@ BASE = "base"
 # Points of Matthews correlation times 100: less than this is luck.
 _LEAST_GAIN = 0.3
 
+# What to multiply the epochs of a task by.
+EPOCHS_TIMES = "epochs_times"
+
 # Name of a dial, and of each of its settings what it changes.
 GRID: dict[str, dict[str, Plain]] = {
+    "pool": {
+        "pool mean-max": {"tuning": {"pool": "mean-max"}},
+        "pool attention": {"tuning": {"pool": "attention"}},
+        "pool max": {"tuning": {"pool": "max"}},
+    },
     "rate": {
         "rate 2e-4": {"training": {"learning_rate": 2e-4}},
         "rate 1e-3": {"training": {"learning_rate": 1e-3}},
         "rate 2e-3": {"training": {"learning_rate": 2e-3}},
     },
-    "pool": {
-        "pool max": {"tuning": {"pool": "max"}},
-        "pool mean-max": {"tuning": {"pool": "mean-max"}},
-        "pool attention": {"tuning": {"pool": "attention"}},
+    "mutation": {
+        "mutate 0.05": {"tuning": {"mutation": 0.05}},
+        "mutate 0.15": {"tuning": {"mutation": 0.15}},
+    },
+    "average": {"ema 0.99": {"training": {"ema": 0.99}}},
+    "epochs": {"epochs x 0.5": {EPOCHS_TIMES: 0.5}, "epochs x 2": {EPOCHS_TIMES: 2.0}},
+    "layer_decay": {"layer decay 0.7": {"tuning": {"layer_decay": 0.7}}},
+    "dropout": {"dropout 0.4": {"tuning": {"dropout": 0.4}}},
+    "smoothing": {"smoothing 0.1": {"tuning": {"smoothing": 0.1}}},
+    "head_rate": {
+        "head rate 20": {"tuning": {"head_rate": 20.0}},
+        "head rate 1": {"tuning": {"head_rate": 1.0}},
     },
     "method": {
         "lora 16": {
@@ -35,18 +51,6 @@ GRID: dict[str, dict[str, Plain]] = {
         },
         "head": {"tuning": {"method": "head"}, "training": {"learning_rate": 5e-3}},
     },
-    "head_rate": {
-        "head rate 1": {"tuning": {"head_rate": 1.0}},
-        "head rate 20": {"tuning": {"head_rate": 20.0}},
-    },
-    "layer_decay": {"layer decay 0.7": {"tuning": {"layer_decay": 0.7}}},
-    "dropout": {"dropout 0.4": {"tuning": {"dropout": 0.4}}},
-    "mutation": {
-        "mutate 0.03": {"tuning": {"mutation": 0.03}},
-        "mutate 0.1": {"tuning": {"mutation": 0.1}},
-    },
-    "smoothing": {"smoothing 0.1": {"tuning": {"smoothing": 0.1}}},
-    "average": {"ema 0.99": {"training": {"ema": 0.99}}},
     "decay": {"weight decay 0.1": {"training": {"weight_decay": 0.1}}},
 }
 # From random weights only the rate is looked for: all else is to be alike.
@@ -65,8 +69,12 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Plain:
 
 
 def single() -> dict[str, Plain]:
-    """The base, and each dial turned by itself."""
-    return {BASE: {}, **{name: plain for dial in GRID.values() for name, plain in dial.items()}}
+    """The base, and each dial turned by itself: the first setting of every dial before others."""
+    found: dict[str, Plain] = {BASE: {}}
+    for place in range(max(len(dial) for dial in GRID.values())):
+        for dial in GRID.values():
+            found.update(list(dial.items())[place : place + 1])
+    return found
 
 
 def gains(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
@@ -84,7 +92,10 @@ def gains(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
 
 
 def together(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Plain]:
-    """Of each dial the setting that gained most, joined to the better ones, best first."""
+    """Of each dial the setting that gained most, joined to the better ones, best first.
+
+    What sets something that a better one has set stays out.
+    """
     gained = gains(scores)
     best = []
     for dial in GRID.values():
@@ -96,6 +107,8 @@ def together(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Plain]:
     names: list[str] = []
     plain: Plain = {}
     for _, name, dial in best:
+        if _leaves(plain) & _leaves(dial[name]):
+            continue
         names.append(name)
         plain = merged(plain, dial[name])
         if len(names) > 1:
@@ -103,8 +116,16 @@ def together(scores: Mapping[str, Mapping[str, float]]) -> dict[str, Plain]:
     return joined
 
 
-def choose(scores: Mapping[str, Mapping[str, float]], names: Sequence[str]) -> str:
+def _leaves(plain: Mapping[str, Any], before: str = "") -> set[str]:
+    found = set()
+    for key, value in plain.items():
+        path = f"{before}{key}"
+        found |= _leaves(value, f"{path}.") if isinstance(value, Mapping) else {path}
+    return found
+
+
+def choose(scores: Mapping[str, Mapping[str, float]]) -> str:
     """The setting with the best mean; the base, if none gained enough."""
-    gained = {name: gain for name, gain in gains(scores).items() if name in names}
+    gained = gains(scores)
     best = max(gained, key=lambda name: gained[name], default=BASE)
     return best if gained.get(best, 0.0) >= _LEAST_GAIN else BASE

@@ -57,11 +57,6 @@ class Known:
     published: float | None = None
     sides: tuple[float, float] | None = None
 
-    @property
-    def rivals(self) -> list[float]:
-        """Everything that is to be beaten."""
-        return [one for one in (self.words, self.places, self.published) if one is not None]
-
 
 def known(row: Mapping[str, str]) -> Known:
     """What the index and the literature have on a task."""
@@ -125,9 +120,15 @@ def _sides(records: Sequence[Record], others: Known) -> str:
 def _verdict(ours: Mapping[int, float], twin: Mapping[int, float], others: Known) -> str:
     if not ours:
         return "-"
+    scores = {
+        "3-5-mers": others.words,
+        "one-hot": others.places,
+        others.who: others.published,
+        "scratch": fmean(twin.values()) if twin else None,
+    }
     mean = fmean(ours.values())
-    rivals = [*others.rivals, *([fmean(twin.values())] if twin else [])]
-    return "ahead of all" if mean > max(rivals, default=mean) else "not ahead of all"
+    ahead = [name for name, score in scores.items() if score is not None and score >= mean]
+    return "behind " + ", ".join(ahead) if ahead else "ahead of all"
 
 
 def table(records: Sequence[Record], others: Mapping[str, Known]) -> str:
@@ -152,6 +153,13 @@ def chosen_by(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     }
 
 
+def whole(
+    scores: Mapping[str, dict[str, float]], tasks: Sequence[str]
+) -> dict[str, dict[str, float]]:
+    """Settings that every task was tried with."""
+    return {name: found for name, found in scores.items() if len(found) == len(tasks)}
+
+
 def tuning_table(records: Sequence[Record], tasks: Sequence[str]) -> str:
     """Settings by their validation, best first; those that some task lacks come last."""
     seconds: dict[str, list[float]] = {}
@@ -159,10 +167,10 @@ def tuning_table(records: Sequence[Record], tasks: Sequence[str]) -> str:
         seconds.setdefault(one["setting"], []).append(one["seconds"])
     rows = []
     for setting, scores in chosen_by(records).items():
-        whole = len(scores) == len(tasks)
+        is_whole = len(scores) == len(tasks)
         mean = fmean(scores.values())
         cells = [f"{scores[task]:.2f}" if task in scores else "-" for task in tasks]
         took = f"{fmean(seconds[setting]):.0f} s"
-        rows.append((whole, mean, [setting, *cells, f"{mean:.2f}" if whole else "-", took]))
+        rows.append((is_whole, mean, [setting, *cells, f"{mean:.2f}" if is_whole else "-", took]))
     ordered = [cells for _, _, cells in sorted(rows, key=lambda one: one[:2], reverse=True)]
     return markdown(["setting", *tasks, "mean", "a cell"], ordered)

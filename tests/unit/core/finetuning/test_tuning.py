@@ -130,6 +130,37 @@ def test_a_killed_run_goes_on_to_the_same_bits(
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("dials", DIALS.values(), ids=DIALS)
+def test_a_killed_run_goes_on_on_a_gpu(
+    base: Path, tmp_path: Path, dials: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    longer = {"training": {"steps": 60, "learning_rate": 3e-3}, "tuning": {"patience": 0}}
+    tuning = tuning_of(base, overlaid(dials, longer))
+    on_gpu = replace(tuning, device=torch.device("cuda"))
+    wanted = tune(tuning, tmp_path / "cpu", "pretrained", 5, Silent())
+    gradients, left = TaskLearning.gradients, [31]
+
+    def killed(self: TaskLearning, *given: Any) -> Any:
+        left[0] -= 1
+        if not left[0]:
+            raise KilledError
+        return gradients(self, *given)
+
+    monkeypatch.setattr(TaskLearning, "gradients", killed)
+    with pytest.raises(KilledError):
+        tune(on_gpu, tmp_path / "gpu", "pretrained", 5, Silent())
+    found = tune(on_gpu, tmp_path / "gpu", "pretrained", 5, Silent())
+    assert found.steps == wanted.steps == 60
+    assert found.test.loss == pytest.approx(wanted.test.loss, rel=0.05)
+
+
+def overlaid(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: {**one.get(key, {}), **other.get(key, {})} for key in {**one, **other}}
+
+
 def test_composition_is_learned_and_the_twin_has_its_own_weights(
     base: Path, tmp_path: Path
 ) -> None:
