@@ -28,7 +28,7 @@ from statistics import fmean
 from typing import Any
 
 from finetune_cells import Cell, Place, Record, Workers, read_results
-from finetune_grid import BASE, EPOCHS_TIMES, SCRATCH_RATES, choose, merged, single, together
+from finetune_grid import BASE, EPOCHS_TIMES, GRID, SCRATCH_RATES, choose, merged, single, together
 from finetune_tables import chosen_by, known, table, tuning_table, whole
 from processes import conditions
 
@@ -147,6 +147,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--set", action="append", default=[], help="tuning.dropout=0.2, training.*")
     parser.add_argument("--chosen", type=Path, help="settings that `--tune` chose")
     parser.add_argument("--tune", action="store_true", help="choose settings by validation")
+    parser.add_argument(
+        "--dial", action="append", default=[], choices=list(GRID), help="of --tune; default: all"
+    )
     parser.add_argument("--limit", type=int, default=0, help="rows of a part at most; 0: all")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32")
@@ -287,7 +290,7 @@ def tuned(plan: Plan, tasks: Sequence[str], results: Results, workers: Workers) 
         return results.of(cells)
 
     num_seeds = plan.chosen.seeds or 1
-    every = single()
+    every = single(plan.chosen.dial)
     records = tried(PRETRAINED, every, num_seeds, single_end)
     joined = together(whole(chosen_by(records), tasks))
     records += tried(PRETRAINED, joined, num_seeds, together_end)

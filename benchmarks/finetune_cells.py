@@ -41,6 +41,7 @@ from genomeformer_cli.core.workflows.compute import choose_device
 Record = dict[str, Any]
 _LOOK_AGAIN = 1.0
 _FAILURES = 8
+_LEAVE = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +242,9 @@ class Workers:
             else:
                 with suppress(OSError):
                     connection.send(None)
-            process.join()
+            process.join(_LEAVE)
+            if process.is_alive():
+                process.terminate()
 
     def run(self, cells: Sequence[Cell], until: float = math.inf) -> list[Cell]:
         """Run what there is time for.
@@ -271,8 +274,9 @@ class Workers:
                 self._hear(connection, waiting, left)
             if time.monotonic() > self._last + self._grace:
                 return [*left, *self._busy.values(), *waiting]
-            if not self._busy and not waiting:
-                break
+            if not self._busy and time.monotonic() > self._until:
+                # Whoever is not ready by now will not be.
+                return [*left, *waiting]
         return left
 
     def _start(self) -> None:

@@ -6,7 +6,7 @@ as there are two dials or more that gained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
@@ -68,11 +68,16 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> Plain:
     return found
 
 
-def single() -> dict[str, Plain]:
-    """The base, and each dial turned by itself: the first setting of every dial before others."""
+def single(names: Sequence[str] = ()) -> dict[str, Plain]:
+    """The base, and each dial turned by itself: the first setting of every dial before others.
+
+    Args:
+        names: Of dials; none: all.
+    """
+    dials = [dial for name, dial in GRID.items() if not names or name in names]
     found: dict[str, Plain] = {BASE: {}}
-    for place in range(max(len(dial) for dial in GRID.values())):
-        for dial in GRID.values():
+    for place in range(max(len(dial) for dial in dials)):
+        for dial in dials:
             found.update(list(dial.items())[place : place + 1])
     return found
 
