@@ -27,9 +27,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import torch
 from finetune_cells import Cell, Place, Record, Workers, read_results
 from finetune_grid import BASE, EPOCHS_TIMES, GRID, SCRATCH_RATES, choose, merged, single, together
-from finetune_tables import chosen_by, known, table, tuning_table, whole
+from finetune_tables import chosen_by, known, table, tally, tuning_table, whole
 from processes import conditions
 
 from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
@@ -40,6 +41,7 @@ from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.workflows.compute import choose_device
 
 # What matters most comes first.
 TASKS = (
@@ -131,7 +133,12 @@ def main() -> None:
         write = tuned if chosen.tune else compared
         write(plan, tasks, results, workers)
     seconds = time.monotonic() - started
-    print(f"\n{seconds:.0f} s with {chosen.jobs} jobs on `{chosen.device}`; {conditions()}")
+    device = choose_device(chosen.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+    print(
+        f"\n{seconds:.0f} s, {results.num_steps:,} steps ({results.num_steps / seconds:.0f} a "
+        f"second) with {chosen.jobs} jobs on {name}, {chosen.precision}; {conditions()}"
+    )
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -209,11 +216,16 @@ class Results:
 
     Args:
         path: Of it.
+
+    Attributes:
+        found: What is there, by key.
+        num_steps: Taken since it was opened.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self.found = read_results(path)
+        self.num_steps = 0
         self._started = time.monotonic()
 
     def add(self, record: Record) -> None:
@@ -226,6 +238,7 @@ class Results:
             print(f"{at}  {name}: {record['failed']}", file=sys.stderr, flush=True)
             return
         self.found[record["key"]] = record
+        self.num_steps += record["steps"]
         scores = [f"validation {100 * record['validation']['measures'].get('mcc', 0):.2f}"]
         if "test" in record:
             scores.append(f"test {100 * record['test']['measures'].get('mcc', 0):.2f}")
@@ -247,7 +260,8 @@ def compared(plan: Plan, tasks: Sequence[str], results: Results, workers: Worker
     cells = queue(plan, tasks)
     left = workers.run(results.missing(cells))
     records = results.of(cells)
-    text = table(records, {task: known(plan.index[task]) for task in tasks})
+    others = {task: known(plan.index[task]) for task in tasks}
+    text = f"{table(records, others)}\n\n{tally(records, others)}"
     weights = max((one["num_parameters"] for one in records), default=0)
     words = (
         f"Matthews correlation times 100 on the test rows: mean ± standard deviation (seeds); "

@@ -141,6 +141,25 @@ def table(records: Sequence[Record], others: Mapping[str, Known]) -> str:
     return markdown(_HEAD, rows)
 
 
+def tally(records: Sequence[Record], others: Mapping[str, Known]) -> str:
+    """How often ours is ahead of what was published, and both means; empty if it is nowhere."""
+    sentences = []
+    for who in dict.fromkeys(one.who for one in others.values() if one.who):
+        pairs = []
+        for task, rivals in others.items():
+            ours = by_seed([one for one in records if one["task"] == task], PRETRAINED)
+            if rivals.who == who and rivals.published is not None and ours:
+                pairs.append((fmean(ours.values()), rivals.published))
+        if pairs:
+            ahead = sum(ours > theirs for ours, theirs in pairs)
+            means = [fmean(side) for side in zip(*pairs, strict=True)]
+            sentences.append(
+                f"Ahead of {who} on {ahead} of {len(pairs)} tasks; means {means[0]:.2f} and "
+                f"{means[1]:.2f}."
+            )
+    return " ".join(sentences)
+
+
 def chosen_by(records: Sequence[Record]) -> dict[str, dict[str, float]]:
     """Of each setting, by task, the mean of its seeds' best validation, times 100."""
     found: dict[str, dict[str, list[float]]] = {}
