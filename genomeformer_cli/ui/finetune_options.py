@@ -154,6 +154,14 @@ MutateOption = Annotated[
         rich_help_panel=_TRAINING,
     ),
 ]
+ShiftOption = Annotated[
+    int,
+    Option(
+        min=0,
+        help="Bases that a training step leaves out, some at a row's start, the rest at its end.",
+        rich_help_panel=_TRAINING,
+    ),
+]
 SmoothingOption = Annotated[
     float,
     Option(

@@ -23,7 +23,7 @@ from genomeformer_cli.core.finetuning.targets import Targets, Truth
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.training.batches import StepBatch
 
-_ORDER, _STRANDS, _MUTATION = 17, 19, 31
+_ORDER, _STRANDS, _MUTATION, _SHIFT = 17, 19, 31, 37
 _BATCHES_SORTED = 32
 
 
@@ -68,6 +68,11 @@ def mutated(codes: Codes, share: float, generator: np.random.Generator) -> Codes
     drawn = (generator.random(codes.size) < share) & (codes < NUM_REAL_BASES)
     steps = generator.integers(1, NUM_REAL_BASES, codes.size, dtype=np.uint8)
     return np.where(drawn, (codes + steps) % NUM_REAL_BASES, codes).astype(np.uint8)
+
+
+def shifted(codes: Codes, start: int, shift: int) -> Codes:
+    """All but `shift` bases, `start` of them missing at the start; a row as short as that stays."""
+    return codes[start : codes.size - shift + start] if codes.size > shift else codes
 
 
 def steps_per_epoch(num_rows: int, batch_size: int) -> int:
@@ -126,6 +131,13 @@ class TaskBatches:
     def _codes(self, chosen: Rows, step: int) -> list[Codes]:
         """What stands in rows, or nearly so."""
         codes = [self._rows.codes[row] for row in self._train[chosen]]
+        if self._tuning.shift:
+            generator = np.random.default_rng([self._seed, _SHIFT, step])
+            starts = generator.integers(0, self._tuning.shift + 1, len(codes))
+            codes = [
+                shifted(one, start, self._tuning.shift)
+                for one, start in zip(codes, starts.tolist(), strict=True)
+            ]
         if not self._tuning.mutation:
             return codes
         generator = np.random.default_rng([self._seed, _MUTATION, step])

@@ -24,6 +24,8 @@ class TuningConfig:
             them side by side.
         dropout: Part of the features that the head does not see in a training step.
         mutation: Part of the bases that a training step sees as others, drawn anew each time.
+        shift: Bases that a training step leaves out of every longer row, some at its start and the
+            others at its end, drawn anew each time: what matters is seen at other places.
         smoothing: Part of a class's weight in the loss that all classes share.
         head_rate: Times the learning rate that the head learns at.
         layer_decay: The learning rate of a block times this is that of the block below it.
@@ -44,6 +46,7 @@ class TuningConfig:
     pool: Literal["mean", "max", "mean-max", "attention"] = "mean"
     dropout: float = 0.1
     mutation: float = 0.0
+    shift: int = 0
     smoothing: float = 0.0
     head_rate: float = 5.0
     layer_decay: float = 1.0
@@ -70,10 +73,10 @@ class TuningConfig:
                 "parts of bases and of a class's weight lie between 0 and 1",
                 hint="0.05 and 0.1 are usual; 0 leaves them out",
             )
-        if min(self.patience, self.window) < 0 or self.tokens_per_batch < 1:
+        if min(self.patience, self.window, self.shift) < 0 or self.tokens_per_batch < 1:
             raise ConfigError(
-                "patience, windows and batches cannot be negative",
-                hint="0 leaves out the first two",
+                "patience, windows, shifts and batches cannot be negative",
+                hint="0 leaves out the first three",
             )
 
 

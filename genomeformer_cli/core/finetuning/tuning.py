@@ -102,12 +102,17 @@ def prepared(
         device: Where it runs.
 
     Raises:
-        ConfigError: The task has no such measure, or no classes to smooth.
+        ConfigError: The task has no such measure, no classes to smooth, or labels that a shift
+            would part from their bases.
     """
     if config.tuning.smoothing and not rows.targets.is_exclusive:
         raise ConfigError(
             f"labels of {rows.targets.kind.value} are not smoothed",
             hint="leave out `--label-smoothing`",
+        )
+    if config.tuning.shift and rows.targets.is_per_base:
+        raise ConfigError(
+            "rows that have a label for every base are not shifted", hint="leave out `--shift`"
         )
     per_epoch = steps_per_epoch(rows.parts[TRAIN].size, config.training.batch_size)
     steps = max(math.ceil(config.epochs * per_epoch), 1)

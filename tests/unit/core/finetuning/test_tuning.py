@@ -16,7 +16,7 @@ from genomeformer_cli.core.checkpoints.weights import write_model
 from genomeformer_cli.core.configuration import overlay
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.evaluation.tasks import Example
-from genomeformer_cli.core.finetuning.batches import TaskBatches, mutated, steps_per_epoch
+from genomeformer_cli.core.finetuning.batches import TaskBatches, mutated, shifted, steps_per_epoch
 from genomeformer_cli.core.finetuning.config import FinetuneConfig, SplitRule, TuningConfig
 from genomeformer_cli.core.finetuning.head import TaskHead, attach
 from genomeformer_cli.core.finetuning.learning import TaskLearning
@@ -41,7 +41,7 @@ DIALS: dict[str, dict[str, Any]] = {
     "full": {"tuning": {"dropout": 0.2, "strands": "augment", "layer_decay": 0.8}},
     "lora": {"tuning": {"method": "lora", "rank": 2, "pool": "attention", "strands": "average"}},
     "average": {
-        "tuning": {"mutation": 0.1, "smoothing": 0.1, "pool": "mean-max"},
+        "tuning": {"mutation": 0.1, "shift": 3, "smoothing": 0.1, "pool": "mean-max"},
         "training": {"ema": 0.9},
     },
     "head": {"tuning": {"method": "head", "pool": "max", "class_weights": "balanced"}},
@@ -305,6 +305,31 @@ def test_each_step_mutates_anew_and_any_step_alike() -> None:
 
     assert torch.equal(tokens(0, 0.1), tokens(0, 0.1))
     assert 0 < float((tokens(0, 0.1) != tokens(0, 0.0)).float().mean()) < 0.1
+
+
+def test_a_shift_leaves_out_as_many_bases_at_any_place() -> None:
+    rows = rows_of(examples(60))
+    packer = Packer(tokenizer=CharTokenizer(), window=128, per_base=False)
+
+    def bases(step: int, shift: int) -> list[bytes]:
+        tuning = TuningConfig(shift=shift)
+        (part,) = TaskBatches(rows, packer, tuning, batch_size=64, seed=0).make(step).parts
+        return [row[row > 0].numpy().tobytes() for row in part.packed.tokens_WL]
+
+    assert bases(0, 5) == bases(0, 5)
+    places = set()
+    for part, whole in zip(bases(0, 5), bases(0, 0), strict=True):
+        assert len(part) == len(whole) - 5 * 8
+        places |= {whole[start * 8 :].startswith(part) and start for start in range(6)}
+    assert places >= {0, 1, 2, 3, 4, 5}
+    assert shifted(np.zeros(5, np.uint8), 2, 5).size == 5
+
+
+def test_labels_of_bases_are_not_shifted(base: Path) -> None:
+    some = [replace_label(one, KINDS["per-base"](one)) for one in examples(60)]
+    config = FinetuneConfig(tuning=TuningConfig(shift=4))
+    with pytest.raises(ConfigError, match="are not shifted"):
+        prepared(rows_of(some), config, base, torch.device("cpu"))
 
 
 def test_smoothing_shares_the_weight_of_a_class() -> None:
