@@ -126,6 +126,7 @@ def main() -> None:
         device=chosen.device,
         threads=chosen.threads,
         scratch=chosen.scratch,
+        start=chosen.start,
     )
     results = Results(chosen.output.with_suffix(".jsonl"))
     until = started + chosen.deadline
@@ -162,6 +163,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32")
     parser.add_argument("--jobs", type=int, default=1, help="worker processes at once")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads of each")
+    parser.add_argument("--start", choices=["forkserver", "spawn"], default="forkserver")
     parser.add_argument("--scratch", type=Path, help="folder for what runs write and nobody keeps")
     parser.add_argument(
         "--deadline",

@@ -96,6 +96,7 @@ class Place:
         device: Of torch.
         threads: CPU threads of a worker.
         scratch: Folder for what a run writes and nobody keeps; None: the system's.
+        start: `forkserver`: torch is imported once for all workers; `spawn`: once for each.
     """
 
     tasks: Path
@@ -103,6 +104,7 @@ class Place:
     device: str
     threads: int
     scratch: Path | None
+    start: str
 
 
 def read_results(path: Path) -> dict[str, Record]:
@@ -223,7 +225,7 @@ class Workers:
         tell: Callable[[Record], None],
     ) -> None:
         os.environ["OMP_NUM_THREADS"] = str(place.threads)
-        self._context = multiprocessing.get_context("forkserver")
+        self._context: Any = multiprocessing.get_context(place.start)
         self._context.set_forkserver_preload([__name__])
         self._place, self._jobs, self._last, self._grace = place, jobs, until, grace
         self._tell, self._until = tell, until
