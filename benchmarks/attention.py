@@ -90,7 +90,7 @@ def our_step(name: str, size: Size) -> tuple[nn.Module, Callable[[Tensor, Tensor
         examples = Examples(
             inputs_BL=ids_BL,
             targets_BL=torch.where(asked_BL, ids_BL, -1),
-            weights_BL=torch.ones(ids_BL.shape),
+            weights_BL=torch.ones(ids_BL.shape, device=ids_BL.device),
             real_ids=range(size.vocabulary),
         )
         accumulate_gradients(model, examples, memory)

@@ -1,12 +1,17 @@
 """Is pretraining worth it? Fine-tuning against the same model from scratch, at equal budget.
 
-Every chosen task of a folder with an `INDEX.tsv`, seed by seed; beside the floors of that index
-(logistic regression on 3- to 5-mers and on one-hot bases), the published numbers of DNABERT-2
-(117 million parameters; Zhou et al. 2023, table 6) on the official GUE splits, and the CNN of
-Umarov and Solovyev (2017) on theirs. What is finished is kept in the cache, by task and seed: the
-same command again goes on, and more seeds add to those that are there.
+Tasks of a folder with an `INDEX.tsv`, beside the floors of that index and what others published
+(`finetune_tables.py`). Cells (a task, a seed, pretrained or from scratch) run in worker processes
+that share a device; each result is a line of OUTPUT.jsonl as soon as it is there. The same command
+again goes on with what is missing; what matters most comes first, so that a deadline costs the
+least.
 
-    python benchmarks/finetune.py TASKS --model MODEL --only gue_tf --seeds 5 -o finetune
+    python benchmarks/finetune.py --tasks TASKS --model MODEL --jobs 12 --deadline 240 -o tables
+
+`--tune` tries settings instead and chooses by the validation rows alone; its choice is written to
+OUTPUT.chosen.json, which `--chosen` takes.
+
+    python benchmarks/finetune.py --tasks TASKS --model MODEL --tune --jobs 12 -o tuned
 """
 
 from __future__ import annotations
@@ -14,77 +19,127 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
-from genomeformer_cli.core.configuration import overlay
-from genomeformer_cli.core.finetuning.config import FinetuneConfig
-from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, TunedSummary
-from genomeformer_cli.core.store.atomic import write_json, write_text
-from genomeformer_cli.core.workflows.finetune import FinetuneRequest, finetune_model
-from genomeformer_cli.ui.console import to_json
-from genomeformer_cli.ui.progress import terminal_reporter
+import torch
+from finetune_cells import Cell, Place, Record, Workers, read_results
+from finetune_grid import BASE, EPOCHS_TIMES, GRID, SCRATCH_RATES, choose, merged, single, together
+from finetune_tables import chosen_by, known, table, tally, tuning_table, whole
+from processes import conditions
 
-# Matthews correlation times 100.
-DNABERT_2 = {
-    "gue_tf_0": 71.99,
-    "gue_tf_2": 66.52,
-    "gue_tf_3": 58.54,
-    "gue_prom_prom_core_all": 69.37,
-    "gue_prom_prom_core_notata": 68.04,
-    "gue_prom_prom_300_tata": 71.59,
-    "gue_mouse_2": 79.32,
-    "gue_mouse_3": 66.47,
-    "gue_mouse_4": 52.66,
-}
+from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
+from genomeformer_cli.core.configuration import overlay, to_plain
+from genomeformer_cli.core.finetuning.config import FinetuneConfig
+from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH
+from genomeformer_cli.core.release.sources import model_folder
+from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.store.atomic import write_json, write_text
+from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.workflows.compute import choose_device
+
+# What matters most comes first.
+TASKS = (
+    *("gue_tf_0", "gue_tf_2", "gue_tf_3"),
+    *("gue_prom_prom_core_all", "gue_prom_prom_core_notata", "gue_prom_prom_300_tata"),
+    *("gue_mouse_2", "gue_mouse_3", "gue_mouse_4"),
+    *("umarov_ecoli_sigma70", "umarov_mouse_tata", "umarov_arabidopsis_tata"),
+    *("umarov_arabidopsis_nontata", "ecoli_promoter_regulondb", "coding_strand_200bp"),
+)
+# Small and large, with and without a direction.
+TUNED = ("gue_mouse_2", "gue_tf_2", "gue_prom_prom_300_tata", "umarov_ecoli_sigma70")
+# Of the time to tune: when dials by themselves end, and when those together do.
+_SHARES = (0.6, 0.85)
 # A factor binds whichever strand it stands on; a promoter has a direction.
 EITHER_STRAND = ("gue_tf", "gue_mouse", "guelow_mouse", "ienhancer")
-_PUBLISHED = re.compile(r"published CNN: Sn ([\d.]+)\s+Sp ([\d.]+)\s+CC ([\d.]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Known:
-    """What others have on a task, Matthews correlation times 100; None: nothing.
+class Plan:
+    """What all cells share.
 
     Attributes:
-        words: Logistic regression on 3- to 5-mers.
-        places: Logistic regression on one-hot bases.
-        published: Who, and what.
+        index: Rows of `INDEX.tsv`, by task.
+        base: Settings of every cell, those of the task left out.
+        base_sha256: Of the pretrained weights.
+        chosen: The command line.
     """
 
-    words: float | None
-    places: float | None
-    published: tuple[str, float] | None
+    index: Mapping[str, Mapping[str, str]]
+    base: Mapping[str, Any]
+    base_sha256: str
+    chosen: argparse.Namespace
+
+    def cell(
+        self, task: str, origin: str, seed: int, changes: tuple[str, Mapping[str, Any]]
+    ) -> Cell:
+        """A cell; settings that follow from the task are given way by those that were asked for."""
+        row, limit = self.index[task], self.chosen.limit
+        num_rows = min(int(row["train"]), limit) if limit else int(row["train"])
+        plain = merged(merged(of_task(task, num_rows), self.base), changes[1])
+        if origin == SCRATCH:
+            # Random weights cannot stay, nor learn slowly.
+            plain = merged(plain, {"tuning": {"method": "full", "layer_decay": 1.0}})
+        plain["epochs"] *= plain.pop(EPOCHS_TIMES, 1.0)
+        config = overlay(FinetuneConfig(), plain, where="settings")
+        return Cell(
+            task=task,
+            origin=origin,
+            seed=seed,
+            setting=changes[0],
+            plain=to_plain(config),
+            num_rows=num_rows,
+            base_sha256=self.base_sha256,
+            rows_sha256=row["sha256"],
+            limit=limit,
+            precision=self.chosen.precision,
+            tested=not self.chosen.tune,
+        )
 
 
 def main() -> None:
-    """Fine-tune on each task; write the table after each."""
+    """Run what is missing; write the table."""
     chosen = arguments().parse_args()
-    index = {row["task"]: row for row in read_index(chosen.tasks / "INDEX.tsv")}
-    names = [
-        name
-        for name in index
-        if not chosen.only or any(name.startswith(one) for one in chosen.only)
-    ]
-    if not names:
-        sys.exit(f"no task begins with {' or '.join(chosen.only)}")
-    results: dict[str, Any] = {}
-    for name in names:
-        started = time.monotonic()
-        summary = finetune(name, chosen)
-        results[name] = {
-            "seconds": round(time.monotonic() - started, 1),
-            **to_json(summary),
-        }
-        write_results(chosen.output, results, {one: known(index[one]) for one in results})
-        print(f"{name}: {line(name, results[name], known(index[name]))}", file=sys.stderr)
-    print(chosen.output.with_suffix(".md").read_text(encoding="utf-8"))
+    started = time.monotonic()
+    with (chosen.tasks / "INDEX.tsv").open(encoding="utf-8", newline="") as file:
+        index = {row["task"]: row for row in csv.DictReader(file, delimiter="\t")}
+    default = TUNED if chosen.tune else TASKS
+    wanted = [one for one in index if any(one.startswith(some) for some in chosen.only)]
+    tasks = wanted if chosen.only else [one for one in default if one in index]
+    if not tasks:
+        sys.exit(f"no such task in `{chosen.tasks}`")
+    folder = model_folder(chosen.model, store=Store(), reporter=Silent())
+    plan = Plan(
+        index=index,
+        base=settings(chosen),
+        base_sha256=weights_digest(read_model(folder).model),
+        chosen=chosen,
+    )
+    place = Place(
+        tasks=chosen.tasks,
+        base=folder,
+        device=chosen.device,
+        threads=chosen.threads,
+        scratch=chosen.scratch,
+        start=chosen.start,
+    )
+    results = Results(chosen.output.with_suffix(".jsonl"))
+    until = started + chosen.deadline
+    with Workers(place, chosen.jobs, until, chosen.grace, results.add) as workers:
+        write = tuned if chosen.tune else compared
+        write(plan, tasks, results, workers)
+    seconds = time.monotonic() - started
+    device = choose_device(chosen.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "the CPU"
+    print(
+        f"\n{seconds:.0f} s, {results.num_steps:,} steps ({results.num_steps / seconds:.0f} a "
+        f"second) with {chosen.jobs} jobs on {name}, {chosen.precision}; {conditions()}"
+    )
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -92,63 +147,43 @@ def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("tasks", type=Path)
+    parser.add_argument("--tasks", type=Path, required=True, help="folder with INDEX.tsv")
     parser.add_argument("--model", required=True)
     parser.add_argument("--only", action="append", default=[], help="beginnings of names of tasks")
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=float, default=10)
-    parser.add_argument("--patience", type=int, default=8)
-    parser.add_argument("--learning-rate", type=float, default=5e-4)
-    parser.add_argument("--scratch-rate", type=float, default=0.0, help="0: the same")
-    parser.add_argument("--method", default="full")
-    parser.add_argument("--pool", default="mean")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--seeds", type=int, help="pretrained; default: 5, to tune 1")
+    parser.add_argument("--scratch-seeds", type=int, help="default: 3, to tune 1")
+    parser.add_argument("--set", action="append", default=[], help="tuning.dropout=0.2, training.*")
+    parser.add_argument("--chosen", type=Path, help="settings that `--tune` chose")
+    parser.add_argument("--tune", action="store_true", help="choose settings by validation")
     parser.add_argument(
-        "--set", action="append", default=[], help="tuning.dropout=0.2 and its like"
+        "--dial", action="append", default=[], choices=list(GRID), help="of --tune; default: all"
     )
-    parser.add_argument("--tag", default="", help="part of the runs' names, for other settings")
+    parser.add_argument("--limit", type=int, default=0, help="rows of a part at most; 0: all")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--precision", choices=["fp32", "tf32", "bf16"], default="fp32")
+    parser.add_argument("--jobs", type=int, default=1, help="worker processes at once")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of each")
+    parser.add_argument("--start", choices=["forkserver", "spawn"], default="forkserver")
+    parser.add_argument("--scratch", type=Path, help="folder for what runs write and nobody keeps")
+    parser.add_argument(
+        "--deadline",
+        type=float,
+        default=float("inf"),
+        help="seconds by which the last cell should be done; 0: only the table of what is there",
+    )
+    parser.add_argument("--grace", type=float, default=60, help="seconds until others are given up")
     parser.add_argument("-o", "--output", type=Path, default=Path("finetune"))
     return parser
 
 
-def read_index(path: Path) -> Iterator[dict[str, str]]:
-    """Rows of the folder's index."""
-    with path.open(encoding="utf-8", newline="") as file:
-        yield from csv.DictReader(file, delimiter="\t")
-
-
-def finetune(task: str, chosen: argparse.Namespace) -> TunedSummary:
-    """All seeds of a task, pretrained and from scratch."""
-    strands = "average" if task.startswith(EITHER_STRAND) else "given"
-    plain: dict[str, Any] = {
-        "epochs": chosen.epochs,
-        "scratch_rate": chosen.scratch_rate,
-        "tuning": {
-            "method": chosen.method,
-            "pool": chosen.pool,
-            "strands": strands,
-            "patience": chosen.patience,
-        },
-        "training": {"learning_rate": chosen.learning_rate, "batch_size": chosen.batch_size},
-    }
-    config = overlay(FinetuneConfig(), plain, where="benchmark")
+def settings(chosen: argparse.Namespace) -> dict[str, Any]:
+    """What was asked for, whatever the task."""
+    plain: dict[str, Any] = {}
+    if chosen.chosen:
+        plain = json.loads(chosen.chosen.read_text(encoding="utf-8"))
     for setting in chosen.set:
-        config = overlay(config, nested(setting), where="--set")
-    tag = f"-{chosen.tag}" if chosen.tag else ""
-    request = FinetuneRequest(
-        data=chosen.tasks / f"{task}.tsv.gz",
-        model=chosen.model,
-        name=f"{Path(chosen.model).name}-{task}{tag}",
-        config=config,
-        num_seeds=chosen.seeds,
-        from_scratch=True,
-        device=chosen.device,
-        threads=chosen.threads,
-    )
-    with terminal_reporter() as reporter:
-        return finetune_model(request, reporter=reporter).summary
+        plain = merged(plain, nested(setting))
+    return plain
 
 
 def nested(setting: str) -> dict[str, Any]:
@@ -163,79 +198,138 @@ def nested(setting: str) -> dict[str, Any]:
     return dict(plain)
 
 
-def known(row: dict[str, str]) -> Known:
-    """What the index and the literature have on a task."""
-    floors = [
-        100 * float(row[column]) if row[column] not in ("", "-") else None
-        for column in ("kmer345_logreg_mcc", "onehot_logreg_mcc")
-    ]
-    published: tuple[str, float] | None = None
-    if row["task"] in DNABERT_2:
-        published = ("DNABERT-2", DNABERT_2[row["task"]])
-    elif found := _PUBLISHED.search(row["note"]):
-        sensitivity, specificity, correlation = found.groups()
-        published = (f"CNN, Sn {sensitivity} Sp {specificity}", 100 * float(correlation))
-    return Known(words=floors[0], places=floors[1], published=published)
+def of_task(task: str, num_rows: int) -> dict[str, Any]:
+    """Strands, and of many rows larger steps and fewer epochs."""
+    epochs, batch_size = (10.0, 32) if num_rows < 4_000 else (8.0, 64)
+    if num_rows >= 16_000:
+        epochs, batch_size = 5.0, 128
+    return {
+        "epochs": epochs,
+        "tuning": {
+            "strands": "average" if task.startswith(EITHER_STRAND) else "given",
+            "tokens_per_batch": 65_536,
+        },
+        "training": {"batch_size": batch_size},
+    }
 
 
-def values(result: dict[str, Any], origin: str, measure: str = "mcc") -> list[float]:
-    """A measure on the test rows, seed by seed, times 100."""
-    return [
-        100 * one["test"]["measures"][measure]
-        for one in result["results"]
-        if one["origin"] == origin and measure in one["test"]["measures"]
-    ]
+class Results:
+    """The lines of the file of results.
+
+    Args:
+        path: Of it.
+
+    Attributes:
+        found: What is there, by key.
+        num_steps: Taken since it was opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.found = read_results(path)
+        self.num_steps = 0
+        self._started = time.monotonic()
+
+    def add(self, record: Record) -> None:
+        """Write a line, and tell."""
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        name = f"{record['task']} {record['origin']} {record['seed']} [{record['setting']}]"
+        at = f"{time.monotonic() - self._started:6.1f} s"
+        if "failed" in record:
+            print(f"{at}  {name}: {record['failed']}", file=sys.stderr, flush=True)
+            return
+        self.found[record["key"]] = record
+        self.num_steps += record["steps"]
+        scores = [f"validation {100 * record['validation']['measures'].get('mcc', 0):.2f}"]
+        if "test" in record:
+            scores.append(f"test {100 * record['test']['measures'].get('mcc', 0):.2f}")
+        steps = f"best step {record['best_step']} of {record['steps']}, {record['seconds']} s"
+        print(f"{at}  {name}: {', '.join(scores)}; {steps}", file=sys.stderr, flush=True)
+
+    def missing(self, cells: Sequence[Cell]) -> list[Cell]:
+        """Those that are not there."""
+        return [one for one in cells if one.key not in self.found]
+
+    def of(self, cells: Sequence[Cell]) -> list[Record]:
+        """What is there of them, under the names that they have now."""
+        there = [one for one in cells if one.key in self.found]
+        return [{**self.found[one.key], "setting": one.setting} for one in there]
 
 
-def told(found: list[float]) -> str:
-    """Mean and standard deviation."""
-    return f"{fmean(found):.2f}" + (f" ± {stdev(found):.2f}" if len(found) > 1 else "")
-
-
-def line(name: str, result: dict[str, Any], others: Known) -> str:
-    """A row of the table."""
-    ours, twin = values(result, PRETRAINED), values(result, SCRATCH)
-    # Pairs share the seed, and so the head, the order of rows and the strands.
-    gain = told([one - two for one, two in zip(ours, twin, strict=True)])
-    floors = [others.words, others.places]
-    rivals = [one for one in floors if one is not None]
-    cells = [name, f"{result['num_rows']['test']:,}"]
-    cells += ["-" if one is None else f"{one:.1f}" for one in floors]
-    cells += [told(twin), told(ours), gain]
-    if others.published is None:
-        cells.append("-")
-    else:
-        who, score = others.published
-        rivals.append(score)
-        cells.append(f"{score:.2f} ({who})")
-        if who.startswith("CNN"):
-            pair = [values(result, PRETRAINED, one) for one in ("sensitivity", "specificity")]
-            cells[-1] += f"; ours Sn {fmean(pair[0]) / 100:.2f} Sp {fmean(pair[1]) / 100:.2f}"
-    cells.append(
-        "ahead of all" if fmean(ours) > max([*rivals, fmean(twin)]) else "not ahead of all"
+def compared(plan: Plan, tasks: Sequence[str], results: Results, workers: Workers) -> None:
+    """Pretrained and from scratch, on the test rows."""
+    cells = queue(plan, tasks)
+    left = workers.run(results.missing(cells))
+    records = results.of(cells)
+    others = {task: known(plan.index[task]) for task in tasks}
+    text = f"{table(records, others)}\n\n{tally(records, others)}"
+    weights = max((one["num_parameters"] for one in records), default=0)
+    words = (
+        f"Matthews correlation times 100 on the test rows: mean ± standard deviation (seeds); "
+        f"`{Path(plan.chosen.model).name}`, {weights:,} parameters with its head. Equal budget: "
+        "the same rows, steps, schedule and early stopping; weights chosen on validation. "
+        f"{len(records)} cells, {len(left)} missing."
     )
-    return "| " + " | ".join(cells) + " |"
+    write_text(plan.chosen.output.with_suffix(".md"), f"{words}\n\n{text}\n")
+    print(f"{words}\n\n{text}")
 
 
-def write_results(output: Path, results: dict[str, Any], others: dict[str, Known]) -> None:
-    """The JSON of everything, and the table."""
-    write_json(output.with_suffix(".json"), results)
-    head = (
-        "| task | test rows | 3-5-mers | one-hot | from scratch | pretrained | gain | published "
-        "| verdict |"
+def queue(plan: Plan, tasks: Sequence[str]) -> list[Cell]:
+    """Three seeds of everything first, pretrained before scratch; large tasks begin a round."""
+    num_seeds = plan.chosen.seeds or 5
+    num_scratch = 3 if plan.chosen.scratch_seeds is None else plan.chosen.scratch_seeds
+    cells = []
+    for seeds in (range(3), range(3, max(num_seeds, num_scratch))):
+        for origin, number in ((PRETRAINED, num_seeds), (SCRATCH, num_scratch)):
+            for seed in (one for one in seeds if one < number):
+                of_round = [plan.cell(task, origin, seed, (BASE, {})) for task in tasks]
+                cells += sorted(of_round, key=lambda one: one.work, reverse=True)
+    return cells
+
+
+def tuned(plan: Plan, tasks: Sequence[str], results: Results, workers: Workers) -> None:
+    """Every dial by itself, then what gained together; then the rate of random weights."""
+    started = time.monotonic()
+    single_end, together_end = (started + share * plan.chosen.deadline for share in _SHARES)
+
+    def tried(
+        origin: str, settings: Mapping[str, Mapping[str, Any]], number: int, until: float
+    ) -> list[Record]:
+        cells = [
+            plan.cell(task, origin, seed, changes)
+            for seed in range(number)
+            for changes in settings.items()
+            for task in tasks
+        ]
+        workers.run(results.missing(cells), until)
+        return results.of(cells)
+
+    num_seeds = plan.chosen.seeds or 1
+    every = single(plan.chosen.dial)
+    records = tried(PRETRAINED, every, num_seeds, single_end)
+    joined = together(whole(chosen_by(records), tasks))
+    records += tried(PRETRAINED, joined, num_seeds, together_end)
+    every |= joined
+    best = choose(whole(chosen_by(records), tasks))
+    rates = {
+        name: merged(every[best], {"scratch_rate": rate}) for name, rate in SCRATCH_RATES.items()
+    }
+    num_scratch = 1 if plan.chosen.scratch_seeds is None else plan.chosen.scratch_seeds
+    of_twin = tried(SCRATCH, rates, num_scratch, float("inf"))
+    means = {name: fmean(one.values()) for name, one in whole(chosen_by(of_twin), tasks).items()}
+    plain = merged(plan.base, every[best])
+    if means:
+        plain["scratch_rate"] = SCRATCH_RATES[max(means, key=lambda name: means[name])]
+    text = (
+        f"Best Matthews correlation times 100 on the validation rows, seeds {num_seeds}; "
+        f"`{Path(plan.chosen.model).name}`. Chosen: {best}: `{json.dumps(plain)}`.\n\n"
+        f"{tuning_table(records, tasks)}\n\nFrom scratch, otherwise as chosen:\n\n"
+        f"{tuning_table(of_twin, tasks)}\n"
     )
-    first = next(iter(results.values()))
-    seeds = len(values(first, PRETRAINED))
-    lines = [
-        f"Matthews correlation times 100 on the test rows; mean and standard deviation of {seeds} "
-        f"seeds; `{first['base']}`, {first['num_parameters']:,} parameters with its head. Equal "
-        "budget: the same rows, steps, schedule and early stopping; weights chosen on validation.",
-        "",
-        head,
-        "|---" * 9 + "|",
-        *(line(name, result, others[name]) for name, result in results.items()),
-    ]
-    write_text(output.with_suffix(".md"), "\n".join(lines) + "\n")
+    write_text(plan.chosen.output.with_suffix(".md"), text)
+    write_json(plan.chosen.output.with_suffix(".chosen.json"), plain)
+    print(text)
 
 
 if __name__ == "__main__":

@@ -32,21 +32,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from training_steps import Step, operations, training_step
 
-from genomeformer_cli.core.attention.registry import AttentionConfig, attention_entry
+from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.genomes.fasta import Record
 from genomeformer_cli.core.genomes.genome import Genome
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.objectives.prediction import Examples
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.optimizer import build_optimizers
 
 WIDTH, DEPTH, HEADS, MLP, PEER_MLP, VOCABULARY = 256, 4, 4, 704, 1024, 10
 TOKENS = 8192
@@ -56,8 +56,6 @@ MASKED = 0.15
 # many blocks are mapped one by one.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4
 _NEVER, _GROWTH = 2**31 - 1, 64 * 2**20
-
-Step = Callable[[], None]
 
 
 def main() -> None:
@@ -131,10 +129,10 @@ def steps(
     print(f"\n| {length} tokens, {TOKENS} a step | parameters | tokens/s | of the products' |")
     print("|---|---|---|---|")
     best = 0.0
-    for name, module, step, operations in models(length, chosen):
+    for name, module, step, counted in models(length, chosen):
         speed = TOKENS / median_seconds(step, chosen.seconds, clock)
         count = sum(parameter.numel() for parameter in module.parameters())
-        share = f"{speed * operations / ceiling:.0%}" if operations else "-"
+        share = f"{speed * counted / ceiling:.0%}" if counted else "-"
         print(f"| {name} | {count:,} | {speed:,.0f} | {share} |", flush=True)
         best = max(best, speed if name.startswith("ours") else 0.0)
     return best
@@ -167,17 +165,6 @@ def models(length: int, chosen: argparse.Namespace) -> Iterator[tuple[str, nn.Mo
         yield name, module, peer_step(module, forward, length), matrices + scores
 
 
-def operations(name: str, length: int, config: ModelConfig) -> float:
-    """Of one token, forward and backward: the blocks' matrices, and the scores."""
-    matrices = 6 * DEPTH * (4 * WIDTH**2 + 3 * WIDTH * MLP)
-    seen = {"softmax": length, "local": 2 * config.attention.window + 1}.get(name)
-    if seen is None:
-        assert "L^2" not in attention_entry(name).time
-        features = config.attention.num_features if name == "performer" else WIDTH // HEADS
-        return matrices + 12 * DEPTH * WIDTH * features
-    return matrices + 12 * DEPTH * WIDTH * min(seen, length)
-
-
 def tokens(length: int) -> tuple[Tensor, Tensor]:
     """Random bases, and which of them are asked for."""
     generator = torch.Generator().manual_seed(0)
@@ -189,8 +176,6 @@ def tokens(length: int) -> tuple[Tensor, Tensor]:
 
 def our_step(model: Any, length: int) -> Step:
     """A step as `pretrain` takes it."""
-    from genomeformer_cli.core.objectives.prediction import Examples
-
     inputs_BL, asked_BL = tokens(length)
     examples = Examples(
         inputs_BL=inputs_BL,
@@ -198,16 +183,7 @@ def our_step(model: Any, length: int) -> Step:
         weights_BL=torch.ones(inputs_BL.shape),
         real_ids=range(5, 9),
     )
-    optimizers = build_optimizers(model, TrainingConfig())
-
-    def step() -> None:
-        model.zero_grad(set_to_none=True)
-        accumulate_gradients(model, examples, MemoryConfig(plan="full"))
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-
-    return step
+    return training_step(model, examples)
 
 
 def peer_step(module: nn.Module, forward: Callable[[Tensor], Tensor], length: int) -> Step:

@@ -29,7 +29,7 @@ def command(
     resume: options.ResumeOption = False,
     pool: options.PoolOption = "mean",
     include: options.IncludeOption = "pooled",
-    layers: options.LayersOption = "last",
+    layers: options.LayersOption = "auto",
     rc: options.RcOption = "none",
     window: options.WindowOption = None,
     stride: options.StrideOption = None,

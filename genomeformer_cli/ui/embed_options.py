@@ -105,8 +105,8 @@ IncludeOption = Annotated[
 LayersOption = Annotated[
     str,
     Option(
-        help="`last`, `mean`, `all`, or numbers such as `0,2,4` side by side; 0 is the token "
-        "embedding.",
+        help="`last`, `mean`, `all`, or numbers such as `0,2,4` side by side, 0 the token "
+        "embedding; `auto`: those that the model was released with as the best, else the last.",
         rich_help_panel=_ROW,
     ),
 ]

@@ -90,7 +90,8 @@ AlphaOption = Annotated[
 PoolOption = Annotated[
     str,
     Option(
-        help="How positions make a sequence: `mean`, `max`, `attention` (by what and where).",
+        help="How positions make a sequence: `mean`, `max`, `mean-max` (both), `attention` (by "
+        "what and where).",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -144,6 +145,36 @@ DropoutOption = Annotated[
     float,
     Option(
         help="Part of the features hidden from the head in training.", rich_help_panel=_TRAINING
+    ),
+]
+MutateOption = Annotated[
+    float,
+    Option(
+        help="Part of the bases that a training step sees as others: 0.05 makes few rows more.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+ShiftOption = Annotated[
+    int,
+    Option(
+        min=0,
+        help="Bases that a training step leaves out, some at a row's start, the rest at its end.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+SmoothingOption = Annotated[
+    float,
+    Option(
+        help="Part of a class's weight in the loss that all classes share.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+EmaOption = Annotated[
+    float,
+    Option(
+        help="Decay of a moving average of the weights, which is then what is validated and "
+        "kept; 0: none, 0.99 is usual.",
+        rich_help_panel=_TRAINING,
     ),
 ]
 ClassWeightsOption = Annotated[

@@ -75,6 +75,13 @@ QuantizeOption = Annotated[
         rich_help_panel=_WEIGHTS,
     ),
 ]
+LayersOption = Annotated[
+    str,
+    Option(
+        help="Whose features `embed` is to take by itself, as its `--layers` names them.",
+        rich_help_panel=_WEIGHTS,
+    ),
+]
 EvaluationOption = Annotated[
     list[Path] | None,
     Option(

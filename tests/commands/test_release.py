@@ -55,6 +55,25 @@ def test_a_bundle_is_written_installed_and_the_same_in_both_places(
     assert all(torch.equal(trained[name], released[name]) for name in trained)
 
 
+def test_a_bundle_says_which_layers_serve_best(
+    run_cli: RunCommand, home: Path, tmp_path: Path
+) -> None:
+    promoters = tmp_path / "promoters.fa"
+    promoters.write_text(">one\nACGTTGCAACGT\n>two\nTTGACATATAAT\n")
+    assert run_cli("release", RUN, "--name", "mine", "--layers", "0").exit_code == 0
+    folder = home / "weights" / "mine"
+    assert json.loads((folder / "config.json").read_text())["embedding"] == {"layers": "0"}
+    assert "`--layers 0`" in (folder / "README.md").read_text()
+    by_itself = run_cli("embed", str(promoters), "--model", "mine")
+    asked = run_cli("embed", str(promoters), "--model", "mine", "--layers", "0")
+    last = run_cli("embed", str(promoters), "--model", "mine", "--layers", "last")
+    assert by_itself.stdout == asked.stdout != last.stdout
+    refused = run_cli("release", RUN, "--name", "other", "--layers", "99")
+    assert_failure(refused, "the model has layers 0 to", exit_code=2)
+    copied = run_cli("release", str(folder), "-o", str(tmp_path / "copy"), "--layers", "0")
+    assert_failure(copied, "is a bundle already", exit_code=2)
+
+
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="no sha256sum here")
 def test_coreutils_verify_a_bundle(run_cli: RunCommand, home: Path, tmp_path: Path) -> None:
     output = tmp_path / "bundle"

@@ -180,8 +180,10 @@ class _RoundsSoftmax(torch.autograd.Function):
     def forward(ctx: Any, q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: Rounds) -> Tensor:
         out_GLD = torch.empty_like(q_GLD, memory_format=torch.contiguous_format)
         log_norm_GL = q_GLD.new_empty(q_GLD.shape[:2])
-        for part, some in rounds.slices(q_GLD.shape[-1]):
-            out_GLD[part], log_norm_GL[part] = _forward(q_GLD[part], k_GLD[part], v_GLD[part], some)
+        with torch.autocast(q_GLD.device.type, enabled=False):
+            for part, some in rounds.slices(q_GLD.shape[-1]):
+                qkv = (q_GLD[part], k_GLD[part], v_GLD[part])
+                out_GLD[part], log_norm_GL[part] = _forward(*qkv, some)
         ctx.save_for_backward(q_GLD, k_GLD, v_GLD, out_GLD, log_norm_GL)
         ctx.rounds = rounds
         return out_GLD

@@ -51,9 +51,7 @@ class _Convolution(torch.autograd.Function):
         centre_HTC = gradient_HWC[:, reach : gradient_HWC.shape[1] - reach]
         band_HTW = centre_HTC @ _windows(x_BHLD, taps).mT
         heads, block, width = band_HTW.shape
-        diagonals_HTK = band_HTW.as_strided(
-            (heads, block, taps), (block * width, width + 1, 1), band_HTW.storage_offset()
-        )
+        diagonals_HTK = band_HTW.as_strided((heads, block, taps), (block * width, width + 1, 1))
         return grad_x_BHLD, diagonals_HTK.sum(dim=1)
 
 

@@ -21,19 +21,35 @@ def hash_directions(num_real_B: Tensor, chunk: int, most: int) -> Tensor:
     return (num_real_B + 2 * chunk - 1).div(2 * chunk, rounding_mode="floor").clamp(1, most)
 
 
-def hash_buckets(x_BHLD: Tensor, rotation_DF: Tensor, num_directions_B: Tensor) -> Tensor:
+def directions_of(num_real: int, chunk: int, most: int) -> int:
+    """The same of a row whose real positions are counted."""
+    return min(max(-(-num_real // (2 * chunk)), 1), most)
+
+
+def hash_buckets(
+    x_BHLD: Tensor,
+    rotation_DF: Tensor,
+    num_directions_B: Tensor,
+    extremes: tuple[int, int] | None = None,
+) -> Tensor:
     """The bucket of every vector: the largest of [x R; -x R] over a row's first directions.
 
     Source: Andoni et al. 2015, "Practical and Optimal LSH for Angular Distance"; Kitaev et al.
         2020, "Reformer", section 2 (h(x) = argmax([xR; -xR])).
 
+    Args:
+        x_BHLD: The vectors.
+        rotation_DF: Directions.
+        num_directions_B: How many of them each row has.
+        extremes: Fewest and most of them, if known: to ask a GPU is to wait for it.
+
     Returns:
         (B, H, L), below twice the row's directions; the first of equal ones.
     """
-    most = int(num_directions_B.max())
+    fewest, most = extremes or _extremes(num_directions_B)
     projected_BHLF = x_BHLD @ rotation_DF[:, :most].to(x_BHLD.dtype)
     above_BHLF, below_BHLF = projected_BHLF, projected_BHLF
-    if int(num_directions_B.min()) < most:
+    if fewest < most:
         unused_BF = torch.arange(most, device=x_BHLD.device) >= num_directions_B[:, None]
         unused_B11F = unused_BF[:, None, None]
         above_BHLF = projected_BHLF.masked_fill(unused_B11F, float("-inf"))
@@ -44,15 +60,24 @@ def hash_buckets(x_BHLD: Tensor, rotation_DF: Tensor, num_directions_B: Tensor) 
     return torch.where(largest_BHL >= -smallest_BHL, along_BHL, against_BHL)
 
 
+def _extremes(num_directions_B: Tensor) -> tuple[int, int]:
+    return int(num_directions_B.min()), int(num_directions_B.max())
+
+
 def sorted_rounds(
-    x_BHLD: Tensor, real_BL: Tensor, rotations_RDF: Tensor, num_directions_B: Tensor
+    x_BHLD: Tensor,
+    real_BL: Tensor,
+    rotations_RDF: Tensor,
+    num_directions_B: Tensor,
+    extremes: tuple[int, int] | None = None,
 ) -> Tensor:
     """Positions by bucket, then by position; those that are not real last (R, B, H, L)."""
     padding_B1L = ~real_BL[:, None]
-    beyond = 2 * int(num_directions_B.max())
+    extremes = extremes or _extremes(num_directions_B)
+    beyond = 2 * extremes[1]
     orders = []
     for rotation_DF in rotations_RDF:
-        bucket_BHL = hash_buckets(x_BHLD, rotation_DF, num_directions_B)
+        bucket_BHL = hash_buckets(x_BHLD, rotation_DF, num_directions_B, extremes)
         bucket_BHL = bucket_BHL.masked_fill(padding_B1L, beyond).to(torch.int32)
         orders.append(bucket_BHL.argsort(dim=-1, stable=True))
     return torch.stack(orders)

@@ -8,7 +8,7 @@ denominator a token only sums are kept.
 Source: Katharopoulos et al. 2020, "Transformers are RNNs", equations 4 to 12; the split into chunks
 and a state as in Hua et al. 2022, "Transformer Quality in Linear Time", section 3.3.
 Shape letters: B batch, H heads, R = B H rows, L length, F features, D head width, N chunks of a
-block, C tokens of a chunk.
+block, C tokens of a chunk, P tokens of a piece.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from genomeformer_cli.core.attention.feature_maps import FeatureMap
 Sums = tuple[Tensor, ...]
 
 CHUNK = 128
+_PIECE = 2048
 
 
 def start_sums(shape_BHFD: tuple[int, int, int, int], like: Tensor) -> Sums:
@@ -74,6 +75,29 @@ def accumulate(
     tensors = (q_BHLD, k_BHLD, v_BHLD, mask_BL, *sums)
     out_BHLD, *after = _Accumulate.apply(*tensors, feature_map)  # type: ignore[no-untyped-call]
     return out_BHLD, tuple(after)
+
+
+def add_over_tokens(
+    sum_RFD: Tensor, a_RTF: Tensor, b_RTD: Tensor, *, piece: int | None = None
+) -> None:
+    """Add a^T b to a sum, in place.
+
+    Args:
+        sum_RFD: What is added to.
+        a_RTF: Left side.
+        b_RTD: Right side.
+        piece: Tokens that are multiplied apart. A GPU gives each product of a batch to few of its
+            units, and there are as many products as heads; None: there many, on a CPU all.
+    """
+    if piece is None:
+        piece = a_RTF.shape[1] if a_RTF.device.type == "cpu" else _PIECE
+    whole = a_RTF.shape[1] - a_RTF.shape[1] % piece
+    if whole > piece:
+        a_RNPF, b_RNPD = (in_chunks(x[:, :whole], 1, piece) for x in (a_RTF, b_RTD))
+        sum_RFD += (a_RNPF.mT @ b_RNPD).sum(dim=1)
+        a_RTF, b_RTD = a_RTF[:, whole:], b_RTD[:, whole:]
+    if a_RTF.shape[1]:
+        sum_RFD.baddbmm_(a_RTF.mT, b_RTD)
 
 
 class _Rows:
@@ -121,7 +145,7 @@ class _Summarise(torch.autograd.Function):
         with torch.autocast(k_BHLD.device.type, enabled=False):
             for span in _cut(k_BHLD, num_features):
                 phi_RTF = rows.mask(feature_map.keys(rows.take(k_BHLD, span)), span)
-                kv_RFD.baddbmm_(phi_RTF.mT, rows.take(v_BHLD, span))
+                add_over_tokens(kv_RFD, phi_RTF, rows.take(v_BHLD, span))
                 z_RF += phi_RTF.sum(dim=1)
         ctx.feature_map = feature_map
         ctx.save_for_backward(k_BHLD, v_BHLD, mask_BL)
@@ -183,8 +207,8 @@ class _Read(torch.autograd.Function):
                 above_RTD = rows.take(d_out_BHLD, span) / below_RT1
                 d_phi_RTF = above_RTD @ kv_RFD.mT
                 d_below_RT1 = _of_denominator(phi_RTF, d_phi_RTF, below_RT1, ctx.feature_map)
-                d_kv_RFD.baddbmm_(phi_RTF.mT, above_RTD)
-                d_z_R1F.baddbmm_(d_below_RT1.mT, phi_RTF)
+                add_over_tokens(d_kv_RFD, phi_RTF, above_RTD)
+                add_over_tokens(d_z_R1F, d_below_RT1, phi_RTF)
                 d_phi_RTF.baddbmm_(d_below_RT1, z_R1F)
                 rows.put(d_q_BHLD, span, ctx.feature_map.queries_back(q_RTD, phi_RTF, d_phi_RTF))
         return d_q_BHLD, d_kv_RFD.view_as(kv_BHFD), d_z_R1F.view_as(z_BHF), None, None

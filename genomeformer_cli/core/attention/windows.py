@@ -89,12 +89,16 @@ class Windows:
     def add_to_keys(self, sum_GMD: Tensor, part_SKD: Tensor, tile: tuple[slice, slice]) -> None:
         """Add what a tile has for its windows to where their keys lie, once for each overlap."""
         groups, blocks = tile
-        part_gTKD = part_SKD.view(-1, blocks.stop - blocks.start, *part_SKD.shape[1:])
-        for first in range(0, self.width, self.block):
-            piece = part_gTKD[:, :, first : first + self.block]
-            target = sum_GMD[groups, blocks.start * self.block + first :]
-            strides = (target.stride(0), self.block * target.stride(1), target.stride(1), 1)
-            target.as_strided(piece.shape, strides).add_(piece)
+        num_blocks, block = blocks.stop - blocks.start, self.block
+        part_gTKD = part_SKD.view(-1, num_blocks, *part_SKD.shape[1:])
+        for first in range(0, self.width, block):
+            piece = part_gTKD[:, :, first : first + block]
+            begin, height = blocks.start * block + first, piece.shape[2]
+            # In plain views, which the compiler can follow; the last block may end with the keys.
+            last = begin + (num_blocks - 1) * block
+            size = (len(part_gTKD), num_blocks - 1, block, part_gTKD.shape[-1])
+            sum_GMD[groups, begin:last].view(size)[:, :, :height].add_(piece[:, :-1])
+            sum_GMD[groups, last : last + height].add_(piece[:, -1])
 
 
 def window_softmax_forward(

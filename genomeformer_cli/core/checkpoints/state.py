@@ -136,14 +136,23 @@ def read_checkpoint(
                 hint="resume with the same settings",
             )
         parameter = parameters[parameter_name]
-        device = parameter.device if tensor.dim() else tensor.device
-        moved = tensor.to(device).clone()
-        owners[id(parameter)].state[parameter][key] = (
-            place(moved, parameter) if tensor.dim() else moved
-        )
+        owner = owners[id(parameter)]
+        moved = tensor.to(device_of_state(tensor, parameter, owner)).clone()
+        owner.state[parameter][key] = place(moved, parameter) if tensor.dim() else moved
     step = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["step"]
     assert isinstance(step, int)
     return step
+
+
+def device_of_state(
+    tensor: Tensor, parameter: Tensor, optimizer: torch.optim.Optimizer
+) -> torch.device:
+    """Where an optimizer looks for a tensor of its state.
+
+    A fused one counts its steps where the weights are, others in the memory of the CPU.
+    """
+    beside = bool(tensor.dim()) or bool(optimizer.defaults.get("fused"))
+    return parameter.device if beside else torch.device("cpu")
 
 
 def read_average(folder: Path) -> dict[str, Tensor]:

@@ -33,11 +33,19 @@ _KNOWN_METHODS = (None, METHOD)
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model ready for use: in evaluation mode, with its tokenizer and the folder it came from."""
+    """A model ready for use.
+
+    Attributes:
+        model: In evaluation mode.
+        tokenizer: Of its tokens.
+        folder: Where it came from.
+        layers: Whose features serve best, as `embed --layers` names them.
+    """
 
     model: Model
     tokenizer: Tokenizer
     folder: Path
+    layers: str = "last"
 
 
 def as_it_is(tensor: Tensor) -> Tensor:
@@ -80,12 +88,13 @@ def whole_tensors(model: Model, whole: Callable[[Tensor], Tensor] = as_it_is) ->
     }
 
 
-def describe_model(config: ModelConfig) -> dict[str, Any]:
-    """What `config.json` says of a model."""
+def describe_model(config: ModelConfig, *, layers: str = "last") -> dict[str, Any]:
+    """What `config.json` says of a model, and of the layers whose features serve best."""
     return {
         "model_type": MODEL_TYPE,
         "genomeformer_version": __version__,
         "model": to_plain(config),
+        "embedding": {"layers": layers},
     }
 
 
@@ -109,6 +118,11 @@ def read_model_config(folder: Path) -> ModelConfig:
         CheckpointError: It is missing, or describes no model of ours.
         ConfigError: It holds a setting this version does not know.
     """
+    return from_plain(ModelConfig, _description(folder)["model"], where=str(folder / CONFIG_FILE))
+
+
+def _description(folder: Path) -> dict[str, Any]:
+    """What `config.json` says, once it is known to speak of a model of ours."""
     path = folder / CONFIG_FILE
     try:
         plain = json.loads(path.read_text(encoding="utf-8"))
@@ -126,7 +140,7 @@ def read_model_config(folder: Path) -> ModelConfig:
             f"`{path}` has weights quantized by `{method}`, which this version does not know",
             hint="install a newer genomeformer",
         )
-    return from_plain(ModelConfig, plain["model"], where=str(path))
+    return plain
 
 
 def read_model(folder: Path) -> LoadedModel:
@@ -140,7 +154,10 @@ def read_model(folder: Path) -> LoadedModel:
     model = build_model(read_model_config(folder))
     load_weights(model, dequantized(read_weights(folder)), folder)
     model.eval()
-    return LoadedModel(model=model, tokenizer=load_tokenizer(folder), folder=folder)
+    layers = (_description(folder).get("embedding") or {}).get("layers", "last")
+    return LoadedModel(
+        model=model, tokenizer=load_tokenizer(folder), folder=folder, layers=str(layers)
+    )
 
 
 @torch.no_grad()

@@ -9,6 +9,7 @@ Shape letters: B batch, L longest row of the batch, at most the window length.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ from genomeformer_cli.core.tokenizers.widths import geometry
 
 _ORDER, _BATCH, _PACKING = range(3)
 Document = tuple[Ids, Flags]
+Short = Literal["pack", "pad", "skip"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +52,15 @@ class Sampling:
         batch_size: Windows in a batch.
         seed: Of order, shifts and strands.
         reverse_complement: Read each window from either strand with equal chance.
-        pack: Put segments shorter than a window together, several to a row; else each gives one
-            short, padded row.
+        short: Segments shorter than a window: `pack` puts several into a row, `pad` gives each a
+            padded row, `skip` leaves them out.
     """
 
     length: int
     batch_size: int
     seed: int
     reverse_complement: bool
-    pack: bool = False
+    short: Short = "pad"
 
 
 class WindowSampler:
@@ -83,8 +85,15 @@ class WindowSampler:
                 f"the corpus has no {split} segments", hint="tokenize again with another `--split`"
             )
         length = sampling.length
-        self._short = [one for one in segments if sampling.pack and one.length < length]
-        self._whole = [one for one in segments if not (sampling.pack and one.length < length)]
+        shorter = [one for one in segments if one.length < length]
+        self._short = shorter if sampling.short == "pack" else []
+        padded = sampling.short == "pad"
+        self._whole = [one for one in segments if padded or one.length >= length]
+        if not (self._short or self._whole):
+            raise ConfigError(
+                f"no {split} segment is as long as a window of {length:,} tokens",
+                hint="choose a shorter `--seq-len`, or do not skip what is shorter",
+            )
         self._ends = np.cumsum([-(-one.length // length) for one in self._whole], dtype=np.int64)
         self._num_whole = int(self._ends[-1]) if self._whole else 0
         self._short_lengths = np.array([one.length for one in self._short], dtype=np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from genomeformer_cli.core.errors import ConfigError
@@ -11,6 +11,7 @@ Pool = Literal["mean", "max", "first", "last", "none"]
 Strands = Literal["none", "mean", "concat"]
 Precision = Literal["float32", "float16"]
 WHOLE = "whole"
+AUTO = "auto"
 _LAYER_HINT = "give `last`, `mean`, `all`, or numbers such as `0,2,4`; 0 is the token embedding"
 
 
@@ -22,7 +23,8 @@ class EmbedChoices:
         pool: `mean`, `max`, `first` or `last` over the real bases (A C G T) of a sequence, which is
             one row a sequence; `none`: one row a base.
         layers: `last`, `mean` (of all blocks), `all` (the embedding and every block) or numbers,
-            0 being the token embedding; several stand side by side in a row.
+            0 being the token embedding; several stand side by side in a row. `auto`: those that
+            the model was released with as the best, else the last.
         rc: What the other strand adds: `none`; `mean` of both strands; `concat`: side by side.
         window: Longest stretch the model sees at once, in tokens; None: the context it was trained
             with; `whole`: no windows, the model's state is passed along the sequence.
@@ -33,7 +35,7 @@ class EmbedChoices:
     """
 
     pool: Pool = "mean"
-    layers: str = "last"
+    layers: str = AUTO
     rc: Strands = "none"
     window: int | Literal["whole"] | None = None
     stride: int | None = None
@@ -53,6 +55,15 @@ class EmbedChoices:
     def per_base(self) -> bool:
         """Whether a row is a base."""
         return self.pool == "none"
+
+    def settled(self, recommended: str) -> EmbedChoices:
+        """The same with the layers that a model was released with, if none were chosen.
+
+        The state that is passed along a sequence gives the last layer alone.
+        """
+        if self.layers != AUTO:
+            return self
+        return replace(self, layers="last" if self.window == WHOLE else recommended)
 
     def numbers(self, depth: int) -> tuple[int, ...]:
         """The layers of a model of that many blocks.

@@ -18,7 +18,12 @@ from torch import Tensor
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.choices import WHOLE, EmbedChoices
-from genomeformer_cli.core.embedding.features import check_layers, joined_layers, layer_features
+from genomeformer_cli.core.embedding.features import (
+    check_layers,
+    features_width,
+    joined_layers,
+    layer_features,
+)
 from genomeformer_cli.core.embedding.pooling import Rows, pool_windows
 from genomeformer_cli.core.embedding.windows import (
     Numbers,
@@ -65,13 +70,12 @@ class Embedder:
     def __init__(self, loaded: LoadedModel, choices: EmbedChoices) -> None:
         model = loaded.model
         self.loaded = loaded
-        self.choices = choices
+        self.choices = choices = choices.settled(loaded.layers)
         self.layers = choices.numbers(model.config.depth)
-        check_layers(model, self.layers)
         self._mean_of_layers = choices.layers == "mean"
+        check_layers(model, self.layers, mean=self._mean_of_layers)
         self._num_strands = 1 if choices.rc == "none" else 2
-        columns = 1 if self._mean_of_layers else len(self.layers)
-        self._columns = columns * model.feature_width
+        self._columns = features_width(model, self.layers, mean=self._mean_of_layers)
         self.width = self._columns * (2 if choices.rc == "concat" else 1)
         self.is_whole = choices.window == WHOLE
         self.window = choices.window if isinstance(choices.window, int) else model.config.context

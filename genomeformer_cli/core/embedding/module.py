@@ -12,8 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
-from genomeformer_cli.core.embedding.choices import EmbedChoices
-from genomeformer_cli.core.embedding.features import check_layers, joined_layers, layer_features
+from genomeformer_cli.core.embedding.choices import AUTO, EmbedChoices
+from genomeformer_cli.core.embedding.features import (
+    check_layers,
+    features_width,
+    joined_layers,
+    layer_features,
+)
 from genomeformer_cli.core.model.encoder import padding_mask
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
@@ -34,15 +39,15 @@ class EmbeddingModule(nn.Module):
         ConfigError: The model cannot do what was chosen.
     """
 
-    def __init__(self, loaded: LoadedModel, *, pool: str = "mean", layers: str = "last") -> None:
+    def __init__(self, loaded: LoadedModel, *, pool: str = "mean", layers: str = AUTO) -> None:
         super().__init__()
-        choices = EmbedChoices(pool=pool, layers=layers)  # type: ignore[arg-type]
+        choices = EmbedChoices(pool=pool, layers=layers).settled(loaded.layers)  # type: ignore[arg-type]
         self.model = loaded.model
         self.choices = choices
         self.layers = choices.numbers(loaded.model.config.depth)
-        check_layers(loaded.model, self.layers)
-        columns = 1 if layers == "mean" else len(self.layers)
-        self.width = columns * loaded.model.feature_width
+        mean = choices.layers == "mean"
+        check_layers(loaded.model, self.layers, mean=mean)
+        self.width = features_width(loaded.model, self.layers, mean=mean)
         self._tokenizer = loaded.tokenizer
 
     def encode(self, sequences: Sequence[str]) -> Tensor:

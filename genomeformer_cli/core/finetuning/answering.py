@@ -94,12 +94,10 @@ class Answerer:
         said = self.outputs([rows.codes[row] for row in chosen])
         truth = [rows.truth[row] for row in chosen]
         true = joined_truth(self.targets, truth)
-        total = float(
-            loss.total(
-                torch.cat(said).double(), true.double() if true.is_floating_point() else true
-            )
-        )
-        found = [answers(self.targets, one) for one in said]
+        joined = torch.cat(said).double()
+        total = float(loss.total(joined, true.double() if true.is_floating_point() else true))
+        ends = np.cumsum([len(one) for one in said])
+        found = np.split(answers(self.targets, joined), ends[:-1])
         score = TaskScore(
             loss=total / max(loss.weight(true), 1e-9),
             measures=measure(self.targets, found, truth),

@@ -20,9 +20,10 @@ from genomeformer_cli.core.finetuning.packing import Packed, Packer
 from genomeformer_cli.core.finetuning.rows import LabelledRows
 from genomeformer_cli.core.finetuning.splits import TRAIN, Rows
 from genomeformer_cli.core.finetuning.targets import Targets, Truth
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.training.batches import StepBatch
 
-_ORDER, _STRANDS = 17, 19
+_ORDER, _STRANDS, _MUTATION, _SHIFT = 17, 19, 31, 37
 _BATCHES_SORTED = 32
 
 
@@ -60,6 +61,18 @@ def joined_truth(targets: Targets, truth: Sequence[Truth]) -> Tensor:
     """Labels of some rows as the loss takes them."""
     join = np.concatenate if targets.is_exclusive else np.stack
     return torch.from_numpy(join(truth))
+
+
+def mutated(codes: Codes, share: float, generator: np.random.Generator) -> Codes:
+    """Some of the bases are others, each as likely; N stays."""
+    drawn = (generator.random(codes.size) < share) & (codes < NUM_REAL_BASES)
+    steps = generator.integers(1, NUM_REAL_BASES, codes.size, dtype=np.uint8)
+    return np.where(drawn, (codes + steps) % NUM_REAL_BASES, codes).astype(np.uint8)
+
+
+def shifted(codes: Codes, start: int, shift: int) -> Codes:
+    """All but `shift` bases, `start` of them missing at the start; a row as short as that stays."""
+    return codes[start : codes.size - shift + start] if codes.size > shift else codes
 
 
 def steps_per_epoch(num_rows: int, batch_size: int) -> int:
@@ -103,8 +116,9 @@ class TaskBatches:
         turned = np.zeros(chosen.size, dtype=np.bool_)
         if self._tuning.strands != "given":
             turned = np.random.default_rng([self._seed, _STRANDS, step]).random(chosen.size) < 0.5
+        codes = self._codes(chosen, step)
         parts = [
-            self._part(chosen[some], turned[some].tolist())
+            self._part(chosen[some], [codes[one] for one in some], turned[some].tolist())
             for some in batch_windows(self._lengths[chosen], self._tuning.tokens_per_batch)
         ]
         return TaskBatch(
@@ -114,10 +128,25 @@ class TaskBatches:
             num_bases=int(self._lengths[chosen].sum()),
         )
 
-    def _part(self, chosen: Rows, turned: Sequence[bool]) -> Part:
-        rows = self._train[chosen]
-        packed = self._packer.pack([self._rows.codes[row] for row in rows], reverse=turned)
-        truth = [self._rows.truth[row] for row in rows]
+    def _codes(self, chosen: Rows, step: int) -> list[Codes]:
+        """What stands in rows, or nearly so."""
+        codes = [self._rows.codes[row] for row in self._train[chosen]]
+        if self._tuning.shift:
+            generator = np.random.default_rng([self._seed, _SHIFT, step])
+            starts = generator.integers(0, self._tuning.shift + 1, len(codes))
+            codes = [
+                shifted(one, start, self._tuning.shift)
+                for one, start in zip(codes, starts.tolist(), strict=True)
+            ]
+        if not self._tuning.mutation:
+            return codes
+        generator = np.random.default_rng([self._seed, _MUTATION, step])
+        flat = mutated(np.concatenate(codes), self._tuning.mutation, generator)
+        return np.split(flat, np.cumsum([one.size for one in codes])[:-1])
+
+    def _part(self, chosen: Rows, codes: Sequence[Codes], turned: Sequence[bool]) -> Part:
+        packed = self._packer.pack(codes, reverse=turned)
+        truth = [self._rows.truth[row] for row in self._train[chosen]]
         if self._rows.targets.is_per_base:
             truth = [one[::-1] if turn else one for one, turn in zip(truth, turned, strict=True)]
         return Part(packed=packed, truth=joined_truth(self._rows.targets, truth))

@@ -19,9 +19,14 @@ class TuningConfig:
             rank to every matrix of the blocks.
         rank: Of these changes.
         alpha: A change is scaled by this over the rank.
-        pool: How positions make a sequence: `mean`, `max`, or `attention`: means weighed by what
-            stands at a position and where it stands, four of them side by side.
+        pool: How positions make a sequence: `mean`, `max`, `mean-max`: both side by side, or
+            `attention`: means weighed by what stands at a position and where it stands, four of
+            them side by side.
         dropout: Part of the features that the head does not see in a training step.
+        mutation: Part of the bases that a training step sees as others, drawn anew each time.
+        shift: Bases that a training step leaves out of every longer row, some at its start and the
+            others at its end, drawn anew each time: what matters is seen at other places.
+        smoothing: Part of a class's weight in the loss that all classes share.
         head_rate: Times the learning rate that the head learns at.
         layer_decay: The learning rate of a block times this is that of the block below it.
         strands: `given`: as the sequences stand; `augment`: read from either strand at random in
@@ -38,8 +43,11 @@ class TuningConfig:
     method: Literal["full", "head", "lora"] = "full"
     rank: int = 8
     alpha: float = 16.0
-    pool: Literal["mean", "max", "attention"] = "mean"
+    pool: Literal["mean", "max", "mean-max", "attention"] = "mean"
     dropout: float = 0.1
+    mutation: float = 0.0
+    shift: int = 0
+    smoothing: float = 0.0
     head_rate: float = 5.0
     layer_decay: float = 1.0
     strands: Literal["given", "augment", "average"] = "given"
@@ -60,10 +68,15 @@ class TuningConfig:
                 "dropout lies between 0 and 1, the decay of layers above 0 and up to 1",
                 hint="0.1 and 0.8 are usual; rates are positive",
             )
-        if min(self.patience, self.window) < 0 or self.tokens_per_batch < 1:
+        if not (0 <= self.mutation < 1 and 0 <= self.smoothing < 1):
             raise ConfigError(
-                "patience, windows and batches cannot be negative",
-                hint="0 leaves out the first two",
+                "parts of bases and of a class's weight lie between 0 and 1",
+                hint="0.05 and 0.1 are usual; 0 leaves them out",
+            )
+        if min(self.patience, self.window, self.shift) < 0 or self.tokens_per_batch < 1:
+            raise ConfigError(
+                "patience, windows, shifts and batches cannot be negative",
+                hint="0 leaves out the first three",
             )
 
 

@@ -32,7 +32,8 @@ class TaskHead(nn.Module):
     Args:
         width: E.
         num_outputs: C.
-        pool: `mean`, `max`, `attention`, or `none` where every base has an answer.
+        pool: `mean`, `max`, `mean-max` (both, side by side), `attention`, or `none` where every
+            base has an answer.
         seed: Of the initial weights.
     """
 
@@ -43,7 +44,7 @@ class TaskHead(nn.Module):
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.pool = pool
-        seen = width
+        seen = 2 * width if pool == "mean-max" else width
         if pool == "attention":
             seen = width * _NUM_HEADS
             self.query_HE = nn.Parameter(
@@ -69,28 +70,30 @@ class TaskHead(nn.Module):
             return features_PE
         if self.pool == "attention":
             return self._attended(features_PE, packed)
-        shape = (packed.num_rows, features_PE.shape[1])
-        counts_B1 = torch.bincount(packed.row_P, minlength=packed.num_rows)[:, None]
+        # `bincount` would make a GPU wait: it looks at the numbers first.
+        one_P = features_PE.new_ones(len(features_PE))
+        counts_B1 = one_P.new_zeros(packed.num_rows).index_add(0, packed.row_P, one_P)[:, None]
         if self.pool == "max":
-            index_PE = packed.row_P[:, None].expand_as(features_PE)
-            least_BE = features_PE.new_full(shape, -torch.inf)
-            largest_BE = least_BE.scatter_reduce(0, index_PE, features_PE, "amax")
-            return largest_BE.where(counts_B1 > 0, torch.zeros_like(largest_BE))
+            return _largest(features_PE, packed, counts_B1)
+        shape = (packed.num_rows, features_PE.shape[1])
         sum_BE = features_PE.new_zeros(shape).index_add(0, packed.row_P, features_PE)
-        return sum_BE / counts_B1.clamp_min(1)
+        mean_BE = sum_BE / counts_B1.clamp_min(1)
+        if self.pool == "mean":
+            return mean_BE
+        return torch.cat((mean_BE, _largest(features_PE, packed, counts_B1)), dim=1)
 
     def _attended(self, features_PE: Tensor, packed: Packed) -> Tensor:
         place_P = (packed.along_P * _NUM_PLACES).long().clamp_max(_NUM_PLACES - 1)
-        scores_PH = features_PE @ self.query_HE.T + self.place_AH[place_P]
+        scores_PH = features_PE @ self.query_HE.T + functional.embedding(place_P, self.place_AH)
         index_PH = packed.row_P[:, None].expand_as(scores_PH)
         shape = (packed.num_rows, _NUM_HEADS)
         # The largest of a row is taken away for the exponential's sake, and cancels.
         with torch.no_grad():
             most_BH = scores_PH.new_full(shape, -torch.inf)
             most_BH = most_BH.scatter_reduce(0, index_PH, scores_PH, "amax")
-        weight_PH = (scores_PH - most_BH[packed.row_P]).exp()
+        weight_PH = (scores_PH - most_BH.index_select(0, packed.row_P)).exp()
         sum_BH = weight_PH.new_zeros(shape).index_add(0, packed.row_P, weight_PH)
-        weight_PH = weight_PH / sum_BH[packed.row_P]
+        weight_PH = weight_PH / sum_BH.index_select(0, packed.row_P)
         mixed = [
             features_PE.new_zeros(packed.num_rows, features_PE.shape[1]).index_add(
                 0, packed.row_P, features_PE * weight_P1
@@ -121,6 +124,13 @@ class TaskHead(nn.Module):
         self.spread_K.copy_(spread_K.clamp_min(_LEAST_SPREAD * float(spread_K.mean()) + 1e-6))
 
 
+def _largest(features_PE: Tensor, packed: Packed, counts_B1: Tensor) -> Tensor:
+    index_PE = packed.row_P[:, None].expand_as(features_PE)
+    least_BE = features_PE.new_full((packed.num_rows, features_PE.shape[1]), -torch.inf)
+    largest_BE = least_BE.scatter_reduce(0, index_PE, features_PE, "amax")
+    return largest_BE.where(counts_B1 > 0, torch.zeros_like(largest_BE))
+
+
 def attach(model: Model, head: TaskHead) -> None:
     """Make the head a part of the model, so that what is done to weights is done to its own too."""
     model.add_module(NAME, head)
@@ -149,6 +159,10 @@ def _feature_parts(model: Model, packed: Packed, tokens_at_once: int) -> Iterato
         some = slice(first, first + step)
         mask_WL = None if packed.mask_WL is None else packed.mask_WL[some]
         hidden_WLE = model.hidden(packed.tokens_WL[some], mask_WL).flatten(0, 1)
+        if step >= number:
+            # Nothing to look for, so a GPU need not wait; and each place is taken once.
+            yield hidden_WLE.index_select(0, packed.place_P)
+            return
         low, high = first * length, first * length + len(hidden_WLE)
         inside_P = (packed.place_P >= low) & (packed.place_P < high)
         yield hidden_WLE[packed.place_P[inside_P] - low]

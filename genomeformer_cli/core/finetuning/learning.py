@@ -93,7 +93,7 @@ class TaskLearning:
             kept = self._kept(model, batch.step, number, part.packed)
             with parametrize.cached():
                 said = outputs(model, part.packed.to(model.device), kept)
-                total = self.loss.total(said, truth) / weight
+                total = self.loss.total(said, truth, self.tuning.smoothing) / weight
                 torch.autograd.backward(total)
             found += total.item()
         return Learned(loss=found, score=TaskScore(loss=found, num_rows=batch.num_rows))
@@ -109,11 +109,15 @@ class TaskLearning:
         number = packed.place_P.numel() if head.pool == "none" else packed.num_rows
         shape = (number, head.out.in_features)
         kept = torch.rand(shape, generator=generator) >= rate
-        return (kept / (1 - rate)).to(model.device)
+        return kept.to(model.device, non_blocking=True) / (1 - rate)
 
     def read_score(self, plain: Row) -> TaskScore:
         """A score as it stands in the metrics."""
         return TaskScore(**plain)
+
+    def score_of(self, row: Row) -> TaskScore:
+        """What validation says of the weights that a row of the metrics may keep."""
+        return self.read_score(row.get("validation_average", row["validation"]))
 
     def keep(self, model: Model, folder: Path, validations: Sequence[Row]) -> None:
         """Put the weights aside if none before were better."""
@@ -136,7 +140,7 @@ class TaskLearning:
 
     def _best(self, validations: Sequence[Row]) -> int:
         """Which of them; the first where several are alike."""
-        found = [self.read_score(row["validation"]).by(self.metric) for row in validations]
+        found = [self.score_of(row).by(self.metric) for row in validations]
         return found.index(max(found))
 
     def best_row(self, validations: Sequence[Row]) -> Row:

@@ -28,12 +28,26 @@ class Loss:
     targets: Targets
     weights: tuple[float, ...]
 
-    def total(self, outputs_BC: Tensor, truth_B: Tensor) -> Tensor:
-        """Sum over what is asked; divide it by `weight` of the same to have the mean."""
-        weight_C = outputs_BC.new_tensor(self.weights)
+    def total(self, outputs_BC: Tensor, truth_B: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Sum over what is asked; divide it by `weight` of the same to have the mean.
+
+        Args:
+            outputs_BC: Of rows or bases.
+            truth_B: Their labels.
+            smoothing: Part of a class's weight that all classes share: Szegedy et al. 2016,
+                "Rethinking the Inception Architecture for Computer Vision", section 7.
+        """
+        # A GPU waits for numbers that are sent to it: none are where all count alike.
+        alike = all(one == 1 for one in self.weights)
+        weight_C = None if alike else outputs_BC.new_tensor(self.weights)
         if self.targets.is_exclusive:
             return functional.cross_entropy(
-                outputs_BC, truth_B, weight_C, ignore_index=-1, reduction="sum"
+                outputs_BC,
+                truth_B,
+                weight_C,
+                ignore_index=-1,
+                reduction="sum",
+                label_smoothing=smoothing,
             )
         if self.targets.kind is TaskKind.REGRESSION:
             return functional.mse_loss(outputs_BC, truth_B, reduction="sum")

@@ -14,7 +14,7 @@ Shape letters: N rows or bases, C outputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -172,9 +172,20 @@ def interval(
     """A measure with the interval of a bootstrap over rows."""
     generator = np.random.default_rng([seed, 13])
     samples = []
+    taken = _taker(targets, answers, truth)
     for _ in range(_NUM_DRAWS):
         drawn = generator.integers(0, len(truth), len(truth))
-        found = measure(targets, [answers[i] for i in drawn], [truth[i] for i in drawn])
+        found = measure(targets, *taken(drawn))
         samples.append(found.get(metric, np.nan))
     value = measure(targets, answers, truth).get(metric, float("nan"))
     return percentiles(value, np.array(samples))
+
+
+def _taker(
+    targets: Targets, answers: Sequence[Floats], truth: Sequence[Truth]
+) -> Callable[[npt.NDArray[np.int64]], tuple[Sequence[Floats], Sequence[Truth]]]:
+    """Takes rows; where each has one class, all at once, which is many times faster."""
+    if targets.kind is not TaskKind.CLASSIFICATION:
+        return lambda rows: ([answers[row] for row in rows], [truth[row] for row in rows])
+    answers_NC, truth_N = np.concatenate(answers), np.concatenate(list(truth))
+    return lambda rows: ([answers_NC[rows]], [truth_N[rows]])

@@ -48,7 +48,7 @@ class TunedTask:
 
     name: str
     targets: Targets
-    pool: Literal["mean", "max", "attention", "none"]
+    pool: Literal["mean", "max", "mean-max", "attention", "none"]
     strands: Literal["given", "augment", "average"] = "given"
     window: int
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ import torch
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, read_model_config
 from genomeformer_cli.core.configuration import from_plain
 from genomeformer_cli.core.embedding.windows import batch_windows
+from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.finetuning.answering import Answerer
-from genomeformer_cli.core.finetuning.batches import TaskBatches
+from genomeformer_cli.core.finetuning.batches import TaskBatches, steps_per_epoch
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.head import attach, features, head_of
 from genomeformer_cli.core.finetuning.learning import TaskLearning, load_best
@@ -33,6 +35,7 @@ from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
 
 RESULT_FILE = "result.json"
+_FEWEST_VALIDATIONS = 10
 _SCRATCH_SEED_SHIFT = 1_000_003
 _ROWS_STANDARDISED = 512
 _BASES_STANDARDISED = 1 << 17
@@ -85,6 +88,52 @@ class Tuning:
         """Asks a model that has a head."""
         tokenizer = load_tokenizer(self.base)
         return self.task.answerer(model, tokenizer, self.config.tuning.tokens_per_batch)
+
+
+def prepared(
+    rows: LabelledRows, config: FinetuneConfig, base: Path, device: torch.device
+) -> Tuning:
+    """A fine-tuning with everything in its configuration that follows from rows and model.
+
+    Args:
+        rows: What is learned from.
+        config: As it was asked for.
+        base: Folder of the pretrained weights.
+        device: Where it runs.
+
+    Raises:
+        ConfigError: The task has no such measure, no classes to smooth, or labels that a shift
+            would part from their bases.
+    """
+    if config.tuning.smoothing and not rows.targets.is_exclusive:
+        raise ConfigError(
+            f"labels of {rows.targets.kind.value} are not smoothed",
+            hint="leave out `--label-smoothing`",
+        )
+    if config.tuning.shift and rows.targets.is_per_base:
+        raise ConfigError(
+            "rows that have a label for every base are not shifted", hint="leave out `--shift`"
+        )
+    per_epoch = steps_per_epoch(rows.parts[TRAIN].size, config.training.batch_size)
+    steps = max(math.ceil(config.epochs * per_epoch), 1)
+    every = config.validate_every or max(min(per_epoch, steps // _FEWEST_VALIDATIONS), 1)
+    window = config.tuning.window or read_model_config(base).context
+    metric = choose_metric(rows.targets, config.tuning.metric)
+    training = replace(config.training, steps=steps, validate_every=every, checkpoint_every=every)
+    config = replace(
+        config,
+        validate_every=every,
+        tuning=replace(config.tuning, window=window, metric=metric),
+        training=training,
+    )
+    task = TunedTask(
+        name=rows.name,
+        targets=rows.targets,
+        pool="none" if rows.targets.is_per_base else config.tuning.pool,
+        strands=config.tuning.strands,
+        window=window,
+    )
+    return Tuning(rows=rows, task=task, config=config, base=base, device=device)
 
 
 def tune(tuning: Tuning, run: Path, origin: Origin, seed: int, reporter: Reporter) -> SeedResult:
@@ -162,7 +211,7 @@ def _judged(
         seed=seed,
         steps=rows[-1]["step"],
         best_step=best["step"],
-        validation=learning.read_score(best["validation"]),
+        validation=learning.score_of(best),
         test=test,
         interval=interval(tuning.task.targets, answers, truth, tuning.reported, seed=seed),
         num_trained=num_trained,

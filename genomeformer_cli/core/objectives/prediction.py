@@ -166,13 +166,18 @@ def predict(
         examples: What is asked there.
         total_weight: Of all targets of the batch.
     """
-    chosen_BL = examples.targets_BL >= 0
+    # Found once: on a GPU to count them is to wait, and a mask would be counted at every use.
+    chosen_T = (examples.targets_BL.flatten() >= 0).nonzero().squeeze(1)
+    hidden_TE, targets_T, weights_T = (
+        one.flatten(0, 1).index_select(0, chosen_T)
+        for one in (hidden_BLE, examples.targets_BL, examples.weights_BL)
+    )
     real_ids = examples.real_ids
-    logits_TR = model.logits(hidden_BLE[chosen_BL])[:, real_ids.start : real_ids.stop]
+    logits_TR = model.logits(hidden_TE)[:, real_ids.start : real_ids.stop]
     logits_TR = logits_TR.to(torch.promote_types(logits_TR.dtype, torch.float32))
-    answers_T = examples.targets_BL[chosen_BL] - real_ids.start
+    answers_T = targets_T - real_ids.start
     nats_T = functional.cross_entropy(logits_TR, answers_T, reduction="none")
-    loss = (nats_T * examples.weights_BL[chosen_BL]).sum() / total_weight
+    loss = (nats_T * weights_T).sum() / total_weight
     with torch.no_grad():
         return Prediction(
             loss=loss,

@@ -65,29 +65,41 @@ def small() -> PretrainConfig:
 
 
 def default() -> PretrainConfig:
-    """The bundled model's recipe: two tied stacks over patches of 8 bases, 2,048 of context."""
+    """The bundled model's recipe: 7 million parameters, two tied stacks over patches of 8 bases."""
+    return _surrounding(width=256, context=4_096, learning_rate=4e-3, steps=4_500)
+
+
+def default_large() -> PretrainConfig:
+    """The same of 27 million parameters, 8,192 bases of context: an hour on a large GPU."""
+    return _surrounding(width=512, context=8_192, learning_rate=3e-3, steps=2_600)
+
+
+def _surrounding(*, width: int, context: int, learning_rate: float, steps: int) -> PretrainConfig:
+    """Two tied stacks over patches, 262,144 bases a step, every row full."""
     return PretrainConfig(
         model=ModelConfig(
-            context=2_048,
-            width=256,
-            depth=4,
-            num_heads=4,
-            mlp_width=704,
+            context=context,
+            width=width,
+            depth=8,
+            num_heads=width // 64,
+            mlp_width=width * 11 // 4,
             conv_width=4,
             patch=8,
             direction="two-stack",
         ),
         training=TrainingConfig(
-            steps=2_400,
-            batch_size=6,
+            steps=steps,
+            batch_size=2**18 // context,
+            pack="skip",
             optimizer="muon",
-            learning_rate=4e-3,
+            learning_rate=learning_rate,
             warmup_share=0.02,
-            decay_share=0.57,
-            ema=0.995,
-            validate_every=100,
-            validation_windows=128,
-            checkpoint_every=100,
+            decay_share=0.6,
+            ema=0.998,
+            validate_every=500,
+            validation_windows=2**21 // context,
+            validation_passes=1,
+            checkpoint_every=250,
         ),
     )
 
@@ -153,6 +165,7 @@ PRESETS: dict[str, Callable[[], PretrainConfig]] = {
     "tiny": tiny,
     "small": small,
     "default": default,
+    "default-large": default_large,
     "medium": medium,
     "base": base,
     "large": large,

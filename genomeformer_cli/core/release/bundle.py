@@ -39,6 +39,7 @@ class Weights:
         storage: How that is.
         digest: Of what it computes with, once it is loaded.
         which: Weights of the run, in words.
+        layers: Whose features serve best.
     """
 
     config: ModelConfig
@@ -47,6 +48,7 @@ class Weights:
     storage: Storage
     digest: str
     which: str
+    layers: str = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +96,8 @@ def write_bundle(
         "weights_digest": weights.digest,
     }
     write_weights(weights.tensors, folder, metadata=metadata, max_shard_bytes=max_shard_bytes)
-    write_json(folder / CONFIG_FILE, {**describe_model(weights.config), **weights.storage.plain()})
+    described = describe_model(weights.config, layers=weights.layers)
+    write_json(folder / CONFIG_FILE, {**described, **weights.storage.plain()})
     save_tokenizer(weights.tokenizer, folder)
     write_text(folder / CARD_FILE, papers.card)
     write_json(folder / RESULTS_FILE, papers.results)

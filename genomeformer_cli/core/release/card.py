@@ -11,6 +11,8 @@ import torch
 from genomeformer_cli import __version__
 from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
+from genomeformer_cli.core.embedding.choices import EmbedChoices
+from genomeformer_cli.core.embedding.features import features_width
 from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.release.card_data import CardGenome, data_section
@@ -56,6 +58,7 @@ class CardFacts:
         evidence: What `evaluate` found.
         loss: The picture of the run, if there is one.
         onnx: Whether there is an ONNX file.
+        layers: Whose features `embed` takes by itself.
         notes: Of the authors, Markdown.
     """
 
@@ -71,6 +74,7 @@ class CardFacts:
     evidence: tuple[Evidence, ...] = ()
     loss: Picture | None = None
     onnx: bool = False
+    layers: str = "last"
     notes: str = ""
 
     @property
@@ -140,7 +144,9 @@ def _opening(facts: CardFacts) -> str:
     )
     goal = _GOALS[model.direction]
     with torch.device("meta"):
-        width = build_model(model).feature_width
+        numbers = EmbedChoices(layers=facts.layers).numbers(model.depth)
+        mean = facts.layers == "mean"
+        width = features_width(build_model(model), numbers, mean=mean)
     return f"""# {facts.name}
 
 A DNA encoder of {facts.summary.num_parameters:,} parameters with {papers},
@@ -169,10 +175,16 @@ def _usage(facts: CardFacts) -> str:
 `--model` takes the name in the cache, this folder, its archive, or `hf://ORG/NAME@REVISION`. In
 Python: `genomeformer_cli.load("FOLDER").embed(["ACGT..."])`.
 
-Recommended: the last layer (`--layers last`) and the mean over the real bases (`--pool mean`),
-the defaults, with which every number on this page was measured; no other layer or pooling was
-compared. Sequences longer than the context are cut into windows and averaged. {strands}
+Recommended: {_layers(facts)} and the mean over the real bases (`--pool mean`),
+the defaults, with which every vector on this page was made.
+Sequences longer than the context are cut into windows and averaged. {strands}
 {onnx}"""
+
+
+def _layers(facts: CardFacts) -> str:
+    if facts.layers == "last":
+        return "the last layer (`--layers last`; no other was compared)"
+    return f"layer {facts.layers} of {facts.configs[0].depth} (`--layers {facts.layers}`)"
 
 
 def _other_strand(model: ModelConfig) -> str:

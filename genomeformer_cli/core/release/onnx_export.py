@@ -1,5 +1,6 @@
 """The same model for ONNX runtimes: `input_ids` (batch, length) in, `logits` and `features` out.
 
+The features are of the layers that `embed` takes by itself.
 Shorter rows of a batch end in [PAD]; what comes out there means nothing. torch exports the model,
 its mechanisms in the form of `onnx_forms`; onnxruntime runs the file on several shapes, short and
 odd ones and padded ones among them, and what it says is compared with what the model itself says.
@@ -20,6 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
+from genomeformer_cli.core.embedding.choices import EmbedChoices
+from genomeformer_cli.core.embedding.features import joined_layers, layer_features
 from genomeformer_cli.core.errors import CheckpointError, MissingExtraError
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.release.onnx_forms import in_plain_form, without_form
@@ -49,15 +52,27 @@ def need_onnx() -> None:
 
 
 class _Whole(nn.Module):
-    """Both answers of a model, from token ids alone: [PAD] at the end of a row is no position."""
+    """Both answers of a model, from token ids alone: [PAD] at the end of a row is no position.
 
-    def __init__(self, model: Model) -> None:
+    Args:
+        model: The model.
+        layers: Whose features are given, as `embed --layers` names them.
+    """
+
+    def __init__(self, model: Model, layers: str) -> None:
         super().__init__()
         self.model = model
+        self._numbers = EmbedChoices(layers=layers).numbers(model.config.depth)
+        self._mean = layers == "mean"
 
     def forward(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        features_BLE = self.model.hidden(input_ids, input_ids != PAD_ID)
-        return self.model.logits(features_BLE), features_BLE
+        mask_BL = input_ids != PAD_ID
+        hidden_BLE = self.model.hidden(input_ids, mask_BL)
+        features_BLE = hidden_BLE
+        if self._numbers != (self.model.config.depth,):
+            kept = layer_features(self.model, input_ids, mask_BL, self._numbers)
+            features_BLE = joined_layers(kept, mean=self._mean)
+        return self.model.logits(hidden_BLE), features_BLE
 
 
 def export_onnx(loaded: LoadedModel, path: Path) -> None:
@@ -93,7 +108,7 @@ def export_onnx(loaded: LoadedModel, path: Path) -> None:
 def _exported(loaded: LoadedModel) -> bytes:
     onnx = importlib.import_module("onnx")
     config = loaded.model.config
-    whole = _Whole(in_plain_form(loaded.model)).eval()
+    whole = _Whole(in_plain_form(loaded.model), loaded.layers).eval()
     # What the exporter derives of lengths holds from here on; shorter rows are only run and
     # compared, which is proof enough.
     shortest = 2 * config.patch + 2
@@ -148,6 +163,7 @@ def largest_difference(content: bytes, loaded: LoadedModel) -> float:
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     context = loaded.model.config.context
+    whole = _Whole(loaded.model, loaded.layers)
     largest = 0.0
     for wanted in ([context], [context // 2 + 1] * 2, [7] * 5, [1], [context, 9, 1, 8]):
         lengths = [min(length, context) for length in wanted]
@@ -155,8 +171,7 @@ def largest_difference(content: bytes, loaded: LoadedModel) -> float:
         real_BL = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
         tokens_BL[~real_BL] = PAD_ID
         with torch.inference_mode():
-            features_BLE = loaded.model.hidden(tokens_BL, None if bool(real_BL.all()) else real_BL)
-            expected = (loaded.model.logits(features_BLE), features_BLE)
+            expected = whole(tokens_BL)
         found = session.run(list(OUTPUTS), {INPUT: tokens_BL.numpy()})
         for one, other in zip(found, expected, strict=True):
             differences = torch.from_numpy(one)[real_BL] - other[real_BL]

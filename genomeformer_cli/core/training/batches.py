@@ -19,7 +19,7 @@ from torch import Tensor
 
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.data.masking import MaskingConfig
-from genomeformer_cli.core.data.windows import Sampling, WindowSampler
+from genomeformer_cli.core.data.windows import Sampling, Short, WindowSampler
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.objectives.examples import ask
@@ -116,7 +116,7 @@ class Batches:
                     batch_size=stage.rows,
                     seed=config.seed,
                     reverse_complement=config.reverse_complement,
-                    pack=packs(corpus, model, config),
+                    short=short_segments(corpus, model, config),
                 ),
             )
             for stage in self._stages
@@ -140,11 +140,13 @@ class Batches:
         )
 
 
-def packs(corpus: Corpus, model: ModelConfig, config: TrainingConfig) -> bool:
-    """Whether short segments are put together: if asked for, or where there are any."""
-    if config.pack != "auto":
-        return config.pack == "on"
-    return any(segment.length < model.context for segment in corpus.segments("train"))
+def short_segments(corpus: Corpus, model: ModelConfig, config: TrainingConfig) -> Short:
+    """What becomes of short segments: put together, if asked for, or where there are any."""
+    if config.pack == "auto":
+        there = any(segment.length < model.context for segment in corpus.segments("train"))
+        return "pack" if there else "pad"
+    said: dict[str, Short] = {"on": "pack", "off": "pad", "skip": "skip"}
+    return said[config.pack]
 
 
 class Ahead:

@@ -18,8 +18,9 @@ class TrainingConfig:
             more tokens.
         tokens_per_step: Tokens of a step, gradients accumulated over batches of `batch_size`
             windows; 0: one batch.
-        pack: Whether segments shorter than the context share rows: `on`, `off`, or `auto`, where
-            there are any.
+        pack: Whether segments shorter than a window share rows: `on`; `off` (each has a padded row
+            of its own); `auto`: where there are any; `skip` leaves them out, so that every row is
+            full, which is what a compiler likes best.
         start_length: Tokens of a window at the start; the length doubles until it is the context;
             0: the context from the start.
         curriculum_share: Part of the steps with windows shorter than the context.
@@ -50,7 +51,7 @@ class TrainingConfig:
     steps: int = 400
     batch_size: int = 32
     tokens_per_step: int = 0
-    pack: Literal["auto", "on", "off"] = "auto"
+    pack: Literal["auto", "on", "off", "skip"] = "auto"
     start_length: int = 0
     curriculum_share: float = 0.5
     optimizer: Literal["adamw", "muon"] = "adamw"

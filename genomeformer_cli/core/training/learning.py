@@ -55,7 +55,7 @@ class Learning(Protocol):
         """Look at the validations so far, the last of them of the weights as they are now.
 
         Args:
-            model: What is trained.
+            model: What is trained; if there is an average of its weights, with that in it.
             folder: Of the run.
             validations: Rows of the metrics that have one.
         """

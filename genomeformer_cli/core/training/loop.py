@@ -289,10 +289,17 @@ class _Trainer:
         self.validation = run.validate(run.model)
         run.team.part_again(run.model)
         row["validation"] = to_plain(self.validation)
-        if self._average is not None:
-            with self._average.in_place() as averaged:
-                row["validation_average"] = to_plain(run.validate(averaged))
         self._validations.append(row)
+        if self._average is None:
+            self._offer()
+            return
+        with self._average.in_place() as averaged:
+            row["validation_average"] = to_plain(run.validate(averaged))
+            self._offer()
+
+    def _offer(self) -> None:
+        """Let the weights that the model holds now be kept."""
+        run = self._run
         if run.team.leads:
             run.learning.keep(run.model, run.folder, self._validations)
 

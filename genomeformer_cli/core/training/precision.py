@@ -40,7 +40,8 @@ class ComputeConfig:
     """How the arithmetic of a step runs.
 
     Attributes:
-        precision: `fp32`; `bf16`: matrix products in bfloat16 (autocast); `auto`: the faster.
+        precision: `fp32`; `bf16`: matrix products in bfloat16 (autocast), on GPUs what stays in
+            float32 by TF32; `auto`: the faster.
         compile: Whether `torch.compile` fuses the model (with `--memory full`, rows of one
             document); `auto`: where it is faster, and the run takes long enough to find out.
     """
@@ -76,18 +77,37 @@ def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
     if compute.compile == "on":
         # Over the method, for as long as this lasts: validation has other shapes.
         vars(model)["hidden"] = _compiled(model)
+    kind, bf16 = model.device.type, compute.precision == "bf16"
     try:
-        with torch.autocast(model.device.type, torch.bfloat16, enabled=compute.precision == "bf16"):
+        with torch.autocast(kind, torch.bfloat16, enabled=bf16), _tf32(wanted=bf16, kind=kind):
             yield
     finally:
         if compute.compile == "on":
             vars(model).pop("hidden", None)
 
 
+@contextmanager
+def _tf32(*, wanted: bool, kind: str) -> Iterator[None]:
+    """Let a GPU's products of float32 run in TF32, which keeps more bits than bf16 does.
+
+    Sums and scores that autocast leaves in float32 would else miss the matrix units.
+    """
+    if not wanted or kind != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def _compiled(model: Model) -> Any:
     known = vars(model).get("_compiled_hidden")
     if known is None:
-        known = torch.compile(model.hidden)
+        # Each shape by itself: a run has few, and kernels for one are faster than for all.
+        known = torch.compile(model.hidden, dynamic=False)
         vars(model)["_compiled_hidden"] = known
     return known
 
@@ -160,7 +180,7 @@ def _choose_compile(
     if compute.compile == "auto":
         _time(_ways(precision, "off"), trial, seconds, reporter)
         tokens = trial.step.batch * trial.step.length
-        tried = _tried(trial.step)
+        tried = _tried(trial)
         scale = tokens / (tried.batch * tried.length)
         if seconds[precision] * scale * trial.steps < _WORTH_COMPILING:
             return "off"
@@ -206,7 +226,7 @@ def _time(
 
 
 def _seconds(compute: ComputeConfig, trial: Trial) -> float:
-    examples = random_examples(trial.model, _tried(trial.step))
+    examples = random_examples(trial.model, _tried(trial))
     memory = replace(trial.memory, rows=0)
     times: list[float] = []
     for _ in range(1 + _REPEATS):
@@ -217,7 +237,11 @@ def _seconds(compute: ComputeConfig, trial: Trial) -> float:
     return min(times[1:])
 
 
-def _tried(step: Step) -> Step:
+def _tried(trial: Trial) -> Step:
+    """A part of a step, but on a GPU all of it: what is small does not fill one."""
+    step = trial.step
+    if trial.model.device.type == "cuda":
+        return step
     length = min(step.length, _LENGTH_TRIED)
     return replace(step, length=length, batch=min(step.batch, max(_TOKENS_TRIED // length, 1)))
 
@@ -230,7 +254,7 @@ def _key(trial: Trial) -> str:
     identity = [
         _machine(trial.model.device),
         to_plain(trial.model.config),
-        asdict(_tried(replace(trial.step, real_ids=range(0)))),
+        asdict(replace(_tried(trial), real_ids=range(0))),
         trial.memory.plan,
     ]
     return hashlib.sha256(json.dumps(identity, default=str).encode()).hexdigest()[:16]

@@ -5,11 +5,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import math
 import re
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import tomli_w
 import torch
 
 from genomeformer_cli import __version__
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, weights_digest
+from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
 from genomeformer_cli.core.configuration import differences, to_plain
 from genomeformer_cli.core.errors import ConfigError, EntryExistsError, InputError, StoreError
 from genomeformer_cli.core.evaluation.tasks import (
@@ -27,12 +26,9 @@ from genomeformer_cli.core.evaluation.tasks import (
     read_suite,
     task_name,
 )
-from genomeformer_cli.core.finetuning.batches import steps_per_epoch
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
-from genomeformer_cli.core.finetuning.measures import choose_metric
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
-from genomeformer_cli.core.finetuning.saved import TunedTask
-from genomeformer_cli.core.finetuning.splits import TEST, TRAIN
+from genomeformer_cli.core.finetuning.splits import TEST
 from genomeformer_cli.core.finetuning.summary import (
     PRETRAINED,
     SCRATCH,
@@ -41,7 +37,7 @@ from genomeformer_cli.core.finetuning.summary import (
     TunedSummary,
 )
 from genomeformer_cli.core.finetuning.targets import TaskKind
-from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, tune
+from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, prepared, tune
 from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.release.tuned import (
@@ -60,7 +56,6 @@ from genomeformer_cli.core.workflows.run_folder import (
 
 RESULTS_FILE = "results.json"
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
-_FEWEST_VALIDATIONS = 10
 _ROWS_COMPARED = 8
 
 
@@ -163,19 +158,12 @@ def finetune_model(
     table = _table(request)
     rows = label_rows(table, kind=request.kind, rule=request.config.split, reporter=reporter)
     base = model_folder(request.model, store=store, reporter=reporter)
-    loaded = read_model(base)
-    base_sha256 = weights_digest(loaded.model)
+    base_sha256 = weights_digest(read_model(base).model)
     set_threads(request.threads)
     device = choose_device(request.device)
-    config = _resolved(request.config, rows, loaded)
+    tuning = prepared(rows, request.config, base, device)
+    config = tuning.config
     name = check_name(request.name or _named(request.model, rows.name))
-    tuning = Tuning(
-        rows=rows,
-        task=_task(rows, config),
-        config=config,
-        base=base,
-        device=device,
-    )
     run = store.path(Kind.RUNS, name)
     with store.lock(Kind.RUNS, name, timeout=1):
         _open(run, config, rows, table.examples, base_sha256)
@@ -218,33 +206,6 @@ def _table(request: FinetuneRequest) -> Table:
 
 def _named(model: str, task: str) -> str:
     return _NO_NAME.sub("-", f"{Path(model).name or 'model'}-{task}").strip("-._") or "finetuned"
-
-
-def _resolved(config: FinetuneConfig, rows: LabelledRows, loaded: LoadedModel) -> FinetuneConfig:
-    """With everything that follows from the rows and the model."""
-    per_epoch = steps_per_epoch(rows.parts[TRAIN].size, config.training.batch_size)
-    steps = max(math.ceil(config.epochs * per_epoch), 1)
-    every = config.validate_every or max(min(per_epoch, steps // _FEWEST_VALIDATIONS), 1)
-    window = config.tuning.window or loaded.model.config.context
-    metric = choose_metric(rows.targets, config.tuning.metric)
-    return replace(
-        config,
-        validate_every=every,
-        tuning=replace(config.tuning, window=window, metric=metric),
-        training=replace(
-            config.training, steps=steps, validate_every=every, checkpoint_every=every
-        ),
-    )
-
-
-def _task(rows: LabelledRows, config: FinetuneConfig) -> TunedTask:
-    return TunedTask(
-        name=rows.name,
-        targets=rows.targets,
-        pool="none" if rows.targets.is_per_base else config.tuning.pool,
-        strands=config.tuning.strands,
-        window=config.tuning.window,
-    )
 
 
 def _open(

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
-from genomeformer_cli.core.embedding.choices import EmbedChoices
+from genomeformer_cli.core.embedding.choices import AUTO, EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
 from genomeformer_cli.core.errors import InputError
@@ -76,7 +76,7 @@ class EmbeddingModel:
         embedder.embed_bases(codes, rows)
         return np.split(rows, np.cumsum([one.size for one in codes])[:-1]) if codes else []
 
-    def module(self, *, pool: str = "mean", layers: str = "last") -> EmbeddingModule:
+    def module(self, *, pool: str = "mean", layers: str = AUTO) -> EmbeddingModule:
         """The model as a torch module for fine-tuning; it shares the weights."""
         return EmbeddingModule(self.loaded, pool=pool, layers=layers)
 
@@ -112,7 +112,7 @@ class GenomeEmbedder:
         model: str | Path = DEFAULT_MODEL,
         *,
         pool: str = "mean",
-        layers: str = "last",
+        layers: str = AUTO,
         rc: str = "none",
         window: int | str | None = None,
         stride: int | None = None,

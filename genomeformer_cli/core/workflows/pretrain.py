@@ -33,7 +33,7 @@ from genomeformer_cli.core.reporting import Event, Reporter, Silent
 from genomeformer_cli.core.settings import Member, member
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
-from genomeformer_cli.core.training.batches import Batches, packs
+from genomeformer_cli.core.training.batches import Batches, short_segments
 from genomeformer_cli.core.training.distributed import Team, joined
 from genomeformer_cli.core.training.learning import Pretraining
 from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
@@ -326,7 +326,7 @@ def plan_step(model: Model, corpus: Corpus, config: PretrainConfig, *, shares: i
         step=Step(batch=rows, length=stage.length, real_ids=corpus.tokenizer.real_ids),
         memory=replace(config.memory, rows=config.memory.rows or stage.rows_at_once),
         steps=config.training.steps,
-        packed=packs(corpus, config.model, config.training),
+        packed=short_segments(corpus, config.model, config.training) == "pack",
     )
 
 

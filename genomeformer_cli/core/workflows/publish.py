@@ -38,6 +38,7 @@ _DECIDED = {
     "replace": "--replace",
     "weights": "--weights",
     "storage": "--dtype` and `--quantize",
+    "layers": "--layers",
     "evaluations": "--evaluation",
     "notes": "--notes",
     "authors": "--author",

@@ -9,6 +9,8 @@ from pathlib import Path
 from genomeformer_cli.core.checkpoints.tensors import MAX_SHARD_BYTES
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, weights_digest
 from genomeformer_cli.core.configuration import to_plain
+from genomeformer_cli.core.embedding.choices import EmbedChoices
+from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.errors import InputError, StoreError, UsageError
 from genomeformer_cli.core.evaluation.held_out import held_out_questions
 from genomeformer_cli.core.genomes.lockfile import row_of
@@ -68,6 +70,7 @@ class ReleaseRequest:
         onnx: Whether an ONNX file is wanted too.
         sign: An Ed25519 private key.
         max_shard_bytes: Larger weights are cut into files of at most this size.
+        layers: Whose features `embed` is to take by itself.
     """
 
     run: str
@@ -84,6 +87,7 @@ class ReleaseRequest:
     onnx: bool = False
     sign: Path | None = None
     max_shard_bytes: int = MAX_SHARD_BYTES
+    layers: str = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +127,7 @@ def release_run(
     Raises:
         NotInCacheError: There is no such run, or its corpus is gone.
         CheckpointError: The run is not finished, or the bundle does not reproduce it.
+        ConfigError: The model has no such layers.
         EntryExistsError: The name is taken and `replace` is false.
         StoreError: The output folder exists and is not an empty folder.
         InputError: An evaluation, notes, licence or key cannot be used.
@@ -207,6 +212,10 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
     if not request.storage.is_exact:
         stored = model_as_stored(trained, tensors)
         cost = cost_of_storing(trained, stored, questions)
+    loaded = LoadedModel(
+        model=stored, tokenizer=tokenizer, folder=source.checkpoint, layers=request.layers
+    )
+    Embedder(loaded, EmbedChoices())
     return _Ready(
         name=name,
         source=source,
@@ -218,8 +227,9 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
             storage=request.storage,
             digest=weights_digest(stored),
             which=chosen.name,
+            layers=request.layers,
         ),
-        model=LoadedModel(model=stored, tokenizer=tokenizer, folder=source.checkpoint),
+        model=loaded,
         trained_digest=weights_digest(trained),
         cost=cost,
         genomes=card_genomes(source.corpus, store=store, reporter=reporter),
@@ -273,6 +283,7 @@ def _facts(request: ReleaseRequest, ready: _Ready) -> CardFacts:
         evidence=read_evidence(request.evaluations, digests),
         loss=loss,
         onnx=request.onnx,
+        layers=request.layers,
         notes=_read_notes(request.notes),
     )
 

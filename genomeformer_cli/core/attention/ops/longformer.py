@@ -39,15 +39,14 @@ def longformer_attention(
     q_BHLD, k_BHLD, v_BHLD = (
         x.to(torch.promote_types(dtype, torch.float32)) for x in (q_BHLD, k_BHLD, v_BHLD)
     )
-    with torch.autocast(q_BHLD.device.type, enabled=False):
-        index_BE, is_global_BL = _global_positions(real_BL, num_global)
-        out_BHLD = band_softmax(
-            (q_BHLD, k_BHLD, v_BHLD),
-            real_BL & ~is_global_BL,
-            before=window,
-            after=window,
-            everywhere=(index_BE, is_global_BL.gather(1, index_BE), real_BL),
-        )
+    index_BE, is_global_BL = _global_positions(real_BL, num_global)
+    out_BHLD = band_softmax(
+        (q_BHLD, k_BHLD, v_BHLD),
+        real_BL & ~is_global_BL,
+        before=window,
+        after=window,
+        everywhere=(index_BE, is_global_BL.gather(1, index_BE), real_BL),
+    )
     if mask_BL is not None:
         out_BHLD = out_BHLD.masked_fill(padding_B1L1, 0)
     return out_BHLD.to(dtype)

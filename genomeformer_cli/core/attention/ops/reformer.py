@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.chunks import ITSELF, Rounds, rounds_softmax
 from genomeformer_cli.core.attention.hashing import (
+    directions_of,
     hash_buckets,
     hash_directions,
     random_rotations,
@@ -59,9 +60,14 @@ def reformer_attention(
     with torch.autocast(q_BHLD.device.type, enabled=False):
         k_BHLD = rms_norm(q_BHLD, q_BHLD.new_ones(head_width))
         hide = mask_BL is not None or surplus > 0
-        rounds = _rounds(q_BHLD.detach(), real_BL, rotations_RDF, (chunk, causal), hide=hide)
-        q_GLD, k_GLD, v_GLD = (x.flatten(0, 1) for x in (q_BHLD, k_BHLD, padded_v_BHLD))
-        out_GLD = rounds_softmax(q_GLD, k_GLD, v_GLD, rounds)
+        extremes = None
+        if mask_BL is None:
+            extremes = (directions_of(length, chunk, rotations_RDF.shape[-1]),) * 2
+        rounds = _rounds(
+            q_BHLD.detach(), real_BL, rotations_RDF, (chunk, causal, extremes), hide=hide
+        )
+    q_GLD, k_GLD, v_GLD = (x.flatten(0, 1) for x in (q_BHLD, k_BHLD, padded_v_BHLD))
+    out_GLD = rounds_softmax(q_GLD, k_GLD, v_GLD, rounds)
     out_BHLD = out_GLD.view(batch, heads, -1, head_width)[:, :, :length].to(v_BHLD.dtype)
     return out_BHLD if mask_BL is None else out_BHLD.masked_fill(~mask_BL[:, None, :, None], 0)
 
@@ -70,15 +76,15 @@ def _rounds(
     q_BHLD: Tensor,
     real_BL: Tensor,
     rotations_RDF: Tensor,
-    dials: tuple[int, bool],
+    dials: tuple[int, bool, tuple[int, int] | None],
     *,
     hide: bool,
 ) -> Rounds:
     """Sort every round and lay it out behind the last real chunk of the round before it."""
-    chunk, causal = dials
+    chunk, causal, extremes = dials
     num_real_B = real_BL.sum(dim=1)
     num_directions_B = hash_directions(num_real_B, chunk, rotations_RDF.shape[-1])
-    order_RBHL = sorted_rounds(q_BHLD, real_BL, rotations_RDF, num_directions_B)
+    order_RBHL = sorted_rounds(q_BHLD, real_BL, rotations_RDF, num_directions_B, extremes)
     last_chunk_B = (num_real_B - 1).clamp_min(0).div(chunk, rounding_mode="floor")
     last_BC = last_chunk_B[:, None] * chunk + torch.arange(chunk, device=q_BHLD.device)
     before_RBHC = order_RBHL.roll(1, dims=0).take_along_dim(last_BC[None, :, None], dim=3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from genomeformer_cli.core.attention.hashing import (
+    directions_of,
     hash_buckets,
     hash_directions,
     random_rotations,
@@ -36,7 +37,9 @@ def test_opposite_vectors_fall_into_opposite_buckets() -> None:
 
 def test_a_bucket_for_every_chunk_within_what_was_drawn() -> None:
     num_real = torch.tensor([0, 1, 8, 9, 16, 17, 10_000])
-    assert hash_directions(num_real, 4, 32).tolist() == [1, 1, 1, 2, 2, 3, 32]
+    expected = [1, 1, 1, 2, 2, 3, 32]
+    assert hash_directions(num_real, 4, 32).tolist() == expected
+    assert [directions_of(count, 4, 32) for count in num_real.tolist()] == expected
 
 
 def test_padding_is_sorted_last() -> None:

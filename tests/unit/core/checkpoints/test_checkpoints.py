@@ -14,7 +14,12 @@ from genomeformer_cli.core.checkpoints.rotation import (
     list_checkpoints,
     newest_whole_checkpoint,
 )
-from genomeformer_cli.core.checkpoints.state import gather_state, read_checkpoint, write_checkpoint
+from genomeformer_cli.core.checkpoints.state import (
+    device_of_state,
+    gather_state,
+    read_checkpoint,
+    write_checkpoint,
+)
 from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.errors import CheckpointError, ConfigError, CorruptError
 from genomeformer_cli.core.model.config import ModelConfig
@@ -74,6 +79,14 @@ def test_weights_and_optimizer_come_back_to_the_bit(tmp_path: Path) -> None:
         assert optimizer.state[one].keys() == restored_optimizer.state[other].keys()
         for key, value in optimizer.state[one].items():
             assert torch.equal(value, restored_optimizer.state[other][key])
+
+
+@pytest.mark.parametrize(("fused", "there"), [(True, "meta"), (False, "cpu")])
+def test_a_fused_optimizer_finds_its_steps_beside_the_weights(fused: bool, there: str) -> None:
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(2))], fused=fused)
+    elsewhere = torch.empty(2, device="meta")
+    assert device_of_state(torch.tensor(3.0), elsewhere, optimizer).type == there
+    assert device_of_state(torch.zeros(2), elsewhere, optimizer).type == "meta"
 
 
 def test_a_loaded_model_gives_the_same_logits(tmp_path: Path) -> None:

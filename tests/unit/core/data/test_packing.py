@@ -31,7 +31,7 @@ def corpus(tmp_path: Path) -> Corpus:
 
 def sampler(corpus: Corpus, *, batch_size: int = 3, strands: bool = False) -> WindowSampler:
     sampling = Sampling(
-        length=LENGTH, batch_size=batch_size, seed=5, reverse_complement=strands, pack=True
+        length=LENGTH, batch_size=batch_size, seed=5, reverse_complement=strands, short="pack"
     )
     return WindowSampler(corpus, "train", sampling)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.data.windows import Sampling, WindowSampler, consecutive_windows
+from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.sequence import reverse_complement
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 from tests.corpora import build_corpus, random_dna
@@ -25,6 +27,16 @@ def corpus(tmp_path: Path) -> Corpus:
 def sampler(corpus: Corpus, *, batch_size: int = 4, strands: bool = False) -> WindowSampler:
     sampling = Sampling(length=64, batch_size=batch_size, seed=7, reverse_complement=strands)
     return WindowSampler(corpus, "train", sampling)
+
+
+def test_short_segments_are_skipped_if_asked(corpus: Corpus) -> None:
+    sampling = Sampling(length=64, batch_size=4, seed=7, reverse_complement=False, short="skip")
+    drawn = WindowSampler(corpus, "train", sampling)
+    assert drawn.num_windows == sampler(corpus).num_windows - 1
+    for step in range(drawn.num_windows // 4):
+        assert (drawn.batch(step)[0].tokens_BL != PAD_ID).all()
+    with pytest.raises(ConfigError, match="as long as a window"):
+        WindowSampler(corpus, "train", replace(sampling, length=3000))
 
 
 def letters(corpus: Corpus, tokens_L: np.ndarray) -> str:

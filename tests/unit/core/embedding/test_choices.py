@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.kmer import KmerTokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from tests.corpora import random_dna
+from tests.gradient_cases import COMPLEMENT
 
 Array = npt.NDArray[np.float32]
 TEXTS = [random_dna(length, seed) for seed, length in enumerate((40, 1, 130, 64, 17, 64))]
@@ -121,6 +123,47 @@ def test_layers_are_the_stream_after_each_block_normed_alike() -> None:
     mean = rows(loaded, REAL, layers="mean", window=200)
     np.testing.assert_allclose(mean, every.reshape(-1, 4, 16)[:, 1:].mean(1), atol=1e-5)
     assert (rows(loaded, REAL, layers="-1") == rows(loaded, REAL)).all()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"direction": "two-stack", "complement": COMPLEMENT},
+        {"direction": "two-stack", "complement": COMPLEMENT, "patch": 4},
+        {"strands": "both", "complement": COMPLEMENT},
+        {"patch": 4},
+    ],
+    ids=str,
+)
+def test_layers_of_other_models(kind: dict[str, Any]) -> None:
+    loaded = load(**kind)
+    width = 16 * (1 if kind == {"patch": 4} else 2)
+    every = rows(loaded, REAL, layers="0,1,2,3", window=200)
+    last = rows(loaded, REAL, window=200)
+    np.testing.assert_allclose(every[:, 3 * width :], last, atol=1e-5)
+    for number in range(3):
+        one = rows(loaded, REAL, layers=str(number), window=200)
+        assert one.shape == (len(REAL), width)
+        np.testing.assert_allclose(one, every[:, number * width : (number + 1) * width], atol=1e-5)
+        alone = [rows(loaded, [text], layers=str(number), window=200)[0] for text in REAL]
+        np.testing.assert_allclose(one, alone, atol=1e-5)
+        if "complement" in kind:  # turning the strand swaps the halves
+            turned = [reverse_complement(text) for text in REAL]
+            halves = rows(loaded, turned, layers=str(number), window=200).reshape(-1, 2, 16)
+            np.testing.assert_allclose(halves[:, ::-1].reshape(-1, 32), one, atol=1e-5)
+    if "patch" in kind:
+        with pytest.raises(ConfigError, match="narrower"):
+            Embedder(loaded, EmbedChoices(layers="mean"))
+
+
+def test_a_model_says_which_layers_serve_best() -> None:
+    loaded = replace(load(), layers="1")
+    assert (rows(loaded, REAL) == rows(load(), REAL, layers="1")).all()
+    assert (rows(loaded, REAL, layers="last") == rows(load(), REAL)).all()
+    whole = rows(loaded, REAL, window="whole")  # only the last can be had so
+    np.testing.assert_allclose(whole, rows(load(), REAL, window="whole"), atol=0)
+    module = EmbeddingModule(loaded)
+    np.testing.assert_allclose(module(REAL).detach(), rows(loaded, REAL, window=200), atol=1e-5)
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "first", "last"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.finetuning.answering import Answerer
 from genomeformer_cli.core.finetuning.head import TaskHead, attach, features, outputs
+from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.low_rank import add_low_rank, merge_low_rank
 from genomeformer_cli.core.finetuning.packing import Packer
 from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
@@ -41,6 +43,11 @@ def model_of(**changes: Any) -> Model:
     return build_model(config, seed=3)
 
 
+def tied_model(**changes: Any) -> Model:
+    config = ModelConfig(context=32, width=WIDTH, depth=2, num_heads=2, mlp_width=16, **changes)
+    return build_model(config, seed=3)
+
+
 def rows_of(*lengths: int) -> list[Codes]:
     rows = [encode_bases(random_dna(length, length)) for length in lengths]
     rows[0] = rows[0].copy()
@@ -54,7 +61,7 @@ def packer(**changes: Any) -> Packer:
 
 
 @pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("pool", ["mean", "max", "attention"])
+@pytest.mark.parametrize("pool", ["mean", "max", "mean-max", "attention"])
 def test_a_row_answers_alike_alone_and_among_others(kind: str, pool: str) -> None:
     model = model_of(**MODELS[kind])
     head = TaskHead(model.feature_width, 3, pool, seed=1)
@@ -215,3 +222,24 @@ def test_low_rank_is_w_plus_b_a() -> None:
     torch.nn.init.normal_(change.up)
     expected = before + 2.0 * change.up @ change.down
     torch.testing.assert_close(changed.weight, expected)
+
+
+@pytest.mark.parametrize("pool", ["mean", "max", "mean-max", "attention"])
+@pytest.mark.parametrize("kind", ["softmax", "tied", "both strands"])
+def test_a_step_neither_mixes_devices_nor_waits_for_numbers(
+    kind: str, pool: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU: a meta tensor refuses one in the CPU's memory, and to be looked at."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
+    tied = {"direction": "two-stack", "tied": True, "patch": 4, "complement": COMPLEMENT}
+    model = tied_model(**tied) if kind == "tied" else model_of(**MODELS[kind])
+    meta = torch.device("meta")
+    head = TaskHead(model.feature_width, 2, pool)
+    attach(model, head)
+    model.to(meta)
+    packed = packer().pack(rows_of(20, 20, 20)).to(meta)
+    said = outputs(model, packed, torch.ones(3, head.out.in_features, device=meta))
+    loss = Loss(targets=Targets(kind=TaskKind.CLASSIFICATION, names=("a", "b")), weights=(1, 1))
+    torch.autograd.backward(loss.total(said, torch.zeros(3, dtype=torch.long, device=meta)))
+    assert all(one.grad is not None for one in head.parameters())
+    assert any(one.grad is not None for name, one in model.named_parameters() if "blocks" in name)

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from genomeformer_cli.core.checkpoints.weights import write_model
 from genomeformer_cli.core.configuration import overlay
-from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.evaluation.tasks import Example
-from genomeformer_cli.core.finetuning.batches import TaskBatches, steps_per_epoch
+from genomeformer_cli.core.finetuning.batches import TaskBatches, mutated, shifted, steps_per_epoch
 from genomeformer_cli.core.finetuning.config import FinetuneConfig, SplitRule, TuningConfig
 from genomeformer_cli.core.finetuning.head import TaskHead, attach
 from genomeformer_cli.core.finetuning.learning import TaskLearning
@@ -24,7 +25,7 @@ from genomeformer_cli.core.finetuning.packing import Packer
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, class_weights, label_rows
 from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned, write_tuned
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, SeedResult
-from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, tune
+from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, prepared, tune
 from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent
@@ -39,6 +40,10 @@ MODEL = ModelConfig(context=48, width=16, depth=2, num_heads=2, mlp_width=16, co
 DIALS: dict[str, dict[str, Any]] = {
     "full": {"tuning": {"dropout": 0.2, "strands": "augment", "layer_decay": 0.8}},
     "lora": {"tuning": {"method": "lora", "rank": 2, "pool": "attention", "strands": "average"}},
+    "average": {
+        "tuning": {"mutation": 0.1, "shift": 3, "smoothing": 0.1, "pool": "mean-max"},
+        "training": {"ema": 0.9},
+    },
     "head": {"tuning": {"method": "head", "pool": "max", "class_weights": "balanced"}},
 }
 RESULT = "result.json"
@@ -125,6 +130,37 @@ def test_a_killed_run_goes_on_to_the_same_bits(
         assert (one / name).read_bytes() == (other / name).read_bytes(), name
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("dials", DIALS.values(), ids=DIALS)
+def test_a_killed_run_goes_on_on_a_gpu(
+    base: Path, tmp_path: Path, dials: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no GPU")
+    longer = {"training": {"steps": 60, "learning_rate": 3e-3}, "tuning": {"patience": 0}}
+    tuning = tuning_of(base, overlaid(dials, longer))
+    on_gpu = replace(tuning, device=torch.device("cuda"))
+    wanted = tune(tuning, tmp_path / "cpu", "pretrained", 5, Silent())
+    gradients, left = TaskLearning.gradients, [31]
+
+    def killed(self: TaskLearning, *given: Any) -> Any:
+        left[0] -= 1
+        if not left[0]:
+            raise KilledError
+        return gradients(self, *given)
+
+    monkeypatch.setattr(TaskLearning, "gradients", killed)
+    with pytest.raises(KilledError):
+        tune(on_gpu, tmp_path / "gpu", "pretrained", 5, Silent())
+    found = tune(on_gpu, tmp_path / "gpu", "pretrained", 5, Silent())
+    assert found.steps == wanted.steps == 60
+    assert found.test.loss == pytest.approx(wanted.test.loss, rel=0.05)
+
+
+def overlaid(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: {**one.get(key, {}), **other.get(key, {})} for key in {**one, **other}}
+
+
 def test_composition_is_learned_and_the_twin_has_its_own_weights(
     base: Path, tmp_path: Path
 ) -> None:
@@ -175,6 +211,20 @@ def test_what_is_saved_answers_as_what_was_trained(
     assert score.measures == pytest.approx(result.test.measures)
     with pytest.raises(CheckpointError, match="answers no task"):
         read_tuned(base)
+
+
+def test_the_average_of_the_weights_is_what_is_kept(base: Path, tmp_path: Path) -> None:
+    dials = {"training": {"ema": 0.9, "learning_rate": 3e-3}}
+    tuning = tuning_of(base, dials)
+    result = tune(tuning, tmp_path / "r", "pretrained", 0, Silent())
+    rows = read_rows(tmp_path / "r" / "pretrained-seed-0" / "metrics.jsonl")
+    (best,) = [row for row in rows if row["step"] == result.best_step]
+    assert best["validation"] != best["validation_average"]
+    assert result.validation.loss == best["validation_average"]["loss"]
+    tuned = loaded_best(tuning, tmp_path / "r", result)
+    answerer = tuning.task.answerer(tuned.model, tuned.tokenizer, 4_096)
+    score, _ = answerer.judged(tuning.rows, "val", tuning.loss)
+    assert score.loss == pytest.approx(result.validation.loss)
 
 
 def test_patience_ends_a_run_and_it_stays_ended(base: Path, tmp_path: Path) -> None:
@@ -229,6 +279,74 @@ def test_an_epoch_has_every_row_once_beside_rows_of_like_length() -> None:
         bases = sum(rows.codes[row].size for row in rows.parts["train"])
         assert sum(step.num_bases for step in steps) == bases
     assert made(0) != made(per_epoch)
+
+
+def test_mutated_bases_are_others_and_n_stays() -> None:
+    codes = np.tile(np.arange(5, dtype=np.uint8), 4_000)
+    found = mutated(codes, 0.2, np.random.default_rng(0))
+    real = codes < 4
+    assert found.dtype == codes.dtype
+    assert (found[~real] == 4).all()
+    assert found[real].max() < 4
+    changed = (found != codes)[real]
+    assert 0.18 < changed.mean() < 0.22
+    # What an A becomes: each of the others a third of the time.
+    shares = np.bincount(found[(codes == 0) & (found != 0)], minlength=4) / changed[::4].sum()
+    np.testing.assert_allclose(shares, [0, 1 / 3, 1 / 3, 1 / 3], atol=0.08)
+
+
+def test_each_step_mutates_anew_and_any_step_alike() -> None:
+    rows = rows_of(examples(60))
+    packer = Packer(tokenizer=CharTokenizer(), window=48, per_base=False)
+
+    def tokens(step: int, share: float) -> Tensor:
+        batches = TaskBatches(rows, packer, TuningConfig(mutation=share), batch_size=64, seed=0)
+        return batches.make(step).parts[0].packed.tokens_WL
+
+    assert torch.equal(tokens(0, 0.1), tokens(0, 0.1))
+    assert 0 < float((tokens(0, 0.1) != tokens(0, 0.0)).float().mean()) < 0.1
+
+
+def test_a_shift_leaves_out_as_many_bases_at_any_place() -> None:
+    rows = rows_of(examples(60))
+    packer = Packer(tokenizer=CharTokenizer(), window=128, per_base=False)
+
+    def bases(step: int, shift: int) -> list[bytes]:
+        tuning = TuningConfig(shift=shift)
+        (part,) = TaskBatches(rows, packer, tuning, batch_size=64, seed=0).make(step).parts
+        return [row[row > 0].numpy().tobytes() for row in part.packed.tokens_WL]
+
+    assert bases(0, 5) == bases(0, 5)
+    places = set()
+    for part, whole in zip(bases(0, 5), bases(0, 0), strict=True):
+        assert len(part) == len(whole) - 5 * 8
+        places |= {whole[start * 8 :].startswith(part) and start for start in range(6)}
+    assert places >= {0, 1, 2, 3, 4, 5}
+    assert shifted(np.zeros(5, np.uint8), 2, 5).size == 5
+
+
+def test_labels_of_bases_are_not_shifted(base: Path) -> None:
+    some = [replace_label(one, KINDS["per-base"](one)) for one in examples(60)]
+    config = FinetuneConfig(tuning=TuningConfig(shift=4))
+    with pytest.raises(ConfigError, match="are not shifted"):
+        prepared(rows_of(some), config, base, torch.device("cpu"))
+
+
+def test_smoothing_shares_the_weight_of_a_class() -> None:
+    targets = rows_of(examples(20)).targets
+    loss = Loss(targets=targets, weights=(1.0, 1.0))
+    said, truth = torch.tensor([[2.0, -1.0], [0.5, 0.0]]), torch.tensor([0, 1])
+    wanted = -(
+        0.95 * said.log_softmax(1)[[0, 1], truth] + 0.05 * said.log_softmax(1)[[0, 1], 1 - truth]
+    )
+    torch.testing.assert_close(loss.total(said, truth, 0.1), wanted.sum())
+
+
+def test_numbers_are_not_smoothed(base: Path) -> None:
+    some = [replace_label(one, KINDS["regression"](one)) for one in examples(60)]
+    config = FinetuneConfig(tuning=TuningConfig(smoothing=0.1))
+    with pytest.raises(ConfigError, match="regression are not smoothed"):
+        prepared(rows_of(some), config, base, torch.device("cpu"))
 
 
 def test_computing_in_parts_changes_no_gradient() -> None:

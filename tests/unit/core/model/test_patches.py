@@ -17,6 +17,7 @@ from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import padding_mask
 from genomeformer_cli.core.model.patches import TOKEN_WIDTH, Patches, earlier
 from genomeformer_cli.core.model.sweeps import can_pass_state, features_by_slices
+from genomeformer_cli.core.model.two_stack import TwoStack
 from genomeformer_cli.core.objectives.prediction import Examples
 
 COMPLEMENT = (0, 1, 2, 3, 4, 8, 7, 6, 5, 9)
@@ -177,6 +178,19 @@ def test_the_other_strand_gets_the_same_answer(shape: str, length: int) -> None:
     complement = torch.tensor(COMPLEMENT)
     back = model(complement[rows.flip(1)], None)
     torch.testing.assert_close(back.flip(1)[..., complement], model(rows, None))
+
+
+@pytest.mark.parametrize("attention", ["softmax", "gated-linear"])
+def test_tied_stacks_say_the_same_at_once_and_in_turn(
+    attention: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = model_of("two-stack", attention=attention)
+    rows = tokens(3, 31)
+    mask = torch.arange(31) < torch.tensor([31, 17, 1])[:, None]
+    wanted = [model.hidden(rows, None), model.hidden(rows, mask)]
+    monkeypatch.setattr(TwoStack, "_is_launched", lambda *_: True)
+    torch.testing.assert_close(model.hidden(rows, None), wanted[0])
+    torch.testing.assert_close(model.hidden(rows, mask)[mask], wanted[1][mask])
 
 
 @pytest.mark.parametrize("shape", ["causal", "two-stack", "two-stack-untied"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -118,7 +119,12 @@ def test_onnxruntime_says_what_an_encoder_says(tmp_path: Path) -> None:
 def test_the_onnx_example_of_the_guide_gives_our_vectors_of_two_stacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = make_bundle(tmp_path / "default-onnx", config=replace(TWO_STACKS, depth=1))
+    made = make_bundle(tmp_path / "default-onnx", config=replace(TWO_STACKS, depth=1))
+    described = json.loads((made.folder / "config.json").read_text(encoding="utf-8"))
+    described["embedding"] = {"layers": "0,1"}
+    (made.folder / "config.json").write_text(json.dumps(described), encoding="utf-8")
+    seal(made.folder)
+    loaded = read_model(made.folder)
     export_onnx(loaded, loaded.folder / "model.onnx")
     check_privacy(loaded.folder)
     seal(loaded.folder)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from genomeformer_cli.core.attention import band
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.gradients.forecast import Step, random_examples
@@ -22,6 +23,7 @@ from tests.reporters import Listening
 
 CONFIG = ModelConfig(context=64, width=16, depth=1, num_heads=2, mlp_width=16)
 STEP = Step(batch=2, length=64, real_ids=range(5, 9))
+tf32 = precision._tf32
 
 
 def trial(**change: Any) -> Trial:
@@ -153,3 +155,48 @@ def test_a_compiled_step_gives_the_same_gradients() -> None:
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
     assert "hidden" not in vars(model)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
+@pytest.mark.parametrize(
+    "name", ["softmax", "linformer", "nystromformer", "linear", "local", "longformer"]
+)
+def test_the_compiler_follows_a_whole_model(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # On a CPU windows look at the mask to spare work, which no compiler can follow.
+    monkeypatch.setattr(band, "_is_clean", lambda *_: lambda blocks: False)
+    attention = AttentionConfig(name=name, num_landmarks=8, num_projected=8, window=8)
+    model = build_model(replace(CONFIG, depth=2, conv_width=5, attention=attention))
+    examples = random_examples(model, STEP)
+    gradients = []
+    for hidden in (
+        model.hidden,
+        torch.compile(model.hidden, backend="aot_eager", fullgraph=True),
+    ):
+        vars(model)["hidden"] = hidden
+        model.zero_grad()
+        with computing(ComputeConfig(precision="bf16", compile="off"), model):
+            accumulate_gradients(model, examples, MemoryConfig(plan="full"))
+        gradients.append([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+    torch.compiler.reset()
+    eager, compiled = (torch.cat(one) for one in gradients)
+    assert torch.cosine_similarity(eager, compiled, dim=0) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("precision", "kind", "within"),
+    [("bf16", "cuda", "high"), ("fp32", "cuda", "highest"), ("bf16", "cpu", "highest")],
+)
+def test_float32_products_of_a_gpu_run_in_tf32_beside_bf16_alone(
+    precision: str, kind: str, within: str
+) -> None:
+    with tf32(wanted=precision == "bf16", kind=kind):
+        assert torch.get_float32_matmul_precision() == within
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_failure_within_leaves_no_tf32_behind() -> None:
+    with pytest.raises(RuntimeError), tf32(wanted=True, kind="cuda"):
+        raise RuntimeError
+    assert torch.get_float32_matmul_precision() == "highest"
