@@ -9,7 +9,6 @@ import torch
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
-from genomeformer_cli.core.embedding.features import check_layers
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients, check_plan
 from genomeformer_cli.core.model.build import Model, build_model
@@ -236,8 +235,6 @@ def test_what_they_cannot_do_is_refused() -> None:
         check_plan(model_of("bidirectional"), "two-sweep")
     with pytest.raises(ConfigError, match="do not go together"):
         ModelConfig(patch=4, residual="reversible")
-    with pytest.raises(ConfigError, match="only the last layer"):
-        check_layers(model_of("bidirectional"), (1,))
     with pytest.raises(ConfigError, match="at least 1"):
         ModelConfig(patch=0)
     assert not can_pass_state(model_of("bidirectional"))
