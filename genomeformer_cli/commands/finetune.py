@@ -21,7 +21,7 @@ def command(
     method: o.MethodOption = "full",
     rank: o.RankOption = 8,
     alpha: o.AlphaOption = 16.0,
-    pool: o.PoolOption = "mean",
+    pool: o.PoolOption = "mean-max",
     rc: o.RcOption = "none",
     window: o.WindowOption = 0,
     epochs: o.EpochsOption = 10.0,

@@ -43,7 +43,7 @@ class TuningConfig:
     method: Literal["full", "head", "lora"] = "full"
     rank: int = 8
     alpha: float = 16.0
-    pool: Literal["mean", "max", "mean-max", "attention"] = "mean"
+    pool: Literal["mean", "max", "mean-max", "attention"] = "mean-max"
     dropout: float = 0.1
     mutation: float = 0.0
     shift: int = 0

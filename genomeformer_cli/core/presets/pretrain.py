@@ -70,7 +70,7 @@ def default() -> PretrainConfig:
 
 
 def default_large() -> PretrainConfig:
-    """The same of 27 million parameters, 8,192 bases of context: an hour on a large GPU."""
+    """The same of 27 million parameters, 8,192 bases of context: ten minutes on a large GPU."""
     return _surrounding(width=512, context=8_192, learning_rate=3e-3, steps=2_600)
 
 
