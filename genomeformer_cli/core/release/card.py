@@ -85,8 +85,9 @@ class CardFacts:
 
     @property
     def score(self) -> Score:
-        """Of the released weights, as they are stored."""
-        return self.summary.model if self.cost is None else self.cost.stored
+        """Of the released weights; as they are stored, if all questions were put to those."""
+        all_asked = self.cost and self.cost.stored.num_bases == self.summary.model.num_bases
+        return self.cost.stored if self.cost and all_asked else self.summary.model
 
 
 def write_card(facts: CardFacts) -> str:
@@ -235,7 +236,8 @@ def _stored(facts: CardFacts) -> str:
 Storing the weights as {facts.storage.name} moved the bits of a question by
 {cost.mean_change:.5f} in the mean: {cost.exact.bits_per_base:.5f} bits per base and
 {cost.exact.accuracy:.2%} before, {cost.stored.bits_per_base:.5f} and {cost.stored.accuracy:.2%}
-as stored. More than {MOST_LOST} bits per base lost would not have been released.
+as stored, on {cost.stored.num_bases:,} held-out bases. More than {MOST_LOST} bits per base lost would
+not have been released.
 """
 
 

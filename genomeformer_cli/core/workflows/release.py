@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from genomeformer_cli.core.checkpoints.tensors import MAX_SHARD_BYTES
@@ -49,6 +49,8 @@ from genomeformer_cli.core.workflows.run_folder import RUN_CONFIG_FILE
 from genomeformer_cli.core.workflows.run_scores import asking_of
 
 LOSS_PICTURE = "loss.png"
+# Of held-out windows, to see what storing weights costs: the same questions to both.
+_TOKENS_ASKED = 2**19
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +213,10 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
     stored, cost = trained, None
     if not request.storage.is_exact:
         stored = model_as_stored(trained, tensors)
-        cost = cost_of_storing(trained, stored, questions)
+        some = asking_of(source.config)
+        most = max(_TOKENS_ASKED // some.length, 1)
+        some = replace(some, max_windows=min(some.max_windows, most))
+        cost = cost_of_storing(trained, stored, held_out_questions(source.corpus, some))
     loaded = LoadedModel(
         model=stored, tokenizer=tokenizer, folder=source.checkpoint, layers=request.layers
     )

@@ -114,19 +114,21 @@ def choose_weights(source: Source, questions: HeldOut, which: WhichWeights) -> C
     """
     last = read_model(source.checkpoint)
     last_name = f"the weights after step {source.step:,}"
+    recorded = _recorded(source)
     if not (source.checkpoint / AVERAGE_FILE).is_file():
         if which == "average":
             raise CheckpointError(
                 f"the run `{source.run.name}` kept no average of its weights",
                 hint="train with `--ema 0.999`, or leave out `--weights average`",
             )
-        return ChosenWeights(loaded=last, score=likelihood(last.model, questions), name=last_name)
+        score = recorded.get("last") or likelihood(last.model, questions)
+        return ChosenWeights(loaded=last, score=score, name=last_name)
     averaged = read_model(source.checkpoint)
     tensors = {**averaged.model.state_dict(), **read_average(source.checkpoint)}
     load_weights(averaged.model, tensors, source.checkpoint)
     name = f"the moving average of the weights at step {source.step:,}"
-    scores = {"last": likelihood(last.model, questions)}
-    scores["average"] = likelihood(averaged.model, questions)
+    models = {"last": last.model, "average": averaged.model}
+    scores = {one: recorded.get(one) or likelihood(models[one], questions) for one in models}
     chosen = which
     if which == "auto":
         chosen = min(("last", "average"), key=lambda one: scores[one].bits_per_base)
@@ -139,6 +141,14 @@ def choose_weights(source: Source, questions: HeldOut, which: WhichWeights) -> C
         score=scores[chosen],
         name=f"{name if chosen == 'average' else last_name} ({beside})",
     )
+
+
+def _recorded(source: Source) -> dict[str, Score]:
+    """What the run wrote of the weights and of their average when it validated them."""
+    names = {"last": "validation", "average": "validation_average"}
+    rows = read_rows(source.run / METRICS_FILE)
+    row = next((row for row in rows if row["step"] == source.step), {})
+    return {name: Score(**row[key]) for name, key in names.items() if key in row}
 
 
 def summary_of(source: Source, chosen: ChosenWeights, questions: HeldOut) -> RunSummary:
