@@ -236,8 +236,8 @@ def _stored(facts: CardFacts) -> str:
 Storing the weights as {facts.storage.name} moved the bits of a question by
 {cost.mean_change:.5f} in the mean: {cost.exact.bits_per_base:.5f} bits per base and
 {cost.exact.accuracy:.2%} before, {cost.stored.bits_per_base:.5f} and {cost.stored.accuracy:.2%}
-as stored, on {cost.stored.num_bases:,} held-out bases. More than {MOST_LOST} bits per base lost would
-not have been released.
+as stored, on {cost.stored.num_bases:,} held-out bases. More than {MOST_LOST} bits per base lost
+would not have been released.
 """
 
 
