@@ -38,11 +38,11 @@ check: setup ## Format, lint, types, layers, generated pages: look, change nothi
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/generate_reference.py --check
 
-test: setup ## The default tests with branch coverage
-	$(BIN)/python -m pytest --cov
+test: setup ## The default tests with branch coverage, a worker a core
+	$(BIN)/python -m pytest --cov -n auto --dist loadfile
 
 test-all: setup ## All tests: slow and gpu ones too
-	$(BIN)/python -m pytest --cov -m ''
+	$(BIN)/python -m pytest --cov -n auto --dist loadfile -m ''
 
 oracles: setup ## Compare the attentions with other implementations
 	$(PIP) install --quiet $(PINNED) --group oracles
