@@ -35,7 +35,7 @@ from genomeformer_cli.core.attention.feature_maps import FeatureMap
 Sums = tuple[Tensor, ...]
 
 CHUNK = 128
-_PIECE = 2048
+_PIECE = 8192
 
 
 def start_sums(shape_BHFD: tuple[int, int, int, int], like: Tensor) -> Sums:
