@@ -118,7 +118,7 @@ def test_without_a_model_the_one_of_the_package_is_taken(
 ) -> None:
     monkeypatch.setenv("GENOMEFORMER_HOME", str(tmp_path / "nothing"))
     vectors = array(run_cli("embed", str(PROMOTERS)))
-    assert vectors.shape == (106, 256)
+    assert vectors.shape == (106, 512)
     assert np.isfinite(vectors).all()
 
 
