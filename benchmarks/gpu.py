@@ -354,7 +354,7 @@ def warm_up(device: torch.device) -> None:
     """Import what a first step imports: an alarm in the middle of that breaks every later cell."""
     importlib.import_module("torch._inductor.compile_fx")
     weight = nn.Parameter(torch.ones(8, 8, device=device))
-    (weight @ weight).sum().backward()
+    torch.autograd.backward([(weight @ weight).sum()])
     torch.optim.AdamW([weight], fused=True).step()
 
 
