@@ -27,12 +27,16 @@ def plain(made: ReleaseResult | None, published: PublishResult | None) -> dict[s
 
 def view(made: ReleaseResult | None, published: PublishResult | None) -> RenderableType:
     """Both as one table."""
-    table = plain_table("released", made.name if made is not None else "")
-    if made is not None:
-        _made_rows(table, made)
+    if made is None:
+        assert published is not None
+        table = plain_table("bundle", str(published.bundle))
+        _published_rows(table, published)
+        return table
+    table = plain_table("released", made.name)
+    _made_rows(table, made)
     if published is not None:
-        _published_rows(table, published, named=made is not None)
-    return table if made is None else Group(table, scores_table(made.summary))
+        _published_rows(table, published)
+    return Group(table, scores_table(made.summary))
 
 
 def _made_rows(table: Table, made: ReleaseResult) -> None:
@@ -54,9 +58,7 @@ def _made_rows(table: Table, made: ReleaseResult) -> None:
         table.add_row("signed by", made.signed_by)
 
 
-def _published_rows(table: Table, published: PublishResult, *, named: bool) -> None:
-    if not named:
-        table.add_row("folder", str(published.bundle))
+def _published_rows(table: Table, published: PublishResult) -> None:
     if published.signed_by is not None:
         table.add_row("signed by", published.signed_by)
     if published.archive is not None:
