@@ -207,14 +207,13 @@ def least(runs: list[tuple[float, float]]) -> tuple[float, float]:
 
 
 def one_length(model: Path, folder: Path, number: int) -> None:
-    """Sequences of one length beside a bare loop; in turns, the least of each."""
+    """Sequences of one length beside a bare loop, both load the model; in turns, the least."""
     rows = draw(np.full(number, ONE_LENGTH), folder / "one.fa")
-    loaded = read_model(model)
     ours, theirs = [], []
     for _ in range(3):
         run = functools.partial(command, model, folder / "one.fa", folder / "one.npy", ONE_LENGTH)
         ours.append(timed(run))
-        theirs.append(timed(lambda: bare(loaded, rows)))
+        theirs.append(timed(lambda: bare(read_model(model), rows)))
     print(f"\n{number} sequences of {ONE_LENGTH} bases, least of 3")
     for unit, of_embed, of_loop in zip(("wall", "CPU"), *map(least, (ours, theirs)), strict=True):
         ratio = f"{of_embed / of_loop:.3f}"
