@@ -250,6 +250,16 @@ def test_a_release_of_a_run_goes_all_the_way(
     assert archive.read_bytes() == first
 
 
+def test_a_bundle_is_verified_where_one_stands(
+    run_cli: RunCommand, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run_cli("release", f"weights/{RELEASED}", "-o", "here").exit_code == 0
+    for bundle in ("here", "./here"):
+        done = run_cli("release", "--verify", bundle)
+        assert done.exit_code == 0, done.err
+
+
 def test_a_bundle_is_copied_with_an_onnx_file_and_stays_as_it_is(
     run_cli: RunCommand, trained: Path, tmp_path: Path
 ) -> None:

@@ -36,6 +36,7 @@ from tests.gradient_cases import (
 GPU = torch.device("cuda")
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU"),
     # torch's own remarks on what it compiles, on the GPU's clock and on kernels it lacks.
     pytest.mark.filterwarnings("ignore"),
 ]

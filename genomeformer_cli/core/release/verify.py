@@ -90,10 +90,11 @@ def said_in_a_fresh_process(folder: Path) -> dict[str, Tensor]:
         CheckpointError: That process failed.
     """
     package = Path(genomeformer_cli.__file__).parents[1]
+    module = "genomeformer_cli.core.release.fresh"
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as place:
         answers = Path(place) / "answers.safetensors"
         done = subprocess.run(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-P", "-m", "genomeformer_cli.core.release.fresh", folder, answers],
+            [sys.executable, "-P", "-m", module, folder.absolute(), answers],
             cwd=place,
             env={**fresh_environment(Path(place)), "PYTHONPATH": _path(package)},
             capture_output=True,
@@ -111,4 +112,5 @@ def said_in_a_fresh_process(folder: Path) -> dict[str, Tensor]:
 
 def _path(package: Path) -> str:
     """Where modules are found: our own package first, then wherever this process finds them."""
-    return os.pathsep.join([str(package), *(part for part in sys.path if part)])
+    parts = (os.path.abspath(part) for part in sys.path if part)  # noqa: PTH100 - of any text
+    return os.pathsep.join([str(package), *parts])
