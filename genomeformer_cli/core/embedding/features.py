@@ -63,18 +63,8 @@ def layer_features(
         mask_BL: True at real tokens; None if there is no padding.
         layers: Numbers of blocks, 0 being what the first one reads.
     """
-    last = model.config.depth
-    kept = {last: model.hidden(tokens_BL, mask_BL)} if last in layers else {}
-    inner = [layer for layer in layers if layer != last]
-    if inner:
-        kept |= dict(zip(inner, _inner(model, tokens_BL, mask_BL, inner), strict=True))
-    return [kept[layer] for layer in layers]
-
-
-def _inner(
-    model: Model, tokens_BL: Tensor, mask_BL: Tensor | None, layers: list[int]
-) -> list[Tensor]:
-    """Of layers but the last."""
+    if layers == (model.config.depth,):
+        return [model.hidden(tokens_BL, mask_BL)]
     if isinstance(model, Encoder):
         return _of_stack(model, tokens_BL, mask_BL, layers)
     turn_BL = turned_places(tokens_BL, mask_BL)
@@ -96,12 +86,13 @@ def _inner(
 
 
 def _of_stack(
-    stack: Encoder, tokens_BL: Tensor, mask_BL: Tensor | None, layers: list[int]
+    stack: Encoder, tokens_BL: Tensor, mask_BL: Tensor | None, layers: tuple[int, ...]
 ) -> list[Tensor]:
-    patches = stack.patches
-    x_BLE = stack.embedding(tokens_BL)
+    patches, length = stack.patches, tokens_BL.shape[1]
+    embedded_BLS = x_BLE = stack.embedding(tokens_BL)
     if patches is not None:
-        x_BLE = patches.joined(patches.filled(x_BLE, mask_BL))
+        embedded_BLS = patches.filled(embedded_BLS, mask_BL)
+        x_BLE = patches.joined(embedded_BLS)
         mask_BL = patches.mask(mask_BL)
     layout = stack.rotary.layout(x_BLE.shape[1], mask_BL, device=x_BLE.device)
     kept = {0: stack.normed(x_BLE)}
@@ -109,8 +100,14 @@ def _of_stack(
         x_BLE = block(x_BLE, layout)
         if number in layers:
             kept[number] = stack.normed(x_BLE)
-    size = 1 if patches is None else patches.size
-    return [kept[layer].repeat_interleave(size, dim=1)[:, : tokens_BL.shape[1]] for layer in layers]
+    if patches is None:
+        return [kept[layer] for layer in layers]
+    return [
+        stack.of_tokens(patches, embedded_BLS, kept[layer], length)
+        if layer == len(stack.stack)
+        else kept[layer].repeat_interleave(patches.size, dim=1)[:, :length]
+        for layer in layers
+    ]
 
 
 def joined_layers(features: list[Tensor], *, mean: bool) -> Tensor:

@@ -105,11 +105,15 @@ class Encoder(nn.Module):
         layout = self.rotary.layout(x_BNE.shape[1], patches.mask(mask_BL), device=x_BNE.device)
         for block in self.stack:
             x_BNE = self._run(block, x_BNE, layout)
-        features_BNE = self.normed(x_BNE)
+        return self.of_tokens(patches, embedded_BLS, self.normed(x_BNE), tokens_BL.shape[1])
+
+    def of_tokens(
+        self, patches: Patches, embedded_BLS: Tensor, features_BNE: Tensor, length: int
+    ) -> Tensor:
+        """Features of tokens, from those of the patches of whole rows."""
         if self.config.causal:
             features_BNE = earlier(features_BNE)
-        around_BLS = patches.around(embedded_BLS)
-        return patches.apart(around_BLS, features_BNE, tokens_BL.shape[1])
+        return patches.apart(patches.around(embedded_BLS), features_BNE, length)
 
     def set_checkpointing(self, *, wanted: bool) -> None:
         """Whether blocks keep only their inputs, and compute the rest again on the way back."""
