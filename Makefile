@@ -35,6 +35,7 @@ check: setup ## Format, lint, types, layers, generated pages: look, change nothi
 	$(BIN)/ruff format --check --output-format concise
 	$(BIN)/ruff check
 	$(BIN)/mypy $(TYPED)
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin genomeformer_cli
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/generate_reference.py --check
 

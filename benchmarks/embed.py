@@ -230,11 +230,10 @@ def chromosome(model: Path, folder: Path, bases: int) -> None:
         [sys.executable, "-c", PEAK, *line], capture_output=True, text=True, check=True
     )
     peak, cpu = (float(word) for word in done.stderr.split()[-2:])
-    mapped = output.stat().st_size / 2**20
-    stream = bases * read_model(model).model.config.width * 4 / 2**20
+    size = output.stat().st_size / 2**20
     print(
         f"{bases:>10,} bases {cpu:7.1f} s CPU, {cpu / bases * 1e6:.1f} us a base; peak {peak:.0f} "
-        f"MiB, of which the residual stream {stream:.0f} and the mapped output {mapped:.0f}",
+        f"MiB; the output has {size:,.0f} MiB, and so has the residual stream of every block",
         flush=True,
     )
 

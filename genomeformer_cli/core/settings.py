@@ -155,3 +155,10 @@ def launch_folder() -> Path | None:
 def threads_are_chosen() -> bool:
     """Whether `OMP_NUM_THREADS` says how many threads to use."""
     return "OMP_NUM_THREADS" in os.environ
+
+
+def usable_cores() -> int:
+    """Cores that this process may use; where the system does not say, those of the machine."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

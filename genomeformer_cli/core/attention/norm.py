@@ -2,8 +2,10 @@
 
 Plain torch keeps every intermediate and sweeps through memory for each. Here, on a CPU, rows are
 taken some hundreds at a time and what is cheap is computed again. The plain form is what runs on
-other devices, where kernels are launched one by one and the compiler fuses them, and in reduced
-precision.
+other devices, where kernels are launched one by one and the compiler fuses them.
+
+Under autocast the operations that work so (this one, `projections`, the MLP) do what it would do:
+matrix products in its type, all else in that of the weights.
 
 Shape letters: N rows, E width.
 """
@@ -18,7 +20,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 EPSILON = 1e-6
-ROWS = 256
+ROWS = 512
 
 
 class RMSNorm(nn.RMSNorm):
@@ -49,14 +51,31 @@ def rms_norm(x: Tensor, gain_E: Tensor) -> Tensor:
     return result
 
 
-def in_cache(*tensors: Tensor) -> bool:
-    """Whether the fused forms serve: on a CPU, in one precision, not being compiled."""
-    plain = (
-        torch.compiler.is_compiling()
-        or torch.is_autocast_enabled("cpu")
-        or any(one.device.type != "cpu" or one.dtype != tensors[0].dtype for one in tensors)
+def in_cache(x: Tensor, *weights: Tensor) -> bool:
+    """Whether the fused forms serve: on a CPU, weights of one type, not being compiled."""
+    return not torch.compiler.is_compiling() and all(
+        one.device.type == "cpu" and one.dtype == x.dtype for one in weights
     )
-    return not plain
+
+
+def as_weights(x: Tensor, weight: Tensor) -> Tensor:
+    """On the CPU, what autocast made of other type than the weights in theirs again."""
+    return x.to(weight.dtype) if x.device.type == "cpu" == weight.device.type else x
+
+
+def product_dtype(weight: Tensor) -> torch.dtype:
+    """What products with a weight on the CPU are computed in: what autocast says, if it is on."""
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu")
+    return weight.dtype
+
+
+def add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
+    """Add a matrix product to a sum, which may be kept in more bits than what is multiplied."""
+    if total.dtype == one.dtype:
+        total.addmm_(one, other)
+    else:
+        total += one @ other
 
 
 def blocks_of_rows(num_rows: int) -> list[slice]:

@@ -23,8 +23,11 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.norm import (
     ROWS,
+    add_product,
+    as_weights,
     back_through_scale,
     in_cache,
+    product_dtype,
     rms_norm_reference,
     row_scales,
 )
@@ -64,6 +67,7 @@ def projections(
         angles: Cosines and sines (L, R), or (B, 1, L, R); None if nothing is turned.
         parts: What stands in the weight.
     """
+    x_BLE = as_weights(x_BLE, weight_WE)
     given = [one for one in (gain_E, weight_WE, gains_PD) if one is not None]
     if not in_cache(x_BLE, *given):
         return projections_reference(x_BLE, gain_E, weight_WE, gains_PD, angles, parts)
@@ -144,21 +148,23 @@ class _Projections(torch.autograd.Function):
         num_placed, num_heads, _ = gains_PHD.shape
         # The way back needs them; without one, a block's worth serves them all.
         kept = any(ctx.needs_input_grad)
-        raw_BLW = x_BLE.new_empty(batch, length if kept else 0, num_placed * width)
+        dtype = product_dtype(weight_WE)
+        raw_BLW = x_BLE.new_empty(batch, length if kept else 0, num_placed * width, dtype=dtype)
         scales_BLS = x_BLE.new_empty(batch, length if kept else 0, 1 + num_placed * num_heads)
         widths = (width,) * num_placed + parts.widths
-        outs_BLW = [x_BLE.new_empty(batch, length, one) for one in widths]
-        first_WE, *others_WE = _split(weight_WE, parts)
+        outs_BLW = [x_BLE.new_empty(batch, length, one, dtype=dtype) for one in widths]
+        first_WE, *others_WE = _split(weight_WE.to(dtype), parts)
         for rows in _blocks(x_BLE):
             normed_NE = rows.of(x_BLE)
             if gain_E is not None:
                 scale_N1 = row_scales(normed_NE)
                 normed_NE = (normed_NE * scale_N1).mul_(gain_E)
+            normed_NE = normed_NE.to(dtype)
             raw_NW = (
                 rows.of(raw_BLW) if kept else normed_NE.new_empty(len(normed_NE), len(first_WE))
             )
             torch.mm(normed_NE, first_WE.T, out=raw_NW)
-            raw_NPHD = raw_NW.view(-1, *gains_PHD.shape)
+            raw_NPHD = raw_NW.view(-1, *gains_PHD.shape).to(x_BLE.dtype)
             scale_NPH1 = row_scales(raw_NPHD)
             if kept:
                 scales_NS = rows.of(scales_BLS)
@@ -183,23 +189,24 @@ class _Projections(torch.autograd.Function):
         d_x_BLE, d_weight_WE = x_BLE.new_empty(x_BLE.shape), torch.zeros_like(weight_WE)
         d_gain_E = x_BLE.new_zeros(x_BLE.shape[-1])
         d_gains_PHD = torch.zeros_like(gains_PHD)
-        weights_WE = _split(weight_WE, parts)
+        dtype = raw_BLW.dtype
+        weights_WE = _split(weight_WE.to(dtype), parts)
         d_weights_WE = _split(d_weight_WE, parts)
         for rows in _blocks(x_BLE):
             x_NE, scales_NS = rows.of(x_BLE), rows.of(scales_BLS)
             unit_NE = x_NE if gain_E is None else x_NE * scales_NS[:, :1]
-            normed_NE = unit_NE if gain_E is None else unit_NE * gain_E
-            d_NPHD = _placed_back(d_outs_BLW, ctx.angles, rows, gains_PHD.shape)
+            normed_NE = (unit_NE if gain_E is None else unit_NE * gain_E).to(dtype)
+            d_NPHD = _placed_back(d_outs_BLW, ctx.angles, rows, gains_PHD)
             scale_NPH1 = scales_NS[:, 1:].view(-1, *gains_PHD.shape[:2], 1)
             unit_NPHD = rows.of(raw_BLW).view_as(d_NPHD) * scale_NPH1
             d_gains_PHD += back_through_scale(d_NPHD, unit_NPHD, scale_NPH1, gains_PHD)
-            d_parts_NW = [d_NPHD.flatten(1)]
+            d_parts_NW = [d_NPHD.flatten(1).to(dtype)]
             d_parts_NW += [rows.of(one) for one in d_outs_BLW[num_placed:]]
-            d_normed_NE = torch.mm(d_parts_NW[0], weights_WE[0], out=rows.of(d_x_BLE))
+            d_normed_NE = rows.of(d_x_BLE).copy_(torch.mm(d_parts_NW[0], weights_WE[0]))
             for d_part_NW, part_WE in zip(d_parts_NW[1:], weights_WE[1:], strict=True):
-                d_normed_NE.addmm_(d_part_NW, part_WE)
+                add_product(d_normed_NE, d_part_NW, part_WE)
             for d_part_NW, d_WE in zip(d_parts_NW, d_weights_WE, strict=True):
-                d_WE.addmm_(d_part_NW.T, normed_NE)
+                add_product(d_WE, d_part_NW.T, normed_NE)
             if gain_E is not None:
                 d_gain_E += back_through_scale(d_normed_NE, unit_NE, scales_NS[:, :1], gain_E)
         d_gain_or_none = None if gain_E is None else d_gain_E
@@ -229,11 +236,11 @@ def _place(
 
 
 def _placed_back(
-    d_outs_BLW: Sequence[Tensor], angles: Angles | None, rows: _Rows, shape_PHD: torch.Size
+    d_outs_BLW: Sequence[Tensor], angles: Angles | None, rows: _Rows, gains_PHD: Tensor
 ) -> Tensor:
     """(N, P, H, D): the gradients before turning."""
-    first_NW = rows.of(d_outs_BLW[0])
-    d_NPHD = first_NW.new_empty(len(first_NW), *shape_PHD)
+    num_rows = len(rows.of(d_outs_BLW[0]))
+    d_NPHD = gains_PHD.new_empty(num_rows, *gains_PHD.shape)
     for d_out_BLW, d_NHD in zip(d_outs_BLW, d_NPHD.unbind(1), strict=False):
         d_out_NHD = rows.of(d_out_BLW).view_as(d_NHD)
         if angles is None:
@@ -247,4 +254,10 @@ def _placed_back(
 def _turned(x_NHD: Tensor, cos: Tensor, sin: Tensor, out_NHD: Tensor) -> None:
     """Turn rows by the angles of their places, (L, 1, R) or (., L, 1, R), into `out_NHD`."""
     shape = (-1, cos.shape[-3], *x_NHD.shape[1:])
-    turn(x_NHD.view(shape), cos, sin, out_NHD.view(shape))
+    if x_NHD.dtype == out_NHD.dtype:
+        turn(x_NHD.view(shape), cos, sin, out_NHD.view(shape))
+        return
+    # What is turned is turned in the type of the angles, whichever of the two has it.
+    turned_NHD = torch.empty_like(x_NHD, dtype=cos.dtype)
+    turn(x_NHD.to(cos.dtype).view(shape), cos, sin, turned_NHD.view(shape))
+    out_NHD.copy_(turned_NHD)

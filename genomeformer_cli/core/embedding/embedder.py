@@ -45,6 +45,7 @@ SLICE = 16_384
 _WINDOWS_AT_ONCE = 1 << 16
 
 Floats = npt.NDArray[np.floating[Any]]
+Tokens = npt.NDArray[np.integer[Any]]
 Progress = Callable[[int], None]
 
 
@@ -111,14 +112,11 @@ class Embedder:
         """
         ends = np.cumsum([codes.size for codes in sequences])
         columns = self._columns
-        self._fill(sequences, out_TK[:, :columns], progress, reverse=False)
+        self._fill(sequences, out_TK[:, :columns], progress)
         if self.choices.rc == "concat":
-            self._fill(sequences, out_TK[:, columns:], progress, reverse=True)
+            self._fill(sequences, out_TK[:, columns:], progress, other_strand=True)
         elif self.choices.rc == "mean":
-            other_TK = np.empty((len(out_TK), columns), dtype=np.float32)
-            self._fill(sequences, other_TK, progress, reverse=True)
-            out_TK += other_TK
-            out_TK /= 2
+            self._fill(sequences, out_TK, progress, other_strand=True, mean=True)
         for codes, end in zip(sequences, ends, strict=True):
             if not (codes < 4).any():
                 out_TK[end - codes.size : end] = np.nan
@@ -164,10 +162,24 @@ class Embedder:
 
     @torch.inference_mode()
     def _fill(
-        self, sequences: Sequence[Codes], out_TK: Floats, progress: Progress, *, reverse: bool
+        self,
+        sequences: Sequence[Codes],
+        out_TK: Floats,
+        progress: Progress,
+        *,
+        other_strand: bool = False,
+        mean: bool = False,
     ) -> None:
-        """Write the features of every base of one strand, in the order of the given strand."""
-        tokens = self._tokens(sequences, reverse=reverse)
+        """Write the features of every base of one strand, in the order of the given strand.
+
+        Args:
+            sequences: Base codes.
+            out_TK: Takes the rows.
+            progress: Is told of the bases that are done.
+            other_strand: Whether the sequences are read from their other strand.
+            mean: Whether what stands in the rows is the other half of a mean.
+        """
+        tokens = self._tokens(sequences, reverse=other_strand)
         ends = np.cumsum([codes.size for codes in sequences])
         firsts = [self._firsts(codes, ids) for codes, ids in zip(sequences, tokens, strict=True)]
         windows, passed = self._cut([ids.size for ids in tokens])
@@ -184,10 +196,11 @@ class Embedder:
                     features_TK = np.repeat(features_TK, np.diff(edges), axis=0)
                 low, high = int(edges[0]), int(edges[-1])
                 begin = int(ends[row]) - size
-                if reverse:
+                if other_strand:
                     low, high = size - high, size - low
                     features_TK = features_TK[::-1]
-                out_TK[begin + low : begin + high] = features_TK
+                here = slice(begin + low, begin + high)
+                out_TK[here] = (out_TK[here] + features_TK) / 2 if mean else features_TK
             progress(int((windows.own_stop - windows.own_start)[batch].sum()))
 
     def _firsts(self, codes: Codes, ids: Ids) -> Numbers | None:
@@ -204,7 +217,7 @@ class Embedder:
 
     def _features(
         self, sequences: Sequence[Ids], windows: Windows, passed: set[int]
-    ) -> Iterator[tuple[Numbers, npt.NDArray[np.int64], Tensor]]:
+    ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
         """Windows of a batch, their tokens (B, L), their features (B, L, K)."""
         for row in sorted(passed.intersection(windows.row.tolist())):
             yield from self._passed(sequences[row], windows, row)
@@ -214,7 +227,7 @@ class Embedder:
 
     def _run(
         self, sequences: Sequence[Ids], windows: Windows, batch: Numbers
-    ) -> Iterator[tuple[Numbers, npt.NDArray[np.int64], Tensor]]:
+    ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
         """Run a batch; where memory is short, its halves one after the other."""
         tokens_BL = _padded(sequences, windows, batch)
         features_BLK: Tensor | None = None
@@ -247,11 +260,11 @@ class Embedder:
 
     def _passed(
         self, ids: Ids, windows: Windows, row: int
-    ) -> Iterator[tuple[Numbers, npt.NDArray[np.int64], Tensor]]:
+    ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
         """The slices of one row, the model's state passed along."""
         model = self.loaded.model
         own = np.flatnonzero(windows.row == row)
-        tokens_1L = ids.astype(np.int64)[None]
+        tokens_1L = ids[None]
         inputs_1L = torch.from_numpy(tokens_1L).to(model.device)
         slices = features_by_slices(model, inputs_1L, SLICE)
         by_start = {int(windows.start[window]): window for window in own}

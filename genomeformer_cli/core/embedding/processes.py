@@ -8,13 +8,13 @@ arrays.
 from __future__ import annotations
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -26,9 +26,11 @@ import torch
 from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.rows import let_go
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.reporting import Tracker
 from genomeformer_cli.core.sequence import Codes
+from genomeformer_cli.core.settings import usable_cores
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -74,10 +76,15 @@ def fill_here(embedder: Embedder, groups: Iterator[G], tracker: Tracker) -> Iter
     for group in groups:
         room = group.room()
         if embedder.choices.per_base:
-            embedder.embed_bases(group.codes, room, tracker.advance)
+            embedder.embed_bases(group.codes, room, partial(_written, room, tracker))
         else:
             room[:] = embedder.embed(group.codes, tracker.advance)
         yield group
+
+
+def _written(room: Floats, tracker: Tracker, num_bases: int) -> None:
+    let_go(room)
+    tracker.advance(num_bases)
 
 
 def fill_there(job: Job, groups: Iterator[G], tracker: Tracker) -> Iterator[G]:
@@ -124,8 +131,7 @@ _EMBEDDER: list[Embedder] = []
 
 
 def _begin(job: Job, devices: SimpleQueue[str]) -> None:
-    cores = len(os.sched_getaffinity(0))
-    torch.set_num_threads(job.threads or max(1, cores // job.processes))
+    torch.set_num_threads(job.threads or max(1, usable_cores() // job.processes))
     loaded = read_model(job.folder)
     loaded.model.to(torch.device(devices.get()))
     _EMBEDDER.append(Embedder(loaded, job.choices))

@@ -8,6 +8,7 @@ job). The folder becomes the output, whole, or stays for `--resume`.
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import shutil
 from array import array
@@ -23,6 +24,8 @@ from genomeformer_cli.core.errors import StoreError
 from genomeformer_cli.core.store.atomic import explain_write_failure, write_json
 
 HEADER = 128
+# Bytes that are written at once where a system cannot set room aside.
+_ZEROS = 1 << 20
 ROWS, RECORDS, STATE = "rows.npy", "records.tsv", "state.json"
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -124,7 +127,7 @@ class RowFile:
                 rows: Floats = np.empty((number, self.width), self.dtype)
             else:
                 # A full disk is said here; found out by writing to mapped memory, it would kill us.
-                os.posix_fallocate(self._rows.fileno(), start, num_bytes)
+                _take_room(self._rows, start, num_bytes)
                 rows = np.memmap(
                     self._rows, self.dtype, "r+", offset=start, shape=(number, self.width)
                 )
@@ -200,6 +203,23 @@ class RowFile:
         self._ids.close()
         if remove:
             shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def let_go(rows: Floats) -> None:
+    """Give back the memory of mapped rows; what was written to them stays in their file."""
+    mapped = getattr(rows, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _take_room(file: IO[bytes], start: int, num_bytes: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), start, num_bytes)
+        return
+    file.seek(start)
+    for first in range(0, num_bytes, _ZEROS):
+        file.write(bytes(min(_ZEROS, num_bytes - first)))
+    file.flush()
 
 
 def write_all(stream: IO[bytes], content: bytes) -> None:

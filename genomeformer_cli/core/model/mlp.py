@@ -18,9 +18,12 @@ from torch.nn import functional
 from genomeformer_cli.core.attention.norm import (
     ROWS,
     RMSNorm,
+    add_product,
+    as_weights,
     back_through_scale,
     blocks_of_rows,
     in_cache,
+    product_dtype,
     rms_norm_reference,
     row_scales,
 )
@@ -54,6 +57,7 @@ def gated_mlp_reference(
 
 def gated_mlp(x: Tensor, gain_E: Tensor, gate_and_up_2ME: Tensor, down_EM: Tensor) -> Tensor:
     """The same; only the input, a scale a row and the first product are kept."""
+    x = as_weights(x, gain_E)
     if not in_cache(x, gain_E, gate_and_up_2ME, down_EM):
         return gated_mlp_reference(x, gain_E, gate_and_up_2ME, down_EM)
     result: Tensor = _GatedMLP.apply(  # type: ignore[no-untyped-call]
@@ -79,16 +83,20 @@ class _GatedMLP(torch.autograd.Function):
         kept = any(ctx.needs_input_grad)
         firsts = range(0, len(x_NE), _KEPT_ROWS if kept else max(len(x_NE), 1))
         most = _KEPT_ROWS if kept else ROWS
-        pieces_N2M = [x.new_empty(min(len(x_NE) - first, most), 2 * hidden) for first in firsts]
+        dtype = product_dtype(down_EM)
+        first_2ME, second_EM = gate_and_up_2ME.to(dtype), down_EM.to(dtype)
+        pieces_N2M = [
+            x.new_empty(min(len(x_NE) - first, most), 2 * hidden, dtype=dtype) for first in firsts
+        ]
         scale_N1 = x.new_empty(len(x_NE), 1)
-        out_NE = torch.empty_like(x_NE)
+        out_NE = torch.empty_like(x_NE, dtype=dtype)
         for number, rows in enumerate(blocks_of_rows(len(x_NE))):
             scale_N1[rows] = row_scales(x_NE[rows])
-            normed_NE = (x_NE[rows] * scale_N1[rows]).mul_(gain_E)
+            normed_NE = (x_NE[rows] * scale_N1[rows]).mul_(gain_E).to(dtype)
             block_N2M = _block_of(pieces_N2M, number if kept else 0)[: len(normed_NE)]
-            torch.mm(normed_NE, gate_and_up_2ME.T, out=block_N2M)
+            torch.mm(normed_NE, first_2ME.T, out=block_N2M)
             gated_NM = functional.silu(block_N2M[:, :hidden]).mul_(block_N2M[:, hidden:])
-            torch.mm(gated_NM, down_EM.T, out=out_NE[rows])
+            torch.mm(gated_NM, second_EM.T, out=out_NE[rows])
         if kept:
             ctx.save_for_backward(x, gain_E, gate_and_up_2ME, down_EM, scale_N1, *pieces_N2M)
         return out_NE.view_as(x)
@@ -98,24 +106,26 @@ class _GatedMLP(torch.autograd.Function):
     def backward(ctx: Any, d_out: Tensor) -> tuple[Tensor, ...]:
         x, gain_E, gate_and_up_2ME, down_EM, scale_N1, *pieces_N2M = ctx.saved_tensors
         x_NE = x.reshape(-1, x.shape[-1])
+        dtype = pieces_N2M[0].dtype if pieces_N2M else d_out.dtype
         d_out_NE = d_out.reshape_as(x_NE)
         hidden = down_EM.shape[1]
+        first_2ME, second_EM = gate_and_up_2ME.to(dtype), down_EM.to(dtype)
         d_x_NE = torch.empty_like(x_NE)
         d_gain_E = torch.zeros_like(gain_E)
-        d_first, d_down_EM = torch.zeros_like(gate_and_up_2ME), torch.zeros_like(down_EM)
+        d_first_2ME, d_second_EM = torch.zeros_like(gate_and_up_2ME), torch.zeros_like(down_EM)
         for number, rows in enumerate(blocks_of_rows(len(x_NE))):
             both_N2M = _block_of(pieces_N2M, number)
             gate_NM, up_NM = both_N2M[:, :hidden], both_N2M[:, hidden:]
             silu_NM = functional.silu(gate_NM)
-            d_gated_NM = torch.mm(d_out_NE[rows], down_EM)
+            d_gated_NM = torch.mm(d_out_NE[rows], second_EM)
             d_both_N2M = torch.empty_like(both_N2M)
             torch.mul(d_gated_NM, silu_NM, out=d_both_N2M[:, hidden:])
-            d_down_EM.addmm_(d_out_NE[rows].T, silu_NM.mul_(up_NM))
+            add_product(d_second_EM, d_out_NE[rows].T, silu_NM.mul_(up_NM))
             torch.ops.aten.silu_backward.grad_input(
                 d_gated_NM.mul_(up_NM), gate_NM, grad_input=d_both_N2M[:, :hidden]
             )
             unit_NE = x_NE[rows] * scale_N1[rows]
-            d_first.addmm_(d_both_N2M.T, unit_NE * gain_E)
-            d_normed_NE = torch.mm(d_both_N2M, gate_and_up_2ME, out=d_x_NE[rows])
-            d_gain_E += back_through_scale(d_normed_NE, unit_NE, scale_N1[rows], gain_E)
-        return d_x_NE.view_as(x), d_gain_E, d_first, d_down_EM
+            add_product(d_first_2ME, d_both_N2M.T, (unit_NE * gain_E).to(dtype))
+            d_x_NE[rows] = torch.mm(d_both_N2M, first_2ME)
+            d_gain_E += back_through_scale(d_x_NE[rows], unit_NE, scale_N1[rows], gain_E)
+        return d_x_NE.view_as(x), d_gain_E, d_first_2ME, d_second_EM

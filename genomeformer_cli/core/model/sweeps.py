@@ -21,6 +21,7 @@ from genomeformer_cli.core.model.blocks import Block
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.model.strands import BothStrands
+from genomeformer_cli.core.model.streams import Stream, open_stream
 from genomeformer_cli.core.model.two_stack import TwoStack
 
 Read = Callable[[int, int], Tensor]
@@ -115,15 +116,19 @@ def features_by_slices(
     """Features of rows without padding, slice by slice from left to right.
 
     Causal stacks need memory for one slice; two stacks also the features of the one that reads
-    back, (B, L, E); bidirectional ones the residual stream, (B, L, E).
+    back, (B, L, E); bidirectional ones the residual stream, (B, L, E), of which a long row's lies
+    in a file (see `streams`).
 
     Args:
         model: One that `can_pass_state`.
-        tokens_BL: Token ids.
+        tokens_BL: Token ids, of any integer type.
         chunk: C.
 
     Yields:
         First position, end, features (B, C, E) as `hidden` gives them.
+
+    Raises:
+        StoreError: There is no room for that file.
     """
     assert not isinstance(model, BothStrands)
     chunk = whole_patches(model, chunk)
@@ -140,7 +145,8 @@ def _of_causal_stack(
 ) -> Iterator[tuple[int, int, Tensor]]:
     states = model.start(len(tokens_BL), model.embedding.weight)
     for start, stop in slices(tokens_BL.shape[1], chunk):
-        features_BCE, states = model.step(tokens_BL[:, start:stop], None, states, position=start)
+        tokens_BC = tokens_BL[:, start:stop].long()
+        features_BCE, states = model.step(tokens_BC, None, states, position=start)
         yield start, stop, features_BCE
 
 
@@ -148,47 +154,55 @@ def _of_two_stacks(
     model: TwoStack, tokens_BL: Tensor, chunk: int
 ) -> Iterator[tuple[int, int, Tensor]]:
     batch, length = tokens_BL.shape
-    turned_BL = model.shifted(model.other_strand(tokens_BL.flip(1)))
-    back_BLE = torch.empty(batch, length, model.back.feature_width, device=model.device)
-    back_BLE = back_BLE.to(model.head.weight.dtype)
-    for start, stop, features_BCE in _of_causal_stack(model.back, turned_BL, chunk):
-        back_BLE[:, length - stop : length - start] = features_BCE.flip(1)
+    turned_BL = model.shifted(model.other_strand(tokens_BL.long().flip(1)))
+    back = open_stream((batch, length, model.back.feature_width), model.head.weight)
+    for _, stop, features_BCE in _of_causal_stack(model.back, turned_BL, chunk):
+        back.write(length - stop, features_BCE.flip(1))
+    del turned_BL
     ahead = _of_causal_stack(model.ahead, model.shifted(tokens_BL), chunk)
     for start, stop, features_BCE in ahead:
-        yield start, stop, torch.cat((features_BCE, back_BLE[:, start:stop]), dim=-1)
+        yield start, stop, torch.cat((features_BCE, back.read(start, stop)), dim=-1)
 
 
 def _of_bidirectional_stack(
     model: Encoder, tokens_BL: Tensor, chunk: int
 ) -> Iterator[tuple[int, int, Tensor]]:
-    length = tokens_BL.shape[1]
-    one_BLE: Tensor = model.embedding(tokens_BL)
+    batch, length = tokens_BL.shape
     reversible = model.config.residual == "reversible"
-    other_BLE = one_BLE.clone() if reversible else one_BLE
-    for block in model.stack:
-        _apply(model, block, one_BLE, other_BLE, chunk)
+    shape = (batch, length, model.config.width)
+    one = open_stream(shape, model.embedding.weight)
+    other = open_stream(shape, model.embedding.weight) if reversible else one
     for start, stop in slices(length, chunk):
-        one_BCE = one_BLE[:, start:stop]
-        joined = model.joined(one_BCE, other_BLE[:, start:stop])
-        yield start, stop, joined if reversible else model.normed(one_BCE)
+        embedded_BCE = model.embedding(tokens_BL[:, start:stop].long())
+        for stream in (one, other) if reversible else (one,):
+            stream.write(start, embedded_BCE)
+    for block in model.stack:
+        _apply(model, block, (one, other), length, chunk)
+    for start, stop in slices(length, chunk):
+        x_BCE = one.read(start, stop)
+        if reversible:
+            yield start, stop, model.joined(x_BCE, other.read(start, stop))
+        else:
+            yield start, stop, model.normed(x_BCE)
 
 
-def _apply(model: Encoder, block: Block, one_BLE: Tensor, other_BLE: Tensor, chunk: int) -> None:
+def _apply(
+    model: Encoder, block: Block, streams: tuple[Stream, Stream], length: int, chunk: int
+) -> None:
     """Apply a block in place: x + attention(y), then the MLP; x and y may be one stream."""
-    length = one_BLE.shape[1]
-    total = sum_of_row(model, block, length, chunk, lambda first, last: other_BLE[:, first:last])
-    before_BHE = other_BLE[:, :0].clone()
+    one, other = streams
+    total = sum_of_row(model, block, length, chunk, other.read)
+    before_BHE = other.read(0, 0)
     for place in slices_with_halo(model, block, length, chunk):
         # What stands to the left may be written over already.
-        around_BCE = torch.cat((before_BHE, other_BLE[:, place.start : place.last]), dim=1)
+        around_BCE = torch.cat((before_BHE, other.read(place.start, place.last)), dim=1)
         kept = min(place.stop, block.halo)
         stop = place.stop - place.first
         before_BHE = around_BCE[:, stop - kept : stop]
         added_BCE = block.attended_within(around_BCE, place.layout, place.core, total)
-        here = slice(place.start, place.stop)
-        one_BLE[:, here] += added_BCE
-        if one_BLE is other_BLE:
-            one_BLE[:, here] += block.transformed(one_BLE[:, here])
-    if one_BLE is not other_BLE:
+        x_BCE = one.read(place.start, place.stop) + added_BCE
+        one.write(place.start, block.fed_forward(x_BCE) if one is other else x_BCE)
+    if one is not other:
         for start, stop in slices(length, chunk):
-            other_BLE[:, start:stop] += block.transformed(one_BLE[:, start:stop])
+            added_BCE = block.transformed(one.read(start, stop))
+            other.write(start, other.read(start, stop) + added_BCE)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 import torch
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.settings import threads_are_chosen
+from genomeformer_cli.core.settings import threads_are_chosen, usable_cores
 
 
 def choose_device(device: str) -> torch.device:
@@ -51,6 +49,6 @@ def set_threads(threads: int | None, *, of: int = 1) -> None:
         of: Processes on this machine: if nobody chose, each has its part of the cores.
     """
     if threads is None and of > 1 and not threads_are_chosen():
-        threads = max(len(os.sched_getaffinity(0)) // of, 1)
+        threads = max(usable_cores() // of, 1)
     if threads is not None:
         torch.set_num_threads(threads)

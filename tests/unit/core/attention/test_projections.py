@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -12,6 +14,8 @@ from genomeformer_cli.core.attention.projections import (
     projections,
     projections_reference,
 )
+
+Function = Callable[..., tuple[Tensor, ...]]
 
 HEADS, HEAD_WIDTH = 3, 8
 WIDTH = HEADS * HEAD_WIDTH
@@ -70,3 +74,31 @@ def test_nothing_is_kept_without_gradients() -> None:
     parts = Parts(num_heads=HEADS, widths=(WIDTH,))
     arguments = (x, None, weight, gains, (place.cos, place.sin), parts)
     torch.testing.assert_close(projections(*arguments), projections_reference(*arguments))
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_autocast_is_no_further_from_the_truth_than_in_plain_torch(*, narrow: bool) -> None:
+    place = layout(2, 300, packed=False)
+    parts = Parts(num_heads=HEADS, widths=(WIDTH, 2 * HEADS))
+    exact = [
+        draw(2, 300, WIDTH, seed=1).requires_grad_(),
+        draw(WIDTH, seed=2).requires_grad_(),
+        draw(3 * WIDTH + 2 * HEADS, WIDTH, seed=3).requires_grad_(),
+        draw(2, HEAD_WIDTH, seed=4).requires_grad_(),
+    ]
+    leaves = [one.detach().float().requires_grad_() for one in exact]
+
+    def run(function: Function, x: Tensor, inputs: list[Tensor]) -> list[Tensor]:
+        outs = function(x, *inputs[1:], (place.cos, place.sin), parts)
+        weights = [draw(*one.shape, seed=5).to(one.dtype) for one in outs]
+        return [*outs, *torch.autograd.grad(outs, inputs, weights, retain_graph=True)]
+
+    truth = run(projections_reference, exact[0], exact)
+    x_BLE = leaves[0].bfloat16() if narrow else leaves[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = run(projections, x_BLE, leaves)
+        plain = run(projections_reference, x_BLE, leaves)
+    for found, other, wanted in zip(ours, plain, truth, strict=True):
+        assert found.dtype == other.dtype
+        allowed = 1.2 * (other.double() - wanted).norm()
+        assert (found.double() - wanted).norm() <= allowed < 0.03 * wanted.norm()

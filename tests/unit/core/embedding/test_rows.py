@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from genomeformer_cli.core.embedding.rows import HEADER, RowFile, npy_header, write_all
+from genomeformer_cli.core.embedding.rows import HEADER, RowFile, let_go, npy_header, write_all
 from genomeformer_cli.core.errors import StoreError
 from tests.files import fill_the_disk, names_in
 
@@ -158,6 +158,29 @@ def test_a_disk_that_cannot_hold_the_rows_is_found_out_before_they_are_mapped(
     monkeypatch.setattr(os, "posix_fallocate", refuse)
     with pytest.raises(StoreError, match="No space left on device"):
         rows.add_records(["a"], [1])
+
+
+def test_room_is_taken_where_the_system_cannot_set_it_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    array = vectors(70_000, 4)
+    rows = row_file(tmp_path / "p")
+    rows.add_records(["a"], [69_999])[:] = array[:-1]
+    rows.keep()
+    rows.add_records(["b"], [1])[:] = array[-1:]
+    assert (np.asarray(rows.finish()) == array).all()
+
+
+def test_rows_that_are_let_go_stay_in_their_file(tmp_path: Path) -> None:
+    array = vectors(3_000, 4)
+    rows = row_file(tmp_path / "p")
+    room = rows.add_records(["a"], [3_000])
+    for first in range(0, 3_000, 1_000):
+        room[first : first + 1_000] = array[first : first + 1_000]
+        let_go(room)
+    assert (np.asarray(rows.finish()) == array).all()
+    let_go(np.empty((2, 2)))
 
 
 def test_a_folder_is_no_place_for_an_array(tmp_path: Path) -> None:
