@@ -10,8 +10,13 @@ and keys per head and turn them by their positions (RoPE; of the peers only loca
 it), ours have gated MLPs of the same size, peers have biases, and learned positions where their
 package brings them.
 
+With `--precisions fp32 bf16` every case runs in both, bf16 being autocast, ours and theirs. Peers
+leave that to whoever uses them; `pretrain` measures and chooses, so the last column puts our faster
+one beside the peer as it comes, in fp32.
+
 python benchmarks/attention.py                                  about 13 minutes
 python benchmarks/attention.py --lengths 8192 --mechanisms performer --peers performer-pytorch
+python benchmarks/attention.py --lengths 8192 --precisions fp32 bf16
 
 What is longer than `--max-seconds` a step, going by shorter rows, or larger than `--max-memory` is
 left out, and said to be. Needs `pip install --group bench`; what is missing is left out too.
@@ -21,6 +26,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import sys
 from collections.abc import Callable
@@ -123,9 +129,12 @@ def measure(case: Row) -> Row:
     ids_BL = torch.randint(5, 9, shape, generator=generator)
     asked_BL = torch.rand(shape, generator=generator) < MASKED
 
+    is_bf16 = case["precision"] == "bf16"
+
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        gradients(ids_BL, asked_BL)
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+            gradients(ids_BL, asked_BL)
         optimizer.step()
 
     usage = measured_step(step, repeats=case["repeat"] + 1, budget=case["budget"])
@@ -149,22 +158,23 @@ def run(options: argparse.Namespace) -> list[Row]:
         seconds=60 + 4 * options.max_seconds, gigabytes=options.max_memory, threads=options.threads
     )
     rows: list[Row] = []
-    last: dict[str, Row] = {}
-    for length in options.lengths:
+    last: dict[tuple[str, str], Row] = {}
+    for length, precision in itertools.product(options.lengths, options.precisions):
         for name, ours, mechanism in cases:
             case: Row = {
                 "name": name,
                 "ours": ours,
                 "mechanism": mechanism,
+                "precision": precision,
                 "length": length,
                 "rows": max(TOKENS // length, 1),
                 "repeat": options.repeat,
                 "budget": BUDGET,
                 "threads": options.threads,
             }
-            why = objection(case, last.get(name), options.max_seconds)
+            why = objection(case, last.get((name, precision)), options.max_seconds)
             row = {**case, "skipped": why} if why else run_case(__file__, case, limits)
-            last[name] = row
+            last[name, precision] = row
             rows.append(row)
             print(sentence(row), file=sys.stderr)
     return rows
@@ -187,7 +197,7 @@ def objection(case: Row, last: Row | None, max_seconds: float) -> str:
 
 def sentence(row: Row) -> str:
     """A case as it ends."""
-    head = f"{row['length']:>7} {'ours ' if row['ours'] else ''}{row['name']}"
+    head = f"{row['length']:>7} {row['precision']} {'ours ' if row['ours'] else ''}{row['name']}"
     if "skipped" in row:
         return f"{head}: left out, {row['skipped']}"
     return (
@@ -197,23 +207,36 @@ def sentence(row: Row) -> str:
 
 
 def counterparts(row: Row, rows: list[Row]) -> list[Row]:
-    """The peers of one of our cases that were measured at its length."""
+    """The peers of one of our cases that were measured at its length, in its precision."""
+    alike = ("mechanism", "length", "precision")
     return [
         one
         for one in rows
         if not one["ours"]
-        and one["mechanism"] == row["mechanism"]
-        and one["length"] == row["length"]
         and "skipped" not in one
+        and all(one[field] == row[field] for field in alike)
     ]
+
+
+def best_of(row: Row, rows: list[Row]) -> float:
+    """Tokens a CPU second of one of our cases, in the precision that suits it best."""
+    return max(
+        float(one["tokens_per_cpu_s"])
+        for one in rows
+        if one["ours"]
+        and "skipped" not in one
+        and all(one[field] == row[field] for field in ("name", "length"))
+    )
 
 
 def all_cases(rows: list[Row]) -> str:
     """Every case."""
-    header = ["L", "case", "parameters", "tokens/CPU s", "tokens/s", "MiB", "process MiB", "steps"]
+    header = ["L", "precision", "case", "parameters", "tokens/CPU s", "tokens/s", "MiB"]
+    header += ["process MiB", "steps"]
     lines = []
     for row in rows:
-        start = [f"{row['length']:,}", f"ours: {row['name']}" if row["ours"] else row["name"]]
+        name = f"ours: {row['name']}" if row["ours"] else row["name"]
+        start = [f"{row['length']:,}", row["precision"], name]
         if "skipped" in row:
             lines.append([*start, f"left out: {row['skipped']}", *[""] * 5])
             continue
@@ -233,7 +256,8 @@ def all_cases(rows: list[Row]) -> str:
 
 def targets(rows: list[Row]) -> str:
     """Ours beside each counterpart, and what was aimed at."""
-    header = ["L", "mechanism", "peer", "times its tokens/CPU s", "aim", "times its MiB", "verdict"]
+    header = ["L", "precision", "mechanism", "peer", "times its tokens/CPU s", "aim"]
+    header += ["times its MiB", "verdict", "our better precision beside fp32"]
     lines = []
     for row in rows:
         if not row["ours"] or "skipped" in row:
@@ -247,15 +271,18 @@ def targets(rows: list[Row]) -> str:
             judged = aim is not None and peer["tokens_per_cpu_s"] == fastest
             verdicts = ["faster than aimed at" if faster >= (aim or 0) else "too slow"] * judged
             verdicts += ["less memory" if memory < 1 else "more memory"]
+            as_it_comes = best_of(row, rows) / peer["tokens_per_cpu_s"]
             lines.append(
                 [
                     f"{row['length']:,}",
+                    row["precision"],
                     row["name"],
                     peer["name"],
                     f"{faster:.2f}",
                     f"{aim:g}" if judged and aim else "",
                     f"{memory:.2f}",
                     ", ".join(verdicts),
+                    f"{as_it_comes:.2f}" if row["precision"] == "fp32" else "",
                 ]
             )
     return markdown(header, lines)
@@ -309,6 +336,7 @@ def main() -> None:
     parser.add_argument("--lengths", type=int, nargs="+", default=LENGTHS)
     parser.add_argument("--mechanisms", nargs="*", choices=ATTENTIONS, default=[*ATTENTIONS])
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=[*PEERS])
+    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32"])
     parser.add_argument("--repeat", type=int, default=2, help="timed steps, at most")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-seconds", type=float, default=30.0, help="CPU seconds of a step")
@@ -327,7 +355,8 @@ def main() -> None:
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1), encoding="utf-8")
     if options.picture:
-        picture(rows, options.picture)
+        first = options.precisions[0]
+        picture([row for row in rows if row["precision"] == first], options.picture)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _MILLION, _BILLION = 10**6, 10**9
 _DAY = 86_400
+_YEAR = 365 * _DAY
 _SHORT = 10_000
 
 
@@ -24,6 +25,8 @@ def presets_table(presets: dict[str, PresetForecast]) -> RenderableType:
     numbers = ("size", "context", "steps", "a step")
     taken = ("full", "checkpoint", "time here")
     table = plain_table("preset", *numbers, *taken, right=(*numbers, *taken))
+    for column in (table.columns[0], table.columns[-1]):
+        column.no_wrap = True
     for name, one in presets.items():
         model, training = one.config.model, one.config.training
         tokens = training.tokens_per_step or training.batch_size * model.context
@@ -59,7 +62,9 @@ def count(number: int) -> str:
 
 
 def long_time(seconds: float) -> str:
-    """Seconds as `12 days`, or as hours, minutes and seconds."""
+    """Seconds as `3 years`, as `12 days`, or as hours, minutes and seconds."""
+    if seconds > 2 * _YEAR:
+        return f"{seconds / _YEAR:,.0f} years"
     return f"{seconds / _DAY:,.0f} days" if seconds > 2 * _DAY else duration(seconds)
 
 
