@@ -4,7 +4,8 @@ In one run, on one thread unless `--threads` says otherwise: the speed of matrix
 shapes of our layers; steps (forward, backward, AdamW) of our mechanisms and of peers of about the
 same number of parameters, with the operations of their formulae as a share of that speed; how fast
 batches are made, and how many a step eats. Times are CPU seconds of one thread, the median of some
-steps; with more threads wall seconds.
+steps; with more threads wall seconds. With `--precisions fp32 bf16` all take each step in both,
+bf16 being autocast: `pretrain` chooses by such a trial, peers leave it to whoever uses them.
 
     python benchmarks/pretrain.py                       # about six minutes on one core
     python benchmarks/pretrain.py --lengths 512 --seconds 4 --keep
@@ -26,7 +27,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -47,6 +48,9 @@ from genomeformer_cli.core.objectives.prediction import Examples
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.precision import ComputeConfig
+
+Precision = Literal["fp32", "bf16"]
 
 WIDTH, DEPTH, HEADS, MLP, PEER_MLP, VOCABULARY = 256, 4, 4, 704, 1024, 10
 TOKENS = 8192
@@ -65,6 +69,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=8.0, help="of steps for each model")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--attention", nargs="+", default=["softmax", "local", "linear"])
+    parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32"])
     parser.add_argument("--conv-width", type=int, default=0)
     parser.add_argument("--keep", action="store_true")
     chosen = parser.parse_args()
@@ -126,19 +131,23 @@ def steps(
     length: int, chosen: argparse.Namespace, clock: Callable[[], float], ceiling: float
 ) -> float:
     """Print a row a model; return the most tokens a second of ours."""
-    print(f"\n| {length} tokens, {TOKENS} a step | parameters | tokens/s | of the products' |")
-    print("|---|---|---|---|")
+    heading = f"{length} tokens, {TOKENS} a step"
+    print(f"\n| {heading} | precision | parameters | tokens/s | of the products' in fp32 |")
+    print("|---|---|---|---|---|")
     best = 0.0
-    for name, module, step, counted in models(length, chosen):
-        speed = TOKENS / median_seconds(step, chosen.seconds, clock)
-        count = sum(parameter.numel() for parameter in module.parameters())
-        share = f"{speed * counted / ceiling:.0%}" if counted else "-"
-        print(f"| {name} | {count:,} | {speed:,.0f} | {share} |", flush=True)
-        best = max(best, speed if name.startswith("ours") else 0.0)
+    for precision in chosen.precisions:
+        for name, module, step, counted in models(length, chosen, precision):
+            speed = TOKENS / median_seconds(step, chosen.seconds, clock)
+            count = sum(parameter.numel() for parameter in module.parameters())
+            share = f"{speed * counted / ceiling:.0%}" if counted and precision == "fp32" else "-"
+            print(f"| {name} | {precision} | {count:,} | {speed:,.0f} | {share} |", flush=True)
+            best = max(best, speed if name.startswith("ours") else 0.0)
     return best
 
 
-def models(length: int, chosen: argparse.Namespace) -> Iterator[tuple[str, nn.Module, Step, float]]:
+def models(
+    length: int, chosen: argparse.Namespace, precision: Precision
+) -> Iterator[tuple[str, nn.Module, Step, float]]:
     """Name, module, step, operations of a token (matrices and scores, both ways)."""
     for name in chosen.attention:
         config = ModelConfig(
@@ -152,17 +161,22 @@ def models(length: int, chosen: argparse.Namespace) -> Iterator[tuple[str, nn.Mo
             attention=AttentionConfig(name=name),
         )
         model = build_model(config)
-        yield f"ours, {name}", model, our_step(model, length), operations(name, length, config)
+        yield (
+            f"ours, {name}",
+            model,
+            our_step(model, length, precision),
+            operations(name, length, config),
+        )
     for name, build in PEERS.items():
         package = name.split(",")[0].replace("-", "_")
         if importlib.util.find_spec(package) is None:
-            print(f"| {name} is not installed | | | |")
+            print(f"| {name} is not installed | | | | |")
             continue
         module, forward = build(length)
         quadratic = "linear" not in name
         matrices = 6 * DEPTH * (4 * WIDTH**2 + 2 * WIDTH * PEER_MLP)
         scores = 12 * DEPTH * WIDTH * length if quadratic else 0.0
-        yield name, module, peer_step(module, forward, length), matrices + scores
+        yield name, module, peer_step(module, forward, length, precision), matrices + scores
 
 
 def tokens(length: int) -> tuple[Tensor, Tensor]:
@@ -174,7 +188,7 @@ def tokens(length: int) -> tuple[Tensor, Tensor]:
     ) < MASKED
 
 
-def our_step(model: Any, length: int) -> Step:
+def our_step(model: Any, length: int, precision: Precision) -> Step:
     """A step as `pretrain` takes it."""
     inputs_BL, asked_BL = tokens(length)
     examples = Examples(
@@ -183,18 +197,21 @@ def our_step(model: Any, length: int) -> Step:
         weights_BL=torch.ones(inputs_BL.shape),
         real_ids=range(5, 9),
     )
-    return training_step(model, examples)
+    return training_step(model, examples, compute=ComputeConfig(precision=precision, compile="off"))
 
 
-def peer_step(module: nn.Module, forward: Callable[[Tensor], Tensor], length: int) -> Step:
+def peer_step(
+    module: nn.Module, forward: Callable[[Tensor], Tensor], length: int, precision: Precision
+) -> Step:
     """The same around logits (B, L, V)."""
     inputs_BL, asked_BL = tokens(length)
     optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True)
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        loss = functional.cross_entropy(forward(inputs_BL)[asked_BL], inputs_BL[asked_BL])
-        torch.autograd.backward(loss)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = functional.cross_entropy(forward(inputs_BL)[asked_BL], inputs_BL[asked_BL])
+            torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
         optimizer.step()
 
