@@ -46,8 +46,6 @@ from genomeformer_cli.core.objectives.prediction import Examples
 
 LENGTHS = (512, 2048, 8192, 32768, 131072)
 TOKENS = 4096
-# CPU seconds after which no further step of a case begins.
-BUDGET = 3.0
 # Three matrices instead of two, each two thirds as wide and a multiple of 16.
 GATED_HIDDEN = 688
 MASKED = 0.15
@@ -169,7 +167,7 @@ def run(options: argparse.Namespace) -> list[Row]:
                 "length": length,
                 "rows": max(TOKENS // length, 1),
                 "repeat": options.repeat,
-                "budget": BUDGET,
+                "budget": options.seconds,
                 "threads": options.threads,
             }
             why = objection(case, last.get((name, precision)), options.max_seconds)
@@ -337,7 +335,10 @@ def main() -> None:
     parser.add_argument("--mechanisms", nargs="*", choices=ATTENTIONS, default=[*ATTENTIONS])
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=[*PEERS])
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32"])
-    parser.add_argument("--repeat", type=int, default=2, help="timed steps, at most")
+    parser.add_argument("--repeat", type=int, default=4, help="timed steps, at most")
+    parser.add_argument(
+        "--seconds", type=float, default=3.0, help="CPU seconds after which no further step begins"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-seconds", type=float, default=30.0, help="CPU seconds of a step")
     parser.add_argument("--max-memory", type=float, default=12.0, help="GiB of a process")

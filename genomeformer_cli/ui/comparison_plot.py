@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 PICTURE_FILE = "comparison.png"
 _MEGABYTE = 1e6
+# Where a name may stand beside its point, the best first: points across and up, which side of the
+# name is nearest.
+_OFFSETS = (
+    *((6, 4, "left"), (6, -11, "left"), (-6, 4, "right"), (-6, -11, "right")),
+    *((0, 9, "center"), (0, -16, "center"), (8, 16, "left"), (-8, -22, "right")),
+)
 
 
 def draw_comparison(result: CompareResult, reporter: Reporter) -> None:
@@ -49,6 +55,11 @@ def plot_comparison(result: CompareResult) -> Path:
         right.set(xlabel="peak memory, MB")
         left.legend(frameon=False, fontsize=8)
     figure.suptitle(f"{', '.join(corpora)}: {budget_words(result)}; lower is better")
+    figure.canvas.draw()
+    for corpus, panels in zip(corpora, axes, strict=True):
+        names = [row.variant for row in result.rows if row.corpus == corpus and row.bits_per_base]
+        for panel in panels:
+            _label(panel, names)
     path = result.folder / PICTURE_FILE
     with atomic_file(path) as file:
         figure.savefig(file, dpi=120, metadata={"Software": None})
@@ -70,15 +81,41 @@ def _points(panel: Any, rows: list[Row], what: str) -> None:
             fmt="o",
             color=f"C{place % 10}",
         )
-        panel.annotate(
-            row.variant,
-            (across.mean / scale, row.bits_per_base.mean),
-            xytext=(5, 4 if place % 2 else -10),
+    panel.margins(x=0.2, y=0.1)
+
+
+def _label(panel: Any, names: list[str]) -> None:
+    """Put each name beside its point, where it covers the fewest others."""
+    points = [bar[0].get_xydata()[0] for bar in panel.containers]
+    taken = [_box_around(panel.transData.transform(point)) for point in points]
+    for place, (name, point) in enumerate(zip(names, points, strict=True)):
+        note = panel.annotate(
+            name,
+            point,
+            xytext=(0, 0),
             textcoords="offset points",
             fontsize=8,
             color=f"C{place % 10}",
         )
-    panel.margins(x=0.2, y=0.1)
+        crowding = {}
+        for offset in _OFFSETS:
+            _move(note, offset)
+            box = note.get_window_extent()
+            inside = panel.bbox.containsx(box.x0) and panel.bbox.containsx(box.x1)
+            crowding[offset] = box.count_overlaps(taken) + (0 if inside else len(taken))
+        _move(note, min(crowding, key=lambda offset: crowding[offset]))
+        taken.append(note.get_window_extent())
+
+
+def _move(note: Any, offset: tuple[int, int, str]) -> None:
+    across, up, side = offset
+    note.set(position=(across, up), horizontalalignment=side)
+
+
+def _box_around(point: Any, reach: float = 5.0) -> Any:
+    from matplotlib.transforms import Bbox
+
+    return Bbox([point - reach, point + reach])
 
 
 def _bar(value: Spread, scale: float = 1.0) -> float | None:

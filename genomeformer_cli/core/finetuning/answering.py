@@ -14,7 +14,11 @@ from torch import Tensor
 
 from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.finetuning.batches import joined_truth
-from genomeformer_cli.core.finetuning.head import outputs
+from genomeformer_cli.core.finetuning.head import (
+    holds_both_strands,
+    outputs,
+    outputs_of_both_strands,
+)
 from genomeformer_cli.core.finetuning.losses import Loss, answers
 from genomeformer_cli.core.finetuning.measures import Floats, TaskScore, measure
 from genomeformer_cli.core.finetuning.packing import Packer
@@ -60,22 +64,32 @@ class Answerer:
         lengths = np.array([row.size for row in codes], dtype=np.int64)
         for batch in batch_windows(lengths, self.tokens_per_batch):
             rows = [codes[row] for row in batch]
-            said = self._asked(rows, reverse=False)
-            if self.both_strands:
-                other = self._asked(rows, reverse=True)
-                said = [(one + two) / 2 for one, two in zip(said, other, strict=True)]
-            for row, one in zip(batch, said, strict=True):
+            for row, one in zip(batch, self._said(rows), strict=True):
                 found[row] = one
             progress(int(lengths[batch].sum()))
         return found
 
-    def _asked(self, rows: Sequence[Codes], *, reverse: bool) -> list[Tensor]:
-        packed = self.packer.pack(rows, reverse=[reverse] * len(rows)).to(self.model.device)
-        said = outputs(self.model, packed, tokens_at_once=self.tokens_per_batch).cpu()
-        if not self.targets.is_per_base:
-            return list(torch.split(said, 1))
-        parts = torch.split(said, [row.size for row in rows])
-        return [part.flip(0) if reverse else part for part in parts]
+    def _said(self, rows: Sequence[Codes]) -> list[Tensor]:
+        packed = self.packer.pack(rows).to(self.model.device)
+        if not self.both_strands:
+            return self._parted(outputs(self.model, packed, None, self.tokens_per_batch), rows)
+        if holds_both_strands(self.model) and len(packed.tokens_WL) == len(rows):
+            said = outputs_of_both_strands(self.model, packed, self.tokens_per_batch)
+            return self._parted(said, rows)
+        turned = self.packer.pack(rows, reverse=[True] * len(rows)).to(self.model.device)
+        here, there = (
+            self._parted(outputs(self.model, one, None, self.tokens_per_batch), rows)
+            for one in (packed, turned)
+        )
+        per_base = self.targets.is_per_base
+        return [
+            (one + (other.flip(0) if per_base else other)) / 2
+            for one, other in zip(here, there, strict=True)
+        ]
+
+    def _parted(self, said: Tensor, rows: Sequence[Codes]) -> list[Tensor]:
+        sizes = [row.size for row in rows] if self.targets.is_per_base else [1] * len(rows)
+        return list(torch.split(said.cpu(), sizes))
 
     def answers(self, codes: Sequence[Codes], progress: Progress = _no_progress) -> list[Floats]:
         """Probabilities or quantities, (1, C) or (bases, C); NaN where there is no real base."""

@@ -8,7 +8,8 @@ H heads of attention.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -17,6 +18,8 @@ from torch.nn import functional
 
 from genomeformer_cli.core.finetuning.packing import Packed
 from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.model.strands import BothStrands
+from genomeformer_cli.core.model.two_stack import TwoStack
 
 NAME = "task"
 _NUM_HEADS = 4
@@ -180,11 +183,40 @@ def outputs(
         tokens_at_once: Padding included; 0: all of them.
     """
     head = head_of(model)
-    if head.pool != "none":
-        answer: Tensor = head(features(model, packed, tokens_at_once), packed, kept)
-        return answer
-    assert kept is None or not tokens_at_once
+    return _answered(model, packed, tokens_at_once, lambda part: head(part, packed, kept))
+
+
+def holds_both_strands(model: Model) -> bool:
+    """Whether the features of a row are those of its other strand, their halves exchanged."""
+    return isinstance(model, BothStrands) or (isinstance(model, TwoStack) and model.config.tied)
+
+
+def outputs_of_both_strands(model: Model, packed: Packed, tokens_at_once: int = 0) -> Tensor:
+    """The mean of what is said of rows and of their other strands, in the order of the rows.
+
+    Args:
+        model: One that `holds_both_strands`.
+        packed: Some rows, none of them cut into windows.
+        tokens_at_once: Padding included; 0: all of them.
+    """
+    head = head_of(model)
+    turned = replace(packed, along_P=1 - packed.along_P)
+
+    def mean(part_PE: Tensor) -> Tensor:
+        here_PE, there_PE = part_PE.chunk(2, dim=-1)
+        other_PE = torch.cat((there_PE, here_PE), dim=-1)
+        both: Tensor = (head(part_PE, packed) + head(other_PE, turned)) / 2
+        return both
+
+    return _answered(model, packed, tokens_at_once, mean)
+
+
+def _answered(
+    model: Model, packed: Packed, tokens_at_once: int, answer: Callable[[Tensor], Tensor]
+) -> Tensor:
+    if head_of(model).pool != "none":
+        return answer(features(model, packed, tokens_at_once))
     # Of a chromosome the features would be many times what is kept of them.
     parts = _feature_parts(model, packed, tokens_at_once)
-    answer_PC = torch.cat([head(part, packed, kept) for part in parts])
+    answer_PC = torch.cat([answer(part) for part in parts])
     return answer_PC if packed.base_N is None else answer_PC[packed.base_N]

@@ -13,7 +13,14 @@ from torch import Tensor
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.finetuning.answering import Answerer
-from genomeformer_cli.core.finetuning.head import TaskHead, attach, features, outputs
+from genomeformer_cli.core.finetuning.head import (
+    TaskHead,
+    attach,
+    features,
+    holds_both_strands,
+    outputs,
+    outputs_of_both_strands,
+)
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.low_rank import add_low_rank, merge_low_rank
 from genomeformer_cli.core.finetuning.packing import Packer
@@ -160,6 +167,31 @@ def test_the_mean_of_both_strands_turns_with_the_strand(per_base: bool) -> None:
     turned = [np.where(row < 4, 3 - row, 4)[::-1].astype(np.uint8) for row in rows]
     for one, other in zip(answerer.answers(rows), answerer.answers(turned), strict=True):
         np.testing.assert_allclose(one, other[::-1], atol=1e-6)
+
+
+@pytest.mark.parametrize("pool", ["mean", "mean-max", "attention", "none"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        {"direction": "two-stack", "complement": COMPLEMENT},
+        {"direction": "two-stack", "complement": COMPLEMENT, "patch": 4},
+        {"strands": "both", "complement": COMPLEMENT},
+    ],
+)
+def test_what_holds_both_strands_is_read_once(kind: dict[str, Any], pool: str) -> None:
+    model = model_of(**kind)
+    assert holds_both_strands(model)
+    head = TaskHead(model.feature_width, 3, pool, seed=1)
+    torch.nn.init.normal_(head.out.weight)
+    attach(model, head)
+    rows, packs = rows_of(9, 31, 12, 5), packer(per_base=pool == "none")
+    packed, turned = packs.pack(rows), packs.pack(rows, reverse=[True] * 4)
+    with torch.no_grad():
+        found = outputs_of_both_strands(model, packed, tokens_at_once=40 if pool == "none" else 0)
+        here, there = outputs(model, packed), outputs(model, turned)
+    if pool == "none":
+        there = torch.cat([one.flip(0) for one in torch.split(there, [row.size for row in rows])])
+    torch.testing.assert_close(found, (here + there) / 2, atol=1e-5, rtol=1e-4)
 
 
 def test_rows_without_a_base_are_nan_and_keep_their_place() -> None:
