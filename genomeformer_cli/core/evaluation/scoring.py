@@ -25,6 +25,7 @@ from torch import Tensor
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.likelihood import real_logits
+from genomeformer_cli.core.model.build import is_equivariant
 from genomeformer_cli.core.model.encoder import padding_mask
 from genomeformer_cli.core.model.sweeps import can_pass_state, features_by_slices
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
@@ -71,7 +72,10 @@ def check_scorable(loaded: LoadedModel) -> None:
 def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringRule) -> Log2:
     """(L, 4) log2 of the probability of A C G T at every base; NaN where it is not predicted."""
     ahead_LR = _one_strand(loaded, codes, rule)
-    if not rule.both_strands:
+    config = loaded.model.config
+    # Nothing is hidden and nothing cut, so the other strand's reading is the same.
+    is_same = is_equivariant(loaded.model) and config.direction == "two-stack"
+    if not rule.both_strands or (is_same and codes.size <= (rule.window or config.context)):
         return ahead_LR
     # Turned, A is T: both axes run the other way.
     back_LR = _one_strand(loaded, reverse_complement_codes(codes), rule)[::-1, ::-1]

@@ -14,17 +14,13 @@ from torch import Tensor
 
 from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.finetuning.batches import joined_truth
-from genomeformer_cli.core.finetuning.head import (
-    holds_both_strands,
-    outputs,
-    outputs_of_both_strands,
-)
+from genomeformer_cli.core.finetuning.head import outputs, outputs_of_both_strands
 from genomeformer_cli.core.finetuning.losses import Loss, answers
 from genomeformer_cli.core.finetuning.measures import Floats, TaskScore, measure
 from genomeformer_cli.core.finetuning.packing import Packer
 from genomeformer_cli.core.finetuning.rows import LabelledRows
 from genomeformer_cli.core.finetuning.targets import Targets
-from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.model.build import Model, is_equivariant
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 
 Progress = Callable[[int], None]
@@ -73,7 +69,7 @@ class Answerer:
         packed = self.packer.pack(rows).to(self.model.device)
         if not self.both_strands:
             return self._parted(outputs(self.model, packed, None, self.tokens_per_batch), rows)
-        if holds_both_strands(self.model) and len(packed.tokens_WL) == len(rows):
+        if is_equivariant(self.model) and len(packed.tokens_WL) == len(rows):
             said = outputs_of_both_strands(self.model, packed, self.tokens_per_batch)
             return self._parted(said, rows)
         turned = self.packer.pack(rows, reverse=[True] * len(rows)).to(self.model.device)

@@ -18,8 +18,6 @@ from torch.nn import functional
 
 from genomeformer_cli.core.finetuning.packing import Packed
 from genomeformer_cli.core.model.build import Model
-from genomeformer_cli.core.model.strands import BothStrands
-from genomeformer_cli.core.model.two_stack import TwoStack
 
 NAME = "task"
 _NUM_HEADS = 4
@@ -186,16 +184,11 @@ def outputs(
     return _answered(model, packed, tokens_at_once, lambda part: head(part, packed, kept))
 
 
-def holds_both_strands(model: Model) -> bool:
-    """Whether the features of a row are those of its other strand, their halves exchanged."""
-    return isinstance(model, BothStrands) or (isinstance(model, TwoStack) and model.config.tied)
-
-
 def outputs_of_both_strands(model: Model, packed: Packed, tokens_at_once: int = 0) -> Tensor:
     """The mean of what is said of rows and of their other strands, in the order of the rows.
 
     Args:
-        model: One that `holds_both_strands`.
+        model: One that `is_equivariant`.
         packed: Some rows, none of them cut into windows.
         tokens_at_once: Padding included; 0: all of them.
     """

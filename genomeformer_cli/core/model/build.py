@@ -21,3 +21,8 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> Model:
     if config.strands == "both":
         return BothStrands(config, seed=seed)
     return Encoder(config, seed=seed)
+
+
+def is_equivariant(model: Model) -> bool:
+    """Whether the features of a row are those of its other strand, turned, halves exchanged."""
+    return isinstance(model, BothStrands) or (isinstance(model, TwoStack) and model.config.tied)

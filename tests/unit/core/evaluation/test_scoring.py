@@ -79,6 +79,15 @@ def alone(model: LoadedModel, sequence: str, place: int, start: int = 0) -> list
     return [float(one) for one in torch.log_softmax(logits, dim=0) / np.log(2)]
 
 
+def test_a_model_that_reads_both_strands_says_the_same_of_either() -> None:
+    model = loaded("two-stack", "gated-linear")
+    codes = encode_bases(random_dna(40, 5))
+    one = base_log2(model, codes, ScoringRule())
+    np.testing.assert_array_equal(base_log2(model, codes, ScoringRule(both_strands=True)), one)
+    other = base_log2(model, reverse_complement_codes(codes), ScoringRule())
+    np.testing.assert_allclose(other[::-1, ::-1], one, atol=1e-5)
+
+
 @given(length=st.integers(1, 300), window=st.integers(2, 50), causal=st.booleans())
 def test_every_base_is_taken_once_and_has_its_context(
     length: int, window: int, causal: bool

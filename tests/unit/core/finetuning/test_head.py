@@ -17,7 +17,6 @@ from genomeformer_cli.core.finetuning.head import (
     TaskHead,
     attach,
     features,
-    holds_both_strands,
     outputs,
     outputs_of_both_strands,
 )
@@ -25,7 +24,7 @@ from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.low_rank import add_low_rank, merge_low_rank
 from genomeformer_cli.core.finetuning.packing import Packer
 from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
-from genomeformer_cli.core.model.build import Model, build_model
+from genomeformer_cli.core.model.build import Model, build_model, is_equivariant
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
@@ -178,9 +177,9 @@ def test_the_mean_of_both_strands_turns_with_the_strand(per_base: bool) -> None:
         {"strands": "both", "complement": COMPLEMENT},
     ],
 )
-def test_what_holds_both_strands_is_read_once(kind: dict[str, Any], pool: str) -> None:
+def test_a_model_that_holds_both_strands_is_read_once(kind: dict[str, Any], pool: str) -> None:
     model = model_of(**kind)
-    assert holds_both_strands(model)
+    assert is_equivariant(model)
     head = TaskHead(model.feature_width, 3, pool, seed=1)
     torch.nn.init.normal_(head.out.weight)
     attach(model, head)
