@@ -59,7 +59,7 @@ def in_cache(x: Tensor, *weights: Tensor) -> bool:
 
 
 def as_weights(x: Tensor, weight: Tensor) -> Tensor:
-    """On the CPU, what autocast made of other type than the weights in theirs again."""
+    """What autocast made of another type than the weights, on a CPU in theirs again."""
     return x.to(weight.dtype) if x.device.type == "cpu" == weight.device.type else x
 
 
