@@ -60,7 +60,7 @@ def in_cache(x: Tensor, *weights: Tensor) -> bool:
 
 def as_weights(x: Tensor, weight: Tensor) -> Tensor:
     """What autocast made of another type than the weights, on a CPU in theirs again."""
-    return x.to(weight.dtype) if x.device.type == "cpu" == weight.device.type else x
+    return x.to(weight.dtype) if x.device.type == "cpu" else x
 
 
 def product_dtype(weight: Tensor) -> torch.dtype:

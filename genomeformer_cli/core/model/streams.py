@@ -74,12 +74,18 @@ class FiledStream:
         batch: B.
         width: E.
         like: Gives the kind of number and the device.
+
+    Raises:
+        StoreError: There is no place for temporary files.
     """
 
     def __init__(self, batch: int, width: int, like: Tensor) -> None:
         self._batch, self._width, self._like = batch, width, like
         self._bytes_of_position = batch * width * like.element_size()
-        file = tempfile.TemporaryFile(prefix="genomeformer-", buffering=0)  # noqa: SIM115 - closed with us
+        try:
+            file = tempfile.TemporaryFile(prefix="genomeformer-", buffering=0)  # noqa: SIM115 - closed with us
+        except OSError as failure:
+            raise _refused(failure) from failure
         weakref.finalize(self, file.close)
         self._file = file
 
@@ -108,11 +114,15 @@ class FiledStream:
                 number = os.pwrite(self._file.fileno(), rest, place)
                 rest, place = rest[number:], place + number
         except OSError as failure:
-            raise StoreError(
-                f"the features of a long sequence could not be put into "
-                f"`{tempfile.gettempdir()}`: {failure.strerror}",
-                hint="point `TMPDIR` to a place with more room, or leave `--window whole` out",
-            ) from failure
+            raise _refused(failure) from failure
+
+
+def _refused(failure: OSError) -> StoreError:
+    reason = failure.strerror or str(failure)
+    return StoreError(
+        f"the features of a long sequence could not be put into a temporary file: {reason}",
+        hint="point `TMPDIR` to a place with more room, or leave `--window whole` out",
+    )
 
 
 def _bytes_of(values: Tensor) -> memoryview:

@@ -46,5 +46,12 @@ def test_a_full_disk_is_said_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("os.pwrite", full)
     with pytest.raises(StoreError, match="No space left") as failure:
         FiledStream(1, 4, torch.empty(0)).write(0, torch.zeros(1, 2, 4))
-    assert str(folder) in str(failure.value)
+    assert not list(folder.iterdir())
+    assert "TMPDIR" in (failure.value.hint or "")
+
+
+def test_no_place_for_temporary_files_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/there/is/no/such/folder")
+    with pytest.raises(StoreError, match="No such file") as failure:
+        FiledStream(1, 4, torch.empty(0))
     assert "TMPDIR" in (failure.value.hint or "")
