@@ -6,7 +6,7 @@ import sys
 
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.ui import embed_options as options
-from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
+from genomeformer_cli.ui.options import DeviceOption, JsonOption, ModelOption, ThreadsOption
 
 EXAMPLE = (
     "Example:  genomeformer embed promoters.fa --model demo-performer --ids ids.txt > promoters.npy"
@@ -16,7 +16,7 @@ EXAMPLE = (
 def command(
     sources: options.SourcesArgument = None,
     *,
-    model: options.ModelOption = None,
+    model: ModelOption = None,
     genome: options.GenomeOption = None,
     bed: options.BedOption = None,
     vcf: options.VcfOption = None,

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from genomeformer_cli.ui import finetune_options as o
-from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
+from genomeformer_cli.ui.options import DeviceOption, JsonOption, ModelOption, ThreadsOption
 
-EXAMPLE = "Example:  genomeformer finetune promoters.tsv --model demo --target label --from-scratch"
+EXAMPLE = "Example:  genomeformer finetune promoters.tsv --target label --from-scratch"
 
 
 def command(
     data: o.DataArgument,
     *,
-    model: o.ModelOption,
+    model: ModelOption = None,
     target: o.TargetOption = None,
     kind: o.KindOption = "auto",
     only: o.OnlyOption = None,

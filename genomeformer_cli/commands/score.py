@@ -10,9 +10,9 @@ from typing import Annotated
 from typer import Argument, Option
 
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.ui.options import MODEL_HELP, DeviceOption, ThreadsOption
+from genomeformer_cli.ui.options import DeviceOption, ModelOption, ThreadsOption
 
-EXAMPLE = "Example:  genomeformer score promoters.fa --model demo > scores.tsv"
+EXAMPLE = "Example:  genomeformer score promoters.fa > scores.tsv"
 
 
 def command(
@@ -21,7 +21,7 @@ def command(
         Argument(help="FASTA or FASTQ, plain or .gz; `-` reads standard input.", metavar="FASTA"),
     ] = None,
     *,
-    model: Annotated[str, Option(help=MODEL_HELP)],
+    model: ModelOption = None,
     vcf: Annotated[
         Path | None, Option(help="Score the variants of this VCF file, in place of sequences.")
     ] = None,

@@ -7,8 +7,6 @@ from typing import Annotated, Literal
 
 from typer import Argument, BadParameter, Option
 
-from genomeformer_cli.ui.options import MODEL_HELP
-
 _INPUT, _OUTPUT, _ROW, _WORK, _PICTURE = "Input", "Output", "What a row is", "Compute", "Picture"
 
 SourcesArgument = Annotated[
@@ -19,10 +17,6 @@ SourcesArgument = Annotated[
         metavar="FASTA...",
         show_default=False,
     ),
-]
-ModelOption = Annotated[
-    str | None,
-    Option(help=f"{MODEL_HELP} Without this: `default`.", show_default=False),
 ]
 GenomeOption = Annotated[
     str | None,

@@ -29,7 +29,6 @@ DataArgument = Annotated[
         metavar="DATA",
     ),
 ]
-ModelOption = Annotated[str, Option(help="A released model or run in the cache, or its folder.")]
 TargetOption = Annotated[
     list[str] | None,
     Option(

@@ -11,6 +11,10 @@ MODEL_HELP = (
     "`default`, the one that came with the package."
 )
 
+ModelOption = Annotated[
+    str | None,
+    Option(help=f"{MODEL_HELP} Without this: `default`.", show_default=False),
+]
 JsonOption = Annotated[bool, Option("--json", help="Print the result as JSON on stdout.")]
 DeviceOption = Annotated[
     str,

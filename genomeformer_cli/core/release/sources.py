@@ -22,11 +22,11 @@ from genomeformer_cli.core.store.layout import Kind, Store
 DEFAULT_MODEL = "default"
 
 
-def model_folder(model: str, *, store: Store, reporter: Reporter) -> Path:
+def model_folder(model: str | None, *, store: Store, reporter: Reporter) -> Path:
     """The folder that holds the weights.
 
     Args:
-        model: As a user names it.
+        model: As a user names it; None: `default`.
         store: The cache.
         reporter: Is told by what address exactly a model of the Hub is found again.
 
@@ -36,7 +36,7 @@ def model_folder(model: str, *, store: Store, reporter: Reporter) -> Path:
         CorruptError: A checksum does not hold.
         MissingExtraError, NetworkError: It is on the Hub, and cannot be had.
     """
-    if model == DEFAULT_MODEL:
+    if model is None or model == DEFAULT_MODEL:
         return _bundled(store)
     if model.startswith(SCHEME):
         fetched = fetch_bundle(read_address(model), store)

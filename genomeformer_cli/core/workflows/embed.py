@@ -24,7 +24,7 @@ from genomeformer_cli.core.embedding.projection import Method, Plane, check_meth
 from genomeformer_cli.core.embedding.rows import RowFile, check_place
 from genomeformer_cli.core.errors import ConfigError, GenomeformerError, UsageError
 from genomeformer_cli.core.genomes.queries import Query
-from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
+from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import write_json, write_text
@@ -125,9 +125,7 @@ def embed_sequences(
     store = store or Store()
     _check(request)
     devices = tuple(gpu_names(request.gpus or 0))
-    loaded = read_model(
-        model_folder(request.model or DEFAULT_MODEL, store=store, reporter=reporter)
-    )
+    loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
     set_threads(request.threads)
     device = choose_device("cpu" if request.gpus == 0 else request.device)
     loaded.model.to(device)

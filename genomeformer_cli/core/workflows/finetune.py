@@ -39,7 +39,7 @@ from genomeformer_cli.core.finetuning.summary import (
 from genomeformer_cli.core.finetuning.targets import TaskKind
 from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, prepared, tune
 from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
-from genomeformer_cli.core.release.sources import model_folder
+from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
 from genomeformer_cli.core.release.tuned import (
     verify_tuned_bundle,
     write_tuned_bundle,
@@ -65,7 +65,7 @@ class FinetuneRequest:
 
     Attributes:
         data: TSV, CSV or FASTA of labelled sequences, or a folder of tasks.
-        model: A bundle, run or checkpoint folder, or a name in the cache.
+        model: As a user names it, see `core/release/sources.py`; None: `default`.
         targets: Columns of the labels.
         only: Of a folder, the task whose name begins so.
         kind: Of the task; None: what the labels look like.
@@ -81,7 +81,7 @@ class FinetuneRequest:
     """
 
     data: Path
-    model: str
+    model: str | None = None
     targets: tuple[str, ...] = ("label",)
     only: str | None = None
     kind: TaskKind | None = None
@@ -94,6 +94,11 @@ class FinetuneRequest:
     replace: bool = False
     device: str = "auto"
     threads: int | None = None
+
+    @property
+    def model_name(self) -> str:
+        """What the model is called beside the name of a task."""
+        return Path(self.model or DEFAULT_MODEL).name or "model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,7 +168,7 @@ def finetune_model(
     device = choose_device(request.device)
     tuning = prepared(rows, request.config, base, device)
     config = tuning.config
-    name = check_name(request.name or _named(request.model, rows.name))
+    name = check_name(request.name or _named(request.model_name, rows.name))
     run = store.path(Kind.RUNS, name)
     with store.lock(Kind.RUNS, name, timeout=1):
         _open(run, config, rows, table.examples, base_sha256)
@@ -205,7 +210,7 @@ def _table(request: FinetuneRequest) -> Table:
 
 
 def _named(model: str, task: str) -> str:
-    return _NO_NAME.sub("-", f"{Path(model).name or 'model'}-{task}").strip("-._") or "finetuned"
+    return _NO_NAME.sub("-", f"{model}-{task}").strip("-._") or "finetuned"
 
 
 def _open(
@@ -282,7 +287,7 @@ def _summary(
 ) -> TunedSummary:
     return TunedSummary(
         name=name,
-        base=Path(request.model).name or request.model,
+        base=request.model_name,
         base_sha256=base_sha256,
         task=tuning.rows.name,
         kind=tuning.task.targets.kind.value,

@@ -34,13 +34,13 @@ class ScoreRequest:
     """What to score, with which model.
 
     Attributes:
-        model: As a user names it, see `core/release/sources.py`.
+        model: As a user names it, see `core/release/sources.py`; None: `default`.
         rule: How sequences are read.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads; None: all usable cores.
     """
 
-    model: str
+    model: str | None = None
     rule: ScoringRule = field(default_factory=ScoringRule)
     device: str = "auto"
     threads: int | None = None
