@@ -1,12 +1,5 @@
 """RMS normalisation that keeps only its input for the way back, and works in cache.
 
-Plain torch keeps every intermediate and sweeps through memory for each. Here, on a CPU, rows are
-taken some hundreds at a time and what is cheap is computed again. The plain form is what runs on
-other devices, where kernels are launched one by one and the compiler fuses them.
-
-Under autocast the operations that work so (this one, `projections`, the MLP) do what it would do:
-matrix products in its type, all else in that of the weights.
-
 Shape letters: N rows, E width.
 """
 
@@ -19,8 +12,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from genomeformer_cli.core.attention.in_cache import as_weights, blocks_of_rows, in_cache
+
 EPSILON = 1e-6
-ROWS = 512
 
 
 class RMSNorm(nn.RMSNorm):
@@ -45,42 +39,11 @@ def rms_norm_reference(x: Tensor, gain_E: Tensor) -> Tensor:
 
 def rms_norm(x: Tensor, gain_E: Tensor) -> Tensor:
     """The same; only the input is kept."""
+    x = as_weights(x, gain_E)
     if not in_cache(x, gain_E):
         return rms_norm_reference(x, gain_E)
     result: Tensor = _RMSNorm.apply(x, gain_E)  # type: ignore[no-untyped-call]
     return result
-
-
-def in_cache(x: Tensor, *weights: Tensor) -> bool:
-    """Whether the fused forms serve: on a CPU, weights of one type, not being compiled."""
-    return not torch.compiler.is_compiling() and all(
-        one.device.type == "cpu" and one.dtype == x.dtype for one in weights
-    )
-
-
-def as_weights(x: Tensor, weight: Tensor) -> Tensor:
-    """What autocast made of another type than the weights, on a CPU in theirs again."""
-    return x.to(weight.dtype) if x.device.type == "cpu" else x
-
-
-def product_dtype(weight: Tensor) -> torch.dtype:
-    """What products with a weight on the CPU are computed in: what autocast says, if it is on."""
-    if torch.is_autocast_enabled("cpu"):
-        return torch.get_autocast_dtype("cpu")
-    return weight.dtype
-
-
-def add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
-    """Add a matrix product to a sum, which may be kept in more bits than what is multiplied."""
-    if total.dtype == one.dtype:
-        total.addmm_(one, other)
-    else:
-        total += one @ other
-
-
-def blocks_of_rows(num_rows: int) -> list[slice]:
-    """Stretches of rows that stay in cache."""
-    return [slice(first, first + ROWS) for first in range(0, num_rows, ROWS)]
 
 
 def row_scales(x: Tensor) -> Tensor:

@@ -21,13 +21,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from genomeformer_cli.core.attention.norm import (
-    ROWS,
+from genomeformer_cli.core.attention.in_cache import (
+    Positions,
     add_product,
     as_weights,
-    back_through_scale,
+    blocks_of_positions,
     in_cache,
     product_dtype,
+)
+from genomeformer_cli.core.attention.norm import (
+    back_through_scale,
     rms_norm_reference,
     row_scales,
 )
@@ -101,37 +104,6 @@ def projections_reference(
     return tuple(heads)
 
 
-class _Rows:
-    """Rows that are worked on at once: a stretch of one row of the batch, or some whole rows."""
-
-    def __init__(self, rows: slice, span: slice) -> None:
-        self._rows, self._span = rows, span
-
-    def of(self, x_BLE: Tensor) -> Tensor:
-        """(N, E); of what lies in one piece, a view."""
-        return x_BLE[self._rows, self._span].flatten(0, 1)
-
-    def angles(self, angles: Angles) -> Angles:
-        """Of the rows, to stand beside (., L, H, R)."""
-        cos, sin = (
-            one[self._span, None] if one.dim() == 2 else one[self._rows, 0, self._span, None]
-            for one in angles
-        )
-        return cos, sin
-
-
-def _blocks(x_BLE: Tensor) -> list[_Rows]:
-    batch, length, _ = x_BLE.shape
-    if length > ROWS // 2:
-        return [
-            _Rows(slice(row, row + 1), slice(first, first + ROWS))
-            for row in range(batch)
-            for first in range(0, length, ROWS)
-        ]
-    step = ROWS // max(length, 1)
-    return [_Rows(slice(row, row + step), slice(0, length)) for row in range(0, batch, step)]
-
-
 class _Projections(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -154,7 +126,7 @@ class _Projections(torch.autograd.Function):
         widths = (width,) * num_placed + parts.widths
         outs_BLW = [x_BLE.new_empty(batch, length, one, dtype=dtype) for one in widths]
         first_WE, *others_WE = _split(weight_WE.to(dtype), parts)
-        for rows in _blocks(x_BLE):
+        for rows in blocks_of_positions(batch, length):
             normed_NE = rows.of(x_BLE)
             if gain_E is not None:
                 scale_N1 = row_scales(normed_NE)
@@ -192,7 +164,7 @@ class _Projections(torch.autograd.Function):
         dtype = raw_BLW.dtype
         weights_WE = _split(weight_WE.to(dtype), parts)
         d_weights_WE = _split(d_weight_WE, parts)
-        for rows in _blocks(x_BLE):
+        for rows in blocks_of_positions(*x_BLE.shape[:2]):
             x_NE, scales_NS = rows.of(x_BLE), rows.of(scales_BLS)
             unit_NE = x_NE if gain_E is None else x_NE * scales_NS[:, :1]
             normed_NE = (unit_NE if gain_E is None else unit_NE * gain_E).to(dtype)
@@ -223,8 +195,17 @@ def _split(weight_WE: Tensor, parts: Parts) -> tuple[Tensor, ...]:
     return torch.split(weight_WE, [len(weight_WE) - sum(parts.widths), *parts.widths])
 
 
+def _at(rows: Positions, angles: Angles) -> Angles:
+    """Angles of some positions, to stand beside (., L, H, R)."""
+    cos, sin = (
+        one[rows.span, None] if one.dim() == 2 else one[rows.rows, 0, rows.span, None]
+        for one in angles
+    )
+    return cos, sin
+
+
 def _place(
-    normed_NPHD: Tensor, angles: Angles | None, rows: _Rows, outs_BLW: Sequence[Tensor]
+    normed_NPHD: Tensor, angles: Angles | None, rows: Positions, outs_BLW: Sequence[Tensor]
 ) -> None:
     """Turn each part, if anything is turned, into its place."""
     for part_NHD, out_BLW in zip(normed_NPHD.unbind(1), outs_BLW, strict=False):
@@ -232,11 +213,11 @@ def _place(
         if angles is None:
             out_NHD.copy_(part_NHD)
         else:
-            _turned(part_NHD, *rows.angles(angles), out_NHD)
+            _turned(part_NHD, *_at(rows, angles), out_NHD)
 
 
 def _placed_back(
-    d_outs_BLW: Sequence[Tensor], angles: Angles | None, rows: _Rows, gains_PHD: Tensor
+    d_outs_BLW: Sequence[Tensor], angles: Angles | None, rows: Positions, gains_PHD: Tensor
 ) -> Tensor:
     """(N, P, H, D): the gradients before turning."""
     num_rows = len(rows.of(d_outs_BLW[0]))
@@ -246,7 +227,7 @@ def _placed_back(
         if angles is None:
             d_NHD.copy_(d_out_NHD)
         else:
-            cos, sin = rows.angles(angles)
+            cos, sin = _at(rows, angles)
             _turned(d_out_NHD, cos, -sin, d_NHD)
     return d_NPHD
 

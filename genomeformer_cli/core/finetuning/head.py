@@ -71,17 +71,8 @@ class TaskHead(nn.Module):
             return features_PE
         if self.pool == "attention":
             return self._attended(features_PE, packed)
-        # `bincount` would make a GPU wait: it looks at the numbers first.
-        one_P = features_PE.new_ones(len(features_PE))
-        counts_B1 = one_P.new_zeros(packed.num_rows).index_add(0, packed.row_P, one_P)[:, None]
-        if self.pool == "max":
-            return _largest(features_PE, packed, counts_B1)
-        shape = (packed.num_rows, features_PE.shape[1])
-        sum_BE = features_PE.new_zeros(shape).index_add(0, packed.row_P, features_PE)
-        mean_BE = sum_BE / counts_B1.clamp_min(1)
-        if self.pool == "mean":
-            return mean_BE
-        return torch.cat((mean_BE, _largest(features_PE, packed, counts_B1)), dim=1)
+        pools = [_POOLS[name] for name in self.pool.split("-")]
+        return torch.cat([pool(features_PE, packed) for pool in pools], dim=1)
 
     def _attended(self, features_PE: Tensor, packed: Packed) -> Tensor:
         place_P = (packed.along_P * _NUM_PLACES).long().clamp_max(_NUM_PLACES - 1)
@@ -125,11 +116,36 @@ class TaskHead(nn.Module):
         self.spread_K.copy_(spread_K.clamp_min(_LEAST_SPREAD * float(spread_K.mean()) + 1e-6))
 
 
-def _largest(features_PE: Tensor, packed: Packed, counts_B1: Tensor) -> Tensor:
+def _mean(features_PE: Tensor, packed: Packed) -> Tensor:
+    if packed.is_even:
+        return _even(features_PE, packed).mean(dim=1)
+    sum_BE = features_PE.new_zeros(packed.num_rows, features_PE.shape[1])
+    sum_BE = sum_BE.index_add(0, packed.row_P, features_PE)
+    return sum_BE / _counts(features_PE, packed).clamp_min(1)
+
+
+def _largest(features_PE: Tensor, packed: Packed) -> Tensor:
+    if packed.is_even:
+        return _even(features_PE, packed).max(dim=1).values
     index_PE = packed.row_P[:, None].expand_as(features_PE)
     least_BE = features_PE.new_full((packed.num_rows, features_PE.shape[1]), -torch.inf)
     largest_BE = least_BE.scatter_reduce(0, index_PE, features_PE, "amax")
-    return largest_BE.where(counts_B1 > 0, torch.zeros_like(largest_BE))
+    return largest_BE.where(_counts(features_PE, packed) > 0, torch.zeros_like(largest_BE))
+
+
+def _even(features_PE: Tensor, packed: Packed) -> Tensor:
+    """Rows that are as long as each other (B, L, E)."""
+    return features_PE.view(packed.num_rows, -1, features_PE.shape[1])
+
+
+def _counts(features_PE: Tensor, packed: Packed) -> Tensor:
+    """Positions (B, 1) of each row that count."""
+    # `bincount` would make a GPU wait: it looks at the numbers first.
+    one_P = features_PE.new_ones(len(features_PE))
+    return one_P.new_zeros(packed.num_rows).index_add(0, packed.row_P, one_P)[:, None]
+
+
+_POOLS = {"mean": _mean, "max": _largest}
 
 
 def attach(model: Model, head: TaskHead) -> None:
@@ -162,7 +178,7 @@ def _feature_parts(model: Model, packed: Packed, tokens_at_once: int) -> Iterato
         hidden_WLE = model.hidden(packed.tokens_WL[some], mask_WL).flatten(0, 1)
         if step >= number:
             # Nothing to look for, so a GPU need not wait; and each place is taken once.
-            yield hidden_WLE.index_select(0, packed.place_P)
+            yield hidden_WLE if packed.is_full else hidden_WLE.index_select(0, packed.place_P)
             return
         low, high = first * length, first * length + len(hidden_WLE)
         inside_P = (packed.place_P >= low) & (packed.place_P < high)

@@ -45,6 +45,16 @@ class Packed:
     num_rows: int
     num_bases: int
 
+    @property
+    def is_full(self) -> bool:
+        """Whether every position of every window counts: then they stand in their order."""
+        return self.place_P.numel() == self.tokens_WL.numel()
+
+    @property
+    def is_even(self) -> bool:
+        """Whether every row is one window, and as long as the others."""
+        return self.is_full and len(self.tokens_WL) == self.num_rows
+
     def to(self, device: torch.device) -> Packed:
         """The same on a device; from pinned memory, without waiting for it."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from genomeformer_cli.core.attention.layer import AttentionLayer
 from genomeformer_cli.core.attention.layout import Layout
@@ -18,58 +17,7 @@ from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.attention.registry import Setting
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.mlp import GatedMLP
-
-
-class ShortConvolution(nn.Module):
-    """x plus a depthwise convolution over neighbouring positions; it starts near the identity.
-
-    Used before attention as in Poli et al. 2023, "Hyena Hierarchy", section 3.2.
-
-    Args:
-        width: E.
-        kernel: Positions mixed: around each one, or the last ones up to it.
-        causal: Which of the two.
-    """
-
-    def __init__(self, width: int, kernel: int, *, causal: bool) -> None:
-        super().__init__()
-        self.kernel = nn.Parameter(torch.zeros(kernel, width))
-        self.before = kernel - 1 if causal else kernel // 2
-        self.after = kernel - 1 - self.before
-
-    def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:
-        """Mix every position with its neighbours; padding and what lies beyond the ends is 0."""
-        x_BLE = _without_padding(x_BLE, layout)
-        padded_BLE = functional.pad(x_BLE, (0, 0, self.before, self.after))
-        return self._mix(x_BLE, padded_BLE, layout.documents_BL)
-
-    def start(self, batch: int, like: Tensor) -> Tensor:
-        """The last positions before the first: none, so 0."""
-        return like.new_zeros(batch, self.before, self.kernel.shape[1])
-
-    def step(self, x_BLE: Tensor, layout: Layout, past_BLE: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix the next positions with the last ones of the call before."""
-        x_BLE = _without_padding(x_BLE, layout)
-        padded_BLE = torch.cat((past_BLE.to(x_BLE.dtype), x_BLE), dim=1)
-        mixed_BLE = self._mix(x_BLE, padded_BLE, None)
-        return mixed_BLE, padded_BLE[:, padded_BLE.shape[1] - self.before :]
-
-    def _mix(self, x_BLE: Tensor, padded_BLE: Tensor, documents_BL: Tensor | None) -> Tensor:
-        length = x_BLE.shape[1]
-        if documents_BL is not None:
-            documents_BL = functional.pad(documents_BL, (self.before, self.after), value=-1)
-        for offset, weight_E in enumerate(self.kernel):
-            neighbour_BLE = padded_BLE[:, offset : offset + length]
-            if documents_BL is not None:
-                own_BL = documents_BL[:, self.before : self.before + length]
-                same_BL = documents_BL[:, offset : offset + length] == own_BL
-                neighbour_BLE = neighbour_BLE * same_BL[..., None]
-            x_BLE = torch.addcmul(x_BLE, neighbour_BLE, weight_E)
-        return x_BLE
-
-
-def _without_padding(x_BLE: Tensor, layout: Layout) -> Tensor:
-    return x_BLE if layout.mask_BL is None else x_BLE * layout.mask_BL[..., None]
+from genomeformer_cli.core.model.short_convolution import ShortConvolution
 
 
 class Block(nn.Module):

@@ -15,15 +15,17 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from genomeformer_cli.core.attention.norm import (
+from genomeformer_cli.core.attention.in_cache import (
     ROWS,
-    RMSNorm,
     add_product,
     as_weights,
-    back_through_scale,
     blocks_of_rows,
     in_cache,
     product_dtype,
+)
+from genomeformer_cli.core.attention.norm import (
+    RMSNorm,
+    back_through_scale,
     rms_norm_reference,
     row_scales,
 )

@@ -72,7 +72,8 @@ class Patches(nn.Module):
         batch, length, width = x_BLS.shape
         of_patch_BNS = x_BLS.reshape(batch, length // self.size, self.size * width)
         patches_BNE: Tensor = self.join(of_patch_BNS)
-        return patches_BNE
+        # Under autocast too, what the blocks add to is kept in the bits of the weights.
+        return patches_BNE.to(x_BLS.dtype)
 
     def apart(self, x_BLS: Tensor, features_BNE: Tensor, length: int) -> Tensor:
         """Features (B, L, D) of tokens.
@@ -85,8 +86,9 @@ class Patches(nn.Module):
         batch, num_patches, _ = features_BNE.shape
         spread_BLD = self.spread(features_BNE)
         spread_BLD = spread_BLD.reshape(batch, num_patches * self.size, self.width)
-        windows_BLSK = x_BLS.unfold(1, self.before + 1 + self.after, 1)
-        near_BLD = self.near(windows_BLSK[:, :length].flatten(2))
+        beside = self.before + self.after
+        windows_BLSK = x_BLS[:, : length + beside].unfold(1, beside + 1, 1)
+        near_BLD = self.near(windows_BLSK.flatten(2))
         x_BLD = spread_BLD[:, :length] + near_BLD
         x_BLD = x_BLD + self.mlp(x_BLD, self.mlp_norm)
         result: Tensor = self.norm(x_BLD)

@@ -10,15 +10,29 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+# On a CPU in bfloat16 the fused kernel's way back works on blocks that shorter rows do not fill.
+_SHORT = 128
+
 
 def softmax_attention(
     q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None, *, causal: bool = False
 ) -> Tensor:
     """softmax(q k^T / sqrt(D)) v over the positions where `mask_BL` is true (None: all)."""
+    if _is_slow(q_BHLD):
+        with torch.autocast("cpu", enabled=False):
+            q, k, v = (one.float() for one in (q_BHLD, k_BHLD, v_BHLD))
+            return softmax_attention(q, k, v, mask_BL, causal=causal).to(q_BHLD.dtype)
     if mask_BL is None or (causal and _is_padded_at_the_end(mask_BL)):
         return functional.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, is_causal=causal)
     mask_B1LL = _seen(mask_BL, causal=causal)
     return functional.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, attn_mask=mask_B1LL)
+
+
+def _is_slow(q_BHLD: Tensor) -> bool:
+    """Whether torch's way back takes many times as long in bfloat16 as in float32."""
+    on_cpu = q_BHLD.device.type == "cpu" and not torch.compiler.is_compiling()
+    short = q_BHLD.shape[2] <= _SHORT
+    return on_cpu and short and q_BHLD.requires_grad and q_BHLD.dtype == torch.bfloat16
 
 
 def softmax_attention_reference(

@@ -66,6 +66,26 @@ def packer(**changes: Any) -> Packer:
     return Packer(**settings)
 
 
+@pytest.mark.parametrize("pool", ["mean", "max", "mean-max"])
+def test_rows_of_one_length_are_pooled_as_among_others(pool: str) -> None:
+    head = TaskHead(WIDTH, 3, pool, seed=1)
+    rows = [encode_bases(random_dna(length, seed)) for seed, length in enumerate((9, 9, 9, 5))]
+    even, uneven = packer().pack(rows[:3]), packer().pack(rows)
+    assert even.is_even
+    assert not uneven.is_even
+    generator = torch.Generator().manual_seed(4)
+    positions_PE = torch.randn(27, WIDTH, generator=generator)
+    d_pooled = torch.randn(3, head.out.in_features, generator=generator)
+    found = []
+    for packed, others in ((even, 0), (uneven, 5)):
+        features_PE = positions_PE.clone().requires_grad_()
+        among_PE = torch.cat((features_PE, torch.randn(others, WIDTH, generator=generator)))
+        pooled = head.pooled(among_PE, packed)[:3]
+        found.append((pooled, torch.autograd.grad(pooled, features_PE, d_pooled)[0]))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other)
+
+
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("pool", ["mean", "max", "mean-max", "attention"])
 def test_a_row_answers_alike_alone_and_among_others(kind: str, pool: str) -> None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genomeformer_cli.core.attention.layout import Rotary
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.model.blocks import ShortConvolution
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import Encoder, padding_mask
 from genomeformer_cli.core.objectives.prediction import (
@@ -67,18 +65,6 @@ def test_an_empty_row_is_finite_and_harmless(name: str) -> None:
     hidden = model.hidden(rows, padding_mask(rows, PAD_ID))
     assert torch.isfinite(hidden).all()
     torch.testing.assert_close(hidden[:1], model.hidden(rows[:1], None), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize("causal", [False, True])
-def test_the_short_convolution_equals_torch_convolution(causal: bool) -> None:
-    convolution = ShortConvolution(6, 5, causal=causal)
-    torch.nn.init.normal_(convolution.kernel, generator=torch.Generator().manual_seed(0))
-    x = torch.randn(2, 9, 6, generator=torch.Generator().manual_seed(1))
-    weight = convolution.kernel.T[:, None]
-    padded = torch.nn.functional.pad(x.mT, (4, 0) if causal else (2, 2))
-    mixed = torch.nn.functional.conv1d(padded, weight, groups=6).mT
-    layout = Rotary(head_width=6, base=10.0).layout(9, None, device=x.device)
-    torch.testing.assert_close(convolution(x, layout), x + mixed)
 
 
 def test_no_mask_without_padding() -> None:

@@ -238,3 +238,14 @@ def test_what_they_cannot_do_is_refused() -> None:
     with pytest.raises(ConfigError, match="at least 1"):
         ModelConfig(patch=0)
     assert not can_pass_state(model_of("bidirectional"))
+
+
+def test_under_autocast_blocks_add_to_what_has_the_bits_of_the_weights() -> None:
+    model = model_of("causal").float()
+    seen: list[torch.dtype] = []
+    model.get_submodule("blocks.1.mlp").register_forward_pre_hook(
+        lambda _, inputs: seen.append(inputs[0].dtype)
+    )
+    with torch.autocast("cpu", torch.bfloat16):
+        model.hidden(torch.randint(5, 9, (2, 29)), None)
+    assert seen == [torch.float32]
