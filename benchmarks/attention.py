@@ -17,6 +17,7 @@ one beside the peer as it comes, in fp32.
 python benchmarks/attention.py                                  about 13 minutes
 python benchmarks/attention.py --lengths 8192 --mechanisms performer --peers performer-pytorch
 python benchmarks/attention.py --lengths 8192 --precisions fp32 bf16
+python benchmarks/attention.py --lengths 131072 --seconds 1 --max-memory 21 --touch 19
 
 What is longer than `--max-seconds` a step, going by shorter rows, or larger than `--max-memory` is
 left out, and said to be. Needs `pip install --group bench`; what is missing is left out too.
@@ -34,7 +35,7 @@ from pathlib import Path
 
 import torch
 from peers import PEERS, Size
-from processes import Limits, Row, conditions, markdown, measured_step, run_case
+from processes import Limits, Row, conditions, markdown, measured_step, run_case, touch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -117,6 +118,7 @@ def measure(case: Row) -> Row:
     """One case; runs in a process of its own."""
     torch.manual_seed(0)
     torch.set_num_threads(case["threads"])
+    touch(case["touch"])
     size = Size(length=case["length"])
     build = our_step if case["ours"] else peer_step
     model, gradients = build(case["name"], size)
@@ -169,6 +171,7 @@ def run(options: argparse.Namespace) -> list[Row]:
                 "repeat": options.repeat,
                 "budget": options.seconds,
                 "threads": options.threads,
+                "touch": options.touch,
             }
             why = objection(case, last.get((name, precision)), options.max_seconds)
             row = {**case, "skipped": why} if why else run_case(__file__, case, limits)
@@ -342,6 +345,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-seconds", type=float, default=30.0, help="CPU seconds of a step")
     parser.add_argument("--max-memory", type=float, default=12.0, help="GiB of a process")
+    parser.add_argument(
+        "--touch", type=float, default=0.0, help="GiB that each process uses once before it begins"
+    )
     parser.add_argument("--json", type=Path, help="where to write every figure")
     parser.add_argument("--picture", type=Path, help="where to draw them")
     parser.add_argument("--case", help=argparse.SUPPRESS)

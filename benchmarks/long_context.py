@@ -108,7 +108,8 @@ def measure(case: Row) -> Row:
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
-        accumulate_gradients(model, examples, memory)
+        with torch.autocast("cpu", torch.bfloat16, enabled=case["precision"] == "bf16"):
+            accumulate_gradients(model, examples, memory)
 
     usage = measured_step(step, repeats=case["repeat"])
     asked = (examples.inputs_BL, examples.targets_BL, examples.weights_BL)
@@ -224,7 +225,16 @@ def run(options: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
     for case in cases(options):
         repeat = 2 if case["length"] <= 2**14 else 1
-        row = run_case(__file__, {**case, "threads": options.threads, "repeat": repeat}, limits)
+        row = run_case(
+            __file__,
+            {
+                **case,
+                "precision": options.precision,
+                "threads": options.threads,
+                "repeat": repeat,
+            },
+            limits,
+        )
         rows.append(row)
         head = " ".join(str(row[key]) for key in ("suite", "plan", "attention", "length"))
         said = row.get("skipped") or " ".join(
@@ -339,6 +349,9 @@ def main() -> None:
     parser.add_argument("--attentions", nargs="+", choices=attentions, default=["linear"])
     parser.add_argument("--everything", action="store_true")
     parser.add_argument("--reference", type=Path, help="folder of the paper's code")
+    parser.add_argument(
+        "--precision", choices=["fp32", "bf16"], default="fp32", help="of ours; bf16 is autocast"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-seconds", type=float, default=3000, help="wall time of a case")
     parser.add_argument("--max-memory", type=float, default=16.0, help="GiB of a process")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import os
 import subprocess
 import sys
@@ -81,6 +82,17 @@ def _resident(pid: int) -> int:
     except (OSError, IndexError):
         return 0
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def touch(gigabytes: float) -> None:
+    """Use so many GiB, and give them back.
+
+    A virtual machine that has not used its memory for a while asks its host for it page by page, at
+    ten times the cost of a page fault: what is timed next should not pay for that.
+    """
+    pieces = [bytearray(2**26) for _ in range(int(gigabytes * 16))]
+    for piece in pieces:
+        piece[:: mmap.PAGESIZE] = bytes(len(range(0, len(piece), mmap.PAGESIZE)))
 
 
 def measured_step(step: Callable[[], object], *, repeats: int = 1, budget: float = math.inf) -> Row:
