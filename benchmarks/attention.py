@@ -304,11 +304,11 @@ def picture(rows: list[Row], path: Path) -> None:
         panels, ("tokens_per_cpu_s", "grown_mib"), ("tokens per CPU second", "MiB"), strict=True
     ):
         for name, ours, mechanism in names:
-            points = [
+            points = sorted(
                 (row["length"], row[field])
                 for row in rows
                 if row["name"] == name and row["ours"] == ours and "skipped" not in row
-            ]
+            )
             if points:
                 panel.loglog(
                     *zip(*points, strict=True),
