@@ -100,3 +100,15 @@ def test_real_promoters_are_scored(run_cli: RunCommand) -> None:
     found = rows(run_cli("score", str(SEQUENCES), "--model", RELEASED, "--both-strands"))
     assert len(found) == 106
     assert all(1 < float(row["bits_per_base"]) < 3 for row in found)
+
+
+def test_without_a_model_the_one_of_the_package_answers(
+    run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENOMEFORMER_HOME", str(tmp_path / "nothing"))
+    fasta = b">a\n" + b"ACGGT" * 8 + b"\n"
+    here, named = (
+        rows(run_cli("score", "-", *chosen, stdin=fasta)) for chosen in ((), ("--model", "default"))
+    )
+    assert here == named
+    assert here[0]["scored"] == "40"
