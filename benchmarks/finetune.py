@@ -55,8 +55,9 @@ TASKS = (
 TUNED = ("gue_mouse_2", "gue_tf_2", "gue_prom_prom_300_tata", "umarov_ecoli_sigma70")
 # Of the time to tune: when dials by themselves end, and when those together do.
 _SHARES = (0.6, 0.85)
-# A factor binds whichever strand it stands on; a promoter has a direction.
-EITHER_STRAND = ("gue_tf", "gue_mouse", "guelow_mouse", "ienhancer")
+# A factor binds whichever strand it stands on, and wherever; a promoter has a direction, and its
+# rows are laid at its start.
+ANYWHERE = ("gue_tf", "gue_mouse", "guelow_mouse", "ienhancer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,14 +200,17 @@ def nested(setting: str) -> dict[str, Any]:
 
 
 def of_task(task: str, num_rows: int) -> dict[str, Any]:
-    """Strands, and of many rows larger steps and fewer epochs."""
+    """Strands and places, and of many rows larger steps and fewer epochs."""
     epochs, batch_size = (10.0, 32) if num_rows < 4_000 else (8.0, 64)
     if num_rows >= 16_000:
         epochs, batch_size = 5.0, 128
+    anywhere = task.startswith(ANYWHERE)
     return {
         "epochs": epochs,
         "tuning": {
-            "strands": "average" if task.startswith(EITHER_STRAND) else "given",
+            "strands": "average" if anywhere else "given",
+            # As many as the other places that a base can have in a patch of the default model.
+            "shift": 7 if anywhere else 0,
             "tokens_per_batch": 65_536,
         },
         "training": {"batch_size": batch_size},

@@ -27,16 +27,15 @@ GRID: dict[str, dict[str, Plain]] = {
         "pool max": {"tuning": {"pool": "max"}},
     },
     "rate": {
-        "rate 2e-4": {"training": {"learning_rate": 2e-4}},
         "rate 1e-3": {"training": {"learning_rate": 1e-3}},
         "rate 2e-3": {"training": {"learning_rate": 2e-3}},
+        "rate 2e-4": {"training": {"learning_rate": 2e-4}},
     },
     "mutation": {
         "mutate 0.05": {"tuning": {"mutation": 0.05}},
         "mutate 0.15": {"tuning": {"mutation": 0.15}},
     },
-    # As many as the other places that a base can have in a patch of the default model.
-    "shift": {"shift 7": {"tuning": {"shift": 7}}},
+    "shift": {"shift 7": {"tuning": {"shift": 7}}, "shift 0": {"tuning": {"shift": 0}}},
     "average": {"ema 0.99": {"training": {"ema": 0.99}}},
     "epochs": {"epochs x 0.5": {EPOCHS_TIMES: 0.5}, "epochs x 2": {EPOCHS_TIMES: 2.0}},
     "layer_decay": {"layer decay 0.7": {"tuning": {"layer_decay": 0.7}}},
