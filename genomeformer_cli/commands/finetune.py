@@ -47,7 +47,7 @@ def command(
     name: o.NameOption = None,
     output: o.OutputOption = None,
     replace: o.ReplaceOption = False,
-    precision: o.PrecisionOption = "fp32",
+    precision: o.PrecisionOption = "auto",
     toks_per_batch: o.BatchTokensOption = 16_384,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,

@@ -236,7 +236,13 @@ OutputOption = Annotated[
 ReplaceOption = Annotated[
     bool, Option("--replace", help="Replace a released model of the same name in the cache.")
 ]
-PrecisionOption = Annotated[str, Option(help="`fp32` or `bf16`.", rich_help_panel=_COMPUTE)]
+PrecisionOption = Annotated[
+    str,
+    Option(
+        help="`fp32`, `bf16` (autocast), or `auto`: the faster, tried once a machine and model.",
+        rich_help_panel=_COMPUTE,
+    ),
+]
 BatchTokensOption = Annotated[
     int,
     Option(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,35 @@ def test_pretrained_beside_scratch_seed_by_seed(
     config = json.loads((output / "config.json").read_text())
     assert config["task"]["targets"]["names"] == ["poor", "rich"]
     assert run_cli("cache", "verify").exit_code == 0
+
+
+def test_the_precision_is_tried_once_and_a_run_keeps_the_one_it_began_with(
+    run_cli: RunCommand, classes: Path, cache_home: Path
+) -> None:
+    options = ["--target", "kind", "--epochs", "1"]
+    begun = tuned(run_cli, classes, "gc", *options)
+    assert "tried on this machine: fp32" in begun.err
+    config = cache_home / "runs" / "gc" / "config.toml"
+    taken = tomllib.loads(config.read_text())["compute"]
+    assert taken["precision"] in ("fp32", "bf16")
+    # A machine that finds the other one faster from now on.
+    trials = cache_home / "trials.json"
+    seconds = {"fp32": 1.0, "bf16": 1.0}
+    seconds["fp32" if taken["precision"] == "bf16" else "bf16"] = 0.1
+    known = json.loads(trials.read_text())
+    trials.write_text(json.dumps({key: {**one, "seconds": seconds} for key, one in known.items()}))
+    more = tuned(run_cli, classes, "gc", *options, "--seeds", "2")
+    assert "tried on this machine" not in more.err
+    assert tomllib.loads(config.read_text())["compute"] == taken
+    other = tuned(run_cli, classes, "other", *options, "--json")
+    assert "tried on this machine" not in other.err
+    environment = json.loads(other.out)["summary"]["environment"]
+    assert environment["precision"] != taken["precision"]
+    refused = run_cli(
+        *("finetune", str(classes), "--model", RELEASED, "--name", "gc", *QUICK, *options),
+        *("--precision", environment["precision"]),
+    )
+    assert_failure(refused, "compute.precision", exit_code=2)
 
 
 def test_answers_stand_in_the_order_of_the_input_and_nothing_vanishes(

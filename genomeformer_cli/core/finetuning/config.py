@@ -114,7 +114,7 @@ class FinetuneConfig:
         tuning: What is adapted, and how the head answers.
         split: How rows are parted where the file does not say.
         training: Steps, optimizer, schedule; the steps follow from `epochs`.
-        compute: In which precision.
+        compute: In which precision; `auto` is settled before a run is begun.
     """
 
     epochs: float = 10.0
@@ -137,8 +137,5 @@ class FinetuneConfig:
                 "epochs must be positive, rates and intervals not negative",
                 hint="10 epochs are usual",
             )
-        if self.compute.compile != "off" or self.compute.precision == "auto":
-            raise ConfigError(
-                "fine-tuning compiles nothing and tries no precision",
-                hint="`--precision fp32` or `bf16`",
-            )
+        if self.compute.compile != "off":
+            raise ConfigError("fine-tuning compiles nothing", hint='compile = "off"')

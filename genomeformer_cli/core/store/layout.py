@@ -30,6 +30,8 @@ from genomeformer_cli.core.store.seal import SEAL, check_seal, seal
 
 # Every run has it from its first moment: what it is a run of.
 RUN_IDENTITY_FILE = "run.json"
+# What short steps in one precision or the other took on this machine.
+TRIALS_FILE = "trials.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 

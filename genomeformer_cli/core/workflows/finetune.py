@@ -18,7 +18,7 @@ import torch
 
 from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
-from genomeformer_cli.core.configuration import differences, to_plain
+from genomeformer_cli.core.configuration import differences, from_plain, to_plain
 from genomeformer_cli.core.errors import ConfigError, EntryExistsError, InputError, StoreError
 from genomeformer_cli.core.evaluation.tasks import (
     Example,
@@ -28,7 +28,7 @@ from genomeformer_cli.core.evaluation.tasks import (
 )
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
-from genomeformer_cli.core.finetuning.splits import TEST
+from genomeformer_cli.core.finetuning.splits import TEST, TRAIN
 from genomeformer_cli.core.finetuning.summary import (
     PRETRAINED,
     SCRATCH,
@@ -38,6 +38,8 @@ from genomeformer_cli.core.finetuning.summary import (
 )
 from genomeformer_cli.core.finetuning.targets import TaskKind
 from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, prepared, tune
+from genomeformer_cli.core.gradients.forecast import Step
+from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
 from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
 from genomeformer_cli.core.release.tuned import (
@@ -47,7 +49,14 @@ from genomeformer_cli.core.release.tuned import (
 )
 from genomeformer_cli.core.reporting import Event, Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, write_json, write_text
-from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store, check_name
+from genomeformer_cli.core.store.layout import (
+    RUN_IDENTITY_FILE,
+    TRIALS_FILE,
+    Kind,
+    Store,
+    check_name,
+)
+from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.run_folder import (
     RUN_CONFIG_FILE,
@@ -167,12 +176,15 @@ def finetune_model(
     set_threads(request.threads)
     device = choose_device(request.device)
     tuning = prepared(rows, request.config, base, device)
-    config = tuning.config
     name = check_name(request.name or _named(request.model_name, rows.name))
     run = store.path(Kind.RUNS, name)
     with store.lock(Kind.RUNS, name, timeout=1):
-        _open(run, config, rows, table.examples, base_sha256)
         _check_place(request, store, name, rows.name, base_sha256)
+        config = dataclasses.replace(
+            tuning.config, compute=_compute(tuning, run, store.root / TRIALS_FILE, reporter)
+        )
+        tuning = dataclasses.replace(tuning, config=config)
+        _open(run, config, rows, table.examples, base_sha256)
         results = _all_seeds(request, tuning, run, name, reporter)
         summary = _summary(request, tuning, name, results, base_sha256)
         write_json(run / RESULTS_FILE, _plain(summary))
@@ -211,6 +223,30 @@ def _table(request: FinetuneRequest) -> Table:
 
 def _named(model: str, task: str) -> str:
     return _NO_NAME.sub("-", f"{model}-{task}").strip("-._") or "finetuned"
+
+
+def _compute(tuning: Tuning, run: Path, trials: Path, reporter: Reporter) -> ComputeConfig:
+    """The precision that was asked for, that the run was begun with, or the faster one."""
+    config, begun = tuning.config, run / RUN_CONFIG_FILE
+    if config.compute.precision != "auto":
+        return config.compute
+    if begun.exists():
+        return from_plain(ComputeConfig, read_toml(begun)["compute"], where=str(begun))
+    loaded = read_model(tuning.base)
+    rows = tuning.rows.parts[TRAIN]
+    length = int(np.median([tuning.rows.codes[row].size for row in rows]))
+    trial = Trial(
+        model=loaded.model.to(tuning.device),
+        step=Step(
+            batch=min(config.training.batch_size, rows.size),
+            length=min(length, config.tuning.window),
+            real_ids=loaded.tokenizer.real_ids,
+        ),
+        memory=MemoryConfig(plan="full"),
+        steps=config.training.steps,
+        packed=False,
+    )
+    return settle(config.compute, trial, trials, reporter)
 
 
 def _open(

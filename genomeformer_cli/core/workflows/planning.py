@@ -20,7 +20,7 @@ from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.presets.pretrain import PretrainConfig
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
-from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.budget import Budget, Plan
 from genomeformer_cli.core.training.loop import TrainingRun, time_step
@@ -28,7 +28,7 @@ from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.precision import settle
 from genomeformer_cli.core.training.stages import stages
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
-from genomeformer_cli.core.workflows.pretrain import TRIALS_FILE, PretrainRequest, plan_step
+from genomeformer_cli.core.workflows.pretrain import PretrainRequest, plan_step
 from genomeformer_cli.core.workflows.run_folder import resolve_config
 
 # Of a budget of time, this part is spent beside it on finding out what a step takes, within bounds.

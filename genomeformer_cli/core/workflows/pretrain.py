@@ -32,7 +32,7 @@ from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Event, Reporter, Silent
 from genomeformer_cli.core.settings import Member, member
 from genomeformer_cli.core.store.atomic import write_json
-from genomeformer_cli.core.store.layout import Kind, Store, check_name
+from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, short_segments
 from genomeformer_cli.core.training.distributed import Team, joined
 from genomeformer_cli.core.training.learning import Pretraining
@@ -56,7 +56,6 @@ from genomeformer_cli.core.workflows.run_scores import asking_of, run_baseline, 
 
 MEMORY_FILE = "memory.json"
 COMPUTE_FILE = "compute.json"
-TRIALS_FILE = "trials.json"
 C = TypeVar("C")
 
 
