@@ -82,7 +82,8 @@ class Plan:
         """A cell; settings that follow from the task are given way by those that were asked for."""
         row, limit = self.index[task], self.chosen.limit
         num_rows = min(int(row["train"]), limit) if limit else int(row["train"])
-        plain = merged(merged(of_task(task, num_rows), self.base), changes[1])
+        usual = of_task(task, num_rows, linear=self.chosen.linear)
+        plain = merged(merged(usual, self.base), changes[1])
         if origin == SCRATCH:
             # Random weights cannot stay, nor learn slowly.
             plain = merged(plain, {"tuning": {"method": "full", "layer_decay": 1.0}})
@@ -154,6 +155,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, help="pretrained; default: 5, to tune 1")
     parser.add_argument("--scratch-seeds", type=int, help="default: 3, to tune 1")
     parser.add_argument("--set", action="append", default=[], help="tuning.dropout=0.2, training.*")
+    parser.add_argument(
+        "--linear", action="store_true", help="beside a linear model of k-mers, or of places too"
+    )
     parser.add_argument("--chosen", type=Path, help="settings that `--tune` chose")
     parser.add_argument("--tune", action="store_true", help="choose settings by validation")
     parser.add_argument(
@@ -199,7 +203,7 @@ def nested(setting: str) -> dict[str, Any]:
     return dict(plain)
 
 
-def of_task(task: str, num_rows: int) -> dict[str, Any]:
+def of_task(task: str, num_rows: int, *, linear: bool) -> dict[str, Any]:
     """Strands and places, and of many rows larger steps and fewer epochs."""
     epochs, batch_size = (10.0, 32) if num_rows < 4_000 else (8.0, 64)
     if num_rows >= 16_000:
@@ -211,6 +215,8 @@ def of_task(task: str, num_rows: int) -> dict[str, Any]:
             "strands": "average" if anywhere else "given",
             # As many as the other places that a base can have in a patch of the default model.
             "shift": 7 if anywhere else 0,
+            "linear": ("kmers" if anywhere else "both") if linear else "none",
+            "kmer": 7 if anywhere else 6,
             "tokens_per_batch": 65_536,
         },
         "training": {"batch_size": batch_size},

@@ -34,7 +34,12 @@ from genomeformer_cli.core.evaluation.tasks import Example, read_examples, task_
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
 from genomeformer_cli.core.finetuning.summary import Origin
-from genomeformer_cli.core.finetuning.tuning import Tuning, prepared, tune
+from genomeformer_cli.core.finetuning.tuning import (
+    Tuning,
+    linear_result,
+    prepared,
+    tune,
+)
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.workflows.compute import choose_device
 
@@ -163,7 +168,10 @@ def run(cell: Cell, place: Place) -> Record:
     tuning = _without_checkpoints(prepared(rows, config, place.base, choose_device(place.device)))
     with tempfile.TemporaryDirectory(dir=place.scratch) as folder:
         result = tune(tuning, Path(folder), cast("Origin", cell.origin), cell.seed, Silent())
+        linear = linear_result(tuning, Path(folder)) if cell.tested else None
     found = asdict(result)
+    if linear is not None:
+        found["linear"] = asdict(linear.test)
     if not cell.tested:
         del found["test"], found["interval"]
     return {

@@ -32,7 +32,8 @@ DNABERT_2 = {
 _PUBLISHED = re.compile(r"published CNN: Sn ([\d.]+)\s+Sp ([\d.]+)\s+CC ([\d.]+)")
 _SIDES = ("sensitivity", "specificity")
 _HEAD = [
-    *("task", "test rows", "3-5-mers", "one-hot", "from scratch", "pretrained", "gain"),
+    *("task", "test rows", "3-5-mers", "one-hot", "linear alone", "from scratch", "pretrained"),
+    "gain",
     *("accuracy", "published", "Sn, Sp", "verdict"),
 ]
 
@@ -100,12 +101,13 @@ def line(task: str, records: Sequence[Record], others: Known) -> list[str]:
     pairs = sorted(set(ours) & set(twin))
     floors = ["-" if one is None else f"{one:.1f}" for one in (others.words, others.places)]
     accuracy = list(by_seed(records, PRETRAINED, "accuracy").values())
+    linear = linear_alone(records)
     published = "-" if others.published is None else f"{others.published:.2f} {others.who}"
     return [
-        *(task, f"{records[0]['num_rows']['test']:,}", *floors),
+        *(task, f"{records[0]['num_rows']['test']:,}", *floors, f"{linear:.1f}" if linear else "-"),
         *(told(list(twin.values())), told(list(ours.values()))),
         told([ours[seed] - twin[seed] for seed in pairs]),
-        *(told(accuracy), published, _sides(records, others), _verdict(ours, twin, others)),
+        *(told(accuracy), published, _sides(records, others), _verdict(ours, twin, others, linear)),
     ]
 
 
@@ -117,12 +119,21 @@ def _sides(records: Sequence[Record], others: Known) -> str:
     return f"{first:.2f}, {second:.2f}; theirs {others.sides[0]:.2f}, {others.sides[1]:.2f}"
 
 
-def _verdict(ours: Mapping[int, float], twin: Mapping[int, float], others: Known) -> str:
+def linear_alone(records: Sequence[Record]) -> float | None:
+    """What the linear model beside the weights has by itself, times 100; None if there is none."""
+    found = [one["linear"]["measures"]["mcc"] for one in records if "linear" in one]
+    return 100 * fmean(found) if found else None
+
+
+def _verdict(
+    ours: Mapping[int, float], twin: Mapping[int, float], others: Known, linear: float | None
+) -> str:
     if not ours:
         return "-"
     scores = {
         "3-5-mers": others.words,
         "one-hot": others.places,
+        "linear alone": linear,
         others.who: others.published,
         "scratch": fmean(twin.values()) if twin else None,
     }

@@ -94,6 +94,17 @@ PoolOption = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+LinearOption = Annotated[
+    str,
+    Option(
+        help="Fit a linear model first, and let the weights learn beside it: of `kmers`, of pairs "
+        "of bases in their `places` (for rows that begin alike), of `both`; `none`.",
+        rich_help_panel=_MODEL,
+    ),
+]
+KmerOption = Annotated[
+    int, Option(min=1, max=9, help="Bases of its words.", rich_help_panel=_MODEL)
+]
 RcOption = Annotated[
     str,
     Option(

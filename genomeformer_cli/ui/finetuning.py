@@ -13,6 +13,7 @@ from genomeformer_cli.core.reporting import Event
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.finetuning.measures import TaskScore
+    from genomeformer_cli.core.finetuning.summary import LinearResult, SeedResult
     from genomeformer_cli.core.training.metrics import StepDone
     from genomeformer_cli.core.workflows.finetune import FinetuneResult, TuningStarted
 
@@ -76,14 +77,19 @@ def tuned_view(result: FinetuneResult) -> RenderableType:
     table = Table(box=None, pad_edge=False, title=Text(title), title_justify="left")
     for number, heading in enumerate(("weights", "seed", *names, f"95 % of {summary.reported}")):
         table.add_column(heading, justify="right" if number else "left")
+    if summary.linear is not None:
+        table.add_row("linear alone", "", *_scores(summary.linear, names))
     for one in summary.results:
-        measures = (f"{one.test.measures.get(name, float('nan')):.4f}" for name in names)
-        interval = f"{one.interval.low:.4f} to {one.interval.high:.4f}"
-        table.add_row(one.origin, str(one.seed), *measures, interval)
+        table.add_row(one.origin, str(one.seed), *_scores(one, names))
     notes = [Text(note) for origin in (PRETRAINED, SCRATCH) for note in _told(result, origin)]
     chosen = f"kept: seed {summary.chosen.seed}, by validation; {result.folder}"
     use = f"genomeformer predict SEQUENCES --model {result.name}"
     return Group(table, *notes, Text(chosen), Text(use))
+
+
+def _scores(found: SeedResult | LinearResult, names: list[str]) -> list[str]:
+    measures = [f"{found.test.measures.get(name, float('nan')):.4f}" for name in names]
+    return [*measures, f"{found.interval.low:.4f} to {found.interval.high:.4f}"]
 
 
 def _told(result: FinetuneResult, origin: str) -> Iterator[str]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 import tomllib
 from pathlib import Path
 
@@ -138,6 +139,39 @@ def test_answers_stand_in_the_order_of_the_input_and_nothing_vanishes(
     assert f"{found['records'][3]['probabilities'][1]:.6g}" == rows[3][4]
 
 
+def test_a_linear_model_beside_the_weights(
+    run_cli: RunCommand,
+    classes: Path,
+    fasta: Path,
+    cache_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    options = ["--target", "kind", "--linear", "kmers", "--kmer", "3", "--rc", "average"]
+    plain = tuned(run_cli, classes, "gc", *options, "--json")
+    summary = json.loads(plain.out)["summary"]
+    alone = summary["linear"]["test"]["measures"]["mcc"]
+    assert summary["linear"]["test"]["measures"]["auroc"] > 0.75, "counts of words tell G and C"
+    again = tuned(run_cli, classes, "gc", *options, "--seeds", "2")
+    assert "linear" in again.out
+    assert f"{alone:.4f}" in again.out
+    bundle = cache_home / "weights" / "gc"
+    assert f"| linear model alone | | mcc {alone:.4f}" in (bundle / "README.md").read_text()
+    assert json.loads((bundle / "config.json").read_text())["task"]["linear"]["k"] == 3
+    # Its outputs are in the answers, and are those of both strands.
+    turned = fasta.with_name("turned.fa")
+    letters = random_dna(40, 1)
+    other = letters[::-1].translate(str.maketrans("ACGT", "TGCA"))
+    turned.write_text(f">one\n{letters}\n>other\n{other}\n")
+    header, *rows = run_cli("predict", str(turned), "--model", "gc").out.splitlines()
+    assert rows[0].split("\t")[2:] == rows[1].split("\t")[2:], header
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    missing = run_cli(
+        *("finetune", str(classes), "--model", RELEASED, "--name", "new", *QUICK, *options)
+    )
+    assert_failure(missing, "scikit-learn is not installed", hint="genomeformer[evaluate]")
+    assert run_cli("predict", str(turned), "--model", "gc").exit_code == 0, "to predict needs none"
+
+
 def test_a_label_for_every_base(run_cli: RunCommand, tmp_path: Path, fasta: Path) -> None:
     labels = ["".join("sw"[one in "AT"] for one in letters) for _, letters in SEQUENCES]
     data = table(tmp_path / "bases.tsv", label=labels)
@@ -223,6 +257,8 @@ def test_other_commands_take_a_tuned_model(
         (["--target", "kind", "--method", "half"], 2, "cannot be `half`"),
         (["--target", "kind", "--rank", "4", "--alpha", "0"], 2, "changes nothing"),
         (["--target", "kind", "--test", "0"], 2, "leave no rows"),
+        (["--target", "kind", "--linear", "both", "--rc", "average"], 2, "along one strand"),
+        (["--target", "species", "--kind", "classification", "--linear", "k"], 2, "cannot be `k`"),
         (["--target", "kind", "--name", RELEASED], 1, "already has a model"),
     ],
 )

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.finetuning.batches import joined_truth
-from genomeformer_cli.core.finetuning.head import outputs, outputs_of_both_strands
+from genomeformer_cli.core.finetuning.head import head_of, outputs, outputs_of_both_strands
 from genomeformer_cli.core.finetuning.losses import Loss, answers
 from genomeformer_cli.core.finetuning.measures import Floats, TaskScore, measure
 from genomeformer_cli.core.finetuning.packing import Packer
@@ -63,7 +63,11 @@ class Answerer:
             for row, one in zip(batch, self._said(rows), strict=True):
                 found[row] = one
             progress(int(lengths[batch].sum()))
-        return found
+        linear = head_of(self.model).linear
+        if linear is None:
+            return found
+        beside = linear.outputs(codes)
+        return [one + other for one, other in zip(found, beside[:, None], strict=True)]
 
     def _said(self, rows: Sequence[Codes]) -> list[Tensor]:
         packed = self.packer.pack(rows).to(self.model.device)
@@ -100,17 +104,24 @@ class Answerer:
 
     def judged(self, rows: LabelledRows, part: str, loss: Loss) -> tuple[TaskScore, list[Floats]]:
         """A score on a part of the rows, and the answers it was made of."""
-        chosen = rows.parts[part]
-        said = self.outputs([rows.codes[row] for row in chosen])
-        truth = [rows.truth[row] for row in chosen]
-        true = joined_truth(self.targets, truth)
-        joined = torch.cat(said).double()
-        total = float(loss.total(joined, true.double() if true.is_floating_point() else true))
-        ends = np.cumsum([len(one) for one in said])
-        found = np.split(answers(self.targets, joined), ends[:-1])
-        score = TaskScore(
-            loss=total / max(loss.weight(true), 1e-9),
-            measures=measure(self.targets, found, truth),
-            num_rows=chosen.size,
-        )
-        return score, found
+        said = self.outputs([rows.codes[row] for row in rows.parts[part]])
+        return judge(said, rows, part, loss)
+
+
+def judge(
+    said: Sequence[Tensor], rows: LabelledRows, part: str, loss: Loss
+) -> tuple[TaskScore, list[Floats]]:
+    """A score of outputs for a part of the rows, and the answers they are."""
+    targets = rows.targets
+    truth = [rows.truth[row] for row in rows.parts[part]]
+    true = joined_truth(targets, truth)
+    joined = torch.cat(list(said)).double()
+    total = float(loss.total(joined, true.double() if true.is_floating_point() else true))
+    ends = np.cumsum([len(one) for one in said])
+    found = np.split(answers(targets, joined), ends[:-1])
+    score = TaskScore(
+        loss=total / max(loss.weight(true), 1e-9),
+        measures=measure(targets, found, truth),
+        num_rows=len(truth),
+    )
+    return score, found

@@ -29,10 +29,21 @@ _BATCHES_SORTED = 32
 
 @dataclass(frozen=True, kw_only=True)
 class Part:
-    """Rows of a step that are computed together."""
+    """Rows of a step that are computed together.
 
+    Attributes:
+        chosen: Which of the training rows they are.
+        packed: Their bases.
+        truth: Their labels.
+    """
+
+    chosen: Rows
     packed: Packed
     truth: Tensor
+
+    def pinned(self) -> Part:
+        """The same where a GPU can read it by itself."""
+        return replace(self, packed=self.packed.pinned(), truth=self.truth.pin_memory())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +64,7 @@ class TaskBatch:
 
     def pinned(self) -> StepBatch:
         """The same where a GPU can read it by itself."""
-        parts = (Part(packed=p.packed.pinned(), truth=p.truth.pin_memory()) for p in self.parts)
-        return replace(self, parts=tuple(parts))
+        return replace(self, parts=tuple(part.pinned() for part in self.parts))
 
 
 def joined_truth(targets: Targets, truth: Sequence[Truth]) -> Tensor:
@@ -149,7 +159,7 @@ class TaskBatches:
         truth = [self._rows.truth[row] for row in self._train[chosen]]
         if self._rows.targets.is_per_base:
             truth = [one[::-1] if turn else one for one, turn in zip(truth, turned, strict=True)]
-        return Part(packed=packed, truth=joined_truth(self._rows.targets, truth))
+        return Part(chosen=chosen, packed=packed, truth=joined_truth(self._rows.targets, truth))
 
     def _drawn(self, epoch: int) -> list[Rows]:
         generator = np.random.default_rng([self._seed, _ORDER, epoch])

@@ -9,6 +9,9 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.precision import ComputeConfig
 
+# There are 4^9 words of this length.
+_LONGEST_WORD = 9
+
 
 @dataclass(frozen=True, kw_only=True)
 class TuningConfig:
@@ -29,6 +32,9 @@ class TuningConfig:
         smoothing: Part of a class's weight in the loss that all classes share.
         head_rate: Times the learning rate that the head learns at.
         layer_decay: The learning rate of a block times this is that of the block below it.
+        linear: A linear model that is fitted first and whose outputs are added to the head's: of
+            `kmers`, of pairs of bases in their `places`, of `both`; or `none`.
+        kmer: Bases of its words.
         strands: `given`: as the sequences stand; `augment`: read from either strand at random in
             training; `average`: that, and answers are the mean of both strands'.
         class_weights: `balanced`: a class counts as much as any other, however rare.
@@ -48,6 +54,8 @@ class TuningConfig:
     mutation: float = 0.0
     shift: int = 0
     smoothing: float = 0.0
+    linear: Literal["none", "kmers", "places", "both"] = "none"
+    kmer: int = 7
     head_rate: float = 5.0
     layer_decay: float = 1.0
     strands: Literal["given", "augment", "average"] = "given"
@@ -72,6 +80,15 @@ class TuningConfig:
             raise ConfigError(
                 "parts of bases and of a class's weight lie between 0 and 1",
                 hint="0.05 and 0.1 are usual; 0 leaves them out",
+            )
+        if not 1 <= self.kmer <= _LONGEST_WORD:
+            raise ConfigError(
+                f"words of {self.kmer} bases", hint=f"from 1 to {_LONGEST_WORD}; 7 is usual"
+            )
+        if self.linear in ("places", "both") and self.strands != "given":
+            raise ConfigError(
+                "places are counted along one strand, and the other is read too",
+                hint="`--linear kmers`, or leave out `--rc`",
             )
         if min(self.patience, self.window, self.shift) < 0 or self.tokens_per_batch < 1:
             raise ConfigError(

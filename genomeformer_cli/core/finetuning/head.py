@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genomeformer_cli.core.finetuning.linear import PlainFeatures, PlainLinear
 from genomeformer_cli.core.finetuning.packing import Packed
 from genomeformer_cli.core.model.build import Model
 
@@ -35,13 +36,22 @@ class TaskHead(nn.Module):
         num_outputs: C.
         pool: `mean`, `max`, `mean-max` (both, side by side), `attention`, or `none` where every
             base has an answer.
+        linear: What a linear model sees whose outputs are added to the head's; None: there is none.
         seed: Of the initial weights.
     """
 
     mean_K: Tensor
     spread_K: Tensor
 
-    def __init__(self, width: int, num_outputs: int, pool: str, *, seed: int = 0) -> None:
+    def __init__(
+        self,
+        width: int,
+        num_outputs: int,
+        pool: str,
+        *,
+        linear: PlainFeatures | None = None,
+        seed: int = 0,
+    ) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
         self.pool = pool
@@ -57,6 +67,7 @@ class TaskHead(nn.Module):
         self.register_buffer("mean_K", torch.zeros(seen))
         self.register_buffer("spread_K", torch.ones(seen))
         self.out = nn.Linear(seen, num_outputs)
+        self.linear = None if linear is None else PlainLinear(linear, num_outputs)
         with torch.no_grad():
             self.out.weight.normal_(0.0, _SMALL * seen**-0.5, generator=generator)
             self.out.bias.zero_()
@@ -96,6 +107,8 @@ class TaskHead(nn.Module):
 
     def forward(self, features_PE: Tensor, packed: Packed, kept: Tensor | None = None) -> Tensor:
         """Outputs (B, C) or (P, C), in single precision whatever the model computes in.
+
+        Those of the linear model are not in them: it sees sequences, not features.
 
         Args:
             features_PE: Of the positions that count.

@@ -44,12 +44,15 @@ class TaskLearning:
         loss: Of the task.
         metric: What validation chooses by.
         seed: Of dropout.
+        beside_NC: What a linear model says of the training rows, to which outputs are added; None:
+            there is none.
     """
 
     tuning: TuningConfig
     loss: Loss
     metric: str
     seed: int
+    beside_NC: Tensor | None = None
 
     def optimizers(self, model: Model, config: TrainingConfig) -> Optimizers:
         """AdamW over what is to move, a group for each rate; matrices decay."""
@@ -93,6 +96,8 @@ class TaskLearning:
             kept = self._kept(model, batch.step, number, part.packed)
             with parametrize.cached():
                 said = outputs(model, part.packed.to(model.device), kept)
+                if self.beside_NC is not None:
+                    said = said + self.beside_NC[part.chosen].to(model.device)
                 total = self.loss.total(said, truth, self.tuning.smoothing) / weight
                 torch.autograd.backward(total)
             found += total.item()

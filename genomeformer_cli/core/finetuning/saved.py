@@ -24,6 +24,7 @@ from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.finetuning.answering import Answerer
 from genomeformer_cli.core.finetuning.head import NAME, TaskHead, attach, head_of
+from genomeformer_cli.core.finetuning.linear import PlainFeatures
 from genomeformer_cli.core.finetuning.packing import Packer
 from genomeformer_cli.core.finetuning.targets import Targets
 from genomeformer_cli.core.model.build import Model
@@ -44,6 +45,7 @@ class TunedTask:
         pool: How positions make a sequence.
         strands: Whether answers are the mean of both strands'.
         window: Longest stretch the model sees at once, in tokens.
+        linear: What a linear model sees whose outputs are added; None: there is none.
     """
 
     name: str
@@ -51,10 +53,17 @@ class TunedTask:
     pool: Literal["mean", "max", "mean-max", "attention", "none"]
     strands: Literal["given", "augment", "average"] = "given"
     window: int
+    linear: PlainFeatures | None = None
 
     def head(self, model: Model, *, seed: int = 0) -> TaskHead:
         """A fresh head for a model."""
-        return TaskHead(model.feature_width, len(self.targets.names), self.pool, seed=seed)
+        return TaskHead(
+            model.feature_width,
+            len(self.targets.names),
+            self.pool,
+            linear=self.linear,
+            seed=seed,
+        )
 
     def answerer(self, model: Model, tokenizer: Tokenizer, tokens_per_batch: int) -> Answerer:
         """Asks a model that has the head."""

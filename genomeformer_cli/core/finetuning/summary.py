@@ -41,6 +41,19 @@ class SeedResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LinearResult:
+    """The linear model by itself, the same for every seed.
+
+    Attributes:
+        test: Score on the rows to be judged on.
+        interval: Of the reported measure there.
+    """
+
+    test: TaskScore
+    interval: Interval
+
+
+@dataclass(frozen=True, kw_only=True)
 class TunedSummary:
     """All of them.
 
@@ -58,6 +71,7 @@ class TunedSummary:
         num_rows: Rows of each part.
         official_split: Whether the file says which row is in which part.
         results: Seed by seed.
+        linear: The linear model beside the head, by itself; None if there is none.
         environment: Versions and device.
     """
 
@@ -74,6 +88,7 @@ class TunedSummary:
     num_rows: dict[str, int]
     official_split: bool
     results: tuple[SeedResult, ...]
+    linear: LinearResult | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def of(self, origin: str) -> list[SeedResult]:

@@ -14,18 +14,24 @@ from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, r
 from genomeformer_cli.core.configuration import from_plain
 from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.finetuning.answering import Answerer
+from genomeformer_cli.core.finetuning.answering import Answerer, judge
 from genomeformer_cli.core.finetuning.batches import TaskBatches, steps_per_epoch
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.head import attach, features, head_of
 from genomeformer_cli.core.finetuning.learning import TaskLearning, load_best
+from genomeformer_cli.core.finetuning.linear import (
+    LinearFit,
+    PlainLinear,
+    known_or_fitted,
+    wanted_features,
+)
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.low_rank import add_low_rank, merge_low_rank
 from genomeformer_cli.core.finetuning.measures import LOSS, choose_metric, interval
 from genomeformer_cli.core.finetuning.rows import LabelledRows, class_weights
 from genomeformer_cli.core.finetuning.saved import TunedTask
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
-from genomeformer_cli.core.finetuning.summary import SCRATCH, Origin, SeedResult
+from genomeformer_cli.core.finetuning.summary import SCRATCH, LinearResult, Origin, SeedResult
 from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.reporting import Reporter
@@ -35,6 +41,7 @@ from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
 
 RESULT_FILE = "result.json"
+LINEAR_FOLDER = "linear"
 _FEWEST_VALIDATIONS = 10
 _SCRATCH_SEED_SHIFT = 1_000_003
 _ROWS_STANDARDISED = 512
@@ -66,10 +73,11 @@ class Tuning:
 
     @property
     def num_parameters(self) -> int:
-        """Of the model and its head."""
+        """Of the model and its head, and of the linear model beside it."""
         model = build_model(read_model_config(self.base))
         head = self.task.head(model)
-        return model.num_parameters + sum(one.numel() for one in head.parameters())
+        linear = 0 if head.linear is None else head.linear.weight_FC.numel()
+        return model.num_parameters + linear + sum(one.numel() for one in head.parameters())
 
     @property
     def reported(self) -> str:
@@ -83,6 +91,13 @@ class Tuning:
         balanced = self.config.tuning.class_weights == "balanced"
         weights = tuple(class_weights(self.rows, balanced=balanced))
         return Loss(targets=self.task.targets, weights=weights)
+
+    def linear_fit(self, run: Path) -> LinearFit | None:
+        """The linear model beside the head, from the folder of the run; None if none is wanted."""
+        features = self.task.linear
+        if features is None:
+            return None
+        return known_or_fitted(run / LINEAR_FOLDER, self.rows, features, self.loss)
 
     def answerer(self, model: Model) -> Answerer:
         """Asks a model that has a head."""
@@ -102,8 +117,9 @@ def prepared(
         device: Where it runs.
 
     Raises:
-        ConfigError: The task has no such measure, no classes to smooth, or labels that a shift
-            would part from their bases.
+        ConfigError: The task has no such measure, no classes to smooth, or labels of bases, which
+            a shift would part from them and a linear model does not answer.
+        MissingExtraError: A linear model is wanted and scikit-learn is missing.
     """
     if config.tuning.smoothing and not rows.targets.is_exclusive:
         raise ConfigError(
@@ -114,6 +130,7 @@ def prepared(
         raise ConfigError(
             "rows that have a label for every base are not shifted", hint="leave out `--shift`"
         )
+    linear = wanted_features(rows, config.tuning)
     per_epoch = steps_per_epoch(rows.parts[TRAIN].size, config.training.batch_size)
     steps = max(math.ceil(config.epochs * per_epoch), 1)
     every = config.validate_every or max(min(per_epoch, steps // _FEWEST_VALIDATIONS), 1)
@@ -132,6 +149,7 @@ def prepared(
         pool="none" if rows.targets.is_per_base else config.tuning.pool,
         strands=config.tuning.strands,
         window=window,
+        linear=linear,
     )
     return Tuning(rows=rows, task=task, config=config, base=base, device=device)
 
@@ -153,12 +171,17 @@ def tune(tuning: Tuning, run: Path, origin: Origin, seed: int, reporter: Reporte
     folder.mkdir(parents=True, exist_ok=True)
     clear_leftovers(folder)
     model = _start(tuning, origin, seed)
+    fit = tuning.linear_fit(run)
+    linear = head_of(model).linear
+    if fit is not None and linear is not None:
+        fit.into(linear)
     answerer, loss = tuning.answerer(model), tuning.loss
     learning = TaskLearning(
         tuning=tuning.config.tuning,
         loss=loss,
         metric=tuning.config.tuning.metric,
         seed=seed,
+        beside_NC=None if fit is None else fit.outputs_NC,
     )
     config = replace(tuning.config.training, seed=seed)
     if origin == SCRATCH and tuning.config.scratch_rate:
@@ -188,6 +211,21 @@ def tune(tuning: Tuning, run: Path, origin: Origin, seed: int, reporter: Reporte
     result = _judged(tuning, learning, answerer, folder, (origin, seed, num_trained))
     write_json(folder / RESULT_FILE, asdict(result))
     return result
+
+
+def linear_result(tuning: Tuning, run: Path) -> LinearResult | None:
+    """What the linear model beside the head comes to by itself; None if none is wanted."""
+    fit, features = tuning.linear_fit(run), tuning.task.linear
+    if fit is None or features is None:
+        return None
+    linear = PlainLinear(features, len(tuning.task.targets.names))
+    fit.into(linear)
+    said = linear.outputs([tuning.rows.codes[row] for row in tuning.rows.parts[TEST]])
+    test, answers = judge(list(said[:, None]), tuning.rows, TEST, tuning.loss)
+    truth = [tuning.rows.truth[row] for row in tuning.rows.parts[TEST]]
+    seed = tuning.config.training.seed
+    found = interval(tuning.task.targets, answers, truth, tuning.reported, seed=seed)
+    return LinearResult(test=test, interval=found)
 
 
 def _folder_name(origin: str, seed: int) -> str:

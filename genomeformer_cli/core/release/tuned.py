@@ -11,7 +11,7 @@ import numpy as np
 from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.finetuning.config import FinetuneConfig
+from genomeformer_cli.core.finetuning.config import FinetuneConfig, TuningConfig
 from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned, write_tuned
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, TunedSummary, spread
@@ -131,6 +131,13 @@ def _results(summary: TunedSummary) -> str:
         f"{one.interval.high:.4f} | {one.best_step} of {one.steps} |"
         for one in summary.results
     ]
+    if summary.linear is not None:
+        test, interval = summary.linear.test, summary.linear.interval
+        lines.insert(
+            0,
+            f"| linear model alone | | {_measures(test.measures)} | {interval.low:.4f} to "
+            f"{interval.high:.4f} | |",
+        )
     told = []
     for origin in (PRETRAINED, SCRATCH):
         values = [one.test.measures.get(summary.reported, 0.0) for one in summary.of(origin)]
@@ -167,18 +174,30 @@ def _procedure(summary: TunedSummary, config: FinetuneConfig) -> str:
     tuning, training = config.tuning, config.training
     environment = ", ".join(f"{key} {value}" for key, value in summary.environment.items())
     rank = f", rank {tuning.rank}, alpha {tuning.alpha:g}" if tuning.method == "lora" else ""
+    linear = _linear(tuning)
     return f"""## Procedure
 
 - method: `{tuning.method}`{rank}; {summary.chosen.num_trained:,} numbers trained; pooling
   `{tuning.pool}`; strands: `{tuning.strands}`; class weights: `{tuning.class_weights}`
-- at most {config.epochs:g} epochs ({training.steps:,} steps of {training.batch_size} rows), peak
-  learning rate {training.learning_rate:g}, the head's {tuning.head_rate:g} times that
+{linear}- at most {config.epochs:g} epochs ({training.steps:,} steps of {training.batch_size} rows),
+  peak learning rate {training.learning_rate:g}, the head's {tuning.head_rate:g} times that
 - the weights that did best on validation by `{summary.metric}` are kept
 - weights it began from: SHA-256 `{summary.base_sha256}`
 - {environment}
 
 The whole configuration is in `train_config.toml`, every number in `eval_results.json`.
 """
+
+
+def _linear(tuning: TuningConfig) -> str:
+    if tuning.linear == "none":
+        return ""
+    what = {
+        "kmers": f"words of {tuning.kmer} bases",
+        "places": "pairs of bases in their places",
+        "both": f"words of {tuning.kmer} bases and pairs of bases in their places",
+    }[tuning.linear]
+    return f"- a linear model of {what}, fitted first; its outputs are added to the head's\n"
 
 
 def _limits(summary: TunedSummary) -> str:

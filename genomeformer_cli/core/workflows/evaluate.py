@@ -121,7 +121,7 @@ def evaluate_model(
     """
     store = store or Store()
     if request.tasks or request.suites:
-        need_sklearn()
+        need_sklearn("a probe")
     elif not request.likelihood:
         raise ConfigError("nothing to evaluate on", hint="give `--task` or `--suite`")
     set_threads(request.threads)

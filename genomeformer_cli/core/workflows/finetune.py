@@ -37,7 +37,13 @@ from genomeformer_cli.core.finetuning.summary import (
     TunedSummary,
 )
 from genomeformer_cli.core.finetuning.targets import TaskKind
-from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, prepared, tune
+from genomeformer_cli.core.finetuning.tuning import (
+    Tuning,
+    linear_result,
+    loaded_best,
+    prepared,
+    tune,
+)
 from genomeformer_cli.core.gradients.forecast import Step
 from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
@@ -186,7 +192,7 @@ def finetune_model(
         tuning = dataclasses.replace(tuning, config=config)
         _open(run, config, rows, table.examples, base_sha256)
         results = _all_seeds(request, tuning, run, name, reporter)
-        summary = _summary(request, tuning, name, results, base_sha256)
+        summary = _summary(request, tuning, run, results, base_sha256)
         write_json(run / RESULTS_FILE, _plain(summary))
         folder = _install(request, tuning, run, summary, store)
     return FinetuneResult(name=name, folder=folder, run=run, summary=summary)
@@ -317,12 +323,12 @@ def _all_seeds(
 def _summary(
     request: FinetuneRequest,
     tuning: Tuning,
-    name: str,
+    run: Path,
     results: list[SeedResult],
     base_sha256: str,
 ) -> TunedSummary:
     return TunedSummary(
-        name=name,
+        name=run.name,
         base=request.model_name,
         base_sha256=base_sha256,
         task=tuning.rows.name,
@@ -335,6 +341,7 @@ def _summary(
         num_rows=tuning.num_rows,
         official_split=tuning.rows.official_split,
         results=tuple(results),
+        linear=linear_result(tuning, run),
         environment={
             "genomeformer": __version__,
             "torch": torch.__version__,

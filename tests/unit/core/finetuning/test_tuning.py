@@ -20,6 +20,7 @@ from genomeformer_cli.core.finetuning.batches import TaskBatches, mutated, shift
 from genomeformer_cli.core.finetuning.config import FinetuneConfig, SplitRule, TuningConfig
 from genomeformer_cli.core.finetuning.head import TaskHead, attach
 from genomeformer_cli.core.finetuning.learning import TaskLearning
+from genomeformer_cli.core.finetuning.linear import wanted_features
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.packing import Packer
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, class_weights, label_rows
@@ -44,6 +45,7 @@ DIALS: dict[str, dict[str, Any]] = {
         "tuning": {"mutation": 0.1, "shift": 3, "smoothing": 0.1, "pool": "mean-max"},
         "training": {"ema": 0.9},
     },
+    "linear": {"tuning": {"linear": "both", "kmer": 3}},
     "head": {"tuning": {"method": "head", "pool": "max", "class_weights": "balanced"}},
 }
 RESULT = "result.json"
@@ -95,6 +97,7 @@ def tuning_of(base: Path, dials: Mapping[str, Any], rows: LabelledRows | None = 
         pool=pool,
         strands=config.tuning.strands,
         window=config.tuning.window,
+        linear=wanted_features(rows, config.tuning),
     )
     return Tuning(rows=rows, task=task, config=config, base=base, device=torch.device("cpu"))
 
