@@ -168,7 +168,7 @@ def run(cell: Cell, place: Place) -> Record:
     tuning = _without_checkpoints(prepared(rows, config, place.base, choose_device(place.device)))
     with tempfile.TemporaryDirectory(dir=place.scratch) as folder:
         result = tune(tuning, Path(folder), cast("Origin", cell.origin), cell.seed, Silent())
-        linear = linear_result(tuning, Path(folder)) if cell.tested else None
+        linear = linear_result(tuning, Path(folder), Silent()) if cell.tested else None
     found = asdict(result)
     if linear is not None:
         found["linear"] = asdict(linear.test)

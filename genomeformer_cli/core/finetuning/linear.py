@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,8 +37,9 @@ from genomeformer_cli.core.finetuning.batches import joined_truth
 from genomeformer_cli.core.finetuning.config import TuningConfig
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.rows import LabelledRows
-from genomeformer_cli.core.finetuning.splits import TRAIN
+from genomeformer_cli.core.finetuning.splits import TRAIN, Rows
 from genomeformer_cli.core.finetuning.targets import TaskKind
+from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.seal import check_seal, seal
@@ -169,7 +170,7 @@ class LinearFit:
 
 
 def known_or_fitted(
-    folder: Path, rows: LabelledRows, features: PlainFeatures, loss: Loss
+    folder: Path, rows: LabelledRows, features: PlainFeatures, loss: Loss, reporter: Reporter
 ) -> LinearFit:
     """The fit that a folder holds, or a new one, which is put there.
 
@@ -177,7 +178,7 @@ def known_or_fitted(
         CorruptError: What the folder holds is damaged.
     """
     if not folder.exists():
-        fit = fit_linear(rows, features, loss)
+        fit = fit_linear(rows, features, loss, reporter)
         with atomic_folder(folder) as made:
             write_tensors(vars(fit), made / _FILE)
             seal(made)
@@ -185,40 +186,52 @@ def known_or_fitted(
     return LinearFit(**read_tensors(folder / _FILE))
 
 
-def fit_linear(rows: LabelledRows, features: PlainFeatures, loss: Loss) -> LinearFit:
+def fit_linear(
+    rows: LabelledRows, features: PlainFeatures, loss: Loss, reporter: Reporter
+) -> LinearFit:
     """Fit to the training rows, as strongly regularised as suits rows that were left out.
 
     Args:
-        rows: What is learned from.
+        rows: What is learned from; rows of one group are left out together.
         features: What is seen of them.
         loss: Of the task; its weights of classes count here too.
+        reporter: Follows the fits.
     """
-    from sklearn.model_selection import KFold, StratifiedKFold
-
     trained = rows.parts[TRAIN]
     seen = features.of([rows.codes[row] for row in trained])
     seen_NF = seen.table((trained.size, features.number))
     truth = joined_truth(rows.targets, [rows.truth[row] for row in trained])
     truth_N = truth.numpy()
-    folds = min(NUM_FOLDS, trained.size)
-    kind: Any = KFold
-    if rows.targets.is_exclusive and np.unique(truth_N, return_counts=True)[1].min() >= folds:
-        kind = StratifiedKFold
-    parts = kind(folds, shuffle=True, random_state=0).split(seen_NF, truth_N)
     shape = (len(STRENGTHS), trained.size, len(rows.targets.names))
     left_out_SNC = np.zeros(shape, dtype=np.float32)
-    for others, some in parts:
-        for number, strength in enumerate(STRENGTHS):
-            weight_FC, bias_C = _fitted(seen_NF[others], truth_N[others], strength, loss)
-            left_out_SNC[number, some] = seen_NF[some] @ weight_FC + bias_C
-    losses = [float(loss.total(torch.from_numpy(one), truth)) for one in left_out_SNC]
-    best = int(np.argmin(losses))
-    weight_FC, bias_C = _fitted(seen_NF, truth_N, STRENGTHS[best], loss)
+    total = NUM_FOLDS * len(STRENGTHS) + 1
+    with reporter.track("fitting the linear model", total, "fits") as tracker:
+        for others, some in _folds(truth_N, [rows.groups[row] for row in trained]):
+            for number, strength in enumerate(STRENGTHS):
+                weight_FC, bias_C = _fitted(seen_NF[others], truth_N[others], strength, loss)
+                left_out_SNC[number, some] = seen_NF[some] @ weight_FC + bias_C
+                tracker.advance(1)
+        losses = [float(loss.total(torch.from_numpy(one), truth)) for one in left_out_SNC]
+        best = int(np.argmin(losses))
+        weight_FC, bias_C = _fitted(seen_NF, truth_N, STRENGTHS[best], loss)
+        tracker.advance(1)
     return LinearFit(
         weight_FC=torch.from_numpy(weight_FC),
         bias_C=torch.from_numpy(bias_C),
         outputs_NC=torch.from_numpy(left_out_SNC[best].copy()),
     )
+
+
+def _folds(truth_N: npt.NDArray[Any], groups: Sequence[str]) -> Iterator[tuple[Rows, Rows]]:
+    """Rows to learn from and rows left out, groups together, classes alike where there are any."""
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    number = min(NUM_FOLDS, len(set(groups)))
+    if truth_N.ndim == 1 and np.unique(truth_N, return_counts=True)[1].min() >= number:
+        splitter: Any = StratifiedGroupKFold(number, shuffle=True, random_state=0)
+    else:
+        splitter = GroupKFold(number)
+    yield from splitter.split(truth_N, truth_N, groups)
 
 
 def _fitted(

@@ -32,6 +32,7 @@ class LabelledRows:
         codes: Base codes of each row.
         truth: Its label as numbers: one class; a flag a label; a quantity each; a class a base.
         parts: Rows to train on, to choose on, to test on.
+        groups: What each is a relative of; of none, itself.
         targets: What is asked.
         official_split: Whether the file says which row is in which part.
     """
@@ -39,6 +40,7 @@ class LabelledRows:
     name: str
     codes: Sequence[Codes]
     truth: Sequence[Truth]
+    groups: Sequence[str]
     parts: Mapping[str, Rows]
     targets: Targets
     official_split: bool
@@ -99,6 +101,7 @@ def label_rows(
         name=name,
         codes=codes,
         truth=truth,
+        groups=[one.group or f"row {row}" for row, one in enumerate(examples)],
         parts=parts,
         targets=targets,
         official_split=bool(examples[0].split),

@@ -92,12 +92,12 @@ class Tuning:
         weights = tuple(class_weights(self.rows, balanced=balanced))
         return Loss(targets=self.task.targets, weights=weights)
 
-    def linear_fit(self, run: Path) -> LinearFit | None:
+    def linear_fit(self, run: Path, reporter: Reporter) -> LinearFit | None:
         """The linear model beside the head, from the folder of the run; None if none is wanted."""
         features = self.task.linear
         if features is None:
             return None
-        return known_or_fitted(run / LINEAR_FOLDER, self.rows, features, self.loss)
+        return known_or_fitted(run / LINEAR_FOLDER, self.rows, features, self.loss, reporter)
 
     def answerer(self, model: Model) -> Answerer:
         """Asks a model that has a head."""
@@ -171,7 +171,7 @@ def tune(tuning: Tuning, run: Path, origin: Origin, seed: int, reporter: Reporte
     folder.mkdir(parents=True, exist_ok=True)
     clear_leftovers(folder)
     model = _start(tuning, origin, seed)
-    fit = tuning.linear_fit(run)
+    fit = tuning.linear_fit(run, reporter)
     linear = head_of(model).linear
     if fit is not None and linear is not None:
         fit.into(linear)
@@ -213,9 +213,9 @@ def tune(tuning: Tuning, run: Path, origin: Origin, seed: int, reporter: Reporte
     return result
 
 
-def linear_result(tuning: Tuning, run: Path) -> LinearResult | None:
+def linear_result(tuning: Tuning, run: Path, reporter: Reporter) -> LinearResult | None:
     """What the linear model beside the head comes to by itself; None if none is wanted."""
-    fit, features = tuning.linear_fit(run), tuning.task.linear
+    fit, features = tuning.linear_fit(run, reporter), tuning.task.linear
     if fit is None or features is None:
         return None
     linear = PlainLinear(features, len(tuning.task.targets.names))

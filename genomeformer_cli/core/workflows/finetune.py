@@ -53,7 +53,7 @@ from genomeformer_cli.core.release.tuned import (
     write_tuned_bundle,
     write_tuned_card,
 )
-from genomeformer_cli.core.reporting import Event, Reporter
+from genomeformer_cli.core.reporting import Event, Reporter, Silent
 from genomeformer_cli.core.store.atomic import atomic_folder, write_json, write_text
 from genomeformer_cli.core.store.layout import (
     RUN_IDENTITY_FILE,
@@ -341,7 +341,7 @@ def _summary(
         num_rows=tuning.num_rows,
         official_split=tuning.rows.official_split,
         results=tuple(results),
-        linear=linear_result(tuning, run),
+        linear=linear_result(tuning, run, Silent()),
         environment={
             "genomeformer": __version__,
             "torch": torch.__version__,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.model_selection import KFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
 
 from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.evaluation.tasks import Example
@@ -79,6 +79,10 @@ def test_words_are_counted_as_by_hand(k: int, both_strands: bool) -> None:
         np.testing.assert_allclose(shares, found / np.maximum(found.sum(axis=1), 1)[:, None])
 
 
+def names(rows: LabelledRows) -> list[str]:
+    return [rows.groups[row] for row in rows.parts["train"]]
+
+
 def test_pairs_are_told_by_their_places() -> None:
     pairs = pairs_in_place([encode_bases(letters) for letters in SEQUENCES], 7)
     found = pairs.table((len(SEQUENCES), 16 * 6)).toarray()
@@ -98,14 +102,16 @@ def test_what_is_said_of_a_training_row_was_learned_from_others(number: int) -> 
     assert min(held for _, held in often) > 10
     kept = [n for n, label in enumerate(labels) if label in dict(often)]
     rows = rows_of([labels[n] for n in kept], [sequences[n] for n in kept], ("label",))
-    fit = fit_linear(rows, WORDS, plain_loss(rows))
+    fit = fit_linear(rows, WORDS, plain_loss(rows), Silent())
     seen, truth = trained(rows)
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     # Which strength was taken is not asked: one of them gives the same answers.
     closest = []
     for strength in linear.STRENGTHS:
         model = LogisticRegression(C=strength, tol=1e-3, max_iter=300)
-        said = cross_val_predict(model, seen, truth[:, 0], cv=folds, method="predict_proba")
+        said = cross_val_predict(
+            model, seen, truth[:, 0], cv=folds, groups=names(rows), method="predict_proba"
+        )
         closest.append(np.abs(said - fit.outputs_NC.softmax(dim=1).numpy()).max())
     assert min(closest) < 1e-3
     strength = linear.STRENGTHS[int(np.argmin(closest))]
@@ -122,7 +128,7 @@ def test_labels_that_mean_nothing_are_not_known_by_heart() -> None:
     sequences = [random_dna(60, n) for n in range(300)]
     rows = rows_of([str(one) for one in generator.integers(0, 2, 300)], sequences, ("label",))
     features = replace(WORDS, k=5)
-    fit = fit_linear(rows, features, plain_loss(rows))
+    fit = fit_linear(rows, features, plain_loss(rows), Silent())
     _, truth = trained(rows)
     right = float((fit.outputs_NC.argmax(dim=1).numpy() == truth[:, 0]).mean())
     assert 0.35 < right < 0.65
@@ -132,11 +138,14 @@ def test_numbers_and_several_labels() -> None:
     sequences = [random_dna(40, n) for n in range(120)]
     shares = [sum(letter in "GC" for letter in letters) / 40 for letters in sequences]
     rows = rows_of([f"{one:.4f}" for one in shares], sequences, ("label",))
-    fit = fit_linear(rows, WORDS, plain_loss(rows))
+    fit = fit_linear(rows, WORDS, plain_loss(rows), Silent())
     seen, truth = trained(rows)
-    folds = KFold(5, shuffle=True, random_state=0)
+    folds = GroupKFold(5)
     errors = [
-        np.abs(cross_val_predict(Ridge(alpha=1 / one), seen, truth[:, 0], cv=folds) - said).max()
+        np.abs(
+            cross_val_predict(Ridge(alpha=1 / one), seen, truth[:, 0], cv=folds, groups=names(rows))
+            - said
+        ).max()
         for said in [fit.outputs_NC[:, 0].numpy()]
         for one in linear.STRENGTHS
     ]
@@ -148,7 +157,7 @@ def test_numbers_and_several_labels() -> None:
         for one, letters in zip(shares, sequences, strict=True)
     ]
     rows = rows_of(labels, sequences, ("rich", "starts", "all"))
-    fit = fit_linear(rows, WORDS, plain_loss(rows))
+    fit = fit_linear(rows, WORDS, plain_loss(rows), Silent())
     assert (fit.outputs_NC[:, 2] > 3).all()
     _, truth = trained(rows)
     assert float(((fit.outputs_NC[:, 0].numpy() > 0) == (truth[:, 0] > 0.5)).mean()) > 0.7
@@ -166,15 +175,15 @@ def test_a_fit_is_made_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     sequences = [random_dna(30, n) for n in range(60)]
     rows = rows_of([letters[0] for letters in sequences], sequences, ("label",))
     folder = tmp_path / "linear"
-    made = known_or_fitted(folder, rows, WORDS, plain_loss(rows))
+    made = known_or_fitted(folder, rows, WORDS, plain_loss(rows), Silent())
     monkeypatch.setattr(linear, "fit_linear", None)
-    again = known_or_fitted(folder, rows, WORDS, plain_loss(rows))
+    again = known_or_fitted(folder, rows, WORDS, plain_loss(rows), Silent())
     for name, tensor in vars(made).items():
         assert torch.equal(vars(again)[name], tensor)
     path = folder / "linear.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(CorruptError):
-        known_or_fitted(folder, rows, WORDS, plain_loss(rows))
+        known_or_fitted(folder, rows, WORDS, plain_loss(rows), Silent())
 
 
 def test_what_cannot_be_is_refused() -> None:
@@ -187,3 +196,22 @@ def test_what_cannot_be_is_refused() -> None:
         TuningConfig(linear="both", strands="average")
     with pytest.raises(ConfigError, match="words of 10"):
         TuningConfig(kmer=10)
+
+
+def test_relatives_are_left_out_together() -> None:
+    """Ten copies of each of thirty sequences, labels drawn: copies would tell of each other."""
+    labels = np.random.default_rng(0).integers(0, 2, 30)
+    copies = [
+        Example(f"{n}-{copy}", random_dna(60, n), str(labels[n]), group=f"family {n}")
+        for n in range(30)
+        for copy in range(10)
+    ]
+    right = []
+    for examples in (copies, [replace(one, group="") for one in copies]):
+        table = Table(name="task", examples=examples, columns=("label",))
+        rows = label_rows(table, kind=None, rule=SplitRule(), reporter=Silent())
+        fit = fit_linear(rows, replace(WORDS, k=5), plain_loss(rows), Silent())
+        truth = np.array([rows.truth[row][0] for row in rows.parts["train"]])
+        right.append(float((fit.outputs_NC.argmax(dim=1).numpy() == truth).mean()))
+    assert right[0] < 0.75
+    assert right[1] > 0.95
