@@ -84,13 +84,13 @@ class PlainFeatures:
 
     def of(self, codes: Sequence[Codes]) -> Entries:
         """(N, F), what is not 0 of it."""
+        if self.kind == "places":
+            return pairs_in_place(codes, self.length)
         words = kmer_counts(codes, self.k, both_strands=self.both_strands)
         words = replace(words, values_K=np.sqrt(words.values_K))
         if self.kind == "kmers":
             return words
         places = pairs_in_place(codes, self.length)
-        if self.kind == "places":
-            return places
         return Entries(
             np.concatenate((words.rows_K, places.rows_K)),
             np.concatenate((words.columns_K, NUM_REAL_BASES**self.k + places.columns_K)),
