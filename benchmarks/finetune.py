@@ -258,8 +258,8 @@ class Results:
         print(f"{at}  {name}: {', '.join(scores)}; {steps}", file=sys.stderr, flush=True)
 
     def missing(self, cells: Sequence[Cell]) -> list[Cell]:
-        """Those that are not there."""
-        return [one for one in cells if one.key not in self.found]
+        """Those that are not there; a setting that is a task's base under another name is one."""
+        return list({one.key: one for one in cells if one.key not in self.found}.values())
 
     def of(self, cells: Sequence[Cell]) -> list[Record]:
         """What is there of them, under the names that they have now."""

@@ -34,12 +34,7 @@ from genomeformer_cli.core.evaluation.tasks import Example, read_examples, task_
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
 from genomeformer_cli.core.finetuning.summary import Origin
-from genomeformer_cli.core.finetuning.tuning import (
-    Tuning,
-    linear_result,
-    prepared,
-    tune,
-)
+from genomeformer_cli.core.finetuning.tuning import Tuning, linear_result, prepared, tune
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.workflows.compute import choose_device
 

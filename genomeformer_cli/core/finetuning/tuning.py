@@ -32,6 +32,7 @@ from genomeformer_cli.core.finetuning.rows import LabelledRows, class_weights
 from genomeformer_cli.core.finetuning.saved import TunedTask
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
 from genomeformer_cli.core.finetuning.summary import SCRATCH, LinearResult, Origin, SeedResult
+from genomeformer_cli.core.gradients.forecast import Step
 from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.reporting import Reporter
@@ -39,6 +40,7 @@ from genomeformer_cli.core.store.atomic import clear_leftovers, write_json
 from genomeformer_cli.core.tokenizers.files import load_tokenizer
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
+from genomeformer_cli.core.training.precision import Trial
 
 RESULT_FILE = "result.json"
 LINEAR_FOLDER = "linear"
@@ -91,6 +93,23 @@ class Tuning:
         balanced = self.config.tuning.class_weights == "balanced"
         weights = tuple(class_weights(self.rows, balanced=balanced))
         return Loss(targets=self.task.targets, weights=weights)
+
+    def trial(self) -> Trial:
+        """A step of about its shape, for precisions to be tried on."""
+        loaded = read_model(self.base)
+        trained = self.rows.parts[TRAIN]
+        length = int(np.median([self.rows.codes[row].size for row in trained]))
+        return Trial(
+            model=loaded.model.to(self.device),
+            step=Step(
+                batch=min(self.config.training.batch_size, trained.size),
+                length=min(length, self.config.tuning.window),
+                real_ids=loaded.tokenizer.real_ids,
+            ),
+            memory=MemoryConfig(plan="full"),
+            steps=self.config.training.steps,
+            packed=False,
+        )
 
     def linear_fit(self, run: Path, reporter: Reporter) -> LinearFit | None:
         """The linear model beside the head, from the folder of the run; None if none is wanted."""

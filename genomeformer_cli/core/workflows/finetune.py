@@ -28,7 +28,7 @@ from genomeformer_cli.core.evaluation.tasks import (
 )
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
-from genomeformer_cli.core.finetuning.splits import TEST, TRAIN
+from genomeformer_cli.core.finetuning.splits import TEST
 from genomeformer_cli.core.finetuning.summary import (
     PRETRAINED,
     SCRATCH,
@@ -44,8 +44,6 @@ from genomeformer_cli.core.finetuning.tuning import (
     prepared,
     tune,
 )
-from genomeformer_cli.core.gradients.forecast import Step
-from genomeformer_cli.core.gradients.plans import MemoryConfig
 from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
 from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
 from genomeformer_cli.core.release.tuned import (
@@ -62,7 +60,7 @@ from genomeformer_cli.core.store.layout import (
     Store,
     check_name,
 )
-from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle
+from genomeformer_cli.core.training.precision import ComputeConfig, settle
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.run_folder import (
     RUN_CONFIG_FILE,
@@ -238,21 +236,7 @@ def _compute(tuning: Tuning, run: Path, trials: Path, reporter: Reporter) -> Com
         return config.compute
     if begun.exists():
         return from_plain(ComputeConfig, read_toml(begun)["compute"], where=str(begun))
-    loaded = read_model(tuning.base)
-    rows = tuning.rows.parts[TRAIN]
-    length = int(np.median([tuning.rows.codes[row].size for row in rows]))
-    trial = Trial(
-        model=loaded.model.to(tuning.device),
-        step=Step(
-            batch=min(config.training.batch_size, rows.size),
-            length=min(length, config.tuning.window),
-            real_ids=loaded.tokenizer.real_ids,
-        ),
-        memory=MemoryConfig(plan="full"),
-        steps=config.training.steps,
-        packed=False,
-    )
-    return settle(config.compute, trial, trials, reporter)
+    return settle(config.compute, tuning.trial(), trials, reporter)
 
 
 def _open(
