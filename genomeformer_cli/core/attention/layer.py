@@ -1,6 +1,7 @@
 """An attention layer: projections, heads, normalisation, rotary positions, a mechanism within.
 
-Shape letters: B batch, L length, E width, H heads, D head width (E = H D), G gates of a head.
+Shape letters: B batch, L length, M some positions of each row, T of all, E width, H heads, D head
+width (E = H D), G gates of a head.
 """
 
 from __future__ import annotations
@@ -8,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from genomeformer_cli.core.attention.chosen import Chosen
 from genomeformer_cli.core.attention.layout import Layout
 from genomeformer_cli.core.attention.norm import RMSNorm
-from genomeformer_cli.core.attention.projections import Parts, projections
-from genomeformer_cli.core.attention.protocol import Additive, Local, State, Streaming
+from genomeformer_cli.core.attention.projections import Angles, Parts, projections
+from genomeformer_cli.core.attention.protocol import Additive, Local, Selective, State, Streaming
 from genomeformer_cli.core.attention.registry import AttentionConfig, Setting, attention_entry
 
 Heads = tuple[Tensor, Tensor, Tensor, Tensor | None]
@@ -52,16 +54,47 @@ class AttentionLayer(nn.Module):
 
     def forward(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None = None) -> Tensor:
         """Attend over whole rows, which `norm` normalises first if they are not yet."""
+        return self._merged(self._mixed(x_BLE, layout, norm))
+
+    def forward_at(
+        self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, chosen: Chosen
+    ) -> Tensor:
+        """The same at some positions, (T, E); if the mechanism can, no other is asked for."""
+        if layout.packing is None and isinstance(self.mechanism, Selective):
+            mixed_BHMD = self._answered(self.mechanism, x_BLE, layout, norm, chosen)
+            mixed_THD = chosen.flat(mixed_BHMD.transpose(1, 2))
+        else:
+            mixed_THD = chosen.of(self._mixed(x_BLE, layout, norm).transpose(1, 2))
+        merged_TE: Tensor = self.out(mixed_THD.flatten(1))
+        return merged_TE
+
+    def _mixed(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None) -> Tensor:
+        """Mixed values (B, H, L, D)."""
         q, k, v, gates = self._heads(x_BLE, layout, norm)
         packing = layout.packing
         if packing is None:
-            return self._merged(self.mechanism(q, k, v, layout.mask_BL, gates))
+            whole: Tensor = self.mechanism(q, k, v, layout.mask_BL, gates)
+            return whole
         mixed: list[Tensor] = []
         for group in packing.groups:
             rows = [group.rows(part) for part in (q, k, v)]
             row_gates = None if gates is None else group.rows(gates)
             mixed.append(self.mechanism(*rows, group.mask_NM, row_gates))
-        return self._merged(packing.whole(mixed))
+        return packing.whole(mixed)
+
+    def _answered(
+        self,
+        mechanism: Selective,
+        x_BLE: Tensor,
+        layout: Layout,
+        norm: RMSNorm | None,
+        chosen: Chosen,
+    ) -> Tensor:
+        """Mixed values (B, H, M, D) of the chosen positions of each row."""
+        k_BHLD, v_BHLD = self._keys_and_values(x_BLE, layout, norm)
+        angles = layout.angles_at(chosen.places)
+        q_BHMD = self._queries(chosen.rows(x_BLE), angles, norm)
+        return mechanism.answer(q_BHMD, k_BHLD, v_BHLD, layout.mask_BL)
 
     @property
     def reach(self) -> int | None:
@@ -85,16 +118,26 @@ class AttentionLayer(nn.Module):
     def summary(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None) -> State:
         """What a stretch adds to the row's sum."""
         assert isinstance(self.mechanism, Additive)
-        weight_WE = self.qkv.weight[x_BLE.shape[-1] :]
-        k_BHLD, v_BHLD = self._projected(x_BLE, layout, norm, [self.key_norm], weight_WE)
+        k_BHLD, v_BHLD = self._keys_and_values(x_BLE, layout, norm)
         return self.mechanism.summary(k_BHLD, v_BHLD, layout.mask_BL)
 
     def read(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, summary: State) -> Tensor:
         """Attend from a stretch, given the row's sum."""
         assert isinstance(self.mechanism, Additive)
-        weight_WE = self.qkv.weight[: x_BLE.shape[-1]]
-        (q_BHLD,) = self._projected(x_BLE, layout, norm, [self.query_norm], weight_WE)
+        q_BHLD = self._queries(x_BLE, (layout.cos, layout.sin), norm)
         return self._merged(self.mechanism.read(q_BHLD, summary))
+
+    def _queries(self, x_BLE: Tensor, angles: Angles, norm: RMSNorm | None) -> Tensor:
+        weight_WE = self.qkv.weight[: x_BLE.shape[-1]]
+        (q_BHLD,) = self._projected(x_BLE, angles, norm, [self.query_norm], weight_WE)
+        return q_BHLD
+
+    def _keys_and_values(
+        self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None
+    ) -> tuple[Tensor, Tensor]:
+        weight_WE, angles = self.qkv.weight[x_BLE.shape[-1] :], (layout.cos, layout.sin)
+        k_BHLD, v_BHLD = self._projected(x_BLE, angles, norm, [self.key_norm], weight_WE)
+        return k_BHLD, v_BHLD
 
     def _heads(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None) -> Heads:
         weight_WE = self.qkv.weight
@@ -103,7 +146,8 @@ class AttentionLayer(nn.Module):
         head_norms = (
             [self.query_norm] if self.shares_query_key else [self.query_norm, self.key_norm]
         )
-        parts = self._projected(x_BLE, layout, norm, head_norms, weight_WE)
+        angles = (layout.cos, layout.sin)
+        parts = self._projected(x_BLE, angles, norm, head_norms, weight_WE)
         q_BHLD, v_BHLD = parts[0], parts[len(head_norms)]
         gates_BHLG = None if self.gates is None else parts[-1]
         return q_BHLD, parts[len(head_norms) - 1], v_BHLD, gates_BHLG
@@ -111,7 +155,7 @@ class AttentionLayer(nn.Module):
     def _projected(
         self,
         x_BLE: Tensor,
-        layout: Layout,
+        angles: Angles,
         norm: RMSNorm | None,
         head_norms: list[RMSNorm],
         weight_WE: Tensor,
@@ -125,7 +169,7 @@ class AttentionLayer(nn.Module):
             None if norm is None else norm.weight,
             weight_WE,
             torch.stack([one.weight for one in head_norms]),
-            (layout.cos, layout.sin) if self.is_rotary else None,
+            angles if self.is_rotary else None,
             Parts(num_heads=self.num_heads, widths=widths),
         )
 

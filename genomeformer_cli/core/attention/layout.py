@@ -2,8 +2,8 @@
 
 Rows may hold several documents (contigs packed end to end), which never see each other and each of
 which starts at position 0. A mechanism knows nothing of them: it is given one row a document.
-Shape letters: B batch, L length, N documents of all rows or of a group, M longest of them, R
-rotated pairs.
+Shape letters: B batch, L length, N documents of all rows or of a group, M longest of them (or some
+positions of a row), R rotated pairs.
 """
 
 from __future__ import annotations
@@ -82,6 +82,11 @@ class Layout:
             cos=self.cos[..., start:stop, :],
             sin=self.sin[..., start:stop, :],
         )
+
+    def angles_at(self, places_BM: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines (B, 1, M, R) at some places of rows that hold one document each."""
+        assert self.packing is None
+        return self.cos[places_BM][:, None], self.sin[places_BM][:, None]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,8 +4,9 @@ Every mechanism is a module whose `forward` takes queries, keys and values of wh
 that need not see a row at once say so by what else they offer: `Streaming` ones carry a bounded
 state from left to right, `Additive` ones sum the row once and then read the sum, `Local` ones see
 no further than their reach. The memory plans of `core/gradients` rest on these three alone.
+`Selective` ones can leave out queries whose answers nobody wants.
 
-Shape letters: B batch, H heads, L length, D head width, G gates of a head.
+Shape letters: B batch, H heads, L length, M some of its positions, D head width, G gates of a head.
 """
 
 from __future__ import annotations
@@ -79,3 +80,13 @@ class Local(Protocol):
     """
 
     reach: int
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """A mechanism that, where it sees both sides, answers every query by itself."""
+
+    def answer(
+        self, q_BHMD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
+    ) -> Tensor:
+        """Values (B, H, M, D) of any number of queries, given the keys and values of whole rows."""

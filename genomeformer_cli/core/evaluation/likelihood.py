@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from genomeformer_cli.core.attention.chosen import Chosen
 from genomeformer_cli.core.evaluation.answers import Answers, joined
 from genomeformer_cli.core.evaluation.held_out import HeldOut
 from genomeformer_cli.core.model.build import Model
@@ -91,7 +92,8 @@ def _features(model: Model, tokens_BL: Tensor, hidden_BL: Tensor, asked_BL: Tens
     """What the head is to answer from at each position asked for."""
     mask_BL = padding_mask(tokens_BL, PAD_ID)
     if model.config.direction == "bidirectional":
-        return model.hidden(tokens_BL.masked_fill(hidden_BL, MASK_ID), mask_BL)[asked_BL]
+        seen_BL = tokens_BL.masked_fill(hidden_BL, MASK_ID)
+        return model.hidden_at(seen_BL, mask_BL, None, Chosen.where(asked_BL))
     features_BLE = model.hidden(tokens_BL, mask_BL)
     if model.config.direction == "causal":
         features_BLE = features_BLE.roll(1, dims=1)

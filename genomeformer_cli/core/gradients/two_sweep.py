@@ -8,7 +8,7 @@ that see only their neighbours need no sum; each slice is then read with its nei
 
 Buffers are written and read strictly in order, so they may be bfloat16 (half the memory, gradients
 off by about 5e-4) without harm to anything else.
-Shape letters: B batch, L length, E width.
+Shape letters: B batch, L length, T targets of a slice, E width.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from genomeformer_cli.core.attention.protocol import State
 from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.model.sweeps import Slice, slices_with_halo, sum_of_row
-from genomeformer_cli.core.objectives.prediction import Examples, Prediction, Tally, predict
+from genomeformer_cli.core.objectives.prediction import Examples, Prediction, Tally, predict_at
 
 
 def two_sweep_gradients(
@@ -107,16 +107,17 @@ class _TwoSweepStep:
             lambda first, last: self._input(index, first, last),
         )
 
-    def _output(self, index: int, place: Slice, x_BLE: Tensor, summary: State | None) -> Tensor:
-        block = self._blocks[index]
-        added_BLE = block.attended_within(x_BLE, place.layout, place.core, summary)
-        return block.fed_forward(x_BLE[:, place.core] + added_BLE)
+    def _attended(self, index: int, place: Slice, x_BLE: Tensor, summary: State | None) -> Tensor:
+        added_BLE = self._blocks[index].attended_within(x_BLE, place.layout, place.core, summary)
+        return x_BLE[:, place.core] + added_BLE
 
     def _apply(self, index: int) -> None:
         for place in self._slices(index):
             x_BLE = self._input(index, place.first, place.last)
-            y_BLE = self._output(index, place, x_BLE, self._summaries[index])
-            self._outputs[index][:, place.start : place.stop] = y_BLE
+            y_BLE = self._attended(index, place, x_BLE, self._summaries[index])
+            self._outputs[index][:, place.start : place.stop] = self._blocks[index].fed_forward(
+                y_BLE
+            )
 
     def _back_through_reading(self, index: int, summary: State | None) -> None:
         """Slice after slice, turning the buffer's gradient of the outputs into that of the inputs.
@@ -126,15 +127,19 @@ class _TwoSweepStep:
         owed_BLE: Tensor | None = None
         for place in self._slices(index):
             x_BLE = self._input(index, place.first, place.last)
-            y_BLE = self._output(index, place, x_BLE, summary)
+            y_BLE = self._attended(index, place, x_BLE, summary)
+            block = self._blocks[index]
             if index == len(self._blocks) - 1:
-                asked = self._examples.part(place.start, place.stop)
-                hidden_BLE = self._model.normed(y_BLE)
-                prediction = predict(self._model, hidden_BLE, asked, self._total_weight)
+                examples = self._examples.part(place.start, place.stop)
+                asked = examples.asked
+                # Nobody asks what the last MLP makes of the other positions.
+                hidden_TE = self._model.normed(block.fed_forward(asked.of(y_BLE)))
+                prediction = predict_at(self._model, hidden_TE, examples, asked, self._total_weight)
                 torch.autograd.backward(prediction.loss)
                 self._tally.add(prediction)
             else:
                 gradient_BLE = self._gradient_BLE[:, place.start : place.stop]
+                y_BLE = block.fed_forward(y_BLE)
                 torch.autograd.backward(y_BLE, gradient_BLE.to(y_BLE.dtype))
             if index:
                 assert x_BLE.grad is not None

@@ -2,7 +2,7 @@
 
 A block can be applied to whole rows, or slice by slice in one of the ways that its mechanism
 offers (`core/attention/protocol.py`).
-Shape letters: B batch, L length, E width.
+Shape letters: B batch, L length, T chosen positions of all rows, E width.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from genomeformer_cli.core.attention.chosen import Chosen
 from genomeformer_cli.core.attention.layer import AttentionLayer
 from genomeformer_cli.core.attention.layout import Layout
 from genomeformer_cli.core.attention.norm import RMSNorm
@@ -56,6 +57,12 @@ class Block(nn.Module):
     def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:
         """Apply the block to whole rows."""
         return self.fed_forward(x_BLE + self.attended(x_BLE, layout))
+
+    def forward_at(self, x_BLE: Tensor, layout: Layout, chosen: Chosen) -> Tensor:
+        """Apply the block to whole rows, of which only some positions are wanted: (T, E)."""
+        mixed_BLE, norm = self._neighbourly(x_BLE, layout)
+        added_TE = self.attention.forward_at(mixed_BLE, layout, norm, chosen)
+        return self.fed_forward(chosen.of(x_BLE) + added_TE)
 
     def attended(self, x_BLE: Tensor, layout: Layout) -> Tensor:
         """What attention adds to whole rows."""

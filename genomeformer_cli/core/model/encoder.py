@@ -1,17 +1,19 @@
 """A stack of blocks between a token embedding and a head that predicts tokens.
 
-Shape letters: B batch, L length, E width, V vocabulary.
+Shape letters: B batch, L length, T chosen positions of all rows, E width, V vocabulary.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from genomeformer_cli.core.attention.chosen import Chosen
 from genomeformer_cli.core.attention.layout import Layout, Rotary, each_document
 from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.attention.protocol import State
@@ -98,6 +100,35 @@ class Encoder(nn.Module):
         for block in self.stack:
             x_BLE = self._run(block, x_BLE, layout)
         return self.normed(x_BLE)
+
+    def hidden_at(
+        self,
+        tokens_BL: Tensor,
+        mask_BL: Tensor | None,
+        documents_BL: Tensor | None,
+        chosen: Chosen,
+    ) -> Tensor:
+        """Features (T, E) of some positions; a plain bidirectional stack computes little else.
+
+        Keys and values of the last block are all that others contribute to them: the block's
+        queries, where the mechanism lets them be left out, its output and its MLP are not computed
+        there.
+
+        Args:
+            tokens_BL: Token ids.
+            mask_BL: True at real tokens, as `hidden` takes it.
+            documents_BL: Number of the document of each position, likewise.
+            chosen: Real positions.
+        """
+        config = self.config
+        if config.causal or self.patches is not None or config.residual == "reversible":
+            return chosen.of(self.hidden(tokens_BL, mask_BL, documents_BL))
+        layout = self.layout(tokens_BL, mask_BL, documents_BL)
+        x_BLE = self.embedding(tokens_BL)
+        *below, top = self.stack
+        for block in below:
+            x_BLE = self._run(block, x_BLE, layout)
+        return self.normed(self._run(partial(top.forward_at, chosen=chosen), x_BLE, layout))
 
     def _by_patches(self, patches: Patches, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
         embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)

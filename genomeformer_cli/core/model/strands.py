@@ -1,6 +1,6 @@
 """The other strand: rows read from their end, by complements; and a model that reads both strands.
 
-Shape letters: B batch, L length, E width, V vocabulary.
+Shape letters: B batch, L length, T chosen positions of all rows, E width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
+from genomeformer_cli.core.attention.chosen import Chosen
 from genomeformer_cli.core.attention.layout import each_document
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model.config import ModelConfig
@@ -102,13 +103,36 @@ class BothStrands(nn.Module):
         if documents_BL is not None:
             return each_document(self.hidden, tokens_BL, documents_BL)
         turn_BL = turned_places(tokens_BL, mask_BL)
-        other_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
-        both_BL = torch.cat((tokens_BL, other_BL))
-        both_mask_BL = None if mask_BL is None else torch.cat((mask_BL, mask_BL))
-        batch = tokens_BL.shape[0]
-        both_BLE = self.encoder.hidden(both_BL, both_mask_BL)
-        here_BLE, there_BLE = both_BLE[:batch], both_BLE[batch:]
+        both_BLE = self.encoder.hidden(*self._both(tokens_BL, mask_BL, turn_BL))
+        here_BLE, there_BLE = both_BLE.chunk(2)
         return torch.cat((here_BLE, turned(there_BLE, turn_BL)), dim=-1)
+
+    def hidden_at(
+        self,
+        tokens_BL: Tensor,
+        mask_BL: Tensor | None,
+        documents_BL: Tensor | None,
+        chosen: Chosen,
+    ) -> Tensor:
+        """Features (T, 2 E) of some positions; the encoder computes little else."""
+        if documents_BL is not None:
+            return chosen.of(self.hidden(tokens_BL, mask_BL, documents_BL))
+        batch, length = tokens_BL.shape
+        turn_BL = turned_places(tokens_BL, mask_BL)
+        rows_B1 = torch.arange(batch, 2 * batch, device=turn_BL.device)[:, None]
+        there_T = chosen.of(rows_B1 * length + turn_BL)
+        both = Chosen(torch.cat((chosen.flat_T, there_T)), 2 * batch, length)
+        both_2BL, mask_2BL = self._both(tokens_BL, mask_BL, turn_BL)
+        both_2TE = self.encoder.hidden_at(both_2BL, mask_2BL, None, both)
+        return torch.cat(both_2TE.chunk(2), dim=-1)
+
+    def _both(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, turn_BL: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Rows of this strand, then of the other, and their masks."""
+        other_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
+        mask_2BL = None if mask_BL is None else torch.cat((mask_BL, mask_BL))
+        return torch.cat((tokens_BL, other_BL)), mask_2BL
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits (..., V): what this strand says of a token, the other of its complement."""

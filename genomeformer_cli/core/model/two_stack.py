@@ -8,7 +8,7 @@ other strand exactly what it says of this one.
 
 Peters et al. 2018, "Deep contextualized word representations", section 3.1, joins two causal models
 so; Duan et al. 2025, "JanusDNA", section 3, for DNA.
-Shape letters: B batch, L length, E width, V vocabulary.
+Shape letters: B batch, L length, T chosen positions of all rows, E width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genomeformer_cli.core.attention.chosen import Chosen
 from genomeformer_cli.core.attention.layout import each_document
 from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.model.config import ModelConfig
@@ -94,6 +95,16 @@ class TwoStack(nn.Module):
         both_ways = self._at_once if self._is_launched(tokens_BL) else self._in_turn
         ahead_BLE, back_BLE = both_ways(self.shifted(tokens_BL), self.shifted(turned_BL), mask_BL)
         return torch.cat((ahead_BLE, turned(back_BLE, turn_BL)), dim=-1)
+
+    def hidden_at(
+        self,
+        tokens_BL: Tensor,
+        mask_BL: Tensor | None,
+        documents_BL: Tensor | None,
+        chosen: Chosen,
+    ) -> Tensor:
+        """Features (T, 2 E) of some positions."""
+        return chosen.of(self.hidden(tokens_BL, mask_BL, documents_BL))
 
     def _is_launched(self, tokens_BL: Tensor) -> bool:
         """Whether launching kernels may take longer than running them: half as many, then."""

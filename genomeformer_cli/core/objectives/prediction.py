@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from genomeformer_cli.core.attention.chosen import Chosen
 from genomeformer_cli.core.model.build import Model
 
 BITS_PER_NAT = 1 / math.log(2)
@@ -46,6 +47,11 @@ class Examples:
     def total_weight(self) -> Tensor:
         """By which the sum of the losses is divided."""
         return (self.weights_BL * (self.targets_BL >= 0)).sum().clamp_min(1e-9)
+
+    @property
+    def asked(self) -> Chosen:
+        """Where a token is to be predicted."""
+        return Chosen.where(self.targets_BL >= 0)
 
     def to(self, device: torch.device) -> Examples:
         """The same on a device; from pinned memory, without waiting for it."""
@@ -166,12 +172,23 @@ def predict(
         examples: What is asked there.
         total_weight: Of all targets of the batch.
     """
-    # Found once: on a GPU to count them is to wait, and a mask would be counted at every use.
-    chosen_T = (examples.targets_BL.flatten() >= 0).nonzero().squeeze(1)
-    hidden_TE, targets_T, weights_T = (
-        one.flatten(0, 1).index_select(0, chosen_T)
-        for one in (hidden_BLE, examples.targets_BL, examples.weights_BL)
-    )
+    asked = examples.asked
+    return predict_at(model, asked.of(hidden_BLE), examples, asked, total_weight)
+
+
+def predict_at(
+    model: Model, hidden_TE: Tensor, examples: Examples, asked: Chosen, total_weight: Tensor
+) -> Prediction:
+    """The same, from features of the targets' positions alone.
+
+    Args:
+        model: Whose head answers.
+        hidden_TE: Features of the targets' positions.
+        examples: What is asked there.
+        asked: Where the targets are.
+        total_weight: Of all targets of the batch.
+    """
+    targets_T, weights_T = asked.of(examples.targets_BL), asked.of(examples.weights_BL)
     real_ids = examples.real_ids
     logits_TR = model.logits(hidden_TE)[:, real_ids.start : real_ids.stop]
     logits_TR = logits_TR.to(torch.promote_types(logits_TR.dtype, torch.float32))
@@ -197,7 +214,8 @@ def prediction_loss(
         examples: What is asked.
         total_weight: Of all targets, if these are but a part of a batch.
     """
-    hidden_BLE = model.hidden(examples.inputs_BL, examples.mask_BL, examples.documents_BL)
+    asked = examples.asked
+    hidden_TE = model.hidden_at(examples.inputs_BL, examples.mask_BL, examples.documents_BL, asked)
     if total_weight is None:
         total_weight = examples.total_weight
-    return predict(model, hidden_BLE, examples, total_weight)
+    return predict_at(model, hidden_TE, examples, asked, total_weight)

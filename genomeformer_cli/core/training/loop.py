@@ -207,7 +207,7 @@ class _Trainer:
         self._run = run
         if run.shard:
             blocks = [module for module in run.model.modules() if isinstance(module, Block)]
-            run.team.shard(run.model, blocks, ("hidden",))
+            run.team.shard(run.model, blocks, ("hidden", "hidden_at"))
         self._optimizers = run.learning.optimizers(run.model, run.config)
         self._average = Average(run.model, run.config.ema) if run.config.ema else None
         self._stages = stages(run.config, run.model.config.context)

@@ -10,14 +10,17 @@ import hashlib
 import json
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
+from torch import Tensor
 
+from genomeformer_cli.core.attention.chosen import Chosen
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.gradients.forecast import Step, random_examples
@@ -76,7 +79,8 @@ def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
     assert compute.compile != "auto"
     if compute.compile == "on":
         # Over the method, for as long as this lasts: validation has other shapes.
-        vars(model)["hidden"] = _compiled(model)
+        vars(model)["hidden"] = compiled = _compiled(model)
+        vars(model)["hidden_at"] = partial(_chosen, compiled)
     kind, bf16 = model.device.type, compute.precision == "bf16"
     try:
         with torch.autocast(kind, torch.bfloat16, enabled=bf16), _tf32(wanted=bf16, kind=kind):
@@ -84,6 +88,7 @@ def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
     finally:
         if compute.compile == "on":
             vars(model).pop("hidden", None)
+            vars(model).pop("hidden_at", None)
 
 
 @contextmanager
@@ -110,6 +115,17 @@ def _compiled(model: Model) -> Any:
         known = torch.compile(model.hidden, dynamic=False)
         vars(model)["_compiled_hidden"] = known
     return known
+
+
+def _chosen(
+    hidden: Callable[..., Tensor],
+    tokens_BL: Tensor,
+    mask_BL: Tensor | None,
+    documents_BL: Tensor | None,
+    chosen: Chosen,
+) -> Tensor:
+    """Some of all features: how many are wanted changes from step to step, as no kernel may."""
+    return chosen.of(hidden(tokens_BL, mask_BL, documents_BL))
 
 
 def settle(

@@ -5,7 +5,8 @@
 over all j, or j <= i. O(L D^2) time, O(L D) memory; the causal state is D (D + 1) numbers a head.
 Source: Katharopoulos et al. 2020, "Transformers are RNNs", equations 4 to 12; the square is the
 feature of Likhosherstov et al. 2020, "Sub-Linear Memory: How to Make Performers SLiM".
-Shape letters: B batch, H heads, L length, F features, D head width, G gates.
+Shape letters: B batch, H heads, L length, M some of its positions, F features, D head width, G
+gates.
 """
 
 from __future__ import annotations
@@ -94,6 +95,12 @@ class LinearAttention(nn.Module):
         """Attend."""
         del gates_BHLG
         return linear_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, self.feature_map)
+
+    def answer(
+        self, q_BHMD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
+    ) -> Tensor:
+        """Attend from some positions."""
+        return self.read(q_BHMD, self.summary(k_BHLD, v_BHLD, mask_BL))
 
     def summary(self, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None) -> Sums:
         """The sums over a stretch of the row; those of its stretches add up to the row's."""

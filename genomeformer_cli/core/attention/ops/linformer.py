@@ -5,7 +5,8 @@ sequence through fixed mixtures, so the length has a limit, and what it sees of 
 depends on where that stands and not on what it holds. The matrices belong to a layer and are shared
 by its heads ("headwise sharing" of the paper), and by keys and values too if one so wishes.
 Source: Wang et al. 2020, "Linformer: Self-Attention with Linear Complexity", equation 7, section 4.
-Shape letters: B batch, H heads, L length, P projected positions, D head width, C columns (B H D).
+Shape letters: B batch, H heads, L length, M some of its positions, P projected positions, D head
+width, C columns (B H D).
 """
 
 from __future__ import annotations
@@ -148,7 +149,17 @@ class LinformerAttention(nn.Module):
             ConfigError: The input is longer than `max_length`.
         """
         del gates_BHLG
-        length = q_BHLD.shape[2]
+        return self.answer(q_BHLD, k_BHLD, v_BHLD, mask_BL)
+
+    def answer(
+        self, q_BHMD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
+    ) -> Tensor:
+        """Attend from some positions.
+
+        Raises:
+            ConfigError: The input is longer than `max_length`.
+        """
+        length = k_BHLD.shape[2]
         if length > self.max_length:
             raise ConfigError(
                 f"linformer was built for at most {self.max_length} positions, not {length}",
@@ -160,4 +171,4 @@ class LinformerAttention(nn.Module):
             self.key_projection_PL,
             self.key_projection_PL if values_PL is None else values_PL,
         )
-        return linformer_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, projections)
+        return linformer_attention(q_BHMD, k_BHLD, v_BHLD, mask_BL, projections)

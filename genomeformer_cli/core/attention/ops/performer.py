@@ -4,7 +4,8 @@ O(L F D) time, where F is the number of features, and O(L D) memory: features ar
 going back. Unbiased in numerator and denominator; the error falls as 1/sqrt(F).
 Source: Choromanski et al. 2021, "Rethinking Attention with Performers", equations 4 to 7 and Lemma
 1.
-Shape letters: B batch, H heads, L length, F features, D head width, G gates.
+Shape letters: B batch, H heads, L length, M some of its positions, F features, D head width, G
+gates.
 """
 
 from __future__ import annotations
@@ -106,6 +107,12 @@ class PerformerAttention(_Projected):
         del gates_BHLG
         features = self._features(q_BHLD)
         return read(q_BHLD, summarise(k_BHLD, v_BHLD, mask_BL, features), features, mask_BL)
+
+    def answer(
+        self, q_BHMD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
+    ) -> Tensor:
+        """Attend from some positions."""
+        return self.read(q_BHMD, self.summary(k_BHLD, v_BHLD, mask_BL))
 
     def summary(self, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None) -> Sums:
         """The sums over a stretch of the row; those of its stretches add up to the row's."""

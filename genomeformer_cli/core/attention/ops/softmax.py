@@ -1,7 +1,7 @@
 """Softmax attention, exact; O(L^2) time, O(L) memory where torch has a fused kernel.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1.
-Shape letters: B batch, H heads, L length, D head width, G gates of a head.
+Shape letters: B batch, H heads, L length, M some of its positions, D head width, G gates of a head.
 """
 
 from __future__ import annotations
@@ -83,3 +83,10 @@ class SoftmaxAttention(nn.Module):
         """Attend."""
         del gates_BHLG
         return softmax_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, causal=self.causal)
+
+    def answer(
+        self, q_BHMD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
+    ) -> Tensor:
+        """Attend from some positions to whole rows, both ways."""
+        assert not self.causal
+        return softmax_attention(q_BHMD, k_BHLD, v_BHLD, mask_BL)

@@ -8,14 +8,14 @@ import pytest
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.gradients.flops import count_flops
-from genomeformer_cli.core.gradients.forecast import Step
-from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.gradients.forecast import Step, random_examples
+from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.model.config import ModelConfig
 
 WIDTH, DEPTH, HEADS, MLP, VOCABULARY = 32, 2, 2, 48, 10
 
 
-def flops(name: str, length: int, batch: int = 1, **model: Any) -> int:
+def model_of(name: str, length: int, **dials: Any) -> Model:
     config = ModelConfig(
         vocabulary_size=VOCABULARY,
         context=length,
@@ -24,17 +24,34 @@ def flops(name: str, length: int, batch: int = 1, **model: Any) -> int:
         num_heads=HEADS,
         mlp_width=MLP,
         attention=AttentionConfig(name=name),
-        **model,
+        **dials,
     )
-    return count_flops(build_model(config), Step(batch=batch, length=length, real_ids=range(5, 9)))
+    return build_model(config)
+
+
+def step(length: int, batch: int = 1) -> Step:
+    return Step(batch=batch, length=length, real_ids=range(5, 9))
+
+
+def flops(name: str, length: int, batch: int = 1, **dials: Any) -> int:
+    return count_flops(model_of(name, length, **dials), step(length, batch))
+
+
+def num_asked(length: int) -> int:
+    examples = random_examples(model_of("softmax", length), step(length))
+    return len(examples.asked.flat_T)
 
 
 def test_softmax_takes_what_its_formula_says() -> None:
     length = 64
-    matrices = 4 * WIDTH**2 + 3 * WIDTH * MLP
+    keys_and_values, others = 2 * WIDTH**2, 2 * WIDTH**2 + 3 * WIDTH * MLP
     # Forward, and the gradients of inputs and of weights; the scores forward and backward.
-    expected = DEPTH * length * (6 * matrices + (4 + 10) * length * WIDTH)
-    head = 6 * length * WIDTH * VOCABULARY
+    asked = num_asked(length)
+    whole = length * (6 * (keys_and_values + others) + (4 + 10) * length * WIDTH)
+    # The last block answers where it is asked, and nowhere else.
+    last = 6 * (length * keys_and_values + asked * others) + (4 + 10) * asked * length * WIDTH
+    expected = (DEPTH - 1) * whole + last
+    head = 6 * asked * WIDTH * VOCABULARY
     found = flops("softmax", length)
     assert expected < found <= expected + head
     assert flops("softmax", length, batch=3) == 3 * found
@@ -44,7 +61,7 @@ def test_softmax_takes_what_its_formula_says() -> None:
 def test_every_mechanism_is_counted_alike_each_time(name: str) -> None:
     found = flops(name, 64)
     assert found == flops(name, 64)
-    assert found > DEPTH * 64 * 6 * (3 * WIDTH**2 + 3 * WIDTH * MLP)
+    assert found > (DEPTH - 1) * 64 * 6 * (3 * WIDTH**2 + 3 * WIDTH * MLP)
 
 
 def test_softmax_grows_with_the_square_and_linear_does_not() -> None:

@@ -1,0 +1,68 @@
+"""Some positions of a batch, where not all are wanted.
+
+A masked model answers for the positions that were hidden; what its last block makes of the others
+nobody asks.
+Shape letters: B batch, L length, T chosen positions of all rows, M most of a row, E width, X
+whatever follows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Some positions of a batch: those that a result is wanted of.
+
+    Attributes:
+        flat_T: Their indices into the flat (B L), row after row.
+        batch: B.
+        length: L.
+    """
+
+    flat_T: Tensor
+    batch: int
+    length: int
+
+    @classmethod
+    def where(cls, wanted_BL: Tensor) -> Chosen:
+        """Those at which it is true. On a GPU to count them is to wait."""
+        return cls(wanted_BL.flatten().nonzero().squeeze(1), *wanted_BL.shape)
+
+    def of(self, x_BLX: Tensor) -> Tensor:
+        """Theirs alone, (T, X)."""
+        return x_BLX.flatten(0, 1).index_select(0, self.flat_T)
+
+    def rows(self, x_BLE: Tensor) -> Tensor:
+        """The same row by row, (B, M, E), M being the most of a row; the rest means nothing."""
+        first_B1 = self.length * torch.arange(self.batch, device=self.flat_T.device)[:, None]
+        taken = x_BLE.flatten(0, 1).index_select(0, (first_B1 + self.places).flatten())
+        return taken.view(*self.places.shape, -1)
+
+    def flat(self, x_BMX: Tensor) -> Tensor:
+        """Back from there, (T, X)."""
+        row_T, number_T = self._numbers
+        return x_BMX.flatten(0, 1).index_select(0, row_T * x_BMX.shape[1] + number_T)
+
+    @cached_property
+    def places(self) -> Tensor:
+        """Where in its row each stands, (B, M)."""
+        row_T, number_T = self._numbers
+        # One where there is none: products of nothing are a case of their own everywhere.
+        most = int(number_T.max()) + 1 if len(number_T) else 1
+        places_BM = self.flat_T.new_zeros(self.batch, most)
+        places_BM[row_T, number_T] = self.flat_T % self.length
+        return places_BM
+
+    @cached_property
+    def _numbers(self) -> tuple[Tensor, Tensor]:
+        """The row of each, and how many of it come before."""
+        row_T = self.flat_T // self.length
+        count_B = torch.bincount(row_T, minlength=self.batch)
+        first_B = count_B.cumsum(0) - count_B
+        return row_T, torch.arange(len(row_T), device=row_T.device) - first_B[row_T]
