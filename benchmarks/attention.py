@@ -8,7 +8,8 @@ predict the same 15 % of them. Alike are the sizes, the number of parameters (pr
 the mechanism, and that the loss is taken at what was asked alone. Not alike: ours normalise queries
 and keys per head and turn them by their positions (RoPE; of the peers only local-attention has
 it), ours have gated MLPs of the same size, peers have biases, and learned positions where their
-package brings them.
+package brings them; of the last block ours compute only what the predicted tokens need
+(`Encoder.hidden_at`; same loss, same gradients), peers compute it whole.
 
 With `--precisions fp32 bf16` every case runs in both, bf16 being autocast, ours and theirs. Peers
 leave that to whoever uses them; `pretrain` measures and chooses, so the last column puts our faster

@@ -255,9 +255,10 @@ def utilisation_of(cells: Cells, options: argparse.Namespace, trial: Utilised, b
         for block in model.stack:
             block.compile()
     shape = Step(batch=batch, length=config.context, real_ids=range(5, 9))
-    step = training_step(
-        model, random_examples(model, shape), compute=compute(options, trial.compile)
-    )
+    examples = random_examples(model, shape)
+    way = compute(options, trial.compile)
+    step = training_step(model, examples, compute=way)
+    asked = len(examples.asked.flat_T) / examples.targets_BL.numel()
     forget_peak(cells.device)
     with chosen_kernel(trial.kernel):
         started = time.perf_counter()
@@ -268,7 +269,12 @@ def utilisation_of(cells: Cells, options: argparse.Namespace, trial: Utilised, b
         "rows": batch,
         "parameters": model.num_parameters,
         "tokens": batch * config.context,
-        "operations": operations(config.attention.name, config.context, config),
+        "operations": operations(
+            config.attention.name,
+            config.context,
+            config,
+            asked=1.0 if way.compile == "on" else asked,
+        ),
         "first_seconds": first,
         "seconds": seconds,
         "peak": peak_bytes(cells.device),

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import torch
 
-from genomeformer_cli.core.attention.registry import attention_entry
+from genomeformer_cli.core.attention.protocol import Additive, Selective
+from genomeformer_cli.core.attention.registry import attention_entry, mechanisms_that_are
 from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.model.config import ModelConfig
@@ -49,20 +50,36 @@ def training_step(
     return step
 
 
-def operations(name: str, length: int, config: ModelConfig) -> float:
+def operations(name: str, length: int, config: ModelConfig, *, asked: float = 1.0) -> float:
     """Of one token, forward and backward: the blocks' matrices, and the scores.
 
     Args:
         name: A mechanism that is not quadratic, or softmax.
         length: Tokens of a row.
         config: Sizes.
+        asked: Share of the tokens that are predicted: of the others the last block computes no more
+            than what these need (`Encoder.hidden_at`). All, if the model is compiled.
     """
-    width, depth = config.width, config.depth
-    matrices = 6 * depth * (4 * width**2 + 3 * width * config.mlp_width)
-    seen = {"softmax": length, "local": 2 * config.attention.window + 1}.get(name)
-    if seen is None:
-        assert "L^2" not in attention_entry(name).time
-        head_width = width // config.num_heads
-        features = config.attention.num_features if name == "performer" else head_width
-        return matrices + 12 * depth * width * features
-    return matrices + 12 * depth * width * min(seen, length)
+    width, above = config.width, config.depth - 1 + asked
+    selective, additive = (
+        name in mechanisms_that_are((kind,), causal=False) for kind in (Selective, Additive)
+    )
+    everywhere = 2 if selective else 3
+    matrices = config.depth * everywhere * width**2 + above * (
+        (4 - everywhere) * width**2 + 3 * width * config.mlp_width
+    )
+    # Sums are made of all, and read where it is asked.
+    scored = (config.depth + above) / 2 if additive else above if selective else config.depth
+    return 6 * matrices + 12 * scored * width * _partners(name, length, config)
+
+
+def _partners(name: str, length: int, config: ModelConfig) -> int:
+    """Numbers of each feature that a query is multiplied with."""
+    if name == "softmax":
+        return length
+    if name == "local":
+        return min(2 * config.attention.window + 1, length)
+    assert "L^2" not in attention_entry(name).time
+    if name == "performer":
+        return config.attention.num_features
+    return config.width // config.num_heads
