@@ -104,7 +104,12 @@ def measure(case: Row) -> Row:
     examples = examples_of(model, case["length"])
     chunk = SIZES[case["suite"]][4]
     _, plan, storage = PLANS[case["plan"]]
-    memory = MemoryConfig(plan=plan, chunk=chunk, storage=storage)  # type: ignore[arg-type]
+    memory = MemoryConfig(
+        plan=plan,
+        chunk=chunk,
+        kept=case["kept"],
+        storage=storage,  # type: ignore[arg-type]
+    )
 
     def step() -> None:
         model.zero_grad(set_to_none=True)
@@ -230,6 +235,7 @@ def run(options: argparse.Namespace) -> list[Row]:
             {
                 **case,
                 "precision": options.precision,
+                "kept": options.kept,
                 "threads": options.threads,
                 "repeat": repeat,
             },
@@ -352,6 +358,7 @@ def main() -> None:
     parser.add_argument(
         "--precision", choices=["fp32", "bf16"], default="fp32", help="of ours; bf16 is autocast"
     )
+    parser.add_argument("--kept", type=int, default=1, help="slices that `slim` computes once")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-seconds", type=float, default=3000, help="wall time of a case")
     parser.add_argument("--max-memory", type=float, default=16.0, help="GiB of a process")

@@ -110,10 +110,20 @@ class AttentionLayer(nn.Module):
         self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, state: State
     ) -> tuple[Tensor, State]:
         """Attend over the next tokens."""
+        mixed_BHLD, state = self._stepped(x_BLE, layout, norm, state)
+        return self._merged(mixed_BHLD), state
+
+    def advance(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, state: State) -> State:
+        """The state after the next tokens."""
+        return self._stepped(x_BLE, layout, norm, state)[1]
+
+    def _stepped(
+        self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, state: State
+    ) -> tuple[Tensor, State]:
+        """Mixed values (B, H, L, D), and the state after them."""
         assert isinstance(self.mechanism, Streaming)
         q, k, v, gates = self._heads(x_BLE, layout, norm)
-        mixed_BHLD, state = self.mechanism.step(q, k, v, layout.mask_BL, gates, state)
-        return self._merged(mixed_BHLD), state
+        return self.mechanism.step(q, k, v, layout.mask_BL, gates, state)
 
     def summary(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None) -> State:
         """What a stretch adds to the row's sum."""

@@ -88,7 +88,7 @@ def forecast(model: Model, step: Step, memory: MemoryConfig) -> Forecast:
     """What a plan will take, from a step as it is if it is short, else from two shorter ones."""
     rows = min(memory.rows or step.batch, step.batch)
     tokens = rows * step.length
-    short, long = (factor * memory.chunk for factor in _PROBED_CHUNKS)
+    short, long = _probed_tokens(memory)
     if tokens <= long:
         usage = try_step(model, replace(step, batch=rows), memory)
         num_bytes, seconds = float(usage.num_bytes), usage.seconds
@@ -112,7 +112,7 @@ def expected_bytes(model: Model, step: Step, memory: MemoryConfig) -> int | None
     None for steps that are as short as the ones they would be told from.
     """
     rows = min(memory.rows or step.batch, step.batch)
-    if rows * step.length <= _PROBED_CHUNKS[-1] * memory.chunk:
+    if rows * step.length <= _probed_tokens(memory)[1]:
         return None
     before = bytes_in_use(model.device)
     weights = sum(parameter.nbytes for parameter in model.parameters())
@@ -160,6 +160,12 @@ def choose(
     fastest = min(one.seconds or 0.0 for one in fitting)
     # Of plans that are about as fast, the simplest: they stand in that order.
     return next(one.memory for one in fitting if (one.seconds or 0.0) <= _ABOUT * fastest)
+
+
+def _probed_tokens(memory: MemoryConfig) -> tuple[int, int]:
+    """Lengths of the two rows that longer ones are told from; not all their slices are kept."""
+    short, long = ((number + memory.kept - 1) * memory.chunk for number in _PROBED_CHUNKS)
+    return short, long
 
 
 def _fixed_bytes(model: Model) -> int:

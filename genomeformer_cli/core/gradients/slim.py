@@ -4,7 +4,7 @@ Once from left to right without a graph, keeping only the states with which each
 positions is entered; then from right to left, each slice computed again from its entering states,
 its loss and the gradient of its leaving states back-propagated together. The states' gradients
 pass to the slice before. O(n C d) for a slice, and (L / C) states, which are stored: to recover
-them by subtraction, as the paper does, drifts.
+them by subtraction, as the paper does, drifts. The last slices, one or more, are computed but once.
 
 Source: Likhosherstov et al. 2021, "Sub-Linear Memory: How to Make Performers SLiM", algorithm 1,
 there for Performers; it holds for any stack whose past is a state.
@@ -41,7 +41,7 @@ class BoundaryStates:
         """Keep the states with which a slice is entered."""
         for stored, state in zip(self._stored, states, strict=True):
             for kept, tensor in zip(stored, state, strict=True):
-                kept[index].copy_(tensor)
+                kept[index].copy_(tensor.detach())
 
     def get(self, index: int) -> list[State]:
         """The states with which a slice is entered; those of the first one are the start."""
@@ -79,7 +79,7 @@ def gradients_of(states: list[State]) -> list[Tensor]:
 
 
 def slim_gradients(
-    model: Encoder, examples: Examples, *, chunk: int, total_weight: Tensor
+    model: Encoder, examples: Examples, *, chunk: int, kept: int, total_weight: Tensor
 ) -> Prediction:
     """Add the gradients of rows without padding.
 
@@ -87,22 +87,36 @@ def slim_gradients(
         model: A causal stack.
         examples: What is asked of the rows.
         chunk: C.
+        kept: Slices at the end of the rows whose activations are kept until the way back.
         total_weight: Of all targets of the batch.
     """
     batch, length = examples.inputs_BL.shape
     bounds = slices(length, chunk)
     boundaries = BoundaryStates(model, batch, len(bounds))
+
+    def computed(index: int) -> tuple[list[State], Tensor, list[State]]:
+        """The states with which a slice is entered, its features, the states after it."""
+        start, stop = bounds[index]
+        entering = leaves(boundaries.get(index))
+        tokens_BC = examples.inputs_BL[:, start:stop]
+        return entering, *model.step(tokens_BC, None, entering, position=start)
+
+    first_kept = max(len(bounds) - kept, 0)
     with torch.no_grad():
-        for index, (start, stop) in enumerate(bounds[:-1]):
+        for index, (start, stop) in enumerate(bounds[:first_kept]):
             tokens_BC = examples.inputs_BL[:, start:stop]
             states = model.advance(tokens_BC, boundaries.get(index), position=start)
             boundaries.put(index + 1, states)
+    waiting: list[tuple[list[State], Tensor, list[State]]] = []
+    for index in range(first_kept, len(bounds)):
+        waiting.append(computed(index))
+        if index + 1 < len(bounds):
+            boundaries.put(index + 1, waiting[-1][2])
     flowing: list[Tensor] = []
     tally = Tally()
-    for index, (start, stop) in reversed(list(enumerate(bounds))):
-        asked = examples.part(start, stop)
-        entering = leaves(boundaries.get(index))
-        hidden_BCE, after = model.step(asked.inputs_BL, None, entering, position=start)
+    for index in reversed(range(len(bounds))):
+        entering, hidden_BCE, after = waiting.pop() if waiting else computed(index)
+        asked = examples.part(*bounds[index])
         prediction = predict(model, hidden_BCE, asked, total_weight)
         back_propagate([prediction.loss], [None], after, flowing)
         flowing = gradients_of(entering)

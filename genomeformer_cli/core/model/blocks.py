@@ -92,20 +92,24 @@ class Block(nn.Module):
 
     def step(self, x_BLE: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
         """Apply a causal block to the next positions."""
-        added_BLE, state = self._stepped(x_BLE, layout, state)
-        return self.fed_forward(x_BLE + added_BLE), state
+        mixed_BLE, norm, past, state = self._convolved(x_BLE, layout, state)
+        added_BLE, state = self.attention.step(mixed_BLE, layout, norm, state)
+        return self.fed_forward(x_BLE + added_BLE), (*past, *state)
 
     def advance(self, x_BLE: Tensor, layout: Layout, state: State) -> State:
         """The state after the next positions."""
-        return self._stepped(x_BLE, layout, state)[1]
+        mixed_BLE, norm, past, state = self._convolved(x_BLE, layout, state)
+        return (*past, *self.attention.advance(mixed_BLE, layout, norm, state))
 
-    def _stepped(self, x_BLE: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
+    def _convolved(
+        self, x_BLE: Tensor, layout: Layout, state: State
+    ) -> tuple[Tensor, RMSNorm | None, State, State]:
+        """What attention is given, what is still to normalise it, and the states of both."""
         if self.convolution is None:
-            return self.attention.step(x_BLE, layout, self.attention_norm, state)
+            return x_BLE, self.attention_norm, (), state
         normed_BLE: Tensor = self.attention_norm(x_BLE)
         mixed_BLE, past_BLE = self.convolution.step(normed_BLE, layout, state[0])
-        added_BLE, state = self.attention.step(mixed_BLE, layout, None, state[1:])
-        return added_BLE, (past_BLE, *state)
+        return mixed_BLE, None, (past_BLE,), state[1:]
 
     @property
     def halo(self) -> int:

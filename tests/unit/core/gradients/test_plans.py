@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from genomeformer_cli.core.gradients.plans import (
 )
 from genomeformer_cli.core.model import streams
 from genomeformer_cli.core.model.build import build_model
+from genomeformer_cli.core.model.encoder import Encoder
 from genomeformer_cli.core.model.sweeps import features_by_slices
 from tests.gradient_cases import (
     COMPLEMENT,
@@ -124,6 +126,26 @@ def test_rows_at_a_time_change_nothing(plan: str, rows: int) -> None:
     _, wanted = gradients(model, asked, MemoryConfig(plan="full"))
     _, found = gradients(model, asked, MemoryConfig(plan=plan, rows=rows))
     assert worst(found, wanted) <= 1e-12
+
+
+@pytest.mark.parametrize("kept", [1, 2, 5, 99])
+def test_slices_that_are_kept_are_computed_once_and_change_nothing(
+    kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = build_model(config("linear+local", "causal")).double()
+    assert isinstance(model, Encoder)
+    _, wanted = gradients(model, examples(1), MemoryConfig(plan="full"))
+    advance, computed_twice = model.advance, []
+
+    def spied(*given: Any, **named: Any) -> Any:
+        computed_twice.append(named["position"])
+        return advance(*given, **named)
+
+    monkeypatch.setattr(model, "advance", spied)
+    _, found = gradients(model, examples(1), MemoryConfig(plan="slim", chunk=7, kept=kept))
+    assert worst(found, wanted) <= 1e-12
+    # 37 positions are six slices.
+    assert computed_twice == [7 * index for index in range(max(6 - kept, 0))]
 
 
 def test_half_precision_buffers_are_nearly_exact() -> None:
