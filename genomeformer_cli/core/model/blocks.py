@@ -54,12 +54,10 @@ class Block(nn.Module):
         self.mlp_norm = RMSNorm(config.width)
         self.mlp = GatedMLP(config.width, config.mlp_width)
 
-    def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:
-        """Apply the block to whole rows."""
-        return self.fed_forward(x_BLE + self.attended(x_BLE, layout))
-
-    def forward_at(self, x_BLE: Tensor, layout: Layout, chosen: Chosen) -> Tensor:
-        """Apply the block to whole rows, of which only some positions are wanted: (T, E)."""
+    def forward(self, x_BLE: Tensor, layout: Layout, chosen: Chosen | None = None) -> Tensor:
+        """Apply the block to whole rows; if only some positions are wanted, these alone (T, E)."""
+        if chosen is None:
+            return self.fed_forward(x_BLE + self.attended(x_BLE, layout))
         mixed_BLE, norm = self._neighbourly(x_BLE, layout)
         added_TE = self.attention.forward_at(mixed_BLE, layout, norm, chosen)
         return self.fed_forward(chosen.of(x_BLE) + added_TE)

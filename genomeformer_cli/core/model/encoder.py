@@ -128,7 +128,7 @@ class Encoder(nn.Module):
         *below, top = self.stack
         for block in below:
             x_BLE = self._run(block, x_BLE, layout)
-        return self.normed(self._run(partial(top.forward_at, chosen=chosen), x_BLE, layout))
+        return self.normed(self._run(partial(top, chosen=chosen), x_BLE, layout))
 
     def _by_patches(self, patches: Patches, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
         embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)
