@@ -55,7 +55,9 @@ def pretrain_arguments(name: str, config: Path, attention: str) -> list[str]:
     return [*arguments, "--attention", attention, "--threads", "1", "--device", "cpu"]
 
 
-@pytest.mark.parametrize("attention", ["softmax", "performer"])
+@pytest.mark.parametrize(
+    "attention", ["softmax", pytest.param("performer", marks=pytest.mark.slow)]
+)
 def test_a_killed_run_gives_the_bytes_of_one_that_was_not(
     attention: str, small_config: Path, cache_home: Path
 ) -> None:

@@ -66,7 +66,8 @@ def test_gradients_are_those_of_autograd(case: tuple[str, str, str]) -> None:
     plan, attention, shape = case
     model = build_model(config(attention, shape)).double()
     batches = (
-        (examples(), (1, 7, 16, 74, 200)),
+        (examples(1, 9), (1,)),
+        (examples(), (7, 16, 74, 200)),
         (examples(4, mask=MASK), (9,)),
         (examples(4, documents=DOCUMENTS), (9,)),
     )

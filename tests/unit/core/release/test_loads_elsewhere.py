@@ -116,6 +116,7 @@ def test_onnxruntime_says_what_an_encoder_says(tmp_path: Path) -> None:
     check_privacy(loaded.folder)
 
 
+@pytest.mark.slow
 def test_the_onnx_example_of_the_guide_gives_our_vectors_of_two_stacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
