@@ -23,16 +23,25 @@ class Chosen:
         flat_T: Their indices into the flat (B L), row after row.
         batch: B.
         length: L.
+        most: M, at least 1.
     """
 
     flat_T: Tensor
     batch: int
     length: int
+    most: int
 
     @classmethod
     def where(cls, wanted_BL: Tensor) -> Chosen:
-        """Those at which it is true. On a GPU to count them is to wait."""
-        return cls(wanted_BL.flatten().nonzero().squeeze(1), *wanted_BL.shape)
+        """Those at which it is true.
+
+        On a GPU to count them is to wait for all that it has to do: they are counted here, before
+        the model is run, and not again.
+        """
+        # One where there is none: products of nothing are a case of their own everywhere.
+        most = max(int(wanted_BL.sum(dim=1).max()), 1)
+        batch, length = wanted_BL.shape
+        return cls(wanted_BL.flatten().nonzero().squeeze(1), batch, length, most)
 
     def of(self, x_BLX: Tensor) -> Tensor:
         """Theirs alone, (T, X)."""
@@ -53,9 +62,7 @@ class Chosen:
     def places(self) -> Tensor:
         """Where in its row each stands, (B, M)."""
         row_T, number_T = self._numbers
-        # One where there is none: products of nothing are a case of their own everywhere.
-        most = int(number_T.max()) + 1 if len(number_T) else 1
-        places_BM = self.flat_T.new_zeros(self.batch, most)
+        places_BM = self.flat_T.new_zeros(self.batch, self.most)
         places_BM[row_T, number_T] = self.flat_T % self.length
         return places_BM
 
@@ -63,6 +70,5 @@ class Chosen:
     def _numbers(self) -> tuple[Tensor, Tensor]:
         """The row of each, and how many of it come before."""
         row_T = self.flat_T // self.length
-        count_B = torch.bincount(row_T, minlength=self.batch)
-        first_B = count_B.cumsum(0) - count_B
+        first_B = torch.searchsorted(row_T, torch.arange(self.batch, device=row_T.device))
         return row_T, torch.arange(len(row_T), device=row_T.device) - first_B[row_T]

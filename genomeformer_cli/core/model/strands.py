@@ -121,7 +121,7 @@ class BothStrands(nn.Module):
         turn_BL = turned_places(tokens_BL, mask_BL)
         rows_B1 = torch.arange(batch, 2 * batch, device=turn_BL.device)[:, None]
         there_T = chosen.of(rows_B1 * length + turn_BL)
-        both = Chosen(torch.cat((chosen.flat_T, there_T)), 2 * batch, length)
+        both = Chosen(torch.cat((chosen.flat_T, there_T)), 2 * batch, length, chosen.most)
         both_2BL, mask_2BL = self._both(tokens_BL, mask_BL, turn_BL)
         both_2TE = self.encoder.hidden_at(both_2BL, mask_2BL, None, both)
         return torch.cat(both_2TE.chunk(2), dim=-1)
