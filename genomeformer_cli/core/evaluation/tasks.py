@@ -220,7 +220,10 @@ def read_suite(folder: Path, only: Sequence[str] = ()) -> Iterator[Task]:
         known = ", ".join(f"`{name}`" for name, _ in places[:12])
         raise InputError(
             f"`{folder}` holds no task" + (" of that name" if places else ""),
-            hint=f"it holds {known}" if places else "the known layouts are in the guide `evaluate`",
+            hint=f"it holds {known}"
+            if places
+            else "tables must be listed in its `INDEX.tsv`, or lie as GUE, Genomic Benchmarks or "
+            "NT publish them: see the guide `evaluate`",
         )
     for name, place in chosen:
         yield _read_place(name, place)

@@ -87,5 +87,6 @@ def test_what_is_no_task_is_refused(tmp_path: Path, name: str, text: str, said: 
 
 
 def test_an_empty_folder_is_no_suite(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="holds no task"):
+    with pytest.raises(InputError, match="holds no task") as caught:
         list(read_suite(tmp_path))
+    assert "`INDEX.tsv`" in str(caught.value.hint)
