@@ -54,7 +54,7 @@ PLANS: dict[str, tuple[dict[str, Any], str, str]] = {
     "two-stack": ({"direction": "two-stack", "tied": False}, "two-stack", "weights"),
 }
 # Whole rows: what grows out of hand is tried no further than this.
-WHOLE = {"full": 2**15, FULL_CAUSAL: 2**14, "checkpoint": 2**17, REFERENCE: 2**14}
+WHOLE = {"full": 2**15, FULL_CAUSAL: 2**16, "checkpoint": 2**17, REFERENCE: 2**14}
 SHORT = {"slim": (2**12, 2**14, 2**16), "plans": (2**12, 2**14, 2**16)}
 LONG = (2**18, 2**20)
 # Run at 2^20 unless told otherwise: what the claims are about, and what the time allows.

@@ -155,8 +155,8 @@ MemoryOption = Annotated[
 MemoryBudgetOption = Annotated[
     str | None,
     Option(
-        help="What a step may take with `--memory auto`, as `20GiB`; default: most of what is "
-        "free.",
+        help="What a step may take, as `20GiB`: `auto` chooses by it, a plan that does not fit is "
+        "refused, `slim` keeps as many slices as fit. Default: most of what is free, for `auto`.",
         rich_help_panel=_MEMORY,
     ),
 ]

@@ -104,6 +104,8 @@ def forecast_table(result: DryRun) -> RenderableType:
         chosen = "this run's plan" if name == result.chosen else ""
         if chosen and result.rows < result.batch_size:
             chosen += f", {result.rows} of the windows at a time"
+        if chosen and result.kept > 1:
+            chosen += f", the last {result.kept} slices computed once"
         table.add_row(name, size(one.num_bytes + result.base_bytes), f"{one.seconds:.2f} s", chosen)
     return Group(Text(what), table)
 

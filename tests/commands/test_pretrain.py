@@ -157,6 +157,29 @@ def test_what_was_chosen_stays_with_the_run(
     assert json.loads((cache_home / "trials.json").read_text())
 
 
+def test_slim_fills_the_budget_with_slices(
+    run_cli: RunCommand, config: str, cache_home: Path
+) -> None:
+    corpus(run_cli, "c")
+    causal = ["--attention", "linear", "--objective", "causal", "--seq-len", "512"]
+    slim = ["--memory", "slim", "--chunk", "32", "--memory-budget", "4MiB"]
+    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config, *causal]
+    planned = run_cli(*arguments, *slim, "--dry-run", "--json")
+    assert planned.exit_code == 0, planned.err
+    plan = json.loads(planned.out)
+    assert plan["chosen"] == "slim"
+    assert 1 < plan["kept"] <= 512 // (32 // 2)
+    told = run_cli(*arguments, *slim, "--dry-run")
+    assert f"the last {plan['kept']} slices computed once" in " ".join(told.out.split())
+    assert not (cache_home / "runs").exists()
+    done = run_cli(*arguments, *slim)
+    assert done.exit_code == 0, done.err
+    chosen = json.loads((cache_home / "runs" / "r" / "memory.json").read_text())
+    assert (chosen["plan"], chosen["kept"]) == ("slim", plan["kept"])
+    refused = run_cli(*arguments, "--memory", "full", "--memory-budget", "1MiB", "--dry-run")
+    assert_failure(refused, "`--memory full` takes", hint="--memory-budget", exit_code=2)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -19,6 +19,7 @@ from genomeformer_cli.core.gradients.plans import (
     MemoryConfig,
     accumulate_gradients,
     check_plan,
+    plan_entry,
 )
 from genomeformer_cli.core.model.build import Model
 from genomeformer_cli.core.objectives.prediction import Examples
@@ -28,7 +29,7 @@ SHARE_OF_AVAILABLE = 0.85
 _SURELY_FITS = 0.2
 # Floats kept a token and block, in units of the width; generous.
 _KEPT = 60
-_PROBED_CHUNKS = (2, 4)
+_PROBED_SLICES = (2, 4)
 _MASKED = 0.15
 _ABOUT = 1.15
 
@@ -53,7 +54,7 @@ class Forecast:
     """What a plan will take.
 
     Attributes:
-        memory: The plan.
+        memory: The plan; where it keeps slices, how many.
         num_bytes: Peak of the tensors of a step, weights and optimizer included; None if the plan
             cannot train the model.
         seconds: Of a step, the optimizer apart; None likewise.
@@ -66,10 +67,16 @@ class Forecast:
     objection: str | None = None
 
 
-def forecasts(model: Model, step: Step, memory: MemoryConfig, reporter: Reporter) -> list[Forecast]:
-    """What every plan would take, those that cannot train the model last."""
-    warm_up = Step(batch=1, length=64, real_ids=step.real_ids)
-    try_step(model, warm_up, replace(memory, plan="full"))
+def forecasts(
+    model: Model,
+    step: Step,
+    memory: MemoryConfig,
+    reporter: Reporter,
+    *,
+    limit: int | None = None,
+) -> list[Forecast]:
+    """What every plan would take, those that cannot train the model last; see `forecast`."""
+    _warm_up(model, step)
     able: list[Forecast] = []
     unable: list[Forecast] = []
     with reporter.track("trying memory plans", len(PLANS), "plans") as tracker:
@@ -77,32 +84,71 @@ def forecasts(model: Model, step: Step, memory: MemoryConfig, reporter: Reporter
             chosen = replace(memory, plan=name)
             objection = entry.objection(model)
             if objection is None:
-                able.append(forecast(model, step, chosen))
+                able.append(forecast(model, step, chosen, limit=limit))
             else:
                 unable.append(Forecast(memory=chosen, objection=objection[0]))
             tracker.advance(1)
     return able + unable
 
 
-def forecast(model: Model, step: Step, memory: MemoryConfig) -> Forecast:
-    """What a plan will take, from a step as it is if it is short, else from two shorter ones."""
+def forecast(
+    model: Model, step: Step, memory: MemoryConfig, *, limit: int | None = None
+) -> Forecast:
+    """What a plan will take, from a step as it is if it is short, else from two shorter ones.
+
+    Args:
+        model: To be trained.
+        step: The shape of a step.
+        memory: A plan of the table.
+        limit: Bytes; where it is left open how many slices are kept, as many as fit. None: one.
+    """
     rows = min(memory.rows or step.batch, step.batch)
-    tokens = rows * step.length
-    short, long = _probed_tokens(memory)
-    if tokens <= long:
-        usage = try_step(model, replace(step, batch=rows), memory)
-        num_bytes, seconds = float(usage.num_bytes), usage.seconds
+    whole = replace(step, batch=rows)
+    keeps = plan_entry(memory.plan).keeps
+    fills = keeps and memory.kept == 0 and limit is not None
+    if rows * step.length <= _probed_tokens(memory)[1] and not fills:
+        usage = try_step(model, whole, memory)
     else:
-        one, two = (
-            try_step(model, Step(batch=1, length=length, real_ids=step.real_ids), memory)
-            for length in (short, long)
-        )
-        slope = max(two.num_bytes - one.num_bytes, 0) / (long - short)
-        num_bytes = two.num_bytes + slope * (tokens - long)
-        seconds = rows * _seconds(model, step.length, (short, one.seconds), (long, two.seconds))
-    seconds *= step.batch / rows
+        usage = _told_from_shorter(model, whole, replace(memory, kept=1))
+        if fills or (keeps and memory.kept > 1):
+            one = _kept_slice(model, step, memory)
+            room = (limit or 0) - usage.num_bytes - _fixed_bytes(model)
+            kept = memory.kept or 1 + max(room, 0) // one.num_bytes
+            kept = min(kept, -(-step.length // max(memory.chunk // rows, 1)))
+            memory = replace(memory, kept=kept)
+            usage = Usage(
+                num_bytes=usage.num_bytes + (kept - 1) * one.num_bytes,
+                seconds=usage.seconds - (kept - 1) * one.seconds,
+            )
     return Forecast(
-        memory=memory, num_bytes=round(num_bytes) + _fixed_bytes(model), seconds=seconds
+        memory=memory,
+        num_bytes=usage.num_bytes + _fixed_bytes(model),
+        seconds=usage.seconds * step.batch / rows,
+    )
+
+
+def _told_from_shorter(model: Model, step: Step, memory: MemoryConfig) -> Usage:
+    """What a long step will take, told from two shorter rows."""
+    short, long = _probed_tokens(memory)
+    one, two = (_try_row(model, step, length, memory) for length in (short, long))
+    slope = max(two.num_bytes - one.num_bytes, 0) / (long - short)
+    seconds = _seconds(model, step.length, (short, one.seconds), (long, two.seconds))
+    return Usage(
+        num_bytes=round(two.num_bytes + slope * (step.batch * step.length - long)),
+        seconds=step.batch * seconds,
+    )
+
+
+def _kept_slice(model: Model, step: Step, memory: MemoryConfig) -> Usage:
+    """What each slice that is kept takes, and the seconds that it saves."""
+    _, length = _probed_tokens(memory)
+    slices = _PROBED_SLICES[1]
+    lean, whole = (
+        _try_row(model, step, length, replace(memory, kept=kept)) for kept in (1, slices)
+    )
+    return Usage(
+        num_bytes=max((whole.num_bytes - lean.num_bytes) // (slices - 1), 1),
+        seconds=max((lean.seconds - whole.seconds) / (slices - 1), 0.0),
     )
 
 
@@ -122,22 +168,23 @@ def expected_bytes(model: Model, step: Step, memory: MemoryConfig) -> int | None
 def choose(
     model: Model, step: Step, memory: MemoryConfig, budget: int | None, reporter: Reporter
 ) -> MemoryConfig:
-    """The fastest plan that fits, if the plan is `auto`; else the one that is given.
+    """The fastest plan that fits, if the plan is `auto`; else the one that is given, if it fits.
 
     Args:
         model: To be trained.
         step: The shape of a step.
         memory: What was asked for.
-        budget: Bytes that a step may take; None: most of what is available.
+        budget: Bytes that a step may take; None: what is asked for is not held to any, `auto` to
+            most of what is available.
         reporter: Follows the trials.
 
     Raises:
-        ConfigError: No plan fits.
+        ConfigError: No plan fits, or the one that is given cannot train the model.
     """
+    limit = budget or int(available_bytes(model.device) * SHARE_OF_AVAILABLE)
     if memory.plan != AUTO:
         check_plan(model, memory.plan)
-        return memory
-    limit = budget or int(available_bytes(model.device) * SHARE_OF_AVAILABLE)
+        return memory if budget is None else _within(model, step, memory, limit)
     config = model.config
     kept = _KEPT * step.batch * step.length * config.width * config.depth * 4
     if kept + _fixed_bytes(model) < limit * _SURELY_FITS:
@@ -145,7 +192,7 @@ def choose(
     found = [
         one
         for rows in dict.fromkeys((memory.rows or step.batch, 1))
-        for one in forecasts(model, step, replace(memory, rows=rows), reporter)
+        for one in forecasts(model, step, replace(memory, rows=rows), reporter, limit=limit)
         if one.num_bytes is not None
     ]
     fitting = [one for one in found if (one.num_bytes or 0) <= limit]
@@ -162,10 +209,34 @@ def choose(
     return next(one.memory for one in fitting if (one.seconds or 0.0) <= _ABOUT * fastest)
 
 
+def _within(model: Model, step: Step, memory: MemoryConfig, limit: int) -> MemoryConfig:
+    """The plan that was asked for, if it fits, with as many slices kept as fit."""
+    _warm_up(model, step)
+    found = forecast(model, step, memory, limit=limit)
+    if (found.num_bytes or 0) > limit:
+        raise ConfigError(
+            f"`--memory {memory.plan}` takes {(found.num_bytes or 0) / 2**30:.1f} GiB, more than "
+            f"the {limit / 2**30:.1f} GiB that were allowed",
+            hint="allow more by `--memory-budget`, or let `--memory auto` choose",
+        )
+    return found.memory
+
+
 def _probed_tokens(memory: MemoryConfig) -> tuple[int, int]:
-    """Lengths of the two rows that longer ones are told from; not all their slices are kept."""
-    short, long = ((number + memory.kept - 1) * memory.chunk for number in _PROBED_CHUNKS)
+    """Lengths of the two rows that longer ones are told from."""
+    short, long = (number * memory.chunk for number in _PROBED_SLICES)
     return short, long
+
+
+def _warm_up(model: Model, step: Step) -> None:
+    """A first step, which is slower than those after it."""
+    few = Step(batch=1, length=64, real_ids=step.real_ids)
+    try_step(model, few, MemoryConfig(plan="full"))
+
+
+def _try_row(model: Model, step: Step, length: int, memory: MemoryConfig) -> Usage:
+    """What a row of that length takes."""
+    return try_step(model, Step(batch=1, length=length, real_ids=step.real_ids), memory)
 
 
 def _fixed_bytes(model: Model) -> int:

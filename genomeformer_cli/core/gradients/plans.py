@@ -39,26 +39,26 @@ class MemoryConfig:
     Attributes:
         plan: A plan of the table, or `auto`: the fastest that fits.
         chunk: Tokens of a slice, all its rows together, for the plans that go slice by slice.
-        kept: Slices at the end of a row that `slim` computes once and keeps until the way back; it
-            saves time where few slices make a row.
+        kept: Slices at the end of a row that `slim` computes once and keeps until the way back; 0:
+            as many as a budget allows, one without a budget.
         rows: Rows computed at a time; 0: all of a batch, or as many as fit if the plan is `auto`.
         storage: What `two-sweep` keeps its buffers in: `weights` (as the weights) or `bfloat16`.
     """
 
     plan: str = AUTO
     chunk: int = 2048
-    kept: int = 1
+    kept: int = 0
     rows: int = 0
     storage: Literal["weights", "bfloat16"] = "weights"
 
     def __post_init__(self) -> None:
         if self.plan != AUTO:
             plan_entry(self.plan)
-        if self.chunk < 1 or self.kept < 1 or self.rows < 0:
+        if self.chunk < 1 or self.kept < 0 or self.rows < 0:
             raise ConfigError(
                 f"slices of {self.chunk} tokens, {self.kept} of them kept, {self.rows} rows at a "
                 "time: that cannot be",
-                hint="a slice of 1024 to 8192 tokens is usual, one is kept; 0 rows are all rows",
+                hint="a slice of 1024 to 8192 tokens is usual; 0 kept: as many as fit; 0 rows: all",
             )
 
 
@@ -74,12 +74,14 @@ class PlanEntry:
         objection: Why it cannot train a model, and what could; None if it can.
         memory: Cost in memory, in the length L, blocks n, width d, slice C.
         passes: Times that each block runs forward.
+        keeps: Whether it may keep slices, to run them forward once.
     """
 
     gradients: Gradients
     objection: Callable[[Model], tuple[str, str] | None]
     memory: str
     passes: str
+    keeps: bool = False
 
 
 Sliced = Callable[[Model, Examples, MemoryConfig, Tensor], Prediction]
@@ -103,7 +105,7 @@ def _by_rows(sliced: Sliced) -> Gradients:
 def _slim(model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor) -> Prediction:
     assert isinstance(model, Encoder)
     return slim_gradients(
-        model, rows, chunk=memory.chunk, kept=memory.kept, total_weight=total_weight
+        model, rows, chunk=memory.chunk, kept=max(memory.kept, 1), total_weight=total_weight
     )
 
 
@@ -224,6 +226,7 @@ PLANS: dict[str, PlanEntry] = {
         objection=_needs_a_causal_stack,
         memory="C d + states",
         passes="2",
+        keeps=True,
     ),
     "two-stack": PlanEntry(
         gradients=_by_rows(_two_stack),

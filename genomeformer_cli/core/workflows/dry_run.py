@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.gradients.forecast import Forecast, choose, forecasts
 from genomeformer_cli.core.gradients.meter import bytes_in_use
-from genomeformer_cli.core.gradients.plans import AUTO
+from genomeformer_cli.core.gradients.plans import AUTO, plan_entry
 from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
@@ -30,6 +30,7 @@ class DryRun:
         epochs: How often the run sees the training split.
         chosen: The plan that the run would use.
         rows: Windows that it would compute at a time.
+        kept: Slices that it would keep, to compute them once; 0: the plan keeps none.
         base_bytes: What this process, or the GPU's allocator, holds beside the tensors of a step.
         forecasts: What each plan would take.
     """
@@ -43,6 +44,7 @@ class DryRun:
     epochs: float
     chosen: str
     rows: int
+    kept: int
     base_bytes: int
     forecasts: list[Forecast]
 
@@ -81,6 +83,7 @@ def forecast_run(
         epochs=config.training.steps * tokens / max(corpus.manifest.num_train, 1),
         chosen=chosen.plan,
         rows=chosen.rows or step.batch,
+        kept=chosen.kept if plan_entry(chosen.plan).keeps else 0,
         base_bytes=base_bytes,
         forecasts=forecasts(model, step, memory, reporter),
     )

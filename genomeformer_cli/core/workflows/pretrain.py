@@ -71,8 +71,8 @@ class PretrainRequest:
         overrides: Values that replace both, nested as in the TOML.
         device: `auto`, `cpu`, or a torch device such as `cuda:0`.
         threads: CPU threads; None: all usable cores.
-        memory_budget: Bytes that a step may take when the plan is `auto`; None: most of what is
-            available.
+        memory_budget: Bytes that a step may take; None: a plan that is named is not held to any,
+            `auto` to most of what is available.
         tensorboard: Whether to write TensorBoard's files too.
         origin: The model whose weights to start from: a run, a bundle, a name; None: random ones.
         scale: Over how many processes; this one is one of them if it was started as one.
