@@ -155,8 +155,9 @@ MemoryOption = Annotated[
 MemoryBudgetOption = Annotated[
     str | None,
     Option(
-        help="What a step may take, as `20GiB`: `auto` chooses by it, a plan that does not fit is "
-        "refused, `slim` keeps as many slices as fit. Default: most of what is free, for `auto`.",
+        help="What a step may take beside Python and torch, as `20GiB`: `auto` chooses by it, a "
+        "plan that does not fit is refused, `slim` keeps as many slices as fit. Default: most of "
+        "what is free, for `auto`.",
         rich_help_panel=_MEMORY,
     ),
 ]

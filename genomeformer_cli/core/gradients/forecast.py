@@ -215,8 +215,8 @@ def _within(model: Model, step: Step, memory: MemoryConfig, limit: int) -> Memor
     found = forecast(model, step, memory, limit=limit)
     if (found.num_bytes or 0) > limit:
         raise ConfigError(
-            f"`--memory {memory.plan}` takes {(found.num_bytes or 0) / 2**30:.1f} GiB, more than "
-            f"the {limit / 2**30:.1f} GiB that were allowed",
+            f"`--memory {memory.plan}` takes {(found.num_bytes or 0) / 2**30:.2f} GiB, more than "
+            f"the {limit / 2**30:.2f} GiB that were allowed",
             hint="allow more by `--memory-budget`, or let `--memory auto` choose",
         )
     return found.memory

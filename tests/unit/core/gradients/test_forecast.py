@@ -83,5 +83,5 @@ def test_auto_too_fills_its_budget() -> None:
 
 @pytest.mark.parametrize("plan", ["full", "slim"])
 def test_a_plan_that_does_not_fit_is_refused(plan: str) -> None:
-    with pytest.raises(ConfigError, match=f"`--memory {plan}` takes .* GiB, more than the 0.0 GiB"):
+    with pytest.raises(ConfigError, match=f"`--memory {plan}` takes .* GiB, more than the 0.00"):
         choose(causal_model(), STEP, MemoryConfig(plan=plan, chunk=CHUNK), 2**10, Silent())
