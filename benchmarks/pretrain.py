@@ -3,10 +3,12 @@
 In one run, on one thread unless `--threads` says otherwise: the speed of matrix products in the
 shapes of our layers; steps (forward, backward, AdamW) of our mechanisms and of peers of about the
 same number of parameters, with the operations of their formulae as a share of that speed; how fast
-batches are made, and how many a step eats. Times are CPU seconds of one thread, the median of some
-steps; with more threads wall seconds. With `--precisions fp32 bf16` all take each step in both,
-bf16 being autocast: `pretrain` chooses by such a trial, peers leave it to whoever uses them. Of the
-last block ours compute only what the 15 % of tokens that are predicted need; that is counted so.
+batches are made, and how many a step eats. Every model has a process of its own, as whoever trains
+it would: what other models leave in the heap changes a step by some per cent. Times are CPU seconds
+of one thread, the median of some steps; with more threads wall seconds. With `--precisions fp32
+bf16` all take each step in both, bf16 being autocast: `pretrain` chooses by such a trial, peers
+leave it to whoever uses them. Of the last block ours compute only what the 15 % of tokens that are
+predicted need; that is counted so.
 
     python benchmarks/pretrain.py                       # about six minutes on one core
     python benchmarks/pretrain.py --lengths 512 --seconds 4 --keep
@@ -21,17 +23,19 @@ import argparse
 import ctypes
 import importlib
 import importlib.util
+import json
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from processes import Limits, Row, run_case
 from torch import Tensor, nn
 from torch.nn import functional
 from training_steps import Step, operations, training_step
@@ -73,15 +77,22 @@ def main() -> None:
     parser.add_argument("--precisions", nargs="+", choices=["fp32", "bf16"], default=["fp32"])
     parser.add_argument("--conv-width", type=int, default=0)
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--case", type=json.loads, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
+    if chosen.case is not None:
+        print(json.dumps(measure(chosen.case)))
+        return
     torch.set_num_threads(chosen.threads)
-    clock = time.process_time if chosen.threads == 1 else time.perf_counter
-    if chosen.keep:
-        print(f"freed memory is kept: {keep_freed_memory()}")
+    clock = clock_of(chosen.threads)
     ceiling = matrix_products(clock)
     for length in chosen.lengths:
         fastest = steps(length, chosen, clock, ceiling)
         loading(length, fastest, clock)
+
+
+def clock_of(threads: int) -> Callable[[], float]:
+    """CPU seconds of one thread, wall seconds of more."""
+    return time.process_time if threads == 1 else time.perf_counter
 
 
 def keep_freed_memory() -> bool:
@@ -136,21 +147,51 @@ def steps(
     print(f"\n| {heading} | precision | parameters | tokens/s | of the products' in fp32 |")
     print("|---|---|---|---|---|")
     best = 0.0
-    for precision in chosen.precisions:
-        for name, module, step, counted in models(length, chosen, precision):
-            speed = TOKENS / median_seconds(step, chosen.seconds, clock)
-            count = sum(parameter.numel() for parameter in module.parameters())
-            share = f"{speed * counted / ceiling:.0%}" if counted and precision == "fp32" else "-"
-            print(f"| {name} | {precision} | {count:,} | {speed:,.0f} | {share} |", flush=True)
-            best = max(best, speed if name.startswith("ours") else 0.0)
+    limits = Limits(seconds=60 + 20 * chosen.seconds, gigabytes=16, threads=chosen.threads)
+    for case in cases(length, chosen):
+        row = run_case(__file__, case, limits)
+        name, precision = row["name"], row["precision"]
+        if "skipped" in row:
+            print(f"| {name} | {precision} | {row['skipped']} | | |", flush=True)
+            continue
+        speed = TOKENS / row["seconds"]
+        share = f"{speed * row['operations'] / ceiling:.0%}" if precision == "fp32" else "-"
+        print(f"| {name} | {precision} | {row['parameters']:,} | {speed:,.0f} | {share} |")
+        sys.stdout.flush()
+        best = max(best, speed if row["ours"] else 0.0)
     return best
 
 
-def models(
-    length: int, chosen: argparse.Namespace, precision: Precision
-) -> Iterator[tuple[str, nn.Module, Step, float]]:
-    """Name, module, step, operations of a token (matrices and scores, both ways)."""
-    for name in chosen.attention:
+def cases(length: int, chosen: argparse.Namespace) -> list[Row]:
+    """What `measure` is asked, model by model in each precision."""
+    same = {
+        "length": length,
+        "seconds": chosen.seconds,
+        "threads": chosen.threads,
+        "keep": chosen.keep,
+        "conv_width": chosen.conv_width,
+    }
+    ours = [{"name": f"ours, {name}", "ours": name} for name in chosen.attention]
+    theirs = []
+    for name in PEERS:
+        if importlib.util.find_spec(name.split(",")[0].replace("-", "_")) is None:
+            print(f"| {name} is not installed | | | | |")
+        else:
+            theirs.append({"name": name, "ours": None})
+    return [
+        {**same, "precision": precision, **one}
+        for precision in chosen.precisions
+        for one in ours + theirs
+    ]
+
+
+def measure(case: Row) -> Row:
+    """Seconds of a step, parameters, operations of a token (matrices and scores, both ways)."""
+    torch.set_num_threads(case["threads"])
+    if case["keep"] and not keep_freed_memory():
+        sys.exit("this C library cannot be told to keep what is freed")
+    length, precision = case["length"], case["precision"]
+    if case["ours"] is not None:
         config = ModelConfig(
             vocabulary_size=VOCABULARY,
             context=length,
@@ -158,26 +199,23 @@ def models(
             depth=DEPTH,
             num_heads=HEADS,
             mlp_width=MLP,
-            conv_width=chosen.conv_width,
-            attention=AttentionConfig(name=name),
+            conv_width=case["conv_width"],
+            attention=AttentionConfig(name=case["ours"]),
         )
-        model = build_model(config)
-        yield (
-            f"ours, {name}",
-            model,
-            our_step(model, length, precision),
-            operations(name, length, config, asked=MASKED),
-        )
-    for name, build in PEERS.items():
-        package = name.split(",")[0].replace("-", "_")
-        if importlib.util.find_spec(package) is None:
-            print(f"| {name} is not installed | | | | |")
-            continue
-        module, forward = build(length)
-        quadratic = "linear" not in name
-        matrices = 6 * DEPTH * (4 * WIDTH**2 + 2 * WIDTH * PEER_MLP)
-        scores = 12 * DEPTH * WIDTH * length if quadratic else 0.0
-        yield name, module, peer_step(module, forward, length, precision), matrices + scores
+        module: nn.Module = build_model(config)
+        step = our_step(module, length, precision)
+        counted = operations(case["ours"], length, config, asked=MASKED)
+    else:
+        module, forward = PEERS[case["name"]](length)
+        step = peer_step(module, forward, length, precision)
+        quadratic = "linear" not in case["name"]
+        counted = 6 * DEPTH * (4 * WIDTH**2 + 2 * WIDTH * PEER_MLP)
+        counted += 12 * DEPTH * WIDTH * length if quadratic else 0
+    return {
+        "seconds": median_seconds(step, case["seconds"], clock_of(case["threads"])),
+        "parameters": sum(parameter.numel() for parameter in module.parameters()),
+        "operations": counted,
+    }
 
 
 def tokens(length: int) -> tuple[Tensor, Tensor]:

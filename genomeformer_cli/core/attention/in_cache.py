@@ -48,6 +48,13 @@ def add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
         total += one @ other
 
 
+def put_product(place: Tensor, one: Tensor, other: Tensor) -> Tensor:
+    """Write a matrix product to a place that may be of more bits than what is multiplied."""
+    if place.dtype == one.dtype:
+        return torch.mm(one, other, out=place)
+    return place.copy_(one @ other)
+
+
 def blocks_of_rows(num_rows: int) -> list[slice]:
     """Stretches of rows that stay in cache."""
     return [slice(first, first + ROWS) for first in range(0, num_rows, ROWS)]

@@ -57,11 +57,19 @@ class AttentionLayer(nn.Module):
         return self._merged(self._mixed(x_BLE, layout, norm))
 
     def forward_at(
-        self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, chosen: Chosen
+        self,
+        x_BLE: Tensor,
+        x_BME: Tensor,
+        layout: Layout,
+        norm: RMSNorm | None,
+        chosen: Chosen,
     ) -> Tensor:
-        """The same at some positions, (T, E); if the mechanism can, no other is asked for."""
+        """The same at some positions, (T, E); if the mechanism can, no other is asked for.
+
+        `x_BME` is what stands there, row by row.
+        """
         if layout.packing is None and isinstance(self.mechanism, Selective):
-            mixed_BHMD = self._answered(self.mechanism, x_BLE, layout, norm, chosen)
+            mixed_BHMD = self._answered(self.mechanism, x_BLE, x_BME, layout, norm, chosen)
             mixed_THD = chosen.flat(mixed_BHMD.transpose(1, 2))
         else:
             mixed_THD = chosen.of(self._mixed(x_BLE, layout, norm).transpose(1, 2))
@@ -86,6 +94,7 @@ class AttentionLayer(nn.Module):
         self,
         mechanism: Selective,
         x_BLE: Tensor,
+        x_BME: Tensor,
         layout: Layout,
         norm: RMSNorm | None,
         chosen: Chosen,
@@ -93,7 +102,7 @@ class AttentionLayer(nn.Module):
         """Mixed values (B, H, M, D) of the chosen positions of each row."""
         k_BHLD, v_BHLD = self._keys_and_values(x_BLE, layout, norm)
         angles = layout.angles_at(chosen.places)
-        q_BHMD = self._queries(chosen.rows(x_BLE), angles, norm)
+        q_BHMD = self._queries(x_BME, angles, norm)
         return mechanism.answer(q_BHMD, k_BHLD, v_BHLD, layout.mask_BL)
 
     @property

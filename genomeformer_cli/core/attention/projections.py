@@ -28,6 +28,7 @@ from genomeformer_cli.core.attention.in_cache import (
     blocks_of_positions,
     in_cache,
     product_dtype,
+    put_product,
 )
 from genomeformer_cli.core.attention.norm import (
     back_through_scale,
@@ -174,7 +175,7 @@ class _Projections(torch.autograd.Function):
             d_gains_PHD += back_through_scale(d_NPHD, unit_NPHD, scale_NPH1, gains_PHD)
             d_parts_NW = [d_NPHD.flatten(1).to(dtype)]
             d_parts_NW += [rows.of(one) for one in d_outs_BLW[num_placed:]]
-            d_normed_NE = rows.of(d_x_BLE).copy_(torch.mm(d_parts_NW[0], weights_WE[0]))
+            d_normed_NE = put_product(rows.of(d_x_BLE), d_parts_NW[0], weights_WE[0])
             for d_part_NW, part_WE in zip(d_parts_NW[1:], weights_WE[1:], strict=True):
                 add_product(d_normed_NE, d_part_NW, part_WE)
             for d_part_NW, d_WE in zip(d_parts_NW, d_weights_WE, strict=True):

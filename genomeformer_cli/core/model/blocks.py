@@ -59,8 +59,10 @@ class Block(nn.Module):
         if chosen is None:
             return self.fed_forward(x_BLE + self.attended(x_BLE, layout))
         mixed_BLE, norm = self._neighbourly(x_BLE, layout)
-        added_TE = self.attention.forward_at(mixed_BLE, layout, norm, chosen)
-        return self.fed_forward(chosen.of(x_BLE) + added_TE)
+        x_BME = chosen.rows(x_BLE)
+        mixed_BME = x_BME if mixed_BLE is x_BLE else chosen.rows(mixed_BLE)
+        added_TE = self.attention.forward_at(mixed_BLE, mixed_BME, layout, norm, chosen)
+        return self.fed_forward(chosen.flat(x_BME) + added_TE)
 
     def attended(self, x_BLE: Tensor, layout: Layout) -> Tensor:
         """What attention adds to whole rows."""
@@ -70,7 +72,7 @@ class Block(nn.Module):
 
     def fed_forward(self, x_BLE: Tensor) -> Tensor:
         """Add the MLP."""
-        mixed_BLE: Tensor = x_BLE + self.transformed(x_BLE)
+        mixed_BLE: Tensor = self.mlp(x_BLE, self.mlp_norm, residual=True)
         return mixed_BLE
 
     def transformed(self, x_BLE: Tensor) -> Tensor:

@@ -90,7 +90,7 @@ class Patches(nn.Module):
         windows_BLSK = x_BLS[:, : length + beside].unfold(1, beside + 1, 1)
         near_BLD = self.near(windows_BLSK.flatten(2))
         x_BLD = spread_BLD[:, :length] + near_BLD
-        x_BLD = x_BLD + self.mlp(x_BLD, self.mlp_norm)
+        x_BLD = self.mlp(x_BLD, self.mlp_norm, residual=True)
         result: Tensor = self.norm(x_BLD)
         return result
 
