@@ -358,7 +358,9 @@ def main() -> None:
     parser.add_argument(
         "--precision", choices=["fp32", "bf16"], default="fp32", help="of ours; bf16 is autocast"
     )
-    parser.add_argument("--kept", type=int, default=1, help="slices that `slim` computes once")
+    parser.add_argument(
+        "--kept", type=int, default=1, help="slices that `slim` computes once; a run keeps six"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-seconds", type=float, default=3000, help="wall time of a case")
     parser.add_argument("--max-memory", type=float, default=16.0, help="GiB of a process")

@@ -30,6 +30,9 @@ _SURELY_FITS = 0.2
 # Floats kept a token and block, in units of the width; generous.
 _KEPT = 60
 _PROBED_SLICES = (2, 4)
+# Slices that `slim` keeps if it is told neither how many nor a budget: on rows of 16 slices a third
+# of the second pass is saved, and at a million bases they are little.
+_USUALLY_KEPT = 6
 _MASKED = 0.15
 _ABOUT = 1.15
 
@@ -100,12 +103,15 @@ def forecast(
         model: To be trained.
         step: The shape of a step.
         memory: A plan of the table.
-        limit: Bytes; where it is left open how many slices are kept, as many as fit. None: one.
+        limit: Bytes; where it is left open how many slices are kept, as many as fit. None: as many
+            as usual.
     """
     rows = min(memory.rows or step.batch, step.batch)
     whole = replace(step, batch=rows)
     keeps = plan_entry(memory.plan).keeps
     fills = keeps and memory.kept == 0 and limit is not None
+    if keeps and memory.kept == 0 and limit is None:
+        memory = replace(memory, kept=_USUALLY_KEPT)
     if rows * step.length <= _probed_tokens(memory)[1] and not fills:
         usage = try_step(model, whole, memory)
     else:
@@ -174,8 +180,8 @@ def choose(
         model: To be trained.
         step: The shape of a step.
         memory: What was asked for.
-        budget: Bytes that a step may take; None: what is asked for is not held to any, `auto` to
-            most of what is available.
+        budget: Bytes that a step may take; None: what is asked for is not held to any, `auto`, and
+            the slices kept by a plan that may, to most of what is available.
         reporter: Follows the trials.
 
     Raises:
@@ -184,10 +190,11 @@ def choose(
     limit = budget or int(available_bytes(model.device) * SHARE_OF_AVAILABLE)
     if memory.plan != AUTO:
         check_plan(model, memory.plan)
-        return memory if budget is None else _within(model, step, memory, limit)
-    config = model.config
-    kept = _KEPT * step.batch * step.length * config.width * config.depth * 4
-    if kept + _fixed_bytes(model) < limit * _SURELY_FITS:
+        if budget is not None:
+            return _within(model, step, memory, limit)
+        open_ended = plan_entry(memory.plan).keeps and memory.kept == 0
+        return _usual(model, step, memory, limit) if open_ended else memory
+    if _surely_fits(model, step.batch * step.length, limit):
         return replace(memory, plan="full")
     found = [
         one
@@ -207,6 +214,23 @@ def choose(
     fastest = min(one.seconds or 0.0 for one in fitting)
     # Of plans that are about as fast, the simplest: they stand in that order.
     return next(one.memory for one in fitting if (one.seconds or 0.0) <= _ABOUT * fastest)
+
+
+def _usual(model: Model, step: Step, memory: MemoryConfig, limit: int) -> MemoryConfig:
+    """The plan with as many slices kept as usual, or as many of them as fit."""
+    usual = replace(memory, kept=_USUALLY_KEPT)
+    if _surely_fits(model, _USUALLY_KEPT * memory.chunk, limit):
+        return usual
+    _warm_up(model, step)
+    found = forecast(model, step, memory, limit=limit).memory
+    return found if found.kept < _USUALLY_KEPT else usual
+
+
+def _surely_fits(model: Model, tokens: int, limit: int) -> bool:
+    """Whether the activations of so many tokens are small beside the limit, by a rough count."""
+    config = model.config
+    kept = _KEPT * tokens * config.width * config.depth * 4
+    return kept + _fixed_bytes(model) < limit * _SURELY_FITS
 
 
 def _within(model: Model, step: Step, memory: MemoryConfig, limit: int) -> MemoryConfig:

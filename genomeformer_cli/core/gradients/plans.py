@@ -40,7 +40,7 @@ class MemoryConfig:
         plan: A plan of the table, or `auto`: the fastest that fits.
         chunk: Tokens of a slice, all its rows together, for the plans that go slice by slice.
         kept: Slices at the end of a row that `slim` computes once and keeps until the way back; 0:
-            as many as a budget allows, one without a budget.
+            as many as a budget allows; without a budget six, or as many of them as fit.
         rows: Rows computed at a time; 0: all of a batch, or as many as fit if the plan is `auto`.
         storage: What `two-sweep` keeps its buffers in: `weights` (as the weights) or `bfloat16`.
     """

@@ -8,7 +8,13 @@ import pytest
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.gradients.forecast import Step, choose, forecast, try_step
+from genomeformer_cli.core.gradients.forecast import (
+    SHARE_OF_AVAILABLE,
+    Step,
+    choose,
+    forecast,
+    try_step,
+)
 from genomeformer_cli.core.gradients.plans import AUTO, MemoryConfig
 from genomeformer_cli.core.model.build import Model, build_model
 from genomeformer_cli.core.model.config import ModelConfig
@@ -65,7 +71,23 @@ def test_slim_keeps_as_many_slices_as_the_budget_allows() -> None:
 def test_a_number_that_is_given_is_kept() -> None:
     model = causal_model()
     assert choose(model, STEP, replace(SLIM, kept=3), 2**30, Silent()).kept == 3
-    assert choose(model, STEP, SLIM, None, Silent()) == SLIM
+    assert choose(model, STEP, replace(SLIM, kept=3), None, Silent()).kept == 3
+
+
+def test_without_number_or_budget_six_slices_are_kept_if_they_fit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model = causal_model()
+    usual = replace(SLIM, kept=6)
+    assert choose(model, STEP, SLIM, None, Silent()) == usual
+    assert forecast(model, STEP, SLIM).memory == usual
+    least, most = (measured(model, replace(SLIM, kept=kept)) for kept in (1, 6))
+    for available, kept in ((2 * most, {6}), ((least + most) // 2, {2, 3, 4, 5}), (2**10, {1})):
+        monkeypatch.setattr(
+            "genomeformer_cli.core.gradients.forecast.available_bytes",
+            lambda _device, available=available: round(available / SHARE_OF_AVAILABLE),
+        )
+        assert choose(model, STEP, SLIM, None, Silent()).kept in kept
 
 
 def test_auto_too_fills_its_budget() -> None:
