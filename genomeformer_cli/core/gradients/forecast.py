@@ -109,8 +109,8 @@ def forecast(
     rows = min(memory.rows or step.batch, step.batch)
     whole = replace(step, batch=rows)
     keeps = plan_entry(memory.plan).keeps
-    fills = keeps and memory.kept == 0 and limit is not None
-    if keeps and memory.kept == 0 and limit is None:
+    fills = _is_left_open(memory) and limit is not None
+    if _is_left_open(memory) and limit is None:
         memory = replace(memory, kept=_USUALLY_KEPT)
     if rows * step.length <= _probed_tokens(memory)[1] and not fills:
         usage = try_step(model, whole, memory)
@@ -192,8 +192,7 @@ def choose(
         check_plan(model, memory.plan)
         if budget is not None:
             return _within(model, step, memory, limit)
-        open_ended = plan_entry(memory.plan).keeps and memory.kept == 0
-        return _usual(model, step, memory, limit) if open_ended else memory
+        return _usual(model, step, memory, limit) if _is_left_open(memory) else memory
     if _surely_fits(model, step.batch * step.length, limit):
         return replace(memory, plan="full")
     found = [
@@ -214,6 +213,11 @@ def choose(
     fastest = min(one.seconds or 0.0 for one in fitting)
     # Of plans that are about as fast, the simplest: they stand in that order.
     return next(one.memory for one in fitting if (one.seconds or 0.0) <= _ABOUT * fastest)
+
+
+def _is_left_open(memory: MemoryConfig) -> bool:
+    """Whether nobody said how many slices a plan that may keep some is to keep."""
+    return plan_entry(memory.plan).keeps and memory.kept == 0
 
 
 def _usual(model: Model, step: Step, memory: MemoryConfig, limit: int) -> MemoryConfig:
