@@ -28,7 +28,7 @@ from genomeformer_cli.core.evaluation.counts import (
     answer_by_counts,
     best_order,
 )
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
 
 SAMPLES = Path(genomeformer_cli.__file__).parent / "assets" / "genomes"

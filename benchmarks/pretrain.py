@@ -45,7 +45,7 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.data.masking import MaskingConfig
-from genomeformer_cli.core.genomes.fasta import Record
+from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.model.build import build_model
 from genomeformer_cli.core.model.config import ModelConfig

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers, trainers
 
 import genomeformer_cli
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.sequence import decode_bases, encode_bases
 from genomeformer_cli.core.tokenizers.bpe import PIECE, train_bpe
 from genomeformer_cli.core.tokenizers.files import build_tokenizer

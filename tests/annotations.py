@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from hypothesis import strategies as st
 
-from genomeformer_cli.core.annotation.feature import MINUS, PLUS, Feature, Kind, Part
 from genomeformer_cli.core.annotation.reading import AnnotatedRecord, annotated_records
+from genomeformer_cli.core.formats.feature import MINUS, PLUS, Feature, Kind, Part
 from genomeformer_cli.core.reporting import Reporter, Silent
 from genomeformer_cli.core.sequence import encode_bases
 

@@ -10,7 +10,7 @@ import numpy as np
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.corpus.writer import CorpusWriter
-from genomeformer_cli.core.genomes.fasta import Record
+from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from genomeformer_cli.core.genomes.fasta import Record
+from genomeformer_cli.core.formats.fasta import Record
 
 UPPER = "ACGTUNRYSWKMBDHV"
 ANY_CASE = UPPER + UPPER.lower()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.formats.fasta import read_records
 from tests.cli import RunCommand
 from tests.corpora import random_dna
 from tests.failures import assert_failure

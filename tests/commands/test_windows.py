@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.genome import GENOME_FILE
 from tests.annotations import (
     MYCOPLASMA_FASTA,

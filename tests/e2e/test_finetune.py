@@ -22,7 +22,7 @@ OPTIONS = ["--threads", "1", "--device", "cpu", "--epochs", "4", "--rc", "augmen
 @pytest.fixture
 def promoters(tmp_path: Path) -> Path:
     """Promoters of E. coli and stretches without: the bundled sequences, told by their headers."""
-    from genomeformer_cli.core.genomes.fasta import read_records
+    from genomeformer_cli.core.formats.fasta import read_records
 
     records = read_records(ASSETS / "sequences" / "ecoli_promoters.fa")
     rows = [f"{one.id}\t{one.sequence}\t{one.description.split()[0]}" for one in records]

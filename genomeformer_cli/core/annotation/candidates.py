@@ -22,10 +22,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genomeformer_cli.core.annotation.feature import MINUS, PLUS, UNSTRANDED, Feature, Kind, Part
 from genomeformer_cli.core.annotation.reading import AnnotatedRecord
 from genomeformer_cli.core.annotation.rules import Label, WindowRules
 from genomeformer_cli.core.annotation.tracks import marked, single_frame, spans, stretches, taken
+from genomeformer_cli.core.formats.feature import MINUS, PLUS, UNSTRANDED, Feature, Kind, Part
 from genomeformer_cli.core.sequence import Flags
 
 _STANDS_FOR_GENES = (Kind.CDS, Kind.RRNA, Kind.TRNA)

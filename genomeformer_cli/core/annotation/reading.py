@@ -11,12 +11,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from genomeformer_cli.core.annotation.feature import Feature, Kind, RecordFeatures, unwrap
-from genomeformer_cli.core.annotation.genbank import read_genbank
-from genomeformer_cli.core.annotation.gff import read_gff
 from genomeformer_cli.core.errors import AnnotationError, FastaError
-from genomeformer_cli.core.genomes.fasta import local_copy, read_records
-from genomeformer_cli.core.genomes.inflate import TextReader
+from genomeformer_cli.core.formats.fasta import local_copy, read_records
+from genomeformer_cli.core.formats.feature import Feature, Kind, RecordFeatures, unwrap
+from genomeformer_cli.core.formats.genbank import read_genbank
+from genomeformer_cli.core.formats.gff import read_gff
+from genomeformer_cli.core.formats.inflate import TextReader
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from genomeformer_cli.core.annotation.feature import PLUS, Feature, Kind
+from genomeformer_cli.core.formats.feature import PLUS, Feature, Kind
 from genomeformer_cli.core.sequence import Codes, Flags
 
 Marks = TypeVar("Marks", Codes, Flags)

@@ -13,7 +13,7 @@ from pathlib import Path
 from genomeformer_cli.core.corpus.format import Segment
 from genomeformer_cli.core.corpus.splits import SplitConfig, assign_splits
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.genomes.blocks import BlockReader
+from genomeformer_cli.core.formats.fasta_blocks import BlockReader
 from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.sequence import BASES, SOFT_BIT
 from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, train_bpe

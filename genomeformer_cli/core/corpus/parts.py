@@ -19,7 +19,7 @@ from genomeformer_cli.core.corpus.bits import BitWriter
 from genomeformer_cli.core.corpus.cutting import Bases, TokenBlock, cut_blocks, part_marks
 from genomeformer_cli.core.corpus.format import soft_mask_file, tokens_file
 from genomeformer_cli.core.corpus.sketch import Hashes, Sketcher
-from genomeformer_cli.core.genomes.blocks import Block
+from genomeformer_cli.core.formats.fasta_blocks import Block
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.stream import HashedFile

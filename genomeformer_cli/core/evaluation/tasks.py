@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.genomes.fasta import read_records
-from genomeformer_cli.core.genomes.inflate import TextReader
+from genomeformer_cli.core.formats.fasta import read_records
+from genomeformer_cli.core.formats.inflate import TextReader
 
 SPLITS = ("train", "val", "test")
 _SPLIT_NAMES = {

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.annotation.feature import PLUS, Feature, Kind
 from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.annotation.tracks import marked, spans
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.formats.fasta import read_records
+from genomeformer_cli.core.formats.feature import PLUS, Feature, Kind
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer

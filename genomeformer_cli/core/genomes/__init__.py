@@ -1,5 +1,5 @@
-"""Genomes: where they come from, what is known of them, and their records.
+"""Genomes: their sources, their metadata and their cache entries.
 
-`genome` says what a genome is and keeps it in the cache; `fasta` reads records; `local` imports a
-user's own files; `sample` installs the genomes that ship with the package.
+`genome` defines a genome and stores it in the cache; `local` imports files; `sample` installs the
+genomes that the package contains.
 """

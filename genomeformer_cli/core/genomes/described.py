@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from genomeformer_cli.core.genomes.blocks import BlockReader
+from genomeformer_cli.core.formats.fasta_blocks import BlockReader
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,16 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from genomeformer_cli.core.errors import EntryExistsError, UsageError
-from genomeformer_cli.core.genomes.blocks import Block, BlockReader
-from genomeformer_cli.core.genomes.fasta import (
+from genomeformer_cli.core.formats.fasta import (
     STDIN,
     inspect_file,
     is_gzip,
     is_pipe,
     local_copy,
 )
+from genomeformer_cli.core.formats.fasta_blocks import Block, BlockReader
+from genomeformer_cli.core.formats.inflate import Copy
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, Genome, genome_to_json, load_genome
-from genomeformer_cli.core.genomes.inflate import Copy
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name

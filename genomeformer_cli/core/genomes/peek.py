@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from genomeformer_cli.core.genomes.fasta import Record, read_records, refuse_other_formats
-from genomeformer_cli.core.genomes.inflate import TextReader
+from genomeformer_cli.core.formats.fasta import Record, read_records, refuse_other_formats
+from genomeformer_cli.core.formats.inflate import TextReader
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from genomeformer_cli.core.errors import FastaError, InputError
-from genomeformer_cli.core.genomes.packed import text_chunks, text_lines
-from genomeformer_cli.core.genomes.queries import Query, read_queries
+from genomeformer_cli.core.formats.compression import text_chunks, text_lines
+from genomeformer_cli.core.formats.sequences import Query, read_queries
 from genomeformer_cli.core.sequence import Codes, encode_bases, reverse_complement_codes
 
 _NOTHING: Codes = np.empty(0, dtype=np.uint8)

@@ -23,7 +23,7 @@ from genomeformer_cli.core.embedding.processes import Job, fill_here, fill_there
 from genomeformer_cli.core.embedding.projection import Method, Plane, check_method, project
 from genomeformer_cli.core.embedding.rows import RowFile, check_place
 from genomeformer_cli.core.errors import ConfigError, GenomeformerError, UsageError
-from genomeformer_cli.core.genomes.queries import Query
+from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes

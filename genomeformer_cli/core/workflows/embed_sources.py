@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from genomeformer_cli.core.errors import InputError, UsageError
-from genomeformer_cli.core.genomes.fasta import STDIN, is_pipe, local_copy
+from genomeformer_cli.core.formats.fasta import STDIN, is_pipe, local_copy
+from genomeformer_cli.core.formats.sequences import Query, read_queries
 from genomeformer_cli.core.genomes.genome import cached_genomes
-from genomeformer_cli.core.genomes.queries import Query, read_queries
 from genomeformer_cli.core.genomes.regions import read_bed, read_vcf, region_queries
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store

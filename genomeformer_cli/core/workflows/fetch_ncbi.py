@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from genomeformer_cli.core.errors import ConfigError, InputError, PartialError, UsageError
-from genomeformer_cli.core.genomes.fasta import local_copy
+from genomeformer_cli.core.formats.fasta import local_copy
 from genomeformer_cli.core.genomes.genome import FetchedGenome
 from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
 from genomeformer_cli.core.genomes.ncbi.batch import FileMeter, install_all

@@ -21,7 +21,7 @@ from genomeformer_cli.core.errors import (
     NotInCacheError,
     UsageError,
 )
-from genomeformer_cli.core.genomes.fasta import STDIN, Record, local_copy
+from genomeformer_cli.core.formats.fasta import STDIN, Record, local_copy
 from genomeformer_cli.core.genomes.peek import Peek, peek_records
 from genomeformer_cli.core.sequence import AMBIGUITY_CODES, encode_bases
 from genomeformer_cli.core.store.layout import Kind, Store

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from genomeformer_cli.core.finetuning.answering import Answerer
 from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned
 from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
-from genomeformer_cli.core.genomes.queries import Query
+from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes

@@ -21,7 +21,7 @@ from genomeformer_cli.core.evaluation.variants import (
     read_vcf,
     score_variants,
 )
-from genomeformer_cli.core.genomes.fasta import local_copy, read_records
+from genomeformer_cli.core.formats.fasta import local_copy, read_records
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases

@@ -29,7 +29,7 @@ from genomeformer_cli.core.errors import (
     FastaError,
     GenomeformerError,
 )
-from genomeformer_cli.core.genomes.blocks import Block, BlockReader
+from genomeformer_cli.core.formats.fasta_blocks import Block, BlockReader
 from genomeformer_cli.core.genomes.choose import choose_genomes, no_genomes
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path

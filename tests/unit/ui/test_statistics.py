@@ -16,7 +16,7 @@ from genomeformer_cli.core.corpus.statistics import (
 )
 from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.core.genomes.fasta import Record
+from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from genomeformer_cli.core.errors import CorruptError, FastaError, NotInCacheError, RefusedError
+from genomeformer_cli.core.formats.fasta import inspect_file, read_records
 from genomeformer_cli.core.genomes.download import (
     Downloaded,
     Meter,
@@ -27,7 +28,6 @@ from genomeformer_cli.core.genomes.download import (
     download_verified,
     part_path,
 )
-from genomeformer_cli.core.genomes.fasta import inspect_file, read_records
 from genomeformer_cli.core.genomes.genome import (
     GENOME_FILE,
     Genome,

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 
 from genomeformer_cli.core.annotation.candidates import Candidate, candidates
-from genomeformer_cli.core.annotation.feature import MINUS, PLUS, Feature, Kind, Part
 from genomeformer_cli.core.annotation.reading import AnnotatedRecord, annotated_records
 from genomeformer_cli.core.annotation.rules import DEFAULT_LABELS, Label, WindowRules
 from genomeformer_cli.core.annotation.sampling import windows_of
+from genomeformer_cli.core.formats.feature import MINUS, PLUS, Feature, Kind, Part
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import reverse_complement
 from tests.annotations import MYCOPLASMA_FASTA, MYCOPLASMA_GFF, annotated, feature, record_of

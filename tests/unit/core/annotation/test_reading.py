@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.annotation.feature import Kind
 from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.errors import AnnotationError, FastaError, MissingExtraError
+from genomeformer_cli.core.formats.feature import Kind
 from genomeformer_cli.core.reporting import Silent
 from tests.annotations import (
     MYCOPLASMA_FASTA,

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from genomeformer_cli.core.annotation.feature import Kind, kind_of
 from genomeformer_cli.core.annotation.rules import (
     Label,
     WindowRules,
@@ -12,6 +11,7 @@ from genomeformer_cli.core.annotation.rules import (
     labels_from_text,
 )
 from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.core.formats.feature import Kind, kind_of
 
 
 def test_classes_come_in_the_order_of_tables() -> None:

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from genomeformer_cli.core.corpus.bits import BitWriter
 from genomeformer_cli.core.corpus.sketch import Sketcher, shared_fractions, sketch_codes
 from genomeformer_cli.core.errors import AlphabetError, FastaError
-from genomeformer_cli.core.genomes import inflate
-from genomeformer_cli.core.genomes.blocks import BlockReader
+from genomeformer_cli.core.formats import inflate
+from genomeformer_cli.core.formats.fasta_blocks import BlockReader
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 from tests.cli import RunCommand, run_python
 from tests.corpora import random_dna

@@ -12,7 +12,7 @@ from genomeformer_cli.core.corpus import learning
 from genomeformer_cli.core.corpus.learning import learn_byte_pairs
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.errors import ConfigError, InputError
-from genomeformer_cli.core.genomes import inflate
+from genomeformer_cli.core.formats import inflate
 from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, train_bpe
 from tests.cli import RunCommand
 from tests.corpora import genome, random_dna

@@ -24,7 +24,7 @@ from genomeformer_cli.core.corpus.reader import Corpus, load_manifest
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.errors import AlphabetError, CheckpointError, CorruptError, InputError
-from genomeformer_cli.core.genomes.fasta import Record, read_records
+from genomeformer_cli.core.formats.fasta import Record, read_records
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.store.layout import Store

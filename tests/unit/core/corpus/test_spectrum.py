@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import genomeformer_cli
 from genomeformer_cli.core.corpus import spectrum
 from genomeformer_cli.core.corpus.spectrum import LONGEST_WORD, WordCounter, spectrum_of
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 
 SAMPLE_FOLDER = Path(genomeformer_cli.__file__).parent / "assets" / "genomes"

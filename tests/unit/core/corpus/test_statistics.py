@@ -16,7 +16,7 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.corpus.statistics import CorpusStatistics, corpus_statistics, lengths_of
 from genomeformer_cli.core.corpus.writer import CorpusWriter
-from genomeformer_cli.core.genomes.fasta import Record
+from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.tokenizers.bpe import train_bpe
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

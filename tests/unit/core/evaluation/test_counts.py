@@ -26,7 +26,7 @@ from genomeformer_cli.core.evaluation.held_out import (
     Asking,
     held_out_questions,
 )
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement

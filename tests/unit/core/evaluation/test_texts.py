@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genomeformer_cli.core.annotation.feature import MINUS, PLUS, Feature, Kind, Part
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.texts import (
     INTERGENIC,
@@ -21,6 +20,7 @@ from genomeformer_cli.core.evaluation.texts import (
     group_by,
     regions,
 )
+from genomeformer_cli.core.formats.feature import MINUS, PLUS, Feature, Kind, Part
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import decode_bases, encode_bases, reverse_complement

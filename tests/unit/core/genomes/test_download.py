@@ -16,6 +16,7 @@ from genomeformer_cli.core.errors import (
     RefusedError,
     UsageError,
 )
+from genomeformer_cli.core.formats.fasta import inspect_file
 from genomeformer_cli.core.genomes.download import (
     Downloaded,
     Wanted,
@@ -23,7 +24,6 @@ from genomeformer_cli.core.genomes.download import (
     download_verified,
     part_path,
 )
-from genomeformer_cli.core.genomes.fasta import inspect_file
 from genomeformer_cli.core.genomes.pace import HaltedError
 from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
 from tests.mini_ncbi.faults import FILE_FAULTS, MD5_FAULTS, Fault

@@ -15,8 +15,8 @@ from genomeformer_cli.core.errors import (
     StoreError,
     UsageError,
 )
-from genomeformer_cli.core.genomes.blocks import BlockReader
-from genomeformer_cli.core.genomes.fasta import Record, read_records
+from genomeformer_cli.core.formats.fasta import Record, read_records
+from genomeformer_cli.core.formats.fasta_blocks import BlockReader
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
 from genomeformer_cli.core.reporting import Silent

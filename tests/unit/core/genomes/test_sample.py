@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.store.layout import Kind, Store

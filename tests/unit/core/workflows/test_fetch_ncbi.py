@@ -20,7 +20,7 @@ from genomeformer_cli.core.errors import (
     StoreError,
     UsageError,
 )
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.genome import load_genome
 from genomeformer_cli.core.genomes.lockfile import read_lock
 from genomeformer_cli.core.reporting import Silent

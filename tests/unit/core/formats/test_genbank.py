@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.annotation.feature import MINUS, PLUS, UNSTRANDED, Feature, Kind, Part
-from genomeformer_cli.core.annotation.genbank import read_genbank
 from genomeformer_cli.core.errors import AnnotationError
+from genomeformer_cli.core.formats.feature import MINUS, PLUS, UNSTRANDED, Feature, Kind, Part
+from genomeformer_cli.core.formats.genbank import read_genbank
 from tests.annotations import genbank, read_text
 
 DNA = "ACGTTGCAAC" * 10

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genomeformer_cli.core.genomes.blocks import BlockReader
-from genomeformer_cli.core.genomes.packed import text_chunks
+from genomeformer_cli.core.formats.compression import text_chunks
+from genomeformer_cli.core.formats.fasta_blocks import BlockReader
 from genomeformer_cli.core.sequence import SOFT_BIT, Codes
 
 _BASE_BITS = np.uint8(SOFT_BIT - 1)

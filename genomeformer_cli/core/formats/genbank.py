@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any
 
-from genomeformer_cli.core.annotation.feature import (
+from genomeformer_cli.core.errors import AnnotationError, MissingExtraError
+from genomeformer_cli.core.formats.feature import (
     MINUS,
     PLUS,
     Feature,
@@ -16,7 +17,6 @@ from genomeformer_cli.core.annotation.feature import (
     RecordFeatures,
     kind_of,
 )
-from genomeformer_cli.core.errors import AnnotationError, MissingExtraError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

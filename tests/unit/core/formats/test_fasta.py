@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genomeformer_cli.core.errors import FastaError, InputError
-from genomeformer_cli.core.genomes.fasta import (
+from genomeformer_cli.core.formats.fasta import (
     Record,
     inspect_file,
     is_gzip,
@@ -218,7 +218,7 @@ def test_no_index_is_written_so_none_can_be_stale(tmp_path: Path) -> None:
 FORK = """
 import os, sys
 from pathlib import Path
-from genomeformer_cli.core.genomes.fasta import read_records
+from genomeformer_cli.core.formats.fasta import read_records
 records = read_records(Path(sys.argv[1]))
 next(records)
 child = os.fork()

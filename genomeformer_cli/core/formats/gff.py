@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
-from genomeformer_cli.core.annotation.feature import (
+from genomeformer_cli.core.errors import AnnotationError
+from genomeformer_cli.core.formats.feature import (
     MINUS,
     PLUS,
     UNSTRANDED,
@@ -20,7 +21,6 @@ from genomeformer_cli.core.annotation.feature import (
     RecordFeatures,
     kind_of,
 )
-from genomeformer_cli.core.errors import AnnotationError
 
 _STRANDS = {"+": PLUS, "-": MINUS, ".": UNSTRANDED, "?": UNSTRANDED}
 _PHASES = {"0": 0, "1": 1, "2": 2, ".": None}

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 
 from genomeformer_cli.core.errors import FastaError
-from genomeformer_cli.core.genomes.fasta import (
+from genomeformer_cli.core.formats.compression import text_lines
+from genomeformer_cli.core.formats.fasta import (
     Record,
     fastq_records,
     old_line_ends,
     refuse_other_formats,
 )
-from genomeformer_cli.core.genomes.inflate import TEXT_CHUNK, Copy, TextReader
-from genomeformer_cli.core.genomes.packed import text_lines
+from genomeformer_cli.core.formats.inflate import TEXT_CHUNK, Copy, TextReader
 from genomeformer_cli.core.sequence import Codes, mark_bases
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from genomeformer_cli.core.errors import FastaError, InputError, MissingExtraError
-from genomeformer_cli.core.genomes.queries import Query, read_queries
+from genomeformer_cli.core.formats.sequences import Query, read_queries
 from genomeformer_cli.core.genomes.regions import read_bed, read_vcf, region_queries
 from genomeformer_cli.core.sequence import decode_bases
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.annotation.feature import MINUS, PLUS, UNSTRANDED, Kind, Part
-from genomeformer_cli.core.annotation.gff import read_gff
 from genomeformer_cli.core.errors import AnnotationError
+from genomeformer_cli.core.formats.feature import MINUS, PLUS, UNSTRANDED, Kind, Part
+from genomeformer_cli.core.formats.gff import read_gff
 from tests.annotations import gff, read_text
 
 

@@ -1,0 +1,1 @@
+"""Readers of the file formats that users bring: one reader per format, one text layer beneath."""
