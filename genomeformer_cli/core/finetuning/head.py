@@ -19,6 +19,7 @@ from torch.nn import functional
 from genomeformer_cli.core.finetuning.linear import PlainFeatures, PlainLinear
 from genomeformer_cli.core.finetuning.packing import Packed
 from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.model.seeds import part_generator
 
 NAME = "task"
 _NUM_HEADS = 4
@@ -53,7 +54,7 @@ class TaskHead(nn.Module):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        generator = torch.Generator().manual_seed(seed)
+        generator = part_generator(seed, "task head")
         self.pool = pool
         seen = 2 * width if pool == "mean-max" else width
         if pool == "attention":

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.model.seeds import part_generator
 
 
 class LowRank(nn.Module):
@@ -47,7 +48,7 @@ def add_low_rank(model: Model, rank: int, alpha: float, *, seed: int) -> int:
     Raises:
         ConfigError: It has none.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = part_generator(seed, "low-rank changes")
     model.requires_grad_(requires_grad=False)
     matrices = [
         module

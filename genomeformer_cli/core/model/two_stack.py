@@ -24,6 +24,7 @@ from genomeformer_cli.core.attention.layout import each_document
 from genomeformer_cli.core.attention.norm import RMSNorm
 from genomeformer_cli.core.model.config import ModelConfig
 from genomeformer_cli.core.model.encoder import SMALL_STD, Encoder
+from genomeformer_cli.core.model.seeds import part_generator, part_seed
 from genomeformer_cli.core.model.strands import complements, turned, turned_places
 from genomeformer_cli.core.tokenizers.protocol import CLS_ID
 
@@ -44,10 +45,12 @@ class TwoStack(nn.Module):
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
         super().__init__()
         stack = dataclasses.replace(config, direction="causal")
-        generator = torch.Generator().manual_seed(seed + 1)
+        generator = part_generator(seed, "two-stack head")
         self.config = config
         self.ahead = Encoder(stack, seed=seed)
-        self.own_back = None if config.tied else Encoder(stack, seed=seed + 1)
+        self.own_back = (
+            None if config.tied else Encoder(stack, seed=part_seed(seed, "second stack"))
+        )
         width = self.ahead.feature_width
         self.join = nn.Linear(2 * width, width, bias=False)
         self.norm = RMSNorm(width)
