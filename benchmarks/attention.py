@@ -41,10 +41,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.objectives.prediction import Examples
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.objectives.loss import Examples
 
 LENGTHS = (512, 2048, 8192, 32768, 131072)
 TOKENS = 4096

@@ -46,14 +46,14 @@ from torch import nn
 from training_steps import operations, training_step
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS
-from genomeformer_cli.core.gradients.forecast import Step, random_examples
-from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
-from genomeformer_cli.core.gradients.plans import PLANS
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.encoder import Encoder
-from genomeformer_cli.core.presets.pretrain import PRESETS, preset
+from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
+from genomeformer_cli.core.memory_plans.memory_meter import forget_peak, peak_bytes
+from genomeformer_cli.core.memory_plans.plans import PLANS
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
+from genomeformer_cli.core.training.presets import PRESETS, preset
 
 SECTIONS = ("ceiling", "steps", "mfu", "longest")
 LENGTHS = (512, 2048, 8192, 32768, 131072)

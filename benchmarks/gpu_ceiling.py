@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from genomeformer_cli.core.attention.kernel_sums import add_over_tokens
+from genomeformer_cli.core.attention.kernels.linear_state import add_over_tokens
 
 TERA = 1e12
 # Width, hidden features of the gated MLP: of `small` and of `base`.

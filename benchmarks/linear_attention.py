@@ -22,8 +22,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, Setting
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 
 HEADS, WIDTH, FEATURES, LAYERS = 4, 64, 266, 4
 

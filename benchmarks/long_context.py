@@ -31,12 +31,12 @@ from memory_model import Step, picture
 from processes import MIB, Limits, Row, conditions, markdown, measured_step, run_case
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.model.build import Model, build_model
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.encoder import Encoder
-from genomeformer_cli.core.model.two_stack import TwoStack
-from genomeformer_cli.core.objectives.prediction import Examples
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.objectives.loss import Examples
 
 BASES = range(5, 9)
 # Sizes of a suite: depth, width, heads, hidden features, tokens of a slice.

@@ -109,7 +109,11 @@ def measured_step(step: Callable[[], object], *, repeats: int = 1, budget: float
     """
     import torch
 
-    from genomeformer_cli.core.gradients.meter import bytes_in_use, forget_peak, peak_bytes
+    from genomeformer_cli.core.memory_plans.memory_meter import (
+        bytes_in_use,
+        forget_peak,
+        peak_bytes,
+    )
 
     device = torch.device("cpu")
     warm = torch.nn.Linear(64, 64)

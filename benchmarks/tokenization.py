@@ -31,7 +31,7 @@ from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.sequence import decode_bases, encode_bases
 from genomeformer_cli.core.tokenizers.bpe import PIECE, train_bpe
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
-from genomeformer_cli.core.tokenizers.sample import SampleRule, sample_windows
+from genomeformer_cli.core.tokenizers.sampling import SampleRule, sample_windows
 
 WINDOW = 2_000
 SAMPLES = Path(genomeformer_cli.__file__).parent / "assets" / "genomes"

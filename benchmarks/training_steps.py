@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import torch
 
-from genomeformer_cli.core.attention.protocol import Additive, Selective
+from genomeformer_cli.core.attention.protocols import Additive, Selective
 from genomeformer_cli.core.attention.registry import attention_entry, mechanisms_that_are
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.model.build import Model
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.objectives.prediction import Examples
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.objectives.loss import Examples
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.optimizer import build_optimizers
 from genomeformer_cli.core.training.precision import ComputeConfig, computing

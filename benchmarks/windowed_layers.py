@@ -43,8 +43,8 @@ Layer = Callable[[Tensor], Tensor]
 
 def ours(name: str, length: int) -> Layer:
     """Our layer: normalised queries and keys, rotary positions."""
+    from genomeformer_cli.core.attention.batch_layout import Rotary
     from genomeformer_cli.core.attention.layer import AttentionLayer
-    from genomeformer_cli.core.attention.layout import Rotary
     from genomeformer_cli.core.attention.registry import AttentionConfig, Setting
 
     config = AttentionConfig(

@@ -27,10 +27,10 @@ from genomeformer_cli.app import app
 from genomeformer_cli.core import errors
 from genomeformer_cli.core.attention.registry import ATTENTIONS
 from genomeformer_cli.core.configuration import from_plain, to_plain
-from genomeformer_cli.core.gradients.plans import PLANS
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.presets.pretrain import PRESETS, preset
+from genomeformer_cli.core.memory_plans.plans import PLANS
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.training.presets import PRESETS, preset
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.model.build import Model, build_model
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.sweeps import can_pass_state
-from genomeformer_cli.core.objectives.prediction import Examples, Prediction
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass_state
+from genomeformer_cli.core.objectives.loss import Examples, Prediction
 
 COMPLEMENT = (0, 1, 2, 3, 4, 8, 7, 6, 5, 9)
 SHAPES: dict[str, dict[str, Any]] = {

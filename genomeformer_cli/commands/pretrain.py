@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Exit, Option
 
 from genomeformer_cli.core.settings import speaks
-from genomeformer_cli.core.training.verdict import is_decided
+from genomeformer_cli.core.training.failure_file import is_decided
 from genomeformer_cli.ui import pretrain_options as o
 from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
 

@@ -193,7 +193,7 @@ def _value(text: str) -> Any:
 
 def _place(flag: str, text: str) -> str:
     """The setting that a flag means: its whole place, or its last name if that is one's alone."""
-    from genomeformer_cli.core.presets.pretrain import PretrainConfig
+    from genomeformer_cli.core.training.presets import PretrainConfig
 
     key = flag.replace("-", "_")
     found = [one for one in places(PretrainConfig) if key in (one, one.rpartition(".")[2])]

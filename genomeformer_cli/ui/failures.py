@@ -14,7 +14,7 @@ from typer import TyperException
 
 from genomeformer_cli.core.errors import GenomeformerError
 from genomeformer_cli.core.settings import launch_folder, speaks
-from genomeformer_cli.core.training.verdict import leave_verdict
+from genomeformer_cli.core.training.failure_file import leave_verdict
 from genomeformer_cli.ui.console import talk
 
 INTERNAL = 70

@@ -356,7 +356,7 @@ def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:
     Raises:
         UsageError: One of them cannot be, or is missing.
     """
-    from genomeformer_cli.core.training.scale import ScaleConfig
+    from genomeformer_cli.core.training.parallel_config import ScaleConfig
     from genomeformer_cli.core.workflows.pretrain import PretrainRequest
 
     corpus, name = options["corpus"], options["name"]

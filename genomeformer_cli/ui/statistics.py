@@ -13,7 +13,7 @@ from genomeformer_cli.core.sequence import BASES
 from genomeformer_cli.ui.tokens import tokenizer_name
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.corpus.spectrum import Spectrum, WordCount
+    from genomeformer_cli.core.corpus.kmer_spectrum import Spectrum, WordCount
     from genomeformer_cli.core.corpus.statistics import CorpusStatistics, GenomeStatistics
     from genomeformer_cli.core.workflows.describe import DescribeResult
 

@@ -14,7 +14,7 @@ from genomeformer_cli.ui.statistics import largest
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from genomeformer_cli.core.corpus.spectrum import Spectrum
+    from genomeformer_cli.core.corpus.kmer_spectrum import Spectrum
     from genomeformer_cli.core.corpus.statistics import GenomeStatistics, Lengths
     from genomeformer_cli.core.workflows.describe import DescribeResult
 

@@ -65,8 +65,9 @@ def test_a_bundle_in_the_assets_ships_whole_and_is_the_default(tmp_path: Path) -
     from tests.bundles import make_bundle
 
     project = tmp_path / "project"
-    left_out = shutil.ignore_patterns("__pycache__", "models")
-    shutil.copytree(ROOT / "genomeformer_cli", project / "genomeformer_cli", ignore=left_out)
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "genomeformer_cli", project / "genomeformer_cli", ignore=ignored)
+    shutil.rmtree(project / "genomeformer_cli/assets/models")
     for name in ("pyproject.toml", "README.md", "LICENSE", ".gitignore"):
         shutil.copyfile(ROOT / name, project / name)
     place = "genomeformer_cli/assets/models/default"

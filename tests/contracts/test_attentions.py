@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from genomeformer_cli.core.attention.batch_layout import Layout, Rotary
 from genomeformer_cli.core.attention.layer import AttentionLayer
-from genomeformer_cli.core.attention.layout import Layout, Rotary
-from genomeformer_cli.core.attention.protocol import Additive, Local, Streaming
+from genomeformer_cli.core.attention.protocols import Additive, Local, Streaming
 from genomeformer_cli.core.attention.registry import (
     ATTENTIONS,
     AttentionConfig,

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.gradients.plans import PLANS, MemoryConfig
-from genomeformer_cli.core.model.build import Model, build_model
-from genomeformer_cli.core.objectives.prediction import Examples
+from genomeformer_cli.core.memory_plans.plans import PLANS, MemoryConfig
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.objectives.loss import Examples
 from genomeformer_cli.core.training.metrics import read_rows
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
 from tests.cli import RunCommand

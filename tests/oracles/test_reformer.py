@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.hashing import random_rotations
+from genomeformer_cli.core.attention.kernels.lsh import random_rotations
 from genomeformer_cli.core.attention.ops.reformer import reformer_attention
 from tests.attention_cases import assert_same, draw
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.chosen import Chosen
-from genomeformer_cli.core.attention.layout import Layout
-from genomeformer_cli.core.attention.norm import RMSNorm
-from genomeformer_cli.core.attention.projections import Angles, Parts, projections
-from genomeformer_cli.core.attention.protocol import Additive, Local, Selective, State, Streaming
+from genomeformer_cli.core.attention.batch_layout import Layout
+from genomeformer_cli.core.attention.kernels.projections import Angles, Parts, projections
+from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
+from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.protocols import Additive, Local, Selective, State, Streaming
 from genomeformer_cli.core.attention.registry import AttentionConfig, Setting, attention_entry
 
 Heads = tuple[Tensor, Tensor, Tensor, Tensor | None]

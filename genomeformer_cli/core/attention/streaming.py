@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.protocol import State
+from genomeformer_cli.core.attention.protocols import State
 
 
 class StreamingAttention(nn.Module, ABC):

@@ -24,7 +24,7 @@ from genomeformer_cli.core.checkpoints.weights import (
     write_model,
 )
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.seal import check_seal
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer

@@ -17,8 +17,8 @@ from genomeformer_cli.core.checkpoints.quantized import METHOD, dequantized
 from genomeformer_cli.core.checkpoints.tensors import DAMAGED, read_weights, write_weights
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.model.build import Model, build_model
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.seal import check_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer

@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.corpus.format import Segment
-from genomeformer_cli.core.corpus.parts import count_bases
-from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.corpus.spectrum import (
+from genomeformer_cli.core.corpus.genome_shards import count_bases
+from genomeformer_cli.core.corpus.kmer_spectrum import (
     Counts,
     Spectrum,
     WordCount,
@@ -23,6 +22,7 @@ from genomeformer_cli.core.corpus.spectrum import (
     entropy,
     spectrum_of,
 )
+from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes, encode_bases
 from genomeformer_cli.core.tokenizers.protocol import FIRST_REAL_ID, Ids, Tokenizer

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genomeformer_cli.core.corpus.bits import BitWriter
+from genomeformer_cli.core.corpus.bitset import BitWriter
 from genomeformer_cli.core.corpus.format import (
     FORMAT_VERSION,
     MANIFEST_FILE,
@@ -22,7 +22,7 @@ from genomeformer_cli.core.corpus.format import (
     soft_mask_file,
     tokens_file,
 )
-from genomeformer_cli.core.corpus.parts import Part, PartWriter
+from genomeformer_cli.core.corpus.genome_shards import Part, PartWriter
 from genomeformer_cli.core.corpus.splits import SplitConfig, assign_splits
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.fasta import Record

@@ -20,7 +20,7 @@ from genomeformer_cli.core.data.packing import PackedRows, num_packed_rows
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.sequence import Flags, encode_bases, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids, Tokenizer
-from genomeformer_cli.core.tokenizers.widths import geometry
+from genomeformer_cli.core.tokenizers.token_lengths import geometry
 
 _ORDER, _BATCH, _PACKING = range(3)
 Document = tuple[Ids, Flags]

@@ -33,8 +33,11 @@ from genomeformer_cli.core.embedding.windows import (
     slice_sequences,
 )
 from genomeformer_cli.core.errors import ConfigError, InputError
-from genomeformer_cli.core.model.encoder import padding_mask
-from genomeformer_cli.core.model.sweeps import can_pass_state, features_by_slices
+from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
+from genomeformer_cli.core.models.genomeformer.streaming_forward import (
+    can_pass_state,
+    features_by_slices,
+)
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.model.build import Model
-from genomeformer_cli.core.model.encoder import Encoder
-from genomeformer_cli.core.model.strands import turned, turned_places
-from genomeformer_cli.core.model.two_stack import TwoStack
+from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
+from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.models.genomeformer.reverse_complement import turned, turned_places
 
 
 def check_layers(model: Model, layers: tuple[int, ...], *, mean: bool = False) -> None:

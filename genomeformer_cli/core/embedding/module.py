@@ -19,7 +19,7 @@ from genomeformer_cli.core.embedding.features import (
     joined_layers,
     layer_features,
 )
-from genomeformer_cli.core.model.encoder import padding_mask
+from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 

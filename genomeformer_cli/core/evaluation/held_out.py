@@ -25,7 +25,7 @@ from genomeformer_cli.core.data.windows import consecutive_windows
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.sequence import NUM_REAL_BASES
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer
-from genomeformer_cli.core.tokenizers.widths import geometry
+from genomeformer_cli.core.tokenizers.token_lengths import geometry
 
 HIDE_ONE_IN = 64
 MARGIN = 6

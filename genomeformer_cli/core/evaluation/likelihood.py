@@ -1,7 +1,7 @@
 """How well a model answers the held-out questions: bits per base and accuracy.
 
 Windows by `answer`; whole records, base after base, by `answer_record`, for models that can carry
-their state along (see `core.model.sweeps`).
+their state along (see `core.models.genomeformer.streaming_forward`).
 Shape letters: B batch, L length, C positions of a slice, N questions, R answers, V vocabulary,
 E width.
 """
@@ -18,13 +18,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genomeformer_cli.core.attention.chosen import Chosen
+from genomeformer_cli.core.attention.positions import Chosen
 from genomeformer_cli.core.evaluation.answers import Answers, joined
 from genomeformer_cli.core.evaluation.held_out import HeldOut
-from genomeformer_cli.core.model.build import Model
-from genomeformer_cli.core.model.encoder import padding_mask
-from genomeformer_cli.core.model.sweeps import features_by_slices
-from genomeformer_cli.core.objectives.prediction import BITS_PER_NAT
+from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
+from genomeformer_cli.core.models.genomeformer.streaming_forward import features_by_slices
+from genomeformer_cli.core.objectives.loss import BITS_PER_NAT
 from genomeformer_cli.core.sequence import NUM_REAL_BASES
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
 from genomeformer_cli.core.training.metrics import Score

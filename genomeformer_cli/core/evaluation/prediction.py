@@ -36,8 +36,8 @@ from genomeformer_cli.core.evaluation.counts import (
 from genomeformer_cli.core.evaluation.held_out import HeldOut, all_at_once, at_rate, one_in_many
 from genomeformer_cli.core.evaluation.likelihood import answer, answer_record
 from genomeformer_cli.core.evaluation.texts import REGIONS, Text, TextWindows, cut_texts
-from genomeformer_cli.core.model.build import Model, build_model
-from genomeformer_cli.core.model.sweeps import can_pass_state
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass_state
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES
 from genomeformer_cli.core.training.metrics import Score

@@ -25,9 +25,12 @@ from torch import Tensor
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.likelihood import real_logits
-from genomeformer_cli.core.model.build import is_equivariant
-from genomeformer_cli.core.model.encoder import padding_mask
-from genomeformer_cli.core.model.sweeps import can_pass_state, features_by_slices
+from genomeformer_cli.core.models.genomeformer.build import is_equivariant
+from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
+from genomeformer_cli.core.models.genomeformer.streaming_forward import (
+    can_pass_state,
+    features_by_slices,
+)
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
 

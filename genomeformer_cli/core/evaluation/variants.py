@@ -29,7 +29,7 @@ from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.likelihood import real_logits
 from genomeformer_cli.core.evaluation.scoring import Log2, ScoringRule, base_log2, truth_of
 from genomeformer_cli.core.formats.inflate import TextReader
-from genomeformer_cli.core.model.encoder import padding_mask
+from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.reporting import Reporter, Silent
 from genomeformer_cli.core.sequence import (
     AMBIGUITY_CODES,

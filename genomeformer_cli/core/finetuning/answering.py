@@ -20,7 +20,7 @@ from genomeformer_cli.core.finetuning.measures import Floats, TaskScore, measure
 from genomeformer_cli.core.finetuning.packing import Packer
 from genomeformer_cli.core.finetuning.rows import LabelledRows
 from genomeformer_cli.core.finetuning.targets import Targets
-from genomeformer_cli.core.model.build import Model, is_equivariant
+from genomeformer_cli.core.models.genomeformer.build import Model, is_equivariant
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 
 Progress = Callable[[int], None]

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from genomeformer_cli.core.finetuning.linear import PlainFeatures, PlainLinear
 from genomeformer_cli.core.finetuning.packing import Packed
-from genomeformer_cli.core.model.build import Model
-from genomeformer_cli.core.model.seeds import part_generator
+from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.genomeformer.seeds import part_generator
 
 NAME = "task"
 _NUM_HEADS = 4

@@ -19,15 +19,15 @@ from genomeformer_cli.core.finetuning.head import NAME, head_of, outputs
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.measures import TaskScore
 from genomeformer_cli.core.finetuning.packing import Packed
-from genomeformer_cli.core.gradients.plans import MemoryConfig
-from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.seal import check_seal, seal
 from genomeformer_cli.core.training.batches import StepBatch
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.distributed import Team
-from genomeformer_cli.core.training.learning import Learned, Row
 from genomeformer_cli.core.training.optimizer import Optimizers
+from genomeformer_cli.core.training.task import Learned, Row
 
 BEST = "best"
 _WEIGHTS = "weights.safetensors"

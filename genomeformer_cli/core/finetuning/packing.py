@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.embedding.windows import cut_windows
-from genomeformer_cli.core.model.encoder import padding_mask
+from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids, Tokenizer
 

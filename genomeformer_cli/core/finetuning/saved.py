@@ -27,7 +27,7 @@ from genomeformer_cli.core.finetuning.head import NAME, TaskHead, attach, head_o
 from genomeformer_cli.core.finetuning.linear import PlainFeatures
 from genomeformer_cli.core.finetuning.packing import Packer
 from genomeformer_cli.core.finetuning.targets import Targets
-from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 

@@ -32,9 +32,9 @@ from genomeformer_cli.core.finetuning.rows import LabelledRows, class_weights
 from genomeformer_cli.core.finetuning.saved import TunedTask
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
 from genomeformer_cli.core.finetuning.summary import SCRATCH, LinearResult, Origin, SeedResult
-from genomeformer_cli.core.gradients.forecast import Step
-from genomeformer_cli.core.gradients.plans import MemoryConfig
-from genomeformer_cli.core.model.build import Model, build_model
+from genomeformer_cli.core.memory_plans.forecast import Step
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import clear_leftovers, write_json
 from genomeformer_cli.core.tokenizers.files import load_tokenizer

@@ -12,7 +12,7 @@ from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.tensors import MAX_SHARD_BYTES, write_weights
 from genomeformer_cli.core.checkpoints.weights import CONFIG_FILE, MODEL_TYPE, describe_model
 from genomeformer_cli.core.genomes.lockfile import LOCK_NAME, LockRow, write_lock
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release.evidence import Picture
 from genomeformer_cli.core.release.layout import (
     CARD_FILE,

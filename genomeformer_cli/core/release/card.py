@@ -13,8 +13,8 @@ from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.features import features_width
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release.card_data import CardGenome, data_section
 from genomeformer_cli.core.release.card_evidence import evidence_sections
 from genomeformer_cli.core.release.evidence import Evidence, Picture

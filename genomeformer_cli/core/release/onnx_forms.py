@@ -17,10 +17,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.bidirectional import BidirectionalAttention
-from genomeformer_cli.core.attention.convolution import convolve_heads_reference
-from genomeformer_cli.core.attention.decays import normalised, pairwise_decay
-from genomeformer_cli.core.attention.feature_maps import SoftmaxFeatures
-from genomeformer_cli.core.attention.features import LARGEST_LOG_FEATURE, log_positive_features
+from genomeformer_cli.core.attention.kernels.decay import normalised, pairwise_decay
+from genomeformer_cli.core.attention.kernels.feature_maps import SoftmaxFeatures
+from genomeformer_cli.core.attention.kernels.head_convolution import convolve_heads_reference
+from genomeformer_cli.core.attention.kernels.pseudo_inverse import pseudo_inverse_reference
+from genomeformer_cli.core.attention.kernels.random_features import (
+    LARGEST_LOG_FEATURE,
+    log_positive_features,
+)
 from genomeformer_cli.core.attention.layer import AttentionLayer
 from genomeformer_cli.core.attention.ops.gated_linear import GatedLinearAttention
 from genomeformer_cli.core.attention.ops.linear import CausalLinearAttention, LinearAttention
@@ -33,8 +37,7 @@ from genomeformer_cli.core.attention.ops.performer import (
     PerformerAttention,
 )
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
-from genomeformer_cli.core.attention.pseudo_inverse import pseudo_inverse_reference
-from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.models.genomeformer.build import Model
 
 Heads = tuple[Tensor, Tensor, Tensor]
 # Mechanism, (queries, keys, values), mask (B, L), gates: what each query reads (B, H, L, D).

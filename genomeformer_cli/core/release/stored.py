@@ -21,7 +21,7 @@ from genomeformer_cli.core.checkpoints.weights import whole_tensors
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.held_out import HeldOut
 from genomeformer_cli.core.evaluation.likelihood import answer
-from genomeformer_cli.core.model.build import Model, build_model
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.training.metrics import Score
 
 StoredType = Literal["fp32", "bf16", "fp16"]

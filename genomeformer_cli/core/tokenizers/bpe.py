@@ -19,7 +19,8 @@ from tokenizers import models, trainers
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes, decode_bases
-from genomeformer_cli.core.tokenizers.json_form import plain_json, split
+from genomeformer_cli.core.tokenizers.acgt_runs import last_stretch
+from genomeformer_cli.core.tokenizers.hf_json import plain_json, split
 from genomeformer_cli.core.tokenizers.protocol import (
     FIRST_REAL_ID,
     SPECIAL_TOKENS,
@@ -31,8 +32,7 @@ from genomeformer_cli.core.tokenizers.protocol import (
     refuse_other_strand,
     smallest_dtype,
 )
-from genomeformer_cli.core.tokenizers.sample import SampleRule, sample_windows
-from genomeformer_cli.core.tokenizers.stretches import last_stretch
+from genomeformer_cli.core.tokenizers.sampling import SampleRule, sample_windows
 
 PIECE = 512
 SMALLEST_VOCABULARY = len(SPECIAL_TOKENS) + len(BASES)

@@ -8,7 +8,7 @@ import numpy as np
 from tokenizers import models
 
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes, decode_bases
-from genomeformer_cli.core.tokenizers.json_form import plain_json, split
+from genomeformer_cli.core.tokenizers.hf_json import plain_json, split
 from genomeformer_cli.core.tokenizers.protocol import (
     FIRST_REAL_ID,
     SPECIAL_TOKENS,

@@ -17,7 +17,8 @@ from tokenizers import models, pre_tokenizers
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes
-from genomeformer_cli.core.tokenizers.json_form import Rule, plain_json, split
+from genomeformer_cli.core.tokenizers.acgt_runs import last_stretch, ranges, real_stretches
+from genomeformer_cli.core.tokenizers.hf_json import Rule, plain_json, split
 from genomeformer_cli.core.tokenizers.protocol import (
     FIRST_REAL_ID,
     SPECIAL_TOKENS,
@@ -29,7 +30,6 @@ from genomeformer_cli.core.tokenizers.protocol import (
     refuse_other_strand,
     smallest_dtype,
 )
-from genomeformer_cli.core.tokenizers.stretches import last_stretch, ranges, real_stretches
 
 MAX_K = 8
 DEFAULT_K = 6

@@ -21,14 +21,14 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.windows import Sampling, Short, WindowSampler
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.objectives.examples import ask
-from genomeformer_cli.core.objectives.prediction import Examples
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.objectives.loss import Examples
+from genomeformer_cli.core.objectives.targets import ask
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
-from genomeformer_cli.core.tokenizers.widths import geometry
+from genomeformer_cli.core.tokenizers.token_lengths import geometry
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.redraw import check_redraw
-from genomeformer_cli.core.training.stages import stage_of, stages
+from genomeformer_cli.core.training.feature_redraw import check_redraw
+from genomeformer_cli.core.training.length_curriculum import stage_of, stages
 
 _STEPS_AHEAD = 3
 _LOOK_AGAIN = 0.2

@@ -24,9 +24,9 @@ from torch import Tensor, nn
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from genomeformer_cli.core.errors import ConfigError, LostProcessError, TrainingError
-from genomeformer_cli.core.objectives.prediction import Prediction
+from genomeformer_cli.core.objectives.loss import Prediction
 from genomeformer_cli.core.settings import Member, launch_folder
-from genomeformer_cli.core.training.line import ProcessLine
+from genomeformer_cli.core.training.sequence_group import ProcessLine
 
 _REACHED_WITHIN = timedelta(minutes=10)
 _ANSWERED_WITHIN = timedelta(minutes=30)

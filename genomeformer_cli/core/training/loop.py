@@ -29,29 +29,29 @@ from genomeformer_cli.core.checkpoints.state import (
 )
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.errors import ConfigError, TrainingError
-from genomeformer_cli.core.gradients.meter import forget_peak, peak_bytes
-from genomeformer_cli.core.gradients.plans import MemoryConfig
-from genomeformer_cli.core.model.blocks import Block
-from genomeformer_cli.core.model.build import Model
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.memory_plans.memory_meter import forget_peak, peak_bytes
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.models.genomeformer.block import Block
+from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
-from genomeformer_cli.core.training.average import Average
 from genomeformer_cli.core.training.batches import Ahead, Batch, StepBatch
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.distributed import ALONE, Team
-from genomeformer_cli.core.training.learning import Learning, Pretraining
+from genomeformer_cli.core.training.ema import Average
+from genomeformer_cli.core.training.feature_redraw import redraw_features
+from genomeformer_cli.core.training.length_curriculum import stage_of, stages
+from genomeformer_cli.core.training.loggers import OpenObserver
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
-from genomeformer_cli.core.training.observers import OpenObserver
+from genomeformer_cli.core.training.metrics_writer import Records, Taken
 from genomeformer_cli.core.training.optimizer import set_learning_rate
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
-from genomeformer_cli.core.training.records import Records, Taken
-from genomeformer_cli.core.training.redraw import redraw_features
 from genomeformer_cli.core.training.schedule import learning_rate
-from genomeformer_cli.core.training.spikes import SpikeGuard
-from genomeformer_cli.core.training.stages import stage_of, stages
+from genomeformer_cli.core.training.spike_guard import SpikeGuard
+from genomeformer_cli.core.training.task import Learning, Pretraining
 
 
 class MakesBatches(Protocol):

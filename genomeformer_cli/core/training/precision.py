@@ -20,12 +20,12 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.chosen import Chosen
+from genomeformer_cli.core.attention.positions import Chosen
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.gradients.forecast import Step, random_examples
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.model.build import Model
+from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 

@@ -17,11 +17,11 @@ from genomeformer_cli.core.attention.registry import ATTENTIONS
 from genomeformer_cli.core.configuration import merged, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.presets.pretrain import PretrainConfig
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.budget import Budget, Plan
+from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.workflows.comparison_folder import (
     RESULTS_FILE,
     Training,

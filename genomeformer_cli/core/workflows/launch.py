@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from genomeformer_cli.core.settings import LAUNCH_VARIABLE, member
-from genomeformer_cli.core.training.elastic import launch
-from genomeformer_cli.core.training.scale import ScaleConfig
+from genomeformer_cli.core.training.launcher import launch
+from genomeformer_cli.core.training.parallel_config import ScaleConfig
 from genomeformer_cli.core.workflows.compute import gpu_names
 
 

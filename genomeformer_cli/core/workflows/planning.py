@@ -14,19 +14,19 @@ from pathlib import Path
 
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.gradients.flops import count_flops
-from genomeformer_cli.core.gradients.forecast import choose
-from genomeformer_cli.core.model.build import Model, build_model
-from genomeformer_cli.core.presets.pretrain import PretrainConfig
+from genomeformer_cli.core.memory_plans.flops import count_flops
+from genomeformer_cli.core.memory_plans.forecast import choose
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.budget import Budget, Plan
+from genomeformer_cli.core.training.length_curriculum import stages
 from genomeformer_cli.core.training.loop import TrainingRun, time_step
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.precision import settle
-from genomeformer_cli.core.training.stages import stages
+from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, plan_step
 from genomeformer_cli.core.workflows.run_folder import resolve_config

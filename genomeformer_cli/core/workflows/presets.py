@@ -15,12 +15,12 @@ from functools import cache
 import torch
 
 from genomeformer_cli.core.attention.registry import attention_entry
-from genomeformer_cli.core.gradients.forecast import Step, try_step
-from genomeformer_cli.core.gradients.plans import MemoryConfig
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.presets.pretrain import PRESETS, PretrainConfig
+from genomeformer_cli.core.memory_plans.forecast import Step, try_step
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.training.presets import PRESETS, PretrainConfig
 
 _REAL_IDS = range(5, 9)
 _NARROW = 128

@@ -23,11 +23,10 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.evaluation.held_out import HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
-from genomeformer_cli.core.gradients.forecast import Step, choose, expected_bytes
-from genomeformer_cli.core.gradients.plans import AUTO, MemoryConfig
-from genomeformer_cli.core.gradients.stretches import check_stretches
-from genomeformer_cli.core.model.build import Model, build_model
-from genomeformer_cli.core.presets.pretrain import PretrainConfig
+from genomeformer_cli.core.memory_plans.forecast import Step, choose, expected_bytes
+from genomeformer_cli.core.memory_plans.plans import AUTO, MemoryConfig
+from genomeformer_cli.core.memory_plans.sequence_parallel import check_stretches
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Event, Reporter, Silent
 from genomeformer_cli.core.settings import Member, member
@@ -35,21 +34,22 @@ from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, short_segments
 from genomeformer_cli.core.training.distributed import Team, joined
-from genomeformer_cli.core.training.learning import Pretraining
-from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
-from genomeformer_cli.core.training.observers import (
+from genomeformer_cli.core.training.length_curriculum import stages
+from genomeformer_cli.core.training.loggers import (
     OpenObserver,
     open_tensorboard,
     wandb_opener,
 )
+from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
+from genomeformer_cli.core.training.parallel_config import ScaleConfig
 from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle, untried
-from genomeformer_cli.core.training.scale import ScaleConfig
-from genomeformer_cli.core.training.stages import stages
+from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import (
     SUMMARY_FILE,
     RunSummary,
     read_summary,
 )
+from genomeformer_cli.core.training.task import Pretraining
 from genomeformer_cli.core.workflows.compute import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.run_folder import open_run, resolve_config
 from genomeformer_cli.core.workflows.run_scores import asking_of, run_baseline, summarise

@@ -18,8 +18,7 @@ from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.evaluation.held_out import HeldOut
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.prediction import TWIN_SEED_SHIFT
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.presets.pretrain import PretrainConfig
+from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 from genomeformer_cli.core.training.metrics import (
@@ -28,6 +27,7 @@ from genomeformer_cli.core.training.metrics import (
     Score,
     read_rows,
 )
+from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, read_summary
 from genomeformer_cli.core.workflows.run_folder import (
     BASELINE_FILE,

@@ -16,13 +16,13 @@ from genomeformer_cli import __version__
 from genomeformer_cli.core.configuration import differences, overlay, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError, CorruptError
-from genomeformer_cli.core.presets.pretrain import PretrainConfig, preset
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+from genomeformer_cli.core.training.presets import PretrainConfig, preset
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.model.config import ModelConfig
+    from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 
 RUN_CONFIG_FILE = "config.toml"
 BASELINE_FILE = "baseline.json"

@@ -15,12 +15,12 @@ from genomeformer_cli.core.evaluation.chains import chain_baseline
 from genomeformer_cli.core.evaluation.counts import CountBaseline, Sides, count_baseline
 from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut
 from genomeformer_cli.core.evaluation.likelihood import likelihood
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.presets.pretrain import PretrainConfig
+from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.training.loop import TrainingRun
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
+from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import RunSummary, write_summary
 from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE
 

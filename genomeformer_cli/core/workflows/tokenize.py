@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from genomeformer_cli.core.configuration import to_plain
+from genomeformer_cli.core.corpus.bpe_training import learn_byte_pairs
+from genomeformer_cli.core.corpus.build_dir import Workspace
 from genomeformer_cli.core.corpus.format import Manifest, Segment
-from genomeformer_cli.core.corpus.learning import learn_byte_pairs
-from genomeformer_cli.core.corpus.parts import Part, PartWriter, load_sketch
+from genomeformer_cli.core.corpus.genome_shards import Part, PartWriter, load_sketch
+from genomeformer_cli.core.corpus.minhash import Hashes, shared_fractions
 from genomeformer_cli.core.corpus.reader import load_manifest
-from genomeformer_cli.core.corpus.sketch import Hashes, shared_fractions
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig, unit_of
-from genomeformer_cli.core.corpus.workspace import Workspace
 from genomeformer_cli.core.corpus.writer import CorpusPlan, TokenizedGenome, finish_corpus
 from genomeformer_cli.core.errors import (
     ConfigError,

@@ -70,7 +70,7 @@ def test_a_table_may_be_missing_or_there() -> None:
 
 
 def test_presets_survive_toml() -> None:
-    from genomeformer_cli.core.presets.pretrain import PRESETS, PretrainConfig
+    from genomeformer_cli.core.training.presets import PRESETS, PretrainConfig
 
     for build in PRESETS.values():
         plain = tomllib.loads(tomli_w.dumps(to_plain(build())))

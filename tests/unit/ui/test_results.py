@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from genomeformer_cli.core.presets.pretrain import PRESETS
 from genomeformer_cli.core.store.layout import Kind
 from genomeformer_cli.core.training.metrics import Score
+from genomeformer_cli.core.training.presets import PRESETS
 from genomeformer_cli.core.training.summary import RunSummary
 from genomeformer_cli.core.workflows.cache import VerifiedEntry
 from genomeformer_cli.core.workflows.presets import PresetForecast

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.blocks import (
+from genomeformer_cli.core.attention.kernels.chunked_scan import (
     NUMBERS_KEPT,
     filled,
     in_chunks,
@@ -26,8 +26,12 @@ from genomeformer_cli.core.attention.blocks import (
     spans,
     tokens_of_a_block,
 )
-from genomeformer_cli.core.attention.decays import DecayingAttention, normalised, pairwise_decay
-from genomeformer_cli.core.attention.protocol import State
+from genomeformer_cli.core.attention.kernels.decay import (
+    DecayingAttention,
+    normalised,
+    pairwise_decay,
+)
+from genomeformer_cli.core.attention.protocols import State
 from genomeformer_cli.core.errors import ConfigError
 
 CHUNK = 64

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.blocks import (
+from genomeformer_cli.core.attention.kernels.chunked_scan import (
     NUMBERS_KEPT,
     filled,
     in_chunks,
@@ -25,8 +25,12 @@ from genomeformer_cli.core.attention.blocks import (
     spans,
     tokens_of_a_block,
 )
-from genomeformer_cli.core.attention.decays import DecayingAttention, normalised, pairwise_decay
-from genomeformer_cli.core.attention.protocol import State
+from genomeformer_cli.core.attention.kernels.decay import (
+    DecayingAttention,
+    normalised,
+    pairwise_decay,
+)
+from genomeformer_cli.core.attention.protocols import State
 from genomeformer_cli.core.errors import ConfigError
 
 CHUNK = 64

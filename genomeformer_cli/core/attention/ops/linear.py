@@ -14,8 +14,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.feature_maps import EluFeatures, FeatureMap, SquaredFeatures
-from genomeformer_cli.core.attention.kernel_sums import (
+from genomeformer_cli.core.attention.kernels.feature_maps import (
+    EluFeatures,
+    FeatureMap,
+    SquaredFeatures,
+)
+from genomeformer_cli.core.attention.kernels.linear_state import (
     Sums,
     accumulate,
     read,

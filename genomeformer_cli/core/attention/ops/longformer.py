@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.band import band_softmax
+from genomeformer_cli.core.attention.kernels.sliding_window import band_softmax
 from genomeformer_cli.core.errors import ConfigError
 
 

@@ -19,9 +19,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genomeformer_cli.core.attention.convolution import convolve_heads, convolve_heads_reference
-from genomeformer_cli.core.attention.landmarks import filled_segments, segment_means
-from genomeformer_cli.core.attention.pseudo_inverse import (
+from genomeformer_cli.core.attention.kernels.head_convolution import (
+    convolve_heads,
+    convolve_heads_reference,
+)
+from genomeformer_cli.core.attention.kernels.landmarks import filled_segments, segment_means
+from genomeformer_cli.core.attention.kernels.pseudo_inverse import (
     pseudo_inverse_reference,
     pseudo_inverse_times,
 )

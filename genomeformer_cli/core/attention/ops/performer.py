@@ -13,18 +13,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.feature_maps import SoftmaxFeatures
-from genomeformer_cli.core.attention.features import (
-    LARGEST_LOG_FEATURE,
-    log_positive_features,
-    orthogonal_projection,
-)
-from genomeformer_cli.core.attention.kernel_sums import (
+from genomeformer_cli.core.attention.kernels.feature_maps import SoftmaxFeatures
+from genomeformer_cli.core.attention.kernels.linear_state import (
     Sums,
     accumulate,
     read,
     start_sums,
     summarise,
+)
+from genomeformer_cli.core.attention.kernels.random_features import (
+    LARGEST_LOG_FEATURE,
+    log_positive_features,
+    orthogonal_projection,
 )
 from genomeformer_cli.core.attention.streaming import StreamingAttention
 

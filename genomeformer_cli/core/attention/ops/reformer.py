@@ -20,16 +20,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genomeformer_cli.core.attention.chunks import ITSELF, Rounds, rounds_softmax
-from genomeformer_cli.core.attention.hashing import (
+from genomeformer_cli.core.attention.kernels.key_tiles import HIDDEN
+from genomeformer_cli.core.attention.kernels.lsh import (
     directions_of,
     hash_buckets,
     hash_directions,
     random_rotations,
     sorted_rounds,
 )
-from genomeformer_cli.core.attention.norm import EPSILON, rms_norm
-from genomeformer_cli.core.attention.windows import HIDDEN
+from genomeformer_cli.core.attention.kernels.lsh_attention import ITSELF, Rounds, rounds_softmax
+from genomeformer_cli.core.attention.kernels.rms_norm import EPSILON, rms_norm
 from genomeformer_cli.core.errors import ConfigError
 
 

@@ -13,7 +13,7 @@ from genomeformer_cli.core.attention.ops.linear import (
     CausalLinearAttention,
     linear_attention_reference,
 )
-from genomeformer_cli.core.attention.protocol import Streaming
+from genomeformer_cli.core.attention.protocols import Streaming
 
 HEADS, WIDTH, LENGTH = 2, 8, 70
 

@@ -22,8 +22,8 @@ from genomeformer_cli.core.checkpoints.state import (
 )
 from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.errors import CheckpointError, ConfigError, CorruptError
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genomeformer_cli.core.corpus.bits import BitWriter
-from genomeformer_cli.core.corpus.sketch import Sketcher, shared_fractions, sketch_codes
+from genomeformer_cli.core.corpus.bitset import BitWriter
+from genomeformer_cli.core.corpus.minhash import Sketcher, shared_fractions, sketch_codes
 from genomeformer_cli.core.errors import AlphabetError, FastaError
 from genomeformer_cli.core.formats import inflate
 from genomeformer_cli.core.formats.fasta_blocks import BlockReader

@@ -16,7 +16,7 @@ from genomeformer_cli.core.data.windows import Sampling, Windows, WindowSampler,
 from genomeformer_cli.core.sequence import reverse_complement
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
-from genomeformer_cli.core.tokenizers.widths import geometry
+from genomeformer_cli.core.tokenizers.token_lengths import geometry
 from tests.corpora import build_corpus, random_dna
 
 LENGTH = 64

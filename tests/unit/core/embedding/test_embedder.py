@@ -11,8 +11,8 @@ import torch
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.embedder import embed_tokens
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

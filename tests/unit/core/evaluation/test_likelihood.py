@@ -11,8 +11,8 @@ import torch
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import answer, likelihood
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.encoder import Encoder
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID
 from tests.corpora import build_corpus, random_dna

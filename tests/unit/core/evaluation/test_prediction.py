@@ -20,8 +20,8 @@ from genomeformer_cli.core.evaluation.prediction import (
     twins_of,
 )
 from genomeformer_cli.core.evaluation.texts import GroupBy, Text, corpus_texts
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

@@ -24,8 +24,8 @@ from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.low_rank import add_low_rank, merge_low_rank
 from genomeformer_cli.core.finetuning.packing import Packer
 from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
-from genomeformer_cli.core.model.build import Model, build_model, is_equivariant
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model, is_equivariant
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.kmer import KmerTokenizer

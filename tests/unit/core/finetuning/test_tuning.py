@@ -27,8 +27,8 @@ from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, class_wei
 from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned, write_tuned
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, SeedResult
 from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, prepared, tune
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

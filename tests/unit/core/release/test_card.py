@@ -15,7 +15,6 @@ from genomeformer_cli import __version__
 from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.genomes.described import DescribedRecord
 from genomeformer_cli.core.genomes.sample import sample_genomes
-from genomeformer_cli.core.presets.pretrain import tiny
 from genomeformer_cli.core.release.card import CardFacts, write_card
 from genomeformer_cli.core.release.card_data import CardGenome
 from genomeformer_cli.core.release.citation import licence_text, write_citation
@@ -23,6 +22,7 @@ from genomeformer_cli.core.release.evidence import Evidence, Picture, read_evide
 from genomeformer_cli.core.release.organisms import organism_named, organisms_of
 from genomeformer_cli.core.release.stored import Storage, StorageCost
 from genomeformer_cli.core.training.metrics import Score
+from genomeformer_cli.core.training.presets import tiny
 from genomeformer_cli.core.training.summary import RunSummary
 from tests.corpora import genome
 from tests.files import png_picture

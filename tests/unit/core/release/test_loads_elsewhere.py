@@ -17,8 +17,8 @@ from genomeformer_cli import load
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, attention_entry
 from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.model.build import Model, build_model
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release import onnx_export
 from genomeformer_cli.core.release.onnx_export import export_onnx
 from genomeformer_cli.core.release.privacy import check_privacy

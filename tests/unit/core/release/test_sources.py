@@ -12,7 +12,7 @@ import pytest
 from genomeformer_cli import load
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.errors import NotInCacheError
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release import sources
 from genomeformer_cli.core.release.sources import bundled_folder, has_default, model_folder
 from genomeformer_cli.core.release.stored import Storage

@@ -12,8 +12,8 @@ from genomeformer_cli.core.checkpoints.quantized import SCALE_SUFFIX, dequantize
 from genomeformer_cli.core.checkpoints.tensors import WEIGHTS_FILE, read_tensors
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.held_out import HeldOut
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release.stored import (
     MOST_LOST,
     Storage,

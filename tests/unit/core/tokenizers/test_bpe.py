@@ -10,7 +10,7 @@ from genomeformer_cli.core.errors import AlphabetError, ConfigError
 from genomeformer_cli.core.sequence import decode_bases, encode_bases
 from genomeformer_cli.core.tokenizers.bpe import PIECE, BpeTokenizer, train_bpe
 from genomeformer_cli.core.tokenizers.protocol import vocabulary_sha256
-from genomeformer_cli.core.tokenizers.sample import SampleRule
+from genomeformer_cli.core.tokenizers.sampling import SampleRule
 
 MERGES = [("A", "C"), ("AC", "G"), ("T", "T"), ("TT", "T"), ("T", "TT")]
 

@@ -14,14 +14,14 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.encoder import Encoder
-from genomeformer_cli.core.objectives.prediction import Examples
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.objectives.loss import Examples
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from genomeformer_cli.core.training.batches import Ahead, Batch, Batches
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.stages import stages
+from genomeformer_cli.core.training.length_curriculum import stages
 from tests.corpora import build_corpus, random_dna
 
 MODEL = ModelConfig(context=64, width=16, depth=1, num_heads=2, mlp_width=16)

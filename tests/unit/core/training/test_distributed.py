@@ -17,9 +17,9 @@ from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.gradients.stretches import check_stretches, stretch_gradients
-from genomeformer_cli.core.model.build import Model, build_model
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.memory_plans.sequence_parallel import check_stretches, stretch_gradients
+from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
@@ -27,7 +27,7 @@ from genomeformer_cli.core.training.distributed import ALONE, Team
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
 from genomeformer_cli.core.training.precision import ComputeConfig
-from genomeformer_cli.core.training.spikes import SpikeGuard
+from genomeformer_cli.core.training.spike_guard import SpikeGuard
 from tests.corpora import build_corpus, random_dna
 from tests.gradient_cases import DOCUMENTS, MASK, config, examples, gradients, sliceable, worst
 from tests.processes import run_together

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from genomeformer_cli.core.attention import band
+from genomeformer_cli.core.attention.kernels import sliding_window as band
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.gradients.forecast import Step, random_examples
-from genomeformer_cli.core.gradients.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.training import precision
 from genomeformer_cli.core.training.precision import ComputeConfig, Trial, computing, settle
 from tests.reporters import Listening

@@ -18,19 +18,19 @@ from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.errors import ConfigError, MissingExtraError, TrainingError
 from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
-from genomeformer_cli.core.gradients.plans import MemoryConfig
-from genomeformer_cli.core.model.config import ModelConfig
-from genomeformer_cli.core.model.encoder import Encoder
-from genomeformer_cli.core.training.average import Average
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.ema import Average
+from genomeformer_cli.core.training.feature_redraw import redraw_features
+from genomeformer_cli.core.training.loggers import open_tensorboard, wandb_opener
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import read_rows
-from genomeformer_cli.core.training.observers import open_tensorboard, wandb_opener
 from genomeformer_cli.core.training.optimizer import build_optimizers
 from genomeformer_cli.core.training.precision import ComputeConfig
-from genomeformer_cli.core.training.redraw import redraw_features
-from genomeformer_cli.core.training.spikes import SpikeGuard
+from genomeformer_cli.core.training.spike_guard import SpikeGuard
 from tests.corpora import build_corpus, random_dna
 from tests.reporters import Listening
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.protocol import Streaming
+from genomeformer_cli.core.attention.protocols import Streaming
 
 HEADS, WIDTH = 3, 8
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention import blocks
+from genomeformer_cli.core.attention.kernels import chunked_scan as blocks
 from genomeformer_cli.core.attention.ops.gated_delta import (
     GatedDeltaAttention,
     gated_delta_attention_reference,

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention import blocks
-from genomeformer_cli.core.attention.kernel_sums import CHUNK
+from genomeformer_cli.core.attention.kernels import chunked_scan as blocks
+from genomeformer_cli.core.attention.kernels.linear_state import CHUNK
 from genomeformer_cli.core.attention.ops.linear import (
     CausalLinearAttention,
     LinearAttention,

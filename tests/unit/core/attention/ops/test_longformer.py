@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention import windows
+from genomeformer_cli.core.attention.kernels import key_tiles as windows
 from genomeformer_cli.core.attention.ops.longformer import (
     LongformerAttention,
     longformer_attention,

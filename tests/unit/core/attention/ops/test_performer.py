@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention import blocks
-from genomeformer_cli.core.attention.feature_maps import SoftmaxFeatures
-from genomeformer_cli.core.attention.features import LARGEST_LOG_FEATURE
-from genomeformer_cli.core.attention.kernel_sums import CHUNK
+from genomeformer_cli.core.attention.kernels import chunked_scan as blocks
+from genomeformer_cli.core.attention.kernels.feature_maps import SoftmaxFeatures
+from genomeformer_cli.core.attention.kernels.linear_state import CHUNK
+from genomeformer_cli.core.attention.kernels.random_features import LARGEST_LOG_FEATURE
 from genomeformer_cli.core.attention.ops.performer import (
     CausalPerformerAttention,
     PerformerAttention,

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention import chunks, windows
-from genomeformer_cli.core.attention.hashing import random_rotations
+from genomeformer_cli.core.attention.kernels import key_tiles as windows
+from genomeformer_cli.core.attention.kernels import lsh_attention as chunks
+from genomeformer_cli.core.attention.kernels.lsh import random_rotations
 from genomeformer_cli.core.attention.ops.reformer import (
     ReformerAttention,
     reformer_attention,

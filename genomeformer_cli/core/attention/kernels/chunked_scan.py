@@ -1,0 +1,161 @@
+"""How the linear mechanisms walk along a sequence: in blocks of whole chunks.
+
+A chunk is what is solved by one masked matrix product; a block is as many chunks as are worked on
+at once, so that what stands in memory between two blocks is a state, not the sequence.
+Shape letters: B batch, H heads, L length, D head width, N blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from genomeformer_cli.core.attention.protocols import State
+
+# (parts of the block, its padding or None, state, shared) -> (output, state after the block)
+BlockStep = Callable[
+    [Sequence[Tensor], Tensor | None, State, Sequence[Tensor]], tuple[Tensor, State]
+]
+
+# Numbers in the largest temporary of a block: half of a core's cache, and enough for a GPU's.
+_BLOCK_NUMBERS = {"cpu": 2**18}
+_BLOCK_NUMBERS_ELSEWHERE = 2**25
+# A block that autograd goes back through keeps several temporaries of that size.
+NUMBERS_KEPT = 4
+
+
+def working_dtype(tensor: Tensor) -> torch.dtype:
+    """float64 stays, everything else is summed in float32."""
+    return torch.promote_types(tensor.dtype, torch.float32)
+
+
+def tokens_of_a_block(like_BHLD: Tensor, *, chunk: int, numbers_a_token: int) -> int:
+    """How many tokens, a multiple of `chunk`, make a block of bounded size."""
+    budget = _BLOCK_NUMBERS.get(like_BHLD.device.type, _BLOCK_NUMBERS_ELSEWHERE)
+    rows = like_BHLD.shape[0] * like_BHLD.shape[1]
+    return max(budget // max(rows * numbers_a_token, 1) // chunk, 1) * chunk
+
+
+def spans(length: int, *, chunk: int, block: int) -> list[slice]:
+    """Blocks of whole chunks from the left; what is left over is a block of one short chunk."""
+    whole = length - length % chunk
+    cut = [slice(start, min(start + block, whole)) for start in range(0, whole, block)]
+    return [*cut, slice(whole, length)] if whole < length else cut
+
+
+def padding_of(mask_BL: Tensor | None, span: slice) -> Tensor | None:
+    """True at the padding of a span, shaped to fill (B, H, L, D)."""
+    return None if mask_BL is None else ~mask_BL[:, None, span, None]
+
+
+def filled(tensor_BHLD: Tensor, padding_B1L1: Tensor | None) -> Tensor:
+    """Zeros at the padding, whatever stood there, NaN too."""
+    return tensor_BHLD if padding_B1L1 is None else tensor_BHLD.masked_fill(padding_B1L1, 0)
+
+
+def in_chunks(x: Tensor, dim: int, chunk: int) -> Tensor:
+    """The dimension `dim` becomes two: chunks, and positions of a chunk."""
+    return x.reshape(*x.shape[:dim], -1, chunk, *x.shape[dim + 1 :])
+
+
+def empty_heads(like_BHLD: Tensor) -> Tensor:
+    """(B, H, L, D) that lies in memory as (B, L, H, D), so that joining the heads is free."""
+    batch, heads, length, width = like_BHLD.shape
+    return like_BHLD.new_empty(batch, length, heads, width).transpose(1, 2)
+
+
+def scan(
+    step: BlockStep,
+    parts: Sequence[Tensor],
+    mask_BL: Tensor | None,
+    state: State,
+    shared: Sequence[Tensor],
+    *,
+    cut: Sequence[slice],
+) -> tuple[Tensor, State]:
+    """Run `step` along the sequence; going back, run each block again from its saved first state.
+
+    The gradients are exact. Kept for them are the inputs and one state a block.
+    Source: the principle of Likhosherstov et al. 2020, "Sub-Linear Memory: How to Make Performers
+        SLiM", section 3.2, within one layer, with states that are stored instead of recovered.
+
+    Args:
+        step: Solves one block in plain differentiable operations.
+        parts: (B, H, L, any) each, the values, which the output is shaped like, first.
+        mask_BL: True at real positions; None: all are.
+        state: What came before, in the working dtype.
+        shared: What all blocks use: weights for example.
+        cut: The blocks, in order.
+
+    Returns:
+        (B, H, L, D) and the state after the last position.
+    """
+    counts = (len(parts), len(state))
+    tensors = (*parts, *state, *shared)
+    out_BHLD, *after = _Scan.apply(step, cut, counts, mask_BL, *tensors)  # type: ignore[no-untyped-call]
+    return out_BHLD, tuple(after)
+
+
+class _Scan(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        step: BlockStep,
+        cut: Sequence[slice],
+        counts: tuple[int, int],
+        mask_BL: Tensor | None,
+        *tensors: Tensor,
+    ) -> tuple[Tensor, ...]:
+        parts, state, shared = _split(tensors, counts)
+        out_BHLD = empty_heads(parts[0])
+        num_kept = len(cut) if any(ctx.needs_input_grad) else 0
+        firsts = [one.new_empty(num_kept, *one.shape) for one in state]
+        state = tuple(one.clone() for one in state)
+        with torch.autocast(parts[0].device.type, enabled=False):
+            for number, span in enumerate(cut):
+                if num_kept:
+                    for first, one in zip(firsts, state, strict=True):
+                        first[number] = one
+                here = [part[:, :, span] for part in parts]
+                out_BHLD[:, :, span], state = step(here, padding_of(mask_BL, span), state, shared)
+        ctx.step, ctx.cut, ctx.counts = step, cut, counts
+        ctx.save_for_backward(mask_BL, *parts, *firsts, *shared)
+        return (out_BHLD, *state)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        mask_BL, *tensors = ctx.saved_tensors
+        parts, firsts, shared = _split(tensors, ctx.counts)
+        d_out_BHLD, d_state = gradients[0], gradients[1:]
+        d_parts = [torch.empty_like(part) for part in parts]
+        d_shared = [torch.zeros_like(one) for one in shared]
+        for number in reversed(range(len(ctx.cut))):
+            span = ctx.cut[number]
+            here = [part[:, :, span] for part in parts]
+            state = [first[number] for first in firsts]
+            leaves = [one.detach().requires_grad_() for one in (*here, *state, *shared)]
+            with torch.enable_grad(), torch.autocast(d_out_BHLD.device.type, enabled=False):
+                inputs = _split(leaves, ctx.counts)
+                out_BHLD, after = ctx.step(inputs[0], padding_of(mask_BL, span), *inputs[1:])
+            found = torch.autograd.grad(
+                (out_BHLD, *after), leaves, (d_out_BHLD[:, :, span], *d_state)
+            )
+            d_here, d_state, d_there = _split(found, ctx.counts)
+            for total, one in zip(d_parts, d_here, strict=True):
+                total[:, :, span] = one
+            for total, one in zip(d_shared, d_there, strict=True):
+                total += one
+        return (None, None, None, None, *d_parts, *d_state, *d_shared)
+
+
+def _split(
+    tensors: Sequence[Tensor], counts: tuple[int, int]
+) -> tuple[tuple[Tensor, ...], State, tuple[Tensor, ...]]:
+    num_parts, num_states = counts
+    last = num_parts + num_states
+    return tuple(tensors[:num_parts]), tuple(tensors[num_parts:last]), tuple(tensors[last:])

@@ -1,0 +1,245 @@
+"""Queries, keys and values of a layer: normalised, projected, and placed, as one operation.
+
+To be placed is to be normalised per head (queries and keys are: Henry et al. 2020, "Query-Key
+Normalization") and, where the mechanism wants it, turned by the position (Su et al. 2021,
+"RoFormer", equation 34). On a CPU rows are taken some hundreds at a time, so that what lies between
+the residual stream and the results stays in cache; kept for the way back are the input, two scales
+a row and what was projected but not yet placed.
+
+Shape letters: B batch, L length, N rows of a block, E width, H heads, D head width, P parts that
+are placed, W rows of the weight (their widths and those of the other parts), R rotated pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from genomeformer_cli.core.attention.kernels.cpu_blocking import (
+    Positions,
+    add_product,
+    as_weights,
+    blocks_of_positions,
+    in_cache,
+    product_dtype,
+    put_product,
+)
+from genomeformer_cli.core.attention.kernels.rms_norm import (
+    back_through_scale,
+    rms_norm_reference,
+    row_scales,
+)
+from genomeformer_cli.core.attention.kernels.rotary import rotate, turn
+
+Angles = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a weight projects to: first the parts that are placed, then the others.
+
+    Attributes:
+        num_heads: H.
+        widths: Of the other parts; those that are placed are as wide as the input.
+    """
+
+    num_heads: int
+    widths: tuple[int, ...]
+
+
+def projections(
+    x_BLE: Tensor,
+    gain_E: Tensor | None,
+    weight_WE: Tensor,
+    gains_PD: Tensor,
+    angles: Angles | None,
+    parts: Parts,
+) -> tuple[Tensor, ...]:
+    """Every part as (B, H, L, .), in memory as (B, L, H, .).
+
+    Args:
+        x_BLE: The residual stream, or what was made of it.
+        gain_E: Of its normalisation; None if it is to be taken as it is.
+        weight_WE: Of all parts.
+        gains_PD: Of the normalisation of each part that is placed.
+        angles: Cosines and sines (L, R), or (B, 1, L, R); None if nothing is turned.
+        parts: What stands in the weight.
+    """
+    x_BLE = as_weights(x_BLE, weight_WE)
+    given = [one for one in (gain_E, weight_WE, gains_PD) if one is not None]
+    if not in_cache(x_BLE, *given):
+        return projections_reference(x_BLE, gain_E, weight_WE, gains_PD, angles, parts)
+    if angles is not None:
+        angles = (angles[0].to(x_BLE.dtype), angles[1].to(x_BLE.dtype))
+    found: tuple[Tensor, ...] = _Projections.apply(  # type: ignore[no-untyped-call]
+        x_BLE, gain_E, weight_WE, gains_PD, angles, parts
+    )
+    return found
+
+
+def projections_reference(
+    x_BLE: Tensor,
+    gain_E: Tensor | None,
+    weight_WE: Tensor,
+    gains_PD: Tensor,
+    angles: Angles | None,
+    parts: Parts,
+) -> tuple[Tensor, ...]:
+    """The same, one operation after the other."""
+    batch, length, width = x_BLE.shape
+    if gain_E is not None:
+        x_BLE = rms_norm_reference(x_BLE, gain_E)
+    widths = (width,) * len(gains_PD) + parts.widths
+    split = torch.split(functional.linear(x_BLE, weight_WE), list(widths), dim=-1)
+    heads = [one.view(batch, length, parts.num_heads, -1).transpose(1, 2) for one in split]
+    for number, gain_D in enumerate(gains_PD.unbind()):
+        heads[number] = rms_norm_reference(heads[number], gain_D)
+        if angles is not None:
+            heads[number] = rotate(heads[number], *angles)
+    return tuple(heads)
+
+
+class _Projections(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x_BLE: Tensor,
+        gain_E: Tensor | None,
+        weight_WE: Tensor,
+        gains_PD: Tensor,
+        angles: Angles | None,
+        parts: Parts,
+    ) -> tuple[Tensor, ...]:
+        batch, length, width = x_BLE.shape
+        gains_PHD = _of_heads(gains_PD, parts)
+        num_placed, num_heads, _ = gains_PHD.shape
+        # The way back needs them; without one, a block's worth serves them all.
+        kept = any(ctx.needs_input_grad)
+        dtype = product_dtype(weight_WE)
+        raw_BLW = x_BLE.new_empty(batch, length if kept else 0, num_placed * width, dtype=dtype)
+        scales_BLS = x_BLE.new_empty(batch, length if kept else 0, 1 + num_placed * num_heads)
+        widths = (width,) * num_placed + parts.widths
+        outs_BLW = [x_BLE.new_empty(batch, length, one, dtype=dtype) for one in widths]
+        first_WE, *others_WE = _split(weight_WE.to(dtype), parts)
+        for rows in blocks_of_positions(batch, length):
+            normed_NE = rows.of(x_BLE)
+            if gain_E is not None:
+                scale_N1 = row_scales(normed_NE)
+                normed_NE = (normed_NE * scale_N1).mul_(gain_E)
+            normed_NE = normed_NE.to(dtype)
+            raw_NW = (
+                rows.of(raw_BLW) if kept else normed_NE.new_empty(len(normed_NE), len(first_WE))
+            )
+            torch.mm(normed_NE, first_WE.T, out=raw_NW)
+            raw_NPHD = raw_NW.view(-1, *gains_PHD.shape).to(x_BLE.dtype)
+            scale_NPH1 = row_scales(raw_NPHD)
+            if kept:
+                scales_NS = rows.of(scales_BLS)
+                scales_NS[:, 1:] = scale_NPH1.view(len(raw_NW), -1)
+                if gain_E is not None:
+                    scales_NS[:, :1] = scale_N1
+            _place((raw_NPHD * scale_NPH1).mul_(gains_PHD), angles, rows, outs_BLW)
+            for part_WE, out_BLW in zip(others_WE, outs_BLW[num_placed:], strict=True):
+                torch.mm(normed_NE, part_WE.T, out=rows.of(out_BLW))
+        ctx.angles, ctx.parts = angles, parts
+        ctx.save_for_backward(x_BLE, gain_E, weight_WE, gains_PD, raw_BLW, scales_BLS)
+        return tuple(one.view(batch, length, num_heads, -1).transpose(1, 2) for one in outs_BLW)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *d_outs_BHLD: Tensor) -> tuple[Tensor | None, ...]:
+        x_BLE, gain_E, weight_WE, gains_PD, raw_BLW, scales_BLS = ctx.saved_tensors
+        parts = ctx.parts
+        d_outs_BLW = [one.transpose(1, 2).flatten(2) for one in d_outs_BHLD]
+        gains_PHD = _of_heads(gains_PD, parts)
+        num_placed = len(gains_PD)
+        d_x_BLE, d_weight_WE = x_BLE.new_empty(x_BLE.shape), torch.zeros_like(weight_WE)
+        d_gain_E = x_BLE.new_zeros(x_BLE.shape[-1])
+        d_gains_PHD = torch.zeros_like(gains_PHD)
+        dtype = raw_BLW.dtype
+        weights_WE = _split(weight_WE.to(dtype), parts)
+        d_weights_WE = _split(d_weight_WE, parts)
+        for rows in blocks_of_positions(*x_BLE.shape[:2]):
+            x_NE, scales_NS = rows.of(x_BLE), rows.of(scales_BLS)
+            unit_NE = x_NE if gain_E is None else x_NE * scales_NS[:, :1]
+            normed_NE = (unit_NE if gain_E is None else unit_NE * gain_E).to(dtype)
+            d_NPHD = _placed_back(d_outs_BLW, ctx.angles, rows, gains_PHD)
+            scale_NPH1 = scales_NS[:, 1:].view(-1, *gains_PHD.shape[:2], 1)
+            unit_NPHD = rows.of(raw_BLW).view_as(d_NPHD) * scale_NPH1
+            d_gains_PHD += back_through_scale(d_NPHD, unit_NPHD, scale_NPH1, gains_PHD)
+            d_parts_NW = [d_NPHD.flatten(1).to(dtype)]
+            d_parts_NW += [rows.of(one) for one in d_outs_BLW[num_placed:]]
+            d_normed_NE = put_product(rows.of(d_x_BLE), d_parts_NW[0], weights_WE[0])
+            for d_part_NW, part_WE in zip(d_parts_NW[1:], weights_WE[1:], strict=True):
+                add_product(d_normed_NE, d_part_NW, part_WE)
+            for d_part_NW, d_WE in zip(d_parts_NW, d_weights_WE, strict=True):
+                add_product(d_WE, d_part_NW.T, normed_NE)
+            if gain_E is not None:
+                d_gain_E += back_through_scale(d_normed_NE, unit_NE, scales_NS[:, :1], gain_E)
+        d_gain_or_none = None if gain_E is None else d_gain_E
+        return d_x_BLE, d_gain_or_none, d_weight_WE, d_gains_PHD.sum(dim=1), None, None
+
+
+def _of_heads(gains_PD: Tensor, parts: Parts) -> Tensor:
+    """(P, H, D)."""
+    return gains_PD[:, None].expand(-1, parts.num_heads, -1).contiguous()
+
+
+def _split(weight_WE: Tensor, parts: Parts) -> tuple[Tensor, ...]:
+    """What is placed, as one, and each of the other parts; views."""
+    return torch.split(weight_WE, [len(weight_WE) - sum(parts.widths), *parts.widths])
+
+
+def _at(rows: Positions, angles: Angles) -> Angles:
+    """Angles of some positions, to stand beside (., L, H, R)."""
+    cos, sin = (
+        one[rows.span, None] if one.dim() == 2 else one[rows.rows, 0, rows.span, None]
+        for one in angles
+    )
+    return cos, sin
+
+
+def _place(
+    normed_NPHD: Tensor, angles: Angles | None, rows: Positions, outs_BLW: Sequence[Tensor]
+) -> None:
+    """Turn each part, if anything is turned, into its place."""
+    for part_NHD, out_BLW in zip(normed_NPHD.unbind(1), outs_BLW, strict=False):
+        out_NHD = rows.of(out_BLW).view_as(part_NHD)
+        if angles is None:
+            out_NHD.copy_(part_NHD)
+        else:
+            _turned(part_NHD, *_at(rows, angles), out_NHD)
+
+
+def _placed_back(
+    d_outs_BLW: Sequence[Tensor], angles: Angles | None, rows: Positions, gains_PHD: Tensor
+) -> Tensor:
+    """(N, P, H, D): the gradients before turning."""
+    num_rows = len(rows.of(d_outs_BLW[0]))
+    d_NPHD = gains_PHD.new_empty(num_rows, *gains_PHD.shape)
+    for d_out_BLW, d_NHD in zip(d_outs_BLW, d_NPHD.unbind(1), strict=False):
+        d_out_NHD = rows.of(d_out_BLW).view_as(d_NHD)
+        if angles is None:
+            d_NHD.copy_(d_out_NHD)
+        else:
+            cos, sin = _at(rows, angles)
+            _turned(d_out_NHD, cos, -sin, d_NHD)
+    return d_NPHD
+
+
+def _turned(x_NHD: Tensor, cos: Tensor, sin: Tensor, out_NHD: Tensor) -> None:
+    """Turn rows by the angles of their places, (L, 1, R) or (., L, 1, R), into `out_NHD`."""
+    shape = (-1, cos.shape[-3], *x_NHD.shape[1:])
+    if x_NHD.dtype == out_NHD.dtype:
+        turn(x_NHD.view(shape), cos, sin, out_NHD.view(shape))
+        return
+    # What is turned is turned in the type of the angles, whichever of the two has it.
+    turned_NHD = torch.empty_like(x_NHD, dtype=cos.dtype)
+    turn(x_NHD.to(cos.dtype).view(shape), cos, sin, turned_NHD.view(shape))
+    out_NHD.copy_(turned_NHD)

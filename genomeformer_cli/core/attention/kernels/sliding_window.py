@@ -1,0 +1,185 @@
+"""Softmax over a band of keys around every query, exact, in blocks: what local mechanisms share.
+
+Shape letters: B batch, H heads, G groups (B H), L length, D head width, C queries of a block, K
+keys of a window, M keys laid out, E positions that every query sees, R rows of a mask (B or 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from genomeformer_cli.core.attention.kernels.global_tokens import (
+    Everywhere,
+    everywhere_back,
+    join_everywhere,
+)
+from genomeformer_cli.core.attention.kernels.key_tiles import (
+    BLOCK,
+    HIDDEN,
+    Bias,
+    Windows,
+    window_softmax_backward,
+    window_softmax_forward,
+)
+
+
+class _BandSoftmax(torch.autograd.Function):
+    """One softmax over a window and the keys, if any, that every query sees."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        windows: Windows,
+        everywhere: Everywhere | None,
+        q_GLD: Tensor,
+        k_GMD: Tensor,
+        v_GMD: Tensor,
+    ) -> Tensor:
+        own_norm_GE = None
+        with torch.autocast(q_GLD.device.type, enabled=False):
+            out_GLD, log_norm_GL = window_softmax_forward(q_GLD, k_GMD, v_GMD, windows)
+            if everywhere is not None:
+                log_norm_GL, own_norm_GE = join_everywhere(
+                    out_GLD, log_norm_GL, (q_GLD, k_GMD, v_GMD), everywhere
+                )
+        ctx.save_for_backward(q_GLD, k_GMD, v_GMD, out_GLD, log_norm_GL, own_norm_GE)
+        ctx.windows, ctx.everywhere = windows, everywhere
+        return out_GLD
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_GLD: Tensor) -> tuple[Tensor | None, ...]:
+        q_GLD, k_GMD, v_GMD, out_GLD, log_norm_GL, own_norm_GE = ctx.saved_tensors
+        qkv = (q_GLD, k_GMD, v_GMD)
+        with torch.autocast(q_GLD.device.type, enabled=False):
+            inner_GL = torch.linalg.vecdot(out_GLD, grad_GLD)
+            sums = window_softmax_backward(grad_GLD, inner_GL, log_norm_GL, qkv, ctx.windows)
+            if ctx.everywhere is not None:
+                saved = (out_GLD, inner_GL, log_norm_GL, own_norm_GE)
+                everywhere_back(grad_GLD, saved, qkv, sums, ctx.everywhere)
+        return None, None, *sums
+
+
+def band_softmax(
+    qkv: tuple[Tensor, Tensor, Tensor],
+    seen_BM: Tensor | None,
+    *,
+    before: int,
+    after: int,
+    past: int = 0,
+    everywhere: tuple[Tensor, Tensor, Tensor] | None = None,
+) -> Tensor:
+    """Softmax over the keys from `before` positions back to `after` positions ahead.
+
+    Args:
+        qkv: Queries (B, H, L, D), keys and values (B, H, past + L, D), finite throughout.
+        seen_BM: True at the keys (past + L) that count; None if all do.
+        before: Positions back.
+        after: Positions ahead.
+        past: Keys that come before the first query.
+        everywhere: Positions that every query sees and that see all: where they are (B, E), which
+            of them exist (B, E), and which keys are real (B, L); `seen_BM` leaves them out, and
+            nothing is past.
+
+    Returns:
+        Values read (B, H, L, D), float32 at least; finite where a query sees nothing.
+    """
+    batch, heads, length, _ = qkv[0].shape
+    q_GLD, k_GMD, v_GMD = (_in_groups(x) for x in qkv)
+    before, after = min(before, past + length - 1), min(after, length - 1)
+    assert past <= before or length == 1
+    if past + length <= before + after + BLOCK:
+        block, width, front = length, past + length, 0
+    else:
+        block, width, front = BLOCK, before + BLOCK + after, before - past
+    num_blocks = -(-length // block)
+    back = (num_blocks - 1) * block + width - front - past - length
+    band_CK = _band(q_GLD, (block, width), (front + past - before, front + past + after))
+    windows = Windows(
+        num_blocks=num_blocks,
+        block=block,
+        width=width,
+        bias=_band_bias(band_CK, seen_BM, (front, past + length, back), heads),
+    )
+    q_GLD = _padded(q_GLD, 0, num_blocks * block - length)
+    k_GMD, v_GMD = (_padded(x, front, back) for x in (k_GMD, v_GMD))
+    more = None
+    if everywhere is not None:
+        assert past == 0
+        index_GE, exists_GE, real_GL = (one.repeat_interleave(heads, dim=0) for one in everywhere)
+        real_GM = functional.pad(real_GL, (front, back), value=False)
+        hidden_GM = k_GMD.new_zeros(real_GM.shape).masked_fill(~real_GM, HIDDEN)
+        more = Everywhere(index_GE=index_GE, exists_GE=exists_GE, hidden_GM=hidden_GM, front=front)
+    out_GLD: Tensor = _BandSoftmax.apply(  # type: ignore[no-untyped-call]
+        windows, more, q_GLD, k_GMD, v_GMD
+    )
+    return out_GLD[:, :length].view(batch, heads, length, -1)
+
+
+def _padded(x_GLD: Tensor, front: int, back: int) -> Tensor:
+    """Rows of zeros before and behind; a tensor that needs none is not copied."""
+    return functional.pad(x_GLD, (0, 0, front, back)) if front or back else x_GLD
+
+
+def _in_groups(x_BHLD: Tensor) -> Tensor:
+    """Batch and heads as one, in float32 at least."""
+    return x_BHLD.to(torch.promote_types(x_BHLD.dtype, torch.float32)).flatten(0, 1)
+
+
+def _band(like: Tensor, size: tuple[int, int], limits: tuple[int, int]) -> Tensor:
+    """0 where key less query is within the limits, both included; elsewhere hidden (C, K)."""
+    block, width = size
+    query_C1 = torch.arange(block, device=like.device)[:, None]
+    offset_CK = torch.arange(width, device=like.device) - query_C1
+    outside_CK = (offset_CK < limits[0]) | (offset_CK > limits[1])
+    return like.new_zeros(size).masked_fill(outside_CK, HIDDEN)
+
+
+def _band_bias(
+    band_CK: Tensor, seen_BM: Tensor | None, parts: tuple[int, int, int], heads: int
+) -> Bias:
+    """The band, less keys that are not seen and what was added around the keys.
+
+    Args:
+        band_CK: The band.
+        seen_BM: As in `band_softmax`.
+        parts: Rows added before the keys, keys, rows added behind them.
+        heads: H.
+    """
+    block, width = band_CK.shape
+    front, num_keys, back = parts
+    seen_RM = band_CK.new_ones(1, num_keys, dtype=torch.bool) if seen_BM is None else seen_BM
+    seen_RM = functional.pad(seen_RM, (front, back), value=False)
+    hidden_RM = band_CK.new_zeros(seen_RM.shape).masked_fill(~seen_RM, HIDDEN)
+    clean = _is_clean(seen_RM, block, width)
+
+    def bias(groups: slice, blocks: slice) -> Tensor:
+        first, last = blocks.start * block, (blocks.stop - 1) * block + width
+        if clean(blocks):
+            return band_CK
+        if seen_BM is None:
+            rows_RM = hidden_RM[:, first:last]
+        elif groups.stop - groups.start == 1:
+            rows_RM = hidden_RM[groups.start // heads, None, first:last]
+        else:
+            row_of_group = torch.arange(groups.start, groups.stop, device=hidden_RM.device) // heads
+            rows_RM = hidden_RM[row_of_group, first:last]
+        return band_CK + rows_RM.unfold(1, width, block)[:, :, None]
+
+    return bias
+
+
+def _is_clean(seen_RM: Tensor, block: int, width: int) -> Callable[[slice], bool]:
+    """Whether the windows of some blocks hold only keys that count, so that the band will do."""
+    if seen_RM.device.type != "cpu":
+        # To ask would be to wait.
+        return lambda blocks: False
+    so_far_M = functional.pad((~seen_RM).any(dim=0), (1, 0)).cumsum(0)
+    before, up_to = so_far_M[::block].tolist(), so_far_M[width::block].tolist()
+    return lambda blocks: bool(before[blocks.start] == up_to[blocks.stop - 1])

@@ -1,0 +1,77 @@
+"""Where a corpus grows: finished parts that outlive a killed process.
+
+`ROOT/corpora/.NAME.parts/` holds one folder a finished genome, named for what it was made from:
+the genome's checksum, the vocabulary, the rules. A rerun finds them, whatever else has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from genomeformer_cli.core.corpus.genome_shards import Part, PartWriter, load_part
+from genomeformer_cli.core.corpus.writer import SHARD_TOKENS
+from genomeformer_cli.core.store.atomic import explain_write_failure
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
+
+_RULES = 2
+_UNFINISHED = "unfinished-"
+
+
+class Workspace:
+    """The parts of one corpus; the caller holds the corpus's lock.
+
+    Args:
+        corpus: The final place of the corpus.
+        tokenizer: Cuts the genomes.
+        with_sketch: Whether parts need a sketch.
+    """
+
+    def __init__(self, corpus: Path, tokenizer: Tokenizer, *, with_sketch: bool) -> None:
+        self.folder = corpus.with_name(f".{corpus.name}.parts")
+        self._tokenizer = tokenizer
+        self._with_sketch = with_sketch
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as failure:
+            raise explain_write_failure(self.folder, failure) from failure
+        for left in self.folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _place(self, genome_sha256: str) -> Path:
+        settings = getattr(self._tokenizer, "settings", {})
+        what = [genome_sha256, vocabulary_sha256(self._tokenizer), settings, SHARD_TOKENS]
+        key = json.dumps([_RULES, self._with_sketch, *what], sort_keys=True)
+        return self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
+
+    def find(self, genome_sha256: str) -> tuple[Path, Part] | None:
+        """The finished part of a genome, if it is there."""
+        place = self._place(genome_sha256)
+        part = load_part(place)
+        return (place, part) if part else None
+
+    def make(self, write: Callable[[PartWriter], tuple[Part, str]]) -> tuple[Path, Part]:
+        """Make a part: `write` fills it and returns it with the genome's checksum."""
+        try:
+            fresh = Path(tempfile.mkdtemp(dir=self.folder, prefix=_UNFINISHED))
+            writer = PartWriter(
+                fresh, self._tokenizer, shard_tokens=SHARD_TOKENS, with_sketch=self._with_sketch
+            )
+            part, genome_sha256 = write(writer)
+            place = self._place(genome_sha256)
+            shutil.rmtree(place, ignore_errors=True)
+            fresh.rename(place)
+        except OSError as failure:
+            raise explain_write_failure(self.folder, failure) from failure
+        return place, part
+
+    def clear(self, *, unless_finished: bool = False) -> None:
+        """Remove everything; or, after a failure, only if no part is finished."""
+        parts = [load_part(place) for place in self.folder.glob("*")]
+        finished = any(part is not None and part.records for part in parts)
+        if not (unless_finished and finished):
+            shutil.rmtree(self.folder, ignore_errors=True)

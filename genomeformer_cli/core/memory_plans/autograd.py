@@ -1,0 +1,31 @@
+"""`full` and `checkpoint`: whole rows at once, by autograd.
+
+`full` keeps every activation: O(n L d). `checkpoint` keeps the inputs of the blocks and computes
+the rest again: n L d and one block's activations, a third more time (Chen et al. 2016, "Training
+Deep Nets with Sublinear Memory Cost", section 4).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.objectives.loss import Examples, Prediction, prediction_loss
+
+
+def full_gradients(model: Model, examples: Examples, total_weight: Tensor) -> Prediction:
+    """Add the gradients of a batch."""
+    prediction = prediction_loss(model, examples, total_weight)
+    if prediction.loss.requires_grad:
+        torch.autograd.backward(prediction.loss)
+    return prediction.detached()
+
+
+def checkpoint_gradients(model: Model, examples: Examples, total_weight: Tensor) -> Prediction:
+    """Add the gradients of a batch, each block computed again on the way back."""
+    model.set_checkpointing(wanted=True)
+    try:
+        return full_gradients(model, examples, total_weight)
+    finally:
+        model.set_checkpointing(wanted=False)

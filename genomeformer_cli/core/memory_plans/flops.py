@@ -1,0 +1,73 @@
+"""Floating-point operations of a training step, counted by running one: the same on any machine.
+
+Products of matrices, convolutions and attention, forward and backward, as torch counts them; what
+is done number by number (norms, activations, the optimizer) is not, and neither is what a memory
+plan computes twice: a budget of operations buys learning, whatever the plan.
+Shape letters: B batch, H heads, Q queries, K keys, D head width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
+from genomeformer_cli.core.models.genomeformer.build import Model
+
+# Two products a pair of query and key forward; backward five, of which one is computed anew.
+_FORWARD, _BACKWARD = 4, 10
+_Shape = tuple[int, ...]
+
+
+def count_flops(model: Model, step: Step) -> int:
+    """Operations of the gradients of a step of that shape.
+
+    One row is run, with the weights as they are, and its count multiplied: rows are alike.
+    """
+    row = Step(batch=1, length=step.length, real_ids=step.real_ids)
+    examples = random_examples(model, row)
+    with FlopCounterMode(display=False, custom_mapping=_uncounted()) as counter:
+        accumulate_gradients(model, examples, MemoryConfig(plan="full"))
+    model.zero_grad(set_to_none=True)
+    return int(counter.get_total_flops()) * step.batch
+
+
+def _uncounted() -> dict[Any, Any]:
+    """What torch does not count by itself: products added in place, fused attention on CPUs."""
+    formulas: dict[str, Callable[..., int]] = {
+        "addmm_": _product,
+        "baddbmm_": _product,
+        "linalg_solve_triangular": _solution,
+        "_scaled_dot_product_flash_attention_for_cpu": _attention,
+        "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
+    }
+    aten = torch.ops.aten
+    return {getattr(aten, name): one for name, one in formulas.items() if hasattr(aten, name)}
+
+
+def _product(_: Any, left: _Shape, right: _Shape, **__: Any) -> int:
+    """Of matrices of shape (..., m, k) and (..., k, n)."""
+    return 2 * math.prod(left) * right[-1]
+
+
+def _solution(triangle: _Shape, right: _Shape, **_: Any) -> int:
+    """Of triangles of shape (..., n, n) and right sides (..., n, m)."""
+    return math.prod(right) * triangle[-1]
+
+
+def _attention(query: _Shape, key: _Shape, *_: Any, **__: Any) -> int:
+    return _FORWARD * _pairs(query, key)
+
+
+def _attention_backward(_: Any, query: _Shape, key: _Shape, *__: Any, **___: Any) -> int:
+    return _BACKWARD * _pairs(query, key)
+
+
+def _pairs(query_BHQD: _Shape, key_BHKD: _Shape) -> int:
+    batch, heads, queries, width = query_BHQD
+    return batch * heads * queries * key_BHKD[-2] * width

@@ -1,0 +1,291 @@
+"""The table of memory plans: which models each can train, and how.
+
+`auto` is not in it: see `forecast`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from genomeformer_cli.core.attention.protocols import Additive, Local, Streaming
+from genomeformer_cli.core.attention.registry import mechanisms_that_are
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.memory_plans.autograd import checkpoint_gradients, full_gradients
+from genomeformer_cli.core.memory_plans.reversible import reversible_gradients
+from genomeformer_cli.core.memory_plans.slim import slim_gradients
+from genomeformer_cli.core.memory_plans.two_stack import two_stack_gradients
+from genomeformer_cli.core.memory_plans.two_sweep import two_sweep_gradients
+from genomeformer_cli.core.memory_plans.unpad import even_rows
+from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
+from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.models.genomeformer.reverse_complement import BothStrands
+from genomeformer_cli.core.models.genomeformer.streaming_forward import (
+    can_pass_state,
+    whole_patches,
+)
+from genomeformer_cli.core.objectives.loss import Examples, Prediction
+
+AUTO = "auto"
+STORAGES = {"weights": None, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """How the gradients of a step are computed.
+
+    Attributes:
+        plan: A plan of the table, or `auto`: the fastest that fits.
+        chunk: Tokens of a slice, all its rows together, for the plans that go slice by slice.
+        kept: Slices at the end of a row that `slim` computes once and keeps until the way back; 0:
+            as many as a budget allows; without a budget six, or as many of them as fit.
+        rows: Rows computed at a time; 0: all of a batch, or as many as fit if the plan is `auto`.
+        storage: What `two-sweep` keeps its buffers in: `weights` (as the weights) or `bfloat16`.
+    """
+
+    plan: str = AUTO
+    chunk: int = 2048
+    kept: int = 0
+    rows: int = 0
+    storage: Literal["weights", "bfloat16"] = "weights"
+
+    def __post_init__(self) -> None:
+        if self.plan != AUTO:
+            plan_entry(self.plan)
+        if self.chunk < 1 or self.kept < 0 or self.rows < 0:
+            raise ConfigError(
+                f"slices of {self.chunk} tokens, {self.kept} of them kept, {self.rows} rows at a "
+                "time: that cannot be",
+                hint="a slice of 1024 to 8192 tokens is usual; 0 kept: as many as fit; 0 rows: all",
+            )
+
+
+Gradients = Callable[[Model, Examples, MemoryConfig, Tensor], Prediction]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanEntry:
+    """One plan.
+
+    Attributes:
+        gradients: Adds the gradients of a batch to those of the weights.
+        objection: Why it cannot train a model, and what could; None if it can.
+        memory: Cost in memory, in the length L, blocks n, width d, slice C.
+        passes: Times that each block runs forward.
+        keeps: Whether it may keep slices, to run them forward once.
+    """
+
+    gradients: Gradients
+    objection: Callable[[Model], tuple[str, str] | None]
+    memory: str
+    passes: str
+    keeps: bool = False
+
+
+Sliced = Callable[[Model, Examples, MemoryConfig, Tensor], Prediction]
+
+
+def _by_rows(sliced: Sliced) -> Gradients:
+    """A plan for rows without padding, applied to any batch."""
+
+    def gradients(
+        model: Model, examples: Examples, memory: MemoryConfig, total_weight: Tensor
+    ) -> Prediction:
+        parts: list[Prediction] = []
+        for rows in even_rows(examples):
+            chunk = whole_patches(model, max(memory.chunk // len(rows.inputs_BL), 1))
+            parts.append(sliced(model, rows, replace(memory, chunk=chunk), total_weight))
+        return sum(parts[1:], parts[0])
+
+    return gradients
+
+
+def _slim(model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor) -> Prediction:
+    assert isinstance(model, Encoder)
+    return slim_gradients(
+        model, rows, chunk=memory.chunk, kept=max(memory.kept, 1), total_weight=total_weight
+    )
+
+
+def _two_sweep(
+    model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor
+) -> Prediction:
+    assert isinstance(model, Encoder)
+    return two_sweep_gradients(
+        model,
+        rows,
+        chunk=memory.chunk,
+        total_weight=total_weight,
+        storage=STORAGES[memory.storage],
+    )
+
+
+def _reversible(
+    model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor
+) -> Prediction:
+    assert isinstance(model, Encoder)
+    return reversible_gradients(model, rows, chunk=memory.chunk, total_weight=total_weight)
+
+
+def _two_stack(
+    model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor
+) -> Prediction:
+    assert isinstance(model, TwoStack)
+    return two_stack_gradients(model, rows, chunk=memory.chunk, total_weight=total_weight)
+
+
+def _needs_nothing(model: Model) -> tuple[str, str] | None:
+    del model
+    return None
+
+
+def _needs_a_causal_stack(model: Model) -> tuple[str, str] | None:
+    if not isinstance(model, Encoder) or not model.config.causal:
+        return "it needs a causal stack", "`--objective causal`, or `--memory two-sweep`"
+    if model.config.residual != "plain":
+        return "it needs plain residuals", "`--memory reversible`"
+    return None if can_pass_state(model) else _no_state(model)
+
+
+def _needs_two_stacks(model: Model) -> tuple[str, str] | None:
+    if not isinstance(model, TwoStack):
+        return "it needs a model of two stacks", "start one with `--memory two-stack`"
+    if model.config.patch > 1:
+        return "its slices would cut patches", "`--memory checkpoint`, or `--patch 1`"
+    return None if can_pass_state(model) else _no_state(model.ahead)
+
+
+def _no_state(stack: Encoder) -> tuple[str, str]:
+    return (
+        f"`{stack.config.attention.name}` has no bounded state",
+        "attention that has: " + _named(mechanisms_that_are((Streaming,), causal=True)),
+    )
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _needs_sums(model: Model) -> tuple[str, str] | None:
+    if isinstance(model, BothStrands):
+        return "it needs a model of one strand", "`--memory checkpoint`, or two stacks"
+    if not isinstance(model, Encoder) or model.config.causal:
+        return "it needs a bidirectional stack", "`--memory slim` for causal ones"
+    if model.config.residual != "plain":
+        return "it needs plain residuals", "`--memory reversible`"
+    if model.config.patch > 1:
+        return "it cannot tell patches apart again", "`--memory checkpoint`, or `--patch 1`"
+    if not can_pass_state(model):
+        return (
+            f"`{model.config.attention.name}` neither sums a row nor sees only its neighbours",
+            "`--memory checkpoint`, or attention that does: "
+            + _named(mechanisms_that_are((Additive, Local), causal=False)),
+        )
+    return None
+
+
+def _needs_reversible_residuals(model: Model) -> tuple[str, str] | None:
+    if not isinstance(model, Encoder) or model.config.residual != "reversible":
+        return "it needs reversible residuals", "start a run with `--memory reversible`"
+    if model.config.causal:
+        return "it needs a bidirectional stack", "`--memory slim` for causal ones"
+    return None
+
+
+PLANS: dict[str, PlanEntry] = {
+    "full": PlanEntry(
+        gradients=lambda model, examples, memory, weight: full_gradients(model, examples, weight),
+        objection=_needs_nothing,
+        memory="n L d",
+        passes="1",
+    ),
+    "checkpoint": PlanEntry(
+        gradients=lambda model, examples, memory, weight: checkpoint_gradients(
+            model, examples, weight
+        ),
+        objection=_needs_nothing,
+        memory="L d (n inputs, one block)",
+        passes="2",
+    ),
+    "two-sweep": PlanEntry(
+        gradients=_by_rows(_two_sweep),
+        objection=_needs_sums,
+        memory="n buffers of L d",
+        passes="2",
+    ),
+    "reversible": PlanEntry(
+        gradients=_by_rows(_reversible),
+        objection=_needs_reversible_residuals,
+        memory="4 buffers of L d",
+        passes="2",
+    ),
+    "slim": PlanEntry(
+        gradients=_by_rows(_slim),
+        objection=_needs_a_causal_stack,
+        memory="C d + states",
+        passes="2",
+        keeps=True,
+    ),
+    "two-stack": PlanEntry(
+        gradients=_by_rows(_two_stack),
+        objection=_needs_two_stacks,
+        memory="C d + states",
+        passes="3",
+    ),
+}
+
+
+def plan_entry(name: str) -> PlanEntry:
+    """The plan of that name.
+
+    Raises:
+        ConfigError: It is unknown; the hint lists the known ones.
+    """
+    if name not in PLANS:
+        known = ", ".join(f"`{known}`" for known in ("auto", *PLANS))
+        raise ConfigError(f"unknown memory plan `{name}`", hint=f"known: {known}")
+    return PLANS[name]
+
+
+def check_plan(model: Model, name: str) -> None:
+    """Make sure that a plan can train a model.
+
+    Raises:
+        ConfigError: It cannot; the hint says what can.
+    """
+    objection = plan_entry(name).objection(model)
+    if objection is not None:
+        raise ConfigError(
+            f"`--memory {name}` cannot train this model: {objection[0]}", hint=objection[1]
+        )
+
+
+def accumulate_gradients(
+    model: Model, examples: Examples, memory: MemoryConfig, total_weight: Tensor | None = None
+) -> Prediction:
+    """Add the exact gradients of a batch's loss to those of the weights.
+
+    Args:
+        model: Its weights.
+        examples: What is asked.
+        memory: A plan of the table, not `auto`.
+        total_weight: Of all targets, if these are but a part of a batch.
+
+    Raises:
+        ConfigError: The plan cannot train the model.
+    """
+    check_plan(model, memory.plan)
+    batch = len(examples.inputs_BL)
+    rows = memory.rows or batch
+    total_weight = examples.total_weight if total_weight is None else total_weight
+    gradients = plan_entry(memory.plan).gradients
+    parts = [
+        gradients(model, examples.rows(slice(first, first + rows)), memory, total_weight)
+        for first in range(0, batch, rows)
+    ]
+    return sum(parts[1:], parts[0])

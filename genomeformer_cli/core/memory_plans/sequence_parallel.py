@@ -1,0 +1,202 @@
+"""Exact gradients of rows that lie in several processes, each with a stretch of every row.
+
+Causal stacks pass the state of each block on to the right neighbour, who may then apply that block
+while this process applies the next one; the gradients of the states come back the same way. Two
+stacks do so in both directions. Bidirectional stacks add up the sums that their queries read, and
+show each other the positions beside the borders. What a process has then is its part of the
+gradients: those of the rows are the sum.
+
+Sun et al. 2024, "Linear Attention Sequence Parallelism", section 3, passes the states of one layer
+so; here it is any mechanism that is `Streaming`, `Additive` or `Local`.
+Shape letters: B batch, L length, C positions of a stretch, E width.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from genomeformer_cli.core.attention.protocols import Additive, Local, State, Streaming
+from genomeformer_cli.core.attention.registry import mechanisms_that_are
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.memory_plans.autograd import full_gradients
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.memory_plans.unpad import even_rows
+from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
+from genomeformer_cli.core.models.genomeformer.block import Block
+from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.models.genomeformer.reverse_complement import BothStrands
+from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass_state
+from genomeformer_cli.core.objectives.loss import Examples, Prediction, predict
+
+
+class Line(Protocol):
+    """The processes that hold the stretches of a row, as one of them sees it.
+
+    What it hands over can be differentiated: gradients go back the way that the values came.
+
+    Attributes:
+        place: Which stretch is this process', counted from where the states begin.
+        num_places: How many stretches there are.
+    """
+
+    place: int
+    num_places: int
+
+    def turned(self) -> Line:
+        """The same processes, from the other end."""
+
+    def enter(self, x: Tensor, start: State) -> State:
+        """The state that the one before passes on; `start` for the first.
+
+        `x` is what the state will be used with.
+        """
+
+    def leave(self, x: Tensor, state: State) -> Tensor:
+        """Pass a state on to the next one; `x` is what is computed on with here."""
+
+    def total(self, parts: State) -> State:
+        """The sum over all stretches."""
+
+    def around(self, x_BCE: Tensor, halo: int) -> tuple[Tensor, Tensor]:
+        """The last positions of the one before and the first of the next, none beyond the ends."""
+
+    def finish(self) -> None:
+        """Wait until everything that was passed on is taken."""
+
+
+def check_stretches(model: Model, plan: str) -> None:
+    """Make sure that the rows of a model can lie in several processes.
+
+    Raises:
+        ConfigError: They cannot; the hint says what can.
+    """
+    if plan != "full":
+        raise ConfigError(
+            f"`--sequence-parallel` with `--memory {plan}`",
+            hint="a stretch is computed whole: `--memory full`, and more processes for longer rows",
+        )
+    causal = model.config.causal
+    what = f"`{model.config.attention.name}`"
+    if isinstance(model, BothStrands):
+        what = "a model that reads both strands"
+    elif (not causal or model.config.residual == "plain") and can_pass_state(model):
+        return
+    kinds = (Streaming,) if causal else (Additive, Local)
+    able = ", ".join(f"`{name}`" for name in mechanisms_that_are(kinds, causal=causal))
+    needs = "pass a state of bounded size" if causal else "sum a row or see only its neighbours"
+    raise ConfigError(
+        f"`--sequence-parallel` cannot part the rows of {what}",
+        hint=f"it takes plain models whose mechanisms {needs}: {able}",
+    )
+
+
+def stretch_gradients(
+    model: Model, examples: Examples, memory: MemoryConfig, total_weight: Tensor, line: Line
+) -> Prediction:
+    """Add this process' part of the gradients of a batch.
+
+    Args:
+        model: One that passes `check_stretches`.
+        examples: What is asked of whole rows, the same on every process of the line.
+        memory: How many rows at a time.
+        total_weight: Of all targets of the step.
+        line: The processes that share these rows.
+
+    Returns:
+        How the stretches of this process were predicted.
+    """
+    batch = len(examples.inputs_BL)
+    rows = memory.rows or batch
+    nothing = total_weight.new_zeros(())
+    total = Prediction(loss=nothing, bits=nothing, num_correct=nothing, num_targets=0)
+    for first in range(0, batch, rows):
+        for alike in even_rows(examples.rows(slice(first, first + rows))):
+            part = _of_rows(model, alike, total_weight, line)
+            total = total if part is None else total + part
+    return total
+
+
+def _of_rows(
+    model: Model, examples: Examples, total_weight: Tensor, line: Line
+) -> Prediction | None:
+    assert not isinstance(model, BothStrands)
+    length = examples.inputs_BL.shape[1]
+    stack = model.ahead if isinstance(model, TwoStack) else model
+    shortest = max(1, *(block.halo for block in stack.stack)) if not stack.config.causal else 1
+    if length < shortest * line.num_places:
+        # Too short to be parted: the first process takes it, the others nothing.
+        return full_gradients(model, examples, total_weight) if line.place == 0 else None
+    start, stop = (place * length // line.num_places for place in (line.place, line.place + 1))
+    parts = _features(model, examples.inputs_BL, (start, stop), line)
+    leaves = [part.detach().requires_grad_() for part in parts]
+    asked = examples.part(start, stop)
+    prediction = predict(model, torch.cat(leaves, dim=-1), asked, total_weight)
+    torch.autograd.backward(prediction.loss)
+    # One after the other, on every process in the same order: each waits for its neighbours.
+    for part, leaf in reversed(list(zip(parts, leaves, strict=True))):
+        torch.autograd.backward(part, leaf.grad)
+    line.finish()
+    return prediction.detached()
+
+
+def _features(
+    model: Encoder | TwoStack, tokens_BL: Tensor, bounds: tuple[int, int], line: Line
+) -> list[Tensor]:
+    """Features of a stretch, as `hidden` gives them for whole rows; of two stacks, one by one."""
+    start, stop = bounds
+    if isinstance(model, TwoStack):
+        length = tokens_BL.shape[1]
+        turned_BL = model.shifted(model.other_strand(tokens_BL.flip(1)))
+        ahead_BCE = _causal(model.ahead, model.shifted(tokens_BL), bounds, line)
+        back_BCE = _causal(model.back, turned_BL, (length - stop, length - start), line.turned())
+        return [ahead_BCE, back_BCE.flip(1)]
+    if model.config.causal:
+        return [_causal(model, tokens_BL, bounds, line)]
+    return [_bidirectional(model, tokens_BL, bounds, line)]
+
+
+def _causal(stack: Encoder, tokens_BL: Tensor, bounds: tuple[int, int], line: Line) -> Tensor:
+    start, stop = bounds
+    layout = stack.rotary.layout(stop - start, None, device=tokens_BL.device, start=start)
+    x_BCE: Tensor = stack.embedding(tokens_BL[:, start:stop])
+    for block, empty in zip(stack.stack, stack.start(len(tokens_BL), x_BCE), strict=True):
+        x_BCE, state = block.step(x_BCE, layout, line.enter(x_BCE, empty))
+        x_BCE = line.leave(x_BCE, state)
+    return stack.normed(x_BCE)
+
+
+def _bidirectional(
+    model: Encoder, tokens_BL: Tensor, bounds: tuple[int, int], line: Line
+) -> Tensor:
+    start, stop = bounds
+    one_BCE: Tensor = model.embedding(tokens_BL[:, start:stop])
+    other_BCE = one_BCE
+    for block in model.stack:
+        if model.config.residual == "reversible":
+            one_BCE = one_BCE + _attended(model, block, other_BCE, start, line)
+            other_BCE = other_BCE + block.transformed(one_BCE)
+        else:
+            added_BCE = _attended(model, block, one_BCE, start, line)
+            one_BCE = block.fed_forward(one_BCE + added_BCE)
+    if model.config.residual == "reversible":
+        return model.joined(one_BCE, other_BCE)
+    return model.normed(one_BCE)
+
+
+def _attended(model: Encoder, block: Block, x_BCE: Tensor, start: int, line: Line) -> Tensor:
+    """What attention adds at the positions of a stretch."""
+    before, length = 0, x_BCE.shape[1]
+    if block.halo:
+        before_BHE, after_BHE = line.around(x_BCE, block.halo)
+        before = before_BHE.shape[1]
+        x_BCE = torch.cat((before_BHE, x_BCE, after_BHE), dim=1)
+    layout = model.rotary.layout(x_BCE.shape[1], None, device=x_BCE.device, start=start - before)
+    core = slice(before, before + length)
+    summary = None
+    if block.attention.reach is None:
+        summary = line.total(block.summary(x_BCE, layout, core))
+    return block.attended_within(x_BCE, layout, core, summary)

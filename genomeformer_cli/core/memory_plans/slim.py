@@ -1,0 +1,124 @@
+"""`slim`: exact gradients of a causal stack in memory that does not grow with the length.
+
+Once from left to right without a graph, keeping only the states with which each slice of C
+positions is entered; then from right to left, each slice computed again from its entering states,
+its loss and the gradient of its leaving states back-propagated together. The states' gradients
+pass to the slice before. O(n C d) for a slice, and (L / C) states, which are stored: to recover
+them by subtraction, as the paper does, drifts. The last slices, one or more, are computed but once.
+
+Source: Likhosherstov et al. 2021, "Sub-Linear Memory: How to Make Performers SLiM", algorithm 1,
+there for Performers; it holds for any stack whose past is a state.
+Shape letters: B batch, C positions of a slice.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from genomeformer_cli.core.attention.protocols import State
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.models.genomeformer.streaming_forward import slices
+from genomeformer_cli.core.objectives.loss import Examples, Prediction, Tally, predict
+
+
+class BoundaryStates:
+    """The states with which each slice of a stack is entered, in one allocation a tensor.
+
+    Args:
+        stack: A causal stack.
+        batch: Rows.
+        num_slices: Slices of each row.
+    """
+
+    def __init__(self, stack: Encoder, batch: int, num_slices: int) -> None:
+        start = stack.start(batch, stack.embedding.weight)
+        self._stored = [
+            [tensor.new_zeros(num_slices, *tensor.shape) for tensor in state] for state in start
+        ]
+
+    def put(self, index: int, states: list[State]) -> None:
+        """Keep the states with which a slice is entered."""
+        for stored, state in zip(self._stored, states, strict=True):
+            for kept, tensor in zip(stored, state, strict=True):
+                kept[index].copy_(tensor.detach())
+
+    def get(self, index: int) -> list[State]:
+        """The states with which a slice is entered; those of the first one are the start."""
+        return [tuple(kept[index] for kept in stored) for stored in self._stored]
+
+
+def leaves(states: list[State]) -> list[State]:
+    """States to take gradients of."""
+    return [tuple(tensor.detach().requires_grad_() for tensor in state) for state in states]
+
+
+def back_propagate(
+    outputs: list[Tensor], gradients: list[Tensor | None], after: list[State], flowing: list[Tensor]
+) -> None:
+    """Back-propagate a slice's outputs and its leaving states together."""
+    leaving = [tensor for state in after for tensor in state]
+    both = [
+        (tensor, gradient)
+        for tensor, gradient in zip(
+            [*outputs, *leaving[: len(flowing)]], [*gradients, *flowing], strict=True
+        )
+        if tensor.requires_grad
+    ]
+    if both:
+        torch.autograd.backward([one for one, _ in both], [gradient for _, gradient in both])
+
+
+def gradients_of(states: list[State]) -> list[Tensor]:
+    """What flows on to the slice before; 0 where nothing came back."""
+    return [
+        torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        for state in states
+        for leaf in state
+    ]
+
+
+def slim_gradients(
+    model: Encoder, examples: Examples, *, chunk: int, kept: int, total_weight: Tensor
+) -> Prediction:
+    """Add the gradients of rows without padding.
+
+    Args:
+        model: A causal stack.
+        examples: What is asked of the rows.
+        chunk: C.
+        kept: Slices at the end of the rows whose activations are kept until the way back.
+        total_weight: Of all targets of the batch.
+    """
+    batch, length = examples.inputs_BL.shape
+    bounds = slices(length, chunk)
+    boundaries = BoundaryStates(model, batch, len(bounds))
+
+    def computed(index: int) -> tuple[list[State], Tensor, list[State]]:
+        """The states with which a slice is entered, its features, the states after it."""
+        start, stop = bounds[index]
+        entering = leaves(boundaries.get(index))
+        tokens_BC = examples.inputs_BL[:, start:stop]
+        return entering, *model.step(tokens_BC, None, entering, position=start)
+
+    first_kept = max(len(bounds) - kept, 0)
+    with torch.no_grad():
+        for index, (start, stop) in enumerate(bounds[:first_kept]):
+            tokens_BC = examples.inputs_BL[:, start:stop]
+            states = model.advance(tokens_BC, boundaries.get(index), position=start)
+            boundaries.put(index + 1, states)
+    waiting: list[tuple[list[State], Tensor, list[State]]] = []
+    for index in range(first_kept, len(bounds)):
+        waiting.append(computed(index))
+        if index + 1 < len(bounds):
+            boundaries.put(index + 1, waiting[-1][2])
+    flowing: list[Tensor] = []
+    tally = Tally()
+    for index in reversed(range(len(bounds))):
+        entering, hidden_BCE, after = waiting.pop() if waiting else computed(index)
+        asked = examples.part(*bounds[index])
+        prediction = predict(model, hidden_BCE, asked, total_weight)
+        back_propagate([prediction.loss], [None], after, flowing)
+        flowing = gradients_of(entering)
+        tally.add(prediction)
+    return tally.total

@@ -1,0 +1,1 @@
+"""Model families: one package or module per architecture."""

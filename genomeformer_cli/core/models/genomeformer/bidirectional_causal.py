@@ -1,0 +1,166 @@
+"""Two causal stacks, one from either end, joined at the top: every position sees all the others.
+
+The stack ahead reads the bases before a position, the stack back those after it; neither sees the
+position itself, so every base is a target and none need be hidden. Each stack's past is a bounded
+state, so exact gradients take memory that does not grow with the length (`core/memory_plans`).
+Tied stacks share their weights, the stack back reading the complement: the model then says of the
+other strand exactly what it says of this one.
+
+Peters et al. 2018, "Deep contextualized word representations", section 3.1, joins two causal models
+so; Duan et al. 2025, "JanusDNA", section 3, for DNA.
+Shape letters: B batch, L length, T chosen positions of all rows, E width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from genomeformer_cli.core.attention.batch_layout import each_document
+from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
+from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import SMALL_STD, Encoder
+from genomeformer_cli.core.models.genomeformer.reverse_complement import (
+    complements,
+    turned,
+    turned_places,
+)
+from genomeformer_cli.core.models.genomeformer.seeds import part_generator, part_seed
+from genomeformer_cli.core.tokenizers.protocol import CLS_ID
+
+
+class TwoStack(nn.Module):
+    """Two causal encoders and a gated head over the features of both.
+
+    Args:
+        config: Sizes of each stack; tied stacks need the complement of every token.
+        seed: Of the initial weights and of whatever the attention mechanism draws.
+
+    Raises:
+        ConfigError: The stacks are tied and the tokens have no complement.
+    """
+
+    complement_V: Tensor
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        stack = dataclasses.replace(config, direction="causal")
+        generator = part_generator(seed, "two-stack head")
+        self.config = config
+        self.ahead = Encoder(stack, seed=seed)
+        self.own_back = (
+            None if config.tied else Encoder(stack, seed=part_seed(seed, "second stack"))
+        )
+        width = self.ahead.feature_width
+        self.join = nn.Linear(2 * width, width, bias=False)
+        self.norm = RMSNorm(width)
+        self.head = nn.Linear(width, config.vocabulary_size, bias=False)
+        ids = complements(config) if config.tied else torch.arange(config.vocabulary_size)
+        self.register_buffer("complement_V", ids, persistent=False)
+        with torch.no_grad():
+            self.join.weight.normal_(0.0, (2 * width) ** -0.5, generator=generator)
+            self.head.weight.normal_(0.0, SMALL_STD, generator=generator)
+
+    @property
+    def back(self) -> Encoder:
+        """The stack that reads from the other end."""
+        return self.own_back or self.ahead
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.weight.device
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def feature_width(self) -> int:
+        """Features of a position: those of both stacks."""
+        return 2 * self.ahead.feature_width
+
+    def hidden(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
+    ) -> Tensor:
+        """Features (B, L, 2 E) of every position: of the bases before it, of those after it.
+
+        Args:
+            tokens_BL: Token ids.
+            mask_BL: True at real tokens, False at padding, which ends rows; None if there is none.
+            documents_BL: Number of the document of each position, where rows hold several.
+        """
+        if documents_BL is not None:
+            return each_document(self.hidden, tokens_BL, documents_BL)
+        turn_BL = turned_places(tokens_BL, mask_BL)
+        turned_BL = self.other_strand(tokens_BL.gather(1, turn_BL))
+        both_ways = self._at_once if self._is_launched(tokens_BL) else self._in_turn
+        ahead_BLE, back_BLE = both_ways(self.shifted(tokens_BL), self.shifted(turned_BL), mask_BL)
+        return torch.cat((ahead_BLE, turned(back_BLE, turn_BL)), dim=-1)
+
+    def hidden_at(
+        self,
+        tokens_BL: Tensor,
+        mask_BL: Tensor | None,
+        documents_BL: Tensor | None,
+        chosen: Chosen,
+    ) -> Tensor:
+        """Features (T, 2 E) of some positions."""
+        return chosen.of(self.hidden(tokens_BL, mask_BL, documents_BL))
+
+    def _is_launched(self, tokens_BL: Tensor) -> bool:
+        """Whether launching kernels may take longer than running them: half as many, then."""
+        return self.config.tied and tokens_BL.device.type != "cpu"
+
+    def _in_turn(
+        self, ahead_BL: Tensor, back_BL: Tensor, mask_BL: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        return self.ahead.hidden(ahead_BL, mask_BL), self.back.hidden(back_BL, mask_BL)
+
+    def _at_once(
+        self, ahead_BL: Tensor, back_BL: Tensor, mask_BL: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The same of tied stacks: twice the rows through one."""
+        mask_2BL = None if mask_BL is None else torch.cat((mask_BL, mask_BL))
+        ahead_BLE, back_BLE = self.ahead.hidden(torch.cat((ahead_BL, back_BL)), mask_2BL).chunk(2)
+        return ahead_BLE, back_BLE
+
+    def set_checkpointing(self, *, wanted: bool) -> None:
+        """Whether blocks keep only their inputs, and compute the rest again on the way back."""
+        self.ahead.set_checkpointing(wanted=wanted)
+        self.back.set_checkpointing(wanted=wanted)
+
+    def shifted(self, tokens_BL: Tensor) -> Tensor:
+        """What a stack reads: [CLS] first, and never the last token."""
+        first_B1 = torch.full_like(tokens_BL[:, :1], CLS_ID)
+        return torch.cat((first_B1, tokens_BL[:, :-1]), dim=1)
+
+    def other_strand(self, turned_BL: Tensor) -> Tensor:
+        """Complements of turned tokens, if the stacks are tied; else the tokens."""
+        return self.complement_V[turned_BL] if self.config.tied else turned_BL
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits (..., V) of the token at every position.
+
+        Tied: what the first stack's place says of a token, plus what the second one's says of its
+        complement, so that turning the strand turns the answer.
+        """
+        ahead, back = features.chunk(2, dim=-1)
+        logits = self._joined(ahead, back)
+        if self.config.tied:
+            logits = logits + self._joined(back, ahead)[..., self.complement_V]
+        return logits
+
+    def _joined(self, first: Tensor, second: Tensor) -> Tensor:
+        mixed = self.join(torch.cat((first, second), dim=-1))
+        logits: Tensor = self.head(self.norm(functional.silu(mixed)))
+        return logits
+
+    def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+        """Logits (B, L, V) of the token at every position."""
+        return self.logits(self.hidden(tokens_BL, mask_BL))

@@ -1,0 +1,141 @@
+"""One block: convolution, attention and a gated MLP, each added to the residual stream.
+
+A block can be applied to whole rows, or slice by slice in one of the ways that its mechanism
+offers (`core/attention/protocols.py`).
+Shape letters: B batch, L length, T chosen positions of all rows, E width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from genomeformer_cli.core.attention.batch_layout import Layout
+from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
+from genomeformer_cli.core.attention.layer import AttentionLayer
+from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.protocols import State
+from genomeformer_cli.core.attention.registry import Setting
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.mlp import GatedMLP
+from genomeformer_cli.core.models.genomeformer.short_convolution import ShortConvolution
+
+
+class Block(nn.Module):
+    """x + attention(convolution(norm(x))), then x + mlp(norm(x)).
+
+    Args:
+        config: Sizes of the model.
+        index: Which block it is: mechanisms take turns.
+        generator: Draws what the mechanism draws.
+    """
+
+    def __init__(self, config: ModelConfig, index: int, generator: torch.Generator) -> None:
+        super().__init__()
+        names = config.attention.names
+        setting = Setting(
+            num_heads=config.num_heads,
+            head_width=config.width // config.num_heads,
+            context=config.context,
+            causal=config.causal,
+        )
+        self.attention_norm = RMSNorm(config.width)
+        self.attention = AttentionLayer(
+            name=names[index % len(names)],
+            config=config.attention,
+            setting=setting,
+            generator=generator,
+        )
+        self.convolution = (
+            ShortConvolution(config.width, config.conv_width, causal=config.causal)
+            if config.conv_width
+            else None
+        )
+        self.mlp_norm = RMSNorm(config.width)
+        self.mlp = GatedMLP(config.width, config.mlp_width)
+
+    def forward(self, x_BLE: Tensor, layout: Layout, chosen: Chosen | None = None) -> Tensor:
+        """Apply the block to whole rows; if only some positions are wanted, these alone (T, E)."""
+        if chosen is None:
+            return self.fed_forward(x_BLE + self.attended(x_BLE, layout))
+        mixed_BLE, norm = self._neighbourly(x_BLE, layout)
+        x_BME = chosen.rows(x_BLE)
+        mixed_BME = x_BME if mixed_BLE is x_BLE else chosen.rows(mixed_BLE)
+        added_TE = self.attention.forward_at(mixed_BLE, mixed_BME, layout, norm, chosen)
+        return self.fed_forward(chosen.flat(x_BME) + added_TE)
+
+    def attended(self, x_BLE: Tensor, layout: Layout) -> Tensor:
+        """What attention adds to whole rows."""
+        mixed_BLE, norm = self._neighbourly(x_BLE, layout)
+        added_BLE: Tensor = self.attention(mixed_BLE, layout, norm)
+        return added_BLE
+
+    def fed_forward(self, x_BLE: Tensor) -> Tensor:
+        """Add the MLP."""
+        mixed_BLE: Tensor = self.mlp(x_BLE, self.mlp_norm, residual=True)
+        return mixed_BLE
+
+    def transformed(self, x_BLE: Tensor) -> Tensor:
+        """What the MLP adds."""
+        added_BLE: Tensor = self.mlp(x_BLE, self.mlp_norm)
+        return added_BLE
+
+    def transformed_at(self, x_BLE: Tensor, layout: Layout) -> Tensor:
+        """What the MLP adds, wherever the positions stand."""
+        del layout
+        return self.transformed(x_BLE)
+
+    def start(self, batch: int, like: Tensor) -> State:
+        """The state of a causal block before the first position."""
+        past = () if self.convolution is None else (self.convolution.start(batch, like),)
+        return *past, *self.attention.start(batch, like)
+
+    def step(self, x_BLE: Tensor, layout: Layout, state: State) -> tuple[Tensor, State]:
+        """Apply a causal block to the next positions."""
+        mixed_BLE, norm, past, state = self._convolved(x_BLE, layout, state)
+        added_BLE, state = self.attention.step(mixed_BLE, layout, norm, state)
+        return self.fed_forward(x_BLE + added_BLE), (*past, *state)
+
+    def advance(self, x_BLE: Tensor, layout: Layout, state: State) -> State:
+        """The state after the next positions."""
+        mixed_BLE, norm, past, state = self._convolved(x_BLE, layout, state)
+        return (*past, *self.attention.advance(mixed_BLE, layout, norm, state))
+
+    def _convolved(
+        self, x_BLE: Tensor, layout: Layout, state: State
+    ) -> tuple[Tensor, RMSNorm | None, State, State]:
+        """What attention is given, what is still to normalise it, and the states of both."""
+        if self.convolution is None:
+            return x_BLE, self.attention_norm, (), state
+        normed_BLE: Tensor = self.attention_norm(x_BLE)
+        mixed_BLE, past_BLE = self.convolution.step(normed_BLE, layout, state[0])
+        return mixed_BLE, None, (past_BLE,), state[1:]
+
+    @property
+    def halo(self) -> int:
+        """Positions to either side of a slice that must be known to apply the block to it."""
+        beyond = self.convolution.after if self.convolution is not None else 0
+        return beyond + (self.attention.reach or 0)
+
+    def summary(self, x_BLE: Tensor, layout: Layout, core: slice) -> State:
+        """What the positions `core` of a slice with its halo add to the row's sum."""
+        mixed_BLE, norm = self._neighbourly(x_BLE, layout)
+        inside = layout.part(core.start, core.stop)
+        return self.attention.summary(mixed_BLE[:, core], inside, norm)
+
+    def attended_within(
+        self, x_BLE: Tensor, layout: Layout, core: slice, summary: State | None
+    ) -> Tensor:
+        """What attention adds at `core` of a slice with its halo, given the row's sum, if any."""
+        mixed_BLE, norm = self._neighbourly(x_BLE, layout)
+        if summary is None:
+            added_BLE: Tensor = self.attention(mixed_BLE, layout, norm)[:, core]
+            return added_BLE
+        inside = layout.part(core.start, core.stop)
+        return self.attention.read(mixed_BLE[:, core], inside, norm, summary)
+
+    def _neighbourly(self, x_BLE: Tensor, layout: Layout) -> tuple[Tensor, RMSNorm | None]:
+        """What attention is given, and what is still to normalise it."""
+        if self.convolution is None:
+            return x_BLE, self.attention_norm
+        return self.convolution(self.attention_norm(x_BLE), layout), None

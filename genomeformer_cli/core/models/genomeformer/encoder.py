@@ -1,0 +1,292 @@
+"""A stack of blocks between a token embedding and a head that predicts tokens.
+
+Shape letters: B batch, L length, T chosen positions of all rows, E width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from genomeformer_cli.core.attention.batch_layout import Layout, Rotary, each_document
+from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
+from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.protocols import State
+from genomeformer_cli.core.models.genomeformer.block import Block
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.patches import TOKEN_WIDTH, Patches, earlier
+
+SMALL_STD = 0.02
+
+
+class Encoder(nn.Module):
+    """A pre-norm transformer with RMSNorm, rotary positions and gated MLPs.
+
+    Args:
+        config: Its sizes.
+        seed: Of the initial weights and of whatever the attention mechanism draws.
+    """
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.config = config
+        self._checkpointing = False
+        self.rotary = Rotary(head_width=config.width // config.num_heads, base=config.rotary_base)
+        self.patches = Patches(config) if config.patch > 1 else None
+        token_width = config.width if self.patches is None else TOKEN_WIDTH
+        self.embedding = nn.Embedding(config.vocabulary_size, token_width)
+        self.blocks = nn.ModuleList(
+            Block(config, index, generator) for index in range(config.depth)
+        )
+        self.norm = RMSNorm(config.width)
+        self.head = nn.Linear(self.feature_width, config.vocabulary_size, bias=False)
+        initialise(self, generator)
+
+    @property
+    def stack(self) -> list[Block]:
+        """The blocks, from the embedding up."""
+        return cast("list[Block]", list(self.blocks))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.weight.device
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @property
+    def feature_width(self) -> int:
+        """Features of a position."""
+        return self.config.width if self.patches is None else self.patches.width
+
+    def layout(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
+    ) -> Layout:
+        """Where the positions of a batch stand."""
+        if documents_BL is not None:
+            return self.rotary.packed_layout(documents_BL)
+        return self.rotary.layout(tokens_BL.shape[1], mask_BL, device=tokens_BL.device)
+
+    def hidden(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
+    ) -> Tensor:
+        """Features (B, L, E) of every position.
+
+        Args:
+            tokens_BL: Token ids.
+            mask_BL: True at real tokens, False at padding; None if there is no padding. What
+                stands at padded positions of the result means nothing.
+            documents_BL: Number of the document that each position belongs to, negative at
+                padding, where rows hold several; they do not see each other. It takes the place of
+                the mask.
+        """
+        if self.patches is not None:
+            if documents_BL is not None:
+                return each_document(self.hidden, tokens_BL, documents_BL)
+            return self._by_patches(self.patches, tokens_BL, mask_BL)
+        layout = self.layout(tokens_BL, mask_BL, documents_BL)
+        x_BLE = self.embedding(tokens_BL)
+        if self.config.residual == "reversible":
+            return self.joined(*self._two_streams(x_BLE, layout))
+        for block in self.stack:
+            x_BLE = self._run(block, x_BLE, layout)
+        return self.normed(x_BLE)
+
+    def hidden_at(
+        self,
+        tokens_BL: Tensor,
+        mask_BL: Tensor | None,
+        documents_BL: Tensor | None,
+        chosen: Chosen,
+    ) -> Tensor:
+        """Features (T, E) of some positions; a plain bidirectional stack computes little else.
+
+        Keys and values of the last block are all that others contribute to them: the block's
+        queries, where the mechanism lets them be left out, its output and its MLP are not computed
+        there.
+
+        Args:
+            tokens_BL: Token ids.
+            mask_BL: True at real tokens, as `hidden` takes it.
+            documents_BL: Number of the document of each position, likewise.
+            chosen: Real positions.
+        """
+        config = self.config
+        if config.causal or self.patches is not None or config.residual == "reversible":
+            return chosen.of(self.hidden(tokens_BL, mask_BL, documents_BL))
+        layout = self.layout(tokens_BL, mask_BL, documents_BL)
+        x_BLE = self.embedding(tokens_BL)
+        *below, top = self.stack
+        for block in below:
+            x_BLE = self._run(block, x_BLE, layout)
+        return self.normed(self._run(partial(top, chosen=chosen), x_BLE, layout))
+
+    def _by_patches(self, patches: Patches, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+        embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)
+        x_BNE = patches.joined(embedded_BLS)
+        layout = self.rotary.layout(x_BNE.shape[1], patches.mask(mask_BL), device=x_BNE.device)
+        for block in self.stack:
+            x_BNE = self._run(block, x_BNE, layout)
+        return self.of_tokens(patches, embedded_BLS, self.normed(x_BNE), tokens_BL.shape[1])
+
+    def of_tokens(
+        self, patches: Patches, embedded_BLS: Tensor, features_BNE: Tensor, length: int
+    ) -> Tensor:
+        """Features of tokens, from those of the patches of whole rows."""
+        if self.config.causal:
+            features_BNE = earlier(features_BNE)
+        return patches.apart(patches.around(embedded_BLS), features_BNE, length)
+
+    def set_checkpointing(self, *, wanted: bool) -> None:
+        """Whether blocks keep only their inputs, and compute the rest again on the way back."""
+        self._checkpointing = wanted
+
+    def _run(self, function: Callable[..., Tensor], x_BLE: Tensor, layout: Layout) -> Tensor:
+        if not self._checkpointing:
+            return function(x_BLE, layout)
+        result: Tensor = checkpoint(function, x_BLE, layout, use_reentrant=False)
+        return result
+
+    def _two_streams(self, x_BLE: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+        """Gomez et al. 2017, "The Reversible Residual Network", equation 6."""
+        one_BLE, other_BLE = x_BLE, x_BLE
+        for block in self.stack:
+            one_BLE = one_BLE + self._run(block.attended, other_BLE, layout)
+            other_BLE = other_BLE + self._run(block.transformed_at, one_BLE, layout)
+        return one_BLE, other_BLE
+
+    def joined(self, one_BLE: Tensor, other_BLE: Tensor) -> Tensor:
+        """The features of two streams."""
+        return self.normed((one_BLE + other_BLE) / 2)
+
+    def normed(self, x_BLE: Tensor) -> Tensor:
+        """The features of a residual stream."""
+        features_BLE: Tensor = self.norm(x_BLE)
+        return features_BLE
+
+    def start(self, batch: int, like: Tensor) -> list[State]:
+        """The states of a causal stack before the first position."""
+        states = [block.start(batch, like) for block in self.stack]
+        if self.patches is not None:
+            states.append(self.patches.start(batch, like))
+        return states
+
+    def step(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, states: list[State], *, position: int
+    ) -> tuple[Tensor, list[State]]:
+        """Features of the next positions of a causal stack, and its states after them.
+
+        Args:
+            tokens_BL: The next token ids of every row, any number of them; of whole patches, unless
+                none follow.
+            mask_BL: True at real tokens; None if all are.
+            states: What the call before returned, or `start`.
+            position: How many tokens came before.
+        """
+        if self.patches is not None:
+            embedded_BLS, features_BNE, after = self._step_patches(
+                self.patches, tokens_BL, mask_BL, states, position
+            )
+            features_BLD, left = self.patches.step(
+                embedded_BLS, features_BNE, states[-1], tokens_BL.shape[1]
+            )
+            return features_BLD, [*after, left]
+        x_BLE = self.embedding(tokens_BL)
+        x_BLE, after = self._step_blocks(x_BLE, mask_BL, states, position)
+        return self.normed(x_BLE), after
+
+    def _step_patches(
+        self,
+        patches: Patches,
+        tokens_BL: Tensor,
+        mask_BL: Tensor | None,
+        states: list[State],
+        position: int,
+    ) -> tuple[Tensor, Tensor, list[State]]:
+        """Embedded tokens, features of their patches, and the states of the blocks after them."""
+        embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)
+        x_BNE, after = self._step_blocks(
+            patches.joined(embedded_BLS),
+            patches.mask(mask_BL),
+            states[:-1],
+            position // patches.size,
+        )
+        return embedded_BLS, self.normed(x_BNE), after
+
+    def _step_blocks(
+        self, x_BLE: Tensor, mask_BL: Tensor | None, states: list[State], position: int
+    ) -> tuple[Tensor, list[State]]:
+        layout = self.rotary.layout(x_BLE.shape[1], mask_BL, device=x_BLE.device, start=position)
+        after: list[State] = []
+        for block, state in zip(self.stack, states, strict=True):
+            x_BLE, left = block.step(x_BLE, layout, state)
+            after.append(left)
+        return x_BLE, after
+
+    def advance(self, tokens_BL: Tensor, states: list[State], *, position: int) -> list[State]:
+        """The states after the next positions, without their features.
+
+        What only features need is spared: the last MLP, or what takes patches apart.
+        """
+        if self.patches is not None:
+            embedded_BLS, features_BNE, after = self._step_patches(
+                self.patches, tokens_BL, None, states, position
+            )
+            return [*after, self.patches.passed(embedded_BLS, features_BNE, states[-1])]
+        layout = self.rotary.layout(
+            tokens_BL.shape[1], None, device=tokens_BL.device, start=position
+        )
+        x_BLE = self.embedding(tokens_BL)
+        after = []
+        for block, state in zip(self.stack, states, strict=True):
+            if len(after) + 1 < len(states):
+                x_BLE, left = block.step(x_BLE, layout, state)
+            else:
+                left = block.advance(x_BLE, layout, state)
+            after.append(left)
+        return after
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits (..., V) of the token at every position."""
+        logits: Tensor = self.head(features)
+        return logits
+
+    def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+        """Logits (B, L, V) of the token at every position."""
+        return self.logits(self.hidden(tokens_BL, mask_BL))
+
+
+@torch.no_grad()
+def initialise(model: Encoder, generator: torch.Generator) -> None:
+    """Unit-variance features throughout; small where a block adds to the residual stream."""
+    for name, parameter in model.named_parameters():
+        if parameter.dim() < 2 or ".mechanism." in name:
+            continue
+        if name == "embedding.weight":
+            std = 1.0
+        elif name == "head.weight" or name.endswith("convolution.kernel"):
+            std = SMALL_STD
+        else:
+            std = parameter.shape[1] ** -0.5
+        if name.endswith("out.weight"):
+            std /= (2 * model.config.depth) ** 0.5
+        parameter.normal_(0.0, std, generator=generator)
+
+
+def padding_mask(tokens_BL: Tensor, pad_id: int) -> Tensor | None:
+    """True at real tokens, None if no row is padded; an empty row sees its first position."""
+    mask_BL = tokens_BL != pad_id
+    if bool(mask_BL.all()):
+        return None
+    empty_B = ~mask_BL.any(dim=1)
+    mask_BL[:, 0] |= empty_B
+    return mask_BL

@@ -1,0 +1,145 @@
+"""The other strand: rows read from their end, by complements; and a model that reads both strands.
+
+Shape letters: B batch, L length, T chosen positions of all rows, E width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import torch
+from torch import Tensor, nn
+
+from genomeformer_cli.core.attention.batch_layout import each_document
+from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+
+
+def turned_places(tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+    """Where each position lies when its row is read from its end; padding, at the end, stays."""
+    place_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
+    if mask_BL is None:
+        return place_L.flip(0).expand_as(tokens_BL)
+    turn_BL = mask_BL.sum(dim=1, keepdim=True) - 1 - place_L
+    return torch.where(turn_BL < 0, place_L, turn_BL)
+
+
+def turned(x_BLE: Tensor, turn_BL: Tensor) -> Tensor:
+    """Features in the order of the row read from its end."""
+    return x_BLE.gather(1, turn_BL[..., None].expand_as(x_BLE))
+
+
+def complements(config: ModelConfig) -> Tensor:
+    """Id of the complement of every token.
+
+    Raises:
+        ConfigError: The tokens have none.
+    """
+    if len(config.complement) != config.vocabulary_size:
+        raise ConfigError(
+            "the model is to read the other strand, and these tokens have no complement",
+            hint="use a tokenizer of single bases or k-mers, or a model that reads one strand",
+        )
+    return torch.tensor(config.complement)
+
+
+class BothStrands(nn.Module):
+    """One encoder that reads both strands, so that its answer turns with the strand.
+
+    Features are those of the strand given and those of the other one, read back; turning the
+    strand swaps the halves. It costs twice what the encoder costs.
+
+    Mallet and Vert 2021, "Reverse-Complement Equivariant Networks for DNA Sequences", section 3;
+    Zhou et al. 2022, "Towards a Better Understanding of Reverse-Complement Equivariance", of the
+    symmetric pair of one network.
+
+    Args:
+        config: Sizes of the encoder.
+        seed: Of the initial weights and of whatever the attention mechanism draws.
+
+    Raises:
+        ConfigError: The tokens have no complement.
+    """
+
+    complement_V: Tensor
+
+    def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(dataclasses.replace(config, strands="one"), seed=seed)
+        self.register_buffer("complement_V", complements(config), persistent=False)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.encoder.device
+
+    @property
+    def num_parameters(self) -> int:
+        """Trainable numbers."""
+        return self.encoder.num_parameters
+
+    @property
+    def feature_width(self) -> int:
+        """Features of a position: those of both strands."""
+        return 2 * self.encoder.feature_width
+
+    def set_checkpointing(self, *, wanted: bool) -> None:
+        """Whether blocks keep only their inputs, and compute the rest again on the way back."""
+        self.encoder.set_checkpointing(wanted=wanted)
+
+    def hidden(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
+    ) -> Tensor:
+        """Features (B, L, 2 E) of every position: of this strand, of the other.
+
+        Args:
+            tokens_BL: Token ids.
+            mask_BL: True at real tokens, False at padding, which ends rows; None if there is none.
+            documents_BL: Number of the document of each position, where rows hold several.
+        """
+        if documents_BL is not None:
+            return each_document(self.hidden, tokens_BL, documents_BL)
+        turn_BL = turned_places(tokens_BL, mask_BL)
+        both_BLE = self.encoder.hidden(*self._both(tokens_BL, mask_BL, turn_BL))
+        here_BLE, there_BLE = both_BLE.chunk(2)
+        return torch.cat((here_BLE, turned(there_BLE, turn_BL)), dim=-1)
+
+    def hidden_at(
+        self,
+        tokens_BL: Tensor,
+        mask_BL: Tensor | None,
+        documents_BL: Tensor | None,
+        chosen: Chosen,
+    ) -> Tensor:
+        """Features (T, 2 E) of some positions; the encoder computes little else."""
+        if documents_BL is not None:
+            return chosen.of(self.hidden(tokens_BL, mask_BL, documents_BL))
+        batch, length = tokens_BL.shape
+        turn_BL = turned_places(tokens_BL, mask_BL)
+        rows_B1 = torch.arange(batch, 2 * batch, device=turn_BL.device)[:, None]
+        there_T = chosen.of(rows_B1 * length + turn_BL)
+        both = Chosen(torch.cat((chosen.flat_T, there_T)), 2 * batch, length, chosen.most)
+        both_2BL, mask_2BL = self._both(tokens_BL, mask_BL, turn_BL)
+        both_2TE = self.encoder.hidden_at(both_2BL, mask_2BL, None, both)
+        return torch.cat(both_2TE.chunk(2), dim=-1)
+
+    def _both(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, turn_BL: Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Rows of this strand, then of the other, and their masks."""
+        other_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
+        mask_2BL = None if mask_BL is None else torch.cat((mask_BL, mask_BL))
+        return torch.cat((tokens_BL, other_BL)), mask_2BL
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits (..., V): what this strand says of a token, the other of its complement."""
+        here, there = features.chunk(2, dim=-1)
+        other = self.encoder.logits(there)[..., self.complement_V]
+        return self.encoder.logits(here) + other
+
+    def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+        """Logits (B, L, V) of the token at every position."""
+        return self.logits(self.hidden(tokens_BL, mask_BL))

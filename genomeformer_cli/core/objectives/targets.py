@@ -1,0 +1,61 @@
+"""What a model is asked of a batch of windows: which tokens are hidden, which are targets.
+
+`masked`: some are hidden and to be found from both sides. `causal`: each from those before it.
+`surrounding`: each from all the others, by a model that does not see it.
+Where rows hold several documents, nothing is asked of one from another.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from genomeformer_cli.core.data.masking import NOT_A_TARGET, MaskingConfig, mask_windows
+from genomeformer_cli.core.data.windows import Windows
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
+from genomeformer_cli.core.objectives.loss import Examples
+from genomeformer_cli.core.tokenizers.protocol import PAD_ID
+
+Array = npt.NDArray[Any]
+
+
+def ask(
+    windows: Windows,
+    real_ids: range,
+    model: ModelConfig,
+    masking: MaskingConfig,
+    generator: np.random.Generator,
+) -> Examples:
+    """What a model of that direction is asked."""
+    if model.direction == "bidirectional":
+        batch = mask_windows(windows, real_ids, masking, generator)
+        return _examples(windows, (batch.inputs_BL, batch.targets_BL, batch.weights_BL), real_ids)
+    tokens_BL = windows.tokens_BL
+    real_BL = (tokens_BL >= real_ids.start) & (tokens_BL < real_ids.stop)
+    targets_BL = np.where(real_BL, tokens_BL, NOT_A_TARGET)
+    weights_BL = np.where(windows.soft_mask_BL, masking.soft_mask_weight, 1.0).astype(np.float32)
+    if model.direction == "causal":
+        targets_BL, weights_BL = np.roll(targets_BL, -1, axis=1), np.roll(weights_BL, -1, axis=1)
+        targets_BL[:, -1] = NOT_A_TARGET
+        if windows.documents_BL is not None:
+            ends_BL = windows.documents_BL[:, 1:] != windows.documents_BL[:, :-1]
+            targets_BL[:, :-1][ends_BL] = NOT_A_TARGET
+    return _examples(windows, (tokens_BL, targets_BL, weights_BL), real_ids)
+
+
+def _examples(windows: Windows, arrays: tuple[Array, Array, Array], real_ids: range) -> Examples:
+    inputs, targets, weights = (torch.from_numpy(np.ascontiguousarray(one)) for one in arrays)
+    return Examples(
+        inputs_BL=inputs,
+        targets_BL=targets,
+        weights_BL=weights,
+        real_ids=real_ids,
+        mask_BL=padding_mask(inputs, PAD_ID) if windows.documents_BL is None else None,
+        documents_BL=(
+            None if windows.documents_BL is None else torch.from_numpy(windows.documents_BL)
+        ),
+    )

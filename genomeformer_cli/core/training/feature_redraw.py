@@ -1,0 +1,55 @@
+"""Fresh random features during training: which ones is a function of the seed and the step.
+
+Choromanski et al. 2021, "Rethinking Attention with Performers", appendix B.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+
+from genomeformer_cli.core.attention.registry import attention_entry
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.training.config import TrainingConfig
+
+_REDRAW = 3
+
+
+@runtime_checkable
+class Redrawable(Protocol):
+    """A mechanism that draws random features."""
+
+    def redraw(self, generator: torch.Generator) -> None:
+        """Draw others."""
+
+
+def check_redraw(model: ModelConfig, config: TrainingConfig) -> None:
+    """Make sure that what is to be redrawn is there.
+
+    Raises:
+        ConfigError: No mechanism of the model draws features.
+    """
+    draws = any("num_features" in attention_entry(name).dials for name in model.attention.names)
+    if config.redraw_every and not draws:
+        raise ConfigError(
+            f"`{model.attention.name}` draws no random features to redraw",
+            hint="`performer` does; leave `redraw_every` at 0",
+        )
+
+
+def redraw_features(model: Model, config: TrainingConfig, step: int) -> None:
+    """Draw the features that step `step` begins with, if it is one that begins with others."""
+    if not config.redraw_every or step == 0 or step % config.redraw_every:
+        return
+    for number, mechanism in enumerate(_mechanisms(model)):
+        words = np.random.SeedSequence([config.seed, _REDRAW, step, number]).generate_state(1)
+        mechanism.redraw(torch.Generator().manual_seed(int(words[0])))
+
+
+def _mechanisms(model: Model) -> Iterator[Redrawable]:
+    return (module for module in model.modules() if isinstance(module, Redrawable))

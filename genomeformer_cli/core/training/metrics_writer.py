@@ -1,0 +1,151 @@
+"""What a run tells while it trains: a row a step into its files, to observers, to the reporter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genomeformer_cli.core.memory_plans.memory_meter import peak_bytes
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.training.loggers import OpenObserver
+from genomeformer_cli.core.training.metrics import (
+    METRICS_FILE,
+    THROUGHPUT_FILE,
+    MetricsFile,
+    StepDone,
+)
+
+_REPORT_SECONDS = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taken:
+    """A step that was taken, or left out.
+
+    Attributes:
+        row: For the metrics.
+        score: On its targets.
+        num_bases: In its windows.
+        rate: Learning rate.
+    """
+
+    row: dict[str, Any] = field(default_factory=dict)
+    score: Any
+    num_bases: int
+    rate: float
+
+
+class Records:
+    """Writes and tells every step.
+
+    Args:
+        folder: Of the run.
+        steps: Of the run.
+        first: Steps done before; later rows are dropped and written again.
+        reporter: Is told every now and then.
+        observers: Open what is shown every row.
+        device: Whose memory is watched.
+
+    Raises:
+        MissingExtraError: What is to watch is not installed.
+    """
+
+    def __init__(  # noqa: PLR0913 - where, how far, whom to tell, what to watch
+        self,
+        folder: Path,
+        steps: int,
+        first: int,
+        reporter: Reporter,
+        observers: Sequence[OpenObserver],
+        device: torch.device,
+    ) -> None:
+        self._observers = [opened(folder, first) for opened in observers]
+        self._metrics = MetricsFile(folder / METRICS_FILE, resume_step=first)
+        self._speed = _Speed(folder, steps, first, reporter, device)
+
+    def add(self, taken: Taken, validation: Any, seconds: float) -> None:
+        """Write a step.
+
+        Args:
+            taken: The step.
+            validation: The newest score on held-out bases.
+            seconds: What the step itself took.
+        """
+        self._metrics.append(taken.row)
+        for observer in self._observers:
+            observer.row(taken.row)
+        self._speed.count(taken.num_bases, seconds)
+        self._speed.step(taken, validation)
+
+    def sync(self) -> None:
+        """Force what was learned onto the disk."""
+        self._metrics.sync()
+
+    def close(self) -> None:
+        """Write what is not written yet."""
+        self._metrics.close()
+        self._speed.close()
+        for observer in self._observers:
+            observer.close()
+
+
+class _Speed:
+    """Tells the reporter how far the run is, and keeps `throughput.jsonl`."""
+
+    def __init__(
+        self, folder: Path, steps: int, first: int, reporter: Reporter, device: torch.device
+    ) -> None:
+        self._file = MetricsFile(folder / THROUGHPUT_FILE, resume_step=first)
+        self._steps = steps
+        self._first = first
+        self._reporter = reporter
+        self._device = device
+        self._started = self._reported = time.monotonic()
+        self._num_bases = 0
+        self._seconds_before = max((row["seconds"] for row in self._file.kept), default=0.0)
+        self._training = max((row["training_seconds"] for row in self._file.kept), default=0.0)
+        self._new_bases, self._new_seconds = 0, 0.0
+
+    def count(self, num_bases: int, seconds: float) -> None:
+        """Count what a step itself took, which is all that a budget of time is of."""
+        self._training += seconds
+        self._new_bases += num_bases
+        self._new_seconds += seconds
+
+    def step(self, taken: Taken, validation: Any) -> None:
+        """Report a step that was counted, unless the last report was a moment ago."""
+        done = taken.row["step"]
+        self._num_bases += taken.num_bases
+        now = time.monotonic()
+        if done < self._steps and now - self._reported < _REPORT_SECONDS:
+            return
+        self._reported = now
+        seconds = now - self._started
+        speed = self._num_bases / max(seconds, 1e-9)
+        total = self._seconds_before + seconds
+        row = {"step": done, "seconds": total, "bases_per_second": speed}
+        row["training_seconds"] = self._training
+        row["training_bases_per_second"] = self._new_bases / max(self._new_seconds, 1e-9)
+        row["peak_bytes"] = peak_bytes(self._device)
+        self._new_bases, self._new_seconds = 0, 0.0
+        self._file.append(row)
+        self._reporter.record(
+            StepDone(
+                step=done,
+                steps=self._steps,
+                training=taken.score,
+                validation=validation,
+                learning_rate=taken.rate,
+                bases_per_second=speed,
+                seconds_left=seconds / (done - self._first) * (self._steps - done),
+            )
+        )
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
