@@ -6,8 +6,9 @@ GenomeformerError                exit 1
 │   ├── NothingMatchedError      exit 2   a query to which nothing answers
 │   └── AmbiguousTaxonError      exit 2   a name that several taxa share
 ├── InputError                   exit 1   a file or sequence that cannot be used
-│   ├── FastaError                        not FASTA or FASTQ, damaged, empty
-│   ├── AnnotationError                   not GFF3 or GenBank, or of other sequences
+│   ├── FormatError                       a file that is damaged, not text, or of another format
+│   │   ├── FastaError                    not FASTA or FASTQ, damaged, empty
+│   │   └── AnnotationError               not GFF3 or GenBank, or of other sequences
 │   └── AlphabetError                     a character that is no nucleotide code
 ├── StoreError                   exit 1   the local cache, or any file we write
 │   ├── NotInCacheError                   a name the cache does not hold
@@ -65,11 +66,15 @@ class InputError(GenomeformerError):
     """A file or sequence that cannot be used."""
 
 
-class FastaError(InputError):
+class FormatError(InputError):
+    """A file that is damaged, not text, or of another format."""
+
+
+class FastaError(FormatError):
     """Not FASTA or FASTQ, damaged, or empty."""
 
 
-class AnnotationError(InputError):
+class AnnotationError(FormatError):
     """Not GFF3 or GenBank, damaged, or of other sequences."""
 
 

@@ -1,0 +1,361 @@
+"""Unpack files: plain bytes, gzip (bgzip too), bzip2, xz and zstd, recognised by their first bytes.
+
+This module is the one place that knows packings. A file is read once, in chunks of bounded size;
+its own bytes are hashed, and copied on request, in the same pass. Unpacking is the floor of
+everything that reads genomes, so it runs in a thread of its own. With the optional `isal`, gzip
+takes half the time. A truncated or damaged file is an error, never an early end.
+"""
+
+from __future__ import annotations
+
+import bz2
+import hashlib
+import importlib
+import lzma
+import queue
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from genomeformer_cli.core.errors import FormatError, MissingExtraError, StoreError
+
+TEXT_CHUNK = 1 << 20
+_RAW_CHUNK = 1 << 18
+# zstd cannot stop in the middle of its input: little goes in at a time, so that little comes out.
+_ZSTD_CHUNK = 1 << 14
+_XZ_MEMORY = 1 << 30
+_AHEAD = 4
+_GZIP_WINDOW = 31
+
+
+class Copy(Protocol):
+    """Sink for bytes."""
+
+    def write(self, content: bytes, /) -> object:
+        """Append bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Packing:
+    """A way to pack a file.
+
+    Attributes:
+        name: Name in messages.
+        suffix: Usual end of a file name.
+        magics: First bytes of a packed file, any of them.
+        program: Command that unpacks to standard output.
+        engine: Makes a decompressor of one member, and names the errors that it raises.
+        input_chunk: Bytes to give the decompressor at once.
+    """
+
+    name: str
+    suffix: str
+    magics: tuple[bytes, ...]
+    program: str
+    engine: Callable[[str], tuple[Callable[[], Any], tuple[type[Exception], ...]]]
+    input_chunk: int = _RAW_CHUNK
+
+    def starts(self, first: bytes) -> bool:
+        """Return whether a file with these first bytes is packed so."""
+        return first.startswith(self.magics)
+
+
+def _gzip_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
+    del shown
+    try:
+        fast = importlib.import_module("isal.isal_zlib")
+    except ImportError:
+        return lambda: zlib.decompressobj(_GZIP_WINDOW), (zlib.error,)
+    return lambda: fast.decompressobj(_GZIP_WINDOW), (fast.error, zlib.error)
+
+
+def _bzip2_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
+    del shown
+    # bzip2 reports damaged data as an OSError without a number, which the reader checks.
+    return bz2.BZ2Decompressor, ()
+
+
+def _xz_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
+    del shown
+    return (
+        lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY),
+        (lzma.LZMAError,),
+    )
+
+
+class _ZstdMember:
+    """A zstd frame with the interface of the other decompressors."""
+
+    needs_input = True
+
+    def __init__(self, zstandard: Any) -> None:
+        self._frame = zstandard.ZstdDecompressor().decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._frame.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._frame.unused_data)
+
+    def decompress(self, raw: bytes, max_length: int) -> bytes:
+        del max_length
+        return bytes(self._frame.decompress(raw))
+
+
+def _zstd_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
+    try:
+        zstandard: Any = importlib.import_module("zstandard")
+    except ImportError:
+        raise MissingExtraError(
+            f"`{shown}` is zstd-compressed, which needs `zstandard`",
+            hint="`pip install 'genomeformer[zstd]'`, or unpack it: `zstd -dc FILE | genomeformer "
+            "COMMAND -`",
+        ) from None
+    return lambda: _ZstdMember(zstandard), (zstandard.ZstdError,)
+
+
+_SKIPPABLE = tuple(bytes([0x50 + number]) + b"\x2a\x4d\x18" for number in range(16))
+PACKINGS = (
+    Packing(
+        name="gzip",
+        suffix=".gz",
+        magics=(b"\x1f\x8b",),
+        program="gzip -dc",
+        engine=_gzip_engine,
+    ),
+    Packing(
+        name="bzip2",
+        suffix=".bz2",
+        magics=tuple(b"BZh%d" % level for level in range(1, 10)),
+        program="bzip2 -dc",
+        engine=_bzip2_engine,
+    ),
+    Packing(name="xz", suffix=".xz", magics=(b"\xfd7zXZ\0",), program="xz -dc", engine=_xz_engine),
+    Packing(
+        name="zstd",
+        suffix=".zst",
+        magics=(b"\x28\xb5\x2f\xfd", *_SKIPPABLE),
+        program="zstd -dc",
+        engine=_zstd_engine,
+        input_chunk=_ZSTD_CHUNK,
+    ),
+)
+_LONGEST_MAGIC = max(len(magic) for packing in PACKINGS for magic in packing.magics)
+
+
+def packing_of(first: bytes) -> Packing | None:
+    """Return the packing of a file with these first bytes; None if it is not packed."""
+    return next((packing for packing in PACKINGS if packing.starts(first)), None)
+
+
+def file_packing(path: Path) -> Packing | None:
+    """Return the packing of a file; None if it is not packed or cannot be opened.
+
+    Whoever reads the file next reports why it cannot be opened.
+    """
+    with suppress(OSError), path.open("rb") as file:
+        return packing_of(file.read(_LONGEST_MAGIC))
+    return None
+
+
+def is_gzip(path: Path) -> bool:
+    """Return whether a file is gzip'd."""
+    packing = file_packing(path)
+    return packing is not None and packing.name == "gzip"
+
+
+class PackedFile:
+    """A file that is unpacked in one pass.
+
+    Args:
+        path: File of any packing.
+        shown: Name in errors; None: the path.
+        copy: Gets the file's own bytes as they are read.
+
+    Attributes:
+        packing: Packing, once the first chunk was taken; None: not packed.
+        num_read: Bytes of the file read so far, as they are on disk.
+    """
+
+    def __init__(self, path: Path, *, shown: str | None = None, copy: Copy | None = None) -> None:
+        self._path = path
+        self._copy = copy
+        self.shown = shown or str(path)
+        self._digest = hashlib.sha256()
+        self.packing: Packing | None = None
+        self.num_read = 0
+
+    @property
+    def is_gzip(self) -> bool:
+        """Whether the file is gzip'd, once the first chunk was taken."""
+        return self.packing is not None and self.packing.name == "gzip"
+
+    @property
+    def sha256(self) -> str:
+        """Checksum of the file's own bytes, once every chunk was taken."""
+        return self._digest.hexdigest()
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the unpacked bytes, about `TEXT_CHUNK` of them at a time.
+
+        Raises:
+            FormatError: Missing, unreadable, truncated or damaged.
+            MissingExtraError: The file is zstd, and `zstandard` is not installed.
+        """
+        try:
+            large = self._path.stat().st_size > _RAW_CHUNK
+            source = self._read()
+            yield from _in_a_thread(source) if large else source
+        except FileNotFoundError:
+            raise FormatError(f"`{self.shown}` does not exist", hint="check the path") from None
+        except OSError as failure:
+            raise FormatError(
+                f"`{self.shown}` cannot be read: {failure.strerror or failure}",
+                hint="check the path",
+            ) from failure
+
+    def _take(self, file: IO[bytes], size: int) -> bytes:
+        raw = file.read(size)
+        self._digest.update(raw)
+        if self._copy is not None and raw:
+            try:
+                self._copy.write(raw)
+            except OSError as failure:
+                raise StoreError(
+                    f"could not copy `{self.shown}`: {failure.strerror or failure}",
+                    hint="free some space; nothing was left half-written",
+                ) from failure
+        self.num_read += len(raw)
+        return raw
+
+    def _read(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            raw = self._take(file, max(_RAW_CHUNK, _LONGEST_MAGIC))
+            self.packing = packing_of(raw)
+            if self.packing is not None:
+                yield from _joined(self._unpack(file, raw, self.packing))
+                return
+            while raw:
+                yield raw
+                raw = self._take(file, TEXT_CHUNK)
+
+    def _unpack(self, file: IO[bytes], raw: bytes, packing: Packing) -> Iterator[bytes]:
+        start, errors = packing.engine(self.shown)
+        member = None
+        try:
+            while raw or member is None:
+                if member is None:
+                    raw = self._next_member(file, raw, packing)
+                    if not raw:
+                        return
+                    member = start()
+                behind = raw[packing.input_chunk :]
+                text = member.decompress(raw[: packing.input_chunk], TEXT_CHUNK)
+                yield text
+                raw = getattr(member, "unconsumed_tail", b"") + behind
+                # A run of N unpacks a thousandfold: the limit of `decompress` keeps memory
+                # bounded, and what it held back is fetched before more is read.
+                while not raw and not _wants_more(member, text):
+                    text = member.decompress(b"", TEXT_CHUNK)
+                    yield text
+                if member.eof:
+                    raw, member = member.unused_data + behind, None
+                else:
+                    raw = raw or self._take(file, _RAW_CHUNK)
+        except errors as failure:
+            raise self._damaged(packing, failure) from failure
+        except OSError as failure:
+            if failure.errno is not None:
+                raise
+            raise self._damaged(packing, failure) from failure
+        raise self._damaged(packing, EOFError("the file ends inside a member"))
+
+    def _next_member(self, file: IO[bytes], raw: bytes, packing: Packing) -> bytes:
+        """Return the bytes from the next member on; none if there is no other member."""
+        # Tape blocks are filled up with zeros after the last member.
+        raw = raw.lstrip(b"\0")
+        while len(raw) < _LONGEST_MAGIC and (more := self._take(file, _RAW_CHUNK)):
+            raw = (raw + more).lstrip(b"\0")
+        if raw and not packing.starts(raw):
+            raise self._followed_by_other_data(packing)
+        return raw
+
+    def _damaged(self, packing: Packing, failure: Exception) -> FormatError:
+        if "memory" in str(failure).lower():
+            return FormatError(
+                f"`{self.shown}` needs too much memory to be unpacked ({packing.name})",
+                hint=f"unpack it first, as in `{packing.program} FILE > UNPACKED`",
+            )
+        return FormatError(
+            f"`{self.shown}` is a damaged or truncated {packing.name} file",
+            hint="download or copy it again",
+        )
+
+    def _followed_by_other_data(self, packing: Packing) -> FormatError:
+        return FormatError(
+            f"`{self.shown}` has other data after the end of its {packing.name} data",
+            hint="download or copy it again; if the first part is all you need, "
+            f"`{packing.program} FILE > UNPACKED`",
+        )
+
+
+def _wants_more(member: Any, text: bytes) -> bool:
+    """Return whether a decompressor has handed out all that it can make of its input."""
+    if member.eof:
+        return True
+    needs_input = getattr(member, "needs_input", None)
+    return len(text) < TEXT_CHUNK if needs_input is None else bool(needs_input)
+
+
+def _joined(texts: Iterator[bytes]) -> Iterator[bytes]:
+    """Join small members (bgzip has 64 kB ones), so that a chunk is worth its handling."""
+    waiting: list[bytes] = []
+    size = 0
+    for text in texts:
+        waiting.append(text)
+        size += len(text)
+        if size >= TEXT_CHUNK // 2:
+            yield waiting[0] if len(waiting) == 1 else b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
+
+
+def _in_a_thread(source: Iterator[bytes]) -> Iterator[bytes]:
+    ready: queue.Queue[bytes | BaseException | None] = queue.Queue(_AHEAD)
+    stopped = threading.Event()
+
+    def put(item: bytes | BaseException | None) -> None:
+        while not stopped.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def work() -> None:
+        try:
+            for chunk in source:
+                put(chunk)
+                if stopped.is_set():
+                    return
+            put(None)
+        except BaseException as failure:  # noqa: BLE001 - it is raised where the chunks are used
+            put(failure)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stopped.set()
+        thread.join()

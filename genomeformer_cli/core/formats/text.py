@@ -1,0 +1,304 @@
+"""Open text files: the one layer beneath every reader of a format.
+
+| convention            | treatment                                                               |
+|-----------------------|-------------------------------------------------------------------------|
+| packing               | plain, gzip, bzip2, xz, zstd, recognised by content, see `packing`      |
+| byte order mark       | UTF-8: removed, at every line start; UTF-16 and UTF-32: refused         |
+| line end              | LF and CR LF; a lone CR is refused; no other character ends a line      |
+| end of a line         | spaces are removed; a tab stays, as it bounds an empty cell             |
+| invalid UTF-8         | replaced by U+FFFD; `require_text` refuses a needed cell that has one   |
+| NUL, binary formats   | refused, by name where it is known                                      |
+| `-`, pipes            | copied to a temporary file by `local_copy`                              |
+
+Readers of lines call `read_lines`; readers of large sequences take the chunks of a `TextFile`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from genomeformer_cli.core.errors import FormatError, InputError, StoreError
+from genomeformer_cli.core.formats.packing import Copy, PackedFile, packing_of
+
+STDIN = "-"
+REPLACEMENT = "\ufffd"
+MAX_LINE = 1 << 28
+_BOM = b"\xef\xbb\xbf"
+_OTHER_ENCODINGS = (
+    (b"\xff\xfe\0\0", "UTF-32"),
+    (b"\0\0\xfe\xff", "UTF-32"),
+    (b"\xff\xfe", "UTF-16"),
+    (b"\xfe\xff", "UTF-16"),
+)
+_BINARY_FORMATS = (
+    (b"\x89PNG", "a PNG picture"),
+    (b"\xff\xd8\xff", "a JPEG picture"),
+    (b"%PDF", "a PDF"),
+    (b"PK\x03\x04", "a zip archive or an Excel workbook"),
+    (b"\xd0\xcf\x11\xe0", "an old Excel or Word document"),
+    (b"\x1f\x9d", "packed by `compress` (.Z)"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"BAM\x01", "a BAM file"),
+    (b"CRAM", "a CRAM file"),
+    (b"BCF\x02", "a BCF file"),
+    (b"\x43\x27\x41\x1a", "a 2bit file"),
+    (b"\x1a\x41\x27\x43", "a 2bit file"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"PAR1", "a Parquet file"),
+)
+_TAR_MARK = slice(257, 262)
+
+
+class Line(NamedTuple):
+    """One line of a text.
+
+    Attributes:
+        number: Number in the file, from 1.
+        text: Text without line end and trailing spaces.
+    """
+
+    number: int
+    text: str
+
+
+class TextFile:
+    """A text file that is read in one pass: unpacked, checked, line ends made LF.
+
+    Args:
+        path: Text of any packing.
+        shown: Name in errors; None: the path.
+        copy: Gets the file's own bytes as they are read, still packed.
+        copy_text: Gets the unpacked bytes, before anything is changed.
+
+    Attributes:
+        packed: The file beneath: its packing, checksum and the bytes read so far.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        shown: str | None = None,
+        copy: Copy | None = None,
+        copy_text: Copy | None = None,
+    ) -> None:
+        self.packed = PackedFile(path, shown=shown, copy=copy)
+        self.shown = self.packed.shown
+        self._copy_text = copy_text
+
+    def chunks(self) -> Iterator[bytes]:
+        """Yield the text, about 1 MB at a time, cut anywhere; lines end in LF alone.
+
+        Raises:
+            FormatError: Missing, unreadable, damaged, or not UTF-8-like text.
+            MissingExtraError: The file is zstd, and `zstandard` is not installed.
+        """
+        waiting = b"\n"  # so that the first line starts like all others
+        first = True
+        for raw in self._unpacked():
+            if first:
+                self._refuse_other_contents(raw)
+            if b"\0" in raw:
+                raise self._not_text()
+            chunk, waiting = _settled(waiting + raw if waiting else raw)
+            if b"\r" in chunk:
+                raise old_line_ends(self.shown)
+            if first and chunk:
+                chunk, first = chunk[1:], False
+            if chunk:
+                yield chunk
+        if waiting == b"\r":
+            raise old_line_ends(self.shown)
+        rest = waiting[1:] if first else waiting
+        if rest:
+            yield rest
+
+    def lines(self) -> Iterator[Line]:
+        """Yield every line, blank ones too.
+
+        Raises:
+            FormatError: As `chunks`; or a line is longer than 256 MB.
+            MissingExtraError: The file is zstd, and `zstandard` is not installed.
+        """
+        for number, line in enumerate(split_lines(self.chunks(), self.shown), start=1):
+            yield Line(number, line.decode("utf-8", errors="replace").rstrip(" "))
+
+    def _unpacked(self) -> Iterator[bytes]:
+        for raw in self.packed.chunks():
+            if self._copy_text is not None:
+                try:
+                    self._copy_text.write(raw)
+                except OSError as failure:
+                    raise StoreError(
+                        f"could not copy `{self.shown}`: {failure.strerror or failure}",
+                        hint="free some space; nothing was left half-written",
+                    ) from failure
+            yield raw
+
+    def _refuse_other_contents(self, first: bytes) -> None:
+        for mark, encoding in _OTHER_ENCODINGS:
+            if first.startswith(mark):
+                raise FormatError(
+                    f"`{self.shown}` is {encoding} text, by its byte order mark",
+                    hint=f"save it as UTF-8, as in `iconv -f {encoding} -t UTF-8 FILE > NEW`",
+                )
+        again = packing_of(first)
+        if again is not None and self.packed.packing is not None:
+            raise FormatError(
+                f"`{self.shown}` is packed twice: {again.name} inside {self.packed.packing.name}",
+                hint=f"unpack it once, as in `{self.packed.packing.program} FILE > NEW`",
+            )
+        name = next((name for mark, name in _BINARY_FORMATS if first.startswith(mark)), "")
+        if first[_TAR_MARK] == b"ustar":
+            name = "a tar archive"
+        if first.lstrip()[:1] == b"<":
+            name = "an HTML or XML page"
+        if name:
+            raise FormatError(
+                f"`{self.shown}` is {name}, not plain text",
+                hint="unpack or export it as text first",
+            )
+
+    def _not_text(self) -> FormatError:
+        return FormatError(
+            f"`{self.shown}` holds NUL bytes, so it is not text (or it is UTF-16)",
+            hint="fetch or export the file again, as UTF-8",
+        )
+
+
+def _settled(text: bytes) -> tuple[bytes, bytes]:
+    """Return text with plain line ends and no byte order marks, and what the next bytes decide."""
+    if b"\r" in text:
+        text = text.replace(b"\r\n", b"\n")
+    waiting = b""
+    if text.endswith(b"\r"):
+        text, waiting = text[:-1], b"\r"
+    else:
+        for size in (3, 2, 1):
+            if text.endswith(b"\n" + _BOM[: size - 1]):
+                text, waiting = text[:-size], text[-size:]
+                break
+    if not text.isascii():
+        text = text.replace(b"\n" + _BOM, b"\n")
+    return text, waiting
+
+
+def text_chunks(path: Path, *, shown: str | None = None) -> Iterator[bytes]:
+    """Yield the text of a file as `TextFile.chunks` does."""
+    return TextFile(path, shown=shown).chunks()
+
+
+def read_lines(path: Path, *, shown: str | None = None) -> Iterator[Line]:
+    """Yield the lines of a file as `TextFile.lines` does."""
+    return TextFile(path, shown=shown).lines()
+
+
+def split_lines(chunks: Iterator[bytes], shown: str) -> Iterator[bytes]:
+    """Split checked text at LF.
+
+    Args:
+        chunks: Text as `TextFile.chunks` yields it.
+        shown: Name in errors.
+
+    Raises:
+        FormatError: A line is longer than 256 MB.
+    """
+    parts: list[bytes] = []
+    size = number = 0
+    for chunk in chunks:
+        lines = chunk.split(b"\n")
+        if len(lines) > 1:
+            number += len(lines) - 1
+            yield b"".join((*parts, lines[0]))
+            yield from lines[1:-1]
+            parts, size = [], 0
+        parts.append(lines[-1])
+        size += len(lines[-1])
+        if size > MAX_LINE:
+            raise FormatError(
+                f"`{shown}`, line {number + 1} is longer than {MAX_LINE >> 20} MB",
+                hint="check the file's format",
+            )
+    if size:
+        yield b"".join(parts)
+
+
+def require_text(cell: str, where: str) -> str:
+    """Return a cell that is needed, unless it had bytes that are not UTF-8.
+
+    Args:
+        cell: Text out of a `Line`.
+        where: File, line and column, as in "`x.vcf`, line 3, column REF".
+
+    Raises:
+        FormatError: The cell cannot be decoded.
+    """
+    if REPLACEMENT in cell:
+        raise FormatError(
+            f"{where}: `{cell[:60]}` is not UTF-8 text",
+            hint="convert the file, as in `iconv -f ISO-8859-1 -t UTF-8 FILE > NEW`",
+        )
+    return cell
+
+
+def old_line_ends(shown: str) -> FormatError:
+    """Build the error for line ends that are a lone carriage return."""
+    return FormatError(
+        f"`{shown}` has line ends that are a lone carriage return",
+        hint="convert it, as in `tr '\\r' '\\n' < FILE > NEW`",
+    )
+
+
+def is_pipe(path: Path) -> bool:
+    """Return whether a path can be read only once, such as `<(zcat genome.fa.gz)`."""
+    return path.is_fifo() or path.is_char_device()
+
+
+@contextmanager
+def local_copy(source: str, *, command: str = "embed -") -> Iterator[tuple[Path, str]]:
+    """Yield a path that can be read twice for a source, and its name in messages.
+
+    `-` is standard input. Standard input and pipes are copied to a temporary file first.
+
+    Args:
+        source: A path, or `-`.
+        command: Command that reads the source, for the hint.
+
+    Raises:
+        InputError: Standard input is a terminal.
+        StoreError: The temporary file cannot be written.
+    """
+    if source != STDIN and not is_pipe(Path(source)):
+        yield Path(source), source
+        return
+    if source == STDIN and sys.stdin.isatty():
+        raise InputError(
+            "standard input is a terminal",
+            hint=f"pipe a file in, as in `zcat seqs.fa.gz | genomeformer {command}`",
+        )
+    with tempfile.TemporaryDirectory(prefix="genomeformer-") as folder:
+        path = Path(folder) / "piped"
+        if source == STDIN:
+            _spool(sys.stdin.buffer, path, "standard input")
+        else:
+            with Path(source).open("rb") as pipe:
+                _spool(pipe, path, source)
+        yield path, "standard input" if source == STDIN else source
+
+
+def _spool(pipe: IO[bytes], path: Path, shown: str) -> None:
+    try:
+        with path.open("wb") as file:
+            shutil.copyfileobj(pipe, file)
+    except OSError as failure:
+        raise StoreError(
+            f"could not keep a copy of {shown}: {failure.strerror or failure}",
+            hint="free some space, or set `TMPDIR` to a folder that has some",
+        ) from failure
