@@ -12,9 +12,9 @@ Every reader module of this package that reads a format of its own has, beside i
         refused=("an end before its start: the row is reported, not used", ...),
     )
 
-`docs/generate_reference.py` imports every module of the package and writes one section per `INPUT`.
-What the text layer does with all formats (packings, byte order marks, line ends) is stated once, on
-the head of the page, from `text.CONVENTIONS`; do not repeat it. A test holds that the commands exist.
+`docs/generate_reference.py` imports every module of the package and writes one section per
+`INPUT`. What the text layer does with all formats (packings, byte order marks, line ends) is stated
+once, on the head of the page; do not repeat it. A test checks that the commands exist.
 """
 
 from __future__ import annotations
@@ -53,8 +53,6 @@ def input_formats() -> Iterator[InputFormat]:
     """Yield the declaration of every reader of this package, by name of its module."""
     package = importlib.import_module(__package__ or "")
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda one: one.name):
-        found = getattr(
-            importlib.import_module(f"{package.__name__}.{module.name}"), "INPUT", None
-        )
+        found = getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "INPUT", None)
         if isinstance(found, InputFormat):
             yield found
