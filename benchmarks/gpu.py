@@ -258,7 +258,7 @@ def utilisation_of(cells: Cells, options: argparse.Namespace, trial: Utilised, b
     examples = random_examples(model, shape)
     way = compute(options, trial.compile)
     step = training_step(model, examples, compute=way)
-    asked = len(examples.asked.flat_T) / examples.targets_BL.numel()
+    asked = len(examples.target_positions.index_T) / examples.targets_BL.numel()
     forget_peak(cells.device)
     with chosen_kernel(trial.kernel):
         started = time.perf_counter()

@@ -21,7 +21,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, Setting
+from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, AttentionContext
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 
@@ -78,7 +78,9 @@ def ours(length: int, generator: torch.Generator) -> Iterator[tuple[str, Run]]:
     """Every linear mechanism of the registry, alone."""
     for name in ("linear", "performer", "gated-linear", "gated-delta"):
         for causal in (False, True):
-            setting = Setting(num_heads=HEADS, head_width=WIDTH, context=length, causal=causal)
+            setting = AttentionContext(
+                num_heads=HEADS, head_width=WIDTH, context=length, causal=causal
+            )
             config = AttentionConfig(name=name, num_features=FEATURES)
             module = ATTENTIONS[name].build(config, setting, generator)
             leaves = heads(length, 3, generator)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, Setting
+from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, AttentionContext
 
 WIDTH, HEADS, DEPTH, TAPS = 256, 4, 4, 33
 
@@ -32,7 +32,9 @@ class Ours(nn.Module):
 
     def __init__(self, config: AttentionConfig, length: int) -> None:
         super().__init__()
-        setting = Setting(num_heads=HEADS, head_width=WIDTH // HEADS, context=length, causal=False)
+        setting = AttentionContext(
+            num_heads=HEADS, head_width=WIDTH // HEADS, context=length, causal=False
+        )
         self.qkv = nn.Linear(WIDTH, 3 * WIDTH, bias=False)
         build = ATTENTIONS[config.name].build
         self.mechanism = build(config, setting, torch.Generator().manual_seed(0))

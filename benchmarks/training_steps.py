@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 
 from genomeformer_cli.core.attention.protocols import Additive, Selective
-from genomeformer_cli.core.attention.registry import attention_entry, mechanisms_that_are
+from genomeformer_cli.core.attention.registry import attention_entry, mechanisms_implementing
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -62,7 +62,7 @@ def operations(name: str, length: int, config: ModelConfig, *, asked: float = 1.
     """
     width, above = config.width, config.depth - 1 + asked
     selective, additive = (
-        name in mechanisms_that_are((kind,), causal=False) for kind in (Selective, Additive)
+        name in mechanisms_implementing((kind,), causal=False) for kind in (Selective, Additive)
     )
     everywhere = 2 if selective else 3
     matrices = config.depth * everywhere * width**2 + above * (

@@ -45,12 +45,14 @@ def ours(name: str, length: int) -> Layer:
     """Our layer: normalised queries and keys, rotary positions."""
     from genomeformer_cli.core.attention.batch_layout import Rotary
     from genomeformer_cli.core.attention.layer import AttentionLayer
-    from genomeformer_cli.core.attention.registry import AttentionConfig, Setting
+    from genomeformer_cli.core.attention.registry import AttentionConfig, AttentionContext
 
     config = AttentionConfig(
         name=name, window=WINDOW, num_global=1, hash_rounds=ROUNDS, hash_chunk=CHUNK
     )
-    setting = Setting(num_heads=HEADS, head_width=WIDTH // HEADS, context=length, causal=False)
+    setting = AttentionContext(
+        num_heads=HEADS, head_width=WIDTH // HEADS, context=length, causal=False
+    )
     generator = torch.Generator().manual_seed(0)
     layer = AttentionLayer(name=name, config=config, setting=setting, generator=generator)
     rotary = Rotary(head_width=WIDTH // HEADS, base=10_000.0)

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from genomeformer_cli.core.attention.registry import (
     ATTENTIONS,
     AttentionConfig,
+    AttentionContext,
     AttentionEntry,
-    Setting,
 )
 
 mpl.use("Agg")
@@ -124,7 +124,7 @@ def matrix(name: str, way: str) -> Tensor:
     mechanism = pattern.of or name
     entry = ATTENTIONS[mechanism]
     config = AttentionConfig(name=mechanism, **pattern.dials)
-    setting = Setting(
+    setting = AttentionContext(
         num_heads=1,
         head_width=HEAD_WIDTH,
         context=LENGTH,

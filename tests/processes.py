@@ -10,7 +10,7 @@ import torch
 from torch.multiprocessing.spawn import start_processes
 
 from genomeformer_cli.core.settings import Member
-from genomeformer_cli.core.training.distributed import joined
+from genomeformer_cli.core.training.distributed import join_process_group
 
 
 def free_port() -> int:
@@ -36,5 +36,5 @@ def _begin(
     me = Member(
         rank=rank, size=size, local_rank=rank, local_size=size, address="127.0.0.1", port=port
     )
-    with joined(me, torch.device("cpu")) as team:
+    with join_process_group(me, torch.device("cpu")) as team:
         function(team, *arguments)

@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Exit, Option
 
 from genomeformer_cli.core.settings import speaks
-from genomeformer_cli.core.training.failure_file import is_decided
+from genomeformer_cli.core.training.failure_file import has_failure
 from genomeformer_cli.ui import pretrain_options as o
 from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
 
@@ -82,7 +82,7 @@ def command(
 ) -> None:
     """Pretrain a model by predicting masked bases; the same command again resumes it."""
     options = dict(locals())
-    if is_decided():
+    if has_failure():
         raise Exit
     from genomeformer_cli.core.reporting import Silent
     from genomeformer_cli.core.workflows.dry_run import forecast_run

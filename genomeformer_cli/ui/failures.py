@@ -14,7 +14,7 @@ from typer import TyperException
 
 from genomeformer_cli.core.errors import GenomeformerError
 from genomeformer_cli.core.settings import launch_folder, speaks
-from genomeformer_cli.core.training.failure_file import leave_verdict
+from genomeformer_cli.core.training.failure_file import write_failure
 from genomeformer_cli.ui.console import talk
 
 INTERNAL = 70
@@ -36,7 +36,7 @@ def explain(failure: Exception) -> int:
     One of several processes leaves what it failed with to the one that started them; without such
     a one, the first speaks for all, and the others only if they are not ended meanwhile.
     """
-    if leave_verdict(failure):
+    if write_failure(failure):
         return getattr(failure, "exit_code", INTERNAL)
     if launch_folder() is None and not speaks():
         time.sleep(_FIRST_SPEAKS_WITHIN)

@@ -356,7 +356,7 @@ def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:
     Raises:
         UsageError: One of them cannot be, or is missing.
     """
-    from genomeformer_cli.core.training.parallel_config import ScaleConfig
+    from genomeformer_cli.core.training.parallel_config import ParallelConfig
     from genomeformer_cli.core.workflows.pretrain import PretrainRequest
 
     corpus, name = options["corpus"], options["name"]
@@ -377,7 +377,7 @@ def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:
         memory_budget=bytes_of(options["memory_budget"]),
         tensorboard=options["tensorboard"],
         origin=options["origin"],
-        scale=ScaleConfig(
+        scale=ParallelConfig(
             gpus=options["gpus"],
             processes=options["processes"],
             restarts=options["restarts"],

@@ -13,7 +13,7 @@ from genomeformer_cli.core.sequence import BASES
 from genomeformer_cli.ui.tokens import tokenizer_name
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.corpus.kmer_spectrum import Spectrum, WordCount
+    from genomeformer_cli.core.corpus.kmer_spectrum import KmerCount, Spectrum
     from genomeformer_cli.core.corpus.statistics import CorpusStatistics, GenomeStatistics
     from genomeformer_cli.core.workflows.describe import DescribeResult
 
@@ -75,7 +75,7 @@ def _overview(result: DescribeResult) -> Table:
     return table
 
 
-def _share(one: WordCount, num_all: int) -> str:
+def _share(one: KmerCount, num_all: int) -> str:
     return f"{one.word} {one.count / num_all:.2%}"
 
 

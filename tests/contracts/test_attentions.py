@@ -18,7 +18,7 @@ from genomeformer_cli.core.attention.protocols import Additive, Local, Streaming
 from genomeformer_cli.core.attention.registry import (
     ATTENTIONS,
     AttentionConfig,
-    Setting,
+    AttentionContext,
     check_direction,
 )
 from genomeformer_cli.core.errors import ConfigError
@@ -35,8 +35,10 @@ def which(request: pytest.FixtureRequest) -> tuple[str, str]:
     return chosen
 
 
-def setting(way: str) -> Setting:
-    return Setting(num_heads=HEADS, head_width=HEAD_WIDTH, context=CONTEXT, causal=way == "causal")
+def setting(way: str) -> AttentionContext:
+    return AttentionContext(
+        num_heads=HEADS, head_width=HEAD_WIDTH, context=CONTEXT, causal=way == "causal"
+    )
 
 
 def small(name: str) -> AttentionConfig:
@@ -282,4 +284,4 @@ def test_the_registry_tells_what_it_is(name: str) -> None:
     assert "arXiv" in entry.paper
     assert "L" in entry.time
     assert "L" in entry.memory
-    assert all(hasattr(AttentionConfig(), dial) for dial in entry.dials)
+    assert all(hasattr(AttentionConfig(), dial) for dial in entry.options)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.ops.nystromformer import (
-    NystromformerDials,
+    NystromformerOptions,
     nystromformer_attention,
 )
 
@@ -45,7 +45,7 @@ def test_nystrom_attention() -> None:
     peer.double()
     tokens = x()
     q, k, v = peer.to_qkv(tokens)[:, None].chunk(3, dim=-1)
-    dials = NystromformerDials(
+    dials = NystromformerOptions(
         num_landmarks=LANDMARKS, iterations=6, kernel_HK=peer.res_conv.weight[:, 0, :, 0]
     )
     ours = peer.to_out(nystromformer_attention(q, k, v, None, dials)[:, 0])
@@ -63,7 +63,7 @@ def test_nystrom_attention_with_padding_of_whole_segments() -> None:
     # Every segment of 8 loses its last position, so both cut at the same places.
     mask = torch.arange(LENGTH)[None] % 8 != 7
     q, k, v = peer.to_qkv(tokens)[:, None].chunk(3, dim=-1)
-    dials = NystromformerDials(
+    dials = NystromformerOptions(
         num_landmarks=LANDMARKS, iterations=6, kernel_HK=peer.res_conv.weight[:, 0, :, 0]
     )
     real = mask[..., None]
@@ -76,7 +76,7 @@ def test_transformers() -> None:
     peer = transformers_layer(heads=1)
     tokens = x()
     q, k, v = (part(tokens)[:, None] for part in (peer.query, peer.key, peer.value))
-    dials = NystromformerDials(
+    dials = NystromformerOptions(
         num_landmarks=LANDMARKS, iterations=6, kernel_HK=peer.conv.weight[:, 0, :, 0]
     )
     ours = nystromformer_attention(q, k, v, None, dials)[:, 0]
@@ -92,7 +92,7 @@ def test_transformers_with_an_inverse_of_each_head() -> None:
         part(tokens).unflatten(-1, (2, -1)).transpose(1, 2)
         for part in (peer.query, peer.key, peer.value)
     )
-    dials = NystromformerDials(
+    dials = NystromformerOptions(
         num_landmarks=LANDMARKS, iterations=6, kernel_HK=peer.conv.weight[:, 0, :, 0]
     )
     ours = nystromformer_attention(q, k, v, None, dials).transpose(1, 2).flatten(2)

@@ -16,23 +16,23 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Alike:
+class LengthBucket:
     """Documents of like length, one a row.
 
     Attributes:
-        take_NM: Index into the flat (B L) of every position of every document.
+        index_NM: Index into the flat (B L) of every position of every document.
         mask_NM: True where a document has a position; None if all have the same length.
     """
 
-    take_NM: Tensor
+    index_NM: Tensor
     mask_NM: Tensor | None
 
-    def rows(self, x_BHLD: Tensor) -> Tensor:
+    def gather(self, x_BHLD: Tensor) -> Tensor:
         """One row a document, (N, H, M, D); what stands beyond its end means nothing."""
         batch, heads, length, width = x_BHLD.shape
         flat = x_BHLD.transpose(1, 2).reshape(batch * length, heads, width)
-        taken = flat.index_select(0, self.take_NM.flatten())
-        return taken.view(*self.take_NM.shape, heads, width).transpose(1, 2)
+        taken = flat.index_select(0, self.index_NM.flatten())
+        return taken.view(*self.index_NM.shape, heads, width).transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,19 @@ class Packing:
     """Several documents a row, and where each lies.
 
     Attributes:
-        groups: The documents, those of like length together, so that little of it is padding.
-        back_BL: Index of every position of the batch into the flat groups, end to end; at padding
-            any.
+        buckets: The documents, those of like length together, so that little of it is padding.
+        inverse_BL: Index of every position of the batch into the concatenated buckets;
+            arbitrary at padding.
     """
 
-    groups: tuple[Alike, ...]
-    back_BL: Tensor
+    buckets: tuple[LengthBucket, ...]
+    inverse_BL: Tensor
 
-    def whole(self, parts_NHMD: Sequence[Tensor]) -> Tensor:
+    def scatter(self, parts_NHMD: Sequence[Tensor]) -> Tensor:
         """Back to the rows of the batch, (B, H, L, D), from those of each group."""
         flat = [part.transpose(1, 2).flatten(0, 1) for part in parts_NHMD]
-        taken = torch.cat(flat).index_select(0, self.back_BL.flatten())
-        return taken.view(*self.back_BL.shape, *taken.shape[1:]).transpose(1, 2)
+        taken = torch.cat(flat).index_select(0, self.inverse_BL.flatten())
+        return taken.view(*self.inverse_BL.shape, *taken.shape[1:]).transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Layout:
     documents_BL: Tensor | None = None
     packing: Packing | None = None
 
-    def part(self, start: int, stop: int) -> Layout:
+    def slice(self, start: int, stop: int) -> Layout:
         """The layout of a stretch of rows that hold one document each."""
         assert self.packing is None
         return Layout(
@@ -140,27 +140,27 @@ def pack(documents_BL: Tensor) -> tuple[Packing, Tensor]:
     real_N = documents_BL.flatten()[first] >= 0
     # Those of more than half the length of the longest together, of more than a quarter, ...
     class_N = torch.where(real_N, (sizes_N.max() / sizes_N).log2().floor().long(), -1)
-    groups: list[Alike] = []
+    groups: list[LengthBucket] = []
     begin_N, taken = torch.zeros_like(sizes_N), 0
     for number in sorted({*class_N.tolist()} - {-1}):
         members = (class_N == number).nonzero().squeeze(1)
         group = _alike(first[members], sizes_N[members])
         groups.append(group)
-        longest = group.take_NM.shape[1]
+        longest = group.index_NM.shape[1]
         rows = torch.arange(len(members), device=documents_BL.device)
         begin_N[members] = taken + rows * longest
-        taken += group.take_NM.numel()
+        taken += group.index_NM.numel()
     back = (begin_N[document] + place).where(real_N[document], 0)
-    packing = Packing(groups=tuple(groups), back_BL=back.view(batch, length))
+    packing = Packing(buckets=tuple(groups), inverse_BL=back.view(batch, length))
     return packing, place.view(batch, length)
 
 
-def _alike(first_N: Tensor, sizes_N: Tensor) -> Alike:
+def _alike(first_N: Tensor, sizes_N: Tensor) -> LengthBucket:
     longest = int(sizes_N.max())
     column_M = torch.arange(longest, device=first_N.device)
     mask_NM = column_M < sizes_N[:, None]
     take_NM = first_N[:, None] + torch.minimum(column_M, sizes_N[:, None] - 1)
-    return Alike(take_NM=take_NM, mask_NM=None if bool(mask_NM.all()) else mask_NM)
+    return LengthBucket(index_NM=take_NM, mask_NM=None if bool(mask_NM.all()) else mask_NM)
 
 
 def each_document(
@@ -169,5 +169,5 @@ def each_document(
     """Features (B, L, .) of rows of documents, from a function of rows that hold one each."""
     packing, _ = pack(documents_BL)
     flat = tokens_BL.flatten()
-    groups = [hidden(flat[group.take_NM], group.mask_NM)[:, None] for group in packing.groups]
-    return packing.whole(groups)[:, 0]
+    groups = [hidden(flat[group.index_NM], group.mask_NM)[:, None] for group in packing.buckets]
+    return packing.scatter(groups)[:, 0]

@@ -12,9 +12,13 @@ from torch import Tensor, nn
 from genomeformer_cli.core.attention.batch_layout import Layout
 from genomeformer_cli.core.attention.kernels.projections import Angles, Parts, projections
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
-from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.attention.protocols import Additive, Local, Selective, State, Streaming
-from genomeformer_cli.core.attention.registry import AttentionConfig, Setting, attention_entry
+from genomeformer_cli.core.attention.registry import (
+    AttentionConfig,
+    AttentionContext,
+    attention_entry,
+)
 
 Heads = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
@@ -34,7 +38,12 @@ class AttentionLayer(nn.Module):
     """
 
     def __init__(
-        self, *, name: str, config: AttentionConfig, setting: Setting, generator: torch.Generator
+        self,
+        *,
+        name: str,
+        config: AttentionConfig,
+        setting: AttentionContext,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
         entry = attention_entry(name)
@@ -62,7 +71,7 @@ class AttentionLayer(nn.Module):
         x_BME: Tensor,
         layout: Layout,
         norm: RMSNorm | None,
-        chosen: Chosen,
+        chosen: SelectedPositions,
     ) -> Tensor:
         """The same at some positions, (T, E); if the mechanism can, no other is asked for.
 
@@ -70,9 +79,9 @@ class AttentionLayer(nn.Module):
         """
         if layout.packing is None and isinstance(self.mechanism, Selective):
             mixed_BHMD = self._answered(self.mechanism, x_BLE, x_BME, layout, norm, chosen)
-            mixed_THD = chosen.flat(mixed_BHMD.transpose(1, 2))
+            mixed_THD = chosen.flatten(mixed_BHMD.transpose(1, 2))
         else:
-            mixed_THD = chosen.of(self._mixed(x_BLE, layout, norm).transpose(1, 2))
+            mixed_THD = chosen.gather(self._mixed(x_BLE, layout, norm).transpose(1, 2))
         merged_TE: Tensor = self.out(mixed_THD.flatten(1))
         return merged_TE
 
@@ -84,11 +93,11 @@ class AttentionLayer(nn.Module):
             whole: Tensor = self.mechanism(q, k, v, layout.mask_BL, gates)
             return whole
         mixed: list[Tensor] = []
-        for group in packing.groups:
-            rows = [group.rows(part) for part in (q, k, v)]
-            row_gates = None if gates is None else group.rows(gates)
+        for group in packing.buckets:
+            rows = [group.gather(part) for part in (q, k, v)]
+            row_gates = None if gates is None else group.gather(gates)
             mixed.append(self.mechanism(*rows, group.mask_NM, row_gates))
-        return packing.whole(mixed)
+        return packing.scatter(mixed)
 
     def _answered(
         self,
@@ -97,11 +106,11 @@ class AttentionLayer(nn.Module):
         x_BME: Tensor,
         layout: Layout,
         norm: RMSNorm | None,
-        chosen: Chosen,
+        chosen: SelectedPositions,
     ) -> Tensor:
         """Mixed values (B, H, M, D) of the chosen positions of each row."""
         k_BHLD, v_BHLD = self._keys_and_values(x_BLE, layout, norm)
-        angles = layout.angles_at(chosen.places)
+        angles = layout.angles_at(chosen.indices)
         q_BHMD = self._queries(x_BME, angles, norm)
         return mechanism.answer(q_BHMD, k_BHLD, v_BHLD, layout.mask_BL)
 

@@ -16,23 +16,23 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SelectedPositions:
     """Some positions of a batch: those that a result is wanted of.
 
     Attributes:
-        flat_T: Their indices into the flat (B L), row after row.
+        index_T: Their indices into the flat (B L), row after row.
         batch: B.
         length: L.
-        most: M, at least 1.
+        max_per_row: M, at least 1.
     """
 
-    flat_T: Tensor
+    index_T: Tensor
     batch: int
     length: int
-    most: int
+    max_per_row: int
 
     @classmethod
-    def where(cls, wanted_BL: Tensor) -> Chosen:
+    def from_mask(cls, wanted_BL: Tensor) -> SelectedPositions:
         """Those at which it is true.
 
         On a GPU to count them is to wait for all that it has to do: they are counted here, before
@@ -43,32 +43,32 @@ class Chosen:
         batch, length = wanted_BL.shape
         return cls(wanted_BL.flatten().nonzero().squeeze(1), batch, length, most)
 
-    def of(self, x_BLX: Tensor) -> Tensor:
+    def gather(self, x_BLX: Tensor) -> Tensor:
         """Theirs alone, (T, X)."""
-        return x_BLX.flatten(0, 1).index_select(0, self.flat_T)
+        return x_BLX.flatten(0, 1).index_select(0, self.index_T)
 
-    def rows(self, x_BLE: Tensor) -> Tensor:
+    def pad_rows(self, x_BLE: Tensor) -> Tensor:
         """The same row by row, (B, M, E), M being the most of a row; the rest means nothing."""
-        first_B1 = self.length * torch.arange(self.batch, device=self.flat_T.device)[:, None]
-        taken = x_BLE.flatten(0, 1).index_select(0, (first_B1 + self.places).flatten())
-        return taken.view(*self.places.shape, -1)
+        first_B1 = self.length * torch.arange(self.batch, device=self.index_T.device)[:, None]
+        taken = x_BLE.flatten(0, 1).index_select(0, (first_B1 + self.indices).flatten())
+        return taken.view(*self.indices.shape, -1)
 
-    def flat(self, x_BMX: Tensor) -> Tensor:
+    def flatten(self, x_BMX: Tensor) -> Tensor:
         """Back from there, (T, X)."""
         row_T, number_T = self._numbers
         return x_BMX.flatten(0, 1).index_select(0, row_T * x_BMX.shape[1] + number_T)
 
     @cached_property
-    def places(self) -> Tensor:
+    def indices(self) -> Tensor:
         """Where in its row each stands, (B, M)."""
         row_T, number_T = self._numbers
-        places_BM = self.flat_T.new_zeros(self.batch, self.most)
-        places_BM[row_T, number_T] = self.flat_T % self.length
+        places_BM = self.index_T.new_zeros(self.batch, self.max_per_row)
+        places_BM[row_T, number_T] = self.index_T % self.length
         return places_BM
 
     @cached_property
     def _numbers(self) -> tuple[Tensor, Tensor]:
         """The row of each, and how many of it come before."""
-        row_T = self.flat_T // self.length
+        row_T = self.index_T // self.length
         first_B = torch.searchsorted(row_T, torch.arange(self.batch, device=row_T.device))
         return row_T, torch.arange(len(row_T), device=row_T.device) - first_B[row_T]

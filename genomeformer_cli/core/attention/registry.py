@@ -85,7 +85,7 @@ class AttentionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Setting:
+class AttentionContext:
     """Where a mechanism is to work.
 
     Attributes:
@@ -101,8 +101,8 @@ class Setting:
     causal: bool
 
 
-Build = Callable[[AttentionConfig, Setting, torch.Generator], nn.Module]
-CountGates = Callable[[AttentionConfig, Setting], int]
+Build = Callable[[AttentionConfig, AttentionContext, torch.Generator], nn.Module]
+CountGates = Callable[[AttentionConfig, AttentionContext], int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,7 +118,7 @@ class AttentionEntry:
         time: Cost in time, in the length L.
         memory: Cost in memory, in the length L.
         paper: Where it is from.
-        dials: Settings of `AttentionConfig` that it heeds.
+        options: Settings of `AttentionConfig` that it heeds.
         limit: What it cannot do, in words; empty if nothing.
         rotary: Whether queries and keys are given rotary positions.
         shares_query_key: Whether queries and keys are one projection.
@@ -132,7 +132,7 @@ class AttentionEntry:
     time: str
     memory: str
     paper: str
-    dials: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     limit: str = ""
     rotary: bool = True
     shares_query_key: bool = False
@@ -146,14 +146,14 @@ class AttentionEntry:
 
 
 def _build_softmax(
-    config: AttentionConfig, setting: Setting, generator: torch.Generator
+    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
 ) -> nn.Module:
     del config, generator
     return SoftmaxAttention(causal=setting.causal)
 
 
 def _build_performer(
-    config: AttentionConfig, setting: Setting, generator: torch.Generator
+    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
 ) -> nn.Module:
     kind = CausalPerformerAttention if setting.causal else PerformerAttention
     return kind(
@@ -162,7 +162,7 @@ def _build_performer(
 
 
 def _build_linear(
-    config: AttentionConfig, setting: Setting, generator: torch.Generator
+    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
 ) -> nn.Module:
     del generator
     if setting.causal:
@@ -171,7 +171,9 @@ def _build_linear(
 
 
 def _build_gated(kind: type[GatedLinearAttention | GatedDeltaAttention]) -> Build:
-    def build(config: AttentionConfig, setting: Setting, generator: torch.Generator) -> nn.Module:
+    def build(
+        config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
+    ) -> nn.Module:
         del generator
         ways = [
             kind(num_heads=setting.num_heads, head_width=setting.head_width)
@@ -183,14 +185,14 @@ def _build_gated(kind: type[GatedLinearAttention | GatedDeltaAttention]) -> Buil
 
 
 def _gates(kind: type[GatedLinearAttention | GatedDeltaAttention]) -> CountGates:
-    def count(config: AttentionConfig, setting: Setting) -> int:
+    def count(config: AttentionConfig, setting: AttentionContext) -> int:
         return kind.num_gates * (1 if setting.causal or config.tied_ways else 2)
 
     return count
 
 
 def _build_local(
-    config: AttentionConfig, setting: Setting, generator: torch.Generator
+    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
 ) -> nn.Module:
     del generator
     if setting.causal:
@@ -199,14 +201,14 @@ def _build_local(
 
 
 def _build_longformer(
-    config: AttentionConfig, setting: Setting, generator: torch.Generator
+    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
 ) -> nn.Module:
     del setting, generator
     return LongformerAttention(window=config.window, num_global=config.num_global)
 
 
 def _build_reformer(
-    config: AttentionConfig, setting: Setting, generator: torch.Generator
+    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
 ) -> nn.Module:
     return ReformerAttention(
         num_rounds=config.hash_rounds,
@@ -218,7 +220,7 @@ def _build_reformer(
 
 
 def _build_linformer(
-    config: AttentionConfig, setting: Setting, generator: torch.Generator
+    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
 ) -> nn.Module:
     return LinformerAttention(
         max_length=setting.context,
@@ -229,7 +231,7 @@ def _build_linformer(
 
 
 def _build_nystromformer(
-    config: AttentionConfig, setting: Setting, generator: torch.Generator
+    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
 ) -> nn.Module:
     return NystromformerAttention(
         num_heads=setting.num_heads,
@@ -258,7 +260,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L W",
         memory="L",
         paper="Beltagy et al. 2020, arXiv 2004.05150",
-        dials=("window",),
+        options=("window",),
         limit="one layer sees no further than its window",
     ),
     "longformer": AttentionEntry(
@@ -269,7 +271,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L (W + E)",
         memory="L",
         paper="Beltagy et al. 2020, arXiv 2004.05150",
-        dials=("window", "num_global"),
+        options=("window", "num_global"),
         limit="what is beyond the window is heard of through the global positions alone",
     ),
     "reformer": AttentionEntry(
@@ -280,7 +282,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L log L",
         memory="L",
         paper="Kitaev et al. 2020, arXiv 2001.04451",
-        dials=("hash_rounds", "hash_chunk"),
+        options=("hash_rounds", "hash_chunk"),
         limit="later positions move the chunks: it cannot go slice by slice",
         shares_query_key=True,
     ),
@@ -292,7 +294,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L",
         memory="L",
         paper="Wang et al. 2020, arXiv 2006.04768",
-        dials=("num_projected", "share_projections"),
+        options=("num_projected", "share_projections"),
         limit="no row may be longer than the context that the model was made for",
     ),
     "nystromformer": AttentionEntry(
@@ -303,7 +305,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L",
         memory="L",
         paper="Xiong et al. 2021, arXiv 2102.03902",
-        dials=("num_landmarks", "inverse_iterations", "value_conv_width"),
+        options=("num_landmarks", "inverse_iterations", "value_conv_width"),
     ),
     "performer": AttentionEntry(
         build=_build_performer,
@@ -313,7 +315,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L",
         memory="L",
         paper="Choromanski et al. 2021, arXiv 2009.14794",
-        dials=("num_features",),
+        options=("num_features",),
     ),
     "linear": AttentionEntry(
         build=_build_linear,
@@ -323,7 +325,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L",
         memory="L",
         paper="Katharopoulos et al. 2020, arXiv 2006.16236",
-        dials=("feature_map",),
+        options=("feature_map",),
     ),
     "gated-linear": AttentionEntry(
         build=_build_gated(GatedLinearAttention),
@@ -333,7 +335,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L",
         memory="L",
         paper="Dao and Gu 2024, arXiv 2405.21060",
-        dials=("tied_ways",),
+        options=("tied_ways",),
         limit="to see both sides it runs twice, once from each end",
         rotary=False,
         num_gates=_gates(GatedLinearAttention),
@@ -346,7 +348,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         time="L",
         memory="L",
         paper="Yang et al. 2024, arXiv 2412.06464",
-        dials=("tied_ways",),
+        options=("tied_ways",),
         limit="to see both sides it runs twice, once from each end",
         rotary=False,
         num_gates=_gates(GatedDeltaAttention),
@@ -366,9 +368,9 @@ def attention_entry(name: str) -> AttentionEntry:
     return ATTENTIONS[name]
 
 
-def mechanisms_that_are(kinds: tuple[type, ...], *, causal: bool) -> list[str]:
+def mechanisms_implementing(kinds: tuple[type, ...], *, causal: bool) -> list[str]:
     """Names of those that offer one of the protocols of `protocol`, looking that way."""
-    setting = Setting(num_heads=1, head_width=2, context=2, causal=causal)
+    setting = AttentionContext(num_heads=1, head_width=2, context=2, causal=causal)
     direction = "causal" if causal else "bidirectional"
     generator = torch.Generator()
     return [

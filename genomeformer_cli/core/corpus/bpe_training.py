@@ -22,7 +22,7 @@ from genomeformer_cli.core.tokenizers.sampling import SampleRule
 _LETTERS = bytes(ord(BASES[code % SOFT_BIT]) if code % SOFT_BIT < 5 else 0 for code in range(256))
 
 
-def learn_byte_pairs(
+def train_corpus_bpe(
     genomes: Sequence[tuple[Genome, Path]], split: SplitConfig, vocab_size: int
 ) -> BpeTokenizer:
     """Learn byte pairs; the tokenizer's settings say from what.

@@ -13,7 +13,11 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from genomeformer_cli.core.corpus.genome_shards import Part, PartWriter, load_part
+from genomeformer_cli.core.corpus.genome_shards import (
+    GenomeShard,
+    GenomeShardWriter,
+    load_genome_shard,
+)
 from genomeformer_cli.core.corpus.writer import SHARD_TOKENS
 from genomeformer_cli.core.store.atomic import explain_write_failure
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
@@ -22,7 +26,7 @@ _RULES = 2
 _UNFINISHED = "unfinished-"
 
 
-class Workspace:
+class BuildDir:
     """The parts of one corpus; the caller holds the corpus's lock.
 
     Args:
@@ -48,17 +52,19 @@ class Workspace:
         key = json.dumps([_RULES, self._with_sketch, *what], sort_keys=True)
         return self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
 
-    def find(self, genome_sha256: str) -> tuple[Path, Part] | None:
+    def find(self, genome_sha256: str) -> tuple[Path, GenomeShard] | None:
         """The finished part of a genome, if it is there."""
         place = self._place(genome_sha256)
-        part = load_part(place)
+        part = load_genome_shard(place)
         return (place, part) if part else None
 
-    def make(self, write: Callable[[PartWriter], tuple[Part, str]]) -> tuple[Path, Part]:
+    def make(
+        self, write: Callable[[GenomeShardWriter], tuple[GenomeShard, str]]
+    ) -> tuple[Path, GenomeShard]:
         """Make a part: `write` fills it and returns it with the genome's checksum."""
         try:
             fresh = Path(tempfile.mkdtemp(dir=self.folder, prefix=_UNFINISHED))
-            writer = PartWriter(
+            writer = GenomeShardWriter(
                 fresh, self._tokenizer, shard_tokens=SHARD_TOKENS, with_sketch=self._with_sketch
             )
             part, genome_sha256 = write(writer)
@@ -71,7 +77,7 @@ class Workspace:
 
     def clear(self, *, unless_finished: bool = False) -> None:
         """Remove everything; or, after a failure, only if no part is finished."""
-        parts = [load_part(place) for place in self.folder.glob("*")]
+        parts = [load_genome_shard(place) for place in self.folder.glob("*")]
         finished = any(part is not None and part.records for part in parts)
         if not (unless_finished and finished):
             shutil.rmtree(self.folder, ignore_errors=True)

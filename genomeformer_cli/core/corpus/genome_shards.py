@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.corpus.bitset import BitWriter
 from genomeformer_cli.core.corpus.format import soft_mask_file, tokens_file
-from genomeformer_cli.core.corpus.minhash import Hashes, Sketcher
+from genomeformer_cli.core.corpus.minhash import Hashes, MinHasher
 from genomeformer_cli.core.corpus.streaming_tokenizer import (
     Bases,
     TokenBlock,
@@ -35,7 +35,7 @@ SKETCH_FILE = "sketch.bin"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PartRecord:
+class GenomeShardRecord:
     """A record of a part: where its tokens lie, and how many of the sketch's hashes are its own.
 
     Attributes:
@@ -56,7 +56,7 @@ class PartRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class GenomeShard:
     """A tokenized genome.
 
     Attributes:
@@ -75,29 +75,29 @@ class Part:
     base_counts: list[int]
     num_soft_masked: int
     shard_tokens: list[int]
-    records: list[PartRecord]
+    records: list[GenomeShardRecord]
     empty: list[str]
     sha256: dict[str, str]
 
 
-def load_part(folder: Path) -> Part | None:
+def load_genome_shard(folder: Path) -> GenomeShard | None:
     """A finished part, or nothing."""
     try:
         value = json.loads((folder / PART_FILE).read_text(encoding="utf-8"))
-        records = [PartRecord(**record) for record in value.pop("records")]
-        return Part(records=records, **value)
+        records = [GenomeShardRecord(**record) for record in value.pop("records")]
+        return GenomeShard(records=records, **value)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def load_sketch(folder: Path, part: Part) -> list[Hashes]:
+def load_minhash(folder: Path, part: GenomeShard) -> list[Hashes]:
     """The hashes of each record of a part."""
     hashes = np.fromfile(folder / SKETCH_FILE, dtype="<u8")
     ends = np.cumsum([record.num_hashes for record in part.records])
     return np.split(hashes, ends[:-1]) if len(ends) else []
 
 
-class PartWriter:
+class GenomeShardWriter:
     """Tokenizes one genome into a folder.
 
     Args:
@@ -120,10 +120,10 @@ class PartWriter:
         self._sizes: list[int] = []
         self._open_bases = 0
         self._open_id: str | None = None
-        self._sketcher = Sketcher()
+        self._sketcher = MinHasher()
         self._sketches: list[Hashes] = []
 
-    def write(self, blocks: Iterable[Block]) -> Part:
+    def write(self, blocks: Iterable[Block]) -> GenomeShard:
         """Take all blocks of a genome."""
         with ExitStack() as stack:
             shards = _Shards(self._folder, self._limit, stack)
@@ -147,7 +147,7 @@ class PartWriter:
             with (self._folder / SKETCH_FILE).open("wb") as file:
                 for hashes in kept:
                     file.write(hashes.astype("<u8").tobytes())
-        part = Part(
+        part = GenomeShard(
             num_records=self._num_records,
             num_bases=self._num_bases,
             base_counts=self._counts.tolist(),
@@ -213,7 +213,7 @@ class _Shards:
         self._open: tuple[str, int] | None = None
         self._files: dict[str, HashedFile] = {}
         self.sizes: list[int] = []
-        self.records: list[PartRecord] = []
+        self.records: list[GenomeShardRecord] = []
         self.sha256: dict[str, str] = {}
 
     @property
@@ -243,7 +243,9 @@ class _Shards:
         if length:
             shard = len(self.sizes) - 1 if self._bits else len(self.sizes)
             self.records.append(
-                PartRecord(record=name, length=length, shard=shard, offset=offset, num_bases=0)
+                GenomeShardRecord(
+                    record=name, length=length, shard=shard, offset=offset, num_bases=0
+                )
             )
         self._open = None
 

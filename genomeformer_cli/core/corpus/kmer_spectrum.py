@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes
-from genomeformer_cli.core.tokenizers.acgt_runs import real_stretches
+from genomeformer_cli.core.tokenizers.acgt_runs import acgt_runs
 
 LONGEST_WORD = 8
 _UNKNOWN = NUM_REAL_BASES
@@ -27,7 +27,7 @@ Counts = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class WordCount:
+class KmerCount:
     """A word of A C G T and how often it occurs."""
 
     word: str
@@ -56,14 +56,14 @@ class Spectrum:
     num_distinct: int
     num_words: int
     bits_per_base: float
-    most: WordCount
-    least: WordCount
+    most: KmerCount
+    least: KmerCount
     num_canonical: int
     ranks: tuple[int, ...]
     counts: tuple[int, ...]
 
 
-class WordCounter:
+class KmerCounter:
     """Counts the words of records that arrive in pieces; memory does not grow with them."""
 
     def __init__(self) -> None:
@@ -98,7 +98,7 @@ class WordCounter:
         for place in range(LONGEST_WORD):
             broken |= unknown[place : place + num_starts]
         self._longest += np.bincount(words[~broken], minlength=self._longest.size)
-        starts, ends = real_stretches(codes)
+        starts, ends = acgt_runs(codes)
         for k, counts in self._last.items():
             lasts = ends[ends - starts >= k] - k
             # The others wait: their stretch is not known to end, or they are looked at again.
@@ -142,8 +142,8 @@ def spectrum_of(k: int, counts: Counts) -> Spectrum | None:
         num_distinct=int(np.count_nonzero(counts)),
         num_words=num_words,
         bits_per_base=entropy(counts) / k,
-        most=WordCount(word=_spelled(most, k), count=int(counts[most])),
-        least=WordCount(word=_spelled(least, k), count=int(counts[least])),
+        most=KmerCount(word=_spelled(most, k), count=int(counts[most])),
+        least=KmerCount(word=_spelled(least, k), count=int(counts[least])),
         num_canonical=canonical.size,
         ranks=tuple(ranks.tolist()),
         counts=tuple(canonical[ranks - 1].tolist()),

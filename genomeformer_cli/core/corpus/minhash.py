@@ -52,7 +52,7 @@ def _chosen_middles() -> npt.NDArray[np.bool_]:
 _CHOSEN = _chosen_middles()
 
 
-def sketch_codes(codes: Codes) -> Hashes:
+def minhash_codes(codes: Codes) -> Hashes:
     """Kept hashes of all 31-mers without N, in order of position, repeats and all."""
     num_kmers = codes.size - K + 1
     if num_kmers <= 0:
@@ -76,7 +76,7 @@ def sketch_codes(codes: Codes) -> Hashes:
     return kept
 
 
-class Sketcher:
+class MinHasher:
     """Sketches one record that comes in pieces."""
 
     def __init__(self) -> None:
@@ -86,12 +86,12 @@ class Sketcher:
     def add(self, codes: Codes) -> None:
         """Take the record's next bases."""
         joined = np.concatenate([self._last, codes]) if self._last.size else codes
-        self._kept.append(sketch_codes(joined))
+        self._kept.append(minhash_codes(joined))
         self._last = joined[max(joined.size - K + 1, 0) :].copy()
 
     def finish(self) -> Hashes:
         """The record's distinct kept hashes, sorted; ready for the next record."""
-        hashes = np.unique(np.concatenate(self._kept)) if self._kept else sketch_codes(self._last)
+        hashes = np.unique(np.concatenate(self._kept)) if self._kept else minhash_codes(self._last)
         self._kept, self._last = [], self._last[:0]
         return hashes
 

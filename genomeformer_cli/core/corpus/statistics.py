@@ -16,9 +16,9 @@ from genomeformer_cli.core.corpus.format import Segment
 from genomeformer_cli.core.corpus.genome_shards import count_bases
 from genomeformer_cli.core.corpus.kmer_spectrum import (
     Counts,
+    KmerCount,
+    KmerCounter,
     Spectrum,
-    WordCount,
-    WordCounter,
     entropy,
     spectrum_of,
 )
@@ -100,7 +100,7 @@ class TokenUse:
     bases_per_token: float
     bits_per_token: float
     bits_per_base: float
-    most: tuple[WordCount, ...]
+    most: tuple[KmerCount, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,7 +202,7 @@ class _Gathered:
         self._length = 0
         self.genomes: dict[str, _Tally] = {}
         self.ids: Counts = np.zeros(len(tokenizer.tokens), dtype=np.int64)
-        self.words = WordCounter()
+        self.words = KmerCounter()
         self.lengths: list[int] = []
 
     def begin(self, segment: Segment) -> None:
@@ -289,7 +289,7 @@ def token_use(tokenizer: Tokenizer, counts: Counts, num_bases: int) -> TokenUse:
         bits_per_token=bits,
         bits_per_base=bits * num_tokens / num_bases,
         most=tuple(
-            WordCount(word=tokenizer.tokens[number], count=int(counts[number]))
+            KmerCount(word=tokenizer.tokens[number], count=int(counts[number]))
             for number in order
             if counts[number]
         ),

@@ -22,7 +22,7 @@ from genomeformer_cli.core.corpus.format import (
     soft_mask_file,
     tokens_file,
 )
-from genomeformer_cli.core.corpus.genome_shards import Part, PartWriter
+from genomeformer_cli.core.corpus.genome_shards import GenomeShard, GenomeShardWriter
 from genomeformer_cli.core.corpus.splits import SplitConfig, assign_splits
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.fasta import Record
@@ -44,7 +44,7 @@ class TokenizedGenome:
 
     genome: Genome
     folder: Path
-    part: Part
+    part: GenomeShard
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,7 +260,7 @@ class CorpusWriter:
         """
         folder = self._parts / str(len(self._genomes))
         folder.mkdir(parents=True)
-        writer = PartWriter(folder, self._tokenizer, shard_tokens=self._limit)
+        writer = GenomeShardWriter(folder, self._tokenizer, shard_tokens=self._limit)
         part = writer.write(_blocks(genome, records))
         self._genomes.append(TokenizedGenome(genome=genome, folder=folder, part=part))
 

@@ -20,7 +20,7 @@ from genomeformer_cli.core.data.packing import PackedRows, num_packed_rows
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.sequence import Flags, encode_bases, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids, Tokenizer
-from genomeformer_cli.core.tokenizers.token_lengths import geometry
+from genomeformer_cli.core.tokenizers.token_lengths import token_layout
 
 _ORDER, _BATCH, _PACKING = range(3)
 Document = tuple[Ids, Flags]
@@ -78,7 +78,7 @@ class WindowSampler:
     def __init__(self, corpus: Corpus, split: Split, sampling: Sampling) -> None:
         self._corpus = corpus
         self._sampling = sampling
-        self._bases_V = geometry(corpus.tokenizer).bases_V
+        self._bases_V = token_layout(corpus.tokenizer).bases_V
         segments = corpus.segments(split)
         if not segments:
             raise ConfigError(

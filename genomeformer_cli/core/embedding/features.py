@@ -16,7 +16,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
-from genomeformer_cli.core.models.genomeformer.reverse_complement import turned, turned_places
+from genomeformer_cli.core.models.genomeformer.reverse_complement import flip_positions, flip_rows
 
 
 def check_layers(model: Model, layers: tuple[int, ...], *, mean: bool = False) -> None:
@@ -67,7 +67,7 @@ def layer_features(
         return [model.hidden(tokens_BL, mask_BL)]
     if isinstance(model, Encoder):
         return _of_stack(model, tokens_BL, mask_BL, layers)
-    turn_BL = turned_places(tokens_BL, mask_BL)
+    turn_BL = flip_positions(tokens_BL, mask_BL)
     turned_BL = tokens_BL.gather(1, turn_BL)
     if isinstance(model, TwoStack):
         stacks = (model.ahead, model.back)
@@ -80,7 +80,7 @@ def layer_features(
         for stack, one_BL in zip(stacks, read, strict=True)
     )
     return [
-        torch.cat((one_BLE, turned(other_BLE, turn_BL)), dim=-1)
+        torch.cat((one_BLE, flip_rows(other_BLE, turn_BL)), dim=-1)
         for one_BLE, other_BLE in zip(here, there, strict=True)
     ]
 

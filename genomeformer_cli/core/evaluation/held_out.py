@@ -25,7 +25,7 @@ from genomeformer_cli.core.data.windows import consecutive_windows
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.sequence import NUM_REAL_BASES
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer
-from genomeformer_cli.core.tokenizers.token_lengths import geometry
+from genomeformer_cli.core.tokenizers.token_lengths import token_layout
 
 HIDE_ONE_IN = 64
 MARGIN = 6
@@ -107,7 +107,7 @@ def held_out_questions(corpus: Corpus, asking: Asking) -> HeldOut:
         ConfigError: The validation split is too short to ask for a single base, or the questions
             cannot be put to these tokens.
     """
-    lie = geometry(corpus.tokenizer)
+    lie = token_layout(corpus.tokenizer)
     tokens_WL = consecutive_windows(
         corpus, "validation", length=asking.length, limit=asking.max_windows
     ).tokens_BL

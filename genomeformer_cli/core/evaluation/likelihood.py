@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.evaluation.answers import Answers, joined
 from genomeformer_cli.core.evaluation.held_out import HeldOut
 from genomeformer_cli.core.models.genomeformer.build import Model
@@ -93,7 +93,7 @@ def _features(model: Model, tokens_BL: Tensor, hidden_BL: Tensor, asked_BL: Tens
     mask_BL = padding_mask(tokens_BL, PAD_ID)
     if model.config.direction == "bidirectional":
         seen_BL = tokens_BL.masked_fill(hidden_BL, MASK_ID)
-        return model.hidden_at(seen_BL, mask_BL, None, Chosen.where(asked_BL))
+        return model.hidden_at(seen_BL, mask_BL, None, SelectedPositions.from_mask(asked_BL))
     features_BLE = model.hidden(tokens_BL, mask_BL)
     if model.config.direction == "causal":
         features_BLE = features_BLE.roll(1, dims=1)

@@ -25,9 +25,9 @@ from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.seal import check_seal, seal
 from genomeformer_cli.core.training.batches import StepBatch
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.distributed import Team
+from genomeformer_cli.core.training.distributed import ProcessGroup
 from genomeformer_cli.core.training.optimizer import Optimizers
-from genomeformer_cli.core.training.task import Learned, Row
+from genomeformer_cli.core.training.task import Row, StepResult
 
 BEST = "best"
 _WEIGHTS = "weights.safetensors"
@@ -84,8 +84,8 @@ class TaskLearning:
         return float(self.tuning.layer_decay ** (depth + 1 - height))
 
     def gradients(
-        self, model: Model, batch: StepBatch, memory: MemoryConfig, team: Team
-    ) -> Learned:
+        self, model: Model, batch: StepBatch, memory: MemoryConfig, team: ProcessGroup
+    ) -> StepResult:
         """By autograd, part after part, in one process."""
         del memory, team
         assert isinstance(batch, TaskBatch)
@@ -101,7 +101,7 @@ class TaskLearning:
                 total = self.loss.total(said, truth, self.tuning.smoothing) / weight
                 torch.autograd.backward(total)
             found += total.item()
-        return Learned(loss=found, score=TaskScore(loss=found, num_rows=batch.num_rows))
+        return StepResult(loss=found, score=TaskScore(loss=found, num_rows=batch.num_rows))
 
     def _kept(self, model: Model, step: int, part: int, packed: Packed) -> Tensor | None:
         """Factors of dropout: a function of seed, step and part, on any device."""

@@ -222,7 +222,7 @@ def tune(tuning: Tuning, run: Path, origin: Origin, seed: int, reporter: Reporte
             memory=MemoryConfig(plan="full"),
             compute=tuning.config.compute,
             validate=lambda trained: answerer.judged(tuning.rows, VALIDATION, loss)[0],
-            learning=learning,
+            task=learning,
         ),
         reporter,
     )

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.protocols import Additive, Local, Streaming
-from genomeformer_cli.core.attention.registry import mechanisms_that_are
+from genomeformer_cli.core.attention.registry import mechanisms_implementing
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.autograd import checkpoint_gradients, full_gradients
 from genomeformer_cli.core.memory_plans.reversible import reversible_gradients
 from genomeformer_cli.core.memory_plans.slim import slim_gradients
 from genomeformer_cli.core.memory_plans.two_stack import two_stack_gradients
 from genomeformer_cli.core.memory_plans.two_sweep import two_sweep_gradients
-from genomeformer_cli.core.memory_plans.unpad import even_rows
+from genomeformer_cli.core.memory_plans.unpad import unpad_rows
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
@@ -97,7 +97,7 @@ def _by_rows(sliced: Sliced) -> Gradients:
         model: Model, examples: Examples, memory: MemoryConfig, total_weight: Tensor
     ) -> Prediction:
         parts: list[Prediction] = []
-        for rows in even_rows(examples):
+        for rows in unpad_rows(examples):
             chunk = whole_patches(model, max(memory.chunk // len(rows.inputs_BL), 1))
             parts.append(sliced(model, rows, replace(memory, chunk=chunk), total_weight))
         return sum(parts[1:], parts[0])
@@ -163,7 +163,7 @@ def _needs_two_stacks(model: Model) -> tuple[str, str] | None:
 def _no_state(stack: Encoder) -> tuple[str, str]:
     return (
         f"`{stack.config.attention.name}` has no bounded state",
-        "attention that has: " + _named(mechanisms_that_are((Streaming,), causal=True)),
+        "attention that has: " + _named(mechanisms_implementing((Streaming,), causal=True)),
     )
 
 
@@ -184,7 +184,7 @@ def _needs_sums(model: Model) -> tuple[str, str] | None:
         return (
             f"`{model.config.attention.name}` neither sums a row nor sees only its neighbours",
             "`--memory checkpoint`, or attention that does: "
-            + _named(mechanisms_that_are((Additive, Local), causal=False)),
+            + _named(mechanisms_implementing((Additive, Local), causal=False)),
         )
     return None
 

@@ -26,7 +26,7 @@ from genomeformer_cli.core.models.genomeformer.streaming_forward import (
     slices_with_halo,
     sum_of_row,
 )
-from genomeformer_cli.core.objectives.loss import Examples, Prediction, Tally, predict
+from genomeformer_cli.core.objectives.loss import Examples, LossAccumulator, Prediction, predict
 
 
 def reversible_gradients(
@@ -85,14 +85,14 @@ class _ReversibleStep:
         self._summaries.append(summary)
         for place in self._slices(block):
             x_BLE = self._other_BLE[:, place.first : place.last]
-            added_BLE = block.attended_within(x_BLE, place.layout, place.core, summary)
+            added_BLE = block.attention_output_within(x_BLE, place.layout, place.core, summary)
             self._one_BLE[:, place.start : place.stop] += added_BLE
         for start, stop in slices(self._length, self._chunk):
-            self._other_BLE[:, start:stop] += block.transformed(self._one_BLE[:, start:stop])
+            self._other_BLE[:, start:stop] += block.mlp_output(self._one_BLE[:, start:stop])
 
     def _back_through_head(self) -> Prediction:
         self._d_one_BLE = torch.empty_like(self._one_BLE)
-        tally = Tally()
+        tally = LossAccumulator()
         for start, stop in slices(self._length, self._chunk):
             one_BLE = self._one_BLE[:, start:stop].detach().requires_grad_()
             hidden_BLE = self._model.joined(one_BLE, self._other_BLE[:, start:stop])
@@ -108,7 +108,7 @@ class _ReversibleStep:
     def _back_through_mlp(self, block: Block) -> None:
         for start, stop in slices(self._length, self._chunk):
             one_BLE = self._one_BLE[:, start:stop].detach().requires_grad_()
-            added_BLE = block.transformed(one_BLE)
+            added_BLE = block.mlp_output(one_BLE)
             torch.autograd.backward(added_BLE, self._d_other_BLE[:, start:stop])
             assert one_BLE.grad is not None
             self._d_one_BLE[:, start:stop] += one_BLE.grad
@@ -118,7 +118,7 @@ class _ReversibleStep:
         leaf = None if summary is None else tuple(one.requires_grad_() for one in summary)
         for place in self._slices(block):
             x_BLE = self._other_BLE[:, place.first : place.last].detach().requires_grad_()
-            added_BLE = block.attended_within(x_BLE, place.layout, place.core, leaf)
+            added_BLE = block.attention_output_within(x_BLE, place.layout, place.core, leaf)
             torch.autograd.backward(added_BLE, self._d_one_BLE[:, place.start : place.stop])
             assert x_BLE.grad is not None
             self._d_other_BLE[:, place.first : place.last] += x_BLE.grad

@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.protocols import Additive, Local, State, Streaming
-from genomeformer_cli.core.attention.registry import mechanisms_that_are
+from genomeformer_cli.core.attention.registry import mechanisms_implementing
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.autograd import full_gradients
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
-from genomeformer_cli.core.memory_plans.unpad import even_rows
+from genomeformer_cli.core.memory_plans.unpad import unpad_rows
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.block import Block
 from genomeformer_cli.core.models.genomeformer.build import Model
@@ -33,42 +33,42 @@ from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass
 from genomeformer_cli.core.objectives.loss import Examples, Prediction, predict
 
 
-class Line(Protocol):
+class SequenceGroup(Protocol):
     """The processes that hold the stretches of a row, as one of them sees it.
 
     What it hands over can be differentiated: gradients go back the way that the values came.
 
     Attributes:
-        place: Which stretch is this process', counted from where the states begin.
-        num_places: How many stretches there are.
+        rank: Which stretch is this process', counted from where the states begin.
+        size: How many stretches there are.
     """
 
-    place: int
-    num_places: int
+    rank: int
+    size: int
 
-    def turned(self) -> Line:
+    def reversed(self) -> SequenceGroup:
         """The same processes, from the other end."""
 
-    def enter(self, x: Tensor, start: State) -> State:
+    def recv_state(self, x: Tensor, start: State) -> State:
         """The state that the one before passes on; `start` for the first.
 
         `x` is what the state will be used with.
         """
 
-    def leave(self, x: Tensor, state: State) -> Tensor:
+    def send_state(self, x: Tensor, state: State) -> Tensor:
         """Pass a state on to the next one; `x` is what is computed on with here."""
 
-    def total(self, parts: State) -> State:
+    def sum_states(self, parts: State) -> State:
         """The sum over all stretches."""
 
-    def around(self, x_BCE: Tensor, halo: int) -> tuple[Tensor, Tensor]:
+    def exchange_halos(self, x_BCE: Tensor, halo: int) -> tuple[Tensor, Tensor]:
         """The last positions of the one before and the first of the next, none beyond the ends."""
 
     def finish(self) -> None:
         """Wait until everything that was passed on is taken."""
 
 
-def check_stretches(model: Model, plan: str) -> None:
+def check_sequence_parallel(model: Model, plan: str) -> None:
     """Make sure that the rows of a model can lie in several processes.
 
     Raises:
@@ -86,7 +86,7 @@ def check_stretches(model: Model, plan: str) -> None:
     elif (not causal or model.config.residual == "plain") and can_pass_state(model):
         return
     kinds = (Streaming,) if causal else (Additive, Local)
-    able = ", ".join(f"`{name}`" for name in mechanisms_that_are(kinds, causal=causal))
+    able = ", ".join(f"`{name}`" for name in mechanisms_implementing(kinds, causal=causal))
     needs = "pass a state of bounded size" if causal else "sum a row or see only its neighbours"
     raise ConfigError(
         f"`--sequence-parallel` cannot part the rows of {what}",
@@ -94,13 +94,17 @@ def check_stretches(model: Model, plan: str) -> None:
     )
 
 
-def stretch_gradients(
-    model: Model, examples: Examples, memory: MemoryConfig, total_weight: Tensor, line: Line
+def sequence_parallel_gradients(
+    model: Model,
+    examples: Examples,
+    memory: MemoryConfig,
+    total_weight: Tensor,
+    line: SequenceGroup,
 ) -> Prediction:
     """Add this process' part of the gradients of a batch.
 
     Args:
-        model: One that passes `check_stretches`.
+        model: One that passes `check_sequence_parallel`.
         examples: What is asked of whole rows, the same on every process of the line.
         memory: How many rows at a time.
         total_weight: Of all targets of the step.
@@ -114,23 +118,23 @@ def stretch_gradients(
     nothing = total_weight.new_zeros(())
     total = Prediction(loss=nothing, bits=nothing, num_correct=nothing, num_targets=0)
     for first in range(0, batch, rows):
-        for alike in even_rows(examples.rows(slice(first, first + rows))):
+        for alike in unpad_rows(examples.rows(slice(first, first + rows))):
             part = _of_rows(model, alike, total_weight, line)
             total = total if part is None else total + part
     return total
 
 
 def _of_rows(
-    model: Model, examples: Examples, total_weight: Tensor, line: Line
+    model: Model, examples: Examples, total_weight: Tensor, line: SequenceGroup
 ) -> Prediction | None:
     assert not isinstance(model, BothStrands)
     length = examples.inputs_BL.shape[1]
     stack = model.ahead if isinstance(model, TwoStack) else model
     shortest = max(1, *(block.halo for block in stack.stack)) if not stack.config.causal else 1
-    if length < shortest * line.num_places:
+    if length < shortest * line.size:
         # Too short to be parted: the first process takes it, the others nothing.
-        return full_gradients(model, examples, total_weight) if line.place == 0 else None
-    start, stop = (place * length // line.num_places for place in (line.place, line.place + 1))
+        return full_gradients(model, examples, total_weight) if line.rank == 0 else None
+    start, stop = (place * length // line.size for place in (line.rank, line.rank + 1))
     parts = _features(model, examples.inputs_BL, (start, stop), line)
     leaves = [part.detach().requires_grad_() for part in parts]
     asked = examples.part(start, stop)
@@ -144,7 +148,7 @@ def _of_rows(
 
 
 def _features(
-    model: Encoder | TwoStack, tokens_BL: Tensor, bounds: tuple[int, int], line: Line
+    model: Encoder | TwoStack, tokens_BL: Tensor, bounds: tuple[int, int], line: SequenceGroup
 ) -> list[Tensor]:
     """Features of a stretch, as `hidden` gives them for whole rows; of two stacks, one by one."""
     start, stop = bounds
@@ -152,25 +156,27 @@ def _features(
         length = tokens_BL.shape[1]
         turned_BL = model.shifted(model.other_strand(tokens_BL.flip(1)))
         ahead_BCE = _causal(model.ahead, model.shifted(tokens_BL), bounds, line)
-        back_BCE = _causal(model.back, turned_BL, (length - stop, length - start), line.turned())
+        back_BCE = _causal(model.back, turned_BL, (length - stop, length - start), line.reversed())
         return [ahead_BCE, back_BCE.flip(1)]
     if model.config.causal:
         return [_causal(model, tokens_BL, bounds, line)]
     return [_bidirectional(model, tokens_BL, bounds, line)]
 
 
-def _causal(stack: Encoder, tokens_BL: Tensor, bounds: tuple[int, int], line: Line) -> Tensor:
+def _causal(
+    stack: Encoder, tokens_BL: Tensor, bounds: tuple[int, int], line: SequenceGroup
+) -> Tensor:
     start, stop = bounds
     layout = stack.rotary.layout(stop - start, None, device=tokens_BL.device, start=start)
     x_BCE: Tensor = stack.embedding(tokens_BL[:, start:stop])
     for block, empty in zip(stack.stack, stack.start(len(tokens_BL), x_BCE), strict=True):
-        x_BCE, state = block.step(x_BCE, layout, line.enter(x_BCE, empty))
-        x_BCE = line.leave(x_BCE, state)
+        x_BCE, state = block.step(x_BCE, layout, line.recv_state(x_BCE, empty))
+        x_BCE = line.send_state(x_BCE, state)
     return stack.normed(x_BCE)
 
 
 def _bidirectional(
-    model: Encoder, tokens_BL: Tensor, bounds: tuple[int, int], line: Line
+    model: Encoder, tokens_BL: Tensor, bounds: tuple[int, int], line: SequenceGroup
 ) -> Tensor:
     start, stop = bounds
     one_BCE: Tensor = model.embedding(tokens_BL[:, start:stop])
@@ -178,25 +184,27 @@ def _bidirectional(
     for block in model.stack:
         if model.config.residual == "reversible":
             one_BCE = one_BCE + _attended(model, block, other_BCE, start, line)
-            other_BCE = other_BCE + block.transformed(one_BCE)
+            other_BCE = other_BCE + block.mlp_output(one_BCE)
         else:
             added_BCE = _attended(model, block, one_BCE, start, line)
-            one_BCE = block.fed_forward(one_BCE + added_BCE)
+            one_BCE = block.add_mlp(one_BCE + added_BCE)
     if model.config.residual == "reversible":
         return model.joined(one_BCE, other_BCE)
     return model.normed(one_BCE)
 
 
-def _attended(model: Encoder, block: Block, x_BCE: Tensor, start: int, line: Line) -> Tensor:
+def _attended(
+    model: Encoder, block: Block, x_BCE: Tensor, start: int, line: SequenceGroup
+) -> Tensor:
     """What attention adds at the positions of a stretch."""
     before, length = 0, x_BCE.shape[1]
     if block.halo:
-        before_BHE, after_BHE = line.around(x_BCE, block.halo)
+        before_BHE, after_BHE = line.exchange_halos(x_BCE, block.halo)
         before = before_BHE.shape[1]
         x_BCE = torch.cat((before_BHE, x_BCE, after_BHE), dim=1)
     layout = model.rotary.layout(x_BCE.shape[1], None, device=x_BCE.device, start=start - before)
     core = slice(before, before + length)
     summary = None
     if block.attention.reach is None:
-        summary = line.total(block.summary(x_BCE, layout, core))
-    return block.attended_within(x_BCE, layout, core, summary)
+        summary = line.sum_states(block.summary(x_BCE, layout, core))
+    return block.attention_output_within(x_BCE, layout, core, summary)

@@ -19,7 +19,7 @@ from torch import Tensor
 from genomeformer_cli.core.attention.protocols import State
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.models.genomeformer.streaming_forward import slices
-from genomeformer_cli.core.objectives.loss import Examples, Prediction, Tally, predict
+from genomeformer_cli.core.objectives.loss import Examples, LossAccumulator, Prediction, predict
 
 
 class BoundaryStates:
@@ -113,7 +113,7 @@ def slim_gradients(
         if index + 1 < len(bounds):
             boundaries.put(index + 1, waiting[-1][2])
     flowing: list[Tensor] = []
-    tally = Tally()
+    tally = LossAccumulator()
     for index in reversed(range(len(bounds))):
         entering, hidden_BCE, after = waiting.pop() if waiting else computed(index)
         asked = examples.part(*bounds[index])

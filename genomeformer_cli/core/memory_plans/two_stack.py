@@ -21,7 +21,7 @@ from genomeformer_cli.core.memory_plans.slim import (
 )
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.streaming_forward import slices
-from genomeformer_cli.core.objectives.loss import Examples, Prediction, Tally, predict
+from genomeformer_cli.core.objectives.loss import Examples, LossAccumulator, Prediction, predict
 
 
 def two_stack_gradients(
@@ -74,7 +74,7 @@ class _TwoStackStep:
 
     def _back_propagate_ahead(self) -> Prediction:
         flowing: list[Tensor] = []
-        tally = Tally()
+        tally = LossAccumulator()
         for index, (start, stop) in reversed(list(enumerate(self._bounds))):
             turned_BC, position = self._turned(index)
             with torch.no_grad():

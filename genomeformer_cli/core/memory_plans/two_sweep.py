@@ -25,7 +25,7 @@ from genomeformer_cli.core.models.genomeformer.streaming_forward import (
     slices_with_halo,
     sum_of_row,
 )
-from genomeformer_cli.core.objectives.loss import Examples, Prediction, Tally, predict_at
+from genomeformer_cli.core.objectives.loss import Examples, LossAccumulator, Prediction, predict_at
 
 
 def two_sweep_gradients(
@@ -73,7 +73,7 @@ class _TwoSweepStep:
             shape if self._outputs else 0, dtype=storage or weight.dtype, device=weight.device
         )
         self._summaries: list[State | None] = []
-        self._tally = Tally()
+        self._tally = LossAccumulator()
 
     def run(self) -> Prediction:
         with torch.no_grad():
@@ -112,16 +112,16 @@ class _TwoSweepStep:
         )
 
     def _attended(self, index: int, place: Slice, x_BLE: Tensor, summary: State | None) -> Tensor:
-        added_BLE = self._blocks[index].attended_within(x_BLE, place.layout, place.core, summary)
+        added_BLE = self._blocks[index].attention_output_within(
+            x_BLE, place.layout, place.core, summary
+        )
         return x_BLE[:, place.core] + added_BLE
 
     def _apply(self, index: int) -> None:
         for place in self._slices(index):
             x_BLE = self._input(index, place.first, place.last)
             y_BLE = self._attended(index, place, x_BLE, self._summaries[index])
-            self._outputs[index][:, place.start : place.stop] = self._blocks[index].fed_forward(
-                y_BLE
-            )
+            self._outputs[index][:, place.start : place.stop] = self._blocks[index].add_mlp(y_BLE)
 
     def _back_through_reading(self, index: int, summary: State | None) -> None:
         """Slice after slice, turning the buffer's gradient of the outputs into that of the inputs.
@@ -135,15 +135,15 @@ class _TwoSweepStep:
             block = self._blocks[index]
             if index == len(self._blocks) - 1:
                 examples = self._examples.part(place.start, place.stop)
-                asked = examples.asked
+                asked = examples.target_positions
                 # Nobody asks what the last MLP makes of the other positions.
-                hidden_TE = self._model.normed(block.fed_forward(asked.of(y_BLE)))
+                hidden_TE = self._model.normed(block.add_mlp(asked.gather(y_BLE)))
                 prediction = predict_at(self._model, hidden_TE, examples, asked, self._total_weight)
                 torch.autograd.backward(prediction.loss)
                 self._tally.add(prediction)
             else:
                 gradient_BLE = self._gradient_BLE[:, place.start : place.stop]
-                y_BLE = block.fed_forward(y_BLE)
+                y_BLE = block.add_mlp(y_BLE)
                 torch.autograd.backward(y_BLE, gradient_BLE.to(y_BLE.dtype))
             if index:
                 assert x_BLE.grad is not None

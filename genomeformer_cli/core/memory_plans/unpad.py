@@ -16,7 +16,7 @@ from genomeformer_cli.core.objectives.loss import Examples
 Span = tuple[int, int, int]
 
 
-def even_rows(examples: Examples) -> Iterator[Examples]:
+def unpad_rows(examples: Examples) -> Iterator[Examples]:
     """The documents of a batch, one a row, those of one length together.
 
     Nothing is lost but padding: what is asked of the parts is what is asked of the whole.

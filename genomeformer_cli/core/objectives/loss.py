@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.models.genomeformer.build import Model
 
 BITS_PER_NAT = 1 / math.log(2)
@@ -49,9 +49,9 @@ class Examples:
         return (self.weights_BL * (self.targets_BL >= 0)).sum().clamp_min(1e-9)
 
     @property
-    def asked(self) -> Chosen:
+    def target_positions(self) -> SelectedPositions:
         """Where a token is to be predicted."""
-        return Chosen.where(self.targets_BL >= 0)
+        return SelectedPositions.from_mask(self.targets_BL >= 0)
 
     def to(self, device: torch.device) -> Examples:
         """The same on a device; from pinned memory, without waiting for it."""
@@ -132,7 +132,7 @@ class Prediction:
         )
 
 
-class Tally:
+class LossAccumulator:
     """The sum of the parts of a batch, in place.
 
     Kept as a list, the few numbers of every slice of a long row would lie between the large blocks
@@ -172,12 +172,16 @@ def predict(
         examples: What is asked there.
         total_weight: Of all targets of the batch.
     """
-    asked = examples.asked
-    return predict_at(model, asked.of(hidden_BLE), examples, asked, total_weight)
+    asked = examples.target_positions
+    return predict_at(model, asked.gather(hidden_BLE), examples, asked, total_weight)
 
 
 def predict_at(
-    model: Model, hidden_TE: Tensor, examples: Examples, asked: Chosen, total_weight: Tensor
+    model: Model,
+    hidden_TE: Tensor,
+    examples: Examples,
+    asked: SelectedPositions,
+    total_weight: Tensor,
 ) -> Prediction:
     """The same, from features of the targets' positions alone.
 
@@ -188,7 +192,7 @@ def predict_at(
         asked: Where the targets are.
         total_weight: Of all targets of the batch.
     """
-    targets_T, weights_T = asked.of(examples.targets_BL), asked.of(examples.weights_BL)
+    targets_T, weights_T = asked.gather(examples.targets_BL), asked.gather(examples.weights_BL)
     real_ids = examples.real_ids
     logits_TR = model.logits(hidden_TE)[:, real_ids.start : real_ids.stop]
     logits_TR = logits_TR.to(torch.promote_types(logits_TR.dtype, torch.float32))
@@ -214,7 +218,7 @@ def prediction_loss(
         examples: What is asked.
         total_weight: Of all targets, if these are but a part of a batch.
     """
-    asked = examples.asked
+    asked = examples.target_positions
     hidden_TE = model.hidden_at(examples.inputs_BL, examples.mask_BL, examples.documents_BL, asked)
     if total_weight is None:
         total_weight = examples.total_weight

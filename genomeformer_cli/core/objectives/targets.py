@@ -23,7 +23,7 @@ from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 Array = npt.NDArray[Any]
 
 
-def ask(
+def make_targets(
     windows: Windows,
     real_ids: range,
     model: ModelConfig,

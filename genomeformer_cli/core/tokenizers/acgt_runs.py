@@ -11,7 +11,7 @@ from genomeformer_cli.core.tokenizers.protocol import Positions
 _LOOK_BACK = 1 << 12
 
 
-def real_stretches(codes: Codes) -> tuple[Positions, Positions]:
+def acgt_runs(codes: Codes) -> tuple[Positions, Positions]:
     """Starts and ends (half open) of all longest stretches without N, in order."""
     if not codes.size:
         nothing = np.empty(0, dtype=np.int64)
@@ -27,7 +27,7 @@ def real_stretches(codes: Codes) -> tuple[Positions, Positions]:
     return edges[::2], edges[1::2]
 
 
-def last_stretch(codes: Codes) -> int:
+def last_acgt_run(codes: Codes) -> int:
     """Start of the stretch without N that the codes end in; their size if the last is an N."""
     stop = codes.size
     while stop:

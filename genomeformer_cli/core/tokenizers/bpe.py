@@ -19,7 +19,7 @@ from tokenizers import models, trainers
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes, decode_bases
-from genomeformer_cli.core.tokenizers.acgt_runs import last_stretch
+from genomeformer_cli.core.tokenizers.acgt_runs import last_acgt_run
 from genomeformer_cli.core.tokenizers.hf_json import plain_json, split
 from genomeformer_cli.core.tokenizers.protocol import (
     FIRST_REAL_ID,
@@ -113,7 +113,7 @@ class BpeTokenizer:
 
     def settled(self, codes: Codes) -> Settled:
         """All whole pieces of the open stretch, and what is before it."""
-        begin = last_stretch(codes)
+        begin = last_acgt_run(codes)
         stop = codes.size - (codes.size - begin) % PIECE
         return Settled(stop, stop)
 

@@ -17,7 +17,7 @@ from tokenizers import models, pre_tokenizers
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes
-from genomeformer_cli.core.tokenizers.acgt_runs import last_stretch, ranges, real_stretches
+from genomeformer_cli.core.tokenizers.acgt_runs import acgt_runs, last_acgt_run, ranges
 from genomeformer_cli.core.tokenizers.hf_json import Rule, plain_json, split
 from genomeformer_cli.core.tokenizers.protocol import (
     FIRST_REAL_ID,
@@ -83,7 +83,7 @@ class KmerTokenizer:
 
     def encode(self, codes: Codes) -> Ids:
         """Token ids of base codes."""
-        starts, ends = real_stretches(codes)
+        starts, ends = acgt_runs(codes)
         num_words, num_singles = self._counts(ends - starts)
         # Stretch i with the N before it; what follows the last stretch comes by itself.
         gaps = starts - np.concatenate([[0], ends[:-1]]) if starts.size else starts
@@ -145,7 +145,7 @@ class KmerTokenizer:
 
     def _places(self, codes: Codes) -> tuple[Positions, npt.NDArray[np.bool_]]:
         """Where each token starts, and whether it is a k-mer."""
-        starts, ends = real_stretches(codes)
+        starts, ends = acgt_runs(codes)
         num_words, num_singles = self._counts(ends - starts)
         before = np.concatenate([np.zeros(1, dtype=np.int64), ends])
         gaps = np.append(starts, codes.size) - before
@@ -193,7 +193,7 @@ class KmerTokenizer:
         The last one stays behind: from it the rest is cut as it is cut after the others. Alone,
         the bases that it shares with the one before would be spelled.
         """
-        begin = last_stretch(codes)
+        begin = last_acgt_run(codes)
         num_words = max((codes.size - begin - self.k) // self.stride + 1, 0)
         if num_words < 2:
             return Settled(begin, begin)

@@ -12,7 +12,7 @@ from genomeformer_cli.core.tokenizers.protocol import FIRST_REAL_ID, Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Geometry:
+class TokenLayout:
     """How the tokens of a sequence lie on its bases.
 
     Attributes:
@@ -34,7 +34,7 @@ class Geometry:
         return self.k
 
 
-def geometry(tokenizer: Tokenizer) -> Geometry:
+def token_layout(tokenizer: Tokenizer) -> TokenLayout:
     """How the tokens of a tokenizer lie on the bases.
 
     Raises:
@@ -45,11 +45,11 @@ def geometry(tokenizer: Tokenizer) -> Geometry:
     k = int(tokenizer.settings.get("k", 1))
     stride = int(tokenizer.settings.get("stride", k))
     if stride == k:
-        return Geometry(bases_V=bases_V)
+        return TokenLayout(bases_V=bases_V)
     if stride != 1:
         raise ConfigError(
             f"{k}-mers at a stride of {stride} share bases with some neighbours and not with "
             "others: what a model knows of a base cannot be told",
             hint=f"tokenize with `--stride 1` or `--stride {k}`",
         )
-    return Geometry(bases_V=np.minimum(bases_V, 1), k=k)
+    return TokenLayout(bases_V=np.minimum(bases_V, 1), k=k)

@@ -1,7 +1,7 @@
 """What each step is asked, made ahead of time: a pure function of the seed and the step.
 
 `Batches.make` makes the whole batch of a step, of which each of several processes takes some rows.
-`Ahead` calls it from a thread of its own, a few steps before they are needed.
+`Prefetcher` calls it from a thread of its own, a few steps before they are needed.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from genomeformer_cli.core.data.windows import Sampling, Short, WindowSampler
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.objectives.loss import Examples
-from genomeformer_cli.core.objectives.targets import ask
+from genomeformer_cli.core.objectives.targets import make_targets
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
-from genomeformer_cli.core.tokenizers.token_lengths import geometry
+from genomeformer_cli.core.tokenizers.token_lengths import token_layout
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.feature_redraw import check_redraw
 from genomeformer_cli.core.training.length_curriculum import stage_of, stages
@@ -97,7 +97,7 @@ class Batches:
     ) -> None:
         check_redraw(model, config)
         self._tokenizer = corpus.tokenizer
-        self._geometry = geometry(corpus.tokenizer)
+        self._geometry = token_layout(corpus.tokenizer)
         self._model = model
         span = masking.span + self._geometry.shortest_span - 1
         self._masking = replace(masking, span=span)
@@ -127,7 +127,7 @@ class Batches:
         stage = stage_of(step, self._stages)
         windows, generator = self._samplers[stage.length].batch(step - stage.first)
         real_ids = self._tokenizer.real_ids
-        examples = ask(windows, real_ids, self._model, self._masking, generator)
+        examples = make_targets(windows, real_ids, self._model, self._masking, generator)
         bases_V = self._geometry.bases_V
         targets = examples.targets_BL.numpy()
         return Batch(
@@ -149,7 +149,7 @@ def short_segments(corpus: Corpus, model: ModelConfig, config: TrainingConfig) -
     return said[config.pack]
 
 
-class Ahead:
+class Prefetcher:
     """Makes the batches of the next steps while the present one is trained.
 
     Args:
@@ -169,7 +169,7 @@ class Ahead:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
 
-    def __enter__(self) -> Ahead:
+    def __enter__(self) -> Prefetcher:
         self._thread.start()
         return self
 

@@ -26,7 +26,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from genomeformer_cli.core.errors import ConfigError, LostProcessError, TrainingError
 from genomeformer_cli.core.objectives.loss import Prediction
 from genomeformer_cli.core.settings import Member, launch_folder
-from genomeformer_cli.core.training.sequence_group import ProcessLine
+from genomeformer_cli.core.training.sequence_group import ProcessSequenceGroup
 
 _REACHED_WITHIN = timedelta(minutes=10)
 _ANSWERED_WITHIN = timedelta(minutes=30)
@@ -36,7 +36,7 @@ _BUCKET_BYTES = 32 * 2**20
 _LOOK_AFTER = 1.0
 
 
-class Team:
+class ProcessGroup:
     """The processes that train one model. A team of one talks to nobody.
 
     Args:
@@ -57,20 +57,20 @@ class Team:
         self.rank = 0 if member is None else member.rank
         self.size = 1 if member is None else member.size
         self.share, self.num_shares = self.rank, self.size
-        self.line: ProcessLine | None = None
+        self.line: ProcessSequenceGroup | None = None
         self.shards = False
         self.restarts = 0 if member is None else member.restarts
         self._store = store
         self._num_agreed = 0
 
-    def form_lines(self, per_line: int) -> None:
+    def form_sequence_groups(self, per_line: int) -> None:
         """Let so many neighbours share the rows of a step, each with a stretch of every row."""
         if per_line > 1:
             self.share, self.num_shares = self.rank // per_line, self.size // per_line
             self.line = _line(self.rank, self.size, per_line)
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this one writes and speaks."""
         return self.rank == 0
 
@@ -79,20 +79,20 @@ class Team:
         bounds = [part * num_rows // self.num_shares for part in (self.share, self.share + 1)]
         return slice(*bounds)
 
-    def agreed(self, make: Callable[[], str]) -> str:
+    def broadcast_from_main(self, make: Callable[[], str]) -> str:
         """What the first process makes, on all of them."""
         if self._store is None:
             return make()
         self._num_agreed += 1
         key = f"agreed/{self._num_agreed}"
-        if self.leads:
+        if self.is_main:
             self._store.set(key, make())
         else:
             self._store.wait([key], _MADE_WITHIN)
         told: str = self._store.get(key).decode()
         return told
 
-    def same(self, model: nn.Module) -> None:
+    def broadcast_weights(self, model: nn.Module) -> None:
         """Give all processes the weights of the first."""
         if self.size > 1 and not self.shards:
             for tensor in (*model.parameters(), *model.buffers()):
@@ -133,7 +133,7 @@ class Team:
             fsdp.register_fsdp_forward_method(model, method)
         self.shards = True
 
-    def part_again(self, model: nn.Module) -> None:
+    def reshard(self, model: nn.Module) -> None:
         """Divide the weights again after a way forward that none back follows.
 
         FSDP leaves the outermost module whole then, and its next gradients would count each share
@@ -145,7 +145,7 @@ class Team:
                 if reshard is not None:
                     reshard()
 
-    def whole(self, tensor: Tensor) -> Tensor:
+    def full_tensor(self, tensor: Tensor) -> Tensor:
         """Put together a tensor of which each process has a part."""
         if not self.shards:
             return tensor
@@ -153,7 +153,7 @@ class Team:
 
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
-    def placed(self, tensor: Tensor, like: Tensor) -> Tensor:
+    def shard_like(self, tensor: Tensor, like: Tensor) -> Tensor:
         """What this process holds of a whole tensor that is to stand in the place of another."""
         if not self.shards:
             return tensor
@@ -164,7 +164,7 @@ class Team:
         tensor = tensor.to(like.device_mesh.device_type)
         return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
-    def summed(self, model: nn.Module, part: Prediction) -> Prediction:
+    def all_reduce(self, model: nn.Module, part: Prediction) -> Prediction:
         """Add up scores over all processes, and gradients unless those of a sharded model.
 
         Args:
@@ -198,7 +198,7 @@ class Team:
         )
 
 
-ALONE = Team()
+SINGLE_PROCESS = ProcessGroup()
 
 
 def _add_up(gradients: list[Tensor]) -> None:
@@ -227,7 +227,7 @@ def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
         yield bucket
 
 
-class _Wire:
+class _Channel:
     """Messages between the processes of a line."""
 
     def __init__(self, first: int, group: Any) -> None:
@@ -240,12 +240,12 @@ class _Wire:
             work = dist.isend(message, dst=self._first + place, tag=tag)
             self._under_way.append((work, message))
 
-    def receive(self, message: Tensor, place: int, tag: int) -> Tensor:
+    def recv(self, message: Tensor, place: int, tag: int) -> Tensor:
         if message.numel():
             dist.recv(message, src=self._first + place, tag=tag)
         return message
 
-    def add_up(self, message: Tensor) -> None:
+    def all_reduce(self, message: Tensor) -> None:
         dist.all_reduce(message, group=self._group)
 
     def flush(self) -> None:
@@ -254,16 +254,16 @@ class _Wire:
         self._under_way.clear()
 
 
-def _line(rank: int, size: int, per_line: int) -> ProcessLine:
+def _line(rank: int, size: int, per_line: int) -> ProcessSequenceGroup:
     """The line of a process; all processes make all lines, in the same order."""
     firsts = range(0, size, per_line)
     groups = {first: dist.new_group(list(range(first, first + per_line))) for first in firsts}
     first = rank - rank % per_line
-    return ProcessLine(_Wire(first, groups[first]), rank - first, per_line)
+    return ProcessSequenceGroup(_Channel(first, groups[first]), rank - first, per_line)
 
 
 @contextmanager
-def joined(member: Member | None, device: torch.device) -> Iterator[Team]:
+def join_process_group(member: Member | None, device: torch.device) -> Iterator[ProcessGroup]:
     """Be one of several processes, for as long as this lasts.
 
     Args:
@@ -275,7 +275,7 @@ def joined(member: Member | None, device: torch.device) -> Iterator[Team]:
         TrainingError: The first process does not answer.
     """
     if member is None:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     _end_with_launcher(member)
     backend = "gloo"
@@ -294,7 +294,7 @@ def joined(member: Member | None, device: torch.device) -> Iterator[Team]:
             hint="all of them must be started, and `MASTER_ADDR` be reached from every node",
         ) from failure
     try:
-        yield Team(member, store)
+        yield ProcessGroup(member, store)
     except RuntimeError as failure:
         if not _is_of_others(failure):
             raise

@@ -15,7 +15,7 @@ from torch import Tensor
 from genomeformer_cli.core.models.genomeformer.build import Model
 
 
-class Average:
+class WeightAverage:
     """The averaged weights of a model.
 
     Args:

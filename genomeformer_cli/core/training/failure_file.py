@@ -21,7 +21,7 @@ _FILE = "verdict.json"
 _A_GPU_FAILED = "CUDA error"
 
 
-def leave_verdict(failure: Exception) -> bool:
+def write_failure(failure: Exception) -> bool:
     """Leave word of a failure; whether there is somebody who will say it."""
     folder = launch_folder()
     if folder is None:
@@ -35,13 +35,13 @@ def leave_verdict(failure: Exception) -> bool:
     return True
 
 
-def is_decided() -> bool:
+def has_failure() -> bool:
     """Whether a process that was started with this one, or before it, left word."""
     folder = launch_folder()
     return folder is not None and (folder / _FILE).exists()
 
 
-def read_verdict(folder: Path) -> GenomeformerError | None:
+def read_failure(folder: Path) -> GenomeformerError | None:
     """What the processes failed with, if one of them left word."""
     try:
         told = json.loads((folder / _FILE).read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ def _kinds(root: type[GenomeformerError]) -> Iterator[type[GenomeformerError]]:
         yield from _kinds(kind)
 
 
-def ended(who: str, exit_code: int, folder: Path, restarts: int) -> TrainingError:
+def worker_failure(who: str, exit_code: int, folder: Path, restarts: int) -> TrainingError:
     """What to say of a process that ended before its time, too often, and left no word.
 
     Args:

@@ -34,7 +34,7 @@ def check_redraw(model: ModelConfig, config: TrainingConfig) -> None:
     Raises:
         ConfigError: No mechanism of the model draws features.
     """
-    draws = any("num_features" in attention_entry(name).dials for name in model.attention.names)
+    draws = any("num_features" in attention_entry(name).options for name in model.attention.names)
     if config.redraw_every and not draws:
         raise ConfigError(
             f"`{model.attention.name}` draws no random features to redraw",

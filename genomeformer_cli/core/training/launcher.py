@@ -11,7 +11,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalEx
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from genomeformer_cli.core.training.failure_file import ended, read_verdict
+from genomeformer_cli.core.training.failure_file import read_failure, worker_failure
 
 
 def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Path) -> None:
@@ -52,13 +52,15 @@ def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Pat
     except ChildFailedError as failure:
         rank, first = failure.get_first_failure()
         who = f"process {rank} of {processes}"
-        raise read_verdict(folder) or ended(who, first.exitcode, folder, restarts) from failure
+        raise read_failure(folder) or worker_failure(
+            who, first.exitcode, folder, restarts
+        ) from failure
     except SignalException as failure:
         if failure.sigval == signal.SIGINT:
             raise KeyboardInterrupt from failure
         raise SystemExit(128 + failure.sigval) from failure
     finally:
         logging.disable(logging.NOTSET)
-    verdict = read_verdict(folder)
+    verdict = read_failure(folder)
     if verdict is not None:
         raise verdict

@@ -14,7 +14,7 @@ FOLDER = "tensorboard"
 WANDB_ID_FILE = "wandb.id"
 
 
-class Observer(Protocol):
+class RunLogger(Protocol):
     """Is shown every row of the metrics."""
 
     def row(self, row: Mapping[str, Any]) -> None:
@@ -24,10 +24,10 @@ class Observer(Protocol):
         """Write what is not written yet."""
 
 
-OpenObserver = Callable[[Path, int], Observer]
+OpenObserver = Callable[[Path, int], RunLogger]
 
 
-class Tensorboard:
+class TensorboardLogger:
     """Writes event files.
 
     Args:
@@ -59,12 +59,12 @@ class Tensorboard:
         self._writer.close()
 
 
-def open_tensorboard(folder: Path, resume_step: int) -> Observer:
+def open_tensorboard_logger(folder: Path, resume_step: int) -> RunLogger:
     """TensorBoard's files in a run folder."""
-    return Tensorboard(folder, resume_step)
+    return TensorboardLogger(folder, resume_step)
 
 
-class WeightsAndBiases:
+class WandbLogger:
     """Sends rows to Weights & Biases, or keeps them in `wandb/` of the run folder (`WANDB_MODE`).
 
     The run there has one id, kept beside ours, and goes on when ours does. Steps that were sent
@@ -123,12 +123,12 @@ def _lasting_id(path: Path) -> str:
     return path.read_text(encoding="ascii")
 
 
-def wandb_opener(project: str, config: Mapping[str, Any]) -> OpenObserver:
+def open_wandb_logger(project: str, config: Mapping[str, Any]) -> OpenObserver:
     """Weights & Biases, for a run of that configuration."""
 
-    def opened(folder: Path, resume_step: int) -> Observer:
+    def opened(folder: Path, resume_step: int) -> RunLogger:
         del resume_step
-        return WeightsAndBiases(folder, project, config)
+        return WandbLogger(folder, project, config)
 
     return opened
 

@@ -38,20 +38,20 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
-from genomeformer_cli.core.training.batches import Ahead, Batch, StepBatch
+from genomeformer_cli.core.training.batches import Batch, Prefetcher, StepBatch
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.distributed import ALONE, Team
-from genomeformer_cli.core.training.ema import Average
+from genomeformer_cli.core.training.distributed import SINGLE_PROCESS, ProcessGroup
+from genomeformer_cli.core.training.ema import WeightAverage
 from genomeformer_cli.core.training.feature_redraw import redraw_features
 from genomeformer_cli.core.training.length_curriculum import stage_of, stages
 from genomeformer_cli.core.training.loggers import OpenObserver
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
-from genomeformer_cli.core.training.metrics_writer import Records, Taken
+from genomeformer_cli.core.training.metrics_writer import MetricsWriter, StepOutcome
 from genomeformer_cli.core.training.optimizer import set_learning_rate
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
 from genomeformer_cli.core.training.schedule import learning_rate
 from genomeformer_cli.core.training.spike_guard import SpikeGuard
-from genomeformer_cli.core.training.task import Learning, Pretraining
+from genomeformer_cli.core.training.task import PretrainingTask, TrainingTask
 
 
 class MakesBatches(Protocol):
@@ -74,10 +74,10 @@ class TrainingRun:
         memory: How gradients are computed.
         compute: In which precision, compiled or not.
         validate: Scores a model on what is held out: a dataclass of plain values.
-        learning: What is learned.
+        task: What is learned.
         expected_bytes: What the process is to hold at the peak of a step, if that was forecast.
-        observers: Open what is shown every row of the metrics.
-        team: The processes that train it together; only the first writes and speaks.
+        loggers: Open what is shown every row of the metrics.
+        process_group: The processes that train it together; only the first writes and speaks.
         shard: Whether the weights are divided among them.
     """
 
@@ -89,10 +89,10 @@ class TrainingRun:
     memory: MemoryConfig
     compute: ComputeConfig
     validate: Callable[[Model], Any]
-    learning: Learning = field(default_factory=Pretraining)
+    task: TrainingTask = field(default_factory=PretrainingTask)
     expected_bytes: int | None = None
-    observers: Sequence[OpenObserver] = ()
-    team: Team = ALONE
+    loggers: Sequence[OpenObserver] = ()
+    process_group: ProcessGroup = SINGLE_PROCESS
     shard: bool = False
 
 
@@ -108,19 +108,19 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         TrainingError: The loss is no longer a number.
         CheckpointError: Every checkpoint is damaged.
     """
-    team, config = run.team, run.config
+    team, config = run.process_group, run.config
     check_rows(config, run.model.config, team)
     trainer = _Trainer(run)
     first = trainer.begin(reporter)
     device = run.model.device
     records = (
-        Records(run.folder, config.steps, first, reporter, run.observers, device)
-        if team.leads
+        MetricsWriter(run.folder, config.steps, first, reporter, run.loggers, device)
+        if team.is_main
         else None
     )
     steps = range(first, first if trainer.ended else config.steps)
     forget_peak(device)
-    ahead = Ahead(_share(run), first, steps.stop, pinned=device.type == "cuda")
+    ahead = Prefetcher(_share(run), first, steps.stop, pinned=device.type == "cuda")
     try:
         with ahead:
             for step in steps:
@@ -131,7 +131,7 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
                 done = step + 1
                 last = done == config.steps
                 due = last or done % config.validate_every == 0
-                if due and (team.leads or team.shards):
+                if due and (team.is_main or team.shards):
                     trainer.validate(taken.row)
                     last = last or trainer.ended
                 if records:
@@ -159,7 +159,7 @@ def time_step(run: TrainingRun, *, seconds: float, at_least: int = 5) -> float:
     trainer = _Trainer(run)
     first = stages(run.config, run.model.config.context)[-1].first
     times: list[float] = []
-    with Ahead(run.batches.make, first, run.config.steps) as ahead:
+    with Prefetcher(run.batches.make, first, run.config.steps) as ahead:
         for _ in range(first, run.config.steps):
             started = time.monotonic()
             trainer.step(ahead.next())
@@ -169,7 +169,7 @@ def time_step(run: TrainingRun, *, seconds: float, at_least: int = 5) -> float:
     return statistics.median(times[1:] or times)
 
 
-def check_rows(config: TrainingConfig, model: ModelConfig, team: Team) -> None:
+def check_rows(config: TrainingConfig, model: ModelConfig, team: ProcessGroup) -> None:
     """Make sure that every process has a row of every step.
 
     Raises:
@@ -185,7 +185,7 @@ def check_rows(config: TrainingConfig, model: ModelConfig, team: Team) -> None:
 
 def _share(run: TrainingRun) -> Callable[[int], StepBatch]:
     """Makes this process' share of a step."""
-    team = run.team
+    team = run.process_group
 
     def make(step: int) -> StepBatch:
         batch = run.batches.make(step)
@@ -207,9 +207,9 @@ class _Trainer:
         self._run = run
         if run.shard:
             blocks = [module for module in run.model.modules() if isinstance(module, Block)]
-            run.team.shard(run.model, blocks, ("hidden", "hidden_at"))
-        self._optimizers = run.learning.optimizers(run.model, run.config)
-        self._average = Average(run.model, run.config.ema) if run.config.ema else None
+            run.process_group.shard(run.model, blocks, ("hidden", "hidden_at"))
+        self._optimizers = run.task.optimizers(run.model, run.config)
+        self._average = WeightAverage(run.model, run.config.ema) if run.config.ema else None
         self._stages = stages(run.config, run.model.config.context)
         self._guard = SpikeGuard(run.config.spike_factor, ())
         self._validations: list[Mapping[str, Any]] = []
@@ -219,32 +219,32 @@ class _Trainer:
     @property
     def ended(self) -> bool:
         """Whether the run ends here, before its last step."""
-        return self._run.learning.ends(self._validations)
+        return self._run.task.ends(self._validations)
 
     def begin(self, reporter: Reporter) -> int:
         """Go on from the newest whole checkpoint, if there is one; return the steps it has seen."""
         run = self._run
-        name = run.team.agreed(lambda: _newest(run.folder, reporter))
+        name = run.process_group.broadcast_from_main(lambda: _newest(run.folder, reporter))
         if name:
             checkpoint = checkpoint_folder(run.folder, 0).with_name(name)
             self.done = read_checkpoint(
                 checkpoint,
                 model=run.model,
                 optimizers=self._optimizers,
-                place=run.team.placed,
+                place=run.process_group.shard_like,
             )
             if self._average is not None:
                 self._average.restore(read_average(checkpoint))
             reporter.note(f"resuming after step {self.done} of {run.config.steps}")
-        run.team.same(run.model)
+        run.process_group.broadcast_weights(run.model)
         rows = [row for row in read_rows(run.folder / METRICS_FILE) if row["step"] <= self.done]
         self._guard = SpikeGuard(run.config.spike_factor, rows)
         self._validations = [row for row in rows if "validation" in row]
         if self._validations:
-            self.validation = run.learning.read_score(self._validations[-1]["validation"])
+            self.validation = run.task.read_score(self._validations[-1]["validation"])
         return self.done
 
-    def step(self, batch: StepBatch) -> Taken:
+    def step(self, batch: StepBatch) -> StepOutcome:
         """Train on a batch."""
         run, config = self._run, self._run.config
         rate = learning_rate(batch.step, config)
@@ -252,14 +252,14 @@ class _Trainer:
         run.model.zero_grad(set_to_none=True)
         memory = self._memory(batch.step)
         with computing(run.compute, run.model):
-            learned = run.learning.gradients(run.model, batch, memory, run.team)
+            learned = run.task.gradients(run.model, batch, memory, run.process_group)
         if not config.spike_factor and not math.isfinite(learned.loss):
             raise TrainingError(
                 f"the loss is {learned.loss} at step {batch.step + 1}",
                 hint="lower `--learning-rate`; the newest checkpoint is from before that step",
             )
         set_learning_rate(self._optimizers, rate)
-        norm = run.team.whole(
+        norm = run.process_group.full_tensor(
             torch.nn.utils.clip_grad_norm_(run.model.parameters(), config.clip_norm)
         ).item()
         row: dict[str, Any] = {"step": batch.step + 1, "num_bases": batch.num_bases}
@@ -273,7 +273,7 @@ class _Trainer:
             row["left_out"] = True
         row["training"] = to_plain(learned.score)
         self.done = batch.step + 1
-        return Taken(row=row, score=learned.score, num_bases=batch.num_bases, rate=rate)
+        return StepOutcome(row=row, score=learned.score, num_bases=batch.num_bases, rate=rate)
 
     def _memory(self, step: int) -> MemoryConfig:
         """The memory plan; rows at a time as many as hold the same tokens in this stage."""
@@ -287,7 +287,7 @@ class _Trainer:
         """Score the weights, and their average if there is one, and add that to the row."""
         run = self._run
         self.validation = run.validate(run.model)
-        run.team.part_again(run.model)
+        run.process_group.reshard(run.model)
         row["validation"] = to_plain(self.validation)
         self._validations.append(row)
         if self._average is None:
@@ -300,17 +300,17 @@ class _Trainer:
     def _offer(self) -> None:
         """Let the weights that the model holds now be kept."""
         run = self._run
-        if run.team.leads:
-            run.learning.keep(run.model, run.folder, self._validations)
+        if run.process_group.is_main:
+            run.task.keep(run.model, run.folder, self._validations)
 
     def save(self, step: int) -> None:
         """Write a checkpoint, then drop the oldest; what is shared is put together by all."""
-        run, team = self._run, self._run.team
-        if not (team.leads or team.shards):
+        run, team = self._run, self._run.process_group
+        if not (team.is_main or team.shards):
             return
         average = None if self._average is None else self._average.tensors
-        state = gather_state(run.model, self._optimizers, average, team.whole)
-        if not team.leads:
+        state = gather_state(run.model, self._optimizers, average, team.full_tensor)
+        if not team.is_main:
             return
         with atomic_folder(checkpoint_folder(run.folder, step), replace=True) as folder:
             write_checkpoint(
@@ -327,7 +327,7 @@ def _newest(folder: Path, reporter: Reporter) -> str:
     return newest.name if newest else ""
 
 
-def _tell(run: TrainingRun, taken: Taken, *, first: bool, reporter: Reporter) -> None:
+def _tell(run: TrainingRun, taken: StepOutcome, *, first: bool, reporter: Reporter) -> None:
     """Say how much memory the first step took, and that a step was left out."""
     if first:
         reporter.note(_memory_used(run, peak_bytes(run.model.device)))

@@ -24,7 +24,7 @@ _REPORT_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class Taken:
+class StepOutcome:
     """A step that was taken, or left out.
 
     Attributes:
@@ -40,7 +40,7 @@ class Taken:
     rate: float
 
 
-class Records:
+class MetricsWriter:
     """Writes and tells every step.
 
     Args:
@@ -68,7 +68,7 @@ class Records:
         self._metrics = MetricsFile(folder / METRICS_FILE, resume_step=first)
         self._speed = _Speed(folder, steps, first, reporter, device)
 
-    def add(self, taken: Taken, validation: Any, seconds: float) -> None:
+    def add(self, taken: StepOutcome, validation: Any, seconds: float) -> None:
         """Write a step.
 
         Args:
@@ -117,7 +117,7 @@ class _Speed:
         self._new_bases += num_bases
         self._new_seconds += seconds
 
-    def step(self, taken: Taken, validation: Any) -> None:
+    def step(self, taken: StepOutcome, validation: Any) -> None:
         """Report a step that was counted, unless the last report was a moment ago."""
         done = taken.row["step"]
         self._num_bases += taken.num_bases

@@ -13,7 +13,7 @@ from genomeformer_cli.core.training.config import TrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScaleConfig:
+class ParallelConfig:
     """Processes and what they share.
 
     Attributes:

@@ -20,7 +20,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
@@ -122,13 +122,13 @@ def _chosen(
     tokens_BL: Tensor,
     mask_BL: Tensor | None,
     documents_BL: Tensor | None,
-    chosen: Chosen,
+    chosen: SelectedPositions,
 ) -> Tensor:
     """Some of all features: how many are wanted changes from step to step, as no kernel may."""
-    return chosen.of(hidden(tokens_BL, mask_BL, documents_BL))
+    return chosen.gather(hidden(tokens_BL, mask_BL, documents_BL))
 
 
-def settle(
+def choose_compute(
     compute: ComputeConfig, trial: Trial, remembered: Path, reporter: Reporter
 ) -> ComputeConfig:
     """Decide what is left to choose, by trying it or by remembering what a trial found.
@@ -166,7 +166,7 @@ def settle(
     return _ways(precision, compiled)
 
 
-def untried(compute: ComputeConfig, device: torch.device) -> ComputeConfig:
+def default_compute(compute: ComputeConfig, device: torch.device) -> ComputeConfig:
     """What is taken where nothing can be tried: bfloat16 on GPUs that have it, no compiler.
 
     Raises:

@@ -18,23 +18,23 @@ from genomeformer_cli.core.attention.protocols import State
 _STATE, _BORDER = 0, 2
 
 
-class Wire(Protocol):
+class Channel(Protocol):
     """How processes of a line reach each other, by their places from left to right."""
 
     def send(self, message: Tensor, place: int, tag: int) -> None:
         """Hand a message over; it stays as it is until `flush`."""
 
-    def receive(self, message: Tensor, place: int, tag: int) -> Tensor:
+    def recv(self, message: Tensor, place: int, tag: int) -> Tensor:
         """Fill a message with what is handed over."""
 
-    def add_up(self, message: Tensor) -> None:
+    def all_reduce(self, message: Tensor) -> None:
         """Sum a message over all places, in place."""
 
     def flush(self) -> None:
         """Wait until everything that was handed over is taken."""
 
 
-class ProcessLine:
+class ProcessSequenceGroup:
     """A `Line` of processes.
 
     Args:
@@ -44,37 +44,39 @@ class ProcessLine:
         backwards: Whether states begin at the right end.
     """
 
-    def __init__(self, wire: Wire, place: int, num_places: int, *, backwards: bool = False) -> None:
+    def __init__(
+        self, wire: Channel, place: int, num_places: int, *, backwards: bool = False
+    ) -> None:
         self._wire = wire
         self._at = place
         self._backwards = backwards
-        self.place = num_places - 1 - place if backwards else place
-        self.num_places = num_places
+        self.rank = num_places - 1 - place if backwards else place
+        self.size = num_places
 
-    def turned(self) -> ProcessLine:
+    def reversed(self) -> ProcessSequenceGroup:
         """The same processes, from the other end."""
-        return ProcessLine(self._wire, self._at, self.num_places, backwards=not self._backwards)
+        return ProcessSequenceGroup(self._wire, self._at, self.size, backwards=not self._backwards)
 
-    def enter(self, x: Tensor, start: State) -> State:
+    def recv_state(self, x: Tensor, start: State) -> State:
         """The state that the one before passes on."""
-        if self.place == 0:
+        if self.rank == 0:
             return start
         entered: State = _Enter.apply(self, x, *start)  # type: ignore[no-untyped-call]
         return entered
 
-    def leave(self, x: Tensor, state: State) -> Tensor:
+    def send_state(self, x: Tensor, state: State) -> Tensor:
         """Pass a state on."""
-        if self.place == self.num_places - 1:
+        if self.rank == self.size - 1:
             return x
         left: Tensor = _Leave.apply(self, x, *state)  # type: ignore[no-untyped-call]
         return left
 
-    def total(self, parts: State) -> State:
+    def sum_states(self, parts: State) -> State:
         """The sum over all stretches."""
         summed: State = _Total.apply(self, *parts)  # type: ignore[no-untyped-call]
         return summed
 
-    def around(self, x_BCE: Tensor, halo: int) -> tuple[Tensor, Tensor]:
+    def exchange_halos(self, x_BCE: Tensor, halo: int) -> tuple[Tensor, Tensor]:
         """What stands beside the stretch."""
         beside: tuple[Tensor, Tensor] = _Around.apply(self, x_BCE, halo)  # type: ignore[no-untyped-call]
         return beside
@@ -83,25 +85,25 @@ class ProcessLine:
         """Wait until everything that was passed on is taken."""
         self._wire.flush()
 
-    def pass_to(self, step: int, tensors: Sequence[Tensor], kind: int) -> None:
+    def send(self, step: int, tensors: Sequence[Tensor], kind: int) -> None:
         """Hand tensors over to the neighbour `step` places on."""
         self._wire.send(_joined(tensors), self._neighbour(step), self._tag(kind))
 
-    def take_from(self, step: int, like: Sequence[Tensor], kind: int) -> list[Tensor]:
+    def recv(self, step: int, like: Sequence[Tensor], kind: int) -> list[Tensor]:
         """Take tensors of these shapes from the neighbour `step` places on."""
         message = torch.empty_like(_joined(like))
-        self._wire.receive(message, self._neighbour(step), self._tag(kind))
+        self._wire.recv(message, self._neighbour(step), self._tag(kind))
         return _parted(message, like)
 
-    def add_up(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+    def all_reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """The sums over all places."""
         message = _joined(tensors)
-        self._wire.add_up(message)
+        self._wire.all_reduce(message)
         return _parted(message, tensors)
 
-    def has(self, step: int) -> bool:
+    def has_neighbour(self, step: int) -> bool:
         """Whether there is a neighbour `step` places on."""
-        return 0 <= self.place + step < self.num_places
+        return 0 <= self.rank + step < self.size
 
     def _neighbour(self, step: int) -> int:
         return self._at + (-step if self._backwards else step)
@@ -132,9 +134,11 @@ def _shapes(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 class _Enter(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, line: ProcessLine, x: Tensor, *start: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, line: ProcessSequenceGroup, x: Tensor, *start: Tensor
+    ) -> tuple[Tensor, ...]:
         ctx.line = line
-        return tuple(line.take_from(-1, start, _STATE))
+        return tuple(line.recv(-1, start, _STATE))
 
     @staticmethod
     @once_differentiable
@@ -145,10 +149,10 @@ class _Enter(torch.autograd.Function):
 
 class _Leave(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, line: ProcessLine, x: Tensor, *state: Tensor) -> Tensor:
+    def forward(ctx: Any, line: ProcessSequenceGroup, x: Tensor, *state: Tensor) -> Tensor:
         ctx.line = line
         ctx.like = _shapes(state)
-        line.pass_to(1, state, _STATE)
+        line.send(1, state, _STATE)
         return x.view_as(x)
 
     @staticmethod
@@ -159,9 +163,9 @@ class _Leave(torch.autograd.Function):
 
 class _Total(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, line: ProcessLine, *parts: Tensor) -> tuple[Tensor, ...]:
+    def forward(ctx: Any, line: ProcessSequenceGroup, *parts: Tensor) -> tuple[Tensor, ...]:
         ctx.line = line
-        return tuple(line.add_up(parts))
+        return tuple(line.all_reduce(parts))
 
     @staticmethod
     @once_differentiable
@@ -171,7 +175,9 @@ class _Total(torch.autograd.Function):
 
 class _Around(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, line: ProcessLine, x_BCE: Tensor, halo: int) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, line: ProcessSequenceGroup, x_BCE: Tensor, halo: int
+    ) -> tuple[Tensor, Tensor]:
         ctx.line, ctx.halo, ctx.like = line, halo, _shapes((x_BCE,))[0]
         first_BHE, last_BHE = x_BCE[:, :halo], x_BCE[:, x_BCE.shape[1] - halo :]
         return _exchanged(line, first_BHE, last_BHE)
@@ -186,14 +192,15 @@ class _Around(torch.autograd.Function):
         return None, d_x_BCE, None
 
 
-def _exchanged(line: ProcessLine, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+def _exchanged(line: ProcessSequenceGroup, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
     """Give one tensor to the neighbour before and one to that after; take theirs."""
     like = before if before.shape[1] else after
     nothing = like[:, :0].clone()
     for step, tensor in ((-1, before), (1, after)):
-        if line.has(step):
-            line.pass_to(step, (tensor,), _BORDER)
+        if line.has_neighbour(step):
+            line.send(step, (tensor,), _BORDER)
     taken = [
-        line.take_from(step, (like,), _BORDER)[0] if line.has(step) else nothing for step in (-1, 1)
+        line.recv(step, (like,), _BORDER)[0] if line.has_neighbour(step) else nothing
+        for step in (-1, 1)
     ]
     return taken[0], taken[1]

@@ -1,7 +1,7 @@
 """What a run learns, as far as the loop must know it.
 
 One loop trains everything: it counts steps, sets the learning rate, clips, guards, averages, writes
-metrics and checkpoints, resumes. What depends on the task it asks of a `Learning`: here that of
+metrics and checkpoints, resumes. What depends on the task it asks of a `TrainingTask`: here that of
 pretraining, in `core/finetuning` that of labels.
 """
 
@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.memory_plans.sequence_parallel import stretch_gradients
+from genomeformer_cli.core.memory_plans.sequence_parallel import sequence_parallel_gradients
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.training.batches import Batch, StepBatch
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.distributed import Team
+from genomeformer_cli.core.training.distributed import ProcessGroup
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.optimizer import Optimizers, build_optimizers
 
@@ -25,7 +25,7 @@ Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Learned:
+class StepResult:
     """What the gradients of a step were of.
 
     Attributes:
@@ -37,15 +37,15 @@ class Learned:
     score: Any
 
 
-class Learning(Protocol):
+class TrainingTask(Protocol):
     """A task."""
 
     def optimizers(self, model: Model, config: TrainingConfig) -> Optimizers:
         """What moves the weights."""
 
     def gradients(
-        self, model: Model, batch: StepBatch, memory: MemoryConfig, team: Team
-    ) -> Learned:
+        self, model: Model, batch: StepBatch, memory: MemoryConfig, team: ProcessGroup
+    ) -> StepResult:
         """Give the weights the gradients of a step, of all processes of the team together."""
 
     def read_score(self, plain: Row) -> Any:
@@ -65,7 +65,7 @@ class Learning(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretraining:
+class PretrainingTask:
     """Prediction of bases; every step is taken, the last weights are the result.
 
     Attributes:
@@ -79,24 +79,24 @@ class Pretraining:
         return build_optimizers(model, config)
 
     def gradients(
-        self, model: Model, batch: StepBatch, memory: MemoryConfig, team: Team
-    ) -> Learned:
+        self, model: Model, batch: StepBatch, memory: MemoryConfig, team: ProcessGroup
+    ) -> StepResult:
         """By the run's memory plan, or along the processes that hold stretches of a row."""
         assert isinstance(batch, Batch)
         examples = batch.examples.to(model.device)
         weight = batch.total_weight.to(model.device)
         if team.line is not None:
-            part = stretch_gradients(model, examples, memory, weight, team.line)
+            part = sequence_parallel_gradients(model, examples, memory, weight, team.line)
         else:
             part = accumulate_gradients(model, examples, memory, weight)
-        result = team.summed(model, part)
+        result = team.all_reduce(model, part)
         score = Score(
             bits_per_base=result.bits.item() / max(batch.target_bases, 1),
             accuracy=result.accuracy.item(),
             num_bases=batch.target_bases,
             num_tokens=result.num_targets if self.per_token else None,
         )
-        return Learned(loss=result.loss.item(), score=score)
+        return StepResult(loss=result.loss.item(), score=score)
 
     def read_score(self, plain: Row) -> Score:
         """A score as it stands in the metrics."""

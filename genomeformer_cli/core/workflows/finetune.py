@@ -60,7 +60,7 @@ from genomeformer_cli.core.store.layout import (
     Store,
     check_name,
 )
-from genomeformer_cli.core.training.precision import ComputeConfig, settle
+from genomeformer_cli.core.training.precision import ComputeConfig, choose_compute
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.run_folder import (
     RUN_CONFIG_FILE,
@@ -236,7 +236,7 @@ def _compute(tuning: Tuning, run: Path, trials: Path, reporter: Reporter) -> Com
         return config.compute
     if begun.exists():
         return from_plain(ComputeConfig, read_toml(begun)["compute"], where=str(begun))
-    return settle(config.compute, tuning.trial(), trials, reporter)
+    return choose_compute(config.compute, tuning.trial(), trials, reporter)
 
 
 def _open(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from genomeformer_cli.core.settings import LAUNCH_VARIABLE, member
 from genomeformer_cli.core.training.launcher import launch
-from genomeformer_cli.core.training.parallel_config import ScaleConfig
+from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.workflows.compute import gpu_names
 
 
-def launched(arguments: Sequence[str], scale: ScaleConfig) -> bool:
+def launched(arguments: Sequence[str], scale: ParallelConfig) -> bool:
     """Run the program with these arguments as several processes, if several are wanted.
 
     Returns:

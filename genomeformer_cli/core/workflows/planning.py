@@ -25,7 +25,7 @@ from genomeformer_cli.core.training.budget import Budget, Plan
 from genomeformer_cli.core.training.length_curriculum import stages
 from genomeformer_cli.core.training.loop import TrainingRun, time_step
 from genomeformer_cli.core.training.metrics import Score
-from genomeformer_cli.core.training.precision import settle
+from genomeformer_cli.core.training.precision import choose_compute
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, plan_step
@@ -94,7 +94,7 @@ def _trial_run(
         batches=Batches(corpus, config.model, config.masking, config.training),
         config=config.training,
         memory=memory,
-        compute=settle(config.compute, trial, store.root / TRIALS_FILE, reporter),
+        compute=choose_compute(config.compute, trial, store.root / TRIALS_FILE, reporter),
         validate=_never,
     )
 

@@ -25,7 +25,7 @@ from genomeformer_cli.core.evaluation.held_out import HeldOut, held_out_question
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.memory_plans.forecast import Step, choose, expected_bytes
 from genomeformer_cli.core.memory_plans.plans import AUTO, MemoryConfig
-from genomeformer_cli.core.memory_plans.sequence_parallel import check_stretches
+from genomeformer_cli.core.memory_plans.sequence_parallel import check_sequence_parallel
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Event, Reporter, Silent
@@ -33,23 +33,28 @@ from genomeformer_cli.core.settings import Member, member
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, short_segments
-from genomeformer_cli.core.training.distributed import Team, joined
+from genomeformer_cli.core.training.distributed import ProcessGroup, join_process_group
 from genomeformer_cli.core.training.length_curriculum import stages
 from genomeformer_cli.core.training.loggers import (
     OpenObserver,
-    open_tensorboard,
-    wandb_opener,
+    open_tensorboard_logger,
+    open_wandb_logger,
 )
 from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
-from genomeformer_cli.core.training.parallel_config import ScaleConfig
-from genomeformer_cli.core.training.precision import ComputeConfig, Trial, settle, untried
+from genomeformer_cli.core.training.parallel_config import ParallelConfig
+from genomeformer_cli.core.training.precision import (
+    ComputeConfig,
+    Trial,
+    choose_compute,
+    default_compute,
+)
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import (
     SUMMARY_FILE,
     RunSummary,
     read_summary,
 )
-from genomeformer_cli.core.training.task import Pretraining
+from genomeformer_cli.core.training.task import PretrainingTask
 from genomeformer_cli.core.workflows.compute import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.run_folder import open_run, resolve_config
 from genomeformer_cli.core.workflows.run_scores import asking_of, run_baseline, summarise
@@ -89,7 +94,7 @@ class PretrainRequest:
     memory_budget: int | None = None
     tensorboard: bool = False
     origin: str | None = None
-    scale: ScaleConfig = field(default_factory=ScaleConfig)
+    scale: ParallelConfig = field(default_factory=ParallelConfig)
     wandb: str | None = None
 
 
@@ -150,9 +155,9 @@ def pretrain_model(
     gpu_names(request.scale.gpus or 0)
     device = choose_device(_device(request, me))
     set_threads(request.threads, of=1 if me is None else me.local_size)
-    with joined(me, device) as team:
-        team.form_lines(request.scale.sequence_parallel)
-        speaks = reporter if team.leads else Silent()
+    with join_process_group(me, device) as team:
+        team.form_sequence_groups(request.scale.sequence_parallel)
+        speaks = reporter if team.is_main else Silent()
         return _Pretraining(request, (store, runs or store), team, device, speaks).run()
 
 
@@ -178,7 +183,7 @@ class _Pretraining:
         self,
         request: PretrainRequest,
         stores: tuple[Store, Store],
-        team: Team,
+        team: ProcessGroup,
         device: torch.device,
         reporter: Reporter,
     ) -> None:
@@ -215,7 +220,7 @@ class _Pretraining:
 
     def _lock(self) -> AbstractContextManager[None]:
         """Held by the process that writes."""
-        if self._team.leads:
+        if self._team.is_main:
             return self._runs.lock(Kind.RUNS, self._name, timeout=1)
         return nullcontext()
 
@@ -225,7 +230,7 @@ class _Pretraining:
             open_run(self._folder, self._config, self._corpus, origin)
             return str((self._folder / SUMMARY_FILE).exists())
 
-        finished = self._team.agreed(look) == str(True)
+        finished = self._team.broadcast_from_main(look) == str(True)
         if finished:
             self._reporter.note(f"the run `{self._name}` is finished already")
         return finished
@@ -257,7 +262,7 @@ class _Pretraining:
         )
         scale.check_model(config.model, config.training, memory.plan)
         if self._team.line is not None:
-            check_stretches(model, memory.plan)
+            check_sequence_parallel(model, memory.plan)
         trial = replace(trial, memory=memory)
         compute = self._told(ComputeConfig, lambda: self._compute(trial))
         run = TrainingRun(
@@ -271,12 +276,12 @@ class _Pretraining:
             validate=lambda trained: likelihood(trained, questions),
             expected_bytes=(
                 expected_bytes(trial.model, trial.step, memory)
-                if self._team.leads and not scale.is_special
+                if self._team.is_main and not scale.is_special
                 else None
             ),
-            learning=Pretraining(per_token=not corpus.tokenizer.one_token_a_base),
-            observers=_observers(self._request, config),
-            team=self._team,
+            task=PretrainingTask(per_token=not corpus.tokenizer.one_token_a_base),
+            loggers=_observers(self._request, config),
+            process_group=self._team,
             shard=scale.shard,
         )
         train(run, reporter)
@@ -289,16 +294,16 @@ class _Pretraining:
             plain = json.loads(path.read_text(encoding="utf-8"))
             return from_plain(ComputeConfig, plain, where=str(path))
         if self._request.scale.is_special:
-            compute = untried(self._config.compute, self._device)
+            compute = default_compute(self._config.compute, self._device)
         else:
             trials = self._store.root / TRIALS_FILE
-            compute = settle(self._config.compute, trial, trials, self._reporter)
+            compute = choose_compute(self._config.compute, trial, trials, self._reporter)
         write_json(path, to_plain(compute))
         return compute
 
     def _told(self, kind: type[C], make: Callable[[], C]) -> C:
         """What the first process makes, on all of them."""
-        told = self._team.agreed(lambda: json.dumps(to_plain(make())))
+        told = self._team.broadcast_from_main(lambda: json.dumps(to_plain(make())))
         return from_plain(kind, json.loads(told), where="the first process")
 
 
@@ -347,9 +352,11 @@ def _memory(
 
 
 def _observers(request: PretrainRequest, config: PretrainConfig) -> list[OpenObserver]:
-    found: list[OpenObserver] = [open_tensorboard] if request.tensorboard else []
+    found: list[OpenObserver] = [open_tensorboard_logger] if request.tensorboard else []
     if request.wandb is not None:
-        found.append(wandb_opener(request.wandb, {**to_plain(config), "corpus": request.corpus}))
+        found.append(
+            open_wandb_logger(request.wandb, {**to_plain(config), "corpus": request.corpus})
+        )
     return found
 
 

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from genomeformer_cli.core.configuration import to_plain
-from genomeformer_cli.core.corpus.bpe_training import learn_byte_pairs
-from genomeformer_cli.core.corpus.build_dir import Workspace
+from genomeformer_cli.core.corpus.bpe_training import train_corpus_bpe
+from genomeformer_cli.core.corpus.build_dir import BuildDir
 from genomeformer_cli.core.corpus.format import Manifest, Segment
-from genomeformer_cli.core.corpus.genome_shards import Part, PartWriter, load_sketch
+from genomeformer_cli.core.corpus.genome_shards import GenomeShard, GenomeShardWriter, load_minhash
 from genomeformer_cli.core.corpus.minhash import Hashes, shared_fractions
 from genomeformer_cli.core.corpus.reader import load_manifest
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig, unit_of
@@ -135,7 +135,7 @@ def _tokenizer(
     genomes = cached + cached_genomes(store, [genome.name for genome in imported])
     reporter.note("learning byte pairs from a sample of what is not held out")
     distinct = list({genome.name: (genome, fasta) for genome, fasta in genomes}.values())
-    return learn_byte_pairs(distinct, request.split, settings["vocab_size"])
+    return train_corpus_bpe(distinct, request.split, settings["vocab_size"])
 
 
 def _found(
@@ -194,7 +194,7 @@ class _Build:
             name_from_path(path) for path in request.files
         }
         by = unit_of(request.split, len(names))
-        self._workspace = Workspace(
+        self._workspace = BuildDir(
             self._folder, self._tokenizer, with_sketch=by is not SplitBy.TAIL
         )
         try:
@@ -252,7 +252,7 @@ class _Build:
         )
         reader = BlockReader(path, where=f"genome `{genome.name}`")
 
-        def write(writer: PartWriter) -> tuple[Part, str]:
+        def write(writer: GenomeShardWriter) -> tuple[GenomeShard, str]:
             part = writer.write(self._followed(reader.blocks(), reader, tracker))
             if reader.text.sha256 != genome.sha256:
                 raise damaged
@@ -267,8 +267,8 @@ class _Build:
     def _from_file(self, path: Path, tracker: Tracker) -> TokenizedGenome:
         imported: list[Genome] = []
 
-        def write(writer: PartWriter) -> tuple[Part, str]:
-            parts: list[Part] = []
+        def write(writer: GenomeShardWriter) -> tuple[GenomeShard, str]:
+            parts: list[GenomeShard] = []
 
             def consume(blocks: Iterator[Block], reader: BlockReader) -> None:
                 parts.append(writer.write(self._followed(blocks, reader, tracker)))
@@ -324,7 +324,7 @@ def _sketches(
 ) -> Iterator[tuple[Segment, Hashes]]:
     rest = iter(segments)
     for one in genomes:
-        for hashes in load_sketch(one.folder, one.part):
+        for hashes in load_minhash(one.folder, one.part):
             yield next(rest), hashes
 
 

@@ -33,7 +33,7 @@ def working_dtype(tensor: Tensor) -> torch.dtype:
     return torch.promote_types(tensor.dtype, torch.float32)
 
 
-def tokens_of_a_block(like_BHLD: Tensor, *, chunk: int, numbers_a_token: int) -> int:
+def block_length(like_BHLD: Tensor, *, chunk: int, numbers_a_token: int) -> int:
     """How many tokens, a multiple of `chunk`, make a block of bounded size."""
     budget = _BLOCK_NUMBERS.get(like_BHLD.device.type, _BLOCK_NUMBERS_ELSEWHERE)
     rows = like_BHLD.shape[0] * like_BHLD.shape[1]

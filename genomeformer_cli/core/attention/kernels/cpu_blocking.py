@@ -21,7 +21,7 @@ from torch import Tensor
 ROWS = 512
 
 
-def in_cache(x: Tensor, *weights: Tensor) -> bool:
+def use_cpu_blocking(x: Tensor, *weights: Tensor) -> bool:
     """Whether the fused forms serve: on a CPU, weights of one type, not being compiled."""
     return not torch.compiler.is_compiling() and all(
         one.device.type == "cpu" and one.dtype == x.dtype for one in weights
@@ -55,13 +55,13 @@ def put_product(place: Tensor, one: Tensor, other: Tensor) -> Tensor:
     return place.copy_(one @ other)
 
 
-def blocks_of_rows(num_rows: int) -> list[slice]:
+def row_blocks(num_rows: int) -> list[slice]:
     """Stretches of rows that stay in cache."""
     return [slice(first, first + ROWS) for first in range(0, num_rows, ROWS)]
 
 
 @dataclass(frozen=True)
-class Positions:
+class PositionBlock:
     """What is worked on at once: a stretch of one row of a batch, or some whole rows.
 
     Attributes:
@@ -72,19 +72,21 @@ class Positions:
     rows: slice
     span: slice
 
-    def of(self, x_BLE: Tensor) -> Tensor:
+    def gather(self, x_BLE: Tensor) -> Tensor:
         """(N, E); of what lies in one piece, a view."""
         return x_BLE[self.rows, self.span].flatten(0, 1)
 
 
-def blocks_of_positions(batch: int, length: int) -> list[Positions]:
+def position_blocks(batch: int, length: int) -> list[PositionBlock]:
     """Some hundred positions of a batch each, in order."""
     if length > ROWS // 2:
         return [
-            Positions(slice(row, row + 1), slice(first, min(first + ROWS, length)))
+            PositionBlock(slice(row, row + 1), slice(first, min(first + ROWS, length)))
             for row in range(batch)
             for first in range(0, length, ROWS)
         ]
     # What is shorter is taken whole.
     step = ROWS // max(length, 1)
-    return [Positions(slice(row, row + step), slice(0, length)) for row in range(0, batch, step)]
+    return [
+        PositionBlock(slice(row, row + step), slice(0, length)) for row in range(0, batch, step)
+    ]

@@ -15,55 +15,55 @@ from genomeformer_cli.core.attention.kernels.key_tiles import HIDDEN
 
 
 @dataclass(frozen=True, kw_only=True)
-class Everywhere:
+class GlobalTokens:
     """Positions that every query sees, and whose own queries see all that is real.
 
     Attributes:
         index_GE: Where they stand among the queries; at most some of them exist.
         exists_GE: Which of them do.
-        hidden_GM: What is added to the scores of keys as laid out, for their own queries.
+        bias_GM: What is added to the scores of keys as laid out, for their own queries.
         front: Rows laid out before the key of the first query.
     """
 
     index_GE: Tensor
     exists_GE: Tensor
-    hidden_GM: Tensor
+    bias_GM: Tensor
     front: int
 
-    def rows(self, x_GLD: Tensor, *, laid_out: bool = False) -> Tensor:
+    def gather(self, x_GLD: Tensor, *, laid_out: bool = False) -> Tensor:
         """Their rows (G, E, D)."""
         return x_GLD.gather(1, self._index(x_GLD, laid_out=laid_out))
 
-    def add(self, x_GLD: Tensor, part_GED: Tensor, *, laid_out: bool = False) -> None:
+    def scatter_add(self, x_GLD: Tensor, part_GED: Tensor, *, laid_out: bool = False) -> None:
         """Add to their rows."""
         x_GLD.scatter_add_(1, self._index(x_GLD, laid_out=laid_out), part_GED)
 
-    def put(self, x_GLD: Tensor, part_GED: Tensor) -> None:
+    def scatter(self, x_GLD: Tensor, part_GED: Tensor) -> None:
         """Replace the rows of those that exist."""
-        part_GED = torch.where(self.exists_GE[..., None], part_GED, self.rows(x_GLD))
+        part_GED = torch.where(self.exists_GE[..., None], part_GED, self.gather(x_GLD))
         x_GLD.scatter_(1, self._index(x_GLD, laid_out=False), part_GED)
 
-    def scores(self, q_GLD: Tensor, k_GED: Tensor) -> Tensor:
+    def key_scores(self, q_GLD: Tensor, k_GED: Tensor) -> Tensor:
         """Binary logarithms of the weights of their keys, of every query (G, L, E)."""
         scale = q_GLD.shape[-1] ** -0.5 / math.log(2)
         hidden_GE = k_GED.new_zeros(self.exists_GE.shape).masked_fill(~self.exists_GE, HIDDEN)
         return torch.baddbmm(hidden_GE[:, None], q_GLD, k_GED.mT, alpha=scale)
 
-    def own_scores(self, q_GED: Tensor, k_GMD: Tensor) -> Tensor:
+    def query_scores(self, q_GED: Tensor, k_GMD: Tensor) -> Tensor:
         """The same of all keys, of their own queries (G, E, M)."""
         scale = q_GED.shape[-1] ** -0.5 / math.log(2)
-        return torch.baddbmm(self.hidden_GM[:, None], q_GED, k_GMD.mT, alpha=scale)
+        return torch.baddbmm(self.bias_GM[:, None], q_GED, k_GMD.mT, alpha=scale)
 
     def _index(self, x_GLD: Tensor, *, laid_out: bool) -> Tensor:
         index_GE = self.index_GE + (self.front if laid_out else 0)
         return index_GE[..., None].expand(-1, -1, x_GLD.shape[-1])
 
 
-def join_everywhere(
+def attend_global(
     out_GLD: Tensor,
     log_norm_GL: Tensor,
     qkv: tuple[Tensor, Tensor, Tensor],
-    everywhere: Everywhere,
+    global_tokens: GlobalTokens,
 ) -> tuple[Tensor, Tensor]:
     """Add the keys that all see to what the windows read, and what their own queries read.
 
@@ -71,27 +71,27 @@ def join_everywhere(
     and theirs.
     """
     q_GLD, k_GMD, v_GMD = qkv
-    k_GED, v_GED = (everywhere.rows(x, laid_out=True) for x in (k_GMD, v_GMD))
-    scores_GLE = everywhere.scores(q_GLD, k_GED)
+    k_GED, v_GED = (global_tokens.gather(x, laid_out=True) for x in (k_GMD, v_GMD))
+    scores_GLE = global_tokens.key_scores(q_GLD, k_GED)
     largest_GL = torch.maximum(log_norm_GL, scores_GLE.amax(dim=-1))
     norm_GL = (scores_GLE - largest_GL[..., None]).exp2_().sum(dim=-1)
     norm_GL.add_((log_norm_GL - largest_GL).exp2_())
     joint_GL = norm_GL.log2_().add_(largest_GL)
     out_GLD.mul_((log_norm_GL - joint_GL).exp2_()[..., None])
     out_GLD.baddbmm_((scores_GLE - joint_GL[..., None]).exp2_(), v_GED)
-    own_GEM = everywhere.own_scores(everywhere.rows(q_GLD), k_GMD)
+    own_GEM = global_tokens.query_scores(global_tokens.gather(q_GLD), k_GMD)
     own_norm_GE = torch.logsumexp(own_GEM * math.log(2), dim=-1) / math.log(2)
-    everywhere.put(out_GLD, own_GEM.sub_(own_norm_GE[..., None]).exp2_() @ v_GMD)
-    everywhere.put(joint_GL[..., None], torch.full_like(own_norm_GE, math.inf)[..., None])
+    global_tokens.scatter(out_GLD, own_GEM.sub_(own_norm_GE[..., None]).exp2_() @ v_GMD)
+    global_tokens.scatter(joint_GL[..., None], torch.full_like(own_norm_GE, math.inf)[..., None])
     return joint_GL, own_norm_GE
 
 
-def everywhere_back(
+def attend_global_backward(
     grad_GLD: Tensor,
     saved: tuple[Tensor, Tensor, Tensor, Tensor],
     qkv: tuple[Tensor, Tensor, Tensor],
     sums: tuple[Tensor, Tensor, Tensor],
-    everywhere: Everywhere,
+    global_tokens: GlobalTokens,
 ) -> None:
     """Add what the keys that all see, and their own queries, have to the gradients.
 
@@ -101,25 +101,25 @@ def everywhere_back(
             positions' own queries.
         qkv: As laid out.
         sums: Gradients of these, added to.
-        everywhere: The positions.
+        global_tokens: The positions.
     """
     out_GLD, inner_GL, log_norm_GL, own_norm_GE = saved
     q_GLD, k_GMD, v_GMD = qkv
     scale = q_GLD.shape[-1] ** -0.5
-    k_GED, v_GED = (everywhere.rows(x, laid_out=True) for x in (k_GMD, v_GMD))
-    weights_GLE = everywhere.scores(q_GLD, k_GED).sub_(log_norm_GL[..., None]).exp2_()
+    k_GED, v_GED = (global_tokens.gather(x, laid_out=True) for x in (k_GMD, v_GMD))
+    weights_GLE = global_tokens.key_scores(q_GLD, k_GED).sub_(log_norm_GL[..., None]).exp2_()
     grad_scores_GLE = torch.baddbmm(inner_GL[..., None], grad_GLD, v_GED.mT, beta=-1)
     grad_scores_GLE.mul_(weights_GLE).mul_(scale)
     sums[0].baddbmm_(grad_scores_GLE, k_GED)
-    everywhere.add(sums[1], grad_scores_GLE.mT @ q_GLD, laid_out=True)
-    everywhere.add(sums[2], weights_GLE.mT @ grad_GLD, laid_out=True)
+    global_tokens.scatter_add(sums[1], grad_scores_GLE.mT @ q_GLD, laid_out=True)
+    global_tokens.scatter_add(sums[2], weights_GLE.mT @ grad_GLD, laid_out=True)
 
-    q_GED = everywhere.rows(q_GLD)
-    grad_GED = everywhere.rows(grad_GLD).masked_fill_(~everywhere.exists_GE[..., None], 0)
-    own_GEM = everywhere.own_scores(q_GED, k_GMD).sub_(own_norm_GE[..., None]).exp2_()
-    own_inner_GE = torch.linalg.vecdot(everywhere.rows(out_GLD), grad_GED)
+    q_GED = global_tokens.gather(q_GLD)
+    grad_GED = global_tokens.gather(grad_GLD).masked_fill_(~global_tokens.exists_GE[..., None], 0)
+    own_GEM = global_tokens.query_scores(q_GED, k_GMD).sub_(own_norm_GE[..., None]).exp2_()
+    own_inner_GE = torch.linalg.vecdot(global_tokens.gather(out_GLD), grad_GED)
     grad_own_GEM = torch.baddbmm(own_inner_GE[..., None], grad_GED, v_GMD.mT, beta=-1)
     grad_own_GEM.mul_(own_GEM).mul_(scale)
     sums[2].baddbmm_(own_GEM.mT, grad_GED)
     sums[1].baddbmm_(grad_own_GEM.mT, q_GED)
-    everywhere.add(sums[0], grad_own_GEM @ k_GMD)
+    global_tokens.scatter_add(sums[0], grad_own_GEM @ k_GMD)

@@ -35,7 +35,7 @@ Bias = Callable[[slice, slice], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Windows:
+class KeyTiles:
     """Block n, queries n C to n C + C - 1, sees the keys n C to n C + K - 1 as laid out.
 
     Attributes:
@@ -101,8 +101,8 @@ class Windows:
             sum_GMD[groups, last : last + height].add_(piece[:, -1])
 
 
-def window_softmax_forward(
-    q_GLD: Tensor, k_GMD: Tensor, v_GMD: Tensor, windows: Windows
+def tiled_softmax_forward(
+    q_GLD: Tensor, k_GMD: Tensor, v_GMD: Tensor, windows: KeyTiles
 ) -> tuple[Tensor, Tensor]:
     """Softmax over every window: values (G, N C, D), binary logarithms of normalisers (G, N C)."""
     out_GLD = torch.empty_like(q_GLD, memory_format=torch.contiguous_format)
@@ -120,12 +120,12 @@ def window_softmax_forward(
     return out_GLD, log_norm_GL
 
 
-def window_softmax_backward(
+def tiled_softmax_backward(
     grad_GLD: Tensor,
     inner_GL: Tensor,
     log_norm_GL: Tensor,
     qkv: tuple[Tensor, Tensor, Tensor],
-    windows: Windows,
+    windows: KeyTiles,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of queries, keys and values as laid out.
 

@@ -2,9 +2,9 @@
 
     y_i = phi(q_i) S / phi(q_i) z,   S = sum_j phi(k_j) v_j^T,   z = sum_j phi(k_j)
 
-with the sums over all j (`summarise`, `read`) or over j <= i (`accumulate`). O(L F D) time. Going
-back, features are computed again block by block, so that beyond queries, keys, values and one
-denominator a token only sums are kept.
+with the sums over all j (`sum_keys_values`, `query_state`) or over j <= i (`causal_scan`). O(L F D)
+time. The backward pass computes features again block by block, so that only sums are kept beyond
+queries, keys, values and one denominator per token.
 Source: Katharopoulos et al. 2020, "Transformers are RNNs", equations 4 to 12; the split into chunks
 and a state as in Hua et al. 2022, "Transformer Quality in Linear Time", section 3.3.
 Shape letters: B batch, H heads, R = B H rows, L length, F features, D head width, N chunks of a
@@ -21,12 +21,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from genomeformer_cli.core.attention.kernels.chunked_scan import (
+    block_length,
     empty_heads,
     filled,
     in_chunks,
     padding_of,
     spans,
-    tokens_of_a_block,
     working_dtype,
 )
 from genomeformer_cli.core.attention.kernels.feature_maps import FeatureMap
@@ -38,13 +38,13 @@ CHUNK = 128
 _PIECE = 8192
 
 
-def start_sums(shape_BHFD: tuple[int, int, int, int], like: Tensor) -> Sums:
+def init_state(shape_BHFD: tuple[int, int, int, int], like: Tensor) -> Sums:
     """S (B, H, F, D) and z (B, H, F) of no tokens."""
     kv_BHFD = torch.zeros(shape_BHFD, dtype=working_dtype(like), device=like.device)
     return kv_BHFD, kv_BHFD.new_zeros(shape_BHFD[:3])
 
 
-def summarise(
+def sum_keys_values(
     k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None, feature_map: FeatureMap
 ) -> Sums:
     """S (B, H, F, D) and z (B, H, F) over the real positions; additive over slices."""
@@ -52,7 +52,7 @@ def summarise(
     return sums
 
 
-def read(
+def query_state(
     q_BHLD: Tensor,
     sums: Sums,
     feature_map: FeatureMap,
@@ -63,7 +63,7 @@ def read(
     return out_BHLD
 
 
-def accumulate(
+def causal_scan(
     q_BHLD: Tensor,
     k_BHLD: Tensor,
     v_BHLD: Tensor,
@@ -125,7 +125,7 @@ class _Rows:
 
 def _cut(like_BHLD: Tensor, num_features: int, *, chunk: int = 1) -> list[slice]:
     numbers = max(num_features, like_BHLD.shape[-1], chunk)
-    block = tokens_of_a_block(like_BHLD, chunk=chunk, numbers_a_token=numbers)
+    block = block_length(like_BHLD, chunk=chunk, numbers_a_token=numbers)
     if chunk > 1:
         # The sums that are kept, F D numbers a head and block, are then no more than the queries.
         block = max(block, math.ceil(num_features / chunk) * chunk)
@@ -139,7 +139,7 @@ class _Summarise(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         num_features = feature_map.num_features(k_BHLD.shape[-1])
         batch, heads, _, width = v_BHLD.shape
-        kv_BHFD, z_BHF = start_sums((batch, heads, num_features, width), v_BHLD)
+        kv_BHFD, z_BHF = init_state((batch, heads, num_features, width), v_BHLD)
         kv_RFD, z_RF = kv_BHFD.flatten(0, 1), z_BHF.flatten(0, 1)
         rows = _Rows(v_BHLD, mask_BL)
         with torch.autocast(k_BHLD.device.type, enabled=False):

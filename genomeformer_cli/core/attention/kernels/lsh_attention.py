@@ -21,9 +21,9 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.kernels.key_tiles import (
     HIDDEN,
-    Windows,
-    window_softmax_backward,
-    window_softmax_forward,
+    KeyTiles,
+    tiled_softmax_backward,
+    tiled_softmax_forward,
 )
 
 # Added to a query's score with itself: far below any other score, far above what is hidden.
@@ -34,7 +34,7 @@ SORTED_NUMBERS_ELSEWHERE = 1 << 28
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rounds:
+class HashRounds:
     """The sorted chunks of every round.
 
     Attributes:
@@ -49,7 +49,7 @@ class Rounds:
     chunk: int
     causal: bool
 
-    def slices(self, head_width: int) -> Iterator[tuple[slice, Rounds]]:
+    def slices(self, head_width: int) -> Iterator[tuple[slice, HashRounds]]:
         """A few groups after the other."""
         _, groups, width = self.position_RGM.shape
         limit = SORTED_NUMBERS.get(self.position_RGM.device.type, SORTED_NUMBERS_ELSEWHERE)
@@ -58,7 +58,7 @@ class Rounds:
             part = slice(first, min(first + size, groups))
             yield (
                 part,
-                Rounds(
+                HashRounds(
                     position_RGM=self.position_RGM[:, part],
                     hidden_GL=None if self.hidden_GL is None else self.hidden_GL[part],
                     chunk=self.chunk,
@@ -66,7 +66,7 @@ class Rounds:
                 ),
             )
 
-    def windows(self, round_: int, like: Tensor) -> Windows:
+    def windows(self, round_: int, like: Tensor) -> KeyTiles:
         """The windows of a round: own chunk and the one before."""
         position_GM, chunk = self.position_RGM[round_], self.chunk
         hidden_GM = None if self.hidden_GL is None else self.hidden_GL.gather(1, position_GM)
@@ -90,7 +90,7 @@ class Rounds:
             return torch.where(key == query, ITSELF, hidden)
 
         num_blocks = position_GM.shape[1] // chunk - 1
-        return Windows(num_blocks=num_blocks, block=chunk, width=2 * chunk, bias=bias)
+        return KeyTiles(num_blocks=num_blocks, block=chunk, width=2 * chunk, bias=bias)
 
     def rows(self, round_: int) -> Tensor:
         """Rows (G, M) of tensors (G L, ...) as the round lays them out."""
@@ -107,9 +107,9 @@ class Rounds:
         return torch.empty_like(rows_GL).scatter_(1, position_GL, rows_GL)
 
 
-def rounds_softmax(q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: Rounds) -> Tensor:
+def lsh_softmax(q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: HashRounds) -> Tensor:
     """Values (G, L, D) that the queries read from what all rounds show them."""
-    out_GLD: Tensor = _RoundsSoftmax.apply(  # type: ignore[no-untyped-call]
+    out_GLD: Tensor = _LshSoftmax.apply(  # type: ignore[no-untyped-call]
         q_GLD, k_GLD, v_GLD, rounds
     )
     return out_GLD
@@ -121,7 +121,9 @@ def _take(x_GLD: Tensor, rows_GN: Tensor) -> Tensor:
     return taken.view(*rows_GN.shape, *x_GLD.shape[2:])
 
 
-def _forward(q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: Rounds) -> tuple[Tensor, Tensor]:
+def _forward(
+    q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: HashRounds
+) -> tuple[Tensor, Tensor]:
     """Values and binary logarithms of normalisers: round by round, each share rescaled."""
     out_GLD = torch.zeros_like(q_GLD)
     log_norm_GL = q_GLD.new_full(q_GLD.shape[:2], float("-inf"))
@@ -129,7 +131,7 @@ def _forward(q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: Rounds) -> tup
         rows_GM, unsorting_GL = rounds.rows(round_), rounds.unsorting(round_)
         q, k, v = (_take(x, rows_GM) for x in (q_GLD, k_GLD, v_GLD))
         windows = rounds.windows(round_, q_GLD)
-        sorted_out, sorted_norm = window_softmax_forward(q[:, rounds.chunk :], k, v, windows)
+        sorted_out, sorted_norm = tiled_softmax_forward(q[:, rounds.chunk :], k, v, windows)
         part_GLD, part_norm_GL = _take(sorted_out, unsorting_GL), _take(sorted_norm, unsorting_GL)
         both_GL = torch.logaddexp2(log_norm_GL, part_norm_GL)
         out_GLD.mul_((log_norm_GL - both_GL).exp2_()[..., None])
@@ -142,14 +144,14 @@ def _add_gradients(
     sums: tuple[Tensor, Tensor, Tensor],
     queries: tuple[Tensor, Tensor, Tensor],
     qkv: tuple[Tensor, Tensor, Tensor],
-    rounds: Rounds,
+    rounds: HashRounds,
 ) -> None:
     """Add every round's gradients of queries, keys and values to their sums.
 
     Args:
         sums: What is added to, (G, L, D) each.
         queries: The gradient of the output, its inner products with the output, logarithms of
-            normalisers: as `window_softmax_backward` has them, in the order of the positions.
+            normalisers: as `tiled_softmax_backward` has them, in the order of the positions.
         qkv: Queries, keys, values.
         rounds: As in the forward pass.
     """
@@ -158,7 +160,7 @@ def _add_gradients(
         before_GC, sorted_GL = rows_GM[:, : rounds.chunk], rows_GM[:, rounds.chunk :]
         grad, inner, log_norm = (_take(x, sorted_GL) for x in queries)
         q, k, v = (_take(x, rows_GM) for x in qkv)
-        gradients = window_softmax_backward(
+        gradients = tiled_softmax_backward(
             grad,
             inner,
             log_norm,
@@ -173,11 +175,13 @@ def _add_gradients(
             total.add_(_take(part[:, rounds.chunk :], unsorting_GL))
 
 
-class _RoundsSoftmax(torch.autograd.Function):
-    """`rounds_softmax`, whose backward pass sorts and scores again."""
+class _LshSoftmax(torch.autograd.Function):
+    """`lsh_softmax`, whose backward pass sorts and scores again."""
 
     @staticmethod
-    def forward(ctx: Any, q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: Rounds) -> Tensor:
+    def forward(
+        ctx: Any, q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: HashRounds
+    ) -> Tensor:
         out_GLD = torch.empty_like(q_GLD, memory_format=torch.contiguous_format)
         log_norm_GL = q_GLD.new_empty(q_GLD.shape[:2])
         with torch.autocast(q_GLD.device.type, enabled=False):

@@ -22,13 +22,13 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.kernels.cpu_blocking import (
-    Positions,
+    PositionBlock,
     add_product,
     as_weights,
-    blocks_of_positions,
-    in_cache,
+    position_blocks,
     product_dtype,
     put_product,
+    use_cpu_blocking,
 )
 from genomeformer_cli.core.attention.kernels.rms_norm import (
     back_through_scale,
@@ -73,7 +73,7 @@ def projections(
     """
     x_BLE = as_weights(x_BLE, weight_WE)
     given = [one for one in (gain_E, weight_WE, gains_PD) if one is not None]
-    if not in_cache(x_BLE, *given):
+    if not use_cpu_blocking(x_BLE, *given):
         return projections_reference(x_BLE, gain_E, weight_WE, gains_PD, angles, parts)
     if angles is not None:
         angles = (angles[0].to(x_BLE.dtype), angles[1].to(x_BLE.dtype))
@@ -127,26 +127,26 @@ class _Projections(torch.autograd.Function):
         widths = (width,) * num_placed + parts.widths
         outs_BLW = [x_BLE.new_empty(batch, length, one, dtype=dtype) for one in widths]
         first_WE, *others_WE = _split(weight_WE.to(dtype), parts)
-        for rows in blocks_of_positions(batch, length):
-            normed_NE = rows.of(x_BLE)
+        for rows in position_blocks(batch, length):
+            normed_NE = rows.gather(x_BLE)
             if gain_E is not None:
                 scale_N1 = row_scales(normed_NE)
                 normed_NE = (normed_NE * scale_N1).mul_(gain_E)
             normed_NE = normed_NE.to(dtype)
             raw_NW = (
-                rows.of(raw_BLW) if kept else normed_NE.new_empty(len(normed_NE), len(first_WE))
+                rows.gather(raw_BLW) if kept else normed_NE.new_empty(len(normed_NE), len(first_WE))
             )
             torch.mm(normed_NE, first_WE.T, out=raw_NW)
             raw_NPHD = raw_NW.view(-1, *gains_PHD.shape).to(x_BLE.dtype)
             scale_NPH1 = row_scales(raw_NPHD)
             if kept:
-                scales_NS = rows.of(scales_BLS)
+                scales_NS = rows.gather(scales_BLS)
                 scales_NS[:, 1:] = scale_NPH1.view(len(raw_NW), -1)
                 if gain_E is not None:
                     scales_NS[:, :1] = scale_N1
             _place((raw_NPHD * scale_NPH1).mul_(gains_PHD), angles, rows, outs_BLW)
             for part_WE, out_BLW in zip(others_WE, outs_BLW[num_placed:], strict=True):
-                torch.mm(normed_NE, part_WE.T, out=rows.of(out_BLW))
+                torch.mm(normed_NE, part_WE.T, out=rows.gather(out_BLW))
         ctx.angles, ctx.parts = angles, parts
         ctx.save_for_backward(x_BLE, gain_E, weight_WE, gains_PD, raw_BLW, scales_BLS)
         return tuple(one.view(batch, length, num_heads, -1).transpose(1, 2) for one in outs_BLW)
@@ -165,17 +165,17 @@ class _Projections(torch.autograd.Function):
         dtype = raw_BLW.dtype
         weights_WE = _split(weight_WE.to(dtype), parts)
         d_weights_WE = _split(d_weight_WE, parts)
-        for rows in blocks_of_positions(*x_BLE.shape[:2]):
-            x_NE, scales_NS = rows.of(x_BLE), rows.of(scales_BLS)
+        for rows in position_blocks(*x_BLE.shape[:2]):
+            x_NE, scales_NS = rows.gather(x_BLE), rows.gather(scales_BLS)
             unit_NE = x_NE if gain_E is None else x_NE * scales_NS[:, :1]
             normed_NE = (unit_NE if gain_E is None else unit_NE * gain_E).to(dtype)
             d_NPHD = _placed_back(d_outs_BLW, ctx.angles, rows, gains_PHD)
             scale_NPH1 = scales_NS[:, 1:].view(-1, *gains_PHD.shape[:2], 1)
-            unit_NPHD = rows.of(raw_BLW).view_as(d_NPHD) * scale_NPH1
+            unit_NPHD = rows.gather(raw_BLW).view_as(d_NPHD) * scale_NPH1
             d_gains_PHD += back_through_scale(d_NPHD, unit_NPHD, scale_NPH1, gains_PHD)
             d_parts_NW = [d_NPHD.flatten(1).to(dtype)]
-            d_parts_NW += [rows.of(one) for one in d_outs_BLW[num_placed:]]
-            d_normed_NE = put_product(rows.of(d_x_BLE), d_parts_NW[0], weights_WE[0])
+            d_parts_NW += [rows.gather(one) for one in d_outs_BLW[num_placed:]]
+            d_normed_NE = put_product(rows.gather(d_x_BLE), d_parts_NW[0], weights_WE[0])
             for d_part_NW, part_WE in zip(d_parts_NW[1:], weights_WE[1:], strict=True):
                 add_product(d_normed_NE, d_part_NW, part_WE)
             for d_part_NW, d_WE in zip(d_parts_NW, d_weights_WE, strict=True):
@@ -196,7 +196,7 @@ def _split(weight_WE: Tensor, parts: Parts) -> tuple[Tensor, ...]:
     return torch.split(weight_WE, [len(weight_WE) - sum(parts.widths), *parts.widths])
 
 
-def _at(rows: Positions, angles: Angles) -> Angles:
+def _at(rows: PositionBlock, angles: Angles) -> Angles:
     """Angles of some positions, to stand beside (., L, H, R)."""
     cos, sin = (
         one[rows.span, None] if one.dim() == 2 else one[rows.rows, 0, rows.span, None]
@@ -206,11 +206,11 @@ def _at(rows: Positions, angles: Angles) -> Angles:
 
 
 def _place(
-    normed_NPHD: Tensor, angles: Angles | None, rows: Positions, outs_BLW: Sequence[Tensor]
+    normed_NPHD: Tensor, angles: Angles | None, rows: PositionBlock, outs_BLW: Sequence[Tensor]
 ) -> None:
     """Turn each part, if anything is turned, into its place."""
     for part_NHD, out_BLW in zip(normed_NPHD.unbind(1), outs_BLW, strict=False):
-        out_NHD = rows.of(out_BLW).view_as(part_NHD)
+        out_NHD = rows.gather(out_BLW).view_as(part_NHD)
         if angles is None:
             out_NHD.copy_(part_NHD)
         else:
@@ -218,13 +218,13 @@ def _place(
 
 
 def _placed_back(
-    d_outs_BLW: Sequence[Tensor], angles: Angles | None, rows: Positions, gains_PHD: Tensor
+    d_outs_BLW: Sequence[Tensor], angles: Angles | None, rows: PositionBlock, gains_PHD: Tensor
 ) -> Tensor:
     """(N, P, H, D): the gradients before turning."""
-    num_rows = len(rows.of(d_outs_BLW[0]))
+    num_rows = len(rows.gather(d_outs_BLW[0]))
     d_NPHD = gains_PHD.new_empty(num_rows, *gains_PHD.shape)
     for d_out_BLW, d_NHD in zip(d_outs_BLW, d_NPHD.unbind(1), strict=False):
-        d_out_NHD = rows.of(d_out_BLW).view_as(d_NHD)
+        d_out_NHD = rows.gather(d_out_BLW).view_as(d_NHD)
         if angles is None:
             d_NHD.copy_(d_out_NHD)
         else:

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.kernels.cpu_blocking import (
     as_weights,
-    blocks_of_rows,
-    in_cache,
+    row_blocks,
+    use_cpu_blocking,
 )
 
 EPSILON = 1e-6
@@ -44,7 +44,7 @@ def rms_norm_reference(x: Tensor, gain_E: Tensor) -> Tensor:
 def rms_norm(x: Tensor, gain_E: Tensor) -> Tensor:
     """The same; only the input is kept."""
     x = as_weights(x, gain_E)
-    if not in_cache(x, gain_E):
+    if not use_cpu_blocking(x, gain_E):
         return rms_norm_reference(x, gain_E)
     result: Tensor = _RMSNorm.apply(x, gain_E)  # type: ignore[no-untyped-call]
     return result
@@ -78,7 +78,7 @@ class _RMSNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, gain_E: Tensor) -> Tensor:
         x_NE = x.reshape(-1, x.shape[-1])
         out_NE, scale_N1 = torch.empty_like(x_NE), x_NE.new_empty(len(x_NE), 1)
-        for rows in blocks_of_rows(len(x_NE)):
+        for rows in row_blocks(len(x_NE)):
             scale_N1[rows] = row_scales(x_NE[rows])
             torch.mul(x_NE[rows], scale_N1[rows], out=out_NE[rows]).mul_(gain_E)
         ctx.save_for_backward(x, gain_E, scale_N1)
@@ -91,7 +91,7 @@ class _RMSNorm(torch.autograd.Function):
         x_NE = x.reshape(-1, x.shape[-1])
         d_out_NE = d_out.reshape_as(x_NE)
         d_x_NE, d_gain_E = torch.empty_like(x_NE), torch.zeros_like(gain_E)
-        for rows in blocks_of_rows(len(x_NE)):
+        for rows in row_blocks(len(x_NE)):
             d_rows_NE = d_x_NE[rows].copy_(d_out_NE[rows])
             unit_NE = x_NE[rows] * scale_N1[rows]
             d_gain_E += back_through_scale(d_rows_NE, unit_NE, scale_N1[rows], gain_E)

@@ -15,41 +15,41 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.kernels.global_tokens import (
-    Everywhere,
-    everywhere_back,
-    join_everywhere,
+    GlobalTokens,
+    attend_global,
+    attend_global_backward,
 )
 from genomeformer_cli.core.attention.kernels.key_tiles import (
     BLOCK,
     HIDDEN,
     Bias,
-    Windows,
-    window_softmax_backward,
-    window_softmax_forward,
+    KeyTiles,
+    tiled_softmax_backward,
+    tiled_softmax_forward,
 )
 
 
-class _BandSoftmax(torch.autograd.Function):
+class _SlidingWindowAttention(torch.autograd.Function):
     """One softmax over a window and the keys, if any, that every query sees."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        windows: Windows,
-        everywhere: Everywhere | None,
+        windows: KeyTiles,
+        global_tokens: GlobalTokens | None,
         q_GLD: Tensor,
         k_GMD: Tensor,
         v_GMD: Tensor,
     ) -> Tensor:
         own_norm_GE = None
         with torch.autocast(q_GLD.device.type, enabled=False):
-            out_GLD, log_norm_GL = window_softmax_forward(q_GLD, k_GMD, v_GMD, windows)
-            if everywhere is not None:
-                log_norm_GL, own_norm_GE = join_everywhere(
-                    out_GLD, log_norm_GL, (q_GLD, k_GMD, v_GMD), everywhere
+            out_GLD, log_norm_GL = tiled_softmax_forward(q_GLD, k_GMD, v_GMD, windows)
+            if global_tokens is not None:
+                log_norm_GL, own_norm_GE = attend_global(
+                    out_GLD, log_norm_GL, (q_GLD, k_GMD, v_GMD), global_tokens
                 )
         ctx.save_for_backward(q_GLD, k_GMD, v_GMD, out_GLD, log_norm_GL, own_norm_GE)
-        ctx.windows, ctx.everywhere = windows, everywhere
+        ctx.windows, ctx.everywhere = windows, global_tokens
         return out_GLD
 
     @staticmethod
@@ -59,21 +59,21 @@ class _BandSoftmax(torch.autograd.Function):
         qkv = (q_GLD, k_GMD, v_GMD)
         with torch.autocast(q_GLD.device.type, enabled=False):
             inner_GL = torch.linalg.vecdot(out_GLD, grad_GLD)
-            sums = window_softmax_backward(grad_GLD, inner_GL, log_norm_GL, qkv, ctx.windows)
+            sums = tiled_softmax_backward(grad_GLD, inner_GL, log_norm_GL, qkv, ctx.windows)
             if ctx.everywhere is not None:
                 saved = (out_GLD, inner_GL, log_norm_GL, own_norm_GE)
-                everywhere_back(grad_GLD, saved, qkv, sums, ctx.everywhere)
+                attend_global_backward(grad_GLD, saved, qkv, sums, ctx.everywhere)
         return None, None, *sums
 
 
-def band_softmax(
+def sliding_window_attention(
     qkv: tuple[Tensor, Tensor, Tensor],
     seen_BM: Tensor | None,
     *,
     before: int,
     after: int,
     past: int = 0,
-    everywhere: tuple[Tensor, Tensor, Tensor] | None = None,
+    global_tokens: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Tensor:
     """Softmax over the keys from `before` positions back to `after` positions ahead.
 
@@ -83,9 +83,8 @@ def band_softmax(
         before: Positions back.
         after: Positions ahead.
         past: Keys that come before the first query.
-        everywhere: Positions that every query sees and that see all: where they are (B, E), which
-            of them exist (B, E), and which keys are real (B, L); `seen_BM` leaves them out, and
-            nothing is past.
+        global_tokens: Global positions: their indices (B, E), which of them exist (B, E), and which
+            keys are real (B, L); `seen_BM` leaves them out, and `past` is 0.
 
     Returns:
         Values read (B, H, L, D), float32 at least; finite where a query sees nothing.
@@ -101,7 +100,7 @@ def band_softmax(
     num_blocks = -(-length // block)
     back = (num_blocks - 1) * block + width - front - past - length
     band_CK = _band(q_GLD, (block, width), (front + past - before, front + past + after))
-    windows = Windows(
+    windows = KeyTiles(
         num_blocks=num_blocks,
         block=block,
         width=width,
@@ -110,13 +109,15 @@ def band_softmax(
     q_GLD = _padded(q_GLD, 0, num_blocks * block - length)
     k_GMD, v_GMD = (_padded(x, front, back) for x in (k_GMD, v_GMD))
     more = None
-    if everywhere is not None:
+    if global_tokens is not None:
         assert past == 0
-        index_GE, exists_GE, real_GL = (one.repeat_interleave(heads, dim=0) for one in everywhere)
+        index_GE, exists_GE, real_GL = (
+            one.repeat_interleave(heads, dim=0) for one in global_tokens
+        )
         real_GM = functional.pad(real_GL, (front, back), value=False)
         hidden_GM = k_GMD.new_zeros(real_GM.shape).masked_fill(~real_GM, HIDDEN)
-        more = Everywhere(index_GE=index_GE, exists_GE=exists_GE, hidden_GM=hidden_GM, front=front)
-    out_GLD: Tensor = _BandSoftmax.apply(  # type: ignore[no-untyped-call]
+        more = GlobalTokens(index_GE=index_GE, exists_GE=exists_GE, bias_GM=hidden_GM, front=front)
+    out_GLD: Tensor = _SlidingWindowAttention.apply(  # type: ignore[no-untyped-call]
         windows, more, q_GLD, k_GMD, v_GMD
     )
     return out_GLD[:, :length].view(batch, heads, length, -1)
@@ -148,7 +149,7 @@ def _band_bias(
 
     Args:
         band_CK: The band.
-        seen_BM: As in `band_softmax`.
+        seen_BM: As in `sliding_window_attention`.
         parts: Rows added before the keys, keys, rows added behind them.
         heads: H.
     """

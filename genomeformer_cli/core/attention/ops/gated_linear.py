@@ -19,11 +19,11 @@ from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.kernels.chunked_scan import (
     NUMBERS_KEPT,
+    block_length,
     filled,
     in_chunks,
     scan,
     spans,
-    tokens_of_a_block,
 )
 from genomeformer_cli.core.attention.kernels.decay import (
     DecayingAttention,
@@ -55,7 +55,7 @@ def gated_linear_attention(
     """
     q_BHLD, k_BHLD, v_BHLD, log_decay_BHL = tokens
     numbers = NUMBERS_KEPT * max(CHUNK, v_BHLD.shape[-1])
-    block = tokens_of_a_block(v_BHLD, chunk=CHUNK, numbers_a_token=numbers)
+    block = block_length(v_BHLD, chunk=CHUNK, numbers_a_token=numbers)
     out_BHLD, (state_BHDD,) = scan(
         _solve_block,
         (v_BHLD, q_BHLD, k_BHLD, log_decay_BHL[..., None]),

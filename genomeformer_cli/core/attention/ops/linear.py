@@ -21,10 +21,10 @@ from genomeformer_cli.core.attention.kernels.feature_maps import (
 )
 from genomeformer_cli.core.attention.kernels.linear_state import (
     Sums,
-    accumulate,
-    read,
-    start_sums,
-    summarise,
+    causal_scan,
+    init_state,
+    query_state,
+    sum_keys_values,
 )
 from genomeformer_cli.core.attention.streaming import StreamingAttention
 from genomeformer_cli.core.errors import ConfigError
@@ -55,7 +55,9 @@ def linear_attention(
     feature_map: FeatureMap,
 ) -> Tensor:
     """Sum keys and values once, then let every query read the sum."""
-    return read(q_BHLD, summarise(k_BHLD, v_BHLD, mask_BL, feature_map), feature_map, mask_BL)
+    return query_state(
+        q_BHLD, sum_keys_values(k_BHLD, v_BHLD, mask_BL, feature_map), feature_map, mask_BL
+    )
 
 
 def linear_attention_reference(
@@ -108,11 +110,11 @@ class LinearAttention(nn.Module):
 
     def summary(self, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None) -> Sums:
         """The sums over a stretch of the row; those of its stretches add up to the row's."""
-        return summarise(k_BHLD, v_BHLD, mask_BL, self.feature_map)
+        return sum_keys_values(k_BHLD, v_BHLD, mask_BL, self.feature_map)
 
     def read(self, q_BHLD: Tensor, summary: Sums) -> Tensor:
         """What queries find in the sums of the row."""
-        return read(q_BHLD, summary, self.feature_map)
+        return query_state(q_BHLD, summary, self.feature_map)
 
 
 class CausalLinearAttention(StreamingAttention):
@@ -132,7 +134,7 @@ class CausalLinearAttention(StreamingAttention):
         """The sums over no tokens."""
         width = self.head_width
         num_features = self.feature_map.num_features(width)
-        return start_sums((batch, num_heads, num_features, width), like)
+        return init_state((batch, num_heads, num_features, width), like)
 
     def step(
         self,
@@ -145,4 +147,4 @@ class CausalLinearAttention(StreamingAttention):
     ) -> tuple[Tensor, Sums]:
         """Attend over the next tokens."""
         del gates_BHLG
-        return accumulate(q_BHLD, k_BHLD, v_BHLD, mask_BL, state, self.feature_map)
+        return causal_scan(q_BHLD, k_BHLD, v_BHLD, mask_BL, state, self.feature_map)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.kernels.sliding_window import band_softmax
+from genomeformer_cli.core.attention.kernels.sliding_window import sliding_window_attention
 from genomeformer_cli.core.errors import ConfigError
 
 
@@ -27,11 +27,13 @@ def local_attention(
     """Attend to the real positions within the window; read 0 at padding."""
     after = 0 if causal else window
     if mask_BL is None:
-        out_BHLD = band_softmax((q_BHLD, k_BHLD, v_BHLD), None, before=window, after=after)
+        out_BHLD = sliding_window_attention(
+            (q_BHLD, k_BHLD, v_BHLD), None, before=window, after=after
+        )
         return out_BHLD.to(v_BHLD.dtype)
     padding_B1L1 = ~mask_BL[:, None, :, None]
     q, k, v = (x.masked_fill(padding_B1L1, 0) for x in (q_BHLD, k_BHLD, v_BHLD))
-    out_BHLD = band_softmax((q, k, v), mask_BL, before=window, after=after)
+    out_BHLD = sliding_window_attention((q, k, v), mask_BL, before=window, after=after)
     return out_BHLD.masked_fill(padding_B1L1, 0).to(v_BHLD.dtype)
 
 
@@ -142,7 +144,9 @@ class CausalLocalAttention(nn.Module):
         k = torch.cat((state[0], k.to(state[0].dtype)), dim=2)
         v = torch.cat((state[1], v.to(state[1].dtype)), dim=2)
         real = torch.cat((state[2], mask_BL.to(state[2].dtype)), dim=1)
-        out_BHLD = band_softmax((q, k, v), real > 0, before=self.reach, after=0, past=self.reach)
+        out_BHLD = sliding_window_attention(
+            (q, k, v), real > 0, before=self.reach, after=0, past=self.reach
+        )
         out_BHLD = out_BHLD.masked_fill(padding_B1L1, 0).to(v_BHLD.dtype)
         kept = (k[:, :, -self.reach :], v[:, :, -self.reach :], real[:, -self.reach :])
         return out_BHLD, kept

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.attention.kernels.sliding_window import band_softmax
+from genomeformer_cli.core.attention.kernels.sliding_window import sliding_window_attention
 from genomeformer_cli.core.errors import ConfigError
 
 
@@ -40,12 +40,12 @@ def longformer_attention(
         x.to(torch.promote_types(dtype, torch.float32)) for x in (q_BHLD, k_BHLD, v_BHLD)
     )
     index_BE, is_global_BL = _global_positions(real_BL, num_global)
-    out_BHLD = band_softmax(
+    out_BHLD = sliding_window_attention(
         (q_BHLD, k_BHLD, v_BHLD),
         real_BL & ~is_global_BL,
         before=window,
         after=window,
-        everywhere=(index_BE, is_global_BL.gather(1, index_BE), real_BL),
+        global_tokens=(index_BE, is_global_BL.gather(1, index_BE), real_BL),
     )
     if mask_BL is not None:
         out_BHLD = out_BHLD.masked_fill(padding_B1L1, 0)

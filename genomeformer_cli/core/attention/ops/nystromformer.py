@@ -32,7 +32,7 @@ from genomeformer_cli.core.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
-class NystromformerDials:
+class NystromformerOptions:
     """What it is computed with.
 
     Attributes:
@@ -51,7 +51,7 @@ def nystromformer_attention(
     k_BHLD: Tensor,
     v_BHLD: Tensor,
     mask_BL: Tensor | None,
-    dials: NystromformerDials,
+    dials: NystromformerOptions,
 ) -> Tensor:
     """Attend over the positions where `mask_BL` is true (None: all).
 
@@ -121,7 +121,7 @@ def nystromformer_attention_reference(
     k_BHLD: Tensor,
     v_BHLD: Tensor,
     mask_BL: Tensor | None,
-    dials: NystromformerDials,
+    dials: NystromformerOptions,
 ) -> Tensor:
     """The same row by row on its real positions alone, with all three factors written out."""
     out_BHLD = torch.zeros_like(v_BHLD)
@@ -207,7 +207,7 @@ class NystromformerAttention(nn.Module):
     ) -> Tensor:
         """Attend."""
         del gates_BHLG
-        dials = NystromformerDials(
+        dials = NystromformerOptions(
             num_landmarks=self.num_landmarks,
             iterations=self.iterations,
             kernel_HK=self.kernel_HK,

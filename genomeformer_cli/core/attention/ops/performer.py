@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from genomeformer_cli.core.attention.kernels.feature_maps import SoftmaxFeatures
 from genomeformer_cli.core.attention.kernels.linear_state import (
     Sums,
-    accumulate,
-    read,
-    start_sums,
-    summarise,
+    causal_scan,
+    init_state,
+    query_state,
+    sum_keys_values,
 )
 from genomeformer_cli.core.attention.kernels.random_features import (
     LARGEST_LOG_FEATURE,
@@ -38,7 +38,9 @@ def performer_attention(
     denominator; a key's depend on the key alone, so that sums of slices add up.
     """
     features = SoftmaxFeatures(projection_FD)
-    return read(q_BHLD, summarise(k_BHLD, v_BHLD, mask_BL, features), features, mask_BL)
+    return query_state(
+        q_BHLD, sum_keys_values(k_BHLD, v_BHLD, mask_BL, features), features, mask_BL
+    )
 
 
 def performer_attention_reference(
@@ -106,7 +108,9 @@ class PerformerAttention(_Projected):
         """Attend."""
         del gates_BHLG
         features = self._features(q_BHLD)
-        return read(q_BHLD, summarise(k_BHLD, v_BHLD, mask_BL, features), features, mask_BL)
+        return query_state(
+            q_BHLD, sum_keys_values(k_BHLD, v_BHLD, mask_BL, features), features, mask_BL
+        )
 
     def answer(
         self, q_BHMD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
@@ -116,11 +120,11 @@ class PerformerAttention(_Projected):
 
     def summary(self, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None) -> Sums:
         """The sums over a stretch of the row; those of its stretches add up to the row's."""
-        return summarise(k_BHLD, v_BHLD, mask_BL, self._features(k_BHLD))
+        return sum_keys_values(k_BHLD, v_BHLD, mask_BL, self._features(k_BHLD))
 
     def read(self, q_BHLD: Tensor, summary: Sums) -> Tensor:
         """What queries find in the sums of the row."""
-        return read(q_BHLD, summary, self._features(q_BHLD))
+        return query_state(q_BHLD, summary, self._features(q_BHLD))
 
 
 class CausalPerformerAttention(_Projected, StreamingAttention):
@@ -135,7 +139,7 @@ class CausalPerformerAttention(_Projected, StreamingAttention):
     def start(self, batch: int, num_heads: int, like: Tensor) -> Sums:
         """The sums over no tokens."""
         num_features, head_width = self.projection_FD.shape
-        return start_sums((batch, num_heads, num_features, head_width), like)
+        return init_state((batch, num_heads, num_features, head_width), like)
 
     def step(
         self,
@@ -148,4 +152,4 @@ class CausalPerformerAttention(_Projected, StreamingAttention):
     ) -> tuple[Tensor, Sums]:
         """Attend over the next tokens."""
         del gates_BHLG
-        return accumulate(q_BHLD, k_BHLD, v_BHLD, mask_BL, state, self._features(q_BHLD))
+        return causal_scan(q_BHLD, k_BHLD, v_BHLD, mask_BL, state, self._features(q_BHLD))

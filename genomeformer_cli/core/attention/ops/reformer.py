@@ -28,7 +28,7 @@ from genomeformer_cli.core.attention.kernels.lsh import (
     random_rotations,
     sorted_rounds,
 )
-from genomeformer_cli.core.attention.kernels.lsh_attention import ITSELF, Rounds, rounds_softmax
+from genomeformer_cli.core.attention.kernels.lsh_attention import ITSELF, HashRounds, lsh_softmax
 from genomeformer_cli.core.attention.kernels.rms_norm import EPSILON, rms_norm
 from genomeformer_cli.core.errors import ConfigError
 
@@ -67,7 +67,7 @@ def reformer_attention(
             q_BHLD.detach(), real_BL, rotations_RDF, (chunk, causal, extremes), hide=hide
         )
     q_GLD, k_GLD, v_GLD = (x.flatten(0, 1) for x in (q_BHLD, k_BHLD, padded_v_BHLD))
-    out_GLD = rounds_softmax(q_GLD, k_GLD, v_GLD, rounds)
+    out_GLD = lsh_softmax(q_GLD, k_GLD, v_GLD, rounds)
     out_BHLD = out_GLD.view(batch, heads, -1, head_width)[:, :, :length].to(v_BHLD.dtype)
     return out_BHLD if mask_BL is None else out_BHLD.masked_fill(~mask_BL[:, None, :, None], 0)
 
@@ -79,7 +79,7 @@ def _rounds(
     dials: tuple[int, bool, tuple[int, int] | None],
     *,
     hide: bool,
-) -> Rounds:
+) -> HashRounds:
     """Sort every round and lay it out behind the last real chunk of the round before it."""
     chunk, causal, extremes = dials
     num_real_B = real_BL.sum(dim=1)
@@ -93,7 +93,7 @@ def _rounds(
     if hide:
         hidden_BL = q_BHLD.new_zeros(real_BL.shape).masked_fill(~real_BL, HIDDEN)
         hidden_GL = hidden_BL.repeat_interleave(q_BHLD.shape[1], dim=0)
-    return Rounds(
+    return HashRounds(
         position_RGM=position_RBHM.flatten(1, 2), hidden_GL=hidden_GL, chunk=chunk, causal=causal
     )
 

@@ -24,7 +24,7 @@ from genomeformer_cli.core.errors import StoreError
 HELD, HELD_BY_GPU = 1 << 28, 1 << 32
 
 
-class Stream(Protocol):
+class ActivationStore(Protocol):
     """Numbers (B, L, E), read and written by slices."""
 
     def read(self, start: int, stop: int) -> Tensor:
@@ -34,7 +34,7 @@ class Stream(Protocol):
         """Put numbers in the place of those from a position on."""
 
 
-def open_stream(shape: tuple[int, int, int], like: Tensor) -> Stream:
+def open_activations(shape: tuple[int, int, int], like: Tensor) -> ActivationStore:
     """Room for a stream.
 
     Args:
@@ -44,11 +44,11 @@ def open_stream(shape: tuple[int, int, int], like: Tensor) -> Stream:
     batch, length, width = shape
     num_bytes = batch * length * width * like.element_size()
     if num_bytes <= (HELD if like.device.type == "cpu" else HELD_BY_GPU):
-        return HeldStream(torch.empty(shape, dtype=like.dtype, device=like.device))
-    return FiledStream(batch, width, like)
+        return InMemoryActivations(torch.empty(shape, dtype=like.dtype, device=like.device))
+    return OnDiskActivations(batch, width, like)
 
 
-class HeldStream:
+class InMemoryActivations:
     """A stream in memory.
 
     Args:
@@ -67,7 +67,7 @@ class HeldStream:
         self._values_BLE[:, start : start + values_BCE.shape[1]] = values_BCE
 
 
-class FiledStream:
+class OnDiskActivations:
     """A stream in a file that is gone when the stream is.
 
     Args:

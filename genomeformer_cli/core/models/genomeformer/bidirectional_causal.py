@@ -21,13 +21,13 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.batch_layout import each_document
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
-from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import SMALL_STD, Encoder
 from genomeformer_cli.core.models.genomeformer.reverse_complement import (
-    complements,
-    turned,
-    turned_places,
+    complement_ids,
+    flip_positions,
+    flip_rows,
 )
 from genomeformer_cli.core.models.genomeformer.seeds import part_generator, part_seed
 from genomeformer_cli.core.tokenizers.protocol import CLS_ID
@@ -59,7 +59,7 @@ class TwoStack(nn.Module):
         self.join = nn.Linear(2 * width, width, bias=False)
         self.norm = RMSNorm(width)
         self.head = nn.Linear(width, config.vocabulary_size, bias=False)
-        ids = complements(config) if config.tied else torch.arange(config.vocabulary_size)
+        ids = complement_ids(config) if config.tied else torch.arange(config.vocabulary_size)
         self.register_buffer("complement_V", ids, persistent=False)
         with torch.no_grad():
             self.join.weight.normal_(0.0, (2 * width) ** -0.5, generator=generator)
@@ -97,21 +97,21 @@ class TwoStack(nn.Module):
         """
         if documents_BL is not None:
             return each_document(self.hidden, tokens_BL, documents_BL)
-        turn_BL = turned_places(tokens_BL, mask_BL)
+        turn_BL = flip_positions(tokens_BL, mask_BL)
         turned_BL = self.other_strand(tokens_BL.gather(1, turn_BL))
         both_ways = self._at_once if self._is_launched(tokens_BL) else self._in_turn
         ahead_BLE, back_BLE = both_ways(self.shifted(tokens_BL), self.shifted(turned_BL), mask_BL)
-        return torch.cat((ahead_BLE, turned(back_BLE, turn_BL)), dim=-1)
+        return torch.cat((ahead_BLE, flip_rows(back_BLE, turn_BL)), dim=-1)
 
     def hidden_at(
         self,
         tokens_BL: Tensor,
         mask_BL: Tensor | None,
         documents_BL: Tensor | None,
-        chosen: Chosen,
+        chosen: SelectedPositions,
     ) -> Tensor:
         """Features (T, 2 E) of some positions."""
-        return chosen.of(self.hidden(tokens_BL, mask_BL, documents_BL))
+        return chosen.gather(self.hidden(tokens_BL, mask_BL, documents_BL))
 
     def _is_launched(self, tokens_BL: Tensor) -> bool:
         """Whether launching kernels may take longer than running them: half as many, then."""

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from genomeformer_cli.core.attention.batch_layout import Layout
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
 from genomeformer_cli.core.attention.layer import AttentionLayer
-from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.attention.protocols import State
-from genomeformer_cli.core.attention.registry import Setting
+from genomeformer_cli.core.attention.registry import AttentionContext
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.mlp import GatedMLP
 from genomeformer_cli.core.models.genomeformer.short_convolution import ShortConvolution
@@ -33,7 +33,7 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, index: int, generator: torch.Generator) -> None:
         super().__init__()
         names = config.attention.names
-        setting = Setting(
+        setting = AttentionContext(
             num_heads=config.num_heads,
             head_width=config.width // config.num_heads,
             context=config.context,
@@ -54,36 +54,38 @@ class Block(nn.Module):
         self.mlp_norm = RMSNorm(config.width)
         self.mlp = GatedMLP(config.width, config.mlp_width)
 
-    def forward(self, x_BLE: Tensor, layout: Layout, chosen: Chosen | None = None) -> Tensor:
+    def forward(
+        self, x_BLE: Tensor, layout: Layout, chosen: SelectedPositions | None = None
+    ) -> Tensor:
         """Apply the block to whole rows; if only some positions are wanted, these alone (T, E)."""
         if chosen is None:
-            return self.fed_forward(x_BLE + self.attended(x_BLE, layout))
+            return self.add_mlp(x_BLE + self.attention_output(x_BLE, layout))
         mixed_BLE, norm = self._neighbourly(x_BLE, layout)
-        x_BME = chosen.rows(x_BLE)
-        mixed_BME = x_BME if mixed_BLE is x_BLE else chosen.rows(mixed_BLE)
+        x_BME = chosen.pad_rows(x_BLE)
+        mixed_BME = x_BME if mixed_BLE is x_BLE else chosen.pad_rows(mixed_BLE)
         added_TE = self.attention.forward_at(mixed_BLE, mixed_BME, layout, norm, chosen)
-        return self.fed_forward(chosen.flat(x_BME) + added_TE)
+        return self.add_mlp(chosen.flatten(x_BME) + added_TE)
 
-    def attended(self, x_BLE: Tensor, layout: Layout) -> Tensor:
+    def attention_output(self, x_BLE: Tensor, layout: Layout) -> Tensor:
         """What attention adds to whole rows."""
         mixed_BLE, norm = self._neighbourly(x_BLE, layout)
         added_BLE: Tensor = self.attention(mixed_BLE, layout, norm)
         return added_BLE
 
-    def fed_forward(self, x_BLE: Tensor) -> Tensor:
+    def add_mlp(self, x_BLE: Tensor) -> Tensor:
         """Add the MLP."""
         mixed_BLE: Tensor = self.mlp(x_BLE, self.mlp_norm, residual=True)
         return mixed_BLE
 
-    def transformed(self, x_BLE: Tensor) -> Tensor:
+    def mlp_output(self, x_BLE: Tensor) -> Tensor:
         """What the MLP adds."""
         added_BLE: Tensor = self.mlp(x_BLE, self.mlp_norm)
         return added_BLE
 
-    def transformed_at(self, x_BLE: Tensor, layout: Layout) -> Tensor:
+    def mlp_output_at(self, x_BLE: Tensor, layout: Layout) -> Tensor:
         """What the MLP adds, wherever the positions stand."""
         del layout
-        return self.transformed(x_BLE)
+        return self.mlp_output(x_BLE)
 
     def start(self, batch: int, like: Tensor) -> State:
         """The state of a causal block before the first position."""
@@ -94,7 +96,7 @@ class Block(nn.Module):
         """Apply a causal block to the next positions."""
         mixed_BLE, norm, past, state = self._convolved(x_BLE, layout, state)
         added_BLE, state = self.attention.step(mixed_BLE, layout, norm, state)
-        return self.fed_forward(x_BLE + added_BLE), (*past, *state)
+        return self.add_mlp(x_BLE + added_BLE), (*past, *state)
 
     def advance(self, x_BLE: Tensor, layout: Layout, state: State) -> State:
         """The state after the next positions."""
@@ -120,10 +122,10 @@ class Block(nn.Module):
     def summary(self, x_BLE: Tensor, layout: Layout, core: slice) -> State:
         """What the positions `core` of a slice with its halo add to the row's sum."""
         mixed_BLE, norm = self._neighbourly(x_BLE, layout)
-        inside = layout.part(core.start, core.stop)
+        inside = layout.slice(core.start, core.stop)
         return self.attention.summary(mixed_BLE[:, core], inside, norm)
 
-    def attended_within(
+    def attention_output_within(
         self, x_BLE: Tensor, layout: Layout, core: slice, summary: State | None
     ) -> Tensor:
         """What attention adds at `core` of a slice with its halo, given the row's sum, if any."""
@@ -131,7 +133,7 @@ class Block(nn.Module):
         if summary is None:
             added_BLE: Tensor = self.attention(mixed_BLE, layout, norm)[:, core]
             return added_BLE
-        inside = layout.part(core.start, core.stop)
+        inside = layout.slice(core.start, core.stop)
         return self.attention.read(mixed_BLE[:, core], inside, norm, summary)
 
     def _neighbourly(self, x_BLE: Tensor, layout: Layout) -> tuple[Tensor, RMSNorm | None]:

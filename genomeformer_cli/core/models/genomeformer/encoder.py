@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from genomeformer_cli.core.attention.batch_layout import Layout, Rotary, each_document
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
-from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.attention.protocols import State
 from genomeformer_cli.core.models.genomeformer.block import Block
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -106,7 +106,7 @@ class Encoder(nn.Module):
         tokens_BL: Tensor,
         mask_BL: Tensor | None,
         documents_BL: Tensor | None,
-        chosen: Chosen,
+        chosen: SelectedPositions,
     ) -> Tensor:
         """Features (T, E) of some positions; a plain bidirectional stack computes little else.
 
@@ -122,7 +122,7 @@ class Encoder(nn.Module):
         """
         config = self.config
         if config.causal or self.patches is not None or config.residual == "reversible":
-            return chosen.of(self.hidden(tokens_BL, mask_BL, documents_BL))
+            return chosen.gather(self.hidden(tokens_BL, mask_BL, documents_BL))
         layout = self.layout(tokens_BL, mask_BL, documents_BL)
         x_BLE = self.embedding(tokens_BL)
         *below, top = self.stack
@@ -160,8 +160,8 @@ class Encoder(nn.Module):
         """Gomez et al. 2017, "The Reversible Residual Network", equation 6."""
         one_BLE, other_BLE = x_BLE, x_BLE
         for block in self.stack:
-            one_BLE = one_BLE + self._run(block.attended, other_BLE, layout)
-            other_BLE = other_BLE + self._run(block.transformed_at, one_BLE, layout)
+            one_BLE = one_BLE + self._run(block.attention_output, other_BLE, layout)
+            other_BLE = other_BLE + self._run(block.mlp_output_at, one_BLE, layout)
         return one_BLE, other_BLE
 
     def joined(self, one_BLE: Tensor, other_BLE: Tensor) -> Tensor:

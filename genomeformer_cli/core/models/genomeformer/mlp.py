@@ -19,10 +19,10 @@ from genomeformer_cli.core.attention.kernels.cpu_blocking import (
     ROWS,
     add_product,
     as_weights,
-    blocks_of_rows,
-    in_cache,
     product_dtype,
     put_product,
+    row_blocks,
+    use_cpu_blocking,
 )
 from genomeformer_cli.core.attention.kernels.rms_norm import (
     RMSNorm,
@@ -65,7 +65,7 @@ def gated_mlp(
 ) -> Tensor:
     """The same; only the input, a scale a row and the first product are kept."""
     x = as_weights(x, gain_E)
-    if not in_cache(x, gain_E, gate_and_up_2ME, down_EM):
+    if not use_cpu_blocking(x, gain_E, gate_and_up_2ME, down_EM):
         return gated_mlp_reference(x, gain_E, gate_and_up_2ME, down_EM, residual=residual)
     result: Tensor = _GatedMLP.apply(  # type: ignore[no-untyped-call]
         x, gain_E, gate_and_up_2ME, down_EM, residual
@@ -102,7 +102,7 @@ class _GatedMLP(torch.autograd.Function):
         ]
         scale_N1 = x.new_empty(len(x_NE), 1)
         out_NE = torch.empty_like(x_NE, dtype=None if residual else dtype)
-        for number, rows in enumerate(blocks_of_rows(len(x_NE))):
+        for number, rows in enumerate(row_blocks(len(x_NE))):
             scale_N1[rows] = row_scales(x_NE[rows])
             normed_NE = (x_NE[rows] * scale_N1[rows]).mul_(gain_E).to(dtype)
             block_N2M = _block_of(pieces_N2M, number if kept else 0)[: len(normed_NE)]
@@ -129,7 +129,7 @@ class _GatedMLP(torch.autograd.Function):
         d_x_NE = torch.empty_like(x_NE)
         d_gain_E = torch.zeros_like(gain_E)
         d_first_2ME, d_second_EM = torch.zeros_like(gate_and_up_2ME), torch.zeros_like(down_EM)
-        for number, rows in enumerate(blocks_of_rows(len(x_NE))):
+        for number, rows in enumerate(row_blocks(len(x_NE))):
             both_N2M = _block_of(pieces_N2M, number)
             gate_NM, up_NM = both_N2M[:, :hidden], both_N2M[:, hidden:]
             silu_NM = functional.silu(gate_NM)

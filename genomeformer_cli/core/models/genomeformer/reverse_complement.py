@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.batch_layout import each_document
-from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 
 
-def turned_places(tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
+def flip_positions(tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
     """Where each position lies when its row is read from its end; padding, at the end, stays."""
     place_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
     if mask_BL is None:
@@ -26,12 +26,12 @@ def turned_places(tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
     return torch.where(turn_BL < 0, place_L, turn_BL)
 
 
-def turned(x_BLE: Tensor, turn_BL: Tensor) -> Tensor:
+def flip_rows(x_BLE: Tensor, turn_BL: Tensor) -> Tensor:
     """Features in the order of the row read from its end."""
     return x_BLE.gather(1, turn_BL[..., None].expand_as(x_BLE))
 
 
-def complements(config: ModelConfig) -> Tensor:
+def complement_ids(config: ModelConfig) -> Tensor:
     """Id of the complement of every token.
 
     Raises:
@@ -69,7 +69,7 @@ class BothStrands(nn.Module):
         super().__init__()
         self.config = config
         self.encoder = Encoder(dataclasses.replace(config, strands="one"), seed=seed)
-        self.register_buffer("complement_V", complements(config), persistent=False)
+        self.register_buffer("complement_V", complement_ids(config), persistent=False)
 
     @property
     def device(self) -> torch.device:
@@ -102,26 +102,28 @@ class BothStrands(nn.Module):
         """
         if documents_BL is not None:
             return each_document(self.hidden, tokens_BL, documents_BL)
-        turn_BL = turned_places(tokens_BL, mask_BL)
+        turn_BL = flip_positions(tokens_BL, mask_BL)
         both_BLE = self.encoder.hidden(*self._both(tokens_BL, mask_BL, turn_BL))
         here_BLE, there_BLE = both_BLE.chunk(2)
-        return torch.cat((here_BLE, turned(there_BLE, turn_BL)), dim=-1)
+        return torch.cat((here_BLE, flip_rows(there_BLE, turn_BL)), dim=-1)
 
     def hidden_at(
         self,
         tokens_BL: Tensor,
         mask_BL: Tensor | None,
         documents_BL: Tensor | None,
-        chosen: Chosen,
+        chosen: SelectedPositions,
     ) -> Tensor:
         """Features (T, 2 E) of some positions; the encoder computes little else."""
         if documents_BL is not None:
-            return chosen.of(self.hidden(tokens_BL, mask_BL, documents_BL))
+            return chosen.gather(self.hidden(tokens_BL, mask_BL, documents_BL))
         batch, length = tokens_BL.shape
-        turn_BL = turned_places(tokens_BL, mask_BL)
+        turn_BL = flip_positions(tokens_BL, mask_BL)
         rows_B1 = torch.arange(batch, 2 * batch, device=turn_BL.device)[:, None]
-        there_T = chosen.of(rows_B1 * length + turn_BL)
-        both = Chosen(torch.cat((chosen.flat_T, there_T)), 2 * batch, length, chosen.most)
+        there_T = chosen.gather(rows_B1 * length + turn_BL)
+        both = SelectedPositions(
+            torch.cat((chosen.index_T, there_T)), 2 * batch, length, chosen.max_per_row
+        )
         both_2BL, mask_2BL = self._both(tokens_BL, mask_BL, turn_BL)
         both_2TE = self.encoder.hidden_at(both_2BL, mask_2BL, None, both)
         return torch.cat(both_2TE.chunk(2), dim=-1)

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.batch_layout import Layout
-from genomeformer_cli.core.attention.kernels.cpu_blocking import blocks_of_positions, in_cache
+from genomeformer_cli.core.attention.kernels.cpu_blocking import position_blocks, use_cpu_blocking
 
 
 class ShortConvolution(nn.Module):
@@ -40,7 +40,7 @@ class ShortConvolution(nn.Module):
         x_BLE = _without_padding(x_BLE, layout)
         padded_BWE = functional.pad(x_BLE, (0, 0, self.before, self.after))
         if layout.documents_BL is None:
-            return mixed(padded_BWE, self.kernel, self.before)
+            return short_convolution(padded_BWE, self.kernel, self.before)
         return self._within(layout.documents_BL, padded_BWE)
 
     def start(self, batch: int, like: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class ShortConvolution(nn.Module):
         """Mix the next positions with the last ones of the call before."""
         x_BLE = _without_padding(x_BLE, layout)
         padded_BWE = torch.cat((past_BLE.to(x_BLE.dtype), x_BLE), dim=1)
-        mixed_BLE = mixed(padded_BWE, self.kernel, self.before)
+        mixed_BLE = short_convolution(padded_BWE, self.kernel, self.before)
         return mixed_BLE, padded_BWE[:, padded_BWE.shape[1] - self.before :]
 
     def _within(self, documents_BL: Tensor, padded_BWE: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ def _without_padding(x_BLE: Tensor, layout: Layout) -> Tensor:
     return x_BLE if layout.mask_BL is None else x_BLE * layout.mask_BL[..., None]
 
 
-def mixed_reference(padded_BWE: Tensor, kernel_KE: Tensor, before: int) -> Tensor:
+def short_convolution_reference(padded_BWE: Tensor, kernel_KE: Tensor, before: int) -> Tensor:
     """x_l + sum over k of kernel_k x_(l + k - before), for the positions that have all neighbours.
 
     Args:
@@ -85,10 +85,10 @@ def mixed_reference(padded_BWE: Tensor, kernel_KE: Tensor, before: int) -> Tenso
     return x_BLE
 
 
-def mixed(padded_BWE: Tensor, kernel_KE: Tensor, before: int) -> Tensor:
+def short_convolution(padded_BWE: Tensor, kernel_KE: Tensor, before: int) -> Tensor:
     """The same; only the input is kept."""
-    if not in_cache(padded_BWE, kernel_KE):
-        return mixed_reference(padded_BWE, kernel_KE, before)
+    if not use_cpu_blocking(padded_BWE, kernel_KE):
+        return short_convolution_reference(padded_BWE, kernel_KE, before)
     result: Tensor = _Mixed.apply(padded_BWE, kernel_KE, before)  # type: ignore[no-untyped-call]
     return result
 
@@ -136,5 +136,5 @@ def _blocks(x_BLE: Tensor, kernel: int) -> list[tuple[slice, list[slice]]]:
             block.rows,
             [slice(block.span.start + k, block.span.stop + k) for k in range(kernel)],
         )
-        for block in blocks_of_positions(*x_BLE.shape[:2])
+        for block in position_blocks(*x_BLE.shape[:2])
     ]

@@ -17,7 +17,10 @@ from torch import Tensor
 
 from genomeformer_cli.core.attention.batch_layout import Layout
 from genomeformer_cli.core.attention.protocols import Additive, State, Streaming
-from genomeformer_cli.core.models.genomeformer.activation_store import Stream, open_stream
+from genomeformer_cli.core.models.genomeformer.activation_store import (
+    ActivationStore,
+    open_activations,
+)
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.block import Block
 from genomeformer_cli.core.models.genomeformer.build import Model
@@ -155,7 +158,7 @@ def _of_two_stacks(
 ) -> Iterator[tuple[int, int, Tensor]]:
     batch, length = tokens_BL.shape
     turned_BL = model.shifted(model.other_strand(tokens_BL.long().flip(1)))
-    back = open_stream((batch, length, model.back.feature_width), model.head.weight)
+    back = open_activations((batch, length, model.back.feature_width), model.head.weight)
     for _, stop, features_BCE in _of_causal_stack(model.back, turned_BL, chunk):
         back.write(length - stop, features_BCE.flip(1))
     del turned_BL
@@ -170,8 +173,8 @@ def _of_bidirectional_stack(
     batch, length = tokens_BL.shape
     reversible = model.config.residual == "reversible"
     shape = (batch, length, model.config.width)
-    one = open_stream(shape, model.embedding.weight)
-    other = open_stream(shape, model.embedding.weight) if reversible else one
+    one = open_activations(shape, model.embedding.weight)
+    other = open_activations(shape, model.embedding.weight) if reversible else one
     for start, stop in slices(length, chunk):
         embedded_BCE = model.embedding(tokens_BL[:, start:stop].long())
         for stream in (one, other) if reversible else (one,):
@@ -187,7 +190,11 @@ def _of_bidirectional_stack(
 
 
 def _apply(
-    model: Encoder, block: Block, streams: tuple[Stream, Stream], length: int, chunk: int
+    model: Encoder,
+    block: Block,
+    streams: tuple[ActivationStore, ActivationStore],
+    length: int,
+    chunk: int,
 ) -> None:
     """Apply a block in place: x + attention(y), then the MLP; x and y may be one stream."""
     one, other = streams
@@ -199,10 +206,10 @@ def _apply(
         kept = min(place.stop, block.halo)
         stop = place.stop - place.first
         before_BHE = around_BCE[:, stop - kept : stop]
-        added_BCE = block.attended_within(around_BCE, place.layout, place.core, total)
+        added_BCE = block.attention_output_within(around_BCE, place.layout, place.core, total)
         x_BCE = one.read(place.start, place.stop) + added_BCE
-        one.write(place.start, block.fed_forward(x_BCE) if one is other else x_BCE)
+        one.write(place.start, block.add_mlp(x_BCE) if one is other else x_BCE)
     if one is not other:
         for start, stop in slices(length, chunk):
-            added_BCE = block.transformed(one.read(start, stop))
+            added_BCE = block.mlp_output(one.read(start, stop))
             other.write(start, other.read(start, stop) + added_BCE)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from genomeformer_cli.core.corpus import bpe_training as learning
-from genomeformer_cli.core.corpus.bpe_training import learn_byte_pairs
+from genomeformer_cli.core.corpus.bpe_training import train_corpus_bpe
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.errors import ConfigError, InputError
 from genomeformer_cli.core.formats import inflate
@@ -29,7 +29,7 @@ def write(path: Path, records: list[str]) -> Path:
 
 
 def learn(path: Path, split: SplitConfig) -> BpeTokenizer:
-    return learn_byte_pairs([(genome("g"), path)], split, 300)
+    return train_corpus_bpe([(genome("g"), path)], split, 300)
 
 
 def longest(tokenizer: BpeTokenizer) -> int:

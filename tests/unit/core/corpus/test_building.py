@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genomeformer_cli.core.corpus.bitset import BitWriter
-from genomeformer_cli.core.corpus.minhash import Sketcher, shared_fractions, sketch_codes
+from genomeformer_cli.core.corpus.minhash import MinHasher, minhash_codes, shared_fractions
 from genomeformer_cli.core.errors import AlphabetError, FastaError
 from genomeformer_cli.core.formats import inflate
 from genomeformer_cli.core.formats.fasta_blocks import BlockReader
@@ -97,13 +97,13 @@ def test_an_illegal_letter_is_named_by_its_place_in_the_record(
 def test_a_sketch_is_the_same_in_pieces_and_on_the_other_strand() -> None:
     text = random_dna(60_000)
     codes = encode_bases(text)
-    whole = np.unique(sketch_codes(codes))
+    whole = np.unique(minhash_codes(codes))
     assert 20 < whole.size < 120
-    sketcher = Sketcher()
+    sketcher = MinHasher()
     for at in range(0, codes.size, 777):
         sketcher.add(codes[at : at + 777])
     assert np.array_equal(sketcher.finish(), whole)
-    assert np.array_equal(np.unique(sketch_codes(encode_bases(reverse_complement(text)))), whole)
+    assert np.array_equal(np.unique(minhash_codes(encode_bases(reverse_complement(text)))), whole)
 
 
 def mutated(text: str, rate: float) -> str:
@@ -118,8 +118,8 @@ def mutated(text: str, rate: float) -> str:
 @pytest.mark.parametrize("rate", [0.0, 0.005, 0.05])
 def test_containment_follows_the_part_of_changed_bases(rate: float) -> None:
     text = random_dna(400_000)
-    copy = np.unique(sketch_codes(encode_bases(mutated(text, rate))))
-    shared = shared_fractions({"copy": copy}, [sketch_codes(encode_bases(text))])
+    copy = np.unique(minhash_codes(encode_bases(mutated(text, rate))))
+    shared = shared_fractions({"copy": copy}, [minhash_codes(encode_bases(text))])
     assert shared["copy"] == pytest.approx((1 - rate) ** 31, abs=0.1)
 
 

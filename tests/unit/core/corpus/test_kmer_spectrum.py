@@ -15,15 +15,15 @@ from hypothesis import strategies as st
 
 import genomeformer_cli
 from genomeformer_cli.core.corpus import kmer_spectrum as spectrum
-from genomeformer_cli.core.corpus.kmer_spectrum import LONGEST_WORD, WordCounter, spectrum_of
+from genomeformer_cli.core.corpus.kmer_spectrum import LONGEST_WORD, KmerCounter, spectrum_of
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 
 SAMPLE_FOLDER = Path(genomeformer_cli.__file__).parent / "assets" / "genomes"
 
 
-def counted(records: Iterable[str], piece: int = 1 << 20) -> WordCounter:
-    counter = WordCounter()
+def counted(records: Iterable[str], piece: int = 1 << 20) -> KmerCounter:
+    counter = KmerCounter()
     for record in records:
         codes = encode_bases(record)
         for start in range(0, codes.size, piece):
@@ -40,7 +40,7 @@ def by_letters(records: Iterable[str], k: int) -> Counter[str]:
     return words
 
 
-def spelled(counter: WordCounter, k: int) -> Counter[str]:
+def spelled(counter: KmerCounter, k: int) -> Counter[str]:
     words = ("".join(letters) for letters in itertools.product("ACGT", repeat=k))
     pairs = zip(words, counter.counts()[k].tolist(), strict=True)
     return Counter({word: count for word, count in pairs if count})

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genomeformer_cli.core.corpus.genome_shards import PartWriter
+from genomeformer_cli.core.corpus.genome_shards import GenomeShardWriter
 from genomeformer_cli.core.corpus.streaming_tokenizer import cut_blocks, part_marks
 from genomeformer_cli.core.formats.fasta_blocks import Block
 from genomeformer_cli.core.sequence import Codes, encode_bases, mark_bases, soft_mask
@@ -152,7 +152,7 @@ def _write_one_record(name: str, num_blocks: int) -> None:
             yield Block(bases, [] if number else [(0, "r")])
 
     with tempfile.TemporaryDirectory() as folder:
-        PartWriter(Path(folder), TOKENIZERS[name](), shard_tokens=1 << 28).write(blocks())
+        GenomeShardWriter(Path(folder), TOKENIZERS[name](), shard_tokens=1 << 28).write(blocks())
 
 
 if __name__ == "__main__":

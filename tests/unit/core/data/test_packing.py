@@ -16,7 +16,7 @@ from genomeformer_cli.core.data.windows import Sampling, Windows, WindowSampler,
 from genomeformer_cli.core.sequence import reverse_complement
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
-from genomeformer_cli.core.tokenizers.token_lengths import geometry
+from genomeformer_cli.core.tokenizers.token_lengths import token_layout
 from tests.corpora import build_corpus, random_dna
 
 LENGTH = 64
@@ -119,7 +119,7 @@ def test_the_other_strand_of_any_tokens(settings: dict[str, int]) -> None:
     tokens = tokenizer.encode(codes)
     lower = np.zeros(tokens.size, dtype=np.bool_)
     lower[0] = True
-    turned, mask = other_strand((tokens, lower), tokenizer, geometry(tokenizer).bases_V)
+    turned, mask = other_strand((tokens, lower), tokenizer, token_layout(tokenizer).bases_V)
     spelled = tokenizer.decode(turned)
     assert reverse_complement(text).startswith(spelled)
     assert turned.size == mask.size <= tokens.size

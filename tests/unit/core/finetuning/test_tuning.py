@@ -33,7 +33,7 @@ from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.distributed import ALONE
+from genomeformer_cli.core.training.distributed import SINGLE_PROCESS
 from genomeformer_cli.core.training.metrics import read_rows
 from tests.reporters import Listening
 
@@ -366,7 +366,7 @@ def test_computing_in_parts_changes_no_gradient() -> None:
         batch = TaskBatches(rows, packer, tuning, batch_size=16, seed=0).make(0)
         loss = Loss(targets=rows.targets, weights=weights)
         learning = TaskLearning(tuning=tuning, loss=loss, metric="mcc", seed=0)
-        learned = learning.gradients(model, batch, None, ALONE)  # type: ignore[arg-type]
+        learned = learning.gradients(model, batch, None, SINGLE_PROCESS)  # type: ignore[arg-type]
         assert learned.score.num_rows == 16
         found.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
     assert len(found[0]) > 10

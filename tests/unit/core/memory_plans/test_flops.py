@@ -39,7 +39,7 @@ def flops(name: str, length: int, batch: int = 1, **dials: Any) -> int:
 
 def num_asked(length: int) -> int:
     examples = random_examples(model_of("softmax", length), step(length))
-    return len(examples.asked.flat_T)
+    return len(examples.target_positions.index_T)
 
 
 def test_softmax_takes_what_its_formula_says() -> None:

@@ -19,7 +19,7 @@ from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.objectives.loss import Examples
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
-from genomeformer_cli.core.training.batches import Ahead, Batch, Batches
+from genomeformer_cli.core.training.batches import Batch, Batches, Prefetcher
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.length_curriculum import stages
 from tests.corpora import build_corpus, random_dna
@@ -52,7 +52,7 @@ def same(one: Batch, other: Batch) -> bool:
 
 
 def test_what_is_made_ahead_is_what_is_made(corpus: Corpus) -> None:
-    with Ahead(batches(corpus).make, 3, 20) as ahead:
+    with Prefetcher(batches(corpus).make, 3, 20) as ahead:
         made = [ahead.next() for _ in range(3, 20)]
     assert [batch.step for batch in made] == list(range(3, 20))
     for batch in made:
@@ -71,11 +71,11 @@ def test_a_failure_is_raised_where_the_batch_is_awaited_and_the_thread_ends(
         return source.make(step)
 
     before = threading.active_count()
-    with Ahead(make, 0, 9) as ahead:
+    with Prefetcher(make, 0, 9) as ahead:
         assert [ahead.next().step, ahead.next().step] == [0, 1]
         with pytest.raises(ConfigError, match="no step two"):
             ahead.next()
-    with Ahead(source.make, 0, 10**9) as ahead:
+    with Prefetcher(source.make, 0, 10**9) as ahead:
         ahead.next()
     assert threading.active_count() == before
 

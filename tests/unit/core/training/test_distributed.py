@@ -18,12 +18,15 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.memory_plans.sequence_parallel import check_stretches, stretch_gradients
+from genomeformer_cli.core.memory_plans.sequence_parallel import (
+    check_sequence_parallel,
+    sequence_parallel_gradients,
+)
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.distributed import ALONE, Team
+from genomeformer_cli.core.training.distributed import SINGLE_PROCESS, ProcessGroup
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
 from genomeformer_cli.core.training.precision import ComputeConfig
@@ -65,14 +68,14 @@ def gradients_of(model: Model) -> dict[str, Tensor]:
     }
 
 
-def rows_add_up_to_a_step(team: Team) -> None:
+def rows_add_up_to_a_step(team: ProcessGroup) -> None:
     model = build_model(config("performer", "bidirectional")).double()
     for asked in BATCHES:
         wanted, of_one = gradients(model, asked, FULL)
         model.zero_grad(set_to_none=True)
         rows = asked.rows(team.rows(len(asked.inputs_BL)))
         part = accumulate_gradients(model, rows, FULL, asked.total_weight)
-        found = team.summed(model, part)
+        found = team.all_reduce(model, part)
         of_all = gradients_of(model)
         assert worst(of_all, of_one) < EXACT
         assert float(found.loss) == pytest.approx(float(wanted.loss), rel=1e-12)
@@ -80,36 +83,40 @@ def rows_add_up_to_a_step(team: Team) -> None:
             wanted.num_targets,
             float(wanted.num_correct),
         )
-    told = team.agreed(lambda: f"of {team.rank}")
+    told = team.broadcast_from_main(lambda: f"of {team.rank}")
     assert told == "of 0"
 
 
-def stretches_add_up_to_rows(team: Team, cases: list[tuple[str, str]], per_line: int) -> None:
-    team.form_lines(per_line)
+def stretches_add_up_to_rows(
+    team: ProcessGroup, cases: list[tuple[str, str]], per_line: int
+) -> None:
+    team.form_sequence_groups(per_line)
     assert team.line is not None
     for attention, shape in cases:
         model = build_model(config(attention, shape)).double()
-        check_stretches(model, "full")
+        check_sequence_parallel(model, "full")
         for asked in BATCHES:
             wanted, of_one = gradients(model, asked, FULL)
             model.zero_grad(set_to_none=True)
             rows = asked.rows(team.rows(len(asked.inputs_BL)))
-            part = stretch_gradients(model, rows, FULL, asked.total_weight, team.line)
-            found = team.summed(model, part)
+            part = sequence_parallel_gradients(model, rows, FULL, asked.total_weight, team.line)
+            found = team.all_reduce(model, part)
             of_all = gradients_of(model)
             assert worst(of_all, of_one) < EXACT, (attention, shape, team.rank)
             assert float(found.loss) == pytest.approx(float(wanted.loss), rel=1e-12)
             assert found.num_targets == wanted.num_targets
 
 
-def first_gives_its_weights(team: Team) -> None:
+def first_gives_its_weights(team: ProcessGroup) -> None:
     model = build_model(config("performer", "causal"), seed=team.rank)
-    team.same(model)
+    team.broadcast_weights(model)
     first = build_model(config("performer", "causal"), seed=0).state_dict()
     assert all(torch.equal(tensor, first[name]) for name, tensor in model.state_dict().items())
 
 
-def run_of(folder: Path, team: Team = ALONE, *, shard: bool = False) -> TrainingRun:
+def run_of(
+    folder: Path, team: ProcessGroup = SINGLE_PROCESS, *, shard: bool = False
+) -> TrainingRun:
     corpus = Corpus(folder / "corpus")
     model = config("performer+softmax", "bidirectional")
     questions = held_out_questions(corpus, Asking(length=64, max_windows=4, passes=2))
@@ -122,12 +129,12 @@ def run_of(folder: Path, team: Team = ALONE, *, shard: bool = False) -> Training
         memory=FULL,
         compute=ComputeConfig(precision="fp32", compile="off"),
         validate=lambda trained: likelihood(trained, questions),
-        team=team,
+        process_group=team,
         shard=shard,
     )
 
 
-def train_until(team: Team, folder: Path, steps: int, shard: bool = False) -> None:
+def train_until(team: ProcessGroup, folder: Path, steps: int, shard: bool = False) -> None:
     """Train, and end as if killed when so many steps are taken."""
     takes, left = SpikeGuard.takes, [steps]
 
@@ -184,7 +191,7 @@ def test_two_processes_do_what_one_does(tmp_path: Path, alone: Path) -> None:
     assert_as_one(folder, alone)
 
 
-def do_all(team: Team, folder: Path) -> None:
+def do_all(team: ProcessGroup, folder: Path) -> None:
     first_gives_its_weights(team)
     rows_add_up_to_a_step(team)
     train_until(team, folder, 8)
@@ -217,11 +224,11 @@ def test_every_mechanism_that_can_be_parted_is(size: int, per_line: int) -> None
 
 def test_a_mechanism_that_cannot_be_parted_says_which_can() -> None:
     with pytest.raises(ConfigError, match="rows of `softmax`") as refused:
-        check_stretches(build_model(config("softmax", "bidirectional")), "full")
+        check_sequence_parallel(build_model(config("softmax", "bidirectional")), "full")
     assert "`linear`" in str(refused.value.hint)
     assert "`local`" in str(refused.value.hint)
     with pytest.raises(ConfigError, match="rows of `softmax`") as refused:
-        check_stretches(build_model(config("softmax", "causal")), "full")
+        check_sequence_parallel(build_model(config("softmax", "causal")), "full")
     assert "`gated-delta`" in str(refused.value.hint)
     with pytest.raises(ConfigError, match="--memory slim"):
-        check_stretches(build_model(config("linear", "causal")), "slim")
+        check_sequence_parallel(build_model(config("linear", "causal")), "slim")

@@ -16,14 +16,14 @@ from genomeformer_cli.core.errors import (
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.settings import LAUNCH_VARIABLE, member, speaks
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.distributed import Team
+from genomeformer_cli.core.training.distributed import ProcessGroup
 from genomeformer_cli.core.training.failure_file import (
-    ended,
-    is_decided,
-    leave_verdict,
-    read_verdict,
+    has_failure,
+    read_failure,
+    worker_failure,
+    write_failure,
 )
-from genomeformer_cli.core.training.parallel_config import ScaleConfig
+from genomeformer_cli.core.training.parallel_config import ParallelConfig
 
 ELASTIC = {
     "RANK": "3",
@@ -110,13 +110,13 @@ def test_the_first_word_of_a_failure_is_kept(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert not leave_verdict(failure)
+    assert not write_failure(failure)
     monkeypatch.setenv(LAUNCH_VARIABLE, str(tmp_path))
-    assert not is_decided()
-    assert leave_verdict(failure)
-    assert leave_verdict(ConfigError("another"))
-    assert is_decided()
-    told = read_verdict(tmp_path)
+    assert not has_failure()
+    assert write_failure(failure)
+    assert write_failure(ConfigError("another"))
+    assert has_failure()
+    told = read_failure(tmp_path)
     assert type(told) is kind
     assert words in told.message
     assert told.hint
@@ -126,25 +126,25 @@ def test_what_another_try_can_mend_is_no_verdict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(LAUNCH_VARIABLE, str(tmp_path))
-    assert leave_verdict(LostProcessError("gone"))
-    assert leave_verdict(RuntimeError("CUDA error: uncorrectable ECC error encountered"))
-    assert not is_decided()
-    assert read_verdict(tmp_path) is None
+    assert write_failure(LostProcessError("gone"))
+    assert write_failure(RuntimeError("CUDA error: uncorrectable ECC error encountered"))
+    assert not has_failure()
+    assert read_failure(tmp_path) is None
 
 
 def test_a_process_that_ended_is_told_with_its_last_words(tmp_path: Path) -> None:
     (tmp_path / "logs" / "0" / "1").mkdir(parents=True)
     (tmp_path / "logs" / "0" / "1" / "stderr.log").write_text("first\nlast\n\n")
-    told = ended("process 1 of 2", -9, tmp_path, 3)
+    told = worker_failure("process 1 of 2", -9, tmp_path, 3)
     assert told.message == "process 1 of 2 was ended by SIGKILL, after 3 restarts: last"
-    assert "with exit code 70" in ended("process 0 of 2", 70, tmp_path, 0).message
+    assert "with exit code 70" in worker_failure("process 0 of 2", 70, tmp_path, 0).message
 
 
 def test_rows_are_shared_evenly_and_all_of_them() -> None:
     for size, num_rows in ((1, 5), (2, 5), (3, 5), (4, 4)):
         shares = []
         for rank in range(size):
-            team = Team()
+            team = ProcessGroup()
             team.share, team.num_shares = rank, size
             shares.append(list(range(num_rows))[team.rows(num_rows)])
         assert sum(shares, []) == list(range(num_rows))  # noqa: RUF017 - a few rows
@@ -164,15 +164,15 @@ def test_what_cannot_be_sharded_says_what_can(
     plan: str, model: ModelConfig, training: TrainingConfig
 ) -> None:
     with pytest.raises(ConfigError, match="`--shard` cannot be with") as refused:
-        ScaleConfig(gpus=2, shard=True).check_model(model, training, plan)
+        ParallelConfig(gpus=2, shard=True).check_model(model, training, plan)
     assert "`--memory full` or `checkpoint`" in str(refused.value.hint)
-    ScaleConfig(gpus=2).check_model(model, training, plan)
+    ParallelConfig(gpus=2).check_model(model, training, plan)
 
 
 def test_devices_and_counts() -> None:
-    assert ScaleConfig(gpus=4).num_processes == 4
-    assert ScaleConfig(gpus=0, processes=3).num_processes == 3
-    assert ScaleConfig(processes=3).on_cpu
-    assert ScaleConfig(gpus=0).on_cpu
-    assert not ScaleConfig().on_cpu
-    ScaleConfig(processes=4, sequence_parallel=2).check_size(4)
+    assert ParallelConfig(gpus=4).num_processes == 4
+    assert ParallelConfig(gpus=0, processes=3).num_processes == 3
+    assert ParallelConfig(processes=3).on_cpu
+    assert ParallelConfig(gpus=0).on_cpu
+    assert not ParallelConfig().on_cpu
+    ParallelConfig(processes=4, sequence_parallel=2).check_size(4)

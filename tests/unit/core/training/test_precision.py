@@ -18,7 +18,7 @@ from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gr
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.training import precision
-from genomeformer_cli.core.training.precision import ComputeConfig, Trial, computing, settle
+from genomeformer_cli.core.training.precision import ComputeConfig, Trial, choose_compute, computing
 from tests.reporters import Listening
 
 CONFIG = ModelConfig(context=64, width=16, depth=1, num_heads=2, mlp_width=16)
@@ -59,20 +59,20 @@ def test_the_faster_is_taken_and_remembered(
     tried = timed(monkeypatch, {"fp32": 1.0, "bf16": 0.5})
     path, reporter = tmp_path / "trials.json", Listening()
     for _ in range(2):
-        chosen = settle(ComputeConfig(), trial(), path, reporter)
+        chosen = choose_compute(ComputeConfig(), trial(), path, reporter)
         assert chosen == ComputeConfig(precision="bf16", compile="off")
     assert tried == ["fp32", "bf16"]
     assert "taking bf16" in reporter.notes[0]
     (known,) = json.loads(path.read_text()).values()
     assert known["seconds"] == {"fp32": 1.0, "bf16": 0.5}
     other = trial(model=build_model(replace(CONFIG, depth=2)))
-    settle(ComputeConfig(), other, path, reporter)
+    choose_compute(ComputeConfig(), other, path, reporter)
     assert tried == ["fp32", "bf16"] * 2
 
 
 def test_a_gain_within_the_noise_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed(monkeypatch, {"fp32": 1.0, "bf16": 0.95})
-    chosen = settle(ComputeConfig(), trial(), tmp_path / "t.json", Listening())
+    chosen = choose_compute(ComputeConfig(), trial(), tmp_path / "t.json", Listening())
     assert chosen.precision == "fp32"
 
 
@@ -81,7 +81,7 @@ def test_what_is_asked_for_is_taken_untried(
 ) -> None:
     tried = timed(monkeypatch, {})
     asked = ComputeConfig(precision="bf16", compile="off")
-    assert settle(asked, trial(), tmp_path / "t.json", Listening()) == asked
+    assert choose_compute(asked, trial(), tmp_path / "t.json", Listening()) == asked
     assert tried == []
 
 
@@ -90,9 +90,9 @@ def test_compiling_is_tried_in_long_runs_alone(
 ) -> None:
     tried = timed(monkeypatch, {"fp32": 1.0, "fp32, compiled": 0.5})
     asked = ComputeConfig(precision="fp32")
-    short = settle(asked, trial(), tmp_path / "t.json", Listening())
+    short = choose_compute(asked, trial(), tmp_path / "t.json", Listening())
     assert (short.compile, tried) == ("off", ["fp32"])
-    long = settle(asked, trial(steps=10**6), tmp_path / "t.json", Listening())
+    long = choose_compute(asked, trial(steps=10**6), tmp_path / "t.json", Listening())
     assert (long.compile, tried) == ("on", ["fp32", "fp32, compiled"])
 
 
@@ -100,7 +100,7 @@ def test_a_missing_compiler_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     timed(monkeypatch, {"fp32": 1.0})
     reporter = Listening()
     asked = ComputeConfig(precision="fp32", compile="on")
-    assert settle(asked, trial(), tmp_path / "t.json", reporter).compile == "off"
+    assert choose_compute(asked, trial(), tmp_path / "t.json", reporter).compile == "off"
     assert "no C++ compiler" in reporter.warnings[0]
 
 
@@ -108,15 +108,15 @@ def test_a_missing_compiler_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_what_cannot_be_compiled_is_refused(change: dict[str, Any], tmp_path: Path) -> None:
     asked = ComputeConfig(precision="fp32", compile="on")
     with pytest.raises(ConfigError, match="--compile on"):
-        settle(asked, trial(**change), tmp_path / "t.json", Listening())
+        choose_compute(asked, trial(**change), tmp_path / "t.json", Listening())
     left = replace(asked, compile="auto")
-    assert settle(left, trial(**change), tmp_path / "t.json", Listening()).compile == "off"
+    assert choose_compute(left, trial(**change), tmp_path / "t.json", Listening()).compile == "off"
 
 
 def test_a_trial_leaves_the_model_as_it_was(tmp_path: Path) -> None:
     tried = trial()
     before = {name: tensor.clone() for name, tensor in tried.model.state_dict().items()}
-    settle(ComputeConfig(compile="off"), tried, tmp_path / "t.json", Listening())
+    choose_compute(ComputeConfig(compile="off"), tried, tmp_path / "t.json", Listening())
     for name, tensor in tried.model.state_dict().items():
         assert torch.equal(before[name], tensor)
     assert all(parameter.grad is None for parameter in tried.model.parameters())

@@ -23,9 +23,9 @@ from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.ema import Average
+from genomeformer_cli.core.training.ema import WeightAverage
 from genomeformer_cli.core.training.feature_redraw import redraw_features
-from genomeformer_cli.core.training.loggers import open_tensorboard, wandb_opener
+from genomeformer_cli.core.training.loggers import open_tensorboard_logger, open_wandb_logger
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import read_rows
 from genomeformer_cli.core.training.optimizer import build_optimizers
@@ -138,7 +138,7 @@ def test_muon_takes_the_matrices_of_the_blocks_and_learns(corpus: Corpus, tmp_pa
 
 def test_the_average_is_that_of_a_loop() -> None:
     model = Encoder(MODEL)
-    average = Average(model, 0.5)
+    average = WeightAverage(model, 0.5)
     expected = model.head.weight.detach().double()
     for step in range(12):
         with torch.no_grad():
@@ -224,7 +224,7 @@ def test_tensorboard_holds_every_number(corpus: Corpus, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config = TrainingConfig(steps=4, batch_size=2, validate_every=2)
-    run = replace(run_of(tmp_path, corpus, config), observers=(open_tensorboard,))
+    run = replace(run_of(tmp_path, corpus, config), loggers=(open_tensorboard_logger,))
     train(run, Listening())
     rows = read_rows(tmp_path / "metrics.jsonl")
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
@@ -241,7 +241,7 @@ def test_a_missing_tensorboard_is_named(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     config = TrainingConfig(steps=1)
-    run = replace(run_of(tmp_path, corpus, config), observers=(open_tensorboard,))
+    run = replace(run_of(tmp_path, corpus, config), loggers=(open_tensorboard_logger,))
     with pytest.raises(MissingExtraError, match="TensorBoard"):
         train(run, Listening())
 
@@ -280,8 +280,8 @@ def test_weights_and_biases_is_sent_every_number_once(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TrainingConfig(steps=4, batch_size=2, validate_every=2)
-    opened = wandb_opener("genomes", {"model": {"width": 16}})
-    run = replace(run_of(tmp_path, corpus, config), observers=(opened,))
+    opened = open_wandb_logger("genomes", {"model": {"width": 16}})
+    run = replace(run_of(tmp_path, corpus, config), loggers=(opened,))
     first = SmallWandb()
     monkeypatch.setitem(sys.modules, "wandb", first)
     train(run, Listening())
@@ -300,7 +300,7 @@ def test_weights_and_biases_is_sent_every_number_once(
     other = run_of(tmp_path, corpus, config)
     (tmp_path / "metrics.jsonl").unlink()
     shutil.rmtree(tmp_path / "checkpoints")
-    train(replace(other, observers=(opened,)), Listening())
+    train(replace(other, loggers=(opened,)), Listening())
     assert again.begun[0]["id"] == begun["id"]
     assert [step for step, _ in again.logged] == [3, 4]
 
@@ -323,4 +323,4 @@ def test_weights_and_biases_that_cannot_be_had_is_named(
     monkeypatch.setitem(sys.modules, "wandb", module)
     run = run_of(tmp_path, corpus, TrainingConfig(steps=1))
     with pytest.raises(error, match=words):
-        train(replace(run, observers=(wandb_opener("p", {}),)), Listening())
+        train(replace(run, loggers=(open_wandb_logger("p", {}),)), Listening())

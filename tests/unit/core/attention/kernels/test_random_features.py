@@ -14,7 +14,7 @@ from genomeformer_cli.core.attention.kernels.random_features import (
 )
 from genomeformer_cli.core.attention.kernels.rotary import rotate
 from genomeformer_cli.core.attention.layer import AttentionLayer
-from genomeformer_cli.core.attention.registry import AttentionConfig, Setting
+from genomeformer_cli.core.attention.registry import AttentionConfig, AttentionContext
 
 
 def test_rows_of_a_block_are_orthogonal() -> None:
@@ -63,7 +63,7 @@ def test_scores_depend_on_relative_positions_only() -> None:
 
 def test_the_layer_is_the_mechanism_between_two_projections() -> None:
     """With identity projections and no rotation it is plain attention of the normed input."""
-    setting = Setting(num_heads=2, head_width=4, context=5, causal=False)
+    setting = AttentionContext(num_heads=2, head_width=4, context=5, causal=False)
     layer = AttentionLayer(
         name="softmax", config=AttentionConfig(), setting=setting, generator=torch.Generator()
     )

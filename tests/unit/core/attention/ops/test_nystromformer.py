@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genomeformer_cli.core.attention.ops.nystromformer import (
     NystromformerAttention,
-    NystromformerDials,
+    NystromformerOptions,
     nystromformer_attention,
     nystromformer_attention_reference,
 )
@@ -27,10 +27,12 @@ def draw(batch: int, length: int, *, seed: int = 0) -> Inputs:
     return q, k, v
 
 
-def dials(num_landmarks: int, *, taps: int = 5, iterations: int = 6) -> NystromformerDials:
+def dials(num_landmarks: int, *, taps: int = 5, iterations: int = 6) -> NystromformerOptions:
     generator = torch.Generator().manual_seed(taps)
     kernel = torch.randn(2, taps, generator=generator, dtype=torch.float64) if taps else None
-    return NystromformerDials(num_landmarks=num_landmarks, iterations=iterations, kernel_HK=kernel)
+    return NystromformerOptions(
+        num_landmarks=num_landmarks, iterations=iterations, kernel_HK=kernel
+    )
 
 
 def masks(length: int) -> Tensor:
@@ -161,7 +163,7 @@ def test_the_module_is_the_function_and_its_seed_decides() -> None:
         for _ in range(2)
     ]
     kernel = built[0].kernel_HK
-    chosen = NystromformerDials(num_landmarks=4, iterations=6, kernel_HK=kernel)
+    chosen = NystromformerOptions(num_landmarks=4, iterations=6, kernel_HK=kernel)
     once, again = (module(q, k, v, None, None) for module in built)
     assert torch.equal(once, again)
     assert torch.equal(once, nystromformer_attention(q, k, v, None, chosen))

@@ -9,10 +9,10 @@ import torch
 from genomeformer_cli.core.errors import StoreError
 from genomeformer_cli.core.models.genomeformer import activation_store as streams
 from genomeformer_cli.core.models.genomeformer.activation_store import (
-    FiledStream,
-    HeldStream,
-    Stream,
-    open_stream,
+    ActivationStore,
+    InMemoryActivations,
+    OnDiskActivations,
+    open_activations,
 )
 
 
@@ -26,9 +26,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("kind", ["held", "filed"])
 def test_a_stream_says_what_was_last_written(kind: str, dtype: torch.dtype, folder: Path) -> None:
     wanted = torch.randn(2, 23, 3, dtype=dtype)
-    stream: Stream = FiledStream(2, 3, wanted)
+    stream: ActivationStore = OnDiskActivations(2, 3, wanted)
     if kind == "held":
-        stream = HeldStream(torch.empty_like(wanted))
+        stream = InMemoryActivations(torch.empty_like(wanted))
     stream.write(11, torch.zeros(2, 12, 3, dtype=dtype))
     for start, stop in ((14, 23), (0, 5), (5, 14)):
         stream.write(start, wanted[:, start:stop])
@@ -40,8 +40,8 @@ def test_a_stream_says_what_was_last_written(kind: str, dtype: torch.dtype, fold
 def test_only_what_is_too_large_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     like = torch.empty(0)
     monkeypatch.setattr(streams, "HELD", 4 * 2 * 5 * 3)
-    assert isinstance(open_stream((2, 5, 3), like), HeldStream)
-    assert isinstance(open_stream((2, 6, 3), like), FiledStream)
+    assert isinstance(open_activations((2, 5, 3), like), InMemoryActivations)
+    assert isinstance(open_activations((2, 6, 3), like), OnDiskActivations)
 
 
 def test_a_full_disk_is_said_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_a_full_disk_is_said_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr("os.pwrite", full)
     with pytest.raises(StoreError, match="No space left") as failure:
-        FiledStream(1, 4, torch.empty(0)).write(0, torch.zeros(1, 2, 4))
+        OnDiskActivations(1, 4, torch.empty(0)).write(0, torch.zeros(1, 2, 4))
     assert not list(folder.iterdir())
     assert "TMPDIR" in (failure.value.hint or "")
 
@@ -58,5 +58,5 @@ def test_a_full_disk_is_said_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_no_place_for_temporary_files_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/there/is/no/such/folder")
     with pytest.raises(StoreError, match="No such file") as failure:
-        FiledStream(1, 4, torch.empty(0))
+        OnDiskActivations(1, 4, torch.empty(0))
     assert "TMPDIR" in (failure.value.hint or "")

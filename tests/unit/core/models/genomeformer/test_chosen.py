@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.attention.positions import Chosen
+from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
@@ -48,9 +48,9 @@ def weights_and_gradients(model: Model, features: Tensor) -> list[Tensor]:
 def assert_chosen_alike(model: Model, mask: Tensor | None, documents: Tensor | None) -> None:
     real = mask if documents is None else documents >= 0
     for share in (0.2, 1.0):
-        chosen = Chosen.where(wanted(share, real))
+        chosen = SelectedPositions.from_mask(wanted(share, real))
         some = model.hidden_at(tokens(), mask, documents, chosen)
-        among_all = chosen.of(model.hidden(tokens(), mask, documents))
+        among_all = chosen.gather(model.hidden(tokens(), mask, documents))
         torch.testing.assert_close(some, among_all, rtol=1e-12, atol=1e-12)
         pairs = (weights_and_gradients(model, one) for one in (some, among_all))
         for one, other in zip(*pairs, strict=True):
@@ -82,7 +82,7 @@ def test_so_it_is_with_patches_and_both_strands(attention: str, form: str) -> No
 @pytest.mark.parametrize("attention", MIXTURES)
 def test_where_nothing_is_wanted_nothing_is_computed_and_nothing_fails(attention: str) -> None:
     model = model_of(attention, "bidirectional")
-    none = Chosen.where(torch.zeros(BATCH, LENGTH, dtype=torch.bool))
+    none = SelectedPositions.from_mask(torch.zeros(BATCH, LENGTH, dtype=torch.bool))
     features = model.hidden_at(tokens(), None, None, none)
     assert features.shape == (0, model.feature_width)
     assert not any(bool(one.any()) for one in weights_and_gradients(model, features))
@@ -94,10 +94,10 @@ def test_the_last_mlp_sees_only_what_is_asked(
 ) -> None:
     model = model_of(attention, "bidirectional")
     assert isinstance(model, Encoder)
-    chosen = Chosen.where(wanted(0.2, None))
+    chosen = SelectedPositions.from_mask(wanted(0.2, None))
     seen: list[int] = []
     for block in model.stack:
-        plain = block.fed_forward
+        plain = block.add_mlp
 
         def spied(x: Tensor, plain: Any = plain) -> Tensor:
             seen.append(x.shape[:-1].numel())
@@ -106,4 +106,4 @@ def test_the_last_mlp_sees_only_what_is_asked(
 
         monkeypatch.setattr(block, "fed_forward", spied)
     model.hidden_at(tokens(), None, None, chosen)
-    assert seen == [BATCH * LENGTH] * (len(model.stack) - 1) + [len(chosen.flat_T)]
+    assert seen == [BATCH * LENGTH] * (len(model.stack) - 1) + [len(chosen.index_T)]

@@ -8,8 +8,8 @@ import torch
 from genomeformer_cli.core.attention.batch_layout import Rotary
 from genomeformer_cli.core.models.genomeformer.short_convolution import (
     ShortConvolution,
-    mixed,
-    mixed_reference,
+    short_convolution,
+    short_convolution_reference,
 )
 
 
@@ -34,7 +34,10 @@ def test_in_cache_it_is_the_plain_form(batch: int, length: int, kernel: int, bef
         return torch.randn(shape, generator=generator, dtype=torch.float64).requires_grad_()
 
     padded_BWE, kernel_KE = inputs = [draw(batch, length + kernel - 1, 6), draw(kernel, 6)]
-    ours, plain = (one(padded_BWE, kernel_KE, before) for one in (mixed, mixed_reference))
+    ours, plain = (
+        one(padded_BWE, kernel_KE, before)
+        for one in (short_convolution, short_convolution_reference)
+    )
     torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
     d_out = draw(batch, length, 6).detach()
     found, wanted = (torch.autograd.grad(one, inputs, d_out) for one in (ours, plain))
