@@ -106,12 +106,12 @@ def _presets() -> Iterator[str]:
 
 def attention_page() -> str:
     """The collection: what each mechanism can do, what it costs, which memory plans it can use."""
-    lines = ["| attention | sees | is | time | memory | memory plans | dials | limit | paper |"]
+    lines = ["| attention | sees | is | time | memory | memory plans | options | limit | paper |"]
     lines.append("|---" * 9 + "|")
     for name, entry in ATTENTIONS.items():
         page = f"[`{name}`](../concepts/attention-{name}.md)"
         kind = "exact" if entry.exact else "an approximation of softmax"
-        dials = ", ".join(f"`{dial}`" for dial in entry.dials)
+        options = ", ".join(f"`{option}`" for option in entry.options)
         plans = ", ".join(f"`{plan}`" for plan in _plans_for(name))
         cells = (
             page,
@@ -120,7 +120,7 @@ def attention_page() -> str:
             entry.time,
             entry.memory,
             plans,
-            dials,
+            options,
             entry.limit,
             entry.paper,
         )

@@ -51,7 +51,7 @@ def nystromformer_attention(
     k_BHLD: Tensor,
     v_BHLD: Tensor,
     mask_BL: Tensor | None,
-    dials: NystromformerOptions,
+    options: NystromformerOptions,
 ) -> Tensor:
     """Attend over the positions where `mask_BL` is true (None: all).
 
@@ -60,30 +60,30 @@ def nystromformer_attention(
         k_BHLD: Keys.
         v_BHLD: Values.
         mask_BL: True at real positions.
-        dials: Landmarks, iterations and the convolution of the values that is added.
+        options: Landmarks, iterations and the convolution of the values that is added.
     """
     if mask_BL is not None:
         padding_B1L1 = ~mask_BL[:, None, :, None]
         q_BHLD, k_BHLD, v_BHLD = (
             x_BHLD.masked_fill(padding_B1L1, 0.0) for x_BHLD in (q_BHLD, k_BHLD, v_BHLD)
         )
-    filled_BM = _filled(q_BHLD, mask_BL, dials.num_landmarks)
-    landmark_q_BHMD = segment_means(q_BHLD, mask_BL, dials.num_landmarks)
-    landmark_k_BHMD = segment_means(k_BHLD, mask_BL, dials.num_landmarks)
+    filled_BM = _filled(q_BHLD, mask_BL, options.num_landmarks)
+    landmark_q_BHMD = segment_means(q_BHLD, mask_BL, options.num_landmarks)
+    landmark_k_BHMD = segment_means(k_BHLD, mask_BL, options.num_landmarks)
     middle_BHMM = _middle(landmark_q_BHMD, landmark_k_BHMD, filled_BM)
     gathered_BHMD = functional.scaled_dot_product_attention(
         landmark_q_BHMD.to(q_BHLD.dtype), k_BHLD, v_BHLD, attn_mask=_at_least_one(mask_BL)
     )
-    solved_BHMD = pseudo_inverse_times(middle_BHMM, gathered_BHMD, dials.iterations)
+    solved_BHMD = pseudo_inverse_times(middle_BHMM, gathered_BHMD, options.iterations)
     out_BHLD = functional.scaled_dot_product_attention(
         q_BHLD,
         landmark_k_BHMD.to(q_BHLD.dtype),
         solved_BHMD.to(v_BHLD.dtype),
         attn_mask=None if filled_BM is None else filled_BM[:, None, None, :],
     )
-    if dials.kernel_HK is None:
+    if options.kernel_HK is None:
         return out_BHLD
-    return out_BHLD + convolve_heads(v_BHLD, dials.kernel_HK)
+    return out_BHLD + convolve_heads(v_BHLD, options.kernel_HK)
 
 
 def _filled(x_BHLD: Tensor, mask_BL: Tensor | None, num_landmarks: int) -> Tensor | None:
@@ -121,7 +121,7 @@ def nystromformer_attention_reference(
     k_BHLD: Tensor,
     v_BHLD: Tensor,
     mask_BL: Tensor | None,
-    dials: NystromformerOptions,
+    options: NystromformerOptions,
 ) -> Tensor:
     """The same row by row on its real positions alone, with all three factors written out."""
     out_BHLD = torch.zeros_like(v_BHLD)
@@ -136,7 +136,7 @@ def nystromformer_attention_reference(
             torch.stack(
                 [
                     part.mean(dim=1)
-                    for part in x.tensor_split(min(dials.num_landmarks, count), dim=1)
+                    for part in x.tensor_split(min(options.num_landmarks, count), dim=1)
                 ],
                 dim=1,
             )
@@ -147,12 +147,12 @@ def nystromformer_attention_reference(
             torch.softmax(a @ b.mT / q_HLD.shape[-1] ** 0.5, dim=-1)
             for a, b in ((q_HLD, few_k_HMD), (few_q_HMD, few_k_HMD), (few_q_HMD, k_HLD))
         )
-        inverse_HMM = pseudo_inverse_reference(middle_HMM, dials.iterations)
+        inverse_HMM = pseudo_inverse_reference(middle_HMM, options.iterations)
         out_BHLD[row, :, kept_L] = outer_HLM @ inverse_HMM @ inner_HML @ v_HLD
-    if dials.kernel_HK is None:
+    if options.kernel_HK is None:
         return out_BHLD
     real_v_BHLD = v_BHLD if mask_BL is None else v_BHLD * mask_BL[:, None, :, None]
-    return out_BHLD + convolve_heads_reference(real_v_BHLD, dials.kernel_HK)
+    return out_BHLD + convolve_heads_reference(real_v_BHLD, options.kernel_HK)
 
 
 class NystromformerAttention(nn.Module):
