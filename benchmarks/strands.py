@@ -18,7 +18,7 @@ from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.evaluation.prediction import twins_of
-from genomeformer_cli.core.evaluation.probes import folds, measure, thinned, try_probe
+from genomeformer_cli.core.evaluation.probes import draw_rows_of, folds, measure, try_probe
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite
 from genomeformer_cli.core.evaluation.words import kmer_frequencies
 from genomeformer_cli.core.reporting import Silent
@@ -48,7 +48,7 @@ def main() -> None:
     print("| task | " + " | ".join(WAYS) + " | random weights | 4-mers |")
     print("|---" * (len(WAYS) + 3) + "|")
     for whole in read_suite(chosen.tasks, chosen.only):
-        task = thinned(whole, chosen.max_train, chosen.seed)
+        task = whole.take(draw_rows_of(whole, chosen.max_train, chosen.seed))
         codes = [encode_bases(one.sequence, where=one.id) for one in task.examples]
         cells = [embedded(loaded, codes, way) for way in WAYS.values()]
         cells += [embedded(twin, codes, {}), kmer_frequencies(codes, 4)]

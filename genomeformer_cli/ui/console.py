@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import sys
 from datetime import datetime
 from enum import Enum
@@ -28,7 +29,7 @@ def show(result: object, rendered: RenderableType, *, as_json: bool) -> None:
 
 
 def to_json(value: object) -> Any:
-    """A result dataclass as plain JSON values."""
+    """Convert a result dataclass to JSON values; NaN and infinity, which JSON lacks, are null."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {
             field.name: to_json(getattr(value, field.name)) for field in dataclasses.fields(value)
@@ -43,4 +44,6 @@ def to_json(value: object) -> Any:
         return value.isoformat(timespec="seconds")
     if isinstance(value, Enum):
         return value.value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     return value

@@ -62,6 +62,8 @@ def evaluation_view(result: EvaluateResult) -> RenderableType:
 def _spread(one: Interval | None, digits: int = 4) -> str:
     if one is None:
         return _NOTHING
+    if not one.known:
+        return f"{one.value:.{digits}f}"
     return f"{one.value:.{digits}f} [{one.low:.{digits}f}, {one.high:.{digits}f}]"
 
 
@@ -95,6 +97,8 @@ def _verdict(one: Prediction) -> Iterator[str]:
     row = next(row for row in one.rows if row.kind == "all" and row.who == "model")
     if row.gain is None:
         yield "no table of counts to compare with"
+    elif not row.gain.known:
+        yield "a single window was scored: no interval, and no statement beyond chance"
     elif row.gain.low > 0:
         yield f"the model beats the table of counts by {row.gain.value:.4f} bits per base"
     elif row.gain.high < 0:
@@ -137,10 +141,14 @@ def _probe_rows(task: TaskResult) -> Iterator[tuple[str, ...]]:
 
 
 def _over_seeds(found: Sequence[Interval]) -> str:
-    """One seed with its interval; several as mean and standard deviation."""
-    if len(found) == 1:
-        return _spread(found[0], 3)
+    """Return one seed with its interval; several as mean and standard deviation.
+
+    Where nothing was drawn (an official split, all of its rows), every seed gives one value, and
+    its bootstrap interval says more than a deviation of zero.
+    """
     values = [one.value for one in found]
+    if len(set(values)) == 1:
+        return _spread(found[0], 3)
     return f"{fmean(values):.3f} ± {stdev(values):.3f}"
 
 
@@ -173,8 +181,9 @@ def _neighbourhoods(tasks: Sequence[TaskResult]) -> Sheet:
                     name,
                     _vectors(who),
                     f"{one.purity:.3f}",
-                    f"{one.precision:.3f}",
                     f"{one.chance:.3f}",
+                    f"{one.precision:.3f}",
+                    f"{one.precision_chance:.3f}",
                     f"{one.silhouette:.3f}",
                     f"{one.within:.3f}",
                     f"{one.between:.3f}",
@@ -185,7 +194,7 @@ def _neighbourhoods(tasks: Sequence[TaskResult]) -> Sheet:
     return Sheet(
         title="labelled sequences: neighbourhoods of the vectors as they are",
         headings=(
-            *("task", "vectors", "purity of 10", "mAP", "by chance", "silhouette"),
+            *("task", "vectors", "purity of 10", "by chance", "mAP", "by chance", "silhouette"),
             *("within", "between", "p"),
         ),
         rows=tuple(rows),

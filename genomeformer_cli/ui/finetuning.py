@@ -89,7 +89,8 @@ def tuned_view(result: FinetuneResult) -> RenderableType:
 
 def _scores(found: SeedResult | LinearResult, names: list[str]) -> list[str]:
     measures = [f"{found.test.measures.get(name, float('nan')):.4f}" for name in names]
-    return [*measures, f"{found.interval.low:.4f} to {found.interval.high:.4f}"]
+    one = found.interval
+    return [*measures, f"{one.low:.4f} to {one.high:.4f}" if one.known else "-"]
 
 
 def _told(result: FinetuneResult, origin: str) -> Iterator[str]:

@@ -196,13 +196,15 @@ def _stack(rows: list[list[Document]]) -> Windows:
 
 
 def consecutive_windows(corpus: Corpus, split: Split, *, length: int, limit: int) -> Windows:
-    """A fixed set to validate on: windows of a split that do not overlap, at most `limit`.
+    """Return a fixed set to validate on: windows of a split without overlap, at most `limit`.
 
-    Only whole windows are taken, unless a segment is shorter than one.
+    Only whole windows are taken, unless a segment is shorter than one. Genomes are ordered by their
+    content, so that corpora of the same genomes, named in any order, give the same windows.
     """
+    digests = {one["name"]: (one["sha256"], one["name"]) for one in corpus.manifest.genomes}
     places = [
         (segment, start)
-        for segment in corpus.segments(split)
+        for segment in sorted(corpus.segments(split), key=lambda one: digests[one.genome])
         for start in range(0, max(segment.length - length, 0) + 1, length)
     ]
     if len(places) > limit:

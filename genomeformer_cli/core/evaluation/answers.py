@@ -74,30 +74,37 @@ def answered(probability_N4: npt.NDArray[np.float64], truth_N: npt.NDArray[np.in
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """A mean and where 95 % of its bootstrap samples lie.
+    """A mean and the range of 95 % of its bootstrap samples.
 
     Attributes:
-        value: The mean.
-        low: 2.5 % of the samples are below.
-        high: 2.5 % of them are above.
+        value: Mean.
+        low: 2.5 % of the samples are below; NaN where a single unit cannot be resampled.
+        high: 2.5 % of the samples are above; NaN likewise.
     """
 
     value: float
     low: float
     high: float
 
+    @property
+    def known(self) -> bool:
+        """True where there were at least two units to resample."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
+
 
 def resampled_mean(
     values_N: npt.NDArray[np.float64], groups_N: Groups, generator: np.random.Generator
 ) -> Interval:
-    """Mean of values that come in groups, such as windows, which are what is resampled.
+    """Return the mean of values in groups, such as windows, and an interval over the groups.
 
     Bases of one window are no independent witnesses; windows nearly are. Efron and Tibshirani 1993,
-    "An Introduction to the Bootstrap", chapter 13 (percentiles).
+    "An Introduction to the Bootstrap", chapter 13 (percentiles). A single group has no interval.
     """
     _, which_N = np.unique(groups_N, return_inverse=True)
     sums_G = np.bincount(which_N, weights=values_N)
     sizes_G = np.bincount(which_N).astype(np.float64)
+    if sums_G.size < 2:
+        return without_interval(float(values_N.mean()))
     samples_S = np.empty(NUM_SAMPLES)
     for sample in range(NUM_SAMPLES):
         drawn = generator.integers(0, sums_G.size, sums_G.size)
@@ -111,7 +118,7 @@ def resampled(
     generator: np.random.Generator,
     num_samples: int = NUM_SAMPLES,
 ) -> Interval:
-    """A statistic of rows, and its interval when rows are drawn with replacement.
+    """Return a statistic of rows, and its interval when rows are drawn with replacement.
 
     Args:
         statistic: Of the rows with these numbers; NaN where it cannot be had of them.
@@ -120,15 +127,22 @@ def resampled(
         num_samples: How often.
     """
     value = statistic(np.arange(num_rows))
+    if num_rows < 2:
+        return without_interval(value)
     samples = [statistic(generator.integers(0, num_rows, num_rows)) for _ in range(num_samples)]
     return percentiles(value, np.asarray(samples))
 
 
+def without_interval(value: float) -> Interval:
+    """Return a value of a single unit, of which a bootstrap would draw nothing but itself."""
+    return Interval(value=value, low=float("nan"), high=float("nan"))
+
+
 def percentiles(value: float, samples_S: npt.NDArray[np.float64]) -> Interval:
-    """The interval of a value whose bootstrap samples are these."""
+    """Return the interval of a value from its bootstrap samples."""
     known_S = samples_S[np.isfinite(samples_S)]
     if not known_S.size:
-        return Interval(value=value, low=float("nan"), high=float("nan"))
+        return without_interval(value)
     tail = 50 * (1 - _COVERED)
     low, high = np.percentile(known_S, [tail, 100 - tail])
     return Interval(value=value, low=float(low), high=float(high))

@@ -5,6 +5,7 @@ Shape letters: N questions.
 
 from __future__ import annotations
 
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,7 +104,9 @@ def compare(asked: Questioned, seed: int) -> tuple[Row, ...]:
             (TWIN, seed_of, _taken(twin, chosen_N)) for seed_of, twin in asked.twins.items()
         ]
         for who, detail, answers in contestants:
-            generator = np.random.default_rng([seed, len(rows)])
+            # By name, so that the order of genomes does not change an interval.
+            name = f"{kind} {part} {who} {detail if who == TWIN else ''}"
+            generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
             gain = None
             if counts is not None and who != COUNTS:
                 gain = resampled_mean(counts.bits_N - answers.bits_N, windows_N, generator)

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.evaluation.answers import Interval
+from genomeformer_cli.core.evaluation.duplicates import Duplicates, find_duplicates
 from genomeformer_cli.core.evaluation.neighbourhood import (
     Neighbourhood,
     draw_rows,
@@ -32,10 +33,10 @@ from genomeformer_cli.core.evaluation.probes import (
     Judged,
     Measures,
     class_numbers,
+    draw_rows_of,
     folds,
     mcc_gain,
     measure,
-    thinned,
     try_probe,
 )
 from genomeformer_cli.core.evaluation.tasks import Task
@@ -54,7 +55,7 @@ class LabelledConfig:
         window: Longest stretch the model sees at once; None: its context.
         most_training: Rows a probe learns from, at most.
         seed: Of folds, draws, resampling and the first twin.
-        num_seeds: Seeds to go through; of each a twin, folds, and draws.
+        num_seeds: Seeds to go through; of each a twin, rows to learn from, folds, and draws.
     """
 
     window: int | None = None
@@ -95,6 +96,7 @@ class TaskResult:
         num_rows: Labelled sequences.
         num_trained: Rows that a probe learned from.
         official_split: Whether train and test are the source's; else five folds.
+        duplicates: Test rows whose sequence was also learned from, with the first seed.
         rows: Vectors of every kind, seed by seed.
         points: Some rows on the model's two main axes, and the class of each, for a picture.
         shares: Of the variance on these axes.
@@ -105,6 +107,7 @@ class TaskResult:
     num_rows: int
     num_trained: int
     official_split: bool
+    duplicates: Duplicates
     rows: tuple[VectorsRow, ...]
     points: tuple[tuple[float, float, int], ...] = field(default=(), repr=False)
     shares: tuple[float, float] = (0.0, 0.0)
@@ -124,7 +127,10 @@ def evaluate_task(
         AlphabetError: A sequence holds a letter that is no nucleotide.
     """
     num_rows = len(task.examples)
-    task = thinned(task, config.most_training, config.seed)
+    seeds = range(config.seed, config.seed + config.num_seeds)
+    drawn = {seed: draw_rows_of(task, config.most_training, seed) for seed in seeds}
+    used_N = np.unique(np.concatenate(list(drawn.values())))
+    task = task.take(used_N)
     sequences = [
         encode_bases(one.sequence, where=f"task `{task.name}`: `{one.id}`") for one in task.examples
     ]
@@ -133,18 +139,28 @@ def evaluate_task(
         reporter.warn(f"task `{task.name}`: {lost} sequences hold no base but N; they are zeros")
     classes_N = class_numbers(task)
     words: dict[str, Any] = {f"{k}-mers": kmer_frequencies(sequences, k) for k in KS}
-    places = one_hot(sequences)
-    if places is not None:
-        words[ONE_HOT] = places
+    by_place = one_hot(sequences)
+    if by_place is not None:
+        words[ONE_HOT] = by_place
+    places = {seed: np.searchsorted(used_N, rows_M) for seed, rows_M in drawn.items()}
+    parts = {seed: folds(task.take(places_M), seed) for seed, places_M in places.items()}
+    first = places[config.seed]
+    duplicates = find_duplicates(
+        [sequences[place] for place in first],
+        [([*fold.train, *fold.choose], fold.test) for fold in parts[config.seed]],
+    )
+    if duplicates.found:
+        reporter.warn(duplicates.sentence(task.name))
     own_NE = _embedded(loaded, sequences, config, reporter)
     rows: list[VectorsRow] = []
-    parts: list[Fold] = []
-    for seed in range(config.seed, config.seed + config.num_seeds):
-        parts = folds(task, seed)
+    for seed, places_M in places.items():
         (twin,) = twins_of(loaded, seed, 1).values()
         random = LoadedModel(model=twin, tokenizer=loaded.tokenizer, folder=loaded.folder)
-        vectors = {MODEL: own_NE, TWIN: _embedded(random, sequences, config, reporter), **words}
-        rows += _rows(vectors, task, parts, seed, reporter)
+        codes = [sequences[place] for place in places_M]
+        vectors = {who: array[places_M] for who, array in {MODEL: own_NE, **words}.items()}
+        vectors[TWIN] = _embedded(random, codes, config, reporter)
+        ordered = {who: vectors[who] for who in (MODEL, TWIN, *words)}
+        rows += _rows(ordered, task.take(places_M), parts[seed], seed, reporter)
     shown = draw_rows(classes_N, config.seed)
     points_N2, shares = principal_axes(own_NE[shown])
     points = zip(points_N2.tolist(), classes_N[shown].tolist(), strict=True)
@@ -152,7 +168,8 @@ def evaluate_task(
         name=task.name,
         classes=task.classes,
         num_rows=num_rows,
-        num_trained=max(fold.train.size for fold in parts),
+        num_trained=max(fold.train.size for one in parts.values() for fold in one),
+        duplicates=duplicates,
         official_split=task.has_split,
         rows=tuple(rows),
         points=tuple((round(x, 4), round(y, 4), label) for (x, y), label in points),
@@ -189,7 +206,8 @@ def _rows(
     }
     best = max((f"{k}-mers" for k in KS), key=lambda who: measured[who][LOGISTIC].mcc.value)
     looked_at = draw_rows(classes_N, seed)
-    enough = min(np.bincount(classes_N[looked_at])) > 1
+    _, sizes_C = np.unique(classes_N[looked_at], return_counts=True)
+    enough = sizes_C.size > 1 and sizes_C.min() > 1
     for who, array in vectors.items():
         dense = array[looked_at]
         dense = dense if isinstance(dense, np.ndarray) else dense.toarray()

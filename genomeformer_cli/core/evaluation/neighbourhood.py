@@ -28,7 +28,8 @@ class Neighbourhood:
     Attributes:
         purity: Part of the ten nearest neighbours that are of the row's own class.
         precision: Mean average precision of finding a row's class among all others by distance.
-        chance: What both are expected to be if vectors say nothing.
+        chance: Expected purity of vectors that hold no information about the class.
+        precision_chance: Expected mean average precision of such vectors.
         silhouette: Mean silhouette: 1 apart, 0 mixed, negative in the wrong place.
         within: Mean distance of two rows of one class.
         between: Mean distance of two rows of different classes.
@@ -39,6 +40,7 @@ class Neighbourhood:
     purity: float
     precision: float
     chance: float
+    precision_chance: float
     silhouette: float
     within: float
     between: float
@@ -68,7 +70,7 @@ def distances(vectors_NE: Vectors) -> npt.NDArray[np.float32]:
 
 
 def neighbourhood(vectors_NE: Vectors, classes_N: Rows, seed: int) -> Neighbourhood:
-    """Measure how far classes keep together; every class has at least two rows."""
+    """Measure how closely classes cluster; every class has at least two rows."""
     distance_NN = distances(vectors_NE)
     number = classes_N.size
     same_NN = classes_N[:, None] == classes_N[None, :]
@@ -85,12 +87,30 @@ def neighbourhood(vectors_NE: Vectors, classes_N: Rows, seed: int) -> Neighbourh
         purity=float(hits_NN[:, :NUM_NEIGHBOURS].mean()),
         precision=float(average_N.mean()),
         chance=float(mates_N.mean() / (number - 1)),
+        precision_chance=float(
+            np.mean([expected_precision(int(mates), number - 1) for mates in mates_N[found]])
+        ),
         silhouette=_silhouette(distance_NN, classes_N),
         within=float(within.mean()),
         between=float(between.mean()),
         p_value=_p_value(distance_NN, classes_N, seed),
         num_rows=number,
     )
+
+
+def expected_precision(mates: int, others: int) -> float:
+    """Return the expected average precision of retrieving `mates` rows in random order.
+
+    A mate at rank k has on average (mates - 1) (k - 1) / (others - 1) mates before it, which gives
+    ((m - 1) / (n - 1) (n - H_n) + H_n) / n for m mates among n others, H_n the harmonic number.
+
+    Args:
+        mates: Rows to retrieve, at least one.
+        others: Rows that are ranked, mates among them.
+    """
+    harmonic = float((1 / np.arange(1, others + 1)).sum())
+    before = (mates - 1) / (others - 1) if others > 1 else 0.0
+    return (before * (others - harmonic) + harmonic) / others
 
 
 def _order(distance_NN: npt.NDArray[np.float32]) -> Rows:

@@ -35,7 +35,13 @@ from genomeformer_cli.core.evaluation.counts import (
 )
 from genomeformer_cli.core.evaluation.held_out import HeldOut, all_at_once, at_rate, one_in_many
 from genomeformer_cli.core.evaluation.likelihood import answer, answer_record
-from genomeformer_cli.core.evaluation.texts import REGIONS, Text, TextWindows, cut_texts
+from genomeformer_cli.core.evaluation.texts import (
+    REGIONS,
+    Text,
+    TextWindows,
+    cut_texts,
+    sorted_by_content,
+)
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass_state
 from genomeformer_cli.core.reporting import Reporter
@@ -238,7 +244,7 @@ def _whole_records(panel: _Panel, texts: Sequence[Text]) -> Prediction:
     carried = can_pass_state(loaded.model) and config.window is None
     order = tables.order if tables else LONGEST_LEFT
     budget = config.windows * context
-    stretches = _stretches(texts, budget, None if carried else context, order)
+    stretches = _stretches(sorted_by_content(texts), budget, None if carried else context, order)
     ask = _record_asker(loaded, carried=carried)
     twins = twins_of(loaded, config.seed, config.num_twins)
     num_bases = sum(one.stop - one.start for one in stretches)
@@ -264,7 +270,7 @@ def _whole_records(panel: _Panel, texts: Sequence[Text]) -> Prediction:
         tables=[joined(parts) for parts in zip(*by_order, strict=True)],
         twins={seed: answers for seed, answers in said.items() if seed is not None},
         windows_N=owner_N * (int(places_N.max()) // context + 1) + places_N // context,
-        parts=_parts_of(stretches, owner_N),
+        parts=_parts_of(stretches, owner_N, [text.group for text in texts]),
         places_N=places_N,
     )
     reach = "its record" if carried else f"its window of {context:,}"
@@ -278,9 +284,9 @@ def _whole_records(panel: _Panel, texts: Sequence[Text]) -> Prediction:
 
 
 def _parts_of(
-    stretches: Sequence[_Stretch], owner_N: npt.NDArray[np.int64]
+    stretches: Sequence[_Stretch], owner_N: npt.NDArray[np.int64], names: Sequence[str]
 ) -> dict[tuple[str, str], npt.NDArray[np.bool_]]:
-    groups = list(dict.fromkeys(one.text.group for one in stretches))
+    groups = list(dict.fromkeys(names))
     group_of = np.array([groups.index(one.text.group) for one in stretches])
     parts = {("genome", name): group_of[owner_N] == index for index, name in enumerate(groups)}
     if all(one.text.regions_L is None for one in stretches):

@@ -2,8 +2,9 @@
 
 With an official split a probe learns from `train`, its strength of regularisation is chosen on
 `val` (a fifth of `train` if there is none), and it is tested on `test`. Without one, rows are split
-five ways, groups kept together, each fifth tested by a probe of the other four. Intervals are of a
-bootstrap over tested rows: they say nothing of what other training rows would give.
+five ways (fewer where a class has fewer rows), groups kept together, each part tested by a probe of
+the others. Intervals are of a bootstrap over tested rows: they do not cover other training rows,
+which several seeds show where rows are drawn.
 Shape letters: N rows, C classes.
 """
 
@@ -11,13 +12,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.evaluation.answers import NUM_SAMPLES, Interval, percentiles
+from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.evaluation.answers import (
+    NUM_SAMPLES,
+    Interval,
+    percentiles,
+    without_interval,
+)
 from genomeformer_cli.core.evaluation.tasks import Task
 
 LOGISTIC, NEIGHBOURS = "logistic", "neighbours"
@@ -56,15 +63,15 @@ class Fold:
 
 
 def class_numbers(task: Task) -> Rows:
-    """The class of every row, as an index into `task.classes`."""
+    """Return the class of every row, as an index into `task.classes`."""
     index = {label: number for number, label in enumerate(task.classes)}
     return np.array([index[one.label] for one in task.examples], dtype=np.int64)
 
 
-def thinned(task: Task, most: int, seed: int) -> Task:
-    """A task with at most `most` rows to learn from, and a fifth of that to choose on.
+def draw_rows_of(task: Task, most: int, seed: int) -> Rows:
+    """Draw at most `most` rows to learn from and a fifth of that to choose on, and all test rows.
 
-    Judged rows all stay; where every row is tested in its turn, all of them are thinned alike.
+    Without an official split every row is tested in turn: all rows are drawn from alike.
     """
     generator = np.random.default_rng([seed, 3])
     limits = {"train": most, "val": most // 5} if task.has_split else {"": most * 5 // 4}
@@ -75,47 +82,67 @@ def thinned(task: Task, most: int, seed: int) -> Task:
         if rows.size > limit:
             kept[rows] = False
             kept[generator.choice(rows, limit, replace=False)] = True
-    examples = tuple(one for one, keep in zip(task.examples, kept, strict=True) if keep)
-    return replace(task, examples=examples)
+    return np.flatnonzero(kept)
 
 
 def folds(task: Task, seed: int) -> list[Fold]:
-    """The official split of a task, or five drawn with a seed."""
+    """Return the official split of a task, or at most five folds drawn with a seed.
+
+    Raises:
+        InputError: Too few rows of a class, or groups, to learn from some and test others.
+    """
     generator = np.random.default_rng([seed, 5])
+    truth_N = class_numbers(task)
     if task.has_split:
         splits = np.array([one.split for one in task.examples])
         train, choose = np.flatnonzero(splits == "train"), np.flatnonzero(splits == "val")
         parts = [(train, choose, np.flatnonzero(splits == "test"))]
     else:
         nothing = np.empty(0, dtype=np.int64)
-        parts = [(train, nothing, test) for train, test in _fifths(task, generator)]
+        parts = [(train, nothing, test) for train, test in _drawn_folds(task, generator)]
     result = []
     for train, choose, test in parts:
         if not choose.size:
             shuffled = generator.permutation(train)
             choose, train = shuffled[: train.size // 5], shuffled[train.size // 5 :]
+            # Every class that can be learned stays among the rows to learn from.
+            lost = np.setdiff1d(truth_N[choose], truth_N[train])
+            back = np.array([choose[truth_N[choose] == label][0] for label in lost], dtype=np.int64)
+            train, choose = np.concatenate([train, back]), np.setdiff1d(choose, back)
         result.append(Fold(train=np.sort(train), choose=np.sort(choose), test=test))
     return result
 
 
-def _fifths(task: Task, generator: np.random.Generator) -> Iterator[tuple[Rows, Rows]]:
+def _drawn_folds(task: Task, generator: np.random.Generator) -> Iterator[tuple[Rows, Rows]]:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     truth_N = class_numbers(task)
     groups = [one.group for one in task.examples]
+    names = [group or f"row {row}" for row, group in enumerate(groups)] if any(groups) else []
+    sizes_C = np.bincount(truth_N)
+    number = min(NUM_FOLDS, int(sizes_C.max())) if (sizes_C > 1).sum() > 1 else 0
+    number = min(number, len(set(names))) if names else number
+    if number < 2:
+        raise InputError(
+            f"`{task.name}` has {truth_N.size} rows, too few to learn from some and test others",
+            hint="at least two classes of two rows each are needed, of two groups if there are any",
+        )
     seed = int(generator.integers(1 << 31))
     zeros_N = np.zeros(truth_N.size)
-    if any(groups):
-        names = [group or f"row {row}" for row, group in enumerate(groups)]
-        splitter: Any = StratifiedGroupKFold(NUM_FOLDS, shuffle=True, random_state=seed)
-        yield from splitter.split(zeros_N, truth_N, names)
-    else:
-        splitter = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=seed)
-        yield from splitter.split(zeros_N, truth_N)
+    with warnings.catch_warnings():
+        # A class of fewer rows than folds is tested in as many folds as it has rows.
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        if names:
+            splitter: Any = StratifiedGroupKFold(number, shuffle=True, random_state=seed)
+            parts = list(splitter.split(zeros_N, truth_N, names))
+        else:
+            splitter = StratifiedKFold(number, shuffle=True, random_state=seed)
+            parts = list(splitter.split(zeros_N, truth_N))
+    yield from ((train, test) for train, test in parts if train.size and test.size)
 
 
 def try_probe(probe: str, vectors: Any, task: Task, parts: Sequence[Fold]) -> Judged:
-    """Learn and test by every fold.
+    """Learn from and test on every fold.
 
     Args:
         probe: `logistic` or `neighbours`.
@@ -132,11 +159,14 @@ def try_probe(probe: str, vectors: Any, task: Task, parts: Sequence[Fold]) -> Ju
             learned, asked = vectors[fold.train], vectors[fold.test]
             probabilities.append(_votes(learned, asked, truth_N[fold.train], number))
             continue
+        learned_classes = np.unique(truth_N[fold.train])
+        if learned_classes.size == 1:
+            probabilities.append(np.eye(number)[np.repeat(learned_classes, fold.test.size)])
+            continue
         scaler = _scaler(vectors[fold.train])
+        parted = {"train": fold.train, "choose": fold.choose, "test": fold.test}
         scaled = {
-            "train": scaler.transform(vectors[fold.train]),
-            "choose": scaler.transform(vectors[fold.choose]),
-            "test": scaler.transform(vectors[fold.test]),
+            part: scaler.transform(vectors[rows]) for part, rows in parted.items() if rows.size
         }
         model, strength = _learned(scaled, truth_N[fold.train], truth_N[fold.choose])
         given = model.predict_proba(scaled["test"])
@@ -191,13 +221,17 @@ def _learned(scaled: dict[str, Any], train_N: Rows, choose_N: Rows) -> tuple[Any
     from sklearn.linear_model import LogisticRegression
 
     best: tuple[float, float, Any] | None = None
+    # Too few rows to choose on: scikit-learn's own strength.
+    strengths = STRENGTHS if choose_N.size else (1.0,)
     model: Any = LogisticRegression(tol=1e-3, max_iter=300, warm_start=True)
-    for strength in STRENGTHS:
+    for strength in strengths:
         with warnings.catch_warnings():
             # A weakly regularised probe that is stopped early is still a probe to choose among.
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.set_params(C=strength).fit(scaled["train"], train_N)
-        found = float((model.predict(scaled["choose"]) == choose_N).mean())
+        found = 0.0
+        if choose_N.size:
+            found = float((model.predict(scaled["choose"]) == choose_N).mean())
         if best is None or found > best[0]:
             best = (found, strength, (model.coef_.copy(), model.intercept_.copy()))
     assert best is not None
@@ -213,7 +247,8 @@ class Measures:
     Attributes:
         accuracy: Part of the rows whose most probable class is the true one.
         mcc: Matthews correlation; of several classes Gorodkin's (2004).
-        auroc: Area under the ROC curve; of several classes the mean of one against the rest.
+        auroc: Area under the ROC curve; of several classes the mean of one against the rest, over
+            the classes among the tested rows.
         num_rows: Judged.
     """
 
@@ -226,8 +261,11 @@ class Measures:
 def measure(tested: Judged, seed: int) -> Measures:
     """Measures with bootstrap intervals."""
     judge = _Judge(tested)
-    samples = np.array([judge.measures(weights) for weights in _draws(tested, seed)])
     values = judge.measures(np.ones(tested.truth_N.size))
+    if tested.truth_N.size < 2:
+        accuracy, mcc, auroc = (without_interval(value) for value in values)
+        return Measures(accuracy=accuracy, mcc=mcc, auroc=auroc, num_rows=1)
+    samples = np.array([judge.measures(weights) for weights in _draws(tested, seed)])
     accuracy, mcc, auroc = (percentiles(value, samples[:, i]) for i, value in enumerate(values))
     return Measures(accuracy=accuracy, mcc=mcc, auroc=auroc, num_rows=int(tested.truth_N.size))
 
@@ -235,8 +273,10 @@ def measure(tested: Judged, seed: int) -> Measures:
 def mcc_gain(tested: Judged, other: Judged, seed: int) -> Interval:
     """How much better the Matthews correlation is than another's on the same rows."""
     one, two = _Judge(tested), _Judge(other)
-    samples = np.array([one.mcc(w) - two.mcc(w) for w in _draws(tested, seed)])
     ones = np.ones(tested.truth_N.size)
+    if ones.size < 2:
+        return without_interval(one.mcc(ones) - two.mcc(ones))
+    samples = np.array([one.mcc(w) - two.mcc(w) for w in _draws(tested, seed)])
     return percentiles(one.mcc(ones) - two.mcc(ones), samples)
 
 
@@ -276,7 +316,8 @@ class _Judge:
         confusion = self._confusion(weights_N)
         areas = [area_under_curve(rank_N, is_N, weights_N) for rank_N, is_N in self._curves]
         accuracy = float(np.trace(confusion) / confusion.sum())
-        return accuracy, correlation(confusion), float(np.mean(areas))
+        known = [area for area in areas if np.isfinite(area)]
+        return accuracy, correlation(confusion), float(np.mean(known)) if known else float("nan")
 
 
 def correlation(confusion_CC: npt.NDArray[np.float64]) -> float:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,20 +63,30 @@ class Task:
 
     Attributes:
         name: For the report.
-        examples: At least two classes of them.
+        examples: Rows of at least two classes.
+        all_classes: Classes of the task that these rows were taken from; empty: of the rows.
     """
 
     name: str
     examples: tuple[Example, ...]
+    all_classes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Labels, sorted."""
-        return tuple(sorted({one.label for one in self.examples}))
+        return self.all_classes or tuple(sorted({one.label for one in self.examples}))
+
+    def take(self, rows: Iterable[int]) -> Task:
+        """Return a task of some of the rows, whose classes keep their numbers."""
+        return Task(
+            name=self.name,
+            examples=tuple(self.examples[row] for row in rows),
+            all_classes=self.classes,
+        )
 
     @property
     def has_split(self) -> bool:
-        """Whether the source says what to train on and what to test on."""
+        """True where the source says what to train on and what to test on."""
         found = {one.split for one in self.examples}
         return {"train", "test"} <= found and "" not in found
 

@@ -5,10 +5,12 @@ Shape letters: L bases of a record, W windows, T tokens in a window.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -168,7 +170,10 @@ class TextWindows:
 def cut_texts(
     texts: Sequence[Text], tokenizer: Tokenizer, *, length: int, most: int
 ) -> TextWindows:
-    """Cut texts into windows of one token a base.
+    """Cut texts into windows of one token per base.
+
+    Windows are ordered by the content of their groups, so that the same files or genomes give the
+    same questions whatever order they are named in.
 
     Args:
         texts: What to cut; records shorter than a window are windows padded.
@@ -179,7 +184,9 @@ def cut_texts(
     groups = tuple(dict.fromkeys(text.group for text in texts))
     annotated = any(text.regions_L is not None for text in texts)
     rows: list[tuple[int, Text, int]] = []
-    for index, group in enumerate(groups):
+    texts = sorted_by_content(texts)
+    for group in dict.fromkeys(text.group for text in texts):
+        index = groups.index(group)
         places = [place for text in texts if text.group == group for place in _places(text, length)]
         if len(places) > most:
             chosen = np.linspace(0, len(places) - 1, most).round().astype(int)
@@ -198,6 +205,15 @@ def cut_texts(
         groups=groups,
         regions_WT=regions_WT if annotated else None,
     )
+
+
+def sorted_by_content(texts: Sequence[Text]) -> list[Text]:
+    """Return the texts in the order of a digest of their groups' bases, a group's as given."""
+    hashes: dict[str, Any] = {}
+    for text in texts:
+        digest = hashlib.sha256(text.codes.tobytes()).digest()
+        hashes.setdefault(text.group, hashlib.sha256()).update(digest)
+    return sorted(texts, key=lambda text: hashes[text.group].digest())
 
 
 def _places(text: Text, length: int) -> Iterator[tuple[Text, int]]:

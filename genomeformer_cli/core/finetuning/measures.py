@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.evaluation.answers import Interval, percentiles
+from genomeformer_cli.core.evaluation.answers import Interval, percentiles, without_interval
 from genomeformer_cli.core.evaluation.probes import area_under_curve, correlation
 from genomeformer_cli.core.finetuning.targets import Targets, TaskKind, Truth
 
@@ -169,7 +169,10 @@ def interval(
     *,
     seed: int,
 ) -> Interval:
-    """A measure with the interval of a bootstrap over rows."""
+    """Return a measure with its bootstrap interval over rows; a single row has no interval."""
+    value = measure(targets, answers, truth).get(metric, float("nan"))
+    if len(truth) < 2:
+        return without_interval(value)
     generator = np.random.default_rng([seed, 13])
     samples = []
     taken = _taker(targets, answers, truth)
@@ -177,7 +180,6 @@ def interval(
         drawn = generator.integers(0, len(truth), len(truth))
         found = measure(targets, *taken(drawn))
         samples.append(found.get(metric, np.nan))
-    value = measure(targets, answers, truth).get(metric, float("nan"))
     return percentiles(value, np.array(samples))
 
 

@@ -85,6 +85,10 @@ def _verdict(one: Plain) -> Iterator[str]:
     if not gains:
         yield "No table of counts was there to compare with."
         return
+    gains = {part: gain for part, gain in gains.items() if gain.get("low") is not None}
+    if not gains:
+        yield "A single window was scored: no statement beyond chance."
+        return
     behind = [part for part, gain in gains.items() if gain["high"] < 0]
     undecided = [part for part, gain in gains.items() if gain["low"] <= 0 <= gain["high"]]
     if behind:
@@ -141,18 +145,21 @@ def _neighbourhoods(tasks: Sequence[Plain]) -> str:
         (
             task["name"],
             name,
-            *(_number(row["neighbourhood"][key]) for key in _NEIGHBOURHOOD),
+            *(_number(row["neighbourhood"].get(key)) for key in _NEIGHBOURHOOD),
         )
         for task in tasks
         for name, row in _kinds(task)
         if row.get("neighbourhood")
     ]
-    headings = ("task", "vectors", "purity of 10", "mAP", "by chance", "silhouette", "p")
+    headings = (
+        *("task", "vectors", "purity of 10", "by chance", "mAP", "by chance"),
+        *("silhouette", "p"),
+    )
     title = "### Labelled sequences: neighbourhoods of the vectors as they are"
     return f"{title}\n\n{_table(headings, rows)}"
 
 
-_NEIGHBOURHOOD = ("purity", "precision", "chance", "silhouette", "p_value")
+_NEIGHBOURHOOD = ("purity", "chance", "precision", "precision_chance", "silhouette", "p_value")
 
 
 def _number(value: float | None) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.evaluation.answers import Interval
 from genomeformer_cli.core.finetuning.config import FinetuneConfig, TuningConfig
 from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned, write_tuned
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
@@ -124,19 +125,22 @@ sequences are read in windows of {task.window:,} tokens.
 """
 
 
+def _range(found: Interval) -> str:
+    return f"{found.low:.4f} to {found.high:.4f}" if found.known else "-"
+
+
 def _results(summary: TunedSummary) -> str:
     chosen = summary.chosen
     lines = [
-        f"| {one.origin} | {one.seed} | {_measures(one.test.measures)} | {one.interval.low:.4f} to "
-        f"{one.interval.high:.4f} | {one.best_step} of {one.steps} |"
+        f"| {one.origin} | {one.seed} | {_measures(one.test.measures)} | {_range(one.interval)} | "
+        f"{one.best_step} of {one.steps} |"
         for one in summary.results
     ]
     if summary.linear is not None:
         test, interval = summary.linear.test, summary.linear.interval
         lines.insert(
             0,
-            f"| linear model alone | | {_measures(test.measures)} | {interval.low:.4f} to "
-            f"{interval.high:.4f} | |",
+            f"| linear model alone | | {_measures(test.measures)} | {_range(interval)} | |",
         )
     told = []
     for origin in (PRETRAINED, SCRATCH):

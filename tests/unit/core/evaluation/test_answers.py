@@ -35,6 +35,16 @@ def test_an_interval_holds_its_mean_and_is_wider_where_groups_agree_within() -> 
     assert by_group.high - by_group.low > 3 * (by_value.high - by_value.low)
 
 
+def test_a_single_window_has_no_interval() -> None:
+    values = np.array([1.0, 2.0, 6.0])
+    found = resampled_mean(values, np.zeros(3, dtype=np.int64), np.random.default_rng(0))
+    assert found.value == pytest.approx(3.0)
+    assert not found.known
+    two = resampled_mean(values, np.array([0, 0, 1]), np.random.default_rng(0))
+    assert two.known
+    assert two.low < two.high
+
+
 def test_the_same_seed_gives_the_same_interval() -> None:
     values, groups = np.arange(30.0), np.arange(30) // 3
     one, other = (resampled_mean(values, groups, np.random.default_rng(4)) for _ in range(2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ from genomeformer_cli.core.evaluation.chains import chain_baseline, count_chains
 from genomeformer_cli.core.evaluation.counts import ALPHA, count_baseline
 from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
+from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
 from tests.corpora import build_corpus, random_dna
 
 ASKING = Asking(length=200, max_windows=99, passes=64)
@@ -37,6 +40,27 @@ def test_overlapping_tokens_are_asked_for_bases_that_nothing_shows(tmp_path: Pat
             (token,) = (one for one in shows if asked_WL[row, one])
             assert base - token == questions.place
         assert hidden_WL.sum() == 5 * bases_WL.sum()
+
+
+@pytest.mark.parametrize("max_windows", [3, 99])
+def test_the_order_in_which_genomes_are_named_does_not_change_the_questions(
+    tmp_path: Path, max_windows: int
+) -> None:
+    files = []
+    for number in range(3):
+        files.append(tmp_path / f"g{number}.fa")
+        files[-1].write_text(f">r{number}\n{random_dna(3000 + 500 * number, number)}\n")
+    found = []
+    for order in itertools.permutations(files):
+        store = Store(tmp_path / f"store{len(found)}")
+        request = TokenizeRequest(name="c", files=order)
+        tokenize_genomes(request, reporter=Silent(), store=store)
+        corpus = Corpus(store.path(Kind.CORPORA, "c"))
+        asking = Asking(length=50, max_windows=max_windows, passes=4)
+        found.append(held_out_questions(corpus, asking))
+    for other in found[1:]:
+        np.testing.assert_array_equal(other.tokens_WL, found[0].tokens_WL)
+        np.testing.assert_array_equal(other.hidden_PWL, found[0].hidden_PWL)
 
 
 def skewed_dna(length: int) -> str:

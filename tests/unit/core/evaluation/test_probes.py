@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import matthews_corrcoef, roc_auc_score, silhouette_score
 
+from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.neighbourhood import (
     distances,
     draw_rows,
+    expected_precision,
     neighbourhood,
     principal_axes,
 )
@@ -17,10 +22,10 @@ from genomeformer_cli.core.evaluation.probes import (
     NEIGHBOURS,
     PROBES,
     Judged,
+    draw_rows_of,
     folds,
     mcc_gain,
     measure,
-    thinned,
     try_probe,
 )
 from genomeformer_cli.core.evaluation.tasks import Example, Task
@@ -84,7 +89,7 @@ def test_an_official_split_is_kept() -> None:
     assert {splits[row] for row in fold.train} == {"train"}
     assert {splits[row] for row in fold.choose} == {"val"}
     assert {splits[row] for row in fold.test} == {"test"}
-    fewer = thinned(labelled, 10, 0)
+    fewer = labelled.take(draw_rows_of(labelled, 10, 0))
     assert [one.split for one in fewer.examples].count("train") == 10
     assert [one.split for one in fewer.examples].count("val") == 2
     assert [one.split for one in fewer.examples].count("test") == 20
@@ -186,6 +191,83 @@ def test_neighbourhoods_are_those_of_a_loop() -> None:
     assert found.silhouette == pytest.approx(silhouette, abs=1e-5)
     assert found.within < found.between
     assert found.p_value == 0.001
+
+
+@pytest.mark.parametrize(("mates", "others"), [(1, 1), (1, 5), (2, 6), (3, 7), (5, 5), (4, 8)])
+def test_the_chance_of_average_precision_is_that_of_all_orders(mates: int, others: int) -> None:
+    found = [
+        np.mean([number / rank for number, rank in enumerate(places, start=1)])
+        for places in itertools.combinations(range(1, others + 1), mates)
+    ]
+    assert expected_precision(mates, others) == pytest.approx(np.mean(found))
+
+
+@pytest.mark.parametrize(("classes", "rows"), [(2, 25), (10, 2), (30, 2)])
+def test_case_audit_05_vectors_without_information_reach_the_chance_that_is_stated(
+    classes: int, rows: int
+) -> None:
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(classes), rows)
+    found = [
+        neighbourhood(generator.normal(size=(labels.size, 16)).astype(np.float32), labels, 0)
+        for _ in range(12)
+    ]
+    precision = np.mean([one.precision for one in found])
+    assert precision == pytest.approx(found[0].precision_chance, rel=0.15)
+    purity = np.mean([one.purity for one in found])
+    assert purity == pytest.approx(found[0].chance, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    "sizes", [(2, 2), (28, 2), (3, 3), (7, 1, 4), (40, 2, 1)], ids=lambda sizes: str(sizes)
+)
+@pytest.mark.parametrize("probe", PROBES)
+def test_few_rows_of_a_class_are_probed_without_a_crash(probe: str, sizes: tuple[int, ...]) -> None:
+    labels = [label for label, size in zip("abc", sizes, strict=False) for _ in range(size)]
+    examples = tuple(Example(str(n), random_dna(20, n), one) for n, one in enumerate(labels))
+    labelled = Task(name="few", examples=examples)
+    vectors = np.random.default_rng(1).normal(size=(len(labels), 4)).astype(np.float32)
+    parts = folds(labelled, 0)
+    for fold in parts:
+        assert len(set(np.array(labels)[fold.train])) > 1, "every probe has two classes to learn"
+    tested = try_probe(probe, vectors, labelled, parts)
+    assert tested.truth_N.size == len(labels), "every row is tested once"
+    np.testing.assert_allclose(tested.probability_NC.sum(axis=1), 1)
+    assert np.isfinite(measure(tested, 0).mcc.value)
+
+
+@pytest.mark.parametrize("labels", ["ab", "aaaab", "abc", "aaaa"])
+def test_case_attack_14_too_few_rows_to_probe_are_refused(labels: str) -> None:
+    examples = tuple(Example(str(n), random_dna(20, n), one) for n, one in enumerate(labels))
+    with pytest.raises(InputError, match="too few to learn"):
+        folds(Task(name="few", examples=examples), 0)
+
+
+def test_groups_that_are_fewer_than_folds_stay_whole() -> None:
+    examples = tuple(
+        Example(str(n), random_dna(20, n), "ab"[n % 2], "", f"g{n // 10}") for n in range(30)
+    )
+    parts = folds(Task(name="groups", examples=examples), 0)
+    assert len(parts) == 3
+    alone = tuple(replace(one, group="g") for one in examples)
+    with pytest.raises(InputError, match="too few"):
+        folds(Task(name="groups", examples=alone), 0)
+
+
+def test_every_seed_draws_rows_of_its_own_and_all_test_rows() -> None:
+    labelled = task(200, split=True)
+    one, again, other = (set(draw_rows_of(labelled, 20, seed).tolist()) for seed in (0, 0, 1))
+    assert one == again != other
+    tests = {row for row, example in enumerate(labelled.examples) if example.split == "test"}
+    assert tests <= one & other
+
+
+def test_a_single_tested_row_has_no_interval() -> None:
+    tested = Judged(truth_N=np.array([1]), probability_NC=np.array([[0.2, 0.8]]), strength=None)
+    found = measure(tested, 0)
+    assert found.accuracy.value == 1
+    assert not found.accuracy.known
+    assert not mcc_gain(tested, tested, 0).known
 
 
 def test_labels_that_say_nothing_are_not_significant() -> None:

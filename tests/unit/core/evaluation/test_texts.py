@@ -108,3 +108,19 @@ def test_rows_of_files_by_record_and_by_prefix(tmp_path: Path) -> None:
     assert groups[GroupBy.PREFIX] == ["a", "a", "b"]
     with pytest.raises(ConfigError, match="cannot have rows"):
         group_by("species")
+
+
+def test_the_order_of_files_does_not_change_their_windows() -> None:
+    texts = [
+        Text(group=f"g{number % 3}", record=str(number), codes=encode_bases(random_dna(90, number)))
+        for number in range(6)
+    ]
+    tokenizer = CharTokenizer()
+    one = cut_texts(texts, tokenizer, length=20, most=5)
+    turned = [text for group in ("g2", "g0", "g1") for text in texts if text.group == group]
+    other = cut_texts(turned, tokenizer, length=20, most=5)
+    np.testing.assert_array_equal(one.tokens_WT, other.tokens_WT)
+    assert other.groups == ("g2", "g0", "g1"), "rows of a report keep the order that was given"
+    assert [one.groups[index] for index in one.groups_W] == [
+        other.groups[index] for index in other.groups_W
+    ]
