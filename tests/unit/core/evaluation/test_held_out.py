@@ -12,7 +12,7 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.chains import chain_baseline, count_chains, score_chain
 from genomeformer_cli.core.evaluation.counts import ALPHA, count_baseline
-from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
+from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut, held_out_questions
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
@@ -50,7 +50,7 @@ def test_the_order_in_which_genomes_are_named_does_not_change_the_questions(
     for number in range(3):
         files.append(tmp_path / f"g{number}.fa")
         files[-1].write_text(f">r{number}\n{random_dna(3000 + 500 * number, number)}\n")
-    found = []
+    found: list[HeldOut] = []
     for order in itertools.permutations(files):
         store = Store(tmp_path / f"store{len(found)}")
         request = TokenizeRequest(name="c", files=order)
