@@ -147,7 +147,10 @@ def evaluate_task(
     first = places[config.seed]
     duplicates = find_duplicates(
         [sequences[place] for place in first],
-        [([*fold.train.tolist(), *fold.choose.tolist()], fold.test.tolist()) for fold in parts[config.seed]],
+        [
+            ([*fold.train.tolist(), *fold.choose.tolist()], fold.test.tolist())
+            for fold in parts[config.seed]
+        ],
     )
     if duplicates.found:
         reporter.warn(duplicates.sentence(task.name))
