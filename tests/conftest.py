@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,8 @@ import pytest
 from hypothesis import settings
 
 from tests.cli import Finished, RunCommand, run_fresh
+from tests.golden_numbers import Tolerance, to_text
+from tests.golden_numbers import compare as compare_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +28,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 GOLDEN = Path(__file__).parent / "golden"
 
+GOLDEN_FIXTURES = {"golden", "golden_numbers"}
+
 Golden = Callable[[str, str], None]
+GoldenNumbers = Callable[[str, Mapping[str, Any], Tolerance], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,7 +45,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not config.getoption("--rewrite-golden"):
         return
-    others = [item for item in items if "golden" not in getattr(item, "fixturenames", ())]
+    others = [item for item in items if not GOLDEN_FIXTURES & {*getattr(item, "fixturenames", ())}]
     items[:] = [item for item in items if item not in others]
     config.hook.pytest_deselected(items=others)
 
@@ -108,6 +113,27 @@ def golden(request: pytest.FixtureRequest) -> Golden:
         assert path.is_file(), f"tests/golden/{name} is missing: run `make golden`"
         assert text.splitlines() == path.read_text(encoding="utf-8").splitlines(), (
             f"tests/golden/{name} moved: if it should, `make golden`, and say so in the changelog"
+        )
+
+    return compare
+
+
+@pytest.fixture
+def golden_numbers(request: pytest.FixtureRequest) -> GoldenNumbers:
+    """Compare numbers with a JSON file of `tests/golden`; `make golden` rewrites the file."""
+
+    def compare(name: str, values: Mapping[str, Any], tolerance: Tolerance) -> None:
+        path = GOLDEN / name
+        if request.config.getoption("--rewrite-golden"):
+            moved = not path.is_file() or compare_numbers(path.read_text(), values, tolerance)
+            if moved:  # else the file keeps its digits, and nothing is to be explained
+                path.write_text(to_text(values, tolerance), encoding="utf-8")
+            return
+        assert path.is_file(), f"tests/golden/{name} is missing: run `make golden`"
+        moved = compare_numbers(path.read_text(encoding="utf-8"), values, tolerance)
+        assert not moved, (
+            f"tests/golden/{name} moved: if it should, `make golden`, and say so in the changelog"
+            "\n" + "\n".join(moved[:12])
         )
 
     return compare
