@@ -19,9 +19,9 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
-from genomeformer_cli.core.gradients.plans import MemoryConfig
-from genomeformer_cli.core.model.build import build_model
-from genomeformer_cli.core.model.config import ModelConfig
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
