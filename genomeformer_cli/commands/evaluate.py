@@ -38,6 +38,7 @@ def command(
     from genomeformer_cli.core.evaluation.labelled import LabelledConfig
     from genomeformer_cli.core.evaluation.prediction import PredictionConfig
     from genomeformer_cli.core.evaluation.texts import group_by
+    from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows.evaluate import EvaluateRequest, evaluate_model
     from genomeformer_cli.ui.console import show
     from genomeformer_cli.ui.evaluation import evaluation_view
@@ -68,7 +69,7 @@ def command(
         threads=threads,
     )
     folder = output or Path(f"{Path(model).name or 'model'}-evaluation")
-    with terminal_reporter() as reporter:
+    with terminal_reporter() as reporter, lock_outputs(folder, reporter=reporter):
         result = evaluate_model(request, reporter=reporter)
         _, page = write_report(result, folder)
         reporter.note(f"report: {page}")

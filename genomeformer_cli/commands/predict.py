@@ -48,6 +48,7 @@ def command(
     if per_base not in ("string", "rows"):
         raise UsageError(f"`{per_base}` is no form of labels", hint="`string` or `rows`")
     from genomeformer_cli.core.store.atomic import atomic_file
+    from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import predict as workflow
     from genomeformer_cli.ui import predictions
     from genomeformer_cli.ui.progress import terminal_reporter
@@ -60,6 +61,7 @@ def command(
         threads=threads,
     )
     with terminal_reporter() as reporter, ExitStack() as stack:
+        stack.enter_context(lock_outputs(output, reporter=reporter))
         predictor = workflow.load_predictor(request, reporter=reporter)
         found = workflow.predict_sequences(predictor, request, reporter=reporter)
         lines = predictions.lines(

@@ -43,6 +43,7 @@ def command(
     from pathlib import Path
 
     from genomeformer_cli.core.release.stored import Storage
+    from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import publish as carry
     from genomeformer_cli.core.workflows.release import ReleaseRequest, release_run
     from genomeformer_cli.ui import released
@@ -85,7 +86,8 @@ def command(
             rehearse=dry_run,
         )
         carry.check_publication(publish)
-        made = release_run(request, reporter=reporter) if bundle is None else None
-        published = carry.publish_made(publish, made)
+        with lock_outputs(output, archive, reporter=reporter):
+            made = release_run(request, reporter=reporter) if bundle is None else None
+            published = carry.publish_made(publish, made)
     result = released.plain(made, published)
     show(result, released.view(made, published), as_json=as_json)

@@ -67,6 +67,7 @@ def command(
         )
     from genomeformer_cli.core.evaluation.scoring import ScoringRule
     from genomeformer_cli.core.store.atomic import atomic_file
+    from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import score as workflow
     from genomeformer_cli.ui import scores
     from genomeformer_cli.ui.progress import terminal_reporter
@@ -75,6 +76,7 @@ def command(
     rule = ScoringRule(window=window, every=every, both_strands=both_strands)
     request = workflow.ScoreRequest(model=model, rule=rule, device=device, threads=threads)
     with terminal_reporter() as reporter, ExitStack() as stack:
+        stack.enter_context(lock_outputs(output, per_base, plot, reporter=reporter))
         loaded = workflow.load_scorer(request, reporter=reporter)
         out = stack.enter_context(atomic_file(output)) if output else sys.stdout.buffer
         if vcf is not None and genome is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from importlib.resources import files
@@ -93,6 +94,10 @@ def test_what_stands_beside_the_array_says_how_it_was_made(
         "width": 4 * WIDTH,
         "records": 4,
         "records_without_vector": 2,
+        "output": {
+            "bytes": output.stat().st_size,
+            "sha256": hashlib.sha256(output.read_bytes()).hexdigest(),
+        },
     }
     assert np.load(output).dtype == np.float16
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from filecmp import cmp
 from pathlib import Path
 from typing import IO
 
@@ -32,14 +33,19 @@ def output_paths(prefix: Path) -> tuple[Path, Path]:
 def refuse_to_overwrite(paths: tuple[Path, ...]) -> None:
     """Look before the work begins.
 
+    One file without the other may be what a killed run left; `open_writer` compares it at the end.
+
     Raises:
-        EntryExistsError: One of the files is there.
+        EntryExistsError: The files are there.
     """
-    for path in paths:
-        if path.exists():
-            raise EntryExistsError(
-                f"`{path}` exists", hint="choose another `-o`, or replace it with `--force`"
-            )
+    if all(path.exists() for path in paths):
+        raise _exists(paths[0])
+
+
+def _exists(path: Path) -> EntryExistsError:
+    return EntryExistsError(
+        f"`{path}` exists", hint="choose another `-o`, or replace it with `--force`"
+    )
 
 
 class WindowWriter:
@@ -58,15 +64,24 @@ class WindowWriter:
 
 
 @contextmanager
-def open_writer(paths: tuple[Path, Path]) -> Iterator[WindowWriter]:
+def open_writer(paths: tuple[Path, Path], *, force: bool) -> Iterator[WindowWriter]:
     """Open both files; each appears whole at the end, and neither if the block fails.
+
+    Args:
+        paths: FASTA and table.
+        force: Whether to replace files that have another content.
 
     Raises:
         StoreError: The system refused a write.
+        EntryExistsError: A file with another content is there, and `force` is false.
     """
     with ExitStack() as stack:
         fasta, table = (stack.enter_context(atomic_file(path)) for path in paths)
         yield WindowWriter(fasta, table)
+        for path, file in zip(paths, (fasta, table), strict=True):
+            file.flush()
+            if not force and path.exists() and not cmp(path, file.name, shallow=False):
+                raise _exists(path)
 
 
 def window_id(window: Window) -> str:

@@ -1,18 +1,22 @@
 """Rows written as they are made, in a folder beside the output, so that a broken-off job can go on.
 
 `.NAME.partial/` holds `rows.npy` (its header is filled in at the end, so it is an array only then),
-`records.tsv` (id and number of rows of every record) and `state.json` (how far it is, and of which
-job). The folder becomes the output, whole, or stays for `--resume`.
+`records.tsv` (id and number of rows of every record) and `state.json` (how far it is, of which job,
+and the checksums of both files so far). The folder becomes the output, whole, or stays for
+`--resume`; a folder in which anything is missing or odd is not resumed.
 """
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import json
 import mmap
 import os
 import shutil
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,12 +24,16 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy_format
 
-from genomeformer_cli.core.errors import StoreError
-from genomeformer_cli.core.store.atomic import explain_write_failure, write_json
+from genomeformer_cli.core.store.atomic import (
+    explain_write_failure,
+    move_into_place,
+    write_json,
+)
 
 HEADER = 128
 # Bytes that are written at once where a system cannot set room aside.
 _ZEROS = 1 << 20
+_CHUNK = 1 << 22
 ROWS, RECORDS, STATE = "rows.npy", "records.tsv", "state.json"
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -46,6 +54,22 @@ def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
     return header
 
 
+@dataclass(frozen=True, kw_only=True)
+class _State:
+    """Contents of `state.json`: sizes and checksums of what is complete."""
+
+    job: str
+    records: int
+    rows: int
+    bytes: int
+    rows_sha256: str
+    records_sha256: str
+
+
+class _OddError(Exception):
+    """The partial folder cannot be resumed."""
+
+
 class RowFile:
     """Rows on their way to the disk.
 
@@ -60,6 +84,7 @@ class RowFile:
         num_records: Records that are done.
         num_rows: Rows that are written.
         sizes: Rows of every record.
+        dropped: Why an earlier attempt could not be resumed; empty if it was, or there was none.
     """
 
     def __init__(
@@ -70,7 +95,10 @@ class RowFile:
         self.dtype = dtype
         self.num_records = self.num_rows = 0
         self.sizes = array("q")
+        self.dropped = ""
         self._job = job
+        self._digest, self._records_digest = hashlib.sha256(), hashlib.sha256()
+        self._hashed = HEADER
         try:
             self._open(resume=resume)
         except OSError as failure:
@@ -82,27 +110,51 @@ class RowFile:
         return self.folder / ROWS
 
     def _open(self, *, resume: bool) -> None:
-        state = self._state() if resume else None
-        if state is None and self.folder.exists():
-            shutil.rmtree(self.folder)
+        state = None
+        if resume and os.path.lexists(self.folder):
+            try:
+                state = self._read_state()
+            except (OSError, _OddError) as failure:
+                self.dropped = str(failure)
+            except (ValueError, TypeError, OverflowError, RecursionError):
+                self.dropped = f"`{STATE}` is damaged"
+        if state is None:
+            _remove(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         self._rows = self.path.open("r+b" if state else "w+b")
         self._ids = (self.folder / RECORDS).open("r+b" if state else "w+b")
         if state is None:
             self._rows.write(bytes(HEADER))
             return
-        self.num_records, self.num_rows = state["records"], state["rows"]
-        self._ids.truncate(state["bytes"])
-        self.sizes = array("q", (size for _, size in self.records()))
+        self._ids.truncate(state.bytes)
         self._ids.seek(0, os.SEEK_END)
         self._rows.truncate(self._end)
 
-    def _state(self) -> dict[str, Any] | None:
-        try:
-            state: dict[str, Any] = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return state if state.get("job") == self._job else None
+    def _read_state(self) -> _State:
+        """Read and check an earlier attempt; take over its counts, sizes and checksums.
+
+        Raises:
+            _OddError, OSError, ValueError, TypeError: It cannot be resumed.
+        """
+        state = _State(**json.loads((self.folder / STATE).read_text(encoding="utf-8")))
+        if state.job != self._job:
+            raise _OddError("it belongs to other sequences, another model or other options")
+        row_bytes = state.rows * self.width * self.dtype.itemsize
+        digest = _digest_part(self.path, HEADER, row_bytes)
+        records_digest = _digest_part(self.folder / RECORDS, 0, state.bytes)
+        for name, found, recorded in (
+            (ROWS, digest, state.rows_sha256),
+            (RECORDS, records_digest, state.records_sha256),
+        ):
+            if found.hexdigest() != recorded:
+                raise _OddError(f"`{name}` does not match its recorded checksum")
+        sizes = array("q", (size for _, size in _read_records(self.folder, state.bytes)))
+        if (len(sizes), sum(sizes)) != (state.records, state.rows):
+            raise _OddError(f"`{STATE}` contradicts `{RECORDS}`")
+        self.num_records, self.num_rows, self.sizes = state.records, state.rows, sizes
+        self._digest, self._records_digest = digest, records_digest
+        self._hashed = self._end
+        return state
 
     @property
     def _end(self) -> int:
@@ -120,8 +172,9 @@ class RowFile:
         """
         number, start = sum(sizes), self._end
         try:
-            lines = (f"{one}\t{size}\n" for one, size in zip(ids, sizes, strict=True))
-            self._ids.write("".join(lines).encode("utf-8"))
+            lines = "".join(f"{one}\t{size}\n" for one, size in zip(ids, sizes, strict=True))
+            self._ids.write(lines.encode("utf-8"))
+            self._records_digest.update(lines.encode("utf-8"))
             num_bytes = number * self.width * self.dtype.itemsize
             if not num_bytes:
                 rows: Floats = np.empty((number, self.width), self.dtype)
@@ -144,23 +197,34 @@ class RowFile:
             for file in (self._rows, self._ids):
                 file.flush()
                 os.fsync(file.fileno())
-            state = {
-                "job": self._job,
-                "records": self.num_records,
-                "rows": self.num_rows,
-                "bytes": self._ids.tell(),
-            }
-            write_json(self.folder / STATE, state)
+            self._hash_rows()
+            state = _State(
+                job=self._job,
+                records=self.num_records,
+                rows=self.num_rows,
+                bytes=self._ids.tell(),
+                rows_sha256=self._digest.hexdigest(),
+                records_sha256=self._records_digest.hexdigest(),
+            )
+            write_json(self.folder / STATE, asdict(state))
         except OSError as failure:
             raise explain_write_failure(self.path, failure) from failure
+
+    def _hash_rows(self) -> None:
+        """Add the rows that were filled in since the last call to the checksum."""
+        with self.path.open("rb") as file:
+            file.seek(self._hashed)
+            while self._hashed < self._end:
+                chunk = file.read(min(_CHUNK, self._end - self._hashed))
+                if not chunk:
+                    raise OSError(errno.EIO, "it was truncated by another program")
+                self._digest.update(chunk)
+                self._hashed += len(chunk)
 
     def records(self) -> Iterator[tuple[str, int]]:
         """Id and number of rows of every record so far."""
         self._ids.flush()
-        with (self.folder / RECORDS).open("rb") as file:
-            for line in file:
-                name, _, size = line.decode("utf-8").rstrip("\n").rpartition("\t")
-                yield name, int(size)
+        yield from _read_records(self.folder, self._ids.tell())
 
     def finish(self) -> Floats:
         """Write the header; the file is an array now. Returns it, mapped."""
@@ -182,12 +246,7 @@ class RowFile:
         Raises:
             StoreError: The system refused it, or `output` is a folder or a device.
         """
-        check_place(output)
-        try:
-            os.fsync(self._rows.fileno())
-            self.path.replace(output)
-        except OSError as failure:
-            raise explain_write_failure(output, failure) from failure
+        move_into_place(self.path, output)
 
     def copy_to(self, stream: IO[bytes]) -> None:
         """Write the array to a stream, a pipe included."""
@@ -229,11 +288,35 @@ def write_all(stream: IO[bytes], content: bytes) -> None:
         rest = rest[stream.write(rest) :]
 
 
-def check_place(output: Path) -> None:
-    """Refuse a place that no file can take.
+def _read_records(folder: Path, num_bytes: int) -> Iterator[tuple[str, int]]:
+    with (folder / RECORDS).open("rb") as file:
+        for line in file:
+            num_bytes -= len(line)
+            if num_bytes < 0:
+                return
+            name, _, size = line.decode("utf-8").rstrip("\n").rpartition("\t")
+            yield name, int(size)
+
+
+def _digest_part(path: Path, start: int, num_bytes: int) -> hashlib._Hash:
+    """Return the running SHA-256 of part of a file, to be continued.
 
     Raises:
-        StoreError: There is a folder or a device.
+        _OddError: The file is shorter.
     """
-    if output.exists() and not output.is_file():
-        raise StoreError(f"`{output}` is no ordinary file", hint="choose another name")
+    digest, rest = hashlib.sha256(), num_bytes
+    with path.open("rb") as file:
+        file.seek(start)
+        while rest > 0 and (chunk := file.read(min(_CHUNK, rest))):
+            digest.update(chunk)
+            rest -= len(chunk)
+    if rest:
+        raise _OddError(f"`{path.name}` is incomplete")
+    return digest
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -13,14 +15,47 @@ from typing import IO, Any
 
 from genomeformer_cli.core.errors import StoreError
 
+_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
+
 
 def explain_write_failure(path: Path, failure: OSError) -> StoreError:
-    """The sentence for a write that the system refused (full disk, no permission)."""
-    reason = failure.strerror or str(failure)
+    """Build the error for a write that the system refused (full disk, no permission)."""
     return StoreError(
-        f"could not write `{path}`: {reason}",
-        hint="free some space or choose another place; nothing was left half-written",
+        f"could not write `{path}`: {failure_reason(failure)}",
+        hint=f"{write_hint(failure.errno)}; nothing was left half-written",
     )
+
+
+def failure_reason(failure: OSError) -> str:
+    """Return the system's words; those of the first file if several could not be copied."""
+    first = failure
+    if isinstance(failure, shutil.Error) and failure.args and isinstance(failure.args[0], list):
+        reasons = [str(reason) for _, _, reason in failure.args[0]]
+        found = re.search(r"\] (.*?)(: '|$)", reasons[0]) if reasons else None
+        return found[1] if found else "files could not be copied"
+    return first.strerror or str(first)
+
+
+def write_hint(number: int | None) -> str:
+    """Return what to do about a refused write, by the system's error number."""
+    if number in _PERMISSION:
+        return "choose a place that you may write to, or change its permissions"
+    if number in (errno.EMFILE, errno.ENFILE):
+        return "allow more open files with `ulimit -n`, or close some programs"
+    if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR):
+        return "choose another name or place"
+    return "free some space or choose another place"
+
+
+def check_place(output: Path) -> None:
+    """Refuse a place that cannot hold a file.
+
+    Raises:
+        StoreError: A folder or a device is there.
+    """
+    if output.exists() and not output.is_file():
+        raise StoreError(f"`{output}` is not an ordinary file", hint="choose another name")
 
 
 def _sync_folder(folder: Path) -> None:
@@ -38,8 +73,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     Raises:
         StoreError: The system refused the write, or `path` is a folder or a device.
     """
-    if path.exists() and not path.is_file():
-        raise StoreError(f"`{path}` is no ordinary file", hint="choose another name")
+    check_place(path)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -59,6 +93,22 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def move_into_place(source: Path, path: Path) -> None:
+    """Rename a complete file to its final name on the same disk, in one step, durably.
+
+    Raises:
+        StoreError: The system refused it, or `path` is a folder or a device.
+    """
+    check_place(path)
+    try:
+        with source.open("rb") as file:
+            os.fsync(file.fileno())
+        source.replace(path)
+        _sync_folder(path.parent)
+    except OSError as failure:
+        raise explain_write_failure(path, failure) from failure
 
 
 def _umask() -> int:
@@ -114,10 +164,9 @@ def clear_leftovers(folder: Path, name: str = "*") -> None:
 
     An entry that was moved aside to be replaced, and whose successor never came, goes back.
     """
-    start = "." if name == "*" else f".{name}."
     # One look at the folder: a cache may hold many thousands of entries.
     names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - strings are faster
-    left = [folder / found for found in names if found.startswith(start)]
+    left = [folder / found for found in names if _is_leftover(found, name)]
     for aside in (path for path in left if path.suffix == ".old"):
         place = folder / aside.name[1:].rsplit(".", 2)[0]
         if (aside / "entry").exists() and not place.exists():
@@ -128,6 +177,14 @@ def clear_leftovers(folder: Path, name: str = "*") -> None:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+def _is_leftover(found: str, name: str) -> bool:
+    """Compare the whole name: `.a.b.RANDOM.tmp` is of `a.b`, which another process may write."""
+    if name == "*":
+        return found.startswith(".")
+    stem, *ending = found.rsplit(".", 2)
+    return stem == f".{name}" and ending[-1:] in (["tmp"], ["old"])
 
 
 def _sync_tree(folder: Path) -> None:

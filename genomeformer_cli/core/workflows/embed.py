@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -21,16 +22,29 @@ from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.formats import Table, check_format, write_table
 from genomeformer_cli.core.embedding.processes import Job, fill_here, fill_there
 from genomeformer_cli.core.embedding.projection import Method, Plane, check_method, project
-from genomeformer_cli.core.embedding.rows import RowFile, check_place
+from genomeformer_cli.core.embedding.rows import RowFile
 from genomeformer_cli.core.errors import ConfigError, GenomeformerError, UsageError
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
-from genomeformer_cli.core.store.atomic import write_json, write_text
+from genomeformer_cli.core.store.atomic import (
+    check_place,
+    explain_write_failure,
+    move_into_place,
+    write_json,
+    write_text,
+)
 from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.workflows.compute import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.embed_description import describe, sidecar
+from genomeformer_cli.core.workflows.embed_finished import (
+    FINISHED,
+    identify_file,
+    is_unchanged,
+    read_finished,
+)
 from genomeformer_cli.core.workflows.embed_sources import (
     EmbedSources,
     Look,
@@ -131,6 +145,7 @@ def embed_sequences(
     loaded.model.to(device)
     embedder = Embedder(loaded, request.choices)
     with ExitStack() as stack:
+        stack.enter_context(lock_outputs(request.output, request.ids, reporter=reporter))
         look = look_through(
             request.sources, store=store, stack=stack, reporter=reporter, strict=request.strict
         )
@@ -150,6 +165,11 @@ def _check(request: EmbedRequest) -> None:
     if request.output is not None:
         check_format(request.output, per_base=request.choices.per_base)
         check_place(request.output)
+        if request.ids is not None and request.ids.absolute() == sidecar(request.output).absolute():
+            raise UsageError(
+                f"`{request.ids}` is where the description of the array goes",
+                hint="give `--ids` another name",
+            )
     if request.resume and request.output is None:
         raise UsageError("a stream cannot be resumed", hint="give the array a file with `-o FILE`")
     if request.jobs > 1 and request.device not in ("auto", "cpu"):
@@ -204,9 +224,9 @@ class _Work:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="genomeformer-"))
             folder = Path(scratch) / "rows"
         else:
-            if self._request.resume and (finished := self._finished(output)):
-                return finished
             folder = output.with_name(f".{output.name}.partial")
+            if self._request.resume and (finished := self._finished(output, folder)):
+                return finished
         rows = RowFile(
             folder,
             width=self._embedder.width,
@@ -214,6 +234,8 @@ class _Work:
             job=self._job,
             resume=self._request.resume,
         )
+        if rows.dropped:
+            self._reporter.warn(f"`{folder}` cannot be resumed: {rows.dropped}: starting over")
         done_before = rows.num_rows
         if done_before:
             self._reporter.note(f"{rows.num_records} records were done before: going on")
@@ -294,12 +316,8 @@ class _Work:
             assert stream is not None
             rows.copy_to(stream)
         else:
-            if is_npy:
-                rows.become(request.output)
-            else:
-                table = Table(array, ids, rows.sizes, request.choices.per_base)
-                write_table(table, request.output)
-            self._describe_output(rows, request.output)
+            table = None if is_npy else Table(array, ids, rows.sizes, request.choices.per_base)
+            self._put_in_place(rows, table, request.output)
         return EmbedResult(
             rows=rows.num_rows,
             width=rows.width,
@@ -310,32 +328,68 @@ class _Work:
             plane=plane,
         )
 
-    def _describe_output(self, rows: RowFile, output: Path) -> None:
-        found = {
+    def _put_in_place(self, rows: RowFile, table: Table | None, output: Path) -> None:
+        """Replace the output and then its sidecar, so that a kill in between loses nothing.
+
+        The new sidecar waits in the partial folder, and the old one is gone before its array is.
+        """
+        waiting = rows.folder / FINISHED
+        written = rows.path
+        if table is not None:
+            written = rows.folder / f"table{output.suffix.lower()}"
+            write_table(table, written)
+        facts = {
             "rows": rows.num_rows,
             "width": rows.width,
             "records": rows.num_records,
             "records_without_vector": len(self._look.odd),
             "job": self._job,
+            "output": identify_file(written),
         }
-        write_json(sidecar(output), {**self._described, **found})
-
-    def _finished(self, output: Path) -> EmbedResult | None:
-        """What an earlier run of the same job made."""
+        if self._request.ids is not None:
+            facts["ids"] = identify_file(self._request.ids)
+        write_json(waiting, {**self._described, **facts})
         try:
-            found = json.loads(sidecar(output).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            sidecar(output).unlink(missing_ok=True)
+        except OSError as failure:
+            raise explain_write_failure(sidecar(output), failure) from failure
+        if table is None:
+            rows.become(output)
+        else:
+            move_into_place(written, output)
+        move_into_place(waiting, sidecar(output))
+
+    def _finished(self, output: Path, folder: Path) -> EmbedResult | None:
+        """Return the result of an earlier run of the same job, if its files are as it left them."""
+        if self._request.plane:
             return None
-        if not output.is_file() or found.get("job") != self._job or self._request.plane:
-            return None
-        self._reporter.note(f"`{output}` is finished already")
-        return EmbedResult(
-            rows=found["rows"],
-            width=found["width"],
-            model=self._embedder.loaded.folder,
-            num_records=found["records"],
-            done_before=found["rows"],
-        )
+        for place in (sidecar(output), folder / FINISHED):
+            facts = read_finished(place, self._job)
+            if facts is None:
+                continue
+            changed = [
+                path
+                for path, recorded in ((output, facts.output), (self._request.ids, facts.ids))
+                if path is not None and not is_unchanged(path, recorded)
+            ]
+            if changed:
+                if place == sidecar(output):
+                    self._reporter.warn(
+                        f"`{changed[0]}` is not as the finished job left it: starting over"
+                    )
+                continue
+            if place != sidecar(output):
+                move_into_place(place, sidecar(output))
+                shutil.rmtree(folder, ignore_errors=True)
+            self._reporter.note(f"`{output}` is finished already")
+            return EmbedResult(
+                rows=facts.rows,
+                width=facts.width,
+                model=self._embedder.loaded.folder,
+                num_records=facts.records,
+                done_before=facts.rows,
+            )
+        return None
 
 
 def _save_ids(rows: RowFile, look: Look, path: Path) -> None:

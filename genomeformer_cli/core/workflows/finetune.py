@@ -60,6 +60,7 @@ from genomeformer_cli.core.store.layout import (
     Store,
     check_name,
 )
+from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.training.precision import ComputeConfig, choose_compute
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.run_folder import (
@@ -182,7 +183,10 @@ def finetune_model(
     tuning = prepared(rows, request.config, base, device)
     name = check_name(request.name or _named(request.model_name, rows.name))
     run = store.path(Kind.RUNS, name)
-    with store.lock(Kind.RUNS, name, timeout=1):
+    with (
+        lock_outputs(request.output, reporter=reporter),
+        store.lock(Kind.RUNS, name, timeout=1),
+    ):
         _check_place(request, store, name, rows.name, base_sha256)
         config = dataclasses.replace(
             tuning.config, compute=_compute(tuning, run, store.root / TRIALS_FILE, reporter)

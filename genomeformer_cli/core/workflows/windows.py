@@ -17,6 +17,7 @@ from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.genomes.local import name_from_path
 from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.store.output_lock import lock_outputs
 
 _FORMATS = ("gff", "gbff")
 _SUFFIXES = (".gz", ".gff3", ".gff", ".gbff", ".gbk", ".gb", ".genbank")
@@ -111,12 +112,19 @@ def cut_windows(
         raise UsageError("`--per-class` is to be at least 1", hint="leave it out to keep them all")
     sources = _sources(request, store or Store(), reporter)
     paths = output_paths(request.output)
+    with lock_outputs(*paths, reporter=reporter):
+        return _write(request, sources, paths, reporter)
+
+
+def _write(
+    request: WindowsRequest, sources: list[_Source], paths: tuple[Path, Path], reporter: Reporter
+) -> WindowsResult:
     if not request.force:
         refuse_to_overwrite(paths)
     _warn_of_lengths(request.rules, reporter)
     counts: Counter[tuple[str, Label]] = Counter()
     cut = _Cut(request, reporter)
-    with open_writer(paths) as writer:
+    with open_writer(paths, force=request.force) as writer:
         for window in cut.windows(sources):
             writer.write(window)
             counts[window.genome, window.candidate.label] += 1

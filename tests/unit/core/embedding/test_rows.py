@@ -185,5 +185,5 @@ def test_rows_that_are_let_go_stay_in_their_file(tmp_path: Path) -> None:
 
 def test_a_folder_is_no_place_for_an_array(tmp_path: Path) -> None:
     rows = row_file(tmp_path / "p")
-    with pytest.raises(StoreError, match="no ordinary file"):
+    with pytest.raises(StoreError, match="not an ordinary file"):
         rows.become(tmp_path)

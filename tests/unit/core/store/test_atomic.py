@@ -85,7 +85,7 @@ def test_a_folder_or_a_device_is_never_replaced(tmp_path: Path) -> None:
     os.mkfifo(pipe)
     (tmp_path / "folder").mkdir()
     for path in (pipe, tmp_path / "folder"):
-        with pytest.raises(StoreError, match="no ordinary file"):
+        with pytest.raises(StoreError, match="not an ordinary file"):
             write_text(path, "text")
     assert pipe.is_fifo()
     assert names_in(tmp_path) == ["folder", "pipe"]

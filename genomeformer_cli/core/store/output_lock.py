@@ -1,0 +1,116 @@
+"""Exclusive locks of output files and folders: one writer at a time, named to the others.
+
+`.NAME.lock` beside an output holds the process id of its writer for as long as it writes. The lock
+is the kernel's (`flock`), so a killed process holds nothing; the file that it leaves is taken over.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from genomeformer_cli.core.errors import StoreError, UsageError
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.store.atomic import (
+    check_place,
+    clear_leftovers,
+    explain_write_failure,
+)
+
+_NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+_OWNER_BYTES = 256
+
+
+@contextmanager
+def lock_outputs(*outputs: Path | None, reporter: Reporter) -> Iterator[None]:
+    """Hold every output that is not None, so that no other process writes it meanwhile.
+
+    Args:
+        outputs: Files or folders; they need not exist.
+        reporter: Receives a warning if the file system has no locks.
+
+    Raises:
+        UsageError: Two of the outputs are one file.
+        StoreError: Another process is writing one of them, or no file can be written there.
+    """
+    places = [output.absolute() for output in outputs if output is not None]
+    for number, place in enumerate(places):
+        if place in places[:number]:
+            raise UsageError(
+                f"`{place.name}` is given as two outputs", hint="give every output its own name"
+            )
+    with ExitStack() as stack:
+        for place in places:
+            if any(place.is_relative_to(other) for other in places if other != place):
+                continue  # the lock of a folder covers what is written into it
+            stack.enter_context(_lock_output(place, reporter))
+        yield
+
+
+@contextmanager
+def _lock_output(output: Path, reporter: Reporter) -> Iterator[None]:
+    if not output.is_dir():
+        check_place(output)
+    lock = output.with_name(f".{output.name}.lock")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = _acquire(lock, output, reporter)
+    except OSError as failure:
+        raise explain_write_failure(output, failure) from failure
+    try:
+        clear_leftovers(output.parent, output.name)
+        yield
+    finally:
+        # Removed while it is held: whoever opened it before sees that its name is gone.
+        with suppress(OSError):
+            lock.unlink()
+        os.close(descriptor)
+
+
+def _acquire(lock: Path, output: Path, reporter: Reporter) -> int:
+    """Open and lock the file; try again if its last holder removed it in between."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as failure:
+            owner = os.read(descriptor, _OWNER_BYTES).decode("utf-8", "replace").split()
+            if failure.errno in _NO_LOCKS:
+                reporter.warn(
+                    f"the file system of `{output}` has no locks: start no other command that "
+                    "writes it"
+                )
+                return descriptor
+            os.close(descriptor)
+            if failure.errno in (errno.EAGAIN, errno.EACCES):
+                raise StoreError(
+                    f"`{output.name}` is being written by {_name_owner(owner)}",
+                    hint="wait until it has finished, or choose another output",
+                ) from failure
+            raise
+        if _is_at(lock, descriptor):
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()} {platform.node()}\n".encode(), 0)
+            return descriptor
+        os.close(descriptor)
+
+
+def _is_at(lock: Path, descriptor: int) -> bool:
+    held = os.fstat(descriptor)
+    try:
+        found = lock.stat()
+    except FileNotFoundError:
+        return False
+    return (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)
+
+
+def _name_owner(owner: list[str]) -> str:
+    if not owner:
+        return "another process"
+    elsewhere = owner[1:2] not in ([], [platform.node()])
+    return f"process {owner[0]}" + (f" on `{owner[1]}`" if elsewhere else "")
