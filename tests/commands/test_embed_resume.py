@@ -12,6 +12,7 @@ import pytest
 
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.store.atomic import move_into_place
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.workflows import embed
 from tests.cli import Finished, RunCommand
@@ -114,17 +115,24 @@ def edit_state(folder: Path, **changes: Any) -> None:
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
 
 
+def make_rows_a_folder(folder: Path) -> None:
+    (folder / "rows.npy").unlink()
+    (folder / "rows.npy").mkdir()
+
+
+def make_folder_a_file(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.write_bytes(b"x")
+
+
 ODD: dict[str, Callable[[Path], object]] = {
     "no rows": lambda folder: (folder / "rows.npy").unlink(),
     "no records": lambda folder: (folder / "records.tsv").unlink(),
     "rows cut off": lambda folder: (folder / "rows.npy").write_bytes(b"abc"),
     "a flipped byte in the rows": lambda folder: flip_a_byte(folder / "rows.npy"),
     "a flipped byte in the records": lambda folder: flip_a_byte(folder / "records.tsv"),
-    "a folder for the rows": lambda folder: (
-        (folder / "rows.npy").unlink(),
-        (folder / "rows.npy").mkdir(),
-    ),
-    "a file for the folder": lambda folder: (shutil.rmtree(folder), folder.write_bytes(b"x")),
+    "a folder for the rows": make_rows_a_folder,
+    "a file for the folder": make_folder_a_file,
     "a state that is a list": lambda folder: (folder / "state.json").write_text("[]"),
     "a state that is a number": lambda folder: (folder / "state.json").write_text("5"),
     "a state that is no JSON": lambda folder: (folder / "state.json").write_text("{"),
@@ -173,7 +181,7 @@ def test_a_kill_between_the_array_and_its_description_costs_nothing(
     counted: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    output, place = tmp_path / "out" / name, embed.move_into_place
+    output = tmp_path / "out" / name
     run(run_cli, fasta, output)
     expected = {path: path.read_bytes() for path in output.parent.iterdir()}
     output.write_bytes(b"older")
@@ -181,7 +189,7 @@ def test_a_kill_between_the_array_and_its_description_costs_nothing(
     def stop(source: Path, path: Path) -> None:
         if path.suffix == ".json":
             raise KeyboardInterrupt
-        place(source, path)
+        move_into_place(source, path)
 
     with monkeypatch.context() as patch:
         patch.setattr(embed, "move_into_place", stop)
