@@ -25,7 +25,10 @@ def command(
     vcf: Annotated[
         Path | None, Option(help="Score the variants of this VCF file, in place of sequences.")
     ] = None,
-    genome: Annotated[Path | None, Option(help="FASTA that the variants are on.")] = None,
+    genome: Annotated[
+        str | None,
+        Option(help="Genome of the variants: a FASTA file, or a name of the cache."),
+    ] = None,
     ism: Annotated[
         bool, Option("--ism", help="Score every single substitution of every sequence.")
     ] = False,
@@ -80,7 +83,8 @@ def command(
         loaded = workflow.load_scorer(request, reporter=reporter)
         out = stack.enter_context(atomic_file(output)) if output else sys.stdout.buffer
         if vcf is not None and genome is not None:
-            found = workflow.score_vcf(loaded, vcf, genome, window, reporter)
+            variants = workflow.VariantSource(vcf=vcf, genome=genome, window=window)
+            found = workflow.score_vcf(loaded, variants, reporter)
             scores.write_rows(out, scores.VARIANT_COLUMNS, map(scores.variant_row, found))
             return
         assert source is not None

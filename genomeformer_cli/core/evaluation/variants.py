@@ -15,9 +15,8 @@ Shape letters: N windows, L length, R real bases, E width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -25,14 +24,14 @@ import torch
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.embedder import embed_tokens
-from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.likelihood import real_logits
 from genomeformer_cli.core.evaluation.scoring import Log2, ScoringRule, base_log2, truth_of
-from genomeformer_cli.core.formats.inflate import TextReader
+from genomeformer_cli.core.formats.named_records import unknown_record
+from genomeformer_cli.core.formats.vcf import Variant, allele_problem
+from genomeformer_cli.core.genomes.regions import variant_problem
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.reporting import Reporter, Silent
 from genomeformer_cli.core.sequence import (
-    AMBIGUITY_CODES,
     NUM_REAL_BASES,
     Codes,
     encode_bases,
@@ -41,27 +40,7 @@ from genomeformer_cli.core.sequence import (
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
 
 _LN2 = float(np.log(2))
-_LETTERS = set("ACGTU" + AMBIGUITY_CODES)
 _AT_ONCE = 64
-
-
-@dataclass(frozen=True, kw_only=True)
-class Variant:
-    """One alternative allele.
-
-    Attributes:
-        chromosome: Record of the genome.
-        position: First base of `ref`, counted from 1.
-        id: Of the VCF's row.
-        ref: What stands there.
-        alt: What stands there instead.
-    """
-
-    chromosome: str
-    position: int
-    id: str
-    ref: str
-    alt: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,34 +59,6 @@ class VariantScore:
     log_odds: float | None
     embedding_distance: float | None
     note: str
-
-
-def read_vcf(path: Path) -> Iterator[Variant]:
-    """Every alternative allele of a VCF file, plain or gzip'd, in its order.
-
-    Raises:
-        InputError: It is no VCF.
-    """
-    text = b"".join(TextReader(path, str(path)).chunks())
-    number = 0
-    for line in text.decode("utf-8").splitlines():
-        number += 1
-        if not line or line.startswith("#"):
-            continue
-        cells = line.split("\t")
-        if len(cells) < 5 or not cells[1].isdigit() or not int(cells[1]):
-            raise InputError(
-                f"`{path}` line {number} is no row of a VCF file",
-                hint="tab-separated: CHROM POS ID REF ALT ..., positions from 1",
-            )
-        for alt in cells[4].split(","):
-            yield Variant(
-                chromosome=cells[0],
-                position=int(cells[1]),
-                id=cells[2],
-                ref=cells[3].upper(),
-                alt=alt.upper(),
-            )
 
 
 @dataclass(frozen=True)
@@ -144,12 +95,12 @@ def score_variants(
     window: int,
     reporter: Reporter,
 ) -> list[VariantScore]:
-    """Score variants; none is left out, and each says why if it cannot be scored.
+    """Score variants, each in its place; one that cannot be scored has the reason.
 
     Args:
-        loaded: A model of single bases.
-        variants: Which.
-        genome: Base codes of the records they are on.
+        loaded: Model of single bases.
+        variants: Variants.
+        genome: Base codes of the records that they are on.
         window: Bases around a variant.
         reporter: Follows the work.
     """
@@ -163,7 +114,10 @@ def score_variants(
 
 
 def _score_some(
-    loaded: LoadedModel, variants: Sequence[Variant], genome: Mapping[str, Codes], window: int
+    loaded: LoadedModel,
+    variants: Sequence[Variant],
+    genome: Mapping[str, Codes],
+    window: int,
 ) -> list[VariantScore]:
     places = [_window_of(variant, genome, window) for variant in variants]
     pairs = [place for place in places if isinstance(place, _Pair)]
@@ -191,17 +145,17 @@ def _why_not(loaded: LoadedModel) -> str:
 
 
 def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _Pair | str:
+    """Return the windows of a variant, or the reason for which there are none."""
     codes = genome.get(variant.chromosome)
     if codes is None:
-        return "no such record in the genome"
-    if not variant.alt or set(variant.ref + variant.alt) - _LETTERS:
-        return "no sequence is given"
+        return variant.problem or unknown_record(variant.chromosome, genome)
+    problem = allele_problem(variant.position, variant.ref, variant.alt)
+    if problem or (problem := variant_problem(variant, codes)):
+        return problem
     start = variant.position - 1
     ref, alt = encode_bases(variant.ref), encode_bases(variant.alt)
-    if not np.array_equal(codes[start : start + ref.size], ref):
-        return "the reference allele is not what the genome has there"
     if (ref >= NUM_REAL_BASES).any() or (alt >= NUM_REAL_BASES).any():
-        return "an unknown base"
+        return "unknown base: an allele holds `N` or another ambiguity code"
     width = max(window, ref.size)
     left = min(max(start - (width - ref.size) // 2, 0), max(codes.size - width, 0))
     right = min(left + width, codes.size)
@@ -304,7 +258,7 @@ def _log_likelihoods(
     """Sum of the log2 of the probabilities of each row's real bases but the first."""
     real_ids = loaded.tokenizer.real_ids
     tokens = torch.from_numpy(tokens_NL).to(loaded.model.device)
-    features = loaded.model.hidden(tokens, None)[:, :-1]
+    features = loaded.model.hidden(tokens, padding_mask(tokens, PAD_ID))[:, :-1]
     log2 = torch.log_softmax(real_logits(loaded.model, features, real_ids), dim=-1) / _LN2
     truth = tokens[:, 1:] - real_ids.start
     real = (truth >= 0) & (truth < len(real_ids))

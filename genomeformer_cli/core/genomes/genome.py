@@ -158,3 +158,16 @@ def cached_genomes(store: Store, names: Iterable[str] | None = None) -> list[tup
     )
     genomes = [(load_genome(entry), entry.path) for entry in entries]
     return [(genome, path / genome.fasta) for genome, path in genomes]
+
+
+def genome_file(source: str, store: Store) -> tuple[Path, str]:
+    """Return the FASTA file of a genome and its name in messages.
+
+    Args:
+        source: Path of a FASTA file, or name of a genome of the cache; a file comes first.
+        store: Cache.
+    """
+    if not Path(source).exists() and store.has(Kind.GENOMES, source):
+        ((genome, fasta),) = cached_genomes(store, [source])
+        return fasta, f"genome {genome.name}"
+    return Path(source), source

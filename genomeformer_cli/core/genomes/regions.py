@@ -1,201 +1,174 @@
 """Regions of a genome as query sequences: BED intervals, and windows around VCF variants.
 
-The genome is read once, one record in memory at a time; what is kept is the regions' own bases, so
-memory grows with what is asked for and not with the genome. Rows come in the order of the file that
-names the regions; one that names what is not there is an empty query that says why.
+The genome is read once, one record in memory at a time. Only the bases of the regions are kept, so
+memory grows with the regions and not with the genome. Rows come in the order of the file that names
+the regions; a row without a sequence is an empty query with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from genomeformer_cli.core.errors import FastaError, InputError
-from genomeformer_cli.core.formats.compression import text_chunks, text_lines
-from genomeformer_cli.core.formats.sequences import Query, read_queries
-from genomeformer_cli.core.sequence import Codes, encode_bases, reverse_complement_codes
+from genomeformer_cli.core.formats.bed import BedRow, Interval
+from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
+from genomeformer_cli.core.formats.sequences import Query
+from genomeformer_cli.core.formats.vcf import Variant
+from genomeformer_cli.core.sequence import (
+    Codes,
+    decode_bases,
+    encode_bases,
+    reverse_complement_codes,
+)
 
 _NOTHING: Codes = np.empty(0, dtype=np.uint8)
-_BED_NOISE = (b"#", b"track", b"browser")
+_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """A stretch of a genome, and perhaps a change in it.
+    """One row of output: an interval of a genome, or a window around a variant.
 
     Attributes:
-        id: What its row is called.
+        id: Id of the row.
         record: Id of the FASTA record.
-        start: First base, 0-based.
-        stop: One past the last base.
-        reverse: Whether the other strand is meant.
-        reference: Bases that must stand at `at`, where the region is a window around them, which
-            the ends of the record may cut short; empty: the region must lie within the record.
-        at: Where `reference` begins in the record.
-        alternative: Bases that take the place of `reference`; None: nothing is changed.
-        problem: Why it cannot be had, if that is known already.
+        interval: Bases; None: none are named, or `variant` is the middle of a window.
+        variant: Variant in the middle of the window.
+        flank: Bases to either side of the variant, fewer at the ends of a record.
+        changed: True for the window with the alternative allele.
+        problem: Reason for which the file names no sequence; empty if it does.
     """
 
     id: str
     record: str
-    start: int
-    stop: int
-    reverse: bool = False
-    reference: str = ""
-    at: int = 0
-    alternative: str | None = None
+    interval: Interval | None = None
+    variant: Variant | None = None
+    flank: int = 0
+    changed: bool = False
     problem: str = ""
 
 
-def read_bed(path: Path) -> list[Region]:
-    """The intervals of a BED file of any packing; the other strand where it says `-`.
+def bed_regions(rows: Iterable[BedRow]) -> list[Region]:
+    """Return one region per row of a BED file."""
+    return [
+        Region(id=row.id, record=row.record, interval=row.interval, problem=row.problem)
+        for row in rows
+    ]
 
-    A region is called by its name column; without one, `record:start-stop`, as BED counts.
 
-    Raises:
-        InputError: It cannot be read, or a line is no interval.
+def vcf_regions(variants: Iterable[Variant], flank: int) -> list[Region]:
+    """Return two regions per alternative allele: with the reference, and with the alternative.
+
+    Ids are `record:position:REF>ALT:ref` and `...:alt`.
     """
-    regions = []
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip() or line.startswith(_BED_NOISE):
-            continue
-        fields = _text(line, path, number).split("\t")
-        fields = fields if len(fields) > 1 else fields[0].split()
-        try:
-            record, start, stop = fields[0], int(fields[1]), int(fields[2])
-        except (IndexError, ValueError):
-            raise InputError(
-                f"`{path}`, line {number}: not a BED interval",
-                hint="a line is record, start, end, and perhaps name, score, strand, by tabs",
-            ) from None
-        name = fields[3] if len(fields) > 3 and fields[3] not in ("", ".") else ""
-        strand = fields[5] if len(fields) > 5 else "."
-        called = name.split()[0] if name.split() else f"{record}:{start}-{stop}"
-        problem = "" if 0 <= start <= stop else "is no interval"
-        regions.append(
-            Region(
-                id=called,
-                record=record,
-                start=start,
-                stop=stop,
-                reverse=strand == "-",
-                problem=problem,
-            )
-        )
-    return regions
-
-
-def read_vcf(path: Path, flank: int) -> list[Region]:
-    """Two windows for every alternative allele of a VCF file: with the reference, with the other.
-
-    A window is the allele with `flank` bases to either side, fewer at the ends of a record.
-    Rows are called `record:position:REF>ALT:ref` and `...:alt`.
-
-    Raises:
-        InputError: It cannot be read, or a line is no variant.
-    """
-    regions = []
-    for number, line in enumerate(_lines(path), start=1):
-        if not line.strip() or line.startswith(b"#"):
-            continue
-        fields = _text(line, path, number).split("\t")
-        try:
-            record, position, reference, alternatives = fields[0], int(fields[1]), *fields[3:5]
-        except ValueError:
-            raise InputError(
-                f"`{path}`, line {number}: not a VCF variant",
-                hint="a line is CHROM, POS, ID, REF, ALT and more, by tabs",
-            ) from None
-        for alternative in alternatives.split(","):
-            regions += _pair(record, position - 1, reference, alternative, flank)
-    return regions
-
-
-def _pair(record: str, at: int, reference: str, alternative: str, flank: int) -> list[Region]:
-    called = f"{record}:{at + 1}:{reference}>{alternative}"
-    problem = ""
-    for allele in (reference, alternative):
-        if not allele or allele.upper().strip("ACGTUNRYSWKMBDHV"):
-            problem = f"has an allele without bases, `{allele}`"
-    start, stop = at - flank, at + len(reference) + flank
     return [
         Region(
-            id=f"{called}:{kind}",
-            record=record,
-            start=start,
-            stop=stop,
-            reference=reference,
-            at=at,
-            alternative=changed,
-            problem=problem,
+            id=f"{one.chromosome}:{one.position}:{one.ref}>{one.alt}:{kind}",
+            record=one.chromosome,
+            variant=one,
+            flank=flank,
+            changed=kind == "alt",
+            problem=one.problem,
         )
-        for kind, changed in (("ref", None), ("alt", alternative))
+        for one in variants
+        for kind in ("ref", "alt")
     ]
 
 
 def region_queries(
-    regions: Sequence[Region], fasta: Path, *, shown: str | None = None
-) -> Iterator[Query]:
-    """The bases of every region, in the order of the regions.
+    regions: Sequence[Region], fasta: Path, *, source: str, shown: str | None = None
+) -> list[Query]:
+    """Return the bases of every region, in the order of the regions.
+
+    Args:
+        regions: Rows of one file.
+        fasta: Genome.
+        source: Name of the file of the regions.
+        shown: Name of the genome in errors; None: the path.
 
     Raises:
-        FastaError, AlphabetError: The genome cannot be read.
+        FastaError, AlphabetError: The genome cannot be read, or two of its records share a name.
+        InputError: No region is on a record of the genome.
     """
     by_record: dict[str, list[int]] = {}
     for row, region in enumerate(regions):
         by_record.setdefault(region.record, []).append(row)
-    cut: list[Query | None] = [None] * len(regions)
-    for record in read_queries(fasta, shown=shown):
-        for row in by_record.pop(record.id, ()):
-            cut[row] = _cut(regions[row], record.codes)
-        if not by_record:
-            break
-    for region, query in zip(regions, cut, strict=True):
-        absent = region.problem or f"is of `{region.record}`, which the genome does not have"
-        yield query or Query(region.id, _NOTHING, absent)
+    known: dict[str, int] = {}
+    queries: dict[int, Query] = {}
+    for record in named_records(fasta, by_record.keys(), shown=shown, known=known):
+        for row in by_record[record.id]:
+            queries[row] = _cut(regions[row], record.codes)
+    check_names(
+        [region.record for region in regions], known, source=source, genome=shown or str(fasta)
+    )
+    for row, region in enumerate(regions):
+        if row not in queries:
+            problem = region.problem or unknown_record(region.record, known)
+            queries[row] = Query(region.id, _NOTHING, problem)
+    return [queries[row] for row in range(len(regions))]
 
 
 def _cut(region: Region, codes: Codes) -> Query:
-    problem = region.problem or _misfit(region, codes)
-    if problem:
-        return Query(region.id, _NOTHING, problem)
-    start, stop = max(region.start, 0), min(region.stop, codes.size)
-    # A copy, so that the record can go.
-    bases = codes[start:stop].copy()
-    if region.alternative is not None:
-        end = region.at + len(region.reference)
-        parts = (codes[start : region.at], encode_bases(region.alternative), codes[end:stop])
-        bases = np.concatenate(parts)
-    return Query(region.id, reverse_complement_codes(bases) if region.reverse else bases)
+    problem, bases = region.problem, _NOTHING
+    if region.interval is not None:
+        bases, problem = _bases_of_interval(region.interval, codes)
+    elif region.variant is not None and not problem:
+        problem = variant_problem(region.variant, codes)
+        if not problem:
+            bases = _bases_around(region, region.variant, codes)
+    return Query(region.id, _NOTHING, problem) if problem else Query(region.id, bases)
 
 
-def _misfit(region: Region, codes: Codes) -> str:
-    """Why a region does not fit its record; empty if it does."""
-    at, end = region.at, region.at + len(region.reference)
-    inside = region.start >= 0 and region.stop <= codes.size
-    if region.reference:
-        inside = at >= 0 and end <= codes.size
-    if not inside:
-        return f"reaches beyond `{region.record}`, which has {codes.size} bases"
-    if region.reference and not np.array_equal(codes[at:end], encode_bases(region.reference)):
-        return f"says `{region.reference}` where the genome has other bases"
+def _bases_of_interval(interval: Interval, codes: Codes) -> tuple[Codes, str]:
+    if interval.stop > codes.size:
+        return _NOTHING, beyond(interval.record, interval.stop, codes.size)
+    # A copy, so that the record can be released.
+    bases = codes[interval.start : interval.stop].copy()
+    return reverse_complement_codes(bases) if interval.reverse else bases, ""
+
+
+def _bases_around(region: Region, variant: Variant, codes: Codes) -> Codes:
+    at = variant.position - 1
+    end = at + len(variant.ref)
+    before = codes[max(at - region.flank, 0) : at]
+    after = codes[end : end + region.flank]
+    allele = encode_bases(variant.alt) if region.changed else codes[at:end]
+    return np.concatenate((before, allele, after))
+
+
+def beyond(record: str, stop: int, length: int) -> str:
+    """Return the reason for a row that ends behind its record."""
+    return f"beyond the record: it reaches to base {stop:,} of `{record}`, which has {length:,}"
+
+
+def variant_problem(variant: Variant, codes: Codes) -> str:
+    """Return the reason for which a variant does not fit its record; empty if it does."""
+    if variant.problem:
+        return variant.problem
+    at, size = variant.position - 1, len(variant.ref)
+    if at == codes.size:
+        return f"telomere: position {variant.position:,} lies behind the last base"
+    if at + size > codes.size:
+        return beyond(variant.chromosome, at + size, codes.size)
+    found, reference = codes[at : at + size], encode_bases(variant.ref)
+    if not np.array_equal(found, reference):
+        first = int(np.argmax(found != reference))
+        bases = decode_bases(found[:_SHOWN]) + ("..." if size > _SHOWN else "")
+        place = f", from base {first + 1} of the allele on" if first >= _SHOWN else ""
+        return f"reference mismatch: the genome has `{bases}` there{place}"
     return ""
 
 
-def _lines(path: Path) -> Iterator[bytes]:
-    try:
-        yield from text_lines(text_chunks(path, shown=str(path)))
-    except FastaError as failure:
-        raise InputError(failure.message, hint=failure.hint) from failure
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, as in `2 rows`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
-def _text(line: bytes, path: Path, number: int) -> str:
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError as failure:
-        raise InputError(
-            f"`{path}`, line {number}: no text", hint="check the file's format"
-        ) from failure
+def reasons(problems: Iterable[str]) -> str:
+    """Return how often each category of reasons occurs, the most frequent first."""
+    counts = Counter(problem.partition(":")[0] for problem in problems)
+    return ", ".join(f"{number:,} {category}" for category, number in counts.most_common())

@@ -17,10 +17,19 @@ from pathlib import Path
 import numpy as np
 
 from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.formats.bed import BedRow, read_bed
 from genomeformer_cli.core.formats.fasta import STDIN, is_pipe, local_copy
 from genomeformer_cli.core.formats.sequences import Query, read_queries
+from genomeformer_cli.core.formats.vcf import read_variants
 from genomeformer_cli.core.genomes.genome import cached_genomes
-from genomeformer_cli.core.genomes.regions import read_bed, read_vcf, region_queries
+from genomeformer_cli.core.genomes.regions import (
+    Region,
+    bed_regions,
+    counted,
+    reasons,
+    region_queries,
+    vcf_regions,
+)
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
 
@@ -110,20 +119,50 @@ def look_through(
     places = [
         _place(source, store=store, stack=stack) for source in sources.files or [sources.genome]
     ]
-    regions = read_bed(sources.bed) if sources.bed else None
-    if sources.vcf:
-        regions = read_vcf(sources.vcf, sources.flank)
     read: Read = partial(_records, [place for place, _, _ in places])
-    if regions is not None:
+    rows_of = sources.bed or sources.vcf
+    if rows_of is not None:
         ((path, shown), _, _) = places[0]
         # Cut once; what is kept is the regions' own bases.
-        read = list(region_queries(regions, path, shown=shown)).__iter__
+        regions, text = _regions(sources, reporter)
+        queries = region_queries(regions, path, source=str(rows_of), shown=shown)
+        _report(queries, f"`{rows_of}`: {text}", reporter)
+        read = queries.__iter__
     if sources.shard:
         read = partial(_every, read, *sources.shard)
     identities = [identity for _, identity, _ in places]
     identities += [_identity(extra) for extra in (sources.bed, sources.vcf) if extra]
     again = all(is_file for _, _, is_file in places)
     return _look(read, tuple(identities) if again else None, reporter, strict=strict)
+
+
+def _regions(sources: EmbedSources, reporter: Reporter) -> tuple[list[Region], str]:
+    """Return the regions of a BED or VCF file, and how many rows it has."""
+    if sources.vcf is not None:
+        variants = list(read_variants(sources.vcf))
+        num_rows = len({variant.line for variant in variants})
+        text = f"{counted(num_rows, 'row')}, {counted(len(variants), 'allele')}"
+        return vcf_regions(variants, sources.flank), text
+    assert sources.bed is not None
+    rows = list(read_bed(sources.bed))
+    _warn_of_remarks(rows, sources.bed, reporter)
+    return bed_regions(rows), counted(len(rows), "row")
+
+
+def _warn_of_remarks(rows: Sequence[BedRow], bed: Path, reporter: Reporter) -> None:
+    """Warn once per kind of oddity, with its count and its first line."""
+    for remark, number in Counter(row.remark for row in rows if row.remark).items():
+        first = next(row.line for row in rows if row.remark == remark)
+        reporter.warn(f"`{bed}`: {counted(number, 'row')} (the first in line {first}): {remark}")
+
+
+def _report(queries: Sequence[Query], text: str, reporter: Reporter) -> None:
+    """Report how many rows have a sequence, and why others do not."""
+    problems = [query.problem for query in queries if query.problem]
+    text = f"{text}, {counted(len(queries) - len(problems), 'sequence')}"
+    if problems:
+        text = f"{text}; {len(problems):,} without ({reasons(problems)})"
+    reporter.note(text)
 
 
 Place = tuple[Path, str]
@@ -185,7 +224,7 @@ def _look(
 def _problem(query: Query) -> str:
     """Why a record has no vector; empty if it has one."""
     if query.problem:
-        return f"region `{query.id}` {query.problem}"
+        return f"region `{query.id}`: {query.problem}"
     if not query.codes.size:
         return f"record `{query.id}` is empty"
     return "" if query.codes.min() < 4 else f"record `{query.id}` holds no base but N"

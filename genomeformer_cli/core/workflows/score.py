@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
@@ -18,10 +18,13 @@ from genomeformer_cli.core.evaluation.scoring import (
 from genomeformer_cli.core.evaluation.variants import (
     VariantScore,
     mutagenesis_map,
-    read_vcf,
     score_variants,
 )
 from genomeformer_cli.core.formats.fasta import local_copy, read_records
+from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
+from genomeformer_cli.core.formats.vcf import Variant, read_variants
+from genomeformer_cli.core.genomes.genome import genome_file
+from genomeformer_cli.core.genomes.regions import counted, reasons
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
@@ -44,6 +47,21 @@ class ScoreRequest:
     rule: ScoringRule = field(default_factory=ScoringRule)
     device: str = "auto"
     threads: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class VariantSource:
+    """Variants to score.
+
+    Attributes:
+        vcf: VCF file of any packing.
+        genome: FASTA file, or name of a genome of the cache.
+        window: Bases around a variant; None: the context of the model.
+    """
+
+    vcf: Path
+    genome: str
+    window: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,28 +160,55 @@ def _records(source: str) -> Iterator[tuple[str, Codes]]:
 
 
 def score_vcf(
-    loaded: LoadedModel, vcf: Path, genome: Path, window: int | None, reporter: Reporter
+    loaded: LoadedModel, source: VariantSource, reporter: Reporter, store: Store | None = None
 ) -> list[VariantScore]:
     """Score every alternative allele of a VCF file, in its order.
 
+    Args:
+        loaded: Model of single bases.
+        source: Variants and their genome.
+        reporter: Receives what was read, used and left out.
+        store: Cache.
+
     Raises:
-        InputError: It is no VCF.
+        InputError: The VCF file cannot be read, or none of its rows is on a record of the genome.
         FastaError, AlphabetError: The genome cannot be used.
     """
-    variants = list(read_vcf(vcf))
-    wanted = {variant.chromosome for variant in variants}
+    variants = list(read_variants(source.vcf))
+    fasta, shown = genome_file(source.genome, store or Store())
+    known: dict[str, int] = {}
+    names = [variant.chromosome for variant in variants]
     records = {
-        record.id: encode_bases(record.sequence, where=f"`{genome}`: record `{record.id}`")
-        for record in read_records(genome)
-        if record.id in wanted
+        record.id: record.codes
+        for record in named_records(fasta, set(names), shown=shown, known=known)
     }
-    width = window or loaded.model.config.context
+    check_names(names, known, source=str(source.vcf), genome=shown)
+    variants = [_with_record(variant, known) for variant in variants]
+    width = source.window or loaded.model.config.context
     scores = score_variants(loaded, variants, records, width, reporter)
-    failed = [one for one in scores if one.note]
-    if failed:
-        first = failed[0].variant
-        reporter.warn(
-            f"{len(failed)} of {len(scores)} alleles lack a score, the first at "
-            f"{first.chromosome}:{first.position}: {failed[0].note}"
-        )
+    _report(scores, source.vcf, reporter)
     return scores
+
+
+def _with_record(variant: Variant, known: Collection[str]) -> Variant:
+    """Return the variant, its problem the record where the genome does not have it."""
+    if variant.problem or variant.chromosome in known:
+        return variant
+    return replace(variant, problem=unknown_record(variant.chromosome, known))
+
+
+def _report(scores: list[VariantScore], vcf: Path, reporter: Reporter) -> None:
+    """Report how many rows and alleles were read and scored, and why some were not."""
+    rows = counted(len({score.variant.line for score in scores}), "row")
+    missing = [score for score in scores if score.note]
+    text = (
+        f"`{vcf}`: {rows}, {counted(len(scores), 'allele')}, {len(scores) - len(missing):,} scored"
+    )
+    if not missing:
+        reporter.note(text)
+        return
+    first = missing[0]
+    reporter.warn(
+        f"{text}, {len(missing):,} without a score ({reasons(one.note for one in missing)}), the "
+        f"first in line {first.variant.line}: {first.note}"
+    )

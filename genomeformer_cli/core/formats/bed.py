@@ -1,0 +1,181 @@
+"""BED: one row per interval, in the order of the file, counted from 0 and half-open.
+
+Columns are separated by tabs, or by blanks in a row without tabs. A row that cannot be divided into
+record, start and end is an error with its line; a row whose numbers do not form an interval is kept
+with the reason, so that every row of the file has a row of output.
+
+| column          | read as                                                                  |
+|-----------------|--------------------------------------------------------------------------|
+| 1 to 3          | record, start, end                                                       |
+| 4 name          | the whole cell, blanks included; empty or `.`: none                      |
+| 6 strand        | `+`, `-` or `.`; anything else is read as + and counted in a warning     |
+| 5, or 4 of four | a strand if column 6 has none, and counted in a warning                  |
+| 10 to 12 blocks | not cut out: the whole interval is taken, and counted in a warning       |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.formats.text import read_lines
+
+_NUMBER = re.compile(r"-?[0-9]{1,15}")
+_HEADERS = ("track", "browser")
+_MINUS = ("-", "\N{MINUS SIGN}", "\N{EN DASH}")
+_STRANDS = ("+", *_MINUS)
+_UNSTRANDED = ("", ".", "*")
+_NUM_COLUMNS = 3
+_BLOCK_COUNT = 9
+_SHOWN = 40
+_COLUMNS_HINT = "a row is record, start, end, and perhaps name, score, strand, separated by tabs"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """Bases of a record, counted from 0, the end excluded.
+
+    Attributes:
+        record: Id of the record.
+        start: First base.
+        stop: One past the last base.
+        reverse: True for the reverse strand.
+
+    Raises:
+        ValueError: The interval holds no base, or begins before the first.
+    """
+
+    record: str
+    start: int
+    stop: int
+    reverse: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start < self.stop:
+            raise ValueError(f"invalid interval {self.start} to {self.stop} of `{self.record}`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BedRow:
+    """One row of a BED file.
+
+    Attributes:
+        line: Line of the file.
+        record: First column.
+        start: Second column.
+        stop: Third column.
+        name: Fourth column; empty if there is none.
+        interval: Bases of the row; None if its numbers do not form an interval.
+        problem: Reason for which they do not; empty if they do.
+        remark: Something in the row that was not read as written; empty if there is none.
+    """
+
+    line: int
+    record: str
+    start: int
+    stop: int
+    name: str
+    interval: Interval | None
+    problem: str = ""
+    remark: str = ""
+
+    @property
+    def id(self) -> str:
+        """Name of the row, or `record:start-stop`."""
+        return self.name or f"{self.record}:{self.start}-{self.stop}"
+
+
+def read_bed(path: Path) -> Iterator[BedRow]:
+    """Yield every row of a BED file of any packing, in its order.
+
+    Raises:
+        InputError: The file cannot be read, or a row is not a BED row.
+    """
+    for number, line in read_lines(path):
+        if line.strip() and not line.startswith("#") and not _is_header(line):
+            yield _row(line, number, f"`{path}`, line {number}")
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
+
+
+def _is_header(line: str) -> bool:
+    """Return True for a `track` or `browser` line, False for a row on a record of such a name."""
+    cells = _cells(line)
+    are_numbers = len(cells) >= _NUM_COLUMNS and all(map(_NUMBER.fullmatch, cells[1:3]))
+    return line.split(maxsplit=1)[0] in _HEADERS and not are_numbers
+
+
+def _row(line: str, number: int, where: str) -> BedRow:
+    cells = _cells(line)
+    if len(cells) < _NUM_COLUMNS or not cells[0]:
+        raise InputError(f"{where}: not a BED row, {_misshape(line, cells)}", hint=_COLUMNS_HINT)
+    for name, cell in (("start", cells[1]), ("end", cells[2])):
+        if not _NUMBER.fullmatch(cell):
+            raise InputError(
+                f"{where}: not a BED row, the {name} `{cell[:_SHOWN]}` is not a whole number",
+                hint=f"{_COLUMNS_HINT}; begin a line of column names with `#`"
+                if number == 1
+                else "write digits alone, without commas, points or exponents",
+            )
+    start, stop = int(cells[1]), int(cells[2])
+    reverse, name, remark = _strand(cells)
+    problem = _problem(start, stop)
+    return BedRow(
+        line=number,
+        record=cells[0],
+        start=start,
+        stop=stop,
+        name=name,
+        interval=None
+        if problem
+        else Interval(record=cells[0], start=start, stop=stop, reverse=reverse),
+        problem=problem,
+        remark=remark or _blocks(cells),
+    )
+
+
+def _misshape(line: str, cells: list[str]) -> str:
+    if len(cells) >= _NUM_COLUMNS:
+        return "the record is empty"
+    if "\t" in line and len(line.split()) >= _NUM_COLUMNS:
+        return "tabs and blanks mixed"
+    return f"{len(cells)} of 3 columns"
+
+
+def _problem(start: int, stop: int) -> str:
+    if start < 0:
+        return f"invalid interval: the start {start} is negative"
+    if start == stop:
+        return f"empty interval: start and end are both {start}"
+    if start > stop:
+        return f"invalid interval: the start {start} lies behind the end {stop}"
+    return ""
+
+
+def _strand(cells: list[str]) -> tuple[bool, str, str]:
+    """Return True for the reverse strand, the name, and a remark on an odd strand."""
+    cells = [*cells, "", "", ""]
+    name, score, strand = cells[3:6]
+    name = "" if name == "." else name
+    if strand in _STRANDS:
+        return strand in _MINUS, name, ""
+    if score in _STRANDS:
+        if strand == ".":
+            return False, name, "strand in column 5, but `.` in column 6: read as +"
+        return score in _MINUS, name, "strand taken from column 5, the column of scores"
+    if name in _STRANDS and not score and not strand:
+        return name in _MINUS, "", "strand taken from column 4, the column of names"
+    if strand not in _UNSTRANDED:
+        return False, name, "column 6 is neither `+`, `-` nor `.`: read as +"
+    return False, name, ""
+
+
+def _blocks(cells: list[str]) -> str:
+    counts = cells[_BLOCK_COUNT : _BLOCK_COUNT + 1]
+    has_blocks = len(cells) > _BLOCK_COUNT + 2 and counts[0].isdecimal() and counts[0] not in "01"
+    return "blocks (BED12): the whole interval is taken, not its blocks" if has_blocks else ""

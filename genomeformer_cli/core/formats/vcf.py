@@ -1,0 +1,111 @@
+"""VCF: one variant per alternative allele, in the order of the file.
+
+Only the first five columns are read, so bytes that are not UTF-8 may stand in any other. A row that
+cannot be divided into columns, or whose position is not a whole number, is an error with its line.
+An allele that names no sequence is kept as a variant whose `problem` gives the reason.
+
+A reason is `category` or `category: detail`; reports count rows by category.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.formats.text import read_lines
+from genomeformer_cli.core.sequence import AMBIGUITY_CODES
+
+_BASES = re.compile(f"[ACGTU{AMBIGUITY_CODES}]+", re.IGNORECASE)
+_POSITION = re.compile(r"[0-9]{1,15}")
+_NUM_COLUMNS = 5
+_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """One alternative allele of a VCF row, as the file writes it.
+
+    Attributes:
+        chromosome: Record of the genome.
+        position: First base of `ref`, counted from 1.
+        id: ID of the row.
+        ref: Reference allele.
+        alt: Alternative allele.
+        line: Line of the file; 0 for a variant of no file.
+        problem: Reason for which the alleles name no sequence; empty if they do.
+    """
+
+    chromosome: str
+    position: int
+    id: str
+    ref: str
+    alt: str
+    line: int = 0
+    problem: str = ""
+
+
+def read_variants(path: Path) -> Iterator[Variant]:
+    """Yield every alternative allele of a VCF file of any packing, in its order.
+
+    Raises:
+        InputError: The file cannot be read, or a row is not a VCF row.
+    """
+    for number, line in read_lines(path):
+        if not line.strip() or line.startswith("#"):
+            continue
+        chromosome, position, identifier, ref, alts = _columns(line, f"`{path}`, line {number}")
+        for alt in alts.split(","):
+            yield Variant(
+                chromosome=chromosome,
+                position=int(position),
+                id=identifier,
+                ref=ref,
+                alt=alt,
+                line=number,
+                problem=allele_problem(int(position), ref, alt),
+            )
+
+
+def _columns(line: str, where: str) -> list[str]:
+    """Return CHROM POS ID REF ALT of a row; blanks divide a row without tabs.
+
+    Raises:
+        InputError: The row does not have them.
+    """
+    cells = [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
+    if len(cells) < _NUM_COLUMNS:
+        blanks = "\t" in line and len(line.split()) >= _NUM_COLUMNS
+        found = "tabs and blanks mixed" if blanks else f"{len(cells)} of 5 columns"
+        raise InputError(
+            f"{where}: not a VCF row, {found}",
+            hint="a row is CHROM, POS, ID, REF, ALT and more, separated by tabs",
+        )
+    if not cells[0] or not _POSITION.fullmatch(cells[1]):
+        raise InputError(
+            f"{where}: not a VCF row, invalid position `{cells[1][:_SHOWN]}`"
+            if cells[0]
+            else f"{where}: not a VCF row, CHROM is empty",
+            hint="POS is a whole number counted from 1, without commas, points or exponents",
+        )
+    return cells[:_NUM_COLUMNS]
+
+
+def allele_problem(position: int, ref: str, alt: str) -> str:
+    """Return the reason for which alleles name no sequence; empty if they do."""
+    if position == 0:
+        return "telomere: position 0 lies before the first base"
+    if alt in ("", "."):
+        return "no alternative allele"
+    if alt == "*":
+        return "spanning deletion: `*` marks a base that another row deletes"
+    if "[" in alt or "]" in alt or (len(alt) > 1 and "." in (alt[0], alt[-1])):
+        return "breakend: it joins two places and names no sequence"
+    if alt.startswith("<"):
+        return f"symbolic allele: `{alt[:_SHOWN]}` names no sequence"
+    for allele in (ref, alt):
+        if not _BASES.fullmatch(allele):
+            return f"invalid allele: `{allele[:_SHOWN]}` holds something else than nucleotides"
+    return ""
