@@ -68,9 +68,11 @@ def test_regions_of_a_genome_are_rows_in_the_order_of_the_bed_file(
     found = array(done)
     assert np.isnan(found).all(axis=1).tolist() == [False, True, False]
     assert ids.read_text().splitlines() == ["x", "y", f"{PHAGE}:0-50"]
-    assert done.err == (
-        f"warning: region `y` reaches beyond `{PHAGE}`, which has 5386 bases: row 1 is NaN\n"
-    )
+    reason = f"it reaches to base 9,010 of `{PHAGE}`, which has 5,386"
+    assert done.err.splitlines() == [
+        f"warning: `{bed}`: 3 rows, 2 sequences; 1 without (1 beyond the record)",
+        f"warning: region `y`: beyond the record: {reason}: row 1 is NaN",
+    ]
     assert_failure(run_cli(*line, "--strict"), "region `y`", hint="--strict")
 
 

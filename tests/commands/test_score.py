@@ -62,7 +62,7 @@ def test_variants_of_a_phage(run_cli: RunCommand, trained: Path, tmp_path: Path)
     assert float(one["log_odds"]) != 0
     assert float(one["embedding_distance"]) > 0
     assert (other["log_odds"], other["note"]) == ("NA", "changes the length")
-    assert "1 of 2 alleles lack a score" in done.err
+    assert "1 row, 2 alleles, 1 scored, 1 without a score (1 changes the length)" in done.err
     assert run_cli(*command).stdout == done.stdout
 
 

@@ -21,7 +21,35 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.formats.text import read_lines
+from genomeformer_cli.core.formats.declaration import InputFormat
+from genomeformer_cli.core.formats.text import REPLACEMENT, read_lines, require_text
+
+INPUT = InputFormat(
+    name="BED",
+    contents="intervals of a genome; one result per row",
+    commands=("embed --bed",),
+    coordinates="0-based, end excluded",
+    accepted=(
+        "3 columns or more, separated by tabs, or by blanks throughout a row",
+        "names with blanks, where tabs separate the columns",
+        "`track` and `browser` lines and lines that begin with `#` are skipped; rows on records of "
+        "such names are read",
+    ),
+    changed=(
+        "strand `-`: the reverse complement is taken",
+        "a strand in column 5, or in column 4 of 4: used, with a warning",
+        "any other text in column 6: read as +, with a warning",
+        "blocks (BED12): the whole interval is taken, with a warning",
+    ),
+    refused=(
+        "a row of fewer than 3 columns, or whose start or end is not a whole number: an error with "
+        "its line",
+        "all rows on records that the genome does not have: an error that names both sides",
+        "two records of the genome with the id of a row: an error",
+        "an end that does not lie behind the start, a negative start, rows beyond or off the "
+        "genome: rows without a result, with the reason",
+    ),
+)
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}")
 _HEADERS = ("track", "browser")
@@ -95,7 +123,7 @@ def read_bed(path: Path) -> Iterator[BedRow]:
         InputError: The file cannot be read, or a row is not a BED row.
     """
     for number, line in read_lines(path):
-        if line.strip() and not line.startswith("#") and not _is_header(line):
+        if line.strip() and not line.lstrip().startswith("#") and not _is_header(line):
             yield _row(line, number, f"`{path}`, line {number}")
 
 
@@ -122,6 +150,7 @@ def _row(line: str, number: int, where: str) -> BedRow:
                 if number == 1
                 else "write digits alone, without commas, points or exponents",
             )
+    require_text(cells[0], f"{where}, column 1")
     start, stop = int(cells[1]), int(cells[2])
     reverse, name, remark = _strand(cells)
     problem = _problem(start, stop)
@@ -135,7 +164,7 @@ def _row(line: str, number: int, where: str) -> BedRow:
         if problem
         else Interval(record=cells[0], start=start, stop=stop, reverse=reverse),
         problem=problem,
-        remark=remark or _blocks(cells),
+        remark=remark or _blocks(cells) or _undecoded(name),
     )
 
 
@@ -179,3 +208,7 @@ def _blocks(cells: list[str]) -> str:
     counts = cells[_BLOCK_COUNT : _BLOCK_COUNT + 1]
     has_blocks = len(cells) > _BLOCK_COUNT + 2 and counts[0].isdecimal() and counts[0] not in "01"
     return "blocks (BED12): the whole interval is taken, not its blocks" if has_blocks else ""
+
+
+def _undecoded(name: str) -> str:
+    return f"the name is not UTF-8: read with `{REPLACEMENT}`" if REPLACEMENT in name else ""

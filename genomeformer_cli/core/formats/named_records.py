@@ -68,7 +68,7 @@ def _plain(name: str) -> str:
 def check_names(
     names: Sequence[str], known: Mapping[str, int], *, source: str, genome: str
 ) -> None:
-    """Raise an error if a file has rows, and all of them are on records the genome does not have.
+    """Raise an error if there are rows, and none is on a record of the genome.
 
     Args:
         names: Record of every row.

@@ -15,8 +15,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.formats.text import read_lines
+from genomeformer_cli.core.formats.declaration import InputFormat
+from genomeformer_cli.core.formats.text import read_lines, require_text
 from genomeformer_cli.core.sequence import AMBIGUITY_CODES
+
+INPUT = InputFormat(
+    name="VCF",
+    contents="variants of a genome; one result per alternative allele",
+    commands=("score --vcf", "embed --vcf"),
+    coordinates="1-based; 0 and length + 1 are the telomeres",
+    accepted=(
+        "any version, with or without header; only CHROM, POS, ID, REF and ALT are read",
+        "columns separated by tabs, or by blanks throughout a row",
+        "upper and lower case, U for T, IUPAC codes",
+        "several alternative alleles in a row",
+    ),
+    changed=("alleles are compared with the genome regardless of case",),
+    refused=(
+        "a row of fewer than 5 columns, or whose POS is not a whole number: an error with its line",
+        "all rows on records that the genome does not have: an error that names both sides",
+        "two records of the genome with the id of a row: an error",
+        "symbolic alleles, breakends, `*`, `.`, telomeres, rows beyond or off the genome, and "
+        "reference alleles that the genome does not have: rows without a result, with the reason",
+    ),
+)
 
 _BASES = re.compile(f"[ACGTU{AMBIGUITY_CODES}]+", re.IGNORECASE)
 _POSITION = re.compile(r"[0-9]{1,15}")
@@ -54,7 +76,7 @@ def read_variants(path: Path) -> Iterator[Variant]:
         InputError: The file cannot be read, or a row is not a VCF row.
     """
     for number, line in read_lines(path):
-        if not line.strip() or line.startswith("#"):
+        if not line.strip() or line.lstrip().startswith("#"):
             continue
         chromosome, position, identifier, ref, alts = _columns(line, f"`{path}`, line {number}")
         for alt in alts.split(","):
@@ -90,6 +112,7 @@ def _columns(line: str, where: str) -> list[str]:
             else f"{where}: not a VCF row, CHROM is empty",
             hint="POS is a whole number counted from 1, without commas, points or exponents",
         )
+    require_text(cells[0], f"{where}, column CHROM")
     return cells[:_NUM_COLUMNS]
 
 

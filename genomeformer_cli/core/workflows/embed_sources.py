@@ -161,8 +161,9 @@ def _report(queries: Sequence[Query], text: str, reporter: Reporter) -> None:
     problems = [query.problem for query in queries if query.problem]
     text = f"{text}, {counted(len(queries) - len(problems), 'sequence')}"
     if problems:
-        text = f"{text}; {len(problems):,} without ({reasons(problems)})"
-    reporter.note(text)
+        reporter.warn(f"{text}; {len(problems):,} without ({reasons(problems)})")
+    else:
+        reporter.note(text)
 
 
 Place = tuple[Path, str]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
-from genomeformer_cli.core.errors import ConfigError, InputError
+from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.scoring import (
     ScoringRule,
     base_log2,
@@ -21,11 +21,10 @@ from genomeformer_cli.core.evaluation.scoring import (
     score_record,
 )
 from genomeformer_cli.core.evaluation.variants import (
-    Variant,
     mutagenesis_map,
-    read_vcf,
     score_variants,
 )
+from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent
@@ -213,11 +212,12 @@ def test_a_causal_model_weighs_whole_windows_indels_too() -> None:
 @pytest.mark.parametrize(
     ("one", "note"),
     [
-        (variant(3, "T", "C"), "the reference allele is not what the genome has there"),
-        (variant(3, "G", "<DEL>"), "no sequence is given"),
-        (variant(3, "G", "*"), "no sequence is given"),
-        (variant(3, "G", "N"), "an unknown base"),
-        (variant(99, "G", "C"), "the reference allele is not what the genome has there"),
+        (variant(3, "T", "C"), "reference mismatch: the genome has `G` there"),
+        (variant(3, "G", "<DEL>"), "symbolic allele: `<DEL>` names no sequence"),
+        (variant(3, "G", "*"), "spanning deletion: `*` marks a base that another row deletes"),
+        (variant(3, "G", "N"), "unknown base: an allele holds `N` or another ambiguity code"),
+        (variant(99, "G", "C"), "beyond the record: it reaches to base 99 of `c`, which has 8"),
+        (variant(9, "G", "C"), "telomere: position 9 lies behind the last base"),
         (variant(3, "G", "GA"), "changes the length"),
     ],
 )
@@ -225,20 +225,8 @@ def test_a_variant_that_cannot_be_scored_says_why(one: Variant, note: str) -> No
     model = loaded("bidirectional", "softmax")
     (score,) = score_variants(model, [one], {"c": encode_bases("ACGTACGT")}, 20, Silent())
     assert (score.log_odds, score.note) == (None, note)
-    (lost,) = score_variants(model, [one], {}, 20, Silent())
-    assert lost.note == "no such record in the genome"
-
-
-def test_a_vcf_is_read_allele_by_allele(tmp_path: Path) -> None:
-    path = tmp_path / "v.vcf"
-    path.write_text("##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\nc\t3\trs1\tg\tA,TT\t.\n")
-    assert [(one.id, one.ref, one.alt) for one in read_vcf(path)] == [
-        ("rs1", "G", "A"),
-        ("rs1", "G", "TT"),
-    ]
-    path.write_text("c 3 rs1 g A\n")
-    with pytest.raises(InputError, match="line 1"):
-        list(read_vcf(path))
+    (lost,) = score_variants(model, [one], {"chrC": encode_bases("ACGT")}, 20, Silent())
+    assert lost.note == "unknown record: the genome has no `c`, but `chrC`"
 
 
 @pytest.mark.parametrize(("direction", "attention"), KINDS)

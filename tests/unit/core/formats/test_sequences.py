@@ -1,4 +1,4 @@
-"""Query files of every packing, and regions of a genome."""
+"""Query files of every packing."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.errors import FastaError, InputError, MissingExtraError
+from genomeformer_cli.core.errors import FastaError, MissingExtraError
 from genomeformer_cli.core.formats.sequences import Query, read_queries
-from genomeformer_cli.core.genomes.regions import read_bed, read_vcf, region_queries
 from genomeformer_cli.core.sequence import decode_bases
 
 FASTA = b"\n>a first\nACGT\nacgn\n>b\n\n>\nGG\n>a\nRYU\n"
@@ -86,62 +85,3 @@ def test_zstd_without_its_package_is_said_so(
     monkeypatch.setattr(importlib, "import_module", refuse)
     with pytest.raises(MissingExtraError, match="zstandard"):
         list(read_queries(path))
-
-
-def test_bed_regions_come_in_their_order_and_on_their_strand(tmp_path: Path) -> None:
-    genome = saved(tmp_path, b">one\nAACCGGTTAC\n>two words\nTTTTGA\n", "g.fa")
-    bed = b"track x\n#c\ntwo\t1\t6\tlast\t0\t-\none\t0\t4\none\t4\t8\t.\t0\t+\none\t3\t3\tnone\n"
-    bed += b"one\t8\t11\tfar\nthree\t0\t1\tgone\none\t5\t2\tback\n"
-    regions = read_bed(saved(tmp_path, gzip.compress(bed), "r.bed.gz"))
-    found = list(region_queries(regions, genome))
-    assert shown(found) == [
-        ("last", "TCAAA"),
-        ("one:0-4", "AACC"),
-        ("one:4-8", "GGTT"),
-        ("none", ""),
-        ("far", ""),
-        ("gone", ""),
-        ("back", ""),
-    ]
-    assert [query.problem for query in found[4:]] == [
-        "reaches beyond `one`, which has 10 bases",
-        "is of `three`, which the genome does not have",
-        "is no interval",
-    ]
-
-
-def test_a_variant_is_a_pair_of_windows(tmp_path: Path) -> None:
-    genome = saved(tmp_path, b">c\nAACCGGTTAC\n", "g.fa")
-    vcf = b"##x\n#CHROM\tPOS\tID\tREF\tALT\nc\t5\t.\tG\tT,GAA\nc\t1\t.\tAA\tA\tq\n"
-    vcf += b"c\t5\t.\tA\tT\nc\t5\t.\tG\t<DEL>\nc\t99\t.\tG\tT\n"
-    found = list(region_queries(read_vcf(saved(tmp_path, vcf, "v.vcf"), 2), genome))
-    assert shown(found[:6]) == [
-        ("c:5:G>T:ref", "CCGGT"),
-        ("c:5:G>T:alt", "CCTGT"),
-        ("c:5:G>GAA:ref", "CCGGT"),
-        ("c:5:G>GAA:alt", "CCGAAGT"),
-        ("c:1:AA>A:ref", "AACC"),
-        ("c:1:AA>A:alt", "ACC"),
-    ]
-    assert [query.problem.split(" where")[0] for query in found[6::2]] == [
-        "says `A`",
-        "has an allele without bases, `<DEL>`",
-        "reaches beyond `c`, which has 10 bases",
-    ]
-
-
-@pytest.mark.parametrize("line", [b"one\t2", b"one\ta\tb", b"\xff\t1\t2"])
-def test_a_line_that_is_no_interval_is_named(line: bytes, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"line 2: (not a BED|no text)"):
-        read_bed(saved(tmp_path, b"one\t1\t2\n" + line + b"\n"))
-
-
-@pytest.mark.parametrize("line", [b"one\t2\t.\tA", b"one\tx\t.\tA\tC"])
-def test_a_line_that_is_no_variant_is_named(line: bytes, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="line 1: not a VCF"):
-        read_vcf(saved(tmp_path, line), 5)
-
-
-def test_regions_of_a_missing_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist"):
-        read_bed(tmp_path / "none.bed")
