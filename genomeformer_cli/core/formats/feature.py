@@ -1,4 +1,4 @@
-"""A feature of a genome, whichever format it was read from.
+"""A feature of a genome, in whichever format it was written.
 
 Coordinates are 0-based and half-open, on the strand of the FASTA file. On a circular record a
 part that crosses the origin goes on past the record's length: `start` is below it, `end` above.
@@ -11,19 +11,50 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from itertools import pairwise
 
+from genomeformer_cli.core.errors import AnnotationError
+
 PLUS, MINUS, UNSTRANDED = 1, -1, 0
-_GENE_LIKE = {"exon", "intron", "UTR", "transcript", "primary_transcript", "5'UTR", "3'UTR"}
 
 
 class Kind(Enum):
-    """What a feature is to us."""
+    """Use of a feature."""
 
     GENE = auto()
     CDS = auto()
     RRNA = auto()
     TRNA = auto()
     OTHER = auto()
-    """Part of a gene in another way (exon, other RNA): not intergenic, and no class of its own."""
+    """Gene part without a class of its own: exon, other RNA."""
+    PLACE = auto()
+    """Anything else that is somewhere: mobile element, repeat, regulatory site."""
+
+
+GENE_KINDS = frozenset(Kind) - {Kind.PLACE}
+
+_EXACT = {"cds": Kind.CDS, "rrna": Kind.RRNA, "trna": Kind.TRNA}
+_SO_TERMS = {
+    "SO:0000704": "gene",
+    "SO:0000336": "pseudogene",
+    "SO:0000316": "CDS",
+    "SO:0000252": "rRNA",
+    "SO:0000253": "tRNA",
+    "SO:0000234": "mRNA",
+    "SO:0000147": "exon",
+    "SO:0000001": "region",
+    "SO:0000340": "chromosome",
+    "SO:0000149": "contig",
+    "SO:0000148": "supercontig",
+}
+_GENE_PARTS = frozenset(
+    "exon intron utr transcript primary_transcript 5'utr 3'utr "
+    "c_region n_region s_region v_region v_segment d_segment j_segment".split()
+)
+_OF_THE_RECORD = frozenset(
+    "source region chromosome plasmid contig scaffold supercontig ultracontig clone assembly "
+    "sequence_assembly databank_entry gap assembly_gap remark comment variation misc_difference "
+    "sequence_alteration sequence_variant snp snv old_sequence conflict unsure sts "
+    "primer_bind primer".split()
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +63,7 @@ class Part:
 
     Attributes:
         start: First base, 0-based.
-        end: One past the last base.
+        end: One past the last base, above `start`.
         strand: `PLUS`, `MINUS` or `UNSTRANDED`.
         phase: Of a CDS: bases to skip, from the part's 5' end, to the first whole codon.
     """
@@ -42,20 +73,36 @@ class Part:
     strand: int
     phase: int | None = None
 
+    def __post_init__(self) -> None:
+        """Check the interval.
+
+        Raises:
+            AnnotationError: The interval is empty, runs backwards, or starts before the record.
+        """
+        if not 0 <= self.start < self.end:
+            raise AnnotationError(
+                f"invalid interval: base {self.start + 1:,} to base {self.end:,}",
+                hint="a part runs from a lower base to a higher one",
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """A gene, a CDS, an RNA.
+    """A gene, a CDS, an RNA, or anything else that is annotated somewhere.
 
     Attributes:
-        kind: What it is.
+        kind: Use of the feature.
         parts: Pieces in ascending order; in the feature's own order if their strands differ.
-        id: ID in GFF3; in GenBank protein id, locus tag or gene.
+        id: ID in GFF3; in GenBank protein id, locus tag, gene or label.
         gene: Symbol, if it has one.
-        locus_tag: If it has one.
-        open_5: The 5' end lies beyond what is known (`<`).
-        open_3: So does the 3' end.
+        locus_tag: Locus tag, if it has one.
+        open_5: The 5' end lies beyond the sequenced part (`<`).
+        open_3: The 3' end lies beyond the sequenced part.
         pseudo: It, or the gene it is of, is a pseudogene.
+        unclear: Piece of the location that is not understood. Such a feature gives no windows, and
+            `parts` are the extent to keep out of `intergenic`.
+        implied: The file does not hold the feature itself, only its children.
+        line: Line of the file on which it begins.
     """
 
     kind: Kind
@@ -66,6 +113,9 @@ class Feature:
     open_5: bool = False
     open_3: bool = False
     pseudo: bool = False
+    unclear: str = ""
+    implied: bool = False
+    line: int = 0
 
     @property
     def strand(self) -> int:
@@ -83,35 +133,69 @@ class Feature:
         """One past the last base of any part."""
         return max(part.end for part in self.parts)
 
+    @property
+    def name(self) -> str:
+        """Name for messages."""
+        return self.id or self.locus_tag or self.gene or self.kind.name.lower()
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFeatures:
-    """What is annotated of one record.
+    """Annotation of one record.
 
     Attributes:
-        id: The record's id, as the annotation has it.
-        features: In the order of the file.
+        id: The record's id in the annotation.
+        features: Features in the order of the file.
         circular: Whether the record is a circle.
+        length: Bases of the record, if the annotation states it.
+        num_described: Features of the file that describe the record as a whole, or its letters.
+        placeless: Names of features of whose place nothing is understood.
+        in_order: Parts are listed as the feature runs; GFF3 does not state an order.
     """
 
     id: str
     features: list[Feature] = field(default_factory=list)
     circular: bool = False
+    length: int | None = None
+    num_described: int = 0
+    placeless: tuple[str, ...] = ()
+    in_order: bool = True
+
+    @property
+    def num_features(self) -> int:
+        """Features that the file holds."""
+        num_written = sum(not one.implied for one in self.features)
+        return num_written + self.num_described + len(self.placeless)
+
+    @property
+    def has_genes(self) -> bool:
+        """Whether genes or parts of them are annotated."""
+        return any(one.kind in GENE_KINDS for one in self.features) or bool(self.placeless)
 
 
 def kind_of(type_name: str) -> Kind | None:
-    """What a feature type of GFF3 or GenBank is to us; None: nothing (region, repeat, ...)."""
-    exact = {"CDS": Kind.CDS, "rRNA": Kind.RRNA, "tRNA": Kind.TRNA}
-    if type_name in exact:
-        return exact[type_name]
-    if type_name.endswith("gene"):  # gene, pseudogene, ncRNA_gene, processed_pseudogene
+    """Return the use of a feature type of GFF3 or GenBank, in any case.
+
+    A type that is not known is a `PLACE`: what nobody can interpret must not become a negative.
+
+    Returns:
+        None if the type describes the record as a whole (source, region) or its letters (gap,
+        variation).
+    """
+    name = _SO_TERMS.get(type_name, type_name)
+    lower = name.lower()
+    if lower in _EXACT:
+        return _EXACT[lower]
+    if lower.endswith("gene"):  # gene, pseudogene, ncRNA_gene, processed_pseudogene
         return Kind.GENE
-    inner = type_name.endswith(("RNA", "_UTR", "transcript")) or "gene_segment" in type_name
-    return Kind.OTHER if inner or type_name in _GENE_LIKE else None
+    if lower in _OF_THE_RECORD:
+        return None
+    inner = lower.endswith(("rna", "_utr", "transcript")) or "gene_segment" in lower
+    return Kind.OTHER if inner or lower in _GENE_PARTS else Kind.PLACE
 
 
 def unwrap(parts: Sequence[Part], length: int) -> tuple[Part, ...]:
-    """Put the parts of a feature of a circular record in one ascending line.
+    """Put the parts of a feature of a circular record in one ascending row.
 
     Where the parts cross the origin, those after it are moved on by the record's length; parts
     that touch there become one. They cross it where one begins before its predecessor; parts that
@@ -141,3 +225,16 @@ def unwrap(parts: Sequence[Part], length: int) -> tuple[Part, ...]:
         else:
             moved.append(part)
     return tuple(moved)
+
+
+def may_cross_origin(parts: Sequence[Part], length: int) -> bool:
+    """Return whether sorted parts of unknown order may as well run across the origin of a circle.
+
+    The parts leave out one gap between them. They run across the origin if it is not that one,
+    which is likely where a gap within the row is larger than the one around the origin.
+    """
+    if len(parts) < 2 or any(part.end > length for part in parts):
+        return False
+    around = parts[0].start + length - parts[-1].end
+    touching = parts[0].start == 0 and parts[-1].end == length
+    return not touching and max(b.start - a.end for a, b in pairwise(parts)) > around

@@ -1,167 +1,352 @@
-"""GenBank flat files, read by gb-io: locations become parts, qualifiers become names and phases."""
+"""GenBank flat files: feature tables, and the sequence where the file has it.
+
+Read here and not by a package, because a location that a parser shortens without a word becomes a
+mislabelled window. See docs/adr/0022.
+"""
 
 from __future__ import annotations
 
-import importlib
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import IO, Any
+from dataclasses import dataclass, field
 
-from genomeformer_cli.core.errors import AnnotationError, MissingExtraError
-from genomeformer_cli.core.formats.feature import (
-    MINUS,
-    PLUS,
-    Feature,
-    Kind,
-    Part,
-    RecordFeatures,
-    kind_of,
-)
+from genomeformer_cli.core.errors import AnnotationError
+from genomeformer_cli.core.formats.feature import Feature, Kind, Part, RecordFeatures, kind_of
+from genomeformer_cli.core.formats.location import Location, LocationError, LocationReader
+from genomeformer_cli.core.formats.text import Line
+
+# A feature's key stands in column 6, its location and qualifiers in column 22.
+_LARGEST_KEY_INDENT = 11
+_KEY = re.compile(r"(?=[^ ]*[A-Za-z])[\w'*+.-]+", re.ASCII)
+_FEATURE_LIKE = re.compile(r"[A-Za-z][\w'-]*\s+[a-z-]*\(?[<>(]*[0-9]+(\.\.|\^|,)[^\s]+")
+_HEADER = re.compile(r"[A-Z][A-Z0-9_]*")
+_AFTER_FEATURES = frozenset(("BASE", "CONTIG", "FEATURES", "ORIGIN", "WGS", "WGS_SCAFLD"))
+_LENGTH = re.compile(r"\s(\d{1,15})\s+(bp|aa|rc)\b", re.ASCII)
+_NO_ID = (".", "unknown", "<unknown")
+_NOT_LETTERS = {ord(letter): None for letter in "0123456789 \t/"}
+_CUT_OFF = "the file was cut off or edited: fetch or export it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenBankRecord:
-    """A record: its annotation, and its sequence if the file has it.
+    """A record of a file.
 
     Attributes:
         annotated: Its features, under its accession with version.
         sequence: Letters; empty if the file leaves them out.
-        num_skipped: Features that lie between bases, or on another record.
     """
 
     annotated: RecordFeatures
     sequence: bytes
-    num_skipped: int
 
 
-def read_genbank(file: IO[bytes], shown: str) -> Iterator[GenBankRecord]:
-    """Records one at a time.
+def read_genbank(lines: Iterator[Line], shown: str) -> Iterator[GenBankRecord]:
+    """Yield the records of a file, one at a time in memory.
 
     Args:
-        file: The text.
-        shown: The name used in errors.
+        lines: Lines of the file.
+        shown: Name in errors.
 
     Raises:
-        AnnotationError: It is no GenBank, or a record is cut off.
-        MissingExtraError: gb-io is not installed.
+        AnnotationError: Not GenBank, a record is cut off, has the id of another, or has a feature
+            that it cannot have.
     """
-    try:
-        gb_io = importlib.import_module("gb_io")
-    except ImportError as failure:
-        raise MissingExtraError(
-            "reading GenBank needs the package `gb-io`",
-            hint='install it with `pip install "genomeformer[annotation]"`, or give GFF3',
-        ) from failure
-    records = gb_io.iter(file)
+    record: _Record | None = None
     number = 0
-    while True:
-        number += 1
-        try:
-            record = next(records)
-        except StopIteration:
-            return
-        except (RuntimeError, ValueError, TypeError) as failure:
-            rest = " ".join(str(failure).partition(" while parsing [")[2].split())
-            reason = str(failure).removeprefix("parser failed: ").removeprefix("Syntax error: ")
-            near = f", near `{rest[:40]}`" if rest else f": {reason}"
-            raise AnnotationError(
-                f"`{shown}` cannot be read as GenBank in its record {number}{near}",
-                hint="the file was cut off or edited: fetch or export it again",
-            ) from failure
-        yield _Record(gb_io, record, shown).read()
+    ids: set[str] = set()
+    for line in lines:
+        if record is None:
+            if not line.text.strip():
+                continue
+            number += 1
+            record = _Record(line, number, shown)
+        elif not line.text.startswith("//"):
+            record.take(line)
+        else:
+            read = record.read()
+            if read.annotated.id in ids:
+                raise AnnotationError(
+                    f"`{shown}` has two records `{read.annotated.id}`",
+                    hint="give each record a VERSION of its own, or split the file",
+                )
+            ids.add(read.annotated.id)
+            yield read
+            record = None
+    if record is not None:
+        raise record.failure("has no end (`//`)", hint=_CUT_OFF)
+
+
+@dataclass(slots=True)
+class _Entry:
+    """A feature as it is written."""
+
+    key: str
+    line: int
+    location: str
+    lines: list[str] = field(default_factory=list)
+
+    def take(self, text: str) -> None:
+        if self.lines or text.startswith("/"):
+            self.lines.append(text)
+        else:
+            self.location += text
 
 
 class _Record:
-    def __init__(self, gb_io: Any, record: Any, shown: str) -> None:
-        self._gb_io = gb_io
-        self._record = record
+    def __init__(self, locus: Line, number: int, shown: str) -> None:
         self._shown = shown
-        version = (record.version or "").split()
-        self._id = version[0] if version else (record.accession or record.name or "").split(" ")[0]
+        self._number = number
+        self._locus_line = locus.number
+        self._locus = locus.text
+        self._section = "LOCUS"
+        self._names: dict[str, str] = {}
+        self._entries: list[_Entry] = []
+        self._sequence: list[str] = []
+        if not re.match(r"LOCUS(\s|$)", locus.text):
+            raise self.failure(
+                "does not begin with a LOCUS line", hint=_CUT_OFF, line=locus.number
+            )
+
+    def failure(self, words: str, *, hint: str, line: int = 0) -> AnnotationError:
+        place = f", line {line}" if line else ""
+        return AnnotationError(
+            f"`{self._shown}` cannot be read as GenBank{place}: record {self._number} {words}",
+            hint=hint,
+        )
+
+    def take(self, line: Line) -> None:
+        text = line.text.expandtabs() if "\t" in line.text else line.text
+        if text[:1].strip() and not (self._section == "ORIGIN" and text[0].isdigit()):
+            self._header(text, line)
+        elif self._section == "ORIGIN":
+            self._sequence.append(text.translate(_NOT_LETTERS))
+        elif self._section == "FEATURES" and text.strip():
+            self._feature_line(text, line)
+
+    def _header(self, text: str, line: Line) -> None:
+        word, *rest = text.split()
+        if word == "LOCUS":
+            raise self.failure("has no end (`//`)", hint=_CUT_OFF, line=line.number)
+        if self._section in _AFTER_FEATURES and word not in _AFTER_FEATURES:
+            raise self.failure(
+                f"has `{text[:40]}` where a feature or sequence is expected",
+                hint="features are indented by 5 blanks: fetch or export the file again",
+                line=line.number,
+            )
+        if self._section == "LOCUS" and not _HEADER.fullmatch(word):
+            self._locus += f" {text}"  # Prokka's long names push the rest onto a second line
+            return
+        self._section = word
+        if word in ("VERSION", "ACCESSION") and rest:
+            self._names.setdefault(word, rest[0])
+
+    def _feature_line(self, text: str, line: Line) -> None:
+        stripped = text.strip()
+        indent = len(text) - len(text.lstrip())
+        if indent <= _LARGEST_KEY_INDENT and not stripped.startswith("/"):
+            key, _, location = stripped.partition(" ")
+            if not _KEY.fullmatch(key):
+                raise self.failure(
+                    f"has `{stripped[:40]}` where a feature is expected",
+                    hint=_CUT_OFF,
+                    line=line.number,
+                )
+            self._entries.append(_Entry(key, line.number, location.strip()))
+        elif not self._entries:
+            raise self.failure(
+                f"has `{stripped[:40]}` before its first feature", hint=_CUT_OFF, line=line.number
+            )
+        else:
+            entry = self._entries[-1]
+            if _FEATURE_LIKE.fullmatch(stripped) and not _is_open(entry.lines):
+                raise self.failure(
+                    f"has `{stripped[:40]}`, which looks like a feature, among the qualifiers of "
+                    "another",
+                    hint="features are indented by 5 blanks: fetch or export the file again",
+                    line=line.number,
+                )
+            entry.take(stripped)
 
     def read(self) -> GenBankRecord:
-        record = self._record
-        sequence = bytes(record.sequence)
-        features = [(one, _qualifiers(one)) for one in record.features if kind_of(one.kind)]
-        pseudo = {
-            tags["locus_tag"]
-            for one, tags in features
-            if one.kind == "gene" and _is_pseudo(tags)
-            if "locus_tag" in tags
-        }
-        made = [self._feature(one, tags, pseudo) for one, tags in features]
-        found = [one for one in made if one is not None]
-        annotated = RecordFeatures(id=self._id, features=found, circular=bool(record.circular))
-        return GenBankRecord(
-            annotated=annotated, sequence=sequence, num_skipped=len(made) - len(found)
-        )
+        """Return what was read.
 
-    def _feature(self, one: Any, tags: dict[str, str], pseudo: set[str]) -> Feature | None:
-        kind = kind_of(one.kind)
-        pieces = list(self._pieces(one.location, PLUS))
-        if kind is None or not pieces or None in pieces:
-            return None
-        parts = [piece[0] for piece in pieces if piece]
-        first, last = pieces[0], pieces[-1]
-        assert first is not None
-        assert last is not None
-        if kind is Kind.CDS:
-            parts = _phased(parts, tags.get("codon_start", "1"))
-        open_5, open_3 = _opens(first, 0), _opens(last, 1)
-        if all(part.strand == MINUS for part in parts):
-            parts.reverse()  # a feature's own order, 5' to 3', becomes that of the record
+        Raises:
+            AnnotationError: The record is a protein, is shorter than its LOCUS line says, or has a
+                feature that it cannot have.
+        """
+        sequence = "".join(self._sequence).encode("utf-8")
+        length = self._length(len(sequence))
+        identity = self._id(len(sequence))
+        names = frozenset((identity, *self._names.values(), identity.partition(".")[0]))
+        circular = "circular" in self._locus.lower().split()[2:]
+        reader = LocationReader(length=length, circular=circular, names=names)
+        entries = [(one, kind_of(one.key)) for one in self._entries]
+        made = _Features(
+            [(one, kind, _qualifiers(one.lines)) for one, kind in entries if kind is not None],
+            reader,
+            self,
+            identity,
+        ).read()
+        annotated = RecordFeatures(
+            id=identity,
+            features=[one for one in made if not isinstance(one, str)],
+            circular=circular,
+            length=length,
+            num_described=len(entries) - len(made),
+            placeless=tuple(one for one in made if isinstance(one, str)),
+        )
+        return GenBankRecord(annotated=annotated, sequence=sequence)
+
+    def _length(self, num_letters: int) -> int | None:
+        """Return the record's length: that of its sequence, or else that of the LOCUS line."""
+        found = _LENGTH.search(f" {self._locus.partition(' ')[2].strip().partition(' ')[2]}")
+        if found is not None and found[2] == "aa":
+            raise self.failure(
+                "is a protein", hint="give nucleotide records", line=self._locus_line
+            )
+        stated = int(found[1]) if found else None
+        if num_letters and stated is not None and stated != num_letters:
+            raise self.failure(
+                f"has {num_letters:,} bases, and its LOCUS line says {stated:,}",
+                hint=_CUT_OFF,
+                line=self._locus_line,
+            )
+        return num_letters or stated
+
+    def _id(self, num_letters: int) -> str:
+        for key in ("VERSION", "ACCESSION"):
+            if self._names.get(key, ".") not in _NO_ID:
+                return self._names[key]
+        words = self._locus.split()
+        name = words[1] if len(words) > 1 else ""
+        glued = len(words) > 2 and words[2] == "bp" and name.endswith(str(num_letters))
+        if glued and num_letters:  # a long name runs into the length after it
+            name = name.removesuffix(str(num_letters))
+        if not name:
+            raise self.failure(
+                "has no name", hint="give it a VERSION or LOCUS name", line=self._locus_line
+            )
+        return name
+
+
+class _Features:
+    """Features of one record, out of their entries."""
+
+    def __init__(
+        self,
+        entries: list[tuple[_Entry, Kind, dict[str, str]]],
+        reader: LocationReader,
+        record: _Record,
+        identity: str,
+    ) -> None:
+        self._entries = entries
+        self._reader = reader
+        self._record = record
+        self._identity = identity
+
+    def read(self) -> list[Feature | str]:
+        """Return every feature, or the name of one of whose place nothing is understood."""
+        pseudo_tags = {
+            tags["locus_tag"]
+            for _, kind, tags in self._entries
+            if kind is Kind.GENE and _is_pseudo(tags) and "locus_tag" in tags
+        }
+        made = [self._feature(*one, pseudo_tags) for one in self._entries]
+        pseudogenes = [
+            one
+            for one in made
+            if isinstance(one, Feature) and one.kind is Kind.GENE and one.pseudo and one.gene
+        ]
+        return [_with_symbols(one, pseudogenes) for one in made]
+
+    def _feature(
+        self, entry: _Entry, kind: Kind, tags: dict[str, str], pseudo_tags: set[str]
+    ) -> Feature | str:
         locus_tag, gene = tags.get("locus_tag", ""), tags.get("gene", "")
+        name = tags.get("protein_id") or locus_tag or gene or tags.get("label", "")
+        try:
+            location = self._reader.read(entry.location)
+        except LocationError as failure:
+            raise self._record.failure(
+                f"(`{self._identity}`) has the {entry.key} `{name}` that {failure}",
+                hint="correct the location, or the shape (`circular`) in the LOCUS line",
+                line=entry.line,
+            ) from failure
+        if not location.parts:
+            return name or entry.key
+        parts = location.parts
+        if kind is Kind.CDS and not location.unclear:
+            parts = _phased(location, tags.get("codon_start", "1"))
         return Feature(
             kind=kind,
-            parts=tuple(parts),
-            id=tags.get("protein_id") or locus_tag or gene,
+            parts=parts,
+            id=name,
             gene=gene,
             locus_tag=locus_tag,
-            open_5=open_5,
-            open_3=open_3,
-            pseudo=_is_pseudo(tags) or locus_tag in pseudo,
+            open_5=location.open_5,
+            open_3=location.open_3,
+            pseudo=_is_pseudo(tags) or entry.key == "pseudogene" or locus_tag in pseudo_tags,
+            unclear=location.unclear,
+            line=entry.line,
         )
 
-    def _pieces(self, location: Any, strand: int) -> Iterator[tuple[Part, bool, bool] | None]:
-        """Ranges in the feature's own order, each with whether its low and high end are open."""
-        gb_io = self._gb_io
-        if isinstance(location, gb_io.Complement):
-            inner = list(self._pieces(location.location, -strand))
-            yield from reversed(inner)
-        elif isinstance(location, gb_io.Join | gb_io.Order):
-            for one in location.locations:
-                yield from self._pieces(one, strand)
-        elif isinstance(location, gb_io.Range):
-            part = Part(location.start, location.end, strand)
-            # In `<1..5` gb-io sets `before`, in `1..>5` `after`.
-            yield part, location.before, location.after
-        else:
-            yield None
+
+def _with_symbols(one: Feature | str, pseudogenes: list[Feature]) -> Feature | str:
+    """Mark a feature as pseudo that has no tag, but lies in a pseudogene of its own symbol."""
+    if isinstance(one, str) or one.pseudo or one.locus_tag or not one.gene:
+        return one
+    inside = any(
+        gene.gene == one.gene and gene.start <= one.start and one.end <= gene.end
+        for gene in pseudogenes
+    )
+    return _pseudo(one) if inside else one
 
 
-def _opens(piece: tuple[Part, bool, bool], end: int) -> bool:
-    """Whether the 5' (0) or 3' (1) end of a piece is open, by its strand."""
-    part, low, high = piece
-    return (low, high)[end if part.strand == PLUS else 1 - end]
+def _pseudo(one: Feature) -> Feature:
+    from dataclasses import replace
+
+    return replace(one, pseudo=True)
 
 
-def _phased(parts: list[Part], codon_start: str) -> list[Part]:
-    """Give each part of a CDS its phase, from that of the first on."""
+def _phased(location: Location, codon_start: str) -> tuple[Part, ...]:
+    """Give each part of a CDS its phase, from that of the first on.
+
+    Parts that only stand in an order are not known to be read as one: past the first of them the
+    phase is unknown.
+    """
     if codon_start not in ("1", "2", "3"):
-        return parts
-    phase = int(codon_start) - 1
+        return location.parts
+    phase: int | None = int(codon_start) - 1
     phased = []
-    for part in parts:
+    for part in location.own_order:
         phased.append(Part(part.start, part.end, part.strand, phase))
-        phase = (phase - (part.end - part.start)) % 3
-    return phased
+        if phase is not None:
+            phase = None if location.is_order else (phase - (part.end - part.start)) % 3
+    return tuple(phased if location.parts == location.own_order else reversed(phased))
 
 
-def _qualifiers(feature: Any) -> dict[str, str]:
-    """The first value of each key; a key without a value, such as `/pseudo`, has an empty one."""
+def _is_open(lines: list[str]) -> bool:
+    """Return whether a quoted value has begun and not ended."""
+    return sum(line.count('"') for line in lines) % 2 == 1
+
+
+def _qualifiers(lines: list[str]) -> dict[str, str]:
+    """Return the first value of each key; that of a key alone, such as `/pseudo`, is empty."""
+    texts: list[str] = []
+    quoted = False
+    trusted = not _is_open(lines)
+    for line in lines:
+        if line.startswith("/") and not (quoted and trusted):
+            texts.append(line)
+            quoted = False
+        elif texts:
+            texts[-1] += f" {line}"
+        # Where quotes do not pair, every line with a slash is a qualifier: none is swallowed.
+        quoted ^= line.count('"') % 2 == 1
     found: dict[str, str] = {}
-    for qualifier in feature.qualifiers:
-        found.setdefault(qualifier.key, qualifier.value or "")
+    for text in texts:
+        key, _, value = text[1:].partition("=")
+        found.setdefault(key.strip(), value.strip().removeprefix('"').removesuffix('"').strip())
     return found
 
 

@@ -1,0 +1,199 @@
+"""GenBank locations, as in `join(complement(1..5),9..>12)`, as parts of a feature.
+
+| location                                   | read as                                              |
+|--------------------------------------------|------------------------------------------------------|
+| `3..9`, `3`, `<3..>9`                      | bases 3 to 9; `<` and `>` mark an open end           |
+| `9..3`                                     | across the origin of a circle; an error elsewhere    |
+| `join`, `order`, `complement`              | parts in the feature's own order                     |
+| `(3.5)..9`, `3.5`, `one-of`, `bond`, `3^4` | not understood; extent from the least base           |
+| `J00194.1:3..9`, `gap(10)`                 | not understood, without an extent on this record     |
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from genomeformer_cli.core.formats.feature import MINUS, PLUS, Part
+
+_RANGE = re.compile(r"(<?)([0-9]{1,15})\.\.(>?)([0-9]{1,15})")
+_BASE = re.compile(r"([<>]?)([0-9]{1,15})")
+_CALL = re.compile(r"(complement|join|order)\((.*)\)")
+_REMOTE = re.compile(r"([\w.|-]+):")
+_REMOTE_ANYWHERE = re.compile(r"[\w.|-]+:[^,()]*")
+_DEEPEST = 20
+_LONGEST_NUMBER = 15
+_SHOWN = 40
+
+
+class LocationError(ValueError):
+    """A location that cannot be on its record; the text completes "the feature ..."."""
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """Location of a feature.
+
+    Attributes:
+        parts: Pieces in ascending order; in the feature's own order if their strands differ.
+        own_order: Pieces from the feature's 5' end on.
+        open_5: The 5' end is marked as open.
+        open_3: The 3' end is marked as open.
+        is_order: Written with `order`: that the parts belong together is not stated.
+        unclear: Piece that is not understood; empty if all of it is.
+    """
+
+    parts: tuple[Part, ...]
+    own_order: tuple[Part, ...]
+    open_5: bool
+    open_3: bool
+    is_order: bool
+    unclear: str
+
+
+class _Piece(NamedTuple):
+    part: Part
+    open_low: bool = False
+    open_high: bool = False
+
+    def is_open(self, end: int) -> bool:
+        """Return whether the 5' (0) or 3' (1) end is open."""
+        ends = self.open_low, self.open_high
+        return ends[end if self.part.strand == PLUS else 1 - end]
+
+
+class LocationReader:
+    """Reads the locations of one record.
+
+    Args:
+        length: Bases of the record, if they are known.
+        circular: Whether the record is a circle.
+        names: Names of the record itself, which some programs put before `:`.
+    """
+
+    def __init__(self, *, length: int | None, circular: bool, names: frozenset[str]) -> None:
+        self._length = length
+        self._circular = circular
+        self._names = names
+        self._unclear = ""
+        self._is_order = False
+
+    def read(self, text: str) -> Location:
+        """Read one location; white space is ignored.
+
+        Raises:
+            LocationError: Bases that the record cannot have.
+        """
+        text = "".join(text.split())
+        self._unclear, self._is_order = "", False
+        if not text:
+            self._unclear = "no location"
+        pieces = list(self._pieces(text, PLUS, 0)) if text else []
+        own_order = tuple(piece.part for piece in pieces)
+        minus = bool(pieces) and all(part.strand == MINUS for part in own_order)
+        return Location(
+            parts=own_order[::-1] if minus else own_order,
+            own_order=own_order,
+            open_5=bool(pieces) and pieces[0].is_open(0),
+            open_3=bool(pieces) and pieces[-1].is_open(1),
+            is_order=self._is_order,
+            unclear=self._unclear[:_SHOWN],
+        )
+
+    def _pieces(self, text: str, strand: int, depth: int) -> Iterator[_Piece]:
+        call = _CALL.fullmatch(text) if depth < _DEEPEST else None
+        if call is None or not _is_balanced(call[2]):
+            yield from self._leaf(text, strand)
+        elif call[1] == "complement":
+            if len(_split(call[2])) > 1:
+                yield from self._leaf(call[2], -strand)
+            else:
+                yield from reversed(list(self._pieces(call[2], -strand, depth + 1)))
+        else:
+            self._is_order |= call[1] == "order"
+            for inner in _split(call[2]):
+                yield from self._pieces(inner, strand, depth + 1)
+
+    def _leaf(self, text: str, strand: int) -> Iterator[_Piece]:
+        remote = _REMOTE.match(text)
+        if remote is not None and remote[1] in self._names:
+            text, remote = text[remote.end() :], None
+        if found := _RANGE.fullmatch(text):
+            part = self._part(int(found[2]), int(found[4]), strand)
+            yield _Piece(part, bool(found[1]), bool(found[3]))
+        elif found := _BASE.fullmatch(text):
+            part = self._part(int(found[2]), int(found[2]), strand)
+            yield _Piece(part, found[1] == "<", found[1] == ">")
+        else:
+            self._unclear = self._unclear or text or "an empty part"
+            if remote is None and not text.startswith("gap("):
+                yield from self._extent(text, strand)
+
+    def _extent(self, text: str, strand: int) -> Iterator[_Piece]:
+        """Yield the bases from the least to the greatest that the text may mean."""
+        low, high = _sides(_REMOTE_ANYWHERE.sub("", text))
+        first, last = _numbers(low), _numbers(high)
+        if first and last:
+            yield _Piece(self._part(min(first), max(last), strand))
+        elif first or last:
+            yield _Piece(self._part(min(first or last), max(first or last), strand))
+
+    def _part(self, first: int, last: int, strand: int) -> Part:
+        if first < 1 or last < 1:
+            raise LocationError(f"has base {min(first, last)}, and bases are counted from 1")
+        if first <= last:
+            return Part(first - 1, last, strand)
+        words = f"runs backwards, from base {first:,} to {last:,}"
+        if not self._circular:
+            raise LocationError(f"{words}, and its record is not marked as a circle")
+        if self._length is None:
+            raise LocationError(f"{words}, and the length of its record is not stated")
+        if first > self._length:
+            raise LocationError(f"{words}, and its record has {self._length:,} bases")
+        return Part(first - 1, self._length + last, strand)
+
+
+def _is_balanced(text: str) -> bool:
+    """Return whether every bracket closes one that was opened before it."""
+    if "(" not in text and ")" not in text:
+        return True
+    depth = 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            return False
+    return depth == 0
+
+
+def _split(text: str) -> list[str]:
+    """Split at the commas that are in no brackets."""
+    if "(" not in text:
+        return text.split(",")
+    found, depth, start = [], 0, 0
+    for at, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if letter == "," and depth == 0:
+            found.append(text[start:at])
+            start = at + 1
+    return [*found, text[start:]]
+
+
+def _sides(text: str) -> tuple[str, str]:
+    """Split at the first `..` or `^` that is in no brackets; without one, both sides are all."""
+    depth = 0
+    for at, letter in enumerate(text):
+        depth += (letter == "(") - (letter == ")")
+        if depth == 0 and letter == "^":
+            return text[:at], text[at + 1 :]
+        if depth == 0 and text.startswith("..", at) and "," not in text[:at]:
+            return text[:at], text[at + 2 :]
+    return text, text
+
+
+def _numbers(text: str) -> list[int]:
+    found = re.findall(r"[0-9]+", text)
+    if any(len(one) > _LONGEST_NUMBER for one in found):
+        raise LocationError("has a base that no record has")
+    return [int(one) for one in found]
