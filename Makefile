@@ -18,7 +18,7 @@ $(VENV)/.package: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or later is needed; name one with `make PYTHON=python3.12`")'
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) install --quiet --upgrade -c constraints.txt pip
-	$(PIP) install --quiet $(PINNED) --editable '.[annotation,evaluate,plots]'
+	$(PIP) install --quiet $(PINNED) --editable '.[evaluate,plots]'
 	@touch $@
 
 $(VENV)/.tools: $(VENV)/.package

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from hypothesis import strategies as st
 
 from genomeformer_cli.core.annotation.reading import AnnotatedRecord, annotated_records
-from genomeformer_cli.core.formats.feature import MINUS, PLUS, Feature, Kind, Part
+from genomeformer_cli.core.formats.feature import (
+    MINUS,
+    PLUS,
+    Feature,
+    Kind,
+    Part,
+    RecordFeatures,
+)
+from genomeformer_cli.core.formats.genbank import read_genbank
+from genomeformer_cli.core.formats.gff import read_gff
+from genomeformer_cli.core.formats.text import Line
 from genomeformer_cli.core.reporting import Reporter, Silent
 from genomeformer_cli.core.sequence import encode_bases
 
@@ -51,6 +62,18 @@ def genbank(sequence: str, *features: str, circular: bool = False, name: str = "
         words = " ".join(row[n : n + 10] for n in range(0, len(row), 10))
         lines.append(f"{at + 1:>9} {words}")
     return "\n".join([*lines, "//", ""])
+
+
+def lines_of(text: str) -> Iterator[Line]:
+    return (Line(number, line) for number, line in enumerate(text.splitlines(), start=1))
+
+
+def gff_records(text: str) -> list[RecordFeatures]:
+    return list(read_gff(lines_of(text), "x.gff").records.values())
+
+
+def genbank_records(text: str) -> list[RecordFeatures]:
+    return [record.annotated for record in read_genbank(lines_of(text), "x.gb")]
 
 
 def read_text(

@@ -82,7 +82,13 @@ def windows_table(result: WindowsResult) -> RenderableType:
     if len(result.genomes) > 1:
         records = sum(one.num_records for one in result.genomes)
         table.add_row("all", f"{records:,}", *(f"{number:,}" for number in result.counts.values()))
-    return Group(table, Text(f"{result.fasta}, {result.table}"))
+    lines = []
+    for one in result.genomes:
+        prefix = f"{one.genome}: " if len(result.genomes) > 1 else ""
+        lines += [prefix + one.records.text("records"), prefix + one.features.text("features")]
+        if one.num_pseudo:
+            lines.append(f"{prefix}no windows from {one.num_pseudo:,} features of pseudogenes")
+    return Group(table, *map(Text, lines), Text(f"{result.fasta}, {result.table}"))
 
 
 def forecast_table(result: DryRun) -> RenderableType:

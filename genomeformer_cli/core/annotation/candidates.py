@@ -3,15 +3,16 @@
 | class | a window |
 |---|---|
 | coding | lies in one unbroken part of a CDS; all CDS there agree on strand and codon position |
-| intergenic | keeps `margin` bases from every gene, CDS and RNA of both strands, introns included |
+| intergenic | keeps `margin` bases from every feature of both strands, introns included |
 | promoter | runs from `promoter[0]` bases before a gene's first base to `promoter[1]` from it on |
 | terminator | runs from `terminator[0]` bases up to a gene's last base to `terminator[1]` past it |
 | rrna | lies in an rRNA |
 | trna | has a tRNA in its middle |
 
-Where a record has no genes but CDS and RNA, these stand for genes. Pseudogenes give no windows and
-are not intergenic. Windows of coding, intergenic and rrna do not overlap within their class; those
-of intergenic do not overlap the promoters and terminators asked for.
+Where a record has no genes but CDS and RNA, these stand for genes. Pseudogenes and features that
+are not understood give no windows and are not intergenic. Windows of coding, intergenic and rrna do
+not overlap within their class; those of intergenic do not overlap the promoters and terminators
+asked for.
 """
 
 from __future__ import annotations
@@ -51,6 +52,15 @@ class Candidate:
     strand: int
     feature: Feature | None = None
     phase: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the interval.
+
+        Raises:
+            ValueError: The interval is empty or runs backwards.
+        """
+        if self.start >= self.end:
+            raise ValueError(f"a window from {self.start} to {self.end}")
 
 
 def candidates(record: AnnotatedRecord, rules: WindowRules, genome: str) -> list[Candidate]:
@@ -95,7 +105,7 @@ class _Cutter:
         features = self._record.features
         genes = [one for one in features if one.kind is Kind.GENE]
         genes = genes or [one for one in features if one.kind in _STANDS_FOR_GENES]
-        return [one for one in genes if one.strand and not one.pseudo]
+        return [one for one in genes if one.strand and one.is_certain]
 
     def _promoters(self) -> Iterator[Candidate]:
         before, after = self._rules.promoter
@@ -139,7 +149,7 @@ class _Cutter:
         generator = self._generator(Label.CODING)
         clear = single_frame(self._record.features, self._length)
         for feature in self._record.features:
-            if feature.kind is not Kind.CDS or feature.pseudo:
+            if feature.kind is not Kind.CDS or not feature.is_certain:
                 continue
             for part in feature.parts:
                 if part.phase is not None and part.strand:
@@ -153,7 +163,7 @@ class _Cutter:
         generator = self._generator(label)
         clear = np.ones(self._length, dtype=np.bool_)
         for feature in self._record.features:
-            if feature.kind is kind and not feature.pseudo:
+            if feature.kind is kind and feature.is_certain:
                 for part in feature.parts:
                     for start, end in self._cut_from(part, clear, generator):
                         start, end = self._on_record(start, end)
@@ -173,7 +183,7 @@ class _Cutter:
 
     def _trna(self) -> Iterator[Candidate]:
         for feature in self._record.features:
-            if feature.kind is Kind.TRNA and feature.strand and not feature.pseudo:
+            if feature.kind is Kind.TRNA and feature.strand and feature.is_certain:
                 start = (feature.start + feature.end - self._rules.length) // 2
                 end = start + self._rules.length
                 yield from self._placed(Label.TRNA, start, end, feature)

@@ -5,22 +5,27 @@ The features of one file are in memory, and the sequence of one record.
 
 from __future__ import annotations
 
-import io
+import re
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from genomeformer_cli.core.errors import AnnotationError, FastaError
-from genomeformer_cli.core.formats.fasta import local_copy, read_records
-from genomeformer_cli.core.formats.feature import Feature, Kind, RecordFeatures, unwrap
+from genomeformer_cli.core.annotation.fitting import fit
+from genomeformer_cli.core.annotation.intake import Intake, Reason
+from genomeformer_cli.core.errors import AnnotationError, FastaError, StoreError
+from genomeformer_cli.core.formats.fasta import read_records
+from genomeformer_cli.core.formats.feature import Feature, Kind, RecordFeatures
 from genomeformer_cli.core.formats.genbank import read_genbank
-from genomeformer_cli.core.formats.gff import read_gff
-from genomeformer_cli.core.formats.inflate import TextReader
+from genomeformer_cli.core.formats.gff import read_gff, refuse_annotation
+from genomeformer_cli.core.formats.text import Line, local_copy, read_lines
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 
 _SHOWN_IDS = 3
+_FEWEST_TABS = 3
 
 
 Pair = tuple[str, str | bytes, RecordFeatures, str]
@@ -34,15 +39,18 @@ class _File:
     path: Path
     shown: str
 
+    def lines(self) -> Iterator[Line]:
+        return read_lines(self.path, shown=self.shown)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedRecord:
     """A record ready to be cut.
 
     Attributes:
-        id: As in the FASTA file, or in GenBank its accession with version.
+        id: Id in the FASTA file, or in GenBank the accession with version.
         codes: Base codes.
-        features: With coordinates that were checked against the sequence.
+        features: Features, with coordinates that were checked against the sequence.
         circular: Whether the record is a circle.
     """
 
@@ -53,151 +61,194 @@ class AnnotatedRecord:
 
 
 def annotated_records(
-    fasta: Path | None, annotation: Path, *, reporter: Reporter
+    fasta: Path | None, annotation: Path, *, reporter: Reporter, intake: Intake | None = None
 ) -> Iterator[AnnotatedRecord]:
-    """Every record that has both sequence and genes, in the order of the sequences.
+    """Yield every record that has both sequence and genes, in the order of the sequences.
 
     Args:
-        fasta: Sequences; None: they are in the annotation, a GenBank file.
-        annotation: GFF3 or GenBank, plain or gzip'd; `-` is standard input.
-        reporter: Is told of what is left out.
+        fasta: Sequences; None: they are in the annotation.
+        annotation: GFF3 or GenBank, of any packing; `-` is standard input.
+        reporter: Gets warnings of what is left out.
+        intake: Gets the counts of records and features.
 
     Raises:
         AnnotationError: The annotation cannot be read, or is of other sequences.
-        FastaError, AlphabetError: The sequences cannot be read.
-        MissingExtraError: GenBank needs the extra `annotation`.
+        FormatError, AlphabetError: The sequences cannot be read.
     """
+    intake = intake or Intake()
     with ExitStack() as stack:
-        genes = _File(*stack.enter_context(local_copy(str(annotation))))
-        if fasta is None:
-            pairs = _alone(genes, reporter)
+        genes = _File(*stack.enter_context(local_copy(str(annotation), command="windows")))
+        sequences = None
+        if fasta is not None:
+            sequences = _File(*stack.enter_context(local_copy(str(fasta), command="windows")))
+        if not _is_genbank(genes):
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="genomeformer-")))
+            known, embedded = _gff(genes, folder if sequences is None else None)
+            pairs = _fasta_pairs(sequences or embedded, known, genes.shown, reporter, intake)
+        elif sequences is None:
+            pairs = _genbank_pairs(genes, reporter, intake)
         else:
-            sequences = _File(*stack.enter_context(local_copy(str(fasta))))
-            pairs = _fasta_pairs(sequences, _features(genes, reporter), genes.shown, reporter)
-        yield from _checked(pairs, genes.shown, reporter)
+            known = {
+                one.annotated.id: one.annotated for one in read_genbank(genes.lines(), genes.shown)
+            }
+            pairs = _fasta_pairs(sequences, known, genes.shown, reporter, intake)
+        yield from _checked(pairs, genes.shown, reporter, intake)
 
 
-def _checked(pairs: Iterator[Pair], shown: str, reporter: Reporter) -> Iterator[AnnotatedRecord]:
+def _checked(
+    pairs: Iterator[Pair], shown: str, reporter: Reporter, intake: Intake
+) -> Iterator[AnnotatedRecord]:
     oddities = _Oddities()
     for name, letters, annotated, where in pairs:
         codes = encode_bases(letters, where=where)
-        features = tuple(_fitted(one, codes.size, annotated, shown) for one in annotated.features)
+        features = fit(annotated, codes.size, shown, intake.features)
+        intake.records.used += 1
+        intake.num_pseudo += sum(one.pseudo and not one.unclear for one in features)
         oddities.look(features)
         yield AnnotatedRecord(id=name, codes=codes, features=features, circular=annotated.circular)
-    oddities.tell(shown, reporter)
+    oddities.warn(shown, reporter)
+    intake.warn(shown, reporter)
 
 
-def _alone(genes: _File, reporter: Reporter) -> Iterator[Pair]:
+def _genbank_pairs(genes: _File, reporter: Reporter, intake: Intake) -> Iterator[Pair]:
     shown = genes.shown
-    if not _is_genbank(genes):
-        raise AnnotationError(
-            f"`{shown}` is GFF3, which we read no sequence from",
-            hint="give the sequence with `--fasta FILE`, or a `--genome` of the cache",
-        )
-    num_skipped = 0
-    for record in read_genbank(_stream(genes), shown):
+    for record in read_genbank(genes.lines(), shown):
         annotated = record.annotated
-        num_skipped += record.num_skipped
+        _count(annotated, intake)
+        intake.records.read += 1
         if not record.sequence:
             raise AnnotationError(
                 f"`{shown}`: record `{annotated.id}` has no sequence",
                 hint="give its FASTA file with `--fasta FILE`",
             )
-        if annotated.features:
+        if annotated.has_genes:
             yield annotated.id, record.sequence, annotated, f"`{shown}`: record `{annotated.id}`"
         else:
+            _leave_out(annotated, Reason.NO_GENES, intake)
+            intake.records.leave_out(Reason.UNANNOTATED)
             reporter.warn(f"record `{annotated.id}` has no genes annotated: no windows from it")
-    _warn_skipped(num_skipped, shown, reporter)
 
 
 def _fasta_pairs(
-    fasta: _File, known: Mapping[str, RecordFeatures], shown: str, reporter: Reporter
+    fasta: _File,
+    known: Mapping[str, RecordFeatures],
+    shown: str,
+    reporter: Reporter,
+    intake: Intake,
 ) -> Iterator[Pair]:
     without: list[str] = []
-    used: set[str] = set()
+    seen: set[str] = set()
+    used = 0
+    for annotated in known.values():
+        _count(annotated, intake)
     for record in read_records(fasta.path, shown=fasta.shown):
-        annotated = known.get(record.id)
-        if annotated is None or not annotated.features:
-            without.append(record.id)
-            continue
-        if record.id in used:
+        intake.records.read += 1
+        found = known.get(record.id)
+        if found is not None and record.id in seen:
             raise FastaError(
                 f"`{fasta.shown}` has two records `{record.id}`: which one is annotated?",
                 hint="give each record an id of its own",
             )
-        used.add(record.id)
-        yield record.id, record.sequence, annotated, f"`{fasta.shown}`: record `{record.id}`"
+        seen.add(record.id)
+        if found is None or not found.has_genes:
+            without.append(record.id)
+            intake.records.leave_out(Reason.UNANNOTATED)
+            if found is not None:
+                _leave_out(found, Reason.NO_GENES, intake)
+            continue
+        used += 1
+        yield record.id, record.sequence, found, f"`{fasta.shown}`: record `{record.id}`"
     if not used:
         raise AnnotationError(
             f"no sequence of `{fasta.shown}` is annotated in `{shown}`: {_some(without)} "
-            f"against {_some([one.id for one in known.values() if one.features])}",
+            f"against {_some([one.id for one in known.values() if one.has_genes])}",
             hint="both must use the same ids: take both files from the same source, or rename",
         )
     if without:
         reporter.warn(f"no genes are annotated on {_some(without)}: no windows from there")
-    unused = [one.id for one in known.values() if one.features and one.id not in used]
-    if unused:
-        reporter.warn(f"`{fasta.shown}` lacks annotated sequences: {_some(unused)}")
-
-
-def _features(genes: _File, reporter: Reporter) -> dict[str, RecordFeatures]:
-    shown = genes.shown
-    if not _is_genbank(genes):
-        lines = io.TextIOWrapper(_stream(genes), "utf-8")
-        try:
-            return read_gff((line.rstrip("\r\n") for line in lines), shown)
-        except UnicodeDecodeError as failure:
-            raise AnnotationError(
-                f"`{shown}` is no UTF-8 text", hint="fetch or export the file again"
-            ) from failure
-    found: dict[str, RecordFeatures] = {}
-    num_skipped = 0
-    for record in read_genbank(_stream(genes), shown):
-        found[record.annotated.id] = record.annotated
-        num_skipped += record.num_skipped
-    _warn_skipped(num_skipped, shown, reporter)
-    return found
-
-
-def _fitted(feature: Feature, length: int, annotated: RecordFeatures, shown: str) -> Feature:
-    """The feature in the coordinates of its record, or an error if it cannot be of it."""
-    if annotated.circular and feature.strand:
-        feature = replace(feature, parts=unwrap(feature.parts, length))
-    beyond = feature.start >= length or feature.end > (2 * length if annotated.circular else length)
-    if beyond or feature.start < 0:
-        circle = "" if annotated.circular else ", and the record is not marked as a circle"
-        raise AnnotationError(
-            f"`{shown}`: `{feature.id or feature.gene}` ends at base {feature.end:,} of "
-            f"`{annotated.id}`, which has {length:,}{circle}",
-            hint="the annotation is of another version of the sequence: fetch both together",
+    missing = [one for one in known.values() if one.id not in seen]
+    for one in missing:
+        intake.records.read += 1
+        intake.records.leave_out(Reason.MISSING)
+        _leave_out(one, Reason.NO_SEQUENCE, intake)
+    if missing := [one for one in missing if one.has_genes]:
+        number = sum(one.num_features - one.num_described for one in missing)
+        reporter.warn(
+            f"`{fasta.shown}` lacks annotated sequences: {_some([one.id for one in missing])}, "
+            f"with {number:,} features"
         )
-    return feature
+
+
+def _count(annotated: RecordFeatures, intake: Intake) -> None:
+    intake.features.read += annotated.num_features
+    intake.features.leave_out(Reason.DESCRIBES, annotated.num_described)
+
+
+def _leave_out(annotated: RecordFeatures, reason: Reason, intake: Intake) -> None:
+    intake.features.leave_out(reason, annotated.num_features - annotated.num_described)
+
+
+def _gff(genes: _File, folder: Path | None) -> tuple[dict[str, RecordFeatures], _File]:
+    """Read annotation, and put the sequences after it into a file of their own.
+
+    Args:
+        genes: GFF3.
+        folder: Place for the sequences; None: they are not needed.
+
+    Returns:
+        Annotation by record, and the sequences if they are needed.
+    """
+    shown = genes.shown
+    lines = genes.lines()
+    read = read_gff(lines, shown)
+    if folder is None:
+        for line in lines:
+            refuse_annotation(line, shown)
+        return read.records, genes
+    if not read.has_sequences:
+        raise AnnotationError(
+            f"`{shown}` is GFF3 without sequences: it has no `##FASTA` section",
+            hint="give the sequences with `--fasta FILE`, or a `--genome` of the cache",
+        )
+    first = [read.sequence_line] if read.sequence_line is not None else []
+    path = folder / "sequences.fa"
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            for line in chain(first, lines):
+                refuse_annotation(line, shown)
+                file.write(f"{line.text}\n")
+    except OSError as failure:
+        raise StoreError(
+            f"could not keep a copy of the sequences of `{shown}`: {failure.strerror or failure}",
+            hint="free some space, or set `TMPDIR` to a folder that has some",
+        ) from failure
+    return read.records, _File(path, f"{shown} (its sequences)")
 
 
 class _Oddities:
-    """Counts what the rules leave out, for one warning at the end."""
+    """Counts of features that give fewer windows than one may expect."""
 
     def __init__(self) -> None:
         self._without_phase = 0
+        self._without_strand = 0
 
     def look(self, features: tuple[Feature, ...]) -> None:
+        coding = [one for one in features if one.kind is Kind.CDS and one.is_certain]
+        without_strand = [one for one in coding if any(not part.strand for part in one.parts)]
+        self._without_strand += len(without_strand)
         self._without_phase += sum(
-            one.kind is Kind.CDS and any(part.phase is None for part in one.parts)
-            for one in features
+            any(part.phase is None and part.strand for part in one.parts) for one in coding
         )
 
-    def tell(self, shown: str, reporter: Reporter) -> None:
+    def warn(self, shown: str, reporter: Reporter) -> None:
         if self._without_phase:
             reporter.warn(
-                f"`{shown}` gives {self._without_phase} CDS no phase: no coding windows from them"
+                f"`{shown}` gives {self._without_phase} CDS no phase: no coding windows from there"
             )
-
-
-def _warn_skipped(number: int, shown: str, reporter: Reporter) -> None:
-    if number:
-        reporter.warn(
-            f"`{shown}`: {number} features lie between bases or on other records: left out"
-        )
+        if self._without_strand:
+            reporter.warn(
+                f"`{shown}` gives {self._without_strand} CDS no strand: no coding windows from them"
+            )
 
 
 def _some(names: list[str]) -> str:
@@ -207,38 +258,25 @@ def _some(names: list[str]) -> str:
 
 
 def _is_genbank(genes: _File) -> bool:
+    """Return whether the file is GenBank, and not GFF3, by its first line that is no comment."""
     shown = genes.shown
-    text = next(TextReader(genes.path, shown).chunks(), b"").lstrip()
-    if text.startswith(b"LOCUS "):
-        return True
-    line = next((one for one in text.splitlines() if one and not one.startswith(b"#")), b"")
-    if text.startswith(b"##gff-version") or line.count(b"\t") == 8:
-        return False
-    if not text:
-        raise AnnotationError(f"`{shown}` is empty", hint="give GFF3 or GenBank")
-    what = "FASTA, which has no annotation" if text.startswith(b">") else "neither GFF3 nor GenBank"
-    raise AnnotationError(f"`{shown}` is {what}", hint="give GFF3 or GenBank, plain or gzip'd")
-
-
-def _stream(file: _File) -> io.BufferedReader:
-    return io.BufferedReader(_Text(file.path, file.shown))
-
-
-class _Text(io.RawIOBase):
-    """The verified text of a file as a stream, for parsers that read one."""
-
-    def __init__(self, path: Path, shown: str) -> None:
-        self._chunks = TextReader(path, shown).chunks()
-        self._rest = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: object) -> int:
-        view = memoryview(buffer)  # type: ignore[arg-type]
-        if not self._rest:
-            self._rest = next(self._chunks, b"")
-        taken = self._rest[: len(view)]
-        view[: len(taken)] = taken
-        self._rest = self._rest[len(taken) :]
-        return len(taken)
+    commented = False
+    for line in genes.lines():
+        text = line.text.strip()
+        if re.match(r"LOCUS(\s|$)", text):
+            return True
+        if text.casefold().startswith("##gff-version"):
+            return False
+        if not text or text.startswith("#"):
+            commented |= bool(text)
+            continue
+        if text.count("\t") >= _FEWEST_TABS:
+            return False
+        what = "neither GFF3 nor GenBank"
+        if text.startswith(">"):
+            what = "FASTA, which has no annotation"
+        elif re.match(r"ID {3}", text):
+            what = "EMBL, which is not read"
+        raise AnnotationError(f"`{shown}` is {what}", hint="give GFF3 or GenBank, of any packing")
+    what = "has only comments" if commented else "is empty"
+    raise AnnotationError(f"`{shown}` {what}", hint="give GFF3 or GenBank")

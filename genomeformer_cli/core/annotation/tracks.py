@@ -42,9 +42,12 @@ def marked(intervals: Iterable[tuple[int, int]], length: int, *, circular: bool)
 
 
 def spans(features: Iterable[Feature]) -> Iterator[tuple[int, int]]:
-    """The interval of each feature, introns included; of one on both strands, its parts."""
+    """Yield the interval of each feature, introns included; of one on both strands, its parts.
+
+    A feature that is not understood takes up all that lies between its outermost bases.
+    """
     for feature in features:
-        if len({part.strand for part in feature.parts}) == 1:
+        if feature.unclear or len({part.strand for part in feature.parts}) == 1:
             yield feature.start, feature.end
         else:
             yield from ((part.start, part.end) for part in feature.parts)
@@ -54,7 +57,7 @@ def single_frame(features: Iterable[Feature], length: int) -> Flags:
     """True where all coding sequences agree on strand and codon position, and there is one.
 
     Each base collects a bit for every strand (2) and codon position (3) that a CDS gives it; a CDS
-    that is stranded or phased beyond our knowing sets all of them.
+    that has no strand or phase, or is not understood, sets all of them.
     """
     frames = np.zeros(length, dtype=np.uint8)
     for feature in features:
@@ -62,7 +65,7 @@ def single_frame(features: Iterable[Feature], length: int) -> Flags:
             continue
         for part in feature.parts:
             positions = np.arange(part.start, part.end) % length
-            if part.phase is None or not part.strand:
+            if part.phase is None or not part.strand or feature.unclear:
                 frames[positions] |= np.uint8(_ALL_FRAMES)
                 continue
             shift = 0 if part.strand == PLUS else 3

@@ -134,7 +134,7 @@ def regions(features: Sequence[Feature], length: int, *, circular: bool) -> npt.
     inside_L = marked(spans(features), length, circular=circular)
     seen_L = np.zeros(length, dtype=np.uint8)
     for feature in features:
-        if feature.kind is Kind.CDS and not feature.pseudo:
+        if feature.kind is Kind.CDS and feature.is_certain:
             for part in feature.parts:
                 if part.phase is None or not part.strand:
                     continue

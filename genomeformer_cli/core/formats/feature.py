@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
+from functools import lru_cache
 from itertools import pairwise
 
 from genomeformer_cli.core.errors import AnnotationError
@@ -46,14 +47,20 @@ _SO_TERMS = {
     "SO:0000148": "supercontig",
 }
 _GENE_PARTS = frozenset(
-    "exon intron utr transcript primary_transcript 5'utr 3'utr "
-    "c_region n_region s_region v_region v_segment d_segment j_segment".split()
+    (
+        *("exon", "intron", "utr", "transcript", "primary_transcript", "5'utr", "3'utr"),
+        *("c_region", "n_region", "s_region", "v_region", "v_segment", "d_segment"),
+        *("j_segment",),
+    )
 )
 _OF_THE_RECORD = frozenset(
-    "source region chromosome plasmid contig scaffold supercontig ultracontig clone assembly "
-    "sequence_assembly databank_entry gap assembly_gap remark comment variation misc_difference "
-    "sequence_alteration sequence_variant snp snv old_sequence conflict unsure sts "
-    "primer_bind primer".split()
+    (
+        *("source", "region", "chromosome", "plasmid", "contig", "scaffold", "supercontig"),
+        *("ultracontig", "clone", "assembly", "sequence_assembly", "databank_entry", "gap"),
+        *("assembly_gap", "remark", "comment", "variation", "misc_difference"),
+        *("sequence_alteration", "sequence_variant", "snp", "snv", "old_sequence", "conflict"),
+        *("unsure", "sts", "primer_bind", "primer"),
+    )
 )
 
 
@@ -134,6 +141,11 @@ class Feature:
         return max(part.end for part in self.parts)
 
     @property
+    def is_certain(self) -> bool:
+        """Whether windows may be cut for it: understood, and of no pseudogene."""
+        return not self.pseudo and not self.unclear
+
+    @property
     def name(self) -> str:
         """Name for messages."""
         return self.id or self.locus_tag or self.gene or self.kind.name.lower()
@@ -173,6 +185,7 @@ class RecordFeatures:
         return any(one.kind in GENE_KINDS for one in self.features) or bool(self.placeless)
 
 
+@lru_cache(maxsize=1024)
 def kind_of(type_name: str) -> Kind | None:
     """Return the use of a feature type of GFF3 or GenBank, in any case.
 

@@ -8,17 +8,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from genomeformer_cli.core.errors import AnnotationError
+from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.feature import Feature, Kind, Part, RecordFeatures, kind_of
 from genomeformer_cli.core.formats.location import Location, LocationError, LocationReader
 from genomeformer_cli.core.formats.text import Line
 
+INPUT = InputFormat(
+    name="GenBank",
+    contents="annotation of sequences, and usually the sequences",
+    commands=("windows --annotation", "evaluate --annotation"),
+    coordinates="1-based, end included",
+    accepted=(
+        "records with or without sequence; without, a FASTA file is needed",
+        "`join`, `order`, `complement`, `<` and `>`; locations over several lines",
+        "circles (`circular` in the LOCUS line): `join(90..100,1..9)` and `90..9` are the same",
+        "LOCUS lines in which a long name runs into the length, or onto a second line",
+        "any feature key",
+    ),
+    changed=(
+        "keys that are not known count as places: no windows for them, none `intergenic` there",
+        "a location that is not understood (`one-of`, `(a.b)..c`, `bond`, `3^4`, another record): "
+        "counted, no windows, and none `intergenic` in its extent; without any extent, none on the "
+        "whole record",
+        "parts that run backwards on a record that is not a circle: the same",
+        "`order` in a CDS: no coding windows past its first part",
+    ),
+    refused=(
+        "a record without its end (`//`), without an id, or with the id of another",
+        "a record whose sequence is not as long as its LOCUS line says",
+        "`90..9` on a record that is not a circle; base 0; bases past the end",
+        "proteins",
+    ),
+)
+
 # A feature's key stands in column 6, its location and qualifiers in column 22.
 _LARGEST_KEY_INDENT = 11
 _KEY = re.compile(r"(?=[^ ]*[A-Za-z])[\w'*+.-]+", re.ASCII)
-_FEATURE_LIKE = re.compile(r"[A-Za-z][\w'-]*\s+[a-z-]*\(?[<>(]*[0-9]+(\.\.|\^|,)[^\s]+")
+_FEATURE = re.compile(r" *[A-Za-z][\w'-]*\s+[a-z-]*\(?[<>(]*[0-9]+(\.\.|\^|,)[^\s]+")
 _HEADER = re.compile(r"[A-Z][A-Z0-9_]*")
 _AFTER_FEATURES = frozenset(("BASE", "CONTIG", "FEATURES", "ORIGIN", "WGS", "WGS_SCAFLD"))
 _LENGTH = re.compile(r"\s(\d{1,15})\s+(bp|aa|rc)\b", re.ASCII)
@@ -103,9 +132,7 @@ class _Record:
         self._entries: list[_Entry] = []
         self._sequence: list[str] = []
         if not re.match(r"LOCUS(\s|$)", locus.text):
-            raise self.failure(
-                "does not begin with a LOCUS line", hint=_CUT_OFF, line=locus.number
-            )
+            raise self.failure("does not begin with a LOCUS line", hint=_CUT_OFF, line=locus.number)
 
     def failure(self, words: str, *, hint: str, line: int = 0) -> AnnotationError:
         place = f", line {line}" if line else ""
@@ -118,10 +145,17 @@ class _Record:
         text = line.text.expandtabs() if "\t" in line.text else line.text
         if text[:1].strip() and not (self._section == "ORIGIN" and text[0].isdigit()):
             self._header(text, line)
+        elif self._section == "FEATURES":
+            if text.strip():
+                self._feature_line(text, line)
+        elif ".." in text and _indent(text) <= _LARGEST_KEY_INDENT and _FEATURE.fullmatch(text):
+            raise self.failure(
+                f"has `{text.strip()[:40]}` outside of its features",
+                hint=_CUT_OFF,
+                line=line.number,
+            )
         elif self._section == "ORIGIN":
             self._sequence.append(text.translate(_NOT_LETTERS))
-        elif self._section == "FEATURES" and text.strip():
-            self._feature_line(text, line)
 
     def _header(self, text: str, line: Line) -> None:
         word, *rest = text.split()
@@ -142,8 +176,7 @@ class _Record:
 
     def _feature_line(self, text: str, line: Line) -> None:
         stripped = text.strip()
-        indent = len(text) - len(text.lstrip())
-        if indent <= _LARGEST_KEY_INDENT and not stripped.startswith("/"):
+        if _indent(text) <= _LARGEST_KEY_INDENT and not stripped.startswith("/"):
             key, _, location = stripped.partition(" ")
             if not _KEY.fullmatch(key):
                 raise self.failure(
@@ -158,7 +191,7 @@ class _Record:
             )
         else:
             entry = self._entries[-1]
-            if _FEATURE_LIKE.fullmatch(stripped) and not _is_open(entry.lines):
+            if _FEATURE.fullmatch(stripped) and not _is_open(entry.lines):
                 raise self.failure(
                     f"has `{stripped[:40]}`, which looks like a feature, among the qualifiers of "
                     "another",
@@ -299,13 +332,7 @@ def _with_symbols(one: Feature | str, pseudogenes: list[Feature]) -> Feature | s
         gene.gene == one.gene and gene.start <= one.start and one.end <= gene.end
         for gene in pseudogenes
     )
-    return _pseudo(one) if inside else one
-
-
-def _pseudo(one: Feature) -> Feature:
-    from dataclasses import replace
-
-    return replace(one, pseudo=True)
+    return replace(one, pseudo=True) if inside else one
 
 
 def _phased(location: Location, codon_start: str) -> tuple[Part, ...]:
@@ -323,6 +350,10 @@ def _phased(location: Location, codon_start: str) -> tuple[Part, ...]:
         if phase is not None:
             phase = None if location.is_order else (phase - (part.end - part.start)) % 3
     return tuple(phased if location.parts == location.own_order else reversed(phased))
+
+
+def _indent(text: str) -> int:
+    return len(text) - len(text.lstrip())
 
 
 def _is_open(lines: list[str]) -> bool:

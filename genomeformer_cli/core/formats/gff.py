@@ -1,4 +1,4 @@
-"""GFF3: nine columns a line, and what lines mean together.
+"""GFF3: nine columns per line, and the features that lines make together.
 
 Read here and not by a package: the well-kept ones bring a database (gffutils, and with it an LGPL
 dependency), Arrow, or Biopython, to split nine columns. See docs/adr/0006.
@@ -6,11 +6,13 @@ dependency), Arrow, or Biopython, to split nine columns. See docs/adr/0006.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from genomeformer_cli.core.errors import AnnotationError
+from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.feature import (
     MINUS,
     PLUS,
@@ -21,44 +23,131 @@ from genomeformer_cli.core.formats.feature import (
     RecordFeatures,
     kind_of,
 )
+from genomeformer_cli.core.formats.text import Line, require_text
+
+INPUT = InputFormat(
+    name="GFF3",
+    contents="annotation of sequences, and at its end perhaps the sequences",
+    commands=("windows --annotation", "evaluate --annotation"),
+    coordinates="1-based, end included",
+    accepted=(
+        "nine columns separated by tabs; the line `##gff-version 3` may be missing",
+        "sequences after `##FASTA`, or after the first line that starts with `>`; "
+        "`--fasta` overrides them",
+        "lines that share type and ID as one feature; children without their parent's line as one "
+        "gene",
+        "circles (`Is_circular=true`), with features that end past the length, or are two lines",
+        "attributes with blanks around `=` and `;`, or in quotation marks; `%` escapes",
+        "any feature type, in any case, or the accession of the Sequence Ontology",
+    ),
+    changed=(
+        "types that are not known count as places: no windows for them, none `intergenic` there",
+        "bytes that are not UTF-8 outside of names and coordinates: replaced",
+        "a start after its end, on a circle: taken across the origin",
+    ),
+    refused=(
+        "GTF and GFF 1 and 2",
+        "a line with other than nine columns, or with an invalid start, end, strand or phase",
+        "a start after its end, or an end past the sequence, on a record that is not a circle",
+        "features after the sequences",
+    ),
+)
 
 _STRANDS = {"+": PLUS, "-": MINUS, ".": UNSTRANDED, "?": UNSTRANDED}
 _PHASES = {"0": 0, "1": 1, "2": 2, ".": None}
 _KEPT = ("ID", "Name", "Parent", "gene", "locus_tag", "partial")
-_USED = {*_KEPT, "Is_circular", "pseudo", "start_range", "end_range"}
+_USED = frozenset(
+    (
+        *(*_KEPT, "Is_circular", "pseudo", "pseudogene", "gene_biotype", "biotype"),
+        *("start_range", "end_range"),
+    )
+)
+_GTF = re.compile(r'\s*[A-Za-z]\w*\s+"')
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_NUM_COLUMNS = 9
 
 Attributes = Mapping[str, list[str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GffFile:
+    """Annotation of a file.
+
+    Attributes:
+        records: Annotation by record.
+        sequence_line: First line of the sequences after it, already taken from the lines; None:
+            a directive announced them, or there are none.
+        has_sequences: The annotation ended before the file did.
+    """
+
+    records: dict[str, RecordFeatures]
+    sequence_line: Line | None = None
+    has_sequences: bool = False
+
+
+@dataclass(slots=True)
+class _Row:
+    """Coordinates of a line, as they are written."""
+
+    first: int
+    last: int
+    strand: int
+    phase: int | None
+    line: int
 
 
 @dataclass(slots=True)
 class _Gathered:
     """Lines that are one feature: they share type and ID. Of attributes, those that are used."""
 
-    kind: Kind
+    kind: Kind | None
     pseudo: bool
     attributes: Attributes
-    parts: list[Part] = field(default_factory=list)
+    rows: list[_Row] = field(default_factory=list)
     open_low: bool = False
     open_high: bool = False
 
 
-def read_gff(lines: Iterator[str], shown: str) -> dict[str, RecordFeatures]:
-    """Everything annotated, by record.
+def read_gff(lines: Iterator[Line], shown: str) -> GffFile:
+    """Read the annotation; what follows it is left in `lines`.
 
     Args:
-        lines: Of the file, without line ends.
-        shown: The name used in errors.
+        lines: Lines of the file.
+        shown: Name in errors.
 
     Raises:
-        AnnotationError: A line is no GFF3; the message says which.
+        AnnotationError: A line is not GFF3, or a feature cannot be on its record; the message
+            names the line.
     """
     reader = _Reader(shown)
-    for number, line in enumerate(lines, start=1):
-        if line == "##FASTA" or line.startswith(">"):
-            break
-        if line and not line.startswith("#"):
-            reader.take(line, number)
-    return reader.finish()
+    for line in lines:
+        text = line.text.lstrip(" ")
+        if text.startswith(">"):
+            return GffFile(records=reader.finish(), sequence_line=line, has_sequences=True)
+        if text.startswith("#"):
+            words = text.casefold().split()
+            if words[0] == "##fasta":
+                return GffFile(records=reader.finish(), has_sequences=True)
+            if words[0] == "##gff-version" and words[1:2] and not words[1].startswith("3"):
+                raise reader.failure(
+                    line.number, f"states GFF version {words[1]}", "export it as GFF3, or GenBank"
+                )
+        elif text.strip():
+            reader.take(line)
+    return GffFile(records=reader.finish())
+
+
+def refuse_annotation(line: Line, shown: str) -> None:
+    """Check a line of the sequences that follow an annotation.
+
+    Raises:
+        AnnotationError: It is annotation again, as where two files were joined.
+    """
+    if "\t" in line.text and not line.text.lstrip().startswith((">", ";")):
+        raise AnnotationError(
+            f"`{shown}`: line {line.number} is annotation after the sequences",
+            hint="sequences are the last part of a GFF3 file: give joined files one by one",
+        )
 
 
 class _Reader:
@@ -66,117 +155,193 @@ class _Reader:
         self._shown = shown
         self._gathered: dict[str, dict[tuple[str, str], _Gathered]] = {}
         self._circular: set[str] = set()
+        self._lengths: dict[str, int] = {}
         self._pseudo: set[str] = set()
+        self._pseudo_tags: set[str] = set()
         self._parents: dict[str, list[str]] = {}
 
-    def take(self, line: str, number: int) -> None:
-        columns = line.split("\t")
-        if len(columns) != 9:
-            raise self._failure(
-                number,
-                f"has {len(columns)} columns and not the 9 of GFF3",
-                "columns are separated by tabs; fetch or export the file again",
-            )
+    def failure(self, number: int, words: str, hint: str) -> AnnotationError:
+        return AnnotationError(f"`{self._shown}`: line {number} {words}", hint=hint)
+
+    def take(self, line: Line) -> None:
+        """Take a line of annotation."""
+        number = line.number
+        columns = self._columns(line)
         seqid, type_name = unquote(columns[0]), columns[2]
-        features = self._gathered.setdefault(seqid, {})
+        require_text(seqid, f"`{self._shown}`, line {number}, column 1")
         attributes = _attributes(columns[8])
-        if not attributes and ' "' in columns[8] and "=" not in columns[8]:
-            raise self._failure(number, "is GTF, not GFF3", "export it as GFF3, or GenBank")
-        if _first(attributes, "Is_circular").lower() == "true":
-            self._circular.add(seqid)
+        if _GTF.match(columns[8]):
+            raise self.failure(number, "is GTF, not GFF3", "export it as GFF3, or GenBank")
         kind = kind_of(type_name)
-        if kind is None:
-            return
+        row = self._row(columns, number, is_cds=kind is Kind.CDS)
+        if _is_true(attributes, "Is_circular"):
+            self._circular.add(seqid)
+            if kind is None:
+                self._lengths[seqid] = max(row.last, self._lengths.get(seqid, 0))
         name = _first(attributes, "ID")
-        pseudo = "pseudogen" in type_name or _first(attributes, "pseudo").lower() == "true"
+        pseudo = "pseudogen" in type_name.lower() or _is_pseudo(attributes)
         if name:
             self._parents.setdefault(name, attributes.get("Parent", []))
-            if pseudo:
-                self._pseudo.add(name)
+        if pseudo and name:
+            self._pseudo.add(name)
+        if pseudo and kind is Kind.GENE:
+            self._pseudo_tags.add(_first(attributes, "locus_tag"))
+        features = self._gathered.setdefault(seqid, {})
         key = (type_name, name or f"line {number}")
-        part = self._part(columns, number, is_cds=kind is Kind.CDS)
         one = features.get(key)
         if one is None:
             kept = {key: attributes[key] for key in _KEPT if key in attributes}
             one = features[key] = _Gathered(kind, pseudo, kept)
-        one.parts.append(part)
+        one.pseudo |= pseudo
+        one.rows.append(row)
         # NCBI writes an end that is not known as `start_range=.,12` or `end_range=90,.`.
         one.open_low |= "." in attributes.get("start_range", [])
         one.open_high |= "." in attributes.get("end_range", [])
 
-    def _part(self, columns: list[str], number: int, *, is_cds: bool) -> Part:
+    def _columns(self, line: Line) -> list[str]:
+        columns = [cell.strip() for cell in line.text.split("\t")]
+        while len(columns) > _NUM_COLUMNS and not columns[-1]:
+            columns.pop()
+        if len(columns) == _NUM_COLUMNS:
+            return columns
+        hint = "columns are separated by tabs; fetch or export the file again"
+        if len(columns) == 1 and len(line.text.split()) >= _NUM_COLUMNS - 1:
+            hint = "blanks separate its columns, and tabs must: export the file again"
+        raise self.failure(line.number, f"has {len(columns)} columns and not the 9 of GFF3", hint)
+
+    def _row(self, columns: list[str], number: int, *, is_cds: bool) -> _Row:
         start, end, sign, phase = columns[3], columns[4], columns[6], columns[7]
-        numbers = [int(one) if one.isascii() and one.isdigit() else 0 for one in (start, end)]
-        if not 1 <= numbers[0] <= numbers[1]:
-            raise self._failure(
+        first, last = (int(one) if _NUMBER.fullmatch(one) else 0 for one in (start, end))
+        if first < 1 or last < 1:
+            raise self.failure(
                 number,
                 f"goes from `{start}` to `{end}`",
                 "start and end are numbers from 1 on, start first, on either strand",
             )
         if sign not in _STRANDS or phase not in _PHASES:
-            raise self._failure(
+            raise self.failure(
                 number,
                 f"has strand `{sign}` and phase `{phase}`",
                 "a strand is `+`, `-`, `.` or `?`, a phase 0, 1, 2 or `.`",
             )
-        return Part(numbers[0] - 1, numbers[1], _STRANDS[sign], _PHASES[phase] if is_cds else None)
-
-    def _failure(self, number: int, words: str, hint: str) -> AnnotationError:
-        return AnnotationError(f"`{self._shown}`: line {number} {words}", hint=hint)
+        return _Row(first, last, _STRANDS[sign], _PHASES[phase] if is_cds else None, number)
 
     def finish(self) -> dict[str, RecordFeatures]:
-        return {
-            seqid: RecordFeatures(
-                id=seqid,
-                features=[self._feature(one) for one in features.values()],
-                circular=seqid in self._circular,
-            )
-            for seqid, features in self._gathered.items()
-        }
+        """Return the features that the lines make."""
+        return {seqid: self._record(seqid, found) for seqid, found in self._gathered.items()}
 
-    def _feature(self, one: _Gathered) -> Feature:
-        one.parts.sort(key=lambda part: part.start)
+    def _record(self, seqid: str, found: dict[tuple[str, str], _Gathered]) -> RecordFeatures:
+        features: list[Feature] = []
+        num_described = 0
+        children: dict[str, list[Part]] = {}
+        for one in found.values():
+            if one.kind is None:
+                num_described += 1
+                continue
+            parts = [self._part(row, seqid, one.attributes) for row in one.rows]
+            parts.sort(key=lambda part: part.start)
+            features.append(self._feature(one, one.kind, tuple(parts)))
+            for parent in one.attributes.get("Parent", []):
+                children.setdefault(parent, []).extend(parts)
+        present = {name for _, name in found}
+        features += [
+            _implied(parent, parts) for parent, parts in children.items() if parent not in present
+        ]
+        return RecordFeatures(
+            id=seqid,
+            features=features,
+            circular=seqid in self._circular,
+            length=self._lengths.get(seqid),
+            num_described=num_described,
+            in_order=False,
+        )
+
+    def _part(self, row: _Row, seqid: str, attributes: Attributes) -> Part:
+        if row.first <= row.last:
+            return Part(row.first - 1, row.last, row.strand, row.phase)
+        length = self._lengths.get(seqid)
+        name = _first(attributes, "ID") or _first(attributes, "Name") or "a feature"
+        if length is None or row.first > length:
+            where = f"`{seqid}` is not marked as a circle of known length"
+            if length is not None:
+                where = f"`{seqid}` has {length:,} bases"
+            raise self.failure(
+                row.line,
+                f"goes from `{row.first}` to `{row.last}`: `{name}` runs backwards, and {where}",
+                "start comes first, on either strand; a circle has a region with "
+                "`Is_circular=true`",
+            )
+        return Part(row.first - 1, length + row.last, row.strand, row.phase)
+
+    def _feature(self, one: _Gathered, kind: Kind, parts: tuple[Part, ...]) -> Feature:
         kept = one.attributes
         ends = one.open_low, one.open_high
-        if not any(ends) and _first(kept, "partial").lower() == "true":
+        if not any(ends) and _is_true(kept, "partial"):
             ends = True, True
+        locus_tag = _first(kept, "locus_tag")
         feature = Feature(
-            kind=one.kind,
-            parts=tuple(one.parts),
+            kind=kind,
+            parts=parts,
             id=_first(kept, "ID"),
-            gene=_symbol(one.kind, kept),
-            locus_tag=_first(kept, "locus_tag"),
-            pseudo=one.pseudo or self._of_a_pseudogene(kept),
+            gene=_symbol(kind, kept),
+            locus_tag=locus_tag,
+            pseudo=one.pseudo
+            or self._of_a_pseudogene(kept)
+            or (bool(locus_tag) and locus_tag in self._pseudo_tags),
+            line=one.rows[0].line,
         )
         open_5, open_3 = ends[::-1] if feature.strand == MINUS else ends
         return replace(feature, open_5=open_5, open_3=open_3)
 
     def _of_a_pseudogene(self, attributes: Attributes) -> bool:
         seen: set[str] = set()
-        line = list(attributes.get("Parent", []))
-        while line:
-            name = line.pop()
+        waiting = list(attributes.get("Parent", []))
+        while waiting:
+            name = waiting.pop()
             if name in self._pseudo:
                 return True
             if name not in seen:
                 seen.add(name)
-                line += self._parents.get(name, [])
+                waiting += self._parents.get(name, [])
         return False
+
+
+def _implied(parent: str, parts: list[Part]) -> Feature:
+    """Return the gene that children without their parent's line are of, introns included."""
+    start, end = min(part.start for part in parts), max(part.end for part in parts)
+    return Feature(kind=Kind.OTHER, parts=(Part(start, end, UNSTRANDED),), id=parent, implied=True)
 
 
 def _attributes(text: str) -> Attributes:
     """Those that are used: `key=value,value;...`, escapes decoded after the split, as GFF3 says."""
     found: dict[str, list[str]] = {}
     for pair in text.split(";"):
-        key, equals, values = pair.strip().partition("=")
+        key, equals, values = pair.partition("=")
+        key = key.strip()
         if equals and key in _USED:
-            found[key] = [unquote(value) for value in values.split(",")]
+            values = values.strip()
+            if len(values) > 1 and values[0] == values[-1] == '"':
+                values = values[1:-1]
+            found[key] = [unquote(value.strip()) for value in values.split(",")]
     return found
 
 
 def _first(attributes: Attributes, key: str) -> str:
     values = attributes.get(key)
     return values[0] if values else ""
+
+
+def _is_true(attributes: Attributes, key: str) -> bool:
+    return _first(attributes, key).lower() == "true"
+
+
+def _is_pseudo(attributes: Attributes) -> bool:
+    kinds = _first(attributes, "gene_biotype"), _first(attributes, "biotype")
+    return (
+        _is_true(attributes, "pseudo")
+        or "pseudogene" in attributes
+        or any("pseudogen" in one.lower() for one in kinds)
+    )
 
 
 def _symbol(kind: Kind, attributes: Attributes) -> str:

@@ -1,12 +1,12 @@
 """GenBank locations, as in `join(complement(1..5),9..>12)`, as parts of a feature.
 
-| location                                   | read as                                              |
-|--------------------------------------------|------------------------------------------------------|
-| `3..9`, `3`, `<3..>9`                      | bases 3 to 9; `<` and `>` mark an open end           |
-| `9..3`                                     | across the origin of a circle; an error elsewhere    |
-| `join`, `order`, `complement`              | parts in the feature's own order                     |
-| `(3.5)..9`, `3.5`, `one-of`, `bond`, `3^4` | not understood; extent from the least base           |
-| `J00194.1:3..9`, `gap(10)`                 | not understood, without an extent on this record     |
+| location                                   | read as                                           |
+|--------------------------------------------|---------------------------------------------------|
+| `3..9`, `3`, `<3..>9`                      | bases 3 to 9; `<` and `>` mark an open end        |
+| `9..3`                                     | across the origin of a circle; an error elsewhere |
+| `join`, `order`, `complement`              | parts in the feature's own order                  |
+| `(3.5)..9`, `3.5`, `one-of`, `bond`, `3^4` | not understood; extent from least to greatest     |
+| `J00194.1:3..9`, `gap(10)`                 | not understood, without an extent on this record  |
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from genomeformer_cli.core.annotation.intake import Intake, Tally
 from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.annotation.rules import Label, WindowRules
 from genomeformer_cli.core.annotation.sampling import Distinct, Sample, Window, windows_of
@@ -20,7 +21,10 @@ from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.output_lock import lock_outputs
 
 _FORMATS = ("gff", "gbff")
-_SUFFIXES = (".gz", ".gff3", ".gff", ".gbff", ".gbk", ".gb", ".genbank")
+_SUFFIXES = (
+    *(".gz", ".bgz", ".bz2", ".xz", ".zst"),
+    *(".gff3", ".gff", ".gbff", ".gbk", ".gb", ".genbank"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,17 +59,23 @@ class WindowsRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeWindows:
-    """What one genome gave.
+    """Windows of one genome, and what they were cut from.
 
     Attributes:
-        genome: Its name.
+        genome: Name of the genome.
         num_records: Records with annotation.
         counts: Windows written, by class.
+        records: Records read, used, and left out by reason.
+        features: Features read, used, and left out by reason.
+        num_pseudo: Used features of pseudogenes, which give no windows.
     """
 
     genome: str
     num_records: int
     counts: dict[str, int]
+    records: Tally
+    features: Tally
+    num_pseudo: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +141,8 @@ def _write(
         if not counts:
             raise InputError(
                 "no window fits: nothing was written",
-                hint="ask for a smaller `--length` or `--margin`, or other `--classes`",
+                hint=f"{_read_text(cut.intakes)}; ask for a smaller `--length` or `--margin`, or "
+                "other `--classes`",
             )
     labels = request.rules.labels
     result = WindowsResult(
@@ -141,8 +152,11 @@ def _write(
         genomes=tuple(
             GenomeWindows(
                 genome=source.name,
-                num_records=cut.num_records[source.name],
+                num_records=cut.intakes[source.name].records.used,
                 counts={label: counts[source.name, label] for label in labels},
+                records=cut.intakes[source.name].records,
+                features=cut.intakes[source.name].features,
+                num_pseudo=cut.intakes[source.name].num_pseudo,
             )
             for source in sources
         ),
@@ -158,7 +172,7 @@ class _Cut:
     def __init__(self, request: WindowsRequest, reporter: Reporter) -> None:
         self._request = request
         self._reporter = reporter
-        self.num_records: Counter[str] = Counter()
+        self.intakes: dict[str, Intake] = {}
 
     def windows(self, sources: list[_Source]) -> Iterator[Window]:
         """Those to be written, in order."""
@@ -173,11 +187,23 @@ class _Cut:
             yield from sample.end()
 
     def _records(self, source: _Source, tracker: Tracker) -> Iterator[list[Window]]:
-        records = annotated_records(source.fasta, source.annotation, reporter=self._reporter)
+        intake = self.intakes.setdefault(source.name, Intake())
+        records = annotated_records(
+            source.fasta, source.annotation, reporter=self._reporter, intake=intake
+        )
         for record in records:
-            self.num_records[source.name] += 1
             yield windows_of(record, self._request.rules, source.name)
             tracker.advance(int(record.codes.size))
+
+
+def _read_text(intakes: dict[str, Intake]) -> str:
+    records, features = Tally(), Tally()
+    num_pseudo = sum(intake.num_pseudo for intake in intakes.values())
+    for intake in intakes.values():
+        records.add(intake.records)
+        features.add(intake.features)
+    pseudo = f" ({num_pseudo:,} of pseudogenes)" if num_pseudo else ""
+    return f"{records.text('records')}; {features.text('features')}{pseudo}"
 
 
 def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[_Source]:

@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import gzip
-import sys
 from pathlib import Path
 
 import pytest
 
 from genomeformer_cli.core.annotation.reading import annotated_records
-from genomeformer_cli.core.errors import AnnotationError, FastaError, MissingExtraError
+from genomeformer_cli.core.errors import AnnotationError, FastaError, FormatError
 from genomeformer_cli.core.formats.feature import Kind
 from genomeformer_cli.core.reporting import Silent
 from tests.annotations import (
@@ -26,7 +25,7 @@ DNA = "ACGTTGCAAC" * 10
 
 
 def test_two_parsers_of_two_formats_say_the_same_of_a_real_genome() -> None:
-    """GFF3 is read by us, GenBank by gb-io: M. genitalium as RefSeq gives it."""
+    """M. genitalium as RefSeq gives it."""
     found = []
     for path in (MYCOPLASMA_GFF, MYCOPLASMA_GENBANK):
         (record,) = annotated_records(MYCOPLASMA_FASTA, path, reporter=Silent())
@@ -96,22 +95,25 @@ def test_genbank_without_sequence_needs_a_fasta(tmp_path: Path) -> None:
     [
         (b"", "is empty"),
         (b">a\nACGT\n", "is FASTA, which has no annotation"),
-        (b"\x89PNG\r\n", "is neither GFF3 nor GenBank"),
-        (b"##gff-version 3\na\tt\tgene\t1\t9\t.\t+\t.\tID=\xff\n", "no UTF-8"),
+        (b"# nothing\n\n", "has only comments"),
+        (b"\x89PNG\r\n", "is a PNG picture"),
+        (b"one two\n", "is neither GFF3 nor GenBank"),
+        (b"ID   X56734; SV 1; linear\n", "is EMBL"),
+        (b"##gff-version 3\na\xff\tt\tgene\t1\t9\t.\t+\t.\tID=x\n", "line 2.*not UTF-8"),
         (truncated_gzip(gff("a gene 1 9 + . ID=g").encode() * 50), "truncated gzip"),
     ],
 )
 def test_what_is_no_annotation_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
     (tmp_path / "a.fa").write_text(f">a\n{DNA}\n", encoding="utf-8")
-    with pytest.raises((AnnotationError, FastaError), match=words):
+    with pytest.raises(FormatError, match=words):
         list(annotated_records(tmp_path / "a.fa", tmp_path / "x", reporter=Silent()))
 
 
 def test_a_damaged_genbank_gzip_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.gb.gz"
     path.write_bytes(truncated_gzip(gzip.decompress(PHIX.read_bytes())))
-    with pytest.raises(FastaError, match="truncated gzip"):
+    with pytest.raises(FormatError, match="truncated gzip"):
         list(annotated_records(None, path, reporter=Silent()))
 
 
@@ -119,11 +121,3 @@ def test_a_cds_without_a_phase_is_told(tmp_path: Path) -> None:
     listening = Listening()
     read_text(tmp_path, gff("a CDS 1 9 + . ID=g"), f">a\n{DNA}\n", reporter=listening)
     assert any("gives 1 CDS no phase" in one for one in listening.warnings)
-
-
-def test_genbank_without_its_parser_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "gb_io", None)
-    with pytest.raises(MissingExtraError, match="`gb-io`") as failure:
-        list(annotated_records(None, PHIX, reporter=Silent()))
-    assert "genomeformer[annotation]" in (failure.value.hint or "")
-    assert list(annotated_records(MYCOPLASMA_FASTA, MYCOPLASMA_GFF, reporter=Silent()))

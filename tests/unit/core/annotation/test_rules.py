@@ -53,8 +53,8 @@ def test_rules_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
         ("exon", Kind.OTHER),
         ("region", None),
         ("source", None),
-        ("repeat_region", None),
-        ("mobile_genetic_element", None),
+        ("repeat_region", Kind.PLACE),
+        ("mobile_genetic_element", Kind.PLACE),
     ],
 )
 def test_what_a_type_is_to_us(name: str, kind: Kind | None) -> None:

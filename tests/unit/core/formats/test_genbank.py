@@ -1,22 +1,20 @@
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import pytest
 
 from genomeformer_cli.core.errors import AnnotationError
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, UNSTRANDED, Feature, Kind, Part
-from genomeformer_cli.core.formats.genbank import read_genbank
-from tests.annotations import genbank, read_text
+from tests.annotations import genbank, genbank_records, read_text
 
 DNA = "ACGTTGCAAC" * 10
 
 
 def features(*texts: str, circular: bool = False) -> list[Feature]:
     text = genbank(DNA, *texts, circular=circular)
-    (record,) = read_genbank(io.BytesIO(text.encode()), "x.gb")
-    return record.annotated.features
+    (record,) = genbank_records(text)
+    return record.features
 
 
 @pytest.mark.parametrize(
@@ -27,12 +25,13 @@ def features(*texts: str, circular: bool = False) -> list[Feature]:
         ("join(1..10,21..30)", [(0, 10, PLUS, 0), (20, 30, PLUS, 2)]),
         ("complement(join(1..10,21..30))", [(0, 10, MINUS, 2), (20, 30, MINUS, 0)]),
         ("join(complement(21..30),complement(1..10))", [(0, 10, MINUS, 2), (20, 30, MINUS, 0)]),
-        ("order(1..9,21..30)", [(0, 9, PLUS, 0), (20, 30, PLUS, 0)]),
+        ("order(1..9,21..30)", [(0, 9, PLUS, 0), (20, 30, PLUS, None)]),
+        ("complement(order(1..9,21..30))", [(0, 9, MINUS, None), (20, 30, MINUS, 0)]),
         ("join(1..10,10..30)", [(0, 10, PLUS, 0), (9, 30, PLUS, 2)]),
     ],
 )
 def test_locations_become_parts_with_phases(
-    location: str, parts: list[tuple[int, int, int, int]]
+    location: str, parts: list[tuple[int, int, int, int | None]]
 ) -> None:
     (one,) = features(f"CDS {location}")
     assert one.parts == tuple(Part(*part) for part in parts)
@@ -77,13 +76,14 @@ def test_a_pseudogene_makes_what_bears_its_tag_pseudo() -> None:
     assert pseudo == {"a": True, "b": True, "c": False}
 
 
-def test_what_lies_between_bases_or_elsewhere_is_left_out_and_counted() -> None:
-    text = genbank(DNA, "gene 5^6", "gene J00194.1:1..5", "gene 7..9", "misc_feature 1..9")
-    (record,) = read_genbank(io.BytesIO(text.encode()), "x.gb")
-    assert ([one.parts for one in record.annotated.features], record.num_skipped) == (
-        [(Part(6, 9, PLUS),)],
-        2,
-    )
+def test_what_lies_between_bases_or_elsewhere_is_marked_and_counted() -> None:
+    text = genbank(DNA, "gene 5^6", "gene J00194.1:1..5", "gene 7..9", "source 1..9")
+    (record,) = genbank_records(text)
+    assert [(one.parts, one.unclear) for one in record.features] == [
+        ((Part(4, 6, PLUS),), "5^6"),
+        ((Part(6, 9, PLUS),), ""),
+    ]
+    assert (record.placeless, record.num_described, record.num_features) == (("gene",), 1, 4)
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_an_intron_across_the_origin_stays_one(tmp_path: Path) -> None:
 def test_damage_is_an_error_that_says_where() -> None:
     text = genbank(DNA, "gene 1..9") + genbank(DNA, "gene 1..9")[:150]
     with pytest.raises(AnnotationError, match=r"`x\.gb` .* record 2"):
-        list(read_genbank(io.BytesIO(text.encode()), "x.gb"))
+        genbank_records(text)
     text = genbank(DNA, "gene 1..9").replace("100 bp", "120 bp")
-    with pytest.raises(AnnotationError, match="Got 100 bytes of sequence, LOCUS promised 120"):
-        list(read_genbank(io.BytesIO(text.encode()), "x.gb"))
+    with pytest.raises(AnnotationError, match="has 100 bases, and its LOCUS line says 120"):
+        genbank_records(text)

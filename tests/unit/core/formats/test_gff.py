@@ -6,15 +6,12 @@ import pytest
 
 from genomeformer_cli.core.errors import AnnotationError
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, UNSTRANDED, Kind, Part
-from genomeformer_cli.core.formats.gff import read_gff
-from tests.annotations import gff, read_text
+from tests.annotations import gff, gff_records, read_text
 
 
 def features(text: str) -> list[object]:
     return [
-        (one.kind, one.parts, one.id)
-        for record in read_gff(iter(text.splitlines()), "x.gff").values()
-        for one in record.features
+        (one.kind, one.parts, one.id) for record in gff_records(text) for one in record.features
     ]
 
 
@@ -39,13 +36,16 @@ def test_lines_without_an_id_are_features_of_their_own() -> None:
     ]
 
 
-def test_what_is_no_part_of_a_gene_is_passed_over() -> None:
-    assert features(gff("c region 1 9 + . ID=r", "c repeat_region 1 9 + . ID=s")) == []
+def test_types_that_describe_the_record_are_counted_and_unknown_ones_are_places() -> None:
+    (record,) = gff_records(gff("c region 1 9 + . ID=r", "c mystery 1 9 + . ID=s"))
+    assert record.num_described == 1
+    assert [(one.kind, one.id) for one in record.features] == [(Kind.PLACE, "s")]
+    assert not record.has_genes
 
 
 def test_escapes_are_decoded() -> None:
     text = gff("c%20d gene 1 9 + . ID=a%3Bb;gene=x%2Cy")
-    (record,) = read_gff(iter(text.splitlines()), "x.gff").values()
+    (record,) = gff_records(text)
     assert (record.id, record.features[0].id, record.features[0].gene) == ("c d", "a;b", "x,y")
 
 
@@ -59,7 +59,7 @@ def test_escapes_are_decoded() -> None:
     ],
 )
 def test_a_symbol_is_no_tag_and_no_protein(row: str, gene: str) -> None:
-    (record,) = read_gff(iter(gff(row).splitlines()), "x.gff").values()
+    (record,) = gff_records(gff(row))
     assert record.features[0].gene == gene
 
 
@@ -71,7 +71,7 @@ def test_a_pseudogene_makes_what_is_in_it_pseudo() -> None:
         "c CDS 41 49 + 0 ID=q;pseudo=true",
         "c CDS 51 59 + 0 ID=r",
     )
-    (record,) = read_gff(iter(text.splitlines()), "x.gff").values()
+    (record,) = gff_records(text)
     assert {one.id: one.pseudo for one in record.features if one.kind is Kind.CDS} == {
         "p": True,
         "q": True,
@@ -93,7 +93,7 @@ def test_open_ends_follow_the_strand(
 ) -> None:
     for sign, expected in (("+", plus), ("-", minus)):
         text = gff(f"c gene 1 9 {sign} . ID=g;{attributes}")
-        (record,) = read_gff(iter(text.splitlines()), "x.gff").values()
+        (record,) = gff_records(text)
         assert (record.features[0].open_5, record.features[0].open_3) == expected
 
 
@@ -117,7 +117,7 @@ def test_sequence_after_the_annotation_is_not_read_as_lines() -> None:
 )
 def test_a_line_that_is_no_gff3_is_named(line: str, words: str) -> None:
     with pytest.raises(AnnotationError, match=r"x\.gff") as failure:
-        read_gff(iter(["##gff-version 3", line]), "x.gff")
+        gff_records(f"##gff-version 3\n{line}")
     assert words in failure.value.message
 
 

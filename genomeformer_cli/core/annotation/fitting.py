@@ -1,0 +1,88 @@
+"""Features as a file has them, put in the coordinates of their sequence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from genomeformer_cli.core.annotation.intake import Reason, Tally
+from genomeformer_cli.core.errors import AnnotationError
+from genomeformer_cli.core.formats.feature import (
+    UNSTRANDED,
+    Feature,
+    Kind,
+    Part,
+    RecordFeatures,
+    may_cross_origin,
+    unwrap,
+)
+
+_OTHER_VERSION = "the annotation is of another version of the sequence: fetch both together"
+
+
+def fit(annotated: RecordFeatures, length: int, shown: str, tally: Tally) -> tuple[Feature, ...]:
+    """Return the features of a record, and what else must not be called intergenic.
+
+    Args:
+        annotated: Annotation of the record.
+        length: Bases of its sequence.
+        shown: Name of the annotation in errors.
+        tally: Gets what is used and what is not.
+
+    Raises:
+        AnnotationError: A feature, or the record's stated length, does not fit the sequence.
+    """
+    if annotated.length not in (None, length):
+        raise AnnotationError(
+            f"`{annotated.id}` has {annotated.length:,} bases in `{shown}` and {length:,} in its "
+            "sequence",
+            hint=_OTHER_VERSION,
+        )
+    found: list[Feature] = []
+    whole_record = bool(annotated.placeless)
+    for written in annotated.features:
+        one = _fitted(written, annotated, length, shown)
+        if annotated.circular and not annotated.in_order and may_cross_origin(one.parts, length):
+            # Either arc between its parts may be the feature; its ends are not known.
+            one = replace(one, open_5=True, open_3=True)
+            whole_record = True
+        found.append(one)
+        if one.unclear:
+            tally.leave_out(Reason.UNCLEAR)
+        elif not one.implied:
+            tally.used += 1
+    tally.leave_out(Reason.PLACELESS, len(annotated.placeless))
+    if whole_record and length:
+        part = Part(0, length, UNSTRANDED)
+        found.append(Feature(kind=Kind.PLACE, parts=(part,), implied=True))
+    return tuple(found)
+
+
+def _fitted(feature: Feature, annotated: RecordFeatures, length: int, shown: str) -> Feature:
+    for part in feature.parts:
+        _check(part, feature, annotated, length, shown)
+    if not feature.strand:
+        return feature
+    if annotated.circular:
+        parts = unwrap(feature.parts, length)
+        if parts[-1].end - parts[0].start <= length:
+            return replace(feature, parts=parts)
+        return replace(feature, unclear=feature.unclear or "parts go around more than once")
+    if any(one.start > after.start for one, after in pairwise(feature.parts)):
+        return replace(feature, unclear=feature.unclear or "parts run backwards")
+    return feature
+
+
+def _check(
+    part: Part, feature: Feature, annotated: RecordFeatures, length: int, shown: str
+) -> None:
+    """Check that a part is on its record."""
+    limit = 2 * length if annotated.circular else length
+    if part.start < length and part.end <= limit and part.end - part.start <= length:
+        return
+    circle = "" if annotated.circular else ", and the record is not marked as a circle"
+    raise AnnotationError(
+        f"`{shown}`: line {feature.line}: `{feature.name}` ends at base {part.end:,} of "
+        f"`{annotated.id}`, which has {length:,}{circle}",
+        hint=_OTHER_VERSION,
+    )
