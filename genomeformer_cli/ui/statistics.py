@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.describe import DescribeResult
 
 MOST_GENOMES = 24
-_SPLITS = {"train": "training", "validation": "held out"}
+_SPLITS = {"train": "training", "unused": "unused, between them", "validation": "held out"}
 
 
 def statistics_view(result: DescribeResult) -> RenderableType:

@@ -14,7 +14,8 @@ A record lies wholly in one shard. A shard is closed after the record that fills
 or before the genome that would.
 
 A segment is a contiguous stretch of one record, wholly in one split; no window ever reaches over
-its ends.
+its ends. Where tokens overlap and the tail of a record is held out, the tokens before the tail that
+reach into it are a segment of their own, which is neither trained nor validated on.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MANIFEST_FILE = "manifest.json"
 SEGMENTS_FILE = "segments.jsonl"
 FORMAT_VERSION = 1
 
-Split = Literal["train", "validation"]
+Split = Literal["train", "validation", "unused"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +41,7 @@ class Segment:
         length: Number of tokens.
         shard: Which shard holds it.
         offset: First token within the shard.
-        split: Training or held out.
+        split: Training, held out, or unused: tokens between the two that show bases of both.
     """
 
     genome: str

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from genomeformer_cli.core.corpus.format import Segment
+from genomeformer_cli.core.corpus.format import Segment, Split
 from genomeformer_cli.core.errors import ConfigError
 
 GENOMES_FOR_GENOME_SPLIT = 10
@@ -53,15 +53,20 @@ class SplitConfig:
 
 
 def assign_splits(
-    segments: Sequence[Segment], config: SplitConfig, num_bases: Sequence[int] | None = None
+    segments: Sequence[Segment],
+    config: SplitConfig,
+    num_bases: Sequence[int] | None = None,
+    *,
+    overlap: int = 0,
 ) -> tuple[list[Segment], str]:
-    """Mark every segment as training or held out.
+    """Mark every segment as training, held out or, at most `overlap` tokens between them, unused.
 
     Args:
         segments: One a record, all marked as training.
         config: The rule.
         num_bases: Bases of each, by which genomes and records are drawn, so that the draw is the
             same whatever the tokenizer; `None` if a token is a base.
+        overlap: Most tokens before any token that share bases with it.
 
     Returns:
         The segments, and the rule in words.
@@ -70,7 +75,7 @@ def assign_splits(
         ConfigError: Nothing would be left to train on, or to validate on.
     """
     sizes = [segment.length for segment in segments] if num_bases is None else num_bases
-    marked, rule = _apply(segments, config, sizes)
+    marked, rule = _apply(segments, config, sizes, overlap)
     if not any(segment.split == "validation" for segment in marked):
         raise ConfigError(
             "the records are too short to hold any of them out",
@@ -93,13 +98,13 @@ def unit_of(config: SplitConfig, num_genomes: int) -> SplitBy:
 
 
 def _apply(
-    segments: Sequence[Segment], config: SplitConfig, sizes: Sequence[int]
+    segments: Sequence[Segment], config: SplitConfig, sizes: Sequence[int], overlap: int
 ) -> tuple[list[Segment], str]:
     if config.holdout:
         return _hold_out_named(segments, config.holdout)
     by = unit_of(config, len({segment.genome for segment in segments}))
     if by is SplitBy.TAIL:
-        return _hold_out_tails(segments, config.fraction)
+        return _hold_out_tails(segments, config.fraction, overlap)
     key: Callable[[Segment], str] = _genome_of if by is SplitBy.GENOME else _record_of
     lengths: dict[str, int] = {}
     for segment, size in zip(segments, sizes, strict=True):
@@ -167,17 +172,28 @@ def _draw(lengths: Mapping[str, int], config: SplitConfig) -> set[str]:
     return chosen or {min(lengths, key=lambda name: (lengths[name], name))}
 
 
-def _hold_out_tails(segments: Sequence[Segment], fraction: float) -> tuple[list[Segment], str]:
-    halves: list[Segment] = []
+def _hold_out_tails(
+    segments: Sequence[Segment], fraction: float, overlap: int
+) -> tuple[list[Segment], str]:
+    marked: list[Segment] = []
     for segment in segments:
         cut = segment.length - round(segment.length * fraction)
-        head = replace(segment, length=cut)
-        tail = replace(
-            segment,
-            start=segment.start + cut,
-            offset=segment.offset + cut,
-            length=segment.length - cut,
-            split="validation",
+        train = max(cut - overlap, 0) if cut < segment.length else cut
+        parts = (
+            _part(segment, 0, train, "train"),
+            _part(segment, train, cut, "unused"),
+            _part(segment, cut, segment.length, "validation"),
         )
-        halves += [half for half in (head, tail) if half.length]
-    return halves, f"the last {fraction:.0%} of every record"
+        marked += [part for part in parts if part.length]
+    rule = f"the last {fraction:.0%} of every record"
+    return marked, f"{rule}; {overlap} tokens before it unused" if overlap else rule
+
+
+def _part(segment: Segment, start: int, stop: int, split: Split) -> Segment:
+    return replace(
+        segment,
+        start=segment.start + start,
+        offset=segment.offset + start,
+        length=stop - start,
+        split=split,
+    )

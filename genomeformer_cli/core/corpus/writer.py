@@ -33,6 +33,7 @@ from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.stream import HashedFile
 from genomeformer_cli.core.tokenizers.files import save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
+from genomeformer_cli.core.tokenizers.token_lengths import num_overlapping
 
 SHARD_TOKENS = 1 << 28
 _COPY_BYTES = 1 << 20
@@ -199,7 +200,9 @@ def finish_corpus(
     for shard, size in enumerate(made.sizes):
         num_bytes = (folder / tokens_file(shard)).stat().st_size
         assert num_bytes == size * tokenizer.dtype.itemsize
-    segments, rule = assign_splits(made.segments, plan.split, made.num_bases)
+    segments, rule = assign_splits(
+        made.segments, plan.split, made.num_bases, overlap=num_overlapping(tokenizer)
+    )
     num_soft_masked = sum(one.part.num_soft_masked for one in genomes)
     if not num_soft_masked:
         for shard in range(len(made.sizes)):

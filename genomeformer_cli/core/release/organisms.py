@@ -38,7 +38,7 @@ class Organism:
 
 def role_of(splits: Iterable[str]) -> str:
     """What was done with what lies in these splits, in words."""
-    distinct = set(splits)
+    distinct = set(splits) - {"unused"}
     if len(distinct) > 1:
         return BOTH
     return {"train": TRAINED, "validation": HELD_OUT}.get(next(iter(distinct), ""), NEITHER)

@@ -34,6 +34,13 @@ class TokenLayout:
         return self.k
 
 
+def num_overlapping(tokenizer: Tokenizer) -> int:
+    """Return the most tokens before any token that share bases with it; 0 without overlap."""
+    k = int(tokenizer.settings.get("k", 1))
+    stride = int(tokenizer.settings.get("stride", k))
+    return -(-k // stride) - 1
+
+
 def token_layout(tokenizer: Tokenizer) -> TokenLayout:
     """How the tokens of a tokenizer lie on the bases.
 

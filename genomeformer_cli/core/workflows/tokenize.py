@@ -39,6 +39,7 @@ from genomeformer_cli.core.store.seal import file_sha256
 from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer
 from genomeformer_cli.core.tokenizers.files import build_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
+from genomeformer_cli.core.tokenizers.token_lengths import num_overlapping
 
 NEAR_COPY = 0.5
 DEFAULT_VOCABULARY = 4096
@@ -168,6 +169,10 @@ def _inputs_sha256(tokenizer: Tokenizer, genomes: Sequence[Genome], split: Split
     ]
     if tokenizer.settings:
         inputs.append(tokenizer.settings)
+    overlap = num_overlapping(tokenizer)
+    # A corpus made before these tokens were left out is another one.
+    if overlap and unit_of(split, len(genomes)) is SplitBy.TAIL:
+        inputs.append({"unused": overlap})
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 

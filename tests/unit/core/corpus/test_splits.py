@@ -148,6 +148,19 @@ def test_the_tail_is_one_stretch_at_the_end_of_every_record() -> None:
     assert "10%" in rule
 
 
+def test_tokens_that_reach_into_the_tail_are_unused() -> None:
+    segments = segments_of([100], [3])
+    marked, rule = assign_splits(segments, SplitConfig(by=SplitBy.TAIL, fraction=0.4), overlap=5)
+    assert [(s.split, s.start, s.length, s.offset) for s in marked] == [
+        ("train", 0, 55, 0),
+        ("unused", 55, 5, 55),
+        ("validation", 60, 40, 60),
+        ("unused", 0, 2, 100),
+        ("validation", 2, 1, 102),
+    ]
+    assert "5 tokens" in rule
+
+
 @pytest.mark.parametrize(
     ("number", "rule"),
     [(GENOMES_FOR_GENOME_SPLIT, "genome"), (GENOMES_FOR_GENOME_SPLIT - 1, "last")],
