@@ -1,7 +1,7 @@
-"""Write the reference pages from the code: commands, configurations, errors.
+"""Write the reference pages from the code, the tree, and the index of experiments.
 
-`python docs/generate_reference.py` writes docs/reference/*.md; with `--check` it changes nothing
-and fails if a page is stale.
+`python docs/generate_reference.py` writes docs/reference/*.md and alike; with `--check` it changes
+nothing and fails if a page is stale.
 """
 
 from __future__ import annotations
@@ -34,14 +34,22 @@ from genomeformer_cli.core.training.presets import PRESETS, preset
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
-README = ROOT / "README.md"
+EXPERIMENTS = ROOT / "docs" / "experiments"
+TREE = ROOT / "docs" / "develop" / "tree.md"
 AROUND = (
-    ("tests/", "unit (mirrors core), contracts, commands, architecture, e2e, golden, data"),
-    ("docs/", "guides, concepts, reference (generated), develop, adr, experiments.md"),
-    ("scripts/demo.sh", "what `make demo` runs"),
-    ("Makefile", "everything a developer or CI does"),
+    ("benchmarks/", "one script per claim, beside a peer or a baseline in the same run"),
+    (
+        "tests/",
+        "unit (mirrors core), contracts, commands, cases, faults, docs, architecture, e2e, golden",
+    ),
+    (
+        "docs/",
+        "install, quick start, guides, concepts, reference (generated), experiments, develop, adr",
+    ),
+    ("releases/", "released models that are too large for the package"),
+    ("scripts/", "the demo that `make demo` runs"),
+    ("Makefile", "every step of a developer or of CI"),
 )
-TREE_STARTS, TREE_ENDS = "<!-- tree: generated -->", "<!-- end of tree -->"
 NOTICE = (
     "<!-- Written by docs/generate_reference.py from the code: edit the code, then `make docs`. -->"
 )
@@ -243,36 +251,95 @@ def _tree(kind: type[errors.GenomeformerError], depth: int) -> Iterator[str]:
             yield from _tree(child, depth + 1)
 
 
-def readme() -> str:
-    """The README with its file tree drawn anew: each module with its first sentence."""
-    before, _, rest = README.read_text(encoding="utf-8").partition(TREE_STARTS)
-    after = rest.partition(TREE_ENDS)[2]
-    package = ROOT / "genomeformer_cli"
-    rows = [*_folder(package, 0), *_folder(ROOT / "benchmarks", 0), *AROUND]
+def tree_page() -> str:
+    """The repository, one line per folder."""
+    rows = [*_folder(ROOT / "genomeformer_cli", 0), *AROUND]
     width = max(len(name) for name, _ in rows) + 2
     tree = "\n".join(f"{name:{width}}{clause}".rstrip() for name, clause in rows)
-    return f"{before}{TREE_STARTS}\n```\n{tree}\n```\n{TREE_ENDS}{after}"
+    return (
+        "# Tree\n\nOne line per folder; every module opens with a sentence that says what it is. "
+        f"[Architecture](architecture.md) explains the layers.\n\n```\n{tree}\n```"
+    )
 
 
 def _folder(folder: Path, depth: int) -> Iterator[tuple[str, str]]:
     yield f"{'  ' * depth}{folder.name}/", _clause(folder / "__init__.py")
-    modules = sorted(path for path in folder.glob("*.py") if path.name != "__init__.py")
-    for path in modules:
-        yield f"{'  ' * (depth + 1)}{path.name}", _clause(path)
     for path in sorted(child for child in folder.iterdir() if child.is_dir()):
         if (path / "__init__.py").is_file():
             yield from _folder(path, depth + 1)
 
 
 def _clause(path: Path) -> str:
-    if not path.is_file():
-        return "one script a claim, beside a peer or a baseline in the same run"
     docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
     return docstring.partition("\n")[0].rstrip(".:")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """One entry of a page of experiments.
+
+    Attributes:
+        question: Heading of the entry.
+        fields: Date, Setting, Command, Result and Verdict, as far as given.
+    """
+
+    question: str
+    fields: Mapping[str, str]
+
+
+def experiments_of(path: Path) -> list[Experiment]:
+    """Read the entries of a page: `### question`, then `- **Field:** text` lines."""
+    return [
+        Experiment(
+            question=entry.partition("\n")[0].strip(),
+            fields=dict(re.findall(r"^- \*\*(\w+):\*\* (.+)$", entry, re.MULTILINE)),
+        )
+        for entry in re.split(r"^### ", path.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    ]
+
+
+def experiments_page() -> str:
+    """Date, question and verdict of every experiment, one table per topic."""
+    parts = [
+        "# Experiments",
+        "Measurements, with the command that repeats them. An entry is written when its number is "
+        "measured, whichever side wins, and is not edited afterwards; a later entry corrects it. "
+        "Every number has its baseline from the same run on the same machine. Failures stay.",
+    ]
+    for path in sorted(EXPERIMENTS.glob("*.md")):
+        if path.name == "index.md":
+            continue
+        title = path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("# ")
+        lines = [f"## [{title}]({path.name})", "", "| date | question | verdict |", "|---|---|---|"]
+        for experiment in experiments_of(path):
+            link = f"[{_cell(experiment.question)}]({path.name}#{_anchor(experiment.question)})"
+            verdict = _cell(_first_clause(experiment.fields["Verdict"]))
+            lines.append(f"| {experiment.fields['Date']} | {link} | {verdict} |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _anchor(heading: str) -> str:
+    """Return the id that the site gives a heading."""
+    plain = re.sub(r"[^\w\s-]", "", heading).strip().lower()
+    return re.sub(r"[-\s]+", "-", plain)
+
+
+def _first_clause(text: str, longest: int = 160) -> str:
+    """Cut a verdict at the end of its first clause that leaves at least 20 letters."""
+    end = re.search(r"(?<=.{20})[;:.](?=\s|$)", text)
+    clause = text[: end.start()] if end else text
+    if len(clause) <= longest:
+        return clause
+    return f"{clause[:longest].rpartition(' ')[0].rstrip(',')} ..."
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", r"\|")
+
+
 def main() -> int:
-    """Write the pages and the README's tree, or with `--check` compare them."""
+    """Write the pages, or with `--check` compare them."""
     check = "--check" in sys.argv[1:]
     pages = {
         "commands.md": commands_page(),
@@ -281,7 +348,8 @@ def main() -> int:
         "errors.md": errors_page(),
     }
     texts = {PAGES / name: f"{NOTICE}\n\n{text}\n" for name, text in pages.items()}
-    texts[README] = readme()
+    texts[TREE] = f"{NOTICE}\n\n{tree_page()}\n"
+    texts[EXPERIMENTS / "index.md"] = f"{NOTICE}\n\n{experiments_page()}\n"
     stale = []
     for path, text in texts.items():
         if path.is_file() and path.read_text(encoding="utf-8") == text:

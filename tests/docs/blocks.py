@@ -1,0 +1,142 @@
+"""Command blocks of a page: what a reader would type, and the output that the page shows.
+
+A fenced block of `sh` or `console` is executed unless a comment before it says otherwise:
+
+    <!-- docs-test: parse, needs a cluster -->    check the options only; the reason is required
+    <!-- docs-test: slow -->                      execute in the slow tests
+    <!-- docs-test: varies -->                    execute; the output shown depends on the machine
+    <!-- docs-test: setup                         execute commands that the page does not show
+    cp "$SAMPLES/ecoli_promoters.fa" promoters.fa
+    -->
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MARKS = ("parse", "slow", "varies", "setup")
+PROGRAMS = ("genomeformer", "genomeformer_cli")
+_PIECE = re.compile(
+    r"<!-- docs-test: (?P<mark>\w+)(?P<rest>.*?)-->"
+    r"|^```(?P<language>\w*)\n(?P<body>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """One line of shell, continuation lines joined.
+
+    Attributes:
+        page: File name of the page.
+        line: Line number of the block.
+        text: Command as a shell reads it, without the prompt.
+        mark: Word of the comment before the block; "" means execute and compare.
+        output: Lines that the page shows below the command.
+    """
+
+    page: str
+    line: int
+    text: str
+    mark: str
+    output: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.page}:{self.line}: {self.text}"
+
+
+def commands_of(path: Path) -> list[Command]:
+    """Read all commands of a page, in the order of the page."""
+    text = path.read_text(encoding="utf-8")
+    commands: list[Command] = []
+    mark = ""
+    for piece in _PIECE.finditer(text):
+        line = text.count("\n", 0, piece.start()) + 1
+        if piece["mark"]:
+            mark = piece["mark"]
+            _check_mark(path, line, mark, piece["rest"])
+            if mark == "setup":
+                lines = piece["rest"].strip().splitlines()
+                commands += [
+                    Command(page=path.name, line=line, text=text, mark="setup") for text in lines
+                ]
+                mark = ""
+            continue
+        if piece["language"] in {"sh", "console"}:
+            read = _read_console if piece["language"] == "console" else _read_shell
+            for text_, output in read(piece["body"]):
+                commands.append(
+                    Command(page=path.name, line=line, text=text_, mark=mark, output=output)
+                )
+        mark = ""
+    return commands
+
+
+def _check_mark(path: Path, line: int, mark: str, rest: str) -> None:
+    where = f"{path.name}:{line}"
+    assert mark in MARKS, f"{where}: `{mark}` is none of {', '.join(MARKS)}"
+    if mark == "parse":
+        assert len(rest.strip(" ,").split()) > 1, f"{where}: say why it is not executed"
+
+
+def _read_shell(body: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    for text in body.replace("\\\n", " ").splitlines():
+        if text.strip() and not text.lstrip().startswith("#"):
+            yield text.strip(), ()
+
+
+def _read_console(body: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    lines = body.replace("\\\n", " ").splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("$ ")]
+    for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
+        output = tuple(line for line in lines[start + 1 : end] if line.strip())
+        yield lines[start][2:], output
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invocation:
+    """A shell line around one call of `genomeformer`.
+
+    Attributes:
+        before: Shell text of the pipe in front of the call; "" without a pipe.
+        launcher: Words in front of the call, such as `srun`.
+        arguments: Arguments of `genomeformer`.
+        stdout: File that standard output is redirected to; "" for none.
+    """
+
+    before: str
+    launcher: tuple[str, ...]
+    arguments: tuple[str, ...]
+    stdout: str
+
+
+def invocation_of(text: str) -> Invocation | None:
+    """Split a line into its parts; None if it does not call `genomeformer`."""
+    before, pipe, last = text.rpartition(" | ")
+    lexer = shlex.shlex(last, posix=True, punctuation_chars=">")
+    lexer.whitespace_split = True
+    words = list(lexer)
+    calls = [number for number, word in enumerate(words) if word in PROGRAMS]
+    if not calls:
+        return None
+    stdout = ""
+    if ">" in words:
+        at = words.index(">")
+        stdout = words[at + 1]
+        del words[at : at + 2]
+    return Invocation(
+        before=before if pipe else "",
+        launcher=tuple(words[: calls[0]]),
+        arguments=tuple(words[calls[0] + 1 :]),
+        stdout=stdout,
+    )
+
+
+def missing_lines(shown: tuple[str, ...], printed: str) -> list[str]:
+    """List shown lines that a command did not print, spaces aside; `...` stands for any lines."""
+    lines = {" ".join(line.split()) for line in printed.splitlines()}
+    return [line for line in shown if line != "..." and " ".join(line.split()) not in lines]
