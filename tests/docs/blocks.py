@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MARKS = ("parse", "slow", "varies", "setup")
-PROGRAMS = ("genomeformer", "genomeformer_cli")
+MODULE = ["-m", "genomeformer_cli"]
 _PIECE = re.compile(
     r"<!-- docs-test: (?P<mark>\w+)(?P<rest>.*?)-->"
     r"|^```(?P<language>\w*)\n(?P<body>.*?)^```$",
@@ -120,7 +120,11 @@ def invocation_of(text: str) -> Invocation | None:
     lexer = shlex.shlex(last, posix=True, punctuation_chars=">")
     lexer.whitespace_split = True
     words = list(lexer)
-    calls = [number for number, word in enumerate(words) if word in PROGRAMS]
+    calls = [
+        number
+        for number, word in enumerate(words)
+        if word == "genomeformer" or words[max(0, number - 1) : number + 1] == MODULE
+    ]
     if not calls:
         return None
     stdout = ""

@@ -1,7 +1,7 @@
 """Every command that README, Install, Quick start and the guides show is real: parsed, and run.
 
 A page runs in an empty folder with an empty cache, block by block. The default tests shrink
-trainings (a tiny model, four steps); `slow` runs README and Quick start as printed.
+trainings (a tiny model, ten steps); `slow` runs README and Quick start as printed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ PAGES = [
 PRINTED = [ROOT / "README.md", ROOT / "docs" / "quick-start.md"]
 # Options appended to a command so that it takes seconds; the last of two values of an option wins.
 SHRINK = {
-    "pretrain": ("--steps", "4", "--threads", "1"),
+    "pretrain": ("--steps", "10", "--threads", "1"),
     "finetune": ("--epochs", "0.2", "--threads", "1"),
     "evaluate": ("--windows", "2", "--passes", "1", "--threads", "1"),
     "compare": ("--threads", "1"),
