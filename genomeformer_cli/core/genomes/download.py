@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Protocol
 
 from genomeformer_cli.core.errors import CorruptError, FastaError, RefusedError
-from genomeformer_cli.core.genomes.pace import TransientError
+from genomeformer_cli.core.genomes.rate_limit import TransientError
 from genomeformer_cli.core.genomes.transport import Body, RangeError, Transport
 from genomeformer_cli.core.store.atomic import explain_write_failure
 
@@ -290,7 +290,7 @@ def _try_once(transport: Transport, part: _Part, meter: Meter) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
+class DownloadItem:
     """A file, and how to know it is the right one.
 
     Attributes:
@@ -309,7 +309,7 @@ class Wanted:
 
 
 def download_verified(
-    transport: Transport, wanted: Wanted, *, meter: Meter | None = None
+    transport: Transport, wanted: DownloadItem, *, meter: Meter | None = None
 ) -> Downloaded:
     """Bring a file in and let nothing pass that is not what the host itself vouches for.
 

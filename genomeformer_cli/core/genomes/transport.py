@@ -21,10 +21,10 @@ import httpx
 
 from genomeformer_cli import __version__
 from genomeformer_cli.core.errors import RefusedError, UsageError
-from genomeformer_cli.core.genomes.pace import (
+from genomeformer_cli.core.genomes.rate_limit import (
     Backoff,
-    Halt,
-    Pace,
+    CancelToken,
+    RateLimiter,
     TransientError,
     read_retry_after,
 )
@@ -97,7 +97,7 @@ class Body:
 class Transport(Protocol):
     """What the rest of the package knows of the network."""
 
-    halt: Halt
+    halt: CancelToken
 
     def get(
         self,
@@ -126,11 +126,11 @@ class HttpTransport:
         config: TransportSettings,
         *,
         headers: Mapping[str, str] | None = None,
-        halt: Halt | None = None,
+        halt: CancelToken | None = None,
     ) -> None:
         self.config = config
-        self.halt = halt if halt is not None else Halt()
-        self._pace = Pace(config.rate)
+        self.halt = halt if halt is not None else CancelToken()
+        self._pace = RateLimiter(config.rate)
         self._reached = False
         self._secret = dict(headers or {})
         self._client = httpx.Client(

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from genomeformer_cli.core.genomes.described import DescribedRecord
+from genomeformer_cli.core.genomes.fasta_headers import DescribedRecord
 
 TRAINED, HELD_OUT, BOTH, NEITHER = "trained on", "held out", "both", "neither"
 # `length=4641652`, `/path/to/file`: words of a program, not a name. Strains may have slashes.

@@ -16,11 +16,12 @@ from genomeformer_cli.core.formats.fasta import local_copy
 from genomeformer_cli.core.genomes.genome import FetchedGenome
 from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
 from genomeformer_cli.core.genomes.ncbi.batch import FileMeter, install_all
-from genomeformer_cli.core.genomes.ncbi.folder import Failure, Inquiry, RequestFolder
-from genomeformer_cli.core.genomes.ncbi.inquiry import Chosen, Source, choose_assemblies
 from genomeformer_cli.core.genomes.ncbi.install import Installer
 from genomeformer_cli.core.genomes.ncbi.lineage import with_lineages
 from genomeformer_cli.core.genomes.ncbi.plan import Plan, check_space, make_plan
+from genomeformer_cli.core.genomes.ncbi.query import Matches, QuerySource, match_assemblies
+from genomeformer_cli.core.genomes.ncbi.query_dir import AssemblyQuery, Failure, QueryDir
+from genomeformer_cli.core.genomes.ncbi.remote_files import FetchItem, fetch_item
 from genomeformer_cli.core.genomes.ncbi.selection import (
     MAGS,
     SOURCES,
@@ -32,7 +33,6 @@ from genomeformer_cli.core.genomes.ncbi.selection import (
     parse_word,
 )
 from genomeformer_cli.core.genomes.ncbi.session import Connection, Session
-from genomeformer_cli.core.genomes.ncbi.shelf import Order, order_of
 from genomeformer_cli.core.genomes.ncbi.update import Update, compare, prune
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.settings import api_key, base_url, ftp_url
@@ -179,7 +179,7 @@ def fetch_ncbi(
     """
     inquiry, connection = _inquiry(request), _connection(request)
     store = store if store is not None else Store()
-    folder = RequestFolder(store.root, inquiry)
+    folder = QueryDir(store.root, inquiry)
     with Session(
         connection,
         store.root / "catalogue",
@@ -189,11 +189,11 @@ def fetch_ncbi(
     ) as session:
         if request.lock is not None:
             orders = orders_of(request.lock, reporter)
-            chosen = Chosen()
+            chosen = Matches()
         else:
-            chosen = choose_assemblies(
+            chosen = match_assemblies(
                 inquiry,
-                Source(
+                QuerySource(
                     metadata=session.metadata,
                     folder=folder,
                     reporter=reporter,
@@ -201,7 +201,7 @@ def fetch_ncbi(
                     refresh=request.refresh,
                 ),
             )
-            orders = [Order(assembly=assembly) for assembly in chosen.assemblies]
+            orders = [FetchItem(assembly=assembly) for assembly in chosen.assemblies]
         installer = Installer(
             store=store,
             transport=session.files,
@@ -244,7 +244,7 @@ def fetch_ncbi(
     )
 
 
-def _inquiry(request: FetchNcbiRequest) -> Inquiry:
+def _inquiry(request: FetchNcbiRequest) -> AssemblyQuery:
     if not request.names_genomes:
         raise UsageError(
             "these options are about genomes at NCBI, and none was named",
@@ -262,7 +262,7 @@ def _inquiry(request: FetchNcbiRequest) -> Inquiry:
             raise UsageError(f"`{option}` has to be at least 1")
     if request.rate is not None and not request.rate > 0:
         raise UsageError("`--rate` has to be more than 0")
-    inquiry = Inquiry(
+    inquiry = AssemblyQuery(
         taxa=request.taxa,
         exclude_taxa=request.exclude_taxa,
         accessions=accessions,
@@ -319,7 +319,7 @@ def _connection(request: FetchNcbiRequest) -> Connection:
     )
 
 
-def orders_of(lock: Path, reporter: Reporter) -> list[Order]:
+def orders_of(lock: Path, reporter: Reporter) -> list[FetchItem]:
     """What a lock file orders; a released model's also names genomes that no host has.
 
     Raises:
@@ -337,4 +337,4 @@ def orders_of(lock: Path, reporter: Reporter) -> list[Order]:
             f"{len(lost)} of the genomes in `{lock}` were not fetched from NCBI and cannot be "
             f"fetched again: {', '.join(lost[:12])}"
         )
-    return [order_of(row) for row in rows if row.files]
+    return [fetch_item(row) for row in rows if row.files]

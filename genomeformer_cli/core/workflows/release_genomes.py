@@ -10,7 +10,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import AlphabetError, CorruptError, FastaError
-from genomeformer_cli.core.genomes.described import DescribedRecord, described_records
+from genomeformer_cli.core.genomes.fasta_headers import DescribedRecord, described_records
 from genomeformer_cli.core.genomes.genome import Genome, genome_from_json, load_genome
 from genomeformer_cli.core.release.card_data import CardGenome
 from genomeformer_cli.core.release.organisms import organism_named, organisms_of, role_of

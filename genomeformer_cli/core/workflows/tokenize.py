@@ -30,9 +30,9 @@ from genomeformer_cli.core.errors import (
     GenomeformerError,
 )
 from genomeformer_cli.core.formats.fasta_blocks import Block, BlockReader
-from genomeformer_cli.core.genomes.choose import choose_genomes, no_genomes
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
+from genomeformer_cli.core.genomes.select import no_genomes, select_genomes
 from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import file_sha256
@@ -104,7 +104,7 @@ def tokenize_genomes(
     """
     store = store or Store()
     check_name(request.name)
-    cached = choose_genomes(
+    cached = select_genomes(
         store,
         names=request.genomes,
         taxon=request.taxon,

@@ -13,9 +13,9 @@ from genomeformer_cli.core.annotation.rules import Label, WindowRules
 from genomeformer_cli.core.annotation.sampling import Distinct, Sample, Window, windows_of
 from genomeformer_cli.core.annotation.table import open_writer, output_paths, refuse_to_overwrite
 from genomeformer_cli.core.errors import InputError, UsageError
-from genomeformer_cli.core.genomes.choose import choose_genomes, no_genomes
 from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.genomes.local import name_from_path
+from genomeformer_cli.core.genomes.select import no_genomes, select_genomes
 from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.output_lock import lock_outputs
@@ -207,7 +207,7 @@ def _read_text(intakes: dict[str, Intake]) -> str:
 
 
 def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[_Source]:
-    chosen = choose_genomes(
+    chosen = select_genomes(
         store,
         names=request.genomes,
         taxon=request.taxon,

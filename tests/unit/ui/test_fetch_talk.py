@@ -12,8 +12,8 @@ from rich.console import Console
 
 from genomeformer_cli.core.genomes.events import GenomeFetched
 from genomeformer_cli.core.genomes.genome import FetchedGenome, Genome
-from genomeformer_cli.core.genomes.ncbi.folder import Failure
 from genomeformer_cli.core.genomes.ncbi.plan import Plan
+from genomeformer_cli.core.genomes.ncbi.query_dir import Failure
 from genomeformer_cli.core.genomes.ncbi.update import Update
 from genomeformer_cli.core.workflows.fetch import FetchResult
 from genomeformer_cli.ui.fetched import fetched_view

@@ -15,13 +15,13 @@ from genomeformer_cli.core.errors import (
     RefusedError,
     StoreError,
 )
+from genomeformer_cli.core.genomes.cancellable_pool import run_all
 from genomeformer_cli.core.genomes.events import GenomeFetched
 from genomeformer_cli.core.genomes.genome import FetchedGenome
-from genomeformer_cli.core.genomes.ncbi.folder import Failure
 from genomeformer_cli.core.genomes.ncbi.install import Installed, Installer
-from genomeformer_cli.core.genomes.ncbi.shelf import Order
-from genomeformer_cli.core.genomes.pace import Halt
-from genomeformer_cli.core.genomes.workers import run_all
+from genomeformer_cli.core.genomes.ncbi.query_dir import Failure
+from genomeformer_cli.core.genomes.ncbi.remote_files import FetchItem
+from genomeformer_cli.core.genomes.rate_limit import CancelToken
 from genomeformer_cli.core.reporting import Reporter, Tracker
 
 _FEWEST_IN_A_ROW = 3
@@ -78,7 +78,12 @@ class FileMeter:
 
 
 def install_all(
-    orders: Sequence[Order], installer: Installer, *, workers: int, halt: Halt, reporter: Reporter
+    orders: Sequence[FetchItem],
+    installer: Installer,
+    *,
+    workers: int,
+    halt: CancelToken,
+    reporter: Reporter,
 ) -> Batch:
     """Bring in every order, some at once.
 
@@ -90,7 +95,7 @@ def install_all(
     failures: list[Failure] = []
     num_bytes = in_a_row = 0
 
-    def work(order: Order) -> Installed | GenomeformerError:
+    def work(order: FetchItem) -> Installed | GenomeformerError:
         try:
             return installer.install(order)
         except (CorruptError, NotInCacheError) as failure:

@@ -23,8 +23,8 @@ from genomeformer_cli.core.errors import CorruptError, FastaError, NotInCacheErr
 from genomeformer_cli.core.formats.fasta import inspect_file, read_records
 from genomeformer_cli.core.genomes.download import (
     Downloaded,
+    DownloadItem,
     Meter,
-    Wanted,
     download_verified,
     part_path,
 )
@@ -36,7 +36,7 @@ from genomeformer_cli.core.genomes.genome import (
     load_genome,
 )
 from genomeformer_cli.core.genomes.ncbi.paths import name_of
-from genomeformer_cli.core.genomes.ncbi.shelf import FindDirectory, Order, Shelf
+from genomeformer_cli.core.genomes.ncbi.remote_files import FetchItem, FindDirectory, RemoteFiles
 from genomeformer_cli.core.genomes.transport import Transport
 from genomeformer_cli.core.store.atomic import explain_write_failure, write_json
 from genomeformer_cli.core.store.layout import Kind, Store
@@ -87,7 +87,7 @@ class Installer:
     open_meter: OpenMeter
     slots: threading.Semaphore
 
-    def install(self, order: Order) -> Installed:
+    def install(self, order: FetchItem) -> Installed:
         """Bring an assembly in, unless it is there.
 
         Raises:
@@ -112,7 +112,7 @@ class Installer:
         size = sum(got.num_bytes for got, _ in fetched.values() if got is not None)
         return Installed(genome=genome, fetched=size, repaired=damaged)
 
-    def is_present(self, order: Order) -> bool:
+    def is_present(self, order: FetchItem) -> bool:
         """Whether the cache holds everything ordered (a look without lock or checksums)."""
         if not self.store.has(Kind.GENOMES, order.assembly.accession):
             return False
@@ -123,10 +123,10 @@ class Installer:
         wanted = self._formats(order)
         return _matches(genome, order) and all(_has(genome, kind) for kind in wanted)
 
-    def _formats(self, order: Order) -> tuple[str, ...]:
+    def _formats(self, order: FetchItem) -> tuple[str, ...]:
         return tuple(file.format for file in order.pinned) or self.formats
 
-    def _present(self, order: Order) -> tuple[Genome | None, bool]:
+    def _present(self, order: FetchItem) -> tuple[Genome | None, bool]:
         """The genome as cached, and whether what is cached has to be replaced."""
         name = order.assembly.accession
         if not self.store.has(Kind.GENOMES, name):
@@ -143,10 +143,10 @@ class Installer:
         return (genome, False) if _matches(genome, order) else (None, True)
 
     def _fetch(
-        self, transport: Transport, order: Order, formats: list[str]
+        self, transport: Transport, order: FetchItem, formats: list[str]
     ) -> dict[str, tuple[Downloaded | None, RemoteFile | None]]:
         """Download and verify; a format that the host does not have is there with `None`."""
-        shelf = Shelf(transport, order, self.ftp_url, self.find_directory)
+        shelf = RemoteFiles(transport, order, self.ftp_url, self.find_directory)
         found: dict[str, tuple[Downloaded | None, RemoteFile | None]] = {}
         for kind in formats:
             url = shelf.url_of(kind)
@@ -161,7 +161,7 @@ class Installer:
         return found
 
     def _bring(
-        self, transport: Transport, shelf: Shelf, kind: str, url: str
+        self, transport: Transport, shelf: RemoteFiles, kind: str, url: str
     ) -> tuple[Downloaded, RemoteFile]:
         def check(path: Path) -> None:
             if kind == "fasta":
@@ -171,7 +171,7 @@ class Installer:
                 check_annotation(path, kind)
 
         name = name_of(url)
-        wanted = Wanted(
+        wanted = DownloadItem(
             url=url,
             path=part_path(self.store.root / "downloads", name),
             read_md5=lambda: shelf.md5_of(kind),
@@ -186,13 +186,13 @@ class Installer:
             url=url,
             md5=got.md5,
             num_bytes=got.num_bytes,
-            attested=got.attested and shelf.attests(kind),
+            attested=got.attested and shelf.is_official(kind),
             last_modified=got.last_modified,
         )
 
     def _seal(
         self,
-        order: Order,
+        order: FetchItem,
         present: Genome | None,
         fetched: Mapping[str, tuple[Downloaded | None, RemoteFile | None]],
     ) -> Genome:
@@ -223,7 +223,7 @@ def _has(genome: Genome | None, kind: str) -> bool:
     return kind in genome.absent or any(file.format == kind for file in genome.files)
 
 
-def _matches(genome: Genome, order: Order) -> bool:
+def _matches(genome: Genome, order: FetchItem) -> bool:
     """Whether the cached files are the pinned ones."""
     cached = {file.format: file.md5 for file in genome.files}
     return all(cached.get(file.format, file.md5) == file.md5 for file in order.pinned)
@@ -260,7 +260,7 @@ def check_annotation(path: Path, kind: str) -> None:
 
 
 def _describe(
-    order: Order, files: tuple[RemoteFile, ...], absent: tuple[str, ...], folder: Path
+    order: FetchItem, files: tuple[RemoteFile, ...], absent: tuple[str, ...], folder: Path
 ) -> Genome:
     assembly = order.assembly
     fasta = next(file for file in files if file.format == "fasta")

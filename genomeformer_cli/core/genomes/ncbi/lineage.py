@@ -8,13 +8,13 @@ from dataclasses import replace
 from genomeformer_cli.core.errors import GenomeformerError
 from genomeformer_cli.core.genomes.ncbi.install import Installer
 from genomeformer_cli.core.genomes.ncbi.metadata import Metadata
-from genomeformer_cli.core.genomes.ncbi.shelf import Order
+from genomeformer_cli.core.genomes.ncbi.remote_files import FetchItem
 from genomeformer_cli.core.reporting import Reporter
 
 
 def with_lineages(
-    orders: Sequence[Order], installer: Installer, metadata: Metadata, reporter: Reporter
-) -> list[Order]:
+    orders: Sequence[FetchItem], installer: Installer, metadata: Metadata, reporter: Reporter
+) -> list[FetchItem]:
     """Orders that know their lineage, but for those whose genomes are in the cache already.
 
     A fetch does not fail for want of it: what cannot be had is left out, and said.

@@ -10,7 +10,7 @@ from pathlib import Path
 from genomeformer_cli.core.errors import StoreError
 from genomeformer_cli.core.genomes.ncbi.install import Installer
 from genomeformer_cli.core.genomes.ncbi.paths import BYTES_PER_BASE
-from genomeformer_cli.core.genomes.ncbi.shelf import Order
+from genomeformer_cli.core.genomes.ncbi.remote_files import FetchItem
 
 # Kept free beside the files: seals, descriptions, and room for everybody else.
 _MARGIN = 256 << 20
@@ -39,7 +39,7 @@ class Plan:
     accessions: tuple[str, ...] = ()
 
 
-def make_plan(orders: Sequence[Order], installer: Installer) -> Plan:
+def make_plan(orders: Sequence[FetchItem], installer: Installer) -> Plan:
     """Look at the cache and the disk; ask nobody."""
     missing = [order for order in orders if not installer.is_present(order)]
     per_base = sum(BYTES_PER_BASE[kind] for kind in installer.formats)

@@ -18,7 +18,7 @@ from genomeformer_cli.core.genomes.ncbi.datasets import Datasets
 from genomeformer_cli.core.genomes.ncbi.metadata import Metadata, Page, Taxon
 from genomeformer_cli.core.genomes.ncbi.selection import Criteria
 from genomeformer_cli.core.genomes.ncbi.summaries import Summaries
-from genomeformer_cli.core.genomes.pace import Halt
+from genomeformer_cli.core.genomes.rate_limit import CancelToken
 from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
 from genomeformer_cli.core.reporting import Reporter
 
@@ -69,7 +69,7 @@ class Session:
         refresh: bool,
         reporter: Reporter,
     ) -> None:
-        self.halt = Halt()
+        self.halt = CancelToken()
         self.connection = connection
         self._api: HttpTransport | None = None
         self.files: HttpTransport | None = None
@@ -86,7 +86,7 @@ class Session:
         self.metadata: Metadata = self._summaries
         if self._api is not None:
             datasets = Datasets(self._api, connection.base_url)
-            self.metadata = Either(datasets, self._summaries, reporter=reporter)
+            self.metadata = WithFallback(datasets, self._summaries, reporter=reporter)
 
     def _transport(
         self, rate: float, *, connections: int, headers: Mapping[str, str] | None = None
@@ -117,7 +117,7 @@ class Session:
                 transport.close()
 
 
-class Either:
+class WithFallback:
     """Datasets, until it is out of reach; from then on the summaries."""
 
     def __init__(self, first: Metadata, second: Metadata, *, reporter: Reporter) -> None:

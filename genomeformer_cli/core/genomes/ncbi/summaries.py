@@ -18,7 +18,7 @@ from pathlib import Path
 import filelock
 
 from genomeformer_cli.core.errors import CorruptError, FastaError, NetworkError, RefusedError
-from genomeformer_cli.core.genomes.download import Wanted, download_verified, part_path
+from genomeformer_cli.core.genomes.download import DownloadItem, download_verified, part_path
 from genomeformer_cli.core.genomes.genome import Lineage
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, from_summary, version_of
 from genomeformer_cli.core.genomes.ncbi.metadata import Page, Taxon
@@ -101,7 +101,7 @@ class Summaries:
                 raise FastaError(failure.message) from failure
 
         self._reporter.note(f"downloading {name}")
-        wanted = Wanted(
+        wanted = DownloadItem(
             url=url,
             path=part_path(self._folder, url.rsplit("/", 1)[1]),
             read_md5=read_md5,

@@ -19,12 +19,12 @@ from genomeformer_cli.core.errors import (
 from genomeformer_cli.core.formats.fasta import inspect_file
 from genomeformer_cli.core.genomes.download import (
     Downloaded,
-    Wanted,
+    DownloadItem,
     download,
     download_verified,
     part_path,
 )
-from genomeformer_cli.core.genomes.pace import HaltedError
+from genomeformer_cli.core.genomes.rate_limit import CancelledError
 from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
 from tests.mini_ncbi.faults import FILE_FAULTS, MD5_FAULTS, Fault
 from tests.mini_ncbi.server import MiniNcbi
@@ -79,14 +79,14 @@ def path_of(ncbi: MiniNcbi) -> str:
     return assembly.fasta_path
 
 
-def wanted(ncbi: MiniNcbi, part: Path, *, md5: bool = True) -> Wanted:
+def wanted(ncbi: MiniNcbi, part: Path, *, md5: bool = True) -> DownloadItem:
     path = path_of(ncbi)
     digest = hashlib.md5(ncbi.files[path], usedforsecurity=False).hexdigest() if md5 else None
 
     def check(got: Path) -> None:
         inspect_file(got)
 
-    return Wanted(
+    return DownloadItem(
         url=ncbi.url + path,
         path=part,
         read_md5=lambda: digest,
@@ -239,7 +239,7 @@ def test_halting_keeps_the_part(ncbi: MiniNcbi, tmp_path: Path) -> None:
         def advance(self, num_bytes: int) -> None:
             http.halt.set()
 
-    with HttpTransport(QUICK) as http, pytest.raises(HaltedError):
+    with HttpTransport(QUICK) as http, pytest.raises(CancelledError):
         download(http, ncbi.url + path_of(ncbi), tmp_path / "x.part", meter=Stop())
     assert 0 < (tmp_path / "x.part").stat().st_size < len(ncbi.files[path_of(ncbi)])
 

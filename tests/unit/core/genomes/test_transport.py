@@ -11,7 +11,7 @@ from typing import ClassVar
 import pytest
 
 from genomeformer_cli.core.errors import NetworkError, RefusedError
-from genomeformer_cli.core.genomes.pace import TransientError
+from genomeformer_cli.core.genomes.rate_limit import TransientError
 from genomeformer_cli.core.genomes.transport import HttpTransport, RangeError, TransportSettings
 
 QUICK = TransportSettings(rate=5000.0, retries=2, read_timeout=0.5, backoff_base=0.001)

@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 
 from genomeformer_cli import __version__
 from genomeformer_cli.core.errors import InputError, UsageError
-from genomeformer_cli.core.genomes.described import DescribedRecord
+from genomeformer_cli.core.genomes.fasta_headers import DescribedRecord
 from genomeformer_cli.core.genomes.sample import sample_genomes
 from genomeformer_cli.core.release.card import CardFacts, write_card
 from genomeformer_cli.core.release.card_data import CardGenome

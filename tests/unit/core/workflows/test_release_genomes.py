@@ -9,7 +9,7 @@ import pytest
 
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
-from genomeformer_cli.core.genomes.described import DescribedRecord, described_records
+from genomeformer_cli.core.genomes.fasta_headers import DescribedRecord, described_records
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.workflows.release_genomes import card_genomes

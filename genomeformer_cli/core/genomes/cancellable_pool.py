@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from typing import TypeVar
 
-from genomeformer_cli.core.genomes.pace import Halt, HaltedError
+from genomeformer_cli.core.genomes.rate_limit import CancelledError, CancelToken
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -20,7 +20,7 @@ _GRACE = 3.0
 
 
 def run_all(
-    tasks: Sequence[T], work: Callable[[T], R], *, jobs: int, halt: Halt
+    tasks: Sequence[T], work: Callable[[T], R], *, jobs: int, halt: CancelToken
 ) -> Generator[tuple[T, R], None, None]:
     """Do `work` on every task, `jobs` at a time, and yield results as they come.
 
@@ -56,14 +56,14 @@ def _serve(
     waiting: queue.SimpleQueue[T],
     done: queue.SimpleQueue[tuple[T, R] | BaseException],
     work: Callable[[T], R],
-    halt: Halt,
+    halt: CancelToken,
 ) -> None:
     try:
         while True:
             halt.check()
             task = waiting.get_nowait()
             done.put((task, work(task)))
-    except (queue.Empty, HaltedError):
+    except (queue.Empty, CancelledError):
         return
     except BaseException as failure:  # noqa: BLE001 - it is raised in the main thread
         done.put(failure)

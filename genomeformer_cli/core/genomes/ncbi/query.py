@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass, field
 from genomeformer_cli.core.errors import NothingMatchedError
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, check_accession, version_of
 from genomeformer_cli.core.genomes.ncbi.catalogue import AskPage, Catalogue
-from genomeformer_cli.core.genomes.ncbi.folder import Failure, Inquiry, RequestFolder
 from genomeformer_cli.core.genomes.ncbi.metadata import Metadata, Page, Taxon, taxon_at
+from genomeformer_cli.core.genomes.ncbi.query_dir import AssemblyQuery, Failure, QueryDir
 from genomeformer_cli.core.genomes.ncbi.selection import Selection, keep_best, keep_first, select
 from genomeformer_cli.core.reporting import Reporter
 
@@ -17,7 +17,7 @@ _BATCH = 500
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chosen:
+class Matches:
     """The assemblies that are wanted.
 
     Attributes:
@@ -32,7 +32,7 @@ class Chosen:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Source:
+class QuerySource:
     """Whom to ask, and how.
 
     Attributes:
@@ -44,7 +44,7 @@ class Source:
     """
 
     metadata: Metadata
-    folder: RequestFolder
+    folder: QueryDir
     reporter: Reporter
     offline: bool = False
     refresh: bool = False
@@ -57,7 +57,7 @@ class Source:
         return list(catalogue.assemblies())
 
 
-def choose_assemblies(inquiry: Inquiry, source: Source) -> Chosen:
+def match_assemblies(inquiry: AssemblyQuery, source: QuerySource) -> Matches:
     """List what there is and choose what is wanted.
 
     Raises:
@@ -75,10 +75,10 @@ def choose_assemblies(inquiry: Inquiry, source: Source) -> Chosen:
         chosen.update((assembly.accession, assembly) for assembly in named)
     if not chosen:
         raise _nothing(inquiry, left_out)
-    return Chosen(assemblies=tuple(chosen.values()), failures=failures, left_out=left_out)
+    return Matches(assemblies=tuple(chosen.values()), failures=failures, left_out=left_out)
 
 
-def _nothing(inquiry: Inquiry, left_out: dict[str, int]) -> NothingMatchedError:
+def _nothing(inquiry: AssemblyQuery, left_out: dict[str, int]) -> NothingMatchedError:
     if not inquiry.taxa:
         return NothingMatchedError(
             "NCBI knows none of the accessions", hint="check them; one looks like `GCF_000005845.2`"
@@ -91,7 +91,7 @@ def _nothing(inquiry: Inquiry, left_out: dict[str, int]) -> NothingMatchedError:
     return NothingMatchedError(f"every assembly was left out: {counted}", hint="loosen the filters")
 
 
-def _of_taxa(inquiry: Inquiry, source: Source) -> Selection:
+def _of_taxa(inquiry: AssemblyQuery, source: QuerySource) -> Selection:
     taxids, excluded_taxids = _resolve(inquiry, source)
     criteria, metadata = inquiry.criteria, source.metadata
 
@@ -117,7 +117,7 @@ def _of_taxa(inquiry: Inquiry, source: Source) -> Selection:
     return selection if inquiry.limit is None else keep_first(selection, inquiry.limit)
 
 
-def _members(taxids: Sequence[int], inquiry: Inquiry, source: Source) -> frozenset[str]:
+def _members(taxids: Sequence[int], inquiry: AssemblyQuery, source: QuerySource) -> frozenset[str]:
     """Accessions of excluded taxa, remembered as a listing of their own."""
     criteria, metadata = inquiry.criteria, source.metadata
 
@@ -133,7 +133,7 @@ def _bare(accession: str) -> Assembly:
     return Assembly(accession=accession, taxid=0, organism="", name="", level="contig")
 
 
-def _resolve(inquiry: Inquiry, source: Source) -> tuple[list[int], list[int]]:
+def _resolve(inquiry: AssemblyQuery, source: QuerySource) -> tuple[list[int], list[int]]:
     remembered = source.folder.read_taxa()
     found: dict[str, Taxon] = {}
     for word in (*inquiry.taxa, *inquiry.exclude_taxa):
@@ -151,7 +151,7 @@ def _resolve(inquiry: Inquiry, source: Source) -> tuple[list[int], list[int]]:
 
 
 def _of_accessions(
-    words: Sequence[str], source: Source
+    words: Sequence[str], source: QuerySource
 ) -> tuple[list[Assembly], tuple[Failure, ...]]:
     wanted = sorted({check_accession(word) for word in words})
     batches = [wanted[first : first + _BATCH] for first in range(0, len(wanted), _BATCH)]

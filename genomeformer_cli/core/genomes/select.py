@@ -13,7 +13,7 @@ from genomeformer_cli.core.store.layout import Kind, Store
 _MAX_SHOWN = 5
 
 
-def choose_genomes(
+def select_genomes(
     store: Store,
     *,
     names: Sequence[str] = (),

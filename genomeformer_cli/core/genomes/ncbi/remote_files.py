@@ -31,7 +31,7 @@ FindDirectory = Callable[[str], str | None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class FetchItem:
     """An assembly to bring in.
 
     Attributes:
@@ -47,7 +47,7 @@ class Order:
     lineage: Lineage = ()
 
 
-def order_of(row: LockRow) -> Order:
+def fetch_item(row: LockRow) -> FetchItem:
     """The order that a row of a lock file is."""
     assembly = Assembly(
         accession=row.accession,
@@ -58,7 +58,7 @@ def order_of(row: LockRow) -> Order:
         status=row.status,
         released=row.date,
     )
-    return Order(
+    return FetchItem(
         assembly=assembly,
         licence=row.licence or LICENCE,
         pinned=row.files,
@@ -66,11 +66,11 @@ def order_of(row: LockRow) -> Order:
     )
 
 
-class Shelf:
+class RemoteFiles:
     """One assembly's directory: the name, URL and MD5 of its files, asked for once."""
 
     def __init__(
-        self, transport: Transport, order: Order, ftp_url: str, find: FindDirectory
+        self, transport: Transport, order: FetchItem, ftp_url: str, find: FindDirectory
     ) -> None:
         self._transport = transport
         self.order = order
@@ -127,7 +127,7 @@ class Shelf:
         name = self._name(kind)
         return self._md5s.get(name) if self._md5s is not None and name else None
 
-    def attests(self, kind: str) -> bool:
+    def is_official(self, kind: str) -> bool:
         """Whether the MD5 that is known is NCBI's own."""
         return self._pinned[kind].attested if kind in self._pinned else True
 

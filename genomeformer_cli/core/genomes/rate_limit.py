@@ -1,9 +1,6 @@
-"""When to ask, and when to ask again: the rate limit, the waits, and the switch that ends them.
+"""Request pacing: rate limit, retry delays, and a token that cancels all waits.
 
-A `Pace` spaces requests evenly, so no second ever holds more of them than the limit. A `Backoff`
-counts failures in a row: progress sets it back to none, a `Retry-After` wins over its own draw,
-and the draw is full jitter, so that many clients that failed together do not come back together.
-A `Halt` wakes every sleeper when the user gives up.
+`RateLimiter` and `Backoff` sleep through a `CancelToken`, so that Ctrl-C ends every wait at once.
 """
 
 from __future__ import annotations
@@ -38,11 +35,11 @@ class TransientError(Exception):
         self.unreachable = unreachable
 
 
-class HaltedError(Exception):
+class CancelledError(Exception):
     """The work was called off while this thread waited or read."""
 
 
-class Halt:
+class CancelToken:
     """A switch that every wait looks at."""
 
     def __init__(self) -> None:
@@ -56,22 +53,22 @@ class Halt:
         """Go on only if the work was not called off.
 
         Raises:
-            HaltedError: It was.
+            CancelledError: It was.
         """
         if self._event.is_set():
-            raise HaltedError
+            raise CancelledError
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless the work is called off.
 
         Raises:
-            HaltedError: It was called off.
+            CancelledError: It was called off.
         """
         if self._event.wait(max(0.0, seconds)):
-            raise HaltedError
+            raise CancelledError
 
 
-class Pace:
+class RateLimiter:
     """At most `rate` requests a second, evenly spaced, over all threads."""
 
     def __init__(self, rate: float, *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -80,7 +77,7 @@ class Pace:
         self._next = 0.0
         self._lock = threading.Lock()
 
-    def take(self, halt: Halt) -> None:
+    def take(self, halt: CancelToken) -> None:
         """Wait for the next free moment and take it."""
         with self._lock:
             now = self._clock()
@@ -101,7 +98,7 @@ class Backoff:
         self,
         retries: int,
         *,
-        halt: Halt,
+        halt: CancelToken,
         base: float = 1.0,
         cap: float = 60.0,
         draw: random.Random | None = None,

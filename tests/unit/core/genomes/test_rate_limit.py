@@ -9,18 +9,18 @@ from datetime import UTC, datetime
 import pytest
 
 from genomeformer_cli.core.errors import NetworkError
-from genomeformer_cli.core.genomes.pace import (
+from genomeformer_cli.core.genomes.cancellable_pool import run_all
+from genomeformer_cli.core.genomes.rate_limit import (
     Backoff,
-    Halt,
-    HaltedError,
-    Pace,
+    CancelledError,
+    CancelToken,
+    RateLimiter,
     TransientError,
     read_retry_after,
 )
-from genomeformer_cli.core.genomes.workers import run_all
 
 
-class FakeHalt(Halt):
+class FakeHalt(CancelToken):
     """Remembers waits instead of waiting."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class FakeHalt(Halt):
 
 
 def test_pace_spaces_evenly_and_holds() -> None:
-    halt, pace = FakeHalt(), Pace(4.0, clock=lambda: 100.0)
+    halt, pace = FakeHalt(), RateLimiter(4.0, clock=lambda: 100.0)
     for _ in range(4):
         pace.take(halt)
     assert halt.slept == [0.0, 0.25, 0.5, 0.75]
@@ -95,35 +95,35 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
 
 
 def test_halt_ends_waits() -> None:
-    halt = Halt()
+    halt = CancelToken()
     halt.sleep(0.0)
     halt.check()
     threading.Timer(0.05, halt.set).start()
-    with pytest.raises(HaltedError):
+    with pytest.raises(CancelledError):
         halt.sleep(60.0)
-    with pytest.raises(HaltedError):
+    with pytest.raises(CancelledError):
         halt.check()
 
 
 def test_workers_do_everything_and_stop_at_the_first_exception() -> None:
-    results = dict(run_all(range(50), lambda n: n * n, jobs=4, halt=Halt()))
+    results = dict(run_all(range(50), lambda n: n * n, jobs=4, halt=CancelToken()))
     assert results == {n: n * n for n in range(50)}
-    assert list(run_all([], lambda n: n, jobs=4, halt=Halt())) == []
+    assert list(run_all([], lambda n: n, jobs=4, halt=CancelToken())) == []
 
     def fail(number: int) -> int:
         if number == 3:
             raise RuntimeError("three")
         return number
 
-    halt = Halt()
+    halt = CancelToken()
     with pytest.raises(RuntimeError, match="three"):
         list(run_all(range(1000), fail, jobs=2, halt=halt))
-    with pytest.raises(HaltedError):
+    with pytest.raises(CancelledError):
         halt.check()
 
 
 def test_leaving_the_loop_ends_the_workers() -> None:
-    halt = Halt()
+    halt = CancelToken()
 
     def wait(number: int) -> int:
         if number:
@@ -133,5 +133,5 @@ def test_leaving_the_loop_ends_the_workers() -> None:
     results = run_all(range(3), wait, jobs=3, halt=halt)
     assert next(results) == (0, 0)
     results.close()
-    with pytest.raises(HaltedError):
+    with pytest.raises(CancelledError):
         halt.check()

@@ -25,7 +25,7 @@ from genomeformer_cli.core.store.atomic import write_json, write_text
 
 
 @dataclass(frozen=True, kw_only=True)
-class Inquiry:
+class AssemblyQuery:
     """What is asked for, read and checked."""
 
     taxa: tuple[str, ...] = ()
@@ -57,27 +57,27 @@ class Failure:
     network: bool = False
 
 
-def key_of(value: object, word: str = "") -> str:
+def query_key(value: object, word: str = "") -> str:
     """A short name for a question: a word of it and its checksum."""
     digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
     slug = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")[:40]
     return f"{slug}-{digest}" if slug else digest
 
 
-class RequestFolder:
+class QueryDir:
     """What is remembered of one question."""
 
-    def __init__(self, root: Path, inquiry: Inquiry) -> None:
+    def __init__(self, root: Path, inquiry: AssemblyQuery) -> None:
         question = asdict(inquiry)
         word = inquiry.taxa[0] if inquiry.taxa else "accessions"
-        self.path = root / "requests" / key_of(question, word)
+        self.path = root / "requests" / query_key(question, word)
         self.lock = self.path / LOCK_NAME
         self._catalogues = root / "catalogue"
         self._question = question
 
     def catalogue(self, value: object) -> Path:
         """Where the listing of a question lies."""
-        return self._catalogues / f"{key_of(value)}.sqlite"
+        return self._catalogues / f"{query_key(value)}.sqlite"
 
     def read_taxa(self) -> dict[str, Taxon]:
         """What the names were found to mean last time."""
