@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -51,6 +50,7 @@ def command(
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import predict as workflow
     from genomeformer_cli.ui import predictions
+    from genomeformer_cli.ui.console import data_stream
     from genomeformer_cli.ui.progress import terminal_reporter
 
     request = workflow.PredictRequest(
@@ -68,6 +68,6 @@ def command(
             predictor.task, found, by_base=per_base == "rows", as_json=as_json
         )
         first = next(lines)
-        out = stack.enter_context(atomic_file(output)) if output else sys.stdout.buffer
+        out = stack.enter_context(atomic_file(output)) if output else data_stream()
         out.write(first)
         out.writelines(lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
@@ -73,6 +72,7 @@ def command(
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import score as workflow
     from genomeformer_cli.ui import scores
+    from genomeformer_cli.ui.console import data_stream
     from genomeformer_cli.ui.progress import terminal_reporter
 
     scores.check_picture(plot)
@@ -81,7 +81,7 @@ def command(
     with terminal_reporter() as reporter, ExitStack() as stack:
         stack.enter_context(lock_outputs(output, per_base, plot, reporter=reporter))
         loaded = workflow.load_scorer(request, reporter=reporter)
-        out = stack.enter_context(atomic_file(output)) if output else sys.stdout.buffer
+        out = stack.enter_context(atomic_file(output)) if output else data_stream()
         if vcf is not None and genome is not None:
             variants = workflow.VariantSource(vcf=vcf, genome=genome, window=window)
             found = workflow.score_vcf(loaded, variants, reporter)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
+import msgspec
+
+from genomeformer_cli.core.documents import DocumentError, convert, unknown_keys
 from genomeformer_cli.core.errors import ConfigError
 
 Config = TypeVar("Config")
@@ -34,7 +38,24 @@ def from_plain(kind: type[Config], plain: Mapping[str, Any], *, where: str) -> C
     Raises:
         ConfigError: An unknown key, a wrong type, or a value the configuration refuses.
     """
-    return _build(kind, {}, plain, where, "")
+    for name, known in unknown_keys(kind, plain):
+        raise ConfigError(
+            f"`{where}`: unknown setting `{name}`",
+            hint="known here: " + ", ".join(f"`{key}`" for key in known),
+        )
+    try:
+        built: Config = convert(plain, kind, source=where)
+    except DocumentError as failure:
+        if not failure.place:
+            raise ConfigError(failure.message, hint="the configuration is incomplete") from failure
+        value = _value_at(plain, failure.place)
+        if value is None and failure.place not in places(kind):
+            raise ConfigError(failure.message, hint=failure.hint) from failure
+        raise ConfigError(
+            f"`{where}`: `{failure.place}` cannot be `{value}`",
+            hint=f"it takes {_describe(_hint_at(kind, failure.place))}",
+        ) from failure
+    return built
 
 
 def overlay(config: Config, plain: Mapping[str, Any], *, where: str) -> Config:
@@ -48,7 +69,18 @@ def overlay(config: Config, plain: Mapping[str, Any], *, where: str) -> Config:
     Raises:
         ConfigError: An unknown key, a wrong type, or a value the configuration refuses.
     """
-    return _build(type(config), vars(config), plain, where, "")
+    return from_plain(type(config), _replaced(config, plain), where=where)
+
+
+def _replaced(config: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all values of a configuration, those of `plain` in the place of its own."""
+    values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    for key, value in plain.items():
+        inner = values.get(key)
+        is_table = dataclasses.is_dataclass(inner) and isinstance(value, Mapping)
+        values[key] = _replaced(inner, value) if is_table else value
+    built: dict[str, Any] = msgspec.to_builtins(values)
+    return built
 
 
 def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -95,61 +127,38 @@ def places(kind: type, prefix: str = "") -> list[str]:
     return found
 
 
-def _build(
-    kind: type[Config], base: Mapping[str, Any], plain: Mapping[str, Any], where: str, prefix: str
-) -> Config:
-    hints = typing.get_type_hints(kind)
-    values = dict(base)
-    for key, value in plain.items():
-        name = f"{prefix}{key}"
-        if key not in hints:
-            raise ConfigError(
-                f"`{where}`: unknown setting `{name}`",
-                hint="known here: " + ", ".join(f"`{k}`" for k in hints),
-            )
-        inner = hints[key]
-        if dataclasses.is_dataclass(inner) and isinstance(value, Mapping):
-            current = vars(base[key]) if key in base else {}
-            values[key] = _build(typing.cast("type[Any]", inner), current, value, where, f"{name}.")
-        else:
-            values[key] = _convert(inner, value, where, name)
-    try:
-        return kind(**values)
-    except TypeError as failure:
-        raise ConfigError(
-            f"`{where}`: {failure}", hint="the configuration is incomplete"
-        ) from failure
+def _steps(place: str) -> list[str]:
+    return [step for step in re.split(r"[.\[\]]+", place) if step]
 
 
-def _convert(hint: Any, value: Any, where: str, name: str) -> Any:
-    options = (
-        typing.get_args(hint)
-        if typing.get_origin(hint) in (typing.Union, types.UnionType)
-        else (hint,)
-    )
-    for option in options:
-        if option is float and isinstance(value, int) and not isinstance(value, bool):
-            return float(value)
-        if option in (str, int, float, bool) and type(value) is option:
-            return value
-        if (
-            isinstance(option, type)
-            and issubclass(option, Enum)
-            and value in [member.value for member in option]
-        ):
-            return option(value)
-        if typing.get_origin(option) is dict and isinstance(value, dict):
-            return dict(value)
-        if typing.get_origin(option) is tuple and isinstance(value, list | tuple):
-            return tuple(value)
-        if typing.get_origin(option) is typing.Literal and value in typing.get_args(option):
-            return value
-        if option is type(None) and value is None:
+def _value_at(plain: Any, place: str) -> Any:
+    """Return the value at a dotted path; None if the path leads nowhere."""
+    for step in _steps(place):
+        try:
+            plain = plain[int(step) if isinstance(plain, list | tuple) else step]
+        except (LookupError, TypeError, ValueError):
             return None
-        if dataclasses.is_dataclass(option) and isinstance(value, Mapping):
-            return _build(typing.cast("type[Any]", option), {}, value, where, f"{name}.")
-    wanted = _describe(options)
-    raise ConfigError(f"`{where}`: `{name}` cannot be `{value}`", hint=f"it takes {wanted}")
+    return plain
+
+
+def _hint_at(kind: Any, place: str) -> tuple[Any, ...]:
+    """Return the types that the value at a dotted path may have."""
+    options = _options(kind)
+    for step in _steps(place):
+        inner: list[Any] = []
+        for option in options:
+            if dataclasses.is_dataclass(option):
+                inner += _options(typing.get_type_hints(option).get(step, Any))
+            elif typing.get_args(option) and typing.get_origin(option) in (tuple, list, dict):
+                is_dict = typing.get_origin(option) is dict
+                inner += _options(typing.get_args(option)[is_dict])
+        options = tuple(inner)
+    return options
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return typing.get_args(hint) if is_union else (hint,)
 
 
 def _describe(options: tuple[Any, ...]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
-import tomllib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
 from genomeformer_cli.core.configuration import merged, nested, places
+from genomeformer_cli.core.documents import DocumentError, parse_toml
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.ui import pretrain_options
 
@@ -186,8 +186,8 @@ def _flags(rest: str, text: str) -> list[tuple[str, Any]]:
 def _value(text: str) -> Any:
     """A value as TOML has it, or a word."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return parse_toml(f"value = {text}", source="--set")["value"]
+    except DocumentError:
         return text
 
 

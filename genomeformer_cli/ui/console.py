@@ -6,26 +6,88 @@ import dataclasses
 import json
 import math
 import sys
+from collections.abc import Iterable
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, cast
 
-from rich.console import Console, RenderableType
+from rich.console import (
+    Console,
+    ConsoleOptions,
+    ConsoleRenderable,
+    RenderableType,
+    RenderHook,
+    RenderResult,
+)
+from rich.segment import Segment
+
+from genomeformer_cli.core.escaping import encodable, printable
+
+
+class _Escaped:
+    """A renderable whose text reaches the terminal without control characters."""
+
+    def __init__(self, renderable: ConsoleRenderable) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for text, style, control in console.render(self._renderable, options):
+            yield Segment(text if control else printable(text), style, control)
+
+
+class _EscapeHook(RenderHook):
+    """Escapes whatever a console prints."""
+
+    def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
+        return [_Escaped(renderable) for renderable in renderables]
+
+
+def _escaping(console: Console) -> Console:
+    console.push_render_hook(_EscapeHook())
+    return console
 
 
 def talk() -> Console:
-    """The console on stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    """The console on stderr; what looks like markup, such as `[red]` in a name, is text."""
+    return _escaping(
+        Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
+    )
 
 
 def show(result: object, rendered: RenderableType, *, as_json: bool) -> None:
     """Put a result on stdout: for people, or as JSON for machines."""
     if as_json:
-        sys.stdout.write(json.dumps(to_json(result), indent=2, ensure_ascii=False) + "\n")
+        text = encodable(json.dumps(to_json(result), indent=2, ensure_ascii=False))
+        # A JSON string may hold any escape, so nothing is lost to a program that reads it.
+        sys.stdout.write((_json_printable(text) if sys.stdout.isatty() else text) + "\n")
         return
     # What a user named, such as `a[red].npy` or `:smile:`, is no markup.
-    Console(highlight=False, markup=False, emoji=False).print(rendered)
+    _escaping(Console(highlight=False, markup=False, emoji=False)).print(rendered)
+
+
+def _json_printable(text: str) -> str:
+    # JSON has no `\\x1b`; C0 characters are escaped already, so that what is new is what remains.
+    return "".join(
+        f"\\u{ord(letter):04x}" if printable(letter) != letter else letter for letter in text
+    )
+
+
+class _Terminal:
+    """Standard output that escapes control characters of the text it is given."""
+
+    def write(self, content: bytes) -> int:
+        sys.stdout.write(printable(content.decode("utf-8", errors="surrogateescape")))
+        return len(content)
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        for line in lines:
+            self.write(line)
+
+
+def data_stream() -> IO[bytes]:
+    """Return the stream for tables on stdout: the bytes as they are, escaped on a terminal."""
+    return cast("IO[bytes]", _Terminal()) if sys.stdout.isatty() else sys.stdout.buffer
 
 
 def to_json(value: object) -> Any:

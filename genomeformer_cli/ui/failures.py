@@ -9,25 +9,27 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from rich.markup import escape
+from rich.text import Text
 from typer import TyperException
 
 from genomeformer_cli.core.errors import GenomeformerError
+from genomeformer_cli.core.escaping import one_line
 from genomeformer_cli.core.settings import launch_folder, speaks
 from genomeformer_cli.core.training.failure_file import write_failure
 from genomeformer_cli.ui.console import talk
 
 INTERNAL = 70
 _FIRST_SPEAKS_WITHIN = 5.0
+_NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def show_failure(message: str, hint: str | None) -> None:
     """Say what went wrong and what to do next, on stderr."""
     console = talk()
-    console.print(f"[bold red]error:[/] {escape(message)}")
+    console.print(Text.assemble(("error:", "bold red"), f" {one_line(message)}"))
     if hint:
-        console.print(f"\n[bold]hint:[/] {escape(hint)}")
+        console.print(Text.assemble("\n", ("hint:", "bold"), f" {one_line(hint)}"))
 
 
 def explain(failure: Exception) -> int:
@@ -55,11 +57,44 @@ def explain(failure: Exception) -> int:
             "free some space or choose another place",
         )
         return GenomeformerError.exit_code
+    limit = _exceeded(failure)
+    if limit is not None:
+        show_failure(*limit)
+        return GenomeformerError.exit_code
+    if isinstance(failure, OSError) and failure.filename is not None:
+        show_failure(
+            f"could not read or write `{_text_of(failure.filename)}`: {failure.strerror}",
+            "check that the file is there and that you may use it; then run the command again",
+        )
+        return GenomeformerError.exit_code
     show_failure(
         f"unexpected {type(failure).__name__}: {failure}",
         "this is a bug; run again with `genomeformer --debug ...` and report what it prints",
     )
     return INTERNAL
+
+
+def _exceeded(failure: Exception) -> tuple[str, str] | None:
+    """Return the sentence and hint for input or settings beyond what this machine can compute."""
+    # The allocators of torch raise RuntimeError, the one of a GPU a subclass of it.
+    no_memory = isinstance(failure, MemoryError) or (
+        isinstance(failure, RuntimeError) and any(words in str(failure) for words in _NO_MEMORY)
+    )
+    if no_memory:
+        said = str(failure).partition("\n")[0]
+        return (
+            "not enough memory" + (f": {said}" if said else ""),
+            "use a smaller batch, window or model, fewer workers, or a machine with more memory",
+        )
+    if isinstance(failure, RecursionError):
+        return ("the input is nested too deeply", "check the file or address that was given")
+    if isinstance(failure, OverflowError):
+        return (f"a number is too large: {failure}", "check the numbers of the options and files")
+    return None
+
+
+def _text_of(name: object) -> str:
+    return os.fsdecode(name) if isinstance(name, bytes | str) else str(name)
 
 
 def _drop_stdout() -> None:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -41,7 +40,7 @@ def _plan_table(plan: Plan) -> Table:
     table.add_row("disk needed, about", size(plan.disk_needed))
     table.add_row("disk free", size(plan.disk_free))
     for accession in plan.accessions[:_SHOWN]:
-        table.add_row("", escape(accession))
+        table.add_row("", accession)
     if len(plan.accessions) > _SHOWN:
         table.add_row("", f"and {len(plan.accessions) - _SHOWN:,} more")
     return table

@@ -41,8 +41,7 @@ class TuningView:
             parts = ", ".join(f"{rows:,} {part}" for part, rows in event.num_rows.items())
             self._console.print(
                 f"{event.task}: {event.kind} ({_named(event.classes)}); rows: {parts}; "
-                f"{event.num_parameters:,} parameters",
-                markup=False,
+                f"{event.num_parameters:,} parameters"
             )
         self._started, self._shown = event, None
         self._console.print(f"from {event.origin} weights, seed {event.seed}")

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.filesize import decimal
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as Remaining
 from rich.text import Text
@@ -59,18 +58,23 @@ class TerminalReporter:
 
     def note(self, message: str) -> None:
         """A plain line."""
-        self._console.print(escape(message))
+        self._console.print(message, markup=False)
 
     def warn(self, message: str) -> None:
         """A line that begins with `warning:`."""
-        self._console.print(f"[yellow]warning:[/] {escape(message)}")
+        self._console.print(Text.assemble(("warning:", "yellow"), f" {message}"))
 
     @contextmanager
     def track(self, label: str, total: int | None, unit: str) -> Iterator[Tracker]:
         """A bar on a terminal, nothing elsewhere; several at once stand below each other."""
         with self._lock:
             if self._progress is None:
-                columns = (TextColumn("{task.description}"), BarColumn(), _Amount(), Remaining())
+                columns = (
+                    TextColumn("{task.description}", markup=False),
+                    BarColumn(),
+                    _Amount(),
+                    Remaining(),
+                )
                 self._progress = Progress(
                     *columns,
                     console=self._console,
@@ -80,7 +84,7 @@ class TerminalReporter:
                 self._progress.start()
             progress = self._progress
             self._num_bars += 1
-        task = progress.add_task(escape(label), total=total, unit=unit)
+        task = progress.add_task(label, total=total, unit=unit)
         try:
             yield _Bar(progress, task)
         finally:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from genomeformer_cli.core.checkpoints.rotation import newest_whole_checkpoint
 from genomeformer_cli.core.checkpoints.tensors import has_weights
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
@@ -38,8 +38,8 @@ def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
 
 def _without_weights(model: str, folder: Path) -> CheckpointError:
     try:
-        identity = json.loads((folder / RUN_IDENTITY_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        identity = read_json(folder / RUN_IDENTITY_FILE)
+    except DocumentError:
         return CheckpointError(
             f"`{model}` holds no weights", hint="give a bundle, a run with a checkpoint, or a name"
         )

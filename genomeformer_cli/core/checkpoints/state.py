@@ -5,11 +5,10 @@ Data order, masks and strands are functions of (seed, step), so no generator sta
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
@@ -23,6 +22,7 @@ from genomeformer_cli.core.checkpoints.weights import (
     whole_tensors,
     write_model,
 )
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.store.atomic import write_json
@@ -139,9 +139,21 @@ def read_checkpoint(
         owner = owners[id(parameter)]
         moved = tensor.to(device_of_state(tensor, parameter, owner)).clone()
         owner.state[parameter][key] = place(moved, parameter) if tensor.dim() else moved
-    step = json.loads((folder / STATE_FILE).read_text(encoding="utf-8"))["step"]
-    assert isinstance(step, int)
-    return step
+    return read_step(folder)
+
+
+class _State(TypedDict):
+    step: int
+
+
+def read_step(folder: Path) -> int:
+    """Return the number of optimizer steps that a checkpoint has seen.
+
+    Raises:
+        DocumentError: The file of the step is missing or damaged.
+    """
+    state: _State = read_json(folder / STATE_FILE, _State)
+    return state["step"]
 
 
 def device_of_state(

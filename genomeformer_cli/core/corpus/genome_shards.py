@@ -6,7 +6,6 @@ later put together into the shards of a corpus.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +23,7 @@ from genomeformer_cli.core.corpus.streaming_tokenizer import (
     cut_blocks,
     part_marks,
 )
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.formats.fasta_blocks import Block
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.atomic import write_json
@@ -83,11 +83,10 @@ class GenomeShard:
 def load_genome_shard(folder: Path) -> GenomeShard | None:
     """A finished part, or nothing."""
     try:
-        value = json.loads((folder / PART_FILE).read_text(encoding="utf-8"))
-        records = [GenomeShardRecord(**record) for record in value.pop("records")]
-        return GenomeShard(records=records, **value)
-    except (OSError, ValueError, TypeError, KeyError):
+        part: GenomeShard = read_json(folder / PART_FILE, GenomeShard)
+    except DocumentError:
         return None
+    return part
 
 
 def load_minhash(folder: Path, part: GenomeShard) -> list[Hashes]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +17,7 @@ from genomeformer_cli.core.corpus.format import (
     soft_mask_file,
     tokens_file,
 )
+from genomeformer_cli.core.documents import DocumentError, read_json, read_json_lines
 from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.sequence import Flags
 from genomeformer_cli.core.tokenizers.files import load_tokenizer
@@ -32,9 +32,11 @@ def load_manifest(folder: Path) -> Manifest:
     """
     hint = "make the corpus again with `genomeformer tokenize`"
     try:
-        value = json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
-        manifest = Manifest(**value)
-    except (OSError, ValueError, TypeError) as failure:
+        manifest: Manifest = read_json(folder / MANIFEST_FILE, Manifest)
+        known = [np.dtype(kind).name for kind in (np.uint8, np.uint16, np.uint32)]
+        if manifest.dtype not in known or min(manifest.shard_tokens, default=0) < 0:
+            raise ValueError(f"invalid `dtype` or `shard_tokens` in `{MANIFEST_FILE}`")
+    except ValueError as failure:
         raise CorruptError(
             f"the corpus in `{folder}` is damaged: {failure}", hint=hint
         ) from failure
@@ -49,12 +51,9 @@ def load_manifest(folder: Path) -> Manifest:
 def _load_segments(folder: Path) -> list[Segment]:
     path = folder / SEGMENTS_FILE
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [Segment(**json.loads(line)) for line in lines]
-    except (OSError, ValueError, TypeError) as failure:
-        raise CorruptError(
-            f"`{path}` is damaged: {failure}", hint="make the corpus again"
-        ) from failure
+        return list(read_json_lines(path, Segment))
+    except DocumentError as failure:
+        raise CorruptError(failure.message, hint="make the corpus again") from failure
 
 
 class Corpus:
@@ -82,6 +81,19 @@ class Corpus:
             self._expect(self._tokens[shard].size, num_tokens, tokens_file(shard))
             if has_flags:
                 self._expect(self._flags[shard].size, -(-num_tokens // 8), soft_mask_file(shard))
+        for segment in self._segments:
+            shards_tokens = self.manifest.shard_tokens
+            inside = (
+                0 <= segment.shard < len(shards_tokens)
+                and segment.length >= 0
+                and 0 <= segment.offset <= shards_tokens[segment.shard] - segment.length
+            )
+            if not inside:
+                raise CorruptError(
+                    f"`{folder / SEGMENTS_FILE}` has a segment of `{segment.record}` outside its "
+                    "shard",
+                    hint="make the corpus again",
+                )
         lengths = sum(segment.length for segment in self._segments)
         self._expect(lengths, sum(self.manifest.shard_tokens), SEGMENTS_FILE)
 

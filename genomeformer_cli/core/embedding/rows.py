@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import mmap
 import os
 import shutil
@@ -24,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy_format
 
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.store.atomic import (
     explain_write_failure,
     move_into_place,
@@ -136,7 +136,7 @@ class RowFile:
         Raises:
             _OddError, OSError, ValueError, TypeError: It cannot be resumed.
         """
-        state = _State(**json.loads((self.folder / STATE).read_text(encoding="utf-8")))
+        state: _State = read_json(self.folder / STATE, _State)
         if state.job != self._job:
             raise _OddError("it belongs to other sequences, another model or other options")
         row_bytes = state.rows * self.width * self.dtype.itemsize

@@ -6,7 +6,6 @@ the folder; `head.safetensors` and the entry `task` of `config.json` are what `p
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +20,7 @@ from genomeformer_cli.core.checkpoints.weights import (
     write_model,
 )
 from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.finetuning.answering import Answerer
 from genomeformer_cli.core.finetuning.head import NAME, TaskHead, attach, head_of
@@ -89,7 +89,7 @@ def write_tuned(model: Model, tokenizer: Tokenizer, task: TunedTask, folder: Pat
         name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()
     }
     write_tensors(tensors, folder / HEAD_FILE)
-    plain = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    plain = read_json(folder / CONFIG_FILE)
     write_json(folder / CONFIG_FILE, {**plain, _TASK: to_plain(task)})
 
 
@@ -101,7 +101,7 @@ def read_tuned(folder: Path) -> tuple[LoadedModel, TunedTask]:
         CheckpointError: It has no head, or not the one that `config.json` describes.
     """
     loaded = read_model(folder)
-    plain: dict[str, Any] = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    plain: dict[str, Any] = read_json(folder / CONFIG_FILE)
     if _TASK not in plain or not (folder / HEAD_FILE).is_file():
         raise CheckpointError(
             f"the model in `{folder}` answers no task: it was not fine-tuned",

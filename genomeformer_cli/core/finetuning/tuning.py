@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, read_model_config
 from genomeformer_cli.core.configuration import from_plain
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.finetuning.answering import Answerer, judge
@@ -185,7 +185,7 @@ def tune(tuning: Tuning, run: Path, origin: Origin, seed: int, reporter: Reporte
     """
     folder = run / _folder_name(origin, seed)
     if (folder / RESULT_FILE).is_file():
-        plain = json.loads((folder / RESULT_FILE).read_text(encoding="utf-8"))
+        plain = read_json(folder / RESULT_FILE)
         return from_plain(SeedResult, plain, where=str(folder / RESULT_FILE))
     folder.mkdir(parents=True, exist_ok=True)
     clear_leftovers(folder)

@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CorruptError, FastaError, RefusedError
 from genomeformer_cli.core.genomes.rate_limit import TransientError
 from genomeformer_cli.core.genomes.transport import Body, RangeError, Transport
@@ -120,9 +121,10 @@ class _Part:
 
     def _read_sidecar(self) -> _Known:
         try:
-            return _Known(**json.loads(_sidecar(self.path).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            known: _Known = read_json(_sidecar(self.path), _Known)
+        except DocumentError:
             return _Known(url="")
+        return known
 
     def _take_up(self) -> None:
         while chunk := self._file.read(1 << 20):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from genomeformer_cli.core.documents import DocumentError, convert, read_json
 from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.store.layout import Entry, Kind, Store
 
@@ -116,13 +116,15 @@ class FetchedGenome:
 
 
 def genome_from_json(value: dict[str, Any]) -> Genome:
-    """Build a `Genome` from its JSON, ignoring keys of later versions."""
-    known = {field.name for field in fields(Genome)}
-    kept = {key: item for key, item in value.items() if key in known}
-    kept["files"] = tuple(RemoteFile(**file) for file in kept.get("files") or ())
-    kept["absent"] = tuple(kept.get("absent") or ())
-    kept["lineage"] = tuple(Ancestor(**taxon) for taxon in kept.get("lineage") or ())
-    return Genome(**kept)
+    """Build a `Genome` from its JSON, ignoring keys of later versions.
+
+    Raises:
+        DocumentError: A value is of another type, or a required key is absent.
+    """
+    genome: Genome = convert(
+        {key: item for key, item in value.items() if item is not None}, Genome, source=GENOME_FILE
+    )
+    return genome
 
 
 def genome_to_json(genome: Genome) -> dict[str, Any]:
@@ -137,8 +139,8 @@ def load_genome(entry: Entry) -> Genome:
         CorruptError: `genome.json` is missing or unreadable.
     """
     try:
-        return genome_from_json(json.loads((entry.path / GENOME_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as failure:
+        return genome_from_json(read_json(entry.path / GENOME_FILE))
+    except DocumentError as failure:
         raise CorruptError(
             f"genome `{entry.name}` in the cache is damaged: {failure}",
             hint=f"remove it with `genomeformer cache rm genomes/{entry.name}` and fetch it again",

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from importlib.resources import files
 
+from genomeformer_cli.core.documents import parse_json
 from genomeformer_cli.core.genomes.genome import (
     GENOME_FILE,
     Genome,
@@ -22,7 +22,7 @@ def sample_genomes() -> list[Genome]:
     """What ships, as `assets/genomes/manifest.json` describes it."""
     return [
         genome_from_json(row)
-        for row in json.loads((_ASSETS / "manifest.json").read_text(encoding="utf-8"))
+        for row in parse_json((_ASSETS / "manifest.json").read_bytes(), source="manifest.json")
     ]
 
 

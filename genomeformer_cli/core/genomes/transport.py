@@ -9,7 +9,6 @@ HTTP/1.1 only: long HTTP/2 streams are what breaks most often at NCBI.
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from typing import Any, Protocol, TypeVar
 import httpx
 
 from genomeformer_cli import __version__
+from genomeformer_cli.core.documents import DocumentError, parse_json
 from genomeformer_cli.core.errors import RefusedError, UsageError
 from genomeformer_cli.core.genomes.rate_limit import (
     Backoff,
@@ -367,8 +367,8 @@ def _refusal(response: httpx.Response, url: str) -> RefusedError:
 
 def _message(content: bytes) -> str:
     try:
-        value = json.loads(content)
-    except ValueError:
+        value = parse_json(content, source="answer")
+    except DocumentError:
         title = _TITLE.search(content)
         return title[1].decode("utf-8", errors="replace").strip() if title else ""
     said = value.get("message") if isinstance(value, dict) else None

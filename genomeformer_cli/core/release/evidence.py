@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path, PurePath
 from typing import Any
 
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.release.layout import RESULTS_FILE
 
@@ -82,12 +82,13 @@ def read_evidence(paths: Sequence[Path], digests: Sequence[str]) -> tuple[Eviden
 def _read(path: Path, number: int) -> Evidence:
     file = path / RESULTS_FILE if path.is_dir() else path
     try:
-        results = json.loads(file.read_text(encoding="utf-8"))
+        results = read_json(file)
         model = PurePath(str(results["model"])).name
         tasks = [_without(task, "points") for task in results["tasks"]]
         results = {**_without(results, "folder"), "model": model, "tasks": tasks}
-        assert isinstance(results["predictions"], list)
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as failure:
+        if not isinstance(results["predictions"], list):
+            raise TypeError("`predictions` is not a list")
+    except (ValueError, KeyError, TypeError) as failure:
         raise InputError(f"`{file}` is no evaluation: {failure!r}", hint=_HINT) from failure
     page = file.with_name(_PAGE_FILE)
     pictures = _pictures(page.read_text(encoding="utf-8")) if page.is_file() else []

@@ -218,16 +218,27 @@ def _stretches(windows: Iterable[str]) -> Iterator[str]:
 
 
 def merges_of(plain: Mapping[str, Any]) -> Merges:
-    """Merges in a Hugging Face JSON, in either form that the library has written.
+    """Return the merges in a Hugging Face JSON, in either form that the library has written.
+
+    Every merge joins two tokens that exist by then, so that the native library, which aborts on
+    others, sees none.
 
     Raises:
-        ValueError: It has none.
+        ValueError: The JSON has no merges, too many, or one that joins unknown tokens.
     """
     try:
         pairs = [
             tuple(merge.split(" ")) if isinstance(merge, str) else tuple(merge)
             for merge in plain["model"]["merges"]
         ]
-    except (KeyError, TypeError) as failure:
+        merges = tuple((left, right) for left, right in pairs)
+    except (KeyError, TypeError, ValueError) as failure:
         raise ValueError(f"no merges: {failure}") from failure
-    return tuple((left, right) for left, right in pairs)
+    if len(merges) > LARGEST_VOCABULARY:
+        raise ValueError(f"{len(merges):,} merges are more than {LARGEST_VOCABULARY:,}")
+    known = set(BASES)
+    for left, right in merges:
+        if left not in known or right not in known or len(left) + len(right) > PIECE:
+            raise ValueError("a merge joins tokens that do not exist, or makes one too long")
+        known.add(left + right)
+    return merges

@@ -8,12 +8,13 @@ special_tokens_map.json   the special tokens once more, where older tools look f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
+from genomeformer_cli.core.documents import convert, parse_json, read_json
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, merges_of
@@ -28,7 +29,24 @@ TOKENIZER_FILES = (TOKENIZER_FILE, CONFIG_FILE, SPECIAL_TOKENS_FILE)
 
 _BUILDERS: dict[str, Callable[..., Tokenizer]] = {"char": CharTokenizer, "kmer": KmerTokenizer}
 _SETTINGS: dict[str, tuple[str, ...]] = {"char": (), "kmer": ("k", "stride")}
+_MAX_CONFIG_BYTES, _MAX_TOKENIZER_BYTES = 1 << 20, 64 << 20
+_PARSED = ("normalizer", "pre_tokenizer")
+_HANDED_ON = ("version", "added_tokens", "normalizer", "pre_tokenizer", "model")
 _COMPARED = ("normalizer", "pre_tokenizer", "model")
+
+
+class _Ours(TypedDict, total=False):
+    tokenizer: Required[str]
+    settings: dict[str, Any]
+
+
+class _Config(TypedDict):
+    genomeformer: _Ours
+
+
+class _AddedToken(TypedDict):
+    id: int
+    content: str
 
 
 def tokenizer_names() -> list[str]:
@@ -94,19 +112,22 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     """
     hint = "the folder is incomplete; make or fetch it again"
     try:
-        ours = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))["genomeformer"]
-        kind, settings = ours["tokenizer"], dict(ours.get("settings", {}))
-        plain = _as_saved_now((folder / TOKENIZER_FILE).read_text(encoding="utf-8"))
+        config: _Config = read_json(folder / CONFIG_FILE, _Config, max_bytes=_MAX_CONFIG_BYTES)
+        kind = config["genomeformer"]["tokenizer"]
+        settings = config["genomeformer"].get("settings", {})
+        given = read_json(folder / TOKENIZER_FILE, max_bytes=_MAX_TOKENIZER_BYTES)
         tokenizer = (
-            BpeTokenizer(merges_of(plain), settings)
+            BpeTokenizer(merges_of(given), settings)
             if kind == BpeTokenizer.kind
             else build_tokenizer(kind, **settings)
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, ConfigError) as failure:
+        expected = tokenizer.to_json()
+        _check_before_parsing(given, expected)
+        plain = _as_saved_now(given)
+    except (ValueError, TypeError, ConfigError) as failure:
         raise CheckpointError(
             f"no readable tokenizer in `{folder}`: {failure}", hint=hint
         ) from failure
-    expected = tokenizer.to_json()
     if any(plain[part] != expected[part] for part in _COMPARED):
         raise CheckpointError(
             f"`{folder / TOKENIZER_FILE}` is not the `{kind}` tokenizer it claims to be", hint=hint
@@ -114,14 +135,47 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     return tokenizer
 
 
-def _as_saved_now(text: str) -> dict[str, Any]:
-    """A tokenizer's JSON as the installed library would write it, whichever version wrote it.
+def _check_before_parsing(given: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse what could hang the native library, fill the memory or abort the process.
+
+    A vocabulary with one huge id allocates a table of that size; an expression can take any time
+    to compile. So ids, tokens and expressions have to be those of the tokenizer that is expected.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The vocabulary, an added token or an expression is another one.
     """
+    vocabulary = expected["model"]["vocab"]
+    model = given.get("model")
+    if not isinstance(model, dict) or model.get("vocab") != vocabulary:
+        raise ValueError(f"{TOKENIZER_FILE}: its vocabulary is not that of the tokenizer it names")
+    added = convert(given.get("added_tokens", []), list[_AddedToken], source=TOKENIZER_FILE)
+    if any(vocabulary.get(token["content"]) != token["id"] for token in added):
+        raise ValueError(f"{TOKENIZER_FILE}: an added token is not in the vocabulary")
+    known = set(_strings({part: expected.get(part) for part in _PARSED}))
+    for text in _strings({part: given.get(part) for part in _PARSED}):
+        if text not in known:
+            raise ValueError(f"{TOKENIZER_FILE}: `{text[:80]}` belongs to no tokenizer of ours")
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _strings(inner)
+
+
+def _as_saved_now(given: dict[str, Any]) -> dict[str, Any]:
+    """Return a tokenizer's JSON as the installed library writes it, whichever version wrote it.
+
+    Raises:
+        ValueError: The library refuses the JSON.
+    """
+    # What is not compared is not handed on: padding, truncation and post-processing of others.
+    kept = {key: item for key, item in given.items() if key in _HANDED_ON}
     try:
-        plain: dict[str, Any] = json.loads(HuggingFaceTokenizer.from_str(text).to_str())
+        saved = HuggingFaceTokenizer.from_str(json.dumps(kept)).to_str()
     except Exception as failure:
         raise ValueError(f"{TOKENIZER_FILE}: {failure}") from failure
+    plain: dict[str, Any] = parse_json(saved, source=TOKENIZER_FILE)
     return plain

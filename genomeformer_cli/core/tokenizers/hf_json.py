@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+from genomeformer_cli.core.documents import parse_json
 from genomeformer_cli.core.sequence import AMBIGUITY_CODES
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, SPECIAL_TOKENS
 
@@ -50,5 +50,5 @@ def plain_json(
         tokenizer.decoder = decoders.Fuse()
     tokenizer.add_special_tokens(list(SPECIAL_TOKENS))
     tokenizer.enable_padding(pad_id=PAD_ID, pad_token=SPECIAL_TOKENS[PAD_ID])
-    plain: dict[str, Any] = json.loads(tokenizer.to_str())
+    plain: dict[str, Any] = parse_json(tokenizer.to_str(), source="tokenizer.json")
     return plain

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import GenomeformerError, LostProcessError, TrainingError
 from genomeformer_cli.core.settings import launch_folder
 
@@ -44,9 +45,10 @@ def has_failure() -> bool:
 def read_failure(folder: Path) -> GenomeformerError | None:
     """What the processes failed with, if one of them left word."""
     try:
-        told = json.loads((folder / _FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        told: dict[str, str] = read_json(folder / _FILE, dict[str, str])
+    except DocumentError:
         return None
+    told = {"kind": "failure", "message": "", "hint": "", **told}
     kinds = {kind.__name__: kind for kind in _kinds(GenomeformerError)}
     if told["kind"] in kinds:
         return kinds[told["kind"]](told["message"], hint=told["hint"] or None)

@@ -13,8 +13,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, Required, TypedDict
 
+from genomeformer_cli.core.documents import DocumentError, convert, parse_json
+from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.reporting import Event
 from genomeformer_cli.core.store.atomic import write_text
 
@@ -45,13 +47,22 @@ class Score:
         return self.bits_per_base * self.num_bases / (self.num_tokens or self.num_bases)
 
 
+class _TrainingScore(TypedDict):
+    bits_per_base: float
+    num_bases: int
+    num_tokens: NotRequired[int | None]
+
+
 def training_bits(rows: Sequence[Mapping[str, Any]]) -> list[float]:
     """Bits per base of the training steps of these rows.
 
     Of tokens that share bases with their neighbours, it cannot be told what a base took; each then
     counts as one base, and there is nothing to draw beside held-out bases.
     """
-    scores = [row["training"] for row in rows]
+    scores: list[_TrainingScore] = [
+        convert(row.get("training"), _TrainingScore, source=f"step {row.get('step')}, training")
+        for row in rows
+    ]
     if any(score.get("num_tokens") == score["num_bases"] for score in scores):
         return []
     return [score["bits_per_base"] for score in scores]
@@ -141,14 +152,50 @@ class MetricsFile:
         self._file.close()
 
 
+class _Row(TypedDict, total=False):
+    step: Required[int]
+    training: dict[str, Any]
+    validation: dict[str, Any]
+    validation_average: dict[str, Any]
+    seconds: float
+    bases_per_second: float
+    training_seconds: float
+    training_bases_per_second: float
+    peak_bytes: int
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Rows of a JSON-lines file; a last line that was cut off by a kill is left out."""
+    """Read the rows of a JSON-lines file; a last line that was cut off by a kill is left out.
+
+    Raises:
+        CheckpointError: A row before the last is damaged.
+    """
     if not path.exists():
         return []
     rows: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
+    damage: DocumentError | None = None
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if damage is not None:
+                raise CheckpointError(
+                    damage.message,
+                    hint="put the file back from a backup, or remove the run and train again",
+                )
+            try:
+                row = parse_json(line, source=f"{path}, line {number}", nonfinite=True)
+                convert(row, _Row, source=f"{path}, line {number}")
+            except DocumentError as failure:
+                damage = failure
+            else:
+                rows.append(row)
     return rows
+
+
+def score_of(row: Mapping[str, Any], key: str) -> Score:
+    """Return the score that a row has under a key.
+
+    Raises:
+        DocumentError: The row has no such score.
+    """
+    score: Score = convert(row.get(key), Score, source=f"step {row.get('step')}, {key}")
+    return score

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.configuration import to_plain
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
@@ -291,7 +292,7 @@ def _machine(device: torch.device) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        known: dict[str, Any] = read_json(path)
+    except DocumentError:
         return {}
     return known

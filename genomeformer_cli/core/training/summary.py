@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.training.metrics import Score, name_of_counts
@@ -69,8 +69,8 @@ def read_summary(run: Path) -> RunSummary:
         CheckpointError: The run is not finished.
     """
     try:
-        plain: dict[str, Any] = json.loads((run / SUMMARY_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as failure:
+        plain: dict[str, Any] = read_json(run / SUMMARY_FILE)
+    except DocumentError as failure:
         raise CheckpointError(
             f"the run in `{run}` is not finished: it has no `{SUMMARY_FILE}`",
             hint="run the same `genomeformer pretrain` command again; it goes on where it stopped",

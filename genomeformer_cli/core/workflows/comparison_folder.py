@@ -9,7 +9,6 @@ ROOT/comparisons/NAME/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from genomeformer_cli import __version__
 from genomeformer_cli.core.configuration import differences
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
@@ -111,8 +111,8 @@ def open_comparison(folder: Path, settings: Mapping[str, Any]) -> None:
         write_json(path, {**settings, _VERSION: __version__})
         return
     try:
-        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as failure:
+        before: dict[str, Any] = read_json(path)
+    except DocumentError as failure:
         raise CorruptError(
             f"`{path}` is damaged", hint=f"`genomeformer cache rm comparisons/{folder.name}`"
         ) from failure

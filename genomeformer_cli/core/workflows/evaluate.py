@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.labelled import LabelledConfig, TaskResult, evaluate_task
 from genomeformer_cli.core.evaluation.prediction import (
@@ -200,7 +200,7 @@ def _identity(folder: Path) -> dict[str, str]:
     """What a bundle, or the run of a checkpoint, says of its corpus."""
     for path in (folder / BUNDLE_RESULTS_FILE, folder.parent.parent / RUN_IDENTITY_FILE):
         if path.is_file():
-            found = json.loads(path.read_text(encoding="utf-8"))
+            found = read_json(path)
             return {key: value for key, value in found.items() if isinstance(value, str)}
     return {}
 

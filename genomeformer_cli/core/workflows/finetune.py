@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import re
 import shutil
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ import torch
 from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
 from genomeformer_cli.core.configuration import differences, from_plain, to_plain
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError, EntryExistsError, InputError, StoreError
 from genomeformer_cli.core.evaluation.tasks import (
     Example,
@@ -266,7 +266,7 @@ def _open(
         write_json(run / RUN_IDENTITY_FILE, {**identity, "genomeformer": __version__})
         write_text(run / RUN_CONFIG_FILE, tomli_w.dumps(plain))
         return
-    known = json.loads((run / RUN_IDENTITY_FILE).read_text(encoding="utf-8"))
+    known = read_json(run / RUN_IDENTITY_FILE)
     before = {**read_toml(run / RUN_CONFIG_FILE), **known}
     changed = differences(before, {**plain, **identity, "genomeformer": before.get("genomeformer")})
     if changed:
@@ -387,8 +387,8 @@ def _check_place(
         return request.replace
     path = store.path(Kind.WEIGHTS, name) / RESULTS_OF_BUNDLE
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_json(path)
+    except DocumentError:
         found = {}
     known = (found.get("name"), found.get("task"), found.get("base_sha256"))
     if known != (name, task, base_sha256):

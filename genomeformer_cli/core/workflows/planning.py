@@ -7,13 +7,13 @@ not move, is what a step takes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.memory_plans.flops import count_flops
 from genomeformer_cli.core.memory_plans.forecast import choose
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
@@ -39,7 +39,7 @@ _TRIED_SECONDS = (2.0, 20.0)
 def planned(path: Path, make: Callable[[], Plan]) -> Plan:
     """The plan that a file holds, or a new one, which is put there."""
     if path.exists():
-        return from_plain(Plan, json.loads(path.read_text(encoding="utf-8")), where=str(path))
+        return from_plain(Plan, read_json(path), where=str(path))
     plan = make()
     write_json(path, to_plain(plan))
     return plan

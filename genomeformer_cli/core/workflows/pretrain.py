@@ -19,6 +19,7 @@ from genomeformer_cli.core.checkpoints.weights import (
 )
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.documents import parse_json, read_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.evaluation.held_out import HeldOut, held_out_questions
@@ -291,7 +292,7 @@ class _Pretraining:
         """The precision that the run was begun with, or that it is to begin with."""
         path = self._folder / COMPUTE_FILE
         if path.exists():
-            plain = json.loads(path.read_text(encoding="utf-8"))
+            plain = read_json(path)
             return from_plain(ComputeConfig, plain, where=str(path))
         if self._request.scale.is_special:
             compute = default_compute(self._config.compute, self._device)
@@ -304,7 +305,7 @@ class _Pretraining:
     def _told(self, kind: type[C], make: Callable[[], C]) -> C:
         """What the first process makes, on all of them."""
         told = self._team.broadcast_from_main(lambda: json.dumps(to_plain(make())))
-        return from_plain(kind, json.loads(told), where="the first process")
+        return from_plain(kind, parse_json(told, source="rank 0"), where="rank 0")
 
 
 def _origin(
@@ -340,7 +341,7 @@ def _memory(
     """The plan that the run was begun with, or that it is to begin with."""
     path = folder / MEMORY_FILE
     if path.exists():
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = read_json(path)
         return from_plain(MemoryConfig, plain, where=str(path))
     memory = trial.memory
     if not request.scale.is_special:

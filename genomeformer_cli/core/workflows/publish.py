@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 from genomeformer_cli.core.checkpoints.weights import read_model
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.release.archive import SUFFIX, pack
 from genomeformer_cli.core.release.card import with_onnx
@@ -270,5 +270,5 @@ def check_bundle(
 
 def _name_of(folder: Path) -> str:
     """What the model of a bundle is called."""
-    results = json.loads((folder / RESULTS_FILE).read_text(encoding="utf-8"))
+    results = read_json(folder / RESULTS_FILE)
     return check_name(str(results.get("name") or folder.resolve().name))

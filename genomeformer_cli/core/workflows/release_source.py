@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypedDict
 
 from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.rotation import newest_whole_checkpoint
-from genomeformer_cli.core.checkpoints.state import AVERAGE_FILE, STATE_FILE, read_average
+from genomeformer_cli.core.checkpoints.state import (
+    AVERAGE_FILE,
+    STATE_FILE,
+    read_average,
+    read_step,
+)
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, load_weights, read_model
 from genomeformer_cli.core.configuration import from_plain
 from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.evaluation.held_out import HeldOut
@@ -26,6 +31,7 @@ from genomeformer_cli.core.training.metrics import (
     THROUGHPUT_FILE,
     Score,
     read_rows,
+    score_of,
 )
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, read_summary
@@ -72,6 +78,10 @@ class ChosenWeights:
     name: str
 
 
+class _Identity(TypedDict):
+    corpus: str
+
+
 def find_source(name: str, *, store: Store, reporter: Reporter) -> Source:
     """The run of that name, at its end, or the run of a checkpoint's folder, at that checkpoint.
 
@@ -90,12 +100,11 @@ def find_source(name: str, *, store: Store, reporter: Reporter) -> Source:
             raise CheckpointError(f"the run `{run.name}` has no checkpoint", hint="train it first")
         checkpoint = newest
     config = from_plain(PretrainConfig, read_toml(run / RUN_CONFIG_FILE), where=RUN_CONFIG_FILE)
-    identity = json.loads((run / RUN_IDENTITY_FILE).read_text(encoding="utf-8"))
-    state = json.loads((checkpoint / STATE_FILE).read_text(encoding="utf-8"))
+    identity: _Identity = read_json(run / RUN_IDENTITY_FILE, _Identity)
     return Source(
         run=run,
         checkpoint=checkpoint,
-        step=int(state["step"]),
+        step=read_step(checkpoint),
         config=config,
         corpus=Corpus(store.entry(Kind.CORPORA, identity["corpus"]).path),
     )
@@ -148,7 +157,7 @@ def _recorded(source: Source) -> dict[str, Score]:
     names = {"last": "validation", "average": "validation_average"}
     rows = read_rows(source.run / METRICS_FILE)
     row = next((row for row in rows if row["step"] == source.step), {})
-    return {name: Score(**row[key]) for name, key in names.items() if key in row}
+    return {name: score_of(row, key) for name, key in names.items() if key in row}
 
 
 def summary_of(source: Source, chosen: ChosenWeights, questions: HeldOut) -> RunSummary:
@@ -160,7 +169,7 @@ def summary_of(source: Source, chosen: ChosenWeights, questions: HeldOut) -> Run
     rows = read_rows(source.run / METRICS_FILE)[: source.step]
     speeds = read_rows(source.run / THROUGHPUT_FILE)
     spent = [row["seconds"] for row in speeds if row.get("step", 0) <= source.step]
-    plain = json.loads((source.run / BASELINE_FILE).read_text(encoding="utf-8"))
+    plain = read_json(source.run / BASELINE_FILE)
     baseline = from_plain(CountBaseline, plain, where=BASELINE_FILE)
     twin = build_model(source.config.model, seed=source.config.training.seed + TWIN_SEED_SHIFT)
     manifest = source.corpus.manifest

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,8 +11,10 @@ import numpy as np
 import tomli_w
 
 from genomeformer_cli import __version__
+from genomeformer_cli.core import documents
 from genomeformer_cli.core.configuration import differences, overlay, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE
@@ -64,10 +64,10 @@ def resolve_config(
 
 def _same_tokens(config: PretrainConfig, values: Mapping[str, Any]) -> PretrainConfig:
     """Batches of as many tokens in the context that is asked for."""
-    context = values.get("model", {}).get("context")
-    if not isinstance(context, int) or context < 1:
+    model, training = values.get("model"), values.get("training", {})
+    context = model.get("context") if isinstance(model, Mapping) else None
+    if not isinstance(context, int) or context < 1 or not isinstance(training, Mapping):
         return config
-    training = values.get("training", {})
     fewer = {
         key: max(getattr(config.training, key) * config.model.context // context, 1)
         for key in ("batch_size", "validation_windows")
@@ -90,10 +90,11 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: It is missing or no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as failure:
+        return documents.read_toml(path)
+    except DocumentError as failure:
         raise ConfigError(
-            f"`{path}` cannot be read as TOML: {failure}", hint="see a run's `config.toml`"
+            failure.message.replace("cannot be read:", "cannot be read as TOML:"),
+            hint="see a run's `config.toml`",
         ) from failure
 
 
@@ -135,10 +136,8 @@ def open_run(
 
 def _identity(folder: Path) -> dict[str, Any]:
     try:
-        identity: dict[str, Any] = json.loads(
-            (folder / RUN_IDENTITY_FILE).read_text(encoding="utf-8")
-        )
-    except (OSError, ValueError) as failure:
+        identity: dict[str, Any] = read_json(folder / RUN_IDENTITY_FILE)
+    except DocumentError as failure:
         raise CorruptError(
             f"`{folder / RUN_IDENTITY_FILE}` is damaged", hint="remove the run and train again"
         ) from failure

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from genomeformer_cli import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.evaluation.chains import chain_baseline
 from genomeformer_cli.core.evaluation.counts import CountBaseline, Sides, count_baseline
 from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut
@@ -19,7 +19,12 @@ from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.training.loop import TrainingRun
-from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE, Score, read_rows
+from genomeformer_cli.core.training.metrics import (
+    METRICS_FILE,
+    THROUGHPUT_FILE,
+    read_rows,
+    score_of,
+)
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import RunSummary, write_summary
 from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE
@@ -44,7 +49,7 @@ def run_baseline(
     """What tables of counts score, counted once a run."""
     path = folder / BASELINE_FILE
     if path.exists():
-        plain = json.loads(path.read_text(encoding="utf-8"))
+        plain = read_json(path)
         return from_plain(CountBaseline, plain, where=str(path))
     if questions.bases_V is None:
         sides = Sides.LEFT if causal else Sides.BOTH
@@ -66,9 +71,8 @@ def summarise(
     device = run.model.device
     twin = build_model(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
     steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))
-    average = steps[-1].get("validation_average")
     summary = RunSummary(
-        model=Score(**steps[-1]["validation"]),
+        model=score_of(steps[-1], "validation"),
         counts=baseline.score,
         counts_order=baseline.order,
         random_twin=likelihood(twin, questions),
@@ -90,7 +94,9 @@ def summarise(
         },
         corpus=corpus.manifest.name,
         counts_looks=baseline.looks,
-        average=None if average is None else Score(**average),
+        average=score_of(steps[-1], "validation_average")
+        if "validation_average" in steps[-1]
+        else None,
     )
     write_summary(summary, run.folder)
     return summary

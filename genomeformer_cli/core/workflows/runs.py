@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
+from genomeformer_cli.core.documents import convert, read_json
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
@@ -15,6 +15,7 @@ from genomeformer_cli.core.training.metrics import (
     Score,
     name_of_counts,
     read_rows,
+    score_of,
     training_bits,
 )
 from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, RUN_CONFIG_FILE, read_toml
@@ -51,6 +52,20 @@ class WatchedRun:
     left_out: int = 0
 
 
+class _Training(TypedDict):
+    steps: int
+
+
+class _Baseline(TypedDict):
+    order: int
+    score: Score
+    looks: str
+
+
+class _Config(TypedDict):
+    training: _Training
+
+
 def watch_runs(names: Sequence[str], *, store: Store | None = None) -> list[WatchedRun]:
     """How far these runs are.
 
@@ -63,10 +78,13 @@ def watch_runs(names: Sequence[str], *, store: Store | None = None) -> list[Watc
 
 
 def _watched(name: str, folder: Path) -> WatchedRun:
-    steps = int(read_toml(folder / RUN_CONFIG_FILE)["training"]["steps"])
+    recorded: _Config = convert(
+        read_toml(folder / RUN_CONFIG_FILE), _Config, source=str(folder / RUN_CONFIG_FILE)
+    )
+    steps = recorded["training"]["steps"]
     rows, speeds = read_rows(folder / METRICS_FILE), read_rows(folder / THROUGHPUT_FILE)
     latest = training_bits(rows[-_SMOOTHED:])
-    validations = [row["validation"] for row in rows if "validation" in row]
+    validated = [row for row in rows if "validation" in row]
     baseline = _baseline(folder)
     return WatchedRun(
         name=name,
@@ -74,17 +92,17 @@ def _watched(name: str, folder: Path) -> WatchedRun:
         step=rows[-1]["step"] if rows else 0,
         steps=steps,
         training_bits=sum(latest) / len(latest) if latest else None,
-        validation=Score(**validations[-1]) if validations else None,
-        baseline=Score(**baseline["score"]) if baseline else None,
+        validation=score_of(validated[-1], "validation") if validated else None,
+        baseline=baseline["score"] if baseline else None,
         baseline_name=name_of_counts(baseline["order"], baseline["looks"]) if baseline else "",
-        bases_per_second=speeds[-1]["bases_per_second"] if speeds else None,
+        bases_per_second=speeds[-1].get("bases_per_second") if speeds else None,
         left_out=sum(bool(row.get("left_out")) for row in rows),
     )
 
 
-def _baseline(folder: Path) -> dict[str, Any] | None:
+def _baseline(folder: Path) -> _Baseline | None:
     path = folder / BASELINE_FILE
     if not path.exists():
         return None
-    plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return plain
+    baseline: _Baseline = read_json(path, _Baseline)
+    return baseline

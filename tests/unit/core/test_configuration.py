@@ -120,7 +120,7 @@ def test_an_error_names_the_key_its_source_and_what_it_takes(
 
 
 def test_what_is_missing_is_named() -> None:
-    with pytest.raises(ConfigError, match="'name'"):
+    with pytest.raises(ConfigError, match="`name`"):
         from_plain(Outer, {}, where="x.toml")
 
 

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 
 from genomeformer_cli.core.store.layout import Kind
-from genomeformer_cli.ui.console import show, talk, to_json
+from genomeformer_cli.ui.console import data_stream, show, talk, to_json
 
 
 @dataclass(frozen=True)
@@ -62,3 +64,43 @@ def test_talk_goes_to_stderr_and_wraps_nothing(capsys: pytest.CaptureFixture[str
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
+
+
+HOSTILE = "a\x1b[31mred\x1b[0m\x9b2J\x07\u202eb\r"
+
+
+def test_control_characters_reach_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(box=None)
+    table.add_column(HOSTILE)
+    table.add_row(HOSTILE)
+    show(RESULT, table, as_json=False)
+    talk().print(HOSTILE)
+    captured = capsys.readouterr()
+    for text in (captured.out, captured.err):
+        assert "a\\x1b[31mred\\x1b[0m\\x9b2J" in text
+        assert not set(text) & set("\x1b\x9b\x07\u202e\r")
+
+
+def test_a_table_of_data_is_escaped_on_a_terminal_alone(
+    capsysbinary: pytest.CaptureFixture[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = f"{HOSTILE}\t1\n".encode()
+    data_stream().writelines([line])
+    sys.stdout.flush()
+    assert capsysbinary.readouterr().out == line
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    data_stream().writelines([line])
+    sys.stdout.flush()
+    shown = capsysbinary.readouterr().out
+    assert b"\x1b" not in shown
+    assert shown.endswith(b"\t1\n")
+
+
+def test_json_on_a_terminal_is_escaped_and_says_the_same(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    show({"id": HOSTILE, "path": Path("\udcff")}, "", as_json=True)
+    shown = capsys.readouterr().out
+    assert "\x9b" not in shown
+    assert json.loads(shown) == {"id": HOSTILE, "path": "\udcff"}

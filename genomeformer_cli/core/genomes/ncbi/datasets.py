@@ -7,11 +7,11 @@ what they asked for with what came.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
+from genomeformer_cli.core.documents import parse_json
 from genomeformer_cli.core.errors import NothingMatchedError, RefusedError
 from genomeformer_cli.core.genomes.genome import Ancestor, Lineage
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, from_report
@@ -173,9 +173,7 @@ class Datasets:
 
 
 def _read_object(content: bytes) -> dict[str, Any]:
-    value = json.loads(content)
-    if not isinstance(value, dict):
-        raise ValueError("no JSON object")
+    value: dict[str, Any] = parse_json(content, dict[str, Any], source="answer")
     if "error" in value and "code" in value:
         raise ValueError(str(value.get("message") or value["error"]))
     return value

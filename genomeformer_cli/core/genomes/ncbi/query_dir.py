@@ -16,8 +16,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.genomes.lockfile import LOCK_NAME, LockRow, read_lock, write_lock
 from genomeformer_cli.core.genomes.ncbi.metadata import Taxon
 from genomeformer_cli.core.genomes.ncbi.selection import Criteria, TopPer
@@ -57,6 +58,10 @@ class Failure:
     network: bool = False
 
 
+class _Request(TypedDict):
+    taxa: dict[str, Taxon]
+
+
 def query_key(value: object, word: str = "") -> str:
     """A short name for a question: a word of it and its checksum."""
     digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
@@ -82,10 +87,10 @@ class QueryDir:
     def read_taxa(self) -> dict[str, Taxon]:
         """What the names were found to mean last time."""
         try:
-            value = json.loads((self.path / "request.json").read_text(encoding="utf-8"))
-            return {word: Taxon(**taxon) for word, taxon in value["taxa"].items()}
-        except (OSError, ValueError, KeyError, TypeError):
+            request: _Request = read_json(self.path / "request.json", _Request)
+        except DocumentError:
             return {}
+        return request["taxa"]
 
     def write_taxa(self, taxa: dict[str, Taxon]) -> None:
         """Remember the question and what its names mean."""
