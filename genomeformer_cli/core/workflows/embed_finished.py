@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.store.seal import file_sha256
 
 # The sidecar of a job whose files are complete, before all of them have their final names.
@@ -40,6 +39,18 @@ class FinishedJob:
     ids: FileIdentity | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    """Contents of the sidecar that concern the job."""
+
+    job: str
+    rows: int
+    width: int
+    records: int
+    output: FileIdentity
+    ids: FileIdentity | None = None
+
+
 def identify_file(path: Path) -> dict[str, int | str]:
     """Return size and SHA-256 of a file, as JSON."""
     return {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
@@ -58,24 +69,15 @@ def is_unchanged(path: Path, recorded: FileIdentity | None) -> bool:
 def read_finished(path: Path, job: str) -> FinishedJob | None:
     """Return the record of a finished job; None if it is missing, odd, or of another job."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict) or found.get("job") != job:
-            return None
-        numbers = {name: found[name] for name in ("rows", "width", "records")}
-        if not all(type(number) is int and number >= 0 for number in numbers.values()):
-            return None
-        output = _identity(found["output"])
-        if output is None:
-            return None
-        return FinishedJob(**numbers, output=output, ids=_identity(found.get("ids")))
-    except (OSError, ValueError, KeyError, RecursionError):
+        found: _Record = read_json(path, _Record)
+    except DocumentError:
         return None
-
-
-def _identity(found: Any) -> FileIdentity | None:
-    if not isinstance(found, dict):
+    if found.job != job or min(found.rows, found.width, found.records) < 0:
         return None
-    size, digest = found.get("bytes"), found.get("sha256")
-    if not isinstance(size, int) or not isinstance(digest, str):
-        return None
-    return FileIdentity(bytes=size, sha256=digest)
+    return FinishedJob(
+        rows=found.rows,
+        width=found.width,
+        records=found.records,
+        output=found.output,
+        ids=found.ids,
+    )
