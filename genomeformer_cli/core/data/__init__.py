@@ -1,4 +1,4 @@
-"""From a corpus to batches.
+"""Training batches from a corpus.
 
 `windows` draws them as a pure function of (seed, step); `masking` hides bases.
 """

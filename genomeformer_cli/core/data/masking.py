@@ -20,17 +20,18 @@ NOT_A_TARGET = -100
 
 @dataclass(frozen=True, kw_only=True)
 class MaskingConfig:
-    """How bases are hidden.
+    """Masking of bases.
 
     Attributes:
-        rate: Chance of each real base to become a target.
-        mask_share: Part of the targets replaced by [MASK].
-        random_share: Part of the targets replaced by a random base (A C G T); the rest stay as
-            they are.
-        soft_mask_weight: Weight of the loss at soft-masked (lower-case) bases; 1 treats them like
-            the others.
-        span: Consecutive tokens hidden together; all of a span share one fate of the three.
-            k-mers of stride 1 show each base k times: k - 1 more of them are hidden.
+        rate: Probability that a real base becomes a target.
+        mask_share: Fraction of the targets replaced by [MASK].
+        random_share: Fraction of the targets replaced by a random base (A C G T); the others are
+            unchanged.
+        soft_mask_weight: Loss weight of soft-masked (lower-case) bases; 1 treats them like the
+            others.
+        span: Consecutive tokens hidden together, all in the same way. k-mers of stride 1 show each
+            base
+            k times: k - 1 more of them are hidden.
     """
 
     rate: float = 0.15
@@ -60,12 +61,12 @@ class MaskingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedBatch:
-    """Windows with bases hidden.
+    """Windows with hidden bases.
 
     Attributes:
-        inputs_BL: Token ids as the model sees them.
-        targets_BL: The true id where a base is to be predicted, else `NOT_A_TARGET`.
-        weights_BL: Weight of each target's loss.
+        inputs_BL: Token ids given to the model.
+        targets_BL: True id at the positions to predict, else `NOT_A_TARGET`.
+        weights_BL: Loss weight of each target.
     """
 
     inputs_BL: npt.NDArray[np.int64]
@@ -101,7 +102,7 @@ def mask_windows(
 
 
 def _spans(draw_BL: npt.NDArray[np.float64], rate: float, span: int) -> npt.NDArray[np.bool_]:
-    """True in spans that begin anywhere, so often that each position is covered at that rate."""
+    """Draw spans such that each position is covered with probability `rate`."""
     begins_BL = draw_BL < 1 - (1 - rate) ** (1 / span)
     count_BL = np.cumsum(begins_BL, axis=1)
     before_BL = np.zeros_like(count_BL)
@@ -112,7 +113,7 @@ def _spans(draw_BL: npt.NDArray[np.float64], rate: float, span: int) -> npt.NDAr
 def _shared(
     fate_BL: npt.NDArray[np.float64], covered_BL: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.float64]:
-    """The fate of the first position of each stretch of covered ones, for all of it."""
+    """Spread the draw at the first position of each covered run over the run."""
     first_BL = covered_BL.copy()
     first_BL[:, 1:] &= ~covered_BL[:, :-1]
     place_BL = np.where(first_BL, np.arange(fate_BL.shape[1]), 0)

@@ -1,8 +1,8 @@
-"""Which documents fill which row, so that short contigs waste nothing.
+"""Assign documents to rows such that short contigs waste no tokens.
 
-Contigs shorter than a row lie end to end, in a fresh order every epoch, and are cut into rows; one
-that reaches over the end of a row goes on in the next as a document of its own. So every token of
-them is read once an epoch, and only the last row has padding.
+Contigs shorter than a row are concatenated in a new order every epoch and cut into rows. A contig
+that crosses the end of a row continues in the next as a separate document. Each of their tokens is
+read once per epoch, and only the last row has padding.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Piece:
-    """A stretch of a contig that is one document of a row.
+    """Part of a contig that is one document of a row.
 
     Attributes:
-        contig: Which one, as a number.
-        start: Its first token within the contig.
-        stop: The one after its last.
-        flipped: Whether to read the other strand.
+        contig: Index of the contig.
+        start: First token within the contig.
+        stop: End of the tokens within the contig, exclusive.
+        flipped: True if the other strand is read.
     """
 
     contig: int
@@ -31,12 +31,12 @@ class Piece:
 
 
 class PackedRows:
-    """The rows that short contigs fill in one epoch.
+    """Rows that the short contigs fill in one epoch.
 
     Args:
-        lengths: Tokens of every contig.
-        row_length: Tokens of a row.
-        seed: What order and strands are drawn from; another for every epoch.
+        lengths: Number of tokens of every contig.
+        row_length: Tokens per row.
+        seed: Seed of the order and of the strands; different for every epoch.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class PackedRows:
         self._ends = np.cumsum(self._lengths)
 
     def row(self, number: int) -> list[Piece]:
-        """The documents of a row, left to right."""
+        """Return the documents of a row from left to right."""
         first = number * self._row_length
         last = min(first + self._row_length, int(self._ends[-1]))
         places = range(
@@ -67,5 +67,5 @@ class PackedRows:
 
 
 def num_packed_rows(lengths: npt.NDArray[np.int64], row_length: int) -> int:
-    """How many rows contigs of these lengths fill."""
+    """Return the number of rows that contigs of these lengths fill."""
     return -(-int(lengths.sum()) // row_length)

@@ -1,8 +1,7 @@
 """Batches of windows, each a pure function of (seed, step), so that a run resumes exactly.
 
-Every epoch visits each window of each segment once, in a fresh order, at a start shifted by less
-than half a window. Segments shorter than a window give a short row each, or are packed several to
-a row (`packing`).
+Every epoch visits each window of each segment once, in a new order, at a start shifted by less than
+half a window. Segments shorter than a window form short rows, or several share a row (`packing`).
 Shape letters: B batch, L longest row of the batch, at most the window length.
 """
 
@@ -29,13 +28,14 @@ Short = Literal["pack", "pad", "skip"]
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """A batch of windows.
+    """Batch of windows.
 
     Attributes:
         tokens_BL: Token ids, padded with `PAD_ID` at the end.
         soft_mask_BL: True where the base was lower case.
-        documents_BL: Number, within its row, of the document of every position, -1 at padding;
-            None if no row holds more than one.
+        documents_BL: Document number within the row of every position, -1 at padding; None if no
+            row
+            holds more than one document.
     """
 
     tokens_BL: npt.NDArray[np.int64]
@@ -45,14 +45,14 @@ class Windows:
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How batches are drawn.
+    """Settings of the batches.
 
     Attributes:
-        length: Tokens in a window.
-        batch_size: Windows in a batch.
-        seed: Of order, shifts and strands.
-        reverse_complement: Read each window from either strand with equal chance.
-        short: Segments shorter than a window: `pack` puts several into a row, `pad` gives each a
+        length: Tokens per window.
+        batch_size: Windows per batch.
+        seed: Seed of order, shifts and strands.
+        reverse_complement: Read each window from either strand with equal probability.
+        short: Segments shorter than a window: `pack` puts several into one row, `pad` gives each a
             padded row, `skip` leaves them out.
     """
 
@@ -64,12 +64,12 @@ class Sampling:
 
 
 class WindowSampler:
-    """Draws training batches from a corpus.
+    """Sampler of training batches from a corpus.
 
     Args:
-        corpus: Where the tokens lie.
-        split: Which segments.
-        sampling: How to draw.
+        corpus: Source of the tokens.
+        split: Split whose segments are read.
+        sampling: Settings of the batches.
 
     Raises:
         ConfigError: The split is empty.
@@ -102,11 +102,11 @@ class WindowSampler:
 
     @property
     def num_windows(self) -> int:
-        """Rows in an epoch."""
+        """Number of rows per epoch."""
         return self._num_whole + num_packed_rows(self._short_lengths, self._sampling.length)
 
     def batch(self, step: int) -> tuple[Windows, np.random.Generator]:
-        """The batch of a step, and the generator that its masks are to be drawn from."""
+        """Return the batch of a step and the generator for its masks."""
         size = self._sampling.batch_size
         generator = np.random.default_rng([self._sampling.seed, _BATCH, step])
         shifts = generator.uniform(-0.5, 0.5, size)
@@ -118,7 +118,7 @@ class WindowSampler:
         return _stack(rows), generator
 
     def _row(self, position: int, shift: float, *, flipped: bool) -> list[Document]:
-        """The documents of one row of the endless sequence of rows."""
+        """Return the documents of one row of the endless sequence of rows."""
         epoch, index = divmod(position, self.num_windows)
         if self._order is None or self._order[0] != epoch:
             seed = [self._sampling.seed, _ORDER, epoch]
@@ -160,10 +160,11 @@ class WindowSampler:
 def other_strand(
     document: Document, tokenizer: Tokenizer, bases_V: npt.NDArray[np.int64]
 ) -> Document:
-    """The other strand of a document, at most as many tokens.
+    """Return the other strand of a document with at most as many tokens.
 
-    Where the other strand is cut elsewhere (k-mers without overlap, byte pairs), its bases are
-    tokenized anew; if they make more tokens, the last ones are left out.
+    Tokens that do not mirror (k-mers without overlap, byte pairs) are computed again from the
+    bases; if
+    there are more of them, the last ones are dropped.
     """
     tokens, soft_mask = document
     if tokenizer.reads_both_strands:
@@ -175,7 +176,7 @@ def other_strand(
 
 
 def _stack(rows: list[list[Document]]) -> Windows:
-    """Rows as arrays, as wide as the longest of them."""
+    """Stack rows into arrays as wide as the longest row."""
     longest = max(sum(tokens.size for tokens, _ in row) for row in rows)
     tokens_BL = np.full((len(rows), longest), PAD_ID, dtype=np.int64)
     soft_mask_BL = np.zeros(tokens_BL.shape, dtype=np.bool_)

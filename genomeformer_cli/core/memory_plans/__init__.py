@@ -1,6 +1,6 @@
-"""Memory plans: each computes the same exact gradients in less memory.
+"""Memory plans: exact gradients in less memory.
 
-`plans` is the table; `rows` cuts a batch into rows without padding; `whole` (full and checkpoint),
-`slim`, `two_sweep`, `reversible` and `two_stack` are the plans; `forecast` says beforehand what
-each will take; `stretches` has rows lie in several processes.
+`plans` is the registry; `autograd` (full and checkpoint), `slim`, `two_sweep`, `reversible` and
+`two_stack` implement the plans; `unpad` splits a batch into rows without padding; `forecast`
+predicts memory and time; `sequence_parallel` shards each row over processes.
 """

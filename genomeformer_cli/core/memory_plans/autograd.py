@@ -1,8 +1,8 @@
-"""`full` and `checkpoint`: whole rows at once, by autograd.
+"""`full` and `checkpoint`: whole rows at once, differentiated by autograd.
 
-`full` keeps every activation: O(n L d). `checkpoint` keeps the inputs of the blocks and computes
-the rest again: n L d and one block's activations, a third more time (Chen et al. 2016, "Training
-Deep Nets with Sublinear Memory Cost", section 4).
+`full` keeps every activation: O(n L d). `checkpoint` keeps the inputs of the blocks and recomputes
+the rest: n L d plus the activations of one block, about a third more time (Chen et al. 2016,
+"Training Deep Nets with Sublinear Memory Cost", section 4).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def full_gradients(model: Model, examples: Examples, total_weight: Tensor) -> Pr
 
 
 def checkpoint_gradients(model: Model, examples: Examples, total_weight: Tensor) -> Prediction:
-    """Add the gradients of a batch, each block computed again on the way back."""
+    """Add the gradients of a batch; recompute each block in the backward pass."""
     model.set_checkpointing(wanted=True)
     try:
         return full_gradients(model, examples, total_weight)

@@ -1,8 +1,9 @@
-"""Floating-point operations of a training step, counted by running one: the same on any machine.
+"""Count the floating-point operations of a training step by running one.
 
-Products of matrices, convolutions and attention, forward and backward, as torch counts them; what
-is done number by number (norms, activations, the optimizer) is not, and neither is what a memory
-plan computes twice: a budget of operations buys learning, whatever the plan.
+The count is equal on every machine. It covers matrix products, convolutions and attention, forward
+and backward, as torch counts them. It excludes elementwise work (norms, activations, the optimizer)
+and recomputation by a memory plan, so that a budget of operations buys the same training under
+every plan.
 Shape letters: B batch, H heads, Q queries, K keys, D head width.
 """
 
@@ -25,9 +26,9 @@ _Shape = tuple[int, ...]
 
 
 def count_flops(model: Model, step: Step) -> int:
-    """Operations of the gradients of a step of that shape.
+    """Return the operations of the gradients of one step.
 
-    One row is run, with the weights as they are, and its count multiplied: rows are alike.
+    One row is run with the current weights and its count is multiplied by the number of rows.
     """
     row = Step(batch=1, length=step.length, real_ids=step.real_ids)
     examples = random_examples(model, row)
@@ -38,7 +39,10 @@ def count_flops(model: Model, step: Step) -> int:
 
 
 def _uncounted() -> dict[Any, Any]:
-    """What torch does not count by itself: products added in place, fused attention on CPUs."""
+    """Return counters for operators that torch does not count.
+
+    These are in-place products and fused attention on the CPU.
+    """
     formulas: dict[str, Callable[..., int]] = {
         "addmm_": _product,
         "baddbmm_": _product,
@@ -51,12 +55,12 @@ def _uncounted() -> dict[Any, Any]:
 
 
 def _product(_: Any, left: _Shape, right: _Shape, **__: Any) -> int:
-    """Of matrices of shape (..., m, k) and (..., k, n)."""
+    """Count the product of matrices of shape (..., m, k) and (..., k, n)."""
     return 2 * math.prod(left) * right[-1]
 
 
 def _solution(triangle: _Shape, right: _Shape, **_: Any) -> int:
-    """Of triangles of shape (..., n, n) and right sides (..., n, m)."""
+    """Count the solution of triangular systems (..., n, n) with right-hand sides (..., n, m)."""
     return math.prod(right) * triangle[-1]
 
 

@@ -1,7 +1,7 @@
-"""What each memory plan will take, found by trying it on short rows; and the choice among them.
+"""Predict the memory and time of each memory plan by trying it on short rows, and choose one.
 
-A step's memory grows linearly with its tokens under every plan (softmax runs fused), its time
-linearly or, for softmax, with the square; so two short rows tell of long ones.
+The memory of a step grows linearly with its tokens under every plan (softmax runs fused). The time
+grows linearly, or quadratically for softmax. Two short rows therefore determine long ones.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _ABOUT = 1.15
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """The shape of a training step.
+    """Shape of a training step.
 
     Attributes:
-        batch: Rows.
-        length: Tokens of a row.
-        real_ids: Ids that can be an answer.
+        batch: Number of rows.
+        length: Tokens per row.
+        real_ids: Token ids that can be predicted.
     """
 
     batch: int
@@ -59,14 +59,14 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """What a plan will take.
+    """Predicted cost of a memory plan.
 
     Attributes:
-        memory: The plan; where it keeps slices, how many.
-        num_bytes: Peak of the tensors of a step, weights and optimizer included; None if the plan
+        memory: Plan, with the number of kept slices where it keeps some.
+        num_bytes: Peak bytes of the tensors of a step, with weights and optimizer; None if the plan
             cannot train the model.
-        seconds: Of a step, the optimizer apart; None likewise.
-        objection: Why it cannot, if it cannot.
+        seconds: Seconds per step without the optimizer; None if the plan cannot train the model.
+        objection: Reason why the plan cannot train the model; empty if it can.
     """
 
     memory: MemoryConfig
@@ -83,7 +83,7 @@ def forecasts(
     *,
     limit: int | None = None,
 ) -> list[Forecast]:
-    """What every plan would take, those that cannot train the model last; see `forecast`."""
+    """Predict the cost of every plan; plans that cannot train the model come last."""
     _warm_up(model, step)
     able: list[Forecast] = []
     unable: list[Forecast] = []
@@ -102,14 +102,16 @@ def forecasts(
 def forecast(
     model: Model, step: Step, memory: MemoryConfig, *, limit: int | None = None
 ) -> Forecast:
-    """What a plan will take, from a step as it is if it is short, else from two shorter ones.
+    """Predict the cost of one plan.
+
+    A short step is run; a long one is extrapolated from two short rows.
 
     Args:
-        model: To be trained.
-        step: The shape of a step.
-        memory: A plan of the table.
-        limit: Bytes; where it is left open how many slices are kept, as many as fit. None: as many
-            as usual.
+        model: Model to be trained.
+        step: Shape of a step.
+        memory: Plan of the registry.
+        limit: Bytes available. If the number of kept slices is open, as many are kept as fit; None
+            keeps the usual number.
     """
     rows = min(memory.rows or step.batch, step.batch)
     whole = replace(step, batch=rows)
@@ -139,7 +141,7 @@ def forecast(
 
 
 def _told_from_shorter(model: Model, step: Step, memory: MemoryConfig) -> Usage:
-    """What a long step will take, told from two shorter rows."""
+    """Extrapolate the cost of a long step from two shorter rows."""
     short, long = _probed_tokens(memory)
     one, two = (_try_row(model, step, length, memory) for length in (short, long))
     slope = max(two.num_bytes - one.num_bytes, 0) / (long - short)
@@ -151,7 +153,7 @@ def _told_from_shorter(model: Model, step: Step, memory: MemoryConfig) -> Usage:
 
 
 def _kept_slice(model: Model, step: Step, memory: MemoryConfig) -> Usage:
-    """What each slice that is kept takes, and the seconds that it saves."""
+    """Measure the bytes that a kept slice needs and the seconds that it saves."""
     _, length = _probed_tokens(memory)
     slices = _PROBED_SLICES[1]
     lean, whole = (
@@ -164,9 +166,9 @@ def _kept_slice(model: Model, step: Step, memory: MemoryConfig) -> Usage:
 
 
 def expected_bytes(model: Model, step: Step, memory: MemoryConfig) -> int | None:
-    """What the process, or the GPU's allocator, will hold at the peak of a step.
+    """Predict the bytes that the process, or the allocator of the GPU, holds at the peak of a step.
 
-    None for steps that are as short as the ones they would be told from.
+    Return None for a step that is as short as the rows used for the extrapolation.
     """
     rows = min(memory.rows or step.batch, step.batch)
     if rows * step.length <= _probed_tokens(memory)[1]:
@@ -179,18 +181,19 @@ def expected_bytes(model: Model, step: Step, memory: MemoryConfig) -> int | None
 def choose(
     model: Model, step: Step, memory: MemoryConfig, budget: int | None, reporter: Reporter
 ) -> MemoryConfig:
-    """The fastest plan that fits, if the plan is `auto`; else the one that is given, if it fits.
+    """Choose the fastest plan that fits if the plan is `auto`; otherwise check the given plan.
 
     Args:
-        model: To be trained.
-        step: The shape of a step.
-        memory: What was asked for.
-        budget: Bytes that a step may take; None: what is asked for is not held to any, `auto`, and
-            the slices kept by a plan that may, to most of what is available.
-        reporter: Follows the trials.
+        model: Model to be trained.
+        step: Shape of a step.
+        memory: Requested plan.
+        budget: Bytes that a step may use. None: a named plan is not limited; `auto` and the number
+            of
+            kept slices are limited by most of the available memory.
+        reporter: Reports the progress of the trials.
 
     Raises:
-        ConfigError: No plan fits, or the one that is given cannot train the model.
+        ConfigError: No plan fits, or the given plan cannot train the model.
     """
     limit = budget or int(available_bytes(model.device) * SHARE_OF_AVAILABLE)
     if memory.plan != AUTO:
@@ -221,12 +224,12 @@ def choose(
 
 
 def _is_left_open(memory: MemoryConfig) -> bool:
-    """Whether nobody said how many slices a plan that may keep some is to keep."""
+    """Return True if the plan may keep slices and their number was not given."""
     return plan_entry(memory.plan).keeps and memory.kept == 0
 
 
 def _usual(model: Model, step: Step, memory: MemoryConfig, limit: int) -> MemoryConfig:
-    """The plan with as many slices kept as usual, or as many of them as fit."""
+    """Return the plan with the usual number of kept slices, or as many as fit."""
     usual = replace(memory, kept=_USUALLY_KEPT)
     if _surely_fits(model, _USUALLY_KEPT * memory.chunk, limit):
         return usual
@@ -236,14 +239,14 @@ def _usual(model: Model, step: Step, memory: MemoryConfig, limit: int) -> Memory
 
 
 def _surely_fits(model: Model, tokens: int, limit: int) -> bool:
-    """Whether the activations of so many tokens are small beside the limit, by a rough count."""
+    """Return True if a rough count of the activations is small compared with the limit."""
     config = model.config
     kept = _KEPT * tokens * config.width * config.depth * 4
     return kept + _fixed_bytes(model) < limit * _SURELY_FITS
 
 
 def _within(model: Model, step: Step, memory: MemoryConfig, limit: int) -> MemoryConfig:
-    """The plan that was asked for, if it fits, with as many slices kept as fit."""
+    """Return the requested plan with as many kept slices as fit."""
     _warm_up(model, step)
     found = forecast(model, step, memory, limit=limit)
     if (found.num_bytes or 0) > limit:
@@ -256,24 +259,27 @@ def _within(model: Model, step: Step, memory: MemoryConfig, limit: int) -> Memor
 
 
 def _probed_tokens(memory: MemoryConfig) -> tuple[int, int]:
-    """Lengths of the two rows that longer ones are told from."""
+    """Return the lengths of the two rows used for the extrapolation."""
     short, long = (number * memory.chunk for number in _PROBED_SLICES)
     return short, long
 
 
 def _warm_up(model: Model, step: Step) -> None:
-    """A first step, which is slower than those after it."""
+    """Run a first step, which is slower than later ones."""
     few = Step(batch=1, length=64, real_ids=step.real_ids)
     try_step(model, few, MemoryConfig(plan="full"))
 
 
 def _try_row(model: Model, step: Step, length: int, memory: MemoryConfig) -> Usage:
-    """What a row of that length takes."""
+    """Measure the cost of one row of the given length."""
     return try_step(model, Step(batch=1, length=length, real_ids=step.real_ids), memory)
 
 
 def _fixed_bytes(model: Model) -> int:
-    """Weights, and the optimizer's two moments; gradients are among what is measured."""
+    """Return the bytes of the weights and of the two moments of the optimizer.
+
+    Gradients are part of what is measured.
+    """
     return 3 * sum(parameter.nbytes for parameter in model.parameters())
 
 
@@ -288,7 +294,7 @@ def _seconds(model: Model, length: int, one: tuple[int, float], two: tuple[int, 
 
 
 def try_step(model: Model, step: Step, memory: MemoryConfig) -> Usage:
-    """What the gradients of a step of that shape take, by computing them."""
+    """Measure the cost of the gradients of one step by computing them."""
     examples = random_examples(model, step)
     kept = {name: parameter.grad for name, parameter in model.named_parameters()}
     model.zero_grad(set_to_none=True)
@@ -299,7 +305,7 @@ def try_step(model: Model, step: Step, memory: MemoryConfig) -> Usage:
 
 
 def random_examples(model: Model, step: Step) -> Examples:
-    """A batch of that shape, to try a model on."""
+    """Return a random batch of the given shape."""
     generator = torch.Generator().manual_seed(0)
     shape = (step.batch, step.length)
     ids = (step.real_ids.start, step.real_ids.stop)

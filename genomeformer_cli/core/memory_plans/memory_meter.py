@@ -1,7 +1,7 @@
-"""What a step takes: the most bytes of tensors alive at once, and the seconds.
+"""Measure peak memory and time of a call.
 
-On a GPU the allocator counts; on a CPU every tensor is followed from its making to its end. What
-kernels take for themselves and what the heap keeps is not in it; the process's own peak is.
+On a GPU the allocator counts. On a CPU every tensor is tracked from allocation to release; scratch
+memory of kernels and memory held by the heap are not included, unlike in the peak of the process.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """What a call took.
+    """Cost of a call.
 
     Attributes:
-        num_bytes: Most bytes of tensors alive at once, those from before the call apart.
+        num_bytes: Peak bytes of live tensors, without those that existed before the call.
         seconds: Wall time.
     """
 
@@ -37,7 +37,7 @@ class Usage:
 
 
 def measure(function: Callable[[], _Result], device: torch.device) -> tuple[_Result, Usage]:
-    """Call a function and see what it takes."""
+    """Call a function and measure its cost."""
     if device.type == "cuda":
         return _measure_on_gpu(function, device)
     started = time.perf_counter()
@@ -61,7 +61,7 @@ def _measure_on_gpu(function: Callable[[], _Result], device: torch.device) -> tu
 
 
 class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the storages that operations make, until each is freed."""
+    """Count the storages that operations create until they are released."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -91,7 +91,7 @@ class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def bytes_in_use(device: torch.device) -> int:
-    """Memory that the GPU's allocator, or this process, holds now; 0 where nobody says."""
+    """Return the memory held by the allocator of the GPU or by this process; 0 if unknown."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
     with suppress(OSError, ValueError, IndexError):
@@ -101,7 +101,7 @@ def bytes_in_use(device: torch.device) -> int:
 
 
 def forget_peak(device: torch.device) -> None:
-    """Begin a new peak of memory, where the system can."""
+    """Reset the peak of memory, where the system supports it."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -110,7 +110,7 @@ def forget_peak(device: torch.device) -> None:
 
 
 def peak_bytes(device: torch.device) -> int:
-    """Most memory in use since `forget_peak`, or since the process began."""
+    """Return the peak of memory since `forget_peak`, or since the process started."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     with suppress(OSError, ValueError, StopIteration):
@@ -122,7 +122,7 @@ def peak_bytes(device: torch.device) -> int:
 
 
 def available_bytes(device: torch.device) -> int:
-    """Memory that may still be taken: of the GPU, or of the machine and this process's share."""
+    """Return the memory still available on the GPU, or to this process on the CPU."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         return int(free)

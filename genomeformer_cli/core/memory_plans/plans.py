@@ -1,6 +1,6 @@
-"""The table of memory plans: which models each can train, and how.
+"""Registry of memory plans: the models that each can train, and its cost.
 
-`auto` is not in it: see `forecast`.
+`auto` is not an entry: see `forecast`.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ STORAGES = {"weights": None, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryConfig:
-    """How the gradients of a step are computed.
+    """Computation of the gradients of a step.
 
     Attributes:
-        plan: A plan of the table, or `auto`: the fastest that fits.
-        chunk: Tokens of a slice, all its rows together, for the plans that go slice by slice.
-        kept: Slices at the end of a row that `slim` computes once and keeps until the way back; 0:
-            as many as a budget allows; without a budget six, or as many of them as fit.
-        rows: Rows computed at a time; 0: all of a batch, or as many as fit if the plan is `auto`.
-        storage: What `two-sweep` keeps its buffers in: `weights` (as the weights) or `bfloat16`.
+        plan: Plan of the registry, or `auto`: the fastest that fits.
+        chunk: Tokens per slice over all rows, for the plans that work slice by slice.
+        kept: Slices at the end of a row whose activations `slim` keeps for the backward pass; 0: as
+            many as the budget allows; without a budget six, or as many as fit.
+        rows: Rows computed at a time; 0: the whole batch, or as many as fit if the plan is `auto`.
+        storage: Precision of the buffers of `two-sweep`: `weights` (as the weights) or `bfloat16`.
     """
 
     plan: str = AUTO
@@ -70,14 +70,15 @@ Gradients = Callable[[Model, Examples, MemoryConfig, Tensor], Prediction]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanEntry:
-    """One plan.
+    """Entry of the registry.
 
     Attributes:
-        gradients: Adds the gradients of a batch to those of the weights.
-        objection: Why it cannot train a model, and what could; None if it can.
-        memory: Cost in memory, in the length L, blocks n, width d, slice C.
-        passes: Times that each block runs forward.
-        keeps: Whether it may keep slices, to run them forward once.
+        gradients: Function that adds the gradients of a batch to those of the weights.
+        objection: Function that returns why the plan cannot train a model and which plan can, or
+            None.
+        memory: Memory cost in terms of the length L, blocks n, width d and slice C.
+        passes: Forward passes per block.
+        keeps: True if the plan may keep slices, which then need one forward pass.
     """
 
     gradients: Gradients
@@ -91,7 +92,7 @@ Sliced = Callable[[Model, Examples, MemoryConfig, Tensor], Prediction]
 
 
 def _by_rows(sliced: Sliced) -> Gradients:
-    """A plan for rows without padding, applied to any batch."""
+    """Extend a plan for rows without padding to any batch."""
 
     def gradients(
         model: Model, examples: Examples, memory: MemoryConfig, total_weight: Tensor
@@ -241,10 +242,10 @@ PLANS: dict[str, PlanEntry] = {
 
 
 def plan_entry(name: str) -> PlanEntry:
-    """The plan of that name.
+    """Return the plan of that name.
 
     Raises:
-        ConfigError: It is unknown; the hint lists the known ones.
+        ConfigError: The name is unknown; the hint lists the known names.
     """
     if name not in PLANS:
         known = ", ".join(f"`{known}`" for known in ("auto", *PLANS))
@@ -253,10 +254,10 @@ def plan_entry(name: str) -> PlanEntry:
 
 
 def check_plan(model: Model, name: str) -> None:
-    """Make sure that a plan can train a model.
+    """Check that a plan can train a model.
 
     Raises:
-        ConfigError: It cannot; the hint says what can.
+        ConfigError: The plan cannot train the model; the hint names plans that can.
     """
     objection = plan_entry(name).objection(model)
     if objection is not None:
@@ -268,13 +269,13 @@ def check_plan(model: Model, name: str) -> None:
 def accumulate_gradients(
     model: Model, examples: Examples, memory: MemoryConfig, total_weight: Tensor | None = None
 ) -> Prediction:
-    """Add the exact gradients of a batch's loss to those of the weights.
+    """Add the exact gradients of the loss of a batch to those of the weights.
 
     Args:
-        model: Its weights.
-        examples: What is asked.
-        memory: A plan of the table, not `auto`.
-        total_weight: Of all targets, if these are but a part of a batch.
+        model: Model whose weights receive the gradients.
+        examples: Inputs and targets.
+        memory: Plan of the registry, not `auto`.
+        total_weight: Weight of all targets, if the examples are part of a larger batch.
 
     Raises:
         ConfigError: The plan cannot train the model.

@@ -1,8 +1,9 @@
-"""`reversible`: exact gradients in four buffers of L d, however deep the stack.
+"""`reversible`: exact gradients in four buffers of L d, independent of the depth of the stack.
 
-Two streams, y1 = x1 + attention(x2), y2 = x2 + mlp(y1): on the way back each block's inputs are
-recovered from its outputs, so only the two streams and their gradients are kept. Mechanisms that
-sum or see only their neighbours go slice by slice as in `two_sweep`; others take a row at once.
+With two streams, y1 = x1 + attention(x2) and y2 = x2 + mlp(y1). The backward pass recovers the
+inputs of each block from its outputs, so that only the two streams and their gradients are kept.
+Mechanisms that sum, or that see only neighbours, work slice by slice as in `two_sweep`; others take
+a whole row at once.
 
 Source: Gomez et al. 2017, "The Reversible Residual Network", algorithm 1; Kitaev et al. 2020,
 "Reformer", section 3, for transformers.
@@ -35,10 +36,10 @@ def reversible_gradients(
     """Add the gradients of rows without padding.
 
     Args:
-        model: A stack with reversible residuals.
-        examples: What is asked of the rows.
-        chunk: Positions of a slice.
-        total_weight: Of all targets of the batch.
+        model: Stack with reversible residuals.
+        examples: Inputs and targets of the rows.
+        chunk: Positions per slice.
+        total_weight: Weight of all targets of the batch.
     """
     return _ReversibleStep(model, examples, chunk, total_weight).run()
 

@@ -1,14 +1,14 @@
-"""Exact gradients of rows that lie in several processes, each with a stretch of every row.
+"""Sequence parallelism: exact gradients with each row sharded over processes.
 
-Causal stacks pass the state of each block on to the right neighbour, who may then apply that block
-while this process applies the next one; the gradients of the states come back the same way. Two
-stacks do so in both directions. Bidirectional stacks add up the sums that their queries read, and
-show each other the positions beside the borders. What a process has then is its part of the
-gradients: those of the rows are the sum.
+A causal stack sends the state of each block to the right neighbour, which applies that block while
+this process applies the next one; the gradients of the states return on the same path. Two opposite
+stacks do so in both directions. Bidirectional stacks sum the states that their queries read, and
+exchange the positions next to the borders. Each process then holds its part of the gradients; the
+gradients of the rows are the sum over processes.
 
-Sun et al. 2024, "Linear Attention Sequence Parallelism", section 3, passes the states of one layer
-so; here it is any mechanism that is `Streaming`, `Additive` or `Local`.
-Shape letters: B batch, L length, C positions of a stretch, E width.
+Sun et al. 2024, "Linear Attention Sequence Parallelism", section 3, sends the states of one layer
+in this way; here it works for any mechanism that is `Streaming`, `Additive` or `Local`.
+Shape letters: B batch, L length, C positions of a shard, E width.
 """
 
 from __future__ import annotations
@@ -34,45 +34,45 @@ from genomeformer_cli.core.objectives.loss import Examples, Prediction, predict
 
 
 class SequenceGroup(Protocol):
-    """The processes that hold the stretches of a row, as one of them sees it.
+    """Processes that hold the shards of a row, seen from one of them.
 
-    What it hands over can be differentiated: gradients go back the way that the values came.
+    All exchanges are differentiable.
 
     Attributes:
-        rank: Which stretch is this process', counted from where the states begin.
-        size: How many stretches there are.
+        rank: Index of the shard of this process, counted from the end where the states start.
+        size: Number of shards.
     """
 
     rank: int
     size: int
 
     def reversed(self) -> SequenceGroup:
-        """The same processes, from the other end."""
+        """Return the group with ranks counted from the other end."""
 
     def recv_state(self, x: Tensor, start: State) -> State:
-        """The state that the one before passes on; `start` for the first.
+        """Receive the state of the previous shard; return `start` on the first.
 
-        `x` is what the state will be used with.
+        `x` is the tensor that will be used together with the state.
         """
 
     def send_state(self, x: Tensor, state: State) -> Tensor:
-        """Pass a state on to the next one; `x` is what is computed on with here."""
+        """Send a state to the next shard; return `x` for the computation that follows."""
 
     def sum_states(self, parts: State) -> State:
-        """The sum over all stretches."""
+        """Return the sum of the states of all shards."""
 
     def exchange_halos(self, x_BCE: Tensor, halo: int) -> tuple[Tensor, Tensor]:
-        """The last positions of the one before and the first of the next, none beyond the ends."""
+        """Return the last positions of the previous shard and the first of the next."""
 
     def finish(self) -> None:
-        """Wait until everything that was passed on is taken."""
+        """Wait until every message has been received."""
 
 
 def check_sequence_parallel(model: Model, plan: str) -> None:
-    """Make sure that the rows of a model can lie in several processes.
+    """Check that the rows of a model can be sharded over processes.
 
     Raises:
-        ConfigError: They cannot; the hint says what can.
+        ConfigError: They cannot; the hint names what can.
     """
     if plan != "full":
         raise ConfigError(
@@ -101,17 +101,17 @@ def sequence_parallel_gradients(
     total_weight: Tensor,
     line: SequenceGroup,
 ) -> Prediction:
-    """Add this process' part of the gradients of a batch.
+    """Add this process's part of the gradients of a batch.
 
     Args:
-        model: One that passes `check_sequence_parallel`.
-        examples: What is asked of whole rows, the same on every process of the line.
-        memory: How many rows at a time.
-        total_weight: Of all targets of the step.
-        line: The processes that share these rows.
+        model: Model accepted by `check_sequence_parallel`.
+        examples: Inputs and targets of whole rows, equal on every process of the group.
+        memory: Number of rows computed at a time.
+        total_weight: Weight of all targets of the step.
+        line: Processes that share these rows.
 
     Returns:
-        How the stretches of this process were predicted.
+        Prediction of the shards of this process.
     """
     batch = len(examples.inputs_BL)
     rows = memory.rows or batch
@@ -150,7 +150,7 @@ def _of_rows(
 def _features(
     model: Encoder | TwoStack, tokens_BL: Tensor, bounds: tuple[int, int], line: SequenceGroup
 ) -> list[Tensor]:
-    """Features of a stretch, as `hidden` gives them for whole rows; of two stacks, one by one."""
+    """Return the features of a shard, as `hidden` does for whole rows; one tensor per stack."""
     start, stop = bounds
     if isinstance(model, TwoStack):
         length = tokens_BL.shape[1]
@@ -196,7 +196,7 @@ def _bidirectional(
 def _attended(
     model: Encoder, block: Block, x_BCE: Tensor, start: int, line: SequenceGroup
 ) -> Tensor:
-    """What attention adds at the positions of a stretch."""
+    """Return the attention output at the positions of a shard."""
     before, length = 0, x_BCE.shape[1]
     if block.halo:
         before_BHE, after_BHE = line.exchange_halos(x_BCE, block.halo)

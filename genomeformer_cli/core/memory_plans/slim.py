@@ -1,13 +1,14 @@
 """`slim`: exact gradients of a causal stack in memory that does not grow with the length.
 
-Once from left to right without a graph, keeping only the states with which each slice of C
-positions is entered; then from right to left, each slice computed again from its entering states,
-its loss and the gradient of its leaving states back-propagated together. The states' gradients
-pass to the slice before. O(n C d) for a slice, and (L / C) states, which are stored: to recover
-them by subtraction, as the paper does, drifts. The last slices, one or more, are computed but once.
+The forward pass runs from left to right without a graph and keeps only the state at the start of
+each slice of C positions. The backward pass runs from right to left: each slice is recomputed from
+its start state, and its loss and the gradient of its end state are propagated backward together.
+The gradient of the start state passes to the previous slice. Memory: O(n C d) for one slice, plus
+L / C states. The states are stored, because recovering them by subtraction, as in the paper,
+accumulates rounding errors. The last slices are computed only once.
 
 Source: Likhosherstov et al. 2021, "Sub-Linear Memory: How to Make Performers SLiM", algorithm 1,
-there for Performers; it holds for any stack whose past is a state.
+given there for Performers; it holds for any stack whose past is a state.
 Shape letters: B batch, C positions of a slice.
 """
 
@@ -23,12 +24,12 @@ from genomeformer_cli.core.objectives.loss import Examples, LossAccumulator, Pre
 
 
 class BoundaryStates:
-    """The states with which each slice of a stack is entered, in one allocation a tensor.
+    """States at the start of each slice, with one allocation per tensor.
 
     Args:
-        stack: A causal stack.
-        batch: Rows.
-        num_slices: Slices of each row.
+        stack: Causal stack.
+        batch: Number of rows.
+        num_slices: Slices per row.
     """
 
     def __init__(self, stack: Encoder, batch: int, num_slices: int) -> None:
@@ -38,25 +39,25 @@ class BoundaryStates:
         ]
 
     def put(self, index: int, states: list[State]) -> None:
-        """Keep the states with which a slice is entered."""
+        """Store the states at the start of a slice."""
         for stored, state in zip(self._stored, states, strict=True):
             for kept, tensor in zip(stored, state, strict=True):
                 kept[index].copy_(tensor.detach())
 
     def get(self, index: int) -> list[State]:
-        """The states with which a slice is entered; those of the first one are the start."""
+        """Return the states at the start of a slice; initial states for the first."""
         return [tuple(kept[index] for kept in stored) for stored in self._stored]
 
 
 def leaves(states: list[State]) -> list[State]:
-    """States to take gradients of."""
+    """Return detached copies of the states that require gradients."""
     return [tuple(tensor.detach().requires_grad_() for tensor in state) for state in states]
 
 
 def back_propagate(
     outputs: list[Tensor], gradients: list[Tensor | None], after: list[State], flowing: list[Tensor]
 ) -> None:
-    """Back-propagate a slice's outputs and its leaving states together."""
+    """Propagate the gradients of the outputs and of the end states of a slice backward together."""
     leaving = [tensor for state in after for tensor in state]
     both = [
         (tensor, gradient)
@@ -70,7 +71,7 @@ def back_propagate(
 
 
 def gradients_of(states: list[State]) -> list[Tensor]:
-    """What flows on to the slice before; 0 where nothing came back."""
+    """Return the gradients for the previous slice; zero where a state received none."""
     return [
         torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
         for state in states
@@ -84,18 +85,18 @@ def slim_gradients(
     """Add the gradients of rows without padding.
 
     Args:
-        model: A causal stack.
-        examples: What is asked of the rows.
-        chunk: C.
-        kept: Slices at the end of the rows whose activations are kept until the way back.
-        total_weight: Of all targets of the batch.
+        model: Causal stack.
+        examples: Inputs and targets of the rows.
+        chunk: Positions per slice, C.
+        kept: Slices at the end of the rows whose activations are kept for the backward pass.
+        total_weight: Weight of all targets of the batch.
     """
     batch, length = examples.inputs_BL.shape
     bounds = slices(length, chunk)
     boundaries = BoundaryStates(model, batch, len(bounds))
 
     def computed(index: int) -> tuple[list[State], Tensor, list[State]]:
-        """The states with which a slice is entered, its features, the states after it."""
+        """Return the start states of a slice, its features and its end states."""
         start, stop = bounds[index]
         entering = leaves(boundaries.get(index))
         tokens_BC = examples.inputs_BL[:, start:stop]

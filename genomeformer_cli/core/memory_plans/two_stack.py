@@ -1,10 +1,10 @@
-"""`two-stack`: exact gradients of two opposite causal stacks in memory that does not grow.
+"""`two-stack`: exact gradients of two opposite causal stacks in memory independent of the length.
 
-As `slim`, for each stack in its own direction: (1) the stack ahead from left to right, keeping its
-entering states; (2) from right to left, the stack back running forward without a graph, keeping
-its own, while the stack ahead and the head are back-propagated; (3) from left to right, the stack
-back. Each stack runs forward three times instead of once, so a step takes about half as long again
-as by whole rows.
+The plan applies `slim` to each stack in its own direction: (1) the forward stack runs from left to
+right and stores its start states; (2) from right to left, the backward stack runs without a graph
+and stores its start states, while gradients of the forward stack and of the head are computed;
+(3) from left to right, gradients of the backward stack are computed. Each stack runs forward three
+times instead of once, so that a step takes about 1.5 times as long as with whole rows.
 Shape letters: B batch, L length, C positions of a slice, E width.
 """
 
@@ -31,9 +31,9 @@ def two_stack_gradients(
 
     Args:
         model: Two causal stacks.
-        examples: What is asked of the rows.
-        chunk: C.
-        total_weight: Of all targets of the batch.
+        examples: Inputs and targets of the rows.
+        chunk: Positions per slice, C.
+        total_weight: Weight of all targets of the batch.
     """
     return _TwoStackStep(model, examples, chunk, total_weight).run()
 
@@ -67,7 +67,7 @@ class _TwoStackStep:
             self._ahead.put(index + 1, states)
 
     def _turned(self, index: int) -> tuple[Tensor, int]:
-        """What the stack back reads of a slice, and the position at which it does."""
+        """Return the tokens of a slice for the backward stack, and their first position."""
         start, stop = self._bounds[index]
         first = self._length - stop
         return self._back_BL[:, first : self._length - start], first

@@ -1,13 +1,14 @@
 """`two-sweep`: exact gradients of a bidirectional linear-attention stack in n buffers of L d.
 
-Given the sum that its queries read, every block is row-wise: so a block is applied in two sweeps
-over slices of C positions, one that sums and one that reads, and back-propagated in two: the first
-gives the gradient of the slice's own rows and adds up that of the sum, the second passes the sum's
-gradient on to the rows. Kept are the outputs of all blocks but the last, and one gradient. Blocks
-that see only their neighbours need no sum; each slice is then read with its neighbours around it.
+Given the sum that its queries read, every block works row by row. Each block is therefore applied
+in two sweeps over slices of C positions: one computes the sum, one reads it. The backward pass also
+takes two sweeps: the first computes the gradients of the rows of the slice and accumulates that of
+the sum; the second propagates the gradient of the sum to the rows. The outputs of all blocks but
+the last are kept, and one gradient. Blocks that see only neighbours need no sum; each slice is then
+read together with its neighbours.
 
-Buffers are written and read strictly in order, so they may be bfloat16 (half the memory, gradients
-off by about 5e-4) without harm to anything else.
+Buffers are written and read strictly in order, so that they may be bfloat16 (half the memory,
+gradients off by about 5e-4).
 Shape letters: B batch, L length, T targets of a slice, E width.
 """
 
@@ -39,11 +40,11 @@ def two_sweep_gradients(
     """Add the gradients of rows without padding.
 
     Args:
-        model: A bidirectional stack of mechanisms that sum or see only their neighbours.
-        examples: What is asked of the rows.
-        chunk: Positions of a slice.
-        total_weight: Of all targets of the batch.
-        storage: Of the buffers; None: that of the weights.
+        model: Bidirectional stack of mechanisms that sum or that see only neighbours.
+        examples: Inputs and targets of the rows.
+        chunk: Positions per slice.
+        total_weight: Weight of all targets of the batch.
+        storage: Precision of the buffers; None: that of the weights.
     """
     return _TwoSweepStep(model, examples, chunk, total_weight, storage).run()
 
@@ -124,9 +125,9 @@ class _TwoSweepStep:
             self._outputs[index][:, place.start : place.stop] = self._blocks[index].add_mlp(y_BLE)
 
     def _back_through_reading(self, index: int, summary: State | None) -> None:
-        """Slice after slice, turning the buffer's gradient of the outputs into that of the inputs.
+        """Replace the gradient of the outputs by that of the inputs, slice after slice.
 
-        What a slice owes to its right neighbours waits until their own turn.
+        The contribution to the right neighbours of a slice is held until their turn.
         """
         owed_BLE: Tensor | None = None
         for place in self._slices(index):

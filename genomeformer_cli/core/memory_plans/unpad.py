@@ -1,4 +1,4 @@
-"""Batches without padding: the plans that go slice by slice know neither padding nor documents.
+"""Split padded batches into rows without padding, as the slice-by-slice plans require.
 
 Shape letters: B batch, L length.
 """
@@ -17,9 +17,9 @@ Span = tuple[int, int, int]
 
 
 def unpad_rows(examples: Examples) -> Iterator[Examples]:
-    """The documents of a batch, one a row, those of one length together.
+    """Yield the documents of a batch as rows without padding, grouped by length.
 
-    Nothing is lost but padding: what is asked of the parts is what is asked of the whole.
+    The targets of the parts together equal those of the batch.
     """
     if examples.documents_BL is None and examples.mask_BL is None:
         yield examples

@@ -1,1 +1,1 @@
-"""What a model is trained to do. `masked`: predict hidden bases."""
+"""Training objectives: `masked`, `causal` and `surrounding` prediction of bases."""

@@ -1,8 +1,8 @@
-"""Prediction of real tokens: cross-entropy, whichever tokens are the targets.
+"""Cross-entropy of predicted tokens, for any choice of targets.
 
-The softmax runs over the real tokens only: special tokens and N are never a possible answer, so a
-model of single bases that knows nothing scores log2(4) = 2 bits from its first step.
-A batch may be scored in stretches: each gives its share of the same mean.
+The softmax runs over the real tokens only: special tokens and N can never be predicted, so that an
+untrained model of single bases starts at log2(4) = 2 bits. A batch may be scored in slices; each
+returns its share of the mean over the batch.
 Shape letters: B batch, L length, T targets, R real tokens.
 """
 
@@ -24,16 +24,17 @@ BITS_PER_NAT = 1 / math.log(2)
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """What a batch asks.
+    """Inputs, targets and loss weights of a batch.
 
     Attributes:
-        inputs_BL: Token ids as the model sees them.
-        targets_BL: The true id where a token is to be predicted, negative elsewhere.
-        weights_BL: Weight of each target's loss.
-        real_ids: Ids that can be an answer.
-        mask_BL: False at padding; None if there is none.
-        documents_BL: Number of the document of every position, negative at padding, where rows
-            hold several; it takes the place of the mask.
+        inputs_BL: Token ids given to the model.
+        targets_BL: True id at the positions to predict, negative elsewhere.
+        weights_BL: Loss weight of each target.
+        real_ids: Token ids that can be predicted.
+        mask_BL: False at padding; None without padding.
+        documents_BL: Document number of every position, negative at padding, for rows that hold
+            several
+            documents; replaces the mask.
     """
 
     inputs_BL: Tensor
@@ -45,20 +46,20 @@ class Examples:
 
     @property
     def total_weight(self) -> Tensor:
-        """By which the sum of the losses is divided."""
+        """Normaliser of the loss: the sum of the target weights."""
         return (self.weights_BL * (self.targets_BL >= 0)).sum().clamp_min(1e-9)
 
     @property
     def target_positions(self) -> SelectedPositions:
-        """Where a token is to be predicted."""
+        """Positions of the targets."""
         return SelectedPositions.from_mask(self.targets_BL >= 0)
 
     def to(self, device: torch.device) -> Examples:
-        """The same on a device; from pinned memory, without waiting for it."""
+        """Copy the batch to a device; from pinned memory the copy is asynchronous."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> Examples:
-        """The same in memory that a GPU can read by itself."""
+        """Copy the batch to pinned memory."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> Examples:
@@ -74,11 +75,11 @@ class Examples:
         )
 
     def part(self, start: int, stop: int) -> Examples:
-        """A stretch of every row."""
+        """Return the columns from `start` to `stop` of every row."""
         return self._cut((slice(None), slice(start, stop)))
 
     def rows(self, rows: slice) -> Examples:
-        """Some of the rows."""
+        """Return some of the rows."""
         return self._cut((rows,))
 
     def _cut(self, where: tuple[slice, ...]) -> Examples:
@@ -94,13 +95,13 @@ class Examples:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """How well a batch, or a part of one, was predicted.
+    """Loss and accuracy of a batch or of a part of one.
 
     Attributes:
-        loss: Its part of the weighted mean cross-entropy in nats, to differentiate.
-        bits: Unweighted sum over its targets.
-        num_correct: Targets whose most probable answer is the true one.
-        num_targets: Targets in it.
+        loss: Contribution to the weighted mean cross-entropy in nats; differentiable.
+        bits: Unweighted sum of the cross-entropy over the targets, in bits.
+        num_correct: Targets whose most probable token is the true one.
+        num_targets: Number of targets.
     """
 
     loss: Tensor
@@ -110,20 +111,20 @@ class Prediction:
 
     @property
     def bits_per_base(self) -> Tensor:
-        """Unweighted mean in bits."""
+        """Unweighted mean cross-entropy in bits."""
         return self.bits / max(self.num_targets, 1)
 
     @property
     def accuracy(self) -> Tensor:
-        """Part of the targets whose most probable answer is the true one."""
+        """Fraction of the targets whose most probable token is the true one."""
         return self.num_correct / max(self.num_targets, 1)
 
     def detached(self) -> Prediction:
-        """The same without its graph."""
+        """Return the prediction without its graph."""
         return replace(self, loss=self.loss.detach())
 
     def __add__(self, other: Prediction) -> Prediction:
-        """Of two parts of one batch."""
+        """Add the predictions of two parts of one batch."""
         return Prediction(
             loss=self.loss + other.loss,
             bits=self.bits + other.bits,
@@ -133,17 +134,17 @@ class Prediction:
 
 
 class LossAccumulator:
-    """The sum of the parts of a batch, in place.
+    """Running sum of the predictions of the parts of a batch, updated in place.
 
-    Kept as a list, the few numbers of every slice of a long row would lie between the large blocks
-    that come and go, and the heap could not give those back.
+    A list would keep small tensors between large blocks of the heap, which then could not be
+    released.
     """
 
     def __init__(self) -> None:
         self._total: Prediction | None = None
 
     def add(self, part: Prediction) -> None:
-        """Count a part; its graph is let go."""
+        """Add a part and release its graph."""
         part = part.detached()
         if self._total is None:
             self._total = part
@@ -156,7 +157,7 @@ class LossAccumulator:
 
     @property
     def total(self) -> Prediction:
-        """Of all parts."""
+        """Return the sum over all parts."""
         assert self._total is not None
         return self._total
 
@@ -164,13 +165,13 @@ class LossAccumulator:
 def predict(
     model: Model, hidden_BLE: Tensor, examples: Examples, total_weight: Tensor
 ) -> Prediction:
-    """Predict the targets of a batch or a stretch of it.
+    """Predict the targets of a batch or of a slice of it.
 
     Args:
-        model: Whose head answers.
+        model: Model whose head computes the logits.
         hidden_BLE: Features of the positions.
-        examples: What is asked there.
-        total_weight: Of all targets of the batch.
+        examples: Inputs and targets of these positions.
+        total_weight: Weight of all targets of the batch.
     """
     asked = examples.target_positions
     return predict_at(model, asked.gather(hidden_BLE), examples, asked, total_weight)
@@ -183,14 +184,14 @@ def predict_at(
     asked: SelectedPositions,
     total_weight: Tensor,
 ) -> Prediction:
-    """The same, from features of the targets' positions alone.
+    """Predict the targets from features at their positions only.
 
     Args:
-        model: Whose head answers.
-        hidden_TE: Features of the targets' positions.
-        examples: What is asked there.
-        asked: Where the targets are.
-        total_weight: Of all targets of the batch.
+        model: Model whose head computes the logits.
+        hidden_TE: Features at the positions of the targets.
+        examples: Inputs and targets.
+        asked: Positions of the targets.
+        total_weight: Weight of all targets of the batch.
     """
     targets_T, weights_T = asked.gather(examples.targets_BL), asked.gather(examples.weights_BL)
     real_ids = examples.real_ids
@@ -211,12 +212,12 @@ def predict_at(
 def prediction_loss(
     model: Model, examples: Examples, total_weight: Tensor | None = None
 ) -> Prediction:
-    """Predict the targets of a batch, by whole rows.
+    """Predict the targets of a batch with whole rows.
 
     Args:
-        model: Whose answers count.
-        examples: What is asked.
-        total_weight: Of all targets, if these are but a part of a batch.
+        model: Model to score.
+        examples: Inputs and targets.
+        total_weight: Weight of all targets, if the examples are part of a larger batch.
     """
     asked = examples.target_positions
     hidden_TE = model.hidden_at(examples.inputs_BL, examples.mask_BL, examples.documents_BL, asked)

@@ -1,8 +1,8 @@
-"""What a model is asked of a batch of windows: which tokens are hidden, which are targets.
+"""Build inputs and targets of a batch of windows.
 
-`masked`: some are hidden and to be found from both sides. `causal`: each from those before it.
-`surrounding`: each from all the others, by a model that does not see it.
-Where rows hold several documents, nothing is asked of one from another.
+`masked`: hidden tokens are predicted from both sides. `causal`: each token is predicted from those
+before it. `surrounding`: each token is predicted from all others by a model that does not see it.
+In rows with several documents, no document is predicted from another.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def make_targets(
     masking: MaskingConfig,
     generator: np.random.Generator,
 ) -> Examples:
-    """What a model of that direction is asked."""
+    """Build the inputs and targets for a model of the given direction."""
     if model.direction == "bidirectional":
         batch = mask_windows(windows, real_ids, masking, generator)
         return _examples(windows, (batch.inputs_BL, batch.targets_BL, batch.weights_BL), real_ids)
