@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from typer import Exit, Option, Typer
@@ -22,7 +23,9 @@ from genomeformer_cli.commands import (
     tokenize,
     windows,
 )
+from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.settings import launch_folder, speaks
+from genomeformer_cli.ui.streams import open_missing_streams
 
 _INTERRUPTED = 130
 
@@ -64,10 +67,22 @@ def options(
     del debug, version
 
 
+def _check_working_folder() -> None:
+    """Refuse a deleted working directory here: numerical libraries abort the process in one."""
+    try:
+        Path.cwd()
+    except FileNotFoundError as failure:
+        raise UsageError(
+            "the working directory no longer exists", hint="`cd` to one that does"
+        ) from failure
+
+
 def main() -> None:
     """Run the command line; every failure ends here, as a sentence, a hint and an exit code."""
     debug = "--debug" in sys.argv[1:]
+    open_missing_streams()
     try:
+        _check_working_folder()
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:

@@ -18,12 +18,12 @@ def names_in(folder: Path) -> list[str]:
 
 
 def everything_in(folder: Path) -> dict[str, bytes]:
-    """All files below a folder but for locks, which are empty and stay."""
+    """All files below a folder but for locks and what remembers times of files."""
     files = (path for path in folder.rglob("*") if path.is_file())
     return {
         path.relative_to(folder).as_posix(): path.read_bytes()
         for path in files
-        if path.parent != folder / "locks"
+        if path.parent not in (folder / "locks", folder / "verified")
     }
 
 

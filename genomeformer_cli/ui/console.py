@@ -23,6 +23,7 @@ from rich.console import (
 from rich.segment import Segment
 
 from genomeformer_cli.core.escaping import encodable, printable
+from genomeformer_cli.ui.streams import output_is_missing
 
 
 class _Escaped:
@@ -61,6 +62,8 @@ def show(result: object, rendered: RenderableType, *, as_json: bool) -> None:
         text = encodable(json.dumps(to_json(result), indent=2, ensure_ascii=False))
         # A JSON string may hold any escape, so nothing is lost to a program that reads it.
         sys.stdout.write((_json_printable(text) if sys.stdout.isatty() else text) + "\n")
+        return
+    if output_is_missing():  # a summary, of files that are written
         return
     # What a user named, such as `a[red].npy` or `:smile:`, is no markup.
     _escaping(Console(highlight=False, markup=False, emoji=False)).print(rendered)

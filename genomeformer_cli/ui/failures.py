@@ -15,12 +15,19 @@ from typer import TyperException
 from genomeformer_cli.core.errors import GenomeformerError
 from genomeformer_cli.core.escaping import one_line
 from genomeformer_cli.core.settings import launch_folder, speaks
+from genomeformer_cli.core.store.atomic import failure_reason, write_hint
 from genomeformer_cli.core.training.failure_file import write_failure
 from genomeformer_cli.ui.console import talk
+from genomeformer_cli.ui.streams import output_is_missing
 
 INTERNAL = 70
 _FIRST_SPEAKS_WITHIN = 5.0
-_NO_MEMORY = ("can't allocate memory", "out of memory", "not enough memory")
+_NO_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "not enough memory",
+    "can't start new thread",
+)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -50,22 +57,9 @@ def explain(failure: Exception) -> int:
         if message:  # without one, the help is already on the screen
             show_failure(message, "add `--help` to see what is possible")
         return failure.exit_code
-    if isinstance(failure, OSError) and failure.errno in _DISK_FULL:
-        _drop_stdout()
-        show_failure(
-            f"could not write {failure.filename or 'standard output'}: {failure.strerror}",
-            "free some space or choose another place",
-        )
-        return GenomeformerError.exit_code
-    limit = _exceeded(failure)
-    if limit is not None:
-        show_failure(*limit)
-        return GenomeformerError.exit_code
-    if isinstance(failure, OSError) and failure.filename is not None:
-        show_failure(
-            f"could not read or write `{_text_of(failure.filename)}`: {failure.strerror}",
-            "check that the file is there and that you may use it; then run the command again",
-        )
+    known = _exceeded(failure) or _describe_system(failure)
+    if known is not None:
+        show_failure(*known)
         return GenomeformerError.exit_code
     show_failure(
         f"unexpected {type(failure).__name__}: {failure}",
@@ -77,8 +71,12 @@ def explain(failure: Exception) -> int:
 def _exceeded(failure: Exception) -> tuple[str, str] | None:
     """Return the sentence and hint for input or settings beyond what this machine can compute."""
     # The allocators of torch raise RuntimeError, the one of a GPU a subclass of it.
-    no_memory = isinstance(failure, MemoryError) or (
-        isinstance(failure, RuntimeError) and any(words in str(failure) for words in _NO_MEMORY)
+    no_memory = (
+        isinstance(failure, MemoryError)
+        or (isinstance(failure, OSError) and failure.errno == errno.ENOMEM)
+        or (
+            isinstance(failure, RuntimeError) and any(words in str(failure) for words in _NO_MEMORY)
+        )
     )
     if no_memory:
         said = str(failure).partition("\n")[0]
@@ -95,6 +93,25 @@ def _exceeded(failure: Exception) -> tuple[str, str] | None:
 
 def _text_of(name: object) -> str:
     return os.fsdecode(name) if isinstance(name, bytes | str) else str(name)
+
+
+def _describe_system(failure: Exception) -> tuple[str, str] | None:
+    """Return message and hint for what the system refused."""
+    if not isinstance(failure, OSError):
+        return None
+    if output_is_missing() and failure.errno == errno.EBADF:
+        return "standard output is closed", "redirect it, or give a file with `-o` if there is one"
+    reason = failure_reason(failure)
+    if failure.errno in _DISK_FULL:
+        _drop_stdout()
+        place = _text_of(failure.filename or "standard output")
+        return f"could not write {place}: {reason}", "free some space or choose another place"
+    if failure.filename is not None:
+        return (
+            f"could not read or write `{_text_of(failure.filename)}`: {reason}",
+            f"{write_hint(failure.errno)}; then run the command again",
+        )
+    return None
 
 
 def _drop_stdout() -> None:

@@ -122,7 +122,7 @@ def test_a_released_run_can_be_trained_again_from_its_configuration(
 
 def test_a_taken_name_is_refused(run_cli: RunCommand, trained: Path) -> None:
     before = everything_in(trained)
-    done = run_cli("release", RUN, "--name", RELEASED)
+    done = run_cli("release", RUN, "--name", RELEASED, "--author", "A. Nother")
     assert_failure(done, f"`{RELEASED}`", hint=f"weights/{RELEASED}")
     assert everything_in(trained) == before
 
@@ -175,3 +175,34 @@ def test_a_full_disk_leaves_nothing(
     assert everything_in(home) == before
     assert names_in(home / "weights") == []
     assert not (tmp_path / "bundle").exists()
+
+
+def test_the_same_release_again_completes_what_a_kill_left(
+    run_cli: RunCommand, tmp_path: Path, home: Path
+) -> None:
+    output = tmp_path / "bundle"
+    line = ("release", RUN, "--name", "again", "-o", str(output))
+    assert run_cli(*line).exit_code == 0
+    expected = everything_in(output)
+    shutil.rmtree(output)
+    for _ in range(2):
+        done = run_cli(*line)
+        assert done.exit_code == 0, done.err
+        assert everything_in(output) == expected
+    other = (*line, "--author", "A. Nother")
+    assert_failure(run_cli(*other), "already has", hint="another name")
+    assert everything_in(output) == expected
+    replaced = run_cli(*other, "--replace")
+    assert replaced.exit_code == 0, replaced.err
+    assert b"Nother" in (output / "CITATION.cff").read_bytes()
+    (output / "mine.txt").write_bytes(b"x")
+    (output / "SHA256SUMS").unlink()
+    assert_failure(run_cli(*other, "--replace"), "not an empty folder", hint="--replace")
+    assert (output / "mine.txt").is_file()
+
+
+def test_a_damaged_model_does_not_count_as_released(run_cli: RunCommand, home: Path) -> None:
+    line = ("release", RUN, "--name", "again")
+    assert run_cli(*line).exit_code == 0
+    flip_a_byte(home / "weights" / "again" / "model.safetensors")
+    assert_failure(run_cli(*line), "model.safetensors", "checksum")

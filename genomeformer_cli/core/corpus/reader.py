@@ -20,6 +20,7 @@ from genomeformer_cli.core.corpus.format import (
 from genomeformer_cli.core.documents import DocumentError, read_json, read_json_lines
 from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.sequence import Flags
+from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.files import load_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Ids
 
@@ -54,6 +55,24 @@ def _load_segments(folder: Path) -> list[Segment]:
         return list(read_json_lines(path, Segment))
     except DocumentError as failure:
         raise CorruptError(failure.message, hint="make the corpus again") from failure
+
+
+def open_corpus(store: Store, name: str, *, check: bool = True) -> Corpus:
+    """Open a corpus of the cache after its files were compared with their recorded checksums.
+
+    Args:
+        store: The cache.
+        name: Name of the corpus.
+        check: Whether to compare; one of several processes does it for all.
+
+    Raises:
+        NotInCacheError: The cache has no such corpus.
+        CorruptError: A file is missing, changed, or not one of a corpus.
+    """
+    entry = store.entry(Kind.CORPORA, name)
+    if check:
+        store.verify_once(entry)
+    return Corpus(entry.path)
 
 
 class Corpus:

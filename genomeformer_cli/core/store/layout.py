@@ -8,12 +8,14 @@ ROOT/weights/NAME/       sealed   a released bundle
 ROOT/unpacked/SHA256/    sealed   a bundle out of an archive, or from the Hub
 ROOT/comparisons/NAME/   open     a small cache of the runs that are compared, and what came of them
 ROOT/locks/KIND-NAME     the entry's lock
+ROOT/verified/           sizes, times and checksums of files that were compared with their seal
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,7 +28,7 @@ import filelock
 from genomeformer_cli.core.errors import EntryExistsError, NotInCacheError, StoreError, UsageError
 from genomeformer_cli.core.settings import cache_root
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
-from genomeformer_cli.core.store.seal import SEAL, check_seal, seal
+from genomeformer_cli.core.store.seal import SEAL, check_seal, check_seal_once, has_same_seal, seal
 
 # Every run has it from its first moment: what it is a run of.
 RUN_IDENTITY_FILE = "run.json"
@@ -165,6 +167,7 @@ class Store:
         *,
         replace: bool = False,
         known: Mapping[str, str] | None = None,
+        accept_same: bool = False,
     ) -> Iterator[Path]:
         """Yield an empty folder that becomes the sealed entry when the block ends well.
 
@@ -175,17 +178,30 @@ class Store:
             name: What it is called.
             replace: Whether it may take the place of another.
             known: Filled by the block: checksums, by file name, taken of what was written.
+            accept_same: Whether an entry with the same contents counts as made: the new folder is
+                compared with it when the block ends, and dropped.
 
         Raises:
-            EntryExistsError: The entry exists and `replace` is false.
+            EntryExistsError: The entry exists, with other contents, and `replace` is false.
         """
         final = self.path(kind, name)
         clear_leftovers(final.parent, name)
+        taken = EntryExistsError(
+            f"the cache already has {kind} entry `{name}`",
+            hint=f"choose another name, or `genomeformer cache rm {kind}/{name}`",
+        )
         if final.exists() and not replace:
-            raise EntryExistsError(
-                f"the cache already has {kind} entry `{name}`",
-                hint=f"choose another name, or `genomeformer cache rm {kind}/{name}`",
-            )
+            if not accept_same:
+                raise taken
+            with tempfile.TemporaryDirectory(
+                dir=final.parent, prefix=f".{name}.", suffix=".tmp"
+            ) as place:
+                yield Path(place)
+                seal(Path(place), known)
+                check_seal(final)
+                if not has_same_seal(Path(place), final):
+                    raise taken
+            return
         with atomic_folder(final, replace=replace) as folder:
             yield folder
             seal(folder, known)
@@ -200,10 +216,28 @@ class Store:
             return check_seal(entry.path)
         return sum(check_seal(sealed.parent) for sealed in sorted(entry.path.rglob(SEAL)))
 
+    def verify_once(self, entry: Entry) -> int:
+        """Check a sealed entry as `verify` does, without reading again what has not changed.
+
+        Raises:
+            CorruptError: A file is missing, changed or unlisted.
+        """
+        return check_seal_once(entry.path, self._memory(entry))
+
+    def _memory(self, entry: Entry) -> Path:
+        return self.root / "verified" / f"{entry.kind}-{entry.name}.json"
+
+    def finish_removals(self) -> None:
+        """Delete what removals that were killed have left; their entries are gone already."""
+        for kind in Kind:
+            for doomed in (self.root / kind).glob(".*.removed"):
+                shutil.rmtree(doomed, ignore_errors=True)
+
     def remove(self, entry: Entry) -> None:
         """Delete an entry: it leaves its place in one step, then its files go."""
         with self.lock(entry.kind, entry.name):
             doomed = entry.path.with_name(f".{entry.name}.removed")
             shutil.rmtree(doomed, ignore_errors=True)
             entry.path.rename(doomed)
+            self._memory(entry).unlink(missing_ok=True)
             shutil.rmtree(doomed)

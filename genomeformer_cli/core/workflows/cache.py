@@ -79,6 +79,7 @@ def remove_from_cache(
         UsageError: A name is of several kinds.
     """
     store = store or Store()
+    store.finish_removals()
     entries = _find(names, store)
     removed = [
         CachedEntry(

@@ -15,7 +15,7 @@ import torch
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS
 from genomeformer_cli.core.configuration import merged, to_plain
-from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.corpus.reader import open_corpus
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
@@ -170,7 +170,7 @@ def _shared(request: CompareRequest, store: Store) -> dict[str, _Shared]:
         )
     found = {}
     for name in request.corpora:
-        corpus = Corpus(store.entry(Kind.CORPORA, name).path)
+        corpus = open_corpus(store, name)
         config = resolve_config(
             request.preset, request.config_file, request.overrides, corpus.tokenizer
         )

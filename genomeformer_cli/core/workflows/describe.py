@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.corpus.statistics import CorpusStatistics, corpus_statistics
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.tokenize import (
     TokenizeRequest,
     TokenizeResult,
@@ -46,6 +46,6 @@ def describe_corpus(
         made = tokenize_genomes(request, reporter=reporter, store=store)
         corpus = Corpus(made.folder)
     else:
-        corpus = Corpus(store.entry(Kind.CORPORA, request).path)
+        corpus = open_corpus(store, request)
         made = TokenizeResult(manifest=corpus.manifest, folder=corpus.folder, new=False)
     return DescribeResult(**vars(made), statistics=corpus_statistics(corpus, reporter))

@@ -11,7 +11,7 @@ import torch
 
 from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, weights_digest
-from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.labelled import LabelledConfig, TaskResult, evaluate_task
@@ -179,7 +179,7 @@ def _corpus(
 ) -> Corpus | None:
     name = request.corpus or _trained_on(loaded.folder)
     if name is not None and (request.corpus or store.has(Kind.CORPORA, name)):
-        corpus = Corpus(store.entry(Kind.CORPORA, name).path)
+        corpus = open_corpus(store, name)
         _check_same(corpus, loaded.folder, reporter)
         return corpus
     if not request.held_out and request.annotation is None:

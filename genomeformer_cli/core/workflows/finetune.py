@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +18,7 @@ from genomeformer_cli import __version__
 from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
 from genomeformer_cli.core.configuration import differences, from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
-from genomeformer_cli.core.errors import ConfigError, EntryExistsError, InputError, StoreError
+from genomeformer_cli.core.errors import ConfigError, EntryExistsError, InputError
 from genomeformer_cli.core.evaluation.tasks import (
     Example,
     read_examples,
@@ -45,6 +44,7 @@ from genomeformer_cli.core.finetuning.tuning import (
     tune,
 )
 from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
+from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
 from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
 from genomeformer_cli.core.release.tuned import (
     verify_tuned_bundle,
@@ -52,7 +52,7 @@ from genomeformer_cli.core.release.tuned import (
     write_tuned_card,
 )
 from genomeformer_cli.core.reporting import Event, Reporter, Silent
-from genomeformer_cli.core.store.atomic import atomic_folder, write_json, write_text
+from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import (
     RUN_IDENTITY_FILE,
     TRIALS_FILE,
@@ -173,7 +173,7 @@ def finetune_model(
         TrainingError: The loss is no longer a number.
     """
     store = store or Store()
-    _check_output(request.output)
+    check_output(request.output)
     table = _table(request)
     rows = label_rows(table, kind=request.kind, rule=request.config.split, reporter=reporter)
     base = model_folder(request.model, store=store, reporter=reporter)
@@ -198,14 +198,6 @@ def finetune_model(
         write_json(run / RESULTS_FILE, _plain(summary))
         folder = _install(request, tuning, run, summary, store)
     return FinetuneResult(name=name, folder=folder, run=run, summary=summary)
-
-
-def _check_output(output: Path | None) -> None:
-    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise StoreError(
-            f"`{output}` exists and is not an empty folder",
-            hint="choose another `-o`, or remove it first",
-        )
 
 
 def _table(request: FinetuneRequest) -> Table:
@@ -368,8 +360,7 @@ def _install(
     cached = store.entry(Kind.WEIGHTS, summary.name).path
     if request.output is None:
         return cached
-    with atomic_folder(request.output, replace=request.output.exists()) as folder:
-        shutil.copytree(cached, folder, dirs_exist_ok=True)
+    copy_bundle(cached, request.output, replace=request.replace)
     return request.output
 
 

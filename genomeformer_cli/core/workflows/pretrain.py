@@ -18,7 +18,7 @@ from genomeformer_cli.core.checkpoints.weights import (
     weights_digest,
 )
 from genomeformer_cli.core.configuration import from_plain, to_plain
-from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import parse_json, read_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
@@ -197,7 +197,7 @@ class _Pretraining:
         self._reporter = reporter
         self._name = check_name(request.name)
         self._folder = runs.path(Kind.RUNS, self._name)
-        self._corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)
+        self._corpus = open_corpus(store, request.corpus, check=team.is_main)
         self._origin = _origin(request, self._corpus, store, reporter)
         self._config = resolve_config(
             request.preset,

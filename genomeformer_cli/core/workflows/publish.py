@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
@@ -22,14 +23,15 @@ from genomeformer_cli.core.release.layout import (
     is_bundle,
 )
 from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
+from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
 from genomeformer_cli.core.release.signature import check_signature, sign
 from genomeformer_cli.core.release.sources import DEFAULT_MODEL, bundled_folder, model_folder
 from genomeformer_cli.core.release.verify import said_in_a_fresh_process, verify_bundle
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.atomic import atomic_folder, write_text
+from genomeformer_cli.core.store.atomic import write_text
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import SEAL, SIGNATURE, check_seal, file_sha256, seal
-from genomeformer_cli.core.workflows.release import ReleaseRequest, ReleaseResult, check_output
+from genomeformer_cli.core.workflows.release import ReleaseRequest, ReleaseResult
 
 _WEIGHTS = f"{Kind.WEIGHTS}/"
 # What is decided when a run becomes a bundle, and by which options.
@@ -161,12 +163,15 @@ def publish_bundle(request: PublishRequest) -> PublishResult:
 
 def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
     """Copy a bundle; with an ONNX file it is another one, sealed anew and no longer signed."""
-    with atomic_folder(output, replace=output.exists()) as folder:
+    if not onnx:
+        copy_bundle(bundle, output, replace=False)
+        return
+    with tempfile.TemporaryDirectory(prefix="genomeformer-") as place:
+        folder = Path(place) / "bundle"
+        folder.mkdir()
         for name in files_of(bundle):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(bundle / name, folder / name)
-        if not onnx:
-            return
         (folder / SIGNATURE).unlink(missing_ok=True)
         loaded = read_model(bundle)
         export_onnx(loaded, folder / ONNX_FILE)
@@ -175,6 +180,7 @@ def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
         seal(folder)
         # What the card says was checked when it was written.
         verify_bundle(folder, said_by(loaded), wanted=card)
+        copy_bundle(folder, output, replace=False)
 
 
 def publish_made(request: PublishRequest, made: ReleaseResult | None) -> PublishResult | None:

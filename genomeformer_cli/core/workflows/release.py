@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from genomeformer_cli.core.checkpoints.weights import LoadedModel, weights_diges
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
-from genomeformer_cli.core.errors import InputError, StoreError, UsageError
+from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.evaluation.held_out import held_out_questions
 from genomeformer_cli.core.genomes.lockfile import row_of
 from genomeformer_cli.core.release.bundle import Papers, Weights, write_bundle
@@ -22,6 +21,7 @@ from genomeformer_cli.core.release.evidence import Picture, read_evidence
 from genomeformer_cli.core.release.fresh import said_by
 from genomeformer_cli.core.release.layout import ONNX_FILE
 from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
+from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
 from genomeformer_cli.core.release.signature import need_cryptography, sign
 from genomeformer_cli.core.release.sources import DEFAULT_MODEL
 from genomeformer_cli.core.release.stored import (
@@ -33,7 +33,6 @@ from genomeformer_cli.core.release.stored import (
 )
 from genomeformer_cli.core.release.verify import Verified, verify_bundle
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.training.summary import RunSummary
@@ -130,8 +129,8 @@ def release_run(
         NotInCacheError: There is no such run, or its corpus is gone.
         CheckpointError: The run is not finished, or the bundle does not reproduce it.
         ConfigError: The model has no such layers.
-        EntryExistsError: The name is taken and `replace` is false.
-        StoreError: The output folder exists and is not an empty folder.
+        EntryExistsError: The name is taken by another model and `replace` is false.
+        StoreError: The output folder exists and holds something else.
         InputError: An evaluation, notes, licence or key cannot be used.
         MissingExtraError: What is asked for needs an extra that is not installed.
     """
@@ -142,7 +141,7 @@ def release_run(
     signed_by = None
     with (
         store.lock(Kind.WEIGHTS, name),
-        store.create(Kind.WEIGHTS, name, replace=request.replace) as folder,
+        store.create(Kind.WEIGHTS, name, replace=request.replace, accept_same=True) as folder,
     ):
         facts = _facts(request, ready)
         papers = _papers(request, ready, facts)
@@ -156,8 +155,7 @@ def release_run(
             signed_by = sign(folder, request.sign)
     cached = store.entry(Kind.WEIGHTS, name)
     if request.output is not None:
-        with atomic_folder(request.output, replace=request.output.exists()) as folder:
-            shutil.copytree(cached.path, folder, dirs_exist_ok=True)
+        copy_bundle(cached.path, request.output, replace=request.replace)
     return ReleaseResult(
         name=name,
         folder=request.output or cached.path,
@@ -249,19 +247,6 @@ def _check(request: ReleaseRequest) -> None:
         need_cryptography()
     licence_text(request.licence, request.licence_file)
     check_output(request.output)
-
-
-def check_output(output: Path | None) -> None:
-    """Make sure that a bundle can be written to a folder.
-
-    Raises:
-        StoreError: It exists and is not an empty folder.
-    """
-    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise StoreError(
-            f"`{output}` exists and is not an empty folder",
-            hint="choose another `-o`, or remove it first",
-        )
 
 
 def _facts(request: ReleaseRequest, ready: _Ready) -> CardFacts:

@@ -16,7 +16,7 @@ from genomeformer_cli.core.checkpoints.state import (
 )
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, load_weights, read_model
 from genomeformer_cli.core.configuration import from_plain
-from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
@@ -106,7 +106,7 @@ def find_source(name: str, *, store: Store, reporter: Reporter) -> Source:
         checkpoint=checkpoint,
         step=read_step(checkpoint),
         config=config,
-        corpus=Corpus(store.entry(Kind.CORPORA, identity["corpus"]).path),
+        corpus=open_corpus(store, identity["corpus"]),
     )
 
 

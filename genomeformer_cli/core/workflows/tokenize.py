@@ -158,6 +158,8 @@ def _found(
             f"the corpus `{request.name}` exists and was made from other genomes or settings",
             hint=f"choose another `--name`, or `genomeformer cache rm corpora/{request.name}`",
         )
+    # A process that was killed after it had made the corpus had not kept the vocabulary yet.
+    _keep_vocabulary(tokenizer, store)
     return TokenizeResult(manifest=manifest, folder=folder, new=False)
 
 

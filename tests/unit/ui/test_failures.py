@@ -40,7 +40,31 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--debug" in error
 
 
-def test_only_a_full_disk_is_excused_among_system_errors(
+@pytest.mark.parametrize(
+    ("failure", "words", "hint"),
+    [
+        (MemoryError(), "not enough memory", "smaller batch"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory", "smaller batch"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory", ""),
+        (RuntimeError("can't start new thread"), "not enough memory", "fewer workers"),
+        (RecursionError("maximum recursion depth exceeded"), "nested too deeply", "file"),
+        (OverflowError("int too large to convert to float"), "too large", "options"),
+        (PermissionError(errno.EACCES, "Permission denied", "x.fa"), "`x.fa`", "permissions"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x.fa"), "`x.fa`", "another name"),
+        (OSError(errno.EMFILE, "Too many open files", "x.fa"), "`x.fa`", "ulimit -n"),
+    ],
+)
+def test_a_limit_of_the_machine_or_an_input_is_no_bug(
+    failure: Exception, words: str, hint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(failure) == 1
+    sentence, between, advice = capsys.readouterr().err.splitlines()
+    assert words in sentence
+    assert between == ""
+    assert hint in advice
+
+
+def test_a_system_error_without_a_file_is_a_bug_unless_the_disk_is_full(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere.npy")

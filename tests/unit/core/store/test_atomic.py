@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import IO
 
 import pytest
 
 from genomeformer_cli.core.errors import StoreError
-from genomeformer_cli.core.store.atomic import atomic_file, atomic_folder, write_json, write_text
+from genomeformer_cli.core.store.atomic import (
+    atomic_file,
+    atomic_folder,
+    clear_leftovers,
+    explain_write_failure,
+    write_json,
+    write_text,
+)
 from tests.files import fill_the_disk, names_in
 
 
@@ -139,3 +148,44 @@ def test_a_folder_replaces_another_only_when_told(tmp_path: Path) -> None:
         (folder / "new").write_bytes(b"")
     assert names_in(tmp_path / "f") == ["new"]
     assert names_in(tmp_path) == ["f"]
+
+
+@pytest.mark.parametrize(
+    ("number", "hint"),
+    [
+        (errno.EACCES, "may write to"),
+        (errno.EROFS, "may write to"),
+        (errno.EMFILE, "ulimit -n"),
+        (errno.ENAMETOOLONG, "another name"),
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+    ],
+)
+def test_the_hint_fits_what_the_system_said(number: int, hint: str) -> None:
+    failure = explain_write_failure(Path("x.npy"), OSError(number, os.strerror(number)))
+    assert failure.message == f"could not write `x.npy`: {os.strerror(number)}"
+    assert hint in str(failure.hint)
+
+
+def test_copying_to_a_full_disk_is_told_in_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "there")
+
+    (tmp_path / "from").mkdir()
+    for name in "ab":
+        (tmp_path / "from" / name).write_bytes(b"x")
+    with pytest.raises(StoreError) as caught, atomic_folder(tmp_path / "to") as folder:
+        shutil.copytree(tmp_path / "from", folder, dirs_exist_ok=True, copy_function=full)
+    assert caught.value.message == f"could not write `{tmp_path / 'to'}`: No space left on device"
+    assert names_in(tmp_path) == ["from"]
+
+
+def test_leftovers_of_a_longer_name_are_left_alone(tmp_path: Path) -> None:
+    for name in (".a.12345678.tmp", ".a.b.12345678.tmp", ".a.partial", ".a.b.12345678.old"):
+        (tmp_path / name).mkdir()
+    clear_leftovers(tmp_path, "a")
+    assert names_in(tmp_path) == [".a.b.12345678.old", ".a.b.12345678.tmp", ".a.partial"]
+    clear_leftovers(tmp_path)
+    assert names_in(tmp_path) == [".a.partial"]
