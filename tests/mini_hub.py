@@ -25,7 +25,11 @@ _LFS = (".safetensors", ".png", ".onnx", ".gz")
 
 @dataclass(kw_only=True)
 class Fault:
-    """Something to go wrong: requests whose method and path match, so many times."""
+    """Something to go wrong: requests whose method and path match, so many times.
+
+    Kinds are a status, `wrong` bytes, a `cut` answer, a `spoil`ed commit, and `gated`: the refusal
+    of a repository whose terms were not accepted, 401 without a token and 403 with one.
+    """
 
     method: str
     path: str
@@ -115,6 +119,10 @@ class _Handler(BaseHTTPRequestHandler):
         self._fault = self.hub.fault_at(self.command, path)
         if self._fault is not None and self._fault.isdigit():
             self._json({"error": "injected"}, int(self._fault))
+            return
+        if self._fault == "gated":
+            status = 403 if self._is_known() else 401
+            self._json({"error": "Access is restricted"}, status, {"X-Error-Code": "GatedRepo"})
             return
         for pattern, answer in _ROUTES:
             match = re.fullmatch(pattern, path)

@@ -33,7 +33,7 @@ AccessionFileOption = Annotated[
     str | None,
     Option(
         metavar="FILE",
-        help="Assemblies, one a line; `-` reads standard input.",
+        help="List or table of assemblies; `-` reads standard input.",
         rich_help_panel=_WHICH,
     ),
 ]

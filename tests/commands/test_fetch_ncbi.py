@@ -72,7 +72,7 @@ def test_accessions_from_standard_input(ncbi: MiniNcbi, run_cli: RunCommand) -> 
         (("--taxon", "Bacillus"), 2, "is the name of 2 taxa"),
         (("--taxon", "Nonsuch"), 2, "knows no taxon"),
         (("--taxon", "562", "--min-length", "999999999"), 2, "left out"),
-        (("--accession", "nonsense"), 2, "no assembly accession"),
+        (("--accession", "nonsense"), 2, "not an assembly accession"),
         (("--reference",), 2, "none was named"),
         (("--taxon", "562", "--jobs", "0"), 2, "--jobs"),
         (("--accession", "GCF_000005845.2", "--accession", "GCF_111111111.1"), 3, "could not be"),

@@ -50,6 +50,7 @@ _ACCESSION = re.compile(
 _NUCLEOTIDE = re.compile(
     r"(?:[A-Z]{2}_[A-Z]{0,6}[0-9]{5,}|[A-Z]{1,2}[0-9]{5,8}|[A-Z]{4,6}[0-9]{8,11})(?:\.[0-9]+)?"
 )
+_ADDRESS = re.compile(r"(?:https?|ftp|rsync)://", re.IGNORECASE)
 _COLUMNS = ("accession", "assembly accession", "assembly")
 _SEPARATORS = re.compile(r"[\s,;]+")
 _QUOTES = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
@@ -64,7 +65,9 @@ class _Word(NamedTuple):
 
 def read_accession(word: str) -> str | None:
     """Return the assembly accession that a word stands for; None if it stands for none."""
-    bare = word.strip().strip(_QUOTES).strip().rstrip("/").rpartition("/")[2]
+    bare = word.strip().strip(_QUOTES).strip()
+    if _ADDRESS.match(bare):
+        bare = bare.rstrip("/").rpartition("/")[2]
     match = _ACCESSION.fullmatch(bare)
     return (match[1] or match[2]).upper() if match else None
 

@@ -330,6 +330,8 @@ def _explained(hub: Any, what: str) -> Iterator[None]:
     again = "run the command again: what has arrived is kept"
     try:
         yield
+    except hub.errors.GatedRepoError as failure:
+        raise _gated(hub, what, failure) from failure
     except hub.errors.HfHubHTTPError as failure:
         status = getattr(getattr(failure, "response", None), "status_code", None)
         if status is None or status >= _SERVER:
@@ -353,3 +355,23 @@ def _explained(hub: Any, what: str) -> Iterator[None]:
             f"the Hub could not be reached, or broke off, at `{what}` ({type(failure).__name__})",
             hint=again,
         ) from failure
+
+
+def _gated(hub: Any, what: str, failure: Any) -> RefusedError:
+    """Build the error for a repository whose terms have to be accepted on the Hub first."""
+    status = getattr(getattr(failure, "response", None), "status_code", _UNAUTHORISED)
+    repository = what.removeprefix(SCHEME).partition("@")[0]
+    page = f"{hub.constants.ENDPOINT}/{repository}"
+    accept = f"accept its terms at {page}"
+    if status == _FORBIDDEN:
+        return RefusedError(
+            f"`{what}` is gated, and the account of this token may not read it ({status})",
+            status=status,
+            hint=f"{accept} with that account, and wait if its owner has to approve; a token of "
+            "limited rights also needs the right to read gated repositories",
+        )
+    return RefusedError(
+        f"`{what}` is gated: the Hub gives it only to accounts that accepted its terms ({status})",
+        status=status,
+        hint=f"{accept}, then {_LOG_IN}",
+    )

@@ -11,8 +11,9 @@ import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from genomeformer_cli.core.errors import ConfigError, InputError, PartialError, UsageError
-from genomeformer_cli.core.formats.fasta import local_copy
+from genomeformer_cli.core.errors import ConfigError, PartialError, UsageError
+from genomeformer_cli.core.formats.accessions import read_accession_list
+from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.genomes.genome import FetchedGenome
 from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
 from genomeformer_cli.core.genomes.ncbi.batch import FileMeter, install_all
@@ -34,6 +35,7 @@ from genomeformer_cli.core.genomes.ncbi.selection import (
 )
 from genomeformer_cli.core.genomes.ncbi.session import Connection, Session
 from genomeformer_cli.core.genomes.ncbi.update import Update, compare, prune
+from genomeformer_cli.core.genomes.regions import counted
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.settings import api_key, base_url, ftp_url
 from genomeformer_cli.core.store.layout import Store
@@ -49,7 +51,7 @@ class FetchNcbiRequest:
         taxa: Names or taxids; their descendants are included.
         exclude_taxa: Taxa to leave out.
         accessions: Assembly accessions, with or without version.
-        accession_file: A file of accessions, one a line; `-` is standard input.
+        accession_file: List of accessions, see `core/formats/accessions.py`; `-` is standard input.
         lock: A lock file whose bytes to bring again.
         source: `refseq`, `genbank` or `both`.
         level: Assembly levels, comma-separated; all if empty.
@@ -177,7 +179,7 @@ def fetch_ncbi(
         NetworkError: NCBI cannot be reached; running again goes on.
         StoreError: The disk is too small, or the cache cannot be written.
     """
-    inquiry, connection = _inquiry(request), _connection(request)
+    inquiry, connection = _inquiry(request, reporter), _connection(request)
     store = store if store is not None else Store()
     folder = QueryDir(store.root, inquiry)
     with Session(
@@ -244,13 +246,13 @@ def fetch_ncbi(
     )
 
 
-def _inquiry(request: FetchNcbiRequest) -> AssemblyQuery:
+def _inquiry(request: FetchNcbiRequest, reporter: Reporter) -> AssemblyQuery:
     if not request.names_genomes:
         raise UsageError(
             "these options are about genomes at NCBI, and none was named",
             hint="give `--taxon`, `--accession`, `--accession-file` or `--lock`",
         )
-    accessions = (*request.accessions, *_read_accessions(request.accession_file))
+    accessions = (*request.accessions, *_read_accessions(request.accession_file, reporter))
     if request.lock and (request.taxa or accessions):
         raise UsageError(
             "`--lock` already says what to fetch", hint="leave out `--taxon` and `--accession`"
@@ -291,19 +293,13 @@ def _inquiry(request: FetchNcbiRequest) -> AssemblyQuery:
     return inquiry
 
 
-def _read_accessions(source: str | None) -> tuple[str, ...]:
+def _read_accessions(source: str | None, reporter: Reporter) -> tuple[str, ...]:
     if source is None:
         return ()
-    with local_copy(source) as (path, shown):
-        try:
-            lines = path.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as failure:
-            raise InputError(f"`{shown}` cannot be read: {failure}", hint="check it") from failure
-    words = [line.partition("#")[0].replace(",", " ").split() for line in lines]
-    found = tuple(row[0] for row in words if row)
-    if not found:
-        raise InputError(f"`{shown}` names no accessions", hint="write one a line")
-    return found
+    with local_copy(source, command="fetch --accession-file -") as (path, shown):
+        accessions = read_accession_list(path, shown=shown)
+    reporter.note(f"`{shown}`: {counted(len(accessions), 'accession')}")
+    return accessions
 
 
 def _connection(request: FetchNcbiRequest) -> Connection:

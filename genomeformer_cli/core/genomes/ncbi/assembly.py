@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.core.formats.accessions import is_nucleotide_accession, read_accession
 
 _ACCESSION = re.compile(r"(GC[AF])_(\d{9})(?:\.(\d{1,3}))?")
 # Words in the summaries' `excluded_from_refseq` for which Datasets calls an assembly atypical.
@@ -115,18 +116,23 @@ def version_of(accession: str) -> int:
 
 
 def check_accession(text: str) -> str:
-    """An assembly accession as NCBI writes it.
+    """Return an assembly accession as NCBI writes it.
 
     Raises:
-        UsageError: It is none.
+        UsageError: The text does not stand for one.
     """
-    accession = text.strip().upper()
-    if not _ACCESSION.fullmatch(accession):
+    accession = read_accession(text)
+    if accession is not None:
+        return accession
+    if is_nucleotide_accession(text):
         raise UsageError(
-            f"`{text.strip()}` is no assembly accession",
-            hint="one looks like `GCF_000005845.2` or `GCA_000005845`",
+            f"`{text.strip()}` is the accession of one sequence, not of an assembly",
+            hint="give the assembly that holds it, as `GCF_000005845.2`",
         )
-    return accession
+    raise UsageError(
+        f"`{text.strip()}` is not an assembly accession",
+        hint="one looks like `GCF_000005845.2` or `GCA_000005845`",
+    )
 
 
 def read_level(word: str) -> Level:

@@ -15,7 +15,7 @@ from genomeformer_cli.core.documents import parse_json
 from genomeformer_cli.core.errors import NothingMatchedError, RefusedError
 from genomeformer_cli.core.genomes.genome import Ancestor, Lineage
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, from_report
-from genomeformer_cli.core.genomes.ncbi.metadata import Page, Taxon, choose
+from genomeformer_cli.core.genomes.ncbi.metadata import Page, Taxon, choose, read_taxon
 from genomeformer_cli.core.genomes.ncbi.selection import Criteria
 from genomeformer_cli.core.genomes.transport import Params, Transport
 
@@ -23,6 +23,7 @@ _PAGE = 1000
 _TAXA_PER_CALL = 100
 _FTP_LINK = "FTP_LINK"
 _ROOT = 1
+_UNKNOWN = (400, 404)
 _RANKS = (
     *("acellular root", "superkingdom", "domain", "realm", "kingdom"),
     *("phylum", "class", "order", "family", "genus", "species"),
@@ -50,9 +51,9 @@ class Datasets:
             AmbiguousTaxonError: Several taxa have the name.
             NothingMatchedError: No taxon has it, or no genomes are known of it.
         """
-        word = text.strip()
-        if word.isdigit():
-            return self._resolve_id(int(word))
+        word = read_taxon(text)
+        if isinstance(word, int):
+            return self._resolve_id(word)
         with_genomes = self._suggest(word, genomes_only=True, exact=True)
         if with_genomes:
             return choose(word, with_genomes, ())
@@ -82,7 +83,7 @@ class Datasets:
         try:
             answer = self._ask(f"/taxonomy/taxon/{ids}/dataset_report", {"page_size": str(_PAGE)})
         except RefusedError as failure:
-            if failure.status == 404:
+            if failure.status in _UNKNOWN:
                 return []
             raise
         return [report.get("taxonomy") or {} for report in answer.get("reports") or []]
@@ -94,7 +95,12 @@ class Datasets:
             "taxon_resource_filter": f"TAXON_RESOURCE_FILTER_{resource}",
             "exact_match": "true" if exact else "false",
         }
-        answer = self._ask(f"/taxonomy/taxon_suggest/{quote(word, safe='')}", params)
+        try:
+            answer = self._ask(f"/taxonomy/taxon_suggest/{quote(word, safe='')}", params)
+        except RefusedError as failure:
+            if failure.status not in _UNKNOWN:
+                raise
+            raise _unknown_name(word) from failure
         hits = answer.get("sci_name_and_ids") or []
         if exact:
             hits = [hit for hit in hits if _names(hit) & {word.casefold()}] or hits
@@ -177,6 +183,18 @@ def _read_object(content: bytes) -> dict[str, Any]:
     if "error" in value and "code" in value:
         raise ValueError(str(value.get("message") or value["error"]))
     return value
+
+
+def _unknown_name(word: str) -> NothingMatchedError:
+    """Build the error for a name that NCBI does not take as a question."""
+    if "/" in word:
+        return NothingMatchedError(
+            f"NCBI found no taxon by the name `{word}`: it cannot look up every name with `/`",
+            hint="give the taxid, as in `--taxon 562`; NCBI's taxonomy browser finds it by name",
+        )
+    return NothingMatchedError(
+        f"NCBI knows no taxon `{word}`", hint="check the spelling, or give a taxid"
+    )
 
 
 def _lineage(report: Mapping[str, Any]) -> Lineage:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from genomeformer_cli.core.errors import AmbiguousTaxonError, NothingMatchedError
+from genomeformer_cli.core.errors import AmbiguousTaxonError, NothingMatchedError, UsageError
 from genomeformer_cli.core.genomes.genome import Lineage
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly
 from genomeformer_cli.core.genomes.ncbi.selection import Criteria
 
 _MAX_SHOWN = 10
+_MOST_DIGITS = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +81,23 @@ class Metadata(Protocol):
 def taxon_at(lineage: Lineage, rank: str) -> int | None:
     """The id of a rank in a lineage."""
     return next((taxon.taxid for taxon in reversed(lineage) if taxon.rank == rank), None)
+
+
+def read_taxon(text: str) -> int | str:
+    """Return the taxid or the name that a word stands for, surplus blanks removed.
+
+    Raises:
+        UsageError: The word is empty.
+        NothingMatchedError: No taxid is so large.
+    """
+    word = " ".join(text.split())
+    if not word:
+        raise UsageError("an empty name of a taxon", hint="give a name or a taxid")
+    if not (word.isascii() and word.isdigit()):
+        return word
+    if len(word) > _MOST_DIGITS:
+        raise NothingMatchedError(f"NCBI knows no taxid {word[:20]}", hint="look it up by its name")
+    return int(word)
 
 
 def choose(text: str, candidates: Sequence[Taxon], suggestions: Sequence[Taxon]) -> Taxon:

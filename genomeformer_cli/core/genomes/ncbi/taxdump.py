@@ -15,7 +15,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.genomes.genome import Ancestor, Lineage
-from genomeformer_cli.core.genomes.ncbi.metadata import Taxon, choose
+from genomeformer_cli.core.genomes.ncbi.metadata import Taxon, choose, read_taxon
 
 _NAME_CLASSES = frozenset(
     {
@@ -138,16 +138,15 @@ class Taxonomy:
             AmbiguousTaxonError: Several taxa have the name.
             NothingMatchedError: None has.
         """
-        word = text.strip()
-        if word.isdigit():
-            found = self._taxa("WHERE taxid = ?", int(word))
+        word = read_taxon(text)
+        if isinstance(word, int):
+            found = self._taxa("WHERE taxid = ?", word)
             if not found:
                 found = self._taxa("WHERE taxid = (SELECT new FROM merged WHERE old = ?)", word)
                 found = [
-                    Taxon(taxid=t.taxid, name=t.name, rank=t.rank, merged_from=int(word))
-                    for t in found
+                    Taxon(taxid=t.taxid, name=t.name, rank=t.rank, merged_from=word) for t in found
                 ]
-            return choose(word, found, ())
+            return choose(str(word), found, ())
         join = "JOIN names USING (taxid) WHERE names.name"
         near = self._taxa(f"{join} LIKE ? LIMIT 10", word.replace("%", "") + "%")
         return choose(word, self._taxa(f"{join} = ? COLLATE NOCASE", word), near)

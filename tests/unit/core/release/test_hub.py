@@ -206,3 +206,26 @@ def test_what_is_no_address_is_refused(text: str) -> None:
         return
     with pytest.raises(UsageError, match="no address"):
         read_address(text)
+
+
+@pytest.mark.parametrize("path", ["/api/models/.*/revision/", "/api/models/.*/tree/", "/resolve/"])
+@pytest.mark.parametrize(("token", "status"), [(TOKEN, 403), ("", 401)])
+def test_a_gated_repository_names_the_terms_to_accept(
+    path: str,
+    token: str,
+    status: int,
+    hub: Hub,
+    bundle: Path,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    push(bundle, public=True)
+    monkeypatch.setenv("HF_TOKEN", token)
+    hub.faults += [Fault(method=m, path=path, kind="gated", times=99) for m in ("GET", "HEAD")]
+    with pytest.raises(RefusedError, match="is gated") as failure:
+        fetch_bundle(Address(repository=REPOSITORY), store)
+    assert failure.value.status == status
+    assert f"accept its terms at {hub.url}/{REPOSITORY}" in str(failure.value.hint)
+    assert ("HF_TOKEN" in str(failure.value.hint)) == (not token)
+    hub.faults.clear()
+    assert everything_in(fetch_bundle(Address(repository=REPOSITORY), store).folder)

@@ -214,7 +214,7 @@ def test_accessions_of_every_fate(
 ) -> None:
     ncbi.api_down = not api
     listed = tmp_path / "list.txt"
-    listed.write_text("# mine\nGCF_900000004.1\nGCF_900000005.1, old\n\n", encoding="utf-8")
+    listed.write_text("# mine\nGCF_900000004.1\nGCF_900000005.1, # old\n\n", encoding="utf-8")
     notes = Notes()
     result = fetch_from(
         ncbi,
