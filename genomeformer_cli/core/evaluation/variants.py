@@ -156,9 +156,11 @@ def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _P
     ref, alt = encode_bases(variant.ref), encode_bases(variant.alt)
     if (ref >= NUM_REAL_BASES).any() or (alt >= NUM_REAL_BASES).any():
         return "unknown base: an allele holds `N` or another ambiguity code"
-    width = max(window, ref.size)
-    left = min(max(start - (width - ref.size) // 2, 0), max(codes.size - width, 0))
-    right = min(left + width, codes.size)
+    # As many bases on either side, so that the other strand is read in the same window.
+    flank = max(window - ref.size, 0) // 2
+    width = codes.size if codes.size <= window else min(ref.size + 2 * flank, codes.size)
+    left = min(max(start - flank, 0), codes.size - width)
+    right = left + width
     before, after = codes[left:start], codes[start + ref.size : right]
     return _Pair(
         codes[left:right],
