@@ -1,4 +1,7 @@
-"""Reformer attention against `reformer-pytorch` and transformers, their draw of rotations ours."""
+"""Reformer attention against `reformer-pytorch` and transformers, their draw of rotations ours.
+
+Bidirectional rows only: causal rows of these packages share chunks with later positions.
+"""
 
 from __future__ import annotations
 
@@ -36,17 +39,16 @@ def loss_and_gradients(out: Tensor, leaves: list[Tensor]) -> tuple[Tensor, ...]:
     return out, *torch.autograd.grad((out * weights).sum(), leaves)
 
 
-@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("num_rounds", [1, 3])
 def test_values_and_gradients_equal_reformer_pytorch(
-    num_rounds: int, causal: bool, monkeypatch: pytest.MonkeyPatch
+    num_rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = pytest.importorskip("reformer_pytorch")
-    peer = package.LSHAttention(bucket_size=CHUNK, n_hashes=num_rounds, causal=causal)
+    peer = package.LSHAttention(bucket_size=CHUNK, n_hashes=num_rounds, causal=False)
     length = 64
     qk, _, v = draw(length)
     rotations_RDF = drawn(num_rounds, length)
-    ours = reformer_attention(qk, v, None, rotations_RDF, chunk=CHUNK, causal=causal)
+    ours = reformer_attention(qk, v, None, rotations_RDF, chunk=CHUNK, causal=False)
     give_rotations(monkeypatch, rotations_RDF)
     # Its keys have length 1 where ours have sqrt(D).
     theirs, _, _ = peer(HEAD_WIDTH**0.5 * qk.flatten(0, 1), v.flatten(0, 1))
@@ -56,10 +58,9 @@ def test_values_and_gradients_equal_reformer_pytorch(
     assert_same(found, wanted, relative=1e-5)
 
 
-@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("num_rounds", [1, 3])
 def test_values_and_gradients_equal_transformers(
-    num_rounds: int, causal: bool, monkeypatch: pytest.MonkeyPatch
+    num_rounds: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = pytest.importorskip("transformers.models.reformer.modeling_reformer")
     length = 64
@@ -70,7 +71,7 @@ def test_values_and_gradients_equal_transformers(
         lsh_attn_chunk_length=CHUNK,
         num_hashes=num_rounds,
         num_buckets=length // CHUNK,
-        is_decoder=causal,
+        is_decoder=False,
         lsh_attention_probs_dropout_prob=0.0,
     )
     torch.manual_seed(0)
@@ -82,7 +83,7 @@ def test_values_and_gradients_equal_transformers(
         part(x).unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in (peer.query_key, peer.value)
     )
     rotations_RDF = drawn(num_rounds, length)
-    ours = reformer_attention(qk, v, None, rotations_RDF, chunk=CHUNK, causal=causal)
+    ours = reformer_attention(qk, v, None, rotations_RDF, chunk=CHUNK, causal=False)
     give_rotations(monkeypatch, rotations_RDF)
     found = loss_and_gradients(ours.transpose(1, 2).flatten(2), leaves)
     wanted = loss_and_gradients(peer(x).hidden_states, leaves)

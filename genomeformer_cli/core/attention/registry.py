@@ -216,6 +216,7 @@ def _build_reformer(
         head_width=setting.head_width,
         causal=setting.causal,
         generator=generator,
+        context=setting.context,
     )
 
 
@@ -283,7 +284,7 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         memory="L",
         paper="Kitaev et al. 2020, arXiv 2001.04451",
         options=("hash_rounds", "hash_chunk"),
-        limit="later positions move the chunks: it cannot go slice by slice",
+        limit="it sorts whole rows: it cannot go slice by slice",
         shares_query_key=True,
     ),
     "linformer": AttentionEntry(

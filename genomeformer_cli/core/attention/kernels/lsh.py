@@ -70,14 +70,20 @@ def sorted_rounds(
     rotations_RDF: Tensor,
     num_directions_B: Tensor,
     extremes: tuple[int, int] | None = None,
-) -> Tensor:
-    """Positions by bucket, then by position; those that are not real last (R, B, H, L)."""
+) -> tuple[Tensor, Tensor]:
+    """Sort every round by bucket, then by position; positions that are not real come last.
+
+    Returns:
+        The sorted positions (R, B, H, L), and their buckets in that order.
+    """
     padding_B1L = ~real_BL[:, None]
     extremes = extremes or _extremes(num_directions_B)
     beyond = 2 * extremes[1]
-    orders = []
+    rounds = []
     for rotation_DF in rotations_RDF:
         bucket_BHL = hash_buckets(x_BHLD, rotation_DF, num_directions_B, extremes)
         bucket_BHL = bucket_BHL.masked_fill(padding_B1L, beyond).to(torch.int32)
-        orders.append(bucket_BHL.argsort(dim=-1, stable=True))
-    return torch.stack(orders)
+        rounds.append(bucket_BHL.sort(dim=-1, stable=True))
+    return torch.stack([order for _, order in rounds]), torch.stack(
+        [bucket for bucket, _ in rounds]
+    )

@@ -39,15 +39,17 @@ class HashRounds:
 
     Attributes:
         position_RGM: Positions as laid out: the chunk before the first, then the sorted row.
-        hidden_GL: What is added to the scores of a key by its position; None if all are real.
+        hidden_GL: Bias added to the scores of a key by its position; None if all are real.
         chunk: C.
-        causal: Whether no later position is seen.
+        bucket_RGM: Buckets of the positions as laid out, of a causal mechanism: a query sees the C
+            positions before it in the sorted row that share its bucket, which are the last C of
+            them in the row. None: it sees its chunk and the one before.
     """
 
     position_RGM: Tensor
     hidden_GL: Tensor | None
     chunk: int
-    causal: bool
+    bucket_RGM: Tensor | None = None
 
     def slices(self, head_width: int) -> Iterator[tuple[slice, HashRounds]]:
         """A few groups after the other."""
@@ -62,12 +64,14 @@ class HashRounds:
                     position_RGM=self.position_RGM[:, part],
                     hidden_GL=None if self.hidden_GL is None else self.hidden_GL[part],
                     chunk=self.chunk,
-                    causal=self.causal,
+                    bucket_RGM=None if self.bucket_RGM is None else self.bucket_RGM[:, part],
                 ),
             )
 
     def windows(self, round_: int, like: Tensor) -> KeyTiles:
-        """The windows of a round: own chunk and the one before."""
+        """Return the windows of a round: own chunk and the one before."""
+        if self.bucket_RGM is not None:
+            return self._causal_windows(self.bucket_RGM[round_], like)
         position_GM, chunk = self.position_RGM[round_], self.chunk
         hidden_GM = None if self.hidden_GL is None else self.hidden_GL.gather(1, position_GM)
         position_GM = position_GM.to(torch.int32)
@@ -81,15 +85,34 @@ class HashRounds:
             if hidden_GM is not None:
                 hidden = hidden_GM[groups, keys].unfold(1, 2 * chunk, chunk)[:, :, None]
             # Only the chunk before the first can hold the query a second time.
-            if blocks.start > 0 and not self.causal:
+            if blocks.start > 0:
                 return itself_CK + hidden
             key = position_GM[groups, keys].unfold(1, 2 * chunk, chunk)[:, :, None]
             query = key[..., chunk:].mT
-            if self.causal:
-                hidden = torch.where(key > query, HIDDEN, hidden)
             return torch.where(key == query, ITSELF, hidden)
 
         num_blocks = position_GM.shape[1] // chunk - 1
+        return KeyTiles(num_blocks=num_blocks, block=chunk, width=2 * chunk, bias=bias)
+
+    def _causal_windows(self, bucket_GM: Tensor, like: Tensor) -> KeyTiles:
+        """Return the windows of a round in which a query sees the C before it of its bucket.
+
+        Later positions shift a bucket's place in the sorted row, but not the order within it.
+        """
+        chunk = self.chunk
+        places_K = torch.arange(2 * chunk, device=like.device)
+        back_CK = places_K[chunk:, None] - places_K
+        band_CK = like.new_zeros(back_CK.shape).masked_fill(
+            (back_CK < 0) | (back_CK > chunk), HIDDEN
+        )
+        band_CK = band_CK.masked_fill(back_CK == 0, ITSELF)
+
+        def bias(groups: slice, blocks: slice) -> Tensor:
+            keys = slice(blocks.start * chunk, (blocks.stop + 1) * chunk)
+            key = bucket_GM[groups, keys].unfold(1, 2 * chunk, chunk)[:, :, None]
+            return torch.where(key == key[..., chunk:].mT, band_CK, HIDDEN)
+
+        num_blocks = bucket_GM.shape[1] // chunk - 1
         return KeyTiles(num_blocks=num_blocks, block=chunk, width=2 * chunk, bias=bias)
 
     def rows(self, round_: int) -> Tensor:

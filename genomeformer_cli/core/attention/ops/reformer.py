@@ -2,14 +2,17 @@
 
 Every round sorts the real positions of a row by hash bucket, then position, and cuts the order
 into chunks of C; a query sees the keys of its own chunk and of the one before it (before the first
-comes the last of the round before, the last round before the first). All rounds form one softmax,
-in which a key seen in two rounds counts twice. Keys are the queries, scaled to a root mean square
-of 1; a query sees itself only where it sees nothing else. A row of n real positions has
+comes the last of the round before, the last round before the first). A row of n real positions has
 2 ceil(n / 2C) buckets, within the rotations drawn.
+Chunks and the number of buckets depend on all positions. A causal query sees instead, in every
+round, the last C earlier positions of its own bucket, of a fixed number of buckets; so nothing
+later changes what it reads.
+All rounds form one softmax, in which a key seen in two rounds counts twice. Keys are the queries,
+scaled to a root mean square of 1; a query sees itself only where it sees nothing else.
 O(R L (C + F) D + R L log L) time for R rounds and F = L / 2C directions of hashing, and O(L D)
 memory: the backward pass sorts the positions again and computes the scores again.
 Source: Kitaev et al. 2020, "Reformer", section 2 (equations 2 to 6, without the correction for
-keys met in several rounds).
+keys met in several rounds; there, causal attention hides later keys of the same chunks).
 Shape letters: B batch, H heads, G groups (B H), L length, R rounds, C queries of a chunk, D head
 width, F directions, M keys laid out (C + L).
 """
@@ -42,7 +45,10 @@ def reformer_attention(
     chunk: int,
     causal: bool,
 ) -> Tensor:
-    """Attend to the positions that hash alike; read 0 at padding."""
+    """Attend to the positions that hash alike; read 0 at padding.
+
+    Causal rows are hashed by all directions given, others by as many as their length asks for.
+    """
     dtype = torch.promote_types(v_BHLD.dtype, torch.float32)
     batch, heads, length, head_width = q_BHLD.shape
     real_BL = mask_BL
@@ -59,13 +65,14 @@ def reformer_attention(
     )
     with torch.autocast(q_BHLD.device.type, enabled=False):
         k_BHLD = rms_norm(q_BHLD, q_BHLD.new_ones(head_width))
-        hide = mask_BL is not None or surplus > 0
-        extremes = None
-        if mask_BL is None:
-            extremes = (directions_of(length, chunk, rotations_RDF.shape[-1]),) * 2
-        rounds = _rounds(
-            q_BHLD.detach(), real_BL, rotations_RDF, (chunk, causal, extremes), hide=hide
-        )
+        if causal:
+            rounds = _causal_rounds(q_BHLD.detach(), real_BL, rotations_RDF, chunk)
+        else:
+            hide = mask_BL is not None or surplus > 0
+            extremes = None
+            if mask_BL is None:
+                extremes = (directions_of(length, chunk, rotations_RDF.shape[-1]),) * 2
+            rounds = _rounds(q_BHLD.detach(), real_BL, rotations_RDF, (chunk, extremes), hide=hide)
     q_GLD, k_GLD, v_GLD = (x.flatten(0, 1) for x in (q_BHLD, k_BHLD, padded_v_BHLD))
     out_GLD = lsh_softmax(q_GLD, k_GLD, v_GLD, rounds)
     out_BHLD = out_GLD.view(batch, heads, -1, head_width)[:, :, :length].to(v_BHLD.dtype)
@@ -76,15 +83,15 @@ def _rounds(
     q_BHLD: Tensor,
     real_BL: Tensor,
     rotations_RDF: Tensor,
-    dials: tuple[int, bool, tuple[int, int] | None],
+    dials: tuple[int, tuple[int, int] | None],
     *,
     hide: bool,
 ) -> HashRounds:
     """Sort every round and lay it out behind the last real chunk of the round before it."""
-    chunk, causal, extremes = dials
+    chunk, extremes = dials
     num_real_B = real_BL.sum(dim=1)
     num_directions_B = hash_directions(num_real_B, chunk, rotations_RDF.shape[-1])
-    order_RBHL = sorted_rounds(q_BHLD, real_BL, rotations_RDF, num_directions_B, extremes)
+    order_RBHL, _ = sorted_rounds(q_BHLD, real_BL, rotations_RDF, num_directions_B, extremes)
     last_chunk_B = (num_real_B - 1).clamp_min(0).div(chunk, rounding_mode="floor")
     last_BC = last_chunk_B[:, None] * chunk + torch.arange(chunk, device=q_BHLD.device)
     before_RBHC = order_RBHL.roll(1, dims=0).take_along_dim(last_BC[None, :, None], dim=3)
@@ -93,8 +100,23 @@ def _rounds(
     if hide:
         hidden_BL = q_BHLD.new_zeros(real_BL.shape).masked_fill(~real_BL, HIDDEN)
         hidden_GL = hidden_BL.repeat_interleave(q_BHLD.shape[1], dim=0)
+    return HashRounds(position_RGM=position_RBHM.flatten(1, 2), hidden_GL=hidden_GL, chunk=chunk)
+
+
+def _causal_rounds(
+    q_BHLD: Tensor, real_BL: Tensor, rotations_RDF: Tensor, chunk: int
+) -> HashRounds:
+    """Sort every round and lay it out behind a chunk of no bucket; padding has one of its own."""
+    most = rotations_RDF.shape[-1]
+    num_directions_B = torch.full((len(q_BHLD),), most, device=q_BHLD.device)
+    order_RBHL, bucket_RBHL = sorted_rounds(
+        q_BHLD, real_BL, rotations_RDF, num_directions_B, (most, most)
+    )
     return HashRounds(
-        position_RGM=position_RBHM.flatten(1, 2), hidden_GL=hidden_GL, chunk=chunk, causal=causal
+        position_RGM=functional.pad(order_RBHL, (chunk, 0)).flatten(1, 2),
+        hidden_GL=None,
+        chunk=chunk,
+        bucket_RGM=functional.pad(bucket_RBHL, (chunk, 0), value=-1).flatten(1, 2),
     )
 
 
@@ -107,7 +129,7 @@ def reformer_attention_reference(
     chunk: int,
     causal: bool,
 ) -> Tensor:
-    """The same through the L x L matrix of how often a query sees a key, row by row."""
+    """Attend through the L x L matrix of how often a query sees a key, row by row."""
     batch, heads, length, head_width = q_BHLD.shape
     outs = []
     for row in range(batch):
@@ -125,7 +147,9 @@ def reformer_attention_reference(
 
 
 def _times_seen(q_LD: Tensor, rotations_RDF: Tensor, chunk: int, *, causal: bool) -> Tensor:
-    """How often the chunks of all rounds show a key (column) to a query (row), by lists."""
+    """Count by lists how often all rounds show a key (column) to a query (row)."""
+    if causal:
+        return _times_seen_causally(q_LD, rotations_RDF, chunk)
     length = len(q_LD)
     num_directions = hash_directions(torch.tensor([length]), chunk, rotations_RDF.shape[-1])
     chunks_of_rounds = []
@@ -139,8 +163,21 @@ def _times_seen(q_LD: Tensor, rotations_RDF: Tensor, chunk: int, *, causal: bool
         for queries in chunks:
             for query in queries:
                 for key in before + queries:
-                    times[query, key] += not (causal and key > query)
+                    times[query, key] += 1
             before = queries
+    return times
+
+
+def _times_seen_causally(q_LD: Tensor, rotations_RDF: Tensor, chunk: int) -> Tensor:
+    """Count by lists how often all rounds show an earlier key (column) to a query (row)."""
+    times = torch.zeros(len(q_LD), len(q_LD))
+    num_directions = torch.tensor([rotations_RDF.shape[-1]])
+    for rotation_DF in rotations_RDF:
+        bucket = hash_buckets(q_LD[None, None], rotation_DF, num_directions)[0, 0].tolist()
+        for query in range(len(q_LD)):
+            alike = [key for key in range(query) if bucket[key] == bucket[query]]
+            for key in [*alike[-chunk:], query]:
+                times[query, key] += 1
     return times
 
 
@@ -153,6 +190,8 @@ class ReformerAttention(nn.Module):
         head_width: D.
         causal: Whether no later position is seen.
         generator: Draws the rotations.
+        context: Longest row that the model is made for: the buckets of a causal one are as many as
+            this row has, whatever the length.
         num_buckets: The most buckets that a row can have.
 
     Attributes:
@@ -173,6 +212,7 @@ class ReformerAttention(nn.Module):
         head_width: int,
         causal: bool,
         generator: torch.Generator,
+        context: int,
         num_buckets: int = 256,
     ) -> None:
         super().__init__()
@@ -182,6 +222,8 @@ class ReformerAttention(nn.Module):
                 hint="at least 1 round, chunks of 2, an even number of buckets",
             )
         self.chunk, self.causal = chunk, causal
+        most = num_buckets // 2
+        self.num_directions = directions_of(context, chunk, most) if causal else most
         rotations_RDF = random_rotations(num_rounds, head_width, num_buckets, generator=generator)
         self.register_buffer("rotations_RDF", rotations_RDF)
 
@@ -196,6 +238,7 @@ class ReformerAttention(nn.Module):
         """Attend; the keys given are ignored."""
         assert gates_BHLG is None
         del k_BHLD
+        rotations_RDF = self.rotations_RDF[..., : self.num_directions]
         return reformer_attention(
-            q_BHLD, v_BHLD, mask_BL, self.rotations_RDF, chunk=self.chunk, causal=self.causal
+            q_BHLD, v_BHLD, mask_BL, rotations_RDF, chunk=self.chunk, causal=self.causal
         )

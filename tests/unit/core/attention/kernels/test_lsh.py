@@ -46,10 +46,12 @@ def test_padding_is_sorted_last() -> None:
     generator = torch.Generator().manual_seed(2)
     x = torch.randn(1, 2, 20, 8, generator=generator)
     real = torch.rand(1, 20, generator=generator) < 0.5
-    orders = sorted_rounds(
+    orders, buckets = sorted_rounds(
         x, real, random_rotations(3, 8, 4, generator=generator), torch.tensor([2])
     )
     num_real = int(real.sum())
+    assert (buckets.diff(dim=-1) >= 0).all()
+    assert torch.equal(buckets == 4, torch.arange(20).expand_as(buckets) >= num_real)
     for order in orders.reshape(-1, 20):
         assert sorted(order.tolist()) == list(range(20))
         assert real[0, order[:num_real]].all()

@@ -40,13 +40,16 @@ def rotations(num_rounds: int, num_buckets: int = 16) -> Tensor:
     )
 
 
-def build(*, num_rounds: int = 2, chunk: int = 4, causal: bool = False) -> ReformerAttention:
+def build(
+    *, num_rounds: int = 2, chunk: int = 4, causal: bool = False, context: int = 40
+) -> ReformerAttention:
     return ReformerAttention(
         num_rounds=num_rounds,
         chunk=chunk,
         head_width=8,
         causal=causal,
         generator=torch.Generator().manual_seed(0),
+        context=context,
     )
 
 
@@ -116,11 +119,34 @@ def test_a_single_position_sees_itself() -> None:
 
 
 def test_nothing_later_is_seen() -> None:
-    """A later value changes nothing, though a later query may sort the row otherwise."""
-    q, _, v = draw(40)
-    out = without_keys(build(causal=True), q, v)
-    (grad,) = torch.autograd.grad(out[:, :, :20].sum(), v)
-    assert float(grad[:, :, 20:].abs().max()) == 0.0
+    """Neither later queries and values nor the length of the row change an output."""
+    q, _, v = (x.detach() for x in draw(40))
+    module = build(causal=True)
+    out = without_keys(module, q, v)
+    for length in (1, 7, 20, 33):
+        start = without_keys(module, q[:, :, :length], v[:, :, :length])
+        torch.testing.assert_close(out[:, :, :length], start)
+        later_q, later_v = q.clone(), v.clone()
+        later_q[:, :, length:] = -3 * later_q[:, :, length:].flip(2)
+        later_v[:, :, length:] = 7.0
+        torch.testing.assert_close(without_keys(module, later_q, later_v)[:, :, :length], start)
+
+
+def test_a_causal_query_sees_the_last_of_its_bucket() -> None:
+    """All positions in one bucket: a window of C back, without oneself but at the start."""
+    q, _, v = (x.detach() for x in draw(21))
+    q = q[:, :, :1].expand_as(q) * torch.linspace(0.5, 2.0, 21, dtype=q.dtype)[:, None]
+    back = torch.arange(21)[:, None] - torch.arange(21)
+    seen = (back > 0) & (back <= 4)
+    seen[0, 0] = True
+    k = torch.nn.functional.rms_norm(q, (8,), eps=1e-6)
+    scores = (q @ k.mT / 8**0.5).masked_fill(~seen, float("-inf"))
+    assert_same((without_keys(build(causal=True), q, v),), (scores.softmax(dim=-1) @ v,))
+
+
+def test_the_buckets_of_a_causal_row_are_those_of_the_context() -> None:
+    assert [build(causal=True, context=c).num_directions for c in (1, 8, 9, 4096)] == [1, 1, 2, 128]
+    assert build(causal=False, context=8).num_directions == 128
 
 
 def test_rotations_are_drawn_once_and_saved() -> None:
@@ -131,15 +157,27 @@ def test_rotations_are_drawn_once_and_saved() -> None:
     assert ReformerAttention.shares_query_key
 
 
-def test_more_rounds_come_closer_to_softmax() -> None:
+@pytest.mark.parametrize("causal", [False, True])
+def test_more_rounds_come_closer_to_softmax(causal: bool) -> None:
     generator = torch.Generator().manual_seed(3)
     q = 3 * torch.nn.functional.rms_norm(torch.randn(1, 1, 256, 8, generator=generator), (8,))
     v = torch.randn(1, 1, 256, 8, generator=generator)
-    wanted = without_keys(build(chunk=256), q, v)
+    seen = torch.eye(256) == 0
+    if causal:
+        seen = seen.tril()
+        seen[0, 0] = True
+    k = torch.nn.functional.rms_norm(q, (8,), eps=1e-6)
+    scores = (q @ k.mT / 8**0.5).masked_fill(~seen, float("-inf"))
+    wanted = scores.softmax(dim=-1) @ v
 
     def error(num_rounds: int) -> float:
         module = ReformerAttention(
-            num_rounds=num_rounds, chunk=16, head_width=8, causal=False, generator=generator
+            num_rounds=num_rounds,
+            chunk=16,
+            head_width=8,
+            causal=causal,
+            generator=generator,
+            context=256,
         )
         errors = [(without_keys(module, q, v) - wanted).norm() for _ in range(4)]
         return float(torch.stack(errors).mean() / wanted.norm())

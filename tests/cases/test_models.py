@@ -1,0 +1,82 @@
+"""Cases of models and tokenizers that gave wrong numbers, as a user meets them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from genomeformer_cli.core.attention.registry import AttentionConfig
+from genomeformer_cli.core.checkpoints.weights import write_model
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.sequence import encode_bases
+from genomeformer_cli.core.store.seal import seal
+from genomeformer_cli.core.tokenizers.char import CharTokenizer
+from tests.cli import RunCommand
+from tests.corpora import random_dna
+
+REFORMER = AttentionConfig(name="reformer", hash_chunk=4)
+
+
+def write_case_model(folder: Path, config: ModelConfig) -> Path:
+    model = build_model(config)
+    with torch.no_grad():  # answers that are far from even
+        for name, parameter in model.named_parameters():
+            if name.endswith("head.weight"):
+                parameter.mul_(30)
+    folder.mkdir()
+    write_model(model, CharTokenizer(), folder)
+    seal(folder)
+    return folder
+
+
+@pytest.mark.parametrize("case", ["audit-01"])
+def test_probabilities_of_a_causal_reformer_sum_to_one(
+    case: str, run_cli: RunCommand, tmp_path: Path
+) -> None:
+    config = ModelConfig(
+        width=16, depth=2, num_heads=2, mlp_width=24, attention=REFORMER, direction="causal"
+    )
+    folder = write_case_model(tmp_path / case, config)
+    lines = []
+    for number, rest in enumerate(itertools.product("ACGT", repeat=4)):
+        lines += [f">{number}", f"ACGGTCATTG{''.join(rest)}"]
+    fasta, prefix = tmp_path / "all.fa", tmp_path / "prefix.fa"
+    fasta.write_text("\n".join(lines) + "\n")
+    prefix.write_text(">prefix\nACGGTCATTG\n")
+    totals = {}
+    for path in (fasta, prefix):
+        scored = run_cli("score", str(path), "--model", str(folder))
+        assert scored.exit_code == 0, scored.stderr
+        rows = csv.DictReader(io.StringIO(scored.stdout.decode()), delimiter="\t")
+        totals[path] = sum(math.exp(float(row["log_likelihood"])) for row in rows)
+    assert totals[fasta] == pytest.approx(totals[prefix], rel=1e-3)
+
+
+@pytest.mark.parametrize("case", ["audit-03"])
+@pytest.mark.parametrize(("k", "stride"), [(6, 1), (8, 1), (4, 3), (6, 6)])
+def test_training_tokens_end_before_the_held_out_tail(
+    case: str, k: int, stride: int, run_cli: RunCommand, tmp_path: Path, cache_home: Path
+) -> None:
+    sequence = random_dna(1000)
+    fasta = tmp_path / f"{case}.fa"
+    fasta.write_text(f">r\n{sequence}\n")
+    made = run_cli(
+        *("tokenize", str(fasta), "--name", "tail", "--split", "tail"),
+        *("--tokenizer", "kmer", "--k", str(k), "--stride", str(stride)),
+    )
+    assert made.exit_code == 0, made.stderr
+    corpus = Corpus(cache_home / "corpora" / "tail")
+    offsets = corpus.tokenizer.offsets(encode_bases(sequence))
+    (train,), (held,) = (corpus.segments(split) for split in ("train", "validation"))
+    last_trained = offsets[: train.length, 1].max()
+    first_held = offsets[held.start, 0]
+    assert first_held - k < last_trained <= first_held
+    assert held.start + held.length == len(offsets)
