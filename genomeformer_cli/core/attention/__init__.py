@@ -1,6 +1,6 @@
-"""The collection of attention mechanisms.
+"""Collection of attention mechanisms.
 
-`ops` holds the mathematics, one file a mechanism, each with its plain reference; `features` what
-several share; `registry` is the table of what there is and what each can do; `layer` puts
-projections, heads and positions around one.
+`ops` holds one mechanism per file, each with its plain reference; `kernels` holds what several
+mechanisms share; `registry` lists the mechanisms and their capabilities; `layer` adds projections,
+heads and rotary positions.
 """

@@ -1,8 +1,8 @@
-"""Where the positions of a batch stand: padding, documents, rotary positions; made once a batch.
+"""Padding, documents and rotary positions of a batch, computed once per batch.
 
-Rows may hold several documents (contigs packed end to end), which never see each other and each of
-which starts at position 0. A mechanism knows nothing of them: it is given one row a document.
-Shape letters: B batch, L length, N documents of all rows or of a group, M longest of them (or some
+A row may hold several documents (concatenated contigs), which do not attend to each other and each
+of which starts at position 0. A mechanism receives one document per row.
+Shape letters: B batch, L length, N documents of all rows or of a bucket, M longest of them (or some
 positions of a row), R rotated pairs.
 """
 
@@ -17,10 +17,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LengthBucket:
-    """Documents of like length, one a row.
+    """Documents of similar length, one per row.
 
     Attributes:
-        index_NM: Index into the flat (B L) of every position of every document.
+        index_NM: Flat index into (B, L) of every position of every document.
         mask_NM: True where a document has a position; None if all have the same length.
     """
 
@@ -28,7 +28,7 @@ class LengthBucket:
     mask_NM: Tensor | None
 
     def gather(self, x_BHLD: Tensor) -> Tensor:
-        """One row a document, (N, H, M, D); what stands beyond its end means nothing."""
+        """Return one document per row, (N, H, M, D); undefined beyond the end of a document."""
         batch, heads, length, width = x_BHLD.shape
         flat = x_BHLD.transpose(1, 2).reshape(batch * length, heads, width)
         taken = flat.index_select(0, self.index_NM.flatten())
@@ -37,19 +37,19 @@ class LengthBucket:
 
 @dataclass(frozen=True)
 class Packing:
-    """Several documents a row, and where each lies.
+    """Rows with several documents, and the location of each document.
 
     Attributes:
-        buckets: The documents, those of like length together, so that little of it is padding.
-        inverse_BL: Index of every position of the batch into the concatenated buckets;
-            arbitrary at padding.
+        buckets: Documents grouped by length, which limits padding.
+        inverse_BL: Index of every position of the batch into the concatenated buckets; arbitrary at
+            padding.
     """
 
     buckets: tuple[LengthBucket, ...]
     inverse_BL: Tensor
 
     def scatter(self, parts_NHMD: Sequence[Tensor]) -> Tensor:
-        """Back to the rows of the batch, (B, H, L, D), from those of each group."""
+        """Return the rows of the batch, (B, H, L, D), from those of the buckets."""
         flat = [part.transpose(1, 2).flatten(0, 1) for part in parts_NHMD]
         taken = torch.cat(flat).index_select(0, self.inverse_BL.flatten())
         return taken.view(*self.inverse_BL.shape, *taken.shape[1:]).transpose(1, 2)
@@ -57,15 +57,16 @@ class Packing:
 
 @dataclass(frozen=True)
 class Layout:
-    """Padding, documents and rotary positions of a batch or of a stretch of it.
+    """Padding, documents and rotary positions of a batch or of a slice of it.
 
     Attributes:
-        mask_BL: True at real positions; None if all are.
+        mask_BL: True at real positions; None if all are real.
         cos: Cosines of the rotary angles, (L, R) or (B, 1, L, R).
-        sin: Their sines.
-        documents_BL: Number of the document of every position, negative at padding; None if no
-            row holds more than one.
-        packing: Where the documents lie; None likewise.
+        sin: Sines of the rotary angles.
+        documents_BL: Document number of every position, negative at padding; None if no row holds
+            more
+            than one document.
+        packing: Location of the documents; None if no row holds more than one document.
     """
 
     mask_BL: Tensor | None
@@ -75,7 +76,7 @@ class Layout:
     packing: Packing | None = None
 
     def slice(self, start: int, stop: int) -> Layout:
-        """The layout of a stretch of rows that hold one document each."""
+        """Return the layout of the positions `start` to `stop` of rows with one document each."""
         assert self.packing is None
         return Layout(
             mask_BL=None if self.mask_BL is None else self.mask_BL[:, start:stop],
@@ -84,25 +85,25 @@ class Layout:
         )
 
     def angles_at(self, places_BM: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosines and sines (B, 1, M, R) at some places of rows that hold one document each."""
+        """Return cosines and sines (B, 1, M, R) at positions of rows with one document each."""
         assert self.packing is None
         return self.cos[places_BM][:, None], self.sin[places_BM][:, None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rotary:
-    """Rotary positions: Su et al. 2021, "RoFormer", equation 15.
+    """Rotary position embedding (Su et al. 2021, "RoFormer", equation 15).
 
     Attributes:
-        head_width: Features of a head, even.
-        base: Of the wavelengths, which run from 2 pi to 2 pi base positions.
+        head_width: Features per head, even.
+        base: Base of the wavelengths, which range from 2 pi to 2 pi base positions.
     """
 
     head_width: int
     base: float
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Cosine and sine (..., R) at positions, exact however far along a chromosome they are."""
+        """Return cosine and sine (..., R), exact at any position of a chromosome."""
         powers_R = torch.arange(0, self.head_width, 2, dtype=torch.float64, device=positions.device)
         angles = positions[..., None].double() * self.base ** (-powers_R / self.head_width)
         return angles.cos().float(), angles.sin().float()
@@ -110,12 +111,12 @@ class Rotary:
     def layout(
         self, length: int, mask_BL: Tensor | None, *, device: torch.device, start: int = 0
     ) -> Layout:
-        """Of rows that hold one document each, from its position `start` on."""
+        """Return the layout of rows with one document each, from position `start` on."""
         cos_LR, sin_LR = self.angles(torch.arange(start, start + length, device=device))
         return Layout(mask_BL=mask_BL, cos=cos_LR, sin=sin_LR)
 
     def packed_layout(self, documents_BL: Tensor) -> Layout:
-        """Of rows of documents, each one stretch; negative numbers are padding."""
+        """Return the layout of packed rows; negative document numbers are padding."""
         packing, positions_BL = pack(documents_BL)
         cos_BLR, sin_BLR = self.angles(positions_BL)
         mask_BL = documents_BL >= 0
@@ -129,7 +130,7 @@ class Rotary:
 
 
 def pack(documents_BL: Tensor) -> tuple[Packing, Tensor]:
-    """Where each document lies, and each position's place in its document (B, L)."""
+    """Return the location of each document, and each position's index in its document (B, L)."""
     batch, length = documents_BL.shape
     starts_BL = torch.ones_like(documents_BL, dtype=torch.bool)
     starts_BL[:, 1:] = documents_BL[:, 1:] != documents_BL[:, :-1]
@@ -166,7 +167,7 @@ def _alike(first_N: Tensor, sizes_N: Tensor) -> LengthBucket:
 def each_document(
     hidden: Callable[[Tensor, Tensor | None], Tensor], tokens_BL: Tensor, documents_BL: Tensor
 ) -> Tensor:
-    """Features (B, L, .) of rows of documents, from a function of rows that hold one each."""
+    """Return features (B, L, .) of packed rows from a function of rows with one document each."""
     packing, _ = pack(documents_BL)
     flat = tokens_BL.flatten()
     groups = [hidden(flat[group.index_NM], group.mask_NM)[:, None] for group in packing.buckets]

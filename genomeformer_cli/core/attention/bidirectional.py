@@ -1,10 +1,9 @@
-"""A causal mechanism run both ways.
+"""Bidirectional attention from a causal mechanism that runs in both directions.
 
     y = (f(x) + flip(b(flip(x)))) / 2
 
-Half the sum: for mechanisms that average values it is an average again, and where both ways agree
-it is what either says. A token is seen by itself in both, so it counts twice where the others
-count once.
+The result is the mean of both directions. A token sees itself in both, so that it counts twice
+while each other token counts once.
 Shape letters: B batch, H heads, L length, D head width, G gates.
 """
 
@@ -14,23 +13,24 @@ from torch import Tensor, nn
 
 
 class BidirectionalAttention(nn.Module):
-    """Ahead, from left to right, and back, from right to left.
+    """Causal mechanism applied left to right (`ahead`) and right to left (`back`).
 
-    With one mechanism for both ways (tied) the gates of a token serve both, and the whole is
-    equivariant to reversal: reversed input gives the reversed output. With two (untied) the first
-    half of the gates belongs to the way ahead, the second to the way back.
+    With one mechanism for both directions (tied) the gates of a token serve both, and the module is
+    equivariant to reversal. With two mechanisms (untied) the first half of the gates belongs to the
+    forward direction and the second half to the backward direction.
 
-    Either way can be walked slice by slice through `start` and `step` of `ahead` and `back`; the
-    way back begins at the last token.
+    Either direction can be computed slice by slice through `start` and `step` of `ahead` and
+    `back`;
+    the backward direction starts at the last token.
 
     Args:
-        forward_op: Causal mechanism of the way ahead.
-        backward_op: That of the way back; None: the same, with the same weights.
+        forward_op: Causal mechanism applied left to right.
+        backward_op: Causal mechanism applied right to left; None: `forward_op` with shared weights.
 
     Attributes:
-        ahead: The way ahead.
-        back: The way back.
-        num_gates: Gates a head, of both ways together.
+        ahead: Mechanism applied left to right.
+        back: Mechanism applied right to left.
+        num_gates: Gates per head, for both directions together.
     """
 
     def __init__(self, forward_op: nn.Module, backward_op: nn.Module | None = None) -> None:
@@ -43,7 +43,7 @@ class BidirectionalAttention(nn.Module):
 
     @property
     def back(self) -> nn.Module:
-        """The mechanism of the way back."""
+        """Mechanism applied right to left."""
         return self.ahead if self._own_back is None else self._own_back
 
     def forward(

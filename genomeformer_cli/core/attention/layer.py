@@ -1,4 +1,4 @@
-"""An attention layer: projections, heads, normalisation, rotary positions, a mechanism within.
+"""Attention layer: projections, heads, normalisation, rotary positions and a mechanism.
 
 Shape letters: B batch, L length, M some positions of each row, T of all, E width, H heads, D head
 width (E = H D), G gates of a head.
@@ -24,17 +24,18 @@ Heads = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
 class AttentionLayer(nn.Module):
-    """Multi-head attention around any mechanism of the registry.
+    """Multi-head attention with any mechanism of the registry.
 
     Queries and keys are normalised per head (Henry et al. 2020, "Query-Key Normalization"), which
     bounds the scores of the exact mechanisms and the variance of those that estimate them by
     random features.
 
     Args:
-        name: The mechanism.
-        config: Its dials.
+        name: Name of the mechanism.
+        config: Options of the mechanism.
         setting: Heads, widths, direction.
-        generator: Draws what the mechanism draws (the other weights are initialised by the model).
+        generator: Source of the random numbers of the mechanism (the model initialises other
+            weights).
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class AttentionLayer(nn.Module):
         self.out = nn.Linear(width, width, bias=False)
 
     def forward(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None = None) -> Tensor:
-        """Attend over whole rows, which `norm` normalises first if they are not yet."""
+        """Attend over whole rows; `norm`, if given, normalises them first."""
         return self._merged(self._mixed(x_BLE, layout, norm))
 
     def forward_at(
@@ -73,9 +74,10 @@ class AttentionLayer(nn.Module):
         norm: RMSNorm | None,
         chosen: SelectedPositions,
     ) -> Tensor:
-        """The same at some positions, (T, E); if the mechanism can, no other is asked for.
+        """Return the attention output at selected positions, (T, E).
 
-        `x_BME` is what stands there, row by row.
+        Only these queries are computed if the mechanism allows it. `x_BME` holds their inputs row
+        by row.
         """
         if layout.packing is None and isinstance(self.mechanism, Selective):
             mixed_BHMD = self._answered(self.mechanism, x_BLE, x_BME, layout, norm, chosen)
@@ -86,7 +88,7 @@ class AttentionLayer(nn.Module):
         return merged_TE
 
     def _mixed(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None) -> Tensor:
-        """Mixed values (B, H, L, D)."""
+        """Return the mixed values (B, H, L, D)."""
         q, k, v, gates = self._heads(x_BLE, layout, norm)
         packing = layout.packing
         if packing is None:
@@ -108,7 +110,7 @@ class AttentionLayer(nn.Module):
         norm: RMSNorm | None,
         chosen: SelectedPositions,
     ) -> Tensor:
-        """Mixed values (B, H, M, D) of the chosen positions of each row."""
+        """Return the mixed values (B, H, M, D) of the selected positions of each row."""
         k_BHLD, v_BHLD = self._keys_and_values(x_BLE, layout, norm)
         angles = layout.angles_at(chosen.indices)
         q_BHMD = self._queries(x_BME, angles, norm)
@@ -116,11 +118,11 @@ class AttentionLayer(nn.Module):
 
     @property
     def reach(self) -> int | None:
-        """Positions to either side that are seen; None if there is no bound."""
+        """Number of visible positions to either side; None if unlimited."""
         return self.mechanism.reach if isinstance(self.mechanism, Local) else None
 
     def start(self, batch: int, like: Tensor) -> State:
-        """The state before the first token."""
+        """Return the state before the first token."""
         assert isinstance(self.mechanism, Streaming)
         return self.mechanism.start(batch, self.num_heads, like)
 
@@ -132,25 +134,25 @@ class AttentionLayer(nn.Module):
         return self._merged(mixed_BHLD), state
 
     def advance(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, state: State) -> State:
-        """The state after the next tokens."""
+        """Return the state after the next tokens."""
         return self._stepped(x_BLE, layout, norm, state)[1]
 
     def _stepped(
         self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, state: State
     ) -> tuple[Tensor, State]:
-        """Mixed values (B, H, L, D), and the state after them."""
+        """Return the mixed values (B, H, L, D) and the state after them."""
         assert isinstance(self.mechanism, Streaming)
         q, k, v, gates = self._heads(x_BLE, layout, norm)
         return self.mechanism.step(q, k, v, layout.mask_BL, gates, state)
 
     def summary(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None) -> State:
-        """What a stretch adds to the row's sum."""
+        """Return the contribution of a slice to the sum of the row."""
         assert isinstance(self.mechanism, Additive)
         k_BHLD, v_BHLD = self._keys_and_values(x_BLE, layout, norm)
         return self.mechanism.summary(k_BHLD, v_BHLD, layout.mask_BL)
 
     def read(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, summary: State) -> Tensor:
-        """Attend from a stretch, given the row's sum."""
+        """Attend from a slice, given the sum of the row."""
         assert isinstance(self.mechanism, Additive)
         q_BHLD = self._queries(x_BLE, (layout.cos, layout.sin), norm)
         return self._merged(self.mechanism.read(q_BHLD, summary))
@@ -188,7 +190,7 @@ class AttentionLayer(nn.Module):
         head_norms: list[RMSNorm],
         weight_WE: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Queries, keys or both, as many as have norms; what else the weight projects to."""
+        """Return queries, keys or both, one per norm, and the remaining projections."""
         width = x_BLE.shape[-1]
         others = len(weight_WE) - len(head_norms) * width
         widths = tuple(one for one in (min(others, width), others - width) if one > 0)

@@ -1,9 +1,8 @@
-"""Some positions of a batch, where not all are wanted.
+"""Selected positions of a batch, for results that are needed at some positions only.
 
-A masked model answers for the positions that were hidden; what its last block makes of the others
-nobody asks.
-Shape letters: B batch, L length, T chosen positions of all rows, M most of a row, E width, X
-whatever follows.
+A masked model is evaluated at the hidden positions; its last block need not compute the others.
+Shape letters: B batch, L length, T selected positions of all rows, M maximum per row, E width, X
+any trailing dimensions.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SelectedPositions:
-    """Some positions of a batch: those that a result is wanted of.
+    """Selected positions of a batch (B, L).
 
     Attributes:
-        index_T: Their indices into the flat (B L), row after row.
-        batch: B.
-        length: L.
-        max_per_row: M, at least 1.
+        index_T: Flat indices into (B, L), row after row.
+        batch: Number of rows, B.
+        length: Length of the rows, L.
+        max_per_row: Largest number of selected positions in a row, at least 1, M.
     """
 
     index_T: Tensor
@@ -33,10 +32,9 @@ class SelectedPositions:
 
     @classmethod
     def from_mask(cls, wanted_BL: Tensor) -> SelectedPositions:
-        """Those at which it is true.
+        """Select the positions where the mask is true.
 
-        On a GPU to count them is to wait for all that it has to do: they are counted here, before
-        the model is run, and not again.
+        Counting synchronises a GPU, so that it is done once, before the forward pass.
         """
         # One where there is none: products of nothing are a case of their own everywhere.
         most = max(int(wanted_BL.sum(dim=1).max()), 1)
@@ -44,23 +42,23 @@ class SelectedPositions:
         return cls(wanted_BL.flatten().nonzero().squeeze(1), batch, length, most)
 
     def gather(self, x_BLX: Tensor) -> Tensor:
-        """Theirs alone, (T, X)."""
+        """Gather the selected positions, shape (T, X)."""
         return x_BLX.flatten(0, 1).index_select(0, self.index_T)
 
     def pad_rows(self, x_BLE: Tensor) -> Tensor:
-        """The same row by row, (B, M, E), M being the most of a row; the rest means nothing."""
+        """Gather the selected positions row by row, (B, M, E); surplus is undefined."""
         first_B1 = self.length * torch.arange(self.batch, device=self.index_T.device)[:, None]
         taken = x_BLE.flatten(0, 1).index_select(0, (first_B1 + self.indices).flatten())
         return taken.view(*self.indices.shape, -1)
 
     def flatten(self, x_BMX: Tensor) -> Tensor:
-        """Back from there, (T, X)."""
+        """Undo `pad_rows`: return shape (T, X) from (B, M, X)."""
         row_T, number_T = self._numbers
         return x_BMX.flatten(0, 1).index_select(0, row_T * x_BMX.shape[1] + number_T)
 
     @cached_property
     def indices(self) -> Tensor:
-        """Where in its row each stands, (B, M)."""
+        """Index within its row of each selected position, (B, M)."""
         row_T, number_T = self._numbers
         places_BM = self.index_T.new_zeros(self.batch, self.max_per_row)
         places_BM[row_T, number_T] = self.index_T % self.length
@@ -68,7 +66,7 @@ class SelectedPositions:
 
     @cached_property
     def _numbers(self) -> tuple[Tensor, Tensor]:
-        """The row of each, and how many of it come before."""
+        """Row of each selected position, and its rank among those of the row."""
         row_T = self.index_T // self.length
         first_B = torch.searchsorted(row_T, torch.arange(self.batch, device=row_T.device))
         return row_T, torch.arange(len(row_T), device=row_T.device) - first_B[row_T]

@@ -1,4 +1,4 @@
-"""The table of attention mechanisms: what each can do, what it cannot, what it costs, its paper."""
+"""Registry of attention mechanisms: capabilities, limits, cost and paper of each."""
 
 from __future__ import annotations
 
@@ -32,26 +32,30 @@ from genomeformer_cli.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionConfig:
-    """Which mechanism, and its dials.
+    """Attention mechanism and its options.
 
     Attributes:
-        name: A mechanism of the registry; or several, joined by `+`, that take turns from block
-            to block.
-        num_features: Random features a head (performer).
-        feature_map: What stands for the exponential: `elu` (elu + 1) or `squared` (linear).
-        tied_ways: Whether the two ways of a mechanism that is causal by nature share their weights
-            where it is to see both sides (gated-linear, gated-delta).
-        window: Positions seen to either side, or back where causal (local, longformer).
-        num_global: First positions of a row that see all and are seen by all (longformer).
-        hash_rounds: Times that a row is hashed and sorted (reformer).
-        hash_chunk: Positions of a chunk of the sorted row (reformer).
-        num_projected: Mixtures of the keys and of the values that a layer learns (linformer).
-        share_projections: Whether a layer has one matrix of mixtures for the keys of all its heads
-            and one for the values, or one for both (linformer).
-        num_landmarks: Segments whose means stand for the sequence (nystromformer).
+        name: Mechanism of the registry; or several, joined by `+`, that alternate from block to
+            block.
+        num_features: Random features per head (performer).
+        feature_map: Replacement of the exponential: `elu` (elu + 1) or `squared` (linear).
+        tied_ways: Share the weights of both directions of a causal mechanism in a bidirectional
+            model
+            (gated-linear, gated-delta).
+        window: Visible positions to either side, or to the left if causal (local, longformer).
+        num_global: Number of first positions of a row that attend to all and are attended to by all
+            (longformer).
+        hash_rounds: Number of hash rounds (reformer).
+        hash_chunk: Positions per chunk of the sorted row (reformer).
+        num_projected: Learned mixtures of the keys and of the values per layer (linformer).
+        share_projections: Share one mixture matrix per layer among the heads, for the keys and for
+            the
+            values, or for both (linformer).
+        num_landmarks: Segments whose means represent the sequence (nystromformer).
         inverse_iterations: Steps of the pseudo-inverse between landmarks (nystromformer).
-        value_conv_width: Positions that a convolution of the values mixes beside attention; odd, 0
-            for none (nystromformer).
+        value_conv_width: Kernel size of the convolution of the values that is added; odd, 0 for
+            none
+            (nystromformer).
     """
 
     name: str = "softmax"
@@ -80,19 +84,19 @@ class AttentionConfig:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The mechanisms that take turns."""
+        """Names of the mechanisms that alternate."""
         return tuple(self.name.split("+"))
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionContext:
-    """Where a mechanism is to work.
+    """Sizes and direction of the layer that contains a mechanism.
 
     Attributes:
         num_heads: Heads of the layer.
-        head_width: Features of a head.
-        context: Longest row that the model is made for.
-        causal: Whether a position may see only itself and what is before it.
+        head_width: Features per head.
+        context: Longest row supported by the model.
+        causal: True if a position sees only itself and earlier ones.
     """
 
     num_heads: int
@@ -107,22 +111,21 @@ CountGates = Callable[[AttentionConfig, AttentionContext], int]
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionEntry:
-    """One mechanism.
+    """Entry of the registry.
 
     Attributes:
-        build: Makes the module from its dials, its setting and a generator for what it draws.
-        exact: Whether it computes what its formula says, softmax attention or another, and not an
-            approximation of softmax attention.
-        bidirectional: Whether it can see both sides.
-        causal: Whether it can be restricted to the past.
-        time: Cost in time, in the length L.
-        memory: Cost in memory, in the length L.
-        paper: Where it is from.
-        options: Settings of `AttentionConfig` that it heeds.
-        limit: What it cannot do, in words; empty if nothing.
-        rotary: Whether queries and keys are given rotary positions.
-        shares_query_key: Whether queries and keys are one projection.
-        num_gates: Raw gates a head that it asks for.
+        build: Function that builds the module from its options, its context and a random generator.
+        exact: True if the mechanism is not an approximation of softmax attention.
+        bidirectional: True if it supports bidirectional models.
+        causal: True if it supports causal models.
+        time: Time complexity in the length L.
+        memory: Memory complexity in the length L.
+        paper: Reference.
+        options: Settings of `AttentionConfig` that it uses.
+        limit: Description of what it does not support; empty if nothing.
+        rotary: True if queries and keys receive rotary positions.
+        shares_query_key: True if queries and keys share one projection.
+        num_gates: Raw gates per head that it uses.
     """
 
     build: Build
@@ -140,7 +143,7 @@ class AttentionEntry:
 
     @property
     def directions(self) -> tuple[Literal["bidirectional", "causal"], ...]:
-        """What it can be."""
+        """Supported directions."""
         both: tuple[Literal["bidirectional", "causal"], ...] = ("bidirectional", "causal")
         return tuple(one for one in both if getattr(self, one))
 
@@ -358,10 +361,10 @@ ATTENTIONS: dict[str, AttentionEntry] = {
 
 
 def attention_entry(name: str) -> AttentionEntry:
-    """The mechanism of that name.
+    """Return the mechanism of that name.
 
     Raises:
-        ConfigError: It is unknown; the hint lists the known ones.
+        ConfigError: The name is unknown; the hint lists the known names.
     """
     if name not in ATTENTIONS:
         known = ", ".join(f"`{known}`" for known in ATTENTIONS)
@@ -370,7 +373,7 @@ def attention_entry(name: str) -> AttentionEntry:
 
 
 def mechanisms_implementing(kinds: tuple[type, ...], *, causal: bool) -> list[str]:
-    """Names of those that offer one of the protocols of `protocol`, looking that way."""
+    """Return the names of the mechanisms that implement one of `protocols` in that direction."""
     setting = AttentionContext(num_heads=1, head_width=2, context=2, causal=causal)
     direction = "causal" if causal else "bidirectional"
     generator = torch.Generator()
@@ -383,10 +386,10 @@ def mechanisms_implementing(kinds: tuple[type, ...], *, causal: bool) -> list[st
 
 
 def check_direction(config: AttentionConfig, *, causal: bool) -> None:
-    """Make sure that every mechanism of a configuration can look that way.
+    """Check that every mechanism of a configuration supports a direction.
 
     Raises:
-        ConfigError: One cannot; the hint lists those that can.
+        ConfigError: One does not; the hint lists those that do.
     """
     direction = "causal" if causal else "bidirectional"
     for name in config.names:

@@ -1,4 +1,4 @@
-"""A causal mechanism whose whole row is one step from the empty state.
+"""Base class of causal mechanisms that compute whole rows as one step from the empty state.
 
 Shape letters: B batch, H heads, L length, D head width, G gates of a head.
 """
@@ -13,7 +13,7 @@ from genomeformer_cli.core.attention.protocols import State
 
 
 class StreamingAttention(nn.Module, ABC):
-    """What is `Streaming` by its `start` and `step`, and attends over whole rows by these."""
+    """`Streaming` mechanism, defined by `start` and `step`, that attends over whole rows."""
 
     def forward(
         self,
@@ -30,7 +30,7 @@ class StreamingAttention(nn.Module, ABC):
 
     @abstractmethod
     def start(self, batch: int, num_heads: int, like: Tensor) -> State:
-        """The state before the first token, on the device of `like`."""
+        """Return the state before the first token, on the device of `like`."""
 
     @abstractmethod
     def step(

@@ -1,7 +1,7 @@
-"""How the linear mechanisms walk along a sequence: in blocks of whole chunks.
+"""Scan of the linear mechanisms along a sequence, in blocks of whole chunks.
 
-A chunk is what is solved by one masked matrix product; a block is as many chunks as are worked on
-at once, so that what stands in memory between two blocks is a state, not the sequence.
+A chunk is solved by one masked matrix product. A block is as many chunks as are computed at once,
+so that memory holds one state per block and not the whole sequence.
 Shape letters: B batch, H heads, L length, D head width, N blocks.
 """
 
@@ -29,41 +29,41 @@ NUMBERS_KEPT = 4
 
 
 def working_dtype(tensor: Tensor) -> torch.dtype:
-    """float64 stays, everything else is summed in float32."""
+    """Return float64 for float64 and float32 for every other type."""
     return torch.promote_types(tensor.dtype, torch.float32)
 
 
 def block_length(like_BHLD: Tensor, *, chunk: int, numbers_a_token: int) -> int:
-    """How many tokens, a multiple of `chunk`, make a block of bounded size."""
+    """Return the number of tokens, a multiple of `chunk`, of a block of bounded size."""
     budget = _BLOCK_NUMBERS.get(like_BHLD.device.type, _BLOCK_NUMBERS_ELSEWHERE)
     rows = like_BHLD.shape[0] * like_BHLD.shape[1]
     return max(budget // max(rows * numbers_a_token, 1) // chunk, 1) * chunk
 
 
 def spans(length: int, *, chunk: int, block: int) -> list[slice]:
-    """Blocks of whole chunks from the left; what is left over is a block of one short chunk."""
+    """Return blocks of whole chunks from the left; the remainder is a block of one short chunk."""
     whole = length - length % chunk
     cut = [slice(start, min(start + block, whole)) for start in range(0, whole, block)]
     return [*cut, slice(whole, length)] if whole < length else cut
 
 
 def padding_of(mask_BL: Tensor | None, span: slice) -> Tensor | None:
-    """True at the padding of a span, shaped to fill (B, H, L, D)."""
+    """Return True at the padding of a span, broadcastable to (B, H, L, D)."""
     return None if mask_BL is None else ~mask_BL[:, None, span, None]
 
 
 def filled(tensor_BHLD: Tensor, padding_B1L1: Tensor | None) -> Tensor:
-    """Zeros at the padding, whatever stood there, NaN too."""
+    """Replace the values at padding, including NaN, by zeros."""
     return tensor_BHLD if padding_B1L1 is None else tensor_BHLD.masked_fill(padding_B1L1, 0)
 
 
 def in_chunks(x: Tensor, dim: int, chunk: int) -> Tensor:
-    """The dimension `dim` becomes two: chunks, and positions of a chunk."""
+    """Split the dimension `dim` into chunks and positions of a chunk."""
     return x.reshape(*x.shape[:dim], -1, chunk, *x.shape[dim + 1 :])
 
 
 def empty_heads(like_BHLD: Tensor) -> Tensor:
-    """(B, H, L, D) that lies in memory as (B, L, H, D), so that joining the heads is free."""
+    """Allocate (B, H, L, D) in the memory order (B, L, H, D), so that joining the heads is free."""
     batch, heads, length, width = like_BHLD.shape
     return like_BHLD.new_empty(batch, length, heads, width).transpose(1, 2)
 
@@ -77,22 +77,22 @@ def scan(
     *,
     cut: Sequence[slice],
 ) -> tuple[Tensor, State]:
-    """Run `step` along the sequence; going back, run each block again from its saved first state.
+    """Run `step` along the sequence; the backward pass recomputes each block from its first state.
 
-    The gradients are exact. Kept for them are the inputs and one state a block.
+    The gradients are exact. Only the inputs and one state per block are kept for them.
     Source: the principle of Likhosherstov et al. 2020, "Sub-Linear Memory: How to Make Performers
         SLiM", section 3.2, within one layer, with states that are stored instead of recovered.
 
     Args:
-        step: Solves one block in plain differentiable operations.
-        parts: (B, H, L, any) each, the values, which the output is shaped like, first.
-        mask_BL: True at real positions; None: all are.
-        state: What came before, in the working dtype.
-        shared: What all blocks use: weights for example.
-        cut: The blocks, in order.
+        step: Function that solves one block in plain differentiable operations.
+        parts: Tensors (B, H, L, any); the first are the values, which give the shape of the output.
+        mask_BL: True at real positions; None if all are real.
+        state: State before the sequence, in the working dtype.
+        shared: Tensors used by all blocks, such as weights.
+        cut: Blocks in order.
 
     Returns:
-        (B, H, L, D) and the state after the last position.
+        Output (B, H, L, D) and the state after the last position.
     """
     counts = (len(parts), len(state))
     tensors = (*parts, *state, *shared)

@@ -1,12 +1,11 @@
-"""What operations share that work in cache.
+"""Helpers for cache-blocked CPU kernels.
 
-Plain torch keeps every intermediate and sweeps through memory for each. On a CPU `rms_norm`,
-`projections`, the short convolution and the MLP take rows some hundreds at a time, and compute
-again what is cheap. Their plain forms are what runs on other devices, where kernels are launched
-one by one and the compiler fuses them.
+Plain torch keeps every intermediate and reads memory once for each. On a CPU `rms_norm`,
+`projections`, the short convolution and the MLP process a few hundred rows at a time and recompute
+cheap intermediates. On other devices their plain forms run, where kernels are launched one by one
+and the compiler fuses them.
 
-Under autocast they do what it would do: matrix products in its type, all else in that of the
-weights.
+Under autocast, matrix products use the type of autocast and everything else that of the weights.
 
 Shape letters: B batch, L length, N positions, E width.
 """
@@ -22,26 +21,26 @@ ROWS = 512
 
 
 def use_cpu_blocking(x: Tensor, *weights: Tensor) -> bool:
-    """Whether the fused forms serve: on a CPU, weights of one type, not being compiled."""
+    """Return True on a CPU with weights of one type, outside of compilation."""
     return not torch.compiler.is_compiling() and all(
         one.device.type == "cpu" and one.dtype == x.dtype for one in weights
     )
 
 
 def as_weights(x: Tensor, weight: Tensor) -> Tensor:
-    """What autocast made of another type than the weights, on a CPU in theirs again."""
+    """Cast to the type of the weights on a CPU, where autocast may have changed it."""
     return x.to(weight.dtype) if x.device.type == "cpu" else x
 
 
 def product_dtype(weight: Tensor) -> torch.dtype:
-    """What products with a weight on the CPU are computed in: what autocast says, if it is on."""
+    """Return the type of products with a weight on the CPU: that of autocast if it is active."""
     if torch.is_autocast_enabled("cpu"):
         return torch.get_autocast_dtype("cpu")
     return weight.dtype
 
 
 def add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
-    """Add a matrix product to a sum, which may be kept in more bits than what is multiplied."""
+    """Add a matrix product to a sum, whose precision may be higher than that of the factors."""
     if total.dtype == one.dtype:
         total.addmm_(one, other)
     else:
@@ -49,36 +48,36 @@ def add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
 
 
 def put_product(place: Tensor, one: Tensor, other: Tensor) -> Tensor:
-    """Write a matrix product to a place that may be of more bits than what is multiplied."""
+    """Write a matrix product to an output, possibly of a higher precision."""
     if place.dtype == one.dtype:
         return torch.mm(one, other, out=place)
     return place.copy_(one @ other)
 
 
 def row_blocks(num_rows: int) -> list[slice]:
-    """Stretches of rows that stay in cache."""
+    """Return blocks of rows that fit into the cache."""
     return [slice(first, first + ROWS) for first in range(0, num_rows, ROWS)]
 
 
 @dataclass(frozen=True)
 class PositionBlock:
-    """What is worked on at once: a stretch of one row of a batch, or some whole rows.
+    """Positions computed together: part of one row of a batch, or several whole rows.
 
     Attributes:
-        rows: Of the batch.
-        span: Within each of them.
+        rows: Rows of the batch.
+        span: Positions within each row.
     """
 
     rows: slice
     span: slice
 
     def gather(self, x_BLE: Tensor) -> Tensor:
-        """(N, E); of what lies in one piece, a view."""
+        """Return the positions as (N, E); a view if they are contiguous."""
         return x_BLE[self.rows, self.span].flatten(0, 1)
 
 
 def position_blocks(batch: int, length: int) -> list[PositionBlock]:
-    """Some hundred positions of a batch each, in order."""
+    """Return blocks of a few hundred positions of a batch, in order."""
     if length > ROWS // 2:
         return [
             PositionBlock(slice(row, row + 1), slice(first, min(first + ROWS, length)))

@@ -1,7 +1,7 @@
-"""Decays of a state and what the mechanisms that have them share.
+"""Decay of a state, and the base class of mechanisms whose state decays.
 
 Decays are kept as logarithms, and only differences of their running sums that are at most zero are
-exponentiated: nothing overflows, however strong the forgetting.
+exponentiated, so that nothing overflows.
 Shape letters: B batch, H heads, L length, D head width, N chunks of a block, C tokens of a chunk.
 """
 
@@ -23,17 +23,19 @@ NORM_EPS = 1e-6
 
 
 class DecayGate(nn.Module):
-    """log a = -rate softplus(gate + bias): one learned rate and bias a head.
+    """log a = -rate softplus(gate + bias), with one learned rate and one learned bias per head.
 
-    A gate far below its bias leaves the state alone, one far above it clears it. Rates start at 1,
-    biases so that with a gate of zero the heads' memories are spread evenly, on a scale of
-    logarithms, from 8 to 2,048 tokens.
+    A gate far below its bias preserves the state, a gate far above it clears the state. Rates start
+    at
+    1; biases start such that, with a gate of zero, the time constants of the heads are spread
+    evenly on
+    a logarithmic scale from 8 to 2,048 tokens.
 
     Source: Dao and Gu 2024, "Transformers are SSMs" (Mamba-2), section 7.1; also the decay of Yang
         et al. 2024, "Gated Delta Networks".
 
     Args:
-        num_heads: H.
+        num_heads: Number of heads, H.
     """
 
     def __init__(self, num_heads: int) -> None:
@@ -46,7 +48,7 @@ class DecayGate(nn.Module):
         self.log_rate_H = nn.Parameter(torch.zeros(num_heads))
 
     def forward(self, gates_BHL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        """(B, H, L), at most 0; exactly 0 at the padding, which forgets nothing."""
+        """Return log decays (B, H, L), at most 0, and exactly 0 at padding."""
         padding_B1L = None if mask_BL is None else ~mask_BL[:, None]
         with torch.autocast(gates_BHL.device.type, enabled=False):
             gates_BHL = gates_BHL.to(working_dtype(gates_BHL))
@@ -58,11 +60,11 @@ class DecayGate(nn.Module):
 
 
 class DecayingAttention(StreamingAttention):
-    """What mechanisms hold whose state, a matrix a head, decays, and whose output is normalised.
+    """Base class of mechanisms with one decaying state matrix per head.
 
     Args:
-        num_heads: H.
-        head_width: D.
+        num_heads: Number of heads, H.
+        head_width: Features per head, D.
     """
 
     def __init__(self, *, num_heads: int, head_width: int) -> None:
@@ -74,19 +76,19 @@ class DecayingAttention(StreamingAttention):
 
     @property
     def gain(self) -> Tensor:
-        """(H, D): the gain of the norm of the output."""
+        """Gain of the norm of the output, (H, D)."""
         return self.norm_gain_E.view(-1, self.head_width)
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> State:
-        """The empty state."""
+        """Return the empty state."""
         shape_BHDD = (batch, num_heads, self.head_width, self.head_width)
         return (torch.zeros(shape_BHDD, dtype=working_dtype(like), device=like.device),)
 
 
 def pairwise_decay(sums_NC: Tensor) -> Tensor:
-    """exp(s_i - s_j) for i >= j, zero elsewhere: (..., N, C) to (..., N, C, C).
+    """Return exp(s_i - s_j) for i >= j and zero elsewhere: (..., N, C) to (..., N, C, C).
 
-    `sums_NC` are running sums of logarithms of decays.
+    `sums_NC` are running sums of log decays.
     """
     differences_NCC = sums_NC[..., :, None] - sums_NC[..., None, :]
     later_CC = torch.ones_like(differences_NCC[(0,) * (sums_NC.ndim - 1)], dtype=torch.bool).triu(1)
@@ -94,6 +96,6 @@ def pairwise_decay(sums_NC: Tensor) -> Tensor:
 
 
 def normalised(x_BHLD: Tensor, gain_HD: Tensor) -> Tensor:
-    """Each head's vector divided by its root mean square, times a learned gain."""
+    """Divide the vector of each head by its root mean square and multiply by a learned gain."""
     mean_BHL1 = x_BHLD.square().mean(dim=-1, keepdim=True)
     return x_BHLD * torch.rsqrt(mean_BHL1 + NORM_EPS) * gain_HD[:, None]

@@ -1,7 +1,7 @@
-"""Feature maps of the linear mechanisms, each with the gradient written out.
+"""Feature maps of the linear mechanisms, with explicit gradients.
 
-A map is computed twice, going forward and again going back, so that features, which are wider than
-what they are made of, are never kept; in between it works in place.
+A map is computed in the forward pass and again in the backward pass, so that the features, which
+are wider than their inputs, are never kept.
 Shape letters: R rows (any leading dimensions), F features, D head width.
 """
 
@@ -20,25 +20,25 @@ class FeatureMap(Protocol):
     """Positive features of queries and keys.
 
     Attributes:
-        smallest_sum: What the denominator is kept above.
+        smallest_sum: Lower bound of the denominator.
     """
 
     smallest_sum: float
 
     def num_features(self, head_width: int, /) -> int:
-        """F."""
+        """Return the number of features F."""
 
     def queries(self, q_RD: Tensor, /) -> Tensor:
-        """(R, F); may be scaled by any positive number a row, which the denominator cancels."""
+        """Return features (R, F), up to a positive scale per row, which the denominator cancels."""
 
     def keys(self, k_RD: Tensor, /) -> Tensor:
-        """(R, F); each row a function of that key alone."""
+        """Return features (R, F); each row depends on its key only."""
 
     def queries_back(self, q_RD: Tensor, phi_RF: Tensor, d_phi_RF: Tensor, /) -> Tensor:
-        """(R, D): the gradient of the queries from that of their features, which it overwrites."""
+        """Return the gradient (R, D) of the queries; overwrite that of their features."""
 
     def keys_back(self, k_RD: Tensor, phi_RF: Tensor, d_phi_RF: Tensor, /) -> Tensor:
-        """(R, D): the gradient of the keys from that of their features, which it overwrites."""
+        """Return the gradient (R, D) of the keys; overwrite that of their features."""
 
 
 class EluFeatures:
@@ -47,15 +47,15 @@ class EluFeatures:
     smallest_sum = 1e-6
 
     def num_features(self, head_width: int, /) -> int:
-        """As many as the head is wide."""
+        """Return the head width."""
         return head_width
 
     def queries(self, q_RD: Tensor, /) -> Tensor:
-        """X + 1 where x is positive, e^x elsewhere: the larger of x + 1 and e^min(x, 0)."""
+        """Return x + 1 where x is positive, e^x elsewhere: the larger of x + 1 and e^min(x, 0)."""
         return torch.maximum(q_RD + 1, q_RD.clamp_max(0).exp_())
 
     def queries_back(self, q_RD: Tensor, phi_RF: Tensor, d_phi_RF: Tensor, /) -> Tensor:
-        """The derivative is 1 where x is positive, e^x elsewhere: the feature, at most 1."""
+        """Multiply by the derivative: 1 where x is positive, e^x elsewhere."""
         del q_RD
         return d_phi_RF.mul_(phi_RF.clamp_max(1))
 
@@ -68,15 +68,15 @@ class SquaredFeatures:
     smallest_sum = 1e-6
 
     def num_features(self, head_width: int, /) -> int:
-        """As many as the head is wide."""
+        """Return the head width."""
         return head_width
 
     def queries(self, q_RD: Tensor, /) -> Tensor:
-        """x^2."""
+        """Return x^2."""
         return q_RD.square()
 
     def queries_back(self, q_RD: Tensor, phi_RF: Tensor, d_phi_RF: Tensor, /) -> Tensor:
-        """2 x."""
+        """Multiply by the derivative 2 x."""
         del phi_RF
         return d_phi_RF.mul_(q_RD).mul_(2)
 
@@ -84,15 +84,15 @@ class SquaredFeatures:
 
 
 class SoftmaxFeatures:
-    """Positive random features of the softmax kernel, as `log_positive_features` has them.
+    """Positive random features of the softmax kernel, see `log_positive_features`.
 
-    A query is scaled so that its largest feature is 1. A key's features are not scaled at all: a
-    scale that depended on other keys could not be summed slice by slice. They are kept below
-    e^LARGEST_LOG_FEATURE instead, which no key reaches whose projection rows are shorter than
+    A query is scaled so that its largest feature is 1. Features of a key are not scaled, because a
+    scale that depended on other keys could not be summed slice by slice. They are limited to
+    e^LARGEST_LOG_FEATURE, which no key reaches if the rows of its projection are shorter than
     sqrt(2 LARGEST_LOG_FEATURE).
 
     Args:
-        projection_FD: As from `orthogonal_projection`.
+        projection_FD: Projection from `orthogonal_projection`.
     """
 
     # Far below what normalised queries and keys give, far above where 1 / sum overflows.
@@ -106,22 +106,22 @@ class SoftmaxFeatures:
         )
 
     def num_features(self, head_width: int, /) -> int:
-        """As many as the projection has rows."""
+        """Return the number of rows of the projection."""
         del head_width
         return self._projection_FD.shape[0]
 
     def queries(self, q_RD: Tensor, /) -> Tensor:
-        """exp(w.q - max over w of w.q): |q|^2 / 2 would cancel."""
+        """Return exp(w.q - max over w of w.q); |q|^2 / 2 would cancel."""
         log_RF = q_RD @ self._projection_FD.T
         return log_RF.sub_(log_RF.amax(dim=-1, keepdim=True)).exp_()
 
     def queries_back(self, q_RD: Tensor, phi_RF: Tensor, d_phi_RF: Tensor, /) -> Tensor:
-        """The maximum is a scale, whose gradient is zero."""
+        """Propagate the gradient; the maximum is a scale, whose gradient is zero."""
         del q_RD
         return d_phi_RF.mul_(phi_RF) @ self._projection_FD
 
     def keys(self, k_RD: Tensor, /) -> Tensor:
-        """exp(min(w.k - |k|^2 / 2, LARGEST_LOG_FEATURE))."""
+        """Return exp(min(w.k - |k|^2 / 2, LARGEST_LOG_FEATURE))."""
         log_RF = k_RD @ self._projection_FD.T
         half_R1 = k_RD.square().sum(dim=-1, keepdim=True).mul_(k_RD.shape[-1] ** -0.5 / 2)
         log_RF.sub_(half_R1)
@@ -130,7 +130,7 @@ class SoftmaxFeatures:
         return log_RF.exp_()
 
     def keys_back(self, k_RD: Tensor, phi_RF: Tensor, d_phi_RF: Tensor, /) -> Tensor:
-        """Phi (w - k), and nothing where the largest value was reached."""
+        """Multiply by phi (w - k), and by zero where the limit was reached."""
         d_log_RF = d_phi_RF.mul_(phi_RF)
         if self._can_be_too_large:
             d_log_RF.masked_fill_(phi_RF >= math.exp(LARGEST_LOG_FEATURE), 0)

@@ -1,6 +1,6 @@
-"""Positions that every query sees and whose own queries see all: what joins a window's softmax.
+"""Global tokens (Longformer): they attend to, and are attended by, every position.
 
-Shape letters: G groups (B H), L queries, D head width, M keys laid out, E such positions.
+Shape letters: G groups (B H), L queries, D head width, M keys of the layout, E global tokens.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from genomeformer_cli.core.attention.kernels.key_tiles import HIDDEN
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalTokens:
-    """Positions that every query sees, and whose own queries see all that is real.
+    """Global tokens of a batch.
 
     Attributes:
-        index_GE: Where they stand among the queries; at most some of them exist.
-        exists_GE: Which of them do.
-        bias_GM: What is added to the scores of keys as laid out, for their own queries.
-        front: Rows laid out before the key of the first query.
+        index_GE: Indices among the queries; some entries may not exist.
+        exists_GE: True for the entries that exist.
+        bias_GM: Bias of the scores of the keys for the queries of the global tokens.
+        front: Rows of the layout before the key of the first query.
     """
 
     index_GE: Tensor
@@ -31,26 +31,26 @@ class GlobalTokens:
     front: int
 
     def gather(self, x_GLD: Tensor, *, laid_out: bool = False) -> Tensor:
-        """Their rows (G, E, D)."""
+        """Gather the rows of the global tokens, (G, E, D)."""
         return x_GLD.gather(1, self._index(x_GLD, laid_out=laid_out))
 
     def scatter_add(self, x_GLD: Tensor, part_GED: Tensor, *, laid_out: bool = False) -> None:
-        """Add to their rows."""
+        """Add to the rows of the global tokens."""
         x_GLD.scatter_add_(1, self._index(x_GLD, laid_out=laid_out), part_GED)
 
     def scatter(self, x_GLD: Tensor, part_GED: Tensor) -> None:
-        """Replace the rows of those that exist."""
+        """Replace the rows of the global tokens that exist."""
         part_GED = torch.where(self.exists_GE[..., None], part_GED, self.gather(x_GLD))
         x_GLD.scatter_(1, self._index(x_GLD, laid_out=False), part_GED)
 
     def key_scores(self, q_GLD: Tensor, k_GED: Tensor) -> Tensor:
-        """Binary logarithms of the weights of their keys, of every query (G, L, E)."""
+        """Return base-2 scores of the global keys for every query, (G, L, E)."""
         scale = q_GLD.shape[-1] ** -0.5 / math.log(2)
         hidden_GE = k_GED.new_zeros(self.exists_GE.shape).masked_fill(~self.exists_GE, HIDDEN)
         return torch.baddbmm(hidden_GE[:, None], q_GLD, k_GED.mT, alpha=scale)
 
     def query_scores(self, q_GED: Tensor, k_GMD: Tensor) -> Tensor:
-        """The same of all keys, of their own queries (G, E, M)."""
+        """Return base-2 scores of all keys for the global queries, (G, E, M)."""
         scale = q_GED.shape[-1] ** -0.5 / math.log(2)
         return torch.baddbmm(self.bias_GM[:, None], q_GED, k_GMD.mT, alpha=scale)
 
@@ -65,10 +65,10 @@ def attend_global(
     qkv: tuple[Tensor, Tensor, Tensor],
     global_tokens: GlobalTokens,
 ) -> tuple[Tensor, Tensor]:
-    """Add the keys that all see to what the windows read, and what their own queries read.
+    """Add the global keys to the windows, and replace the output of the global queries.
 
-    In place. The joint normalisers, infinite for those queries, which read nothing by a window;
-    and theirs.
+    Operates in place. Returns the joint normalisers, infinite for the global queries, which do not
+    use a window, and the normalisers of the global queries.
     """
     q_GLD, k_GMD, v_GMD = qkv
     k_GED, v_GED = (global_tokens.gather(x, laid_out=True) for x in (k_GMD, v_GMD))
@@ -93,15 +93,15 @@ def attend_global_backward(
     sums: tuple[Tensor, Tensor, Tensor],
     global_tokens: GlobalTokens,
 ) -> None:
-    """Add what the keys that all see, and their own queries, have to the gradients.
+    """Add the gradients that pass through the global keys and the global queries.
 
     Args:
-        grad_GLD: Gradient of the values read.
-        saved: Values read, their inner products with `grad_GLD`, normalisers, and those of the
-            positions' own queries.
-        qkv: As laid out.
-        sums: Gradients of these, added to.
-        global_tokens: The positions.
+        grad_GLD: Gradient of the output.
+        saved: Output, its inner products with `grad_GLD`, normalisers, and the normalisers of the
+            global queries.
+        qkv: Queries, keys and values in the layout.
+        sums: Gradients of queries, keys and values, added to in place.
+        global_tokens: Global tokens.
     """
     out_GLD, inner_GL, log_norm_GL, own_norm_GE = saved
     q_GLD, k_GMD, v_GMD = qkv

@@ -1,4 +1,4 @@
-"""A depthwise convolution along the sequence, one kernel a head, as products of matrices.
+"""Depthwise convolution along the sequence with one kernel per head, as matrix products.
 
 Shape letters: B batch, H heads, L length, D head width, K kernel, T positions of a block, N blocks,
 W positions of a block with its neighbours (T + K - 1), C columns (B N D).
@@ -27,14 +27,14 @@ def convolve_heads(x_BHLD: Tensor, kernel_HK: Tensor) -> Tensor:
 
 
 def convolve_heads_reference(x_BHLD: Tensor, kernel_HK: Tensor) -> Tensor:
-    """The same by torch's own convolution."""
+    """Compute `convolve_heads` by torch's own convolution."""
     weight = kernel_HK[:, None, :, None]
     reach = kernel_HK.shape[1] // 2
     return functional.conv2d(x_BHLD, weight, padding=(reach, 0), groups=len(kernel_HK))
 
 
 class _Convolution(torch.autograd.Function):
-    """Saves its inputs alone; windows are cut again in backward."""
+    """Convolution that saves only its inputs; the backward pass cuts the windows again."""
 
     @staticmethod
     def forward(ctx: Any, x_BHLD: Tensor, kernel_HK: Tensor) -> Tensor:
@@ -60,7 +60,7 @@ def _block(taps: int) -> int:
 
 
 def _windows(x_BHLD: Tensor, taps: int) -> Tensor:
-    """(H, W, C): every block of the sequence with the neighbours that it sees."""
+    """Return every block of the sequence with its visible neighbours, (H, W, C)."""
     block, reach = _block(taps), taps // 2
     batch, heads, length, head_width = x_BHLD.shape
     if length % block:
@@ -78,7 +78,7 @@ def _windows(x_BHLD: Tensor, taps: int) -> Tensor:
 
 
 def _banded_product(kernel_HK: Tensor, windows_HWC: Tensor, shape: torch.Size) -> Tensor:
-    """Band times windows, back as (B, H, L, D); in memory a position's heads stand together."""
+    """Multiply band and windows; return (B, H, L, D) in the memory order (B, L, H, D)."""
     batch, heads, length, head_width = shape
     block = _block(kernel_HK.shape[1])
     blocks_HTC = _band(kernel_HK, block) @ windows_HWC
@@ -87,7 +87,7 @@ def _banded_product(kernel_HK: Tensor, windows_HWC: Tensor, shape: torch.Size) -
 
 
 def _band(kernel_HK: Tensor, block: int) -> Tensor:
-    """(H, T, W): the kernel in every row, each row one further to the right."""
+    """Return the banded matrix (H, T, W): the kernel in every row, shifted by one per row."""
     heads, taps = kernel_HK.shape
     width = block + taps - 1
     rows_HTX = functional.pad(kernel_HK, (0, block))[:, None].expand(heads, block, width + 1)

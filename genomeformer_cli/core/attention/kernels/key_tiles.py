@@ -1,12 +1,11 @@
-"""Blocks of queries, each against one window of keys: the softmax that local mechanisms share.
+"""Softmax of query blocks over one window of keys each, shared by the local mechanisms.
 
-A tile of a few blocks is scored, normalised and read before the next is begun, so that its scores
-never leave the processor's cache; the backward pass computes them again from the logarithms of the
-normalisers (Dao et al. 2022, "FlashAttention", algorithms 1 and 4, without its inner loop). The
-windows of neighbouring blocks overlap and are views of one tensor of keys: nothing is gathered.
-Time O(L K D), memory O(L D) and one tile of scores. Scores and normalisers are kept as binary
-logarithms: torch's `exp` takes fifty times longer where it underflows, as it does at every hidden
-score, and its `exp2` does not.
+A tile of a few blocks is scored, normalised and read before the next starts, so that its scores
+stay in the processor's cache. The backward pass recomputes them from the log normalisers (Dao et
+al. 2022, "FlashAttention", algorithms 1 and 4, without its inner loop). The windows of neighbouring
+blocks overlap and are views of one tensor of keys. Time O(L K D), memory O(L D) and one tile of
+scores. Scores and normalisers are base-2 logarithms: torch's `exp` is fifty times slower where it
+underflows, as it does at every hidden score, and `exp2` is not.
 
 Shape letters: B batch, H heads, G groups (B H), L length, D head width, N blocks, C queries of a
 block, K keys of a window, M keys laid out ((N - 1) C + K), T blocks of a tile.
@@ -36,13 +35,13 @@ Bias = Callable[[slice, slice], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class KeyTiles:
-    """Block n, queries n C to n C + C - 1, sees the keys n C to n C + K - 1 as laid out.
+    """Tiling in which block n, queries n C to n C + C - 1, sees the keys n C to n C + K - 1.
 
     Attributes:
-        num_blocks: N.
-        block: C.
-        width: K.
-        bias: What is added to the scores.
+        num_blocks: Number of blocks, N.
+        block: Queries per block, C.
+        width: Keys per window, K.
+        bias: Bias added to the scores.
     """
 
     num_blocks: int
@@ -51,7 +50,7 @@ class KeyTiles:
     bias: Bias
 
     def tiles(self, q_GLD: Tensor) -> Iterator[tuple[slice, slice]]:
-        """Groups and blocks of one tile after the other."""
+        """Yield groups and blocks of each tile."""
         groups = q_GLD.shape[0]
         limit = TILE_SCORES.get(q_GLD.device.type, TILE_SCORES_ELSEWHERE)
         blocks_a_tile = min(self.num_blocks, max(1, limit // (self.block * self.width)))
@@ -64,13 +63,13 @@ class KeyTiles:
                 )
 
     def queries(self, x_GLD: Tensor, tile: tuple[slice, slice]) -> Tensor:
-        """The rows of a tile's queries (g T, C, D)."""
+        """Return the rows of the queries of a tile, (g T, C, D)."""
         groups, blocks = tile
         rows = slice(blocks.start * self.block, blocks.stop * self.block)
         return x_GLD[groups, rows].reshape(-1, self.block, x_GLD.shape[-1])
 
     def keys(self, x_GMD: Tensor, tile: tuple[slice, slice]) -> Tensor:
-        """The windows of a tile's blocks (g T, K, D); of one group, a view."""
+        """Return the windows of the blocks of a tile, (g T, K, D); a view for one group."""
         groups, blocks = tile
         part_GMD = x_GMD[groups, blocks.start * self.block :]
         by_group, by_row, _ = part_GMD.stride()
@@ -79,7 +78,7 @@ class KeyTiles:
         return part_GMD.as_strided(size, strides).flatten(0, 1)
 
     def scores(self, q_SCD: Tensor, k_SKD: Tensor, tile: tuple[slice, slice]) -> Tensor:
-        """Binary logarithms of weights: q k^T / (sqrt(D) ln 2) and the bias (S = g T, C, K)."""
+        """Return base-2 scores q k^T / (sqrt(D) ln 2) plus the bias (S = g T, C, K)."""
         groups, blocks = tile
         size = (groups.stop - groups.start, blocks.stop - blocks.start, -1, -1)
         bias_SCK = self.bias(groups, blocks).expand(size).flatten(0, 1)
@@ -87,7 +86,7 @@ class KeyTiles:
         return torch.baddbmm(bias_SCK, q_SCD, k_SKD.mT, alpha=scale)
 
     def add_to_keys(self, sum_GMD: Tensor, part_SKD: Tensor, tile: tuple[slice, slice]) -> None:
-        """Add what a tile has for its windows to where their keys lie, once for each overlap."""
+        """Add values of the windows of a tile to the rows of their keys, once per overlap."""
         groups, blocks = tile
         num_blocks, block = blocks.stop - blocks.start, self.block
         part_gTKD = part_SKD.view(-1, num_blocks, *part_SKD.shape[1:])
@@ -104,7 +103,7 @@ class KeyTiles:
 def tiled_softmax_forward(
     q_GLD: Tensor, k_GMD: Tensor, v_GMD: Tensor, windows: KeyTiles
 ) -> tuple[Tensor, Tensor]:
-    """Softmax over every window: values (G, N C, D), binary logarithms of normalisers (G, N C)."""
+    """Return outputs (G, N C, D) and base-2 log normalisers (G, N C) of each window."""
     out_GLD = torch.empty_like(q_GLD, memory_format=torch.contiguous_format)
     log_norm_GL = q_GLD.new_empty(q_GLD.shape[:2])
     for tile in windows.tiles(q_GLD):
@@ -127,15 +126,16 @@ def tiled_softmax_backward(
     qkv: tuple[Tensor, Tensor, Tensor],
     windows: KeyTiles,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of queries, keys and values as laid out.
+    """Return the gradients of queries, keys and values in the layout.
 
     Args:
-        grad_GLD: Gradient of the values read.
-        inner_GL: For every query the sum over D of values read times their gradient.
-        log_norm_GL: Binary logarithms of the normalisers. They may count more keys than the
-            window's, as they do where several rounds of windows share one softmax.
+        grad_GLD: Gradient of the output.
+        inner_GL: Inner product of output and its gradient for every query.
+        log_norm_GL: Base-2 log normalisers. They may include more keys than those of the window,
+            for
+            example if several rounds of windows share one softmax.
         qkv: Queries (G, N C, D), keys and values (G, M, D).
-        windows: As in the forward pass.
+        windows: Tiling of the forward pass.
     """
     q_GLD, k_GMD, v_GMD = qkv
     grad_q_GLD = torch.empty_like(q_GLD, memory_format=torch.contiguous_format)

@@ -1,4 +1,4 @@
-"""Landmarks: the means of consecutive segments of a sequence, over its real positions alone.
+"""Landmarks: means of consecutive segments of a sequence, over its real positions only.
 
 Shape letters: B batch, H heads, L length, M landmarks, D head width.
 """
@@ -12,11 +12,12 @@ from torch import Tensor
 
 
 def segment_means(x_BHLD: Tensor, mask_BL: Tensor | None, num_segments: int) -> Tensor:
-    """Mean of each of `num_segments` segments that the real positions of a row are cut into.
+    """Return the mean of each of `num_segments` segments of the real positions.
 
-    The segments of a row with n real positions are n // M or n // M + 1 long, the longer ones
-    first; where n < M the last M - n are empty and their mean is 0. Positions are counted along the
-    real ones only, so a row's landmarks know nothing of padding or of other rows.
+    The segments of a row with n real positions have n // M or n // M + 1 positions, the longer ones
+    first; where n < M the last M - n are empty and their mean is 0. Only real positions are
+    counted, so
+    that the landmarks of a row do not depend on padding or on other rows.
 
     Source: Xiong et al. 2021, "Nystromformer", section 3.2, equation 13 (there M divides L).
 
@@ -30,13 +31,13 @@ def segment_means(x_BHLD: Tensor, mask_BL: Tensor | None, num_segments: int) -> 
 
 
 def filled_segments(mask_BL: Tensor, num_segments: int) -> Tensor:
-    """(B, M) bool: which segments of `segment_means` hold a position; the first one always."""
+    """Return (B, M) bool: True for segments that hold a position; the first always."""
     counts_B1 = mask_BL.sum(dim=1, keepdim=True).clamp_min(1)
     return torch.arange(num_segments, device=mask_BL.device) < counts_B1
 
 
 def _real(x_HLD: Tensor, kept_L: Tensor) -> Tensor:
-    """The real positions of one row; a view where they come first."""
+    """Return the real positions of one row; a view where they come first."""
     count = int(kept_L.sum())
     return x_HLD[:, :count] if bool(kept_L[:count].all()) else x_HLD[:, kept_L]
 

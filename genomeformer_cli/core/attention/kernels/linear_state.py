@@ -1,9 +1,9 @@
-"""Attention by a positive feature map, through sums of keys and values instead of an L x L matrix.
+"""Attention with a positive feature map, through sums of keys and values.
 
     y_i = phi(q_i) S / phi(q_i) z,   S = sum_j phi(k_j) v_j^T,   z = sum_j phi(k_j)
 
 with the sums over all j (`sum_keys_values`, `query_state`) or over j <= i (`causal_scan`). O(L F D)
-time. The backward pass computes features again block by block, so that only sums are kept beyond
+time. The backward pass recomputes features block by block, so that only sums are kept beyond
 queries, keys, values and one denominator per token.
 Source: Katharopoulos et al. 2020, "Transformers are RNNs", equations 4 to 12; the split into chunks
 and a state as in Hua et al. 2022, "Transformer Quality in Linear Time", section 3.3.
@@ -39,7 +39,7 @@ _PIECE = 8192
 
 
 def init_state(shape_BHFD: tuple[int, int, int, int], like: Tensor) -> Sums:
-    """S (B, H, F, D) and z (B, H, F) of no tokens."""
+    """Return S (B, H, F, D) and z (B, H, F) of no tokens."""
     kv_BHFD = torch.zeros(shape_BHFD, dtype=working_dtype(like), device=like.device)
     return kv_BHFD, kv_BHFD.new_zeros(shape_BHFD[:3])
 
@@ -47,7 +47,7 @@ def init_state(shape_BHFD: tuple[int, int, int, int], like: Tensor) -> Sums:
 def sum_keys_values(
     k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None, feature_map: FeatureMap
 ) -> Sums:
-    """S (B, H, F, D) and z (B, H, F) over the real positions; additive over slices."""
+    """Return S (B, H, F, D) and z (B, H, F) over the real positions; additive over slices."""
     sums: Sums = _Summarise.apply(k_BHLD, v_BHLD, mask_BL, feature_map)  # type: ignore[no-untyped-call]
     return sums
 
@@ -58,7 +58,7 @@ def query_state(
     feature_map: FeatureMap,
     mask_BL: Tensor | None = None,
 ) -> Tensor:
-    """What each query finds in S and z; with a mask, whatever stands in the padding is not read."""
+    """Return the output of each query from S and z; with a mask, padding is ignored."""
     out_BHLD: Tensor = _Read.apply(q_BHLD, *sums, mask_BL, feature_map)  # type: ignore[no-untyped-call]
     return out_BHLD
 
@@ -71,7 +71,7 @@ def causal_scan(
     sums: Sums,
     feature_map: FeatureMap,
 ) -> tuple[Tensor, Sums]:
-    """Causal attention: what came before is in `sums`; returned with those after these tokens."""
+    """Return causal attention that continues from `sums`, and the sums after these tokens."""
     tensors = (q_BHLD, k_BHLD, v_BHLD, mask_BL, *sums)
     out_BHLD, *after = _Accumulate.apply(*tensors, feature_map)  # type: ignore[no-untyped-call]
     return out_BHLD, tuple(after)
@@ -83,11 +83,12 @@ def add_over_tokens(
     """Add a^T b to a sum, in place.
 
     Args:
-        sum_RFD: What is added to.
-        a_RTF: Left side.
-        b_RTD: Right side.
-        piece: Tokens that are multiplied apart. A GPU gives each product of a batch to few of its
-            units, and there are as many products as heads; None: there many, on a CPU all.
+        sum_RFD: Sum to update.
+        a_RTF: Left factor.
+        b_RTD: Right factor.
+        piece: Tokens per product. A GPU assigns each product of a batch to few of its units, and
+            there
+            are only as many products as heads, so that None splits on a GPU and not on a CPU.
     """
     if piece is None:
         piece = a_RTF.shape[1] if a_RTF.device.type == "cpu" else _PIECE
@@ -101,7 +102,7 @@ def add_over_tokens(
 
 
 class _Rows:
-    """Blocks of a tensor (B, H, L, D) as (R, T, D) in the working dtype, and back."""
+    """Blocks of a tensor (B, H, L, D) as (R, T, D) in the working dtype, and the inverse."""
 
     def __init__(self, like_BHLD: Tensor, mask_BL: Tensor | None) -> None:
         self.dtype = working_dtype(like_BHLD)
@@ -113,7 +114,7 @@ class _Rows:
         return filled(block, padding_of(self.mask_BL, span)).to(self.dtype).flatten(0, 1)
 
     def mask(self, features_RTF: Tensor, span: slice) -> Tensor:
-        """Features of padding are zero; in place."""
+        """Set the features of padding to zero, in place."""
         padding_B1T1 = padding_of(self.mask_BL, span)
         if padding_B1T1 is not None:
             features_RTF.view(*self.heads, *features_RTF.shape[1:]).masked_fill_(padding_B1T1, 0)
@@ -215,9 +216,9 @@ class _Read(torch.autograd.Function):
 
 
 def _with_sums(z_1F: Tensor, phi_TF: Tensor) -> Tensor:
-    """Products of features with their sum, (..., T, 1), taken as those of a row.
+    """Return products of features with their sum, (..., T, 1), computed as those of a row.
 
-    Those of a column are the same numbers and take a CPU five times as long.
+    The equal products of a column take a CPU five times as long.
     """
     return (z_1F @ phi_TF.mT).mT
 
@@ -225,9 +226,10 @@ def _with_sums(z_1F: Tensor, phi_TF: Tensor) -> Tensor:
 def _of_denominator(
     phi_RTF: Tensor, d_phi_RTF: Tensor, below_RT1: Tensor, feature_map: FeatureMap
 ) -> Tensor:
-    """The gradient of a clamped denominator, from that of the features through the numerator.
+    """Return the gradient of a clamped denominator from the feature gradient through the numerator.
 
-    The numerator is linear in the query's features, so their product with their own gradient is
+    The numerator is linear in the features of the query, so that their product with their gradient
+    is
     the numerator times its gradient: the output need not be kept.
     """
     d_below_RT1 = (phi_RTF * d_phi_RTF).sum(dim=-1, keepdim=True).div_(below_RT1).mul_(-1)
@@ -235,7 +237,7 @@ def _of_denominator(
 
 
 class _Chunks:
-    """One block of causal attention, cut into chunks; what both directions need of it."""
+    """Block of causal attention split into chunks, for both directions."""
 
     def __init__(self, phi_q_RTF: Tensor, phi_k_RTF: Tensor, v_RTD: Tensor) -> None:
         chunk = min(CHUNK, v_RTD.shape[1])
@@ -247,12 +249,15 @@ class _Chunks:
         self.z_RNF = self.k_RNCF.sum(dim=2)
 
     def before(self, kv_RFD: Tensor, z_RF: Tensor) -> tuple[Tensor, Tensor]:
-        """S and z before each chunk, given those before the first."""
+        """Return S and z before each chunk, given those before the first."""
         return _exclusive_sums(self.kv_RNFD, kv_RFD), _exclusive_sums(self.z_RNF, z_RF)
 
 
 def _exclusive_sums(terms: Tensor, first: Tensor, *, from_right: bool = False) -> Tensor:
-    """First + the terms before (from the right: after) each of N; terms (R, N, ...)."""
+    """Return `first` plus the sum of the terms before (from the right: after) each of N.
+
+    Terms have the shape (R, N, ...).
+    """
     num_chunks = terms.shape[1]
     if num_chunks == 1:
         return first[:, None]
@@ -345,7 +350,7 @@ def _chunks_back(
     after: tuple[Tensor, Tensor],
     feature_map: FeatureMap,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of the features, the values, and S and z before the block.
+    """Return gradients of the features, of the values, and of S and z before the block.
 
     `after` are the gradients of S and z after it.
     """

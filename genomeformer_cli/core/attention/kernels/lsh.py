@@ -1,4 +1,4 @@
-"""Locality-sensitive hashing of vectors by random rotations, and the order it gives to a row.
+"""Locality-sensitive hashing of vectors by random rotations, and sorting of rows by bucket.
 
 Shape letters: B batch, H heads, L length, D head width, R rounds, F directions (half the buckets).
 """
@@ -12,17 +12,17 @@ from torch import Tensor
 def random_rotations(
     num_rounds: int, head_width: int, num_buckets: int, *, generator: torch.Generator
 ) -> Tensor:
-    """Directions of every round (R, D, F), N(0, 1) each."""
+    """Draw the directions of every round (R, D, F), N(0, 1) each."""
     return torch.randn(num_rounds, head_width, num_buckets // 2, generator=generator)
 
 
 def hash_directions(num_real_B: Tensor, chunk: int, most: int) -> Tensor:
-    """How many directions hash a row of so many real positions: half its chunks, rounded up."""
+    """Return the number of hash directions per row: half the number of its chunks, rounded up."""
     return (num_real_B + 2 * chunk - 1).div(2 * chunk, rounding_mode="floor").clamp(1, most)
 
 
 def directions_of(num_real: int, chunk: int, most: int) -> int:
-    """The same of a row whose real positions are counted."""
+    """Return the number of hash directions of a row with `num_real` real positions."""
     return min(max(-(-num_real // (2 * chunk)), 1), most)
 
 
@@ -32,19 +32,19 @@ def hash_buckets(
     num_directions_B: Tensor,
     extremes: tuple[int, int] | None = None,
 ) -> Tensor:
-    """The bucket of every vector: the largest of [x R; -x R] over a row's first directions.
+    """Return the bucket of every vector: the argmax of [x R; -x R] over the directions of its row.
 
     Source: Andoni et al. 2015, "Practical and Optimal LSH for Angular Distance"; Kitaev et al.
         2020, "Reformer", section 2 (h(x) = argmax([xR; -xR])).
 
     Args:
-        x_BHLD: The vectors.
+        x_BHLD: Vectors to hash.
         rotation_DF: Directions.
-        num_directions_B: How many of them each row has.
-        extremes: Fewest and most of them, if known: to ask a GPU is to wait for it.
+        num_directions_B: Number of directions of each row.
+        extremes: Smallest and largest of them, if known; reading them from a GPU synchronises it.
 
     Returns:
-        (B, H, L), below twice the row's directions; the first of equal ones.
+        Buckets (B, H, L), below twice the number of directions; ties take the first.
     """
     fewest, most = extremes or _extremes(num_directions_B)
     projected_BHLF = x_BHLD @ rotation_DF[:, :most].to(x_BHLD.dtype)

@@ -1,8 +1,8 @@
-"""Softmax over chunks of a sorted row, in several sortings at once: what hashing mechanisms share.
+"""Softmax over chunks of sorted rows in several hash rounds.
 
-Rounds sort a row differently; in each a query sees its own chunk of the order and the one before.
-All that the rounds show it form one softmax, joined round by round, so that beside inputs and
-output only one round of a few groups is in memory, in the backward pass too.
+Each round sorts a row differently; a query sees its own chunk of the order and the previous one.
+All keys that the rounds show to a query form one softmax, joined round by round, so that only one
+round of a few groups is in memory besides inputs and output, in the backward pass as well.
 
 Shape letters: G groups (batch x heads), L length (a multiple of C), R rounds, C queries of a chunk,
 K keys of two chunks, M keys laid out (C + L), D head width.
@@ -35,15 +35,16 @@ SORTED_NUMBERS_ELSEWHERE = 1 << 28
 
 @dataclass(frozen=True, kw_only=True)
 class HashRounds:
-    """The sorted chunks of every round.
+    """Sorted chunks of every round.
 
     Attributes:
-        position_RGM: Positions as laid out: the chunk before the first, then the sorted row.
+        position_RGM: Positions in the layout: the chunk before the first, then the sorted row.
         hidden_GL: Bias added to the scores of a key by its position; None if all are real.
-        chunk: C.
-        bucket_RGM: Buckets of the positions as laid out, of a causal mechanism: a query sees the C
+        chunk: Queries per chunk, C.
+        bucket_RGM: Buckets of the positions in the layout, for a causal mechanism: a query sees the
+            C
             positions before it in the sorted row that share its bucket, which are the last C of
-            them in the row. None: it sees its chunk and the one before.
+            them in the row. None: it sees its chunk and the previous one.
     """
 
     position_RGM: Tensor
@@ -52,7 +53,7 @@ class HashRounds:
     bucket_RGM: Tensor | None = None
 
     def slices(self, head_width: int) -> Iterator[tuple[slice, HashRounds]]:
-        """A few groups after the other."""
+        """Yield a few groups at a time."""
         _, groups, width = self.position_RGM.shape
         limit = SORTED_NUMBERS.get(self.position_RGM.device.type, SORTED_NUMBERS_ELSEWHERE)
         size = max(1, limit // (width * head_width))
@@ -116,14 +117,14 @@ class HashRounds:
         return KeyTiles(num_blocks=num_blocks, block=chunk, width=2 * chunk, bias=bias)
 
     def rows(self, round_: int) -> Tensor:
-        """Rows (G, M) of tensors (G L, ...) as the round lays them out."""
+        """Return rows (G, M) of tensors (G L, ...) in the layout of the round."""
         position_GM = self.position_RGM[round_]
         length = position_GM.shape[1] - self.chunk
         first_G = torch.arange(position_GM.shape[0], device=position_GM.device) * length
         return position_GM + first_G[:, None]
 
     def unsorting(self, round_: int) -> Tensor:
-        """Rows (G, L) of sorted tensors (G L, ...) in the order of the positions."""
+        """Return rows (G, L) of sorted tensors (G L, ...) in the order of the positions."""
         position_GL = self.position_RGM[round_, :, self.chunk :]
         rows_GL = torch.arange(position_GL.numel(), device=position_GL.device)
         rows_GL = rows_GL.view(position_GL.shape)
@@ -131,7 +132,7 @@ class HashRounds:
 
 
 def lsh_softmax(q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: HashRounds) -> Tensor:
-    """Values (G, L, D) that the queries read from what all rounds show them."""
+    """Return the output (G, L, D) of the queries over the keys of all rounds."""
     out_GLD: Tensor = _LshSoftmax.apply(  # type: ignore[no-untyped-call]
         q_GLD, k_GLD, v_GLD, rounds
     )
@@ -139,7 +140,7 @@ def lsh_softmax(q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: HashRounds)
 
 
 def _take(x_GLD: Tensor, rows_GN: Tensor) -> Tensor:
-    """Rows of all groups, as laid out (G, N, ...)."""
+    """Return rows of all groups in the layout (G, N, ...)."""
     taken = x_GLD.flatten(0, 1).index_select(0, rows_GN.flatten())
     return taken.view(*rows_GN.shape, *x_GLD.shape[2:])
 
@@ -147,7 +148,7 @@ def _take(x_GLD: Tensor, rows_GN: Tensor) -> Tensor:
 def _forward(
     q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: HashRounds
 ) -> tuple[Tensor, Tensor]:
-    """Values and binary logarithms of normalisers: round by round, each share rescaled."""
+    """Return outputs and base-2 log normalisers, rescaled round by round."""
     out_GLD = torch.zeros_like(q_GLD)
     log_norm_GL = q_GLD.new_full(q_GLD.shape[:2], float("-inf"))
     for round_ in range(rounds.position_RGM.shape[0]):
@@ -169,14 +170,14 @@ def _add_gradients(
     qkv: tuple[Tensor, Tensor, Tensor],
     rounds: HashRounds,
 ) -> None:
-    """Add every round's gradients of queries, keys and values to their sums.
+    """Add the gradients of queries, keys and values of every round to their sums.
 
     Args:
-        sums: What is added to, (G, L, D) each.
-        queries: The gradient of the output, its inner products with the output, logarithms of
-            normalisers: as `tiled_softmax_backward` has them, in the order of the positions.
+        sums: Sums to update, (G, L, D) each.
+        queries: Gradient of the output, its inner products with the output, and log normalisers, as
+            for `tiled_softmax_backward`, in the order of the positions.
         qkv: Queries, keys, values.
-        rounds: As in the forward pass.
+        rounds: Rounds of the forward pass.
     """
     for round_ in range(rounds.position_RGM.shape[0]):
         rows_GM, unsorting_GL = rounds.rows(round_), rounds.unsorting(round_)
@@ -199,7 +200,7 @@ def _add_gradients(
 
 
 class _LshSoftmax(torch.autograd.Function):
-    """`lsh_softmax`, whose backward pass sorts and scores again."""
+    """`lsh_softmax` whose backward pass repeats sorting and scoring."""
 
     @staticmethod
     def forward(

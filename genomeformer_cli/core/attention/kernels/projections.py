@@ -1,13 +1,12 @@
-"""Queries, keys and values of a layer: normalised, projected, and placed, as one operation.
+"""Queries, keys and values of a layer: normalise, project and position in one operation.
 
-To be placed is to be normalised per head (queries and keys are: Henry et al. 2020, "Query-Key
-Normalization") and, where the mechanism wants it, turned by the position (Su et al. 2021,
-"RoFormer", equation 34). On a CPU rows are taken some hundreds at a time, so that what lies between
-the residual stream and the results stays in cache; kept for the way back are the input, two scales
-a row and what was projected but not yet placed.
+Queries and keys are normalised per head (Henry et al. 2020, "Query-Key Normalization") and rotated
+by their position if the mechanism uses rotary positions (Su et al. 2021, "RoFormer", equation 34).
+On a CPU a few hundred rows are processed at a time, so that intermediates stay in the cache. The
+backward pass needs the input, two scales per row and the projections before rotation.
 
 Shape letters: B batch, L length, N rows of a block, E width, H heads, D head width, P parts that
-are placed, W rows of the weight (their widths and those of the other parts), R rotated pairs.
+are rotated, W rows of the weight (their widths and those of the other parts), R rotated pairs.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ Angles = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Parts:
-    """What a weight projects to: first the parts that are placed, then the others.
+    """Parts of a projection weight: first the rotated parts, then the others.
 
     Attributes:
-        num_heads: H.
-        widths: Of the other parts; those that are placed are as wide as the input.
+        num_heads: Number of heads, H.
+        widths: Widths of the other parts; rotated parts are as wide as the input.
     """
 
     num_heads: int
@@ -61,15 +60,15 @@ def projections(
     angles: Angles | None,
     parts: Parts,
 ) -> tuple[Tensor, ...]:
-    """Every part as (B, H, L, .), in memory as (B, L, H, .).
+    """Return every part as (B, H, L, .), in the memory order (B, L, H, .).
 
     Args:
-        x_BLE: The residual stream, or what was made of it.
-        gain_E: Of its normalisation; None if it is to be taken as it is.
-        weight_WE: Of all parts.
-        gains_PD: Of the normalisation of each part that is placed.
-        angles: Cosines and sines (L, R), or (B, 1, L, R); None if nothing is turned.
-        parts: What stands in the weight.
+        x_BLE: Residual stream, or a tensor derived from it.
+        gain_E: Gain of its normalisation; None: the input is not normalised.
+        weight_WE: Weight of all parts.
+        gains_PD: Gains of the normalisation of each rotated part.
+        angles: Cosines and sines (L, R), or (B, 1, L, R); None: nothing is rotated.
+        parts: Parts of the weight.
     """
     x_BLE = as_weights(x_BLE, weight_WE)
     given = [one for one in (gain_E, weight_WE, gains_PD) if one is not None]
@@ -91,7 +90,7 @@ def projections_reference(
     angles: Angles | None,
     parts: Parts,
 ) -> tuple[Tensor, ...]:
-    """The same, one operation after the other."""
+    """Compute `projections` one operation after the other."""
     batch, length, width = x_BLE.shape
     if gain_E is not None:
         x_BLE = rms_norm_reference(x_BLE, gain_E)
@@ -187,17 +186,17 @@ class _Projections(torch.autograd.Function):
 
 
 def _of_heads(gains_PD: Tensor, parts: Parts) -> Tensor:
-    """(P, H, D)."""
+    """Return the gains of every head, (P, H, D)."""
     return gains_PD[:, None].expand(-1, parts.num_heads, -1).contiguous()
 
 
 def _split(weight_WE: Tensor, parts: Parts) -> tuple[Tensor, ...]:
-    """What is placed, as one, and each of the other parts; views."""
+    """Return views of the rotated parts, as one, and of each other part."""
     return torch.split(weight_WE, [len(weight_WE) - sum(parts.widths), *parts.widths])
 
 
 def _at(rows: PositionBlock, angles: Angles) -> Angles:
-    """Angles of some positions, to stand beside (., L, H, R)."""
+    """Return the angles of some positions, broadcastable to (., L, H, R)."""
     cos, sin = (
         one[rows.span, None] if one.dim() == 2 else one[rows.rows, 0, rows.span, None]
         for one in angles
@@ -208,7 +207,7 @@ def _at(rows: PositionBlock, angles: Angles) -> Angles:
 def _place(
     normed_NPHD: Tensor, angles: Angles | None, rows: PositionBlock, outs_BLW: Sequence[Tensor]
 ) -> None:
-    """Turn each part, if anything is turned, into its place."""
+    """Write each part to its output, rotated if there are angles."""
     for part_NHD, out_BLW in zip(normed_NPHD.unbind(1), outs_BLW, strict=False):
         out_NHD = rows.gather(out_BLW).view_as(part_NHD)
         if angles is None:
@@ -220,7 +219,7 @@ def _place(
 def _placed_back(
     d_outs_BLW: Sequence[Tensor], angles: Angles | None, rows: PositionBlock, gains_PHD: Tensor
 ) -> Tensor:
-    """(N, P, H, D): the gradients before turning."""
+    """Return the gradients before rotation, (N, P, H, D)."""
     num_rows = len(rows.gather(d_outs_BLW[0]))
     d_NPHD = gains_PHD.new_empty(num_rows, *gains_PHD.shape)
     for d_out_BLW, d_NHD in zip(d_outs_BLW, d_NPHD.unbind(1), strict=False):
@@ -234,7 +233,7 @@ def _placed_back(
 
 
 def _turned(x_NHD: Tensor, cos: Tensor, sin: Tensor, out_NHD: Tensor) -> None:
-    """Turn rows by the angles of their places, (L, 1, R) or (., L, 1, R), into `out_NHD`."""
+    """Rotate rows by the angles (L, 1, R) or (., L, 1, R) of their positions into `out_NHD`."""
     shape = (-1, cos.shape[-3], *x_NHD.shape[1:])
     if x_NHD.dtype == out_NHD.dtype:
         turn(x_NHD.view(shape), cos, sin, out_NHD.view(shape))

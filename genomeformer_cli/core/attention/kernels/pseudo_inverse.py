@@ -1,8 +1,8 @@
-"""The iterative pseudo-inverse of a row-stochastic matrix, applied to a matrix: never formed.
+"""Iterative pseudo-inverse of a row-stochastic matrix, applied to a matrix and never formed.
 
 Source: Razavi et al. 2014, "A New Iterative Method for Finding Approximate Inverses of Complex
 Matrices", as used by Xiong et al. 2021, "Nystromformer", equation 11.
-Shape letters: x any leading dimensions, M rows and columns, D columns of what it is applied to.
+Shape letters: x any leading dimensions, M rows and columns, D columns of the right factor.
 """
 
 from __future__ import annotations
@@ -14,19 +14,23 @@ from torch import Tensor
 
 
 def pseudo_inverse_times(a_xMM: Tensor, w_xMD: Tensor, iterations: int) -> Tensor:
-    """Z w, where Z is the pseudo-inverse of a after `iterations` steps of the third order.
+    """Return Z w, where Z is the pseudo-inverse of a after `iterations` steps of the third order.
 
-    The steps are z <- z p(a z) / 4 with p(y) = 13 - 15 y + 7 y^2 - y^3, from z = a^T / |a|_1. Seen
-    from y = a z they are y <- y p(y) / 4 from the symmetric a a^T / |a|_1, so that
-    Z = a^T p(y_0) p(y_1) ... / (4^n |a|_1) and all factors commute. Hence two products of M x M
-    matrices a step instead of four, and products with w's few columns for the rest. The price: a y
-    that is not made anew from a z keeps its rounding errors, which grow by 13 / 4 a step as the
-    small singular values do. So it is done in float64 whatever comes in.
+    The steps are z <- z p(a z) / 4 with p(y) = 13 - 15 y + 7 y^2 - y^3, from z = a^T / |a|_1. In
+    terms
+    of y = a z they are y <- y p(y) / 4 from the symmetric a a^T / |a|_1, so that
+    Z = a^T p(y_0) p(y_1) ... / (4^n |a|_1) and all factors commute. This takes two products of M x
+    M
+    matrices per step instead of four, and products with the few columns of w. In exchange, a y that
+    is
+    not recomputed from a z keeps its rounding errors, which grow by 13 / 4 per step like the small
+    singular values. The computation is therefore done in float64 for every input type.
 
     Args:
-        a_xMM: Rows sum to 1, or to 0 where a row and its column are zero (they stay so).
-        w_xMD: What the pseudo-inverse is applied to; decides the dtype of the result.
-        iterations: n; 6 are usual.
+        a_xMM: Matrix whose rows sum to 1, or to 0 where a row and its column are zero (they stay
+            zero).
+        w_xMD: Right factor; decides the type of the result.
+        iterations: Number of steps n; 6 are usual.
     """
     with torch.autocast(a_xMM.device.type, enabled=False):
         # |a|_1 is the largest sum of a column, of each matrix for itself: one maximum over all of
@@ -39,7 +43,7 @@ def pseudo_inverse_times(a_xMM: Tensor, w_xMD: Tensor, iterations: int) -> Tenso
 
 
 def pseudo_inverse_reference(a_xMM: Tensor, iterations: int) -> Tensor:
-    """Z itself, step by step as in the paper."""
+    """Return Z itself, step by step as in the paper."""
     identity_MM = torch.eye(a_xMM.shape[-1], dtype=a_xMM.dtype, device=a_xMM.device)
     z_xMM = a_xMM.mT / a_xMM.sum(dim=-2).amax(dim=-1)[..., None, None]
     for _ in range(iterations):
@@ -69,7 +73,7 @@ class _Iterations(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Every y is symmetric, so only the symmetric part of its gradient matters."""
+        """Return the gradients; only the symmetric part of the gradient of every y matters."""
         (gradient_xMD,) = gradients
         a_xMM, *saved = ctx.saved_tensors
         num_ys = max(ctx.iterations, 1)
@@ -88,7 +92,7 @@ class _Iterations(torch.autograd.Function):
 
 
 def _cubic(y_xMM: Tensor, w_xMD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """p(y) w / 4, and y w and y^2 w on the way."""
+    """Return p(y) w / 4, and the intermediates y w and y^2 w."""
     once_xMD = y_xMM @ w_xMD
     twice_xMD = y_xMM @ once_xMD
     result_xMD = (13 * w_xMD - 15 * once_xMD + 7 * twice_xMD - y_xMM @ twice_xMD) / 4
@@ -96,7 +100,7 @@ def _cubic(y_xMM: Tensor, w_xMD: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _cubic_gradients(y_xMM: Tensor, w_xMD: Tensor, gradient_xMD: Tensor) -> tuple[Tensor, Tensor]:
-    """Of p(y) w / 4: the symmetric part for y, and that for w."""
+    """Return the gradients of p(y) w / 4: the symmetric part for y, and that for w."""
     grad_w_xMD, once_xMD, twice_xMD = _cubic(y_xMM, gradient_xMD)
     w_once_xMD = y_xMM @ w_xMD
     w_twice_xMD = y_xMM @ w_once_xMD
@@ -109,7 +113,7 @@ def _cubic_gradients(y_xMM: Tensor, w_xMD: Tensor, gradient_xMD: Tensor) -> tupl
 
 
 def _quartic_gradient(y_xMM: Tensor, gradient_xMM: Tensor) -> Tensor:
-    """Of y p(y) / 4 for a symmetric gradient: three products, by the symmetry of all terms."""
+    """Return the gradient of y p(y) / 4 for a symmetric gradient, in three products."""
     once_xMM = y_xMM @ gradient_xMM
     twice_xMM = y_xMM @ once_xMM
     last_xMM = y_xMM @ (3.5 * once_xMM.mT - twice_xMM - twice_xMM.mT)

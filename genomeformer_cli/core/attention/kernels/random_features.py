@@ -17,7 +17,7 @@ LARGEST_LOG_FEATURE = 60.0
 def orthogonal_projection(
     num_features: int, head_width: int, *, generator: torch.Generator
 ) -> Tensor:
-    """Rows that are N(0, I) each and orthogonal to each other in blocks of `head_width`.
+    """Return rows that are N(0, I) each and orthogonal to each other in blocks of `head_width`.
 
     Source: Choromanski et al. 2021, "Rethinking Attention with Performers", section 3.2
         (orthogonal random features).
@@ -37,7 +37,7 @@ def orthogonal_projection(
 
 
 def log_positive_features(x_BHLD: Tensor, projection_FD: Tensor) -> Tensor:
-    """Logarithm of the positive features of the softmax kernel: w.x - |x|^2 / 2.
+    """Return the logarithm of the positive features of the softmax kernel: w.x - |x|^2 / 2.
 
     x is scaled by D^(-1/4) first.
 

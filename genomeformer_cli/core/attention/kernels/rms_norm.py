@@ -1,4 +1,4 @@
-"""RMS normalisation that keeps only its input for the way back, and works in cache.
+"""RMSNorm that saves only its input for the backward pass and is blocked for the CPU cache.
 
 Shape letters: N rows, E width.
 """
@@ -22,10 +22,10 @@ EPSILON = 1e-6
 
 
 class RMSNorm(nn.RMSNorm):
-    """Zhang and Sennrich 2019, "Root Mean Square Layer Normalization", equation 4.
+    """Root mean square layer normalisation (Zhang and Sennrich 2019, equation 4).
 
     Args:
-        width: E.
+        width: Number of features, E.
     """
 
     def __init__(self, width: int) -> None:
@@ -42,7 +42,7 @@ def rms_norm_reference(x: Tensor, gain_E: Tensor) -> Tensor:
 
 
 def rms_norm(x: Tensor, gain_E: Tensor) -> Tensor:
-    """The same; only the input is kept."""
+    """Divide every row by its root mean square and multiply by the gain; save only the input."""
     x = as_weights(x, gain_E)
     if not use_cpu_blocking(x, gain_E):
         return rms_norm_reference(x, gain_E)
@@ -51,20 +51,20 @@ def rms_norm(x: Tensor, gain_E: Tensor) -> Tensor:
 
 
 def row_scales(x: Tensor) -> Tensor:
-    """The inverse of the root mean square of each row (..., 1)."""
+    """Return the inverse root mean square of each row (..., 1)."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
     epsilon = norm.new_full((), EPSILON)
     return torch.addcmul(epsilon, norm, norm, value=1 / x.shape[-1]).rsqrt_()
 
 
 def back_through_scale(d_x: Tensor, unit: Tensor, scale: Tensor, gain: Tensor) -> Tensor:
-    """The gradient of the gain; that of the normalised rows becomes that of the rows, in place.
+    """Return the gradient of the gain; replace that of the normalised rows by that of the rows.
 
     Args:
-        d_x: Gradient of unit times gain, (N, ..., E).
+        d_x: Gradient of unit times gain, (N, ..., E); replaced in place.
         unit: Rows of root mean square 1.
-        scale: What they were multiplied by, (N, ..., 1).
-        gain: (..., E).
+        scale: Factors that normalised the rows, (N, ..., 1).
+        gain: Gain (..., E).
     """
     product = d_x * unit
     d_gain = product.sum(dim=0)

@@ -1,4 +1,4 @@
-"""Rotary positions: pairs of features turned by angles (Su et al. 2021, "RoFormer", equation 34).
+"""Rotary positions: rotate pairs of features (Su et al. 2021, "RoFormer", equation 34).
 
 Shape letters: B batch, H heads, L length, D head width, R rotated pairs (D / 2).
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def rotate(x_BHLD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn the pairs (x_r, x_{r + D/2}) by their position's angles."""
+    """Rotate the pairs (x_r, x_{r + D/2}) by the angles of their positions."""
     first_BHLR, second_BHLR = x_BHLD.chunk(2, dim=-1)
     cos, sin = cos.to(x_BHLD.dtype), sin.to(x_BHLD.dtype)
     return torch.cat(
@@ -19,7 +19,7 @@ def rotate(x_BHLD: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def turn(x: Tensor, cos: Tensor, sin: Tensor, out: Tensor) -> None:
-    """The same, into `out`; angles broadcast to half of it."""
+    """Rotate the pairs (x_r, x_{r + D/2}) into `out`; the angles broadcast to half of it."""
     first, second = x.chunk(2, dim=-1)
     out_first, out_second = out.chunk(2, dim=-1)
     torch.mul(first, cos, out=out_first).addcmul_(second, sin, value=-1)

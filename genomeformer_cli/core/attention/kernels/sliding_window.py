@@ -1,7 +1,7 @@
-"""Softmax over a band of keys around every query, exact, in blocks: what local mechanisms share.
+"""Sliding-window attention: exact softmax over a band of keys around every query, in blocks.
 
 Shape letters: B batch, H heads, G groups (B H), L length, D head width, C queries of a block, K
-keys of a window, M keys laid out, E positions that every query sees, R rows of a mask (B or 1).
+keys of a window, M keys laid out, E global tokens, R rows of a mask (B or 1).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from genomeformer_cli.core.attention.kernels.key_tiles import (
 
 
 class _SlidingWindowAttention(torch.autograd.Function):
-    """One softmax over a window and the keys, if any, that every query sees."""
+    """Softmax over a window and the global keys, if any."""
 
     @staticmethod
     def forward(
@@ -75,19 +75,19 @@ def sliding_window_attention(
     past: int = 0,
     global_tokens: tuple[Tensor, Tensor, Tensor] | None = None,
 ) -> Tensor:
-    """Softmax over the keys from `before` positions back to `after` positions ahead.
+    """Attend to the keys from `before` positions to the left to `after` positions to the right.
 
     Args:
         qkv: Queries (B, H, L, D), keys and values (B, H, past + L, D), finite throughout.
-        seen_BM: True at the keys (past + L) that count; None if all do.
-        before: Positions back.
-        after: Positions ahead.
-        past: Keys that come before the first query.
+        seen_BM: True at the visible keys (past + L); None if all are visible.
+        before: Visible positions to the left.
+        after: Visible positions to the right.
+        past: Keys before the first query.
         global_tokens: Global positions: their indices (B, E), which of them exist (B, E), and which
             keys are real (B, L); `seen_BM` leaves them out, and `past` is 0.
 
     Returns:
-        Values read (B, H, L, D), float32 at least; finite where a query sees nothing.
+        Output (B, H, L, D), float32 at least; finite where a query sees nothing.
     """
     batch, heads, length, _ = qkv[0].shape
     q_GLD, k_GMD, v_GMD = (_in_groups(x) for x in qkv)
@@ -124,17 +124,17 @@ def sliding_window_attention(
 
 
 def _padded(x_GLD: Tensor, front: int, back: int) -> Tensor:
-    """Rows of zeros before and behind; a tensor that needs none is not copied."""
+    """Pad with rows of zeros at both ends; return the tensor itself if none are needed."""
     return functional.pad(x_GLD, (0, 0, front, back)) if front or back else x_GLD
 
 
 def _in_groups(x_BHLD: Tensor) -> Tensor:
-    """Batch and heads as one, in float32 at least."""
+    """Merge batch and heads, in float32 at least."""
     return x_BHLD.to(torch.promote_types(x_BHLD.dtype, torch.float32)).flatten(0, 1)
 
 
 def _band(like: Tensor, size: tuple[int, int], limits: tuple[int, int]) -> Tensor:
-    """0 where key less query is within the limits, both included; elsewhere hidden (C, K)."""
+    """Return (C, K): 0 where key minus query is within the limits, `HIDDEN` elsewhere."""
     block, width = size
     query_C1 = torch.arange(block, device=like.device)[:, None]
     offset_CK = torch.arange(width, device=like.device) - query_C1
@@ -145,13 +145,13 @@ def _band(like: Tensor, size: tuple[int, int], limits: tuple[int, int]) -> Tenso
 def _band_bias(
     band_CK: Tensor, seen_BM: Tensor | None, parts: tuple[int, int, int], heads: int
 ) -> Bias:
-    """The band, less keys that are not seen and what was added around the keys.
+    """Return the band with hidden keys and added rows masked.
 
     Args:
-        band_CK: The band.
-        seen_BM: As in `sliding_window_attention`.
-        parts: Rows added before the keys, keys, rows added behind them.
-        heads: H.
+        band_CK: Band.
+        seen_BM: Visible keys, as in `sliding_window_attention`.
+        parts: Number of rows added before the keys, of keys, and of rows added after them.
+        heads: Number of heads, H.
     """
     block, width = band_CK.shape
     front, num_keys, back = parts
@@ -177,7 +177,7 @@ def _band_bias(
 
 
 def _is_clean(seen_RM: Tensor, block: int, width: int) -> Callable[[slice], bool]:
-    """Whether the windows of some blocks hold only keys that count, so that the band will do."""
+    """Return a test of whether the windows of some blocks hold only visible keys."""
     if seen_RM.device.type != "cpu":
         # To ask would be to wait.
         return lambda blocks: False

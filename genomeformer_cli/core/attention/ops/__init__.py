@@ -1,1 +1,1 @@
-"""One file a mechanism: a pure function, its plain reference, a small module for what it keeps."""
+"""Attention mechanisms, one per file: a pure function, its plain reference and a module."""

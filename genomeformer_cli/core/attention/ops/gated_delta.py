@@ -1,10 +1,10 @@
-"""The gated delta rule: a state that forgets, and that replaces what it held under a key.
+"""Gated delta rule: a state that decays and whose value for a key is replaced.
 
     S_i = a_i (I - b_i k_i k_i^T) S_{i-1} + b_i k_i v_i^T,   y_i = S_i^T q_i
 
 with |k| = |q| = 1, 0 < a <= 1, 0 < b < 1, and a normalised output. Causal; O(L D^2) time, O(L D)
-memory; the state is D^2 numbers a head. What replaces what within a chunk of C tokens is a
-unit triangular system of C equations (the WY form); chunks follow each other.
+memory; the state has D^2 numbers per head. Within a chunk of C tokens the rule is a unit triangular
+system of C equations (the WY form); chunks are processed in sequence.
 Source: Yang et al. 2024, "Gated Delta Networks", arXiv 2412.06464, equations 8 to 10; Yang et al.
 2024, "Parallelizing Linear Transformers with the Delta Rule over Sequence Length", section 3.
 Shape letters: B batch, H heads, L length, D head width, G gates (2: decay, then b), N chunks of a
@@ -50,11 +50,11 @@ def gated_delta_attention(
         tokens: q, k, v (B, H, L, D), the logarithm of the decay and b (B, H, L), both 0 at the
             padding.
         mask_BL: True at real positions.
-        state_BHDD: S before them.
-        gain_HD: Of the norm of the output.
+        state_BHDD: State S before the tokens.
+        gain_HD: Gain of the norm of the output.
 
     Returns:
-        y (B, H, L, D) and S after them.
+        y (B, H, L, D) and S after the tokens.
     """
     q_BHLD, k_BHLD, v_BHLD, log_decay_BHL, replaced_BHL = tokens
     numbers = NUMBERS_KEPT * max(CHUNK, v_BHLD.shape[-1])
@@ -116,10 +116,11 @@ def _what_each_token_writes(
     from_start_BHNC1: Tensor,
     replaced_BHNC1: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """U and W, so that the tokens of a chunk that starts from S add k_i (U_i - W_i S)^T.
+    """Return U and W such that the tokens of a chunk that starts from S add k_i (U_i - W_i S)^T.
 
-    What token i writes is b_i (v_i - what the state, decayed to i, holds under k_i), which earlier
-    tokens of the chunk have changed: (I + T) (U - W S) = b (v - decay k S), T strictly lower.
+    Token i writes b_i (v_i - value of k_i in the state decayed to i), which earlier tokens of the
+    chunk
+    have changed: (I + T) (U - W S) = b (v - decay k S), T strictly lower triangular.
     """
     weighted_BHNCD = k_BHNCD * replaced_BHNC1
     system_BHNCC = ((weighted_BHNCD @ k_BHNCD.mT) * decay_BHNCC).tril(-1)
@@ -137,7 +138,7 @@ def gated_delta_attention_reference(
     state_BHDD: Tensor,
     gain_HD: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The same, token by token."""
+    """Compute `gated_delta_attention` token by token."""
     q_BHLD, k_BHLD, v_BHLD, log_decay_BHL, replaced_BHL = tokens
     q_BHLD, k_BHLD = (
         x / (x.square().sum(-1, keepdim=True) + 1e-6).sqrt() for x in (q_BHLD, k_BHLD)
@@ -157,7 +158,7 @@ def gated_delta_attention_reference(
 
 
 class GatedDeltaAttention(DecayingAttention):
-    """Causal attention by the gated delta rule; holds its decays and the output's gain."""
+    """Causal attention by the gated delta rule; holds its decays and the gain of the output."""
 
     num_gates = 2
 

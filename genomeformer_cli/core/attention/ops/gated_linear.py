@@ -1,9 +1,9 @@
-"""Gated linear attention: a state that forgets, as fast as each token says.
+"""Gated linear attention: a state that decays at a rate given by each token.
 
-    S_i = a_i S_{i-1} + k_i v_i^T,   y_i = D^(-1/2) S_i^T q_i,   0 < a_i <= 1, a number a head
+    S_i = a_i S_{i-1} + k_i v_i^T,   y_i = D^(-1/2) S_i^T q_i,   0 < a_i <= 1, one number per head
 
-and a normalised output instead of a denominator. Causal; O(L D^2) time, O(L D) memory; the state is
-D^2 numbers a head. Solved in chunks: a masked product within one, states between them.
+and a normalised output instead of a denominator. Causal; O(L D^2) time, O(L D) memory; the state
+has D^2 numbers per head. Computed in chunks: a masked product within each, states between them.
 Source: Dao and Gu 2024, "Transformers are SSMs" (Mamba-2), section 6, with keys not scaled by the
 step; Sun et al. 2023, "Retentive Network", equation 7 for the chunks and the norm.
 Shape letters: B batch, H heads, L length, D head width, G gates (1), N chunks of a block, C tokens
@@ -47,11 +47,11 @@ def gated_linear_attention(
     Args:
         tokens: q, k, v (B, H, L, D) and the logarithm of the decay (B, H, L), 0 at the padding.
         mask_BL: True at real positions.
-        state_BHDD: S before them.
-        gain_HD: Of the norm of the output.
+        state_BHDD: State S before the tokens.
+        gain_HD: Gain of the norm of the output.
 
     Returns:
-        y (B, H, L, D) and S after them.
+        y (B, H, L, D) and S after the tokens.
     """
     q_BHLD, k_BHLD, v_BHLD, log_decay_BHL = tokens
     numbers = NUMBERS_KEPT * max(CHUNK, v_BHLD.shape[-1])
@@ -91,7 +91,7 @@ def _solve_block(
 
 
 def _states_between(added_BHNDD: Tensor, log_decay_BHN: Tensor, first_BHDD: Tensor) -> Tensor:
-    """The states before each chunk and after the last: (B, H, N + 1, D, D)."""
+    """Return the states before each chunk and after the last: (B, H, N + 1, D, D)."""
     sums_BHN = nn.functional.pad(log_decay_BHN.cumsum(dim=-1), (1, 0))
     terms_BHNDD = torch.cat((first_BHDD[:, :, None], added_BHNDD), dim=2)
     return (pairwise_decay(sums_BHN) @ terms_BHNDD.flatten(3)).view_as(terms_BHNDD)
@@ -103,7 +103,7 @@ def gated_linear_attention_reference(
     state_BHDD: Tensor,
     gain_HD: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """The same, token by token."""
+    """Compute `gated_linear_attention` token by token."""
     q_BHLD, k_BHLD, v_BHLD, log_decay_BHL = tokens
     if mask_BL is not None:
         k_BHLD = k_BHLD * mask_BL[:, None, :, None]
@@ -118,7 +118,7 @@ def gated_linear_attention_reference(
 
 
 class GatedLinearAttention(DecayingAttention):
-    """Causal gated linear attention; holds what turns gates into decays, and the output's gain."""
+    """Causal gated linear attention; holds the decay gate and the gain of the output."""
 
     num_gates = 1
 

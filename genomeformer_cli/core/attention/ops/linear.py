@@ -1,8 +1,9 @@
-"""Linear attention: an elementwise positive feature map in place of the exponential, and its sum.
+"""Linear attention: an elementwise positive feature map instead of the exponential.
 
     y_i = sum_j phi(q_i).phi(k_j) v_j / sum_j phi(q_i).phi(k_j)
 
-over all j, or j <= i. O(L D^2) time, O(L D) memory; the causal state is D (D + 1) numbers a head.
+over all j, or j <= i. O(L D^2) time, O(L D) memory; the causal state has D (D + 1) numbers per
+head.
 Source: Katharopoulos et al. 2020, "Transformers are RNNs", equations 4 to 12; the square is the
 feature of Likhosherstov et al. 2020, "Sub-Linear Memory: How to Make Performers SLiM".
 Shape letters: B batch, H heads, L length, M some of its positions, F features, D head width, G
@@ -36,10 +37,10 @@ FEATURE_MAPS: dict[str, type[EluFeatures | SquaredFeatures]] = {
 
 
 def linear_feature_map(name: str) -> FeatureMap:
-    """The feature map of that name.
+    """Return the feature map of that name.
 
     Raises:
-        ConfigError: There is none; the hint lists those there are.
+        ConfigError: The name is unknown; the hint lists the known names.
     """
     if name not in FEATURE_MAPS:
         known = ", ".join(f"`{known}`" for known in FEATURE_MAPS)
@@ -69,7 +70,7 @@ def linear_attention_reference(
     feature_map: str,
     causal: bool,
 ) -> Tensor:
-    """The same through the L x L matrix of products of features."""
+    """Compute linear attention through the L x L matrix of products of features."""
     phi = torch.square if feature_map == "squared" else lambda x: nn.functional.elu(x) + 1
     kernel_BHLL = phi(q_BHLD) @ phi(k_BHLD).transpose(-1, -2)
     if mask_BL is not None:
@@ -80,7 +81,7 @@ def linear_attention_reference(
 
 
 class LinearAttention(nn.Module):
-    """Bidirectional linear attention; holds nothing.
+    """Bidirectional linear attention without weights.
 
     Args:
         feature_map: `elu` (elu + 1) or `squared`.
@@ -109,20 +110,20 @@ class LinearAttention(nn.Module):
         return self.read(q_BHMD, self.summary(k_BHLD, v_BHLD, mask_BL))
 
     def summary(self, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None) -> Sums:
-        """The sums over a stretch of the row; those of its stretches add up to the row's."""
+        """Return the sums over a slice of the row; they add up to those of the row."""
         return sum_keys_values(k_BHLD, v_BHLD, mask_BL, self.feature_map)
 
     def read(self, q_BHLD: Tensor, summary: Sums) -> Tensor:
-        """What queries find in the sums of the row."""
+        """Return the output of queries that read the sums of the row."""
         return query_state(q_BHLD, summary, self.feature_map)
 
 
 class CausalLinearAttention(StreamingAttention):
-    """Causal linear attention, any number of tokens at a time; holds nothing.
+    """Causal linear attention without weights, any number of tokens at a time.
 
     Args:
         feature_map: `elu` (elu + 1) or `squared`.
-        head_width: D.
+        head_width: Features per head, D.
     """
 
     def __init__(self, *, feature_map: str = "elu", head_width: int) -> None:
@@ -131,7 +132,7 @@ class CausalLinearAttention(StreamingAttention):
         self.feature_map = linear_feature_map(feature_map)
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> Sums:
-        """The sums over no tokens."""
+        """Return the sums over no tokens."""
         width = self.head_width
         num_features = self.feature_map.num_features(width)
         return init_state((batch, num_heads, num_features, width), like)

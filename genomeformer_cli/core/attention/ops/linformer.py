@@ -1,9 +1,9 @@
 """Linformer attention: softmax attention to P learned mixtures of the keys and of the values.
 
-O(L P D) time, O(L D + P D) memory: no L x P matrix of weights exists. A position weighs the
-sequence through fixed mixtures, so the length has a limit, and what it sees of another position
-depends on where that stands and not on what it holds. The matrices belong to a layer and are shared
-by its heads ("headwise sharing" of the paper), and by keys and values too if one so wishes.
+O(L P D) time, O(L D + P D) memory; no L x P matrix of weights is formed. The mixtures are fixed, so
+that the length is limited, and the weight of another position depends on its index and not on its
+content. The matrices belong to a layer and are shared by its heads ("headwise sharing" of the
+paper), and by keys and values if requested.
 Source: Wang et al. 2020, "Linformer: Self-Attention with Linear Complexity", equation 7, section 4.
 Shape letters: B batch, H heads, L length, M some of its positions, P projected positions, D head
 width, C columns (B H D).
@@ -29,14 +29,14 @@ def linformer_attention(
     mask_BL: Tensor | None,
     projections: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """softmax(q (E k)^T / sqrt(D)) F v; padded positions are 0 in k and v.
+    """Compute softmax(q (E k)^T / sqrt(D)) F v; padded positions are 0 in k and v.
 
     Args:
         q_BHLD: Queries.
         k_BHLD: Keys.
         v_BHLD: Values.
-        mask_BL: True at real positions; None: all.
-        projections: E and F, (P, at least L) each; the first L columns count.
+        mask_BL: True at real positions; None if all are real.
+        projections: E and F, (P, at least L) each; the first L columns are used.
     """
     if mask_BL is not None:
         padding_B1L1 = ~mask_BL[:, None, :, None]
@@ -56,7 +56,7 @@ def linformer_attention_reference(
     mask_BL: Tensor | None,
     projections: tuple[Tensor, Tensor],
 ) -> Tensor:
-    """The same, written out."""
+    """Compute `linformer_attention` with all matrices formed."""
     length = q_BHLD.shape[2]
     real_BL = torch.ones_like(q_BHLD[:, 0, :, 0]) if mask_BL is None else mask_BL.to(q_BHLD.dtype)
     few_k_BHPD = torch.einsum("pl,bl,bhld->bhpd", projections[0][:, :length], real_BL, k_BHLD)
@@ -66,9 +66,9 @@ def linformer_attention_reference(
 
 
 class _Mixture(torch.autograd.Function):
-    """projection @ x for every row and head, as one product of matrices in each direction.
+    """Product projection @ x for every row and head, as one matrix product per direction.
 
-    Autograd would keep a rearranged copy of x, or make one (P, L) gradient for every row and head.
+    Autograd would keep a rearranged copy of x, or form one (P, L) gradient for every row and head.
     """
 
     @staticmethod
@@ -85,7 +85,7 @@ class _Mixture(torch.autograd.Function):
 
 
 def _as_columns(x_BHLD: Tensor) -> Tensor:
-    """(L, C): rows, heads and features side by side."""
+    """Return (L, C): rows, heads and features side by side."""
     return x_BHLD.permute(2, 0, 1, 3).flatten(1)
 
 
@@ -98,14 +98,15 @@ class LinformerAttention(nn.Module):
     """Linformer attention; holds its projections (P, max_length).
 
     Args:
-        max_length: The longest input; a shorter one uses the first of its columns.
-        num_projected: P; 256 are usual.
+        max_length: Longest input; a shorter one uses the first columns.
+        num_projected: Number of mixtures, P; 256 are usual.
         share: `heads`: one matrix for the keys of all heads, one for the values; `keys-and-values`:
             one for all.
-        generator: Draws them, so that mixtures of full length have the variance of what is mixed.
+        generator: Source of the initial values; mixtures of full length have the variance of the
+            input.
 
     Raises:
-        ConfigError: A dial is out of range.
+        ConfigError: An option is out of range.
     """
 
     def __init__(

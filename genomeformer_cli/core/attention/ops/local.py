@@ -1,7 +1,7 @@
-"""Local attention: softmax over the positions within a window, exact, bidirectional or causal.
+"""Local attention: exact softmax over the positions within a window, bidirectional or causal.
 
-O(L W D) time and O(L D) memory, where W is the window: the positions seen to either side
-(bidirectional, 2 W + 1 in all) or back (causal, W + 1 in all). Positions are counted with padding.
+O(L W D) time and O(L D) memory for a window of W positions to either side (bidirectional, 2 W + 1
+in all) or to the left (causal, W + 1 in all). Positions include padding.
 Source: Beltagy et al. 2020, "Longformer", section 3.1 (sliding window), without dilation.
 Shape letters: B batch, H heads, L length, W window, D head width.
 """
@@ -24,7 +24,7 @@ def local_attention(
     window: int,
     causal: bool,
 ) -> Tensor:
-    """Attend to the real positions within the window; read 0 at padding."""
+    """Attend to the real positions within the window; the output is 0 at padding."""
     after = 0 if causal else window
     if mask_BL is None:
         out_BHLD = sliding_window_attention(
@@ -46,7 +46,7 @@ def local_attention_reference(
     window: int,
     causal: bool,
 ) -> Tensor:
-    """The same through the L x L matrix of scores; what sees nothing reads any average."""
+    """Compute local attention through the L x L matrix of scores; empty queries are arbitrary."""
     position_L = torch.arange(q_BHLD.shape[2], device=q_BHLD.device)
     back_LL = position_L[:, None] - position_L
     seen_LL = (back_LL <= window) & (back_LL >= (0 if causal else -window))
@@ -58,10 +58,10 @@ def local_attention_reference(
 
 
 class LocalAttention(nn.Module):
-    """Local attention to both sides; holds nothing.
+    """Bidirectional local attention without weights.
 
     Args:
-        window: W; its `reach`.
+        window: Window W, the `reach` of the mechanism.
 
     Raises:
         ConfigError: The window is empty.
@@ -85,11 +85,11 @@ class LocalAttention(nn.Module):
 
 
 class CausalLocalAttention(nn.Module):
-    """Local attention to the past; its state is the last W keys and values.
+    """Causal local attention; its state holds the last W keys and values.
 
     Args:
-        window: W; its `reach`.
-        head_width: D, the size of a key in the state.
+        window: Window W, the `reach` of the mechanism.
+        head_width: Features per head, D.
 
     Raises:
         ConfigError: The window is empty.
@@ -113,12 +113,12 @@ class CausalLocalAttention(nn.Module):
         return local_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, window=self.reach, causal=True)
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> tuple[Tensor, ...]:
-        """Keys and values (B, H, W, D), and which of them are real (B, W): none before the first.
+        """Return keys and values (B, H, W, D) and their mask (B, W), all masked.
 
         Args:
-            batch: B.
-            num_heads: H.
-            like: Whose device and, float32 at least, dtype to take.
+            batch: Number of rows, B.
+            num_heads: Number of heads, H.
+            like: Tensor that gives the device and the dtype (float32 at least).
         """
         dtype = torch.promote_types(like.dtype, torch.float32)
         k_BHWD = like.new_zeros(batch, num_heads, self.reach, self.head_width, dtype=dtype)

@@ -1,10 +1,9 @@
-"""Longformer attention: a window, and a few global positions that see all and are seen by all.
+"""Longformer attention: a window, and global positions that attend to all and are attended by all.
 
-O(L (W + E) D) time and O(L D) memory, where W is the window to either side and E the number of
-global positions: the first E real ones of a row. Every other position sees its window and the
-global positions, each once. Local and global attention share their projections; Longformer's own
-second set of projections for global attention is not kept, and with its weights tied to the first
-the two agree.
+O(L (W + E) D) time and O(L D) memory for a window of W positions to either side and E global
+positions: the first E real ones of a row. Every other position attends to its window and to the
+global positions, each once. Local and global attention share their projections; Longformer has a
+second set of projections for global attention, and agrees with this module if both are equal.
 Source: Beltagy et al. 2020, "Longformer", section 3.1 (sliding window, global attention).
 Shape letters: B batch, H heads, L length, W window, E global positions, D head width.
 """
@@ -27,7 +26,7 @@ def longformer_attention(
     window: int,
     num_global: int,
 ) -> Tensor:
-    """Softmax over window and global keys; then the global positions' own over all."""
+    """Compute softmax over window and global keys, and over all keys for the global queries."""
     dtype = v_BHLD.dtype
     batch, _, length, _ = q_BHLD.shape
     real_BL = mask_BL
@@ -53,7 +52,7 @@ def longformer_attention(
 
 
 def _global_positions(real_BL: Tensor, num_global: int) -> tuple[Tensor, Tensor]:
-    """Indices (B, E) that begin with the first real positions, and which positions they are."""
+    """Return indices (B, E) of the first real positions, and a mask of those that exist."""
     is_global_BL = real_BL & (real_BL.cumsum(dim=1) <= num_global)
     order_BL = (~is_global_BL).to(torch.uint8).argsort(dim=1, stable=True)
     return order_BL[:, :num_global], is_global_BL
@@ -68,7 +67,7 @@ def longformer_attention_reference(
     window: int,
     num_global: int,
 ) -> Tensor:
-    """The same through the L x L matrix of scores; what sees nothing reads any average."""
+    """Compute longformer attention through the L x L scores; empty queries are arbitrary."""
     batch, _, length, head_width = q_BHLD.shape
     seen_BLL = torch.zeros(batch, length, length, dtype=torch.bool)
     for row in range(batch):
@@ -87,11 +86,11 @@ def longformer_attention_reference(
 
 
 class LongformerAttention(nn.Module):
-    """Longformer attention; holds nothing.
+    """Longformer attention without weights.
 
     Args:
-        window: W, to either side.
-        num_global: E.
+        window: Positions to either side, W.
+        num_global: Global positions, E.
 
     Raises:
         ConfigError: The window is empty or the number of global positions not positive.

@@ -1,11 +1,11 @@
-"""Nystromformer attention: softmax attention through the means of M segments, its landmarks.
+"""Nystromformer attention: softmax attention through the means of M segments (landmarks).
 
     softmax(Q K~^T) pinv(softmax(Q~ K~^T)) softmax(Q~ K^T) V + convolution(V)
 
-O(L M D + M^3) time and O(L D + M^2) memory: read from the right, the outer factors are softmax
-attention of landmarks to the sequence and of the sequence to landmarks, which torch fuses, so no
-L x M matrix exists. Rows of at most M real positions differ from softmax attention by what the
-iteration has left of the inverse.
+O(L M D + M^3) time and O(L D + M^2) memory: evaluated from the right, the outer factors are softmax
+attention of landmarks to the sequence and of the sequence to landmarks, which torch fuses, so that
+no L x M matrix is formed. For rows of at most M real positions the only difference to softmax
+attention is the remaining error of the iterative inverse.
 Source: Xiong et al. 2021, "Nystromformer: A Nystrom-Based Algorithm for Approximating
 Self-Attention", equations 11 to 14.
 Shape letters: B batch, H heads, L length, M landmarks, D head width, K kernel.
@@ -33,12 +33,12 @@ from genomeformer_cli.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class NystromformerOptions:
-    """What it is computed with.
+    """Options of nystromformer attention.
 
     Attributes:
-        num_landmarks: M; any, whatever L is.
+        num_landmarks: Number of landmarks, M; independent of L.
         iterations: Steps of the pseudo-inverse.
-        kernel_HK: Of the convolution of the values that is added; None adds nothing.
+        kernel_HK: Kernel of the convolution of the values that is added; None adds nothing.
     """
 
     num_landmarks: int
@@ -87,7 +87,7 @@ def nystromformer_attention(
 
 
 def _filled(x_BHLD: Tensor, mask_BL: Tensor | None, num_landmarks: int) -> Tensor | None:
-    """(B, M): which landmarks stand for a position; None if all do."""
+    """Return (B, M): True for landmarks of at least one position; None if all are."""
     if mask_BL is None:
         if x_BHLD.shape[2] >= num_landmarks:
             return None
@@ -99,14 +99,14 @@ def _filled(x_BHLD: Tensor, mask_BL: Tensor | None, num_landmarks: int) -> Tenso
 
 
 def _at_least_one(mask_BL: Tensor | None) -> Tensor | None:
-    """(B, 1, 1, L) for the fused kernel; a row without a real position sees all of its zeros."""
+    """Return a mask (B, 1, 1, L) for the fused kernel; rows without real positions are unmasked."""
     if mask_BL is None:
         return None
     return (mask_BL | ~mask_BL.any(dim=1, keepdim=True))[:, None, None, :]
 
 
 def _middle(q_BHMD: Tensor, k_BHMD: Tensor, filled_BM: Tensor | None) -> Tensor:
-    """softmax(Q~ K~^T), rows and columns of empty landmarks 0."""
+    """Return softmax(Q~ K~^T), with rows and columns of empty landmarks set to 0."""
     with torch.autocast(q_BHMD.device.type, enabled=False):
         scores_BHMM = q_BHMD @ k_BHMD.mT * q_BHMD.shape[-1] ** -0.5
         if filled_BM is None:
@@ -123,7 +123,7 @@ def nystromformer_attention_reference(
     mask_BL: Tensor | None,
     options: NystromformerOptions,
 ) -> Tensor:
-    """The same row by row on its real positions alone, with all three factors written out."""
+    """Compute nystromformer attention row by row with all factors formed."""
     out_BHLD = torch.zeros_like(v_BHLD)
     for row in range(len(q_BHLD)):
         kept_L = torch.ones_like(q_BHLD[row, 0, :, 0], dtype=torch.bool)
@@ -156,17 +156,17 @@ def nystromformer_attention_reference(
 
 
 class NystromformerAttention(nn.Module):
-    """Nystromformer attention; holds the kernels of its residual convolution, if it has one.
+    """Nystromformer attention; holds the kernels of its residual convolution, if any.
 
     Args:
-        num_heads: H.
-        num_landmarks: M; 64 are usual.
+        num_heads: Number of heads, H.
+        num_landmarks: Number of landmarks, M; 64 are usual.
         iterations: Steps of the pseudo-inverse; 6 are usual.
-        kernel: K of the depthwise convolution of the values; odd, 0 leaves it out.
-        generator: Draws the kernels.
+        kernel: Kernel size K of the depthwise convolution of the values; odd, 0 for none.
+        generator: Source of the initial kernels.
 
     Raises:
-        ConfigError: A dial is out of range.
+        ConfigError: An option is out of range.
     """
 
     def __init__(

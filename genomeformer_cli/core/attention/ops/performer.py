@@ -1,7 +1,7 @@
-"""Performer attention (FAVOR+): softmax attention by positive random features, both ways or causal.
+"""Performer attention (FAVOR+): softmax attention by positive random features.
 
-O(L F D) time, where F is the number of features, and O(L D) memory: features are computed again
-going back. Unbiased in numerator and denominator; the error falls as 1/sqrt(F).
+O(L F D) time for F features, and O(L D) memory: the backward pass recomputes the features. Unbiased
+in numerator and denominator; the error falls as 1/sqrt(F). Bidirectional or causal.
 Source: Choromanski et al. 2021, "Rethinking Attention with Performers", equations 4 to 7 and Lemma
 1.
 Shape letters: B batch, H heads, L length, M some of its positions, F features, D head width, G
@@ -52,7 +52,7 @@ def performer_attention_reference(
     *,
     causal: bool = False,
 ) -> Tensor:
-    """The same through the L x L matrix of kernel estimates, queries not scaled."""
+    """Compute performer attention through the L x L matrix of kernel estimates."""
     phi_q_BHLF = torch.exp(log_positive_features(q_BHLD, projection_FD))
     log_k_BHLF = log_positive_features(k_BHLD, projection_FD)
     phi_k_BHLF = torch.exp(log_k_BHLF.clamp_max(LARGEST_LOG_FEATURE))
@@ -65,7 +65,7 @@ def performer_attention_reference(
 
 
 class _Projected(nn.Module):
-    """What both directions hold: the projection of the features, saved with the weights."""
+    """Base class of both directions; holds the projection, saved with the weights."""
 
     projection_FD: Tensor
 
@@ -78,7 +78,7 @@ class _Projected(nn.Module):
     def redraw(self, generator: torch.Generator) -> None:
         """Draw another projection.
 
-        A new tensor: what has gone forward with the old one can still go back with it.
+        The tensor is new, so that forward passes with the old one can still be differentiated.
         """
         drawn_FD = orthogonal_projection(*self.projection_FD.shape, generator=generator)
         self.projection_FD = drawn_FD.to(self.projection_FD)
@@ -92,9 +92,9 @@ class PerformerAttention(_Projected):
     """Bidirectional performer attention.
 
     Args:
-        num_features: F.
-        head_width: D.
-        generator: Draws the projection.
+        num_features: Number of random features, F.
+        head_width: Features per head, D.
+        generator: Source of the projection.
     """
 
     def forward(
@@ -119,11 +119,11 @@ class PerformerAttention(_Projected):
         return self.read(q_BHMD, self.summary(k_BHLD, v_BHLD, mask_BL))
 
     def summary(self, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None) -> Sums:
-        """The sums over a stretch of the row; those of its stretches add up to the row's."""
+        """Return the sums over a slice of the row; they add up to those of the row."""
         return sum_keys_values(k_BHLD, v_BHLD, mask_BL, self._features(k_BHLD))
 
     def read(self, q_BHLD: Tensor, summary: Sums) -> Tensor:
-        """What queries find in the sums of the row."""
+        """Return the output of queries that read the sums of the row."""
         return query_state(q_BHLD, summary, self._features(q_BHLD))
 
 
@@ -131,13 +131,13 @@ class CausalPerformerAttention(_Projected, StreamingAttention):
     """Causal performer attention, any number of tokens at a time.
 
     Args:
-        num_features: F.
-        head_width: D.
-        generator: Draws the projection.
+        num_features: Number of random features, F.
+        head_width: Features per head, D.
+        generator: Source of the projection.
     """
 
     def start(self, batch: int, num_heads: int, like: Tensor) -> Sums:
-        """The sums over no tokens."""
+        """Return the sums over no tokens."""
         num_features, head_width = self.projection_FD.shape
         return init_state((batch, num_heads, num_features, head_width), like)
 

@@ -1,16 +1,16 @@
-"""Reformer attention: softmax among positions that hash alike, shared queries and keys.
+"""Reformer attention: softmax among positions with equal hashes, shared queries and keys.
 
 Every round sorts the real positions of a row by hash bucket, then position, and cuts the order
-into chunks of C; a query sees the keys of its own chunk and of the one before it (before the first
-comes the last of the round before, the last round before the first). A row of n real positions has
-2 ceil(n / 2C) buckets, within the rotations drawn.
+into chunks of C; a query sees the keys of its own chunk and of the previous one (the first chunk
+follows the last chunk of the previous round, and the first round follows the last). A row of n real
+positions has 2 ceil(n / 2C) buckets, limited by the rotations drawn.
 Chunks and the number of buckets depend on all positions. A causal query sees instead, in every
-round, the last C earlier positions of its own bucket, of a fixed number of buckets; so nothing
-later changes what it reads.
+round, the last C earlier positions of its own bucket, with a fixed number of buckets, so that later
+positions do not change its output.
 All rounds form one softmax, in which a key seen in two rounds counts twice. Keys are the queries,
 scaled to a root mean square of 1; a query sees itself only where it sees nothing else.
 O(R L (C + F) D + R L log L) time for R rounds and F = L / 2C directions of hashing, and O(L D)
-memory: the backward pass sorts the positions again and computes the scores again.
+memory: the backward pass repeats sorting and scoring.
 Source: Kitaev et al. 2020, "Reformer", section 2 (equations 2 to 6, without the correction for
 keys met in several rounds; there, causal attention hides later keys of the same chunks).
 Shape letters: B batch, H heads, G groups (B H), L length, R rounds, C queries of a chunk, D head
@@ -45,9 +45,9 @@ def reformer_attention(
     chunk: int,
     causal: bool,
 ) -> Tensor:
-    """Attend to the positions that hash alike; read 0 at padding.
+    """Attend to the positions with equal hashes; the output is 0 at padding.
 
-    Causal rows are hashed by all directions given, others by as many as their length asks for.
+    Causal rows are hashed by all directions given, others by a number that depends on their length.
     """
     dtype = torch.promote_types(v_BHLD.dtype, torch.float32)
     batch, heads, length, head_width = q_BHLD.shape
@@ -87,7 +87,7 @@ def _rounds(
     *,
     hide: bool,
 ) -> HashRounds:
-    """Sort every round and lay it out behind the last real chunk of the round before it."""
+    """Sort every round and place it after the last real chunk of the previous round."""
     chunk, extremes = dials
     num_real_B = real_BL.sum(dim=1)
     num_directions_B = hash_directions(num_real_B, chunk, rotations_RDF.shape[-1])
@@ -106,7 +106,7 @@ def _rounds(
 def _causal_rounds(
     q_BHLD: Tensor, real_BL: Tensor, rotations_RDF: Tensor, chunk: int
 ) -> HashRounds:
-    """Sort every round and lay it out behind a chunk of no bucket; padding has one of its own."""
+    """Sort every round and place it after an empty chunk; padding has a bucket of its own."""
     most = rotations_RDF.shape[-1]
     num_directions_B = torch.full((len(q_BHLD),), most, device=q_BHLD.device)
     order_RBHL, bucket_RBHL = sorted_rounds(
@@ -185,20 +185,22 @@ class ReformerAttention(nn.Module):
     """Reformer attention; holds its rotations, drawn once and saved with the weights.
 
     Args:
-        num_rounds: R.
-        chunk: C.
-        head_width: D.
-        causal: Whether no later position is seen.
-        generator: Draws the rotations.
-        context: Longest row that the model is made for: the buckets of a causal one are as many as
-            this row has, whatever the length.
-        num_buckets: The most buckets that a row can have.
+        num_rounds: Number of hash rounds, R.
+        chunk: Queries per chunk, C.
+        head_width: Features per head, D.
+        causal: True if no later position is visible.
+        generator: Source of the rotations.
+        context: Longest row supported by the model; gives the number of buckets of a causal
+            mechanism,
+            for every length of the row.
+        num_buckets: Largest number of buckets of a row.
 
     Attributes:
-        shares_query_key: The layer need not project keys: they are recomputed from the queries.
+        shares_query_key: True: the layer does not project keys, which are computed from the
+            queries.
 
     Raises:
-        ConfigError: A dial that cannot be.
+        ConfigError: An option is invalid.
     """
 
     shares_query_key = True

@@ -1,4 +1,4 @@
-"""Softmax attention, exact; O(L^2) time, O(L) memory where torch has a fused kernel.
+"""Exact softmax attention; O(L^2) time, O(L) memory where torch has a fused kernel.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need", equation 1.
 Shape letters: B batch, H heads, L length, M some of its positions, D head width, G gates of a head.
@@ -17,7 +17,7 @@ _SHORT = 128
 def softmax_attention(
     q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None, *, causal: bool = False
 ) -> Tensor:
-    """softmax(q k^T / sqrt(D)) v over the positions where `mask_BL` is true (None: all)."""
+    """Compute softmax(q k^T / sqrt(D)) v over the positions where `mask_BL` is true (None: all)."""
     if _is_slow(q_BHLD):
         with torch.autocast("cpu", enabled=False):
             q, k, v = (one.float() for one in (q_BHLD, k_BHLD, v_BHLD))
@@ -29,7 +29,7 @@ def softmax_attention(
 
 
 def _is_slow(q_BHLD: Tensor) -> bool:
-    """Whether torch's way back takes many times as long in bfloat16 as in float32."""
+    """Return True if the backward pass of torch is much slower in bfloat16 than in float32."""
     on_cpu = q_BHLD.device.type == "cpu" and not torch.compiler.is_compiling()
     short = q_BHLD.shape[2] <= _SHORT
     return on_cpu and short and q_BHLD.requires_grad and q_BHLD.dtype == torch.bfloat16
@@ -38,7 +38,7 @@ def _is_slow(q_BHLD: Tensor) -> bool:
 def softmax_attention_reference(
     q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None, *, causal: bool = False
 ) -> Tensor:
-    """The same, written out."""
+    """Compute softmax attention with the matrix of scores formed."""
     scores_BHLL = q_BHLD @ k_BHLD.transpose(-1, -2) / q_BHLD.shape[-1] ** 0.5
     if mask_BL is None:
         mask_BL = torch.ones(len(q_BHLD), q_BHLD.shape[2], dtype=torch.bool, device=q_BHLD.device)
@@ -47,12 +47,12 @@ def softmax_attention_reference(
 
 
 def _is_padded_at_the_end(mask_BL: Tensor) -> bool:
-    """If so, no real position has padding in its past."""
+    """Return True if no real position follows padding."""
     return bool((mask_BL[:, 1:] <= mask_BL[:, :-1]).all())
 
 
 def _seen(mask_BL: Tensor, *, causal: bool) -> Tensor:
-    """Which keys each query sees; one that would see none sees them all, so that all is finite."""
+    """Return the keys visible to each query; a query without any sees all."""
     length = mask_BL.shape[1]
     seen_B11L = mask_BL[:, None, None, :]
     if causal:
@@ -62,10 +62,10 @@ def _seen(mask_BL: Tensor, *, causal: bool) -> Tensor:
 
 
 class SoftmaxAttention(nn.Module):
-    """Exact softmax attention; holds nothing.
+    """Exact softmax attention without weights.
 
     Args:
-        causal: Whether a position sees only itself and what is before it.
+        causal: True if a position sees only itself and earlier ones.
     """
 
     def __init__(self, *, causal: bool = False) -> None:
@@ -87,6 +87,6 @@ class SoftmaxAttention(nn.Module):
     def answer(
         self, q_BHMD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None
     ) -> Tensor:
-        """Attend from some positions to whole rows, both ways."""
+        """Attend from some positions to whole rows, bidirectionally."""
         assert not self.causal
         return softmax_attention(q_BHMD, k_BHLD, v_BHLD, mask_BL)
