@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from genomeformer_cli.core.formats.fasta import Record
 
-UPPER = "ACGTUNRYSWKMBDHV"
+UPPER = "ACGTUNRYSWKMBDHVX"
 ANY_CASE = UPPER + UPPER.lower()
 
 # The same examples every time, on machines of any speed.

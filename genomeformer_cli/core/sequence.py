@@ -6,6 +6,7 @@ One rule for the whole project:
 |----------------------------------|-----------|
 | `A C G T` and `U`                | itself (`U` is `T`)                       |
 | `N R Y S W K M B D H V`          | `N`, an unknown base                      |
+| `X`                              | `N`: what cross_match and RepeatMasker mask |
 | lower case                       | the same base, soft-masked                |
 | anything else                    | an error that says where                  |
 """
@@ -20,7 +21,9 @@ from genomeformer_cli.core.errors import AlphabetError
 BASES = "ACGTN"
 NUM_REAL_BASES = 4
 SOFT_BIT = 8
+URACIL_BIT, AMBIGUOUS_BIT, MASKED_BIT = 16, 32, 64
 AMBIGUITY_CODES = "NRYSWKMBDHV"
+MASK_LETTER = "X"
 ILLEGAL = 255
 
 Codes = npt.NDArray[np.uint8]
@@ -29,7 +32,13 @@ Flags = npt.NDArray[np.bool_]
 
 def _code_table() -> Codes:
     table = np.full(256, ILLEGAL, dtype=np.uint8)
-    for letters, code in (("A", 0), ("C", 1), ("G", 2), ("TU", 3), (AMBIGUITY_CODES, 4)):
+    for letters, code in (
+        ("A", 0),
+        ("C", 1),
+        ("G", 2),
+        ("TU", 3),
+        (AMBIGUITY_CODES + MASK_LETTER, 4),
+    ):
         for letter in letters:
             table[ord(letter)] = table[ord(letter.lower())] = code
     return table
@@ -42,9 +51,19 @@ def _marked_table() -> Codes:
     return table
 
 
+def _flagged_table() -> Codes:
+    table = _marked_table()
+    flags = (("U", URACIL_BIT), (AMBIGUITY_CODES[1:], AMBIGUOUS_BIT), (MASK_LETTER, MASKED_BIT))
+    for letters, bit in flags:
+        for letter in letters + letters.lower():
+            table[ord(letter)] |= bit
+    return table
+
+
 _CODES = _code_table()
 _CODE_BYTES = _CODES.tobytes()
-_MARKED_BYTES = _marked_table().tobytes()
+_FLAGGED_BYTES = _flagged_table().tobytes()
+_WITHOUT_FLAGS = bytes(code if code == ILLEGAL else code & 15 for code in range(256))
 _ILLEGAL_BYTE = bytes([ILLEGAL])
 _COMPLEMENT_CODES = np.array([3, 2, 1, 0, 4], dtype=np.uint8)
 _COMPLEMENT_LETTERS = str.maketrans(
@@ -74,36 +93,53 @@ def encode_bases(sequence: str | bytes, *, where: str = "sequence") -> Codes:
 
 
 def mark_bases(lines: bytes, *, where: str = "sequence", before: int = 0) -> bytes:
-    """Codes of the letters of some lines, lower case marked with `SOFT_BIT`, line ends dropped.
+    """Return codes as `flag_bases` does, with no mark but `SOFT_BIT`."""
+    return flag_bases(lines, where=where, before=before).translate(_WITHOUT_FLAGS)
 
-    One pass does what `encode_bases` and `soft_mask` do in two.
+
+def flag_bases(lines: bytes, *, where: str = "sequence", before: int = 0) -> bytes:
+    """Return the codes of the letters of some lines, with marks, without line ends.
+
+    One pass does what `encode_bases` and `soft_mask` do in two. Marks: `SOFT_BIT` for lower case,
+    `URACIL_BIT` for U read as T, `AMBIGUOUS_BIT` for an IUPAC code and `MASKED_BIT` for an X read
+    as N.
 
     Args:
         lines: Nucleotide letters and line ends.
-        where: Named in the error.
+        where: Place named in the error.
         before: Letters of the same record that came earlier, for the position in the error.
 
     Raises:
-        AlphabetError: A character is no nucleotide code.
+        AlphabetError: A character is not a nucleotide code.
     """
-    marked = lines.translate(_MARKED_BYTES, b"\r\n")
-    if _ILLEGAL_BYTE in marked:
+    flagged = lines.translate(_FLAGGED_BYTES, b"\r\n")
+    if _ILLEGAL_BYTE in flagged:
         raw = lines.translate(None, b"\r\n")
-        raise _illegal_character(raw, np.frombuffer(marked, dtype=np.uint8), where, before)
-    return marked
+        raise _illegal_character(raw, np.frombuffer(flagged, dtype=np.uint8), where, before)
+    return flagged
 
 
 def _illegal_character(raw: bytes, codes: Codes, where: str, before: int = 0) -> AlphabetError:
     position = int(np.argmax(codes == ILLEGAL))
     letter = raw[position : position + 4].decode("utf-8", errors="replace")[:1]
     hint = "only nucleotide codes are understood: A C G T U N and the IUPAC ambiguity codes"
-    if letter.upper() in "EFILPQZX*J":
-        hint = f"this looks like protein; {hint}"
-    elif letter in "-.":
-        hint = f"this looks like an alignment, remove its gaps; {hint}"
+    reason = next((reason for letters, reason in _REASONS if letter.upper() in letters), "")
     return AlphabetError(
-        f"{where}: `{letter}` at position {before + position + 1} is no nucleotide", hint=hint
+        f"{where}: `{letter}` at position {before + position + 1} is not a nucleotide",
+        hint=f"{reason}; {hint}" if reason else hint,
     )
+
+
+_REASONS = (
+    ("EFIJLOPQZ*", "this looks like protein"),
+    ("-.", "this looks like an alignment, remove its gaps"),
+    (
+        "0123456789 \t\v\f",
+        "numbers and blanks inside a sequence must go, as in `sed '/^>/!s/[0-9[:space:]]//g' FILE`",
+    ),
+    ("@+", "this looks like lines of FASTQ, in a file that does not start with `@`"),
+    (">", "a header starts with `>` at the very start of its line"),
+)
 
 
 def soft_mask(sequence: str | bytes) -> Flags:

@@ -13,7 +13,7 @@ from pathlib import Path
 from genomeformer_cli.core.corpus.format import Segment
 from genomeformer_cli.core.corpus.splits import SplitConfig, assign_splits
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.formats.fasta_blocks import BlockReader
+from genomeformer_cli.core.formats.fasta import FastaReader
 from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.sequence import BASES, SOFT_BIT
 from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, train_bpe
@@ -74,7 +74,7 @@ def _lengths(fasta: Path) -> list[tuple[str, int]]:
     """Id and bases of each record, in order."""
     names: list[str] = []
     sizes: list[int] = []
-    for block in BlockReader(fasta).blocks():
+    for block in FastaReader(fasta).blocks():
         done = 0
         for at, name in block.starts:
             if sizes:
@@ -93,7 +93,7 @@ def _pieces(
     """Letters to learn from: whole windows of a record, and what its last one lacks of a whole."""
     number, left = -1, 0
     waiting = b""
-    for block in BlockReader(fasta).blocks():
+    for block in FastaReader(fasta).blocks():
         letters = block.marked.tobytes().translate(_LETTERS)
         edges = [at for at, _ in block.starts]
         for index, (start, stop) in enumerate(

@@ -24,7 +24,7 @@ from genomeformer_cli.core.corpus.streaming_tokenizer import (
     part_marks,
 )
 from genomeformer_cli.core.documents import DocumentError, read_json
-from genomeformer_cli.core.formats.fasta_blocks import Block
+from genomeformer_cli.core.formats.fasta import Block
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.stream import HashedFile

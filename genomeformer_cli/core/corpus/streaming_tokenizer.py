@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genomeformer_cli.core.formats.fasta_blocks import Block
+from genomeformer_cli.core.formats.fasta import Block
 from genomeformer_cli.core.sequence import SOFT_BIT, Codes, Flags
 from genomeformer_cli.core.tokenizers.protocol import Ids, Tokenizer
 

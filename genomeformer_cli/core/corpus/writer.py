@@ -25,8 +25,7 @@ from genomeformer_cli.core.corpus.format import (
 from genomeformer_cli.core.corpus.genome_shards import GenomeShard, GenomeShardWriter
 from genomeformer_cli.core.corpus.splits import SplitConfig, assign_splits
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.formats.fasta import Record
-from genomeformer_cli.core.formats.fasta_blocks import Block
+from genomeformer_cli.core.formats.fasta import Block, Record
 from genomeformer_cli.core.genomes.genome import Genome, genome_to_json
 from genomeformer_cli.core.sequence import BASES, mark_bases
 from genomeformer_cli.core.store.atomic import write_json

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.fasta import read_records
-from genomeformer_cli.core.formats.inflate import TextReader
+from genomeformer_cli.core.formats.text import text_chunks
 
 SPLITS = ("train", "val", "test")
 _SPLIT_NAMES = {
@@ -139,7 +139,7 @@ def _task(name: str, examples: Sequence[Example], shown: str) -> Task:
 
 
 def _of_table(path: Path, labels: Sequence[str], group: str = "group") -> Iterator[Example]:
-    text = b"".join(TextReader(path, str(path)).chunks())
+    text = b"".join(text_chunks(path))
     try:
         lines = text.decode("utf-8")
     except UnicodeDecodeError as failure:

@@ -1,45 +1,70 @@
-"""Records of FASTA and FASTQ files, plain or gzip'd, read by pyfastx with its holes closed.
+"""Read FASTA and FASTQ: one pass that unpacks, verifies, hashes, checks and translates.
 
-pyfastx is fast and streams, but it returns a truncated or damaged `.gz` without a word, cuts a
-sequence at a NUL byte, trusts an index whose file has changed, and its handles must not cross a
-fork. So before any record is handed out the whole file is read once (`inspect_file`): the gzip
-checksum of every member is verified, NUL bytes and text that is no FASTA are refused. No index is
-ever written, and a reader belongs to the process that opened it. FASTQ, at whose damage pyfastx
-ends in silence, is read four lines at a time instead.
+A genome's records may be 250 Mbp long, so a record arrives in blocks and is never held whole here.
+`sequences.read_sequences` puts records together. pyfastx counts the bases of files that were
+verified; ADR 0005 and ADR 0016 say why it does not parse what users bring.
 """
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import os
-import shutil
-import sys
-import tempfile
-import zlib
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import IO, cast
 
+import numpy as np
 import pyfastx
 
-from genomeformer_cli.core.errors import FastaError, InputError
+from genomeformer_cli.core.errors import AlphabetError, FastaError
+from genomeformer_cli.core.formats import packing
+from genomeformer_cli.core.formats.changes import Changes
+from genomeformer_cli.core.formats.declaration import InputFormat
+from genomeformer_cli.core.formats.fastq import INPUT as FASTQ
+from genomeformer_cli.core.formats.fastq import fastq_records
+from genomeformer_cli.core.formats.text import TextFile, require_text, split_lines
+from genomeformer_cli.core.sequence import Codes, flag_bases
 
-STDIN = "-"
-_GZIP_MAGIC = b"\x1f\x8b"
-_CHUNK = 1 << 20
+INPUT = InputFormat(
+    name="FASTA",
+    contents="sequences, one record per header",
+    commands=FASTQ.commands,
+    accepted=(
+        "any line length, blank lines, upper and lower case",
+        "`>id rest`, `> id rest`, tabs after the id, `>` inside a header; the id is the first word",
+        "spaces and tabs at either end of a sequence line",
+        "empty records and records of N alone: they keep their row, without numbers",
+        "lines that start with `;` (Pearson): skipped and counted",
+    ),
+    changed=(
+        "U is read as T, IUPAC ambiguity codes and X (masked DNA) as N: counted in a note",
+        "a record without an id is called `record_N`, N its number in the file: a warning",
+        "more than a third of a record becomes N: a warning, as it may be protein",
+        "lower case is the same base; only corpora keep it, as soft mask",
+        "two records of one id: a warning; an error where a region or variant refers to that id",
+    ),
+    refused=(
+        "any other letter, `*`, `-`, digits or blanks inside a line: record and position are named",
+        "text before the first header; other formats are named",
+        "an id that is not UTF-8",
+    ),
+)
+
+_LONGEST_COMMENT = 1 << 20
+_BLANK = b" \t\v\f"
+_LEADING_LINES = re.compile(rb"\A(?:[ \t\v\f]*\n|;[^\n]*\n)+")
+_COMMENT = re.compile(rb"\n;[^\n]*")
+_BLANKS_AT_ENDS = re.compile(rb"[ \t\v\f]*\n[ \t\v\f]*")
 _OTHER_FORMATS = (
-    (b"\x89PNG", "a PNG picture"),
-    (b"%PDF", "a PDF"),
-    (b"PK\x03\x04", "a zip archive"),
-    (b"BZh", "bzip2-compressed"),
-    (b"\xfd7zXZ", "xz-compressed"),
-    (b"\x28\xb5\x2f\xfd", "zstd-compressed"),
     (b"LOCUS ", "a GenBank file"),
+    (b"ID   ", "an EMBL file"),
     (b"##gff", "a GFF file"),
-    (b"<", "an HTML or XML page"),
+    (b"##fileformat=VCF", "a VCF file"),
+    (b"CLUSTAL", "a Clustal alignment"),
+    (b"#NEXUS", "a NEXUS file"),
+    (b"{", "JSON"),
+    (b";", "FASTA of the IntelliGenetics kind, whose headers start with `;`"),
 )
 
 
@@ -49,8 +74,8 @@ class Record:
 
     Attributes:
         id: First word of the header.
-        description: The rest of the header.
-        sequence: The letters as they stand, case kept.
+        description: Rest of the header.
+        sequence: Letters as they are in the file, case kept.
     """
 
     id: str
@@ -58,198 +83,279 @@ class Record:
     sequence: str
 
 
-def is_gzip(path: Path) -> bool:
-    """Whether the file is gzip'd, by its first bytes; one that cannot be opened is not.
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive bases of a file.
 
-    Whoever reads it next says why it cannot be.
+    Attributes:
+        marked: Base codes, with `SOFT_BIT` where the letter was lower case; or the letters.
+        starts: Starts of records in the block, and their ids; what comes before the first belongs
+            to the record that was open.
+        descriptions: Rest of the headers of these records.
     """
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(2) == _GZIP_MAGIC
-    return False
+
+    marked: Codes
+    starts: list[tuple[int, str]]
+    descriptions: list[str] = field(default_factory=list)
 
 
-def _open(path: Path) -> IO[bytes]:
-    return cast(IO[bytes], gzip.open(path, "rb")) if is_gzip(path) else path.open("rb")
+class FastaReader:
+    """One pass over a FASTA or FASTQ file.
+
+    Args:
+        source: Path of a file of any packing, or the text file itself.
+        shown: Name in errors; None: the path.
+        where: Beginning of errors in a record; None: the name.
+        letters: Yield letters in place of codes.
+
+    Attributes:
+        text: Text file beneath: its packing, checksum and progress.
+        changes: Counts of what reading changed, complete at the end.
+    """
+
+    def __init__(
+        self,
+        source: Path | TextFile,
+        *,
+        shown: str | None = None,
+        where: str | None = None,
+        letters: bool = False,
+    ) -> None:
+        self.text = source if isinstance(source, TextFile) else TextFile(source, shown=shown)
+        self.changes = Changes()
+        self._shown = self.text.shown
+        self._where = where or f"`{self._shown}`"
+        self._letters = letters
+        self._open_id = ""
+        self._open_size = 0
+        self._in_comment = False
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield all blocks of the file, each at most about 1 MB.
+
+        Raises:
+            FormatError: Missing, empty, truncated, damaged, not text, or not FASTA.
+            AlphabetError: A record holds something that is not a nucleotide.
+        """
+        chunks = self.text.chunks()
+        first = self._start_of_records(chunks)
+        refuse_other_formats(first, self._shown)
+        chunks = chain([first], chunks)
+        is_fastq = first.startswith(b"@")
+        yield from self._fastq_blocks(chunks) if is_fastq else self._fasta_blocks(chunks)
+        self.changes.finish()
+
+    def _start_of_records(self, chunks: Iterator[bytes]) -> bytes:
+        """Return the first chunk, from its first line on that is neither blank nor a comment."""
+        first = b""
+        for chunk in chunks:
+            first += chunk
+            if skipped := _LEADING_LINES.match(first):
+                self.changes.num_comments += (b"\n" + skipped[0]).count(b"\n;")
+                first = first[skipped.end() :]
+            cut_comment = first.startswith(b";") and b"\n" not in first
+            if first.strip(_BLANK) and not (cut_comment and len(first) < _LONGEST_COMMENT):
+                break
+        return first
+
+    def _fasta_blocks(self, chunks: Iterator[bytes]) -> Iterator[Block]:
+        last = b"\n"
+        header: bytes | None = None
+        for chunk in _uncut_blanks(chunks):
+            parts: list[bytes] = []
+            starts: list[tuple[int, str]] = []
+            descriptions: list[str] = []
+            size = position = 0
+            while position < len(chunk):
+                if header is not None:
+                    end = chunk.find(b"\n", position)
+                    header += chunk[position : end if end >= 0 else None]
+                    if end < 0:
+                        break
+                    name, description = self._begin(header)
+                    starts.append((size, name))
+                    descriptions.append(description)
+                    header, position, last = None, end + 1, b"\n"
+                    continue
+                at = _next_header(chunk, position, last)
+                stretch = self._flag(chunk[position:at], last, to_end=at == len(chunk))
+                parts.append(stretch)
+                size += len(stretch)
+                header, position = (b"", at + 1) if at < len(chunk) else (None, at)
+            last = chunk[-1:]
+            if size or starts:
+                yield self._block(parts, starts, descriptions)
+        if header is not None:
+            name, description = self._begin(header)
+            yield self._block([], [(0, name)], [description])
+
+    def _fastq_blocks(self, chunks: Iterator[bytes]) -> Iterator[Block]:
+        parts: list[bytes] = []
+        starts: list[tuple[int, str]] = []
+        descriptions: list[str] = []
+        size = 0
+        for header, letters in fastq_records(split_lines(chunks, self._shown), self._shown):
+            name, description = self._begin(header)
+            starts.append((size, name))
+            descriptions.append(description)
+            parts.append(self._flag(letters, b"", to_end=False))
+            size += len(parts[-1])
+            if size >= packing.TEXT_CHUNK:
+                yield self._block(parts, starts, descriptions)
+                parts, starts, descriptions, size = [], [], [], 0
+        if starts:
+            yield self._block(parts, starts, descriptions)
+
+    def _block(
+        self, parts: list[bytes], starts: list[tuple[int, str]], descriptions: list[str]
+    ) -> Block:
+        joined = b"".join(parts)
+        flagged = flag_bases(joined) if self._letters else joined
+        counted = self.changes.count(np.frombuffer(flagged, dtype=np.uint8), starts)
+        marked = np.frombuffer(joined, dtype=np.uint8) if self._letters else counted
+        return Block(marked, starts, descriptions)
+
+    def _begin(self, header: bytes) -> tuple[str, str]:
+        """Return the id of a record, and the rest of its header."""
+        self.changes.num_records += 1
+        words = header.split(maxsplit=1)
+        if words:
+            name = words[0].decode("utf-8", errors="replace")
+            where = f"{self._where}: id of record {self.changes.num_records}"
+            self._open_id = require_text(name, where)
+        else:
+            self._open_id = self.changes.name_record()
+        self._open_size = 0
+        rest = words[1] if len(words) > 1 else b""
+        return self._open_id, rest.strip().decode("utf-8", errors="replace")
+
+    def _flag(self, lines: bytes, last: bytes, *, to_end: bool) -> bytes:
+        """Return flagged codes, or letters, of some sequence lines.
+
+        Args:
+            lines: Sequence lines of one record; the first and the last may be cut.
+            last: Byte before them.
+            to_end: They reach to the end of the chunk.
+        """
+        where = f"{self._where}: record `{self._open_id}`"
+        if self._in_comment:
+            end = lines.find(b"\n")
+            lines, last = (lines[end:], b"\n") if end >= 0 else (b"", last)
+            self._in_comment = end < 0
+        try:
+            flagged = flag_bases(lines, where=where, before=self._open_size)
+        except AlphabetError:
+            cleaned = self._without_blanks_and_comments(lines, last, to_end=to_end)
+            if cleaned == lines:
+                raise
+            flagged = flag_bases(cleaned, where=where, before=self._open_size)
+            lines = cleaned
+        self._open_size += len(flagged)
+        return lines.translate(None, b"\n") if self._letters else flagged
+
+    def _without_blanks_and_comments(self, lines: bytes, last: bytes, *, to_end: bool) -> bytes:
+        start = b"\n" if last == b"\n" else b""
+        text = _BLANKS_AT_ENDS.sub(b"\n", start + lines)
+        last_line = text[text.rfind(b"\n") :]
+        self._in_comment = to_end and last_line.startswith(b"\n;")
+        text, number = _COMMENT.subn(b"", text)
+        self.changes.num_comments += number
+        return text[len(start) :] if text.startswith(start) else text
+
+
+def _uncut_blanks(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Move blanks at the end of a chunk to the next one, which shows if they end a line."""
+    blanks = b""
+    for chunk in chunks:
+        text = blanks + chunk if blanks else chunk
+        kept = text.rstrip(_BLANK)
+        blanks = text[len(kept) :]
+        if kept:
+            yield kept
+
+
+def _next_header(chunk: bytes, position: int, last: bytes) -> int:
+    """Return the position of the next header line; the chunk's length if there is none."""
+    at = chunk.find(b">", position)
+    while at >= 0:
+        before = chunk[at - 1 : at] if at else last
+        if before == b"\n":
+            return at
+        at = chunk.find(b">", at + 1)
+    return len(chunk)
+
+
+def refuse_other_formats(first: bytes, shown: str) -> None:
+    """Refuse a text that is not FASTA or FASTQ by its first bytes, and name it where possible."""
+    if not first.strip():
+        raise FastaError(
+            f"`{shown}` is empty", hint="a FASTA file starts with a header line such as `>seq1`"
+        )
+    if first[:1] in (b">", b"@"):
+        return
+    name = next((name for magic, name in _OTHER_FORMATS if first.startswith(magic)), None)
+    found = f"is {name}" if name else "is not FASTA: its first line does not start with `>`"
+    raise FastaError(
+        f"`{shown}` {found}{', not FASTA' if name else ''}",
+        hint="give FASTA or FASTQ, plain or compressed",
+    )
 
 
 def inspect_file(path: Path, *, shown: str | None = None) -> str:
-    """Read the whole file once and return the SHA-256 of its (decompressed) text.
+    """Read a whole file once and return the SHA-256 of its text, line ends made LF.
 
     Args:
-        path: FASTA or FASTQ, plain or gzip'd.
-        shown: The name used in errors, if not the path.
+        path: FASTA or FASTQ of any packing.
+        shown: Name in errors; None: the path.
 
     Raises:
-        FastaError: Missing, empty, truncated, damaged, or not FASTA.
+        FormatError: Missing, empty, truncated, damaged, or not FASTA.
     """
-    name = shown or str(path)
-    digest = hashlib.sha256()
-    try:
-        with _open(path) as file:
-            chunk = file.read(_CHUNK)
-            refuse_other_formats(chunk, name)
-            is_fasta = chunk.lstrip()[:1] == b">"
-            last = b""
-            while chunk:
-                _refuse_what_readers_skip(last + chunk, name, is_fasta=is_fasta)
-                digest.update(chunk)
-                last = chunk[-1:]
-                chunk = file.read(_CHUNK)
-            if last == b"\r":
-                raise old_line_ends(name)
-    except FileNotFoundError:
-        raise FastaError(f"`{name}` does not exist", hint="check the path") from None
-    except (EOFError, gzip.BadGzipFile, zlib.error) as failure:
-        raise FastaError(
-            f"`{name}` is a damaged or truncated gzip file", hint="download or copy it again"
-        ) from failure
-    except OSError as failure:
-        raise FastaError(
-            f"`{name}` cannot be read: {failure.strerror or failure}", hint="check the path"
-        ) from failure
+    text = TextFile(path, shown=shown)
+    chunks = text.chunks()
+    first = next(chunks, b"")
+    refuse_other_formats(_LEADING_LINES.sub(b"", first), text.shown)
+    digest = hashlib.sha256(first)
+    for chunk in chunks:
+        digest.update(chunk)
     return digest.hexdigest()
 
 
-def _refuse_what_readers_skip(text: bytes, name: str, *, is_fasta: bool) -> None:
-    """Refuse what a reader would pass over, or stop at, without a word."""
-    if b"\0" in text:
-        raise FastaError(
-            f"`{name}` holds NUL bytes, so it is no text", hint="fetch or export the file again"
-        )
-    if text.count(b"\r") != text.count(b"\r\n") + text.endswith(b"\r"):
-        raise old_line_ends(name)
-    if is_fasta and (b"\n+" in text or b"\n@" in text):
-        raise FastaError(
-            f"`{name}` is FASTA with lines of FASTQ in it (they begin with `+` or `@`)",
-            hint="fetch or export the file again",
-        )
-
-
-def old_line_ends(name: str) -> FastaError:
-    """The sentence for line ends that readers would take for letters."""
-    return FastaError(
-        f"`{name}` has line ends that are a lone carriage return",
-        hint="convert it, as with `tr '\\r' '\\n'`",
-    )
-
-
-def refuse_other_formats(first: bytes, name: str) -> None:
-    """Say what a file is that is not FASTA or FASTQ, by its first bytes."""
-    text = first.lstrip()
-    if not text:
-        raise FastaError(
-            f"`{name}` is empty", hint="a FASTA file starts with a header line such as `>seq1`"
-        )
-    if text[:1] in (b">", b"@"):
-        return
-    what = next((what for magic, what in _OTHER_FORMATS if text.startswith(magic)), None)
-    described = (
-        f"is {what}, not FASTA" if what else "is not FASTA: its first line does not start with `>`"
-    )
-    raise FastaError(f"`{name}` {described}", hint="give FASTA or FASTQ, plain or gzip'd")
-
-
-def read_records(path: Path, *, shown: str | None = None, inspect: bool = True) -> Iterator[Record]:
-    """Every record of a file, in order, one at a time in memory.
+def read_records(path: Path, *, shown: str | None = None) -> Iterator[Record]:
+    """Yield every record in order, as letters, one at a time in memory.
 
     Args:
-        path: FASTA or FASTQ, plain or gzip'd.
-        shown: The name used in errors, if not the path.
-        inspect: Verify the whole file first; leave out only for a file whose checksum was just
-            checked.
+        path: FASTA or FASTQ of any packing.
+        shown: Name in errors; None: the path.
 
     Raises:
-        FastaError: Missing, empty, truncated, damaged, or not FASTA.
+        FormatError: Missing, empty, truncated, damaged, or not FASTA.
+        AlphabetError: A record holds something that is not a nucleotide.
     """
-    name = shown or str(path)
-    if inspect:
-        inspect_file(path, shown=name)
-    return _stream(path, name)
+    for name, description, letters in whole_records(FastaReader(path, shown=shown, letters=True)):
+        yield Record(name, description, letters.tobytes().decode("ascii"))
 
 
-def _stream(path: Path, name: str) -> Iterator[Record]:
-    opened_by = os.getpid()
-    try:
-        with _open(path) as file:
-            is_fastq = file.read(_CHUNK).lstrip()[:1] == b"@"
-        for record in _stream_fastq(path, name) if is_fastq else _stream_fasta(path):
-            assert os.getpid() == opened_by, "a FASTA reader must not cross a fork"
-            yield record
-    except (RuntimeError, UnicodeDecodeError, ValueError) as failure:
-        raise FastaError(
-            f"`{name}` cannot be read as FASTA: {failure}", hint="check the file's format"
-        ) from failure
+def whole_records(reader: FastaReader) -> Iterator[tuple[str, str, Codes]]:
+    """Yield id, description and codes (or letters) of every record of a reader."""
+    opened: tuple[str, str] | None = None
+    parts: list[Codes] = []
+    for block in reader.blocks():
+        done = 0
+        for (at, name), description in zip(block.starts, block.descriptions, strict=True):
+            parts.append(block.marked[done:at])
+            if opened is not None:
+                yield *opened, parts[0] if len(parts) == 1 else np.concatenate(parts)
+            opened, parts, done = (name, description), [], at
+        parts.append(block.marked[done:])
+    if opened is not None:
+        yield *opened, parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
-def _stream_fasta(path: Path) -> Iterator[Record]:
-    for fields in pyfastx.Fastx(str(path), comment=True):
-        yield Record(fields[0], fields[-1] or "", fields[1])
+def record_lengths(path: Path) -> list[int]:
+    """Return the bases of every record of a FASTA file that was verified, counted by pyfastx.
 
-
-def _stream_fastq(path: Path, name: str) -> Iterator[Record]:
-    with _open(path) as file:
-        yield from fastq_records((line.rstrip(b"\r\n") for line in file), name)
-
-
-def fastq_records(lines: Iterator[bytes], name: str) -> Iterator[Record]:
-    """Four lines a record; pyfastx would end at the first damaged one without a word.
-
-    A read that was trimmed to nothing is a record of two empty lines between its header and `+`.
-
-    Args:
-        lines: Without their ends.
-        name: Used in errors.
-
-    Raises:
-        FastaError: A record is damaged or cut short.
-        UnicodeDecodeError: A line is no text.
+    pyfastx is fast on plain FASTA, but it returns a truncated `.gz` without an error and cuts a
+    sequence at a NUL byte: only files that passed `inspect_file` may be counted.
     """
-    for line in lines:
-        if not line:
-            continue
-        header, sequence = line.decode("utf-8"), next(lines, b"").decode("utf-8")
-        plus, quality = next(lines, b""), next(lines, b"")
-        if header[0] != "@" or plus[:1] != b"+" or len(quality) != len(sequence):
-            raise FastaError(
-                f"`{name}` is damaged or truncated FASTQ at `{header[:40]}`",
-                hint="each record is four lines, with as many qualities as letters",
-            )
-        words = header[1:].split(maxsplit=1) if header[1:2].strip() else ["", header[1:].strip()]
-        yield Record(words[0], words[1] if len(words) > 1 else "", sequence)
-
-
-def is_pipe(path: Path) -> bool:
-    """Whether a path can be read only once, such as `<(zcat genome.fa.gz)`."""
-    return path.is_fifo() or path.is_char_device()
-
-
-@contextmanager
-def local_copy(source: str, *, command: str = "embed -") -> Iterator[tuple[Path, str]]:
-    """Yield a path that can be read twice for a source, and its name in messages.
-
-    `-` is standard input; it and pipes are copied to a temporary file first.
-
-    Args:
-        source: A path, or `-`.
-        command: What reads it, for the hint.
-
-    Raises:
-        InputError: Standard input is a terminal.
-    """
-    if source != STDIN and not is_pipe(Path(source)):
-        yield Path(source), source
-        return
-    if source == STDIN and sys.stdin.isatty():
-        raise InputError(
-            "standard input is a terminal",
-            hint=f"pipe a file in, as in `zcat seqs.fa.gz | genomeformer {command}`",
-        )
-    with tempfile.TemporaryDirectory(prefix="genomeformer-") as folder:
-        path = Path(folder) / "piped.fa"
-        with path.open("wb") as file:
-            if source == STDIN:
-                shutil.copyfileobj(sys.stdin.buffer, file)
-            else:
-                with Path(source).open("rb") as pipe:
-                    shutil.copyfileobj(pipe, file)
-        yield path, "standard input" if source == STDIN else source
+    return [len(fields[1]) for fields in pyfastx.Fastx(str(path))]

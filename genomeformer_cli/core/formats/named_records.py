@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from genomeformer_cli.core.errors import FastaError, InputError
-from genomeformer_cli.core.formats.sequences import Query, read_queries
+from genomeformer_cli.core.formats.sequences import Query, read_sequences
+from genomeformer_cli.core.reporting import Reporter
 
 _MITOCHONDRION = ("m", "mt")
 _VERSION = re.compile(r"\.[0-9]+$")
@@ -24,30 +25,43 @@ def named_records(
     *,
     shown: str | None = None,
     known: dict[str, int] | None = None,
+    reporter: Reporter | None = None,
 ) -> Iterator[Query]:
     """Yield the records of some names, in the order of the genome.
+
+    The rule for two records of one id is the same for every command: an error if a row is on that
+    id, a warning otherwise. Take all records before using any.
 
     Args:
         fasta: FASTA or FASTQ of any packing.
         names: Ids of the records.
         shown: Name of the genome in errors; None: the path.
         known: Receives the id and the length of every record.
+        reporter: Receives what reading changed, and other ids that occur twice.
 
     Raises:
         FastaError, AlphabetError: The genome cannot be read, or two records share one of the names.
     """
+    known = {} if known is None else known
+    twice: dict[str, None] = {}
     yielded: set[str] = set()
-    for record in read_queries(fasta, shown=shown):
+    for record in read_sequences(fasta, shown=shown, reporter=reporter):
         if record.id in yielded:
             raise FastaError(
                 f"`{shown or fasta}` has several records of the id `{record.id}`",
                 hint="rename or remove all but one: rows on it could mean any of them",
             )
-        if known is not None:
-            known[record.id] = record.codes.size
+        if record.id in known:
+            twice[record.id] = None
+        known[record.id] = record.codes.size
         if record.id in names:
             yielded.add(record.id)
             yield record
+    if twice and reporter is not None:
+        reporter.warn(
+            f"`{shown or fasta}`: {len(twice)} ids occur more than once, the first is "
+            f"`{next(iter(twice))}`; no row is on them"
+        )
 
 
 def similar_name(name: str, known: Collection[str]) -> str:

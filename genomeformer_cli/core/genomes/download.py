@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Protocol
 
 from genomeformer_cli.core.documents import DocumentError, read_json
-from genomeformer_cli.core.errors import CorruptError, FastaError, RefusedError
+from genomeformer_cli.core.errors import CorruptError, FormatError, RefusedError
 from genomeformer_cli.core.genomes.rate_limit import TransientError
 from genomeformer_cli.core.genomes.transport import Body, RangeError, Transport
 from genomeformer_cli.core.store.atomic import explain_write_failure
@@ -300,7 +300,7 @@ class DownloadItem:
         path: Its `.part`; the caller holds a lock on it.
         read_md5: Gives the MD5 it should have; `None` if the host has none.
         reread_md5: The same, asking the host anew.
-        check: Looks at the content and raises `FastaError`.
+        check: Looks at the content and raises `FormatError`.
     """
 
     url: str
@@ -317,7 +317,7 @@ def download_verified(
 
     Raises:
         CorruptError: What arrives never is what it should be.
-        FastaError: The file is what the host means to send, and is damaged all the same.
+        FormatError: The file is what the host means to send, and is damaged all the same.
         NetworkError: All tries failed; what arrived is kept.
     """
     problem = "nothing arrived"
@@ -332,7 +332,7 @@ def download_verified(
             continue
         try:
             wanted.check(got.path)
-        except FastaError as failure:
+        except FormatError as failure:
             got.drop()
             if expected is not None:
                 raise

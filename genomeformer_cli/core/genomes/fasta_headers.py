@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from genomeformer_cli.core.formats.fasta_blocks import BlockReader
+from genomeformer_cli.core.formats.fasta import FastaReader
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +39,9 @@ def described_records(path: Path, *, shown: str) -> Iterator[DescribedRecord]:
         AlphabetError: A record holds something that is no nucleotide.
     """
     record: DescribedRecord | None = None
-    for block in BlockReader(path, shown=shown).blocks():
-        descriptions = block.descriptions or [""] * len(block.starts)
+    for block in FastaReader(path, shown=shown).blocks():
         done = 0
-        for (at, name), description in zip(block.starts, descriptions, strict=True):
+        for (at, name), description in zip(block.starts, block.descriptions, strict=True):
             if record is not None:
                 yield replace(record, num_bases=record.num_bases + at - done)
             record = DescribedRecord(id=name, description=description, num_bases=0)

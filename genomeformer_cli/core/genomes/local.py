@@ -9,24 +9,27 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from genomeformer_cli.core.errors import EntryExistsError, UsageError
-from genomeformer_cli.core.formats.fasta import (
-    STDIN,
-    inspect_file,
-    is_gzip,
-    is_pipe,
-    local_copy,
-)
-from genomeformer_cli.core.formats.fasta_blocks import Block, BlockReader
-from genomeformer_cli.core.formats.inflate import Copy
+from genomeformer_cli.core.formats.fasta import Block, FastaReader, inspect_file
+from genomeformer_cli.core.formats.packing import PACKINGS, is_gzip
+from genomeformer_cli.core.formats.text import STDIN, TextFile, is_pipe, local_copy
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, Genome, genome_to_json, load_genome
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import file_sha256
 
-_SUFFIXES = (".gz", ".fasta", ".fa", ".fna", ".ffn", ".fas", ".fastq", ".fq")
+_SUFFIXES = (
+    *(packing.suffix for packing in PACKINGS),
+    ".fasta",
+    ".fa",
+    ".fna",
+    ".ffn",
+    ".fas",
+    ".fastq",
+    ".fq",
+)
 
-Consume = Callable[[Iterator[Block], BlockReader], None]
+Consume = Callable[[Iterator[Block], FastaReader], None]
 
 
 def name_from_path(path: Path) -> str:
@@ -49,10 +52,10 @@ def import_fasta(
     name: str | None = None,
     consume: Consume | None = None,
 ) -> tuple[Genome, bool]:
-    """Check a FASTA file and copy it into the cache (gzip'd if it was not).
+    """Check a FASTA file and copy it into the cache, packed by gzip.
 
     Args:
-        path: FASTA, plain or gzip'd; `-` is standard input.
+        path: FASTA or FASTQ of any packing; `-` is standard input.
         store: The cache.
         reporter: Is told of duplicate ids and empty records.
         name: Name in the cache; else made from the file's name.
@@ -115,7 +118,7 @@ class _Census:
 
     def __init__(self, shown: str, reporter: Reporter) -> None:
         self.shown = shown
-        self._reporter = reporter
+        self.reporter = reporter
         self._seen: set[str] = set()
         self._open_id: str | None = None
         self._open_bases = 0
@@ -138,7 +141,7 @@ class _Census:
 
     def _begin(self, name: str) -> None:
         if name in self._seen:
-            self._reporter.warn(
+            self.reporter.warn(
                 f"`{self.shown}`: the id `{name}` occurs more than once; all its records are kept"
             )
         self._seen.add(name)
@@ -147,7 +150,7 @@ class _Census:
 
     def _close(self) -> None:
         if self._open_id is not None and not self._open_bases:
-            self._reporter.warn(f"`{self.shown}`: record `{self._open_id}` is empty")
+            self.reporter.warn(f"`{self.shown}`: record `{self._open_id}` is empty")
         self._open_id, self._open_bases = None, 0
 
 
@@ -156,13 +159,16 @@ def _copy_compressed(source: Path, target: Path, census: _Census, consume: Consu
     with ExitStack() as stack:
         raw = stack.enter_context(target.open("wb"))
         packed = is_gzip(source)
-        copy: Copy = (
-            raw if packed else stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
-        )
-        reader = BlockReader(source, shown=census.shown, copy=copy)
+        if packed:
+            text = TextFile(source, shown=census.shown, copy=raw)
+        else:
+            file = stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
+            text = TextFile(source, shown=census.shown, copy_text=file)
+        reader = FastaReader(text)
         blocks = census.watch(reader.blocks())
         if consume:
             consume(blocks, reader)
         for _ in blocks:
             pass
-    return reader.text.sha256 if packed else file_sha256(target)
+        reader.changes.report(census.shown, census.reporter)
+    return text.packed.sha256 if packed else file_sha256(target)

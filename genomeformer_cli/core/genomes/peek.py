@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from genomeformer_cli.core.formats.fasta import Record, read_records, refuse_other_formats
-from genomeformer_cli.core.formats.inflate import TextReader
+import numpy as np
+
+from genomeformer_cli.core.formats.fasta import FastaReader, Record
+from genomeformer_cli.core.sequence import Codes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ def peek_records(path: Path, num_letters: int, *, shown: str) -> Peek:
     """Read records until they hold so many letters, each record counted as one at least.
 
     Args:
-        path: FASTA or FASTQ, plain or gzip'd.
+        path: FASTA or FASTQ of any packing.
         num_letters: How many are wanted; the last record is cut there.
         shown: The name used in errors.
 
@@ -38,54 +38,35 @@ def peek_records(path: Path, num_letters: int, *, shown: str) -> Peek:
         FastaError: Missing, empty, or not FASTA as far as it was read; a file that is read to its
             end also when truncated or damaged.
     """
-    text, at_end = _head(path, num_letters, shown)
-    with tempfile.TemporaryDirectory(prefix="genomeformer-") as folder:
-        head = Path(folder) / "head.fa"
-        head.write_bytes(text)
-        found: list[Record] = []
-        wanted = num_letters
-        for record in read_records(head, shown=shown):
-            if wanted <= 0:
-                return Peek(records=tuple(found), whole=False, last_is_whole=True)
-            if len(record.sequence) > wanted:
-                found.append(replace(record, sequence=record.sequence[:wanted]))
-                return Peek(records=tuple(found), whole=False, last_is_whole=False)
-            found.append(record)
-            wanted -= max(len(record.sequence), 1)
+    opened: list[tuple[str, str]] = []
+    parts: list[list[Codes]] = []
+    at_end = True
+    for block in FastaReader(path, shown=shown, letters=True).blocks():
+        done = 0
+        for (at, name), description in zip(block.starts, block.descriptions, strict=True):
+            if parts:
+                parts[-1].append(block.marked[done:at])
+            opened.append((name, description))
+            parts.append([])
+            done = at
+        parts[-1].append(block.marked[done:])
+        if sum(max(sum(part.size for part in some), 1) for some in parts) > num_letters:
+            at_end = False
+            break
+    return _cut(opened, parts, num_letters, at_end=at_end)
+
+
+def _cut(
+    opened: list[tuple[str, str]], parts: list[list[Codes]], wanted: int, *, at_end: bool
+) -> Peek:
+    """Cut the records that were read to the letters that are wanted."""
+    found: list[Record] = []
+    for (name, description), some in zip(opened, parts, strict=True):
+        if wanted <= 0:
+            return Peek(records=tuple(found), whole=False, last_is_whole=True)
+        letters = np.concatenate(some).tobytes().decode("ascii")
+        found.append(Record(name, description, letters[:wanted]))
+        if len(letters) > wanted:
+            return Peek(records=tuple(found), whole=False, last_is_whole=False)
+        wanted -= max(len(letters), 1)
     return Peek(records=tuple(found), whole=at_end, last_is_whole=at_end)
-
-
-def _head(path: Path, num_letters: int, shown: str) -> tuple[bytes, bool]:
-    """Text that surely holds so many letters or is all there is, and whether it is all."""
-    chunks = TextReader(path, shown).chunks()
-    text = next(chunks, b"")
-    refuse_other_formats(text, shown)
-    is_fasta = text.lstrip()[:1] == b">"
-    for chunk in chunks:
-        whole = _whole_lines(text, is_fasta=is_fasta)
-        if _num_letters(whole, is_fasta=is_fasta) > num_letters:
-            return whole, False
-        text += chunk
-    return text, True
-
-
-def _whole_lines(text: bytes, *, is_fasta: bool) -> bytes:
-    """What of some text can be read by itself: no header is cut, no FASTQ record either."""
-    lines = text.splitlines(keepends=True)
-    if is_fasta:
-        return text if lines[-1][:1] != b">" else b"".join(lines[:-1])
-    lines = [line for line in lines if line.strip()]
-    kept = len(lines) - 1
-    return b"".join(lines[: kept - kept % 4])
-
-
-def _num_letters(text: bytes, *, is_fasta: bool) -> int:
-    return sum(_letters_of_lines(text.splitlines(), is_fasta=is_fasta))
-
-
-def _letters_of_lines(lines: list[bytes], *, is_fasta: bool) -> Iterator[int]:
-    if not is_fasta:
-        yield from (len(line) for line in lines[1::4])
-        return
-    # A header counts as the letter that its record, if empty, is counted for.
-    yield from (1 if line[:1] == b">" else len(line.strip()) for line in lines)

@@ -18,6 +18,7 @@ from genomeformer_cli.core.formats.bed import BedRow, Interval
 from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.formats.vcf import Variant
+from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import (
     Codes,
     decode_bases,
@@ -80,7 +81,12 @@ def vcf_regions(variants: Iterable[Variant], flank: int) -> list[Region]:
 
 
 def region_queries(
-    regions: Sequence[Region], fasta: Path, *, source: str, shown: str | None = None
+    regions: Sequence[Region],
+    fasta: Path,
+    *,
+    source: str,
+    shown: str | None = None,
+    reporter: Reporter | None = None,
 ) -> list[Query]:
     """Return the bases of every region, in the order of the regions.
 
@@ -89,6 +95,7 @@ def region_queries(
         fasta: Genome.
         source: Name of the file of the regions.
         shown: Name of the genome in errors; None: the path.
+        reporter: Receives what reading the genome changed.
 
     Raises:
         FastaError, AlphabetError: The genome cannot be read, or two of its records share a name.
@@ -99,7 +106,8 @@ def region_queries(
         by_record.setdefault(region.record, []).append(row)
     known: dict[str, int] = {}
     queries: dict[int, Query] = {}
-    for record in named_records(fasta, by_record.keys(), shown=shown, known=known):
+    records = named_records(fasta, by_record.keys(), shown=shown, known=known, reporter=reporter)
+    for record in records:
         for row in by_record[record.id]:
             queries[row] = _cut(regions[row], record.codes)
     check_names(

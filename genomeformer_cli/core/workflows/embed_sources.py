@@ -18,8 +18,8 @@ import numpy as np
 
 from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.formats.bed import BedRow, read_bed
-from genomeformer_cli.core.formats.fasta import STDIN, is_pipe, local_copy
-from genomeformer_cli.core.formats.sequences import Query, read_queries
+from genomeformer_cli.core.formats.sequences import Query, read_sequences
+from genomeformer_cli.core.formats.text import STDIN, is_pipe, local_copy
 from genomeformer_cli.core.formats.vcf import read_variants
 from genomeformer_cli.core.genomes.genome import cached_genomes
 from genomeformer_cli.core.genomes.regions import (
@@ -125,7 +125,7 @@ def look_through(
         ((path, shown), _, _) = places[0]
         # Cut once; what is kept is the regions' own bases.
         regions, text = _regions(sources, reporter)
-        queries = region_queries(regions, path, source=str(rows_of), shown=shown)
+        queries = region_queries(regions, path, source=str(rows_of), shown=shown, reporter=reporter)
         _report(queries, f"`{rows_of}`: {text}", reporter)
         read = queries.__iter__
     if sources.shard:
@@ -189,7 +189,7 @@ def _identity(path: Path) -> Identity:
 
 
 def _records(places: Sequence[Place]) -> Iterator[Query]:
-    return chain.from_iterable(read_queries(path, shown=shown) for path, shown in places)
+    return chain.from_iterable(read_sequences(path, shown=shown) for path, shown in places)
 
 
 def _every(read: Read, first: int, step: int) -> Iterator[Query]:

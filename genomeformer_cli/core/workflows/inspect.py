@@ -21,9 +21,10 @@ from genomeformer_cli.core.errors import (
     NotInCacheError,
     UsageError,
 )
-from genomeformer_cli.core.formats.fasta import STDIN, Record, local_copy
+from genomeformer_cli.core.formats.fasta import Record
+from genomeformer_cli.core.formats.text import STDIN, local_copy
 from genomeformer_cli.core.genomes.peek import Peek, peek_records
-from genomeformer_cli.core.sequence import AMBIGUITY_CODES, encode_bases
+from genomeformer_cli.core.sequence import AMBIGUITY_CODES, MASK_LETTER, encode_bases
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.bpe import PIECE, BpeTokenizer
 from genomeformer_cli.core.tokenizers.files import (
@@ -36,7 +37,7 @@ from genomeformer_cli.core.tokenizers.protocol import Offsets, Tokenizer
 
 DEFAULT_LIMIT = 500
 LITERAL_ID = "sequence"
-_LETTERS = re.compile(rf"[ACGTU{AMBIGUITY_CODES}]+", re.IGNORECASE)
+_LETTERS = re.compile(rf"[ACGTU{AMBIGUITY_CODES}{MASK_LETTER}]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +178,8 @@ def _inspected(
 
 def _treatment(sequence: str, tokenizer: Tokenizer, offsets: Offsets) -> Treatment:
     upper = Counter(sequence.upper())
-    ambiguous = {code: upper[code] for code in AMBIGUITY_CODES if upper[code] and code != "N"}
+    codes = (AMBIGUITY_CODES + MASK_LETTER).replace("N", "")
+    ambiguous = {code: upper[code] for code in codes if upper[code]}
     num_unknown = sum(ambiguous.values()) + upper["N"]
     num_singles = int(np.count_nonzero(np.diff(offsets, axis=1) == 1))
     return Treatment(

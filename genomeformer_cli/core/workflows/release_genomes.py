@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.errors import AlphabetError, CorruptError, FastaError
+from genomeformer_cli.core.errors import AlphabetError, CorruptError, FormatError
 from genomeformer_cli.core.genomes.fasta_headers import DescribedRecord, described_records
 from genomeformer_cli.core.genomes.genome import Genome, genome_from_json, load_genome
 from genomeformer_cli.core.release.card_data import CardGenome
@@ -56,7 +56,7 @@ def _described(genome: Genome, store: Store, reporter: Reporter) -> dict[str, De
             shown = f"genome `{genome.name}`"
             return {one.id: one for one in described_records(fasta, shown=shown)}
         why = "it is no longer in the cache"
-    except (FastaError, AlphabetError, CorruptError) as failure:
+    except (FormatError, AlphabetError, CorruptError) as failure:
         why = str(failure)
     reporter.warn(f"the card names no organisms of the genome `{genome.name}`: {why}")
     return {}

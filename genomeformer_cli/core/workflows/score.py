@@ -20,14 +20,15 @@ from genomeformer_cli.core.evaluation.variants import (
     mutagenesis_map,
     score_variants,
 )
-from genomeformer_cli.core.formats.fasta import local_copy, read_records
 from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
+from genomeformer_cli.core.formats.sequences import read_sequences
+from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.formats.vcf import Variant, read_variants
 from genomeformer_cli.core.genomes.genome import genome_file
 from genomeformer_cli.core.genomes.regions import counted, reasons
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.sequence import Codes, encode_bases
+from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 
@@ -121,7 +122,7 @@ def score_sequences(
         FastaError, AlphabetError: The input cannot be used.
     """
     with reporter.track("scoring", None, "bases") as tracker:
-        for identifier, codes in _records(source):
+        for identifier, codes in _records(source, reporter):
             score, log2_LR = score_record(loaded, identifier, codes, rule)
             if not score.num_scored:
                 reporter.warn(f"record `{identifier}` has no base that can be scored")
@@ -140,7 +141,7 @@ def map_sequences(
     """
     longest = loaded.model.config.context
     with reporter.track("mutating", None, "bases") as tracker:
-        for identifier, codes in _records(source):
+        for identifier, codes in _records(source, reporter):
             if loaded.model.config.direction == "causal" and codes.size > longest:
                 raise ConfigError(
                     f"record `{identifier}` has {codes.size:,} bases, and the model a context of "
@@ -152,11 +153,10 @@ def map_sequences(
             tracker.advance(codes.size)
 
 
-def _records(source: str) -> Iterator[tuple[str, Codes]]:
+def _records(source: str, reporter: Reporter) -> Iterator[tuple[str, Codes]]:
     with local_copy(source, command="score -") as (path, shown):
-        for record in read_records(path, shown=shown):
-            where = f"`{shown}`: record `{record.id}`"
-            yield record.id, encode_bases(record.sequence, where=where)
+        for record in read_sequences(path, shown=shown, reporter=reporter):
+            yield record.id, record.codes
 
 
 def score_vcf(
@@ -180,7 +180,7 @@ def score_vcf(
     names = [variant.chromosome for variant in variants]
     records = {
         record.id: record.codes
-        for record in named_records(fasta, set(names), shown=shown, known=known)
+        for record in named_records(fasta, set(names), shown=shown, known=known, reporter=reporter)
     }
     check_names(names, known, source=str(source.vcf), genome=shown)
     variants = [_with_record(variant, known) for variant in variants]

@@ -26,10 +26,10 @@ from genomeformer_cli.core.errors import (
     ConfigError,
     CorruptError,
     EntryExistsError,
-    FastaError,
+    FormatError,
     GenomeformerError,
 )
-from genomeformer_cli.core.formats.fasta_blocks import Block, BlockReader
+from genomeformer_cli.core.formats.fasta import Block, FastaReader
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
 from genomeformer_cli.core.genomes.select import no_genomes, select_genomes
@@ -257,17 +257,17 @@ class _Build:
             f"`{path}` does not match its recorded checksum",
             hint=f"`genomeformer cache rm genomes/{genome.name}`, then fetch it again",
         )
-        reader = BlockReader(path, where=f"genome `{genome.name}`")
+        reader = FastaReader(path, where=f"genome `{genome.name}`")
 
         def write(writer: GenomeShardWriter) -> tuple[GenomeShard, str]:
             part = writer.write(self._followed(reader.blocks(), reader, tracker))
-            if reader.text.sha256 != genome.sha256:
+            if reader.text.packed.sha256 != genome.sha256:
                 raise damaged
             return part, genome.sha256
 
         try:
             folder, part = self._workspace.make(write)
-        except FastaError as failure:
+        except FormatError as failure:
             raise (damaged if file_sha256(path) != genome.sha256 else failure) from failure
         return TokenizedGenome(genome=genome, folder=folder, part=part)
 
@@ -277,7 +277,7 @@ class _Build:
         def write(writer: GenomeShardWriter) -> tuple[GenomeShard, str]:
             parts: list[GenomeShard] = []
 
-            def consume(blocks: Iterator[Block], reader: BlockReader) -> None:
+            def consume(blocks: Iterator[Block], reader: FastaReader) -> None:
                 parts.append(writer.write(self._followed(blocks, reader, tracker)))
 
             genome, _ = import_fasta(
@@ -296,14 +296,14 @@ class _Build:
         return TokenizedGenome(genome=imported[0], folder=folder, part=part)
 
     def _followed(
-        self, blocks: Iterator[Block], reader: BlockReader, tracker: Tracker
+        self, blocks: Iterator[Block], reader: FastaReader, tracker: Tracker
     ) -> Iterator[Block]:
         told = 0
         for block in blocks:
             if self._stop.is_set():
                 raise _StoppedError
-            tracker.advance(reader.text.num_read - told)
-            told = reader.text.num_read
+            tracker.advance(reader.text.packed.num_read - told)
+            told = reader.text.packed.num_read
             yield block
 
 

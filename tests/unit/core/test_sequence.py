@@ -121,7 +121,7 @@ def test_the_first_illegal_character_is_named_with_its_place(
         encode_bases(sequence, where="`x.fa`: record `r`")
     assert (
         caught.value.message
-        == f"`x.fa`: record `r`: `{letter}` at position {position} is no nucleotide"
+        == f"`x.fa`: record `r`: `{letter}` at position {position} is not a nucleotide"
     )
     assert hint in str(caught.value.hint)
 

@@ -8,11 +8,9 @@ files linked over. What is there already costs no request.
 
 from __future__ import annotations
 
-import gzip
 import os
 import shutil
 import threading
-import zlib
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -20,7 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from genomeformer_cli.core.errors import CorruptError, FastaError, NotInCacheError, RefusedError
-from genomeformer_cli.core.formats.fasta import inspect_file, read_records
+from genomeformer_cli.core.formats.fasta import inspect_file, record_lengths
+from genomeformer_cli.core.formats.text import text_chunks
 from genomeformer_cli.core.genomes.download import (
     Downloaded,
     DownloadItem,
@@ -237,7 +236,7 @@ def check_fasta(path: Path, *, min_bases: int = 0) -> None:
     """
     inspect_file(path)
     if min_bases:
-        num_bases = sum(len(record.sequence) for record in read_records(path, inspect=False))
+        num_bases = sum(record_lengths(path))
         if num_bases < min_bases:
             raise FastaError(f"`{path.name}` holds {num_bases} of {min_bases} bases")
 
@@ -248,15 +247,11 @@ def check_annotation(path: Path, kind: str) -> None:
     Raises:
         FastaError: Something is wrong.
     """
-    try:
-        with gzip.open(path, "rb") as file:
-            chunk = file.read(1 << 20)
-            if not chunk.startswith(_STARTS[kind]):
-                raise FastaError(f"`{path.name}` is no {kind.upper()} file")
-            while chunk:
-                chunk = file.read(1 << 20)
-    except (EOFError, zlib.error, OSError) as failure:
-        raise FastaError(f"`{path.name}` is a damaged gzip file: {failure}") from failure
+    chunks = text_chunks(path, shown=path.name)
+    if not next(chunks, b"").startswith(_STARTS[kind]):
+        raise FastaError(f"`{path.name}` is not a {kind.upper()} file")
+    for _ in chunks:
+        pass
 
 
 def _describe(
@@ -264,7 +259,7 @@ def _describe(
 ) -> Genome:
     assembly = order.assembly
     fasta = next(file for file in files if file.format == "fasta")
-    lengths = [len(r.sequence) for r in read_records(folder / fasta.file, inspect=False)]
+    lengths = record_lengths(folder / fasta.file)
     return Genome(
         name=assembly.accession,
         fasta=fasta.file,

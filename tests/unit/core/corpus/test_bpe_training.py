@@ -12,7 +12,7 @@ from genomeformer_cli.core.corpus import bpe_training as learning
 from genomeformer_cli.core.corpus.bpe_training import train_corpus_bpe
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.errors import ConfigError, InputError
-from genomeformer_cli.core.formats import inflate
+from genomeformer_cli.core.formats import packing
 from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, train_bpe
 from tests.cli import RunCommand
 from tests.corpora import genome, random_dna
@@ -55,7 +55,7 @@ def test_the_pieces_that_a_file_comes_in_change_nothing(
     path = write(tmp_path / "g.fa", RECORDS)
     heads = [record[: len(record) - round(len(record) / 2)].encode() for record in RECORDS]
     expected = train_bpe(heads, 300)
-    monkeypatch.setattr(inflate, "TEXT_CHUNK", chunk)
+    monkeypatch.setattr(packing, "TEXT_CHUNK", chunk)
     learned = learn(path, TAIL)
     assert learned.merges == expected.merges
     assert learned.settings["bases_seen"] == sum(map(len, heads))

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from genomeformer_cli.core.corpus.bitset import BitWriter
 from genomeformer_cli.core.corpus.minhash import MinHasher, minhash_codes, shared_fractions
-from genomeformer_cli.core.errors import AlphabetError, FastaError
-from genomeformer_cli.core.formats import inflate
-from genomeformer_cli.core.formats.fasta_blocks import BlockReader
+from genomeformer_cli.core.errors import AlphabetError, FormatError
+from genomeformer_cli.core.formats import packing
+from genomeformer_cli.core.formats.fasta import FastaReader
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 from tests.cli import RunCommand, run_python
 from tests.corpora import random_dna
@@ -53,10 +53,10 @@ def test_blocks_are_the_file_whatever_the_chunk(
     ]
     content = "".join(lines).encode()
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
-        patch.setattr(inflate, "TEXT_CHUNK", chunk)
+        patch.setattr(packing, "TEXT_CHUNK", chunk)
         path = Path(folder) / "f.fa"
         path.write_bytes(gzip.compress(content) if zipped else content)
-        made = list(BlockReader(path).blocks())
+        made = list(FastaReader(path).blocks())
     marked = np.concatenate([block.marked for block in made])
     letters = "".join(records)
     assert marked.tolist() == [
@@ -74,24 +74,24 @@ def test_blocks_are_the_file_whatever_the_chunk(
 def test_truncated_gzip_is_refused(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "f.fa.gz"
     path.write_bytes(gzip.compress(f">a\n{random_dna(5000)}\n".encode())[:cut])
-    with pytest.raises(FastaError, match="damaged or truncated"):
-        list(BlockReader(path).blocks())
+    with pytest.raises(FormatError, match="damaged or truncated"):
+        list(FastaReader(path).blocks())
 
 
 def test_members_and_padding_are_read(tmp_path: Path) -> None:
     path = tmp_path / "f.fa.gz"
     path.write_bytes(gzip.compress(b">a\nAC\n") + gzip.compress(b">b\nGT\n") + b"\0" * 512)
-    made = list(BlockReader(path).blocks())
+    made = list(FastaReader(path).blocks())
     assert np.concatenate([block.marked for block in made]).tolist() == [0, 1, 2, 3]
 
 
 def test_an_illegal_letter_is_named_by_its_place_in_the_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inflate, "TEXT_CHUNK", 16)
+    monkeypatch.setattr(packing, "TEXT_CHUNK", 16)
     (tmp_path / "f.fa").write_bytes(b">r\n" + b"ACGTACGTAC\n" * 6 + b"AC*T\n")
     with pytest.raises(AlphabetError, match=r"record `r`: `\*` at position 63"):
-        list(BlockReader(tmp_path / "f.fa").blocks())
+        list(FastaReader(tmp_path / "f.fa").blocks())
 
 
 def test_a_sketch_is_the_same_in_pieces_and_on_the_other_strand() -> None:
@@ -152,7 +152,7 @@ def test_finished_genomes_are_not_tokenized_again(
         raise AssertionError("a finished genome is read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(BlockReader, "blocks", refuse)
+        patch.setattr(FastaReader, "blocks", refuse)
         done = run_cli("tokenize", "--all", "--name", "c", "--holdout", "NC_001416.1")
     assert done.exit_code == 0
     assert [path.name for path in (cache_home / "corpora").iterdir()] == ["c"]
@@ -178,7 +178,7 @@ main()
         raise AssertionError("a finished genome is read again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(BlockReader, "blocks", refuse)
+        patch.setattr(FastaReader, "blocks", refuse)
         assert run_cli(*line).exit_code == 0
     assert [path.name for path in (cache_home / "corpora").iterdir()] == ["c"]
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from genomeformer_cli.core.corpus.genome_shards import GenomeShardWriter
 from genomeformer_cli.core.corpus.streaming_tokenizer import cut_blocks, part_marks
-from genomeformer_cli.core.formats.fasta_blocks import Block
+from genomeformer_cli.core.formats.fasta import Block
 from genomeformer_cli.core.sequence import Codes, encode_bases, mark_bases, soft_mask
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from tests.cli import run_python

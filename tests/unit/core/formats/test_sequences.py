@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.errors import FastaError, MissingExtraError
-from genomeformer_cli.core.formats.sequences import Query, read_queries
+from genomeformer_cli.core.errors import FormatError, MissingExtraError
+from genomeformer_cli.core.formats.sequences import Query, read_sequences
 from genomeformer_cli.core.sequence import decode_bases
 
 FASTA = b"\n>a first\nACGT\nacgn\n>b\n\n>\nGG\n>a\nRYU\n"
-TRUTH = [("a", "ACGTACGN"), ("b", ""), ("", "GG"), ("a", "NNT")]
+TRUTH = [("a", "ACGTACGN"), ("b", ""), ("record_3", "GG"), ("a", "NNT")]
 FASTQ = b"@a x\nACGT\n+\n@@@@\n\n@b\n\n+\n\n@c\tdescribed\nGG\n+c\n>>\n"
 READS = [("a", "ACGT"), ("b", ""), ("c", "GG")]
 
@@ -48,10 +48,10 @@ def shown(queries: list[Query]) -> list[tuple[str, str]]:
 @every_packing
 def test_every_record_of_every_packing(packing: str, tmp_path: Path) -> None:
     pack = PACKINGS[packing]
-    assert shown(list(read_queries(saved(tmp_path, pack(FASTA))))) == TRUTH
-    assert shown(list(read_queries(saved(tmp_path, pack(FASTQ))))) == READS
+    assert shown(list(read_sequences(saved(tmp_path, pack(FASTA))))) == TRUTH
+    assert shown(list(read_sequences(saved(tmp_path, pack(FASTQ))))) == READS
     joined = pack(FASTA) + pack(b">c\nTT\n")
-    assert shown(list(read_queries(saved(tmp_path, joined)))) == [*TRUTH, ("c", "TT")]
+    assert shown(list(read_sequences(saved(tmp_path, joined)))) == [*TRUTH, ("c", "TT")]
 
 
 @pytest.mark.parametrize("packing", ["gz", "bz2", "xz", "zst"])
@@ -59,17 +59,17 @@ def test_what_is_cut_short_or_damaged_is_refused(packing: str, tmp_path: Path) -
     whole = PACKINGS[packing](b">a\n" + b"ACGGTCA" * 5000 + b"\n")
     name = {"gz": "gzip", "bz2": "bzip2", "zst": "zstd"}.get(packing, packing)
     for kept in (len(whole) - 1, len(whole) // 2, 9):
-        with pytest.raises(FastaError, match=f"truncated {name} file"):
-            list(read_queries(saved(tmp_path, whole[:kept])))
+        with pytest.raises(FormatError, match=f"truncated {name} file"):
+            list(read_sequences(saved(tmp_path, whole[:kept])))
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 0x41
-    with pytest.raises(FastaError):
-        list(read_queries(saved(tmp_path, bytes(flipped))))
+    with pytest.raises(FormatError):
+        list(read_sequences(saved(tmp_path, bytes(flipped))))
 
 
 def test_a_record_that_spans_many_blocks_is_whole(tmp_path: Path) -> None:
     path = saved(tmp_path, b">a\n" + b"ACGT\n" * 700_000 + b">b\nA\n")
-    first, second = read_queries(path)
+    first, second = read_sequences(path)
     assert (first.id, first.codes.size, second.codes.size) == ("a", 2_800_000, 1)
     assert decode_bases(first.codes[-8:]) == "ACGTACGT"
 
@@ -84,4 +84,4 @@ def test_zstd_without_its_package_is_said_so(
 
     monkeypatch.setattr(importlib, "import_module", refuse)
     with pytest.raises(MissingExtraError, match="zstandard"):
-        list(read_queries(path))
+        list(read_sequences(path))

@@ -11,7 +11,7 @@ import pytest
 
 from genomeformer_cli.core.errors import (
     CorruptError,
-    FastaError,
+    FormatError,
     NetworkError,
     RefusedError,
     UsageError,
@@ -209,7 +209,7 @@ def test_what_the_host_means_to_send_and_is_damaged_is_refused(
 ) -> None:
     path = path_of(ncbi)
     ncbi.files[path] = ncbi.files[path][:-9]
-    with pytest.raises(FastaError, match="truncated"):
+    with pytest.raises(FormatError, match="truncated"):
         download_verified(transport, wanted(ncbi, tmp_path / "x.part"))
     assert list(tmp_path.iterdir()) == []
 

@@ -15,8 +15,8 @@ from genomeformer_cli.core.errors import (
     StoreError,
     UsageError,
 )
-from genomeformer_cli.core.formats.fasta import Record, read_records
-from genomeformer_cli.core.formats.fasta_blocks import BlockReader
+from genomeformer_cli.core.formats.fasta import FastaReader, Record, read_records
+from genomeformer_cli.core.formats.text import TextFile
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
 from genomeformer_cli.core.reporting import Silent
@@ -161,6 +161,6 @@ def test_what_is_imported_is_read_back(drawn: list[Record]) -> None:
 def test_a_file_that_cannot_be_copied_is_not_called_damaged(tmp_path: Path, zipped: bool) -> None:
     path = written(tmp_path / "g.fa", gzip.compress(FASTA) if zipped else FASTA)
     with Path("/dev/full").open("wb", buffering=0) as full:
-        reader = BlockReader(path, copy=full)
+        reader = FastaReader(TextFile(path, copy=full))
         with pytest.raises(StoreError, match=r"could not copy `.*g\.fa`: No space left"):
             list(reader.blocks())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.errors import FastaError
+from genomeformer_cli.core.errors import FormatError
 from genomeformer_cli.core.genomes.peek import peek_records
 from tests.corpora import random_dna
 from tests.files import truncated_gzip
@@ -78,5 +78,5 @@ def test_reads_are_cut_between_records(tmp_path: Path) -> None:
 
 def test_damage_is_said(tmp_path: Path) -> None:
     path = put(tmp_path, truncated_gzip(b">a\n" + b"ACGT" * 100 + b"\n"), "x.fa.gz")
-    with pytest.raises(FastaError, match="truncated"):
+    with pytest.raises(FormatError, match="truncated"):
         peek_records(path, 10, shown="x")

@@ -1,0 +1,132 @@
+"""Counts of what reading changed in the sequences of a file, and the report of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.sequence import AMBIGUOUS_BIT, MASKED_BIT, URACIL_BIT, Codes
+
+_FLAGS = np.uint8(URACIL_BIT | AMBIGUOUS_BIT | MASKED_BIT)
+_UNKNOWN = np.uint8(AMBIGUOUS_BIT | MASKED_BIT)
+_MOST_UNKNOWN = 1 / 3
+
+
+@dataclass(kw_only=True)
+class Changes:
+    """Counts of one file, or of several.
+
+    Attributes:
+        num_records: Records read.
+        num_bases: Bases read.
+        num_uracil: U read as T.
+        num_ambiguous: IUPAC codes other than N read as N.
+        num_masked: X read as N.
+        num_comments: Lines that start with `;`, skipped.
+        num_unnamed: Records without an id.
+        first_unnamed: Id that the first of them was given.
+        num_mostly_unknown: Records of which more than a third became N.
+        first_mostly_unknown: Id of the first of them.
+    """
+
+    num_records: int = 0
+    num_bases: int = 0
+    num_uracil: int = 0
+    num_ambiguous: int = 0
+    num_masked: int = 0
+    num_comments: int = 0
+    num_unnamed: int = 0
+    first_unnamed: str = ""
+    num_mostly_unknown: int = 0
+    first_mostly_unknown: str = ""
+    _id: str = field(default="", repr=False)
+    _size: int = field(default=0, repr=False)
+    _unknown: int = field(default=0, repr=False)
+
+    def name_record(self) -> str:
+        """Return an id for a record without one; `num_records` counts it already."""
+        made = f"record_{self.num_records}"
+        self.num_unnamed += 1
+        self.first_unnamed = self.first_unnamed or made
+        return made
+
+    def count(self, flagged: Codes, starts: list[tuple[int, str]]) -> Codes:
+        """Count the flags of a block, and return the block without them.
+
+        Args:
+            flagged: Codes with the flags of `sequence.flag_bases`.
+            starts: Starts of records in the block, and their ids.
+        """
+        self.num_bases += flagged.size
+        clean = not flagged.size or flagged.max() < URACIL_BIT
+        if clean and not starts:
+            self._size += flagged.size
+            return flagged
+        edges = np.array([0, *(at for at, _ in starts), flagged.size])
+        unknown = np.zeros(edges.size - 1, dtype=np.int64)
+        if not clean:
+            self.num_uracil += int(np.count_nonzero(flagged & np.uint8(URACIL_BIT)))
+            self.num_ambiguous += int(np.count_nonzero(flagged & np.uint8(AMBIGUOUS_BIT)))
+            self.num_masked += int(np.count_nonzero(flagged & np.uint8(MASKED_BIT)))
+            sums = np.concatenate(([0], np.cumsum((flagged & _UNKNOWN) != 0)))
+            unknown = np.diff(sums[edges])
+            flagged = flagged & ~_FLAGS
+        if not (clean and not self._unknown):
+            self._close_records(edges, unknown, starts)
+        self._id = starts[-1][1] if starts else self._id
+        last = int(edges[-1] - edges[-2])
+        self._size = last if starts else self._size + last
+        self._unknown = int(unknown[-1]) + (0 if starts else self._unknown)
+        return flagged
+
+    def _close_records(
+        self,
+        edges: npt.NDArray[np.int64],
+        unknown: npt.NDArray[np.int64],
+        starts: list[tuple[int, str]],
+    ) -> None:
+        """Look at all records that end in a block."""
+        sizes = np.diff(edges)
+        sizes[0] += self._size
+        unknown = unknown.copy()
+        unknown[0] += self._unknown
+        ids = [self._id, *(name for _, name in starts)]
+        for index in np.flatnonzero(unknown[:-1] > sizes[:-1] * _MOST_UNKNOWN).tolist():
+            self._add_mostly_unknown(ids[index])
+
+    def _add_mostly_unknown(self, record: str) -> None:
+        self.num_mostly_unknown += 1
+        self.first_mostly_unknown = self.first_mostly_unknown or record
+
+    def finish(self) -> None:
+        """Look at the last record of a file."""
+        if self._unknown > self._size * _MOST_UNKNOWN:
+            self._add_mostly_unknown(self._id)
+        self._id, self._size, self._unknown = "", 0, 0
+
+    def report(self, shown: str, reporter: Reporter) -> None:
+        """Report what was changed: a note for letters, warnings for what is probably a mistake."""
+        counted = (
+            (self.num_uracil, "U as T"),
+            (self.num_ambiguous, "IUPAC ambiguity codes as N"),
+            (self.num_masked, "X as N"),
+        )
+        letters = [f"{number:,} {change}" for number, change in counted if number]
+        if letters:
+            reporter.note(f"`{shown}`: read {', '.join(letters)}")
+        if self.num_comments:
+            reporter.note(f"`{shown}`: skipped {self.num_comments} comment lines (`;`)")
+        if self.num_unnamed:
+            reporter.warn(
+                f"`{shown}`: {self.num_unnamed} of {self.num_records} records have no id in their "
+                f"header; the first is called `{self.first_unnamed}` here"
+            )
+        if self.num_mostly_unknown:
+            reporter.warn(
+                f"`{shown}`: more than a third of {self.num_mostly_unknown} of {self.num_records} "
+                f"records becomes N, the first is `{self.first_mostly_unknown}`: is it protein, or "
+                "masked?"
+            )

@@ -1,0 +1,90 @@
+"""Read FASTQ: four lines per record, or sequence and qualities wrapped over several lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from genomeformer_cli.core.errors import FastaError
+from genomeformer_cli.core.formats.declaration import InputFormat
+
+INPUT = InputFormat(
+    name="FASTQ",
+    contents="sequencing reads; qualities are checked for their number and not used",
+    commands=(
+        "embed FILE",
+        "score FILE",
+        "predict FILE",
+        "tokenize FILE",
+        "tokenize --inspect FILE",
+        "fetch --file FILE",
+        "evaluate --held-out FILE",
+        "finetune FILE",
+        "windows --fasta FILE",
+    ),
+    accepted=(
+        "four lines per record; qualities may start with `@` or `+`",
+        "wrapped records: sequence and qualities over as many lines as they need",
+        "reads trimmed to nothing, blank lines between records",
+        "a header repeated after `+`, or not",
+    ),
+    changed=("letters as in FASTA",),
+    refused=(
+        "as many qualities as letters are not there: damaged or truncated",
+        "SAM, whose first line starts with `@` too",
+    ),
+)
+
+
+def fastq_records(lines: Iterator[bytes], shown: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the header, without `@`, and the letters of every record.
+
+    Args:
+        lines: Lines without their ends.
+        shown: Name in errors.
+
+    Raises:
+        FastaError: A record is damaged or cut short.
+    """
+    for header in lines:
+        if not header.strip():
+            continue
+        if header[:4] in (b"@HD\t", b"@SQ\t", b"@RG\t", b"@PG\t"):
+            raise FastaError(
+                f"`{shown}` is a SAM file, not FASTQ", hint="convert it, as in `samtools fastq`"
+            )
+        if header[:1] != b"@":
+            raise _damaged(header, shown)
+        letters: list[bytes] = []
+        plus = b""
+        for line in lines:
+            if line[:1] == b"+":
+                plus = line
+                break
+            letters.append(line.strip())
+        if not plus:
+            raise _damaged(header, shown)
+        sequence = b"".join(letters)
+        _skip_qualities(lines, len(sequence), header, shown, wrapped=len(letters) > 1)
+        yield header[1:], sequence
+
+
+def _skip_qualities(
+    lines: Iterator[bytes], size: int, header: bytes, shown: str, *, wrapped: bool
+) -> None:
+    """Read as many qualities as there are letters; on one line if the letters are."""
+    left = size
+    while left:
+        line = next(lines, None)
+        if line is None:
+            raise _damaged(header, shown)
+        left -= len(line) if len(line) <= left else len(line.rstrip(b" \t"))
+        if left < 0 or (left and not wrapped):
+            raise _damaged(header, shown)
+
+
+def _damaged(header: bytes, shown: str) -> FastaError:
+    name = header[:40].decode("utf-8", errors="replace")
+    return FastaError(
+        f"`{shown}` is damaged or truncated FASTQ at `{name}`",
+        hint="a record is `@id`, letters, `+`, and as many qualities as letters",
+    )
