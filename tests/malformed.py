@@ -89,28 +89,38 @@ def _harmed(content: bytes, draw: random.Random) -> bytes:
 
 def naive_records(text: bytes) -> Records:
     """Id and bases of every record of a good file, read in the plainest way there is."""
-    lines = [line.removesuffix(b"\r") for line in text.split(b"\n")]
-    if text.lstrip()[:1] == b"@":
-        return _naive_fastq(lines)
+    lines = [
+        line.removesuffix(b"\r").removeprefix(b"\xef\xbb\xbf").strip(b" \t\v\f")
+        for line in text.split(b"\n")
+    ]
+    first = next((line for line in lines if line and not line.startswith(b";")), b"")
+    if first.startswith(b"@"):
+        return _naive_fastq(lines[lines.index(first) :])
     records: list[tuple[str, int]] = []
     for line in lines:
         if line.startswith(b">"):
-            records.append((_name(line), 0))
-        elif records:
+            records.append((_name(line, len(records) + 1), 0))
+        elif records and not line.startswith(b";"):
             records[-1] = (records[-1][0], records[-1][1] + len(line))
     return records
 
 
 def _naive_fastq(lines: list[bytes]) -> Records:
-    records = []
+    records: Records = []
     while lines:
         header = lines.pop(0)
-        if header:
-            records.append((_name(header), len(lines[0]) if lines else 0))
-            del lines[:3]
+        if not header:
+            continue
+        size = num_qualities = 0
+        while not lines[0].startswith(b"+"):
+            size += len(lines.pop(0))
+        lines.pop(0)
+        while num_qualities < size:
+            num_qualities += len(lines.pop(0))
+        records.append((_name(header, len(records) + 1), size))
     return records
 
 
-def _name(header: bytes) -> str:
-    text = header[1:].decode("utf-8")
-    return (text.split() or [""])[0] if text[:1].strip() else ""
+def _name(header: bytes, number: int) -> str:
+    words = header[1:].split()
+    return words[0].decode("utf-8") if words else f"record_{number}"
