@@ -282,7 +282,7 @@ def test_gff_without_sequences_or_with_annotation_after_them_is_refused(cut: Cut
         assert_failure(cut.finish(joined, fasta=fasta), "line 8 is annotation after the sequences")
 
 
-READ = {
+READ: dict[str, str | bytes] = {
     "spaces": WITH_GENE.replace(";", " ; ").replace("ID=", "ID = "),
     "quoted": WITH_GENE.replace("ID=c1", 'ID="c1"').replace("Parent=g1", 'Parent="g1"'),
     "bom": "\ufeff" + WITH_GENE,

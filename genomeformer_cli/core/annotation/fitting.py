@@ -13,10 +13,11 @@ from genomeformer_cli.core.formats.feature import (
     Kind,
     Part,
     RecordFeatures,
-    may_cross_origin,
+    order_on_circle,
     unwrap,
 )
 
+_IN_DOUBT = "order of its parts around the circle"
 _OTHER_VERSION = "the annotation is of another version of the sequence: fetch both together"
 
 
@@ -42,10 +43,7 @@ def fit(annotated: RecordFeatures, length: int, shown: str, tally: Tally) -> tup
     whole_record = bool(annotated.placeless)
     for written in annotated.features:
         one = _fitted(written, annotated, length, shown)
-        if annotated.circular and not annotated.in_order and may_cross_origin(one.parts, length):
-            # Either arc between its parts may be the feature; its ends are not known.
-            one = replace(one, open_5=True, open_3=True)
-            whole_record = True
+        whole_record |= one.unclear == _IN_DOUBT
         found.append(one)
         if one.unclear:
             tally.leave_out(Reason.UNCLEAR)
@@ -61,16 +59,26 @@ def fit(annotated: RecordFeatures, length: int, shown: str, tally: Tally) -> tup
 def _fitted(feature: Feature, annotated: RecordFeatures, length: int, shown: str) -> Feature:
     for part in feature.parts:
         _check(part, feature, annotated, length, shown)
-    if not feature.strand:
+    if len({part.strand for part in feature.parts}) > 1:
         return feature
     if annotated.circular:
-        parts = unwrap(feature.parts, length)
+        parts: tuple[Part, ...] | None = feature.parts
+        if not annotated.in_order or _touches_origin_twice(feature.parts, length):
+            parts = order_on_circle(feature.parts, length)
+        if parts is None:
+            return replace(feature, unclear=_IN_DOUBT)
+        parts = unwrap(parts, length)
         if parts[-1].end - parts[0].start <= length:
             return replace(feature, parts=parts)
         return replace(feature, unclear=feature.unclear or "parts go around more than once")
     if any(one.start > after.start for one, after in pairwise(feature.parts)):
         return replace(feature, unclear=feature.unclear or "parts run backwards")
     return feature
+
+
+def _touches_origin_twice(parts: tuple[Part, ...], length: int) -> bool:
+    """Return whether parts were sorted that meet at the origin, as some programs do."""
+    return len(parts) > 1 and parts[0].start == 0 and parts[-1].end == length
 
 
 def _check(

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 from functools import lru_cache
-from itertools import pairwise
 
 from genomeformer_cli.core.errors import AnnotationError
 
@@ -211,20 +210,12 @@ def unwrap(parts: Sequence[Part], length: int) -> tuple[Part, ...]:
     """Put the parts of a feature of a circular record in one ascending row.
 
     Where the parts cross the origin, those after it are moved on by the record's length; parts
-    that touch there become one. They cross it where one begins before its predecessor; parts that
-    are sorted already cross it only if they touch it from both sides, and then in the largest gap
-    between them lies all that the feature leaves out.
+    that touch there become one. They cross it where one begins before its predecessor.
 
     Args:
-        parts: In genomic order as the feature runs, or sorted.
+        parts: In genomic order as the feature runs.
         length: Bases of the record.
     """
-    parts = list(parts)
-    is_sorted = all(one.start <= after.start for one, after in pairwise(parts))
-    if is_sorted and len(parts) > 1 and parts[0].start == 0 and parts[-1].end == length:
-        gaps = [after.start - one.end for one, after in pairwise(parts)]
-        cut = gaps.index(max(gaps)) + 1
-        parts = parts[cut:] + parts[:cut]
     moved: list[Part] = []
     turns = 0
     for part in parts:
@@ -240,14 +231,21 @@ def unwrap(parts: Sequence[Part], length: int) -> tuple[Part, ...]:
     return tuple(moved)
 
 
-def may_cross_origin(parts: Sequence[Part], length: int) -> bool:
-    """Return whether sorted parts of unknown order may as well run across the origin of a circle.
+def order_on_circle(parts: Sequence[Part], length: int) -> tuple[Part, ...] | None:
+    """Put sorted parts in the order in which their feature runs around a circle.
 
-    The parts leave out one gap between them. They run across the origin if it is not that one,
-    which is likely where a gap within the row is larger than the one around the origin.
+    The feature leaves out one of the gaps between its parts. It is taken to cover less than half of
+    the circle, so that this gap is the one that is larger than half.
+
+    Returns:
+        The parts; None: there is no such gap, so that the order is in doubt.
     """
-    if len(parts) < 2 or any(part.end > length for part in parts):
-        return False
-    around = parts[0].start + length - parts[-1].end
-    touching = parts[0].start == 0 and parts[-1].end == length
-    return not touching and max(b.start - a.end for a, b in pairwise(parts)) > around
+    parts = tuple(parts)
+    if len(parts) < 2:
+        return parts
+    reached = parts[0].end
+    for cut, part in enumerate(parts[1:], start=1):
+        if 2 * (part.start - reached) > length:
+            return parts[cut:] + parts[:cut]
+        reached = max(reached, part.end)
+    return parts if 2 * (parts[0].start + length - reached) > length else None

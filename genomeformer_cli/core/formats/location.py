@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, Part
@@ -21,6 +21,7 @@ from genomeformer_cli.core.formats.feature import MINUS, PLUS, Part
 _RANGE = re.compile(r"(<?)([0-9]{1,15})\.\.(>?)([0-9]{1,15})")
 _BASE = re.compile(r"([<>]?)([0-9]{1,15})")
 _CALL = re.compile(r"(complement|join|order)\((.*)\)")
+_ANY_CALL = re.compile(r"[\w-]*\((.*)\)")
 _REMOTE = re.compile(r"([\w.|-]+):")
 _REMOTE_ANYWHERE = re.compile(r"[\w.|-]+:[^,()]*")
 _DEEPEST = 20
@@ -128,17 +129,27 @@ class LocationReader:
             yield _Piece(part, found[1] == "<", found[1] == ">")
         else:
             self._unclear = self._unclear or text or "an empty part"
-            if remote is None and not text.startswith("gap("):
-                yield from self._extent(text, strand)
+            extent = self._extent(text) if remote is None else None
+            if extent is not None:
+                yield _Piece(replace(extent, strand=strand))
 
-    def _extent(self, text: str, strand: int) -> Iterator[_Piece]:
-        """Yield the bases from the least to the greatest that the text may mean."""
+    def _extent(self, text: str, depth: int = 0) -> Part | None:
+        """Return the bases from the least to the greatest that the text may mean."""
+        choices = _split(text)
+        call = _ANY_CALL.fullmatch(text)
+        if len(choices) == 1 and call is not None and _is_balanced(call[1]):
+            choices = _split(call[1]) if not text.startswith("gap(") else []
+        if choices != [text] and depth < _DEEPEST:
+            found = [self._extent(one, depth + 1) for one in choices]
+            parts = [part for part in found if part is not None]
+            if not parts:
+                return None
+            return Part(min(one.start for one in parts), max(one.end for one in parts), PLUS)
         low, high = _sides(_REMOTE_ANYWHERE.sub("", text))
         first, last = _numbers(low), _numbers(high)
-        if first and last:
-            yield _Piece(self._part(min(first), max(last), strand))
-        elif first or last:
-            yield _Piece(self._part(min(first or last), max(first or last), strand))
+        if not first and not last:
+            return None
+        return self._part(min(first or last), max(last or first), PLUS)
 
     def _part(self, first: int, last: int, strand: int) -> Part:
         if first < 1 or last < 1:
@@ -187,7 +198,7 @@ def _sides(text: str) -> tuple[str, str]:
         depth += (letter == "(") - (letter == ")")
         if depth == 0 and letter == "^":
             return text[:at], text[at + 1 :]
-        if depth == 0 and text.startswith("..", at) and "," not in text[:at]:
+        if depth == 0 and text.startswith("..", at):
             return text[:at], text[at + 2 :]
     return text, text
 
