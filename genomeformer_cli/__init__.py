@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from genomeformer_cli.core.workflows.load import GenomeEmbedder, load
+from genomeformer_cli._version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from genomeformer_cli.api import GenomeEmbedder, load
 
 __all__ = ["GenomeEmbedder", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
-    """`load` and `GenomeEmbedder` bring torch with them, so they are fetched when asked for."""
+    """Import `load` and `GenomeEmbedder` on first use, since they import torch."""
     if name not in ("GenomeEmbedder", "load"):
         raise AttributeError(f"module `{__name__}` has no attribute `{name}`")
-    from genomeformer_cli.core.workflows import load as doors
+    from genomeformer_cli import api
 
-    return getattr(doors, name)
+    return getattr(api, name)

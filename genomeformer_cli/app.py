@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Exit, Option, Typer
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.commands import (
     cache,
     compare,

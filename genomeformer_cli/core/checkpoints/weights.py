@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.checkpoints.quantized import METHOD, dequantized
 from genomeformer_cli.core.checkpoints.tensors import DAMAGED, read_weights, write_weights
 from genomeformer_cli.core.configuration import from_plain, to_plain

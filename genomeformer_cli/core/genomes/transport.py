@@ -18,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 import httpx
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.documents import DocumentError, parse_json
 from genomeformer_cli.core.errors import RefusedError, UsageError
 from genomeformer_cli.core.genomes.rate_limit import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.checkpoints.tensors import MAX_SHARD_BYTES, write_weights
 from genomeformer_cli.core.checkpoints.weights import CONFIG_FILE, MODEL_TYPE, describe_model
 from genomeformer_cli.core.genomes.lockfile import LOCK_NAME, LockRow, write_lock

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.embedding.choices import EmbedChoices

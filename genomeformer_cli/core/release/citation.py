@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.errors import InputError, UsageError
 
 DEFAULT_LICENCE = "apache-2.0"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.answers import Interval

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-import genomeformer_cli
+from genomeformer_cli import _version
 from genomeformer_cli.core.checkpoints.tensors import read_tensors
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.release.layout import check_layout
@@ -89,7 +89,7 @@ def said_in_a_fresh_process(folder: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: That process failed.
     """
-    package = Path(genomeformer_cli.__file__).parents[1]
+    package = Path(_version.__file__).parents[1]
     module = "genomeformer_cli.core.release.fresh"
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as place:
         answers = Path(place) / "answers.safetensors"

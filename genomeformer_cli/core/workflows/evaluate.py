@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json

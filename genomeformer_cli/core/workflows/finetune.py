@@ -14,7 +14,7 @@ import numpy as np
 import tomli_w
 import torch
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
 from genomeformer_cli.core.configuration import differences, from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypedDict
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.checkpoints.rotation import newest_whole_checkpoint
 from genomeformer_cli.core.checkpoints.state import (
     AVERAGE_FILE,

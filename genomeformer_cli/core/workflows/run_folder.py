@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tomli_w
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core import documents
 from genomeformer_cli.core.configuration import differences, overlay, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus

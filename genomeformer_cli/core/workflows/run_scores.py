@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genomeformer_cli import __version__
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.documents import read_json

@@ -1,4 +1,4 @@
-"""The Python door: `load` a model and `embed`; and the same as a step for scikit-learn."""
+"""Python API: `load` a model to embed sequences, and a scikit-learn transformer."""
 
 from __future__ import annotations
 
