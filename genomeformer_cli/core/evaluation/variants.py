@@ -101,7 +101,7 @@ def score_variants(
         loaded: Model of single bases.
         variants: Variants.
         genome: Base codes of the records that they are on.
-        window: Bases around a variant.
+        window: Bases that hold a variant and what is around it, with either allele.
         reporter: Follows the work.
     """
     scores: list[VariantScore] = []
@@ -156,9 +156,13 @@ def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _P
     ref, alt = encode_bases(variant.ref), encode_bases(variant.alt)
     if (ref >= NUM_REAL_BASES).any() or (alt >= NUM_REAL_BASES).any():
         return "unknown base: an allele holds `N` or another ambiguity code"
+    longer = max(ref.size, alt.size)
+    if longer > window:
+        return f"too long: an allele of {longer:,} bases, and the window holds {window:,}"
     # As many bases on either side, so that the other strand is read in the same window.
-    flank = max(window - ref.size, 0) // 2
-    width = codes.size if codes.size <= window else min(ref.size + 2 * flank, codes.size)
+    flank = (window - longer) // 2
+    is_whole = codes.size + longer - ref.size <= window
+    width = codes.size if is_whole else min(ref.size + 2 * flank, codes.size)
     left = min(max(start - flank, 0), codes.size - width)
     right = left + width
     before, after = codes[left:start], codes[start + ref.size : right]

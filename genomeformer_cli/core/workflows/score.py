@@ -57,7 +57,7 @@ class VariantSource:
     Attributes:
         vcf: VCF file of any packing.
         genome: FASTA file, or name of a genome of the cache.
-        window: Bases around a variant; None: the context of the model.
+        window: Bases that hold a variant and what is around it; None: the context of the model.
     """
 
     vcf: Path

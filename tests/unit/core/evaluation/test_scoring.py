@@ -204,7 +204,7 @@ def test_a_causal_model_weighs_whole_windows_indels_too() -> None:
     back, back_changed = (one.translate(turn)[::-1] for one in (sequence, changed))
     wanted = (total(changed) - total(sequence) + total(back_changed) - total(back)) / 2
     (score,) = score_variants(
-        model, [variant(11, sequence[10], "TT")], {"c": encode_bases(sequence)}, 30, Silent()
+        model, [variant(11, sequence[10], "TT")], {"c": encode_bases(sequence)}, 31, Silent()
     )
     assert score.log_odds == pytest.approx(wanted, abs=1e-3)
 
@@ -219,6 +219,7 @@ def test_a_causal_model_weighs_whole_windows_indels_too() -> None:
         (variant(99, "G", "C"), "beyond the record: it reaches to base 99 of `c`, which has 8"),
         (variant(9, "G", "C"), "telomere: position 9 lies behind the last base"),
         (variant(3, "G", "GA"), "changes the length"),
+        (variant(3, "G", "A" * 21), "too long: an allele of 21 bases, and the window holds 20"),
     ],
 )
 def test_a_variant_that_cannot_be_scored_says_why(one: Variant, note: str) -> None:
