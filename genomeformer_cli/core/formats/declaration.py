@@ -31,13 +31,13 @@ class InputFormat:
 
     Attributes:
         name: Name of the format.
-        contents: What a file of it holds.
+        contents: Content of a file, as "sequences".
         commands: Command lines that take it, each a command and perhaps the option or argument, as
             `score --vcf` or `embed FILE`.
         coordinates: Count of positions, as "1-based, end included"; empty: it has no positions.
         accepted: Variants that are read.
-        changed: What is changed on reading, and how that is reported.
-        refused: What is an error, or a row that is reported and not used.
+        changed: Changes made on reading, and their reports.
+        refused: Errors, and rows that are reported and not used.
     """
 
     name: str

@@ -71,7 +71,7 @@ class Part:
         start: First base, 0-based.
         end: One past the last base, above `start`.
         strand: `PLUS`, `MINUS` or `UNSTRANDED`.
-        phase: Of a CDS: bases to skip, from the part's 5' end, to the first whole codon.
+        phase: Bases from the 5' end of a CDS part to its first complete codon.
     """
 
     start: int
@@ -141,7 +141,7 @@ class Feature:
 
     @property
     def is_certain(self) -> bool:
-        """Whether windows may be cut for it: understood, and of no pseudogene."""
+        """Return True if windows may be cut for it: understood, and not of a pseudogene."""
         return not self.pseudo and not self.unclear
 
     @property
@@ -157,7 +157,7 @@ class RecordFeatures:
     Attributes:
         id: The record's id in the annotation.
         features: Features in the order of the file.
-        circular: Whether the record is a circle.
+        circular: True for a circular record.
         length: Bases of the record, if the annotation states it.
         num_described: Features of the file that describe the record as a whole, or its letters.
         placeless: Names of features of whose place nothing is understood.
@@ -180,7 +180,7 @@ class RecordFeatures:
 
     @property
     def has_genes(self) -> bool:
-        """Whether genes or parts of them are annotated."""
+        """True if genes or parts of genes are annotated."""
         return any(one.kind in GENE_KINDS for one in self.features) or bool(self.placeless)
 
 

@@ -61,7 +61,7 @@ class GenBankRecord:
     """A record of a file.
 
     Attributes:
-        annotated: Its features, under its accession with version.
+        annotated: Features, under the accession with version.
         sequence: Letters; empty if the file leaves them out.
     """
 

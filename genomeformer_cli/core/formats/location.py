@@ -70,7 +70,7 @@ class LocationReader:
 
     Args:
         length: Bases of the record, if they are known.
-        circular: Whether the record is a circle.
+        circular: True for a circular record.
         names: Names of the record itself, which some programs put before `:`.
     """
 

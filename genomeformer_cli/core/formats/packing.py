@@ -193,7 +193,7 @@ class PackedFile:
 
     @property
     def is_gzip(self) -> bool:
-        """Whether the file is gzip'd, once the first chunk was taken."""
+        """True for a gzip file; valid after the first chunk."""
         return self.packing is not None and self.packing.name == "gzip"
 
     @property
