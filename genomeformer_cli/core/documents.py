@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import tomllib
 import types
@@ -60,8 +61,8 @@ def read_json(path: Path, kind: Any = dict[str, Any], *, max_bytes: int = MAX_BY
 
 def read_json_lines(
     path: Path, kind: Any = dict[str, Any], *, nonfinite: bool = False
-) -> Iterator[Any]:
-    """Read a file of one JSON value per line, line by line; blank lines are passed over.
+) -> Iterator[tuple[int, Any]]:
+    """Yield the number and the value of every line of a file; blank lines are passed over.
 
     Args:
         path: File, UTF-8.
@@ -77,13 +78,14 @@ def read_json_lines(
             while line := file.readline(MAX_LINE_BYTES + 1):
                 number += 1
                 if line.strip():
-                    yield parse_json(
+                    value = parse_json(
                         line,
                         kind,
                         source=f"{path}, line {number}",
                         max_bytes=MAX_LINE_BYTES,
                         nonfinite=nonfinite,
                     )
+                    yield number, value
     except OSError as failure:
         _refuse(str(path), failure.strerror or str(failure))
 
@@ -210,7 +212,8 @@ def _children(value: Any) -> list[Any]:
 def _read(path: Path, max_bytes: int) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(max_bytes + 1)
+            # One byte beyond the size it has now: a file that grows, or a pipe, is bounded too.
+            return file.read(min(os.fstat(file.fileno()).st_size or max_bytes, max_bytes) + 1)
     except OSError as failure:
         _refuse(str(path), failure.strerror or str(failure))
 

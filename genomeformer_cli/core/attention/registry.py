@@ -29,6 +29,8 @@ from genomeformer_cli.core.attention.ops.reformer import ReformerAttention
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
 from genomeformer_cli.core.errors import ConfigError
 
+_MOST_ITERATIONS = 64
+
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionConfig:
@@ -81,6 +83,11 @@ class AttentionConfig:
                 hint="64 to 256 are usual",
             )
         linear_feature_map(self.feature_map)
+        if not 1 <= self.inverse_iterations <= _MOST_ITERATIONS:
+            raise ConfigError(
+                f"{self.inverse_iterations} steps cannot invert anything",
+                hint=f"6 are usual, {_MOST_ITERATIONS} the most",
+            )
 
     @property
     def names(self) -> tuple[str, ...]:

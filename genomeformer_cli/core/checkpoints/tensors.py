@@ -11,13 +11,15 @@ import json
 import re
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from genomeformer_cli.core.documents import DocumentError, convert, parse_json, read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.store.atomic import atomic_file, explain_write_failure, write_json
 from genomeformer_cli.core.store.seal import file_sha256
@@ -29,6 +31,26 @@ SHARD_NAME = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 MAX_SHARD_BYTES = 5_000_000_000
 DAMAGED = "the folder is damaged or was made by another program; train or fetch it again"
 _LENGTH_BYTES, _ALIGNMENT = 8, 8
+_MAX_HEADER_BYTES = 100_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class TensorEntry:
+    """Entry of a tensor in the header of a safetensors file.
+
+    Attributes:
+        dtype: Its type, in the format's words, such as `F32`.
+        shape: Its dimensions.
+        data_offsets: First byte after the header, and the one after its last.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    data_offsets: tuple[int, int]
+
+
+class _Index(TypedDict):
+    weight_map: dict[str, str]
 
 
 def write_tensors(
@@ -58,7 +80,8 @@ def _say_in_header(path: Path, metadata: Mapping[str, str]) -> None:
     """Give a safetensors file other metadata; offsets count from the header's end, so they hold."""
     with path.open("rb") as old, atomic_file(path) as new:
         length = int.from_bytes(old.read(_LENGTH_BYTES), "little")
-        header = {**json.loads(old.read(length)), "__metadata__": dict(metadata)}
+        header = parse_json(old.read(length), dict[str, Any], source=str(path))
+        header["__metadata__"] = dict(metadata)
         text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode("utf-8")
         text += b" " * (-len(text) % _ALIGNMENT)
         new.write(len(text).to_bytes(_LENGTH_BYTES, "little") + text)
@@ -66,30 +89,72 @@ def _say_in_header(path: Path, metadata: Mapping[str, str]) -> None:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """What the header of a safetensors file says of it.
+    """Return the metadata in the header of a safetensors file.
 
     Raises:
-        CheckpointError: It is no such file.
+        CheckpointError: The file is missing or not of that format.
+    """
+    return read_header(path)[1]
+
+
+def read_header(path: Path) -> tuple[dict[str, TensorEntry], dict[str, str]]:
+    """Return the tensors that a safetensors file holds, by name, and its metadata.
+
+    Raises:
+        CheckpointError: The file is missing or not of that format, or tensors lie outside it.
     """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-            header: dict[str, Any] = json.loads(file.read(min(length, path.stat().st_size)))
-        return dict(header.get("__metadata__", {}))
+            room = path.stat().st_size - _LENGTH_BYTES - length
+            if room < 0 or length > _MAX_HEADER_BYTES:
+                raise ValueError("its header is longer than the file or than the format allows")
+            header = parse_json(file.read(length), dict[str, Any], source=str(path))
+        metadata = convert(header.pop("__metadata__", {}), dict[str, str], source=str(path))
+        entries = convert(header, dict[str, TensorEntry], source=str(path))
+        for name, entry in entries.items():
+            start, stop = entry.data_offsets
+            if not 0 <= start <= stop <= room or min(entry.shape, default=0) < 0:
+                raise ValueError(f"the tensor `{name}` lies outside the file")
     except (OSError, ValueError) as failure:
         raise CheckpointError(f"`{path}` cannot be loaded: {failure}", hint=DAMAGED) from failure
+    return entries, metadata
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
+def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:
+    """Read the tensors of a safetensors file.
+
+    Args:
+        path: The file.
+        finite: Refuse NaN and infinity.
 
     Raises:
-        CheckpointError: It is missing or damaged.
+        CheckpointError: The file is missing or damaged, or a number is not finite.
     """
+    read_header(path)
     try:
-        return load_file(path)
+        tensors = load_file(path)
     except (OSError, SafetensorError) as failure:
         raise CheckpointError(f"`{path}` cannot be loaded: {failure}", hint=DAMAGED) from failure
+    if finite:
+        check_finite(tensors, path)
+    return tensors
+
+
+def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors with NaN or infinity: whatever is computed with them means nothing.
+
+    Raises:
+        CheckpointError: A tensor has such a number.
+    """
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            number = int((~tensor.isfinite()).sum())
+            raise CheckpointError(
+                f"`{path}`: {number:,} of {tensor.numel():,} numbers of `{name}` are not finite",
+                hint="the model is damaged or its training diverged; fetch it again, or train "
+                "again with a lower learning rate",
+            )
 
 
 def write_weights(
@@ -147,25 +212,38 @@ def weight_files(folder: Path) -> list[Path]:
         return [folder / WEIGHTS_FILE]
     path = folder / INDEX_FILE
     try:
-        names = sorted(set(json.loads(path.read_text(encoding="utf-8"))["weight_map"].values()))
+        index: _Index = read_json(path, _Index)
+        names = sorted(set(index["weight_map"].values()))
         strange = [name for name in names if not SHARD_NAME.fullmatch(name)]
-    except (ValueError, KeyError, TypeError, AttributeError) as failure:
-        raise CheckpointError(f"`{path}` cannot be read: {failure}", hint=DAMAGED) from failure
+    except DocumentError as failure:
+        raise CheckpointError(failure.message, hint=DAMAGED) from failure
     if strange or not names:
         raise CheckpointError(f"`{path}` names no shards of weights", hint=DAMAGED)
     return [folder / name for name in names]
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """A model's tensors, out of one file or several.
+    """Read a model's tensors, out of one file or several; `load_weights` looks at their numbers.
 
     Raises:
         CheckpointError: A file is missing or damaged.
     """
     tensors: dict[str, Tensor] = {}
     for path in weight_files(folder):
-        tensors |= read_tensors(path)
+        tensors |= read_tensors(path, finite=False)
     return tensors
+
+
+def read_entries(folder: Path) -> dict[str, TensorEntry]:
+    """Return what the headers of a model's files say of its tensors, without reading them.
+
+    Raises:
+        CheckpointError: A file is missing or damaged.
+    """
+    entries: dict[str, TensorEntry] = {}
+    for path in weight_files(folder):
+        entries |= read_header(path)[0]
+    return entries
 
 
 def weights_sha256(folder: Path) -> str:

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor
 
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.checkpoints.quantized import METHOD, dequantized
-from genomeformer_cli.core.checkpoints.tensors import DAMAGED, read_weights, write_weights
+from genomeformer_cli.core.checkpoints.skeleton import check_shapes
+from genomeformer_cli.core.checkpoints.tensors import (
+    DAMAGED,
+    check_finite,
+    read_entries,
+    read_weights,
+    write_weights,
+)
 from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.documents import DocumentError, convert, read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -25,6 +32,7 @@ from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenize
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 CONFIG_FILE = "config.json"
+_MAX_CONFIG_BYTES = 16 << 20
 # Makes of a whole tensor what stands in the place of another.
 Place = Callable[[Tensor, Tensor], Tensor]
 MODEL_TYPE = "genomeformer-encoder"
@@ -46,6 +54,19 @@ class LoadedModel:
     tokenizer: Tokenizer
     folder: Path
     layers: str = "last"
+
+
+class _Quantization(TypedDict, total=False):
+    method: str | None
+
+
+class _Embedding(TypedDict, total=False):
+    layers: str
+
+
+class _Description(TypedDict, total=False):
+    quantization: _Quantization | None
+    embedding: _Embedding | None
 
 
 def as_it_is(tensor: Tensor) -> Tensor:
@@ -125,16 +146,16 @@ def _description(folder: Path) -> dict[str, Any]:
     """What `config.json` says, once it is known to speak of a model of ours."""
     path = folder / CONFIG_FILE
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as failure:
-        raise CheckpointError(f"`{path}` cannot be read", hint=DAMAGED) from failure
-    if (
-        not isinstance(plain, dict)
-        or plain.get("model_type") != MODEL_TYPE
-        or not isinstance(plain.get("model"), dict)
-    ):
+        plain: dict[str, Any] = read_json(path, max_bytes=_MAX_CONFIG_BYTES)
+    except DocumentError as failure:
+        raise CheckpointError(failure.message, hint=DAMAGED) from failure
+    if plain.get("model_type") != MODEL_TYPE or not isinstance(plain.get("model"), dict):
         raise CheckpointError(f"`{path}` does not describe a genomeformer model", hint=DAMAGED)
-    method = (plain.get("quantization") or {}).get("method")
+    try:
+        described: _Description = convert(plain, _Description, source=str(path))
+    except DocumentError as failure:
+        raise CheckpointError(failure.message, hint=DAMAGED) from failure
+    method = (described.get("quantization") or {}).get("method")
     if method not in _KNOWN_METHODS:
         raise CheckpointError(
             f"`{path}` has weights quantized by `{method}`, which this version does not know",
@@ -151,7 +172,9 @@ def read_model(folder: Path) -> LoadedModel:
         CheckpointError: The weights are not those of the model that `config.json` describes.
     """
     check_seal(folder)
-    model = build_model(read_model_config(folder))
+    config = read_model_config(folder)
+    check_shapes(config, read_entries(folder), folder)
+    model = build_model(config)
     load_weights(model, dequantized(read_weights(folder)), folder)
     model.eval()
     layers = (_description(folder).get("embedding") or {}).get("layers", "last")
@@ -175,6 +198,7 @@ def load_weights(
     Raises:
         CheckpointError: Names or shapes do not fit.
     """
+    check_finite(tensors, folder)
     try:
         own = model.state_dict()
         model.load_state_dict(

@@ -52,7 +52,7 @@ def load_manifest(folder: Path) -> Manifest:
 def _load_segments(folder: Path) -> list[Segment]:
     path = folder / SEGMENTS_FILE
     try:
-        return list(read_json_lines(path, Segment))
+        return [segment for _, segment in read_json_lines(path, Segment)]
     except DocumentError as failure:
         raise CorruptError(failure.message, hint="make the corpus again") from failure
 

@@ -9,6 +9,7 @@ Shape letters: B batch, L length, K columns, N sequences, W windows, T bases.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,14 +33,14 @@ from genomeformer_cli.core.embedding.windows import (
     cut_windows,
     slice_sequences,
 )
-from genomeformer_cli.core.errors import ConfigError, InputError
+from genomeformer_cli.core.errors import CheckpointError, ConfigError, InputError
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.streaming_forward import (
     can_pass_state,
     features_by_slices,
 )
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids
 
 CPU_TOKENS, DEVICE_TOKENS = 2_048, 65_536
@@ -101,7 +102,12 @@ class Embedder:
             self.pooled(self._tokens(sequences, reverse=reverse), progress)
             for reverse in (False, True)[: self._num_strands]
         ]
-        return self._both(strands).astype(np.float32)
+        rows_NK = self._both(strands)
+        lost_N = ~np.isfinite(rows_NK).all(axis=1)
+        for row in np.flatnonzero(lost_N):
+            if (sequences[int(row)] < NUM_REAL_BASES).any():
+                raise _lost(self.loaded.folder)
+        return rows_NK.astype(np.float32)
 
     def embed_bases(
         self, sequences: Sequence[Codes], out_TK: Floats, progress: Progress = _no_progress
@@ -121,8 +127,11 @@ class Embedder:
         elif self.choices.rc == "mean":
             self._fill(sequences, out_TK, progress, other_strand=True, mean=True)
         for codes, end in zip(sequences, ends, strict=True):
-            if not (codes < 4).any():
-                out_TK[end - codes.size : end] = np.nan
+            rows_TK = out_TK[end - codes.size : end]
+            if not (codes < NUM_REAL_BASES).any():
+                rows_TK[:] = np.nan
+            elif np.isnan(rows_TK).any():
+                raise _lost(self.loaded.folder)
 
     @torch.inference_mode()
     def pooled(
@@ -307,6 +316,13 @@ def is_out_of_memory(failure: Exception) -> bool:
     text = str(failure)
     return isinstance(failure, torch.OutOfMemoryError) or (
         "out of memory" in text or "can't allocate memory" in text
+    )
+
+
+def _lost(folder: Path) -> CheckpointError:
+    return CheckpointError(
+        f"the model in `{folder}` gives no finite numbers for a record that has bases",
+        hint="its weights are too large or damaged; fetch or train it again",
     )
 
 

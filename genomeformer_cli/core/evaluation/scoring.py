@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
-from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.evaluation.likelihood import real_logits
 from genomeformer_cli.core.models.genomeformer.build import is_equivariant
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
@@ -103,6 +103,11 @@ def _one_strand(loaded: LoadedModel, codes: Codes, rule: ScoringRule) -> Log2:
 def _log2(loaded: LoadedModel, features: Tensor) -> Log2:
     logits = real_logits(loaded.model, features, loaded.tokenizer.real_ids)
     found: Log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
+    if np.isnan(found).any():
+        raise CheckpointError(
+            f"the model in `{loaded.folder}` gives no finite numbers for bases",
+            hint="its weights are too large or damaged; fetch or train it again",
+        )
     return found
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.embedding.windows import batch_windows
+from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.finetuning.batches import joined_truth
 from genomeformer_cli.core.finetuning.head import head_of, outputs, outputs_of_both_strands
 from genomeformer_cli.core.finetuning.losses import Loss, answers
@@ -100,6 +101,11 @@ class Answerer:
         ]
         for row, said in zip(real, self.outputs([codes[r] for r in real], progress), strict=True):
             found[row] = answers(self.targets, said)
+            if not np.isfinite(found[row]).all():
+                raise CheckpointError(
+                    "the model gives no finite numbers for a sequence that has bases",
+                    hint="its weights are too large or damaged; fetch or fine-tune it again",
+                )
         return found
 
     def judged(self, rows: LabelledRows, part: str, loss: Loss) -> tuple[TaskScore, list[Floats]]:

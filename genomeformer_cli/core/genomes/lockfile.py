@@ -9,17 +9,21 @@ without a URL, which say what is known of them and cannot be fetched.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.documents import DocumentError, convert, read_json_lines
+from genomeformer_cli.core.errors import ConfigError, UsageError
 from genomeformer_cli.core.genomes.genome import Ancestor, Genome, Lineage, RemoteFile
 from genomeformer_cli.core.genomes.ncbi.assembly import check_accession, version_of
 from genomeformer_cli.core.store.atomic import write_text
 
 LOCK_NAME = "genomes.lock.jsonl"
+_FILE_NAME = re.compile(r"[\w+-][\w.+-]*", re.ASCII)
 _HINT = "it is written by `genomeformer fetch`; get it again from where it came"
 
 
@@ -122,7 +126,6 @@ def _to_json(row: LockRow) -> dict[str, Any]:
     return value
 
 
-_TEXTS = ("organism", "status", "licence", "date", "retrieved", "assembly_name", "level")
 _UNFETCHED = ("accession", "organism", "licence", "retrieved", "source", "sha256")
 
 
@@ -132,43 +135,100 @@ def _unfetched_to_json(row: LockRow) -> dict[str, Any]:
     return {**known, "descriptions": list(row.descriptions)} if row.descriptions else known
 
 
-def _unfetched_from_json(value: dict[str, Any]) -> LockRow:
-    known: dict[str, Any] = {key: str(value[key]) for key in _UNFETCHED}
-    for key in ("records", "descriptions"):
-        known[key] = tuple(str(one) for one in value.get(key, []))
-    return LockRow(**known, taxid=int(value["taxid"]), status="", files=(), date="")
+@dataclass(frozen=True, kw_only=True)
+class _FileLine:
+    """An annotation file of a line."""
 
+    format: str
+    url: str
+    md5: str
+    bytes: int
+    attested: bool = True
 
-def _from_json(value: dict[str, Any]) -> LockRow:
-    if "url" not in value and "source" in value:
-        return _unfetched_from_json(value)
-    fasta = {"format": "fasta", **{key: value[key] for key in ("url", "md5", "bytes")}}
-    fasta["attested"] = value.get("attested", True)
-    files = tuple(
-        RemoteFile(
-            format=str(file["format"]),
-            file=str(file["url"]).rsplit("/", 1)[1],
-            url=str(file["url"]),
-            md5=str(file["md5"]).lower(),
-            num_bytes=int(file["bytes"]),
-            attested=bool(file.get("attested", True)),
+    def remote(self) -> RemoteFile:
+        name = urlsplit(self.url).path.rpartition("/")[2]
+        if not _FILE_NAME.fullmatch(name) or urlsplit(self.url).scheme not in ("http", "https"):
+            raise ValueError(f"`{self.url}` is not the web address of a file")
+        if self.bytes < 0:
+            raise ValueError("a size is negative")
+        return RemoteFile(
+            format=self.format,
+            file=name,
+            url=self.url,
+            md5=self.md5.lower(),
+            num_bytes=self.bytes,
+            attested=self.attested,
         )
-        for file in [fasta, *value.get("annotation", [])]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FetchedLine:
+    """A line of a genome that was fetched; keys of later versions are ignored."""
+
+    accession: str
+    taxid: int
+    url: str
+    md5: str
+    bytes: int
+    attested: bool = True
+    annotation: tuple[_FileLine, ...] = ()
+    lineage: tuple[tuple[int, str, str], ...] = ()
+    organism: str | None = None
+    status: str | None = None
+    licence: str | None = None
+    date: str | None = None
+    retrieved: str | None = None
+    assembly_name: str | None = None
+    level: str | None = None
+
+    def row(self) -> LockRow:
+        accession = check_accession(self.accession)
+        if not version_of(accession):
+            raise ValueError(f"`{accession}` has no version")
+        fasta = _FileLine(
+            format="fasta", url=self.url, md5=self.md5, bytes=self.bytes, attested=self.attested
+        )
+        return LockRow(
+            accession=accession,
+            taxid=self.taxid,
+            files=tuple(file.remote() for file in (fasta, *self.annotation)),
+            lineage=tuple(
+                Ancestor(taxid=i, name=name, rank=rank) for i, name, rank in self.lineage
+            ),
+            organism=self.organism or "",
+            status=self.status or "",
+            licence=self.licence or "",
+            date=self.date or "",
+            retrieved=self.retrieved or "",
+            assembly_name=self.assembly_name or "",
+            level=self.level or "",
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _UnfetchedLine:
+    """A line of a genome that no fetch brought."""
+
+    accession: str
+    taxid: int
+    organism: str
+    licence: str
+    retrieved: str
+    source: str
+    sha256: str
+    records: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()
+
+    def row(self) -> LockRow:
+        return LockRow(**vars(self), status="", files=(), date="")
+
+
+def _read_row(value: dict[str, Any], source: str) -> LockRow:
+    is_fetched = "url" in value or "source" not in value
+    line: _FetchedLine | _UnfetchedLine = convert(
+        value, _FetchedLine if is_fetched else _UnfetchedLine, source=source
     )
-    accession = check_accession(str(value["accession"]))
-    if not version_of(accession):
-        raise ValueError(f"`{accession}` has no version")
-    texts: dict[str, Any] = {key: str(value.get(key) or "") for key in _TEXTS}
-    return LockRow(
-        accession=accession,
-        taxid=int(value["taxid"]),
-        files=files,
-        lineage=tuple(
-            Ancestor(taxid=int(taxid), name=str(name), rank=str(rank))
-            for taxid, name, rank in value.get("lineage", [])
-        ),
-        **texts,
-    )
+    return line.row()
 
 
 def write_lock(path: Path, rows: Iterable[LockRow]) -> None:
@@ -183,20 +243,17 @@ def read_lock(path: Path) -> list[LockRow]:
     Raises:
         ConfigError: It is missing, or a line is not a row of one.
     """
+    rows: list[LockRow] = []
+    number = 0
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as failure:
-        raise ConfigError(f"the lock file `{path}` cannot be read: {failure}", hint=_HINT) from None
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            rows.append(_from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as failure:
-            raise ConfigError(
-                f"`{path}`, line {number} is no row of a lock file: {failure!r}", hint=_HINT
-            ) from failure
+        for number, value in read_json_lines(path):
+            rows.append(_read_row(value, f"{path}, line {number}"))
+    except DocumentError as failure:
+        raise ConfigError(failure.message, hint=_HINT) from failure
+    except (ValueError, UsageError) as failure:
+        raise ConfigError(
+            f"`{path}`, line {number} is not a row of a lock file: {failure}", hint=_HINT
+        ) from failure
     if not rows:
         raise ConfigError(f"the lock file `{path}` is empty", hint=_HINT)
     return rows

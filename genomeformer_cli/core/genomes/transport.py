@@ -274,8 +274,14 @@ class HttpTransport:
             if response.next_request is None:
                 return response
             response.close()
-            home, request = request.url.host, response.next_request
-            if request.url.host != home:
+            home, request = request.url, response.next_request
+            if home.scheme == "https" and request.url.scheme != "https":
+                raise RefusedError(
+                    f"`{_shown(str(home))}` sends us on to an unencrypted address",
+                    status=response.status_code,
+                    hint="nobody could vouch for what comes from there; check the address",
+                )
+            if _origin(request.url) != _origin(home):
                 for name in self._secret:
                     request.headers.pop(name, None)
         raise TransientError(f"`{_shown(str(request.url))}` sends us in circles")
@@ -314,6 +320,11 @@ def _no_address(url: str, failure: Exception) -> UsageError:
     return UsageError(
         f"`{_shown(url)}` is no web address: {failure}", hint="it starts with `https://`"
     )
+
+
+def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
+    """Return scheme, host and port, the port given or the scheme's own."""
+    return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 def _shown(url: str) -> str:

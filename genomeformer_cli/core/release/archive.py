@@ -9,10 +9,12 @@ from __future__ import annotations
 import gzip
 import io
 import shutil
+import struct
 import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import IO, cast
 
 from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.release.layout import check_layout, files_of, is_of_a_bundle
@@ -23,6 +25,21 @@ from genomeformer_cli.core.store.seal import check_seal, file_sha256
 SUFFIX = ".tar.gz"
 _MODE = 0o644
 _LEVEL = 6
+_MAX_MEMBERS = 10_000
+# Weights hardly shrink when they are packed, texts to a tenth. A small bundle may be all zeros.
+_MAX_RATIO, _SMALL_BYTES = 20, 64 << 20
+_KEPT_FREE = 16 << 20
+_DAMAGE = (
+    tarfile.TarError,
+    EOFError,
+    zlib.error,
+    gzip.BadGzipFile,
+    ValueError,
+    IndexError,
+    OverflowError,
+    RecursionError,
+    struct.error,
+)
 _HINT = "get the archive again from where it came"
 
 
@@ -67,31 +84,83 @@ def unpacked(archive: Path, store: Store) -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
+    limit = archive.stat().st_size * _MAX_RATIO + _SMALL_BYTES
+    roots: set[str] = set()
     try:
-        with tarfile.open(archive, mode="r:gz") as tar:
-            roots = set()
+        with (
+            gzip.open(archive) as packed,
+            # A stream is read once, in order, and never further than the limit.
+            tarfile.open(fileobj=cast("IO[bytes]", _Limited(packed, limit)), mode="r|") as tar,
+        ):
             for member, name, root in _members(archive, tar):
                 roots.add(root)
+                if member.size > min(limit, shutil.disk_usage(folder).free - _KEPT_FREE):
+                    raise CorruptError(
+                        f"`{archive}` holds {member.size:,} bytes as `{member.name}`, more than "
+                        "it may or than the disk has room for",
+                        hint=_HINT,
+                    )
                 content = tar.extractfile(member)
                 assert content is not None, "a regular file has content"
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 with content, (folder / name).open("wb") as file:
                     shutil.copyfileobj(content, file, io.DEFAULT_BUFFER_SIZE)
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as failure:
+    except _BeyondLimitError as failure:
+        raise CorruptError(
+            f"`{archive}` unpacks to more than {limit:,} bytes, {_MAX_RATIO} times its size",
+            hint=_HINT,
+        ) from failure
+    except _DAMAGE as failure:
         raise CorruptError(f"`{archive}` is no whole archive: {failure}", hint=_HINT) from failure
     if len(roots) != 1:
         raise CorruptError(f"`{archive}` does not hold one bundle", hint=_HINT)
 
 
+class _BeyondLimitError(Exception):
+    """An archive that unpacks to more than it may."""
+
+
+class _Limited:
+    """A stream that refuses to give more than a number of bytes.
+
+    Args:
+        stream: Source.
+        limit: Largest number of bytes.
+    """
+
+    def __init__(self, stream: gzip.GzipFile, limit: int) -> None:
+        self._stream = stream
+        self._left = limit
+
+    def read(self, size: int = -1) -> bytes:
+        """Read at most `size` bytes.
+
+        Raises:
+            _BeyondLimitError: The stream has more than the limit.
+        """
+        content = self._stream.read(self._left + 1 if size < 0 else min(size, self._left + 1))
+        self._left -= len(content)
+        if self._left < 0:
+            raise _BeyondLimitError
+        return content
+
+
 def _members(archive: Path, tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
     """Every file of an archive, its name in the bundle, and the folder it is in."""
-    for member in tar:
+    names: set[str] = set()
+    for number, member in enumerate(tar, start=1):
+        if number > _MAX_MEMBERS:
+            raise CorruptError(f"`{archive}` has more than {_MAX_MEMBERS:,} members", hint=_HINT)
         if member.isdir():
             continue
-        root, *parts = PurePosixPath(member.name).parts
+        root, *parts = PurePosixPath(member.name).parts or (".",)
         name = "/".join(parts)
-        if not member.isreg() or root in ("/", "..") or not is_of_a_bundle(name):
+        plain = member.isreg() and not member.issparse() and root not in ("/", ".", "..")
+        if not plain or not is_of_a_bundle(name):
             raise CorruptError(
                 f"`{archive}` holds `{member.name}`, which is no file of a bundle", hint=_HINT
             )
+        if name in names:
+            raise CorruptError(f"`{archive}` holds `{member.name}` twice", hint=_HINT)
+        names.add(name)
         yield member, name, root

@@ -16,6 +16,7 @@ from genomeformer_cli.core.errors import CorruptError, StoreError
 from genomeformer_cli.core.store.atomic import write_json, write_text
 
 SEAL = "SHA256SUMS"
+_MAX_SEAL_BYTES = 64 << 20
 # Signs the seal, so the seal cannot list it.
 SIGNATURE = "SHA256SUMS.sig"
 _SETTLED_NS = 2 * 10**9
@@ -53,7 +54,11 @@ def read_seal(folder: Path) -> dict[str, str]:
     """
     path = folder / SEAL
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        with path.open("rb") as file:
+            content = file.read(_MAX_SEAL_BYTES + 1)
+        if len(content) > _MAX_SEAL_BYTES:
+            raise ValueError(f"more than {_MAX_SEAL_BYTES:,} bytes")
+        lines = content.decode("utf-8").splitlines()
         return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
     except FileNotFoundError:
         raise CorruptError(

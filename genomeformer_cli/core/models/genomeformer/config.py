@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -69,6 +70,11 @@ class ModelConfig:
             raise ConfigError(
                 "every size of a model must be at least 1",
                 hint="start from a preset such as `tiny`",
+            )
+        if not 1 <= self.rotary_base < math.inf:
+            raise ConfigError(
+                f"the base of rotary positions cannot be {self.rotary_base}",
+                hint="10,000 is usual; it is at least 1",
             )
         check_direction(self.attention, causal=self.causal)
         even = self.conv_width > 0 and self.conv_width % 2 == 0

@@ -1,0 +1,82 @@
+"""Compare a configuration with the headers of its weights before any memory is allocated.
+
+A `config.json` of a few bytes can ask for a model of any size. Its skeleton is built on the `meta`
+device, where tensors have shapes and no numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+from genomeformer_cli.core.checkpoints.quantized import SCALE_SUFFIX
+from genomeformer_cli.core.checkpoints.tensors import DAMAGED, TensorEntry
+from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+
+# Tables that a model computes for itself, such as the angles of its positions.
+_COMPUTED_BYTES = 64 << 20
+
+
+class _WithoutRandomness(TorchFunctionMode):
+    """Drop generators from calls: those of the CPU draw no numbers on the `meta` device."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        return func(
+            *args, **{name: item for name, item in (kwargs or {}).items() if name != "generator"}
+        )
+
+
+def check_shapes(config: ModelConfig, entries: Mapping[str, TensorEntry], folder: Path) -> None:
+    """Refuse a configuration whose tensors are not those of the headers.
+
+    Args:
+        config: Configuration to build.
+        entries: Tensors in the files, by name.
+        folder: Folder of both, named in errors.
+
+    Raises:
+        CheckpointError: Names or shapes differ, or the model computes tables that are too large.
+    """
+    stored = {name: entry.shape for name, entry in entries.items() if not is_scale(name)}
+    # Every block has tensors of its own: more blocks than tensors are refused unbuilt.
+    if config.depth > len(stored):
+        raise _misfit(folder, f"{config.depth:,} blocks, {len(stored):,} tensors")
+    try:
+        with torch.device("meta"), _WithoutRandomness():
+            model = build_model(config)
+    except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as failure:
+        reason = str(failure).partition("\n")[0]
+        raise _misfit(folder, f"no model can have such sizes: {reason}") from failure
+    own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    if own.keys() != stored.keys():
+        name = min(own.keys() ^ stored.keys())
+        raise _misfit(folder, f"`{name}` is in {'the weights' if name in stored else 'it'} alone")
+    for name, shape in own.items():
+        if shape != stored[name]:
+            raise _misfit(folder, f"`{name}` has shape {stored[name]}, not {shape}")
+    computed = [buffer for name, buffer in model.named_buffers() if name not in own]
+    if sum(buffer.nbytes for buffer in computed) > _COMPUTED_BYTES:
+        raise _misfit(folder, "it would compute tables of more than 64 MiB")
+
+
+def is_scale(name: str) -> bool:
+    """Return whether a tensor holds the scales of another one in eight bits."""
+    return name.endswith(SCALE_SUFFIX)
+
+
+def _misfit(folder: Path, reason: str) -> CheckpointError:
+    return CheckpointError(
+        f"the weights in `{folder}` do not fit their `config.json`: {reason}", hint=DAMAGED
+    )
