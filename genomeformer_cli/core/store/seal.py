@@ -6,12 +6,12 @@ A signature of that list, `SHA256SUMS.sig`, may lie beside it.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CorruptError, StoreError
 from genomeformer_cli.core.store.atomic import write_json, write_text
 
@@ -130,10 +130,10 @@ def _fingerprint(path: Path, digest: str) -> Fingerprint:
 
 def _read_memory(memory: Path) -> dict[str, Fingerprint]:
     try:
-        found = json.loads(memory.read_text(encoding="utf-8"))
-        return {name: (*numbers, digest) for name, (*numbers, digest) in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        known: dict[str, Fingerprint] = read_json(memory, dict[str, Fingerprint])
+    except DocumentError:
         return {}
+    return known
 
 
 def _compare(folder: Path, known: Mapping[str, Fingerprint]) -> int:
