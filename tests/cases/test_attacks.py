@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx  # noqa: TID251 - only its mock of a server
 import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
@@ -27,7 +28,7 @@ from genomeformer_cli.core.errors import (
     GenomeformerError,
     RefusedError,
 )
-from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings, httpx
+from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
 from genomeformer_cli.core.release.archive import pack, unpacked
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.seal import seal
@@ -100,7 +101,11 @@ def test_other_hostile_tokenizers_are_refused_or_harmless(bundle: Path, edit: Ed
 def test_merges_of_unknown_tokens_never_reach_the_native_library(tmp_path: Path) -> None:
     save_tokenizer(train_bpe([b"ACGTTGCA" * 40], 20), tmp_path)
     for merges in ([["A", "ZZ"]], [["", ""]], [["A", "C"]] * 70_000, ["A C G"], 5, [[1, 2]]):
-        edit_json(tmp_path / "tokenizer.json", lambda v, m=merges: v["model"].update(merges=m))
+
+        def replace_merges(value: dict[str, Any], merges: Any = merges) -> None:
+            value["model"]["merges"] = merges
+
+        edit_json(tmp_path / "tokenizer.json", replace_merges)
         with pytest.raises(CheckpointError, match="no readable tokenizer"):
             load_tokenizer(tmp_path)
 
