@@ -30,11 +30,11 @@ import torch
 
 from genomeformer_cli.core.configuration import overlay
 from genomeformer_cli.core.errors import GenomeformerError
-from genomeformer_cli.core.evaluation.tasks import Example, read_examples, task_name
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
 from genomeformer_cli.core.finetuning.summary import Origin
 from genomeformer_cli.core.finetuning.tuning import Tuning, linear_result, prepared, tune
+from genomeformer_cli.core.formats.labelled import Example, read_labelled, task_name
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.workflows.compute import choose_device
 
@@ -140,7 +140,7 @@ def read_rows(tasks: Path, task: str, limit: int) -> LabelledRows:
         InputError: It cannot be read.
     """
     path = tasks / f"{task}.tsv.gz"
-    examples = read_examples(path)
+    examples = list(read_labelled(path).examples)
     table = Table(
         name=task_name(path),
         examples=limited(examples, limit) if limit else examples,

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from genomeformer_cli.ui import evaluate_options as o
-from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
+from genomeformer_cli.ui.options import (
+    DeviceOption,
+    JsonOption,
+    MissingOption,
+    SequenceColumnOption,
+    ThreadsOption,
+)
 
 EXAMPLE = "Example:  genomeformer evaluate demo --task promoters.tsv --suite tasks/ --only gue_tf"
 
@@ -25,6 +31,8 @@ def command(
     suite: o.SuiteOption = None,
     only: o.OnlyOption = None,
     label: o.LabelOption = "label",
+    sequence_column: SequenceColumnOption = None,
+    missing: MissingOption = "refuse",
     max_train: o.MaxTrainOption = 10_000,
     window: o.WindowOption = None,
     seed: o.SeedOption = 0,
@@ -36,6 +44,7 @@ def command(
 ) -> None:
     """Is a model any good? Beside tables of counts, k-mers and its twin with random weights."""
     from genomeformer_cli.core.evaluation.labelled import LabelledConfig
+    from genomeformer_cli.core.evaluation.labels import missing_from_text
     from genomeformer_cli.core.evaluation.prediction import PredictionConfig
     from genomeformer_cli.core.evaluation.texts import group_by
     from genomeformer_cli.core.store.output_lock import lock_outputs
@@ -56,6 +65,8 @@ def command(
         suites=tuple(suite or ()),
         only=tuple(only or ()),
         label=label,
+        sequence=sequence_column,
+        missing=missing_from_text(missing),
         prediction=PredictionConfig(
             window=window,
             windows=windows,

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from genomeformer_cli.ui import finetune_options as o
-from genomeformer_cli.ui.options import DeviceOption, JsonOption, ModelOption, ThreadsOption
+from genomeformer_cli.ui.options import (
+    DeviceOption,
+    JsonOption,
+    MissingOption,
+    ModelOption,
+    SequenceColumnOption,
+    ThreadsOption,
+)
 
 EXAMPLE = "Example:  genomeformer finetune promoters.tsv --target label --from-scratch"
 
@@ -16,6 +23,8 @@ def command(
     kind: o.KindOption = "auto",
     only: o.OnlyOption = None,
     group: o.GroupOption = None,
+    sequence_column: SequenceColumnOption = None,
+    missing: MissingOption = "refuse",
     validation: o.ValidationOption = 0.1,
     test: o.TestOption = 0.2,
     method: o.MethodOption = "full",
@@ -56,6 +65,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Teach a model labels: classes, several labels, numbers, or a label for every base."""
+    from genomeformer_cli.core.evaluation.labels import missing_from_text
     from genomeformer_cli.core.workflows.finetune import FinetuneRequest, finetune_model
     from genomeformer_cli.ui.console import show
     from genomeformer_cli.ui.finetuning import tuned_view
@@ -104,6 +114,8 @@ def command(
         only=only,
         kind=o.kind_from_text(kind),
         group=group,
+        sequence=sequence_column,
+        missing=missing_from_text(missing),
         name=name,
         config=o.config_from_plain(plain),
         num_seeds=seeds,

@@ -28,3 +28,19 @@ ThreadsOption = Annotated[
         rich_help_panel="Compute",
     ),
 ]
+
+SequenceColumnOption = Annotated[
+    str | None,
+    Option(
+        help="Column of the sequences in a table. Default: `sequence`, or else the records of a "
+        "FASTA file beside the table.",
+        show_default=False,
+    ),
+]
+MissingOption = Annotated[
+    str,
+    Option(
+        help="Rows without a label or a sequence: `refuse` the table, naming them, or `drop` and "
+        "count them."
+    ),
+]

@@ -200,7 +200,7 @@ def test_a_label_for_every_base(run_cli: RunCommand, tmp_path: Path, fasta: Path
     ("cells", "options", "header"),
     [
         ({"x": "gc", "y": "long"}, ["--target", "x,y"], ["x", "y"]),
-        ({"label": "both"}, [], ["labels", "p_long", "p_rich"]),
+        ({"label": "both"}, ["--kind", "multi-label"], ["labels", "p_long", "p_rich"]),
         ({"x": "flag", "y": "flag"}, ["--target", "x", "--target", "y"], ["labels", "p_x", "p_y"]),
     ],
 )
@@ -252,7 +252,7 @@ def test_other_commands_take_a_tuned_model(
         (["--target", "kind", "--group", "absent"], 1, "no column `absent`"),
         (["--target", "kind,kind"], 2, "not different columns"),
         (["--target", "kind", "--kind", "sort"], 2, "no kind of task"),
-        (["--target", "kind", "--kind", "regression"], 1, "no number"),
+        (["--target", "kind", "--kind", "regression"], 1, "not a finite number"),
         (["--target", "kind", "--metric", "r2"], 2, "no measure"),
         (["--target", "kind", "--method", "half"], 2, "cannot be `half`"),
         (["--target", "kind", "--rank", "4", "--alpha", "0"], 2, "changes nothing"),

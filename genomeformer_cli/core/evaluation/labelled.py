@@ -41,6 +41,7 @@ from genomeformer_cli.core.evaluation.probes import (
 )
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.evaluation.words import KS, ONE_HOT, kmer_frequencies, one_hot
+from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
 
@@ -96,6 +97,7 @@ class TaskResult:
         num_rows: Labelled sequences.
         num_trained: Rows that a probe learned from.
         official_split: Whether train and test are the source's; else five folds.
+        count: Rows of the source, used and left out.
         duplicates: Test rows whose sequence was also learned from, with the first seed.
         rows: Vectors of every kind, seed by seed.
         points: Some rows on the model's two main axes, and the class of each, for a picture.
@@ -107,6 +109,7 @@ class TaskResult:
     num_rows: int
     num_trained: int
     official_split: bool
+    count: RowCount
     duplicates: Duplicates
     rows: tuple[VectorsRow, ...]
     points: tuple[tuple[float, float, int], ...] = field(default=(), repr=False)
@@ -126,6 +129,11 @@ def evaluate_task(
     Raises:
         AlphabetError: A sequence holds a letter that is no nucleotide.
     """
+    for note in task.notes:
+        reporter.note(note)
+    count = task.count
+    say = reporter.warn if count.left_out else reporter.note
+    say(f"`{task.name}`: {count.sentence()}; {len(task.classes)} classes")
     num_rows = len(task.examples)
     seeds = range(config.seed, config.seed + config.num_seeds)
     drawn = {seed: draw_rows_of(task, config.most_training, seed) for seed in seeds}
@@ -172,6 +180,7 @@ def evaluate_task(
         classes=task.classes,
         num_rows=num_rows,
         num_trained=max(fold.train.size for one in parts.values() for fold in one),
+        count=count,
         duplicates=duplicates,
         official_split=task.has_split,
         rows=tuple(rows),

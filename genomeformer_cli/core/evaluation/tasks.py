@@ -1,60 +1,45 @@
-"""Labelled sequences: one file, or a folder of tasks as somebody else publishes them.
+"""Tasks of labelled sequences: one file, or a folder of tasks as somebody else publishes them.
 
-| layout             | recognised by                                                              |
-|--------------------|----------------------------------------------------------------------------|
-| our own            | `INDEX.tsv` with a column `task`, beside `TASK.tsv.gz`                     |
-| GUE                | `train.csv`, `dev.csv`, `test.csv` with columns `sequence,label`           |
-| Genomic Benchmarks | `train/CLASS/*.txt` and `test/CLASS/*.txt`, a sequence a file              |
-| NT                 | `train.fna` and `test.fna` with headers `>NAME|LABEL`                      |
-| one table          | TSV or CSV with `sequence` and `label`; if they have them, `id`, `split`   |
-|                    | (train, val, test) and `group`. Without `sequence`: a FASTA file beside it |
-| one FASTA          | headers with `label=X`, or ending in `|X`                                  |
+| layout             | recognised by                                                        |
+|--------------------|----------------------------------------------------------------------|
+| our own            | `INDEX.tsv` with a column `task`, beside `TASK.tsv.gz`               |
+| GUE                | `train.csv`, `dev.csv`, `test.csv` with columns `sequence,label`     |
+| NT                 | `train.fna` and `test.fna` with headers `>NAME|LABEL`                |
+| Genomic Benchmarks | `train/CLASS/*.txt` and `test/CLASS/*.txt`, one sequence per file    |
+
+Files are read by `core/formats/labelled`; a layout says which file holds which split and class.
 """
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.formats.fasta import read_records
-from genomeformer_cli.core.formats.text import text_chunks
+from genomeformer_cli.core.errors import FormatError, InputError
+from genomeformer_cli.core.evaluation.labels import (
+    Missing,
+    check_classes,
+    check_spelling,
+    is_missing,
+    without_missing,
+)
+from genomeformer_cli.core.formats.labelled import (
+    SPLIT_NAMES,
+    Example,
+    LabelColumns,
+    LabelledFile,
+    RowCount,
+    read_labelled,
+    task_name,
+)
+from genomeformer_cli.core.formats.tables import read_table
+from genomeformer_cli.core.formats.text import read_lines
 
 SPLITS = ("train", "val", "test")
-_SPLIT_NAMES = {
-    "train": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "dev": "val",
-    "test": "test",
-}
-_TABLES = (".tsv", ".csv", ".txt", ".tsv.gz", ".csv.gz")
-_LABEL = re.compile(r"(?:^|[\s;|])label=(\S+)")
-_LONGEST_CELL = 1 << 27
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A labelled sequence.
-
-    Attributes:
-        id: Its name.
-        sequence: Letters.
-        label: Its class; where labels stand in several columns, all of them, with tabs between.
-        split: `train`, `val` or `test`; empty if the source says nothing.
-        group: Rows of one group never stand on both sides of a split; empty: no groups.
-    """
-
-    id: str
-    sequence: str
-    label: str
-    split: str = ""
-    group: str = ""
+_PACKINGS = ("", ".gz", ".bz2", ".xz", ".zst")
+_OTHER_FILES = "files of a class folder that are not `.txt`"
+Files = list[tuple[str, Path]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,14 +47,18 @@ class Task:
     """Labelled sequences that belong together.
 
     Attributes:
-        name: For the report.
+        name: Name in reports.
         examples: Rows of at least two classes.
         all_classes: Classes of the task that these rows were taken from; empty: of the rows.
+        count: Rows of the source.
+        notes: Readings that a person may want to check.
     """
 
     name: str
     examples: tuple[Example, ...]
     all_classes: tuple[str, ...] = ()
+    count: RowCount = field(default_factory=lambda: RowCount(read=0, used=0))
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -91,143 +80,179 @@ class Task:
         return {"train", "test"} <= found and "" not in found
 
 
-def read_task(path: Path, *, label: str = "label", name: str | None = None) -> Task:
-    """Labelled sequences of one file.
+@dataclass(frozen=True, kw_only=True)
+class NamedFile:
+    """Rows of a task as they were read, whatever their labels.
+
+    Attributes:
+        name: Name of the task.
+        file: Rows and their count.
+    """
+
+    name: str
+    file: LabelledFile
+
+
+def read_task(
+    path: Path,
+    *,
+    columns: LabelColumns | None = None,
+    missing: Missing = Missing.REFUSE,
+    name: str | None = None,
+) -> Task:
+    """Read the classes of one file.
 
     Args:
-        path: TSV, CSV or FASTA, plain or gzip'd.
-        label: The column of the labels.
-        name: Of the task; None: the file's.
+        path: Table or FASTA of any packing; `-` is standard input.
+        columns: Columns of a table.
+        missing: Treatment of rows without a label or a sequence.
+        name: Name of the task; None: the file's.
 
     Raises:
-        InputError: It cannot be read as labelled sequences.
+        InputError: It cannot be read as sequences of at least two classes.
         FastaError: It is damaged FASTA.
     """
-    return _task(name or task_name(path), read_examples(path, labels=(label,)), str(path))
+    file = read_labelled(path, columns)
+    return class_task(NamedFile(name=name or task_name(path), file=file), missing, str(path))
 
 
-def task_name(path: Path) -> str:
-    """What a file calls its task."""
-    return path.name.partition(".")[0]
-
-
-def read_examples(
-    path: Path, *, labels: Sequence[str] = ("label",), group: str = "group"
-) -> list[Example]:
-    """Labelled sequences of one file, whatever their labels.
-
-    Args:
-        path: TSV, CSV or FASTA, plain or gzip'd.
-        labels: Columns of the labels; the cells of several are joined by tabs.
-        group: Column of the groups, if there is one.
+def class_task(named: NamedFile, missing: Missing, shown: str | None = None) -> Task:
+    """Return the rows of at least two classes.
 
     Raises:
-        InputError: It cannot be read as labelled sequences.
-        FastaError: It is damaged FASTA.
+        InputError: Labels are missing, of fewer than two classes, or not classes.
     """
-    is_table = path.name.lower().endswith(_TABLES)
-    return list(_of_table(path, labels, group) if is_table else _of_fasta(path))
-
-
-def _task(name: str, examples: Sequence[Example], shown: str) -> Task:
-    if len({one.label for one in examples}) < 2:
+    shown = shown or named.name
+    file = without_missing(named.file, shown, missing, is_missing)
+    labels = [one.label for one in file.examples]
+    if len(set(labels)) < 2:
         raise InputError(
-            f"`{shown}` has {len(examples)} labelled sequences of fewer than two classes",
+            f"`{shown}` has {len(labels):,} labelled sequences of fewer than two classes",
             hint="at least two labels are needed",
         )
-    return Task(name=name, examples=tuple(examples))
+    check_spelling(labels, shown, "write each class in one way; `evaluate` takes classes alone")
+    check_classes(labels, shown, "`evaluate` takes classes alone; `finetune` learns numbers")
+    return Task(name=named.name, examples=file.examples, count=file.count, notes=file.notes)
 
 
-def _of_table(path: Path, labels: Sequence[str], group: str = "group") -> Iterator[Example]:
-    text = b"".join(text_chunks(path))
-    try:
-        lines = text.decode("utf-8")
-    except UnicodeDecodeError as failure:
-        raise InputError(f"`{path}` is no UTF-8 text", hint="export the table again") from failure
-    csv.field_size_limit(_LONGEST_CELL)
-    delimiter = "\t" if "\t" in lines.partition("\n")[0] else ","
-    rows = csv.DictReader(io.StringIO(lines), delimiter=delimiter)
-    columns = list(rows.fieldnames or ())
-    for label in labels:
-        _check_column(label, columns, path, "the label")
-    if group != "group":
-        _check_column(group, columns, path, "the group")
-    letters = None if "sequence" in columns else _fasta_beside(path)
-    for number, row in enumerate(rows, start=1):
-        identifier = row.get("id") or str(number)
-        sequence = row["sequence"] if letters is None else letters.get(identifier)
-        cells = [row[label] for label in labels]
-        if sequence is None or None in cells:
-            raise InputError(
-                f"`{path}`: row {number} has no sequence or no `{'`, `'.join(labels)}`",
-                hint="every row needs both; the table may be cut off",
+def _part_files(place: Path, suffix: str) -> Files:
+    """Return the files of the splits of a folder, of any packing, by split."""
+    found: Files = []
+    for stem, split in SPLIT_NAMES.items():
+        paths = [place / f"{stem}{suffix}{packing}" for packing in _PACKINGS]
+        found += [(split, path) for path in paths if path.is_file()]
+    for split in SPLITS:
+        same = [path.name for owner, path in found if owner == split]
+        if len(same) > 1:
+            raise FormatError(
+                f"`{place}` has several files of the split `{split}`: {', '.join(same)}",
+                hint="remove all but one of them",
             )
-        yield Example(
-            identifier,
-            sequence,
-            "\t".join(cells),
-            _split(row.get("split") or "", str(path)),
-            row.get(group) or "",
-        )
+    return found
 
 
-def _check_column(name: str, columns: Sequence[str], path: Path, what: str) -> None:
-    if name not in columns:
-        raise InputError(
-            f"`{path}` has no column `{name}`",
-            hint=f"its columns are {', '.join(f'`{one}`' for one in columns)}; name that of {what}",
-        )
+def _has_train_file(place: Path, suffix: str) -> bool:
+    return any((place / f"train{suffix}{packing}").is_file() for packing in _PACKINGS)
 
 
-def _split(name: str, shown: str) -> str:
-    if name and name.lower() not in _SPLIT_NAMES:
-        raise InputError(f"`{shown}` has a split `{name}`", hint="known: train, val (or dev), test")
-    return _SPLIT_NAMES[name.lower()] if name else ""
-
-
-def _fasta_beside(path: Path) -> dict[str, str]:
-    stem = path.name.partition(".")[0]
-    for suffix in (".fa", ".fasta", ".fna", ".fa.gz", ".fasta.gz", ".fna.gz"):
-        beside = path.with_name(stem + suffix)
-        if beside.exists():
-            return {record.id: record.sequence for record in read_records(beside)}
-    raise InputError(
-        f"`{path}` has no column `sequence`, and no `{stem}.fa` stands beside it",
-        hint="add one of them; `genomeformer windows` writes both files",
+def _read_parts(place: Path, suffix: str) -> LabelledFile:
+    return _joined(
+        [
+            _renamed(read_labelled(path, split=split), f"{split}:" if suffix == ".csv" else "")
+            for split, path in _part_files(place, suffix)
+        ]
     )
 
 
-def _of_fasta(path: Path, split: str = "") -> Iterator[Example]:
-    for record in read_records(path):
-        header = f"{record.id} {record.description}".strip()
-        named = _LABEL.search(header)
-        label = named.group(1) if named else header.rpartition("|")[2] if "|" in header else ""
-        if not label:
-            raise InputError(
-                f"`{path}`: record `{record.id}` has no label",
-                hint="write `label=CLASS` into each header, or end it in `|CLASS`",
-            )
-        yield Example(record.id, record.sequence, label, split)
+def _is_index(place: Path) -> bool:
+    return (place / "INDEX.tsv").is_file()
 
 
-def read_suite(folder: Path, only: Sequence[str] = ()) -> Iterator[Task]:
-    """Every task of a folder, one at a time in memory.
+def _is_csv_parts(place: Path) -> bool:
+    return _has_train_file(place, ".csv")
+
+
+def _read_csv_parts(place: Path) -> LabelledFile:
+    return _read_parts(place, ".csv")
+
+
+def _is_fasta_parts(place: Path) -> bool:
+    return _has_train_file(place, ".fna")
+
+
+def _read_fasta_parts(place: Path) -> LabelledFile:
+    return _read_parts(place, ".fna")
+
+
+def _is_class_folders(place: Path) -> bool:
+    return (place / "train").is_dir() and (place / "test").is_dir()
+
+
+def _read_class_folders(place: Path) -> LabelledFile:
+    examples: list[Example] = []
+    num_others = 0
+    for stem, split in SPLIT_NAMES.items():
+        for path in sorted((place / stem).glob("*/*")):
+            if path.name.startswith(".") or path.is_dir():
+                continue
+            if path.suffix != ".txt":
+                num_others += 1
+                continue
+            letters = "".join(line.text.strip() for line in read_lines(path))
+            row = len(examples) + num_others + 1
+            examples.append(Example(path.stem, letters, path.parent.name, split, "", row))
+    read = len(examples) + num_others
+    count = RowCount(read=read, used=read).without(_OTHER_FILES, num_others)
+    return LabelledFile(examples=tuple(examples), count=count)
+
+
+def _renamed(file: LabelledFile, prefix: str) -> LabelledFile:
+    if not prefix:
+        return file
+    examples = tuple(
+        Example(prefix + one.id, one.sequence, one.label, one.split, one.group, one.row)
+        for one in file.examples
+    )
+    return LabelledFile(examples=examples, count=file.count, notes=file.notes)
+
+
+def _joined(files: Sequence[LabelledFile]) -> LabelledFile:
+    count = RowCount(read=0, used=0)
+    for file in files:
+        count = count.plus(file.count)
+    return LabelledFile(
+        examples=tuple(one for file in files for one in file.examples),
+        count=count,
+        notes=tuple(note for file in files for note in file.notes),
+    )
+
+
+# Layouts of one task in one folder: recognise it, read it.
+LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], LabelledFile]], ...] = (
+    (_is_csv_parts, _read_csv_parts),
+    (_is_fasta_parts, _read_fasta_parts),
+    (_is_class_folders, _read_class_folders),
+)
+
+
+def read_folder(folder: Path, only: Sequence[str] = ()) -> Iterator[NamedFile]:
+    """Read every task of a folder, one at a time in memory.
 
     Args:
-        folder: Of any layout above; tasks may lie some folders below.
+        folder: Folder of any layout above; tasks may be some folders below.
         only: Names, or beginnings of names, of the tasks that are wanted; none: all.
 
     Raises:
         InputError: It holds no task, or none of those that are wanted.
     """
     places = list(_places(folder))
-    chosen = [
-        (name, place)
-        for name, place in places
+    wanted = [
+        (name, place, read)
+        for name, place, read in places
         if not only or any(name.startswith(one) for one in only)
     ]
-    if not chosen:
-        known = ", ".join(f"`{name}`" for name, _ in places[:12])
+    if not wanted:
+        known = ", ".join(f"`{name}`" for name, _, _ in places[:12])
         raise InputError(
             f"`{folder}` holds no task" + (" of that name" if places else ""),
             hint=f"it holds {known}"
@@ -235,46 +260,50 @@ def read_suite(folder: Path, only: Sequence[str] = ()) -> Iterator[Task]:
             else "tables must be listed in its `INDEX.tsv`, or lie as GUE, Genomic Benchmarks or "
             "NT publish them: see the guide `evaluate`",
         )
-    for name, place in chosen:
-        yield _read_place(name, place)
+    for name, place, read in wanted:
+        yield NamedFile(name=name, file=read(place))
 
 
-def _places(folder: Path) -> Iterator[tuple[str, Path]]:
-    index = folder / "INDEX.tsv"
-    if index.is_file():
-        with index.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file, delimiter="\t"):
-                yield row["task"], folder / f"{row['task']}.tsv.gz"
+def read_suite(
+    folder: Path, only: Sequence[str] = (), *, missing: Missing = Missing.REFUSE
+) -> Iterator[Task]:
+    """Read the classes of every task of a folder as `read_folder` does.
+
+    Raises:
+        InputError: It holds no task, none of those that are wanted, or one without classes.
+    """
+    for named in read_folder(folder, only):
+        yield class_task(named, missing)
+
+
+def _places(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], LabelledFile]]]:
+    if _is_index(folder):
+        for name in _indexed(folder / "INDEX.tsv"):
+            yield name, _indexed_file(folder, name), read_labelled
         return
     if not folder.is_dir():
         return
     below = (path for path in folder.rglob("*") if path.is_dir())
     for place in sorted([folder, *below]):
-        files = (place / "train.csv").is_file() or (place / "train.fna").is_file()
-        folders = (place / "train").is_dir() and (place / "test").is_dir()
-        if files or folders:
-            yield _place_name(folder, place), place
+        read = next((read for recognise, read in LAYOUTS if recognise(place)), None)
+        if read is not None:
+            yield _place_name(folder, place), place, read
+
+
+def _indexed(path: Path) -> Iterator[str]:
+    table = read_table(path)
+    place = table.index("task", "it names the tables of the tasks")
+    for row in table.rows:
+        yield table.cell(row, place)
+
+
+def _indexed_file(folder: Path, name: str) -> Path:
+    paths = [
+        folder / f"{name}{kind}{packing}" for kind in (".tsv", ".csv") for packing in _PACKINGS
+    ]
+    return next((path for path in paths if path.is_file()), folder / f"{name}.tsv.gz")
 
 
 def _place_name(folder: Path, place: Path) -> str:
     parts = place.relative_to(folder).parts
     return "_".join(parts) if parts else folder.name
-
-
-def _read_place(name: str, place: Path) -> Task:
-    if place.is_file():
-        return read_task(place, name=name)
-    examples: list[Example] = []
-    for file_name, split in _SPLIT_NAMES.items():
-        if (place / f"{file_name}.csv").is_file():
-            rows = _of_table(place / f"{file_name}.csv", ("label",))
-            examples += [
-                Example(f"{split}:{row.id}", row.sequence, row.label, split) for row in rows
-            ]
-        elif (place / f"{file_name}.fna").is_file():
-            examples += _of_fasta(place / f"{file_name}.fna", split)
-        elif (place / file_name).is_dir():
-            for path in sorted((place / file_name).glob("*/*.txt")):
-                letters = path.read_text(encoding="ascii").strip()
-                examples.append(Example(path.stem, letters, path.parent.name, split))
-    return _task(name, examples, str(place))

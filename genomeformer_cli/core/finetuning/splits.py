@@ -1,7 +1,7 @@
-"""Who is learned from, who is chosen on, who is judged on.
+"""Rows to train on, to choose on and to test on.
 
-What the file says is kept. Else rows are drawn: each class alike, or whole groups, so that no group
-stands on both sides.
+The split of the file is kept. Else rows are drawn: each class alike, or whole groups, so that no
+group stands on both sides.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.evaluation.tasks import Example
 from genomeformer_cli.core.finetuning.config import SplitRule
+from genomeformer_cli.core.formats.labelled import Example
 
 TRAIN, VALIDATION, TEST = "train", "val", "test"
 Rows = npt.NDArray[np.int64]

@@ -8,7 +8,9 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from genomeformer_cli.core.evaluation.answers import Interval
+from genomeformer_cli.core.evaluation.duplicates import Duplicates
 from genomeformer_cli.core.finetuning.measures import TaskScore
+from genomeformer_cli.core.formats.labelled import RowCount
 
 Origin = Literal["pretrained", "scratch"]
 PRETRAINED: Origin = "pretrained"
@@ -70,6 +72,8 @@ class TunedSummary:
         num_parameters: Of the model and its head.
         num_rows: Rows of each part.
         official_split: Whether the file says which row is in which part.
+        count: Rows of the file, used and left out.
+        duplicates: Test rows whose sequence also stands in another part.
         results: Seed by seed.
         linear: The linear model beside the head, by itself; None if there is none.
         environment: Versions and device.
@@ -89,6 +93,8 @@ class TunedSummary:
     official_split: bool
     results: tuple[SeedResult, ...]
     linear: LinearResult | None = None
+    count: RowCount | None = None
+    duplicates: Duplicates | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def of(self, origin: str) -> list[SeedResult]:

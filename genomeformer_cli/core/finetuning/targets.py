@@ -21,13 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.evaluation.labels import number_of
+from genomeformer_cli.core.formats.labelled import COLUMN
 
 UNKNOWN = "?"
 UNKNOWN_CLASS = -1
-COLUMN = "\t"
-_SEPARATORS = (";", "|", ",")
+SEPARATORS = (";", "|", ",")
 _MOST_CLASSES = 1_000
-_FEW = 20
 
 Truth = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 
@@ -70,41 +70,9 @@ class Targets:
         return self.kind in (TaskKind.CLASSIFICATION, TaskKind.PER_BASE)
 
 
-def infer_kind(labels: Sequence[str], lengths: Sequence[int]) -> TaskKind:
-    """The kind that labels look like.
-
-    Args:
-        labels: One a row; of several columns, with tabs between.
-        lengths: Bases of each row.
-    """
-    several = COLUMN in labels[0]
-    if several:
-        cells = {cell for label in labels for cell in label.split(COLUMN)}
-        return TaskKind.MULTI_LABEL if cells <= {"0", "1"} else TaskKind.REGRESSION
-    pairs = zip(labels, lengths, strict=True)
-    if max(lengths) > 1 and all(len(label) == length for label, length in pairs):
-        return TaskKind.PER_BASE
-    numbers = [_number(label) for label in labels]
-    if all(number is not None for number in numbers):
-        whole = all(number == math.floor(number) for number in numbers if number is not None)
-        return (
-            TaskKind.CLASSIFICATION if whole and len(set(numbers)) <= _FEW else TaskKind.REGRESSION
-        )
-    listed = any(_SEPARATORS[0] in label for label in labels)
-    return TaskKind.MULTI_LABEL if listed else TaskKind.CLASSIFICATION
-
-
-def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
 def find_separator(labels: Sequence[str]) -> str:
     """What stands between the labels of a cell: the first of `;`, `|` and `,` that occurs."""
-    return next((one for one in _SEPARATORS if any(one in label for label in labels)), ";")
+    return next((one for one in SEPARATORS if any(one in label for label in labels)), ";")
 
 
 def find_targets(
@@ -147,7 +115,7 @@ def find_targets(
 def _check_names(kind: TaskKind, names: Sequence[str]) -> None:
     if len(names) < (1 if kind is TaskKind.MULTI_LABEL else 2):
         raise InputError(
-            f"a task of {len(names)} classes teaches nothing",
+            f"a task of {len(names)} classes: there is nothing to tell apart",
             hint="at least two labels are needed; name their column with `--target`",
         )
     if len(names) > _MOST_CLASSES:
@@ -158,7 +126,7 @@ def _check_names(kind: TaskKind, names: Sequence[str]) -> None:
 
 
 def _as_a_person_would(label: str) -> tuple[float, str]:
-    number = _number(label)
+    number = number_of(label)
     return (math.inf if number is None else number, label)
 
 
@@ -167,11 +135,11 @@ def _parts(label: str, separator: str) -> list[str]:
 
 
 def _numbers(label: str, number: int) -> list[float]:
-    values = [_number(cell) for cell in label.split(COLUMN)]
+    values = [number_of(cell) for cell in label.split(COLUMN)]
     if None in values or len(values) != number:
         raise InputError(
-            f"`{label}` is no number",
-            hint="leave rows without one out, or choose another `--kind`",
+            f"`{label.replace(COLUMN, ' ')}` is not a finite number",
+            hint="leave the row out, or choose another `--kind`",
         )
     return [value for value in values if value is not None]
 

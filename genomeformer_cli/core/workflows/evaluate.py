@@ -15,6 +15,7 @@ from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.labelled import LabelledConfig, TaskResult, evaluate_task
+from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.evaluation.prediction import (
     Prediction,
     PredictionConfig,
@@ -29,6 +30,7 @@ from genomeformer_cli.core.evaluation.texts import (
     file_texts,
 )
 from genomeformer_cli.core.evaluation.words import need_sklearn
+from genomeformer_cli.core.formats.labelled import LabelColumns
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
@@ -53,6 +55,8 @@ class EvaluateRequest:
         suites: Folders of tasks.
         only: Of the suites, tasks whose names begin so.
         label: Column of the labels in a table.
+        sequence: Column of the sequences; None: `sequence`, or a FASTA file beside the table.
+        missing: Treatment of rows without a label or a sequence.
         prediction: How much is asked.
         labelled: How labelled sequences are looked at.
         device: `auto`, `cpu`, or a torch device.
@@ -69,6 +73,8 @@ class EvaluateRequest:
     suites: tuple[Path, ...] = ()
     only: tuple[str, ...] = ()
     label: str = "label"
+    sequence: str | None = None
+    missing: Missing = Missing.REFUSE
     prediction: PredictionConfig = field(default_factory=PredictionConfig)
     labelled: LabelledConfig = field(default_factory=LabelledConfig)
     device: str = "auto"
@@ -169,9 +175,10 @@ def _short(result: TaskResult) -> str:
 
 def _tasks(request: EvaluateRequest) -> Iterator[Task]:
     for path in request.tasks:
-        yield read_task(path, label=request.label)
+        columns = LabelColumns(labels=(request.label,), sequence=request.sequence)
+        yield read_task(path, columns=columns, missing=request.missing)
     for folder in request.suites:
-        yield from read_suite(folder, request.only)
+        yield from read_suite(folder, request.only, missing=request.missing)
 
 
 def _corpus(

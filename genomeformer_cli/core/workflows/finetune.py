@@ -19,12 +19,8 @@ from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
 from genomeformer_cli.core.configuration import differences, from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError, EntryExistsError, InputError
-from genomeformer_cli.core.evaluation.tasks import (
-    Example,
-    read_examples,
-    read_suite,
-    task_name,
-)
+from genomeformer_cli.core.evaluation.labels import Missing
+from genomeformer_cli.core.evaluation.tasks import read_folder
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
 from genomeformer_cli.core.finetuning.splits import TEST
@@ -42,6 +38,13 @@ from genomeformer_cli.core.finetuning.tuning import (
     loaded_best,
     prepared,
     tune,
+)
+from genomeformer_cli.core.formats.labelled import (
+    Example,
+    LabelColumns,
+    LabelledFile,
+    read_labelled,
+    task_name,
 )
 from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
@@ -81,6 +84,8 @@ class FinetuneRequest:
         data: TSV, CSV or FASTA of labelled sequences, or a folder of tasks.
         model: As a user names it, see `core/release/sources.py`; None: `default`.
         targets: Columns of the labels.
+        sequence: Column of the sequences; None: `sequence`, or a FASTA file beside the table.
+        missing: Treatment of rows without a label or a sequence.
         only: Of a folder, the task whose name begins so.
         kind: Of the task; None: what the labels look like.
         group: Column whose values never stand on both sides of a split; None: `group`, if there.
@@ -97,6 +102,8 @@ class FinetuneRequest:
     data: Path
     model: str | None = None
     targets: tuple[str, ...] = ("label",)
+    sequence: str | None = None
+    missing: Missing = Missing.REFUSE
     only: str | None = None
     kind: TaskKind | None = None
     group: str | None = None
@@ -175,7 +182,13 @@ def finetune_model(
     store = store or Store()
     check_output(request.output)
     table = _table(request)
-    rows = label_rows(table, kind=request.kind, rule=request.config.split, reporter=reporter)
+    rows = label_rows(
+        table,
+        kind=request.kind,
+        rule=request.config.split,
+        reporter=reporter,
+        missing=request.missing,
+    )
     base = model_folder(request.model, store=store, reporter=reporter)
     base_sha256 = weights_digest(read_model(base).model)
     set_threads(request.threads)
@@ -192,7 +205,9 @@ def finetune_model(
             tuning.config, compute=_compute(tuning, run, store.root / TRIALS_FILE, reporter)
         )
         tuning = dataclasses.replace(tuning, config=config)
-        _open(run, config, rows, table.examples, base_sha256)
+        _open(run, config, rows, base_sha256)
+        for note in rows.notes:
+            reporter.note(note)
         results = _all_seeds(request, tuning, run, name, reporter)
         summary = _summary(request, tuning, run, results, base_sha256)
         write_json(run / RESULTS_FILE, _plain(summary))
@@ -202,15 +217,17 @@ def finetune_model(
 
 def _table(request: FinetuneRequest) -> Table:
     if not request.data.is_dir():
-        group = request.group or "group"
-        examples = read_examples(request.data, labels=request.targets, group=group)
-        return Table(name=task_name(request.data), examples=examples, columns=request.targets)
-    if request.targets != ("label",) or request.group:
+        columns = LabelColumns(
+            labels=request.targets, sequence=request.sequence, group=request.group
+        )
+        return _as_table(task_name(request.data), read_labelled(request.data, columns), request)
+    if request.targets != ("label",) or request.group or request.sequence:
         raise InputError(
-            "`--target` and `--group` are of one table, and that is a folder",
+            "`--target`, `--group` and `--sequence-column` are for one table, and "
+            f"`{request.data}` is a folder",
             hint="give the task's own file",
         )
-    tasks = read_suite(request.data, (request.only,) if request.only else ())
+    tasks = read_folder(request.data, (request.only,) if request.only else ())
     first = next(tasks)
     other = next(tasks, None)
     if other is not None:
@@ -218,7 +235,17 @@ def _table(request: FinetuneRequest) -> Table:
             f"`{request.data}` holds several tasks, such as `{first.name}` and `{other.name}`",
             hint="name one with `--only`",
         )
-    return Table(name=first.name, examples=first.examples, columns=request.targets)
+    return _as_table(first.name, first.file, request)
+
+
+def _as_table(name: str, file: LabelledFile, request: FinetuneRequest) -> Table:
+    return Table(
+        name=name,
+        examples=file.examples,
+        columns=request.targets,
+        count=file.count,
+        notes=file.notes,
+    )
 
 
 def _named(model: str, task: str) -> str:
@@ -239,7 +266,6 @@ def _open(
     run: Path,
     config: FinetuneConfig,
     rows: LabelledRows,
-    examples: Sequence[Example],
     base_sha256: str,
 ) -> None:
     """Begin a run folder, or make sure that one was begun with the same settings and rows.
@@ -250,7 +276,7 @@ def _open(
     plain = to_plain(config)
     identity = {
         "task": rows.name,
-        "rows_sha256": _digest(examples),
+        "rows_sha256": _digest(rows.examples),
         "targets": to_plain(rows.targets),
         "base_sha256": base_sha256,
     }
@@ -320,6 +346,8 @@ def _summary(
         num_parameters=tuning.num_parameters,
         num_rows=tuning.num_rows,
         official_split=tuning.rows.official_split,
+        count=tuning.rows.count,
+        duplicates=tuning.rows.duplicates,
         results=tuple(results),
         linear=linear_result(tuning, run, Silent()),
         environment={

@@ -28,8 +28,9 @@ from genomeformer_cli.core.evaluation.probes import (
     measure,
     try_probe,
 )
-from genomeformer_cli.core.evaluation.tasks import Example, Task
+from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.evaluation.words import kmer_frequencies, one_hot
+from genomeformer_cli.core.formats.labelled import Example
 from genomeformer_cli.core.sequence import encode_bases
 from tests.corpora import random_dna
 

@@ -9,6 +9,7 @@ import pytest
 
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.tasks import read_suite, read_task
+from genomeformer_cli.core.formats.labelled import LabelColumns
 
 
 def write(path: Path, text: str) -> Path:
@@ -23,7 +24,7 @@ def write(path: Path, text: str) -> Path:
 def test_a_table_with_ids_splits_and_groups(tmp_path: Path) -> None:
     text = "id\tsequence\tkind\tsplit\tgroup\n"
     text += "a\tACGT\tx\ttrain\tg1\nb\tGGGG\ty\tdev\tg1\nc\tCC\ty\ttest\tg2\n"
-    task = read_task(write(tmp_path / "mine.tsv.gz", text), label="kind")
+    task = read_task(write(tmp_path / "mine.tsv.gz", text), columns=LabelColumns(labels=("kind",)))
     assert task.name == "mine"
     assert task.classes == ("x", "y")
     assert task.has_split
@@ -74,11 +75,11 @@ def test_an_index_names_its_tasks(tmp_path: Path) -> None:
     ("name", "text", "said"),
     [
         ("t.tsv", "id\tsequence\n1\tAC\n", "no column `label`"),
-        ("t.tsv", "id\tlabel\n1\tx\n", "no `t.fa` stands beside"),
+        ("t.tsv", "id\tlabel\n1\tx\n", "no `t.fa` beside it"),
         ("t.tsv", "sequence\tlabel\nAC\tx\nAC\tx\n", "fewer than two classes"),
         ("t.tsv", "sequence\tlabel\nAC\tx\nGG\n", "row 2"),
         ("t.csv", "sequence,label,split\nAC,x,train\nGG,y,later\n", "split `later`"),
-        ("t.fa", ">a\nACGT\n", "`a` has no label"),
+        ("t.fa", ">a\nACGT\n", "no header has a label"),
     ],
 )
 def test_what_is_no_task_is_refused(tmp_path: Path, name: str, text: str, said: str) -> None:

@@ -14,7 +14,6 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
 
 from genomeformer_cli.core.errors import ConfigError, CorruptError
-from genomeformer_cli.core.evaluation.tasks import Example
 from genomeformer_cli.core.evaluation.words import kmer_counts, kmer_frequencies, pairs_in_place
 from genomeformer_cli.core.finetuning import linear
 from genomeformer_cli.core.finetuning.config import SplitRule, TuningConfig
@@ -27,6 +26,7 @@ from genomeformer_cli.core.finetuning.linear import (
 )
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
+from genomeformer_cli.core.formats.labelled import Example
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import Codes, encode_bases, reverse_complement_codes
 from tests.corpora import random_dna

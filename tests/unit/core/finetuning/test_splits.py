@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from genomeformer_cli.core.errors import ConfigError, InputError
-from genomeformer_cli.core.evaluation.tasks import Example
 from genomeformer_cli.core.finetuning.config import SplitRule
 from genomeformer_cli.core.finetuning.splits import split_rows
+from genomeformer_cli.core.formats.labelled import Example
 
 PARTS = ("train", "val", "test")
 

@@ -5,12 +5,12 @@ import pytest
 
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.finetuning.kinds import infer_kind
 from genomeformer_cli.core.finetuning.targets import (
     Targets,
     TaskKind,
     as_numbers,
     find_targets,
-    infer_kind,
 )
 
 
@@ -20,7 +20,7 @@ from genomeformer_cli.core.finetuning.targets import (
         (["0", "1", "1"], [9, 9, 9], TaskKind.CLASSIFICATION),
         (["cds", "none", "cds, rev"], [9, 9, 9], TaskKind.CLASSIFICATION),
         (["0.5", "1", "2"], [9, 9, 9], TaskKind.REGRESSION),
-        ([str(n) for n in range(40)], [9] * 40, TaskKind.REGRESSION),
+        ([str(n / 2) for n in range(40)], [9] * 40, TaskKind.REGRESSION),
         (["a;b", "a", ""], [9, 9, 9], TaskKind.MULTI_LABEL),
         (["0\t1", "1\t1"], [9, 9], TaskKind.MULTI_LABEL),
         (["0\t1", "1\t2.5"], [9, 9], TaskKind.REGRESSION),
@@ -64,7 +64,7 @@ def test_quantities_are_standardised_by_the_rows_learned_from() -> None:
     assert targets.means == (3.0, 7.0)
     values = [as_numbers(targets, one, "row", 5) for one in trained]
     np.testing.assert_allclose(np.std(values, axis=0), [1, 0], atol=1e-6)
-    with pytest.raises(InputError, match="no number"):
+    with pytest.raises(InputError, match="not a finite number"):
         as_numbers(targets, "1\tnan", "row", 5)
 
 

@@ -15,7 +15,6 @@ from torch import Tensor
 from genomeformer_cli.core.checkpoints.weights import write_model
 from genomeformer_cli.core.configuration import overlay
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
-from genomeformer_cli.core.evaluation.tasks import Example
 from genomeformer_cli.core.finetuning.batches import TaskBatches, mutated, shifted, steps_per_epoch
 from genomeformer_cli.core.finetuning.config import FinetuneConfig, SplitRule, TuningConfig
 from genomeformer_cli.core.finetuning.head import TaskHead, attach
@@ -27,6 +26,7 @@ from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, class_wei
 from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned, write_tuned
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, SeedResult
 from genomeformer_cli.core.finetuning.tuning import Tuning, loaded_best, prepared, tune
+from genomeformer_cli.core.formats.labelled import Example
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent
@@ -413,4 +413,6 @@ def test_rows_without_a_base_are_left_out_with_a_word() -> None:
     listening = Listening()
     rows = rows_of([*examples(40), Example("n", "NNNN", "at")], reporter=listening)
     assert len(rows.codes) == 40
-    assert "1 sequences hold no base but N" in listening.warnings[0]
+    assert (
+        "41 rows read, 40 used, 1 left out (1 with a sequence of N alone)" in listening.warnings[0]
+    )

@@ -1,0 +1,184 @@
+"""The kind of a task, from the labels of its rows: stated where it is plain, refused where not."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Sequence
+
+from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.evaluation.labels import (
+    check_classes,
+    check_spelling,
+    is_missing,
+    is_missing_number,
+    number_of,
+    same_but_for_spelling,
+)
+from genomeformer_cli.core.finetuning.targets import SEPARATORS, TaskKind
+from genomeformer_cli.core.formats.labelled import COLUMN, Example
+
+MAX_NUMBERED_CLASSES = 20
+_DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
+_MAX_NAMED = 5
+_KIND_HINT = (
+    "`--kind regression` learns numbers (`--missing drop` leaves out rows without one), "
+    "`--kind classification` makes a class of every different label"
+)
+
+
+def infer_kind(
+    labels: Sequence[str],
+    lengths: Sequence[int],
+    name: str = "table",
+    rows: Sequence[int] | None = None,
+) -> TaskKind:
+    """Return the kind that the labels have.
+
+    Args:
+        labels: One per row, empty where missing; of several columns, with tabs between.
+        lengths: Bases of each row.
+        name: Name of the table in messages.
+        rows: Number of each row in its file; None: from 1.
+
+    Raises:
+        InputError: The labels are of no kind, or could be of several.
+    """
+    rows = rows or range(1, len(labels) + 1)
+    if COLUMN in labels[0]:
+        return _kind_of_columns(labels, rows, name)
+    known = [
+        (row, label, length)
+        for row, label, length in zip(rows, labels, lengths, strict=True)
+        if not is_missing(label) and length
+    ]
+    if not known:
+        raise InputError(f"`{name}` has no labels", hint="name their column with `--target`")
+    if max(length for _, _, length in known) > 1 and all(
+        len(label) == length for _, label, length in known
+    ):
+        return TaskKind.PER_BASE
+    texts = [(row, label) for row, label, _ in known if number_of(label) is None]
+    if len(texts) == len(known):
+        listed = any(SEPARATORS[0] in label for _, label in texts)
+        return TaskKind.MULTI_LABEL if listed else TaskKind.CLASSIFICATION
+    if texts:
+        if 2 * len(texts) > len(known) and not any(is_missing_number(text) for _, text in texts):
+            return TaskKind.CLASSIFICATION
+        raise _ambiguous(
+            f"{len(known) - len(texts):,} labels are numbers and {len(texts):,} are not: "
+            + _named(texts),
+            name,
+        )
+    return _kind_of_numbers([float(label) for _, label, _ in known], name)
+
+
+def _kind_of_numbers(numbers: Sequence[float], name: str) -> TaskKind:
+    if any(number != math.floor(number) for number in numbers):
+        return TaskKind.REGRESSION
+    num_values = len(set(numbers))
+    if num_values > MAX_NUMBERED_CLASSES:
+        raise _ambiguous(
+            f"{num_values:,} different whole numbers in {len(numbers):,} rows may be classes or "
+            "quantities",
+            name,
+        )
+    return TaskKind.CLASSIFICATION
+
+
+def _kind_of_columns(labels: Sequence[str], rows: Sequence[int], name: str) -> TaskKind:
+    cells = [
+        (row, cell)
+        for row, label in zip(rows, labels, strict=True)
+        for cell in label.split(COLUMN)
+        if not is_missing_number(cell)
+    ]
+    if {cell for _, cell in cells} <= {"0", "1"}:
+        return TaskKind.MULTI_LABEL
+    texts = [(row, cell) for row, cell in cells if number_of(cell) is None]
+    if texts:
+        raise InputError(
+            f"`{name}`: cells of several label columns are neither 0 or 1 nor numbers: "
+            + _named(texts),
+            hint="give columns of 0 and 1 (`--kind multi-label`) or of finite numbers "
+            "(`--kind regression`), or one column alone",
+        )
+    return TaskKind.REGRESSION
+
+
+def _named(cells: Sequence[tuple[int, str]]) -> str:
+    named = ", ".join(f"`{cell[:40]}` (row {row})" for row, cell in cells[:_MAX_NAMED])
+    return named + (f" and {len(cells) - _MAX_NAMED:,} more" if len(cells) > _MAX_NAMED else "")
+
+
+def _ambiguous(what: str, name: str) -> InputError:
+    return InputError(f"`{name}`: {what}", hint=_KIND_HINT)
+
+
+def check_inferred(kind: TaskKind, labels: Sequence[str], name: str) -> None:
+    """Refuse labels of an inferred kind that are damaged, or that are hardly of that kind.
+
+    Raises:
+        InputError: They are.
+    """
+    hint = "write each class in one way; "
+    if kind is TaskKind.CLASSIFICATION:
+        check_spelling(labels, name, f"{hint}`--kind classification` takes labels as written")
+        check_classes(labels, name, _KIND_HINT)
+    elif kind is TaskKind.PER_BASE:
+        letters = {letter for label in labels for letter in label}
+        check_spelling(letters, name, f"{hint}`--kind per-base` takes letters as written")
+    elif kind is TaskKind.MULTI_LABEL and COLUMN not in labels[0]:
+        parts = {part.strip() for label in labels for part in label.split(SEPARATORS[0])}
+        check_spelling(parts, name, f"{hint}`--kind multi-label` takes labels as written")
+
+
+def spelling_warning(kind: TaskKind, labels: Sequence[str], name: str) -> str:
+    """Return a warning where classes of a stated kind differ only in spelling; else empty."""
+    if kind is not TaskKind.CLASSIFICATION:
+        return ""
+    groups = ["`, `".join(group) for group in same_but_for_spelling(labels)]
+    listed = "; ".join(f"`{group}`" for group in groups[:_MAX_NAMED])
+    return f"`{name}`: taken as different classes, as written: {listed}" if groups else ""
+
+
+def missing_test(
+    kind: TaskKind, num_columns: int, *, inferred: bool
+) -> tuple[Callable[[str], bool], str]:
+    """Return the test for a cell that holds no label of that kind, and a hint where one is found.
+
+    An empty list of labels is one, none of them holds, but only where `--kind` says that cells are
+    lists.
+    """
+    hint = "`--missing drop` leaves them out and counts them; or complete the table"
+    if kind is TaskKind.REGRESSION or (kind is TaskKind.MULTI_LABEL and num_columns > 1):
+        return is_missing_number, hint
+    if kind is TaskKind.MULTI_LABEL and not inferred:
+        return _is_missing_list, hint
+    if kind is TaskKind.MULTI_LABEL:
+        hint += "; `--kind multi-label` reads an empty cell as none of the labels"
+    return is_missing, hint
+
+
+def _is_missing_list(cell: str) -> bool:
+    """True for a cell that is not a list; an empty list is one: none of the labels holds."""
+    return bool(cell) and is_missing(cell)
+
+
+def check_quantities(examples: Sequence[Example], name: str) -> None:
+    """Refuse cells of a regression that are not finite numbers.
+
+    Raises:
+        InputError: A cell is not one; the row is named.
+    """
+    for one in examples:
+        for cell in one.label.split(COLUMN):
+            if number_of(cell) is not None:
+                continue
+            comma = _DECIMAL_COMMA.fullmatch(cell) is not None
+            raise InputError(
+                f"`{name}`: row {one.row} (`{one.id}`): `{cell}` is not a finite number",
+                hint="write a decimal point, not a comma"
+                if comma
+                else "leave the row out, or choose another `--kind`",
+            )

@@ -1,0 +1,282 @@
+"""Labelled sequences of one file: a table, a table beside its FASTA, or FASTA with labels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from genomeformer_cli.core.errors import FormatError
+from genomeformer_cli.core.formats.fasta import read_records
+from genomeformer_cli.core.formats.tables import TableRow, TextTable, read_table
+from genomeformer_cli.core.formats.text import STDIN, local_copy, read_lines, require_text
+
+SPLIT_NAMES = {
+    "train": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "dev": "val",
+    "test": "test",
+}
+COLUMN = "\t"
+EMPTY_ROWS = "empty rows"
+_LABEL = re.compile(r"(?:^|[\s;|])label=(\S+)")
+_FASTA_SUFFIXES = (".fa", ".fasta", ".fna", ".fas", ".fq", ".fastq")
+_PACKINGS = ("", ".gz", ".bz2", ".xz", ".zst")
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A labelled sequence.
+
+    Attributes:
+        id: Name.
+        sequence: Letters; empty where the file has none.
+        label: Class or value, empty where the file has none; the cells of several columns are
+            joined by tabs.
+        split: `train`, `val` or `test`; empty if the source does not say.
+        group: Rows of one group never stand on both sides of a split; empty: no groups.
+        row: Number of the row or record in its file, from 1.
+    """
+
+    id: str
+    sequence: str
+    label: str
+    split: str = ""
+    group: str = ""
+    row: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowCount:
+    """Rows of a file: how many were read, how many are used, and why the others are not.
+
+    Attributes:
+        read: Rows in the file.
+        used: Rows that are used.
+        left_out: Numbers of the other rows, by reason.
+    """
+
+    read: int
+    used: int
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        assert self.read == self.used + sum(self.left_out.values()), "a row is not accounted for"
+
+    def without(self, reason: str, number: int) -> RowCount:
+        """Return the count after some of the used rows were left out."""
+        if not number:
+            return self
+        left_out = {**self.left_out, reason: self.left_out.get(reason, 0) + number}
+        return RowCount(read=self.read, used=self.used - number, left_out=left_out)
+
+    def plus(self, other: RowCount) -> RowCount:
+        """Return the count of two files together."""
+        reasons = dict.fromkeys([*self.left_out, *other.left_out])
+        return RowCount(
+            read=self.read + other.read,
+            used=self.used + other.used,
+            left_out={
+                reason: self.left_out.get(reason, 0) + other.left_out.get(reason, 0)
+                for reason in reasons
+            },
+        )
+
+    def sentence(self) -> str:
+        """Return the count in words."""
+        reasons = "; ".join(f"{number:,} {reason}" for reason, number in self.left_out.items())
+        text = f"{self.read:,} rows read, {self.used:,} used"
+        return f"{text}, {self.read - self.used:,} left out ({reasons})" if reasons else text
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelColumns:
+    """Columns of a table to read.
+
+    Attributes:
+        labels: Columns of the labels.
+        sequence: Column of the sequences; None: `sequence`, or a FASTA file beside the table.
+        group: Column of the groups; None: `group`, if there.
+    """
+
+    labels: tuple[str, ...] = ("label",)
+    sequence: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledFile:
+    """Labelled sequences of one or several files.
+
+    Attributes:
+        examples: Rows that hold anything, in the order of the file.
+        count: Rows of the file.
+        notes: Readings that a person may want to check.
+    """
+
+    examples: tuple[Example, ...]
+    count: RowCount
+    notes: tuple[str, ...] = ()
+
+
+def read_labelled(
+    path: Path, columns: LabelColumns | None = None, *, split: str = ""
+) -> LabelledFile:
+    """Read the labelled sequences of one file of any packing; `-` is standard input.
+
+    Args:
+        path: Table or FASTA, told apart by content.
+        columns: Columns of a table.
+        split: Split of rows that do not name one.
+
+    Raises:
+        FormatError: The file cannot be read as labelled sequences.
+        FastaError: The file is damaged FASTA.
+    """
+    columns = columns or LabelColumns()
+    with local_copy(str(path), command="finetune -") as (place, shown):
+        first = next(
+            (line.text for line in read_lines(place, shown=shown) if line.text.strip()), ""
+        )
+        if first.lstrip()[:1] in (">", "@"):
+            examples = tuple(_of_fasta(place, shown, split))
+            return LabelledFile(
+                examples=examples, count=RowCount(read=len(examples), used=len(examples))
+            )
+        table = read_table(place, shown=shown)
+        return _of_table(table, columns, split, None if str(path) == STDIN else path)
+
+
+def task_name(path: Path) -> str:
+    """Return the name of the task in a file."""
+    return "stdin" if str(path) == STDIN else path.name.partition(".")[0] or path.name
+
+
+def _of_table(
+    table: TextTable, columns: LabelColumns, split: str, path: Path | None
+) -> LabelledFile:
+    labels = [
+        table.index(name, "`--target` or `--label` name the label") for name in columns.labels
+    ]
+    groups = table.find("group")
+    if columns.group is not None:
+        groups = table.index(columns.group, "`--group` names the groups")
+    places = {"id": table.find("id"), "split": table.find("split"), "group": groups}
+    sequences = _sequences(table, columns.sequence, path)
+    examples = []
+    for row in table.rows:
+        cells = {
+            name: "" if place is None or place >= len(row.cells) else table.cell(row, place)
+            for name, place in places.items()
+        }
+        label = COLUMN.join(" ".join(table.cell(row, place).split()) for place in labels)
+        examples.append(
+            Example(
+                cells["id"] or str(row.number),
+                sequences.of(row, cells["id"]),
+                label,
+                _split(cells["split"], table.where(row)) or split,
+                cells["group"],
+                row.number,
+            )
+        )
+    return LabelledFile(
+        examples=tuple(examples),
+        count=RowCount(read=table.num_rows, used=table.num_rows).without(
+            EMPTY_ROWS, table.num_empty
+        ),
+        notes=tuple(sequences.notes(examples)),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sequences:
+    """Sequences of the rows: a column of the table, or the records of a FASTA file beside it."""
+
+    table: TextTable
+    place: int | None = None
+    fasta: Path | None = None
+    records: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, row: TableRow, identifier: str) -> str:
+        if self.place is not None:
+            return self.table.cell(row, self.place)
+        if identifier not in self.records:
+            raise FormatError(
+                f"{self.table.where(row)}: `{self.fasta}` has no record `{identifier}`",
+                hint="the ids of the table and of its FASTA file must be the same",
+            )
+        return self.records[identifier]
+
+    def notes(self, examples: Sequence[Example]) -> Iterator[str]:
+        if self.fasta is None:
+            return
+        yield f"`{self.table.shown}` has no column `sequence`: sequences are from `{self.fasta}`"
+        unused = len(self.records) - len({one.id for one in examples})
+        if unused:
+            yield f"{unused:,} records of `{self.fasta}` have no row in the table"
+
+
+def _sequences(table: TextTable, name: str | None, path: Path | None) -> _Sequences:
+    if name is not None:
+        place = table.index(name, "`--sequence-column` names the sequence")
+        return _Sequences(table=table, place=place)
+    found = table.find("sequence")
+    if found is not None:
+        return _Sequences(table=table, place=found)
+    fasta = None if path is None else _fasta_beside(path)
+    if fasta is None:
+        table_stem = task_name(path) if path is not None else ""
+        try:
+            table.index("sequence", "`--sequence-column` names the sequence")
+        except FormatError as failure:
+            if not table_stem or "header" in failure.message:
+                raise
+            raise FormatError(
+                f"{failure.message}, and there is no `{table_stem}.fa` beside it",
+                hint=failure.hint,
+            ) from None
+    assert fasta is not None
+    table.index("id", "it names the record of a row in the FASTA file")
+    records: dict[str, str] = {}
+    for record in read_records(fasta):
+        if record.id in records:
+            raise FormatError(
+                f"`{fasta}` has two records `{record.id}`",
+                hint="each row needs a record of its own",
+            )
+        records[record.id] = record.sequence
+    return _Sequences(table=table, fasta=fasta, records=records)
+
+
+def _fasta_beside(path: Path) -> Path | None:
+    names = (
+        task_name(path) + suffix + packing for suffix in _FASTA_SUFFIXES for packing in _PACKINGS
+    )
+    return next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
+
+
+def _split(name: str, where: str) -> str:
+    if name and name.lower() not in SPLIT_NAMES:
+        raise FormatError(f"{where} has a split `{name}`", hint="known: train, val (or dev), test")
+    return SPLIT_NAMES[name.lower()] if name else ""
+
+
+def _of_fasta(path: Path, shown: str, split: str) -> Iterator[Example]:
+    labelled = False
+    for number, record in enumerate(read_records(path, shown=shown), start=1):
+        header = f"{record.id} {record.description}".strip()
+        where = f"`{shown}`: record `{record.id}`"
+        named = _LABEL.search(header)
+        label = named.group(1) if named else header.rpartition("|")[2] if "|" in header else ""
+        label = require_text(label.strip(), where)
+        labelled = labelled or bool(label)
+        yield Example(record.id, record.sequence, label, split, "", number)
+    if not labelled:
+        raise FormatError(
+            f"`{shown}`: no header has a label",
+            hint="write `label=CLASS` into each header, or end it in `|CLASS`",
+        )

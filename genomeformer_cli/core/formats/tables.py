@@ -1,0 +1,259 @@
+"""Tables of text: tab-, comma- or semicolon-separated, with a header, one row per line.
+
+A tab-separated table has no quoting, as `cut` and `awk` read it: a quote mark is a letter.
+Comma- and semicolon-separated cells may be quoted, and a quoted cell ends on its line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from genomeformer_cli.core.errors import FormatError
+from genomeformer_cli.core.formats.declaration import InputFormat
+from genomeformer_cli.core.formats.text import Line, read_lines, require_text
+
+INPUT = InputFormat(
+    name="labelled tables",
+    contents="sequences with classes, several labels, numbers, or a letter per base",
+    commands=("finetune DATA", "evaluate --task", "evaluate --suite"),
+    accepted=(
+        "tab-separated without quoting: a quote mark is a letter",
+        "comma- or semicolon-separated, cells quoted or not, a quote mark within quotes doubled; "
+        "a first line `sep=;`",
+        "a header of column names in any case and order; columns that are not needed, also without "
+        "a name or with bytes that are not UTF-8",
+        "columns `sequence` (`--sequence-column`) and `label` (`--target`, `--label`), and, where "
+        "there, `id`, `split` (`train`, `val`, `dev`, `valid`, `validation`, `test`) and `group`",
+        "no column `sequence`: the records of a FASTA file of the same name, found by `id`",
+        "FASTA with `label=X` in each header, or headers that end in `|X`",
+        "folders: `INDEX.tsv`; `train.csv`, `dev.csv`, `test.csv`; `train.fna`, `test.fna`; "
+        "`train/CLASS/*.txt`, `test/CLASS/*.txt`",
+    ),
+    changed=(
+        "blanks around a cell are removed",
+        "a row of empty cells is left out and counted",
+        "with `--missing drop`, rows without a sequence or a label are left out and counted",
+    ),
+    refused=(
+        "a table without a header, without a needed column, or with two columns of one name",
+        "a quoted cell that is not closed on its line, or goes on after its closing quote mark",
+        "a row with more cells than the header has, or without a cell that is needed",
+        "an empty or `NaN` label (of numbers also `NA`, `null`, `None`, `-`), an empty, `NaN` or "
+        "`NA` sequence, unless `--missing drop` is given",
+        "numbers that are infinite or have a decimal comma",
+        "labels that may be classes or numbers, unless `--kind` is given",
+    ),
+)
+_SEPARATORS = ("\t", ",", ";")
+_SEPARATOR_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon"}
+_DECLARED = re.compile(r"sep=([\t,;])", re.IGNORECASE)
+_LOOKS_LIKE_BASES = re.compile(r"[ACGTUN]{5,}", re.IGNORECASE)
+_MAX_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """One row.
+
+    Attributes:
+        number: Number among the rows, from 1.
+        line: Number of the line in the file.
+        cells: Text of every cell, without blanks around it.
+    """
+
+    number: int
+    line: int
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextTable:
+    """A table that was read.
+
+    Attributes:
+        shown: Name in messages.
+        separator: Character between cells.
+        columns: Names as they are written in the header.
+        rows: Rows that hold anything.
+        num_empty: Rows of empty cells, which are left out.
+    """
+
+    shown: str
+    separator: str
+    columns: tuple[str, ...]
+    rows: tuple[TableRow, ...]
+    num_empty: int
+
+    @property
+    def num_rows(self) -> int:
+        """Number of rows in the file."""
+        return len(self.rows) + self.num_empty
+
+    def where(self, row: TableRow) -> str:
+        """Return the file, row and line for a message."""
+        return f"`{self.shown}`, row {row.number} (line {row.line})"
+
+    def index(self, name: str, role: str = "") -> int:
+        """Return the position of a column; upper and lower case are alike.
+
+        Args:
+            name: Name of the column.
+            role: Use of the column and its option, for the hint.
+
+        Raises:
+            FormatError: No column is called that, or several are.
+        """
+        found = self.find(name)
+        if found is not None:
+            return found
+        if any(_LOOKS_LIKE_BASES.fullmatch(cell) for cell in self.columns):
+            raise FormatError(
+                f"`{self.shown}` has no header: its first line holds a sequence",
+                hint="add a first line with the names of the columns, such as "
+                f"`sequence{self.separator if self.separator != chr(9) else '<tab>'}label`",
+            )
+        named = [name for name in self.columns if name]
+        more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
+        known = ", ".join(f"`{name[:60]}`" for name in named[:_MAX_NAMED])
+        raise FormatError(
+            f"`{self.shown}` has no column `{name}`",
+            hint=f"read as {_SEPARATOR_NAMES[self.separator]}-separated, its columns are "
+            f"{known or '(without names)'}{more}" + (f"; {role}" if role else ""),
+        )
+
+    def find(self, name: str) -> int | None:
+        """Return the position of a column as `index` does, None if there is none.
+
+        Raises:
+            FormatError: Several columns are called that.
+        """
+        wanted = name.strip()
+        same = [place for place, column in enumerate(self.columns) if column == wanted]
+        same = same or [
+            place
+            for place, column in enumerate(self.columns)
+            if column.casefold() == wanted.casefold()
+        ]
+        if len(same) > 1:
+            raise FormatError(
+                f"`{self.shown}` has {len(same)} columns `{wanted}`",
+                hint="rename or remove all but one of them",
+            )
+        return same[0] if same else None
+
+    def cell(self, row: TableRow, place: int) -> str:
+        """Return a cell that is needed.
+
+        Raises:
+            FormatError: The row ends before it, or it is not UTF-8.
+        """
+        where = f"{self.where(row)}, column `{self.columns[place]}`"
+        if place >= len(row.cells):
+            raise FormatError(
+                f"{where}: the row has only {len(row.cells)} of {len(self.columns)} cells",
+                hint="every row needs this cell; the table may be cut off",
+            )
+        return require_text(row.cells[place], where)
+
+
+def read_table(path: Path, *, shown: str | None = None) -> TextTable:
+    """Read a table of any packing.
+
+    Args:
+        path: Tab-, comma- or semicolon-separated text.
+        shown: Name in messages; None: the path.
+
+    Raises:
+        FormatError: Unreadable, empty, not text, or a row is not one of a table.
+    """
+    name = shown or str(path)
+    lines = read_lines(path, shown=name)
+    header = next((line for line in lines if line.text.strip()), None)
+    declared = _DECLARED.fullmatch(header.text.strip(" ")) if header is not None else None
+    if declared is not None:
+        header = next((line for line in lines if line.text.strip()), None)
+    if header is None:
+        raise FormatError(
+            f"`{name}` is empty", hint="a table has a header such as `sequence,label`, then rows"
+        )
+    separator = declared.group(1) if declared else _separator(header.text)
+    columns = tuple(_cells(header, separator, f"`{name}`, header"))
+    rows: list[TableRow] = []
+    num_rows = 0
+    for line in lines:
+        if not line.text.strip(" "):
+            continue
+        num_rows += 1
+        where = f"`{name}`, row {num_rows} (line {line.number})"
+        cells = tuple(_cells(line, separator, where))
+        if any(cells[len(columns) :]):
+            raise _too_many(where, columns, cells)
+        if any(cells):
+            rows.append(TableRow(num_rows, line.number, cells))
+    return TextTable(
+        shown=name,
+        separator=separator,
+        columns=columns,
+        rows=tuple(rows),
+        num_empty=num_rows - len(rows),
+    )
+
+
+def _separator(header: str) -> str:
+    """Return the first of tab, comma and semicolon that the header holds; tab if none."""
+    return next((one for one in _SEPARATORS if one in header), "\t")
+
+
+def _too_many(where: str, columns: Sequence[str], cells: Sequence[str]) -> FormatError:
+    named = "row names have no name in the header, as R writes them: `write.table(col.names = NA)`"
+    hint = "quote cells that hold the separator, or use tabs"
+    return FormatError(
+        f"{where} has {len(cells)} cells, the header {len(columns)}",
+        hint=f"{hint}; or {named}" if len(cells) == len(columns) + 1 else hint,
+    )
+
+
+def _cells(line: Line, separator: str, where: str) -> Iterator[str]:
+    text = line.text
+    if separator == "\t" or '"' not in text:
+        yield from (cell.strip() for cell in text.split(separator))
+        return
+    place = 0
+    while True:
+        start = place + len(text[place:]) - len(text[place:].lstrip(" "))
+        if text[start : start + 1] != '"':
+            end = text.find(separator, place)
+            yield text[place : end if end >= 0 else None].strip()
+        else:
+            cell, end = _quoted(text, start + 1, separator, where)
+            yield cell.strip()
+        if end < 0:
+            return
+        place = end + 1
+
+
+def _quoted(text: str, start: int, separator: str, where: str) -> tuple[str, int]:
+    """Return the cell after an opening quote mark, and where the separator is; -1 at the end."""
+    place = start
+    while True:
+        close = text.find('"', place)
+        if close < 0:
+            raise FormatError(
+                f"{where}: a quote mark is not closed on its line",
+                hint="a cell holds one line of text; write a quote mark within quotes twice, or "
+                "separate by tabs, where it is a letter",
+            )
+        if text[close + 1 : close + 2] != '"':
+            break
+        place = close + 2
+    after = text[close + 1 :].lstrip(" ")
+    if after and not after.startswith(separator):
+        raise FormatError(
+            f"{where}: text after a closing quote mark: `{after[:20]}`",
+            hint="quote the whole cell, and write a quote mark within it twice",
+        )
+    end = len(text) - len(after) if after else -1
+    return text[start:close].replace('""', '"'), end
