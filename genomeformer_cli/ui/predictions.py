@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli.core.sequence import BASES
+from genomeformer_cli.ui.console import to_json
 from genomeformer_cli.ui.scores import row
 
 if TYPE_CHECKING:
@@ -87,15 +89,20 @@ def _number(value: float) -> str:
 
 
 def _json(task: TunedTask, found: Iterable[Answered]) -> Iterator[bytes]:
+    from genomeformer_cli.core.workflows.predict import count_notes
+
     targets = task.targets
     head = {"task": task.name, "kind": targets.kind.value, "names": list(targets.names)}
     opening = json.dumps(head, ensure_ascii=False)[:-1]
     yield f'{opening}, "records": ['.encode()
     before = "\n"
+    notes: Counter[str] = Counter()
     for one in found:
+        notes[one.note] += 1
         yield (before + json.dumps(_record(targets, one), ensure_ascii=False)).encode()
         before = ",\n"
-    yield b"\n]}\n"
+    count = json.dumps(to_json(count_notes(notes)))
+    yield f'\n], "count": {count}}}\n'.encode()
 
 
 def _record(targets: Targets, one: Answered) -> dict[str, Any]:

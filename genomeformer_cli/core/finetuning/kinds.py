@@ -54,9 +54,7 @@ def infer_kind(
     ]
     if not known:
         raise InputError(f"`{name}` has no labels", hint="name their column with `--target`")
-    if max(length for _, _, length in known) > 1 and all(
-        len(label) == length for _, label, length in known
-    ):
+    if _are_letters_of_bases([(label, length) for _, label, length in known]):
         return TaskKind.PER_BASE
     texts = [(row, label) for row, label, _ in known if number_of(label) is None]
     if len(texts) == len(known):
@@ -65,12 +63,31 @@ def infer_kind(
     if texts:
         if 2 * len(texts) > len(known) and not any(is_missing_number(text) for _, text in texts):
             return TaskKind.CLASSIFICATION
+        others = [
+            (row, label)
+            for row, label in zip(rows, labels, strict=True)
+            if number_of(label) is None
+        ]
         raise _ambiguous(
-            f"{len(known) - len(texts):,} labels are numbers and {len(texts):,} are not: "
-            + _named(texts),
+            f"{len(labels) - len(others):,} of {len(labels):,} labels are numbers, the others are "
+            f"not: {_named(others)}",
             name,
         )
     return _kind_of_numbers([float(label) for _, label, _ in known], name)
+
+
+def _are_letters_of_bases(labels: Sequence[tuple[str, int]]) -> bool:
+    """True where every label is as long as its sequence, unless they are written as numbers.
+
+    A string of digits may be letters of bases; `-0.1234567` for a sequence of ten bases is not.
+    """
+    if max(length for _, length in labels) < 2:
+        return False
+    if any(len(label) != length for label, length in labels):
+        return False
+    return any(number_of(label) is None for label, _ in labels) or all(
+        label.isdigit() for label, _ in labels
+    )
 
 
 def _kind_of_numbers(numbers: Sequence[float], name: str) -> TaskKind:
@@ -151,12 +168,16 @@ def missing_test(
     lists.
     """
     hint = "`--missing drop` leaves them out and counts them; or complete the table"
+    if inferred and kind is TaskKind.REGRESSION:
+        hint += "; the other labels were read as regression, `--kind` overrides"
     if kind is TaskKind.REGRESSION or (kind is TaskKind.MULTI_LABEL and num_columns > 1):
         return is_missing_number, hint
     if kind is TaskKind.MULTI_LABEL and not inferred:
         return _is_missing_list, hint
     if kind is TaskKind.MULTI_LABEL:
         hint += "; `--kind multi-label` reads an empty cell as none of the labels"
+    elif inferred:
+        hint += f"; the other labels were read as {kind.value}, `--kind` overrides"
     return is_missing, hint
 
 

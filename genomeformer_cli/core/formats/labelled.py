@@ -85,10 +85,10 @@ class RowCount:
             },
         )
 
-    def sentence(self) -> str:
+    def sentence(self, noun: str = "rows") -> str:
         """Return the count in words."""
         reasons = "; ".join(f"{number:,} {reason}" for reason, number in self.left_out.items())
-        text = f"{self.read:,} rows read, {self.used:,} used"
+        text = f"{self.read:,} {noun} read, {self.used:,} used"
         return f"{text}, {self.read - self.used:,} left out ({reasons})" if reasons else text
 
 

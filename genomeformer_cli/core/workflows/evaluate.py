@@ -140,7 +140,7 @@ def evaluate_model(
         texts = _texts(request, corpus, reporter)
         predictions = predict_held_out(loaded, texts, corpus, request.prediction, reporter)
     results = []
-    for task in _tasks(request):
+    for task in read_tasks(request):
         results.append(evaluate_task(loaded, task, request.labelled, reporter))
         reporter.note(_short(results[-1]))
     return EvaluateResult(
@@ -173,7 +173,12 @@ def _short(result: TaskResult) -> str:
     )
 
 
-def _tasks(request: EvaluateRequest) -> Iterator[Task]:
+def read_tasks(request: EvaluateRequest) -> Iterator[Task]:
+    """Read the tasks of a request, one at a time in memory.
+
+    Raises:
+        InputError, FastaError: A task cannot be used.
+    """
     for path in request.tasks:
         columns = LabelColumns(labels=(request.label,), sequence=request.sequence)
         yield read_task(path, columns=columns, missing=request.missing)

@@ -18,11 +18,11 @@ from genomeformer_cli._version import __version__
 from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
 from genomeformer_cli.core.configuration import differences, from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
-from genomeformer_cli.core.errors import ConfigError, EntryExistsError, InputError
+from genomeformer_cli.core.errors import ConfigError, EntryExistsError
 from genomeformer_cli.core.evaluation.labels import Missing
-from genomeformer_cli.core.evaluation.tasks import read_folder
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
-from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
+from genomeformer_cli.core.finetuning.reading import read_table_of
+from genomeformer_cli.core.finetuning.rows import LabelledRows, label_rows
 from genomeformer_cli.core.finetuning.splits import TEST
 from genomeformer_cli.core.finetuning.summary import (
     PRETRAINED,
@@ -39,13 +39,7 @@ from genomeformer_cli.core.finetuning.tuning import (
     prepared,
     tune,
 )
-from genomeformer_cli.core.formats.labelled import (
-    Example,
-    LabelColumns,
-    LabelledFile,
-    read_labelled,
-    task_name,
-)
+from genomeformer_cli.core.formats.labelled import Example, LabelColumns
 from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
 from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
@@ -181,14 +175,7 @@ def finetune_model(
     """
     store = store or Store()
     check_output(request.output)
-    table = _table(request)
-    rows = label_rows(
-        table,
-        kind=request.kind,
-        rule=request.config.split,
-        reporter=reporter,
-        missing=request.missing,
-    )
+    rows = read_rows(request, reporter=reporter)
     base = model_folder(request.model, store=store, reporter=reporter)
     base_sha256 = weights_digest(read_model(base).model)
     set_threads(request.threads)
@@ -215,36 +202,22 @@ def finetune_model(
     return FinetuneResult(name=name, folder=folder, run=run, summary=summary)
 
 
-def _table(request: FinetuneRequest) -> Table:
-    if not request.data.is_dir():
-        columns = LabelColumns(
-            labels=request.targets, sequence=request.sequence, group=request.group
-        )
-        return _as_table(task_name(request.data), read_labelled(request.data, columns), request)
-    if request.targets != ("label",) or request.group or request.sequence:
-        raise InputError(
-            "`--target`, `--group` and `--sequence-column` are for one table, and "
-            f"`{request.data}` is a folder",
-            hint="give the task's own file",
-        )
-    tasks = read_folder(request.data, (request.only,) if request.only else ())
-    first = next(tasks)
-    other = next(tasks, None)
-    if other is not None:
-        raise InputError(
-            f"`{request.data}` holds several tasks, such as `{first.name}` and `{other.name}`",
-            hint="name one with `--only`",
-        )
-    return _as_table(first.name, first.file, request)
+def read_rows(request: FinetuneRequest, *, reporter: Reporter) -> LabelledRows:
+    """Read the labelled rows of a request, split and as numbers.
 
-
-def _as_table(name: str, file: LabelledFile, request: FinetuneRequest) -> Table:
-    return Table(
-        name=name,
-        examples=file.examples,
-        columns=request.targets,
-        count=file.count,
-        notes=file.notes,
+    Raises:
+        InputError, AlphabetError, FastaError: The labelled sequences cannot be used.
+    """
+    return label_rows(
+        read_table_of(
+            request.data,
+            LabelColumns(labels=request.targets, sequence=request.sequence, group=request.group),
+            only=request.only,
+        ),
+        kind=request.kind,
+        rule=request.config.split,
+        reporter=reporter,
+        missing=request.missing,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from genomeformer_cli.core.finetuning.answering import Answerer
 from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned
 from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
+from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
@@ -125,13 +127,23 @@ def predict_sequences(
             strict=False,
         )
         tracker = stack.enter_context(reporter.track("predicting", look.num_bases, "bases"))
+        notes: Counter[str] = Counter()
         for group in _groups(look.read()):
             codes = [query.codes for query in group]
             found = predictor.answerer.answers(codes, tracker.advance)
             for query, answers in zip(group, found, strict=True):
-                yield Answered(
-                    id=query.id, codes=query.codes, answers=answers, note=_note(query.codes)
-                )
+                note = _note(query.codes)
+                notes[note] += 1
+                yield Answered(id=query.id, codes=query.codes, answers=answers, note=note)
+        reporter.note(count_notes(notes).sentence("sequences"))
+
+
+def count_notes(notes: Counter[str]) -> RowCount:
+    """Return the count of sequences, by the notes of those without an answer."""
+    count = RowCount(read=notes.total(), used=notes.total())
+    for note in filter(None, notes):
+        count = count.without(note, notes[note])
+    return count
 
 
 def _note(codes: Codes) -> str:
