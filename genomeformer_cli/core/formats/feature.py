@@ -141,7 +141,7 @@ class Feature:
 
     @property
     def is_certain(self) -> bool:
-        """Return True if windows may be cut for it: understood, and not of a pseudogene."""
+        """True for a feature that is understood and not part of a pseudogene."""
         return not self.pseudo and not self.unclear
 
     @property
