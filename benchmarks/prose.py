@@ -30,7 +30,7 @@ OPENERS = re.compile(
 # "one row per record" reads at once; "a row a record" has to be read twice.
 DISTRIBUTIVE = re.compile(
     r"\b(?:an?|one) (?:\w+ )?"
-    r"(?!(?:and|as|at|but|by|for|from|if|in|into|is|of|on|or|over|than|that|to|when|where|with)\b)\w+"
+    r"(?!(?:and|as|at|but|by|for|from|if|in|into|is|of|on|or|over|than|that|to|when|where|with|without)\b)\w+"
     r" an? (?:base|batch|block|bundle|column|command|core|device|file"
     r"|folder|genome|GPU|head|layer|line|model|pass|process|record|row|run|second|sequence|species"
     r"|step|task|thread|token|window|worker)\b"

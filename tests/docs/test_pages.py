@@ -1,0 +1,67 @@
+"""Pages of the docs: links and anchors exist, tables have headers, the words are plain."""
+
+from __future__ import annotations
+
+import os
+import re
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from prose import DISTRIBUTIVE
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+# Decisions and experiments are records of their day; reference pages are written from the code.
+HISTORY = ("docs/adr/", "docs/experiments/", "docs/reference/", "CHANGELOG.md")
+WRITTEN = [page for page in PAGES if not page.relative_to(ROOT).as_posix().startswith(HISTORY)]
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def without_code(path: Path) -> str:
+    """Return the text of a page without code blocks and comments."""
+    text = re.sub(r"^```.*?^```$", "", path.read_text(encoding="utf-8"), flags=re.S | re.M)
+    return re.sub(r"<!--.*?-->", "", text, flags=re.S)
+
+
+def anchors(path: Path) -> set[str]:
+    """Return the ids that a site gives the headings of a page."""
+    headings = re.findall(r"^#+ (.+)$", without_code(path), re.MULTILINE)
+    plain = [re.sub(r"[^\w\s-]", "", re.sub(r"\]\([^)]*\)", "", heading)) for heading in headings]
+    return {re.sub(r"[-\s]+", "-", heading.strip().lower()) for heading in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page)):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = Path(os.path.normpath(page.parent / path)) if path else page
+        assert linked.exists(), target
+        if anchor and linked.suffix == ".md":
+            assert anchor in anchors(linked), target
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_tables_have_headers_and_code_without_escaped_pipes(page: Path) -> None:
+    lines = without_code(page).splitlines()
+    for header, rule in pairwise(lines):
+        if re.match(r"\|[\s:|-]+\|$", rule) and header.startswith("|"):
+            cells = re.split(r"(?<!\\)\|", header.strip("|"))
+            assert all(cell.strip() for cell in cells), f"empty header cell: {header}"
+    if page in WRITTEN:
+        escaped = [line for line in lines if re.search(r"`[^`|]*\\\|[^`]*`", line)]
+        assert not escaped, "a site shows the backslash: use a code block"
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=name_of)
+def test_one_row_per_record_never_a_row_a_record(page: Path) -> None:
+    text = re.sub(r"`[^`]*`", "`x`", without_code(page))
+    assert not DISTRIBUTIVE.findall(text), [m.group() for m in DISTRIBUTIVE.finditer(text)]
