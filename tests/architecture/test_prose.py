@@ -25,11 +25,9 @@ REMAINING: dict[str, int] = {
     "core/finetuning": 122,
     "core/genomes": 47,
     "core/genomes/ncbi": 63,
-    "core/models/genomeformer": 46,
     "core/release": 69,
     "core/store": 9,
     "core/tokenizers": 22,
-    "core/training": 129,
     "core/workflows": 238,
     "ui": 64,
 }

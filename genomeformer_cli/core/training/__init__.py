@@ -1,5 +1,5 @@
-"""The training run: `config`, `schedule`, `optimizer`, `records` (what it tells), `loop`.
+"""Training: `config`, `schedule`, `optimizer`, `metrics_writer` and the `loop`.
 
-`distributed` is the one door to other processes, `line` what those that share rows hand over,
-`scale` how many there are, `verdict` what they failed with.
+`distributed` holds the process group, `sequence_group` the exchanges of sequence parallelism,
+`parallel_config` its settings, `failure_file` the errors of worker processes.
 """

@@ -1,7 +1,7 @@
-"""What each step is asked, made ahead of time: a pure function of the seed and the step.
+"""Batches of a run, prefetched; each is a pure function of the seed and the step.
 
-`Batches.make` makes the whole batch of a step, of which each of several processes takes some rows.
-`Prefetcher` calls it from a thread of its own, a few steps before they are needed.
+`Batches.make` builds the whole batch of a step, of which each process takes some rows.
+`Prefetcher` calls it from a thread, a few steps ahead.
 """
 
 from __future__ import annotations
@@ -35,31 +35,31 @@ _LOOK_AGAIN = 0.2
 
 
 class StepBatch(Protocol):
-    """What the loop knows of what a step is asked, whatever is learned."""
+    """Interface of a batch for the training loop, independent of the task."""
 
     @property
     def step(self) -> int:
-        """Which one, from 0."""
+        """Step number, from 0."""
 
     @property
     def num_bases(self) -> int:
-        """Bases in it."""
+        """Number of bases."""
 
     def pinned(self) -> StepBatch:
-        """The same where a GPU can read it by itself."""
+        """Copy to pinned memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a step is asked.
+    """Batch of one pretraining step.
 
     Attributes:
-        step: Which one, from 0.
-        examples: Tokens, targets, weights.
-        num_tokens: Tokens in it, padding apart.
-        num_bases: Bases that they stand for.
-        target_bases: Bases that the targets stand for.
-        total_weight: Of all its targets, by which the sum of the losses is divided.
+        step: Step number, from 0.
+        examples: Inputs, targets and loss weights.
+        num_tokens: Number of tokens without padding.
+        num_bases: Number of bases of these tokens.
+        target_bases: Number of bases of the targets.
+        total_weight: Weight of all targets, the normaliser of the loss.
     """
 
     step: int
@@ -70,26 +70,27 @@ class Batch:
     total_weight: Tensor
 
     def rows(self, rows: slice) -> Batch:
-        """The same, some of its rows to be computed here; what is told of it is of the whole."""
+        """Return this process's rows; the statistics remain those of the full batch."""
         return replace(self, examples=self.examples.rows(rows))
 
     def pinned(self) -> Batch:
-        """The same where a GPU can read it by itself."""
+        """Copy to pinned memory."""
         return replace(self, examples=self.examples.pinned())
 
 
 class Batches:
-    """Makes the batch of any step.
+    """Builder of the batch of any step.
 
     Args:
-        corpus: Whose training split is drawn from.
-        model: What is trained: its direction and context.
-        masking: How bases are hidden.
-        config: Seed, rows, strands, packing, stages.
+        corpus: Corpus whose training split is read.
+        model: Model configuration: direction and context.
+        masking: Masking of bases.
+        config: Seed, rows, strands, packing and stages.
 
     Raises:
-        ConfigError: The model would see what it is to predict, or the configuration asks for what
-            is not there.
+        ConfigError: The model would see its targets, or the configuration requires data that the
+            corpus
+            does not have.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class Batches:
         }
 
     def make(self, step: int) -> Batch:
-        """The batch of a step."""
+        """Build the batch of a step."""
         stage = stage_of(step, self._stages)
         windows, generator = self._samplers[stage.length].batch(step - stage.first)
         real_ids = self._tokenizer.real_ids
@@ -141,7 +142,7 @@ class Batches:
 
 
 def short_segments(corpus: Corpus, model: ModelConfig, config: TrainingConfig) -> Short:
-    """What becomes of short segments: put together, if asked for, or where there are any."""
+    """Return the treatment of short segments: packed if requested, or if there are any."""
     if config.pack == "auto":
         there = any(segment.length < model.context for segment in corpus.segments("train"))
         return "pack" if there else "pad"
@@ -150,13 +151,13 @@ def short_segments(corpus: Corpus, model: ModelConfig, config: TrainingConfig) -
 
 
 class Prefetcher:
-    """Makes the batches of the next steps while the present one is trained.
+    """Build the batches of the next steps in a thread while the current one is trained.
 
     Args:
-        make: Makes the batch of a step.
-        first: The first step.
-        stop: The one after the last.
-        pinned: Whether to leave them where a GPU can read them by itself.
+        make: Function that builds the batch of a step.
+        first: First step.
+        stop: End of the steps, exclusive.
+        pinned: Copy the batches to pinned memory.
     """
 
     def __init__(
@@ -183,10 +184,10 @@ class Prefetcher:
         self._thread.join()
 
     def next(self) -> StepBatch:
-        """The batch of the next step.
+        """Return the batch of the next step.
 
         Raises:
-            Exception: What its making failed with.
+            Exception: Building the batch failed.
         """
         made = self._made.get()
         if isinstance(made, BaseException):

@@ -1,7 +1,7 @@
-"""How many steps a training may take: as many as a budget of time, tokens or arithmetic buys.
+"""Number of training steps for a budget of time, tokens or operations.
 
-The number of steps is fixed before the first, because the learning rate falls towards the last, and
-so that a run goes on after a kill to the bits it would have had.
+The number is fixed before the first step, because the learning rate decreases towards the last one,
+and so that a resumed run gives bitwise equal weights.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from genomeformer_cli.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """What each training may cost.
+    """Budget of each training.
 
     Attributes:
-        kind: `minutes` of training, validations and checkpoints apart; `tokens` seen; `flops`.
-        amount: How many.
+        kind: `minutes` of training without validations and checkpoints; `tokens`; `flops`.
+        amount: Amount in this unit.
     """
 
     kind: Literal["minutes", "tokens", "flops"]
@@ -31,15 +31,15 @@ class Budget:
             )
 
     def steps(self, *, tokens: int, flops: int | None, seconds: float | None) -> int:
-        """How many steps it buys.
+        """Return the number of steps within the budget.
 
         Args:
-            tokens: Of a step.
-            flops: Of a step, if that is what the budget is of.
-            seconds: Of a step, likewise.
+            tokens: Tokens per step.
+            flops: Operations per step, for a budget of operations.
+            seconds: Seconds per step, for a budget of time.
 
         Raises:
-            ConfigError: It does not buy a single one.
+            ConfigError: The budget is smaller than one step.
         """
         costs = {"tokens": tokens, "flops": flops, "minutes": seconds and seconds / 60}
         cost = costs[self.kind]
@@ -56,13 +56,13 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a budget buys of a training.
+    """Number and cost of the steps of a training.
 
     Attributes:
         steps: Optimizer steps.
-        tokens: Of a step.
-        flops: Of a step; None where they were not counted.
-        seconds: Of a step, as measured beforehand; None where it was not.
+        tokens: Tokens per step.
+        flops: Operations per step; None if not counted.
+        seconds: Measured seconds per step; None if not measured.
     """
 
     steps: int

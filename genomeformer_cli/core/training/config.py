@@ -1,4 +1,4 @@
-"""How a run is trained, in numbers."""
+"""Training settings."""
 
 from __future__ import annotations
 
@@ -14,38 +14,42 @@ class TrainingConfig:
 
     Attributes:
         steps: Optimizer steps.
-        batch_size: Windows whose gradients are computed together: a step, unless it is given
-            more tokens.
-        tokens_per_step: Tokens of a step, gradients accumulated over batches of `batch_size`
+        batch_size: Windows whose gradients are computed together; one step, unless
+            `tokens_per_step`
+            is larger.
+        tokens_per_step: Tokens per step, with gradients accumulated over batches of `batch_size`
             windows; 0: one batch.
-        pack: Whether segments shorter than a window share rows: `on`; `off` (each has a padded row
-            of its own); `auto`: where there are any; `skip` leaves them out, so that every row is
-            full, which is what a compiler likes best.
-        start_length: Tokens of a window at the start; the length doubles until it is the context;
-            0: the context from the start.
-        curriculum_share: Part of the steps with windows shorter than the context.
-        optimizer: `adamw`, or `muon`: the blocks' matrices by Muon, the rest by AdamW.
-        learning_rate: Peak of the schedule.
+        pack: Segments shorter than a window: `on`: several share a row; `off`: each has a padded
+            row;
+            `auto`: `on` where there are any; `skip`: they are left out, so that every row is full,
+                as
+            compilers prefer.
+        start_length: Tokens per window at the start; the length doubles up to the context; 0: the
+            context from the start.
+        curriculum_share: Fraction of the steps with windows shorter than the context.
+        optimizer: `adamw`, or `muon`: Muon for the matrices of the blocks, AdamW for the rest.
+        learning_rate: Peak learning rate.
         schedule: `wsd` (warm-up, stable, linear decay) or `cosine`.
-        warmup_share: Part of the steps that the learning rate rises.
-        decay_share: Part of the steps that it falls at the end (`wsd`).
-        weight_decay: On matrices only.
-        beta1: AdamW's first moment decay.
-        beta2: AdamW's second moment decay.
-        momentum: Muon's.
-        clip_norm: Largest norm of a step's gradient.
-        spike_factor: Steps whose gradient norm is more than this many times the median of the
-            latest 64 are left out; 0: none are.
-        ema: Decay of the weights' moving average, which is validated and saved too; 0: none.
-        redraw_every: Steps between fresh draws of random features; 0: they stay.
-        seed: Of weights, data order, masks and strands.
-        reverse_complement: Read each window from either strand with equal chance.
+        warmup_share: Fraction of the steps in which the learning rate rises.
+        decay_share: Fraction of the steps in which it falls at the end (`wsd`).
+        weight_decay: Weight decay, for matrices only.
+        beta1: Decay of the first moment of AdamW.
+        beta2: Decay of the second moment of AdamW.
+        momentum: Momentum of Muon.
+        clip_norm: Largest gradient norm of a step.
+        spike_factor: Skip steps whose gradient norm exceeds this multiple of the median of the
+            latest
+            64; 0: skip none.
+        ema: Decay of the moving average of the weights, which is validated and saved too; 0: none.
+        redraw_every: Steps between new draws of random features; 0: never.
+        seed: Seed of weights, data order, masks and strands.
+        reverse_complement: Read each window from either strand with equal probability.
         validate_every: Steps between validations.
-        validation_windows: Windows validated on, at most.
-        both_strands: Validate with the mean of what the model says of either strand.
-        validation_passes: How many disjoint sets of bases of each window are hidden in turn.
+        validation_windows: Largest number of validation windows.
+        both_strands: Validate with the mean of the predictions from both strands.
+        validation_passes: Number of disjoint sets of bases of each window that are hidden in turn.
         checkpoint_every: Steps between checkpoints.
-        keep_checkpoints: How many of the newest are kept.
+        keep_checkpoints: Number of newest checkpoints that are kept.
     """
 
     steps: int = 400

@@ -1,9 +1,9 @@
-"""Several processes that train one model: how they share a step, and meet.
+"""Process group of data-parallel, sharded or sequence-parallel training.
 
 Every process holds the whole model, unless it is sharded, and computes its share of the rows of
-each step; what is added up is a sum over targets divided by the weight of all targets of the step,
-so a step is that of one process but for the order in which floats are added.
-With `elastic`, which starts them, the one door to `torch.distributed`.
+each step. The all-reduced quantity is a sum over targets divided by the weight of all targets of
+the step, so that a step equals that of one process up to the order of floating-point sums.
+Only this module and `launcher`, which starts the processes, import `torch.distributed`.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ _LOOK_AFTER = 1.0
 
 
 class ProcessGroup:
-    """The processes that train one model. A team of one talks to nobody.
+    """Processes that train one model; a group of one does not communicate.
 
     Args:
-        member: Which of them this is; None: there is only this one.
-        store: Where they leave word for each other.
+        member: This process; None: it is the only one.
+        store: Key-value store shared by the processes.
 
     Attributes:
-        rank: Which of the team this is.
-        size: How many there are.
-        line: Those that share its rows; None if it has them to itself.
-        share: Which share of the rows of a step is this one's.
-        num_shares: Into how many the rows are parted.
-        shards: Whether each has but a part of the weights.
-        restarts: How often all of them were started again.
+        rank: Rank of this process.
+        size: Number of processes.
+        line: Processes that share rows with this one; None if there are none.
+        share: Index of this process's share of the rows of a step.
+        num_shares: Number of shares.
+        shards: True if each process holds only part of the weights.
+        restarts: Number of restarts so far.
     """
 
     def __init__(self, member: Member | None = None, store: Store | None = None) -> None:
@@ -64,23 +64,23 @@ class ProcessGroup:
         self._num_agreed = 0
 
     def form_sequence_groups(self, per_line: int) -> None:
-        """Let so many neighbours share the rows of a step, each with a stretch of every row."""
+        """Group neighbouring processes; each group shares the rows of a step."""
         if per_line > 1:
             self.share, self.num_shares = self.rank // per_line, self.size // per_line
             self.line = _line(self.rank, self.size, per_line)
 
     @property
     def is_main(self) -> bool:
-        """Whether this one writes and speaks."""
+        """True on the main process (rank 0), the only one that writes files and logs."""
         return self.rank == 0
 
     def rows(self, num_rows: int) -> slice:
-        """Which of a step's rows are this one's: as even as can be, the first shares larger."""
+        """Return this process's rows of a step: an even split, larger shares first."""
         bounds = [part * num_rows // self.num_shares for part in (self.share, self.share + 1)]
         return slice(*bounds)
 
     def broadcast_from_main(self, make: Callable[[], str]) -> str:
-        """What the first process makes, on all of them."""
+        """Call `make` on the main process and return its result on every process."""
         if self._store is None:
             return make()
         self._num_agreed += 1
@@ -93,23 +93,23 @@ class ProcessGroup:
         return told
 
     def broadcast_weights(self, model: nn.Module) -> None:
-        """Give all processes the weights of the first."""
+        """Copy parameters and buffers from rank 0 to every rank."""
         if self.size > 1 and not self.shards:
             for tensor in (*model.parameters(), *model.buffers()):
                 dist.broadcast(tensor.detach(), src=0)
 
     def shard(self, model: nn.Module, parts: Sequence[nn.Module], methods: Sequence[str]) -> None:
-        """Leave each process a part of the weights; a module is whole only while it computes.
+        """Shard the weights (FSDP2); a module is gathered only while it computes.
 
-        Gradients are then added up, and parted, on the way back.
+        Gradients are reduced and sharded in the backward pass.
 
         Args:
-            model: Whose weights.
-            parts: Modules that are put together one at a time.
-            methods: Of the model, that begin a computation.
+            model: Model to shard.
+            parts: Modules that are gathered one at a time.
+            methods: Methods of the model that start a computation.
 
         Raises:
-            ConfigError: This torch cannot.
+            ConfigError: The installed torch does not support it.
         """
         from torch.distributed import fsdp
         from torch.distributed.device_mesh import init_device_mesh
@@ -134,10 +134,11 @@ class ProcessGroup:
         self.shards = True
 
     def reshard(self, model: nn.Module) -> None:
-        """Divide the weights again after a way forward that none back follows.
+        """Shard the weights again after a forward pass without a backward pass.
 
-        FSDP leaves the outermost module whole then, and its next gradients would count each share
-        as often as there are processes.
+        FSDP leaves the outermost module gathered in this case, and its next gradients would count
+        each
+        share once per process.
         """
         if self.shards:
             for module in model.modules():
@@ -146,7 +147,7 @@ class ProcessGroup:
                     reshard()
 
     def full_tensor(self, tensor: Tensor) -> Tensor:
-        """Put together a tensor of which each process has a part."""
+        """Gather a sharded tensor on every process."""
         if not self.shards:
             return tensor
         from torch.distributed.tensor import DTensor
@@ -154,7 +155,7 @@ class ProcessGroup:
         return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
     def shard_like(self, tensor: Tensor, like: Tensor) -> Tensor:
-        """What this process holds of a whole tensor that is to stand in the place of another."""
+        """Return this process's shard of a full tensor, sharded like another tensor."""
         if not self.shards:
             return tensor
         from torch.distributed.tensor import DTensor, distribute_tensor
@@ -165,14 +166,14 @@ class ProcessGroup:
         return distribute_tensor(tensor, like.device_mesh, like.placements, src_data_rank=None)
 
     def all_reduce(self, model: nn.Module, part: Prediction) -> Prediction:
-        """Add up scores over all processes, and gradients unless those of a sharded model.
+        """Sum scores over all processes, and gradients unless the model is sharded.
 
         Args:
-            model: Whose gradients are to become those of the whole step.
-            part: How this process' share was predicted.
+            model: Model whose gradients become those of the whole step.
+            part: Prediction of this process's share.
 
         Returns:
-            How the whole step was predicted.
+            Prediction of the whole step.
         """
         if self.size == 1:
             return part
@@ -202,7 +203,7 @@ SINGLE_PROCESS = ProcessGroup()
 
 
 def _add_up(gradients: list[Tensor]) -> None:
-    """Sum tensors of all processes in place, many in one message, several messages under way."""
+    """Sum tensors over all processes in place, in buckets with several messages in flight."""
     under_way: list[tuple[list[Tensor], Tensor, Any]] = []
     for bucket in _buckets(gradients):
         flat = torch.cat([one.flatten() for one in bucket])
@@ -228,7 +229,7 @@ def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
 
 
 class _Channel:
-    """Messages between the processes of a line."""
+    """Messages between the processes of a sequence group."""
 
     def __init__(self, first: int, group: Any) -> None:
         self._first = first
@@ -255,7 +256,7 @@ class _Channel:
 
 
 def _line(rank: int, size: int, per_line: int) -> ProcessSequenceGroup:
-    """The line of a process; all processes make all lines, in the same order."""
+    """Create the sequence group of a process; all processes create all groups in the same order."""
     firsts = range(0, size, per_line)
     groups = {first: dist.new_group(list(range(first, first + per_line))) for first in firsts}
     first = rank - rank % per_line
@@ -264,15 +265,15 @@ def _line(rank: int, size: int, per_line: int) -> ProcessSequenceGroup:
 
 @contextmanager
 def join_process_group(member: Member | None, device: torch.device) -> Iterator[ProcessGroup]:
-    """Be one of several processes, for as long as this lasts.
+    """Join the process group for the duration of the context.
 
     Args:
-        member: Which one; None: the only one.
-        device: Where this one computes: `nccl` carries what is on a GPU, `gloo` the rest.
+        member: This process; None: it is the only one.
+        device: Device of this process: `nccl` is used on GPUs, `gloo` otherwise.
 
     Raises:
-        LostProcessError: Another process ended.
-        TrainingError: The first process does not answer.
+        LostProcessError: Another process exited.
+        TrainingError: The main process cannot be reached.
     """
     if member is None:
         yield SINGLE_PROCESS
@@ -328,9 +329,9 @@ def _first_line(failure: Exception) -> str:
 
 
 def _end_with_launcher(member: Member) -> None:
-    """End when what started this process is gone; end at once when it interrupts.
+    """Exit when the launcher exits, and at once when it is interrupted.
 
-    The one that speaks takes an interrupt as any program does, to leave the terminal in order.
+    The main process handles an interrupt as usual, to leave the terminal in order.
     """
     if launch_folder() is None:
         return

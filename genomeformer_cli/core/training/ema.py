@@ -1,4 +1,4 @@
-"""A moving average of the weights (EMA), trained beside them, validated and saved too.
+"""Exponential moving average of the weights (EMA), validated and saved beside them.
 
 Polyak and Juditsky 1992; the decay rises from 0.1 to its value so that the average forgets the
 random start.
@@ -16,11 +16,11 @@ from genomeformer_cli.core.models.genomeformer.build import Model
 
 
 class WeightAverage:
-    """The averaged weights of a model.
+    """Averaged weights of a model.
 
     Args:
-        model: Whose weights; the average begins as they are.
-        decay: Part of the average that a step keeps.
+        model: Model to average; the average starts with its weights.
+        decay: Fraction of the average kept per step.
     """
 
     def __init__(self, model: Model, decay: float) -> None:
@@ -32,20 +32,20 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Move towards the weights after step `step` (0-based)."""
+        """Update the average after step `step` (0-based)."""
         decay = min(self._decay, (1 + step) / (10 + step))
         for name, parameter in self._model.named_parameters():
             self.tensors[name].lerp_(parameter, 1 - decay)
 
     @torch.no_grad()
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Go on from a saved average."""
+        """Continue from a saved average."""
         for name, tensor in self.tensors.items():
             tensor.copy_(tensors[name])
 
     @contextmanager
     def in_place(self) -> Iterator[Model]:
-        """The model with the averaged weights in it; its own come back at the end."""
+        """Yield the model with the averaged weights; restore its own weights at the end."""
         own = {name: parameter.data for name, parameter in self._model.named_parameters()}
         try:
             for name, parameter in self._model.named_parameters():

@@ -1,9 +1,8 @@
-"""What one of several processes failed with, left for the process that started them.
+"""File with the error of a worker process, read by the launcher.
 
-A mistake of the user's, or of ours, is the same however often the processes are started again: the
-first one to meet it leaves it in a file, silently; those that are started again see the file and
-end; and the one that started them says it, once. What another try can mend is not left: a process
-that was lost, a GPU that failed.
+A configuration error or a bug recurs at every restart: the first process that meets it writes it to
+a file without printing; restarted processes find the file and exit; the launcher shows the error
+once. Errors that a restart may solve are not written: a lost process, a failed GPU.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _A_GPU_FAILED = "CUDA error"
 
 
 def write_failure(failure: Exception) -> bool:
-    """Leave word of a failure; whether there is somebody who will say it."""
+    """Write the failure to the launch folder. Return False if no launcher will read it."""
     folder = launch_folder()
     if folder is None:
         return False
@@ -37,13 +36,13 @@ def write_failure(failure: Exception) -> bool:
 
 
 def has_failure() -> bool:
-    """Whether a process that was started with this one, or before it, left word."""
+    """Return True if a process of this launch has written a failure."""
     folder = launch_folder()
     return folder is not None and (folder / _FILE).exists()
 
 
 def read_failure(folder: Path) -> GenomeformerError | None:
-    """What the processes failed with, if one of them left word."""
+    """Return the failure of the processes, if one has written it."""
     try:
         told: dict[str, str] = read_json(folder / _FILE, dict[str, str])
     except DocumentError:
@@ -67,13 +66,13 @@ def _kinds(root: type[GenomeformerError]) -> Iterator[type[GenomeformerError]]:
 
 
 def worker_failure(who: str, exit_code: int, folder: Path, restarts: int) -> TrainingError:
-    """What to say of a process that ended before its time, too often, and left no word.
+    """Build the error for a worker that exited repeatedly without reporting a failure.
 
     Args:
-        who: Which one.
-        exit_code: Its; that of a signal is negative.
-        folder: Where the processes that do not speak write what they would say.
-        restarts: How often all of them were started again.
+        who: Description of the worker.
+        exit_code: Exit code of the process; negative signal number if killed.
+        folder: Folder with the output of the processes other than the main one.
+        restarts: Number of restarts.
     """
     how = (
         f"by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"with exit code {exit_code}"

@@ -1,4 +1,4 @@
-"""Fresh random features during training: which ones is a function of the seed and the step.
+"""New random features during training, as a function of the seed and the step.
 
 Choromanski et al. 2021, "Rethinking Attention with Performers", appendix B.2.
 """
@@ -22,17 +22,17 @@ _REDRAW = 3
 
 @runtime_checkable
 class Redrawable(Protocol):
-    """A mechanism that draws random features."""
+    """Mechanism with random features."""
 
     def redraw(self, generator: torch.Generator) -> None:
-        """Draw others."""
+        """Draw new features."""
 
 
 def check_redraw(model: ModelConfig, config: TrainingConfig) -> None:
-    """Make sure that what is to be redrawn is there.
+    """Check that the model has random features if they are to be redrawn.
 
     Raises:
-        ConfigError: No mechanism of the model draws features.
+        ConfigError: No mechanism of the model has random features.
     """
     draws = any("num_features" in attention_entry(name).options for name in model.attention.names)
     if config.redraw_every and not draws:
@@ -43,7 +43,7 @@ def check_redraw(model: ModelConfig, config: TrainingConfig) -> None:
 
 
 def redraw_features(model: Model, config: TrainingConfig, step: int) -> None:
-    """Draw the features that step `step` begins with, if it is one that begins with others."""
+    """Draw the features of step `step`, if that step starts with new ones."""
     if not config.redraw_every or step == 0 or step % config.redraw_every:
         return
     for number, mechanism in enumerate(_mechanisms(model)):

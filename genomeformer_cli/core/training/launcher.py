@@ -1,4 +1,4 @@
-"""A command as several processes of this machine, watched and started again by torch elastic."""
+"""Launch a command as several processes on this machine, supervised by torch elastic."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from genomeformer_cli.core.training.failure_file import read_failure, worker_fai
 
 
 def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Path) -> None:
-    """Run a command as several processes of this machine, under torch elastic.
+    """Run a command as several processes on this machine, under torch elastic.
 
-    When one of them ends before its time, all are started again; what the first one writes goes
-    where this process writes, what the others write into files of the folder.
+    If one exits early, all are restarted. The main process writes to the streams of this process;
+    the
+    others write to files in the folder.
 
     Args:
-        command: The program and its arguments.
-        processes: How many.
-        restarts: How often all of them are started again, at most.
-        folder: Empty; told to them by `GENOMEFORMER_LAUNCH`.
+        command: Program and its arguments.
+        processes: Number of processes.
+        restarts: Largest number of restarts.
+        folder: Empty folder, passed to the processes in `GENOMEFORMER_LAUNCH`.
 
     Raises:
-        GenomeformerError: What one of them failed with.
-        TrainingError: One of them ended too often.
-        KeyboardInterrupt: This process was interrupted; all of them have ended.
+        GenomeformerError: Error of one of the processes.
+        TrainingError: A process exited too often.
+        KeyboardInterrupt: This process was interrupted; all workers have exited.
     """
     config = LaunchConfig(
         min_nodes=1,

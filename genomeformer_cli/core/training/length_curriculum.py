@@ -1,4 +1,4 @@
-"""The length curriculum: short windows first, then longer ones, every step with as many tokens."""
+"""Length curriculum: short windows first, then longer ones, with equal tokens per step."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from genomeformer_cli.core.training.config import TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Steps whose windows have one length.
+    """Steps with windows of one length.
 
     Attributes:
-        first: The first of them.
-        length: Tokens of a window.
-        rows: Windows a step.
-        rows_at_once: Windows whose gradients are computed together; 0: as the memory plan says.
+        first: First step.
+        length: Tokens per window.
+        rows: Windows per step.
+        rows_at_once: Windows whose gradients are computed together; 0: given by the memory plan.
     """
 
     first: int
@@ -27,13 +27,14 @@ class Stage:
 
 
 def stages(config: TrainingConfig, context: int) -> list[Stage]:
-    """The stages of a run.
+    """Return the stages of a run.
 
-    The lengths double from `start_length` to the context; the shorter ones share
-    `curriculum_share` of the steps evenly, the context has the rest.
+    The length doubles from `start_length` to the context; the shorter lengths share
+    `curriculum_share`
+    of the steps evenly, and the context has the rest.
 
     Raises:
-        ConfigError: The first length is longer than the context, or no step is left for a stage.
+        ConfigError: The first length exceeds the context, or a stage has no step.
     """
     lengths = [context]
     if config.start_length:
@@ -69,5 +70,5 @@ def _stage(config: TrainingConfig, context: int, first: int, length: int) -> Sta
 
 
 def stage_of(step: int, of: Sequence[Stage]) -> Stage:
-    """The stage that a step belongs to."""
+    """Return the stage of a step."""
     return next(stage for stage in reversed(of) if stage.first <= step)

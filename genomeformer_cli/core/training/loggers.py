@@ -1,4 +1,4 @@
-"""Others who watch a run, row by row: TensorBoard, Weights & Biases, if they are asked for."""
+"""Optional run loggers: TensorBoard and Weights & Biases."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ WANDB_ID_FILE = "wandb.id"
 
 
 class RunLogger(Protocol):
-    """Is shown every row of the metrics."""
+    """Receiver of every row of the metrics."""
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """Take a step's row."""
+        """Log the row of a step."""
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Flush and close."""
 
 
 OpenObserver = Callable[[Path, int], RunLogger]
 
 
 class TensorboardLogger:
-    """Writes event files.
+    """Writer of TensorBoard event files.
 
     Args:
-        folder: Of the run.
-        resume_step: Rows after this step were shown before a kill; they are taken back.
+        folder: Run folder.
+        resume_step: Rows after this step were logged before a kill and are purged.
 
     Raises:
         MissingExtraError: TensorBoard is not installed.
@@ -49,35 +49,35 @@ class TensorboardLogger:
         self._writer = make(str(folder / FOLDER), purge_step=resume_step + 1)
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """Write every number of a row."""
+        """Log every number of a row."""
         for name, number in _numbers(row):
             if name != "step":
                 self._writer.add_scalar(name, number, row["step"])
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Flush and close."""
         self._writer.close()
 
 
 def open_tensorboard_logger(folder: Path, resume_step: int) -> RunLogger:
-    """TensorBoard's files in a run folder."""
+    """Open TensorBoard files in a run folder."""
     return TensorboardLogger(folder, resume_step)
 
 
 class WandbLogger:
-    """Sends rows to Weights & Biases, or keeps them in `wandb/` of the run folder (`WANDB_MODE`).
+    """Logger that sends rows to Weights & Biases, or stores them in `wandb/` (`WANDB_MODE`).
 
-    The run there has one id, kept beside ours, and goes on when ours does. Steps that were sent
-    before a kill and come again have the same numbers, and are not sent twice.
+    The remote run has one id, stored in the run folder, and is resumed together with the run. Steps
+    that were sent before a kill keep their numbers and are not sent twice.
 
     Args:
-        folder: Of the run.
-        project: Where it is listed.
-        config: Settings of the run, shown beside it.
+        folder: Run folder.
+        project: Project of the run.
+        config: Settings of the run.
 
     Raises:
         MissingExtraError: Weights & Biases is not installed.
-        TrainingError: It cannot be reached, or nobody is logged in.
+        TrainingError: The service cannot be reached, or no user is logged in.
     """
 
     def __init__(self, folder: Path, project: str, config: Mapping[str, Any]) -> None:
@@ -106,14 +106,14 @@ class WandbLogger:
         self._shown = int(getattr(self._run, "step", 0))
 
     def row(self, row: Mapping[str, Any]) -> None:
-        """Send every number of a row, unless that step was sent before."""
+        """Log every number of a row, unless that step was sent before."""
         if row["step"] < self._shown:
             return
         numbers = {name: number for name, number in _numbers(row) if name != "step"}
         self._run.log(numbers, step=row["step"])
 
     def close(self) -> None:
-        """Send what is not sent yet."""
+        """Flush and close."""
         self._run.finish()
 
 
@@ -124,7 +124,7 @@ def _lasting_id(path: Path) -> str:
 
 
 def open_wandb_logger(project: str, config: Mapping[str, Any]) -> OpenObserver:
-    """Weights & Biases, for a run of that configuration."""
+    """Return a function that opens a Weights & Biases logger with this configuration."""
 
     def opened(folder: Path, resume_step: int) -> RunLogger:
         del resume_step

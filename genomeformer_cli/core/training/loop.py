@@ -1,7 +1,7 @@
-"""The training loop: one step after another, each a pure function of the weights and (seed, step).
+"""Training loop: each step is a pure function of the weights and of (seed, step).
 
-What step `s` sees, hides and flips depends on nothing but the seed and `s`; so a run killed at any
-moment and resumed from its newest checkpoint gives the same weights, to the bit on one CPU.
+The inputs, masks and strands of step `s` depend only on the seed and on `s`. A run that is killed
+and resumed from its newest checkpoint therefore gives bitwise equal weights on one CPU.
 """
 
 from __future__ import annotations
@@ -55,30 +55,31 @@ from genomeformer_cli.core.training.task import PretrainingTask, TrainingTask
 
 
 class MakesBatches(Protocol):
-    """Makes the batch of any step."""
+    """Builder of the batch of any step."""
 
     def make(self, step: int) -> StepBatch:
-        """The batch of a step."""
+        """Build the batch of a step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """Everything a run trains with.
+    """Everything needed to train a run.
 
     Attributes:
-        folder: The run folder.
-        model: Fresh weights; those of the newest checkpoint replace them.
-        tokenizer: Saved with every checkpoint.
-        batches: What the steps are asked.
+        folder: Run folder.
+        model: Model with initial weights; those of the newest checkpoint replace them.
+        tokenizer: Tokenizer, saved with every checkpoint.
+        batches: Builder of the batches.
         config: Steps, optimizer, schedule.
-        memory: How gradients are computed.
-        compute: In which precision, compiled or not.
-        validate: Scores a model on what is held out: a dataclass of plain values.
-        task: What is learned.
-        expected_bytes: What the process is to hold at the peak of a step, if that was forecast.
-        loggers: Open what is shown every row of the metrics.
-        process_group: The processes that train it together; only the first writes and speaks.
-        shard: Whether the weights are divided among them.
+        memory: Memory plan of the gradients.
+        compute: Precision and compilation.
+        validate: Function that scores a model on held-out data; returns a dataclass of plain
+            values.
+        task: Training task.
+        expected_bytes: Predicted peak memory of a step, if it was predicted.
+        loggers: Functions that open run loggers.
+        process_group: Processes that train together; only the main one writes files and logs.
+        shard: True if the weights are sharded over them.
     """
 
     folder: Path
@@ -97,15 +98,15 @@ class TrainingRun:
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:
-    """Train to the end, from the newest whole checkpoint if there is one.
+    """Train to the end, from the newest complete checkpoint if there is one.
 
     Returns:
-        The last checkpoint.
+        Folder of the last checkpoint.
 
     Raises:
-        MissingExtraError: What is to watch is not installed.
-        ConfigError: There are more processes than rows of a step.
-        TrainingError: The loss is no longer a number.
+        MissingExtraError: A logger is not installed.
+        ConfigError: There are more processes than rows per step.
+        TrainingError: The loss is not finite.
         CheckpointError: Every checkpoint is damaged.
     """
     team, config = run.process_group, run.config
@@ -149,12 +150,12 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
 
 
 def time_step(run: TrainingRun, *, seconds: float, at_least: int = 5) -> float:
-    """Seconds of a step with the longest windows: the median of some, on weights not kept.
+    """Return the median seconds of a step with the longest windows; the weights are discarded.
 
     Args:
-        run: Its folder stays untouched.
-        seconds: How long steps are taken, at least.
-        at_least: How many are taken, at least; one more before them warms up.
+        run: Run; its folder is not modified.
+        seconds: Smallest duration of the measurement.
+        at_least: Smallest number of steps, after one warm-up step.
     """
     trainer = _Trainer(run)
     first = stages(run.config, run.model.config.context)[-1].first
@@ -170,7 +171,7 @@ def time_step(run: TrainingRun, *, seconds: float, at_least: int = 5) -> float:
 
 
 def check_rows(config: TrainingConfig, model: ModelConfig, team: ProcessGroup) -> None:
-    """Make sure that every process has a row of every step.
+    """Check that every process has a row of every step.
 
     Raises:
         ConfigError: There are more processes than rows.
@@ -184,7 +185,7 @@ def check_rows(config: TrainingConfig, model: ModelConfig, team: ProcessGroup) -
 
 
 def _share(run: TrainingRun) -> Callable[[int], StepBatch]:
-    """Makes this process' share of a step."""
+    """Return a function that builds this process's share of a step."""
     team = run.process_group
 
     def make(step: int) -> StepBatch:
@@ -196,11 +197,11 @@ def _share(run: TrainingRun) -> Callable[[int], StepBatch]:
 
 
 class _Trainer:
-    """The state of a run: weights, optimizers, average, guard, validations.
+    """State of a run: weights, optimizers, average, spike guard, validations.
 
     Attributes:
-        done: Steps taken.
-        validation: Newest score on what is held out.
+        done: Number of steps done.
+        validation: Latest score on held-out data.
     """
 
     def __init__(self, run: TrainingRun) -> None:
@@ -218,11 +219,11 @@ class _Trainer:
 
     @property
     def ended(self) -> bool:
-        """Whether the run ends here, before its last step."""
+        """True if the run stops here, before its last step."""
         return self._run.task.ends(self._validations)
 
     def begin(self, reporter: Reporter) -> int:
-        """Go on from the newest whole checkpoint, if there is one; return the steps it has seen."""
+        """Resume from the newest complete checkpoint, if any; return the number of steps done."""
         run = self._run
         name = run.process_group.broadcast_from_main(lambda: _newest(run.folder, reporter))
         if name:
@@ -276,7 +277,7 @@ class _Trainer:
         return StepOutcome(row=row, score=learned.score, num_bases=batch.num_bases, rate=rate)
 
     def _memory(self, step: int) -> MemoryConfig:
-        """The memory plan; rows at a time as many as hold the same tokens in this stage."""
+        """Return the memory plan; rows at a time hold equal numbers of tokens in every stage."""
         stage, memory = stage_of(step, self._stages), self._run.memory
         if not memory.rows:
             return replace(memory, rows=stage.rows_at_once)
@@ -284,7 +285,7 @@ class _Trainer:
         return replace(memory, rows=min(rows, stage.rows_at_once or rows))
 
     def validate(self, row: dict[str, Any]) -> None:
-        """Score the weights, and their average if there is one, and add that to the row."""
+        """Score the weights and their average, if any, and add the scores to the row."""
         run = self._run
         self.validation = run.validate(run.model)
         run.process_group.reshard(run.model)
@@ -298,13 +299,13 @@ class _Trainer:
             self._offer()
 
     def _offer(self) -> None:
-        """Let the weights that the model holds now be kept."""
+        """Pass the current weights to the task, which may keep them."""
         run = self._run
         if run.process_group.is_main:
             run.task.keep(run.model, run.folder, self._validations)
 
     def save(self, step: int) -> None:
-        """Write a checkpoint, then drop the oldest; what is shared is put together by all."""
+        """Write a checkpoint, then remove the oldest; all processes gather sharded tensors."""
         run, team = self._run, self._run.process_group
         if not (team.is_main or team.shards):
             return
@@ -321,14 +322,14 @@ class _Trainer:
 
 
 def _newest(folder: Path, reporter: Reporter) -> str:
-    """Name of the newest whole checkpoint; what killed processes left beside it goes."""
+    """Return the name of the newest complete checkpoint; remove what killed processes left."""
     clear_leftovers(folder / "checkpoints")
     newest = newest_whole_checkpoint(folder, reporter)
     return newest.name if newest else ""
 
 
 def _tell(run: TrainingRun, taken: StepOutcome, *, first: bool, reporter: Reporter) -> None:
-    """Say how much memory the first step took, and that a step was left out."""
+    """Report the memory of the first step, and skipped steps."""
     if first:
         reporter.note(_memory_used(run, peak_bytes(run.model.device)))
     if taken.row.get("left_out"):

@@ -1,8 +1,8 @@
-"""The records of a run.
+"""Metrics files of a run.
 
-`metrics.jsonl` holds what was learned, one line a step: a pure function of configuration and
-corpus, so that a run that was killed and resumed writes the same bytes as one that was not.
-`throughput.jsonl` holds how fast, which no two runs share.
+`metrics.jsonl` has one line per step with scores: a pure function of configuration and corpus, so
+that a run that was killed and resumed writes the same bytes as an undisturbed one.
+`throughput.jsonl` has the speed, which differs between runs.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ THROUGHPUT_FILE = "throughput.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """How well bases were predicted.
+    """Quality of predicted bases.
 
     Attributes:
         bits_per_base: Mean of -log2 of the probability of the true base.
-        accuracy: Part of the bases whose most probable letter was right.
-        num_bases: How many were predicted.
-        num_tokens: In how many tokens, where tokens are more than single bases; accuracy is then
-            of tokens, and a token is right only as a whole.
+        accuracy: Fraction of the bases whose most probable letter is the true one.
+        num_bases: Number of predicted bases.
+        num_tokens: Number of predicted tokens, for tokens of several bases; accuracy is then the
+            fraction of tokens that are entirely correct.
     """
 
     bits_per_base: float
@@ -54,10 +54,10 @@ class _TrainingScore(TypedDict):
 
 
 def training_bits(rows: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Bits per base of the training steps of these rows.
+    """Return the training bits per base of these rows.
 
-    Of tokens that share bases with their neighbours, it cannot be told what a base took; each then
-    counts as one base, and there is nothing to draw beside held-out bases.
+    For tokens that share bases with their neighbours the bits per base are unknown; each token then
+    counts as one base, and the values cannot be compared with those of held-out bases.
     """
     scores: list[_TrainingScore] = [
         convert(row.get("training"), _TrainingScore, source=f"step {row.get('step')}, training")
@@ -69,23 +69,23 @@ def training_bits(rows: Sequence[Mapping[str, Any]]) -> list[float]:
 
 
 def name_of_counts(order: int, looks: str) -> str:
-    """What a table of context counts is called, by where its context is."""
+    """Return the name of a context-count table from the position of its context."""
     where = "neighbours a side" if looks == "a side" else "bases before"
     return f"counts of {order} {where}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepDone(Event):
-    """One training step.
+    """A training step was completed.
 
     Attributes:
-        step: Steps done so far.
-        steps: Steps in all.
-        training: Score on this step's targets: a `Score`, or what else is learned is scored by.
-        validation: Newest score on what is held out, if there is one yet.
-        learning_rate: Of this step.
-        bases_per_second: Since the run was started or resumed.
-        seconds_left: Estimate.
+        step: Number of steps done.
+        steps: Number of steps of the run.
+        training: Score of the targets of this step: a `Score` or the score of another task.
+        validation: Latest score on held-out data, if any.
+        learning_rate: Learning rate of this step.
+        bases_per_second: Throughput since the run was started or resumed.
+        seconds_left: Estimated remaining time.
     """
 
     step: int
@@ -99,12 +99,12 @@ class StepDone(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What training took, validations and checkpoints apart.
+    """Cost of training without validations and checkpoints.
 
     Attributes:
-        seconds: Of all steps that were kept.
-        bases_per_second: The median over the run, which a suspended machine does not move.
-        peak_bytes: Most memory of a process that trained it; on a GPU, of its allocator.
+        seconds: Total of all steps that were kept.
+        bases_per_second: Median over the run, which is robust to a suspended machine.
+        peak_bytes: Peak memory of a training process; on a GPU, of its allocator.
     """
 
     seconds: float
@@ -113,7 +113,7 @@ class Pace:
 
 
 def pace(rows: Sequence[Mapping[str, Any]]) -> Pace:
-    """What training took, by the rows of `throughput.jsonl`, of which there is one at least."""
+    """Return the cost of training from the rows of `throughput.jsonl`, at least one."""
     return Pace(
         seconds=rows[-1]["training_seconds"],
         bases_per_second=statistics.median(row["training_bases_per_second"] for row in rows),
@@ -122,14 +122,14 @@ def pace(rows: Sequence[Mapping[str, Any]]) -> Pace:
 
 
 class MetricsFile:
-    """An append-only JSON-lines file whose rows carry a `step`.
+    """Append-only JSON-lines file whose rows have a `step`.
 
     Args:
-        path: The file.
+        path: File.
         resume_step: Rows after this step are dropped: a resumed run writes them again.
 
     Attributes:
-        kept: The rows up to that step.
+        kept: Rows up to that step.
     """
 
     def __init__(self, path: Path, *, resume_step: int) -> None:
@@ -142,7 +142,7 @@ class MetricsFile:
         self._file.write(json.dumps(row) + "\n")
 
     def sync(self) -> None:
-        """Force what was appended onto the disk."""
+        """Flush to disk."""
         self._file.flush()
         os.fsync(self._file.fileno())
 

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: a row a step into its files, to observers, to the reporter."""
+"""Writer of one row per step to metrics files, loggers and the reporter."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _REPORT_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class StepOutcome:
-    """A step that was taken, or left out.
+    """Result of a step that was taken or skipped.
 
     Attributes:
-        row: For the metrics.
-        score: On its targets.
-        num_bases: In its windows.
+        row: Row of the metrics.
+        score: Score of its targets.
+        num_bases: Number of bases in its windows.
         rate: Learning rate.
     """
 
@@ -41,18 +41,18 @@ class StepOutcome:
 
 
 class MetricsWriter:
-    """Writes and tells every step.
+    """Write and report every step.
 
     Args:
-        folder: Of the run.
-        steps: Of the run.
-        first: Steps done before; later rows are dropped and written again.
-        reporter: Is told every now and then.
-        observers: Open what is shown every row.
-        device: Whose memory is watched.
+        folder: Run folder.
+        steps: Number of steps of the run.
+        first: Number of steps done before; later rows are dropped and written again.
+        reporter: Receives a report at intervals.
+        observers: Functions that open run loggers.
+        device: Device whose memory is recorded.
 
     Raises:
-        MissingExtraError: What is to watch is not installed.
+        MissingExtraError: A logger is not installed.
     """
 
     def __init__(  # noqa: PLR0913 - where, how far, whom to tell, what to watch
@@ -72,9 +72,9 @@ class MetricsWriter:
         """Write a step.
 
         Args:
-            taken: The step.
-            validation: The newest score on held-out bases.
-            seconds: What the step itself took.
+            taken: Result of the step.
+            validation: Latest score on held-out data.
+            seconds: Duration of the step itself.
         """
         self._metrics.append(taken.row)
         for observer in self._observers:
@@ -83,11 +83,11 @@ class MetricsWriter:
         self._speed.step(taken, validation)
 
     def sync(self) -> None:
-        """Force what was learned onto the disk."""
+        """Flush the metrics to disk."""
         self._metrics.sync()
 
     def close(self) -> None:
-        """Write what is not written yet."""
+        """Flush and close."""
         self._metrics.close()
         self._speed.close()
         for observer in self._observers:
@@ -95,7 +95,7 @@ class MetricsWriter:
 
 
 class _Speed:
-    """Tells the reporter how far the run is, and keeps `throughput.jsonl`."""
+    """Report the progress of the run and write `throughput.jsonl`."""
 
     def __init__(
         self, folder: Path, steps: int, first: int, reporter: Reporter, device: torch.device
@@ -112,13 +112,13 @@ class _Speed:
         self._new_bases, self._new_seconds = 0, 0.0
 
     def count(self, num_bases: int, seconds: float) -> None:
-        """Count what a step itself took, which is all that a budget of time is of."""
+        """Add the duration of a step, the only time that counts for a budget of time."""
         self._training += seconds
         self._new_bases += num_bases
         self._new_seconds += seconds
 
     def step(self, taken: StepOutcome, validation: Any) -> None:
-        """Report a step that was counted, unless the last report was a moment ago."""
+        """Report a counted step, unless the previous report was very recent."""
         done = taken.row["step"]
         self._num_bases += taken.num_bases
         now = time.monotonic()

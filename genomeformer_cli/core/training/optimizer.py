@@ -1,4 +1,4 @@
-"""AdamW and Muon. Matrices decay; norms do not, nor does the embedding.
+"""AdamW and Muon; only matrices have weight decay, except the embedding.
 
 AdamW: Loshchilov and Hutter 2019. Muon: Jordan et al. 2024, "Muon: An optimizer for hidden layers",
 its steps scaled to the size of AdamW's (Liu et al. 2025, "Muon is scalable for LLM training",
@@ -20,10 +20,10 @@ Optimizers = Sequence[torch.optim.Optimizer]
 
 
 def build_optimizers(model: Model, config: TrainingConfig) -> Optimizers:
-    """The optimizers of a run, AdamW first; their learning rate is set before every step.
+    """Build the optimizers of a run, AdamW first; their learning rate is set before every step.
 
     Raises:
-        ConfigError: This torch has no Muon.
+        ConfigError: The installed torch has no Muon.
     """
     by_muon: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
@@ -46,7 +46,7 @@ def build_optimizers(model: Model, config: TrainingConfig) -> Optimizers:
 
 
 def _is_hidden_matrix(name: str, parameter: nn.Parameter) -> bool:
-    """Whether it multiplies the features of a block: what Muon's steps are made for."""
+    """Return True for a matrix that multiplies the features of a block, which Muon updates."""
     within = ".blocks." in f".{name}" and ".mechanism." not in name
     return within and parameter.dim() == 2 and name.endswith(".weight")
 
@@ -66,7 +66,7 @@ def _muon(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim
 
 
 def set_learning_rate(optimizers: Optimizers, rate: float) -> None:
-    """Let the next step be taken at this rate, times the `scale` of a group that has one."""
+    """Set the learning rate of the next step, times the `scale` of a group that has one."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["lr"] = rate * group.get("scale", 1.0)

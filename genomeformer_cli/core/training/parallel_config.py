@@ -1,6 +1,6 @@
-"""Over how many processes a run is spread: no part of what is learned, so not of a run's settings.
+"""Parallelism settings. Not part of the run configuration, because they do not change the result.
 
-A run that was begun with two goes on with one, or with three.
+A run may be resumed with another number of processes.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from genomeformer_cli.core.training.config import TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelConfig:
-    """Processes and what they share.
+    """Number of processes and division of the work.
 
     Attributes:
-        gpus: GPUs of this machine, one process each; 0: CPU; None: as the device says.
-        processes: Processes of this machine on its CPU; with GPUs there are as many as these.
-        restarts: How often all are started again when one ends, at most.
-        shard: Whether weights and optimizer are divided among them (FSDP2).
-        sequence_parallel: How many of them share every row, each a stretch of it.
+        gpus: GPUs of this machine, one process each; 0: CPU; None: given by the device.
+        processes: Processes on the CPU of this machine; with GPUs, one process per GPU.
+        restarts: Largest number of restarts of all processes after one exits.
+        shard: Shard weights and optimizer over the processes (FSDP2).
+        sequence_parallel: Number of processes that share every row, each with a shard of it.
     """
 
     gpus: int | None = None
@@ -50,24 +50,24 @@ class ParallelConfig:
 
     @property
     def num_processes(self) -> int:
-        """Processes to start on this machine."""
+        """Number of processes to start on this machine."""
         return self.gpus or self.processes or 1
 
     @property
     def on_cpu(self) -> bool:
-        """Whether they compute on the CPU, whatever else there is."""
+        """True if the processes compute on the CPU even if there is a GPU."""
         return self.gpus == 0 or (self.gpus is None and self.processes is not None)
 
     @property
     def is_special(self) -> bool:
-        """Whether a model or a row is parted: then nothing is tried on one process beforehand."""
+        """True if a model or a row is sharded, so that one process cannot run trials."""
         return self.shard or self.sequence_parallel > 1
 
     def check_model(self, model: ModelConfig, training: TrainingConfig, plan: str) -> None:
-        """Make sure that a model can be parted, if it is to be.
+        """Check that a model can be sharded, if requested.
 
         Raises:
-            ConfigError: It cannot; the hint says what can.
+            ConfigError: It cannot; the hint names what can.
         """
         if not self.shard:
             return
@@ -88,10 +88,10 @@ class ParallelConfig:
             )
 
     def check_size(self, size: int) -> None:
-        """Make sure that so many processes can do it.
+        """Check that the number of processes fits the settings.
 
         Raises:
-            ConfigError: They cannot.
+            ConfigError: It does not.
         """
         if size % self.sequence_parallel:
             raise ConfigError(

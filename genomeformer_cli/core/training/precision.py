@@ -1,7 +1,7 @@
-"""How the arithmetic of a step runs: in which precision, compiled or not; chosen by trying.
+"""Precision and compilation of a step, chosen by measurement.
 
-What a trial found is remembered (`Memory`), so that it is made once a machine and configuration.
-Weights, optimizer and validation are in float32 whatever is chosen: `bf16` is autocast.
+The result of a measurement is stored, so that it is made once per machine and configuration.
+Weights, optimizer and validation are in float32 in every case: `bf16` is autocast.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _LENGTH_TRIED = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
-    """How the arithmetic of a step runs.
+    """Precision and compilation of a step.
 
     Attributes:
-        precision: `fp32`; `bf16`: matrix products in bfloat16 (autocast), on GPUs what stays in
-            float32 by TF32; `auto`: the faster.
-        compile: Whether `torch.compile` fuses the model (with `--memory full`, rows of one
-            document); `auto`: where it is faster, and the run takes long enough to find out.
+        precision: `fp32`; `bf16`: matrix products in bfloat16 (autocast), and TF32 on GPUs for the
+            products that stay in float32; `auto`: the faster one.
+        compile: Compile the model with `torch.compile` (with `--memory full` and one document per
+            row); `auto`: if it is faster and the run is long enough to measure it.
     """
 
     precision: Literal["auto", "fp32", "bf16"] = "auto"
@@ -56,14 +56,14 @@ class ComputeConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """What is to be run.
+    """Run for which precision and compilation are chosen.
 
     Attributes:
-        model: The model.
-        step: The shape of a training step.
-        memory: Its memory plan.
+        model: Model to train.
+        step: Shape of a training step.
+        memory: Memory plan.
         steps: Optimizer steps of the run.
-        packed: Whether rows hold several documents.
+        packed: True if rows hold several documents.
     """
 
     model: Model
@@ -75,7 +75,7 @@ class Trial:
 
 @contextmanager
 def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
-    """Run what is within in that precision, the model compiled if it is to be."""
+    """Run the body in the configured precision, with the model compiled if requested."""
     assert compute.precision != "auto"
     assert compute.compile != "auto"
     if compute.compile == "on":
@@ -94,9 +94,9 @@ def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
 
 @contextmanager
 def _tf32(*, wanted: bool, kind: str) -> Iterator[None]:
-    """Let a GPU's products of float32 run in TF32, which keeps more bits than bf16 does.
+    """Compute float32 products of a GPU in TF32, which has more mantissa bits than bfloat16.
 
-    Sums and scores that autocast leaves in float32 would else miss the matrix units.
+    Sums and scores that autocast leaves in float32 would otherwise not use the matrix units.
     """
     if not wanted or kind != "cuda":
         yield
@@ -125,23 +125,23 @@ def _chosen(
     documents_BL: Tensor | None,
     chosen: SelectedPositions,
 ) -> Tensor:
-    """Some of all features: how many are wanted changes from step to step, as no kernel may."""
+    """Select positions from all features; compiled code cannot, as their number changes."""
     return chosen.gather(hidden(tokens_BL, mask_BL, documents_BL))
 
 
 def choose_compute(
     compute: ComputeConfig, trial: Trial, remembered: Path, reporter: Reporter
 ) -> ComputeConfig:
-    """Decide what is left to choose, by trying it or by remembering what a trial found.
+    """Resolve `auto` by measurement, or from a stored measurement.
 
     Args:
-        compute: What was asked for.
-        trial: What is to be run.
-        remembered: JSON file of what trials found.
-        reporter: Hears what was found, and what could not be had.
+        compute: Requested settings.
+        trial: Run to measure.
+        remembered: JSON file of stored measurements.
+        reporter: Receives the results and unavailable options.
 
     Raises:
-        ConfigError: What was asked for cannot be with this run.
+        ConfigError: The requested settings are not possible for this run.
     """
     _check(compute, trial)
     key = _key(trial)
@@ -168,10 +168,10 @@ def choose_compute(
 
 
 def default_compute(compute: ComputeConfig, device: torch.device) -> ComputeConfig:
-    """What is taken where nothing can be tried: bfloat16 on GPUs that have it, no compiler.
+    """Return the settings without measurement: bfloat16 on GPUs that support it, no compilation.
 
     Raises:
-        ConfigError: The compiler was asked for.
+        ConfigError: Compilation was requested.
     """
     if compute.compile == "on":
         raise ConfigError(
@@ -255,7 +255,7 @@ def _seconds(compute: ComputeConfig, trial: Trial) -> float:
 
 
 def _tried(trial: Trial) -> Step:
-    """A part of a step, but on a GPU all of it: what is small does not fill one."""
+    """Return part of a step, or a whole step on a GPU, which small steps do not fill."""
     step = trial.step
     if trial.model.device.type == "cuda":
         return step
@@ -278,7 +278,7 @@ def _key(trial: Trial) -> str:
 
 
 def _machine(device: torch.device) -> str:
-    """What a trial's result depends on beside the model."""
+    """Return a key for the machine, on which the result of a measurement depends."""
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, torch {torch.__version__}"
     processor = platform.processor() or platform.machine()

@@ -1,4 +1,4 @@
-"""Complete pretraining configurations, each returned by a function of its name."""
+"""Presets: complete pretraining configurations, each returned by a function of its name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from genomeformer_cli.core.training.precision import ComputeConfig
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """Everything a pretraining run is, but for its corpus.
+    """Complete configuration of a pretraining run, without its corpus.
 
     Attributes:
-        model: The encoder; its `context` is the length of a training window.
-        masking: How bases are hidden.
+        model: Encoder; its `context` is the length of a training window.
+        masking: Masking of bases.
         training: Steps, optimizer, schedule.
-        memory: How the gradients of a step are computed.
-        compute: In which precision, compiled or not.
+        memory: Memory plan of the gradients.
+        compute: Precision and compilation.
     """
 
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -65,17 +65,17 @@ def small() -> PretrainConfig:
 
 
 def default() -> PretrainConfig:
-    """The bundled model's recipe: 7 million parameters, two tied stacks over patches of 8 bases."""
+    """Recipe of the bundled model: 7 million parameters, two tied stacks, patches of 8 bases."""
     return _surrounding(width=256, context=4_096, learning_rate=4e-3, steps=4_500)
 
 
 def default_large() -> PretrainConfig:
-    """The same of 27 million parameters, 8,192 bases of context: ten minutes on a large GPU."""
+    """27 million parameters, 8,192 bases of context: ten minutes on a large GPU."""
     return _surrounding(width=512, context=8_192, learning_rate=3e-3, steps=2_600)
 
 
 def _surrounding(*, width: int, context: int, learning_rate: float, steps: int) -> PretrainConfig:
-    """Two tied stacks over patches, 262,144 bases a step, every row full."""
+    """Return two tied stacks over patches, 262,144 bases per step, every row full."""
     return PretrainConfig(
         model=ModelConfig(
             context=context,
@@ -174,10 +174,10 @@ PRESETS: dict[str, Callable[[], PretrainConfig]] = {
 
 
 def preset(name: str) -> PretrainConfig:
-    """The configuration of that name.
+    """Return the configuration of that name.
 
     Raises:
-        ConfigError: It is unknown; the hint lists the known ones.
+        ConfigError: The name is unknown; the hint lists the known names.
     """
     if name not in PRESETS:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The learning rate as a function of the step."""
+"""Learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from genomeformer_cli.core.training.config import TrainingConfig
 
 
 def learning_rate(step: int, config: TrainingConfig) -> float:
-    """Learning rate of step `step` (0-based).
+    """Return the learning rate of step `step` (0-based).
 
     Warm-up is linear. `wsd` then stays at the peak and falls linearly to zero over the last
     `decay_share` of the steps (Hu et al. 2024, "MiniCPM", section 4); `cosine` falls to zero over

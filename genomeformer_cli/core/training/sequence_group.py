@@ -1,7 +1,7 @@
-"""States, sums and borders of stretches handed from process to process, gradients going back.
+"""Differentiable point-to-point exchange of states, sums and halos between sequence shards.
 
-The order in which each process hands over follows from the order of the blocks, in both directions;
-no process waits for one that waits for it.
+The order of the messages of each process follows from the order of the blocks, in both directions;
+no two processes wait for each other.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ _STATE, _BORDER = 0, 2
 
 
 class Channel(Protocol):
-    """How processes of a line reach each other, by their places from left to right."""
+    """Messages between the processes of a sequence group, addressed by rank from left to right."""
 
     def send(self, message: Tensor, place: int, tag: int) -> None:
-        """Hand a message over; it stays as it is until `flush`."""
+        """Send a message, which must not be modified before `flush`."""
 
     def recv(self, message: Tensor, place: int, tag: int) -> Tensor:
-        """Fill a message with what is handed over."""
+        """Receive into a message."""
 
     def all_reduce(self, message: Tensor) -> None:
-        """Sum a message over all places, in place."""
+        """Sum a message over all ranks, in place."""
 
     def flush(self) -> None:
-        """Wait until everything that was handed over is taken."""
+        """Wait until every message has been received."""
 
 
 class ProcessSequenceGroup:
-    """A `Line` of processes.
+    """`SequenceGroup` over processes.
 
     Args:
-        wire: How they reach each other.
-        place: Which one this is, from the left.
-        num_places: How many there are.
-        backwards: Whether states begin at the right end.
+        wire: Channel between the processes.
+        place: Index of this process from the left.
+        num_places: Number of processes.
+        backwards: True if states start at the right end.
     """
 
     def __init__(
@@ -54,55 +54,55 @@ class ProcessSequenceGroup:
         self.size = num_places
 
     def reversed(self) -> ProcessSequenceGroup:
-        """The same processes, from the other end."""
+        """Return the group with ranks counted from the other end."""
         return ProcessSequenceGroup(self._wire, self._at, self.size, backwards=not self._backwards)
 
     def recv_state(self, x: Tensor, start: State) -> State:
-        """The state that the one before passes on."""
+        """Receive the state of the previous shard; return `start` on the first."""
         if self.rank == 0:
             return start
         entered: State = _Enter.apply(self, x, *start)  # type: ignore[no-untyped-call]
         return entered
 
     def send_state(self, x: Tensor, state: State) -> Tensor:
-        """Pass a state on."""
+        """Send a state to the next shard."""
         if self.rank == self.size - 1:
             return x
         left: Tensor = _Leave.apply(self, x, *state)  # type: ignore[no-untyped-call]
         return left
 
     def sum_states(self, parts: State) -> State:
-        """The sum over all stretches."""
+        """Return the sum of the states of all shards."""
         summed: State = _Total.apply(self, *parts)  # type: ignore[no-untyped-call]
         return summed
 
     def exchange_halos(self, x_BCE: Tensor, halo: int) -> tuple[Tensor, Tensor]:
-        """What stands beside the stretch."""
+        """Return the last positions of the previous shard and the first of the next."""
         beside: tuple[Tensor, Tensor] = _Around.apply(self, x_BCE, halo)  # type: ignore[no-untyped-call]
         return beside
 
     def finish(self) -> None:
-        """Wait until everything that was passed on is taken."""
+        """Wait until every message has been received."""
         self._wire.flush()
 
     def send(self, step: int, tensors: Sequence[Tensor], kind: int) -> None:
-        """Hand tensors over to the neighbour `step` places on."""
+        """Send tensors to the neighbour at distance `step`."""
         self._wire.send(_joined(tensors), self._neighbour(step), self._tag(kind))
 
     def recv(self, step: int, like: Sequence[Tensor], kind: int) -> list[Tensor]:
-        """Take tensors of these shapes from the neighbour `step` places on."""
+        """Receive tensors of these shapes from the neighbour at distance `step`."""
         message = torch.empty_like(_joined(like))
         self._wire.recv(message, self._neighbour(step), self._tag(kind))
         return _parted(message, like)
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
-        """The sums over all places."""
+        """Return the sums over all ranks."""
         message = _joined(tensors)
         self._wire.all_reduce(message)
         return _parted(message, tensors)
 
     def has_neighbour(self, step: int) -> bool:
-        """Whether there is a neighbour `step` places on."""
+        """Return True if there is a neighbour at distance `step`."""
         return 0 <= self.rank + step < self.size
 
     def _neighbour(self, step: int) -> int:
@@ -113,7 +113,7 @@ class ProcessSequenceGroup:
 
 
 def _joined(tensors: Sequence[Tensor]) -> Tensor:
-    """One message; in the widest dtype among them, so that none loses a digit."""
+    """Concatenate tensors to one message in the widest dtype, so that no precision is lost."""
     return torch.cat([one.detach().flatten() for one in tensors])
 
 
@@ -128,7 +128,7 @@ def _parted(message: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _shapes(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors of the same shape and dtype that hold no numbers of their own."""
+    """Return tensors of the same shape and dtype without storage of their own."""
     return [one.new_empty(()).expand(one.shape) for one in tensors]
 
 
@@ -193,7 +193,7 @@ class _Around(torch.autograd.Function):
 
 
 def _exchanged(line: ProcessSequenceGroup, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
-    """Give one tensor to the neighbour before and one to that after; take theirs."""
+    """Exchange tensors with the previous and the next neighbour."""
     like = before if before.shape[1] else after
     nothing = like[:, :0].clone()
     for step, tensor in ((-1, before), (1, after)):

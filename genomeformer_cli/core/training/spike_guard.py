@@ -1,7 +1,7 @@
-"""The spike guard: a step whose gradient is far beyond the usual is left out.
+"""Spike guard: skip a step whose gradient norm is far above the median.
 
-The usual is the median of the latest norms of steps that were taken; they are read back from the
-metrics, so a resumed run leaves out the same steps.
+The median covers the latest norms of steps that were taken; they are read back from the metrics, so
+that a resumed run skips the same steps.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _MOST_IN_A_ROW = 16
 
 
 class SpikeGuard:
-    """Decides which steps are taken.
+    """Decide which steps are taken.
 
     Args:
-        factor: Times the median that a norm may be; 0: every step is taken.
-        rows: The metrics of the steps so far.
+        factor: Largest ratio of a norm to the median; 0: every step is taken.
+        rows: Metrics of the steps so far.
     """
 
     def __init__(self, factor: float, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -35,10 +35,10 @@ class SpikeGuard:
             self._remember(row["gradient_norm"], taken=not row.get("left_out", False))
 
     def takes(self, norm: float) -> bool:
-        """Whether to take a step whose gradient has this norm.
+        """Return True if a step with this gradient norm is taken.
 
         Raises:
-            TrainingError: So many in a row were left out that something else is wrong.
+            TrainingError: Too many steps in a row were skipped.
         """
         usual = len(self._norms) >= _ENOUGH
         taken = not self._factor or (

@@ -1,4 +1,4 @@
-"""What a finished run says of itself: `summary.json`, quoted by the model card."""
+"""Summary of a finished run: `summary.json`, quoted by the model card."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ SUMMARY_FILE = "summary.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """The result of a run, beside the two it must be held against.
+    """Result of a run beside its baselines.
 
     Attributes:
         model: Score of the trained model on held-out bases.
         counts: Score of the best context-count table on the same bases.
-        counts_order: Bases of context that this table uses.
-        counts_looks: Where these are: on each side (`a side`), or `before`.
-        average: Score of the weights' moving average, if there is one.
+        counts_order: Bases of context of this table.
+        counts_looks: Position of the context: on each side (`a side`), or `before`.
+        average: Score of the moving average of the weights, if any.
         random_twin: Score of the same architecture with random weights on the same bases.
-        num_parameters: Of the model.
+        num_parameters: Number of parameters of the model.
         num_steps: Optimizer steps.
-        num_bases_seen: Bases in all training windows, repetitions counted.
+        num_bases_seen: Bases in all training windows, with repetitions.
         num_train_bases: Bases in the training split.
-        split_rule: How the held-out part was chosen.
-        training_seconds: Wall time of the steps and validations since the run was last started.
+        split_rule: Rule of the held-out split.
+        training_seconds: Wall time of steps and validations since the run was last started.
         environment: Versions, threads and device.
         corpus: Name of the corpus.
     """
@@ -53,7 +53,7 @@ class RunSummary:
 
     @property
     def counts_name(self) -> str:
-        """What the table is called."""
+        """Name of the context-count table."""
         return name_of_counts(self.counts_order, self.counts_looks)
 
 

@@ -1,8 +1,8 @@
-"""What a run learns, as far as the loop must know it.
+"""Interface between the training loop and a task.
 
-One loop trains everything: it counts steps, sets the learning rate, clips, guards, averages, writes
-metrics and checkpoints, resumes. What depends on the task it asks of a `TrainingTask`: here that of
-pretraining, in `core/finetuning` that of labels.
+One loop trains every task: it counts steps, sets the learning rate, clips, skips spikes, averages,
+writes metrics and checkpoints, and resumes. Everything else is part of a `TrainingTask`: that of
+pretraining is here, that of labels in `core/finetuning`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """What the gradients of a step were of.
+    """Loss and score of the gradients of a step.
 
     Attributes:
-        loss: To see that it is a number.
-        score: On the step's targets, a dataclass of plain values.
+        loss: Loss, checked to be finite.
+        score: Score of the targets of the step, a dataclass of plain values.
     """
 
     loss: float
@@ -38,50 +38,50 @@ class StepResult:
 
 
 class TrainingTask(Protocol):
-    """A task."""
+    """Training task."""
 
     def optimizers(self, model: Model, config: TrainingConfig) -> Optimizers:
-        """What moves the weights."""
+        """Return the optimizers of the weights."""
 
     def gradients(
         self, model: Model, batch: StepBatch, memory: MemoryConfig, team: ProcessGroup
     ) -> StepResult:
-        """Give the weights the gradients of a step, of all processes of the team together."""
+        """Compute the gradients of a step over all processes of the group."""
 
     def read_score(self, plain: Row) -> Any:
-        """A score as it stands in the metrics."""
+        """Return a score from its form in the metrics."""
 
     def keep(self, model: Model, folder: Path, validations: Sequence[Row]) -> None:
-        """Look at the validations so far, the last of them of the weights as they are now.
+        """Inspect the validations so far, the last of which scores the current weights.
 
         Args:
-            model: What is trained; if there is an average of its weights, with that in it.
-            folder: Of the run.
-            validations: Rows of the metrics that have one.
+            model: Model being trained, with the averaged weights if there is an average.
+            folder: Run folder.
+            validations: Rows of the metrics with a validation.
         """
 
     def ends(self, validations: Sequence[Row]) -> bool:
-        """Whether the run ends here, before its last step."""
+        """Return True if the run stops here, before its last step."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingTask:
-    """Prediction of bases; every step is taken, the last weights are the result.
+    """Prediction of bases: every step is taken, and the last weights are the result.
 
     Attributes:
-        per_token: Whether scores are told per token too: tokens are more than single bases.
+        per_token: True if scores are also reported per token, for tokens of several bases.
     """
 
     per_token: bool = False
 
     def optimizers(self, model: Model, config: TrainingConfig) -> Optimizers:
-        """AdamW, or Muon beside it."""
+        """Return AdamW, or Muon and AdamW."""
         return build_optimizers(model, config)
 
     def gradients(
         self, model: Model, batch: StepBatch, memory: MemoryConfig, team: ProcessGroup
     ) -> StepResult:
-        """By the run's memory plan, or along the processes that hold stretches of a row."""
+        """Compute gradients with the memory plan of the run, or with sequence parallelism."""
         assert isinstance(batch, Batch)
         examples = batch.examples.to(model.device)
         weight = batch.total_weight.to(model.device)
@@ -99,14 +99,14 @@ class PretrainingTask:
         return StepResult(loss=result.loss.item(), score=score)
 
     def read_score(self, plain: Row) -> Score:
-        """A score as it stands in the metrics."""
+        """Return a score from its form in the metrics."""
         return Score(**plain)
 
     def keep(self, model: Model, folder: Path, validations: Sequence[Row]) -> None:
-        """Nothing but the checkpoints."""
+        """Keep nothing besides the checkpoints."""
         del model, folder, validations
 
     def ends(self, validations: Sequence[Row]) -> bool:
-        """Never."""
+        """Return False: a pretraining run never stops early."""
         del validations
         return False

@@ -1,1 +1,1 @@
-"""The encoder: `config`, `blocks` (norm, attention, gated MLP), `encoder` (the whole)."""
+"""genomeformer's own encoder: `config`, `block` (norm, attention, gated MLP) and `encoder`."""

@@ -1,7 +1,7 @@
-"""The residual stream of a long row, of which only slices are ever needed at once.
+"""Residual stream of a long row, of which only slices are needed at a time.
 
 A stack that is applied block by block reads and writes its residual stream slice by slice, in
-order. Up to a bound it is held in memory; beyond, it lies in a file without a name in the system's
+order. Up to a limit the stream is held in memory; beyond it, in an unnamed file in the system's
 folder for temporary files (`TMPDIR`), so that memory does not grow with the row.
 Shape letters: B batch, L length, C positions of a slice, E width.
 """
@@ -25,21 +25,21 @@ HELD, HELD_BY_GPU = 1 << 28, 1 << 32
 
 
 class ActivationStore(Protocol):
-    """Numbers (B, L, E), read and written by slices."""
+    """Activations (B, L, E), read and written by slices."""
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Numbers (B, C, E) of some positions; to be read, not to be changed."""
+        """Return the activations (B, C, E) of some positions; the result must not be modified."""
 
     def write(self, start: int, values_BCE: Tensor) -> None:
-        """Put numbers in the place of those from a position on."""
+        """Replace the activations from a position on."""
 
 
 def open_activations(shape: tuple[int, int, int], like: Tensor) -> ActivationStore:
-    """Room for a stream.
+    """Allocate a store in memory, or on disk above the limit.
 
     Args:
         shape: B, L, E.
-        like: Gives the kind of number and the device.
+        like: Tensor that gives dtype and device.
     """
     batch, length, width = shape
     num_bytes = batch * length * width * like.element_size()
@@ -49,34 +49,34 @@ def open_activations(shape: tuple[int, int, int], like: Tensor) -> ActivationSto
 
 
 class InMemoryActivations:
-    """A stream in memory.
+    """Activations in memory.
 
     Args:
-        values_BLE: Its room.
+        values_BLE: Tensor that holds them.
     """
 
     def __init__(self, values_BLE: Tensor) -> None:
         self._values_BLE = values_BLE
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Numbers (B, C, E) of some positions; to be read, not to be changed."""
+        """Return the activations (B, C, E) of some positions; the result must not be modified."""
         return self._values_BLE[:, start:stop]
 
     def write(self, start: int, values_BCE: Tensor) -> None:
-        """Put numbers in the place of those from a position on."""
+        """Replace the activations from a position on."""
         self._values_BLE[:, start : start + values_BCE.shape[1]] = values_BCE
 
 
 class OnDiskActivations:
-    """A stream in a file that is gone when the stream is.
+    """Activations in a temporary file that is removed with the object.
 
     Args:
-        batch: B.
-        width: E.
-        like: Gives the kind of number and the device.
+        batch: Number of rows, B.
+        width: Features per position, E.
+        like: Tensor that gives dtype and device.
 
     Raises:
-        StoreError: There is no place for temporary files.
+        StoreError: There is no folder for temporary files.
     """
 
     def __init__(self, batch: int, width: int, like: Tensor) -> None:
@@ -90,7 +90,7 @@ class OnDiskActivations:
         self._file = file
 
     def read(self, start: int, stop: int) -> Tensor:
-        """Numbers (B, C, E) of some positions."""
+        """Return the activations (B, C, E) of some positions."""
         values_CBE = torch.empty(stop - start, self._batch, self._width, dtype=self._like.dtype)
         rest = _bytes_of(values_CBE)
         place = start * self._bytes_of_position
@@ -101,7 +101,7 @@ class OnDiskActivations:
         return values_CBE.to(self._like.device).transpose(0, 1)
 
     def write(self, start: int, values_BCE: Tensor) -> None:
-        """Put numbers in the place of those from a position on.
+        """Replace the activations from a position on.
 
         Raises:
             StoreError: The system refused the write.

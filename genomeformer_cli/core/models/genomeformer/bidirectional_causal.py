@@ -1,14 +1,14 @@
-"""Two causal stacks, one from either end, joined at the top: every position sees all the others.
+"""Two causal stacks in opposite directions, joined at the top: each position sees all others.
 
-The stack ahead reads the bases before a position, the stack back those after it; neither sees the
-position itself, so every base is a target and none need be hidden. Each stack's past is a bounded
-state, so exact gradients take memory that does not grow with the length (`core/memory_plans`).
-Tied stacks share their weights, the stack back reading the complement: the model then says of the
-other strand exactly what it says of this one.
+The forward stack reads the bases before a position, the backward stack those after it; neither sees
+the position itself, so that every base is a target and none need be hidden. The past of each stack
+is a bounded state, so that exact gradients take memory independent of the length
+(`core/memory_plans`). Tied stacks share their weights, and the backward stack reads the complement:
+the model is then equivariant under reverse complement.
 
-Peters et al. 2018, "Deep contextualized word representations", section 3.1, joins two causal models
-so; Duan et al. 2025, "JanusDNA", section 3, for DNA.
-Shape letters: B batch, L length, T chosen positions of all rows, E width, V vocabulary.
+Peters et al. 2018, "Deep contextualized word representations", section 3.1, join two causal models
+in this way; Duan et al. 2025, "JanusDNA", section 3, for DNA.
+Shape letters: B batch, L length, T selected positions of all rows, E width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class TwoStack(nn.Module):
 
     Args:
         config: Sizes of each stack; tied stacks need the complement of every token.
-        seed: Of the initial weights and of whatever the attention mechanism draws.
+        seed: Seed of the initial weights and of the random numbers of the attention mechanism.
 
     Raises:
         ConfigError: The stacks are tied and the tokens have no complement.
@@ -67,33 +67,33 @@ class TwoStack(nn.Module):
 
     @property
     def back(self) -> Encoder:
-        """The stack that reads from the other end."""
+        """Stack that reads from right to left."""
         return self.own_back or self.ahead
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.head.weight.device
 
     @property
     def num_parameters(self) -> int:
-        """Trainable numbers."""
+        """Number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def feature_width(self) -> int:
-        """Features of a position: those of both stacks."""
+        """Features per position: those of both stacks."""
         return 2 * self.ahead.feature_width
 
     def hidden(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
     ) -> Tensor:
-        """Features (B, L, 2 E) of every position: of the bases before it, of those after it.
+        """Return features (B, L, 2 E) of every position: of the bases before and after it.
 
         Args:
             tokens_BL: Token ids.
-            mask_BL: True at real tokens, False at padding, which ends rows; None if there is none.
-            documents_BL: Number of the document of each position, where rows hold several.
+            mask_BL: True at real tokens, False at padding at the end of rows; None without padding.
+            documents_BL: Document number of each position, for rows that hold several.
         """
         if documents_BL is not None:
             return each_document(self.hidden, tokens_BL, documents_BL)
@@ -110,11 +110,14 @@ class TwoStack(nn.Module):
         documents_BL: Tensor | None,
         chosen: SelectedPositions,
     ) -> Tensor:
-        """Features (T, 2 E) of some positions."""
+        """Return features (T, 2 E) of selected positions."""
         return chosen.gather(self.hidden(tokens_BL, mask_BL, documents_BL))
 
     def _is_launched(self, tokens_BL: Tensor) -> bool:
-        """Whether launching kernels may take longer than running them: half as many, then."""
+        """Return True if launching kernels may take longer than running them.
+
+        Both stacks then run as one batch, with half as many launches.
+        """
         return self.config.tied and tokens_BL.device.type != "cpu"
 
     def _in_turn(
@@ -125,30 +128,31 @@ class TwoStack(nn.Module):
     def _at_once(
         self, ahead_BL: Tensor, back_BL: Tensor, mask_BL: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """The same of tied stacks: twice the rows through one."""
+        """Run tied stacks as one batch with twice the rows."""
         mask_2BL = None if mask_BL is None else torch.cat((mask_BL, mask_BL))
         ahead_BLE, back_BLE = self.ahead.hidden(torch.cat((ahead_BL, back_BL)), mask_2BL).chunk(2)
         return ahead_BLE, back_BLE
 
     def set_checkpointing(self, *, wanted: bool) -> None:
-        """Whether blocks keep only their inputs, and compute the rest again on the way back."""
+        """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
         self.ahead.set_checkpointing(wanted=wanted)
         self.back.set_checkpointing(wanted=wanted)
 
     def shifted(self, tokens_BL: Tensor) -> Tensor:
-        """What a stack reads: [CLS] first, and never the last token."""
+        """Return the input of a stack: [CLS] first, without the last token."""
         first_B1 = torch.full_like(tokens_BL[:, :1], CLS_ID)
         return torch.cat((first_B1, tokens_BL[:, :-1]), dim=1)
 
     def other_strand(self, turned_BL: Tensor) -> Tensor:
-        """Complements of turned tokens, if the stacks are tied; else the tokens."""
+        """Return the complements of flipped tokens if the stacks are tied; otherwise the tokens."""
         return self.complement_V[turned_BL] if self.config.tied else turned_BL
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits (..., V) of the token at every position.
+        """Return logits (..., V) of the token at every position.
 
-        Tied: what the first stack's place says of a token, plus what the second one's says of its
-        complement, so that turning the strand turns the answer.
+        Tied: the logits of the first half for a token plus those of the second half for its
+        complement, so
+        that the model is equivariant under reverse complement.
         """
         ahead, back = features.chunk(2, dim=-1)
         logits = self._joined(ahead, back)
@@ -162,5 +166,5 @@ class TwoStack(nn.Module):
         return logits
 
     def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        """Logits (B, L, V) of the token at every position."""
+        """Return logits (B, L, V) of the token at every position."""
         return self.logits(self.hidden(tokens_BL, mask_BL))

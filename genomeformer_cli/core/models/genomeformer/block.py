@@ -1,8 +1,8 @@
-"""One block: convolution, attention and a gated MLP, each added to the residual stream.
+"""Block of a stack: convolution, attention and gated MLP, each added to the residual stream.
 
-A block can be applied to whole rows, or slice by slice in one of the ways that its mechanism
-offers (`core/attention/protocols.py`).
-Shape letters: B batch, L length, T chosen positions of all rows, E width.
+A block is applied to whole rows, or slice by slice as its mechanism allows
+(`core/attention/protocols.py`).
+Shape letters: B batch, L length, T selected positions of all rows, E width.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from genomeformer_cli.core.models.genomeformer.short_convolution import ShortCon
 
 
 class Block(nn.Module):
-    """x + attention(convolution(norm(x))), then x + mlp(norm(x)).
+    """Compute x + attention(convolution(norm(x))), then x + mlp(norm(x)).
 
     Args:
         config: Sizes of the model.
-        index: Which block it is: mechanisms take turns.
-        generator: Draws what the mechanism draws.
+        index: Index of the block; several mechanisms alternate.
+        generator: Source of the random numbers of the mechanism.
     """
 
     def __init__(self, config: ModelConfig, index: int, generator: torch.Generator) -> None:
@@ -57,7 +57,7 @@ class Block(nn.Module):
     def forward(
         self, x_BLE: Tensor, layout: Layout, chosen: SelectedPositions | None = None
     ) -> Tensor:
-        """Apply the block to whole rows; if only some positions are wanted, these alone (T, E)."""
+        """Apply the block to whole rows; return only the selected positions (T, E), if given."""
         if chosen is None:
             return self.add_mlp(x_BLE + self.attention_output(x_BLE, layout))
         mixed_BLE, norm = self._neighbourly(x_BLE, layout)
@@ -67,28 +67,28 @@ class Block(nn.Module):
         return self.add_mlp(chosen.flatten(x_BME) + added_TE)
 
     def attention_output(self, x_BLE: Tensor, layout: Layout) -> Tensor:
-        """What attention adds to whole rows."""
+        """Return the attention output of whole rows."""
         mixed_BLE, norm = self._neighbourly(x_BLE, layout)
         added_BLE: Tensor = self.attention(mixed_BLE, layout, norm)
         return added_BLE
 
     def add_mlp(self, x_BLE: Tensor) -> Tensor:
-        """Add the MLP."""
+        """Add the output of the MLP."""
         mixed_BLE: Tensor = self.mlp(x_BLE, self.mlp_norm, residual=True)
         return mixed_BLE
 
     def mlp_output(self, x_BLE: Tensor) -> Tensor:
-        """What the MLP adds."""
+        """Return the output of the MLP."""
         added_BLE: Tensor = self.mlp(x_BLE, self.mlp_norm)
         return added_BLE
 
     def mlp_output_at(self, x_BLE: Tensor, layout: Layout) -> Tensor:
-        """What the MLP adds, wherever the positions stand."""
+        """Return the output of the MLP, for any positions."""
         del layout
         return self.mlp_output(x_BLE)
 
     def start(self, batch: int, like: Tensor) -> State:
-        """The state of a causal block before the first position."""
+        """Return the state of a causal block before the first position."""
         past = () if self.convolution is None else (self.convolution.start(batch, like),)
         return *past, *self.attention.start(batch, like)
 
@@ -99,14 +99,14 @@ class Block(nn.Module):
         return self.add_mlp(x_BLE + added_BLE), (*past, *state)
 
     def advance(self, x_BLE: Tensor, layout: Layout, state: State) -> State:
-        """The state after the next positions."""
+        """Return the state after the next positions."""
         mixed_BLE, norm, past, state = self._convolved(x_BLE, layout, state)
         return (*past, *self.attention.advance(mixed_BLE, layout, norm, state))
 
     def _convolved(
         self, x_BLE: Tensor, layout: Layout, state: State
     ) -> tuple[Tensor, RMSNorm | None, State, State]:
-        """What attention is given, what is still to normalise it, and the states of both."""
+        """Return the input of attention, the norm still to apply, and the states of both."""
         if self.convolution is None:
             return x_BLE, self.attention_norm, (), state
         normed_BLE: Tensor = self.attention_norm(x_BLE)
@@ -115,12 +115,12 @@ class Block(nn.Module):
 
     @property
     def halo(self) -> int:
-        """Positions to either side of a slice that must be known to apply the block to it."""
+        """Number of positions to either side of a slice that the block needs."""
         beyond = self.convolution.after if self.convolution is not None else 0
         return beyond + (self.attention.reach or 0)
 
     def summary(self, x_BLE: Tensor, layout: Layout, core: slice) -> State:
-        """What the positions `core` of a slice with its halo add to the row's sum."""
+        """Return the contribution of `core` of a slice with halo to the sum of the row."""
         mixed_BLE, norm = self._neighbourly(x_BLE, layout)
         inside = layout.slice(core.start, core.stop)
         return self.attention.summary(mixed_BLE[:, core], inside, norm)
@@ -128,7 +128,7 @@ class Block(nn.Module):
     def attention_output_within(
         self, x_BLE: Tensor, layout: Layout, core: slice, summary: State | None
     ) -> Tensor:
-        """What attention adds at `core` of a slice with its halo, given the row's sum, if any."""
+        """Return the attention output at `core` of a slice, given the sum of the row, if any."""
         mixed_BLE, norm = self._neighbourly(x_BLE, layout)
         if summary is None:
             added_BLE: Tensor = self.attention(mixed_BLE, layout, norm)[:, core]
@@ -137,7 +137,7 @@ class Block(nn.Module):
         return self.attention.read(mixed_BLE[:, core], inside, norm, summary)
 
     def _neighbourly(self, x_BLE: Tensor, layout: Layout) -> tuple[Tensor, RMSNorm | None]:
-        """What attention is given, and what is still to normalise it."""
+        """Return the input of attention and the norm still to apply."""
         if self.convolution is None:
             return x_BLE, self.attention_norm
         return self.convolution(self.attention_norm(x_BLE), layout), None

@@ -1,4 +1,4 @@
-"""A model of any configuration."""
+"""Build a model from a configuration."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ Model = Encoder | BothStrands | TwoStack
 
 
 def build_model(config: ModelConfig, *, seed: int = 0) -> Model:
-    """Fresh weights.
+    """Build a model with initial weights.
 
     Raises:
-        ConfigError: The configuration cannot be.
+        ConfigError: The configuration is invalid.
     """
     if config.direction == "two-stack":
         return TwoStack(config, seed=seed)
@@ -24,5 +24,5 @@ def build_model(config: ModelConfig, *, seed: int = 0) -> Model:
 
 
 def is_equivariant(model: Model) -> bool:
-    """Whether the features of a row are those of its other strand, turned, halves exchanged."""
+    """Return True if the reverse complement flips the features of a row and swaps their halves."""
     return isinstance(model, BothStrands) or (isinstance(model, TwoStack) and model.config.tied)

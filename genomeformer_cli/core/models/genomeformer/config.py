@@ -1,4 +1,4 @@
-"""What a model is, in numbers: saved as `config.json` beside its weights."""
+"""Configuration of a model, saved as `config.json` beside its weights."""
 
 from __future__ import annotations
 
@@ -12,31 +12,34 @@ from genomeformer_cli.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """An encoder.
+    """Configuration of an encoder.
 
     Attributes:
         vocabulary_size: Number of token ids.
-        context: Tokens in a training window; `embed` cuts longer sequences into windows of this
+        context: Tokens per training window; `embed` splits longer sequences into windows of this
             length.
-        width: Features of a position.
-        depth: Blocks.
-        num_heads: Attention heads a block.
+        width: Features per position.
+        depth: Number of blocks.
+        num_heads: Attention heads per block.
         mlp_width: Hidden features of the gated MLP.
-        attention: The mechanism.
-        rotary_base: Base of the rotary positions' wavelengths.
-        conv_width: Bases that a short depthwise convolution mixes before each attention; odd
-            unless the model is causal, 0 leaves it out. Mechanisms that estimate softmax cannot
-            point at a single neighbour; with the convolution they need not.
-        patch: Tokens that a position of the stack stands for; a light decoder tells them apart
-            again. The work shrinks as much.
+        attention: Attention mechanism and its options.
+        rotary_base: Base of the wavelengths of rotary positions.
+        conv_width: Kernel size of a short depthwise convolution before each attention; odd unless
+            the
+            model is causal, 0 for none. Mechanisms that approximate softmax cannot attend to a
+            single
+            neighbour; the convolution provides it.
+        patch: Tokens per position of the stack; a light decoder separates them again. The work
+            falls
+            by this factor.
         direction: `bidirectional`: every position sees both sides. `causal`: itself and its past.
-            `two-stack`: two causal stacks, one from either end, joined at the top, so that every
+            `two-stack`: two causal stacks in opposite directions, joined at the top, so that every
             position sees all others but not itself.
-        tied: Whether the two stacks share their weights, the second one reading the other strand;
-            such a model is equivariant under reverse complement.
+        tied: Share the weights of the two stacks, the second one reading the other strand; such a
+            model is equivariant under reverse complement.
         residual: `plain`, or `reversible` (two streams, each block invertible).
-        strands: `one`: as the bases are given. `both`: the model reads the other strand too, and
-            its answer turns with the strand; twice the cost.
+        strands: `one`: the given strand. `both`: the model also reads the other strand and is
+            equivariant under reverse complement; twice the cost.
         complement: Id of the complement of every token, for models that read the other strand.
     """
 
@@ -107,5 +110,5 @@ class ModelConfig:
 
     @property
     def causal(self) -> bool:
-        """Whether each stack sees only the past."""
+        """True if each stack sees only the past."""
         return self.direction != "bidirectional"

@@ -1,6 +1,6 @@
-"""A stack of blocks between a token embedding and a head that predicts tokens.
+"""Encoder: token embedding, a stack of blocks and a head that predicts tokens.
 
-Shape letters: B batch, L length, T chosen positions of all rows, E width, V vocabulary.
+Shape letters: B batch, L length, T selected positions of all rows, E width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SMALL_STD = 0.02
 
 
 class Encoder(nn.Module):
-    """A pre-norm transformer with RMSNorm, rotary positions and gated MLPs.
+    """Pre-norm transformer with RMSNorm, rotary positions and gated MLPs.
 
     Args:
-        config: Its sizes.
-        seed: Of the initial weights and of whatever the attention mechanism draws.
+        config: Configuration of the model.
+        seed: Seed of the initial weights and of the random numbers of the attention mechanism.
     """
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
@@ -50,28 +50,28 @@ class Encoder(nn.Module):
 
     @property
     def stack(self) -> list[Block]:
-        """The blocks, from the embedding up."""
+        """Blocks in order from the embedding."""
         return cast("list[Block]", list(self.blocks))
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.embedding.weight.device
 
     @property
     def num_parameters(self) -> int:
-        """Trainable numbers."""
+        """Number of trainable parameters."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
     def feature_width(self) -> int:
-        """Features of a position."""
+        """Features per position."""
         return self.config.width if self.patches is None else self.patches.width
 
     def layout(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
     ) -> Layout:
-        """Where the positions of a batch stand."""
+        """Return the layout of a batch."""
         if documents_BL is not None:
             return self.rotary.packed_layout(documents_BL)
         return self.rotary.layout(tokens_BL.shape[1], mask_BL, device=tokens_BL.device)
@@ -79,15 +79,16 @@ class Encoder(nn.Module):
     def hidden(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
     ) -> Tensor:
-        """Features (B, L, E) of every position.
+        """Return features (B, L, E) of every position.
 
         Args:
             tokens_BL: Token ids.
-            mask_BL: True at real tokens, False at padding; None if there is no padding. What
-                stands at padded positions of the result means nothing.
-            documents_BL: Number of the document that each position belongs to, negative at
-                padding, where rows hold several; they do not see each other. It takes the place of
-                the mask.
+            mask_BL: True at real tokens, False at padding; None without padding. The result is
+                undefined
+                at padding.
+            documents_BL: Document number of each position, negative at padding, for rows that hold
+                several
+                documents, which do not attend to each other; replaces the mask.
         """
         if self.patches is not None:
             if documents_BL is not None:
@@ -108,17 +109,17 @@ class Encoder(nn.Module):
         documents_BL: Tensor | None,
         chosen: SelectedPositions,
     ) -> Tensor:
-        """Features (T, E) of some positions; a plain bidirectional stack computes little else.
+        """Return features (T, E) of selected positions; most others are skipped.
 
-        Keys and values of the last block are all that others contribute to them: the block's
-        queries, where the mechanism lets them be left out, its output and its MLP are not computed
-        there.
+        In the last block of a plain bidirectional stack, other positions contribute only keys and
+        values:
+        their queries, where the mechanism allows it, outputs and MLPs are not computed.
 
         Args:
             tokens_BL: Token ids.
-            mask_BL: True at real tokens, as `hidden` takes it.
-            documents_BL: Number of the document of each position, likewise.
-            chosen: Real positions.
+            mask_BL: True at real tokens, as for `hidden`.
+            documents_BL: Document number of each position, as for `hidden`.
+            chosen: Selected real positions.
         """
         config = self.config
         if config.causal or self.patches is not None or config.residual == "reversible":
@@ -141,13 +142,13 @@ class Encoder(nn.Module):
     def of_tokens(
         self, patches: Patches, embedded_BLS: Tensor, features_BNE: Tensor, length: int
     ) -> Tensor:
-        """Features of tokens, from those of the patches of whole rows."""
+        """Return features of tokens from those of the patches of whole rows."""
         if self.config.causal:
             features_BNE = earlier(features_BNE)
         return patches.apart(patches.around(embedded_BLS), features_BNE, length)
 
     def set_checkpointing(self, *, wanted: bool) -> None:
-        """Whether blocks keep only their inputs, and compute the rest again on the way back."""
+        """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
         self._checkpointing = wanted
 
     def _run(self, function: Callable[..., Tensor], x_BLE: Tensor, layout: Layout) -> Tensor:
@@ -157,7 +158,7 @@ class Encoder(nn.Module):
         return result
 
     def _two_streams(self, x_BLE: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
-        """Gomez et al. 2017, "The Reversible Residual Network", equation 6."""
+        """Apply the blocks to two streams (Gomez et al. 2017, equation 6)."""
         one_BLE, other_BLE = x_BLE, x_BLE
         for block in self.stack:
             one_BLE = one_BLE + self._run(block.attention_output, other_BLE, layout)
@@ -165,16 +166,16 @@ class Encoder(nn.Module):
         return one_BLE, other_BLE
 
     def joined(self, one_BLE: Tensor, other_BLE: Tensor) -> Tensor:
-        """The features of two streams."""
+        """Return the features of two streams."""
         return self.normed((one_BLE + other_BLE) / 2)
 
     def normed(self, x_BLE: Tensor) -> Tensor:
-        """The features of a residual stream."""
+        """Return the features of a residual stream."""
         features_BLE: Tensor = self.norm(x_BLE)
         return features_BLE
 
     def start(self, batch: int, like: Tensor) -> list[State]:
-        """The states of a causal stack before the first position."""
+        """Return the states of a causal stack before the first position."""
         states = [block.start(batch, like) for block in self.stack]
         if self.patches is not None:
             states.append(self.patches.start(batch, like))
@@ -183,14 +184,15 @@ class Encoder(nn.Module):
     def step(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, states: list[State], *, position: int
     ) -> tuple[Tensor, list[State]]:
-        """Features of the next positions of a causal stack, and its states after them.
+        """Return features of the next positions of a causal stack, and its states after them.
 
         Args:
-            tokens_BL: The next token ids of every row, any number of them; of whole patches, unless
-                none follow.
-            mask_BL: True at real tokens; None if all are.
-            states: What the call before returned, or `start`.
-            position: How many tokens came before.
+            tokens_BL: Next token ids of every row, any number of them; whole patches, unless they
+                are the
+                last.
+            mask_BL: True at real tokens; None if all are real.
+            states: States from the previous call, or from `start`.
+            position: Number of tokens before these.
         """
         if self.patches is not None:
             embedded_BLS, features_BNE, after = self._step_patches(
@@ -212,7 +214,7 @@ class Encoder(nn.Module):
         states: list[State],
         position: int,
     ) -> tuple[Tensor, Tensor, list[State]]:
-        """Embedded tokens, features of their patches, and the states of the blocks after them."""
+        """Return embedded tokens, features of their patches, and the states after them."""
         embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)
         x_BNE, after = self._step_blocks(
             patches.joined(embedded_BLS),
@@ -233,9 +235,9 @@ class Encoder(nn.Module):
         return x_BLE, after
 
     def advance(self, tokens_BL: Tensor, states: list[State], *, position: int) -> list[State]:
-        """The states after the next positions, without their features.
+        """Return the states after the next positions, without their features.
 
-        What only features need is spared: the last MLP, or what takes patches apart.
+        The last MLP and the decoder of patches are skipped.
         """
         if self.patches is not None:
             embedded_BLS, features_BNE, after = self._step_patches(
@@ -256,18 +258,18 @@ class Encoder(nn.Module):
         return after
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits (..., V) of the token at every position."""
+        """Return logits (..., V) of the token at every position."""
         logits: Tensor = self.head(features)
         return logits
 
     def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        """Logits (B, L, V) of the token at every position."""
+        """Return logits (B, L, V) of the token at every position."""
         return self.logits(self.hidden(tokens_BL, mask_BL))
 
 
 @torch.no_grad()
 def initialise(model: Encoder, generator: torch.Generator) -> None:
-    """Unit-variance features throughout; small where a block adds to the residual stream."""
+    """Initialise to unit-variance features, with small weights where a block adds to the stream."""
     for name, parameter in model.named_parameters():
         if parameter.dim() < 2 or ".mechanism." in name:
             continue
@@ -283,7 +285,7 @@ def initialise(model: Encoder, generator: torch.Generator) -> None:
 
 
 def padding_mask(tokens_BL: Tensor, pad_id: int) -> Tensor | None:
-    """True at real tokens, None if no row is padded; an empty row sees its first position."""
+    """Return True at real tokens, or None without padding; an empty row sees its first position."""
     mask_BL = tokens_BL != pad_id
     if bool(mask_BL.all()):
         return None

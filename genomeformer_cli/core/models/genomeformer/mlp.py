@@ -1,7 +1,7 @@
-"""The gated MLP of a block, normalisation included, as one operation that keeps little.
+"""Gated MLP of a block with its normalisation, as one operation that saves few activations.
 
-Of all its intermediates only the input and the first product are kept for the way back (and a scale
-a row); on a CPU rows are taken some hundreds at a time, so that the rest stays in cache.
+Only the input, the first product and one scale per row are saved for the backward pass. On a CPU a
+few hundred rows are processed at a time, so that intermediates stay in the cache.
 Shape letters: N rows, E width, M hidden features.
 """
 
@@ -45,7 +45,7 @@ class GatedMLP(nn.Module):
         self.out = nn.Linear(hidden, width, bias=False)
 
     def forward(self, x_BLE: Tensor, norm: RMSNorm, *, residual: bool = False) -> Tensor:
-        """Normalise, and mix the features of every position; if `residual`, add the input."""
+        """Normalise and mix the features of every position; add the input if `residual`."""
         gate_and_up, out = self.gate_and_up.weight, self.out.weight
         return gated_mlp(x_BLE, norm.weight, gate_and_up, out, residual=residual)
 
@@ -63,7 +63,7 @@ def gated_mlp_reference(
 def gated_mlp(
     x: Tensor, gain_E: Tensor, gate_and_up_2ME: Tensor, down_EM: Tensor, *, residual: bool = False
 ) -> Tensor:
-    """The same; only the input, a scale a row and the first product are kept."""
+    """Compute normalisation and SwiGLU; save the input, the first product and one scale per row."""
     x = as_weights(x, gain_E)
     if not use_cpu_blocking(x, gain_E, gate_and_up_2ME, down_EM):
         return gated_mlp_reference(x, gain_E, gate_and_up_2ME, down_EM, residual=residual)
@@ -74,7 +74,7 @@ def gated_mlp(
 
 
 def _block_of(pieces_NX: Sequence[Tensor], number: int) -> Tensor:
-    """One block of rows of what is kept in pieces."""
+    """Return one block of rows of a tensor kept in pieces."""
     piece, block = divmod(number, _KEPT_ROWS // ROWS)
     return pieces_NX[piece][block * ROWS : (block + 1) * ROWS]
 

@@ -1,11 +1,10 @@
-"""Between bases and the positions of a stack: several tokens go into one, and all come out again.
+"""Patches: several tokens are merged into one position of the stack and separated again.
 
-A stack over patches of P tokens runs over P times fewer positions, and its work shrinks as much.
-What stands within a patch is read by a light decoder, which sees the neighbours of every token as
-they are.
+A stack over patches of P tokens has P times fewer positions, and its work falls by that factor.
+A light decoder, which sees the neighbours of every token, resolves the tokens within a patch.
 
 Yu et al. 2023, "MEGABYTE: Predicting Million-byte Sequences with Multiscale Transformers",
-section 2, of a stack over patches and a decoder within them; the decoder here is a convolution and
+section 2, use a stack over patches and a decoder within them; the decoder here is a convolution and
 an MLP.
 Shape letters: B batch, L length, P tokens of a patch, N patches, S features of an embedded token,
 E width, K tokens seen by the decoder.
@@ -27,10 +26,10 @@ _NEAR = 16
 
 
 class Patches(nn.Module):
-    """Joins embedded tokens into patches, and takes patches apart again.
+    """Merge embedded tokens into patches, and separate patches into tokens.
 
     Args:
-        config: Sizes of the model; its `patch` is P.
+        config: Configuration of the model; `patch` is P.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -50,25 +49,25 @@ class Patches(nn.Module):
         self.norm = RMSNorm(self.width)
 
     def filled(self, x_BLS: Tensor, mask_BL: Tensor | None) -> Tensor:
-        """Embedded tokens (B, N P, S); 0 at padding and at what fills the last patch."""
+        """Return embedded tokens (B, N P, S), 0 at padding and at the end of the last patch."""
         if mask_BL is not None:
             x_BLS = x_BLS * mask_BL[..., None]
         return functional.pad(x_BLS, (0, 0, 0, self._missing(x_BLS.shape[1])))
 
     def mask(self, mask_BL: Tensor | None) -> Tensor | None:
-        """True (B, N) at patches that hold a real token; None if all do."""
+        """Return True (B, N) at patches that hold a real token; None if all do."""
         if mask_BL is None:
             return None
         padded_BL = functional.pad(mask_BL, (0, self._missing(mask_BL.shape[1])))
         return padded_BL.reshape(padded_BL.shape[0], -1, self.size).any(dim=2)
 
     def _missing(self, length: int) -> int:
-        """Tokens that the last patch lacks; in a form from which an exporter sees that it fits."""
+        """Return the number of tokens missing in the last patch, traceable by exporters."""
         num_patches = (length + self.size - 1) // self.size
         return num_patches * self.size - length
 
     def joined(self, x_BLS: Tensor) -> Tensor:
-        """What the stack reads (B, N, E)."""
+        """Return the input of the stack (B, N, E)."""
         batch, length, width = x_BLS.shape
         of_patch_BNS = x_BLS.reshape(batch, length // self.size, self.size * width)
         patches_BNE: Tensor = self.join(of_patch_BNS)
@@ -76,12 +75,13 @@ class Patches(nn.Module):
         return patches_BNE.to(x_BLS.dtype)
 
     def apart(self, x_BLS: Tensor, features_BNE: Tensor, length: int) -> Tensor:
-        """Features (B, L, D) of tokens.
+        """Return features (B, L, D) of tokens.
 
         Args:
-            x_BLS: What `filled` gave, with `before` tokens before them and `after` after them.
-            features_BNE: Of the patch of each token; if the stack is causal, of the one before it.
-            length: L.
+            x_BLS: Result of `filled`, with `before` tokens before and `after` tokens after it.
+            features_BNE: Features of the patch of each token; in a causal stack, of the previous
+                patch.
+            length: Number of tokens, L.
         """
         batch, num_patches, _ = features_BNE.shape
         spread_BLD = self.spread(features_BNE)
@@ -95,11 +95,11 @@ class Patches(nn.Module):
         return result
 
     def around(self, x_BLS: Tensor) -> Tensor:
-        """Embedded tokens of whole rows with nothing, 0, before and after them."""
+        """Pad the embedded tokens of whole rows with zeros before and after them."""
         return functional.pad(x_BLS, (0, 0, self.before, self.after))
 
     def start(self, batch: int, like: Tensor) -> State:
-        """Before the first token of a causal stack: no tokens, and no patch, so 0."""
+        """Return the state before the first token of a causal stack: zeros."""
         return (
             like.new_zeros(batch, self.before, TOKEN_WIDTH),
             like.new_zeros(batch, 1, self.spread.in_features),
@@ -108,13 +108,13 @@ class Patches(nn.Module):
     def step(
         self, x_BLS: Tensor, features_BNE: Tensor, state: State, length: int
     ) -> tuple[Tensor, State]:
-        """Features (B, L, D) of the next tokens of a causal stack, and the state after them.
+        """Return features (B, L, D) of the next tokens of a causal stack, and the state after them.
 
         Args:
-            x_BLS: What `filled` gave of them.
-            features_BNE: Of their patches.
-            state: What the call before returned, or `start`.
-            length: L.
+            x_BLS: Result of `filled` for these tokens.
+            features_BNE: Features of their patches.
+            state: State from the previous call, or from `start`.
+            length: Number of tokens, L.
         """
         past_BLS, last_B1E = state
         around_BLS = torch.cat((past_BLS.to(x_BLS.dtype), x_BLS), dim=1)
@@ -123,13 +123,13 @@ class Patches(nn.Module):
         return result_BLD, self.passed(x_BLS, features_BNE, state)
 
     def passed(self, x_BLS: Tensor, features_BNE: Tensor, state: State) -> State:
-        """The state after the next tokens."""
+        """Return the state after the next tokens."""
         tokens_BLS = torch.cat((state[0].to(x_BLS.dtype), x_BLS), dim=1)
         return tokens_BLS[:, -self.before :], features_BNE[:, -1:]
 
 
 def earlier(features_BNE: Tensor, first_B1E: Tensor | None = None) -> Tensor:
-    """Of each patch the features of the one before it; of the first those given, or 0."""
+    """Return the features of the previous patch for each patch; for the first those given, or 0."""
     if first_B1E is None:
         first_B1E = torch.zeros_like(features_BNE[:, :1])
     return torch.cat((first_B1E, features_BNE[:, :-1]), dim=1)

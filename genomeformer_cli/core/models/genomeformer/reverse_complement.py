@@ -1,6 +1,6 @@
-"""The other strand: rows read from their end, by complements; and a model that reads both strands.
+"""Reverse complement of rows, and a model that reads both strands.
 
-Shape letters: B batch, L length, T chosen positions of all rows, E width, V vocabulary.
+Shape letters: B batch, L length, T selected positions of all rows, E width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 
 
 def flip_positions(tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
-    """Where each position lies when its row is read from its end; padding, at the end, stays."""
+    """Return the index of each position in the reversed row; padding stays at the end."""
     place_L = torch.arange(tokens_BL.shape[1], device=tokens_BL.device)
     if mask_BL is None:
         return place_L.flip(0).expand_as(tokens_BL)
@@ -27,15 +27,15 @@ def flip_positions(tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
 
 
 def flip_rows(x_BLE: Tensor, turn_BL: Tensor) -> Tensor:
-    """Features in the order of the row read from its end."""
+    """Return the features in the order of the reversed row."""
     return x_BLE.gather(1, turn_BL[..., None].expand_as(x_BLE))
 
 
 def complement_ids(config: ModelConfig) -> Tensor:
-    """Id of the complement of every token.
+    """Return the id of the complement of every token.
 
     Raises:
-        ConfigError: The tokens have none.
+        ConfigError: The tokens have no complements.
     """
     if len(config.complement) != config.vocabulary_size:
         raise ConfigError(
@@ -46,18 +46,19 @@ def complement_ids(config: ModelConfig) -> Tensor:
 
 
 class BothStrands(nn.Module):
-    """One encoder that reads both strands, so that its answer turns with the strand.
+    """Encoder that reads both strands and is equivariant under reverse complement.
 
-    Features are those of the strand given and those of the other one, read back; turning the
-    strand swaps the halves. It costs twice what the encoder costs.
+    Features are those of the given strand and those of the other one, in the order of the given
+    strand;
+    the reverse complement swaps the halves. The cost is twice that of the encoder.
 
     Mallet and Vert 2021, "Reverse-Complement Equivariant Networks for DNA Sequences", section 3;
-    Zhou et al. 2022, "Towards a Better Understanding of Reverse-Complement Equivariance", of the
+    Zhou et al. 2022, "Towards a Better Understanding of Reverse-Complement Equivariance", for the
     symmetric pair of one network.
 
     Args:
         config: Sizes of the encoder.
-        seed: Of the initial weights and of whatever the attention mechanism draws.
+        seed: Seed of the initial weights and of the random numbers of the attention mechanism.
 
     Raises:
         ConfigError: The tokens have no complement.
@@ -73,32 +74,32 @@ class BothStrands(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.encoder.device
 
     @property
     def num_parameters(self) -> int:
-        """Trainable numbers."""
+        """Number of trainable parameters."""
         return self.encoder.num_parameters
 
     @property
     def feature_width(self) -> int:
-        """Features of a position: those of both strands."""
+        """Features per position: those of both strands."""
         return 2 * self.encoder.feature_width
 
     def set_checkpointing(self, *, wanted: bool) -> None:
-        """Whether blocks keep only their inputs, and compute the rest again on the way back."""
+        """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
         self.encoder.set_checkpointing(wanted=wanted)
 
     def hidden(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
     ) -> Tensor:
-        """Features (B, L, 2 E) of every position: of this strand, of the other.
+        """Return features (B, L, 2 E) of every position: of this strand and of the other.
 
         Args:
             tokens_BL: Token ids.
-            mask_BL: True at real tokens, False at padding, which ends rows; None if there is none.
-            documents_BL: Number of the document of each position, where rows hold several.
+            mask_BL: True at real tokens, False at padding at the end of rows; None without padding.
+            documents_BL: Document number of each position, for rows that hold several.
         """
         if documents_BL is not None:
             return each_document(self.hidden, tokens_BL, documents_BL)
@@ -114,7 +115,7 @@ class BothStrands(nn.Module):
         documents_BL: Tensor | None,
         chosen: SelectedPositions,
     ) -> Tensor:
-        """Features (T, 2 E) of some positions; the encoder computes little else."""
+        """Return features (T, 2 E) of selected positions; the encoder skips most others."""
         if documents_BL is not None:
             return chosen.gather(self.hidden(tokens_BL, mask_BL, documents_BL))
         batch, length = tokens_BL.shape
@@ -131,17 +132,17 @@ class BothStrands(nn.Module):
     def _both(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, turn_BL: Tensor
     ) -> tuple[Tensor, Tensor | None]:
-        """Rows of this strand, then of the other, and their masks."""
+        """Return the rows of this strand, then of the other, and their masks."""
         other_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
         mask_2BL = None if mask_BL is None else torch.cat((mask_BL, mask_BL))
         return torch.cat((tokens_BL, other_BL)), mask_2BL
 
     def logits(self, features: Tensor) -> Tensor:
-        """Logits (..., V): what this strand says of a token, the other of its complement."""
+        """Return logits (..., V): this strand's of a token plus the other's of its complement."""
         here, there = features.chunk(2, dim=-1)
         other = self.encoder.logits(there)[..., self.complement_V]
         return self.encoder.logits(here) + other
 
     def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        """Logits (B, L, V) of the token at every position."""
+        """Return logits (B, L, V) of the token at every position."""
         return self.logits(self.hidden(tokens_BL, mask_BL))

@@ -1,6 +1,6 @@
-"""The short convolution before attention: each position takes a little of its neighbours.
+"""Short depthwise convolution before attention, blocked for the CPU cache.
 
-On a CPU it works in cache, and keeps only its input for the way back.
+Only the input is saved for the backward pass.
 Shape letters: B batch, L length, E width, K kernel, W positions with those before and after (L + K
 - 1).
 """
@@ -19,14 +19,14 @@ from genomeformer_cli.core.attention.kernels.cpu_blocking import position_blocks
 
 
 class ShortConvolution(nn.Module):
-    """x plus a depthwise convolution over neighbouring positions; it starts near the identity.
+    """x plus a depthwise convolution over neighbouring positions; initialised near the identity.
 
     Used before attention as in Poli et al. 2023, "Hyena Hierarchy", section 3.2.
 
     Args:
-        width: E.
-        kernel: Positions mixed: around each one, or the last ones up to it.
-        causal: Which of the two.
+        width: Features per position, E.
+        kernel: Kernel size: centred on each position, or ending there if causal.
+        causal: True if no later position is used.
     """
 
     def __init__(self, width: int, kernel: int, *, causal: bool) -> None:
@@ -36,7 +36,7 @@ class ShortConvolution(nn.Module):
         self.after = kernel - 1 - self.before
 
     def forward(self, x_BLE: Tensor, layout: Layout) -> Tensor:
-        """Mix every position with its neighbours; padding and what lies beyond the ends is 0."""
+        """Mix every position with its neighbours; padding and positions beyond the ends are 0."""
         x_BLE = _without_padding(x_BLE, layout)
         padded_BWE = functional.pad(x_BLE, (0, 0, self.before, self.after))
         if layout.documents_BL is None:
@@ -44,18 +44,18 @@ class ShortConvolution(nn.Module):
         return self._within(layout.documents_BL, padded_BWE)
 
     def start(self, batch: int, like: Tensor) -> Tensor:
-        """The last positions before the first: none, so 0."""
+        """Return the state before the first position: zeros."""
         return like.new_zeros(batch, self.before, self.kernel.shape[1])
 
     def step(self, x_BLE: Tensor, layout: Layout, past_BLE: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix the next positions with the last ones of the call before."""
+        """Mix the next positions with the last ones of the previous call."""
         x_BLE = _without_padding(x_BLE, layout)
         padded_BWE = torch.cat((past_BLE.to(x_BLE.dtype), x_BLE), dim=1)
         mixed_BLE = short_convolution(padded_BWE, self.kernel, self.before)
         return mixed_BLE, padded_BWE[:, padded_BWE.shape[1] - self.before :]
 
     def _within(self, documents_BL: Tensor, padded_BWE: Tensor) -> Tensor:
-        """What is of another document is 0 too."""
+        """Convolve with the positions of other documents set to 0."""
         documents_BW = functional.pad(documents_BL, (self.before, self.after), value=-1)
         length = documents_BL.shape[1]
         x_BLE = padded_BWE[:, self.before : self.before + length]
@@ -71,11 +71,11 @@ def _without_padding(x_BLE: Tensor, layout: Layout) -> Tensor:
 
 
 def short_convolution_reference(padded_BWE: Tensor, kernel_KE: Tensor, before: int) -> Tensor:
-    """x_l + sum over k of kernel_k x_(l + k - before), for the positions that have all neighbours.
+    """Return x_l + sum over k of kernel_k x_(l + k - before), for positions with all neighbours.
 
     Args:
-        padded_BWE: Positions, `before` others before them and K - 1 - before after them.
-        kernel_KE: A weight for each neighbour and feature.
+        padded_BWE: Positions, with `before` more before them and K - 1 - before after them.
+        kernel_KE: Weight of each neighbour and feature.
         before: Neighbours before a position.
     """
     length = padded_BWE.shape[1] - len(kernel_KE) + 1
@@ -86,7 +86,7 @@ def short_convolution_reference(padded_BWE: Tensor, kernel_KE: Tensor, before: i
 
 
 def short_convolution(padded_BWE: Tensor, kernel_KE: Tensor, before: int) -> Tensor:
-    """The same; only the input is kept."""
+    """Compute `short_convolution_reference`, saving only the input."""
     if not use_cpu_blocking(padded_BWE, kernel_KE):
         return short_convolution_reference(padded_BWE, kernel_KE, before)
     result: Tensor = _Mixed.apply(padded_BWE, kernel_KE, before)  # type: ignore[no-untyped-call]
@@ -123,14 +123,14 @@ class _Mixed(torch.autograd.Function):
 
 
 def _with_itself(kernel_KE: Tensor, before: int) -> Tensor:
-    """The kernel of the sum: a position counts itself once more."""
+    """Return the kernel with the weight of the position itself increased by one."""
     weight_KE = kernel_KE.clone()
     weight_KE[before] += 1
     return weight_KE
 
 
 def _blocks(x_BLE: Tensor, kernel: int) -> list[tuple[slice, list[slice]]]:
-    """Stretches of the result: rows, and of each neighbour where it stands among what is padded."""
+    """Return blocks of the result: rows, and the position of each neighbour in the padded input."""
     return [
         (
             block.rows,

@@ -1,9 +1,9 @@
-"""Rows of any length, slice by slice: what inference and the memory plans share.
+"""Forward pass over rows of any length, slice by slice, for inference and the memory plans.
 
-A causal stack passes its states from slice to slice. A bidirectional one goes block by block: where
-queries read a sum over the row, one sweep sums and another reads; where they see only their
-neighbours, each slice is read with its neighbours around it. Either way a block's activations exist
-for one slice of C positions at a time.
+A causal stack passes its states from slice to slice. A bidirectional one works block by block:
+where queries read a sum over the row, one sweep computes the sum and another reads it; where they
+see only neighbours, each slice is read together with its neighbours. In both cases the activations
+of a block exist for one slice of C positions at a time.
 Shape letters: B batch, L length, C positions of a slice, E width.
 """
 
@@ -32,14 +32,14 @@ Read = Callable[[int, int], Tensor]
 
 @dataclass(frozen=True)
 class Slice:
-    """Some positions with the neighbours that a block needs to see.
+    """Positions with the neighbours that a block needs.
 
     Attributes:
         start: First position.
-        stop: End.
+        stop: End of the positions, exclusive.
         first: First neighbour.
-        last: End of the neighbours.
-        layout: Of positions and neighbours.
+        last: End of the neighbours, exclusive.
+        layout: Layout of positions and neighbours.
     """
 
     start: int
@@ -50,22 +50,22 @@ class Slice:
 
     @property
     def core(self) -> slice:
-        """The positions, counted from the first neighbour."""
+        """Positions, counted from the first neighbour."""
         return slice(self.start - self.first, self.stop - self.first)
 
 
 def slices(length: int, chunk: int) -> list[tuple[int, int]]:
-    """Bounds of the slices of a row; the last one may be short."""
+    """Return the bounds of the slices of a row; the last one may be short."""
     return [(start, min(start + chunk, length)) for start in range(0, length, chunk)]
 
 
 def whole_patches(model: Model, chunk: int) -> int:
-    """The next length of a slice that cuts no patch."""
+    """Return the next slice length that is a multiple of the patch."""
     return chunk + -chunk % model.config.patch
 
 
 def slices_with_halo(model: Encoder, block: Block, length: int, chunk: int) -> Iterator[Slice]:
-    """The slices of a row, each with the neighbours that a block must see around it."""
+    """Yield the slices of a row, each with the neighbours that a block needs."""
     halo = block.halo
     for start, stop in slices(length, max(chunk, halo, 1)):
         first, last = max(start - halo, 0), min(stop + halo, length)
@@ -74,19 +74,19 @@ def slices_with_halo(model: Encoder, block: Block, length: int, chunk: int) -> I
 
 
 def is_sliceable(block: Block) -> bool:
-    """Whether a bidirectional block can be applied slice by slice."""
+    """Return True if a bidirectional block can be applied slice by slice."""
     return block.attention.reach is not None or isinstance(block.attention.mechanism, Additive)
 
 
 def sum_of_row(model: Encoder, block: Block, length: int, chunk: int, read: Read) -> State | None:
-    """The sum that a block's queries read; None if they see only their neighbours.
+    """Return the sum read by the queries of a block; None if they see only neighbours.
 
     Args:
-        model: Whose block it is.
-        block: Of a bidirectional stack.
-        length: L.
-        chunk: C.
-        read: Gives the block's inputs (B, ., E) from a position to another.
+        model: Model that contains the block.
+        block: Block of a bidirectional stack.
+        length: Length of the row, L.
+        chunk: Positions per slice, C.
+        read: Function that returns the inputs (B, ., E) of the block between two positions.
     """
     if block.attention.reach is not None:
         return None
@@ -102,7 +102,7 @@ def sum_of_row(model: Encoder, block: Block, length: int, chunk: int, read: Read
 
 
 def can_pass_state(model: Model) -> bool:
-    """Whether rows of any length can be read in memory that holds no block's activations whole."""
+    """Return True if no block needs its activations for a whole row at once."""
     if isinstance(model, TwoStack):
         return can_pass_state(model.ahead)
     if isinstance(model, BothStrands):
@@ -116,22 +116,23 @@ def can_pass_state(model: Model) -> bool:
 def features_by_slices(
     model: Model, tokens_BL: Tensor, chunk: int
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Features of rows without padding, slice by slice from left to right.
+    """Yield features of rows without padding, slice by slice from left to right.
 
-    Causal stacks need memory for one slice; two stacks also the features of the one that reads
-    back, (B, L, E); bidirectional ones the residual stream, (B, L, E), of which a long row's lies
-    in a file (see `streams`).
+    Causal stacks need memory for one slice; two stacks also the features of the backward stack,
+    (B, L, E); bidirectional ones the residual stream, (B, L, E), which is on disk for a long row
+    (see
+    `activation_store`).
 
     Args:
-        model: One that `can_pass_state`.
+        model: Model accepted by `can_pass_state`.
         tokens_BL: Token ids, of any integer type.
-        chunk: C.
+        chunk: Positions per slice, C.
 
     Yields:
-        First position, end, features (B, C, E) as `hidden` gives them.
+        First position, end, and features (B, C, E) as returned by `hidden`.
 
     Raises:
-        StoreError: There is no room for that file.
+        StoreError: The disk has no room for the residual stream.
     """
     assert not isinstance(model, BothStrands)
     chunk = whole_patches(model, chunk)
@@ -196,7 +197,7 @@ def _apply(
     length: int,
     chunk: int,
 ) -> None:
-    """Apply a block in place: x + attention(y), then the MLP; x and y may be one stream."""
+    """Apply a block in place: x + attention(y), then the MLP; x and y may be the same stream."""
     one, other = streams
     total = sum_of_row(model, block, length, chunk, other.read)
     before_BHE = other.read(0, 0)
