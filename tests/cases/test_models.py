@@ -8,15 +8,17 @@ import itertools
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from genomeformer_cli import load
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.checkpoints.weights import write_model
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.sequence import encode_bases
+from genomeformer_cli.core.sequence import decode_bases, encode_bases, reverse_complement_codes
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from tests.cli import RunCommand
@@ -80,3 +82,13 @@ def test_training_tokens_end_before_the_held_out_tail(
     first_held = offsets[held.start, 0]
     assert first_held - k < last_trained <= first_held
     assert held.start + held.length == len(offsets)
+
+
+@pytest.mark.parametrize("case", ["audit-04"])
+@pytest.mark.parametrize("length", [4095, 4097, 6001])
+def test_the_other_strand_swaps_the_halves_beyond_the_context(case: str, length: int) -> None:
+    codes = encode_bases(random_dna(length, len(case)))
+    strands = [decode_bases(codes), decode_bases(reverse_complement_codes(codes))]
+    vector, other = load("default", device="cpu").embed(strands)
+    swapped = np.roll(other, other.size // 2)
+    assert np.linalg.norm(vector - swapped) < 1e-5 * np.linalg.norm(vector)

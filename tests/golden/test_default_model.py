@@ -49,6 +49,7 @@ SEQUENCES = {
     "run of N": random_dna(40, 5) + "N" * 30 + random_dna(40, 6),
     "repeat": "CAG" * 100,
     "4,096 bases": random_dna(4096, 7),
+    "4,097 bases": random_dna(4097, 8),
 }
 
 

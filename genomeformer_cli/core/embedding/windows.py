@@ -6,7 +6,7 @@ edge; so every token has one feature vector, whatever is made of them afterwards
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,34 +48,64 @@ class Windows:
 
 
 def cut_windows(lengths: Sequence[int], longest: int, stride: int | None = None) -> Windows:
-    """Cut each sequence into windows of at most `longest` tokens.
+    """Cut each sequence into windows of at most `longest` tokens, mirror-symmetrically.
+
+    The windows of a reversed sequence are those of the sequence, reversed, and so are the tokens
+    that belong to each. A model that is equivariant under reverse complement therefore is so
+    beyond its context too.
 
     Args:
         lengths: Tokens of each sequence; an empty one has no window.
         longest: Tokens of a window.
-        stride: None: the fewest windows, all about equal, none overlapping. Else windows start at
-            every `stride`-th token, and the last one ends with the sequence.
+        stride: None: the fewest windows of nearly equal length that do not overlap; one more where
+            an even number would cut the token in the middle of a sequence. Else windows of equal
+            length, evenly spaced, at most `stride` tokens from one start to the next; one token
+            shorter than `longest`, or one more of them, where the middle would be cut else.
     """
     size = np.asarray(lengths, dtype=np.int64)
+    is_odd = size % 2 == 1
+    width = np.minimum(size, longest)
     if stride is None:
         number = -(-size // longest)
+        number += is_odd & (number % 2 == 0)
     else:
-        number = (size > 0) + -(-np.maximum(size - longest, 0) // stride)
+        width = np.where((size > longest) & is_odd & (longest % 2 == 0), longest - 1, width)
+        number = (size > 0) + -(-(size - width) // np.minimum(np.maximum(width, 1), stride))
+        needs_even, is_even = ~is_odd & (width % 2 == 1), number % 2 == 0
+        number += (number > 1) & np.where(is_odd, is_even, needs_even & ~is_even)
     row = np.repeat(np.arange(size.size), number)
     index = np.arange(row.size) - np.repeat(np.cumsum(number) - number, number)
-    size, number = size[row], number[row]
+    size, width, number = size[row], width[row], number[row]
+
+    def bounds(index: Numbers) -> Numbers:
+        """Return the places that part a sequence evenly, the first of `number + 1` at 0."""
+        return _mirrored(lambda near: -(-near * size // number), index, number, size)
+
     if stride is None:
-        start = index * size // number
-        stop = (index + 1) * size // number
+        start, stop = bounds(index), bounds(index + 1)
         return Windows(row, start, stop - start, np.zeros_like(start), stop - start)
-    start = np.minimum(index * stride, np.maximum(size - longest, 0))
-    stop = np.minimum(start + longest, size)
-    # Half way through what a window shares with its neighbour.
-    first = start.copy()
-    first[1:] = np.where(row[1:] == row[:-1], (start[1:] + stop[:-1]) // 2, first[1:])
-    last = stop.copy()
-    last[:-1] = np.where(row[1:] == row[:-1], first[1:], last[:-1])
-    return Windows(row, start, stop - start, first - start, last - start)
+
+    gaps, room = np.maximum(number - 1, 1), size - width
+
+    def starts(index: Numbers) -> Numbers:
+        return _mirrored(lambda near: -(-near * room // gaps), index, number - 1, room)
+
+    def owned_from(index: Numbers) -> Numbers:
+        """Return the first token of a window that is further from its edge than from the last's."""
+        half_way = _mirrored(
+            lambda near: (starts(near) + starts(near - 1) + width) // 2, index, number, size
+        )
+        return np.where(index == 0, 0, np.where(index == number, size, half_way))
+
+    start = starts(index)
+    return Windows(row, start, width, owned_from(index) - start, owned_from(index + 1) - start)
+
+
+def _mirrored(
+    place: Callable[[Numbers], Numbers], index: Numbers, last: Numbers, total: Numbers
+) -> Numbers:
+    """Return `place(index)` in the first half of 0 to `last`, its mirror image in the other."""
+    return np.where(2 * index <= last, place(index), total - place(last - index))
 
 
 def slice_sequences(lengths: Sequence[int], chunk: int) -> Windows:

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
+from genomeformer_cli.core.embedding.windows import cut_windows
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.evaluation.likelihood import real_logits
 from genomeformer_cli.core.models.genomeformer.build import is_equivariant
@@ -75,10 +76,9 @@ def check_scorable(loaded: LoadedModel) -> None:
 def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringRule) -> Log2:
     """(L, 4) log2 of the probability of A C G T at every base; NaN where it is not predicted."""
     ahead_LR = _one_strand(loaded, codes, rule)
-    config = loaded.model.config
-    # Nothing is hidden and nothing cut, so the other strand's reading is the same.
-    is_same = is_equivariant(loaded.model) and config.direction == "two-stack"
-    if not rule.both_strands or (is_same and codes.size <= (rule.window or config.context)):
+    # Nothing is hidden and cuts are mirror-symmetric, so the other strand's reading is the same.
+    is_same = is_equivariant(loaded.model) and loaded.model.config.direction == "two-stack"
+    if not rule.both_strands or is_same:
         return ahead_LR
     # Turned, A is T: both axes run the other way.
     back_LR = _one_strand(loaded, reverse_complement_codes(codes), rule)[::-1, ::-1]
@@ -130,10 +130,18 @@ class Reading:
 
 
 def readings(length: int, window: int, *, causal: bool) -> list[Reading]:
-    """Windows that overlap by half; every base is taken from exactly one."""
+    """Return windows that overlap by half or more; every base is taken from exactly one.
+
+    Windows of models that see both sides are mirror-symmetric.
+    """
     if length <= window:
         return [Reading(0, length, 0, length)]
     step = max(window // 2, 1)
+    if not causal:
+        cuts = cut_windows([length], window, step)
+        edges = (cuts.start, cuts.start + cuts.length)
+        owned = (cuts.start + cuts.own_start, cuts.start + cuts.own_stop)
+        return [Reading(*map(int, row)) for row in zip(*edges, *owned, strict=True)]
     starts = [*range(0, length - window, step), length - window]
     found: list[Reading] = []
     first = 0
@@ -141,8 +149,7 @@ def readings(length: int, window: int, *, causal: bool) -> list[Reading]:
         stop = start + window
         last = length
         if number + 1 < len(starts):
-            after = starts[number + 1]
-            last = stop if causal else (stop + after) // 2
+            last = stop
         found.append(Reading(start, stop, first, last))
         first = last
     return found

@@ -40,10 +40,12 @@ def test_windows_tile_each_sequence(lengths: list[int], longest: int) -> None:
     assert (windows.own_stop - windows.own_start == windows.length).all()
     for row, length in enumerate(lengths):
         sizes = windows.length[windows.row == row]
-        assert sizes.size == -(-length // longest)
+        fewest = -(-length // longest)
+        assert sizes.size == fewest + (length % 2 == 1 and fewest % 2 == 0)
         if sizes.size:
             assert sizes.max() <= longest
-            assert sizes.max() - sizes.min() <= 1
+            assert sizes.min() >= 1
+            assert sizes.max() - sizes.min() <= 2
 
 
 @repeatable
@@ -56,10 +58,26 @@ def test_overlapping_windows_share_out_their_tokens(
     assert_every_token_is_owned_once(windows, lengths)
     for row, length in enumerate(lengths):
         own = windows.row == row
-        assert (windows.length[own] == min(longest, length)).all()
         if length > longest:
+            assert set(windows.length[own]) <= {longest, longest - (length % 2)}
+            assert np.unique(windows.length[own]).size == 1
+            assert (np.diff(windows.start[own]) >= 0).all()
             assert (np.diff(windows.start[own]) <= stride).all()
-            assert windows.start[own][-1] + longest == length
+            assert windows.start[own][-1] + windows.length[own][-1] == length
+        elif length:
+            assert listed(windows).count((row, 0, length)) == own.sum() == 1
+
+
+@repeatable
+@given(length=st.integers(0, 400), longest=st.integers(1, 64), share=st.integers(0, 64))
+def test_windows_of_a_reversed_sequence_are_the_windows_reversed(
+    length: int, longest: int, share: int
+) -> None:
+    windows = cut_windows([length], longest, min(share, longest) or None)
+    first = windows.start + windows.own_start
+    last = windows.start + windows.own_stop
+    for low, high in ((windows.start, windows.start + windows.length), (first, last)):
+        assert ((length - high)[::-1] == low).all()
 
 
 def test_a_token_is_taken_from_the_window_in_which_it_stands_further_from_an_edge() -> None:
@@ -96,6 +114,7 @@ def test_a_short_sequence_is_one_window() -> None:
 
 def test_a_long_sequence_is_cut_evenly() -> None:
     assert cut_windows([100], 64).length.tolist() == [50, 50]
+    assert cut_windows([101], 64).length.tolist() == [34, 33, 34]
 
 
 def test_nothing_gives_nothing() -> None:

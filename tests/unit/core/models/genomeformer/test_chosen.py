@@ -104,6 +104,6 @@ def test_the_last_mlp_sees_only_what_is_asked(
             result: Tensor = plain(x)
             return result
 
-        monkeypatch.setattr(block, "fed_forward", spied)
+        monkeypatch.setattr(block, "add_mlp", spied)
     model.hidden_at(tokens(), None, None, chosen)
     assert seen == [BATCH * LENGTH] * (len(model.stack) - 1) + [len(chosen.index_T)]

@@ -1,0 +1,70 @@
+"""Models that read both strands give the other strand the same numbers at any length."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from genomeformer_cli.core.checkpoints.weights import LoadedModel
+from genomeformer_cli.core.embedding.choices import EmbedChoices
+from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.evaluation.scoring import ScoringRule, base_log2
+from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.sequence import encode_bases, reverse_complement_codes
+from genomeformer_cli.core.tokenizers.char import CharTokenizer
+from tests.corpora import random_dna
+
+CONTEXT = 32
+# Even and odd lengths at, below and above one, two and three contexts.
+LENGTHS = [n * CONTEXT + more for n in (1, 2, 3) for more in (-2, -1, 0, 1, 2)] + [1, 47, 80]
+COMPLEMENT = (0, 1, 2, 3, 4, 8, 7, 6, 5, 9)
+SMALL = ModelConfig(
+    width=16, depth=1, num_heads=2, mlp_width=24, context=CONTEXT, complement=COMPLEMENT
+)
+MODELS: dict[str, dict[str, Any]] = {
+    "two stacks": {"direction": "two-stack"},
+    "two stacks of patches": {"direction": "two-stack", "patch": 4, "conv_width": 3},
+    "both strands": {"strands": "both"},
+    "both strands, patches": {"strands": "both", "patch": 4},
+}
+WINDOWS: dict[str, dict[str, Any]] = {
+    "context": {},
+    "overlapping windows": {"window": 20, "stride": 7},
+    "odd windows": {"window": 21, "stride": 21},
+}
+
+
+@pytest.fixture(params=MODELS)
+def loaded(request: pytest.FixtureRequest, tmp_path: Path) -> LoadedModel:
+    model = build_model(replace(SMALL, **MODELS[request.param]), seed=4).eval()
+    return LoadedModel(model=model, tokenizer=CharTokenizer(), folder=tmp_path)
+
+
+@pytest.mark.parametrize("windows", WINDOWS.values(), ids=WINDOWS)
+@pytest.mark.parametrize("pool", ["mean", "max"])
+def test_the_other_strand_gives_the_same_numbers_halves_swapped(
+    loaded: LoadedModel, windows: dict[str, Any], pool: str
+) -> None:
+    embedder = Embedder(loaded, EmbedChoices(pool=pool, **windows))
+    codes = [encode_bases(random_dna(length, length)) for length in LENGTHS]
+    vectors = embedder.embed(codes)
+    others = embedder.embed([reverse_complement_codes(one) for one in codes])
+    swapped = np.roll(others, others.shape[1] // 2, axis=1)
+    np.testing.assert_allclose(vectors, swapped, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("window", [None, 20, 21])
+def test_the_other_strand_gives_the_same_probabilities(
+    loaded: LoadedModel, window: int | None
+) -> None:
+    rule = ScoringRule(window=window, every=4)
+    for length in LENGTHS[::2]:
+        codes = encode_bases(random_dna(length, length))
+        log2_LR = base_log2(loaded, codes, rule)
+        other_LR = base_log2(loaded, reverse_complement_codes(codes), rule)
+        np.testing.assert_allclose(other_LR[::-1, ::-1], log2_LR, rtol=1e-4, atol=1e-4)
