@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -48,7 +48,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path: Path) -> LoadedModel:
 @pytest.mark.parametrize("windows", WINDOWS.values(), ids=WINDOWS)
 @pytest.mark.parametrize("pool", ["mean", "max"])
 def test_the_other_strand_gives_the_same_numbers_halves_swapped(
-    loaded: LoadedModel, windows: dict[str, Any], pool: str
+    loaded: LoadedModel, windows: dict[str, Any], pool: Literal["mean", "max"]
 ) -> None:
     embedder = Embedder(loaded, EmbedChoices(pool=pool, **windows))
     codes = [encode_bases(random_dna(length, length)) for length in LENGTHS]
