@@ -300,8 +300,9 @@ class _Features:
         try:
             location = self._reader.read(entry.location)
         except LocationError as failure:
+            shown = name or entry.location[:40]
             raise self._record.failure(
-                f"(`{self._identity}`) has the {entry.key} `{name}` that {failure}",
+                f"(`{self._identity}`) has the {entry.key} `{shown}` that {failure}",
                 hint="correct the location, or the shape (`circular`) in the LOCUS line",
                 line=entry.line,
             ) from failure

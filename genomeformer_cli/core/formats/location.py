@@ -21,7 +21,7 @@ from genomeformer_cli.core.formats.feature import MINUS, PLUS, Part
 _RANGE = re.compile(r"(<?)([0-9]{1,15})\.\.(>?)([0-9]{1,15})")
 _BASE = re.compile(r"([<>]?)([0-9]{1,15})")
 _CALL = re.compile(r"(complement|join|order)\((.*)\)")
-_ANY_CALL = re.compile(r"[\w-]*\((.*)\)")
+_ANY_CALL = re.compile(r"[A-Za-z-]*\((.*)\)")
 _REMOTE = re.compile(r"([\w.|-]+):")
 _REMOTE_ANYWHERE = re.compile(r"[\w.|-]+:[^,()]*")
 _DEEPEST = 20
@@ -149,7 +149,9 @@ class LocationReader:
         first, last = _numbers(low), _numbers(high)
         if not first and not last:
             return None
-        return self._part(min(first or last), max(last or first), PLUS)
+        if min(first or last) <= max(last or first):
+            return self._part(min(first + last), max(first + last), PLUS)
+        return self._part(min(first), max(last), PLUS)
 
     def _part(self, first: int, last: int, strand: int) -> Part:
         if first < 1 or last < 1:
