@@ -31,13 +31,16 @@ AllOption = Annotated[
 AnnotationOption = Annotated[
     Path | None,
     Option(
-        help="GFF3 or GenBank of your own, plain or .gz, for `--fasta` or for one `--genome`; "
-        "GenBank with sequence needs neither.",
+        help="GFF3 or GenBank of your own, of any packing, for `--fasta` or for one `--genome`; "
+        "with sequences in it, it needs neither.",
         rich_help_panel=_SOURCE,
     ),
 ]
 FastaOption = Annotated[
-    Path | None, Option(help="FASTA of your own, plain or .gz.", rich_help_panel=_SOURCE)
+    Path | None,
+    Option(
+        help="FASTA of your own; overrides sequences in the annotation.", rich_help_panel=_SOURCE
+    ),
 ]
 ClassesOption = Annotated[
     str,
@@ -56,7 +59,7 @@ TerminatorOption = Annotated[
     str, Option(help="Bases up to a gene's end, and past it.", rich_help_panel=_CUT)
 ]
 MarginOption = Annotated[
-    int, Option(help="Bases between an intergenic window and any gene.", rich_help_panel=_CUT)
+    int, Option(help="Bases between an intergenic window and any feature.", rich_help_panel=_CUT)
 ]
 MaxNOption = Annotated[
     float, Option(help="Largest part of a window that may be N.", rich_help_panel=_CUT)
