@@ -85,7 +85,7 @@ def configuration_page() -> str:
     parts = [
         "# Configuration",
         "A run is one resolved, frozen configuration: a preset, then a TOML file, then flags. "
-        "An unknown key is an error. These are the parts it is made of.",
+        "An unknown key is an error. Its parts are:",
     ]
     for kind in _configurations():
         summary, meanings = _documented(kind)
@@ -114,11 +114,11 @@ def _presets() -> Iterator[str]:
 
 def attention_page() -> str:
     """The collection: what each mechanism can do, what it costs, which memory plans it can use."""
-    lines = ["| attention | sees | is | time | memory | memory plans | options | limit | paper |"]
+    lines = ["| attention | directions | values | time | memory | memory plans | options | limit | paper |"]
     lines.append("|---" * 9 + "|")
     for name, entry in ATTENTIONS.items():
         page = f"[`{name}`](../concepts/attention-{name}.md)"
-        kind = "exact" if entry.exact else "an approximation of softmax"
+        kind = "exact" if entry.exact else "approximates softmax"
         options = ", ".join(f"`{option}`" for option in entry.options)
         plans = ", ".join(f"`{plan}`" for plan in _plans_for(name))
         cells = (
@@ -136,13 +136,13 @@ def attention_page() -> str:
     return "\n\n".join(
         [
             "# Attention mechanisms",
-            "One layer around each: normalised queries and keys, rotary positions (but for the "
+            "All share one layer: normalised queries and keys, rotary positions (except the "
             "gated ones), heads, an output projection. L is the length, W the window, E the global "
-            "positions. Several joined by `+`, as `linear+local`, take turns from block to block.",
+            "positions. Several joined by `+`, as `linear+local`, alternate from block to block.",
             "\n".join(lines),
-            "The memory plans, which all give the same exact gradients:",
+            "Memory plans; all compute the same exact gradients:",
             "\n".join(
-                ["| plan | memory | forward passes a block |", "|---|---|---|"]
+                ["| plan | memory | forward passes per block |", "|---|---|---|"]
                 + [f"| `{name}` | {plan.memory} | {plan.passes} |" for name, plan in PLANS.items()]
             ),
         ]
