@@ -114,8 +114,9 @@ def _presets() -> Iterator[str]:
 
 def attention_page() -> str:
     """The collection: what each mechanism can do, what it costs, which memory plans it can use."""
-    columns = "attention directions values time memory plans options limit paper".split()
-    lines = [f"| {' | '.join(columns)} |"]
+    lines = [
+        "| attention | directions | values | time | memory | plans | options | limit | paper |"
+    ]
     lines.append("|---" * 9 + "|")
     for name, entry in ATTENTIONS.items():
         page = f"[`{name}`](../concepts/attention-{name}.md)"
