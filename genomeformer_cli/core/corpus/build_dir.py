@@ -19,11 +19,22 @@ from genomeformer_cli.core.corpus.genome_shards import (
     load_genome_shard,
 )
 from genomeformer_cli.core.corpus.writer import SHARD_TOKENS
+from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.store.atomic import explain_write_failure
+from genomeformer_cli.core.store.seal import check_seal, seal
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, vocabulary_sha256
 
 _RULES = 2
 _UNFINISHED = "unfinished-"
+
+
+def _folder_of(corpus: Path) -> Path:
+    return corpus.with_name(f".{corpus.name}.parts")
+
+
+def clear_parts(corpus: Path) -> None:
+    """Remove the parts of a finished corpus; the caller holds the corpus's lock."""
+    shutil.rmtree(_folder_of(corpus), ignore_errors=True)
 
 
 class BuildDir:
@@ -36,7 +47,7 @@ class BuildDir:
     """
 
     def __init__(self, corpus: Path, tokenizer: Tokenizer, *, with_sketch: bool) -> None:
-        self.folder = corpus.with_name(f".{corpus.name}.parts")
+        self.folder = _folder_of(corpus)
         self._tokenizer = tokenizer
         self._with_sketch = with_sketch
         try:
@@ -53,8 +64,12 @@ class BuildDir:
         return self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
 
     def find(self, genome_sha256: str) -> tuple[Path, GenomeShard] | None:
-        """The finished part of a genome, if it is there."""
+        """Return the finished part of a genome, if it is there and as it was written."""
         place = self._place(genome_sha256)
+        try:
+            check_seal(place)
+        except CorruptError:  # it is made again
+            return None
         part = load_genome_shard(place)
         return (place, part) if part else None
 
@@ -68,6 +83,7 @@ class BuildDir:
                 fresh, self._tokenizer, shard_tokens=SHARD_TOKENS, with_sketch=self._with_sketch
             )
             part, genome_sha256 = write(writer)
+            seal(fresh)
             place = self._place(genome_sha256)
             shutil.rmtree(place, ignore_errors=True)
             fresh.rename(place)

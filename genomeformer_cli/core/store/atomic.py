@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from genomeformer_cli.core.errors import StoreError
 
@@ -77,22 +78,55 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
-        ) as file:
+        _clear_abandoned(path)
+        with _open_temporary(path) as file:
             temporary = Path(file.name)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-        temporary = None
+            temporary.chmod(0o666 & ~_umask())
+            # Within the block: what is no longer locked counts as abandoned.
+            temporary.replace(path)
+            temporary = None
         _sync_folder(path.parent)
     except OSError as failure:
         raise explain_write_failure(path, failure) from failure
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _open_temporary(path: Path) -> IO[bytes]:
+    """Open a temporary file that is locked while it is open; see `_clear_abandoned`."""
+    while True:
+        file = tempfile.NamedTemporaryFile(  # noqa: SIM115 - the caller closes it
+            dir=path.parent, prefix=f".{path.name}.", suffix=".tmp", delete=False
+        )
+        _lock(file.fileno())
+        if os.fstat(file.fileno()).st_nlink:
+            return cast("IO[bytes]", file)
+        file.close()  # taken for abandoned before it was locked
+
+
+def _clear_abandoned(path: Path) -> None:
+    """Remove temporary files of an output whose writers were killed: nobody locks them."""
+    with os.scandir(path.parent) as found:
+        left = [entry.path for entry in found if _is_leftover(entry.name, path.name)]
+    for name in left:
+        if not name.endswith(".tmp"):
+            continue
+        with suppress(OSError), Path(name).open("rb") as file:
+            if _lock(file.fileno()):
+                Path(name).unlink()
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock a file if nobody else has; file systems without locks refuse it always."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def move_into_place(source: Path, path: Path) -> None:

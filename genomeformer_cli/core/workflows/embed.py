@@ -380,7 +380,7 @@ class _Work:
                 continue
             if place != sidecar(output):
                 move_into_place(place, sidecar(output))
-                shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
             self._reporter.note(f"`{output}` is finished already")
             return EmbedResult(
                 rows=facts.rows,

@@ -15,7 +15,7 @@ import numpy as np
 
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.corpus.bpe_training import train_corpus_bpe
-from genomeformer_cli.core.corpus.build_dir import BuildDir
+from genomeformer_cli.core.corpus.build_dir import BuildDir, clear_parts
 from genomeformer_cli.core.corpus.format import Manifest, Segment
 from genomeformer_cli.core.corpus.genome_shards import GenomeShard, GenomeShardWriter, load_minhash
 from genomeformer_cli.core.corpus.minhash import Hashes, shared_fractions
@@ -158,7 +158,8 @@ def _found(
             f"the corpus `{request.name}` exists and was made from other genomes or settings",
             hint=f"choose another `--name`, or `genomeformer cache rm corpora/{request.name}`",
         )
-    # A process that was killed after it had made the corpus had not kept the vocabulary yet.
+    # A process that was killed after it had made the corpus had not come to these.
+    clear_parts(folder)
     _keep_vocabulary(tokenizer, store)
     return TokenizeResult(manifest=manifest, folder=folder, new=False)
 

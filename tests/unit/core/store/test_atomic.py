@@ -189,3 +189,17 @@ def test_leftovers_of_a_longer_name_are_left_alone(tmp_path: Path) -> None:
     assert names_in(tmp_path) == [".a.b.12345678.old", ".a.b.12345678.tmp", ".a.partial"]
     clear_leftovers(tmp_path)
     assert names_in(tmp_path) == [".a.partial"]
+
+
+def test_temporary_files_of_killed_writers_are_removed_and_no_others(tmp_path: Path) -> None:
+    path = tmp_path / "a.bin"
+    (tmp_path / ".a.bin.12345678.tmp").write_bytes(b"of a killed writer")
+    (tmp_path / ".a.bin.json.12345678.tmp").write_bytes(b"of another output")
+    with atomic_file(path) as first:
+        first.write(b"first")
+        assert not (tmp_path / ".a.bin.12345678.tmp").exists()
+        with atomic_file(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert names_in(tmp_path) == [".a.bin.json.12345678.tmp", "a.bin"]

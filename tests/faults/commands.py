@@ -1,0 +1,190 @@
+"""Every command that writes, small; run on a copy of one prepared cache and folder."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from genomeformer_cli.core.embedding.formats import FORMATS
+from tests.annotations import MYCOPLASMA_FASTA, MYCOPLASMA_GFF
+from tests.faults.harness import Place
+from tests.mini_ncbi.server import MiniNcbi
+from tests.mini_ncbi.world import make_world
+
+ACCESSION = "GCF_000005845.2"
+CONFIG = """
+[model]
+context = 64
+width = 16
+depth = 1
+num_heads = 2
+mlp_width = 32
+attention = { name = "performer", num_features = 8 }
+[training]
+steps = 4
+batch_size = 4
+validation_windows = 8
+validate_every = 2
+checkpoint_every = 2
+[compute]
+precision = "fp32"
+compile = "off"
+"""
+CPU = ("--threads", "1", "--device", "cpu")
+FINETUNE = (
+    *("finetune", "data.tsv", "--model", "released", "--name", "new", "--epochs", "2"),
+    *("--batch-size", "16", "--precision", "fp32", *CPU),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """A command that writes.
+
+    Attributes:
+        line: Its arguments.
+        repeats: Whether a finished one can be run again; if not, it is refused by name.
+    """
+
+    line: tuple[str, ...]
+    repeats: bool = True
+
+
+def _embed(suffix: str, *more: str) -> Command:
+    line = ("embed", "x.fa", "--model", "released", "-o", f"v{suffix}", "--ids", "ids.txt")
+    return Command(line=(*line, *CPU, *more))
+
+
+COMMANDS = {
+    "fetch --file": Command(line=("fetch", "--file", "x.fa", "--name", "mine")),
+    "fetch": Command(line=("fetch", "--accession", ACCESSION, "--rate", "2000")),
+    "tokenize": Command(
+        line=("tokenize", "--all", "--name", "new", "--tokenizer", "kmer", "--jobs", "1")
+    ),
+    "tokenize FASTA": Command(
+        line=("tokenize", "x.fa", "--name", "new", "--tokenizer", "bpe", "--vocab-size", "20")
+    ),
+    "pretrain": Command(
+        line=("pretrain", "--corpus", "phage", "--name", "new", "--config", "small.toml", *CPU)
+    ),
+    **{f"embed {suffix}": _embed(suffix, "--resume") for suffix in FORMATS},
+    "embed": _embed(".npy"),
+    "score": Command(
+        line=("score", "x.fa", "--model", "released", "-o", "s.tsv", "--per-base", "b.tsv", *CPU)
+    ),
+    "predict": Command(line=("predict", "x.fa", "--model", "tuned", "-o", "p.tsv", *CPU)),
+    "windows": Command(
+        line=(
+            *("windows", "--fasta", str(MYCOPLASMA_FASTA), "--annotation", str(MYCOPLASMA_GFF)),
+            *("--length", "60", "--promoter", "45,15", "--per-class", "5", "-o", "w"),
+        ),
+        repeats=False,
+    ),
+    "finetune": Command(line=(*FINETUNE, "-o", "bundle")),
+    "release": Command(line=("release", "run", "--name", "new", "-o", "bundle")),
+    "release --replace": Command(
+        line=("release", "run", "--name", "released", "--author", "A", "--replace", "-o", "bundle")
+    ),
+    "release --archive": Command(
+        line=("release", "weights/released", "--archive", "released.tar.gz")
+    ),
+    "compare": Command(
+        line=(
+            *("compare", "phage", "--name", "new", "--config", "small.toml", "--tokens", "1024"),
+            *("--attention", "performer", *CPU),
+        )
+    ),
+    "evaluate": Command(
+        line=("evaluate", "released", "--no-likelihood", "--task", "data.tsv", "-o", "report", *CPU)
+    ),
+    "cache rm": Command(line=("cache", "rm", "corpora/phage"), repeats=False),
+}
+
+
+def _make_small() -> None:
+    """Make groups of records small, and save the fresh processes, which are not under test."""
+    import torch
+
+    from genomeformer_cli.core.checkpoints.weights import read_model
+    from genomeformer_cli.core.release import fresh, verify
+    from genomeformer_cli.core.workflows import compare, embed, publish
+
+    torch.set_num_threads(1)
+    embed._BASES = 200
+
+    def answer(folder: Path) -> dict[str, torch.Tensor]:
+        return fresh.said_by(read_model(folder))
+
+    def call(function: Any, task: Any, reporter: Any) -> None:
+        function(task, reporter)
+
+    for module in (verify, publish):
+        vars(module)["said_in_a_fresh_process"] = answer
+    vars(compare)["run_in_fresh_process"] = call
+
+
+def import_everything() -> None:
+    """Import what the commands import, so that forks need not."""
+    import importlib
+    import pkgutil
+
+    import genomeformer_cli
+
+    for name in ("h5py", "pyarrow.parquet", "matplotlib.pyplot", "PIL.Image", "sklearn.metrics"):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    for module in pkgutil.walk_packages(genomeformer_cli.__path__, "genomeformer_cli."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+
+
+@contextmanager
+def prepared(root: Path) -> Iterator[tuple[Place, Path]]:
+    """Yield a place for commands, and the prepared contents to reset it to."""
+    import_everything()
+    world = make_world(smallest=3_000, largest=4_000, only=(ACCESSION,))
+    with MiniNcbi(world=world) as server:
+        urls = {"GENOMEFORMER_BASE_URL": server.base_url, "GENOMEFORMER_FTP_URL": server.url}
+        place = Place(root=root / "place", environment=urls, prepare=_make_small)
+        base = root / "base"
+        (base / "cwd").mkdir(parents=True)
+        (base / "cache").mkdir()
+        _write_inputs(base / "cwd")
+        place.reset(base)
+        for line in (
+            ("fetch", "--sample"),
+            ("tokenize", "--all", "--name", "phage"),
+            ("pretrain", "--corpus", "phage", "--name", "run", "--config", "small.toml", *CPU),
+            ("release", "run", "--name", "released"),
+            ("tuned" if word == "new" else word for word in FINETUNE),
+        ):
+            done = place.run(tuple(line))
+            if done.code:
+                raise RuntimeError(done.err)
+        _keep(place, base)
+        yield place, base
+
+
+def _keep(place: Place, base: Path) -> None:
+    """Keep what the prepared commands made, without their streams."""
+    shutil.rmtree(base)
+    keep = shutil.ignore_patterns("*.out", "*.err", "*.events")
+    shutil.copytree(place.root, base, ignore=keep)
+
+
+def _write_inputs(folder: Path) -> None:
+    draw = random.Random(1)
+    letters = ["".join(draw.choice("ACGT") for _ in range(60 + n)) for n in range(24)]
+    (folder / "x.fa").write_text("".join(f">r{n}\n{s}\n" for n, s in enumerate(letters[:8])))
+    rows = ["id\tsequence\tlabel"]
+    rows += [f"r{n}\t{s}\t{'even' if n % 2 else 'odd'}" for n, s in enumerate(letters * 2)]
+    rows = [rows[0], *(f"r{n}\t{s}\t{'ab'[n % 2]}" for n, s in enumerate(letters))]
+    (folder / "data.tsv").write_text("\n".join(rows) + "\n")
+    (folder / "small.toml").write_text(CONFIG)
