@@ -30,6 +30,27 @@ def test_row_norms_are_those_of_gaussian_vectors() -> None:
     assert abs(float(squared.mean()) - 16) < 4 * math.sqrt(2 * 16 / 4000)
 
 
+def test_squared_row_norms_vary_as_chi_squared_does() -> None:
+    """Their variance is 2 D: rows of one length have the same mean, and estimate with bias."""
+    number, width = 20_000, 8
+    projection = orthogonal_projection(number, width, generator=torch.Generator().manual_seed(0))
+    squared = projection.double().square().sum(dim=1)
+    # The variance of a sample's variance: 2 plus the excess kurtosis, 12 / D, over the number.
+    error = 2 * width * math.sqrt((2 + 12 / width) / number)
+    assert abs(float(squared.var()) - 2 * width) < 4 * error
+    # Norms and directions are independent: blocks of orthogonal rows differ in length.
+    blocks = squared.view(-1, width)
+    assert float(blocks.std(dim=1).min()) > 0.1
+
+
+def test_the_mean_of_features_is_that_of_gaussian_vectors() -> None:
+    """E[exp(w.x)] = exp(|x|^2 / 2), which rows of one length miss by a seventh here."""
+    projection = orthogonal_projection(100_000, 4, generator=torch.Generator().manual_seed(1))
+    for direction in torch.eye(4):
+        mean = float((projection @ (1.5 * direction)).double().exp().mean())
+        assert abs(mean / math.exp(1.5**2 / 2) - 1) < 0.05
+
+
 def test_the_features_estimate_the_softmax_kernel_without_bias() -> None:
     generator = torch.Generator().manual_seed(1)
     q, k = (0.5 * torch.randn(1, 1, 1, 8, generator=generator).double() for _ in range(2))
