@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -47,6 +48,18 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert linked.exists(), target
         if anchor and linked.suffix == ".md":
             assert anchor in anchors(linked), target
+
+
+def test_extras_of_the_install_page_are_those_of_the_package() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
+    table = text.partition("## Extras")[2].partition("## ")[0]
+    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    assert listed == set(project["optional-dependencies"])
+    for page in WRITTEN:
+        for names in re.findall(r"['\"](?:genomeformer|\.)\[([\w,]+)\]", page.read_text("utf-8")):
+            assert set(names.split(",")) <= listed, f"{name_of(page)}: {names}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
