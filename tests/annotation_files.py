@@ -9,6 +9,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import zstandard
+
 from genomeformer_cli.core.annotation.reading import AnnotatedRecord
 from genomeformer_cli.core.formats.feature import PLUS, Feature
 from tests.annotations import genbank, gff
@@ -18,6 +20,7 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda content: gzip.compress(content, 1, mtime=0),
     "bzip2": lambda content: bz2.compress(content, 1),
     "xz": lambda content: lzma.compress(content, preset=0),
+    "zstd": lambda content: zstandard.ZstdCompressor().compress(content),
 }
 # A blank that does not end a word of `tests.annotations.genbank`.
 BLANK = "\N{NO-BREAK SPACE}"

@@ -7,7 +7,7 @@ mislabelled window. See docs/adr/0022.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from genomeformer_cli.core.errors import AnnotationError
@@ -111,14 +111,14 @@ class _Entry:
 
     key: str
     line: int
-    location: str
+    location: list[str]
     lines: list[str] = field(default_factory=list)
 
     def take(self, text: str) -> None:
         if self.lines or text.startswith("/"):
             self.lines.append(text)
         else:
-            self.location += text
+            self.location.append(text)
 
 
 class _Record:
@@ -184,7 +184,7 @@ class _Record:
                     hint=_CUT_OFF,
                     line=line.number,
                 )
-            self._entries.append(_Entry(key, line.number, location.strip()))
+            self._entries.append(_Entry(key, line.number, [location.strip()]))
         elif not self._entries:
             raise self.failure(
                 f"has `{stripped[:40]}` before its first feature", hint=_CUT_OFF, line=line.number
@@ -285,11 +285,10 @@ class _Features:
             if kind is Kind.GENE and _is_pseudo(tags) and "locus_tag" in tags
         }
         made = [self._feature(*one, pseudo_tags) for one in self._entries]
-        pseudogenes = [
-            one
-            for one in made
-            if isinstance(one, Feature) and one.kind is Kind.GENE and one.pseudo and one.gene
-        ]
+        pseudogenes: dict[str, list[Feature]] = {}
+        for one in made:
+            if isinstance(one, Feature) and one.kind is Kind.GENE and one.pseudo and one.gene:
+                pseudogenes.setdefault(one.gene, []).append(one)
         return [_with_symbols(one, pseudogenes) for one in made]
 
     def _feature(
@@ -298,9 +297,9 @@ class _Features:
         locus_tag, gene = tags.get("locus_tag", ""), tags.get("gene", "")
         name = tags.get("protein_id") or locus_tag or gene or tags.get("label", "")
         try:
-            location = self._reader.read(entry.location)
+            location = self._reader.read("".join(entry.location))
         except LocationError as failure:
-            shown = name or entry.location[:40]
+            shown = name or "".join(entry.location)[:40]
             raise self._record.failure(
                 f"(`{self._identity}`) has the {entry.key} `{shown}` that {failure}",
                 hint="correct the location, or the shape (`circular`) in the LOCUS line",
@@ -325,13 +324,14 @@ class _Features:
         )
 
 
-def _with_symbols(one: Feature | str, pseudogenes: list[Feature]) -> Feature | str:
+def _with_symbols(
+    one: Feature | str, pseudogenes: Mapping[str, Sequence[Feature]]
+) -> Feature | str:
     """Mark a feature as pseudo that has no tag, but lies in a pseudogene of its own symbol."""
     if isinstance(one, str) or one.pseudo or one.locus_tag or not one.gene:
         return one
     inside = any(
-        gene.gene == one.gene and gene.start <= one.start and one.end <= gene.end
-        for gene in pseudogenes
+        gene.start <= one.start and one.end <= gene.end for gene in pseudogenes.get(one.gene, ())
     )
     return replace(one, pseudo=True) if inside else one
 
@@ -364,20 +364,20 @@ def _is_open(lines: list[str]) -> bool:
 
 def _qualifiers(lines: list[str]) -> dict[str, str]:
     """Return the first value of each key; that of a key alone, such as `/pseudo`, is empty."""
-    texts: list[str] = []
+    texts: list[list[str]] = []
     quoted = False
     trusted = not _is_open(lines)
     for line in lines:
         if line.startswith("/") and not (quoted and trusted):
-            texts.append(line)
+            texts.append([line])
             quoted = False
         elif texts:
-            texts[-1] += f" {line}"
+            texts[-1].append(line)
         # Where quotes do not pair, every line with a slash is a qualifier: none is swallowed.
         quoted ^= line.count('"') % 2 == 1
     found: dict[str, str] = {}
     for text in texts:
-        key, _, value = text[1:].partition("=")
+        key, _, value = " ".join(text)[1:].partition("=")
         found.setdefault(key.strip(), value.strip().removeprefix('"').removesuffix('"').strip())
     return found
 

@@ -228,7 +228,20 @@ class _Reader:
 
     def finish(self) -> dict[str, RecordFeatures]:
         """Return the features that the lines make."""
+        self._mark_descendants()
         return {seqid: self._record(seqid, found) for seqid, found in self._gathered.items()}
+
+    def _mark_descendants(self) -> None:
+        """Mark as pseudo what is in a pseudogene, however deep."""
+        children: dict[str, list[str]] = {}
+        for name, parents in self._parents.items():
+            for parent in parents:
+                children.setdefault(parent, []).append(name)
+        waiting = list(self._pseudo)
+        while waiting:
+            found = [name for name in children.get(waiting.pop(), ()) if name not in self._pseudo]
+            self._pseudo.update(found)
+            waiting += found
 
     def _record(self, seqid: str, found: dict[tuple[str, str], _Gathered]) -> RecordFeatures:
         features: list[Feature] = []
@@ -286,24 +299,12 @@ class _Reader:
             gene=_symbol(kind, kept),
             locus_tag=locus_tag,
             pseudo=one.pseudo
-            or self._of_a_pseudogene(kept)
+            or not self._pseudo.isdisjoint(kept.get("Parent", ()))
             or (bool(locus_tag) and locus_tag in self._pseudo_tags),
             line=one.rows[0].line,
         )
         open_5, open_3 = ends[::-1] if feature.strand == MINUS else ends
         return replace(feature, open_5=open_5, open_3=open_3)
-
-    def _of_a_pseudogene(self, attributes: Attributes) -> bool:
-        seen: set[str] = set()
-        waiting = list(attributes.get("Parent", []))
-        while waiting:
-            name = waiting.pop()
-            if name in self._pseudo:
-                return True
-            if name not in seen:
-                seen.add(name)
-                waiting += self._parents.get(name, [])
-        return False
 
 
 def _implied(parent: str, parts: list[Part]) -> Feature:

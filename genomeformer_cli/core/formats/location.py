@@ -23,8 +23,10 @@ _BASE = re.compile(r"([<>]?)([0-9]{1,15})")
 _CALL = re.compile(r"(complement|join|order)\((.*)\)")
 _ANY_CALL = re.compile(r"[A-Za-z-]*\((.*)\)")
 _REMOTE = re.compile(r"([\w.|-]+):")
-_REMOTE_ANYWHERE = re.compile(r"[\w.|-]+:[^,()]*")
+# It begins where a word does, so that a long word is scanned once.
+_REMOTE_ANYWHERE = re.compile(r"(?<![\w.|-])[\w.|-]+:[^,()]*")
 _DEEPEST = 20
+_LONGEST_TEXT = 1 << 18
 _LONGEST_NUMBER = 15
 _SHOWN = 40
 
@@ -104,7 +106,8 @@ class LocationReader:
         )
 
     def _pieces(self, text: str, strand: int, depth: int) -> Iterator[_Piece]:
-        call = _CALL.fullmatch(text) if depth < _DEEPEST else None
+        is_readable = depth < _DEEPEST and len(text) <= _LONGEST_TEXT
+        call = _CALL.fullmatch(text) if is_readable else None
         if call is None or not _is_balanced(call[2]):
             yield from self._leaf(text, strand)
         elif call[1] == "complement":
@@ -135,6 +138,8 @@ class LocationReader:
 
     def _extent(self, text: str, depth: int = 0) -> Part | None:
         """Return the bases from the least to the greatest that the text may mean."""
+        if len(text) > _LONGEST_TEXT:
+            depth = _DEEPEST
         choices = _split(text)
         call = _ANY_CALL.fullmatch(text)
         if len(choices) == 1 and call is not None and _is_balanced(call[1]):
