@@ -164,7 +164,8 @@ def convert(value: Any, kind: Any, *, source: str) -> Any:
         reason = message[: match.start()] if match else message
         where = f"`{place}`: " if place else ""
         raise DocumentError(f"`{source}`: {where}{_lower(reason)}", place=place) from failure
-    except RecursionError as failure:
+    # A name with a lone surrogate has no UTF-8.
+    except (RecursionError, UnicodeError) as failure:
         _refuse(source, _reason(failure))
 
 

@@ -11,8 +11,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypedDict
 
+from genomeformer_cli.core.documents import convert
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.formats.accessions import is_nucleotide_accession, read_accession
 
@@ -155,6 +156,28 @@ def _float(value: object) -> float | None:
         return None
 
 
+class _Notes(TypedDict, total=False):
+    genome_notes: list[str] | None
+    atypical: dict[str, Any] | None
+    paired_assembly: dict[str, Any] | None
+    assembly_name: Any
+    assembly_level: Any
+    assembly_status: Any
+    release_date: Any
+    refseq_category: Any
+
+
+class _Report(TypedDict, total=False):
+    accession: str
+    assembly_info: _Notes | None
+    assembly_stats: dict[str, Any] | None
+    organism: dict[str, Any] | None
+    checkm_info: dict[str, Any] | None
+    current_accession: str | None
+    paired_accession: str | None
+    type_material: Any
+
+
 def from_report(report: Mapping[str, Any], *, is_mag: bool | None = None) -> Assembly:
     """Read a report of Datasets.
 
@@ -165,6 +188,7 @@ def from_report(report: Mapping[str, Any], *, is_mag: bool | None = None) -> Ass
     Raises:
         ValueError: It has no accession or organism.
     """
+    report = convert(report, _Report, source="a report of NCBI")
     info = report.get("assembly_info") or {}
     stats = report.get("assembly_stats") or {}
     organism = report.get("organism") or {}

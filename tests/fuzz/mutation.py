@@ -1,0 +1,64 @@
+"""Seeded mutation of valid files: bytes, lines and values replaced by what breaks readers."""
+
+from __future__ import annotations
+
+import random
+
+# Pieces that readers stumble over: numbers at limits, nesting, encodings, ends of lines.
+PIECES = (
+    b"\0", b"\r", b"\n", b"\r\n", b"\t", b" ", b"\xff", b"\xef\xbb\xbf", b"\xc3\xa9",
+    b"\xed\xa0\x80",
+    b"\xe2\x80\xae", b"\x1b[31m", b"-1", b"0", b"1", b"9" * 20, b"9" * 400, b"1e400", b"-1e400",
+    b"NaN", b"nan", b"Infinity", b"-inf", b"null", b"true", b"[]", b"{}", b"[" * 300, b"]" * 300,
+    b'{"a":' * 200, b'"', b"'", b"\\", b"\\u0000", b"\\ud800", b",", b";", b":", b".", b"..", b"/",
+    b"<", b">", b"^", b"|", b"(", b")", b"=", b"%", b"%00", b"#", b"##", b"//", b"@", b"+", b"*",
+    b"join(", b"complement(", b"2147483648", b"9223372036854775808", b"18446744073709551616",
+    b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"(\xb5/\xfd", b"PK\x03\x04",
+)  # fmt: skip
+LONGEST = 1 << 15
+
+
+def mutate(content: bytes, draw: random.Random) -> bytes:
+    """Return the content with one to eight changes."""
+    changed = bytearray(content)
+    for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
+        _change(changed, draw)
+    return bytes(changed[:LONGEST])
+
+
+def _change(content: bytearray, draw: random.Random) -> None:
+    place = draw.randrange(len(content) + 1)
+    stop = min(len(content), place + draw.choice((0, 1, 1, 2, 4, 16, 64, 1000)))
+    match draw.randrange(9):
+        case 0:
+            content[place:stop] = b""
+        case 1:
+            content[place:stop] = draw.choice(PIECES)
+        case 2:
+            content[place:place] = draw.choice(PIECES)
+        case 3:
+            content[place:stop] = draw.randbytes(stop - place)
+        case 4:
+            content[place:place] = content[place:stop] * draw.choice((1, 2, 50))
+        case 5:
+            del content[place:]
+        case 6 if place < len(content):
+            content[place] ^= 1 << draw.randrange(8)
+        case 7:
+            lines = bytes(content).split(b"\n")
+            draw.shuffle(lines)
+            content[:] = b"\n".join(lines)
+        case _:
+            _replace_number(content, draw)
+
+
+def _replace_number(content: bytearray, draw: random.Random) -> None:
+    """Replace a run of digits, so that formats of numbers are reached beyond their syntax."""
+    places = [place for place, byte in enumerate(content) if 48 <= byte <= 57]
+    if not places:
+        return
+    start = draw.choice(places)
+    stop = start
+    while stop < len(content) and 48 <= content[stop] <= 57:
+        stop += 1
+    content[start:stop] = draw.choice((*PIECES[12:22], str(draw.randrange(100)).encode()))
