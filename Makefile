@@ -9,7 +9,7 @@ PINNED := -c constraints.txt --build-constraint constraints.txt
 TYPED := genomeformer_cli tests docs/generate_reference.py docs/generate_attention_pictures.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test test-all oracles golden docs bench demo clean
+.PHONY: help setup format check test test-all oracles golden docs bench demo fuzz audit lowest clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
@@ -49,6 +49,21 @@ oracles: setup ## Compare the attentions with other implementations
 	$(PIP) install --quiet $(PINNED) --group oracles
 	$(BIN)/python -m pytest tests/oracles -m oracle
 
+fuzz: setup ## Mutated files for every parser, SECONDS=60 in all; findings go to tests/fuzz/corpus
+	$(BIN)/python -m tests.fuzz.run --seconds $(or $(SECONDS),60) --first $$(date +%s)
+
+audit: setup ## Known vulnerabilities of the pinned packages; asks an advisory service
+	$(PIP) install --quiet pip-audit
+	grep -v '+' constraints.txt | $(BIN)/python -m pip_audit --no-deps --disable-pip -r /dev/stdin
+
+# Environments of their own, so that the tests see the oldest packages and not the pinned ones.
+lowest: setup ## The fast tests with the oldest versions that pyproject.toml allows
+	rm -rf .lowest && $(PYTHON) -m venv .lowest
+	$(BIN)/python scripts/lowest.py evaluate plots hub > .lowest/oldest.txt
+	.lowest/bin/python -m pip install --quiet -r .lowest/oldest.txt 'pytest>=8.2' 'hypothesis>=6.100' 'pytest-socket>=0.7' pytest-xdist
+	.lowest/bin/python -m pip install --quiet --no-deps --editable .
+	.lowest/bin/python -m pytest -n auto --dist loadfile tests/unit tests/architecture
+
 golden: setup ## Rewrite tests/golden; say in the changelog why it moved
 	$(BIN)/python -m pytest tests -m '' --rewrite-golden
 
@@ -64,5 +79,5 @@ demo: $(VENV)/.package ## Sample genomes -> tokenize -> pretrain -> embed -> rel
 	PATH="$(CURDIR)/$(BIN):$$PATH" ./scripts/demo.sh
 
 clean: ## Remove what was built, .venv too
-	rm -rf $(VENV) site demo build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .cache
+	rm -rf $(VENV) .lowest site demo build dist htmlcov .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
