@@ -99,7 +99,9 @@ def _model_without_seal(folder: Path) -> object:
     from genomeformer_cli.core.checkpoints.tensors import read_entries
     from genomeformer_cli.core.checkpoints.weights import read_model_config
 
-    return check_shapes(read_model_config(folder), read_entries(folder), folder)
+    config = read_model_config(folder)
+    check_shapes(config, read_entries(folder), folder)
+    return config
 
 
 def _unpack(path: Path) -> object:
