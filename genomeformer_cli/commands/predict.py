@@ -18,8 +18,8 @@ def command(
     sources: Annotated[
         list[str],
         Argument(
-            help="FASTA or FASTQ, plain or compressed; `-` reads standard input; or names of "
-            "cached genomes.",
+            help="FASTA, FASTQ or a table with a column `sequence`, plain or compressed; `-` reads "
+            "standard input; or names of cached genomes.",
             metavar="FASTA...",
         ),
     ],

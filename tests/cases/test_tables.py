@@ -21,7 +21,9 @@ from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.evaluation.tasks import class_task, read_folder
 from genomeformer_cli.core.finetuning.rows import LabelledRows
 from genomeformer_cli.core.finetuning.targets import TaskKind
+from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.labelled import LabelColumns, read_labelled
+from genomeformer_cli.core.sequence import decode_bases
 from genomeformer_cli.core.workflows.evaluate import EvaluateRequest, read_tasks
 from genomeformer_cli.core.workflows.finetune import FinetuneRequest, read_rows
 from tests.cli import RunCommand
@@ -398,6 +400,24 @@ def test_every_command_reads_the_same_rows_of_a_table(
     for examples, count in ((tuned.examples, tuned.count), (task.examples, task.count)):
         assert [(one.id, one.sequence, one.label, one.split) for one in examples] == rows
         assert (count.read, count.used) == (ROWS, ROWS)
+    queries = list(read_any_sequences(path))
+    assert [(one.id, decode_bases(one.codes)) for one in queries] == [one[:2] for one in rows]
+
+
+def test_every_row_of_a_table_has_a_prediction_score_and_vector(
+    tmp_path: Path, run_cli: RunCommand
+) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("ID,Sequence,other\na,ACGTACGT,1\nb,nan,2\nc,NNNN,3\n")
+    vectors = tmp_path / "v.tsv"
+    done = run_cli("embed", str(path), "-o", str(vectors), "--threads", "1")
+    assert done.exit_code == 0, done.err
+    lines = [line.split("\t") for line in vectors.read_text().splitlines()]
+    assert [line[0] for line in lines if line[0] != "id"] == ["a", "b", "c"]
+    assert "record `b` is empty" in done.err
+    other = tmp_path / "t.tsv"
+    other.write_text("label\tnote\nx\ty\n")
+    assert_failure(run_cli("embed", str(other)), "not FASTA")
 
 
 def test_layouts_of_folders_give_the_rows_of_the_table(tmp_path: Path) -> None:

@@ -11,7 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 from genomeformer_cli.core.errors import ConfigError, InputError
-from genomeformer_cli.core.formats.labelled import COLUMN, Example, LabelledFile
+from genomeformer_cli.core.formats.labelled import (
+    COLUMN,
+    Example,
+    LabelledFile,
+    is_missing_sequence,
+)
 
 NO_LABEL, NO_SEQUENCE = "without a label", "without a sequence"
 # Spellings that no class has; `NA` and `none` are classes of influenza and of many tables.
@@ -28,7 +33,6 @@ _MISSING_NUMBER = _MISSING | {
     "#value!",
     "#div/0!",
 }
-_MISSING_SEQUENCE = _MISSING | {"na", "n/a", "null", "none", "-", "."}
 _MAX_NAMED = 5
 
 
@@ -58,11 +62,6 @@ def is_missing(cell: str) -> bool:
 def is_missing_number(cell: str) -> bool:
     """True for a cell that stands for a number that is not known."""
     return cell.lower() in _MISSING_NUMBER
-
-
-def is_missing_sequence(cell: str) -> bool:
-    """True for a cell that holds no sequence; `nan` would otherwise be read as N, A, N."""
-    return cell.lower() in _MISSING_SEQUENCE
 
 
 def number_of(cell: str) -> float | None:

@@ -10,11 +10,7 @@ import numpy as np
 
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.duplicates import Duplicates, find_duplicates
-from genomeformer_cli.core.evaluation.labels import (
-    Missing,
-    is_missing_sequence,
-    without_missing,
-)
+from genomeformer_cli.core.evaluation.labels import Missing, without_missing
 from genomeformer_cli.core.finetuning.config import SplitRule
 from genomeformer_cli.core.finetuning.kinds import (
     check_inferred,
@@ -31,7 +27,12 @@ from genomeformer_cli.core.finetuning.targets import (
     as_numbers,
     find_targets,
 )
-from genomeformer_cli.core.formats.labelled import Example, LabelledFile, RowCount
+from genomeformer_cli.core.formats.labelled import (
+    Example,
+    LabelledFile,
+    RowCount,
+    is_missing_sequence,
+)
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
 

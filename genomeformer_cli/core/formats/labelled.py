@@ -21,6 +21,8 @@ SPLIT_NAMES = {
     "test": "test",
 }
 COLUMN = "\t"
+SEQUENCE = "sequence"
+_MISSING_SEQUENCE = frozenset({"", "nan", "<na>", "na", "n/a", "#n/a", "null", "none", "-", "."})
 EMPTY_ROWS = "empty rows"
 _LABEL = re.compile(r"(?:^|[\s;|])label=(\S+)")
 _FASTA_SUFFIXES = (".fa", ".fasta", ".fna", ".fas", ".fq", ".fastq")
@@ -138,16 +140,31 @@ def read_labelled(
     """
     columns = columns or LabelColumns()
     with local_copy(str(path), command="finetune -") as (place, shown):
-        first = next(
-            (line.text for line in read_lines(place, shown=shown) if line.text.strip()), ""
-        )
-        if first.lstrip()[:1] in (">", "@"):
+        if is_fasta(place, shown):
             examples = tuple(_of_fasta(place, shown, split))
             return LabelledFile(
                 examples=examples, count=RowCount(read=len(examples), used=len(examples))
             )
         table = read_table(place, shown=shown)
         return _of_table(table, columns, split, None if str(path) == STDIN else path)
+
+
+def is_fasta(path: Path, shown: str) -> bool:
+    """Return whether a file is FASTA or FASTQ, by its first line that is not a `;` comment.
+
+    Raises:
+        FormatError: The file cannot be read, or is not text.
+    """
+    for line in read_lines(path, shown=shown):
+        text = line.text.strip()
+        if text and not text.startswith(";"):
+            return text[0] in (">", "@")
+    return False
+
+
+def is_missing_sequence(cell: str) -> bool:
+    """Return whether a cell holds no sequence; `nan` would otherwise be read as N, A, N."""
+    return cell.lower() in _MISSING_SEQUENCE
 
 
 def task_name(path: Path) -> str:
@@ -224,14 +241,14 @@ def _sequences(table: TextTable, name: str | None, path: Path | None) -> _Sequen
     if name is not None:
         place = table.index(name, "`--sequence-column` names the sequence")
         return _Sequences(table=table, place=place)
-    found = table.find("sequence")
+    found = table.find(SEQUENCE)
     if found is not None:
         return _Sequences(table=table, place=found)
     fasta = None if path is None else _fasta_beside(path)
     if fasta is None:
         table_stem = task_name(path) if path is not None else ""
         try:
-            table.index("sequence", "`--sequence-column` names the sequence")
+            table.index(SEQUENCE, "`--sequence-column` names the sequence")
         except FormatError as failure:
             if not table_stem or "header" in failure.message:
                 raise

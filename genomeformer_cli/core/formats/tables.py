@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from genomeformer_cli.core.errors import FormatError
@@ -18,13 +19,21 @@ from genomeformer_cli.core.formats.text import Line, read_lines, require_text
 INPUT = InputFormat(
     name="labelled tables",
     contents="sequences with classes, several labels, numbers, or a letter per base",
-    commands=("finetune DATA", "evaluate --task", "evaluate --suite"),
+    commands=(
+        "finetune DATA",
+        "evaluate --task",
+        "evaluate --suite",
+        "embed FILE",
+        "score FILE",
+        "predict FILE",
+    ),
     accepted=(
         "tab-separated without quoting: a quote mark is a letter",
         "comma- or semicolon-separated, cells quoted or not, a quote mark within quotes doubled; "
         "a first line `sep=;`",
         "a header of column names in any case and order; columns that are not needed, also without "
         "a name or with bytes that are not UTF-8",
+        "for `embed`, `score` and `predict` a column `sequence`, and, where there, `id`",
         "columns `sequence` (`--sequence-column`) and `label` (`--target`, `--label`), and, where "
         "there, `id`, `split` (`train`, `val`, `dev`, `valid`, `validation`, `test`) and `group`",
         "no column `sequence`: the records of a FASTA file of the same name, found by `id`",
@@ -171,16 +180,7 @@ def read_table(path: Path, *, shown: str | None = None) -> TextTable:
     """
     name = shown or str(path)
     lines = read_lines(path, shown=name)
-    header = next((line for line in lines if line.text.strip()), None)
-    declared = _DECLARED.fullmatch(header.text.strip(" ")) if header is not None else None
-    if declared is not None:
-        header = next((line for line in lines if line.text.strip()), None)
-    if header is None:
-        raise FormatError(
-            f"`{name}` is empty", hint="a table has a header such as `sequence,label`, then rows"
-        )
-    separator = declared.group(1) if declared else _separator(header.text)
-    columns = tuple(_cells(header, separator, f"`{name}`, header"))
+    separator, columns = _header(lines, name)
     rows: list[TableRow] = []
     num_rows = 0
     for line in lines:
@@ -200,6 +200,38 @@ def read_table(path: Path, *, shown: str | None = None) -> TextTable:
         rows=tuple(rows),
         num_empty=num_rows - len(rows),
     )
+
+
+def has_column(path: Path, column: str, *, shown: str | None = None) -> bool:
+    """Return whether a file is a table with a column of that name, in any case.
+
+    Raises:
+        FormatError: Unreadable or not text.
+    """
+    name = shown or str(path)
+    lines = read_lines(path, shown=name)
+    header = next((line for line in lines if line.text.strip()), None)
+    if header is None:
+        return False
+    try:
+        _, columns = _header(chain([header], lines), name)
+    except FormatError:
+        return False
+    return column.casefold() in (one.casefold() for one in columns)
+
+
+def _header(lines: Iterator[Line], name: str) -> tuple[str, tuple[str, ...]]:
+    """Take the lines up to the header; return the separator and the names of the columns."""
+    header = next((line for line in lines if line.text.strip()), None)
+    declared = _DECLARED.fullmatch(header.text.strip(" ")) if header is not None else None
+    if declared is not None:
+        header = next((line for line in lines if line.text.strip()), None)
+    if header is None:
+        raise FormatError(
+            f"`{name}` is empty", hint="a table has a header such as `sequence,label`, then rows"
+        )
+    separator = declared.group(1) if declared else _separator(header.text)
+    return separator, tuple(_cells(header, separator, f"`{name}`, header"))
 
 
 def _separator(header: str) -> str:

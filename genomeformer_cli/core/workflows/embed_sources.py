@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.bed import BedRow, read_bed
-from genomeformer_cli.core.formats.sequences import Query, read_sequences
+from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.formats.text import STDIN, is_pipe, local_copy
 from genomeformer_cli.core.formats.vcf import read_variants
 from genomeformer_cli.core.genomes.genome import cached_genomes
@@ -189,7 +190,7 @@ def _identity(path: Path) -> Identity:
 
 
 def _records(places: Sequence[Place]) -> Iterator[Query]:
-    return chain.from_iterable(read_sequences(path, shown=shown) for path, shown in places)
+    return chain.from_iterable(read_any_sequences(path, shown=shown) for path, shown in places)
 
 
 def _every(read: Read, first: int, step: int) -> Iterator[Query]:

@@ -20,8 +20,8 @@ from genomeformer_cli.core.evaluation.variants import (
     mutagenesis_map,
     score_variants,
 )
+from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
-from genomeformer_cli.core.formats.sequences import read_sequences
 from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.formats.vcf import Variant, read_variants
 from genomeformer_cli.core.genomes.genome import genome_file
@@ -155,7 +155,7 @@ def map_sequences(
 
 def _records(source: str, reporter: Reporter) -> Iterator[tuple[str, Codes]]:
     with local_copy(source, command="score -") as (path, shown):
-        for record in read_sequences(path, shown=shown, reporter=reporter):
+        for record in read_any_sequences(path, shown=shown, reporter=reporter):
             yield record.id, record.codes
 
 

@@ -1,0 +1,53 @@
+"""Sequences of a file of either kind: FASTA or FASTQ, or a table with a column `sequence`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from genomeformer_cli.core.formats.labelled import SEQUENCE, is_fasta, is_missing_sequence
+from genomeformer_cli.core.formats.sequences import Query, read_sequences
+from genomeformer_cli.core.formats.tables import TextTable, has_column, read_table
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.sequence import encode_bases
+
+_NO_BASES = np.empty(0, dtype=np.uint8)
+
+
+def read_any_sequences(
+    path: Path, *, shown: str | None = None, reporter: Reporter | None = None
+) -> Iterator[Query]:
+    """Yield every record, or every row of a table, in order; those without a sequence too.
+
+    Args:
+        path: FASTA, FASTQ or table of any packing, told apart by content.
+        shown: Name in errors; None: the path.
+        reporter: Receives what reading changed, once all records were taken.
+
+    Raises:
+        FormatError: Missing, empty, truncated, damaged, or neither FASTA nor such a table.
+        AlphabetError: A record holds something that is not a nucleotide.
+    """
+    name = shown or str(path)
+    if is_fasta(path, name) or not has_column(path, SEQUENCE, shown=name):
+        yield from read_sequences(path, shown=shown, reporter=reporter)
+        return
+    table = read_table(path, shown=name)
+    yield from _rows(table)
+    if table.num_empty and reporter is not None:
+        reporter.warn(f"`{name}`: {table.num_empty:,} of {table.num_rows:,} rows are empty")
+
+
+def _rows(table: TextTable) -> Iterator[Query]:
+    place, identifiers = table.index(SEQUENCE), table.find("id")
+    for row in table.rows:
+        identifier = str(row.number)
+        if identifiers is not None and identifiers < len(row.cells):
+            identifier = table.cell(row, identifiers) or identifier
+        letters = table.cell(row, place)
+        codes = _NO_BASES
+        if not is_missing_sequence(letters):
+            codes = encode_bases(letters, where=table.where(row))
+        yield Query(identifier, codes)
