@@ -17,7 +17,6 @@ REMAINING: dict[str, int] = {
     ".": 4,
     "commands": 5,
     "core": 23,
-    "core/annotation": 21,
     "core/checkpoints": 32,
     "core/corpus": 50,
     "core/embedding": 39,

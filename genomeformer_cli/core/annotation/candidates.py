@@ -37,12 +37,12 @@ class Candidate:
     """A window before it is read.
 
     Attributes:
-        label: Its class.
+        label: Class.
         start: First base, 0-based, below the record's length.
         end: One past its last base; on a circle it may be past the record's length.
-        strand: Of the feature; `UNSTRANDED` for intergenic windows.
-        feature: What it was cut for, if anything.
-        phase: Of coding windows: bases to skip, from the 5' end on the feature's strand, to the
+        strand: Strand of the feature; `UNSTRANDED` for intergenic windows.
+        feature: Feature that it was cut for, if any.
+        phase: In coding windows, bases to skip, from the 5' end on the feature's strand, to the
             first whole codon.
     """
 
@@ -68,8 +68,8 @@ def candidates(record: AnnotatedRecord, rules: WindowRules, genome: str) -> list
 
     Args:
         record: Sequence and features.
-        rules: Which windows.
-        genome: Its name; with the record's and the seed it decides where a row of windows begins,
+        rules: Rules of cutting.
+        genome: Name of the genome; with the record's and the seed it decides where a row begins,
             so that no genome's windows depend on what other genomes there are.
     """
     return _Cutter(record, rules, genome).cut()

@@ -51,7 +51,7 @@ class AnnotatedRecord:
         id: Id in the FASTA file, or in GenBank the accession with version.
         codes: Base codes.
         features: Features, with coordinates that were checked against the sequence.
-        circular: Whether the record is a circle.
+        circular: The record is a circle.
     """
 
     id: str
@@ -258,7 +258,7 @@ def _some(names: list[str]) -> str:
 
 
 def _is_genbank(genes: _File) -> bool:
-    """Return whether the file is GenBank, and not GFF3, by its first line that is no comment."""
+    """Return whether the file is GenBank, and not GFF3, by its first line that is not a comment."""
     shown = genes.shown
     commented = False
     for line in genes.lines():

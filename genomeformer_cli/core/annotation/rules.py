@@ -1,4 +1,4 @@
-"""What windows are wanted: classes, lengths, margins."""
+"""Rules of cutting windows: classes, lengths, margins."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Label(StrEnum):
 
 
 class WrittenStrand(StrEnum):
-    """Which strand is written: that of the feature, or always the one in the FASTA file."""
+    """Written strand: that of the feature, or always that of the FASTA file."""
 
     FEATURE = "feature"
     PLUS = "plus"
@@ -31,7 +31,7 @@ DEFAULT_LABELS = (Label.CODING, Label.INTERGENIC, Label.PROMOTER, Label.TERMINAT
 
 @dataclass(frozen=True, kw_only=True)
 class WindowRules:
-    """Which windows are cut.
+    """Rules that windows are cut by.
 
     Attributes:
         labels: The classes.
@@ -40,8 +40,8 @@ class WindowRules:
         terminator: Bases up to a gene's last base, and bases downstream of it.
         margin: Bases between an intergenic window and the nearest gene, at least.
         max_n: Largest part of a window that may be N.
-        strand: Which strand is written.
-        seed: Of where windows are laid, of the strand of those that have none, and of sampling.
+        strand: Written strand.
+        seed: Seed of the offset of rows, of the strand of windows that have none, and of sampling.
     """
 
     labels: tuple[Label, ...] = DEFAULT_LABELS
@@ -66,7 +66,9 @@ class WindowRules:
                 "a margin below 0 reaches into genes", hint="give `--margin 0` or more"
             )
         if not 0 <= self.max_n <= 1:
-            raise UsageError(f"`--max-n {self.max_n:g}` is no part of a window", hint="give 0 to 1")
+            raise UsageError(
+                f"`--max-n {self.max_n:g}` is not a share of a window", hint="give 0 to 1"
+            )
         for label in self.labels:
             if self.length_of(label) < 1:
                 raise UsageError(
@@ -93,7 +95,7 @@ def labels_from_text(text: str) -> tuple[Label, ...]:
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in list(Label):
-            raise UsageError(f"`{name}` is no class of windows", hint=_KNOWN)
+            raise UsageError(f"invalid class of windows `{name}`", hint=_KNOWN)
     return tuple(label for label in Label if label in names)
 
 

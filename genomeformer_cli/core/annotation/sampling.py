@@ -31,10 +31,10 @@ class Window:
     Attributes:
         genome: Name of its genome.
         record: Id of its record.
-        candidate: Where and what it is.
-        strand: Which strand the sequence is of.
+        candidate: Place and label.
+        strand: Strand that the sequence is read from.
         sequence: Letters A C G T N, 5' to 3' on that strand.
-        key: The same for all copies of the sequence, on either strand.
+        key: Hash that all copies of the sequence share, on either strand.
     """
 
     genome: str
@@ -89,7 +89,7 @@ class Sample:
     """Keeps `size` windows of each class.
 
     Args:
-        size: How many, of all genomes together.
+        size: Windows of a class, of all genomes together.
     """
 
     def __init__(self, size: int) -> None:

@@ -1,4 +1,4 @@
-"""Labelled windows on disk: FASTA, and a table with a row a record.
+"""Labelled windows on disk: FASTA, and a table with one row per record.
 
 Coordinates are 0-based and half-open, as in BED, on the strand of the genome's FASTA file. A window
 across the origin of a circle ends past the record's length.
@@ -24,7 +24,7 @@ COLUMNS = (
 
 
 def output_paths(prefix: Path) -> tuple[Path, Path]:
-    """Where FASTA and table go: `PREFIX.fa` and `PREFIX.tsv`, or `windows.*` in a folder."""
+    """Return the paths of both files: `PREFIX.fa` and `PREFIX.tsv`, or `windows.*` in a folder."""
     if prefix.is_dir():
         prefix = prefix / "windows"
     return prefix.with_name(f"{prefix.name}.fa"), prefix.with_name(f"{prefix.name}.tsv")
@@ -69,7 +69,7 @@ def open_writer(paths: tuple[Path, Path], *, force: bool) -> Iterator[WindowWrit
 
     Args:
         paths: FASTA and table.
-        force: Whether to replace files that have another content.
+        force: Replace files that have another content.
 
     Raises:
         StoreError: The system refused a write.

@@ -1,4 +1,4 @@
-"""What each base of a record is: one array a question, circles minded."""
+"""Marks on the bases of a record: one array per question, around the origin of circles."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ONE_FRAME = np.array([bits.bit_count() == 1 for bits in range(64)], dtype=np.bo
 
 
 def pieces(start: int, end: int, length: int, *, circular: bool) -> Iterator[tuple[int, int]]:
-    """Where an interval that may leave the record lies on it: cut off, or on a circle led on."""
+    """Yield the pieces of an interval on its record: cut off, or led on around a circle."""
     if not circular:
         if max(start, 0) < min(end, length):
             yield max(start, 0), min(end, length)

@@ -314,7 +314,7 @@ def _implied(parent: str, parts: list[Part]) -> Feature:
 
 
 def _attributes(text: str) -> Attributes:
-    """Those that are used: `key=value,value;...`, escapes decoded after the split, as GFF3 says."""
+    """Return the attributes that are used; escapes are decoded after the split, as GFF3 says."""
     found: dict[str, list[str]] = {}
     for pair in text.split(";"):
         key, equals, values = pair.partition("=")
@@ -346,6 +346,6 @@ def _is_pseudo(attributes: Attributes) -> bool:
 
 
 def _symbol(kind: Kind, attributes: Attributes) -> str:
-    """`gene`, or the `Name` of a gene if it is none of its tags: a CDS's is often its protein."""
+    """Return `gene`, or the `Name` of a gene unless it is a tag; a CDS's is often its protein."""
     name = _first(attributes, "Name") if kind is Kind.GENE else ""
     return _first(attributes, "gene") or (name if name != _first(attributes, "locus_tag") else "")

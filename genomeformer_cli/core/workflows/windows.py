@@ -29,7 +29,7 @@ _SUFFIXES = (
 
 @dataclass(frozen=True, kw_only=True)
 class WindowsRequest:
-    """What to cut, and how.
+    """Request to cut windows.
 
     Attributes:
         output: Prefix of the two files, or a folder for them.
@@ -40,7 +40,7 @@ class WindowsRequest:
         annotation: A file of the user's own, for `fasta`, for the one genome named, or with
             sequence in it.
         fasta: Sequences of the user's own.
-        rules: Which windows.
+        rules: Rules of cutting.
         per_class: Windows of each class, of all genomes together; None: all there are.
         force: Replace files that are there.
     """
@@ -80,14 +80,14 @@ class GenomeWindows:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowsResult:
-    """What was written.
+    """Windows that were written.
 
     Attributes:
         fasta: The sequences.
         table: A row a sequence, in the same order.
         counts: Windows by class; every class that was asked for is there.
         genomes: By genome.
-        seed: What the choice followed from.
+        seed: Seed of every choice.
     """
 
     fasta: Path
@@ -112,7 +112,7 @@ def cut_windows(
     """Write labelled windows of genomes as FASTA and a table.
 
     Raises:
-        UsageError: What was asked for contradicts itself, or names no genome with annotation.
+        UsageError: The request contradicts itself, or names no genome with annotation.
         EntryExistsError: The files are there.
         AnnotationError, FastaError, AlphabetError: An input cannot be used.
         InputError: No window fits.
