@@ -16,7 +16,7 @@ from genomeformer_cli.core.formats.feature import Kind, kind_of
 
 def test_classes_come_in_the_order_of_tables() -> None:
     assert labels_from_text("promoter, CODING") == (Label.CODING, Label.PROMOTER)
-    with pytest.raises(UsageError, match="`gene` is no class"):
+    with pytest.raises(UsageError, match="invalid class of windows `gene`"):
         labels_from_text("coding,gene")
 
 
