@@ -1,1 +1,1 @@
-"""One file a command: parse, call one workflow, show. Slow imports wait until it runs."""
+"""One file per command: options, request, workflow, output. Slow imports run inside the command."""

@@ -1,1 +1,1 @@
-"""Everything genomeformer does, without a terminal: it never prints, it tells a `Reporter`."""
+"""The core: everything except the terminal. It never prints; events go to a `Reporter`."""

@@ -1,1 +1,1 @@
-"""Everything a person sees: data on stdout, talk on stderr."""
+"""Terminal output: data on stdout, messages on stderr."""

@@ -1,4 +1,4 @@
-"""From sequences to vectors.
+"""Embedding: sequences to vectors.
 
 `choices` says what is wanted, `windows` cuts and batches, `features` runs the model, `pooling`
 makes rows, and `embedder` joins these. `processes` runs several embedders; `rows` writes as it

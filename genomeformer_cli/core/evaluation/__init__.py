@@ -1,4 +1,4 @@
-"""Is it any good?
+"""Evaluation: held-out likelihood, count tables, probes, neighbourhoods, variants.
 
 Held-out bases: `texts` and `held_out` fix what is asked, `likelihood` asks a model, `counts` and
 `chains` tables, `prediction` all of them; `answers` and `comparison` make scores with intervals of

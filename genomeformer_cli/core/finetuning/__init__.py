@@ -1,4 +1,4 @@
-"""From a pretrained model to one that answers: what a sequence is, or what each of its bases is.
+"""Fine-tuning: labels, splits, heads, metrics and predictions.
 
 `targets` says what is asked, `splits` of whom, `rows` holds the sequences; `packing` makes them
 tensors, `head` answers, `low_rank` adapts, `losses` and `measures` judge. `learning` joins these

@@ -1,4 +1,4 @@
-"""A run becomes a bundle that others can use, check and trust.
+"""Release: bundles, cards, verification, signatures, the Hub, ONNX.
 
 `bundle` lays it out, `card` writes the page about it, `evidence` quotes what `evaluate` found;
 `stored` chooses the precision and says what it costs, `verify` reads it back in a fresh process;

@@ -1,4 +1,4 @@
-"""The local cache: where genomes, vocabularies, corpora, runs and weights lie, whole and verified.
+"""The local cache: genomes, vocabularies, corpora, runs and weights, complete and verified.
 
 `atomic` writes a file or a folder so that it is there whole or not at all; `seal` records and
 checks the checksums of a folder; `layout` names the places, holds the locks, and lists, verifies

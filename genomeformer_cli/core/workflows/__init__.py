@@ -1,1 +1,1 @@
-"""One use case a file: a frozen Request in, a frozen Result out, for commands and programs."""
+"""One use case per file: frozen request to frozen result, for commands and programs."""

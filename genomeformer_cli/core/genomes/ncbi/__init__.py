@@ -1,4 +1,4 @@
-"""NCBI: what assemblies there are, which of them are wanted, and their files.
+"""NCBI: listing, selecting and downloading assemblies.
 
 `assembly` says what is known of one; `datasets` asks NCBI Datasets (metadata only); `summaries`
 and `taxdump` answer the same questions from the files of the genomes area when Datasets is out of
