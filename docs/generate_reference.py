@@ -27,6 +27,8 @@ from genomeformer_cli.app import app
 from genomeformer_cli.core import errors
 from genomeformer_cli.core.attention.registry import ATTENTIONS
 from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.formats import text
+from genomeformer_cli.core.formats.declaration import input_formats
 from genomeformer_cli.core.memory_plans.plans import PLANS
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -340,6 +342,40 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
+def inputs_page() -> str:
+    """Every file format that is read: accepted, changed, refused, and the commands that take it."""
+    conventions = (text.__doc__ or "").partition("\n| ")[2].partition("\n\n")[0]
+    formats = list(input_formats())
+    taken: dict[str, list[str]] = {}
+    for one in formats:
+        for command in one.commands:
+            taken.setdefault(command, []).append(one.name)
+    parts = [
+        "# Input files",
+        "Each format has one reader, in `genomeformer_cli/core/formats`, and every command uses "
+        "it: what one command accepts, all accept. Below each reader is one layer that opens text:",
+        f"| {conventions}",
+        "## Commands",
+        "| command line | formats |\n|---|---|",
+    ]
+    parts[-1] += "".join(
+        f"\n| `{command}` | {', '.join(names)} |" for command, names in sorted(taken.items())
+    )
+    for one in formats:
+        parts += [f"## {one.name}", f"{one.contents[:1].upper()}{one.contents[1:]}."]
+        parts.append("Taken by " + ", ".join(f"`{command}`" for command in one.commands) + ".")
+        if one.coordinates:
+            parts.append(f"Coordinates: {one.coordinates}.")
+        for title, lines in (
+            ("Accepted", one.accepted),
+            ("Changed", one.changed),
+            ("Refused", one.refused),
+        ):
+            if lines:
+                parts.append(f"{title}:\n\n" + "\n".join(f"- {line}" for line in lines))
+    return "\n\n".join(parts)
+
+
 def main() -> int:
     """Write the pages, or with `--check` compare them."""
     check = "--check" in sys.argv[1:]
@@ -348,18 +384,19 @@ def main() -> int:
         "attention.md": attention_page(),
         "configuration.md": configuration_page(),
         "errors.md": errors_page(),
+        "inputs.md": inputs_page(),
     }
-    texts = {PAGES / name: f"{NOTICE}\n\n{text}\n" for name, text in pages.items()}
+    texts = {PAGES / name: f"{NOTICE}\n\n{page}\n" for name, page in pages.items()}
     texts[TREE] = f"{NOTICE}\n\n{tree_page()}\n"
     texts[EXPERIMENTS / "index.md"] = f"{NOTICE}\n\n{experiments_page()}\n"
     stale = []
-    for path, text in texts.items():
-        if path.is_file() and path.read_text(encoding="utf-8") == text:
+    for path, page in texts.items():
+        if path.is_file() and path.read_text(encoding="utf-8") == page:
             continue
         stale.append(path.relative_to(ROOT).as_posix())
         if not check:
             path.parent.mkdir(exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+            path.write_text(page, encoding="utf-8")
     if not stale:
         print("generated pages are fresh")
     elif check:

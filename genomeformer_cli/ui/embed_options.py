@@ -74,7 +74,10 @@ IdsOption = Annotated[
     ),
 ]
 DtypeOption = Annotated[
-    Literal["float32", "float16"], Option(help="Of the numbers.", rich_help_panel=_OUTPUT)
+    Literal["float32", "float16", "float64"],
+    Option(
+        help="Output precision; R's readers of .npy take float64 alone.", rich_help_panel=_OUTPUT
+    ),
 ]
 ResumeOption = Annotated[
     bool,

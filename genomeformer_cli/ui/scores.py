@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -75,9 +76,11 @@ def map_rows(one: MutatedRecord) -> Iterator[bytes]:
 
 def write_rows(out: IO[bytes], columns: tuple[str, ...], rows: Iterable[bytes]) -> int:
     """Write a table; return how many rows it has."""
+    lines = iter(rows)
+    first = next(lines, None)  # an input that cannot be read leaves nothing behind
     out.write(row(columns))
     count = 0
-    for line in rows:
+    for line in () if first is None else chain((first,), lines):
         out.write(line)
         count += 1
     out.flush()

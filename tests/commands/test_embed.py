@@ -42,7 +42,7 @@ def test_real_promoters_become_one_row_each(run_cli: RunCommand) -> None:
     assert vectors.shape == (NUM_PROMOTERS, WIDTH)
     assert np.isfinite(vectors).all()
     assert len(np.unique(vectors, axis=0)) == NUM_PROMOTERS
-    assert done.err == ""
+    assert done.err == "read 106 records, 6,042 bases\n"
 
 
 @pytest.mark.parametrize("unbuffered", [None, "1"])
@@ -58,7 +58,7 @@ def test_numpy_opens_what_came_through_a_real_pipe(unbuffered: str | None, tmp_p
     )
     vectors = np.load(io.BytesIO(done.stdout))
     assert vectors.shape == (1200, WIDTH)
-    assert done.stderr == b""
+    assert done.stderr == b"read 1,200 records, 9,600 bases\n"
 
 
 def test_however_the_sequences_come_the_vectors_are_the_same(
@@ -155,6 +155,7 @@ def test_records_without_a_base_are_rows_of_nan_and_said_so(run_cli: RunCommand)
         "warning: record `a` is empty: row 0 is NaN",
         "warning: record `c` holds no base but N: row 2 is NaN",
         "warning: record `d` is empty: row 3 is NaN",
+        "read 4 records, 8 bases: 1 used, 3 empty or of N alone",
     ]
 
 
@@ -164,7 +165,10 @@ def test_duplicate_ids_keep_their_rows_with_a_warning(run_cli: RunCommand, tmp_p
     done = run_cli("embed", "-", "--model", RELEASED, "--ids", str(ids), stdin=content)
     assert array(done).shape == (3, WIDTH)
     assert ids.read_text(encoding="utf-8") == "a\nb\na\n"
-    assert done.err == "warning: the id `a` occurs 2 times; every record keeps its row\n"
+    assert done.err.splitlines() == [
+        "warning: the id `a` occurs 2 times; every record keeps its row",
+        "read 3 records, 10 bases",
+    ]
 
 
 @pytest.mark.parametrize("window", ["0", "-5"])

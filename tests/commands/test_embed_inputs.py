@@ -111,8 +111,9 @@ def test_a_flood_of_odd_records_is_a_hundred_lines_and_a_count(run_cli: RunComma
     done = run_cli("embed", "-", *MODEL, stdin=b"".join(b">r%d\n" % n for n in range(150)))
     assert array(done).shape == (150, WIDTH)
     lines = done.err.splitlines()
-    assert len(lines) == 101
-    assert lines[-1] == "warning: and 50 more records like these"
+    assert len(lines) == 102
+    assert lines[-1] == "read 150 records, 0 bases: 0 used, 150 empty or of N alone"
+    assert lines[-2] == "warning: and 50 more records like these"
 
 
 def test_without_a_model_the_one_of_the_package_is_taken(

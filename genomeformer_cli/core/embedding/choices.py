@@ -9,7 +9,7 @@ from genomeformer_cli.core.errors import ConfigError
 
 Pool = Literal["mean", "max", "first", "last", "none"]
 Strands = Literal["none", "mean", "concat"]
-Precision = Literal["float32", "float16"]
+Precision = Literal["float32", "float16", "float64"]
 WHOLE = "whole"
 AUTO = "auto"
 _LAYER_HINT = "give `last`, `mean`, `all`, or numbers such as `0,2,4`; 0 is the token embedding"

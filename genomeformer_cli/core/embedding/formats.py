@@ -23,6 +23,7 @@ from genomeformer_cli.core.store.atomic import atomic_file
 
 Floats = npt.NDArray[np.floating[Any]]
 _ROWS_AT_ONCE = 1 << 14
+_IDS = "ids"
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,14 @@ class Table:
             yield [self.ids[one] for one in record], row - first, rows
 
 
-def unique_names(ids: Sequence[str]) -> Iterator[str]:
-    """Names for ids, each once and without `/`: the second `a` is `a.2`, no id is `record`."""
-    taken: set[str] = set()
+def unique_names(ids: Sequence[str], reserved: Sequence[str] = ()) -> Iterator[str]:
+    """Yield names for ids, each once and without `/`: the second `a` is `a.2`, no id is `record`.
+
+    Args:
+        ids: Ids of records.
+        reserved: Names that are taken already.
+    """
+    taken = set(reserved)
     times: dict[str, int] = {}
     for one in ids:
         plain = one.replace("/", "_").strip(".") or "record"
@@ -77,12 +83,12 @@ def _write_npz(table: Table, file: IO[bytes]) -> None:
     """Pooled: `vectors` and `ids`. By base: one array a record, called by its id."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         if table.per_base:
-            names = unique_names(table.ids)
+            names = unique_names(table.ids, reserved=(_IDS,))
             for name, (_, rows) in zip(names, table.parts(), strict=True):
                 _put(archive, name, rows)
         else:
             _put(archive, "vectors", table.rows)
-        _put(archive, "ids", np.array(table.ids, dtype=np.str_))
+        _put(archive, _IDS, np.array(table.ids, dtype=np.str_))
 
 
 def _put(archive: zipfile.ZipFile, name: str, array: npt.NDArray[Any]) -> None:

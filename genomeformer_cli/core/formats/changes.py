@@ -26,6 +26,7 @@ class Changes:
         num_ambiguous: IUPAC codes other than N read as N.
         num_masked: X read as N.
         num_comments: Lines that start with `;`, skipped.
+        num_blank_starts: Headers with a blank between `>` and the id.
         num_unnamed: Records without an id.
         first_unnamed: Id that the first of them was given.
         num_mostly_unknown: Records of which more than a third became N.
@@ -38,6 +39,7 @@ class Changes:
     num_ambiguous: int = 0
     num_masked: int = 0
     num_comments: int = 0
+    num_blank_starts: int = 0
     num_unnamed: int = 0
     first_unnamed: str = ""
     num_mostly_unknown: int = 0
@@ -119,6 +121,11 @@ class Changes:
             reporter.note(f"`{shown}`: read {', '.join(letters)}")
         if self.num_comments:
             reporter.note(f"`{shown}`: skipped {self.num_comments} comment lines (`;`)")
+        if self.num_blank_starts:
+            reporter.warn(
+                f"`{shown}`: {self.num_blank_starts} of {self.num_records} headers have a blank "
+                "between `>` and the id; the id is the first word behind it"
+            )
         if self.num_unnamed:
             reporter.warn(
                 f"`{shown}`: {self.num_unnamed} of {self.num_records} records have no id in their "

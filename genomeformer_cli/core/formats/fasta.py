@@ -39,6 +39,7 @@ INPUT = InputFormat(
     ),
     changed=(
         "U is read as T, IUPAC ambiguity codes and X (masked DNA) as N: counted in a note",
+        "a blank between `>` and the id: a warning",
         "a record without an id is called `record_N`, N its number in the file: a warning",
         "more than a third of a record becomes N: a warning, as it may be protein",
         "lower case is the same base; only corpora keep it, as soft mask",
@@ -220,6 +221,7 @@ class FastaReader:
         self.changes.num_records += 1
         words = header.split(maxsplit=1)
         if words:
+            self.changes.num_blank_starts += header[:1] in (b" ", b"\t")
             name = words[0].decode("utf-8", errors="replace")
             where = f"{self._where}: id of record {self.changes.num_records}"
             self._open_id = require_text(name, where)

@@ -2,13 +2,13 @@
 
 | convention            | treatment                                                               |
 |-----------------------|-------------------------------------------------------------------------|
-| packing               | plain, gzip, bzip2, xz, zstd, recognised by content, see `packing`      |
+| packing               | plain, gzip, bzip2, xz, zstd, recognised by content                     |
 | byte order mark       | UTF-8: removed, at every line start; UTF-16 and UTF-32: refused         |
 | line end              | LF and CR LF; a lone CR is refused; no other character ends a line      |
 | end of a line         | spaces are removed; a tab stays, as it bounds an empty cell             |
-| invalid UTF-8         | replaced by U+FFFD; `require_text` refuses a needed cell that has one   |
+| invalid UTF-8         | replaced by U+FFFD; an error in an id, allele or other needed cell      |
 | NUL, binary formats   | refused, by name where it is known                                      |
-| `-`, pipes            | copied to a temporary file by `local_copy`                              |
+| `-`, pipes            | copied to a temporary file, as files are read twice                     |
 
 Readers of lines call `read_lines`; readers of large sequences take the chunks of a `TextFile`.
 """

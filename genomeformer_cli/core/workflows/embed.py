@@ -49,6 +49,7 @@ from genomeformer_cli.core.workflows.embed_sources import (
     EmbedSources,
     Look,
     look_through,
+    records_text,
     warn_of,
 )
 
@@ -158,7 +159,10 @@ def embed_sequences(
                 hint="put the sequences into a file, or leave `--resume` out",
             )
         work = _Work(request, embedder, look, devices or (str(device),) * request.jobs, reporter)
-        return work.run(stream, stack)
+        result = work.run(stream, stack)
+        if not (request.sources.bed or request.sources.vcf):
+            reporter.note(records_text(look.num_records, look.num_bases, len(look.odd)))
+        return result
 
 
 def _check(request: EmbedRequest) -> None:

@@ -120,7 +120,9 @@ def look_through(
     places = [
         _place(source, store=store, stack=stack) for source in sources.files or [sources.genome]
     ]
-    read: Read = partial(_records, [place for place, _, _ in places])
+    found = [place for place, _, _ in places]
+    first: Read = partial(_records, found, reporter)
+    read: Read = partial(_records, found)
     rows_of = sources.bed or sources.vcf
     if rows_of is not None:
         ((path, shown), _, _) = places[0]
@@ -128,13 +130,22 @@ def look_through(
         regions, text = _regions(sources, reporter)
         queries = region_queries(regions, path, source=str(rows_of), shown=shown, reporter=reporter)
         _report(queries, f"`{rows_of}`: {text}", reporter)
-        read = queries.__iter__
+        first = read = queries.__iter__
     if sources.shard:
+        first = partial(_every, first, *sources.shard)
         read = partial(_every, read, *sources.shard)
     identities = [identity for _, identity, _ in places]
     identities += [_identity(extra) for extra in (sources.bed, sources.vcf) if extra]
     again = all(is_file for _, _, is_file in places)
-    return _look(read, tuple(identities) if again else None, reporter, strict=strict)
+    return _look(first, read, tuple(identities) if again else None, reporter, strict=strict)
+
+
+def records_text(num_records: int, num_bases: int, num_without: int) -> str:
+    """Return how many records were read and used, and how many have nothing to compute on."""
+    text = f"read {counted(num_records, 'record')}, {counted(num_bases, 'base')}"
+    if num_without:
+        text += f": {num_records - num_without:,} used, {num_without:,} empty or of N alone"
+    return text
 
 
 def _regions(sources: EmbedSources, reporter: Reporter) -> tuple[list[Region], str]:
@@ -189,8 +200,10 @@ def _identity(path: Path) -> Identity:
     return str(path), found.st_size, found.st_mtime_ns
 
 
-def _records(places: Sequence[Place]) -> Iterator[Query]:
-    return chain.from_iterable(read_any_sequences(path, shown=shown) for path, shown in places)
+def _records(places: Sequence[Place], reporter: Reporter | None = None) -> Iterator[Query]:
+    return chain.from_iterable(
+        read_any_sequences(path, shown=shown, reporter=reporter) for path, shown in places
+    )
 
 
 def _every(read: Read, first: int, step: int) -> Iterator[Query]:
@@ -198,13 +211,18 @@ def _every(read: Read, first: int, step: int) -> Iterator[Query]:
 
 
 def _look(
-    read: Read, identities: tuple[Identity, ...] | None, reporter: Reporter, *, strict: bool
+    first: Read,
+    read: Read,
+    identities: tuple[Identity, ...] | None,
+    reporter: Reporter,
+    *,
+    strict: bool,
 ) -> Look:
     odd: list[tuple[int, str]] = []
     hashes: list[int] = []
     num_bases = 0
     with reporter.track("reading", None, "bases") as tracker:
-        for row, query in enumerate(read()):
+        for row, query in enumerate(first()):
             hashes.append(hash(query.id))
             num_bases += query.codes.size
             tracker.advance(query.codes.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,9 +21,7 @@ from genomeformer_cli.core.evaluation.variants import (
     mutagenesis_map,
     score_variants,
 )
-from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
-from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.formats.vcf import Variant, read_variants
 from genomeformer_cli.core.genomes.genome import genome_file
 from genomeformer_cli.core.genomes.regions import counted, reasons
@@ -31,6 +30,11 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.embed_sources import (
+    EmbedSources,
+    look_through,
+    records_text,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,13 +125,17 @@ def score_sequences(
     Raises:
         FastaError, AlphabetError: The input cannot be used.
     """
+    num_records = num_bases = num_without = 0
     with reporter.track("scoring", None, "bases") as tracker:
         for identifier, codes in _records(source, reporter):
             score, log2_LR = score_record(loaded, identifier, codes, rule)
+            num_records, num_bases = num_records + 1, num_bases + codes.size
             if not score.num_scored:
+                num_without += 1
                 reporter.warn(f"record `{identifier}` has no base that can be scored")
             yield ScoredRecord(score=score, codes=codes, log2_LR=log2_LR)
             tracker.advance(codes.size)
+    reporter.note(records_text(num_records, num_bases, num_without))
 
 
 def map_sequences(
@@ -154,9 +162,17 @@ def map_sequences(
 
 
 def _records(source: str, reporter: Reporter) -> Iterator[tuple[str, Codes]]:
-    with local_copy(source, command="score -") as (path, shown):
-        for record in read_any_sequences(path, shown=shown, reporter=reporter):
-            yield record.id, record.codes
+    """Yield the records of a source that was read to its end once, as `embed` does."""
+    with ExitStack() as stack:
+        look = look_through(
+            EmbedSources(files=(source,)),
+            store=Store(),
+            stack=stack,
+            reporter=reporter,
+            strict=False,
+        )
+        for query in look.read():
+            yield query.id, query.codes
 
 
 def score_vcf(
