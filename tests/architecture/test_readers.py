@@ -9,6 +9,7 @@ from pathlib import Path
 CORE = Path(str(files("genomeformer_cli"))) / "core"
 PARSERS = {
     "packings": r"\b(gzip\.open|gzip\.decompress|bz2\.|lzma\.|isal_zlib|zlib\.decompress\w*)",
+    "tables": r"\bcsv\.",
     "pyfastx": r"\bpyfastx\b",
     "byte order marks": r"utf-8-sig|\\xef\\xbb\\xbf|ufeff",
     "lone carriage returns": r"lone carriage return",
@@ -16,6 +17,7 @@ PARSERS = {
 }
 # Files that this package wrote, or that are parts of a protocol, have readers of their own.
 OWN_FILES = {
+    "byte order marks": {"documents.py", "escaping.py"},
     "packings": {"genomes/ncbi/shelf.py", "release/archive.py"},
 }
 
