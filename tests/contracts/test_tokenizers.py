@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 from transformers import PreTrainedTokenizerFast
 
-from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 from genomeformer_cli.core.tokenizers.files import (
     TOKENIZER_FILE,
@@ -224,6 +225,22 @@ def test_a_saved_tokenizer_is_the_same_one(name: str, saved: dict[str, Path]) ->
     assert loaded.dtype == tokenizer.dtype
     assert loaded.to_json() == tokenizer.to_json()
     assert vocabulary_sha256(loaded) == vocabulary_sha256(tokenizer)
+
+
+@every_tokenizer
+def test_a_file_from_before_masked_letters_is_read(name: str, tmp_path: Path) -> None:
+    save_tokenizer(tokenizer_of(name), tmp_path)
+    path = tmp_path / TOKENIZER_FILE
+    plain = json.loads(path.read_text())
+    rules = plain["normalizer"]["normalizers"]
+    assert [rule["pattern"]["Regex"] for rule in rules].count("[Xx]") == 1
+    plain["normalizer"]["normalizers"] = [r for r in rules if r["pattern"]["Regex"] != "[Xx]"]
+    path.write_text(json.dumps(plain))
+    assert load_tokenizer(tmp_path).tokens == tokenizer_of(name).tokens
+    del plain["normalizer"]["normalizers"][2]
+    path.write_text(json.dumps(plain))
+    with pytest.raises(CheckpointError, match="not the"):
+        load_tokenizer(tmp_path)
 
 
 def test_no_two_vocabularies_have_one_identity() -> None:

@@ -19,6 +19,7 @@ from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, merges_of
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
+from genomeformer_cli.core.tokenizers.hf_json import with_mask_rule
 from genomeformer_cli.core.tokenizers.kmer import KmerTokenizer
 from genomeformer_cli.core.tokenizers.protocol import SPECIAL_TOKENS, Tokenizer
 
@@ -128,6 +129,7 @@ def load_tokenizer(folder: Path) -> Tokenizer:
         raise CheckpointError(
             f"no readable tokenizer in `{folder}`: {failure}", hint=hint
         ) from failure
+    plain["normalizer"] = with_mask_rule(plain["normalizer"], expected["normalizer"])
     if any(plain[part] != expected[part] for part in _COMPARED):
         raise CheckpointError(
             f"`{folder / TOKENIZER_FILE}` is not the `{kind}` tokenizer it claims to be", hint=hint

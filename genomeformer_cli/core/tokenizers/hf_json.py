@@ -8,7 +8,7 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from genomeformer_cli.core.documents import parse_json
-from genomeformer_cli.core.sequence import AMBIGUITY_CODES
+from genomeformer_cli.core.sequence import AMBIGUITY_CODES, MASK_LETTER
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, SPECIAL_TOKENS
 
 Rule = tuple[str, str]
@@ -18,7 +18,27 @@ LETTER_RULES: tuple[Rule, ...] = (
     ("[g]", "G"),
     ("[tUu]", "T"),
     (f"[{AMBIGUITY_CODES[1:]}{AMBIGUITY_CODES.lower()}]", "N"),
+    (f"[{MASK_LETTER}{MASK_LETTER.lower()}]", "N"),
 )
+
+
+def with_mask_rule(normalizer: Any, expected: dict[str, Any]) -> Any:
+    """Return a normalizer with the rule for masked letters, which older files lack.
+
+    Args:
+        normalizer: Plain form of a saved normalizer, from any source.
+        expected: Plain form of the normalizer that is written today.
+    """
+    place = len(LETTER_RULES) - 1
+    rules, wanted = _rules(normalizer), _rules(expected)
+    if rules[:place] != wanted[:place] or rules[place : place + 1] == wanted[place : place + 1]:
+        return normalizer
+    return {**normalizer, "normalizers": [*rules[:place], wanted[place], *rules[place:]]}
+
+
+def _rules(normalizer: Any) -> list[Any]:
+    rules = normalizer.get("normalizers") if isinstance(normalizer, dict) else None
+    return rules if isinstance(rules, list) else []
 
 
 def split(pattern: str) -> pre_tokenizers.PreTokenizer:

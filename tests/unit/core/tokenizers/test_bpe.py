@@ -100,5 +100,5 @@ def test_nothing_teaches_nothing(samples: list[bytes]) -> None:
 
 
 def test_what_is_no_base_is_refused() -> None:
-    with pytest.raises(AlphabetError, match="no nucleotide"):
+    with pytest.raises(AlphabetError, match="not a nucleotide"):
         train_bpe([b"ACGE"], 64)
