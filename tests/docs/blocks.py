@@ -1,6 +1,6 @@
 """Command blocks of a page: what a reader would type, and the output that the page shows.
 
-A fenced block of `sh` or `console` is executed unless a comment before it says otherwise:
+A fenced block of `sh`, `console` or `python` is executed unless a comment before it says otherwise:
 
     <!-- docs-test: parse, needs a cluster -->    check the options only; the reason is required
     <!-- docs-test: slow -->                      execute in the slow tests
@@ -34,7 +34,8 @@ class Command:
     Attributes:
         page: File name of the page.
         line: Line number of the block.
-        text: Command as a shell reads it, without the prompt.
+        text: Command as a shell reads it, without the prompt; or Python code.
+        is_python: True for Python code.
         mark: Word of the comment before the block; "" means execute and compare.
         output: Lines that the page shows below the command.
     """
@@ -43,6 +44,7 @@ class Command:
     line: int
     text: str
     mark: str
+    is_python: bool = False
     output: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -72,6 +74,11 @@ def commands_of(path: Path) -> list[Command]:
                 commands.append(
                     Command(page=path.name, line=line, text=text_, mark=mark, output=output)
                 )
+        if piece["language"] == "python":
+            body = piece["body"]
+            commands.append(
+                Command(page=path.name, line=line, text=body, mark=mark, is_python=True)
+            )
         mark = ""
     return commands
 

@@ -1,4 +1,4 @@
-"""Every command that README, Install, Quick start and the guides show is real: parsed, and run.
+"""Commands and Python code of README, Install, Quick start and the guides: parsed, and run.
 
 A page runs in an empty folder with an empty cache, block by block. The default tests shrink
 trainings (a tiny model, ten steps); `slow` runs README and Quick start as printed.
@@ -7,6 +7,7 @@ trainings (a tiny model, ten steps); `slow` runs README and Quick start as print
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -93,6 +94,11 @@ def shrunk(arguments: tuple[str, ...], config: Path) -> tuple[str, ...]:
 
 def execute(command: Command, run_cli: RunCommand, config: Path | None) -> None:
     """Run one line; check exit code and, unless it varies, the output that the page shows."""
+    if command.is_python:
+        script = Path(f"{Path(command.page).stem}_{command.line}.py")
+        script.write_text(command.text, encoding="utf-8")
+        runpy.run_path(str(script))
+        return
     call = invocation_of(command.text)
     if call is None or call.launcher:
         done = subprocess.run(
@@ -125,6 +131,9 @@ def check_output(command: Command, printed: str) -> None:
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_every_command_parses(path: Path) -> None:
     for command in commands_of(path):
+        if command.is_python:
+            compile(command.text, str(command.page), "exec")
+            continue
         call = invocation_of(command.text)
         if call is not None:
             try:
