@@ -22,7 +22,8 @@ def command(
     *,
     model: ModelOption = None,
     vcf: Annotated[
-        Path | None, Option(help="Score the variants of this VCF file, in place of sequences.")
+        Path | None,
+        Option(help="Score the variants of a VCF file, or `-`, in place of sequences."),
     ] = None,
     genome: Annotated[
         str | None,

@@ -26,12 +26,13 @@ GenomeOption = Annotated[
     ),
 ]
 BedOption = Annotated[
-    Path | None, Option(help="Embed the intervals of a BED file.", rich_help_panel=_INPUT)
+    Path | None,
+    Option(help="Embed the intervals of a BED file, or `-`.", rich_help_panel=_INPUT),
 ]
 VcfOption = Annotated[
     Path | None,
     Option(
-        help="Embed windows around the variants of a VCF file: two rows for each alternative "
+        help="Embed windows around the variants of a VCF file, or `-`: two rows per alternative "
         "allele, with the reference and with the alternative.",
         rich_help_panel=_INPUT,
     ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bz2
 import io
 import math
 from pathlib import Path
@@ -247,3 +248,22 @@ def test_blanks_divide_a_row_without_tabs(case: Case) -> None:
 def test_two_records_of_one_id_are_refused_by_both(command: str, case: Case) -> None:
     case.genome(f">c\n{BASES}\n>d\nACGT\n>c second\nTTTT\n")
     assert_failure(case.run(command, HEADER + snv(50)), "several records of the id `c`")
+
+
+@pytest.mark.parametrize("command", ["score", "embed"])
+def test_rows_come_from_a_pipe_too(
+    command: str, case: Case, tmp_path: Path, run_cli: RunCommand
+) -> None:
+    vcf = HEADER + snv(50) + snv(60)
+    wanted = case.run(command, vcf)
+    line = (command, "--vcf", "-", "--genome", str(tmp_path / "g.fa"), "--model", RELEASED)
+    done = run_cli(*line, stdin=bz2.compress(vcf.encode()))
+    assert (done.exit_code, done.stdout) == (0, wanted.stdout), done.err
+    assert "`standard input`: 2 rows" in done.err
+    assert_failure(run_cli(*line, stdin=b"chr"), "`standard input`, line 1")
+    if command == "embed":
+        out = ("-o", str(tmp_path / "x.npy"), "--resume")
+        done = run_cli(*line, *out, stdin=vcf.encode())
+        assert "cannot be resumed" in done.err
+        done = run_cli(*line[:4], "-", *line[5:], stdin=vcf.encode())
+        assert "only once" in done.err

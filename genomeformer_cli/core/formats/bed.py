@@ -116,15 +116,19 @@ class BedRow:
         return self.name or f"{self.record}:{self.start}-{self.stop}"
 
 
-def read_bed(path: Path) -> Iterator[BedRow]:
+def read_bed(path: Path, *, shown: str | None = None) -> Iterator[BedRow]:
     """Yield every row of a BED file of any packing, in its order.
+
+    Args:
+        path: File.
+        shown: Name in errors; None: the path.
 
     Raises:
         InputError: The file cannot be read, or a row is not a BED row.
     """
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, shown=shown):
         if line.strip() and not line.lstrip().startswith("#") and not _is_header(line):
-            yield _row(line, number, f"`{path}`, line {number}")
+            yield _row(line, number, f"`{shown or path}`, line {number}")
 
 
 def _cells(line: str) -> list[str]:

@@ -69,16 +69,22 @@ class Variant:
     problem: str = ""
 
 
-def read_variants(path: Path) -> Iterator[Variant]:
+def read_variants(path: Path, *, shown: str | None = None) -> Iterator[Variant]:
     """Yield every alternative allele of a VCF file of any packing, in its order.
+
+    Args:
+        path: File.
+        shown: Name in errors; None: the path.
 
     Raises:
         InputError: The file cannot be read, or a row is not a VCF row.
     """
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, shown=shown):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        chromosome, position, identifier, ref, alts = _columns(line, f"`{path}`, line {number}")
+        chromosome, position, identifier, ref, alts = _columns(
+            line, f"`{shown or path}`, line {number}"
+        )
         for alt in alts.split(","):
             yield Variant(
                 chromosome=chromosome,

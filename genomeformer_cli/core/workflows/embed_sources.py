@@ -37,6 +37,7 @@ from genomeformer_cli.core.store.layout import Kind, Store
 _MAX_WARNINGS = 100
 Read = Callable[[], Iterator[Query]]
 Identity = tuple[str, int, int]
+Place = tuple[Path, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +71,7 @@ class EmbedSources:
             raise UsageError("regions of no genome", hint="say which with `--genome`")
         if self.bed and self.vcf:
             raise UsageError("`--bed` and `--vcf` at once", hint="embed one after the other")
-        if self.files.count(STDIN) > 1:
+        if [*self.files, self.genome, str(self.bed), str(self.vcf)].count(STDIN) > 1:
             raise UsageError("standard input can be read only once", hint="give `-` once")
         if self.flank < 0:
             raise UsageError(f"a flank of {self.flank} bases cannot be", hint="give 0 or more")
@@ -126,16 +127,20 @@ def look_through(
     rows_of = sources.bed or sources.vcf
     if rows_of is not None:
         ((path, shown), _, _) = places[0]
+        is_file = str(rows_of) != STDIN and not is_pipe(rows_of)
+        place = stack.enter_context(
+            local_copy(str(rows_of), command="embed --genome FASTA --bed -")
+        )
+        places.append((place, _identity(rows_of), is_file))
         # Cut once; what is kept is the regions' own bases.
-        regions, text = _regions(sources, reporter)
-        queries = region_queries(regions, path, source=str(rows_of), shown=shown, reporter=reporter)
-        _report(queries, f"`{rows_of}`: {text}", reporter)
+        regions, text = _regions(sources, place, reporter)
+        queries = region_queries(regions, path, source=place[1], shown=shown, reporter=reporter)
+        _report(queries, f"`{place[1]}`: {text}", reporter)
         first = read = queries.__iter__
     if sources.shard:
         first = partial(_every, first, *sources.shard)
         read = partial(_every, read, *sources.shard)
     identities = [identity for _, identity, _ in places]
-    identities += [_identity(extra) for extra in (sources.bed, sources.vcf) if extra]
     again = all(is_file for _, _, is_file in places)
     return _look(first, read, tuple(identities) if again else None, reporter, strict=strict)
 
@@ -148,20 +153,20 @@ def records_text(num_records: int, num_bases: int, num_without: int) -> str:
     return text
 
 
-def _regions(sources: EmbedSources, reporter: Reporter) -> tuple[list[Region], str]:
+def _regions(sources: EmbedSources, place: Place, reporter: Reporter) -> tuple[list[Region], str]:
     """Return the regions of a BED or VCF file, and how many rows it has."""
+    path, shown = place
     if sources.vcf is not None:
-        variants = list(read_variants(sources.vcf))
+        variants = list(read_variants(path, shown=shown))
         num_rows = len({variant.line for variant in variants})
         text = f"{counted(num_rows, 'row')}, {counted(len(variants), 'allele')}"
         return vcf_regions(variants, sources.flank), text
-    assert sources.bed is not None
-    rows = list(read_bed(sources.bed))
-    _warn_of_remarks(rows, sources.bed, reporter)
+    rows = list(read_bed(path, shown=shown))
+    _warn_of_remarks(rows, shown, reporter)
     return bed_regions(rows), counted(len(rows), "row")
 
 
-def _warn_of_remarks(rows: Sequence[BedRow], bed: Path, reporter: Reporter) -> None:
+def _warn_of_remarks(rows: Sequence[BedRow], bed: str, reporter: Reporter) -> None:
     """Warn once per kind of oddity, with its count and its first line."""
     for remark, number in Counter(row.remark for row in rows if row.remark).items():
         first = next(row.line for row in rows if row.remark == remark)
@@ -176,9 +181,6 @@ def _report(queries: Sequence[Query], text: str, reporter: Reporter) -> None:
         reporter.warn(f"{text}; {len(problems):,} without ({reasons(problems)})")
     else:
         reporter.note(text)
-
-
-Place = tuple[Path, str]
 
 
 def _place(source: str | None, *, store: Store, stack: ExitStack) -> tuple[Place, Identity, bool]:

@@ -59,7 +59,7 @@ class VariantSource:
     """Variants to score.
 
     Attributes:
-        vcf: VCF file of any packing.
+        vcf: VCF file of any packing; `-` is standard input.
         genome: FASTA file, or name of a genome of the cache.
         window: Bases that hold a variant and what is around it; None: the context of the model.
     """
@@ -190,7 +190,8 @@ def score_vcf(
         InputError: The VCF file cannot be read, or none of its rows is on a record of the genome.
         FastaError, AlphabetError: The genome cannot be used.
     """
-    variants = list(read_variants(source.vcf))
+    with local_copy(str(source.vcf), command="score --vcf -") as (path, vcf):
+        variants = list(read_variants(path, shown=vcf))
     fasta, shown = genome_file(source.genome, store or Store())
     known: dict[str, int] = {}
     names = [variant.chromosome for variant in variants]
@@ -198,11 +199,11 @@ def score_vcf(
         record.id: record.codes
         for record in named_records(fasta, set(names), shown=shown, known=known, reporter=reporter)
     }
-    check_names(names, known, source=str(source.vcf), genome=shown)
+    check_names(names, known, source=vcf, genome=shown)
     variants = [_with_record(variant, known) for variant in variants]
     width = source.window or loaded.model.config.context
     scores = score_variants(loaded, variants, records, width, reporter)
-    _report(scores, source.vcf, reporter)
+    _report(scores, vcf, reporter)
     return scores
 
 
@@ -213,7 +214,7 @@ def _with_record(variant: Variant, known: Collection[str]) -> Variant:
     return replace(variant, problem=unknown_record(variant.chromosome, known))
 
 
-def _report(scores: list[VariantScore], vcf: Path, reporter: Reporter) -> None:
+def _report(scores: list[VariantScore], vcf: str, reporter: Reporter) -> None:
     """Report how many rows and alleles were read and scored, and why some were not."""
     rows = counted(len({score.variant.line for score in scores}), "row")
     missing = [score for score in scores if score.note]
