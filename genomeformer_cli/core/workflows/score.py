@@ -22,6 +22,7 @@ from genomeformer_cli.core.evaluation.variants import (
     score_variants,
 )
 from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
+from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.formats.vcf import Variant, read_variants
 from genomeformer_cli.core.genomes.genome import genome_file
 from genomeformer_cli.core.genomes.regions import counted, reasons
