@@ -137,10 +137,10 @@ def genbank_bases(content: bytes) -> tuple[set[int], int]:
     named: set[int] = set()
     location, inside, num_features = "", False, 0
     for line in [*lines, "ORIGIN"]:
-        indent = len(line) - len(line.lstrip(" "))
+        indent = len(line) - len(line.lstrip())
         text = line.strip()
-        starts = line.startswith(" ") and indent < 12 and text and text[0] != "/"
-        if location and (starts or not text or text[0] == "/" or not line.startswith(" ")):
+        starts = line[:1].isspace() and indent < 12 and text and text[0] != "/"
+        if location and (starts or not text or text[0] == "/" or line[:1].strip()):
             local = re.sub(r"[\w.|-]+:[^,()]*|gap\([^)]*\)", "", "".join(location.split()))
             named |= {int(one) - 1 for one in re.findall(r"[0-9]+", local) if int(one)}
             location = ""
