@@ -199,7 +199,7 @@ class _Reader:
         one.open_high |= "." in attributes.get("end_range", [])
 
     def _columns(self, line: Line) -> list[str]:
-        columns = [cell.strip(" ") for cell in line.text.split("\t")]
+        columns = [cell.strip() for cell in line.text.split("\t")]
         while len(columns) > _NUM_COLUMNS and not columns[-1]:
             columns.pop()
         if len(columns) == _NUM_COLUMNS:

@@ -167,7 +167,9 @@ def gff_bases(content: bytes) -> tuple[dict[str, set[int]], int]:
             continue
         num_lines += 1
         if kind_of(cells[2].strip()):
-            named.setdefault(cells[0].strip(), set()).update(int(one) - 1 for one in cells[3:5])
+            named.setdefault(cells[0].strip(), set()).update(
+                int(one.strip()) - 1 for one in cells[3:5]
+            )
     return named, num_lines
 
 
