@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any, TypeVar
 
@@ -69,7 +70,19 @@ def overlay(config: Config, plain: Mapping[str, Any], *, where: str) -> Config:
     Raises:
         ConfigError: An unknown key, a wrong type, or a value the configuration refuses.
     """
+    for place, value in _numbers(plain):
+        if not math.isfinite(value):
+            raise ConfigError(f"`{where}`: `{place}` cannot be `{value}`", hint="it takes a number")
     return from_plain(type(config), _replaced(config, plain), where=where)
+
+
+def _numbers(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """Yield the place and the value of every number that is not whole."""
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{key}.")
+        elif isinstance(value, float):
+            yield f"{prefix}{key}", value
 
 
 def _replaced(config: Any, plain: Mapping[str, Any]) -> dict[str, Any]:

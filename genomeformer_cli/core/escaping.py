@@ -14,7 +14,8 @@ _CONTROL = re.compile(
     "\ud800-\udfff]"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|!~$&])")
+# What makes markup of a cell of a table: code, emphasis, HTML, columns, the address of a link.
+_MARKDOWN = re.compile(r"([\\`*<>|]|(?<=\])\()")
 
 
 def printable(text: str) -> str:

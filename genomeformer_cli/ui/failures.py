@@ -22,6 +22,7 @@ from genomeformer_cli.ui.streams import output_is_missing
 
 INTERNAL = 70
 _FIRST_SPEAKS_WITHIN = 5.0
+_TOO_LARGE = "Overflow when unpacking"
 _NO_MEMORY = (
     "can't allocate memory",
     "out of memory",
@@ -86,7 +87,8 @@ def _exceeded(failure: Exception) -> tuple[str, str] | None:
         )
     if isinstance(failure, RecursionError):
         return ("the input is nested too deeply", "check the file or address that was given")
-    if isinstance(failure, OverflowError):
+    # torch raises other errors for whole numbers beyond 64 bits.
+    if isinstance(failure, OverflowError) or _TOO_LARGE in str(failure):
         return (f"a number is too large: {failure}", "check the numbers of the options and files")
     return None
 

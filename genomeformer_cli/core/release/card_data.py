@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from genomeformer_cli.core.escaping import markdown
 from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.release.organisms import BOTH, HELD_OUT, Organism
 
@@ -116,7 +117,7 @@ def _counted(number: int, what: str) -> str:
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], summary: str) -> str:
     """A table; a long one is folded, and says where the rest of a very long one is."""
-    shown = [[cell.replace("|", "\\|") for cell in row] for row in rows[:_MOST_ROWS]]
+    shown = [[markdown(cell) for cell in row] for row in rows[:_MOST_ROWS]]
     lines = [headings, ["---"] * len(headings), *shown]
     table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
     if len(rows) > _MOST_ROWS:
@@ -136,5 +137,5 @@ def _taxa(genomes: Sequence[CardGenome]) -> str:
     )
     if not phyla:
         return ""
-    counted = ", ".join(f"{name} {number:,}" for name, number in phyla.most_common())
+    counted = ", ".join(f"{markdown(name)} {number:,}" for name, number in phyla.most_common())
     return f"\nGenomes by phylum: {counted}.\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from genomeformer_cli.core.escaping import markdown
 from genomeformer_cli.core.release.evidence import Evidence
 from genomeformer_cli.core.release.layout import PICTURES
 
@@ -40,7 +41,8 @@ def _section(evidence: Evidence) -> str:
 
 
 def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [headings, ["---"] * len(headings), *rows]
+    shown = [[markdown(cell) for cell in row] for row in rows]
+    lines = [headings, ["---"] * len(headings), *shown]
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
 
 
@@ -68,7 +70,7 @@ def _prediction(one: Plain) -> str:
     ]
     headings = ("held-out part", "who", "bits per base", "accuracy", "bits gained", "bases")
     verdict = "\n".join(_verdict(one))
-    return f"### {one['question']}\n\n{_table(headings, rows)}\n{verdict}\n"
+    return f"### {markdown(one['question'])}\n\n{_table(headings, rows)}\n{verdict}\n"
 
 
 def _who(row: Plain) -> str:
@@ -127,7 +129,7 @@ def _probes(tasks: Sequence[Plain]) -> str:
     headings = ("task", "vectors", "MCC", "AUROC", "MCC, 10-NN", "MCC - best k-mers")
     lost = [task["name"] for task in tasks if not _ahead(task)]
     said = (
-        f"Not ahead of the best k-mers beyond chance on: {', '.join(lost)}."
+        f"Not ahead of the best k-mers beyond chance on: {', '.join(map(markdown, lost))}."
         if lost
         else "Ahead of the best k-mers beyond chance on every task."
     )
