@@ -72,7 +72,8 @@ class VectorsRow:
     Attributes:
         who: `model`, `random`, `3-mers` ..., `one-hot`.
         seed: Of folds, draws and twin.
-        neighbourhood: Of the vectors as they are; None where a class has a single row.
+        neighbourhood: Of the vectors as they are, for classes of two rows or more; None where there
+            are fewer than two such classes.
         logistic: What logistic regression reads off them.
         neighbours: What ten nearest neighbours do.
         gain: Matthews correlation of the logistic regression minus that of the best k-mers; None
@@ -218,8 +219,10 @@ def _rows(
     }
     best = max((f"{k}-mers" for k in KS), key=lambda who: measured[who][LOGISTIC].mcc.value)
     looked_at = draw_rows(classes_N, seed)
-    _, sizes_C = np.unique(classes_N[looked_at], return_counts=True)
-    enough = sizes_C.size > 1 and sizes_C.min() > 1
+    # A class of a single row has no neighbours of its own.
+    sizes_C = np.bincount(classes_N[looked_at])
+    looked_at = looked_at[sizes_C[classes_N[looked_at]] > 1]
+    enough = (sizes_C > 1).sum() > 1
     for who, array in vectors.items():
         dense = array[looked_at]
         dense = dense if isinstance(dense, np.ndarray) else dense.toarray()

@@ -144,7 +144,10 @@ def check_spelling(labels: Iterable[str], name: str, hint: str) -> None:
     """
     groups = same_but_for_spelling(labels)
     if groups:
-        shown = "; ".join(", ".join(f"`{one}`" for one in group) for group in groups[:_MAX_NAMED])
+        shown = "; ".join(
+            ", ".join(f"`{one[:40]}`" for one in group[:_MAX_NAMED])
+            for group in groups[:_MAX_NAMED]
+        )
         raise InputError(
             f"`{name}`: labels differ only in case, blanks or number format: {shown}", hint=hint
         )

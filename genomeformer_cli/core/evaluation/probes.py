@@ -228,6 +228,8 @@ def _learned(scaled: dict[str, Any], train_N: Rows, choose_N: Rows) -> tuple[Any
         with warnings.catch_warnings():
             # A weakly regularised probe that is stopped early is still a probe to choose among.
             warnings.simplefilter("ignore", ConvergenceWarning)
+            # Classes of one or two rows are still classes.
+            warnings.filterwarnings("ignore", message="The number of unique classes")
             model.set_params(C=strength).fit(scaled["train"], train_N)
         found = 0.0
         if choose_N.size:

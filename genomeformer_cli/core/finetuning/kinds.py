@@ -21,6 +21,7 @@ from genomeformer_cli.core.formats.labelled import COLUMN, Example
 MAX_NUMBERED_CLASSES = 20
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 _MAX_NAMED = 5
+_MAX_QUANTITY = 1e30
 _KIND_HINT = (
     "`--kind regression` learns numbers (`--missing drop` leaves out rows without one), "
     "`--kind classification` makes a class of every different label"
@@ -148,6 +149,14 @@ def check_inferred(kind: TaskKind, labels: Sequence[str], name: str) -> None:
     elif kind is TaskKind.MULTI_LABEL and COLUMN not in labels[0]:
         parts = {part.strip() for label in labels for part in label.split(SEPARATORS[0])}
         check_spelling(parts, name, f"{hint}`--kind multi-label` takes labels as written")
+        others = [mark for mark in SEPARATORS[1:] if any(mark in part for part in parts)]
+        if others:
+            raise InputError(
+                f"`{name}`: labels hold `{SEPARATORS[0]}` and `{others[0]}`, and only one of them "
+                "can separate",
+                hint=f"separate labels by `{SEPARATORS[0]}` alone; `--kind multi-label` takes "
+                f"`{others[0]}` as part of a name",
+            )
 
 
 def spelling_warning(kind: TaskKind, labels: Sequence[str], name: str) -> str:
@@ -194,11 +203,18 @@ def check_quantities(examples: Sequence[Example], name: str) -> None:
     """
     for one in examples:
         for cell in one.label.split(COLUMN):
-            if number_of(cell) is not None:
+            number = number_of(cell)
+            if number is not None and abs(number) <= _MAX_QUANTITY:
                 continue
+            if number is not None:
+                raise InputError(
+                    f"`{name}`: row {one.row} (`{one.id}`): `{cell[:40]}` is beyond what single "
+                    "precision can learn",
+                    hint="rescale the column, such as to its logarithm",
+                )
             comma = _DECIMAL_COMMA.fullmatch(cell) is not None
             raise InputError(
-                f"`{name}`: row {one.row} (`{one.id}`): `{cell}` is not a finite number",
+                f"`{name}`: row {one.row} (`{one.id}`): `{cell[:40]}` is not a finite number",
                 hint="write a decimal point, not a comma"
                 if comma
                 else "leave the row out, or choose another `--kind`",

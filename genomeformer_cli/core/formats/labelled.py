@@ -183,6 +183,12 @@ def _of_table(
         groups = table.index(columns.group, "`--group` names the groups")
     places = {"id": table.find("id"), "split": table.find("split"), "group": groups}
     sequences = _sequences(table, columns.sequence, path)
+    taken = [place for place in (*labels, sequences.place) if place is not None]
+    if len(set(taken)) < len(taken):
+        raise FormatError(
+            f"`{table.shown}`: one column is named twice, as label or sequence",
+            hint="upper and lower case are alike; give each label a column of its own",
+        )
     examples = []
     for row in table.rows:
         cells = {

@@ -69,6 +69,18 @@ def test_every_seed_learns_from_rows_of_its_own() -> None:
     assert "± 0.000" not in printed(result, "this model")
 
 
+def test_classes_of_single_rows_leave_the_neighbourhood_of_the_others() -> None:
+    whole = task(41, split=False)
+    lonely = Example("lonely", random_dna(30, 999), "c")
+    result, _ = results(
+        Task(name="t", examples=(*whole.examples, lonely), count=whole.count), most=1_000
+    )
+    found = result.rows[0].neighbourhood
+    assert found is not None
+    assert found.num_rows == 41
+    assert 0 < found.chance < 1
+
+
 def test_where_no_seed_draws_anything_the_interval_is_printed() -> None:
     result, _ = results(task(160, split=True), most=1_000)
     assert len(set(values(result, "4-mers"))) == 1

@@ -220,11 +220,13 @@ def test_case_audit_05_vectors_without_information_reach_the_chance_that_is_stat
 
 
 @pytest.mark.parametrize(
-    "sizes", [(2, 2), (28, 2), (3, 3), (7, 1, 4), (40, 2, 1)], ids=lambda sizes: str(sizes)
+    "sizes",
+    [(2, 2), (28, 2), (3, 3), (7, 1, 4), (40, 2, 1), (2,) * 9],
+    ids=lambda sizes: str(sizes),
 )
 @pytest.mark.parametrize("probe", PROBES)
 def test_few_rows_of_a_class_are_probed_without_a_crash(probe: str, sizes: tuple[int, ...]) -> None:
-    labels = [label for label, size in zip("abc", sizes, strict=False) for _ in range(size)]
+    labels = [label for label, size in zip("abcdefghi", sizes, strict=False) for _ in range(size)]
     examples = tuple(Example(str(n), random_dna(20, n), one) for n, one in enumerate(labels))
     labelled = Task(name="few", examples=examples)
     vectors = np.random.default_rng(1).normal(size=(len(labels), 4)).astype(np.float32)

@@ -8,7 +8,12 @@ from hypothesis import strategies as st
 
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.labels import Missing, same_but_for_spelling, without_missing
-from genomeformer_cli.core.finetuning.kinds import check_inferred, infer_kind, missing_test
+from genomeformer_cli.core.finetuning.kinds import (
+    check_inferred,
+    check_quantities,
+    infer_kind,
+    missing_test,
+)
 from genomeformer_cli.core.finetuning.targets import TaskKind
 from genomeformer_cli.core.formats.labelled import Example, LabelledFile, RowCount
 from tests.strategies import repeatable
@@ -62,6 +67,7 @@ def test_numbers_with_one_cell_that_is_none_name_kind_and_row(hole: str, whole: 
         (["0", "0.0", "1", "1e0"] * 5, "`0`, `0.0`; `1`, `1e0`"),
         (["a  b", "a b", "c"] * 5, "`a  b`, `a b`"),
         (["a;b", "A;b", "b"] * 5, "`A`, `a`|`a`, `A`"),
+        (["a;b", "a|b", "b"] * 5, "labels hold `;` and `|`"),
         (["AaB?bbBbA", "bbbbbbbbb"] * 2, "differ only in case"),
     ],
 )
@@ -141,3 +147,11 @@ def test_spellings() -> None:
         ("0", "0.0", "-0"),
         ("x y", "X  Y"),
     ]
+
+
+@pytest.mark.parametrize("cell", ["1e31", "-1e300"])
+def test_quantities_beyond_single_precision_are_refused_by_row(cell: str) -> None:
+    examples = [Example("a", "ACGT", "1e30\t0", row=1), Example("b", "ACGT", f"1\t{cell}", row=2)]
+    with pytest.raises(InputError, match=r"row 2 \(`b`\).*single precision"):
+        check_quantities(examples, "t")
+    check_quantities(examples[:1], "t")

@@ -51,6 +51,20 @@ def test_a_column_of_sequences_can_be_named(tmp_path: Path) -> None:
         read_labelled(path, LabelColumns(sequence="rna"))
 
 
+@pytest.mark.parametrize(
+    "columns",
+    [
+        LabelColumns(labels=("x", "X")),
+        LabelColumns(labels=("sequence",)),
+        LabelColumns(labels=("x",), sequence="X"),
+    ],
+)
+def test_a_column_is_read_once(tmp_path: Path, columns: LabelColumns) -> None:
+    path = write(tmp_path / "t.tsv", "sequence\tx\nACGT\t1\n")
+    with pytest.raises(FormatError, match="named twice"):
+        read_labelled(path, columns)
+
+
 def test_a_tab_in_a_quoted_label_is_not_another_column(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", 'sequence,label,more\nACGT,"a\tb",1\n')
     assert read_labelled(path).examples[0].label == "a b"
