@@ -44,6 +44,8 @@ INPUT = InputFormat(
         "types that are not known count as places: no windows for them, none `intergenic` there",
         "bytes that are not UTF-8 outside of names and coordinates: replaced",
         "a start after its end, on a circle: taken across the origin",
+        "a feature of several lines that may cover more than half of its circle: counted, no "
+        "windows, and none `intergenic` on its record",
     ),
     refused=(
         "GTF and GFF 1 and 2",
