@@ -141,7 +141,7 @@ def _fasta_pairs(
     used = 0
     for annotated in known.values():
         _count(annotated, intake)
-    for record in read_records(fasta.path, shown=fasta.shown):
+    for record in read_records(fasta.path, shown=fasta.shown, reporter=reporter):
         intake.records.read += 1
         found = known.get(record.id)
         if found is not None and record.id in seen:

@@ -93,8 +93,14 @@ def corpus_texts(corpus: Corpus, by: GroupBy) -> list[Text]:
     ]
 
 
-def file_texts(paths: Sequence[Path], by: GroupBy) -> list[Text]:
-    """Every record of FASTA files, each file a genome."""
+def file_texts(paths: Sequence[Path], by: GroupBy, reporter: Reporter | None = None) -> list[Text]:
+    """Return every record of FASTA files, each file a genome.
+
+    Args:
+        paths: FASTA or FASTQ files of any packing.
+        by: Content of a row of the table.
+        reporter: Receives what reading changed.
+    """
     return [
         Text(
             group=group_name(path.name, record.id, by),
@@ -102,7 +108,7 @@ def file_texts(paths: Sequence[Path], by: GroupBy) -> list[Text]:
             codes=encode_bases(record.sequence, where=f"`{path}`: record `{record.id}`"),
         )
         for path in paths
-        for record in read_records(path)
+        for record in read_records(path, reporter=reporter)
     ]
 
 

@@ -24,6 +24,7 @@ from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.fastq import INPUT as FASTQ
 from genomeformer_cli.core.formats.fastq import fastq_records
 from genomeformer_cli.core.formats.text import TextFile, require_text, split_lines
+from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, flag_bases
 
 INPUT = InputFormat(
@@ -323,19 +324,25 @@ def inspect_file(path: Path, *, shown: str | None = None) -> str:
     return digest.hexdigest()
 
 
-def read_records(path: Path, *, shown: str | None = None) -> Iterator[Record]:
+def read_records(
+    path: Path, *, shown: str | None = None, reporter: Reporter | None = None
+) -> Iterator[Record]:
     """Yield every record in order, as letters, one at a time in memory.
 
     Args:
         path: FASTA or FASTQ of any packing.
         shown: Name in errors; None: the path.
+        reporter: Receives what reading changed, once all records were taken.
 
     Raises:
         FormatError: Missing, empty, truncated, damaged, or not FASTA.
         AlphabetError: A record holds something that is not a nucleotide.
     """
-    for name, description, letters in whole_records(FastaReader(path, shown=shown, letters=True)):
+    reader = FastaReader(path, shown=shown, letters=True)
+    for name, description, letters in whole_records(reader):
         yield Record(name, description, letters.tobytes().decode("ascii"))
+    if reporter is not None:
+        reader.changes.report(reader.text.shown, reporter)
 
 
 def whole_records(reader: FastaReader) -> Iterator[tuple[str, str, Codes]]:

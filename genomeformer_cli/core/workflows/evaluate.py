@@ -243,6 +243,6 @@ def _texts(request: EvaluateRequest, corpus: Corpus | None, reporter: Reporter) 
         fasta = request.held_out[0] if request.held_out else None
         return annotated_texts(fasta, request.annotation, request.by, reporter)
     if request.held_out:
-        return file_texts(request.held_out, request.by)
+        return file_texts(request.held_out, request.by, reporter)
     assert corpus is not None, "`_corpus` gives one or raises"
     return corpus_texts(corpus, request.by)

@@ -28,6 +28,7 @@ from genomeformer_cli.core.store.layout import Kind as Room
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from tests.corpora import random_dna
+from tests.reporters import Listening
 
 ANNOTATION = Path(__file__).parents[3] / "data" / "annotation" / "NC_000908.2.gff.gz"
 
@@ -124,3 +125,13 @@ def test_the_order_of_files_does_not_change_their_windows() -> None:
     assert [one.groups[index] for index in one.groups_W] == [
         other.groups[index] for index in other.groups_W
     ]
+
+
+def test_what_reading_changed_is_reported(tmp_path: Path) -> None:
+    path = tmp_path / "x.fa"
+    path.write_text(">\nACGU\n> b\nACRGTX\n", encoding="utf-8")
+    reporter = Listening()
+    found = file_texts([path], GroupBy.RECORD, reporter)
+    assert [text.record for text in found] == ["record_1", "b"]
+    assert reporter.notes == [f"`{path}`: read 1 U as T, 1 IUPAC ambiguity codes as N, 1 X as N"]
+    assert len(reporter.warnings) == 2
