@@ -545,6 +545,14 @@ def check_mutation(content: bytes, path: Path, generator: random.Random) -> bool
         return False
     assert file.count.read == rows_in(content), content
     missing = generator.choice(list(Missing))
+    for read in (
+        lambda: list(read_any_sequences(path)),
+        lambda: list(read_tasks(EvaluateRequest(model="m", tasks=(path,), missing=missing))),
+    ):
+        try:
+            read()
+        except GenomeformerError as failure:
+            check_sentence(failure)
     try:
         rows, listening = finetuned(path, targets=columns.labels, missing=missing)
     except GenomeformerError as failure:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genomeformer_cli.core.evaluation import labelled
+from genomeformer_cli.core.evaluation import labelled, neighbourhood, probes
 from genomeformer_cli.core.evaluation.labelled import LabelledConfig, TaskResult, evaluate_task
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.formats.labelled import Example, RowCount
@@ -28,6 +28,9 @@ def vectors(monkeypatch: pytest.MonkeyPatch) -> None:
         )
 
     monkeypatch.setattr(labelled, "_embedded", embedded)
+    monkeypatch.setattr(labelled, "KS", (3, 4))
+    monkeypatch.setattr(probes, "NUM_SAMPLES", 20)
+    monkeypatch.setattr(neighbourhood, "NUM_PERMUTATIONS", 20)
     monkeypatch.setattr(labelled, "twins_of", lambda loaded, seed, number: {seed: None})
     monkeypatch.setattr(labelled, "LoadedModel", lambda **fields: SimpleNamespace(**fields))
 
@@ -73,7 +76,9 @@ def test_classes_of_single_rows_leave_the_neighbourhood_of_the_others() -> None:
     whole = task(41, split=False)
     lonely = Example("lonely", random_dna(30, 999), "c")
     result, _ = results(
-        Task(name="t", examples=(*whole.examples, lonely), count=whole.count), most=1_000
+        Task(name="t", examples=(*whole.examples, lonely), count=whole.count),
+        most=1_000,
+        num_seeds=1,
     )
     found = result.rows[0].neighbourhood
     assert found is not None
