@@ -168,6 +168,7 @@ def test_case_29_x_every_row_has_a_row_and_the_reason(case: Case) -> None:
         pytest.param("c 10\t90", "tabs and blanks mixed", id="mixed"),
         pytest.param("\t10\t90", "the record is empty", id="no-record"),
         pytest.param("c\t\t90", "start ``", id="no-start"),
+        pytest.param("\ttrack\t10\t90", "the record is empty", id="track-in-column-2"),
         pytest.param("track\tten\t90\nc\tx\ty", "start `x`", id="after-a-header"),
     ],
 )

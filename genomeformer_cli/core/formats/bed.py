@@ -139,7 +139,8 @@ def _is_header(line: str) -> bool:
     """Return True for a `track` or `browser` line, False for a row on a record of such a name."""
     cells = _cells(line)
     are_numbers = len(cells) >= _NUM_COLUMNS and all(map(_NUMBER.fullmatch, cells[1:3]))
-    return line.split(maxsplit=1)[0] in _HEADERS and not are_numbers
+    first_word = cells[0].partition(" ")[0]
+    return first_word in _HEADERS and not are_numbers
 
 
 def _row(line: str, number: int, where: str) -> BedRow:
