@@ -149,7 +149,7 @@ def test_the_tail_is_one_stretch_at_the_end_of_every_record() -> None:
 
 
 def test_tokens_that_reach_into_the_tail_are_unused() -> None:
-    segments = segments_of([100], [3])
+    segments = segments_of([100], [3], [1])
     marked, rule = assign_splits(segments, SplitConfig(by=SplitBy.TAIL, fraction=0.4), overlap=5)
     assert [(s.split, s.start, s.length, s.offset) for s in marked] == [
         ("train", 0, 55, 0),
@@ -157,6 +157,7 @@ def test_tokens_that_reach_into_the_tail_are_unused() -> None:
         ("validation", 60, 40, 60),
         ("unused", 0, 2, 100),
         ("validation", 2, 1, 102),
+        ("train", 0, 1, 103),  # too short to have a tail
     ]
     assert "5 tokens" in rule
 
