@@ -56,13 +56,13 @@ audit: setup ## Known vulnerabilities of the pinned packages; asks an advisory s
 	$(PIP) install --quiet pip-audit
 	grep -v '+' constraints.txt | $(BIN)/python -m pip_audit --no-deps --disable-pip -r /dev/stdin
 
-# Environments of their own, so that the tests see the oldest packages and not the pinned ones.
+# An environment of its own, so that the tests see the oldest packages and not the pinned ones.
 lowest: setup ## The fast tests with the oldest versions that pyproject.toml allows
 	rm -rf .lowest && $(PYTHON) -m venv .lowest
 	$(BIN)/python scripts/lowest.py evaluate plots hub > .lowest/oldest.txt
 	.lowest/bin/python -m pip install --quiet -r .lowest/oldest.txt 'pytest>=8.2' 'hypothesis>=6.100' 'pytest-socket>=0.7' pytest-xdist
 	.lowest/bin/python -m pip install --quiet --no-deps --editable .
-	.lowest/bin/python -m pytest -n auto --dist loadfile tests/unit tests/architecture
+	.lowest/bin/python -m pytest -W default -n auto --dist loadfile tests/unit
 
 golden: setup ## Rewrite tests/golden; say in the changelog why it moved
 	$(BIN)/python -m pytest tests -m '' --rewrite-golden
