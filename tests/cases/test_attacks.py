@@ -418,3 +418,38 @@ def test_control_characters_of_names_reach_no_message(
         shown = done.err
         assert not set(shown) & set("\x1b\x07\x9b"), arguments
         assert done.exit_code not in (0, 70)
+
+
+def test_names_of_files_need_not_be_utf_8(
+    trained: Path, tmp_path: Path, run_cli: RunCommand
+) -> None:
+    del trained
+    source, output = tmp_path / "a\udcff.fa", tmp_path / "b\udcfe.npy"
+    source.write_text(">a\nACGTACGT\n", encoding="utf-8")
+    done = run_cli("embed", str(source), "-o", str(output), "--model", "run")
+    assert done.exit_code == 0, done.err
+    assert output.stat().st_size > 0
+    assert r"b\udcfe.npy" in done.out
+    done = run_cli("embed", str(tmp_path / "no\udcff.fa"), "-o", str(output), "--model", "run")
+    assert_failure(done, r"no\udcff.fa")
+    for arguments in (
+        ("tokenize", str(source), "--name", "odd\udcff"),
+        ("score", str(source), "--model", "run", "-o", str(tmp_path / "s\udcff.tsv")),
+        ("fetch", "--lock", str(source)),
+        ("release", "run", "-o", str(tmp_path / "bundle\udcff")),
+        ("release", "--verify", str(source)),
+    ):
+        done = run_cli(*arguments)
+        assert done.exit_code != 70, done.err
+        assert "unexpected" not in done.err
+
+
+def test_a_genome_that_lost_its_file_is_an_error_that_names_it(
+    trained: Path, run_cli: RunCommand
+) -> None:
+    for path in (trained / "genomes").rglob("*.fa.gz"):
+        path.unlink()
+    done = run_cli("tokenize", "--all", "--name", "again")
+    assert done.exit_code == 1
+    assert ".fa.gz" in done.err
+    assert "unexpected" not in done.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 
 # Pieces that readers stumble over: numbers at limits, nesting, encodings, ends of lines.
 PIECES = (
@@ -16,6 +17,7 @@ PIECES = (
     b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"(\xb5/\xfd", b"PK\x03\x04",
 )  # fmt: skip
 LONGEST = 1 << 15
+_DIGITS = re.compile(rb"[0-9]+")
 
 
 def mutate(content: bytes, draw: random.Random) -> bytes:
@@ -54,11 +56,8 @@ def _change(content: bytearray, draw: random.Random) -> None:
 
 def _replace_number(content: bytearray, draw: random.Random) -> None:
     """Replace a run of digits, so that formats of numbers are reached beyond their syntax."""
-    places = [place for place, byte in enumerate(content) if 48 <= byte <= 57]
-    if not places:
+    runs = [match.span() for match in _DIGITS.finditer(content)]
+    if not runs:
         return
-    start = draw.choice(places)
-    stop = start
-    while stop < len(content) and 48 <= content[stop] <= 57:
-        stop += 1
+    start, stop = draw.choice(runs)
     content[start:stop] = draw.choice((*PIECES[12:22], str(draw.randrange(100)).encode()))

@@ -154,7 +154,8 @@ def _umask() -> int:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically (UTF-8)."""
     with atomic_file(path) as file:
-        file.write(text.encode("utf-8"))
+        # Names of files may be no UTF-8; `\udcff` stands for such a byte, in JSON too.
+        file.write(text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
