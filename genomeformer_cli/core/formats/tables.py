@@ -17,10 +17,10 @@ from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.text import Line, read_lines, require_text
 
 INPUT = InputFormat(
-    name="labelled tables",
+    name="Labelled table",
     contents="sequences with classes, several labels, numbers, or a letter per base",
     commands=(
-        "finetune DATA",
+        "finetune FILE",
         "evaluate --task",
         "evaluate --suite",
         "embed FILE",
