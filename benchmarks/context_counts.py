@@ -20,7 +20,6 @@ from pathlib import Path
 import numpy as np
 
 import genomeformer_cli
-from genomeformer_cli.core.evaluation.answers import Answers, joined
 from genomeformer_cli.core.evaluation.counts import (
     ContextCounter,
     ContextTables,
@@ -28,6 +27,7 @@ from genomeformer_cli.core.evaluation.counts import (
     answer_by_counts,
     best_order,
 )
+from genomeformer_cli.core.evaluation.token_scores import TokenScores, joined
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
 
@@ -53,7 +53,7 @@ def main() -> None:
                 counter.add(encode_bases(record.sequence))
         tables = counter.tables()
         counted = time.process_time() - start
-        rows: dict[str, list[list[Answers]]] = {}
+        rows: dict[str, list[list[TokenScores]]] = {}
         for path in chosen.test:
             for record in read_records(path):
                 name = record.id.partition("|")[0] if chosen.whole else record.id
@@ -73,7 +73,7 @@ def main() -> None:
         print(f"{sides}: counted in {counted:.1f} s of CPU; peak {peak:.0f} MB")
 
 
-def answers_of(tables: ContextTables, codes: Codes, max_positions: int) -> list[Answers]:
+def answers_of(tables: ContextTables, codes: Codes, max_positions: int) -> list[TokenScores]:
     """Answers of all orders at every position whose widest window has no N in it."""
     order = tables.order
     codes = codes[: max_positions + 2 * order]

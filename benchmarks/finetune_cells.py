@@ -31,9 +31,9 @@ import torch
 from genomeformer_cli.core.configuration import overlay
 from genomeformer_cli.core.errors import GenomeformerError
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
-from genomeformer_cli.core.finetuning.rows import LabelledRows, Table, label_rows
+from genomeformer_cli.core.finetuning.dataset import LabelledRows, Table, label_rows
+from genomeformer_cli.core.finetuning.run import FinetuningRun, linear_result, prepared, tune
 from genomeformer_cli.core.finetuning.summary import Origin
-from genomeformer_cli.core.finetuning.tuning import Tuning, linear_result, prepared, tune
 from genomeformer_cli.core.formats.labelled import Example, read_labelled, task_name
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.workflows.compute import choose_device
@@ -178,7 +178,7 @@ def run(cell: Cell, place: Place) -> Record:
     }
 
 
-def _without_checkpoints(tuning: Tuning) -> Tuning:
+def _without_checkpoints(tuning: FinetuningRun) -> FinetuningRun:
     """A run of seconds is not worth the disk's time: what is killed begins again."""
     training = tuning.config.training
     return replace(

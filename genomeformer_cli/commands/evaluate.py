@@ -43,10 +43,10 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Is a model any good? Beside tables of counts, k-mers and its twin with random weights."""
-    from genomeformer_cli.core.evaluation.labelled import LabelledConfig
+    from genomeformer_cli.core.evaluation.held_out_scores import PredictionConfig
+    from genomeformer_cli.core.evaluation.held_out_sequences import group_by
     from genomeformer_cli.core.evaluation.labels import missing_from_text
-    from genomeformer_cli.core.evaluation.prediction import PredictionConfig
-    from genomeformer_cli.core.evaluation.texts import group_by
+    from genomeformer_cli.core.evaluation.probing import LabelledConfig
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows.evaluate import EvaluateRequest, evaluate_model
     from genomeformer_cli.ui.console import show

@@ -68,7 +68,7 @@ def command(
             "these options do not go together",
             hint="`--plot` needs `--ism`; `--per-base` is of plain scores; a VCF stands alone",
         )
-    from genomeformer_cli.core.evaluation.scoring import ScoringRule
+    from genomeformer_cli.core.evaluation.base_likelihood import ScoringRule
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import score as workflow

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genomeformer_cli.core.annotation.rules import (
+from genomeformer_cli.core.annotation.config import (
     WindowRules,
     WrittenStrand,
     flanks_from_text,

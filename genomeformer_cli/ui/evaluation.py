@@ -12,10 +12,10 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.evaluation.answers import Interval
-    from genomeformer_cli.core.evaluation.comparison import Row
-    from genomeformer_cli.core.evaluation.labelled import TaskResult, VectorsRow
-    from genomeformer_cli.core.evaluation.prediction import Prediction
+    from genomeformer_cli.core.evaluation.held_out_scores import Prediction
+    from genomeformer_cli.core.evaluation.model_ranking import Row
+    from genomeformer_cli.core.evaluation.probing import TaskResult, VectorsRow
+    from genomeformer_cli.core.evaluation.token_scores import Interval
     from genomeformer_cli.core.workflows.evaluate import EvaluateResult
 
 _NOTHING = "-"

@@ -15,8 +15,8 @@ from genomeformer_cli.ui.evaluation import Sheet, sheets
 from genomeformer_cli.ui.plots import can_plot
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.evaluation.labelled import TaskResult
-    from genomeformer_cli.core.evaluation.prediction import Prediction
+    from genomeformer_cli.core.evaluation.held_out_scores import Prediction
+    from genomeformer_cli.core.evaluation.probing import TaskResult
     from genomeformer_cli.core.workflows.evaluate import EvaluateResult
 
 RESULTS_FILE = "eval_results.json"

@@ -12,7 +12,7 @@ from genomeformer_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.finetuning.config import FinetuneConfig
-    from genomeformer_cli.core.finetuning.targets import TaskKind
+    from genomeformer_cli.core.finetuning.labels import TaskKind
 
 _TASK = "Task"
 _MODEL = "Model"
@@ -284,7 +284,7 @@ def kind_from_text(text: str) -> TaskKind | None:
     Raises:
         UsageError: There is no such kind.
     """
-    from genomeformer_cli.core.finetuning.targets import TaskKind
+    from genomeformer_cli.core.finetuning.labels import TaskKind
 
     if text == "auto":
         return None

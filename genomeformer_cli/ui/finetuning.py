@@ -12,7 +12,7 @@ from rich.text import Text
 from genomeformer_cli.core.reporting import Event
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.finetuning.measures import TaskScore
+    from genomeformer_cli.core.finetuning.metrics import TaskScore
     from genomeformer_cli.core.finetuning.summary import LinearResult, SeedResult
     from genomeformer_cli.core.training.metrics import StepDone
     from genomeformer_cli.core.workflows.finetune import FinetuneResult, TuningStarted

@@ -13,8 +13,8 @@ from genomeformer_cli.ui.console import to_json
 from genomeformer_cli.ui.scores import row
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.finetuning.saved import TunedTask
-    from genomeformer_cli.core.finetuning.targets import Targets
+    from genomeformer_cli.core.finetuning.checkpoint import SavedTask
+    from genomeformer_cli.core.finetuning.labels import LabelSpace
     from genomeformer_cli.core.workflows.predict import Answered
 
 _NOTHING = "NaN"
@@ -22,7 +22,7 @@ _DIGITS = 6
 
 
 def lines(
-    task: TunedTask, found: Iterable[Answered], *, by_base: bool, as_json: bool
+    task: SavedTask, found: Iterable[Answered], *, by_base: bool, as_json: bool
 ) -> Iterator[bytes]:
     """The output, a line at a time; the first one comes when the first answer is there.
 
@@ -48,7 +48,7 @@ def _chained(first: Answered, rest: Iterator[Answered]) -> Iterator[Answered]:
     yield from rest
 
 
-def _columns(targets: Targets, *, by_base: bool) -> Sequence[str]:
+def _columns(targets: LabelSpace, *, by_base: bool) -> Sequence[str]:
     if targets.is_per_base and not by_base:
         return ("id", "length", "labels", "note")
     place = ("position", "base") if targets.is_per_base else ("length",)
@@ -58,11 +58,11 @@ def _columns(targets: Targets, *, by_base: bool) -> Sequence[str]:
     return ("id", *place, *said, *chances, "note")
 
 
-def _is_numbers(targets: Targets) -> bool:
+def _is_numbers(targets: LabelSpace) -> bool:
     return targets.kind.value == "regression"
 
 
-def _rows(targets: Targets, one: Answered, *, by_base: bool) -> Iterator[bytes]:
+def _rows(targets: LabelSpace, one: Answered, *, by_base: bool) -> Iterator[bytes]:
     labels = one.labels(targets)
     if targets.is_per_base and by_base:
         for place, code in enumerate(one.codes):
@@ -88,7 +88,7 @@ def _number(value: float) -> str:
     return f"{value:.{_DIGITS}g}" if math.isfinite(value) else _NOTHING
 
 
-def _json(task: TunedTask, found: Iterable[Answered]) -> Iterator[bytes]:
+def _json(task: SavedTask, found: Iterable[Answered]) -> Iterator[bytes]:
     from genomeformer_cli.core.workflows.predict import count_notes
 
     targets = task.targets
@@ -105,7 +105,7 @@ def _json(task: TunedTask, found: Iterable[Answered]) -> Iterator[bytes]:
     yield f'\n], "count": {count}}}\n'.encode()
 
 
-def _record(targets: Targets, one: Answered) -> dict[str, Any]:
+def _record(targets: LabelSpace, one: Answered) -> dict[str, Any]:
     labels = one.labels(targets)
     plain = [
         [round(float(value), 8) if math.isfinite(value) else None for value in values]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Option
 
-from genomeformer_cli.core.annotation.rules import WrittenStrand
+from genomeformer_cli.core.annotation.config import WrittenStrand
 
 _SOURCE, _CUT, _CHOICE = "Genomes", "Windows", "Choice and output"
 

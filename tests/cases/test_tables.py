@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 from genomeformer_cli.core.errors import FormatError, GenomeformerError, InputError
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.evaluation.tasks import class_task, read_folder
-from genomeformer_cli.core.finetuning.rows import LabelledRows
-from genomeformer_cli.core.finetuning.targets import TaskKind
+from genomeformer_cli.core.finetuning.dataset import LabelledRows
+from genomeformer_cli.core.finetuning.labels import TaskKind
 from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.labelled import LabelColumns, read_labelled
 from genomeformer_cli.core.sequence import decode_bases

@@ -19,13 +19,14 @@ from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder, embed_tokens
-from genomeformer_cli.core.evaluation import likelihood, scoring
-from genomeformer_cli.core.evaluation.held_out import HeldOut
+from genomeformer_cli.core.evaluation import base_likelihood as scoring
+from genomeformer_cli.core.evaluation import likelihood
+from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.evaluation.variants import score_variants
-from genomeformer_cli.core.finetuning.answering import Answerer
+from genomeformer_cli.core.finetuning.collate import Collator
 from genomeformer_cli.core.finetuning.head import TaskHead, attach
-from genomeformer_cli.core.finetuning.packing import Packer
-from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
+from genomeformer_cli.core.finetuning.inference import Predictor
+from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -187,10 +188,10 @@ def test_predictions(loaded: LoadedModel, pool: str, *, both_strands: bool) -> N
     head = TaskHead(loaded.model.feature_width, 3, pool, seed=1)
     torch.nn.init.normal_(head.out.weight, generator=torch.Generator().manual_seed(5))
     attach(loaded.model, head.eval())
-    answerer = Answerer(
+    answerer = Predictor(
         model=loaded.model,
-        packer=Packer(tokenizer=loaded.tokenizer, window=CONTEXT, per_base=pool == "none"),
-        targets=Targets(kind=kind, names=("a", "b", "c")),
+        packer=Collator(tokenizer=loaded.tokenizer, window=CONTEXT, per_base=pool == "none"),
+        targets=LabelSpace(kind=kind, names=("a", "b", "c")),
         both_strands=both_strands,
         tokens_per_batch=100,
     )
@@ -211,7 +212,7 @@ def test_answers_to_held_out_questions(
     real_ids = loaded.tokenizer.real_ids
     hidden_WL = (tokens_WL >= real_ids.start) & (tokens_WL < real_ids.stop)
     hidden_WL &= np.arange(CONTEXT) % 3 == 1
-    questions = HeldOut(tokens_WL=tokens_WL, hidden_PWL=hidden_WL[None], real_ids=real_ids)
+    questions = Queries(tokens_WL=tokens_WL, hidden_PWL=hidden_WL[None], real_ids=real_ids)
     together = likelihood.answer(loaded.model, questions).bits_N
     monkeypatch.setattr(likelihood, "_TOKENS_A_BATCH", 1)
     alone = likelihood.answer(loaded.model, questions).bits_N

@@ -11,7 +11,7 @@ import torch
 
 from genomeformer_cli import load
 from genomeformer_cli.core.checkpoints.weights import write_model
-from genomeformer_cli.core.evaluation.scoring import ScoringRule, score_record
+from genomeformer_cli.core.evaluation.base_likelihood import ScoringRule, score_record
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes

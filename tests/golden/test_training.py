@@ -17,8 +17,8 @@ import torch
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.data.masking import MaskingConfig
-from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
+from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_queries
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -110,7 +110,7 @@ def run_of(case: Case, corpus: Corpus, folder: Path) -> TrainingRun:
         **case.model,
     )
     config = TrainingConfig(steps=STEPS, batch_size=4, validate_every=STEPS, **case.training)
-    questions = held_out_questions(corpus, Asking(length=64, max_windows=4, passes=4))
+    questions = make_queries(corpus, QueryConfig(length=64, max_windows=4, passes=4))
     folder.mkdir()
     return TrainingRun(
         folder=folder,

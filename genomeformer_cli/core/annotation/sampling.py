@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genomeformer_cli.core.annotation.candidates import Candidate, candidates
+from genomeformer_cli.core.annotation.base_labels import taken
+from genomeformer_cli.core.annotation.config import Label, WindowRules, WrittenStrand
 from genomeformer_cli.core.annotation.reading import AnnotatedRecord
-from genomeformer_cli.core.annotation.rules import Label, WindowRules, WrittenStrand
-from genomeformer_cli.core.annotation.tracks import taken
+from genomeformer_cli.core.annotation.windows import Candidate, candidates
 from genomeformer_cli.core.formats.feature import MINUS, PLUS
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, decode_bases, reverse_complement
 

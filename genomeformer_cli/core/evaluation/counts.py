@@ -21,8 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.evaluation.answers import Answers, answered, joined
-from genomeformer_cli.core.evaluation.held_out import MARGIN, HeldOut
+from genomeformer_cli.core.evaluation.masked_queries import MARGIN, Queries
+from genomeformer_cli.core.evaluation.token_scores import TokenScores, answered, joined
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
 from genomeformer_cli.core.training.metrics import Score, name_of_counts
@@ -194,9 +194,9 @@ def count_contexts(
 
 def answer_by_counts(
     tables: ContextTables, codes: Codes, centres_N: npt.NDArray[np.int64]
-) -> list[Answers]:
+) -> list[TokenScores]:
     """Answers of the tables of order 0, 1, ... about the bases at the centres."""
-    parts: list[list[Answers]] = [[] for _ in tables.tables]
+    parts: list[list[TokenScores]] = [[] for _ in tables.tables]
     for start in range(0, max(centres_N.size, 1), _QUESTIONS_AT_ONCE):
         centres = centres_N[start : start + _QUESTIONS_AT_ONCE]
         truth = codes[centres].astype(np.int64)
@@ -205,12 +205,12 @@ def answer_by_counts(
     return [joined(part) for part in parts]
 
 
-def best_order(answers: list[Answers]) -> int:
+def best_order(answers: list[TokenScores]) -> int:
     """The order whose answers take the fewest bits."""
     return min(range(len(answers)), key=lambda k: float(answers[k].bits_N.mean()))
 
 
-def count_answers(tables: ContextTables, questions: HeldOut) -> list[Answers]:
+def count_answers(tables: ContextTables, questions: Queries) -> list[TokenScores]:
     """Answers of every order to held-out questions for single bases, in their order."""
     codes_WL = questions.first_codes
     _, windows_N, columns_N = np.nonzero(questions.bases)
@@ -218,7 +218,7 @@ def count_answers(tables: ContextTables, questions: HeldOut) -> list[Answers]:
 
 
 def count_baseline(
-    corpus: Corpus, questions: HeldOut, reporter: Reporter, sides: Sides = Sides.BOTH
+    corpus: Corpus, questions: Queries, reporter: Reporter, sides: Sides = Sides.BOTH
 ) -> CountBaseline:
     """Count the training split and answer the questions with the order that does best on them.
 

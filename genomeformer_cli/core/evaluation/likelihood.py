@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.positions import SelectedPositions
-from genomeformer_cli.core.evaluation.answers import Answers, joined
-from genomeformer_cli.core.evaluation.held_out import HeldOut
+from genomeformer_cli.core.evaluation.masked_queries import Queries
+from genomeformer_cli.core.evaluation.token_scores import TokenScores, joined
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.streaming_forward import features_by_slices
@@ -33,13 +33,13 @@ _TOKENS_A_BATCH = 16_384
 _SLICE = 4_096
 
 
-def likelihood(model: Model, questions: HeldOut) -> Score:
+def likelihood(model: Model, questions: Queries) -> Score:
     """The mean of a model's answers."""
     return answer(model, questions).score()
 
 
 @torch.inference_mode()
-def answer(model: Model, questions: HeldOut) -> Answers:
+def answer(model: Model, questions: Queries) -> TokenScores:
     """Ask a model for every hidden base or token, one pass at a time.
 
     A bidirectional model finds them masked. The others do not see what they predict, and are given
@@ -60,7 +60,7 @@ def answer(model: Model, questions: HeldOut) -> Answers:
     )
 
 
-def _answer_windows(model: Model, questions: HeldOut, number: int, part: slice) -> Answers:
+def _answer_windows(model: Model, questions: Queries, number: int, part: slice) -> TokenScores:
     """Answers of one pass about some windows."""
     nats_NR, truth_N = _log_probabilities(model, questions, number, part)
     asked_BL = questions.asked[number, part]
@@ -76,7 +76,7 @@ def _answer_windows(model: Model, questions: HeldOut, number: int, part: slice) 
 
 
 def _log_probabilities(
-    model: Model, questions: HeldOut, number: int, part: slice
+    model: Model, questions: Queries, number: int, part: slice
 ) -> tuple[Tensor, Tensor]:
     """Of every answer to every question of a pass (N, R), and which one is true (N,)."""
     device = model.device
@@ -101,7 +101,7 @@ def _features(model: Model, tokens_BL: Tensor, hidden_BL: Tensor, asked_BL: Tens
 
 
 def _candidates(
-    model: Model, features_NE: Tensor, ids_N: Tensor, questions: HeldOut
+    model: Model, features_NE: Tensor, ids_N: Tensor, questions: Queries
 ) -> tuple[Tensor, Tensor]:
     """Logits of the possible answers (N, R), and the true one's place among them (N,)."""
     real_ids, k = questions.real_ids, questions.k
@@ -129,10 +129,10 @@ def real_logits(model: Model, features: Tensor, real_ids: range) -> Tensor:
     return model.logits(features)[..., real_ids.start : real_ids.stop].double()
 
 
-def _answers(nats_NR: Tensor, truth_N: Tensor) -> Answers:
+def _answers(nats_NR: Tensor, truth_N: Tensor) -> TokenScores:
     """Answers of log-probabilities."""
     true_N = nats_NR.gather(1, truth_N[:, None])[:, 0]
-    return Answers(
+    return TokenScores(
         bits_N=(-true_N * BITS_PER_NAT).cpu().numpy(),
         right_N=(nats_NR.argmax(dim=-1) == truth_N).cpu().numpy(),
     )
@@ -141,7 +141,7 @@ def _answers(nats_NR: Tensor, truth_N: Tensor) -> Answers:
 @torch.inference_mode()
 def answer_record(
     model: Model, tokens_L: npt.NDArray[np.int64], asked_L: npt.NDArray[np.bool_], real_ids: range
-) -> Answers:
+) -> TokenScores:
     """Ask a model that does not see what it predicts for the bases of a whole record.
 
     Args:

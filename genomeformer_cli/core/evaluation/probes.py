@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.evaluation.answers import (
+from genomeformer_cli.core.evaluation.tasks import Task
+from genomeformer_cli.core.evaluation.token_scores import (
     NUM_SAMPLES,
     Interval,
     percentiles,
     without_interval,
 )
-from genomeformer_cli.core.evaluation.tasks import Task
 
 LOGISTIC, NEIGHBOURS = "logistic", "neighbours"
 PROBES = (LOGISTIC, NEIGHBOURS)
@@ -38,7 +38,7 @@ Rows = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
+class ProbePredictions:
     """What a probe says of rows that it has not learned from.
 
     Attributes:
@@ -141,7 +141,7 @@ def _drawn_folds(task: Task, generator: np.random.Generator) -> Iterator[tuple[R
     yield from ((train, test) for train, test in parts if train.size and test.size)
 
 
-def try_probe(probe: str, vectors: Any, task: Task, parts: Sequence[Fold]) -> Judged:
+def try_probe(probe: str, vectors: Any, task: Task, parts: Sequence[Fold]) -> ProbePredictions:
     """Learn from and test on every fold.
 
     Args:
@@ -174,7 +174,7 @@ def try_probe(probe: str, vectors: Any, task: Task, parts: Sequence[Fold]) -> Ju
         whole[:, model.classes_] = given
         probabilities.append(whole)
         strengths.add(strength)
-    return Judged(
+    return ProbePredictions(
         truth_N=truth_N[np.concatenate([fold.test for fold in parts])],
         probability_NC=np.concatenate(probabilities),
         strength=strengths.pop() if len(strengths) == 1 else None,
@@ -260,7 +260,7 @@ class Measures:
     num_rows: int
 
 
-def measure(tested: Judged, seed: int) -> Measures:
+def measure(tested: ProbePredictions, seed: int) -> Measures:
     """Measures with bootstrap intervals."""
     judge = _Judge(tested)
     values = judge.measures(np.ones(tested.truth_N.size))
@@ -272,7 +272,7 @@ def measure(tested: Judged, seed: int) -> Measures:
     return Measures(accuracy=accuracy, mcc=mcc, auroc=auroc, num_rows=int(tested.truth_N.size))
 
 
-def mcc_gain(tested: Judged, other: Judged, seed: int) -> Interval:
+def mcc_gain(tested: ProbePredictions, other: ProbePredictions, seed: int) -> Interval:
     """How much better the Matthews correlation is than another's on the same rows."""
     one, two = _Judge(tested), _Judge(other)
     ones = np.ones(tested.truth_N.size)
@@ -282,7 +282,7 @@ def mcc_gain(tested: Judged, other: Judged, seed: int) -> Interval:
     return percentiles(one.mcc(ones) - two.mcc(ones), samples)
 
 
-def _draws(tested: Judged, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+def _draws(tested: ProbePredictions, seed: int) -> Iterator[npt.NDArray[np.float64]]:
     """How often each row is drawn, a bootstrap sample after the other."""
     generator = np.random.default_rng([seed, 7])
     number = tested.truth_N.size
@@ -294,7 +294,7 @@ def _draws(tested: Judged, seed: int) -> Iterator[npt.NDArray[np.float64]]:
 class _Judge:
     """Measures of rows with weights; what weights do not change is worked out once."""
 
-    def __init__(self, tested: Judged) -> None:
+    def __init__(self, tested: ProbePredictions) -> None:
         self._truth_N = tested.truth_N
         self._num_classes = tested.probability_NC.shape[1]
         said_N = tested.probability_NC.argmax(axis=1)

@@ -24,8 +24,8 @@ import torch
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.evaluation.base_likelihood import Log2, ScoringRule, base_log2, truth_of
 from genomeformer_cli.core.evaluation.likelihood import real_logits
-from genomeformer_cli.core.evaluation.scoring import Log2, ScoringRule, base_log2, truth_of
 from genomeformer_cli.core.formats.named_records import unknown_record
 from genomeformer_cli.core.formats.vcf import Variant, allele_problem
 from genomeformer_cli.core.genomes.regions import variant_problem

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.embedding.windows import batch_windows
+from genomeformer_cli.core.finetuning.collate import Collated, Collator
 from genomeformer_cli.core.finetuning.config import TuningConfig
-from genomeformer_cli.core.finetuning.packing import Packed, Packer
-from genomeformer_cli.core.finetuning.rows import LabelledRows
+from genomeformer_cli.core.finetuning.dataset import LabelledRows
+from genomeformer_cli.core.finetuning.labels import LabelSpace, Truth
 from genomeformer_cli.core.finetuning.splits import TRAIN, Rows
-from genomeformer_cli.core.finetuning.targets import Targets, Truth
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.training.batches import StepBatch
 
@@ -38,7 +38,7 @@ class Part:
     """
 
     chosen: Rows
-    packed: Packed
+    packed: Collated
     truth: Tensor
 
     def pinned(self) -> Part:
@@ -67,7 +67,7 @@ class TaskBatch:
         return replace(self, parts=tuple(part.pinned() for part in self.parts))
 
 
-def joined_truth(targets: Targets, truth: Sequence[Truth]) -> Tensor:
+def joined_truth(targets: LabelSpace, truth: Sequence[Truth]) -> Tensor:
     """Labels of some rows as the loss takes them."""
     join = np.concatenate if targets.is_exclusive else np.stack
     return torch.from_numpy(join(truth))
@@ -104,7 +104,7 @@ class TaskBatches:
     def __init__(
         self,
         rows: LabelledRows,
-        packer: Packer,
+        packer: Collator,
         tuning: TuningConfig,
         *,
         batch_size: int,

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genomeformer_cli.core.finetuning.linear import PlainFeatures, PlainLinear
-from genomeformer_cli.core.finetuning.packing import Packed
+from genomeformer_cli.core.finetuning.collate import Collated
+from genomeformer_cli.core.finetuning.kmer_baseline import BaselineFeatures, KmerBaseline
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.seeds import part_generator
 
@@ -50,7 +50,7 @@ class TaskHead(nn.Module):
         num_outputs: int,
         pool: str,
         *,
-        linear: PlainFeatures | None = None,
+        linear: BaselineFeatures | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -68,12 +68,12 @@ class TaskHead(nn.Module):
         self.register_buffer("mean_K", torch.zeros(seen))
         self.register_buffer("spread_K", torch.ones(seen))
         self.out = nn.Linear(seen, num_outputs)
-        self.linear = None if linear is None else PlainLinear(linear, num_outputs)
+        self.linear = None if linear is None else KmerBaseline(linear, num_outputs)
         with torch.no_grad():
             self.out.weight.normal_(0.0, _SMALL * seen**-0.5, generator=generator)
             self.out.bias.zero_()
 
-    def pooled(self, features_PE: Tensor, packed: Packed) -> Tensor:
+    def pooled(self, features_PE: Tensor, packed: Collated) -> Tensor:
         """What the head sees (B, K), or (P, K) where every base has an answer.
 
         A row without a position that counts is seen as 0.
@@ -86,7 +86,7 @@ class TaskHead(nn.Module):
         pools = [_POOLS[name] for name in self.pool.split("-")]
         return torch.cat([pool(features_PE, packed) for pool in pools], dim=1)
 
-    def _attended(self, features_PE: Tensor, packed: Packed) -> Tensor:
+    def _attended(self, features_PE: Tensor, packed: Collated) -> Tensor:
         place_P = (packed.along_P * _NUM_PLACES).long().clamp_max(_NUM_PLACES - 1)
         scores_PH = features_PE @ self.query_HE.T + functional.embedding(place_P, self.place_AH)
         index_PH = packed.row_P[:, None].expand_as(scores_PH)
@@ -106,7 +106,7 @@ class TaskHead(nn.Module):
         ]
         return torch.cat(mixed, dim=1)
 
-    def forward(self, features_PE: Tensor, packed: Packed, kept: Tensor | None = None) -> Tensor:
+    def forward(self, features_PE: Tensor, packed: Collated, kept: Tensor | None = None) -> Tensor:
         """Outputs (B, C) or (P, C), in single precision whatever the model computes in.
 
         Those of the linear model are not in them: it sees sequences, not features.
@@ -130,7 +130,7 @@ class TaskHead(nn.Module):
         self.spread_K.copy_(spread_K.clamp_min(_LEAST_SPREAD * float(spread_K.mean()) + 1e-6))
 
 
-def _mean(features_PE: Tensor, packed: Packed) -> Tensor:
+def _mean(features_PE: Tensor, packed: Collated) -> Tensor:
     if packed.is_even:
         return _even(features_PE, packed).mean(dim=1)
     sum_BE = features_PE.new_zeros(packed.num_rows, features_PE.shape[1])
@@ -138,7 +138,7 @@ def _mean(features_PE: Tensor, packed: Packed) -> Tensor:
     return sum_BE / _counts(features_PE, packed).clamp_min(1)
 
 
-def _largest(features_PE: Tensor, packed: Packed) -> Tensor:
+def _largest(features_PE: Tensor, packed: Collated) -> Tensor:
     if packed.is_even:
         return _even(features_PE, packed).max(dim=1).values
     index_PE = packed.row_P[:, None].expand_as(features_PE)
@@ -147,12 +147,12 @@ def _largest(features_PE: Tensor, packed: Packed) -> Tensor:
     return largest_BE.where(_counts(features_PE, packed) > 0, torch.zeros_like(largest_BE))
 
 
-def _even(features_PE: Tensor, packed: Packed) -> Tensor:
+def _even(features_PE: Tensor, packed: Collated) -> Tensor:
     """Rows that are as long as each other (B, L, E)."""
     return features_PE.view(packed.num_rows, -1, features_PE.shape[1])
 
 
-def _counts(features_PE: Tensor, packed: Packed) -> Tensor:
+def _counts(features_PE: Tensor, packed: Collated) -> Tensor:
     """Positions (B, 1) of each row that count."""
     # `bincount` would make a GPU wait: it looks at the numbers first.
     one_P = features_PE.new_ones(len(features_PE))
@@ -172,7 +172,7 @@ def head_of(model: Model) -> TaskHead:
     return cast("TaskHead", model.get_submodule(NAME))
 
 
-def features(model: Model, packed: Packed, tokens_at_once: int = 0) -> Tensor:
+def features(model: Model, packed: Collated, tokens_at_once: int = 0) -> Tensor:
     """Features (P, E) of the positions that count.
 
     Args:
@@ -183,7 +183,7 @@ def features(model: Model, packed: Packed, tokens_at_once: int = 0) -> Tensor:
     return torch.cat(list(_feature_parts(model, packed, tokens_at_once)))
 
 
-def _feature_parts(model: Model, packed: Packed, tokens_at_once: int) -> Iterator[Tensor]:
+def _feature_parts(model: Model, packed: Collated, tokens_at_once: int) -> Iterator[Tensor]:
     number, length = packed.tokens_WL.shape
     step = max(tokens_at_once // length, 1) if tokens_at_once else number
     for first in range(0, number, step):
@@ -200,7 +200,7 @@ def _feature_parts(model: Model, packed: Packed, tokens_at_once: int) -> Iterato
 
 
 def outputs(
-    model: Model, packed: Packed, kept: Tensor | None = None, tokens_at_once: int = 0
+    model: Model, packed: Collated, kept: Tensor | None = None, tokens_at_once: int = 0
 ) -> Tensor:
     """Outputs (B, C), or (N, C) of every base.
 
@@ -214,7 +214,7 @@ def outputs(
     return _answered(model, packed, tokens_at_once, lambda part: head(part, packed, kept))
 
 
-def outputs_of_both_strands(model: Model, packed: Packed, tokens_at_once: int = 0) -> Tensor:
+def outputs_of_both_strands(model: Model, packed: Collated, tokens_at_once: int = 0) -> Tensor:
     """The mean of what is said of rows and of their other strands, in the order of the rows.
 
     Args:
@@ -235,7 +235,7 @@ def outputs_of_both_strands(model: Model, packed: Packed, tokens_at_once: int = 
 
 
 def _answered(
-    model: Model, packed: Packed, tokens_at_once: int, answer: Callable[[Tensor], Tensor]
+    model: Model, packed: Collated, tokens_at_once: int, answer: Callable[[Tensor], Tensor]
 ) -> Tensor:
     if head_of(model).pool != "none":
         return answer(features(model, packed, tokens_at_once))

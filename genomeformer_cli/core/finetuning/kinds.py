@@ -15,7 +15,7 @@ from genomeformer_cli.core.evaluation.labels import (
     number_of,
     same_but_for_spelling,
 )
-from genomeformer_cli.core.finetuning.targets import SEPARATORS, TaskKind
+from genomeformer_cli.core.finetuning.labels import SEPARATORS, TaskKind
 from genomeformer_cli.core.formats.labelled import COLUMN, Example
 
 MAX_NUMBERED_CLASSES = 20

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
+from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Loss:
         weights: What each class, or each label that holds, counts.
     """
 
-    targets: Targets
+    targets: LabelSpace
     weights: tuple[float, ...]
 
     def total(self, outputs_BC: Tensor, truth_B: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -63,7 +63,7 @@ class Loss:
         return float(torch.tensor(self.weights, dtype=torch.float64)[known_B].sum())
 
 
-def answers(targets: Targets, outputs_BC: Tensor) -> npt.NDArray[np.float64]:
+def answers(targets: LabelSpace, outputs_BC: Tensor) -> npt.NDArray[np.float64]:
     """Probabilities, or quantities in their own units, (B, C)."""
     outputs_BC = outputs_BC.detach().double().cpu()
     if targets.is_exclusive:

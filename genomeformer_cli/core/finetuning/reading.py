@@ -6,7 +6,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.tasks import read_folder
-from genomeformer_cli.core.finetuning.rows import Table
+from genomeformer_cli.core.finetuning.dataset import Table
 from genomeformer_cli.core.formats.labelled import (
     LabelColumns,
     LabelledFile,

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Literal
 
-from genomeformer_cli.core.evaluation.answers import Interval
 from genomeformer_cli.core.evaluation.duplicates import Duplicates
-from genomeformer_cli.core.finetuning.measures import TaskScore
+from genomeformer_cli.core.evaluation.token_scores import Interval
+from genomeformer_cli.core.finetuning.metrics import TaskScore
 from genomeformer_cli.core.formats.labelled import RowCount
 
 Origin = Literal["pretrained", "scratch"]

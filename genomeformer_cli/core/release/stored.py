@@ -19,8 +19,8 @@ from torch import Tensor
 from genomeformer_cli.core.checkpoints.quantized import METHOD, dequantized, quantized
 from genomeformer_cli.core.checkpoints.weights import whole_tensors
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.evaluation.held_out import HeldOut
 from genomeformer_cli.core.evaluation.likelihood import answer
+from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.training.metrics import Score
 
@@ -111,7 +111,7 @@ def model_as_stored(model: Model, tensors: Mapping[str, Tensor]) -> Model:
     return copy.eval()
 
 
-def cost_of_storing(exact: Model, stored: Model, questions: HeldOut) -> StorageCost:
+def cost_of_storing(exact: Model, stored: Model, questions: Queries) -> StorageCost:
     """Put the same questions to both.
 
     Raises:

@@ -11,9 +11,9 @@ import numpy as np
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.evaluation.answers import Interval
+from genomeformer_cli.core.evaluation.token_scores import Interval
+from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned, write_finetuned
 from genomeformer_cli.core.finetuning.config import FinetuneConfig, TuningConfig
-from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned, write_tuned
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, TunedSummary, spread
 from genomeformer_cli.core.release.layout import CARD_FILE, RESULTS_FILE, TRAIN_CONFIG_FILE
@@ -26,7 +26,7 @@ _MOST_DIFFERENT = 1e-5
 
 def write_tuned_bundle(
     folder: Path,
-    tuned: tuple[LoadedModel, TunedTask],
+    tuned: tuple[LoadedModel, SavedTask],
     *,
     card: str,
     results: object,
@@ -42,7 +42,7 @@ def write_tuned_bundle(
         train_config: Text of the configuration.
     """
     loaded, task = tuned
-    write_tuned(loaded.model, loaded.tokenizer, task, folder)
+    write_finetuned(loaded.model, loaded.tokenizer, task, folder)
     write_text(folder / CARD_FILE, card)
     write_text(folder / RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     write_text(folder / TRAIN_CONFIG_FILE, train_config)
@@ -50,7 +50,7 @@ def write_tuned_bundle(
 
 
 def verify_tuned_bundle(
-    folder: Path, tuned: tuple[LoadedModel, TunedTask], codes: Sequence[Codes]
+    folder: Path, tuned: tuple[LoadedModel, SavedTask], codes: Sequence[Codes]
 ) -> float:
     """Load a bundle back and compare its answers with the original's.
 
@@ -63,7 +63,7 @@ def verify_tuned_bundle(
     """
     device = tuned[0].model.device
     found = []
-    for loaded, task in (tuned, read_tuned(folder)):
+    for loaded, task in (tuned, read_finetuned(folder)):
         answerer = task.answerer(loaded.model.to(device), loaded.tokenizer, 4_096)
         found.append(np.concatenate(answerer.answers(codes)))
     scale = max(1.0, float(np.abs(found[0]).max()))
@@ -76,7 +76,7 @@ def verify_tuned_bundle(
     return difference
 
 
-def write_tuned_card(summary: TunedSummary, config: FinetuneConfig, task: TunedTask) -> str:
+def write_tuned_card(summary: TunedSummary, config: FinetuneConfig, task: SavedTask) -> str:
     """The card's text; every number comes from the run."""
     sections = [
         _opening(summary),
@@ -114,7 +114,7 @@ def _listed(names: Sequence[str]) -> str:
     return ", ".join(f"`{name}`" for name in names[:20]) + more
 
 
-def _usage(summary: TunedSummary, task: TunedTask) -> str:
+def _usage(summary: TunedSummary, task: SavedTask) -> str:
     return f"""## Use
 
     pip install genomeformer

@@ -14,22 +14,22 @@ from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, w
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.evaluation.labelled import LabelledConfig, TaskResult, evaluate_task
-from genomeformer_cli.core.evaluation.labels import Missing
-from genomeformer_cli.core.evaluation.prediction import (
+from genomeformer_cli.core.evaluation.held_out_scores import (
     Prediction,
     PredictionConfig,
     predict_held_out,
 )
-from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
-from genomeformer_cli.core.evaluation.texts import (
+from genomeformer_cli.core.evaluation.held_out_sequences import (
     GroupBy,
-    Text,
+    HeldOutSequence,
     annotated_texts,
     corpus_texts,
     file_texts,
 )
-from genomeformer_cli.core.evaluation.words import need_sklearn
+from genomeformer_cli.core.evaluation.kmers import need_sklearn
+from genomeformer_cli.core.evaluation.labels import Missing
+from genomeformer_cli.core.evaluation.probing import LabelledConfig, TaskResult, evaluate_task
+from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
 from genomeformer_cli.core.formats.labelled import LabelColumns
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
@@ -234,7 +234,9 @@ def _check_same(corpus: Corpus, folder: Path, reporter: Reporter) -> None:
         )
 
 
-def _texts(request: EvaluateRequest, corpus: Corpus | None, reporter: Reporter) -> list[Text]:
+def _texts(
+    request: EvaluateRequest, corpus: Corpus | None, reporter: Reporter
+) -> list[HeldOutSequence]:
     if request.annotation is not None:
         if len(request.held_out) > 1:
             raise ConfigError(

@@ -21,8 +21,16 @@ from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError, EntryExistsError
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
+from genomeformer_cli.core.finetuning.dataset import LabelledRows, label_rows
+from genomeformer_cli.core.finetuning.labels import TaskKind
 from genomeformer_cli.core.finetuning.reading import read_table_of
-from genomeformer_cli.core.finetuning.rows import LabelledRows, label_rows
+from genomeformer_cli.core.finetuning.run import (
+    FinetuningRun,
+    linear_result,
+    loaded_best,
+    prepared,
+    tune,
+)
 from genomeformer_cli.core.finetuning.splits import TEST
 from genomeformer_cli.core.finetuning.summary import (
     PRETRAINED,
@@ -30,14 +38,6 @@ from genomeformer_cli.core.finetuning.summary import (
     Origin,
     SeedResult,
     TunedSummary,
-)
-from genomeformer_cli.core.finetuning.targets import TaskKind
-from genomeformer_cli.core.finetuning.tuning import (
-    Tuning,
-    linear_result,
-    loaded_best,
-    prepared,
-    tune,
 )
 from genomeformer_cli.core.formats.labelled import Example, LabelColumns
 from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
@@ -225,7 +225,7 @@ def _named(model: str, task: str) -> str:
     return _NO_NAME.sub("-", f"{model}-{task}").strip("-._") or "finetuned"
 
 
-def _compute(tuning: Tuning, run: Path, trials: Path, reporter: Reporter) -> ComputeConfig:
+def _compute(tuning: FinetuningRun, run: Path, trials: Path, reporter: Reporter) -> ComputeConfig:
     """The precision that was asked for, that the run was begun with, or the faster one."""
     config, begun = tuning.config, run / RUN_CONFIG_FILE
     if config.compute.precision != "auto":
@@ -276,7 +276,7 @@ def _digest(examples: Sequence[Example]) -> str:
 
 
 def _all_seeds(
-    request: FinetuneRequest, tuning: Tuning, run: Path, name: str, reporter: Reporter
+    request: FinetuneRequest, tuning: FinetuningRun, run: Path, name: str, reporter: Reporter
 ) -> list[SeedResult]:
     origins: tuple[Origin, ...] = (PRETRAINED, SCRATCH) if request.from_scratch else (PRETRAINED,)
     first = tuning.config.training.seed
@@ -301,7 +301,7 @@ def _all_seeds(
 
 def _summary(
     request: FinetuneRequest,
-    tuning: Tuning,
+    tuning: FinetuningRun,
     run: Path,
     results: list[SeedResult],
     base_sha256: str,
@@ -338,7 +338,7 @@ def _plain(summary: TunedSummary) -> dict[str, Any]:
 
 
 def _install(
-    request: FinetuneRequest, tuning: Tuning, run: Path, summary: TunedSummary, store: Store
+    request: FinetuneRequest, tuning: FinetuningRun, run: Path, summary: TunedSummary, store: Store
 ) -> Path:
     """Put the chosen weights into the cache, proved to answer as the run does."""
     chosen = loaded_best(tuning, run, summary.chosen)

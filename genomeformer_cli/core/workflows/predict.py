@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.finetuning.answering import Answerer
-from genomeformer_cli.core.finetuning.saved import TunedTask, read_tuned
-from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
+from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned
+from genomeformer_cli.core.finetuning.inference import Predictor
+from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.release.sources import model_folder
@@ -63,7 +63,7 @@ class Answered:
     answers: npt.NDArray[np.float64]
     note: str = ""
 
-    def labels(self, targets: Targets) -> list[str] | None:
+    def labels(self, targets: LabelSpace) -> list[str] | None:
         """The most probable class, or of every base, or all labels above one half.
 
         None where there is no answer; of quantities, an empty list.
@@ -79,17 +79,17 @@ class Answered:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictor:
+class LoadedPredictor:
     """A loaded model and what it answers."""
 
-    answerer: Answerer
-    task: TunedTask
+    answerer: Predictor
+    task: SavedTask
     folder: Path
 
 
 def load_predictor(
     request: PredictRequest, *, reporter: Reporter, store: Store | None = None
-) -> Predictor:
+) -> LoadedPredictor:
     """Load a fine-tuned model.
 
     Raises:
@@ -98,16 +98,16 @@ def load_predictor(
         ConfigError: There is no such device.
     """
     folder = model_folder(request.model, store=store or Store(), reporter=reporter)
-    loaded, task = read_tuned(folder)
+    loaded, task = read_finetuned(folder)
     set_threads(request.threads)
     loaded.model.to(choose_device(request.device))
     tokens = request.tokens_per_batch or _TOKENS
     answerer = task.answerer(loaded.model, loaded.tokenizer, tokens)
-    return Predictor(answerer=answerer, task=task, folder=folder)
+    return LoadedPredictor(answerer=answerer, task=task, folder=folder)
 
 
 def predict_sequences(
-    predictor: Predictor,
+    predictor: LoadedPredictor,
     request: PredictRequest,
     *,
     reporter: Reporter,

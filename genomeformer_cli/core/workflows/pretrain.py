@@ -22,8 +22,8 @@ from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import parse_json, read_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
-from genomeformer_cli.core.evaluation.held_out import HeldOut, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
+from genomeformer_cli.core.evaluation.masked_queries import Queries, make_queries
 from genomeformer_cli.core.memory_plans.forecast import Step, choose, expected_bytes
 from genomeformer_cli.core.memory_plans.plans import AUTO, MemoryConfig
 from genomeformer_cli.core.memory_plans.sequence_parallel import check_sequence_parallel
@@ -209,7 +209,7 @@ class _Pretraining:
 
     def run(self) -> PretrainResult:
         with self._lock():
-            questions = held_out_questions(self._corpus, asking_of(self._config))
+            questions = make_queries(self._corpus, asking_of(self._config))
             batches = Batches(
                 self._corpus, self._config.model, self._config.masking, self._config.training
             )
@@ -236,7 +236,7 @@ class _Pretraining:
             self._reporter.note(f"the run `{self._name}` is finished already")
         return finished
 
-    def _train(self, questions: HeldOut, batches: Batches) -> None:
+    def _train(self, questions: Queries, batches: Batches) -> None:
         config, corpus, reporter = self._config, self._corpus, self._reporter
         scale = self._request.scale
         check_rows(config.training, config.model, self._team)

@@ -11,7 +11,7 @@ from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.errors import InputError, UsageError
-from genomeformer_cli.core.evaluation.held_out import held_out_questions
+from genomeformer_cli.core.evaluation.masked_queries import make_queries
 from genomeformer_cli.core.genomes.lockfile import row_of
 from genomeformer_cli.core.release.bundle import Papers, Weights, write_bundle
 from genomeformer_cli.core.release.card import CardFacts, write_card
@@ -204,7 +204,7 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
             f"`{name}` is the name of the model that comes with the package",
             hint="choose a name that says what the model is",
         )
-    questions = held_out_questions(source.corpus, asking_of(source.config))
+    questions = make_queries(source.corpus, asking_of(source.config))
     chosen = choose_weights(source, questions, request.weights)
     trained, tokenizer = chosen.loaded.model, chosen.loaded.tokenizer
     tensors = stored_tensors(trained, request.storage)
@@ -214,7 +214,7 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
         some = asking_of(source.config)
         most = max(_TOKENS_ASKED // some.length, 1)
         some = replace(some, max_windows=min(some.max_windows, most))
-        cost = cost_of_storing(trained, stored, held_out_questions(source.corpus, some))
+        cost = cost_of_storing(trained, stored, make_queries(source.corpus, some))
     loaded = LoadedModel(
         model=stored, tokenizer=tokenizer, folder=source.checkpoint, layers=request.layers
     )

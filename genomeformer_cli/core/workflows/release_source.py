@@ -20,9 +20,9 @@ from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
-from genomeformer_cli.core.evaluation.held_out import HeldOut
+from genomeformer_cli.core.evaluation.held_out_scores import TWIN_SEED_SHIFT
 from genomeformer_cli.core.evaluation.likelihood import likelihood
-from genomeformer_cli.core.evaluation.prediction import TWIN_SEED_SHIFT
+from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
@@ -114,7 +114,7 @@ def _is_run(folder: Path, name: str, store: Store) -> bool:
     return not store.has(Kind.RUNS, name) and (folder / RUN_CONFIG_FILE).is_file()
 
 
-def choose_weights(source: Source, questions: HeldOut, which: WhichWeights) -> ChosenWeights:
+def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> ChosenWeights:
     """The last weights or their moving average: `auto` takes what answers held-out bases better.
 
     Raises:
@@ -160,7 +160,7 @@ def _recorded(source: Source) -> dict[str, Score]:
     return {name: score_of(row, key) for name, key in names.items() if key in row}
 
 
-def summary_of(source: Source, chosen: ChosenWeights, questions: HeldOut) -> RunSummary:
+def summary_of(source: Source, chosen: ChosenWeights, questions: Queries) -> RunSummary:
     """The run's result at the checkpoint, of the weights that were chosen."""
     if (source.run / SUMMARY_FILE).is_file():
         summary = read_summary(source.run)

@@ -11,10 +11,10 @@ from genomeformer_cli._version import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.documents import read_json
-from genomeformer_cli.core.evaluation.chains import chain_baseline
 from genomeformer_cli.core.evaluation.counts import CountBaseline, Sides, count_baseline
-from genomeformer_cli.core.evaluation.held_out import Asking, HeldOut
 from genomeformer_cli.core.evaluation.likelihood import likelihood
+from genomeformer_cli.core.evaluation.markov import markov_baseline
+from genomeformer_cli.core.evaluation.masked_queries import Queries, QueryConfig
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
@@ -32,9 +32,9 @@ from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE
 _TWIN_SEED_SHIFT = 1_000_003
 
 
-def asking_of(config: PretrainConfig) -> Asking:
+def asking_of(config: PretrainConfig) -> QueryConfig:
     """How a run of this configuration is validated."""
-    return Asking(
+    return QueryConfig(
         length=config.model.context,
         max_windows=config.training.validation_windows,
         passes=config.training.validation_passes,
@@ -44,7 +44,7 @@ def asking_of(config: PretrainConfig) -> Asking:
 
 
 def run_baseline(
-    folder: Path, corpus: Corpus, questions: HeldOut, reporter: Reporter, *, causal: bool
+    folder: Path, corpus: Corpus, questions: Queries, reporter: Reporter, *, causal: bool
 ) -> CountBaseline:
     """What tables of counts score, counted once a run."""
     path = folder / BASELINE_FILE
@@ -55,7 +55,7 @@ def run_baseline(
         sides = Sides.LEFT if causal else Sides.BOTH
         baseline = count_baseline(corpus, questions, reporter, sides)
     else:
-        baseline = chain_baseline(corpus, questions, reporter)
+        baseline = markov_baseline(corpus, questions, reporter)
     write_json(path, to_plain(baseline))
     return baseline
 
@@ -63,7 +63,7 @@ def run_baseline(
 def summarise(
     run: TrainingRun,
     corpus: Corpus,
-    questions: HeldOut,
+    questions: Queries,
     baseline: CountBaseline,
     num_processes: int,
 ) -> RunSummary:

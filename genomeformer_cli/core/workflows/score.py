@@ -9,7 +9,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.evaluation.scoring import (
+from genomeformer_cli.core.evaluation.base_likelihood import (
     Log2,
     RecordScore,
     ScoringRule,

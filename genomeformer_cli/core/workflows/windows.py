@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from genomeformer_cli.core.annotation.config import Label, WindowRules
 from genomeformer_cli.core.annotation.intake import Intake, Tally
 from genomeformer_cli.core.annotation.reading import annotated_records
-from genomeformer_cli.core.annotation.rules import Label, WindowRules
 from genomeformer_cli.core.annotation.sampling import Distinct, Sample, Window, windows_of
-from genomeformer_cli.core.annotation.table import open_writer, output_paths, refuse_to_overwrite
+from genomeformer_cli.core.annotation.write import open_writer, output_paths, refuse_to_overwrite
 from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.genomes.local import name_from_path

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.annotation.candidates import candidates
+from genomeformer_cli.core.annotation.config import Label, WindowRules
 from genomeformer_cli.core.annotation.intake import Intake
 from genomeformer_cli.core.annotation.reading import AnnotatedRecord, annotated_records
-from genomeformer_cli.core.annotation.rules import Label, WindowRules
+from genomeformer_cli.core.annotation.windows import candidates
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.feature import kind_of
 from genomeformer_cli.core.reporting import Silent

@@ -11,10 +11,10 @@ from Bio import SeqIO
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genomeformer_cli.core.annotation.candidates import candidates
+from genomeformer_cli.core.annotation.config import DEFAULT_LABELS, Label, WindowRules
 from genomeformer_cli.core.annotation.intake import Intake
 from genomeformer_cli.core.annotation.reading import AnnotatedRecord, annotated_records
-from genomeformer_cli.core.annotation.rules import DEFAULT_LABELS, Label, WindowRules
+from genomeformer_cli.core.annotation.windows import candidates
 from genomeformer_cli.core.errors import AnnotationError
 from genomeformer_cli.core.formats.feature import PLUS
 from genomeformer_cli.core.reporting import Silent

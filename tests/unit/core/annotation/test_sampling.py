@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
+from genomeformer_cli.core.annotation.config import Label, WindowRules, WrittenStrand
 from genomeformer_cli.core.annotation.reading import annotated_records
-from genomeformer_cli.core.annotation.rules import Label, WindowRules, WrittenStrand
 from genomeformer_cli.core.annotation.sampling import Distinct, Sample, Window, windows_of
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, Kind

@@ -20,11 +20,11 @@ from genomeformer_cli.core.evaluation.counts import (
     count_contexts,
     widest_order,
 )
-from genomeformer_cli.core.evaluation.held_out import (
+from genomeformer_cli.core.evaluation.masked_queries import (
     HIDE_ONE_IN,
     MARGIN,
-    Asking,
-    held_out_questions,
+    QueryConfig,
+    make_queries,
 )
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
@@ -136,7 +136,7 @@ def test_chunks_do_not_change_the_counts(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_table_learns_what_neighbours_tell(tmp_path: Path) -> None:
     sequences = {"a": biased_dna(30_000, 5), "b": biased_dna(6000, 6)}
     corpus = build_corpus(tmp_path / "c", sequences, split=HOLD_OUT_B)
-    questions = held_out_questions(corpus, Asking(length=256, max_windows=50, passes=16))
+    questions = make_queries(corpus, QueryConfig(length=256, max_windows=50, passes=16))
     baseline = count_baseline(corpus, questions, Silent())
     assert baseline.order >= 2
     assert baseline.score.bits_per_base < 1.95
@@ -155,7 +155,7 @@ def test_a_table_is_no_wider_than_its_training_data_can_fill() -> None:
 def test_questions_are_real_bases_with_real_neighbours_each_asked_once(tmp_path: Path) -> None:
     held = random_dna(300, 7) + "N" * 9 + random_dna(350, 8)
     corpus = build_corpus(tmp_path / "c", {"a": random_dna(500), "b": held}, split=HOLD_OUT_B)
-    questions = held_out_questions(corpus, Asking(length=128, max_windows=99, passes=HIDE_ONE_IN))
+    questions = make_queries(corpus, QueryConfig(length=128, max_windows=99, passes=HIDE_ONE_IN))
     real = (questions.tokens_WL >= 5) & (questions.tokens_WL < 9)
     asked = np.logical_or.reduce(questions.hidden_PWL)
     assert questions.hidden_PWL.sum() == asked.sum()
@@ -179,8 +179,8 @@ def test_order_zero_is_the_composition_of_both_strands(sides: Sides) -> None:
 def test_a_causal_model_stands_beside_the_table_of_what_is_before(tmp_path: Path) -> None:
     dna = random_dna(300) * 12
     corpus = build_corpus(tmp_path / "c", {"a": dna})
-    asking = Asking(length=128, max_windows=50, passes=16, causal=True)
-    questions = held_out_questions(corpus, asking)
+    asking = QueryConfig(length=128, max_windows=50, passes=16, causal=True)
+    questions = make_queries(corpus, asking)
     asked = np.logical_or.reduce(questions.asked)
     assert np.flatnonzero(asked.any(axis=0)).min() >= LONGEST_LEFT
     baseline = count_baseline(corpus, questions, Silent(), Sides.LEFT)

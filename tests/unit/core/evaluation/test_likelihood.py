@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
-from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import answer, likelihood
+from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_queries
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
@@ -23,7 +23,7 @@ def test_score_equals_one_question_at_a_time(tmp_path: Path) -> None:
     split = SplitConfig(by=SplitBy.RECORD, holdout=("b",))
     sequences = {"a": random_dna(200), "b": random_dna(150, 2)}
     corpus = build_corpus(tmp_path / "c", sequences, split=split)
-    questions = held_out_questions(corpus, Asking(length=50, max_windows=9, passes=12))
+    questions = make_queries(corpus, QueryConfig(length=50, max_windows=9, passes=12))
     model = Encoder(ModelConfig(context=50, width=16, depth=1, num_heads=2, mlp_width=16), seed=1)
     bits, right = [], []
     for hidden_WL in questions.hidden_PWL:
@@ -50,7 +50,7 @@ def test_score_equals_one_question_at_a_time(tmp_path: Path) -> None:
 def test_longer_tokens_are_answered_one_question_at_a_time(tmp_path: Path, stride: int) -> None:
     tokenizer = build_tokenizer("kmer", k=3, stride=stride)
     corpus = build_corpus(tmp_path / "c", {"a": random_dna(3_000)}, tokenizer=tokenizer)
-    questions = held_out_questions(corpus, Asking(length=40, max_windows=9, passes=64))
+    questions = make_queries(corpus, QueryConfig(length=40, max_windows=9, passes=64))
     config = ModelConfig(
         vocabulary_size=len(tokenizer.tokens),
         context=40,

@@ -10,6 +10,7 @@ import pytest
 from sklearn.metrics import matthews_corrcoef, roc_auc_score, silhouette_score
 
 from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.evaluation.kmers import kmer_frequencies, one_hot
 from genomeformer_cli.core.evaluation.neighbourhood import (
     distances,
     draw_rows,
@@ -21,7 +22,7 @@ from genomeformer_cli.core.evaluation.probes import (
     LOGISTIC,
     NEIGHBOURS,
     PROBES,
-    Judged,
+    ProbePredictions,
     draw_rows_of,
     folds,
     mcc_gain,
@@ -29,7 +30,6 @@ from genomeformer_cli.core.evaluation.probes import (
     try_probe,
 )
 from genomeformer_cli.core.evaluation.tasks import Task
-from genomeformer_cli.core.evaluation.words import kmer_frequencies, one_hot
 from genomeformer_cli.core.formats.labelled import Example
 from genomeformer_cli.core.sequence import encode_bases
 from tests.corpora import random_dna
@@ -52,11 +52,11 @@ def task(num: int, num_classes: int = 2, *, split: bool = False, groups: int = 0
     )
 
 
-def guesses(num: int, num_classes: int, seed: int) -> Judged:
+def guesses(num: int, num_classes: int, seed: int) -> ProbePredictions:
     generator = np.random.default_rng(seed)
     truth = generator.integers(0, num_classes, num)
     given = generator.integers(1, 6, (num, num_classes)) + 2.0 * np.eye(num_classes)[truth]
-    return Judged(
+    return ProbePredictions(
         truth_N=truth, probability_NC=given / given.sum(axis=1, keepdims=True), strength=None
     )
 
@@ -266,7 +266,9 @@ def test_every_seed_draws_rows_of_its_own_and_all_test_rows() -> None:
 
 
 def test_a_single_tested_row_has_no_interval() -> None:
-    tested = Judged(truth_N=np.array([1]), probability_NC=np.array([[0.2, 0.8]]), strength=None)
+    tested = ProbePredictions(
+        truth_N=np.array([1]), probability_NC=np.array([[0.2, 0.8]]), strength=None
+    )
     found = measure(tested, 0)
     assert found.accuracy.value == 1
     assert not found.accuracy.known

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.finetuning.answering import Answerer
+from genomeformer_cli.core.finetuning.collate import Collator
 from genomeformer_cli.core.finetuning.head import (
     TaskHead,
     attach,
@@ -20,10 +20,10 @@ from genomeformer_cli.core.finetuning.head import (
     outputs,
     outputs_of_both_strands,
 )
+from genomeformer_cli.core.finetuning.inference import Predictor
+from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
+from genomeformer_cli.core.finetuning.lora import add_lora, merge_lora
 from genomeformer_cli.core.finetuning.losses import Loss
-from genomeformer_cli.core.finetuning.low_rank import add_low_rank, merge_low_rank
-from genomeformer_cli.core.finetuning.packing import Packer
-from genomeformer_cli.core.finetuning.targets import Targets, TaskKind
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model, is_equivariant
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.sequence import Codes, encode_bases
@@ -61,9 +61,9 @@ def rows_of(*lengths: int) -> list[Codes]:
     return rows
 
 
-def packer(**changes: Any) -> Packer:
+def packer(**changes: Any) -> Collator:
     settings = {"tokenizer": CharTokenizer(), "window": 32, "per_base": False, **changes}
-    return Packer(**settings)
+    return Collator(**settings)
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "mean-max"])
@@ -175,10 +175,10 @@ def test_the_mean_of_both_strands_turns_with_the_strand(per_base: bool) -> None:
     head = TaskHead(WIDTH, 2, "none" if per_base else "mean")
     torch.nn.init.normal_(head.out.weight)
     attach(model, head)
-    answerer = Answerer(
+    answerer = Predictor(
         model=model,
         packer=packer(per_base=per_base),
-        targets=Targets(kind=kind, names=("a", "b")),
+        targets=LabelSpace(kind=kind, names=("a", "b")),
         both_strands=True,
         tokens_per_batch=64,
     )
@@ -216,10 +216,10 @@ def test_a_model_that_holds_both_strands_is_read_once(kind: dict[str, Any], pool
 def test_rows_without_a_base_are_nan_and_keep_their_place() -> None:
     model = model_of()
     attach(model, TaskHead(WIDTH, 2, "none"))
-    answerer = Answerer(
+    answerer = Predictor(
         model=model,
         packer=packer(per_base=True),
-        targets=Targets(kind=TaskKind.PER_BASE, names=("a", "b")),
+        targets=LabelSpace(kind=TaskKind.PER_BASE, names=("a", "b")),
         both_strands=False,
         tokens_per_batch=64,
     )
@@ -246,7 +246,7 @@ def test_low_rank_begins_as_the_model_and_merges_without_a_trace(kind: str) -> N
     model, twin = model_of(**MODELS[kind]), model_of(**MODELS[kind])
     names = set(model.state_dict())
     rows = packer().pack(rows_of(9, 31))
-    number = add_low_rank(model, 2, 8.0, seed=0)
+    number = add_lora(model, 2, 8.0, seed=0)
     assert number >= 2 * 4
     with torch.no_grad():
         torch.testing.assert_close(features(model, rows), features(twin, rows))
@@ -259,7 +259,7 @@ def test_low_rank_begins_as_the_model_and_merges_without_a_trace(kind: str) -> N
                 torch.nn.init.normal_(parameter)
         changed = features(model, rows)
         assert not torch.allclose(changed, features(twin, rows), atol=1e-3)
-        merge_low_rank(model)
+        merge_lora(model)
         torch.testing.assert_close(features(model, rows), changed)
     assert set(model.state_dict()) == names
 
@@ -267,7 +267,7 @@ def test_low_rank_begins_as_the_model_and_merges_without_a_trace(kind: str) -> N
 def test_low_rank_is_w_plus_b_a() -> None:
     model = model_of()
     before = model.get_submodule("blocks.0.attention.out").weight.detach().clone()  # type: ignore[operator]
-    add_low_rank(model, 3, 6.0, seed=0)
+    add_lora(model, 3, 6.0, seed=0)
     changed = model.get_submodule("blocks.0.attention.out")
     change: Any = changed.parametrizations["weight"][0]  # type: ignore[index]
     torch.nn.init.normal_(change.up)
@@ -290,7 +290,7 @@ def test_a_step_neither_mixes_devices_nor_waits_for_numbers(
     model.to(meta)
     packed = packer().pack(rows_of(20, 20, 20)).to(meta)
     said = outputs(model, packed, torch.ones(3, head.out.in_features, device=meta))
-    loss = Loss(targets=Targets(kind=TaskKind.CLASSIFICATION, names=("a", "b")), weights=(1, 1))
+    loss = Loss(targets=LabelSpace(kind=TaskKind.CLASSIFICATION, names=("a", "b")), weights=(1, 1))
     torch.autograd.backward(loss.total(said, torch.zeros(3, dtype=torch.long, device=meta)))
     assert all(one.grad is not None for one in head.parameters())
     assert any(one.grad is not None for name, one in model.named_parameters() if "blocks" in name)

@@ -14,7 +14,7 @@ from genomeformer_cli.core.finetuning.kinds import (
     infer_kind,
     missing_test,
 )
-from genomeformer_cli.core.finetuning.targets import TaskKind
+from genomeformer_cli.core.finetuning.labels import TaskKind
 from genomeformer_cli.core.formats.labelled import Example, LabelledFile, RowCount
 from tests.strategies import repeatable
 

@@ -11,7 +11,7 @@ import torch
 from genomeformer_cli.core.checkpoints.quantized import SCALE_SUFFIX, dequantized, quantized
 from genomeformer_cli.core.checkpoints.tensors import WEIGHTS_FILE, read_tensors
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.evaluation.held_out import HeldOut
+from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release.stored import (
@@ -26,11 +26,11 @@ from tests.bundles import make_bundle
 CONFIG = ModelConfig(context=32, width=32, depth=1, num_heads=2, mlp_width=64)
 
 
-def questions() -> HeldOut:
+def questions() -> Queries:
     tokens = np.random.default_rng(0).integers(5, 9, (8, 32))
     hidden = np.zeros((1, 8, 32), dtype=np.bool_)
     hidden[:, :, 7::9] = True
-    return HeldOut(tokens_WL=tokens, hidden_PWL=hidden, real_ids=range(5, 9))
+    return Queries(tokens_WL=tokens, hidden_PWL=hidden, real_ids=range(5, 9))
 
 
 def test_eight_bits_are_within_half_a_step_of_every_row() -> None:

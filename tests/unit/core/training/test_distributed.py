@@ -15,8 +15,8 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
+from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_queries
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.memory_plans.sequence_parallel import (
     check_sequence_parallel,
@@ -119,7 +119,7 @@ def run_of(
 ) -> TrainingRun:
     corpus = Corpus(folder / "corpus")
     model = config("performer+softmax", "bidirectional")
-    questions = held_out_questions(corpus, Asking(length=64, max_windows=4, passes=2))
+    questions = make_queries(corpus, QueryConfig(length=64, max_windows=4, passes=2))
     return TrainingRun(
         folder=folder / "run",
         model=build_model(model, seed=TRAINING.seed),

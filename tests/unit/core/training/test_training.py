@@ -16,8 +16,8 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.errors import ConfigError, MissingExtraError, TrainingError
-from genomeformer_cli.core.evaluation.held_out import Asking, held_out_questions
 from genomeformer_cli.core.evaluation.likelihood import likelihood
+from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_queries
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
@@ -68,8 +68,8 @@ def run_of(folder: Path, corpus: Corpus, config: TrainingConfig, **model: Any) -
     from genomeformer_cli.core.attention.registry import AttentionConfig
 
     chosen = replace(MODEL, attention=AttentionConfig(**model)) if model else MODEL
-    asking = Asking(length=64, max_windows=4, passes=4, both_strands=config.both_strands)
-    questions = held_out_questions(corpus, asking)
+    asking = QueryConfig(length=64, max_windows=4, passes=4, both_strands=config.both_strands)
+    questions = make_queries(corpus, asking)
     return TrainingRun(
         folder=folder,
         model=Encoder(chosen, seed=config.seed),
@@ -200,8 +200,8 @@ def test_both_strands_answer_with_the_mean_of_their_probabilities(corpus: Corpus
     model = Encoder(MODEL, seed=4)
     with torch.no_grad():
         model.head.weight.mul_(30)
-    asking = Asking(length=48, max_windows=9, passes=2, both_strands=True)
-    questions = held_out_questions(corpus, asking)
+    asking = QueryConfig(length=48, max_windows=9, passes=2, both_strands=True)
+    questions = make_queries(corpus, asking)
     assert questions.turned is not None
     score = likelihood(model, questions)
     bits: list[float] = []

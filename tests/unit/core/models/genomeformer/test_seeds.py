@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.finetuning.head import TaskHead
-from genomeformer_cli.core.finetuning.low_rank import add_low_rank
+from genomeformer_cli.core.finetuning.lora import add_lora
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 
@@ -54,7 +54,7 @@ def test_models_of_adjacent_seeds_share_no_initial_weights(shape: str) -> None:
 def test_head_and_low_rank_changes_share_no_initial_weights_with_the_model() -> None:
     model = build_model(SHAPES["one stack"], seed=5)
     drawn = random_weights(model)
-    add_low_rank(model, rank=4, alpha=8.0, seed=5)
+    add_lora(model, rank=4, alpha=8.0, seed=5)
     names = {name: name.endswith(".down") for name, _ in model.named_parameters()}
     drawn |= {name: one for name, one in random_weights(model).items() if names[name]}
     for seed in (5, 6):

@@ -1,0 +1,150 @@
+"""The table that models of longer tokens must beat: p(base | k bases before it), by counting.
+
+Such a model is asked for all bases of a token at once; so is the table: the probability of a token
+is the product over its bases, each given those before it. Both strands of the training split are
+counted; orders are interpolated and the best chosen as in `counts`. The table is not asked where a
+token ends, which a model of byte pairs must say too: it is favoured. Its guess of a token, for the
+accuracy, is the base that is most probable after those it guessed before, to the true length.
+Shape letters: T tokens asked for, C columns: bases before a token, then its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.evaluation.counts import ALPHA, CountBaseline, Table
+from genomeformer_cli.core.evaluation.masked_queries import TOKENS_BEFORE, Queries
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.sequence import (
+    NUM_REAL_BASES,
+    Codes,
+    encode_bases,
+    reverse_complement_codes,
+)
+from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer
+from genomeformer_cli.core.training.metrics import Score
+
+_CHUNK = 1 << 20
+_CELLS_A_BASE = 4
+Tables = list[Table]
+
+
+def markov_baseline(corpus: Corpus, questions: Queries, reporter: Reporter) -> CountBaseline:
+    """Count the training split and answer the questions with the order that does best on them."""
+    num_bases = corpus.manifest.num_bases or corpus.manifest.num_train
+    order = 0
+    while order < TOKENS_BEFORE and NUM_REAL_BASES ** (order + 2) <= _CELLS_A_BASE * num_bases:
+        order += 1
+    tables = count_markov(corpus, order, reporter)
+    columns_TC, sizes_T = _columns(questions, corpus.tokenizer, order)
+    scores = [
+        score_markov(tables[: one + 1], columns_TC, sizes_T, order) for one in range(order + 1)
+    ]
+    best = min(range(len(scores)), key=lambda one: scores[one].bits_per_base)
+    return CountBaseline(order=best, score=scores[best], looks="before")
+
+
+def count_markov(corpus: Corpus, order: int, reporter: Reporter) -> Tables:
+    """Count every base after the bases before it, both strands, for all orders up to `order`."""
+    tables = [np.zeros(NUM_REAL_BASES ** (k + 1), dtype=np.uint32) for k in range(order + 1)]
+    with reporter.track("counting contexts", corpus.manifest.num_train, "tokens") as tracker:
+        for segment in corpus.segments("train"):
+            for start in range(0, segment.length, _CHUNK):
+                # Tokens hold a base or more: so many of them hold the context of the next chunk.
+                first, stop = max(start - order, 0), min(start + _CHUNK, segment.length)
+                codes = encode_bases(corpus.tokenizer.decode(corpus.tokens(segment, first, stop)))
+                _count_into(tables, codes)
+                _count_into(tables, reverse_complement_codes(codes))
+                tracker.advance(stop - start)
+    return tables
+
+
+def _count_into(tables: Tables, codes: Codes) -> None:
+    for k, table in enumerate(tables):
+        if codes.size <= k:
+            return
+        windows = np.lib.stride_tricks.sliding_window_view(codes, k + 1)
+        real = (windows < NUM_REAL_BASES).all(axis=1)
+        keys = np.zeros(len(windows), dtype=np.int64)
+        for place in range(k + 1):
+            keys = keys * NUM_REAL_BASES + codes[place : place + len(windows)]
+        _add_cells(table, keys[real])
+
+
+def _add_cells(table: Table, cells: npt.NDArray[np.int64]) -> None:
+    """Count every cell that is named."""
+    if table.size <= cells.size * 8:
+        table += np.bincount(cells, minlength=table.size).astype(np.uint32)
+        return
+    unique, counts = np.unique(cells, return_counts=True)
+    table[unique] += counts.astype(np.uint32)
+
+
+def _columns(
+    questions: Queries, tokenizer: Tokenizer, order: int
+) -> tuple[Codes, npt.NDArray[np.int64]]:
+    """For each token asked for, the bases before it and its own; and how many its own are."""
+    assert questions.bases_V is not None
+    asked_WL = np.logical_or.reduce(questions.asked)
+    longest = int(questions.bases_V[questions.tokens_WL[asked_WL]].max())
+    rows: list[Codes] = []
+    sizes: list[int] = []
+    for tokens_L, asked_L in zip(questions.tokens_WL, asked_WL, strict=True):
+        ids = tokens_L[tokens_L != PAD_ID].astype(tokenizer.dtype)
+        codes = encode_bases(tokenizer.decode(ids))
+        ends = np.cumsum(questions.bases_V[ids])
+        for token in np.flatnonzero(asked_L):
+            size = int(questions.bases_V[ids[token]])
+            start = int(ends[token]) - size
+            row = np.zeros(order + longest, dtype=np.uint8)
+            row[: order + size] = codes[start - order : start + size]
+            rows.append(row)
+            sizes.append(size)
+    return np.stack(rows), np.array(sizes)
+
+
+def score_markov(
+    tables: Tables, columns_TC: Codes, sizes_T: npt.NDArray[np.int64], before: int
+) -> Score:
+    """Score the tables, interpolated, on tokens that follow `before` bases.
+
+    Args:
+        tables: Of order 0, 1, ...
+        columns_TC: The bases before each token, then its own.
+        sizes_T: How many its own are.
+        before: How many those before are.
+    """
+    guessed_TC = columns_TC.copy()
+    bits = 0.0
+    right_T = np.ones(len(sizes_T), dtype=np.bool_)
+    every_T = np.arange(len(sizes_T))
+    for column in range(before, columns_TC.shape[1]):
+        within_T = column - before < sizes_T
+        truth_T = columns_TC[:, column]
+        told_T4 = _probabilities(tables, columns_TC[:, :column])
+        bits -= float(np.log2(told_T4[every_T, truth_T][within_T]).sum())
+        guessed_TC[:, column] = _probabilities(tables, guessed_TC[:, :column]).argmax(axis=1)
+        right_T &= ~within_T | (guessed_TC[:, column] == truth_T)
+    num_bases = int(sizes_T.sum())
+    return Score(
+        bits_per_base=bits / num_bases,
+        accuracy=float(right_T.mean()),
+        num_bases=num_bases,
+        num_tokens=len(sizes_T),
+    )
+
+
+def _probabilities(tables: Tables, before_TC: Codes) -> npt.NDArray[np.float64]:
+    """Of each of the four bases after what is before it."""
+    probability_T4 = np.full((len(before_TC), NUM_REAL_BASES), 1 / NUM_REAL_BASES)
+    for order, table in enumerate(tables):
+        key_T = np.zeros(len(before_TC), dtype=np.int64)
+        for place in range(order, 0, -1):
+            key_T = key_T * NUM_REAL_BASES + before_TC[:, -place]
+        counts_T4 = table.reshape(-1, NUM_REAL_BASES)[key_T].astype(np.float64)
+        probability_T4 = (counts_T4 + ALPHA * probability_T4) / (
+            counts_T4.sum(axis=1, keepdims=True) + ALPHA
+        )
+    return probability_T4

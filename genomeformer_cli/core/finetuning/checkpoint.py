@@ -1,0 +1,123 @@
+"""A fine-tuned model in a folder: a model as any other, and beside it its head and what it answers.
+
+`model.safetensors`, `config.json` and the tokenizer are those of an encoder, so every command takes
+the folder; `head.safetensors` and the entry `task` of `config.json` are what `predict` adds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from genomeformer_cli.core.checkpoints.tensors import read_tensors, write_tensors
+from genomeformer_cli.core.checkpoints.weights import (
+    CONFIG_FILE,
+    LoadedModel,
+    read_model,
+    write_model,
+)
+from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.documents import read_json
+from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.finetuning.collate import Collator
+from genomeformer_cli.core.finetuning.head import NAME, TaskHead, attach, head_of
+from genomeformer_cli.core.finetuning.inference import Predictor
+from genomeformer_cli.core.finetuning.kmer_baseline import BaselineFeatures
+from genomeformer_cli.core.finetuning.labels import LabelSpace
+from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+
+HEAD_FILE = "head.safetensors"
+_TASK = "task"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SavedTask:
+    """What a fine-tuned model answers, and how.
+
+    Attributes:
+        name: Of the task.
+        targets: Classes, labels or quantities.
+        pool: How positions make a sequence.
+        strands: Whether answers are the mean of both strands'.
+        window: Longest stretch the model sees at once, in tokens.
+        linear: What a linear model sees whose outputs are added; None: there is none.
+    """
+
+    name: str
+    targets: LabelSpace
+    pool: Literal["mean", "max", "mean-max", "attention", "none"]
+    strands: Literal["given", "augment", "average"] = "given"
+    window: int
+    linear: BaselineFeatures | None = None
+
+    def head(self, model: Model, *, seed: int = 0) -> TaskHead:
+        """A fresh head for a model."""
+        return TaskHead(
+            model.feature_width,
+            len(self.targets.names),
+            self.pool,
+            linear=self.linear,
+            seed=seed,
+        )
+
+    def answerer(self, model: Model, tokenizer: Tokenizer, tokens_per_batch: int) -> Predictor:
+        """Asks a model that has the head."""
+        packer = Collator(
+            tokenizer=tokenizer, window=self.window, per_base=self.targets.is_per_base
+        )
+        return Predictor(
+            model=model,
+            packer=packer,
+            targets=self.targets,
+            both_strands=self.strands == "average",
+            tokens_per_batch=tokens_per_batch,
+        )
+
+
+def write_finetuned(model: Model, tokenizer: Tokenizer, task: SavedTask, folder: Path) -> None:
+    """Write a model and its head into a folder (which the caller seals)."""
+    head = head_of(model)
+    delattr(model, NAME)
+    try:
+        write_model(model, tokenizer, folder)
+    finally:
+        attach(model, head)
+    tensors: dict[str, Tensor] = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()
+    }
+    write_tensors(tensors, folder / HEAD_FILE)
+    plain = read_json(folder / CONFIG_FILE)
+    write_json(folder / CONFIG_FILE, {**plain, _TASK: to_plain(task)})
+
+
+def read_finetuned(folder: Path) -> tuple[LoadedModel, SavedTask]:
+    """Load a fine-tuned model, with its head.
+
+    Raises:
+        CorruptError: A file does not match its checksum.
+        CheckpointError: It has no head, or not the one that `config.json` describes.
+    """
+    loaded = read_model(folder)
+    plain: dict[str, Any] = read_json(folder / CONFIG_FILE)
+    if _TASK not in plain or not (folder / HEAD_FILE).is_file():
+        raise CheckpointError(
+            f"the model in `{folder}` answers no task: it was not fine-tuned",
+            hint="`genomeformer finetune DATA --model MODEL` makes one that does",
+        )
+    task = from_plain(SavedTask, plain[_TASK], where=str(folder / CONFIG_FILE))
+    head = task.head(loaded.model)
+    try:
+        head.load_state_dict(read_tensors(folder / HEAD_FILE))
+    except RuntimeError as failure:
+        raise CheckpointError(
+            f"the head in `{folder}` does not fit its `{CONFIG_FILE}`",
+            hint="the folder is damaged; fine-tune or fetch it again",
+        ) from failure
+    attach(loaded.model, head)
+    loaded.model.eval()
+    return loaded, task
