@@ -9,7 +9,7 @@ PINNED := -c constraints.txt --build-constraint constraints.txt
 TYPED := genomeformer_cli tests docs/generate_reference.py docs/generate_attention_pictures.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test test-all oracles golden docs bench demo fuzz audit lowest clean
+.PHONY: help setup format check test test-all soak oracles golden docs bench demo fuzz audit lowest clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
@@ -44,6 +44,9 @@ test: setup ## The default tests with branch coverage, a worker a core
 
 test-all: setup ## All tests: slow and gpu ones too
 	$(BIN)/python -m pytest --cov -n auto --dist loadfile -m ''
+
+soak: setup ## Kill and race every command that writes, at every point (SECONDS=n: at some)
+	$(BIN)/python -m tests.faults.soak $(if $(SECONDS),--seconds $(SECONDS))
 
 oracles: setup ## Compare the attentions with other implementations
 	$(PIP) install --quiet $(PINNED) --group oracles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from typer import Exit, Option, Typer
 
@@ -77,6 +77,12 @@ def _check_working_folder() -> None:
         ) from failure
 
 
+def _end_quietly() -> NoReturn:
+    """End without a message: the reader of standard output has left."""
+    sys.stderr.close()
+    sys.exit(0)
+
+
 def main() -> None:
     """Run the command line; every failure ends here, as a sentence, a hint and an exit code."""
     debug = "--debug" in sys.argv[1:]
@@ -86,8 +92,11 @@ def main() -> None:
         code = app(standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
+        _end_quietly()
+    except SystemExit as finished:
+        if isinstance(finished.__context__, BrokenPipeError):  # Typer makes an exit of it
+            _end_quietly()
+        raise
     except Exception as failure:
         if debug:
             raise

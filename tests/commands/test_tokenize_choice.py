@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from genomeformer_cli.core.genomes.genome import Ancestor, genome_from_json, genome_to_json
+from genomeformer_cli.core.store.seal import seal
 from tests.cli import Finished, RunCommand
 from tests.corpora import genome
 from tests.failures import assert_failure
@@ -46,6 +47,7 @@ def forget_lineage(home: Path, accession: str) -> None:
     value = json.loads(path.read_text(encoding="utf-8"))
     del value["lineage"]
     path.write_text(json.dumps(value), encoding="utf-8")
+    seal(path.parent)
 
 
 def test_genomes_of_a_lock_file(ncbi: MiniNcbi, run_cli: RunCommand, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.genome import GENOME_FILE
+from genomeformer_cli.core.store.seal import seal
 from tests.annotations import (
     MYCOPLASMA_FASTA,
     MYCOPLASMA_GENBANK,
@@ -39,6 +40,7 @@ def keep_annotation(home: Path, name: str, path: Path, kind: str) -> None:
     file = {"format": kind, "file": path.name, "url": "https://x", "md5": "", "num_bytes": 1}
     described["files"] = [file]
     (folder / GENOME_FILE).write_text(json.dumps(described), encoding="utf-8")
+    seal(folder)
 
 
 def test_a_sample_of_each_class_as_fasta_and_table(run_cli: RunCommand, tmp_path: Path) -> None:
@@ -109,10 +111,12 @@ def test_a_genome_without_annotation_is_named(
     genome = cache_home / "genomes" / "NC_001422.1" / GENOME_FILE
     described = json.loads(genome.read_text(encoding="utf-8"))
     genome.write_text(json.dumps({**described, "accession": "GCF_1.1"}), encoding="utf-8")
+    seal(genome.parent)
     done = run_cli("windows", "--genome", "NC_001422.1", *out)
     assert_failure(done, "no annotation", hint="--accession GCF_1.1 --format", exit_code=2)
     described |= {"accession": "GCF_1.1", "absent": ["gff"]}
     genome.write_text(json.dumps(described), encoding="utf-8")
+    seal(genome.parent)
     done = run_cli("windows", "--genome", "NC_001422.1", *out)
     assert_failure(done, "no annotation", hint="NCBI has none", exit_code=2)
 

@@ -102,6 +102,8 @@ class RowFile:
         try:
             self._open(resume=resume)
         except OSError as failure:
+            if not self.num_records:
+                shutil.rmtree(folder, ignore_errors=True)
             raise explain_write_failure(folder, failure) from failure
 
     @property
@@ -125,6 +127,7 @@ class RowFile:
         self._ids = (self.folder / RECORDS).open("r+b" if state else "w+b")
         if state is None:
             self._rows.write(bytes(HEADER))
+            self._rows.flush()
             return
         self._ids.truncate(state.bytes)
         self._ids.seek(0, os.SEEK_END)

@@ -10,6 +10,7 @@ from typing import Any
 from genomeformer_cli.core.documents import DocumentError, convert, read_json
 from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.store.layout import Entry, Kind, Store
+from genomeformer_cli.core.store.seal import check_sealed_file
 
 GENOME_FILE = "genome.json"
 
@@ -136,8 +137,9 @@ def load_genome(entry: Entry) -> Genome:
     """Read what is known of a cached genome.
 
     Raises:
-        CorruptError: `genome.json` is missing or unreadable.
+        CorruptError: `genome.json` is missing, unreadable, or not as it was written.
     """
+    check_sealed_file(entry.path, GENOME_FILE)
     try:
         return genome_from_json(read_json(entry.path / GENOME_FILE))
     except DocumentError as failure:

@@ -19,6 +19,7 @@ SEAL = "SHA256SUMS"
 _MAX_SEAL_BYTES = 64 << 20
 # Signs the seal, so the seal cannot list it.
 SIGNATURE = "SHA256SUMS.sig"
+_HINT = "it was damaged or changed after it was written; restore it, or make the folder again"
 _SETTLED_NS = 2 * 10**9
 
 
@@ -89,6 +90,20 @@ def check_seal(folder: Path) -> int:
     return _compare(folder, {})
 
 
+def check_sealed_file(folder: Path, name: str) -> None:
+    """Compare one file of a sealed folder with its recorded checksum.
+
+    Raises:
+        CorruptError: It is missing, changed, or not listed.
+    """
+    if read_seal(folder).get(name) != (_digest_of(folder / name)):
+        raise CorruptError(f"`{folder / name}` does not match its recorded checksum", hint=_HINT)
+
+
+def _digest_of(path: Path) -> str:
+    return file_sha256(path) if path.is_file() else ""
+
+
 def check_seal_once(folder: Path, memory: Path) -> int:
     """Compare as `check_seal` does, but read no file twice that has not changed since.
 
@@ -139,7 +154,7 @@ def _read_memory(memory: Path) -> dict[str, Fingerprint]:
 def _compare(folder: Path, known: Mapping[str, Fingerprint]) -> int:
     recorded = read_seal(folder)
     present = {file.relative_to(folder).as_posix() for file in _files(folder)}
-    hint = "it was damaged or changed after it was written; restore it, or make the folder again"
+    hint = _HINT
     for name, digest in recorded.items():
         if name not in present:
             raise CorruptError(f"`{folder / name}` is missing", hint=hint)

@@ -44,6 +44,7 @@ from genomeformer_cli.core.workflows.embed_finished import (
     identify_file,
     is_unchanged,
     read_finished,
+    with_checksum,
 )
 from genomeformer_cli.core.workflows.embed_sources import (
     EmbedSources,
@@ -352,7 +353,7 @@ class _Work:
         }
         if self._request.ids is not None:
             facts["ids"] = identify_file(self._request.ids)
-        write_json(waiting, {**self._described, **facts})
+        write_json(waiting, with_checksum({**self._described, **facts}))
         try:
             sidecar(output).unlink(missing_ok=True)
         except OSError as failure:

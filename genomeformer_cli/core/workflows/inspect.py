@@ -26,6 +26,7 @@ from genomeformer_cli.core.formats.text import STDIN, local_copy
 from genomeformer_cli.core.genomes.peek import Peek, peek_records
 from genomeformer_cli.core.sequence import AMBIGUITY_CODES, MASK_LETTER, encode_bases
 from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.seal import SEAL, check_seal
 from genomeformer_cli.core.tokenizers.bpe import PIECE, BpeTokenizer
 from genomeformer_cli.core.tokenizers.files import (
     TOKENIZER_FILE,
@@ -227,6 +228,8 @@ def _tokenizer(request: InspectRequest, store: Store) -> Tokenizer:
         )
     if request.vocabulary is not None:
         folder = _vocabulary_folder(request.vocabulary, store)
+        if (folder / SEAL).is_file():
+            check_seal(folder)
         return _checked(load_tokenizer(folder), request, f"the vocabulary `{request.vocabulary}`")
     if request.corpus is not None:
         folder = store.entry(Kind.CORPORA, request.corpus).path
