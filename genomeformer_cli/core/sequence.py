@@ -92,6 +92,12 @@ def encode_bases(sequence: str | bytes, *, where: str = "sequence") -> Codes:
     return codes
 
 
+def are_bases(text: str) -> bool:
+    """Return whether a text is what `encode_bases` reads, at least one letter."""
+    codes = text.encode("utf-8", errors="replace").translate(_CODE_BYTES)
+    return bool(codes) and _ILLEGAL_BYTE not in codes
+
+
 def mark_bases(lines: bytes, *, where: str = "sequence", before: int = 0) -> bytes:
     """Return codes as `flag_bases` does, with no mark but `SOFT_BIT`."""
     return flag_bases(lines, where=where, before=before).translate(_WITHOUT_FLAGS)

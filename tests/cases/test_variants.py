@@ -165,6 +165,23 @@ def test_case_23_one_line_per_allele_in_order(case: Case) -> None:
     assert "18 rows, 22 alleles, 9 scored, 13 without a score (" in err
 
 
+def test_case_23_alleles_hold_the_letters_that_genomes_hold(case: Case) -> None:
+    case.genome(f">c\n{BASES[:49]}X{BASES[50:]}\n")
+    letters = "ACGTUNRYSWKMBDHVX"
+    others = (
+        "EFIJLOPQZ\N{KELVIN SIGN}\N{LATIN SMALL LETTER LONG S}\N{FULLWIDTH LATIN CAPITAL LETTER A}"
+    )
+    vcf = "".join(row(60, letter, BASES[59], letter) for letter in letters + letters.lower())
+    vcf += row(50, "masked", "X", "A")
+    vcf += "".join(row(60, letter, BASES[59], letter) for letter in others)
+    notes = case.reasons(vcf)
+    assert len(notes) == 2 * len(letters) + 1 + len(others)
+    are_invalid = {name for name, note in notes.items() if note.startswith("invalid allele")}
+    assert are_invalid == set(others)
+    assert "unknown base" in notes["X"]
+    assert "unknown base" in notes["masked"]
+
+
 @pytest.mark.parametrize("command", ["score", "embed"], ids="case-31-{}".format)
 def test_records_named_with_and_without_chr_are_refused(command: str, case: Case) -> None:
     case.genome(f">1\n{BASES}\n>2\nACGT\n")

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy_format
 
-from genomeformer_cli.core.documents import read_json
+from genomeformer_cli.core.documents import convert, read_json, unknown_keys
 from genomeformer_cli.core.store.atomic import (
     explain_write_failure,
     move_into_place,
@@ -139,7 +139,10 @@ class RowFile:
         Raises:
             _OddError, OSError, ValueError, TypeError: It cannot be resumed.
         """
-        state: _State = read_json(self.folder / STATE, _State)
+        fields = read_json(self.folder / STATE)
+        if any(unknown_keys(_State, fields)):
+            raise _OddError(f"`{STATE}` is of another version")
+        state: _State = convert(fields, _State, source=STATE)
         if state.job != self._job:
             raise _OddError("it belongs to other sequences, another model or other options")
         row_bytes = state.rows * self.width * self.dtype.itemsize

@@ -17,7 +17,7 @@ from pathlib import Path
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.text import read_lines, require_text
-from genomeformer_cli.core.sequence import AMBIGUITY_CODES
+from genomeformer_cli.core.sequence import are_bases
 
 INPUT = InputFormat(
     name="VCF",
@@ -27,7 +27,7 @@ INPUT = InputFormat(
     accepted=(
         "any version, with or without header; only CHROM, POS, ID, REF and ALT are read",
         "columns separated by tabs, or by blanks throughout a row",
-        "upper and lower case, U for T, IUPAC codes",
+        "upper and lower case, U for T, IUPAC codes and X",
         "several alternative alleles in a row",
     ),
     changed=("alleles are compared with the genome regardless of case",),
@@ -40,7 +40,6 @@ INPUT = InputFormat(
     ),
 )
 
-_BASES = re.compile(f"[ACGTU{AMBIGUITY_CODES}]+", re.IGNORECASE)
 _POSITION = re.compile(r"[0-9]{1,15}")
 _NUM_COLUMNS = 5
 _SHOWN = 40
@@ -135,6 +134,6 @@ def allele_problem(position: int, ref: str, alt: str) -> str:
     if alt.startswith("<"):
         return f"symbolic allele: `{alt[:_SHOWN]}` names no sequence"
     for allele in (ref, alt):
-        if not _BASES.fullmatch(allele):
+        if not are_bases(allele):
             return f"invalid allele: `{allele[:_SHOWN]}` holds something else than nucleotides"
     return ""

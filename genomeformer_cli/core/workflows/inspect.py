@@ -24,7 +24,7 @@ from genomeformer_cli.core.errors import (
 from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.formats.text import STDIN, local_copy
 from genomeformer_cli.core.genomes.peek import Peek, peek_records
-from genomeformer_cli.core.sequence import AMBIGUITY_CODES, MASK_LETTER, encode_bases
+from genomeformer_cli.core.sequence import AMBIGUITY_CODES, MASK_LETTER, are_bases, encode_bases
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import SEAL, check_seal
 from genomeformer_cli.core.tokenizers.bpe import PIECE, BpeTokenizer
@@ -38,7 +38,6 @@ from genomeformer_cli.core.tokenizers.protocol import Offsets, Tokenizer
 
 DEFAULT_LIMIT = 500
 LITERAL_ID = "sequence"
-_LETTERS = re.compile(rf"[ACGTU{AMBIGUITY_CODES}{MASK_LETTER}]+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,7 +199,7 @@ def _records(request: InspectRequest) -> tuple[Peek, str]:
         raise InputError(
             "there is nothing to inspect", hint="give DNA, a FASTA file, or `-` for stdin"
         )
-    if source == STDIN or (not _LETTERS.fullmatch(letters) and _is_path(source)):
+    if source == STDIN or (not are_bases(letters) and _is_path(source)):
         with local_copy(source, command="tokenize --inspect -") as (path, shown):
             return peek_records(path, request.limit + PIECE, shown=shown), f"`{shown}`"
     try:

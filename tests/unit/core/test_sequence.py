@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from genomeformer_cli.core.errors import AlphabetError
 from genomeformer_cli.core.sequence import (
     AMBIGUITY_CODES,
+    are_bases,
     decode_bases,
     encode_bases,
     reverse_complement,
@@ -52,6 +54,21 @@ def test_exactly_the_nucleotide_codes_are_legal() -> None:
             continue
         with pytest.raises(AlphabetError):
             encode_bases(letter)
+
+
+@repeatable
+@given(st.text() | dna)
+@example("")
+@example("acgtx")
+@example("\N{KELVIN SIGN}")
+@example("\N{LATIN SMALL LETTER LONG S}")
+@example("\ud800")
+def test_bases_are_what_encoding_reads(text: str) -> None:
+    try:
+        is_read = bool(encode_bases(text.encode("utf-8", errors="replace")).size)
+    except AlphabetError:
+        is_read = False
+    assert are_bases(text) == is_read
 
 
 @repeatable
