@@ -238,7 +238,14 @@ CLOSED: dict[str, tuple[tuple[int, ...], tuple[str, ...], int, str]] = {
 }
 
 
-@pytest.mark.parametrize("case", CLOSED)
+# A fresh process each: by default the ones in which most can go wrong.
+OFTEN = ("case-80-stdout", "case-80-all", "case-80-array")
+
+
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param(one, marks=() if one in OFTEN else pytest.mark.slow) for one in CLOSED],
+)
 def test_closed_streams_work_or_are_an_error(case: str, fasta: Path, here: Path) -> None:
     closed, line, code, words = CLOSED[case]
     done = wrapped("embed", *line, *MODEL, closed=closed)
@@ -249,7 +256,14 @@ def test_closed_streams_work_or_are_an_error(case: str, fasta: Path, here: Path)
         assert np.load(here / "v.npy").shape == (2, WIDTH)
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"], ids=lambda e: f"case-81-{e}")
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        pytest.param("ascii", id="case-81-ascii"),
+        pytest.param("cp1252", id="case-81-cp1252", marks=pytest.mark.slow),
+        pytest.param("latin-1", id="case-81-latin-1", marks=pytest.mark.slow),
+    ],
+)
 def test_ids_are_utf_8_in_every_locale(
     encoding: str, fasta: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -279,7 +293,13 @@ def read_a_part(size: int) -> Callable[..., Finished]:
     return run
 
 
-@pytest.mark.parametrize("command", ["embed", "score"], ids=lambda name: f"case-74-{name}")
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param("embed", id="case-74-embed", marks=pytest.mark.slow),
+        pytest.param("score", id="case-74-score"),
+    ],
+)
 def test_a_reader_that_leaves_ends_the_command_quietly(command: str, fasta: Path) -> None:
     fasta.write_text("".join(f">r{n}\n{'ACGT' * 20}\n" for n in range(500)))
     done = read_a_part(10)(command, str(fasta), *MODEL)
