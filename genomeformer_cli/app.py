@@ -25,7 +25,7 @@ from genomeformer_cli.commands import (
 )
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.settings import launch_folder, speaks
-from genomeformer_cli.ui.streams import open_missing_streams
+from genomeformer_cli.render.streams import open_missing_streams
 
 _INTERRUPTED = 130
 
@@ -100,11 +100,11 @@ def main() -> None:
     except Exception as failure:
         if debug:
             raise
-        from genomeformer_cli.ui.failures import explain
+        from genomeformer_cli.render.failures import explain
 
         sys.exit(explain(failure))
     if code == _INTERRUPTED and launch_folder() is None and speaks():
-        from genomeformer_cli.ui.failures import show_failure
+        from genomeformer_cli.render.failures import show_failure
 
         show_failure("interrupted", "run the same command again; what was finished is kept")
     sys.exit(code if isinstance(code, int) else 0)

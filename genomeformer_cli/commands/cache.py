@@ -8,7 +8,7 @@ from typing import Annotated
 from typer import Argument, Exit, Typer
 
 from genomeformer_cli.core.store.layout import Kind
-from genomeformer_cli.ui.options import JsonOption
+from genomeformer_cli.render.options import JsonOption
 
 app = Typer(help="Look after the local cache.", no_args_is_help=True, rich_markup_mode="rich")
 Names = Annotated[list[str], Argument(help="Names of entries, or KIND/NAME.")]
@@ -30,8 +30,8 @@ def ls(
 ) -> None:
     """List what the cache holds."""
     from genomeformer_cli.core.workflows.cache import list_cache
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.results import entries_table
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.results import entries_table
 
     entries = list_cache(kind)
     show(entries, entries_table(entries), as_json=as_json)
@@ -48,9 +48,9 @@ def verify(
 ) -> None:
     """Compare every file with its recorded checksum; exit 1 if one differs."""
     from genomeformer_cli.core.workflows.cache import verify_cache
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.progress import terminal_reporter
-    from genomeformer_cli.ui.results import verified_table
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.results import verified_table
 
     with terminal_reporter() as reporter:
         verified = verify_cache(tuple(names or ()), reporter=reporter)
@@ -63,8 +63,8 @@ def verify(
 def rm(names: Names, *, as_json: JsonOption = False) -> None:
     """Remove entries."""
     from genomeformer_cli.core.workflows.cache import remove_from_cache
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.results import entries_table
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.results import entries_table
 
     removed = remove_from_cache(tuple(names))
     show(removed, entries_table(removed), as_json=as_json)

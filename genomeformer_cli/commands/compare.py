@@ -7,9 +7,9 @@ from typing import Annotated
 
 from typer import Option
 
-from genomeformer_cli.ui import compare_options as o
-from genomeformer_cli.ui import pretrain_options as p
-from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
+from genomeformer_cli.render import compare_options as o
+from genomeformer_cli.render import pretrain_options as p
+from genomeformer_cli.render.options import DeviceOption, JsonOption, ThreadsOption
 
 EXAMPLE = "Example:  genomeformer compare demo --attention softmax,performer,linear --minutes 5"
 
@@ -42,10 +42,10 @@ def command(
     """Train several on your genome under one budget, and see what each is worth; resumable."""
     options = dict(locals())
     from genomeformer_cli.core.workflows.compare import compare_models
-    from genomeformer_cli.ui.comparison import check_all_ended, comparison_table
-    from genomeformer_cli.ui.comparison_plot import draw_comparison
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.progress import terminal_reporter
+    from genomeformer_cli.render.comparison import check_all_ended, comparison_table
+    from genomeformer_cli.render.comparison_plot import draw_comparison
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.progress import terminal_reporter
 
     request = o.compare_request(options)
     with terminal_reporter() as reporter:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.ui import embed_options as options
-from genomeformer_cli.ui.options import DeviceOption, JsonOption, ModelOption, ThreadsOption
+from genomeformer_cli.render import embed_options as options
+from genomeformer_cli.render.options import DeviceOption, JsonOption, ModelOption, ThreadsOption
 
 EXAMPLE = (
     "Example:  genomeformer embed promoters.fa --model demo-performer --ids ids.txt > promoters.npy"
@@ -57,9 +57,9 @@ def command(
     from genomeformer_cli.core.embedding.choices import EmbedChoices
     from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
     from genomeformer_cli.core.workflows.embed_sources import EmbedSources
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.embedding_plot import check_plot, draw_plane, read_colors
-    from genomeformer_cli.ui.progress import terminal_reporter
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.embedding_plot import check_plot, draw_plane, read_colors
+    from genomeformer_cli.render.progress import terminal_reporter
 
     check_plot(plot, color_by)
     colors = read_colors(color_by)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genomeformer_cli.ui import evaluate_options as o
-from genomeformer_cli.ui.options import (
+from genomeformer_cli.render import evaluate_options as o
+from genomeformer_cli.render.options import (
     DeviceOption,
     JsonOption,
     MissingOption,
@@ -49,10 +49,10 @@ def command(
     from genomeformer_cli.core.evaluation.probing import LabelledConfig
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows.evaluate import EvaluateRequest, evaluate_model
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.evaluation import evaluation_view
-    from genomeformer_cli.ui.evaluation_page import plain_results, write_report
-    from genomeformer_cli.ui.progress import terminal_reporter
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.evaluation import evaluation_view
+    from genomeformer_cli.render.evaluation_page import plain_results, write_report
+    from genomeformer_cli.render.progress import terminal_reporter
 
     request = EvaluateRequest(
         model=model,

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from typer import Option
 
-from genomeformer_cli.ui import fetch_options as o
-from genomeformer_cli.ui.options import JsonOption
+from genomeformer_cli.render import fetch_options as o
+from genomeformer_cli.render.options import JsonOption
 
 EXAMPLE = "Example:  genomeformer fetch --taxon Mycoplasmoides --level complete --top-per species:1"
 
@@ -68,9 +68,9 @@ def command(
 ) -> None:
     """Bring genomes into the local cache: from NCBI, from files, or those that ship."""
     from genomeformer_cli.core.workflows.fetch import FetchNcbiRequest, FetchRequest, fetch_genomes
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.fetched import fetched_view
-    from genomeformer_cli.ui.progress import terminal_reporter
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.fetched import fetched_view
+    from genomeformer_cli.render.progress import terminal_reporter
 
     ncbi = FetchNcbiRequest(
         taxa=tuple(taxon or ()),

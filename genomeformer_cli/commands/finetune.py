@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from genomeformer_cli.ui import finetune_options as o
-from genomeformer_cli.ui.options import (
+from genomeformer_cli.render import finetune_options as o
+from genomeformer_cli.render.options import (
     DeviceOption,
     JsonOption,
     MissingOption,
@@ -67,9 +67,9 @@ def command(
     """Teach a model labels: classes, several labels, numbers, or a label for every base."""
     from genomeformer_cli.core.evaluation.labels import missing_from_text
     from genomeformer_cli.core.workflows.finetune import FinetuneRequest, finetune_model
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.finetuning import tuned_view
-    from genomeformer_cli.ui.progress import terminal_reporter
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.finetuning import tuned_view
+    from genomeformer_cli.render.progress import terminal_reporter
 
     plain = {
         "epochs": epochs,

@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.ui.options import DeviceOption, ThreadsOption
+from genomeformer_cli.render.options import DeviceOption, ThreadsOption
 
 EXAMPLE = "Example:  genomeformer predict promoters.fa --model demo-promoters > answers.tsv"
 
@@ -49,9 +49,9 @@ def command(
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import predict as workflow
-    from genomeformer_cli.ui import predictions
-    from genomeformer_cli.ui.console import data_stream
-    from genomeformer_cli.ui.progress import terminal_reporter
+    from genomeformer_cli.render import predictions
+    from genomeformer_cli.render.console import data_stream
+    from genomeformer_cli.render.progress import terminal_reporter
 
     request = workflow.PredictRequest(
         files=tuple(sources),

@@ -10,8 +10,8 @@ from typer import Exit, Option
 
 from genomeformer_cli.core.settings import speaks
 from genomeformer_cli.core.training.failure_file import has_failure
-from genomeformer_cli.ui import pretrain_options as o
-from genomeformer_cli.ui.options import DeviceOption, JsonOption, ThreadsOption
+from genomeformer_cli.render import pretrain_options as o
+from genomeformer_cli.render.options import DeviceOption, JsonOption, ThreadsOption
 
 EXAMPLE = (
     "Example:  genomeformer pretrain --corpus demo --name demo-performer --attention performer"
@@ -90,11 +90,11 @@ def command(
     from genomeformer_cli.core.workflows.presets import forecast_presets
     from genomeformer_cli.core.workflows.pretrain import pretrain_model
     from genomeformer_cli.core.workflows.runs import watch_runs
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.plots import draw_loss, draw_runs
-    from genomeformer_cli.ui.progress import terminal_reporter
-    from genomeformer_cli.ui.results import forecast_table, run_table
-    from genomeformer_cli.ui.runs import presets_table, runs_table
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.plots import draw_loss, draw_runs
+    from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.results import forecast_table, run_table
+    from genomeformer_cli.render.runs import presets_table, runs_table
 
     if list_presets:
         presets = forecast_presets(reporter=Silent())

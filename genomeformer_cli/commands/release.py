@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.ui import release_options as o
-from genomeformer_cli.ui.options import JsonOption
+from genomeformer_cli.render import release_options as o
+from genomeformer_cli.render.options import JsonOption
 
 EXAMPLE = "Example:  genomeformer release demo-performer --name gf-performer-char-1m -o bundle/"
 
@@ -46,9 +46,9 @@ def command(
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import publish as carry
     from genomeformer_cli.core.workflows.release import ReleaseRequest, release_run
-    from genomeformer_cli.ui import released
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.progress import terminal_reporter
+    from genomeformer_cli.render import released
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.progress import terminal_reporter
 
     with terminal_reporter() as reporter:
         if verify is not None:

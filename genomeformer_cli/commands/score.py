@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.ui.options import DeviceOption, ModelOption, ThreadsOption
+from genomeformer_cli.render.options import DeviceOption, ModelOption, ThreadsOption
 
 EXAMPLE = "Example:  genomeformer score promoters.fa > scores.tsv"
 
@@ -72,9 +72,9 @@ def command(
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import score as workflow
-    from genomeformer_cli.ui import scores
-    from genomeformer_cli.ui.console import data_stream
-    from genomeformer_cli.ui.progress import terminal_reporter
+    from genomeformer_cli.render import scores
+    from genomeformer_cli.render.console import data_stream
+    from genomeformer_cli.render.progress import terminal_reporter
 
     scores.check_picture(plot)
     rule = ScoringRule(window=window, every=every, both_strands=both_strands)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typer import Context
 
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
-from genomeformer_cli.ui import tokenize_options as o
-from genomeformer_cli.ui.options import JsonOption
+from genomeformer_cli.render import tokenize_options as o
+from genomeformer_cli.render.options import JsonOption
 
 EXAMPLE = "Example:  genomeformer tokenize --all --holdout NC_001416.1 --name phage-held-out"
 
@@ -38,16 +38,16 @@ def command(
 ) -> None:
     """Tokenize genomes once into a corpus to train on; or see how a sequence is cut."""
     from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.progress import terminal_reporter
-    from genomeformer_cli.ui.results import corpus_table
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.results import corpus_table
 
     given = o.check_together(context)
     sizes = {"k": k, "stride": stride, "vocab_size": vocab_size}
     settings = {key: value for key, value in sizes.items() if value is not None}
     if inspect is not None:
         from genomeformer_cli.core.workflows.inspect import InspectRequest, inspect_sequences
-        from genomeformer_cli.ui.tokens import TokensView
+        from genomeformer_cli.render.tokens import TokensView
 
         inspected = inspect_sequences(
             InspectRequest(
@@ -82,8 +82,8 @@ def command(
             show(result, corpus_table(result), as_json=as_json)
             return
         from genomeformer_cli.core.workflows.describe import describe_corpus
-        from genomeformer_cli.ui.statistics import statistics_view
-        from genomeformer_cli.ui.statistics_plot import picture_place, plot_statistics
+        from genomeformer_cli.render.statistics import statistics_view
+        from genomeformer_cli.render.statistics_plot import picture_place, plot_statistics
 
         place = picture_place(name, plot)
         described = describe_corpus(request if o.makes(given) else name, reporter=reporter)

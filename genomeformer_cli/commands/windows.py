@@ -8,8 +8,8 @@ from genomeformer_cli.core.annotation.config import (
     flanks_from_text,
     labels_from_text,
 )
-from genomeformer_cli.ui import window_options as options
-from genomeformer_cli.ui.options import JsonOption
+from genomeformer_cli.render import window_options as options
+from genomeformer_cli.render.options import JsonOption
 
 EXAMPLE = (
     "Example:  genomeformer windows --fasta genome.fa.gz --annotation genes.gff.gz "
@@ -40,9 +40,9 @@ def command(
 ) -> None:
     """Cut annotated genomes into labelled windows: FASTA, and a table of what each one is."""
     from genomeformer_cli.core.workflows.windows import WindowsRequest, cut_windows
-    from genomeformer_cli.ui.console import show
-    from genomeformer_cli.ui.progress import terminal_reporter
-    from genomeformer_cli.ui.results import windows_table
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.results import windows_table
 
     rules = WindowRules(
         labels=labels_from_text(classes),

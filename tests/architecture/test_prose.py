@@ -28,7 +28,7 @@ REMAINING: dict[str, int] = {
     "core/store": 9,
     "core/tokenizers": 22,
     "core/workflows": 233,
-    "ui": 64,
+    "render": 64,
 }
 
 

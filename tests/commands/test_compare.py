@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.ui.compare_options import number, variant
-from genomeformer_cli.ui.plots import can_plot
+from genomeformer_cli.render.compare_options import number, variant
+from genomeformer_cli.render.plots import can_plot
 from tests.cli import RunCommand
 from tests.failures import assert_failure
 

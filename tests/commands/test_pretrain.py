@@ -12,8 +12,8 @@ import pytest
 
 from genomeformer_cli.core.checkpoints.tensors import read_tensors
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.ui.plots import can_plot
-from genomeformer_cli.ui.pretrain_options import window_lengths
+from genomeformer_cli.render.plots import can_plot
+from genomeformer_cli.render.pretrain_options import window_lengths
 from tests.cli import RunCommand
 from tests.failures import assert_failure
 

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from genomeformer_cli.core.embedding.projection import Plane
 from genomeformer_cli.core.escaping import encodable, markdown, one_line, printable
-from genomeformer_cli.ui.embedding_plot import Colors, draw_plane
-from genomeformer_cli.ui.evaluation import Sheet
-from genomeformer_cli.ui.evaluation_page import _table
+from genomeformer_cli.render.embedding_plot import Colors, draw_plane
+from genomeformer_cli.render.evaluation import Sheet
+from genomeformer_cli.render.evaluation_page import _table
 
 HOSTILE = "a\x1b]0;x\x07<script>alert(1)</script><img src=x onerror=alert(1)>|[b](http://c)`d`\n# e"
 ANY = st.text(st.characters(codec=None))

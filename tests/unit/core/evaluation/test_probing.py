@@ -14,7 +14,7 @@ from genomeformer_cli.core.evaluation.probing import LabelledConfig, TaskResult,
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.formats.labelled import Example, RowCount
 from genomeformer_cli.core.sequence import reverse_complement
-from genomeformer_cli.ui.evaluation import sheets
+from genomeformer_cli.render.evaluation import sheets
 from tests.corpora import random_dna
 from tests.reporters import Listening
 

@@ -14,9 +14,9 @@ from genomeformer_cli.core.training.summary import RunSummary
 from genomeformer_cli.core.workflows.cache import VerifiedEntry
 from genomeformer_cli.core.workflows.presets import PresetForecast
 from genomeformer_cli.core.workflows.runs import WatchedRun
-from genomeformer_cli.ui.plots import LOSS_FILE, can_plot
-from genomeformer_cli.ui.results import scores_table, size, verdict, verified_table
-from genomeformer_cli.ui.runs import presets_table, runs_table
+from genomeformer_cli.render.plots import LOSS_FILE, can_plot
+from genomeformer_cli.render.results import scores_table, size, verdict, verified_table
+from genomeformer_cli.render.runs import presets_table, runs_table
 
 SUMMARY = RunSummary(
     model=Score(bits_per_base=1.8765, accuracy=0.4321, num_bases=1000),
@@ -128,7 +128,7 @@ def test_a_problem_is_told_in_full() -> None:
 def test_a_run_is_drawn_once_and_whole(trained: Path) -> None:
     from genomeformer_cli.core.training.summary import read_summary
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
-    from genomeformer_cli.ui.plots import plot_loss
+    from genomeformer_cli.render.plots import plot_loss
 
     folder = trained / "runs" / "run"
     result = PretrainResult(name="run", folder=folder, summary=read_summary(folder))

@@ -9,7 +9,7 @@ from rich.console import Console
 from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.training.metrics import Score, StepDone
 from genomeformer_cli.core.workflows.pretrain import RunStarted
-from genomeformer_cli.ui.training import TrainingView, duration
+from genomeformer_cli.render.training import TrainingView, duration
 
 
 def test_every_part_of_the_live_view_has_a_line_of_its_own() -> None:

@@ -16,8 +16,8 @@ from genomeformer_cli.core.genomes.ncbi.plan import Plan
 from genomeformer_cli.core.genomes.ncbi.query_dir import Failure
 from genomeformer_cli.core.genomes.ncbi.update import Update
 from genomeformer_cli.core.workflows.fetch import FetchResult
-from genomeformer_cli.ui.fetched import fetched_view
-from genomeformer_cli.ui.progress import TerminalReporter
+from genomeformer_cli.render.fetched import fetched_view
+from genomeformer_cli.render.progress import TerminalReporter
 
 
 def console(*, terminal: bool) -> Console:

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from genomeformer_cli.ui.results import fetched_table, size
+from genomeformer_cli.render.results import fetched_table, size
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.genomes.ncbi.plan import Plan

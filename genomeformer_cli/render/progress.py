@@ -17,9 +17,9 @@ from rich.text import Text
 
 from genomeformer_cli.core.genomes.events import GenomeFetched
 from genomeformer_cli.core.reporting import Event, Tracker
-from genomeformer_cli.ui.console import talk
-from genomeformer_cli.ui.finetuning import TuningView
-from genomeformer_cli.ui.training import TrainingView
+from genomeformer_cli.render.console import talk
+from genomeformer_cli.render.finetuning import TuningView
+from genomeformer_cli.render.training import TrainingView
 
 
 class _Amount(ProgressColumn):

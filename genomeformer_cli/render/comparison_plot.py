@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli.core.store.atomic import atomic_file
-from genomeformer_cli.ui.comparison import budget_words
-from genomeformer_cli.ui.plots import can_plot
+from genomeformer_cli.render.comparison import budget_words
+from genomeformer_cli.render.plots import can_plot
 
 if TYPE_CHECKING:
     from pathlib import Path

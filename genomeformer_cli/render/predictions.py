@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli.core.sequence import BASES
-from genomeformer_cli.ui.console import to_json
-from genomeformer_cli.ui.scores import row
+from genomeformer_cli.render.console import to_json
+from genomeformer_cli.render.scores import row
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.finetuning.checkpoint import SavedTask

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli.core.store.atomic import write_json, write_text
-from genomeformer_cli.ui.console import to_json
-from genomeformer_cli.ui.evaluation import Sheet, sheets
-from genomeformer_cli.ui.plots import can_plot
+from genomeformer_cli.render.console import to_json
+from genomeformer_cli.render.evaluation import Sheet, sheets
+from genomeformer_cli.render.plots import can_plot
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.evaluation.held_out_scores import Prediction

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from genomeformer_cli.core.sequence import BASES
-from genomeformer_cli.ui.tokens import tokenizer_name
+from genomeformer_cli.render.tokens import tokenizer_name
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.corpus.kmer_spectrum import KmerCount, Spectrum

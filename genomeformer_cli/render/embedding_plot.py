@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli.core.errors import InputError, MissingExtraError, UsageError
 from genomeformer_cli.core.store.atomic import atomic_file, write_text
-from genomeformer_cli.ui.plots import can_plot
+from genomeformer_cli.render.plots import can_plot
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.embedding.projection import Plane

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.sequence import BASES
 from genomeformer_cli.core.store.atomic import atomic_file
-from genomeformer_cli.ui.plots import can_plot
-from genomeformer_cli.ui.statistics import largest
+from genomeformer_cli.render.plots import can_plot
+from genomeformer_cli.render.statistics import largest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -21,11 +21,11 @@ from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.workflows.describe import DescribeResult, describe_corpus
-from genomeformer_cli.ui.plots import can_plot
-from genomeformer_cli.ui.statistics import MOST_GENOMES, largest, statistics_view
-from genomeformer_cli.ui.statistics_plot import picture_place, plot_statistics
+from genomeformer_cli.render.plots import can_plot
+from genomeformer_cli.render.statistics import MOST_GENOMES, largest, statistics_view
+from genomeformer_cli.render.statistics_plot import picture_place, plot_statistics
 from tests.corpora import genome, random_dna
-from tests.unit.ui.test_results import rendered
+from tests.unit.render.test_results import rendered
 
 needs_plots = pytest.mark.skipif(not can_plot(), reason="no matplotlib here")
 

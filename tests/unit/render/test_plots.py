@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genomeformer_cli.ui.plots import _limits
+from genomeformer_cli.render.plots import _limits
 
 
 def test_all_that_is_held_out_is_within_the_picture() -> None:

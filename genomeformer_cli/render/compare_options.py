@@ -12,7 +12,7 @@ from typer import Argument, Option
 from genomeformer_cli.core.configuration import merged, nested, places
 from genomeformer_cli.core.documents import DocumentError, parse_toml
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.ui import pretrain_options
+from genomeformer_cli.render import pretrain_options
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.training.budget import Budget

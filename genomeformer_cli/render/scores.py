@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES
 from genomeformer_cli.core.store.atomic import atomic_file
-from genomeformer_cli.ui.plots import can_plot
+from genomeformer_cli.render.plots import can_plot
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.evaluation.variants import VariantScore

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 
-from genomeformer_cli.ui.console import to_json
-from genomeformer_cli.ui.results import plain_table, scores_table, size
+from genomeformer_cli.render.console import to_json
+from genomeformer_cli.render.results import plain_table, scores_table, size
 
 if TYPE_CHECKING:
     from rich.table import Table

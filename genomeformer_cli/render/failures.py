@@ -17,8 +17,8 @@ from genomeformer_cli.core.escaping import one_line
 from genomeformer_cli.core.settings import launch_folder, speaks
 from genomeformer_cli.core.store.atomic import failure_reason, write_hint
 from genomeformer_cli.core.training.failure_file import write_failure
-from genomeformer_cli.ui.console import talk
-from genomeformer_cli.ui.streams import output_is_missing
+from genomeformer_cli.render.console import talk
+from genomeformer_cli.render.streams import output_is_missing
 
 INTERNAL = 70
 _FIRST_SPEAKS_WITHIN = 5.0

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from genomeformer_cli.core.errors import ConfigError, FastaError, GenomeformerError
-from genomeformer_cli.ui.failures import INTERNAL, explain
+from genomeformer_cli.render.failures import INTERNAL, explain
 
 
 @pytest.mark.parametrize(

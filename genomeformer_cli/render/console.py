@@ -23,7 +23,7 @@ from rich.console import (
 from rich.segment import Segment
 
 from genomeformer_cli.core.escaping import encodable, printable
-from genomeformer_cli.ui.streams import output_is_missing
+from genomeformer_cli.render.streams import output_is_missing
 
 
 class _Escaped:

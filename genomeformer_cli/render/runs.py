@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from genomeformer_cli.ui.results import plain_table, size
-from genomeformer_cli.ui.training import duration
+from genomeformer_cli.render.results import plain_table, size
+from genomeformer_cli.render.training import duration
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.presets import PresetForecast

@@ -10,7 +10,7 @@ import pytest
 from rich.table import Table
 
 from genomeformer_cli.core.store.layout import Kind
-from genomeformer_cli.ui.console import data_stream, show, talk, to_json
+from genomeformer_cli.render.console import data_stream, show, talk, to_json
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from genomeformer_cli.core.errors import PartialError
-from genomeformer_cli.ui.results import plain_table, size
-from genomeformer_cli.ui.runs import count
-from genomeformer_cli.ui.training import duration
+from genomeformer_cli.render.results import plain_table, size
+from genomeformer_cli.render.runs import count
+from genomeformer_cli.render.training import duration
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from genomeformer_cli.ui.options import MODEL_HELP
+from genomeformer_cli.render.options import MODEL_HELP
 
 _HELD_OUT = "Held-out bases"
 _LABELLED = "Labelled sequences"

@@ -9,8 +9,8 @@ from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.reporting import Event
 from genomeformer_cli.core.training.metrics import Score, StepDone
 from genomeformer_cli.core.workflows.pretrain import RunStarted
-from genomeformer_cli.ui.progress import TerminalReporter, terminal_reporter
-from genomeformer_cli.ui.training import duration
+from genomeformer_cli.render.progress import TerminalReporter, terminal_reporter
+from genomeformer_cli.render.training import duration
 
 STARTED = RunStarted(
     name="run",
