@@ -84,7 +84,8 @@ def test_a_token_longer_than_a_row_goes_on_in_the_next(
 def test_colours_stand_for_what_bars_show(tmp_path: Path) -> None:
     """On a terminal, tokens are parted by colours alone."""
     script = (
-        "import sys; from rich.console import Console; from genomeformer_cli.render.tokens import *\n"
+        "import sys; from rich.console import Console\n"
+        "from genomeformer_cli.render.tokens import *\n"
         "from genomeformer_cli.core.workflows.inspect import *\n"
         "request = InspectRequest(source='ACGTNacg', tokenizer='kmer', settings={'k': 3})\n"
         "console = Console(force_terminal=True, color_system='truecolor', width=60)\n"
