@@ -114,7 +114,8 @@ def parse_json(
         _refuse(source, f"it has more than {max_bytes:,} bytes")
     try:
         value = json.loads(text) if nonfinite else msgspec.json.decode(text)
-    except (ValueError, RecursionError) as failure:
+    # Older releases of msgspec raise an error of their own for input that is cut off.
+    except (ValueError, RecursionError, msgspec.MsgspecError) as failure:
         _refuse(source, _reason(failure))
     return convert(value, kind, source=source)
 
