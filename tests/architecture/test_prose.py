@@ -22,8 +22,6 @@ REMAINING: dict[str, int] = {
     "core/embedding": 39,
     "core/evaluation": 102,
     "core/finetuning": 107,
-    "core/genomes": 46,
-    "core/genomes/ncbi": 63,
     "core/release": 69,
     "core/store": 9,
     "core/tokenizers": 22,

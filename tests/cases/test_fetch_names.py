@@ -109,7 +109,7 @@ def test_case_87_odd_names_of_assemblies_are_cached(ncbi: MiniNcbi, run_cli: Run
         "fetch", "--accession", "GCF_900000005.1", "--accession", "GCF_999999999.1", *FAST
     )
     assert done.exit_code == 3
-    assert "failed: GCF_999999999.1: NCBI knows no such assembly" in done.out
+    assert "failed: GCF_999999999.1: NCBI has no such assembly" in done.out
 
 
 def test_case_88_files_of_names_alike_never_stand_for_each_other(
@@ -119,9 +119,9 @@ def test_case_88_files_of_names_alike_never_stand_for_each_other(
         (tmp_path / name).write_text(f">r\n{letters}\n")
     assert run_cli("fetch", "--file", str(tmp_path / "a b.fa")).exit_code == 0
     done = run_cli("fetch", "--file", str(tmp_path / "a_b.fa"))
-    assert_failure(done, "already has a genome `a_b` of other content", hint="--name")
+    assert_failure(done, "already has a genome `a_b` with other content", hint="--name")
     assert run_cli("fetch", "--file", str(tmp_path / "一.fa")).exit_code == 0
     done = run_cli("fetch", "--file", str(tmp_path / "二.fa"))
-    assert_failure(done, "of other content", hint="--name")
+    assert_failure(done, "with other content", hint="--name")
     named = run_cli("fetch", "--file", str(tmp_path / "二.fa"), "--name", "two")
     assert named.exit_code == 0, named.err

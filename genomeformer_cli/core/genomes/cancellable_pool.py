@@ -1,7 +1,7 @@
-"""A few threads that take tasks from a line, and end at once when the user gives up.
+"""Thread pool that stops immediately on Ctrl-C.
 
-Not an executor: its threads would be waited for at exit, however long their sockets sleep. These
-are daemons; what they have written so far is on disk, and locks go with the process.
+The threads are daemons, because an executor would wait at exit for sockets that are blocked in a
+read. Downloaded bytes are on disk already, and locks end with the process.
 """
 
 from __future__ import annotations
@@ -20,50 +20,53 @@ _GRACE = 3.0
 
 
 def run_all(
-    tasks: Sequence[T], work: Callable[[T], R], *, jobs: int, halt: CancelToken
+    tasks: Sequence[T], function: Callable[[T], R], *, jobs: int, cancel: CancelToken
 ) -> Generator[tuple[T, R], None, None]:
-    """Do `work` on every task, `jobs` at a time, and yield results as they come.
+    """Apply a function to every task in `jobs` threads, and yield results as they complete.
 
-    The first exception of a worker ends the rest and is raised here; so does leaving the loop.
+    The first exception of a thread cancels the others and is raised here; leaving the loop cancels
+    them too.
     """
-    waiting: queue.SimpleQueue[T] = queue.SimpleQueue()
+    task_queue: queue.SimpleQueue[T] = queue.SimpleQueue()
     for task in tasks:
-        waiting.put(task)
-    done: queue.SimpleQueue[tuple[T, R] | BaseException] = queue.SimpleQueue()
+        task_queue.put(task)
+    results: queue.SimpleQueue[tuple[T, R] | BaseException] = queue.SimpleQueue()
     threads = [
-        threading.Thread(target=_serve, args=(waiting, done, work, halt), daemon=True)
+        threading.Thread(
+            target=_run_tasks, args=(task_queue, results, function, cancel), daemon=True
+        )
         for _ in range(min(jobs, len(tasks)))
     ]
     for thread in threads:
         thread.start()
-    finished = False
+    is_complete = False
     try:
         for _ in tasks:
-            result = done.get()
+            result = results.get()
             if isinstance(result, BaseException):
                 raise result
             yield result
-        finished = True
+        is_complete = True
     finally:
-        if not finished:
-            halt.set()
+        if not is_complete:
+            cancel.set()
         deadline = time.monotonic() + _GRACE
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 
 
-def _serve(
-    waiting: queue.SimpleQueue[T],
-    done: queue.SimpleQueue[tuple[T, R] | BaseException],
-    work: Callable[[T], R],
-    halt: CancelToken,
+def _run_tasks(
+    task_queue: queue.SimpleQueue[T],
+    results: queue.SimpleQueue[tuple[T, R] | BaseException],
+    function: Callable[[T], R],
+    cancel: CancelToken,
 ) -> None:
     try:
         while True:
-            halt.check()
-            task = waiting.get_nowait()
-            done.put((task, work(task)))
+            cancel.check()
+            task = task_queue.get_nowait()
+            results.put((task, function(task)))
     except (queue.Empty, CancelledError):
         return
     except BaseException as failure:  # noqa: BLE001 - it is raised in the main thread
-        done.put(failure)
+        results.put(failure)

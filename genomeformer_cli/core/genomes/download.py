@@ -1,10 +1,10 @@
-"""One file over a bad line: what has arrived is in `NAME.part`, what it is part of in a sidecar.
+"""Resumable download of one file: data in `NAME.part`, metadata in a sidecar.
 
-A try asks for the bytes still missing, on the condition that the file is unchanged; whatever the
-host answers instead (the whole file, another part, another version, a web page) is recognised and
-dealt with. Failures are counted since the last progress. A file counts as whole only when its
-length is right, and as right only when its MD5 is (`download_verified`); until then nothing has
-the file's own name. Callers hold a lock, so that one process at a time writes a part.
+Each attempt requests the missing bytes on condition that the file is unchanged. Any other response
+(the whole file, another range, another version, a web page) is detected and handled. Failures are
+counted since the last progress. A file is complete when its length is right and accepted when its
+MD5 is right (`download_verified`); until then no file has its final name. Callers hold a lock, so
+that only one process writes a part.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Meter(Protocol):
-    """What follows the bytes of a file."""
+    """Receiver of progress."""
 
     def begin(self, total: int | None, have: int) -> None:
-        """Say how large the file is and how much of it is there (again, if it starts over)."""
+        """Set the size of the file and the number of bytes present; repeated after a restart."""
 
     def advance(self, num_bytes: int) -> None:
-        """Say that so many more bytes arrived."""
+        """Add to the number of bytes present."""
 
 
 class NoMeter:
-    """A meter that follows nothing."""
+    """Meter that ignores progress."""
 
     def begin(self, total: int | None, have: int) -> None:
         """Do nothing."""
@@ -50,15 +50,15 @@ class NoMeter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Downloaded:
-    """A whole file, still under its `.part` name.
+class DownloadedFile:
+    """Complete file, still under its `.part` name.
 
     Attributes:
-        path: Where it lies.
-        md5: Of its bytes.
-        num_bytes: Its size.
-        last_modified: As the host said.
-        attested: Whether the host's own MD5 was there to compare with.
+        path: Path of the part.
+        md5: MD5 checksum.
+        num_bytes: Size in bytes.
+        last_modified: `Last-Modified` header as sent.
+        attested: True if the MD5 equals the one published by the host.
     """
 
     path: Path
@@ -74,8 +74,8 @@ class Downloaded:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Known:
-    """The sidecar: what the part is part of."""
+class _PartState:
+    """Content of the sidecar: URL, size and version of the whole file."""
 
     url: str
     total: int | None = None
@@ -88,25 +88,25 @@ def _sidecar(path: Path) -> Path:
 
 
 class _Part:
-    """The bytes that have arrived, their running MD5, and the sidecar."""
+    """Received bytes, their running MD5, and the sidecar."""
 
     def __init__(self, path: Path, url: str) -> None:
         self.path = path
         self.url = url
-        self.known = self._read_sidecar()
+        self.state = self._read_sidecar()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
         except OSError as failure:
             raise explain_write_failure(path, failure) from failure
         self.digest = hashlib.md5(usedforsecurity=False)
-        self.have = 0
-        if self.known.url == url:
-            self._take_up()
+        self.num_received = 0
+        if self.state.url == url:
+            self._resume()
         else:
             self.restart()
-        self._mark = self.have
-        self._odd_ranges = 0
+        self._mark = self.num_received
+        self._num_range_errors = 0
 
     def __enter__(self) -> _Part:
         return self
@@ -119,55 +119,55 @@ class _Part:
     ) -> None:
         self._file.close()
 
-    def _read_sidecar(self) -> _Known:
+    def _read_sidecar(self) -> _PartState:
         try:
-            known: _Known = read_json(_sidecar(self.path), _Known)
+            state: _PartState = read_json(_sidecar(self.path), _PartState)
         except DocumentError:
-            return _Known(url="")
-        return known
+            return _PartState(url="")
+        return state
 
-    def _take_up(self) -> None:
+    def _resume(self) -> None:
         while chunk := self._file.read(1 << 20):
             self.digest.update(chunk)
-            self.have += len(chunk)
-        if self.known.total is not None and self.have > self.known.total:
+            self.num_received += len(chunk)
+        if self.state.total is not None and self.num_received > self.state.total:
             self.restart()
 
-    def _remember(self, known: _Known) -> None:
-        self.known = known
+    def _save_state(self, state: _PartState) -> None:
+        self.state = state
         sidecar = _sidecar(self.path)
-        fresh = sidecar.with_name(sidecar.name + ".new")
+        temporary = sidecar.with_name(sidecar.name + ".new")
         try:
-            fresh.write_text(json.dumps(vars(known)), encoding="utf-8")
-            fresh.replace(sidecar)
+            temporary.write_text(json.dumps(vars(state)), encoding="utf-8")
+            temporary.replace(sidecar)
         except OSError as failure:
             raise explain_write_failure(sidecar, failure) from failure
 
     @property
     def complete(self) -> bool:
-        """Whether every byte is there."""
-        return self.known.total is not None and self.have == self.known.total
+        """True if all bytes have been received."""
+        return self.state.total is not None and self.num_received == self.state.total
 
     def restart(self) -> None:
-        """Forget everything that arrived."""
+        """Discard the received bytes."""
         self._file.seek(0)
         self._file.truncate()
         self.digest = hashlib.md5(usedforsecurity=False)
-        self.have = 0
-        self.known = _Known(url=self.url)
+        self.num_received = 0
+        self.state = _PartState(url=self.url)
 
     def accept(self, body: Body) -> bool:
-        """Make the part ready for what the host sends; return whether that is to be written.
+        """Prepare the part for a response; return True if its body is to be written.
 
         Raises:
-            TransientError: It cannot be used.
+            TransientError: The response is unusable.
         """
         if body.status == 200:
             if "html" in body.content_type:
                 raise TransientError(f"`{self.url}` sent a web page instead of the file")
             self.restart()
-            self._remember(
-                _Known(
+            self._save_state(
+                _PartState(
                     url=self.url,
                     total=body.total,
                     validator=body.validator,
@@ -176,12 +176,12 @@ class _Part:
             )
             return True
         if body.status == 416:
-            if body.total != self.have:
+            if body.total != self.num_received:
                 self.restart()
                 raise TransientError(f"`{self.url}` has changed")
-            self._remember(_Known(**{**vars(self.known), "total": self.have}))
+            self._save_state(_PartState(**{**vars(self.state), "total": self.num_received}))
             return False
-        totals, validators = {body.total, self.known.total}, {body.validator, self.known.validator}
+        totals, validators = {body.total, self.state.total}, {body.validator, self.state.validator}
         if len(totals - {None}) > 1 or len(validators - {None}) > 1:
             self.restart()
             raise TransientError(f"`{self.url}` changed while it was downloaded")
@@ -191,12 +191,16 @@ class _Part:
         """Append bytes.
 
         Raises:
-            TransientError: They cannot be of this file.
-            StoreError: The disk refused them.
+            TransientError: The bytes cannot belong to this file.
+            StoreError: The disk cannot be written.
         """
-        if not self.have and self.url.endswith(".gz") and chunk[:2] != _GZIP_MAGIC[: len(chunk)]:
+        if (
+            not self.num_received
+            and self.url.endswith(".gz")
+            and chunk[:2] != _GZIP_MAGIC[: len(chunk)]
+        ):
             raise TransientError(f"`{self.url}` sent something that is not gzip")
-        if self.known.total is not None and self.have + len(chunk) > self.known.total:
+        if self.state.total is not None and self.num_received + len(chunk) > self.state.total:
             self.restart()
             raise TransientError(f"`{self.url}` sent more than the whole file")
         try:
@@ -206,85 +210,91 @@ class _Part:
         except OSError as failure:
             raise explain_write_failure(self.path, failure) from failure
         self.digest.update(chunk)
-        self.have += len(chunk)
+        self.num_received += len(chunk)
 
     def finish(self) -> None:
-        """The host says that was all.
+        """Check the size at the end of a response.
 
         Raises:
-            TransientError: It was not.
+            TransientError: The file is incomplete.
         """
-        if self.known.total is None and self.have:
-            self._remember(_Known(**{**vars(self.known), "total": self.have}))
+        if self.state.total is None and self.num_received:
+            self._save_state(_PartState(**{**vars(self.state), "total": self.num_received}))
         if not self.complete:
-            raise TransientError(f"`{self.url}`: got {self.have} of {self.known.total} bytes")
+            raise TransientError(
+                f"`{self.url}`: got {self.num_received} of {self.state.total} bytes"
+            )
         os.fsync(self._file.fileno())
 
-    def progressed(self) -> bool:
-        """Whether enough arrived since the last look to forgive what failed before."""
-        step = min(_PROGRESS, max(1, (self.known.total or 0) // 100))
-        if self.have < self._mark + step:
+    def has_progressed(self) -> bool:
+        """Return True if enough bytes arrived since the last call to reset the failure count."""
+        step = min(_PROGRESS, max(1, (self.state.total or 0) // 100))
+        if self.num_received < self._mark + step:
             return False
-        self._mark = self.have
+        self._mark = self.num_received
         return True
 
-    def forget_if_empty(self) -> None:
-        """Leave no trace of a file that never came."""
-        if not self.have:
+    def remove_if_empty(self) -> None:
+        """Remove a part without bytes, and its sidecar."""
+        if not self.num_received:
             self.path.unlink(missing_ok=True)
             _sidecar(self.path).unlink(missing_ok=True)
 
-    def doubt(self, failure: TransientError) -> None:
-        """After a second odd answer to a request for the rest, ask for all of it."""
-        self._odd_ranges = self._odd_ranges + 1 if isinstance(failure, RangeError) else 0
-        if self._odd_ranges >= 2:
+    def count_range_error(self, failure: TransientError) -> None:
+        """Restart the file after two invalid responses to a range request."""
+        self._num_range_errors = (
+            self._num_range_errors + 1 if isinstance(failure, RangeError) else 0
+        )
+        if self._num_range_errors >= 2:
             self.restart()
 
 
 def part_path(folder: Path, name: str) -> Path:
-    """Where the part of a file lies."""
+    """Return the path of a file's part."""
     return folder / f"{name}.part"
 
 
-def download(transport: Transport, url: str, path: Path, *, meter: Meter) -> Downloaded:
-    """Bring a file in whole, going on where an earlier try or process stopped.
+def download(transport: Transport, url: str, path: Path, *, meter: Meter) -> DownloadedFile:
+    """Download a whole file, resuming an earlier attempt.
 
     Args:
-        transport: The network.
-        url: The file.
-        path: Its `.part`; the caller holds a lock on it.
-        meter: Follows the bytes.
+        transport: HTTP transport.
+        url: Address of the file.
+        path: Path of the `.part`; the caller holds a lock on it.
+        meter: Receives progress.
 
     Raises:
-        NetworkError: All tries failed; what arrived is kept.
-        RefusedError: The host will not give the file.
+        NetworkError: All attempts failed; received bytes are kept.
+        RefusedError: The host refuses the file.
     """
     backoff = transport.backoff()
     with _Part(path, url) as part:
         while not part.complete:
-            transport.halt.check()
+            transport.cancel.check()
             try:
                 _try_once(transport, part, meter)
             except RefusedError:
-                part.forget_if_empty()
+                part.remove_if_empty()
                 raise
             except TransientError as failure:
-                if part.progressed():
+                if part.has_progressed():
                     backoff.progress()
-                part.doubt(failure)
+                part.count_range_error(failure)
                 backoff.wait(failure)
-        return Downloaded(
+        return DownloadedFile(
             path=path,
             md5=part.digest.hexdigest(),
-            num_bytes=part.have,
-            last_modified=part.known.last_modified,
+            num_bytes=part.num_received,
+            last_modified=part.state.last_modified,
         )
 
 
 def _try_once(transport: Transport, part: _Part, meter: Meter) -> None:
-    with transport.stream(part.url, offset=part.have, validator=part.known.validator) as body:
+    with transport.stream(
+        part.url, offset=part.num_received, validator=part.state.validator
+    ) as body:
         if part.accept(body):
-            meter.begin(part.known.total, part.have)
+            meter.begin(part.state.total, part.num_received)
             for chunk in body.chunks:
                 part.write(chunk)
                 meter.advance(len(chunk))
@@ -293,14 +303,14 @@ def _try_once(transport: Transport, part: _Part, meter: Meter) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadItem:
-    """A file, and how to know it is the right one.
+    """File to download, with its checks.
 
     Attributes:
-        url: The file.
-        path: Its `.part`; the caller holds a lock on it.
-        read_md5: Gives the MD5 it should have; `None` if the host has none.
-        reread_md5: The same, asking the host anew.
-        check: Looks at the content and raises `FormatError`.
+        url: Address of the file.
+        path: Path of the `.part`; the caller holds a lock on it.
+        read_md5: Returns the expected MD5; None if the host has none.
+        reread_md5: Requests the expected MD5 again.
+        check: Checks the content and raises `FormatError`.
     """
 
     url: str
@@ -311,35 +321,35 @@ class DownloadItem:
 
 
 def download_verified(
-    transport: Transport, wanted: DownloadItem, *, meter: Meter | None = None
-) -> Downloaded:
-    """Bring a file in and let nothing pass that is not what the host itself vouches for.
+    transport: Transport, item: DownloadItem, *, meter: Meter | None = None
+) -> DownloadedFile:
+    """Download a file and verify its MD5 and content.
 
     Raises:
-        CorruptError: What arrives never is what it should be.
-        FormatError: The file is what the host means to send, and is damaged all the same.
-        NetworkError: All tries failed; what arrived is kept.
+        CorruptError: Every attempt failed verification.
+        FormatError: The file has the published MD5, but its content is damaged.
+        NetworkError: All attempts failed; received bytes are kept.
     """
     problem = "nothing arrived"
     for _ in range(_TRIES):
-        got = download(transport, wanted.url, wanted.path, meter=meter or NoMeter())
-        expected = wanted.read_md5()
-        if expected is not None and got.md5 != expected:
-            expected = wanted.reread_md5()
-        if expected is not None and got.md5 != expected:
-            problem = f"its MD5 is {got.md5}, the host says {expected}"
-            got.drop()
+        result = download(transport, item.url, item.path, meter=meter or NoMeter())
+        expected = item.read_md5()
+        if expected is not None and result.md5 != expected:
+            expected = item.reread_md5()
+        if expected is not None and result.md5 != expected:
+            problem = f"its MD5 is {result.md5}, expected {expected}"
+            result.drop()
             continue
         try:
-            wanted.check(got.path)
+            item.check(result.path)
         except FormatError as failure:
-            got.drop()
+            result.drop()
             if expected is not None:
                 raise
             problem = failure.message
             continue
-        return Downloaded(**{**vars(got), "attested": expected is not None})
+        return DownloadedFile(**{**vars(result), "attested": expected is not None})
     raise CorruptError(
-        f"`{wanted.url}` arrived damaged {_TRIES} times: {problem}",
-        hint="run the command again later; nothing wrong was kept",
+        f"`{item.url}` arrived damaged {_TRIES} times: {problem}",
+        hint="run the command again later; the damaged file was deleted",
     )

@@ -1,4 +1,4 @@
-"""What a fetch tells a reporter as it goes."""
+"""Events of a fetch."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from genomeformer_cli.core.reporting import Event
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeFetched(Event):
-    """A genome has come in, or could not.
+    """A genome was installed, or failed.
 
     Attributes:
-        accession: Which.
-        organism: Whose.
-        num_bytes: Bytes that came; 0 if it was there.
-        reason: Why it could not be had; `None` if it could.
+        accession: Accession of the assembly.
+        organism: Scientific name of the organism.
+        num_bytes: Number of bytes downloaded; 0 if the genome was cached.
+        reason: Message of the error, or None.
     """
 
     accession: str

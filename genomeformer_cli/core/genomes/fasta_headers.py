@@ -1,6 +1,6 @@
-"""What the headers of a FASTA file say of its records: the organisms of a file of several genomes.
+"""Headers of a FASTA file, including the organisms of a file with several genomes.
 
-`genome.json` describes a file as a whole, and of one that a user put together it knows no organism.
+`genome.json` describes the file as a whole and has no organism for a file put together by a user.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from genomeformer_cli.core.formats.fasta import FastaReader
 
 @dataclass(frozen=True, kw_only=True)
 class DescribedRecord:
-    """A record.
+    """Header and length of a record.
 
     Attributes:
-        id: First word of its header.
-        description: The rest of it.
-        num_bases: Letters of it.
+        id: First word of the header.
+        description: Rest of the header.
+        num_bases: Number of letters.
     """
 
     id: str
@@ -28,25 +28,25 @@ class DescribedRecord:
 
 
 def described_records(path: Path, *, shown: str) -> Iterator[DescribedRecord]:
-    """All records of a file, in order.
+    """Yield the headers and lengths of all records of a file.
 
     Args:
-        path: FASTA or FASTQ, plain or gzip'd.
-        shown: The name used in errors.
+        path: FASTA or FASTQ file, plain or compressed.
+        shown: Name of the file in errors.
 
     Raises:
-        FastaError: Missing, empty, truncated, damaged, or not FASTA.
-        AlphabetError: A record holds something that is no nucleotide.
+        FastaError: The file is missing, empty, truncated, damaged, or not FASTA.
+        AlphabetError: A character is not a nucleotide code.
     """
     record: DescribedRecord | None = None
     for block in FastaReader(path, shown=shown).blocks():
-        done = 0
-        for (at, name), description in zip(block.starts, block.descriptions, strict=True):
+        start = 0
+        for (stop, name), description in zip(block.starts, block.descriptions, strict=True):
             if record is not None:
-                yield replace(record, num_bases=record.num_bases + at - done)
+                yield replace(record, num_bases=record.num_bases + stop - start)
             record = DescribedRecord(id=name, description=description, num_bases=0)
-            done = at
+            start = stop
         if record is not None:
-            record = replace(record, num_bases=record.num_bases + block.marked.size - done)
+            record = replace(record, num_bases=record.num_bases + block.marked.size - start)
     if record is not None:
         yield record

@@ -1,4 +1,4 @@
-"""A genome in the cache: one FASTA file as it came, and `genome.json` beside it."""
+"""Genome in the cache: one FASTA file, unchanged, and `genome.json`."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ GENOME_FILE = "genome.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """A file as its host has it.
+    """File of a host.
 
     Attributes:
         format: `fasta`, `gff` or `gbff`.
-        file: Its name, at the host and in the entry's folder.
-        url: Where it was fetched from.
-        md5: Of its bytes.
-        num_bytes: Its size.
-        attested: Whether the MD5 is the host's own; else the host had none, and the file's inner
-            checksum and its length alone vouch for it.
-        last_modified: As the host said.
+        file: File name, at the host and in the entry's folder.
+        url: Address of the file.
+        md5: MD5 checksum.
+        num_bytes: Size in bytes.
+        attested: True if the host published the MD5; otherwise only the gzip checksum and the
+            length
+            were verified.
+        last_modified: `Last-Modified` header as sent.
     """
 
     format: str
@@ -41,11 +42,11 @@ class RemoteFile:
 
 @dataclass(frozen=True, kw_only=True)
 class Ancestor:
-    """A taxon above an organism, or its own.
+    """Taxon of a lineage.
 
     Attributes:
         taxid: NCBI taxonomy id.
-        name: Scientific name; empty if the source gave the id alone.
+        name: Scientific name; empty if unknown.
         rank: `species`, `genus`, ...; empty if unknown.
     """
 
@@ -59,28 +60,28 @@ Lineage = tuple[Ancestor, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Genome:
-    """One assembly, or one file of a user's own, as fetched or imported.
+    """Assembly as fetched, or FASTA file as imported.
 
     Attributes:
-        name: Its name in the cache: the accession, or the name of the imported file.
-        fasta: File name of the (compressed) FASTA in the entry's folder, bytes as they came.
-        sha256: Checksum of that file.
-        num_records: Records in the file, all of them kept.
-        num_bases: Letters in all records.
-        source: Where it came from: a URL, a package, or `file` (never a path of the user's disk).
+        name: Name in the cache: the accession, or the name of the imported file.
+        fasta: File name of the FASTA in the entry's folder, bytes unchanged.
+        sha256: Checksum of the FASTA file.
+        num_records: Number of records in the file.
+        num_bases: Number of letters in all records.
+        source: Origin: a URL, a package, or `file` (never a path of the user's disk).
         retrieved: Date of fetching or import, YYYY-MM-DD.
-        accession: Accession with version, if it has one.
+        accession: Accession with version, if any.
         organism: Scientific name, if known.
         taxid: NCBI taxonomy id, if known.
-        licence: What is known of the terms of use.
-        assembly_name: Name of the assembly, if it is one of NCBI's.
-        level: How far it is put together: `complete`, `chromosome`, `scaffold`, `contig`.
+        licence: Terms of use, if known.
+        assembly_name: NCBI's name of the assembly, if any.
+        level: Assembly level: `complete`, `chromosome`, `scaffold`, `contig`.
         status: `current`, `previous`, `suppressed` or `retired`, when it was fetched.
-        released: Date of release, YYYY-MM-DD.
-        files: What was fetched: the FASTA and annotation beside it.
-        absent: Formats that were asked for and that the host does not have.
-        lineage: Its place in the taxonomy when it was fetched, the highest taxon first, its own
-            last; empty if nobody said.
+        released: Release date, YYYY-MM-DD.
+        files: Fetched files: the FASTA and annotation.
+        absent: Requested formats that the host does not have.
+        lineage: Lineage when it was fetched, from the highest taxon to the organism; empty if
+            unknown.
     """
 
     name: str
@@ -104,23 +105,23 @@ class Genome:
 
     @property
     def label(self) -> str:
-        """Name and organism, for people."""
+        """Name and organism, as shown to the user."""
         return f"{self.name} ({self.organism})" if self.organism else self.name
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchedGenome:
-    """One genome of a request, and whether it was not in the cache before."""
+    """Genome of a request; `new` is True if it was not in the cache before."""
 
     genome: Genome
     new: bool
 
 
 def genome_from_json(value: dict[str, Any]) -> Genome:
-    """Build a `Genome` from its JSON, ignoring keys of later versions.
+    """Build a `Genome` from JSON values; keys of later versions are ignored.
 
     Raises:
-        DocumentError: A value is of another type, or a required key is absent.
+        DocumentError: A value has the wrong type, or a required key is absent.
     """
     genome: Genome = convert(
         {key: item for key, item in value.items() if item is not None}, Genome, source=GENOME_FILE
@@ -129,12 +130,12 @@ def genome_from_json(value: dict[str, Any]) -> Genome:
 
 
 def genome_to_json(genome: Genome) -> dict[str, Any]:
-    """The genome as plain JSON values."""
+    """Convert a genome to JSON values."""
     return asdict(genome)
 
 
 def load_genome(entry: Entry) -> Genome:
-    """Read what is known of a cached genome.
+    """Read the description of a cached genome.
 
     Raises:
         CorruptError: `genome.json` is missing, unreadable, or not as it was written.
@@ -150,10 +151,10 @@ def load_genome(entry: Entry) -> Genome:
 
 
 def cached_genomes(store: Store, names: Iterable[str] | None = None) -> list[tuple[Genome, Path]]:
-    """Genomes of the cache (all, or those named, in that order) and the paths of their FASTA files.
+    """Return cached genomes (all, or by name, in that order) with the paths of their FASTA files.
 
     Raises:
-        NotInCacheError: A name is not there.
+        NotInCacheError: A genome is not cached.
     """
     entries = (
         store.entries(Kind.GENOMES)
@@ -168,7 +169,7 @@ def genome_file(source: str, store: Store) -> tuple[Path, str]:
     """Return the FASTA file of a genome and its name in messages.
 
     Args:
-        source: Path of a FASTA file, or name of a genome of the cache; a file comes first.
+        source: Path of a FASTA file, or name of a cached genome; a file takes precedence.
         store: Cache.
     """
     if not Path(source).exists() and store.has(Kind.GENOMES, source):

@@ -1,4 +1,4 @@
-"""Import a user's own FASTA file: the bytes are kept as they came, every record of them."""
+"""Import of a user's FASTA file: every record is kept, the sequence unchanged."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ Consume = Callable[[Iterator[Block], FastaReader], None]
 
 
 def name_from_path(path: Path) -> str:
-    """The cache name of an imported file: its own, without suffixes and odd characters."""
+    """Return the cache name of an imported file: its own, without suffixes and odd characters."""
     name = path.name
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
-    kept = "".join(
+    cleaned = "".join(
         letter if (letter.isalnum() and letter.isascii()) or letter in "._-" else "_"
         for letter in name
     )
-    return check_name(kept.lstrip("._-") or "genome")
+    return check_name(cleaned.lstrip("._-") or "genome")
 
 
 def import_fasta(
@@ -52,41 +52,41 @@ def import_fasta(
     name: str | None = None,
     consume: Consume | None = None,
 ) -> tuple[Genome, bool]:
-    """Check a FASTA file and copy it into the cache, packed by gzip.
+    """Check a FASTA file and copy it into the cache, compressed by gzip.
 
     Args:
-        path: FASTA or FASTQ of any packing; `-` is standard input.
-        store: The cache.
-        reporter: Is told of duplicate ids and empty records.
-        name: Name in the cache; else made from the file's name.
-        consume: Takes all blocks of a genome that is new, in the same pass that checks it.
+        path: FASTA or FASTQ file, plain or compressed; `-` is standard input.
+        store: Cache.
+        reporter: Receives warnings about duplicate ids and empty records.
+        name: Name in the cache; by default derived from the file name.
+        consume: Receives all blocks of a new genome, in the pass that checks it.
 
     Returns:
-        The genome, and whether it was new.
+        The genome, and True if it was new.
 
     Raises:
-        FastaError: The file is missing, empty, damaged or no FASTA.
-        AlphabetError: A record holds something that is no nucleotide.
-        EntryExistsError: The name is taken by a genome of other content.
+        FastaError: The file is missing, empty, damaged or not FASTA.
+        AlphabetError: A character is not a nucleotide code.
+        EntryExistsError: The cache has a genome of this name with other content.
         UsageError: A pipe was given without a name.
     """
     if name is None and (str(path) == STDIN or is_pipe(path)):
-        raise UsageError("a genome that is piped in has no name", hint="give it one with `--name`")
+        raise UsageError("a genome read from a pipe has no name", hint="name it with `--name`")
     name = check_name(name) if name else name_from_path(path)
     with local_copy(str(path)) as (file, shown), store.lock(Kind.GENOMES, name):
         if store.has(Kind.GENOMES, name):
-            return _known(file, store, name), False
+            return _existing_genome(file, store, name), False
         return _import(file, name, store, _Census(shown, reporter), consume), True
 
 
 def _import(
     file: Path, name: str, store: Store, census: _Census, consume: Consume | None
 ) -> Genome:
-    known: dict[str, str] = {}
-    with store.create(Kind.GENOMES, name, known=known) as folder:
+    checksums: dict[str, str] = {}
+    with store.create(Kind.GENOMES, name, known=checksums) as folder:
         fasta = folder / f"{name}.fa.gz"
         sha256 = _copy_compressed(file, fasta, census, consume)
-        known[fasta.name] = sha256
+        checksums[fasta.name] = sha256
         genome = Genome(
             name=name,
             fasta=fasta.name,
@@ -100,7 +100,7 @@ def _import(
     return genome
 
 
-def _known(path: Path, store: Store, name: str) -> Genome:
+def _existing_genome(path: Path, store: Store, name: str) -> Genome:
     genome = load_genome(store.entry(Kind.GENOMES, name))
     cached = store.path(Kind.GENOMES, name) / genome.fasta
     if path.is_file() and is_gzip(path) and file_sha256(path) == genome.sha256:
@@ -108,13 +108,13 @@ def _known(path: Path, store: Store, name: str) -> Genome:
     if inspect_file(path) == inspect_file(cached):
         return genome
     raise EntryExistsError(
-        f"the cache already has a genome `{name}` of other content",
+        f"the cache already has a genome `{name}` with other content",
         hint=f"give another `--name`, or first `genomeformer cache rm genomes/{name}`",
     )
 
 
 class _Census:
-    """Counts what passes, and says what is odd about it."""
+    """Count records and bases, and warn about duplicate ids and empty records."""
 
     def __init__(self, shown: str, reporter: Reporter) -> None:
         self.shown = shown
@@ -126,15 +126,15 @@ class _Census:
         self.num_bases = 0
 
     def watch(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        """Hand on every block."""
+        """Count blocks while passing them through."""
         for block in blocks:
-            done = 0
-            for at, name in block.starts:
-                self._open_bases += at - done
+            start = 0
+            for stop, name in block.starts:
+                self._open_bases += stop - start
                 self._close()
                 self._begin(name)
-                done = at
-            self._open_bases += block.marked.size - done
+                start = stop
+            self._open_bases += block.marked.size - start
             self.num_bases += block.marked.size
             yield block
         self._close()
@@ -155,14 +155,14 @@ class _Census:
 
 
 def _copy_compressed(source: Path, target: Path, census: _Census, consume: Consume | None) -> str:
-    """Check a file and copy it, gzip'd if it was not; return the checksum of the copy."""
+    """Check a file and copy it, compressing it if needed; return the checksum of the copy."""
     with ExitStack() as stack:
-        raw = stack.enter_context(target.open("wb"))
-        packed = is_gzip(source)
-        if packed:
-            text = TextFile(source, shown=census.shown, copy=raw)
+        output = stack.enter_context(target.open("wb"))
+        is_packed = is_gzip(source)
+        if is_packed:
+            text = TextFile(source, shown=census.shown, copy=output)
         else:
-            file = stack.enter_context(gzip.GzipFile("", "wb", 6, raw, mtime=0))
+            file = stack.enter_context(gzip.GzipFile("", "wb", 6, output, mtime=0))
             text = TextFile(source, shown=census.shown, copy_text=file)
         reader = FastaReader(text)
         blocks = census.watch(reader.blocks())
@@ -171,4 +171,4 @@ def _copy_compressed(source: Path, target: Path, census: _Census, consume: Consu
         for _ in blocks:
             pass
         reader.changes.report(census.shown, census.reporter)
-    return text.packed.sha256 if packed else file_sha256(target)
+    return text.packed.sha256 if is_packed else file_sha256(target)

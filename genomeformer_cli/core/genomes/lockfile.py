@@ -1,9 +1,9 @@
-"""`genomes.lock.jsonl`: exactly which bytes a fetch brought, one genome a line, fit to be shared.
+"""`genomes.lock.jsonl`: URL and checksum of every fetched file, one genome per line.
 
-`fetch --lock FILE` brings the same bytes again without asking any catalogue, and a model card
-quotes it as provenance. Rows are sorted by accession, keys have one order, so that equal sets of
-genomes give equal files. A released model's also has the genomes that no fetch brought: rows
-without a URL, which say what is known of them and cannot be fetched.
+`fetch --lock FILE` downloads the same bytes without any metadata query, and a model card quotes
+the file as provenance. Rows are sorted by accession and keys have a fixed order, so equal sets of
+genomes give equal files. The lock file of a released model also lists genomes that were not
+fetched: rows without a URL, which describe the genome and cannot be fetched.
 """
 
 from __future__ import annotations
@@ -29,24 +29,24 @@ _HINT = "it is written by `genomeformer fetch`; get it again from where it came"
 
 @dataclass(frozen=True, kw_only=True)
 class LockRow:
-    """One genome of a lock file.
+    """Genome of a lock file.
 
     Attributes:
-        accession: With version.
+        accession: Accession with version.
         taxid: NCBI taxonomy id.
         organism: Scientific name.
-        status: Of the assembly when it was fetched.
-        files: URL, MD5 and size of each file; the FASTA is the first. None: it was not fetched.
-        licence: What is known of the terms of use.
-        date: Of the assembly's release, YYYY-MM-DD.
-        retrieved: When it was fetched.
+        status: Status of the assembly when it was fetched.
+        files: URL, MD5 and size of each file, the FASTA first; empty if the genome was not fetched.
+        licence: Terms of use, if known.
+        date: Release date of the assembly, YYYY-MM-DD.
+        retrieved: Date of fetching.
         assembly_name: Name of the assembly.
-        level: How far it is put together.
-        lineage: Its place in the taxonomy when it was fetched.
-        source: Where it came from, if it was not fetched.
-        sha256: Of its FASTA, if it was not fetched.
-        records: Ids of its records, if it was not fetched.
-        descriptions: What their headers say behind the ids, if that is known.
+        level: Assembly level.
+        lineage: Lineage when it was fetched.
+        source: Origin of a genome that was not fetched.
+        sha256: Checksum of the FASTA of a genome that was not fetched.
+        records: Record ids of a genome that was not fetched.
+        descriptions: Descriptions in the headers of these records, if known.
     """
 
     accession: str
@@ -69,16 +69,16 @@ class LockRow:
 def row_of(
     genome: Genome, records: tuple[str, ...] = (), descriptions: tuple[str, ...] = ()
 ) -> LockRow:
-    """The row of a genome.
+    """Build the row of a genome.
 
     Args:
-        genome: As the cache knows it.
-        records: Ids of its records, kept of genomes that were not fetched.
-        descriptions: What their headers say behind the ids, one a record, if that is known.
+        genome: Genome of the cache.
+        records: Record ids, stored for genomes that were not fetched.
+        descriptions: Header descriptions, one per record, if known.
     """
-    fetched = bool(genome.files)
+    is_fetched = bool(genome.files)
     return LockRow(
-        accession=(genome.accession if fetched else None) or genome.name,
+        accession=(genome.accession if is_fetched else None) or genome.name,
         taxid=genome.taxid or 0,
         organism=genome.organism or "",
         status=genome.status or "current",
@@ -89,17 +89,17 @@ def row_of(
         assembly_name=genome.assembly_name or "",
         level=genome.level or "",
         lineage=genome.lineage,
-        source="" if fetched else genome.source,
-        sha256="" if fetched else genome.sha256,
-        records=() if fetched else records,
-        descriptions=() if fetched else descriptions,
+        source="" if is_fetched else genome.source,
+        sha256="" if is_fetched else genome.sha256,
+        records=() if is_fetched else records,
+        descriptions=() if is_fetched else descriptions,
     )
 
 
 def _to_json(row: LockRow) -> dict[str, Any]:
     if not row.files:
         return _unfetched_to_json(row)
-    fasta, *others = row.files
+    fasta, *annotation = row.files
     value: dict[str, Any] = {
         "accession": row.accession,
         "taxid": row.taxid,
@@ -118,10 +118,10 @@ def _to_json(row: LockRow) -> dict[str, Any]:
         value["lineage"] = [[taxon.taxid, taxon.name, taxon.rank] for taxon in row.lineage]
     if not fasta.attested:
         value["attested"] = False
-    if others:
+    if annotation:
         value["annotation"] = [
             {"format": file.format, "url": file.url, "md5": file.md5, "bytes": file.num_bytes}
-            for file in others
+            for file in annotation
         ]
     return value
 
@@ -130,14 +130,14 @@ _UNFETCHED = ("accession", "organism", "licence", "retrieved", "source", "sha256
 
 
 def _unfetched_to_json(row: LockRow) -> dict[str, Any]:
-    known = {key: getattr(row, key) for key in _UNFETCHED}
-    known |= {"taxid": row.taxid, "records": list(row.records)}
-    return {**known, "descriptions": list(row.descriptions)} if row.descriptions else known
+    value = {key: getattr(row, key) for key in _UNFETCHED}
+    value |= {"taxid": row.taxid, "records": list(row.records)}
+    return {**value, "descriptions": list(row.descriptions)} if row.descriptions else value
 
 
 @dataclass(frozen=True, kw_only=True)
 class _FileLine:
-    """An annotation file of a line."""
+    """Annotation file of a line."""
 
     format: str
     url: str
@@ -163,7 +163,7 @@ class _FileLine:
 
 @dataclass(frozen=True, kw_only=True)
 class _FetchedLine:
-    """A line of a genome that was fetched; keys of later versions are ignored."""
+    """Line of a fetched genome; keys of later versions are ignored."""
 
     accession: str
     taxid: int
@@ -207,7 +207,7 @@ class _FetchedLine:
 
 @dataclass(frozen=True, kw_only=True)
 class _UnfetchedLine:
-    """A line of a genome that no fetch brought."""
+    """Line of a genome that was not fetched."""
 
     accession: str
     taxid: int
@@ -232,7 +232,7 @@ def _read_row(value: dict[str, Any], source: str) -> LockRow:
 
 
 def write_lock(path: Path, rows: Iterable[LockRow]) -> None:
-    """Write a lock file, whole or not at all."""
+    """Write a lock file atomically."""
     ordered = sorted(rows, key=lambda row: row.accession)
     write_text(path, "".join(json.dumps(_to_json(r), ensure_ascii=False) + "\n" for r in ordered))
 
@@ -241,7 +241,7 @@ def read_lock(path: Path) -> list[LockRow]:
     """Read a lock file.
 
     Raises:
-        ConfigError: It is missing, or a line is not a row of one.
+        ConfigError: The file is missing, or a line is invalid.
     """
     rows: list[LockRow] = []
     number = 0

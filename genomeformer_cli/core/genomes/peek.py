@@ -1,4 +1,4 @@
-"""The first records of a file, letters as they stand: no more of it is read than is shown."""
+"""First records of a file, letters unchanged; the file is read only as far as needed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from genomeformer_cli.core.sequence import Codes
 
 @dataclass(frozen=True, kw_only=True)
 class Peek:
-    """What stands at the head of a file.
+    """Beginning of a file.
 
     Attributes:
-        records: The first ones; the last may be the beginning of one.
-        whole: Whether that is the whole file.
-        last_is_whole: Whether the last record is.
+        records: First records; the last one may be cut.
+        whole: True if this is the whole file.
+        last_is_whole: True if the last record is not cut.
     """
 
     records: tuple[Record, ...]
@@ -27,46 +27,49 @@ class Peek:
 
 
 def peek_records(path: Path, num_letters: int, *, shown: str) -> Peek:
-    """Read records until they hold so many letters, each record counted as one at least.
+    """Read records up to a number of letters; a record counts as at least one.
 
     Args:
-        path: FASTA or FASTQ of any packing.
-        num_letters: How many are wanted; the last record is cut there.
-        shown: The name used in errors.
+        path: FASTA or FASTQ file, plain or compressed.
+        num_letters: Maximum number of letters; the last record is cut there.
+        shown: Name of the file in errors.
 
     Raises:
-        FastaError: Missing, empty, or not FASTA as far as it was read; a file that is read to its
-            end also when truncated or damaged.
+        FastaError: The file is missing, empty, or not FASTA as far as read; a file read to its end
+            may also be truncated or damaged.
     """
-    opened: list[tuple[str, str]] = []
+    headers: list[tuple[str, str]] = []
     parts: list[list[Codes]] = []
     at_end = True
     for block in FastaReader(path, shown=shown, letters=True).blocks():
-        done = 0
-        for (at, name), description in zip(block.starts, block.descriptions, strict=True):
+        start = 0
+        for (stop, name), description in zip(block.starts, block.descriptions, strict=True):
             if parts:
-                parts[-1].append(block.marked[done:at])
-            opened.append((name, description))
+                parts[-1].append(block.marked[start:stop])
+            headers.append((name, description))
             parts.append([])
-            done = at
-        parts[-1].append(block.marked[done:])
-        if sum(max(sum(part.size for part in some), 1) for some in parts) > num_letters:
+            start = stop
+        parts[-1].append(block.marked[start:])
+        if (
+            sum(max(sum(part.size for part in record_parts), 1) for record_parts in parts)
+            > num_letters
+        ):
             at_end = False
             break
-    return _cut(opened, parts, num_letters, at_end=at_end)
+    return _cut(headers, parts, num_letters, at_end=at_end)
 
 
 def _cut(
-    opened: list[tuple[str, str]], parts: list[list[Codes]], wanted: int, *, at_end: bool
+    headers: list[tuple[str, str]], parts: list[list[Codes]], num_left: int, *, at_end: bool
 ) -> Peek:
-    """Cut the records that were read to the letters that are wanted."""
-    found: list[Record] = []
-    for (name, description), some in zip(opened, parts, strict=True):
-        if wanted <= 0:
-            return Peek(records=tuple(found), whole=False, last_is_whole=True)
-        letters = np.concatenate(some).tobytes().decode("ascii")
-        found.append(Record(name, description, letters[:wanted]))
-        if len(letters) > wanted:
-            return Peek(records=tuple(found), whole=False, last_is_whole=False)
-        wanted -= max(len(letters), 1)
-    return Peek(records=tuple(found), whole=at_end, last_is_whole=at_end)
+    """Cut the records to `num_left` letters."""
+    records: list[Record] = []
+    for (name, description), record_parts in zip(headers, parts, strict=True):
+        if num_left <= 0:
+            return Peek(records=tuple(records), whole=False, last_is_whole=True)
+        letters = np.concatenate(record_parts).tobytes().decode("ascii")
+        records.append(Record(name, description, letters[:num_left]))
+        if len(letters) > num_left:
+            return Peek(records=tuple(records), whole=False, last_is_whole=False)
+        num_left -= max(len(letters), 1)
+    return Peek(records=tuple(records), whole=at_end, last_is_whole=at_end)

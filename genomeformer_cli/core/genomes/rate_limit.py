@@ -14,17 +14,17 @@ from email.utils import parsedate_to_datetime
 
 from genomeformer_cli.core.errors import NetworkError
 
-# Retries for a host that never answered: a machine without network should say so in seconds.
+# Retries for a host that was never reached: without network, fail within seconds.
 _UNREACHABLE = 3
 
 
 class TransientError(Exception):
-    """A failure that may pass: worth another try.
+    """Failure that a retry may resolve.
 
     Args:
-        message: What happened, for the error that is raised when all tries are used up.
-        retry_after: Seconds the host asked us to wait, if it did.
-        unreachable: Whether the host cannot be reached and never could: fewer tries will do.
+        message: Text of the error that is raised when all retries are used up.
+        retry_after: Seconds to wait, if the host requested a delay.
+        unreachable: True if the host was never reached; fewer retries are made.
     """
 
     def __init__(
@@ -36,40 +36,40 @@ class TransientError(Exception):
 
 
 class CancelledError(Exception):
-    """The work was called off while this thread waited or read."""
+    """The work was cancelled while this thread was waiting or reading."""
 
 
 class CancelToken:
-    """A switch that every wait looks at."""
+    """Event that interrupts every wait."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
 
     def set(self) -> None:
-        """Call the work off."""
+        """Cancel the work."""
         self._event.set()
 
     def check(self) -> None:
-        """Go on only if the work was not called off.
+        """Return unless the work was cancelled.
 
         Raises:
-            CancelledError: It was.
+            CancelledError: The work was cancelled.
         """
         if self._event.is_set():
             raise CancelledError
 
     def sleep(self, seconds: float) -> None:
-        """Wait, unless the work is called off.
+        """Sleep unless the work is cancelled.
 
         Raises:
-            CancelledError: It was called off.
+            CancelledError: The work was cancelled.
         """
         if self._event.wait(max(0.0, seconds)):
             raise CancelledError
 
 
 class RateLimiter:
-    """At most `rate` requests a second, evenly spaced, over all threads."""
+    """Limit on requests per second, evenly spaced, shared by all threads."""
 
     def __init__(self, rate: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._interval = 1.0 / rate
@@ -77,63 +77,63 @@ class RateLimiter:
         self._next = 0.0
         self._lock = threading.Lock()
 
-    def take(self, halt: CancelToken) -> None:
-        """Wait for the next free moment and take it."""
+    def take(self, cancel: CancelToken) -> None:
+        """Wait for the next free slot."""
         with self._lock:
             now = self._clock()
             moment = max(now, self._next)
             self._next = moment + self._interval
-        halt.sleep(moment - now)
+        cancel.sleep(moment - now)
 
     def hold(self, seconds: float) -> None:
-        """Let nobody ask for that long: the host said so."""
+        """Delay all requests, as the host requested."""
         with self._lock:
             self._next = max(self._next, self._clock() + seconds)
 
 
 class Backoff:
-    """The waits between tries of one request or file."""
+    """Exponential backoff with jitter for one request or file."""
 
     def __init__(
         self,
         retries: int,
         *,
-        halt: CancelToken,
+        cancel: CancelToken,
         base: float = 1.0,
         cap: float = 60.0,
-        draw: random.Random | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self._retries = retries
-        self._halt = halt
+        self._cancel = cancel
         self._base = base
         self._cap = cap
-        self._draw = draw if draw is not None else random.Random()  # noqa: S311 - jitter, no secret
+        self._rng = rng if rng is not None else random.Random()  # noqa: S311 - jitter, not security
         self._failures = 0
 
     def progress(self) -> None:
-        """Something new arrived: failures so far are forgiven."""
+        """Reset the failure count after progress."""
         self._failures = 0
 
     def wait(self, failure: TransientError) -> None:
-        """Count a failure and wait before the next try.
+        """Count a failure and wait before the next attempt.
 
         Raises:
-            NetworkError: All tries are used up.
+            NetworkError: All retries are used up.
         """
         self._failures += 1
         retries = min(self._retries, _UNREACHABLE) if failure.unreachable else self._retries
         if self._failures > retries:
             raise NetworkError(
                 f"{failure} (after {self._failures} {'try' if self._failures == 1 else 'tries'})",
-                hint="run the command again: it goes on where it stopped",
+                hint="run the command again to resume",
             ) from failure
         ceiling = min(self._cap, self._base * 2 ** (self._failures - 1))
-        drawn = self._draw.uniform(0.0, ceiling)
-        self._halt.sleep(drawn if failure.retry_after is None else failure.retry_after)
+        delay = self._rng.uniform(0.0, ceiling)
+        self._cancel.sleep(delay if failure.retry_after is None else failure.retry_after)
 
 
 def read_retry_after(value: str | None, *, cap: float, now: datetime | None = None) -> float | None:
-    """Seconds of a `Retry-After` header (number or date), at most `cap`; `None` if unreadable."""
+    """Parse a `Retry-After` header (seconds or date), at most `cap`; None if invalid."""
     if not value:
         return None
     try:

@@ -1,8 +1,8 @@
 """Regions of a genome as query sequences: BED intervals, and windows around VCF variants.
 
 The genome is read once, one record in memory at a time. Only the bases of the regions are kept, so
-memory grows with the regions and not with the genome. Rows come in the order of the file that names
-the regions; a row without a sequence is an empty query with the reason.
+memory grows with the regions and not with the genome. Rows keep the order of the region file; a row
+without a sequence is an empty query with the reason.
 """
 
 from __future__ import annotations
@@ -68,14 +68,14 @@ def vcf_regions(variants: Iterable[Variant], flank: int) -> list[Region]:
     """
     return [
         Region(
-            id=f"{one.chromosome}:{one.position}:{one.ref}>{one.alt}:{kind}",
-            record=one.chromosome,
-            variant=one,
+            id=f"{variant.chromosome}:{variant.position}:{variant.ref}>{variant.alt}:{kind}",
+            record=variant.chromosome,
+            variant=variant,
             flank=flank,
             changed=kind == "alt",
-            problem=one.problem,
+            problem=variant.problem,
         )
-        for one in variants
+        for variant in variants
         for kind in ("ref", "alt")
     ]
 
@@ -92,30 +92,30 @@ def region_queries(
 
     Args:
         regions: Rows of one file.
-        fasta: Genome.
-        source: Name of the file of the regions.
-        shown: Name of the genome in errors; None: the path.
-        reporter: Receives what reading the genome changed.
+        fasta: Genome file.
+        source: Name of the region file.
+        shown: Name of the genome in errors; the path by default.
+        reporter: Receives the changes made while reading the genome.
 
     Raises:
-        FastaError, AlphabetError: The genome cannot be read, or two of its records share a name.
-        InputError: No region is on a record of the genome.
+        FastaError, AlphabetError: The genome is unreadable, or two records share a name.
+        InputError: All regions are on records that the genome does not have.
     """
     by_record: dict[str, list[int]] = {}
     for row, region in enumerate(regions):
         by_record.setdefault(region.record, []).append(row)
-    known: dict[str, int] = {}
+    lengths: dict[str, int] = {}
     queries: dict[int, Query] = {}
-    records = named_records(fasta, by_record.keys(), shown=shown, known=known, reporter=reporter)
+    records = named_records(fasta, by_record.keys(), shown=shown, known=lengths, reporter=reporter)
     for record in records:
         for row in by_record[record.id]:
             queries[row] = _cut(regions[row], record.codes)
     check_names(
-        [region.record for region in regions], known, source=source, genome=shown or str(fasta)
+        [region.record for region in regions], lengths, source=source, genome=shown or str(fasta)
     )
     for row, region in enumerate(regions):
         if row not in queries:
-            problem = region.problem or unknown_record(region.record, known)
+            problem = region.problem or unknown_record(region.record, lengths)
             queries[row] = Query(region.id, _NOTHING, problem)
     return [queries[row] for row in range(len(regions))]
 
@@ -140,43 +140,43 @@ def _bases_of_interval(interval: Interval, codes: Codes) -> tuple[Codes, str]:
 
 
 def _bases_around(region: Region, variant: Variant, codes: Codes) -> Codes:
-    at = variant.position - 1
-    end = at + len(variant.ref)
-    before = codes[max(at - region.flank, 0) : at]
+    start = variant.position - 1
+    end = start + len(variant.ref)
+    before = codes[max(start - region.flank, 0) : start]
     after = codes[end : end + region.flank]
-    allele = encode_bases(variant.alt) if region.changed else codes[at:end]
+    allele = encode_bases(variant.alt) if region.changed else codes[start:end]
     return np.concatenate((before, allele, after))
 
 
 def beyond(record: str, stop: int, length: int) -> str:
-    """Return the reason for a row that ends behind its record."""
+    """Return the reason for a row that ends after its record."""
     return f"beyond the record: it reaches to base {stop:,} of `{record}`, which has {length:,}"
 
 
 def variant_problem(variant: Variant, codes: Codes) -> str:
-    """Return the reason for which a variant does not fit its record; empty if it does."""
+    """Return the reason that a variant does not fit its record; empty if it does."""
     if variant.problem:
         return variant.problem
-    at, size = variant.position - 1, len(variant.ref)
-    if at == codes.size:
-        return f"telomere: position {variant.position:,} lies behind the last base"
-    if at + size > codes.size:
-        return beyond(variant.chromosome, at + size, codes.size)
-    found, reference = codes[at : at + size], encode_bases(variant.ref)
-    if not np.array_equal(found, reference):
-        first = int(np.argmax(found != reference))
-        bases = decode_bases(found[:_SHOWN]) + ("..." if size > _SHOWN else "")
-        place = f", from base {first + 1} of the allele on" if first >= _SHOWN else ""
-        return f"reference mismatch: the genome has `{bases}` there{place}"
+    start, size = variant.position - 1, len(variant.ref)
+    if start == codes.size:
+        return f"telomere: position {variant.position:,} is behind the last base"
+    if start + size > codes.size:
+        return beyond(variant.chromosome, start + size, codes.size)
+    observed, reference = codes[start : start + size], encode_bases(variant.ref)
+    if not np.array_equal(observed, reference):
+        first = int(np.argmax(observed != reference))
+        bases = decode_bases(observed[:_SHOWN]) + ("..." if size > _SHOWN else "")
+        where = f", from base {first + 1} of the allele on" if first >= _SHOWN else ""
+        return f"reference mismatch: the genome has `{bases}` there{where}"
     return ""
 
 
-def counted(number: int, noun: str) -> str:
+def count_noun(number: int, noun: str) -> str:
     """Return a number with its noun, as in `2 rows`."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def reasons(problems: Iterable[str]) -> str:
-    """Return how often each category of reasons occurs, the most frequent first."""
+    """Return the number of rows per category of reasons, the most frequent first."""
     counts = Counter(problem.partition(":")[0] for problem in problems)
     return ", ".join(f"{number:,} {category}" for category, number in counts.most_common())

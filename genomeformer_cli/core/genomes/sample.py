@@ -1,4 +1,4 @@
-"""The real genomes that ship with the package: two phages and a small bacterial chromosome."""
+"""Sample genomes of the package: two phages and a small bacterial chromosome."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ASSETS = files("genomeformer_cli") / "assets" / "genomes"
 
 
 def sample_genomes() -> list[Genome]:
-    """What ships, as `assets/genomes/manifest.json` describes it."""
+    """Return the sample genomes as `assets/genomes/manifest.json` describes them."""
     return [
         genome_from_json(row)
         for row in parse_json((_ASSETS / "manifest.json").read_bytes(), source="manifest.json")
@@ -27,7 +27,7 @@ def sample_genomes() -> list[Genome]:
 
 
 def install_sample(genome: Genome, *, store: Store) -> bool:
-    """Put a sample genome into the cache, without any network; return whether it was new."""
+    """Copy a sample genome into the cache; return True if it was new."""
     with store.lock(Kind.GENOMES, genome.name):
         if store.has(Kind.GENOMES, genome.name):
             return False

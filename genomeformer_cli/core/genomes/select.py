@@ -1,4 +1,4 @@
-"""Genomes of the cache by name, by taxon or by lock file."""
+"""Selection of cached genomes by name, taxon or lock file."""
 
 from __future__ import annotations
 
@@ -21,59 +21,60 @@ def select_genomes(
     lock: Path | None = None,
     all_genomes: bool = False,
 ) -> list[tuple[Genome, Path]]:
-    """Genomes of the cache that were asked for in any way, each once, and their FASTA files.
+    """Return the selected genomes, each once, with their FASTA files.
 
     Raises:
-        UsageError: No genome is of the taxon.
+        UsageError: No genome belongs to the taxon.
         ConfigError: The lock file cannot be read.
-        NotInCacheError: A genome is not there.
+        NotInCacheError: A genome is not cached.
     """
     if all_genomes:
         return cached_genomes(store)
-    chosen = list(names)
+    selected = list(names)
     if taxon:
-        chosen += genomes_of_taxon(taxon, store)
+        selected += genomes_of_taxon(taxon, store)
     if lock:
-        chosen += genomes_of_lock(lock, store)
-    return cached_genomes(store, list(dict.fromkeys(chosen)))
+        selected += genomes_of_lock(lock, store)
+    return cached_genomes(store, list(dict.fromkeys(selected)))
 
 
 def no_genomes(store: Store, purpose: str) -> UsageError:
-    """The sentence for a command line that names no genomes; its hint says which there are."""
-    known = ", ".join(f"`{entry.name}`" for entry in store.entries(Kind.GENOMES)[:12])
+    """Build the error for a command line without genomes; the hint lists cached genomes."""
+    available = ", ".join(f"`{entry.name}`" for entry in store.entries(Kind.GENOMES)[:12])
     hint = (
-        f"the cache holds {known}; name them, or take `--all`"
-        if known
+        f"the cache holds {available}; name them, or take `--all`"
+        if available
         else "first run `genomeformer fetch --sample`"
     )
     return UsageError(f"no genomes to {purpose}", hint=hint)
 
 
 def genomes_of_taxon(taxon: str, store: Store) -> list[str]:
-    """Names of cached genomes of a taxon.
+    """Return the names of cached genomes of a taxon.
 
     Args:
-        taxon: A taxid or a name, of the organism or of any taxon above it; of the organism's own
-            name, the first words are enough. Upper and lower case are the same.
-        store: The cache.
+        taxon: Taxid or name of the organism or of a taxon above it, case-insensitive; the first
+            words
+            of the organism's name suffice.
+        store: Cache.
 
     Raises:
-        UsageError: There is none.
+        UsageError: No genome belongs to the taxon.
     """
     genomes = [genome for genome, _ in cached_genomes(store)]
-    names = [genome.name for genome in genomes if _is_of(genome, taxon)]
+    names = [genome.name for genome in genomes if _belongs_to(genome, taxon)]
     if names:
         return names
     hint = f'first run `genomeformer fetch --taxon "{taxon}"`, or name genomes by `--genome`'
-    if lacking := [genome.name for genome in genomes if not genome.lineage]:
+    if without_lineage := [genome.name for genome in genomes if not genome.lineage]:
         hint += (
-            f"; of {_some(lacking)} the cache knows no lineage: what NCBI has, remove with "
-            "`genomeformer cache rm` and fetch again"
+            f"; {_preview(without_lineage)} have no lineage in the cache: for genomes of NCBI, "
+            "`genomeformer cache rm` and fetch them again"
         )
     raise UsageError(f"no genome in the cache is of the taxon `{taxon}`", hint=hint)
 
 
-def _is_of(genome: Genome, taxon: str) -> bool:
+def _belongs_to(genome: Genome, taxon: str) -> bool:
     words = taxon.casefold().split()
     organism = (genome.organism or "").casefold().split()
     if words and organism[: len(words)] == words:
@@ -84,23 +85,24 @@ def _is_of(genome: Genome, taxon: str) -> bool:
 
 
 def genomes_of_lock(path: Path, store: Store) -> list[str]:
-    """Accessions that a lock file of `fetch` names, in its order.
+    """Return the accessions in a lock file, in its order.
 
     Raises:
-        ConfigError: It is missing, or a line is not a row of one.
-        NotInCacheError: The cache lacks some of them.
+        ConfigError: The file is missing, or a line is invalid.
+        NotInCacheError: The cache lacks some of the genomes.
     """
     names = [row.accession for row in read_lock(path)]
     missing = [name for name in names if not store.has(Kind.GENOMES, name)]
     if missing:
         raise NotInCacheError(
-            f"of {len(names)} genomes that `{path}` names, the cache lacks {_some(missing)}",
+            f"the cache lacks {len(missing)} of {len(names)} genomes in `{path}`: "
+            f"{_preview(missing)}",
             hint=f"first run `genomeformer fetch --lock {path}`",
         )
     return names
 
 
-def _some(names: list[str]) -> str:
+def _preview(names: list[str]) -> str:
     shown = ", ".join(f"`{name}`" for name in names[:_MAX_SHOWN])
-    rest = len(names) - _MAX_SHOWN
-    return f"{shown} and {rest} more" if rest > 0 else shown
+    num_more = len(names) - _MAX_SHOWN
+    return f"{shown} and {num_more} more" if num_more > 0 else shown

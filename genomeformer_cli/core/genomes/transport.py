@@ -1,10 +1,10 @@
-"""The one door to the network: `Transport`, a protocol of two methods, and httpx behind it.
+"""Network access: the protocol `Transport` of two methods, and its httpx implementation.
 
-`get` asks for something small and parses it, with retries; `stream` opens one try at a large file
-from an offset, and leaves retrying to `download`, which alone knows what has arrived. Both ask for
-identity encoding and read raw bytes (a `.gz` must stay a `.gz`), keep the pace, and drop a line
-that stalls or drips. What may pass is a `TransientError`, what will not is a `RefusedError`.
-HTTP/1.1 only: long HTTP/2 streams are what breaks most often at NCBI.
+`get` requests a small document and parses it, with retries. `stream` makes one attempt at a large
+file from an offset; `download`, which has the received bytes, retries. Both request identity
+encoding and read raw bytes (a `.gz` must stay compressed), respect the rate limit, and close
+connections that stall or are too slow. A `TransientError` may be retried, a `RefusedError` is
+final. HTTP/1.1 only: long HTTP/2 streams often break at NCBI.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ from genomeformer_cli.core.genomes.rate_limit import (
 T = TypeVar("T")
 Params = Mapping[str, str | int | bool | list[str]]
 
-_PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
-_SMALL = 256 << 20
+_TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+_MAX_RESPONSE = 256 << 20
 _CONTENT_RANGE = re.compile(r"bytes (?:(\d+)-(\d+)|\*)/(\d+|\*)")
 _TITLE = re.compile(rb"<title>([^<]{1,200})</title>", re.IGNORECASE)
 
 
 class RangeError(TransientError):
-    """An answer to a request for the rest of a file that is no such rest."""
+    """Invalid response to a range request."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransportSettings:
-    """How patient to be.
+    """Limits and timeouts.
 
     Attributes:
-        rate: Requests a second, at most.
-        retries: Failures in a row, without progress, after which a request or file is given up.
-        connect_timeout: Seconds to reach the host.
-        read_timeout: Seconds without a byte after which a line is dropped.
-        min_speed: Bytes a second below which a line is dropped and opened again.
+        rate: Maximum number of requests per second.
+        retries: Consecutive failures without progress after which a request or file is given up.
+        connect_timeout: Seconds to connect to the host.
+        read_timeout: Seconds without data after which a connection is closed.
+        min_speed: Bytes per second below which a connection is closed and reopened.
         speed_window: Seconds over which the speed is measured.
-        backoff_base: Longest first wait, in seconds; it doubles with every failure.
-        backoff_cap: Longest wait of our own choice.
-        retry_after_cap: Longest wait that a host may ask for.
-        connections: Connections kept open, at most.
+        backoff_base: Longest first wait, in seconds; doubled after every failure.
+        backoff_cap: Longest wait between attempts, in seconds.
+        retry_after_cap: Longest wait that a host may request.
+        connections: Maximum number of open connections.
     """
 
     rate: float
@@ -73,16 +73,16 @@ class TransportSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """An answer whose bytes are yet to come.
+    """Response whose body has not been read yet.
 
     Attributes:
-        status: 200 (the whole file), 206 (from `start` on) or 416 (nothing beyond the offset).
-        start: Offset of the first byte that comes.
-        total: Size of the whole file, if the host says.
+        status: 200 (whole file), 206 (from `start`) or 416 (nothing after the offset).
+        start: Offset of the first byte.
+        total: Size of the whole file, if known.
         validator: Strong `ETag` or `Last-Modified`, for `If-Range`.
         last_modified: `Last-Modified` as sent.
         content_type: `Content-Type` as sent.
-        chunks: The bytes, as they arrive.
+        chunks: Bytes as they arrive.
     """
 
     status: int
@@ -95,9 +95,9 @@ class Body:
 
 
 class Transport(Protocol):
-    """What the rest of the package knows of the network."""
+    """HTTP client of the package."""
 
-    halt: CancelToken
+    cancel: CancelToken
 
     def get(
         self,
@@ -107,32 +107,32 @@ class Transport(Protocol):
         params: Params | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> T:
-        """Ask (POST if there is a `body`) and parse; a `ValueError` of `parse` is a failure too."""
+        """Send a request (POST with `body`) and parse the response; a `ValueError` is retried."""
 
     def stream(
         self, url: str, *, offset: int = 0, validator: str | None = None
     ) -> AbstractContextManager[Body]:
-        """Open one try at a file, from `offset` on if `validator` still names it."""
+        """Make one attempt at a file, from `offset` if `validator` still matches."""
 
     def backoff(self) -> Backoff:
-        """A fresh count of failures, as this transport is configured."""
+        """Return a new failure counter with this transport's settings."""
 
 
 class HttpTransport:
-    """httpx with a pace, a watchdog and patience. One for a host; safe to share between threads."""
+    """Transport over httpx for one host, with rate limit and retries; thread-safe."""
 
     def __init__(
         self,
         config: TransportSettings,
         *,
         headers: Mapping[str, str] | None = None,
-        halt: CancelToken | None = None,
+        cancel: CancelToken | None = None,
     ) -> None:
         self.config = config
-        self.halt = halt if halt is not None else CancelToken()
-        self._pace = RateLimiter(config.rate)
+        self.cancel = cancel if cancel is not None else CancelToken()
+        self._limiter = RateLimiter(config.rate)
         self._reached = False
-        self._secret = dict(headers or {})
+        self._auth_headers = dict(headers or {})
         self._client = httpx.Client(
             http2=False,
             trust_env=True,
@@ -160,10 +160,10 @@ class HttpTransport:
         self.close()
 
     def backoff(self) -> Backoff:
-        """A fresh count of failures, as this transport is configured."""
+        """Return a new failure counter with this transport's settings."""
         return Backoff(
             self.config.retries,
-            halt=self.halt,
+            cancel=self.cancel,
             base=self.config.backoff_base,
             cap=self.config.backoff_cap,
         )
@@ -176,38 +176,40 @@ class HttpTransport:
         params: Params | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> T:
-        """Ask and parse, until it succeeds or is refused.
+        """Send a request and parse the response, with retries.
 
         Raises:
-            NetworkError: All tries failed.
-            RefusedError: The answer is final, and no.
+            NetworkError: All attempts failed.
+            RefusedError: The host refuses the request.
         """
         backoff = self.backoff()
         while True:
             try:
-                return parse(self._read(url, params, body))
+                return parse(self._read_all(url, params, body))
             except TransientError as failure:
                 backoff.wait(failure)
             except ValueError as failure:
-                backoff.wait(TransientError(f"`{_shown(url)}` sent what cannot be read: {failure}"))
+                backoff.wait(
+                    TransientError(f"`{_shown(url)}` sent an unreadable response: {failure}")
+                )
 
-    def _read(self, url: str, params: Params | None, body: Mapping[str, Any] | None) -> bytes:
+    def _read_all(self, url: str, params: Params | None, body: Mapping[str, Any] | None) -> bytes:
         request = self._request("GET" if body is None else "POST", url, params=params, body=body)
         with self._open(request) as response:
             content = bytearray()
-            for chunk in self._watched(response, response.iter_bytes()):
+            for chunk in self._check_speed(response, response.iter_bytes()):
                 content += chunk
-                if len(content) > _SMALL:
-                    raise TransientError(f"`{_shown(url)}` sends more than anybody asked for")
+                if len(content) > _MAX_RESPONSE:
+                    raise TransientError(f"`{_shown(url)}` sends more than 256 MiB")
             return bytes(content)
 
     @contextmanager
     def stream(self, url: str, *, offset: int = 0, validator: str | None = None) -> Iterator[Body]:
-        """Open one try at a file.
+        """Make one attempt at a file.
 
         Raises:
-            TransientError: The line failed, or the answer cannot be what was asked for.
-            RefusedError: The answer is final, and no.
+            TransientError: The connection failed, or the response is unusable.
+            RefusedError: The host refuses the request.
         """
         headers = {}
         if offset:
@@ -224,7 +226,7 @@ class HttpTransport:
                 validator=_validator(response.headers),
                 last_modified=response.headers.get("last-modified"),
                 content_type=response.headers.get("content-type", ""),
-                chunks=self._watched(response, response.iter_raw()),
+                chunks=self._check_speed(response, response.iter_raw()),
             )
 
     def _request(
@@ -242,29 +244,30 @@ class HttpTransport:
                 url,
                 params=dict(params) if params else None,
                 json=body,
-                headers={**self._secret, **(headers or {})},
+                headers={**self._auth_headers, **(headers or {})},
             )
         except httpx.InvalidURL as failure:
-            raise _no_address(url, failure) from failure
+            raise _invalid_url(url, failure) from failure
 
     @contextmanager
     def _open(self, request: httpx.Request, *, ranged: bool = False) -> Iterator[httpx.Response]:
         url = str(request.url)
-        self._pace.take(self.halt)
+        self._limiter.take(self.cancel)
         try:
             response = self._send(request)
             try:
-                self._judge(response, url, ranged=ranged)
+                self._check_status(response, url, ranged=ranged)
                 yield response
             finally:
                 response.close()
         except httpx.UnsupportedProtocol as failure:
-            raise _no_address(url, failure) from failure
+            raise _invalid_url(url, failure) from failure
         except (httpx.TransportError, httpx.DecodingError) as failure:
-            what = str(failure) or type(failure).__name__
-            never = isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout)
+            reason = str(failure) or type(failure).__name__
+            cannot_connect = isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout)
             raise TransientError(
-                f"`{_shown(url)}` failed: {what}", unreachable=never and not self._reached
+                f"`{_shown(url)}` failed: {reason}",
+                unreachable=cannot_connect and not self._reached,
             ) from failure
 
     def _send(self, request: httpx.Request) -> httpx.Response:
@@ -274,56 +277,57 @@ class HttpTransport:
             if response.next_request is None:
                 return response
             response.close()
-            home, request = request.url, response.next_request
-            if home.scheme == "https" and request.url.scheme != "https":
+            origin, request = request.url, response.next_request
+            if origin.scheme == "https" and request.url.scheme != "https":
                 raise RefusedError(
-                    f"`{_shown(str(home))}` sends us on to an unencrypted address",
+                    f"`{_shown(str(origin))}` redirects to an unencrypted address",
                     status=response.status_code,
-                    hint="nobody could vouch for what comes from there; check the address",
+                    hint="an unencrypted response cannot be trusted; check the address",
                 )
-            if _origin(request.url) != _origin(home):
-                for name in self._secret:
+            if _origin(request.url) != _origin(origin):
+                for name in self._auth_headers:
                     request.headers.pop(name, None)
-        raise TransientError(f"`{_shown(str(request.url))}` sends us in circles")
+        raise TransientError(f"`{_shown(str(request.url))}` redirects too often")
 
-    def _judge(self, response: httpx.Response, url: str, *, ranged: bool) -> None:
+    def _check_status(self, response: httpx.Response, url: str, *, ranged: bool) -> None:
         status = response.status_code
         if status == 200 or (ranged and status in (206, 416)):
             return
-        if status in _PASSING:
+        if status in _TRANSIENT:
             wait = read_retry_after(
                 response.headers.get("retry-after"), cap=self.config.retry_after_cap
             )
             if wait is not None:
-                self._pace.hold(wait)
+                self._limiter.hold(wait)
             raise TransientError(f"`{_shown(url)}` answered {status}", retry_after=wait)
         if status < 400:
-            raise TransientError(f"`{_shown(url)}` answered {status}, which was not asked for")
+            raise TransientError(f"`{_shown(url)}` answered {status}, which is unexpected")
         raise _refusal(response, url)
 
-    def _watched(self, response: httpx.Response, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        since, arrived = time.monotonic(), 0
+    def _check_speed(self, response: httpx.Response, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        window_start, num_bytes = time.monotonic(), 0
         for chunk in chunks:
-            self.halt.check()
+            self.cancel.check()
             yield chunk
-            arrived += len(chunk)
-            elapsed = time.monotonic() - since
+            num_bytes += len(chunk)
+            elapsed = time.monotonic() - window_start
             if elapsed >= self.config.speed_window:
-                if arrived < self.config.min_speed * elapsed:
+                if num_bytes < self.config.min_speed * elapsed:
                     raise TransientError(
-                        f"`{_shown(str(response.url))}` drips: {arrived} bytes in {elapsed:.0f} s"
+                        f"`{_shown(str(response.url))}` is too slow:"
+                        f" {num_bytes} bytes in {elapsed:.0f} s"
                     )
-                since, arrived = time.monotonic(), 0
+                window_start, num_bytes = time.monotonic(), 0
 
 
-def _no_address(url: str, failure: Exception) -> UsageError:
+def _invalid_url(url: str, failure: Exception) -> UsageError:
     return UsageError(
-        f"`{_shown(url)}` is no web address: {failure}", hint="it starts with `https://`"
+        f"`{_shown(url)}` is not a web address: {failure}", hint="it starts with `https://`"
     )
 
 
 def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
-    """Return scheme, host and port, the port given or the scheme's own."""
+    """Return scheme, host and port (explicit or the default of the scheme)."""
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
@@ -345,15 +349,15 @@ def _length(headers: httpx.Headers) -> int | None:
 
 
 def _extent(response: httpx.Response, offset: int) -> tuple[int, int | None]:
-    """Offset of the first byte to come, and the size of the whole file."""
+    """Return the offset of the first byte, and the size of the whole file."""
     if response.status_code == 200:
         return 0, _length(response.headers)
     match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
     if match is None:
-        raise RangeError(f"`{_shown(str(response.url))}` does not say which part it sends")
+        raise RangeError(f"`{_shown(str(response.url))}` does not give the range that it sends")
     first, _, total = match.groups()
     if response.status_code == 206 and (first is None or int(first) != offset):
-        raise RangeError(f"`{_shown(str(response.url))}` sends another part than asked for")
+        raise RangeError(f"`{_shown(str(response.url))}` sends another range than requested")
     return offset, None if total == "*" else int(total)
 
 
@@ -363,17 +367,17 @@ def _refusal(response: httpx.Response, url: str) -> RefusedError:
         content = next(response.iter_bytes(4096), b"")
     except httpx.TransportError:
         content = b""
-    said = _message(content)
-    told = f"`{_shown(url)}` answered {status}" + (f": {said}" if said else "")
+    detail = _message(content)
+    message = f"`{_shown(url)}` answered {status}" + (f": {detail}" if detail else "")
     support = response.headers.get("ncbi-phid")
     hint = {
         401: "check the key in `NCBI_API_KEY`",
-        403: "NCBI blocks addresses that ask too fast; wait, lower `--rate`, or use a key",
+        403: "NCBI blocks clients above its rate limit; wait, lower `--rate`, or use a key",
         404: "it may have been renamed or withdrawn",
     }.get(status, "check the request")
     if support:
-        hint += f"; NCBI's help desk asks for this id: {support}"
-    return RefusedError(told, status=status, hint=hint)
+        hint += f"; quote this id to NCBI's help desk: {support}"
+    return RefusedError(message, status=status, hint=hint)
 
 
 def _message(content: bytes) -> str:
@@ -382,5 +386,5 @@ def _message(content: bytes) -> str:
     except DocumentError:
         title = _TITLE.search(content)
         return title[1].decode("utf-8", errors="replace").strip() if title else ""
-    said = value.get("message") if isinstance(value, dict) else None
-    return str(said)[:300] if said else ""
+    detail = value.get("message") if isinstance(value, dict) else None
+    return str(detail)[:300] if detail else ""

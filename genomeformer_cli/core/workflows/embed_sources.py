@@ -26,7 +26,7 @@ from genomeformer_cli.core.genomes.genome import cached_genomes
 from genomeformer_cli.core.genomes.regions import (
     Region,
     bed_regions,
-    counted,
+    count_noun,
     reasons,
     region_queries,
     vcf_regions,
@@ -147,7 +147,7 @@ def look_through(
 
 def records_text(num_records: int, num_bases: int, num_without: int) -> str:
     """Return how many records were read and used, and how many have nothing to compute on."""
-    text = f"read {counted(num_records, 'record')}, {counted(num_bases, 'base')}"
+    text = f"read {count_noun(num_records, 'record')}, {count_noun(num_bases, 'base')}"
     if num_without:
         text += f": {num_records - num_without:,} used, {num_without:,} empty or of N alone"
     return text
@@ -159,24 +159,24 @@ def _regions(sources: EmbedSources, place: Place, reporter: Reporter) -> tuple[l
     if sources.vcf is not None:
         variants = list(read_variants(path, shown=shown))
         num_rows = len({variant.line for variant in variants})
-        text = f"{counted(num_rows, 'row')}, {counted(len(variants), 'allele')}"
+        text = f"{count_noun(num_rows, 'row')}, {count_noun(len(variants), 'allele')}"
         return vcf_regions(variants, sources.flank), text
     rows = list(read_bed(path, shown=shown))
     _warn_of_remarks(rows, shown, reporter)
-    return bed_regions(rows), counted(len(rows), "row")
+    return bed_regions(rows), count_noun(len(rows), "row")
 
 
 def _warn_of_remarks(rows: Sequence[BedRow], bed: str, reporter: Reporter) -> None:
     """Warn once per kind of oddity, with its count and its first line."""
     for remark, number in Counter(row.remark for row in rows if row.remark).items():
         first = next(row.line for row in rows if row.remark == remark)
-        reporter.warn(f"`{bed}`: {counted(number, 'row')} (the first in line {first}): {remark}")
+        reporter.warn(f"`{bed}`: {count_noun(number, 'row')} (the first in line {first}): {remark}")
 
 
 def _report(queries: Sequence[Query], text: str, reporter: Reporter) -> None:
     """Report how many rows have a sequence, and why others do not."""
     problems = [query.problem for query in queries if query.problem]
-    text = f"{text}, {counted(len(queries) - len(problems), 'sequence')}"
+    text = f"{text}, {count_noun(len(queries) - len(problems), 'sequence')}"
     if problems:
         reporter.warn(f"{text}; {len(problems):,} without ({reasons(problems)})")
     else:

@@ -35,7 +35,7 @@ from genomeformer_cli.core.genomes.ncbi.selection import (
 )
 from genomeformer_cli.core.genomes.ncbi.session import Connection, Session
 from genomeformer_cli.core.genomes.ncbi.update import Update, compare, prune
-from genomeformer_cli.core.genomes.regions import counted
+from genomeformer_cli.core.genomes.regions import count_noun
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.settings import api_key, base_url, ftp_url
 from genomeformer_cli.core.store.layout import Store
@@ -216,12 +216,12 @@ def fetch_ncbi(
         )
         plan = make_plan(orders, installer)
         if request.dry_run:
-            return FetchResult(plan=plan, left_out=chosen.left_out, dry_run=True)
+            return FetchResult(plan=plan, left_out=chosen.excluded, dry_run=True)
         check_space(plan)
         if request.lock is None and not request.offline:
             orders = with_lineages(orders, installer, session.metadata, reporter)
         batch = install_all(
-            orders, installer, workers=2 * request.jobs, halt=session.halt, reporter=reporter
+            orders, installer, workers=2 * request.jobs, cancel=session.cancel, reporter=reporter
         )
         failures = (*chosen.failures, *batch.failures)
         update = None
@@ -241,7 +241,7 @@ def fetch_ncbi(
         num_bytes=batch.num_bytes,
         failures=failures,
         update=update,
-        left_out=chosen.left_out,
+        left_out=chosen.excluded,
         lock=folder.lock if request.lock is None else None,
     )
 
@@ -298,7 +298,7 @@ def _read_accessions(source: str | None, reporter: Reporter) -> tuple[str, ...]:
         return ()
     with local_copy(source, command="fetch --accession-file -") as (path, shown):
         accessions = read_accession_list(path, shown=shown)
-    reporter.note(f"`{shown}`: {counted(len(accessions), 'accession')}")
+    reporter.note(f"`{shown}`: {count_noun(len(accessions), 'accession')}")
     return accessions
 
 

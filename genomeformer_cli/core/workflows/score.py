@@ -25,7 +25,7 @@ from genomeformer_cli.core.formats.named_records import check_names, named_recor
 from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.formats.vcf import Variant, read_variants
 from genomeformer_cli.core.genomes.genome import genome_file
-from genomeformer_cli.core.genomes.regions import counted, reasons
+from genomeformer_cli.core.genomes.regions import count_noun, reasons
 from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
@@ -217,11 +217,10 @@ def _with_record(variant: Variant, known: Collection[str]) -> Variant:
 
 def _report(scores: list[VariantScore], vcf: str, reporter: Reporter) -> None:
     """Report how many rows and alleles were read and scored, and why some were not."""
-    rows = counted(len({score.variant.line for score in scores}), "row")
+    rows = count_noun(len({score.variant.line for score in scores}), "row")
+    alleles = count_noun(len(scores), "allele")
     missing = [score for score in scores if score.note]
-    text = (
-        f"`{vcf}`: {rows}, {counted(len(scores), 'allele')}, {len(scores) - len(missing):,} scored"
-    )
+    text = f"`{vcf}`: {rows}, {alleles}, {len(scores) - len(missing):,} scored"
     if not missing:
         reporter.note(text)
         return

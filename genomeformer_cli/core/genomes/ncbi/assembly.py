@@ -1,8 +1,8 @@
-"""What is known of one assembly before any of its bases are here, from either source of metadata.
+"""Metadata of one assembly, independent of the metadata source.
 
-Datasets reports and assembly summaries say the same things in different words: 64-bit integers as
-strings, `complete_genome` in a filter and `Complete Genome` in an answer, an absent key here and
-`na` there. This module knows the words; everything above sees an `Assembly`.
+Datasets reports and assembly summaries differ in spelling: 64-bit integers as strings,
+`complete_genome` in a filter and `Complete Genome` in a report, absent keys or `na`. This module
+converts both to an `Assembly`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _ATYPICAL = (
 
 
 class Level(StrEnum):
-    """How far an assembly is put together, best first."""
+    """Assembly level, best first."""
 
     COMPLETE = "complete"
     CHROMOSOME = "chromosome"
@@ -44,12 +44,12 @@ class Level(StrEnum):
 
     @property
     def rank(self) -> int:
-        """0 for the best."""
+        """Position among the levels; 0 is the best."""
         return list(Level).index(self)
 
     @property
     def filter_word(self) -> str:
-        """The word of a Datasets filter."""
+        """Spelling of the level in a Datasets filter."""
         return "complete_genome" if self is Level.COMPLETE else str(self)
 
 
@@ -58,25 +58,25 @@ class Assembly:
     """One version of one assembly.
 
     Attributes:
-        accession: With version.
-        taxid: Of the organism as sampled, often a strain.
-        organism: Its scientific name.
-        name: Of the assembly; part of its file names.
-        level: How far it is put together.
+        accession: Accession with version.
+        taxid: Taxid of the sampled organism, often a strain.
+        organism: Scientific name of the organism.
+        name: Assembly name, part of the file names.
+        level: Assembly level.
         status: `current`, `previous`, `suppressed` or `retired`.
-        released: YYYY-MM-DD.
+        released: Release date, YYYY-MM-DD.
         num_bases: Total sequence length.
-        num_contigs: Contigs, if known.
+        num_contigs: Number of contigs, if known.
         completeness: CheckM completeness in percent, if known.
         contamination: CheckM contamination in percent, if known.
-        is_reference: Whether it is its species' reference genome.
-        is_type: Whether it is from type material.
-        is_atypical: Whether NCBI marks it as atypical.
-        is_mag: Whether it is derived from a metagenome.
-        paired: Accession of its RefSeq or GenBank twin.
-        current: The accession that is current now, if it is another.
-        species: Taxid of its species, if known.
-        directory: Where its files lie, if the source says.
+        is_reference: True for the reference genome of the species.
+        is_type: True for type material.
+        is_atypical: True for an assembly that NCBI marks as atypical.
+        is_mag: True for a metagenome-assembled genome.
+        paired: Accession of the RefSeq or GenBank twin.
+        current: Accession of the current version, if this one is superseded.
+        species: Taxid of the species, if known.
+        directory: Address of the directory with the files, if known.
     """
 
     accession: str
@@ -101,26 +101,26 @@ class Assembly:
 
     @property
     def is_refseq(self) -> bool:
-        """Whether it is of RefSeq (else of GenBank)."""
+        """True for RefSeq, False for GenBank."""
         return self.accession.startswith("GCF_")
 
     @property
     def base(self) -> str:
-        """The accession without its version."""
+        """Accession without the version."""
         return self.accession.partition(".")[0]
 
 
 def version_of(accession: str) -> int:
-    """The version of an accession, 0 without one."""
+    """Return the version of an accession, 0 without one."""
     version = accession.partition(".")[2]
     return int(version) if version.isdigit() else 0
 
 
 def check_accession(text: str) -> str:
-    """Return an assembly accession as NCBI writes it.
+    """Return an assembly accession in NCBI's spelling.
 
     Raises:
-        UsageError: The text does not stand for one.
+        UsageError: The text is not an assembly accession.
     """
     accession = read_accession(text)
     if accession is not None:
@@ -137,7 +137,7 @@ def check_accession(text: str) -> str:
 
 
 def read_level(word: str) -> Level:
-    """The level of any source's word (`Complete Genome`, `complete_genome`, `Contig`)."""
+    """Parse a level in any spelling (`Complete Genome`, `complete_genome`, `Contig`)."""
     first = word.strip().lower().replace("_", " ").split(" ")[0]
     return Level(first) if first in list(Level) else Level.CONTIG
 
@@ -179,14 +179,14 @@ class _Report(TypedDict, total=False):
 
 
 def from_report(report: Mapping[str, Any], *, is_mag: bool | None = None) -> Assembly:
-    """Read a report of Datasets.
+    """Convert a Datasets report.
 
     Args:
-        report: One of `reports`.
-        is_mag: What the query's own filter says of all its answers, if it says so.
+        report: One element of `reports`.
+        is_mag: Value implied by the filter of the query, if it has one.
 
     Raises:
-        ValueError: It has no accession or organism.
+        ValueError: The report has no accession or organism.
     """
     report = convert(report, _Report, source="a report of NCBI")
     info = report.get("assembly_info") or {}
@@ -221,7 +221,7 @@ def from_report(report: Mapping[str, Any], *, is_mag: bool | None = None) -> Ass
 
 
 def from_summary(row: Mapping[str, str]) -> Assembly | None:
-    """Read a row of an assembly summary, by column names; `None` for one that names no assembly."""
+    """Convert a row of an assembly summary, by column names; None for a row without accession."""
 
     def cell(column: str) -> str:
         value = row.get(column, "").strip()

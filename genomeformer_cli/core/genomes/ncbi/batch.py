@@ -1,4 +1,4 @@
-"""Bring in many assemblies, a few at once; failures are listed, a dead network is noticed."""
+"""Install many assemblies in parallel; list failures, stop when the network is down."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from genomeformer_cli.core.errors import (
 from genomeformer_cli.core.genomes.cancellable_pool import run_all
 from genomeformer_cli.core.genomes.events import GenomeFetched
 from genomeformer_cli.core.genomes.genome import FetchedGenome
-from genomeformer_cli.core.genomes.ncbi.install import Installed, Installer
+from genomeformer_cli.core.genomes.ncbi.install import Installer, InstallResult
 from genomeformer_cli.core.genomes.ncbi.query_dir import Failure
 from genomeformer_cli.core.genomes.ncbi.remote_files import FetchItem
 from genomeformer_cli.core.genomes.rate_limit import CancelToken
 from genomeformer_cli.core.reporting import Reporter, Tracker
 
-_FEWEST_IN_A_ROW = 3
+_MIN_CONSECUTIVE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What came of many orders.
+    """Result of installing many assemblies.
 
     Attributes:
-        genomes: All that are in the cache now, by accession.
-        num_bytes: Bytes of what came now.
-        failures: What could not be had.
+        genomes: Genomes in the cache, by accession.
+        num_bytes: Number of bytes downloaded.
+        failures: Assemblies that could not be installed.
     """
 
     genomes: tuple[FetchedGenome, ...] = ()
@@ -43,7 +43,7 @@ class Batch:
 
 
 class FileMeter:
-    """A bar for one file, drawn once its size is known."""
+    """Progress bar of one file, drawn once its size is known."""
 
     def __init__(self, name: str, reporter: Reporter) -> None:
         self._name = name
@@ -64,40 +64,40 @@ class FileMeter:
         self._stack.close()
 
     def begin(self, total: int | None, have: int) -> None:
-        """Draw the bar, or set it back."""
+        """Draw the bar, or reset it to `have` bytes."""
         if self._tracker is None:
             bar = self._reporter.track(self._name, total, "bytes")
             self._tracker = self._stack.enter_context(bar)
         self.advance(have - self._have)
 
     def advance(self, num_bytes: int) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         self._have += num_bytes
         if self._tracker is not None:
             self._tracker.advance(num_bytes)
 
 
 def install_all(
-    orders: Sequence[FetchItem],
+    items: Sequence[FetchItem],
     installer: Installer,
     *,
     workers: int,
-    halt: CancelToken,
+    cancel: CancelToken,
     reporter: Reporter,
 ) -> Batch:
-    """Bring in every order, some at once.
+    """Install all items, several in parallel.
 
     Raises:
-        NetworkError: The network is down: nothing comes any more.
+        NetworkError: The network is down.
         StoreError: The cache cannot be written.
     """
     genomes: list[FetchedGenome] = []
     failures: list[Failure] = []
-    num_bytes = in_a_row = 0
+    num_bytes = num_consecutive = 0
 
-    def work(order: FetchItem) -> Installed | GenomeformerError:
+    def work(item: FetchItem) -> InstallResult | GenomeformerError:
         try:
-            return installer.install(order)
+            return installer.install(item)
         except (CorruptError, NotInCacheError) as failure:
             return failure
         except StoreError:
@@ -105,28 +105,28 @@ def install_all(
         except GenomeformerError as failure:
             return failure
 
-    with reporter.track("genomes", len(orders), "genomes") as tracker:
-        for order, outcome in run_all(orders, work, jobs=workers, halt=halt):
-            name, organism = order.assembly.accession, order.assembly.organism
+    with reporter.track("genomes", len(items), "genomes") as tracker:
+        for item, result in run_all(items, work, jobs=workers, cancel=cancel):
+            name, organism = item.assembly.accession, item.assembly.organism
             tracker.advance(1)
-            if isinstance(outcome, GenomeformerError):
-                down = isinstance(outcome, NetworkError) and not isinstance(outcome, RefusedError)
-                failures.append(Failure(accession=name, reason=outcome.message, network=down))
+            if isinstance(result, GenomeformerError):
+                is_down = isinstance(result, NetworkError) and not isinstance(result, RefusedError)
+                failures.append(Failure(accession=name, reason=result.message, network=is_down))
                 reporter.record(
-                    GenomeFetched(accession=name, organism=organism, reason=outcome.message)
+                    GenomeFetched(accession=name, organism=organism, reason=result.message)
                 )
-                in_a_row = in_a_row + 1 if down else 0
-                if in_a_row >= max(workers, _FEWEST_IN_A_ROW):
-                    raise _down(outcome)
+                num_consecutive = num_consecutive + 1 if is_down else 0
+                if num_consecutive >= max(workers, _MIN_CONSECUTIVE):
+                    raise _network_down(result)
                 continue
-            in_a_row = 0
-            genomes.append(FetchedGenome(genome=outcome.genome, new=outcome.fetched > 0))
-            num_bytes += outcome.fetched
+            num_consecutive = 0
+            genomes.append(FetchedGenome(genome=result.genome, new=result.num_bytes > 0))
+            num_bytes += result.num_bytes
             reporter.record(
-                GenomeFetched(accession=name, organism=organism, num_bytes=outcome.fetched)
+                GenomeFetched(accession=name, organism=organism, num_bytes=result.num_bytes)
             )
     if not genomes and failures and all(failure.network for failure in failures):
-        raise NetworkError(failures[0].reason, hint="run the command again: it goes on")
+        raise NetworkError(failures[0].reason, hint="run the command again to resume")
     return Batch(
         genomes=tuple(sorted(genomes, key=lambda fetched: fetched.genome.name)),
         num_bytes=num_bytes,
@@ -134,8 +134,8 @@ def install_all(
     )
 
 
-def _down(failure: GenomeformerError) -> NetworkError:
+def _network_down(failure: GenomeformerError) -> NetworkError:
     return NetworkError(
-        f"the network is down, nothing comes any more: {failure.message}",
-        hint="run the command again: it goes on where it stopped",
+        f"the network is down: {failure.message}",
+        hint="run the command again to resume",
     )

@@ -1,10 +1,9 @@
-"""The answers to one query, in a small database that survives interruptions.
+"""Listing of one query in an SQLite file that survives interruptions.
 
-Pages are added as they come, each together with the token of the next one, so a listing of 50,000
-assemblies that was cut goes on where it stopped. A listing is trusted for a day; `refresh` asks
-again. Known moods of the source are met here: an empty first page is asked for once more, an
-assembly that comes twice counts once, and a listing that ends short of its own total is walked
-through again.
+Pages are stored with the token of the next page, so an interrupted listing of 50,000 assemblies
+resumes. A listing is valid for one day; `refresh` repeats it. Works around faults of the API: an
+empty first page is requested once more, an assembly listed twice counts once, and a listing
+shorter than its own total is repeated.
 """
 
 from __future__ import annotations
@@ -24,16 +23,16 @@ from genomeformer_cli.core.genomes.ncbi.metadata import Page
 from genomeformer_cli.core.reporting import Reporter
 
 MAX_AGE = 24 * 3600.0
-_WALKS = 4
+_MAX_PASSES = 4
 _COLUMNS = [field.name for field in fields(Assembly)]
 _FLAGS = [name for name in _COLUMNS if name.startswith("is_")]
 _INSERT = f"INSERT OR REPLACE INTO assemblies VALUES ({','.join('?' * len(_COLUMNS))})"  # noqa: S608
 
-AskPage = Callable[[str | None], Page]
+FetchPage = Callable[[str | None], Page]
 
 
 class Catalogue:
-    """One query's answers."""
+    """Stored listing of one query."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -54,20 +53,20 @@ class Catalogue:
             ) from failure
 
     def age(self) -> float | None:
-        """Seconds since the listing was completed; `None` if it never was."""
+        """Return the seconds since the listing was completed, or None."""
         if not self.path.exists():
             return None
         with self._open() as database:
             completed = _fact(database, "completed")
         return None if completed is None else max(0.0, time.time() - float(completed))
 
-    def fill(self, ask: AskPage, *, refresh: bool, reporter: Reporter) -> None:
-        """Make sure that the listing is complete and no older than a day.
+    def fill(self, fetch_page: FetchPage, *, refresh: bool, reporter: Reporter) -> None:
+        """Complete the listing unless a complete one is younger than a day.
 
         Args:
-            ask: Gives the page of a token.
-            refresh: Ask anew, however fresh the listing is.
-            reporter: Follows the listing.
+            fetch_page: Returns the page of a token.
+            refresh: Repeat the listing, however recent.
+            reporter: Receives progress and warnings.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{self.path}.lock"):
@@ -81,15 +80,15 @@ class Catalogue:
                     _set_fact(database, "started", time.time())
                     database.commit()
                 try:
-                    _walk(database, ask, reporter)
+                    _list_all(database, fetch_page, reporter)
                 except RefusedError:
                     if _fact(database, "token") is None:
                         raise
                     _clear(database)
-                    _walk(database, ask, reporter)
+                    _list_all(database, fetch_page, reporter)
 
     def assemblies(self) -> Iterator[Assembly]:
-        """What is listed, in the order of accessions."""
+        """Yield the assemblies in the order of accessions."""
         with self._open() as database:
             for row in database.execute("SELECT * FROM assemblies ORDER BY accession"):
                 values = dict(zip(_COLUMNS, row, strict=True))
@@ -115,23 +114,23 @@ def _count(database: sqlite3.Connection) -> int:
     return int(database.execute("SELECT count(*) FROM assemblies").fetchone()[0])
 
 
-def _walk(database: sqlite3.Connection, ask: AskPage, reporter: Reporter) -> None:
+def _list_all(database: sqlite3.Connection, fetch_page: FetchPage, reporter: Reporter) -> None:
     total = 0
-    for _ in range(_WALKS):
-        total = max(total, _walk_once(database, ask, reporter))
-        if (number := _count(database)) >= total:
+    for _ in range(_MAX_PASSES):
+        total = max(total, _list_once(database, fetch_page, reporter))
+        if (count := _count(database)) >= total:
             break
     else:
-        reporter.warn(f"the catalogue lists {number} assemblies, though it announced {total}")
+        reporter.warn(f"the catalogue lists {count} assemblies but announced {total}")
     with database:
         _set_fact(database, "completed", time.time())
 
 
-def _walk_once(database: sqlite3.Connection, ask: AskPage, reporter: Reporter) -> int:
+def _list_once(database: sqlite3.Connection, fetch_page: FetchPage, reporter: Reporter) -> int:
     token = _fact(database, "token")
-    page = ask(token)
+    page = fetch_page(token)
     if token is None and not page.assemblies and page.token is None:
-        page = ask(None)
+        page = fetch_page(None)
     total = page.total or 0
     with reporter.track("catalogue", page.total, "assemblies") as tracker:
         seen = {token}
@@ -143,5 +142,5 @@ def _walk_once(database: sqlite3.Connection, ask: AskPage, reporter: Reporter) -
             if page.token is None or page.token in seen:
                 return total
             seen.add(page.token)
-            page = ask(page.token)
+            page = fetch_page(page.token)
             total = max(total, page.total or 0)

@@ -1,8 +1,8 @@
-"""NCBI Datasets v2 over REST: names to taxids, pages of reports. Metadata only, never bytes.
+"""NCBI Datasets v2 over REST: names to taxids, pages of reports. Metadata only.
 
-Answers are read leniently and judged strictly: an absent list is an empty one (`{}` means no
-match), numbers may be strings, unknown accessions are dropped without a word, so callers compare
-what they asked for with what came.
+Responses are parsed leniently: an absent list is an empty one (`{}` means no match) and numbers
+may be strings. The API drops unknown accessions silently, so callers compare the request with the
+response.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _RANKS = (
 
 
 class Datasets:
-    """The REST side of NCBI."""
+    """Metadata from the REST API of NCBI."""
 
     name = "NCBI Datasets"
 
@@ -39,56 +39,58 @@ class Datasets:
         self._transport = transport
         self._base = base_url.rstrip("/")
 
-    def _ask(
+    def _request(
         self, path: str, params: Params | None = None, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         return self._transport.get(self._base + path, _read_object, params=params, body=body)
 
     def resolve(self, text: str) -> Taxon:
-        """The taxon of a name or id.
+        """Return the taxon of a name or taxid.
 
         Raises:
-            AmbiguousTaxonError: Several taxa have the name.
-            NothingMatchedError: No taxon has it, or no genomes are known of it.
+            AmbiguousTaxonError: The name belongs to several taxa.
+            NothingMatchedError: The taxon is unknown or has no genomes.
         """
-        word = read_taxon(text)
-        if isinstance(word, int):
-            return self._resolve_id(word)
-        with_genomes = self._suggest(word, genomes_only=True, exact=True)
+        name = read_taxon(text)
+        if isinstance(name, int):
+            return self._resolve_id(name)
+        with_genomes = self._suggest(name, genomes_only=True, exact=True)
         if with_genomes:
-            return choose(word, with_genomes, ())
-        known = self._suggest(word, genomes_only=False, exact=True)
-        if len(known) == 1:
+            return choose(name, with_genomes, ())
+        taxa = self._suggest(name, genomes_only=False, exact=True)
+        if len(taxa) == 1:
             raise NothingMatchedError(
-                f"NCBI has no genomes of {known[0].label}", hint="try a higher taxon"
+                f"NCBI has no genomes of {taxa[0].label}", hint="try a higher taxon"
             )
-        return choose(word, known, self._suggest(word, genomes_only=True, exact=False))
+        return choose(name, taxa, self._suggest(name, genomes_only=True, exact=False))
 
     def _resolve_id(self, taxid: int) -> Taxon:
         for report in self._taxonomy([taxid]) or self._taxonomy([taxid]):
-            now = _int(report.get("tax_id"))
+            current = _int(report.get("tax_id"))
             secondary = {_int(value) for value in report.get("secondary_tax_ids") or []}
-            if now is not None and (now == taxid or taxid in secondary or not secondary):
+            if current is not None and (current == taxid or taxid in secondary or not secondary):
                 name = (report.get("current_scientific_name") or {}).get("name")
                 return Taxon(
-                    taxid=now,
-                    name=str(name or report.get("organism_name") or now),
+                    taxid=current,
+                    name=str(name or report.get("organism_name") or current),
                     rank=str(report.get("rank", "")).lower(),
-                    merged_from=None if now == taxid else taxid,
+                    merged_from=None if current == taxid else taxid,
                 )
-        raise NothingMatchedError(f"NCBI knows no taxid {taxid}", hint="look it up by its name")
+        raise NothingMatchedError(f"NCBI has no taxid {taxid}", hint="look it up by its name")
 
     def _taxonomy(self, taxids: Sequence[int]) -> list[dict[str, Any]]:
         ids = ",".join(map(str, taxids))
         try:
-            answer = self._ask(f"/taxonomy/taxon/{ids}/dataset_report", {"page_size": str(_PAGE)})
+            response = self._request(
+                f"/taxonomy/taxon/{ids}/dataset_report", {"page_size": str(_PAGE)}
+            )
         except RefusedError as failure:
             if failure.status in _UNKNOWN:
                 return []
             raise
-        return [report.get("taxonomy") or {} for report in answer.get("reports") or []]
+        return [report.get("taxonomy") or {} for report in response.get("reports") or []]
 
-    def _suggest(self, word: str, *, genomes_only: bool, exact: bool) -> list[Taxon]:
+    def _suggest(self, name: str, *, genomes_only: bool, exact: bool) -> list[Taxon]:
         resource = "GENOME" if genomes_only else "ALL"
         params = {
             "tax_rank_filter": "higher_taxon",
@@ -96,24 +98,24 @@ class Datasets:
             "exact_match": "true" if exact else "false",
         }
         try:
-            answer = self._ask(f"/taxonomy/taxon_suggest/{quote(word, safe='')}", params)
+            response = self._request(f"/taxonomy/taxon_suggest/{quote(name, safe='')}", params)
         except RefusedError as failure:
             if failure.status not in _UNKNOWN:
                 raise
-            raise _unknown_name(word) from failure
-        hits = answer.get("sci_name_and_ids") or []
+            raise _unknown_name(name) from failure
+        hits = response.get("sci_name_and_ids") or []
         if exact:
-            hits = [hit for hit in hits if _names(hit) & {word.casefold()}] or hits
-        found: dict[int, Taxon] = {}
+            hits = [hit for hit in hits if _names_of(hit) & {name.casefold()}] or hits
+        taxa: dict[int, Taxon] = {}
         for hit in hits:
             taxid = _int(hit.get("tax_id"))
             if taxid is not None:
-                name, rank = str(hit.get("sci_name", taxid)), str(hit.get("rank", "")).lower()
-                found.setdefault(taxid, Taxon(taxid=taxid, name=name, rank=rank))
-        return list(found.values())
+                label, rank = str(hit.get("sci_name", taxid)), str(hit.get("rank", "")).lower()
+                taxa.setdefault(taxid, Taxon(taxid=taxid, name=label, rank=rank))
+        return list(taxa.values())
 
     def page(self, taxids: Sequence[int], criteria: Criteria, token: str | None) -> Page:
-        """A page of assemblies of taxa, filtered as far as the API can."""
+        """Return a page of assemblies of taxa, filtered as far as the API can."""
         mag = {"only": True, "exclude": False}.get(criteria.mag)
         return _page(self._genomes(taxids, _filters(criteria), token), is_mag=mag)
 
@@ -123,58 +125,58 @@ class Datasets:
         params: dict[str, Any] = {**filters, "page_size": str(_PAGE)}
         if token:
             params["page_token"] = token
-        return self._ask(f"/genome/taxon/{','.join(map(str, taxids))}/dataset_report", params)
+        return self._request(f"/genome/taxon/{','.join(map(str, taxids))}/dataset_report", params)
 
     def page_of(self, accessions: Sequence[str]) -> Page:
-        """Assemblies by accession, whatever their status."""
+        """Return assemblies by accession, whatever their status."""
         body = {
             "accessions": list(accessions),
             "filters": {"assembly_version": "all_assemblies"},
             "page_size": _PAGE,
         }
-        answer = self._ask("/genome/dataset_report", body=body)
-        assemblies = list(_page(answer).assemblies)
-        while token := answer.get("next_page_token"):
-            answer = self._ask("/genome/dataset_report", body={**body, "page_token": token})
-            assemblies += _page(answer).assemblies
+        response = self._request("/genome/dataset_report", body=body)
+        assemblies = list(_page(response).assemblies)
+        while token := response.get("next_page_token"):
+            response = self._request("/genome/dataset_report", body={**body, "page_token": token})
+            assemblies += _page(response).assemblies
         return Page(assemblies=tuple(assemblies))
 
     def members(self, taxids: Sequence[int], criteria: Criteria) -> Iterator[str]:
-        """Accessions of taxa, page by page."""
+        """Yield the accessions of taxa, page by page."""
         filters = {**_filters(criteria), "returned_content": "ASSM_ACC"}
         token: str | None = None
         while True:
-            answer = self._genomes(taxids, filters, token)
-            for report in answer.get("reports") or []:
+            response = self._genomes(taxids, filters, token)
+            for report in response.get("reports") or []:
                 yield str(report.get("accession", ""))
-            token = answer.get("next_page_token")
+            token = response.get("next_page_token")
             if not token:
                 return
 
     def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
-        """For each taxid that is known, its ancestors."""
-        found: dict[int, Lineage] = {}
-        wanted = sorted(set(taxids))
-        for first in range(0, len(wanted), _TAXA_PER_CALL):
-            for report in self._taxonomy(wanted[first : first + _TAXA_PER_CALL]):
+        """Return the ancestors of every known taxid."""
+        lineages: dict[int, Lineage] = {}
+        unique = sorted(set(taxids))
+        for first in range(0, len(unique), _TAXA_PER_CALL):
+            for report in self._taxonomy(unique[first : first + _TAXA_PER_CALL]):
                 lineage = _lineage(report)
                 for value in [report.get("tax_id"), *(report.get("secondary_tax_ids") or [])]:
-                    if (known := _int(value)) is not None:
-                        found[known] = lineage
-        return found
+                    if (taxid := _int(value)) is not None:
+                        lineages[taxid] = lineage
+        return lineages
 
     def directory(self, accession: str) -> str | None:
-        """The directory that the API links to."""
+        """Return the directory that the API links to."""
         try:
-            answer = self._ask(
+            response = self._request(
                 f"/genome/accession/{accession}/links", {"assembly_link_types": _FTP_LINK}
             )
         except RefusedError:
             return None
-        for link in answer.get("assembly_links") or []:
+        for link in response.get("assembly_links") or []:
             if link.get("accession") == accession and link.get("assembly_link_type") == _FTP_LINK:
-                address = link.get("resource_link")
-                return str(address).rstrip("/") if address else None
+                url = link.get("resource_link")
+                return str(url).rstrip("/") if url else None
         return None
 
 
@@ -185,37 +187,39 @@ def _read_object(content: bytes) -> dict[str, Any]:
     return value
 
 
-def _unknown_name(word: str) -> NothingMatchedError:
-    """Build the error for a name that NCBI does not take as a question."""
-    if "/" in word:
+def _unknown_name(name: str) -> NothingMatchedError:
+    """Build the error for a name that the API rejects."""
+    if "/" in name:
         return NothingMatchedError(
-            f"NCBI found no taxon by the name `{word}`: it cannot look up every name with `/`",
+            f"NCBI found no taxon by the name `{name}`: it cannot look up every name with `/`",
             hint="give the taxid, as in `--taxon 562`; NCBI's taxonomy browser finds it by name",
         )
     return NothingMatchedError(
-        f"NCBI knows no taxon `{word}`", hint="check the spelling, or give a taxid"
+        f"NCBI has no taxon `{name}`", hint="check the spelling, or give a taxid"
     )
 
 
 def _lineage(report: Mapping[str, Any]) -> Lineage:
-    """Ancestors without a rank of the table first (the API gives their ids alone), then by rank."""
+    """Order the ancestors: unranked ones first (the API gives only their ids), then by rank."""
     named: dict[int, Ancestor] = {}
     for rank, node in (report.get("classification") or {}).items():
         taxid = _int(node.get("id")) if isinstance(node, dict) else None
         if taxid is not None:
             named[taxid] = Ancestor(taxid=taxid, name=str(node.get("name", "")), rank=rank.lower())
-    ordered = sorted(named.values(), key=lambda taxon: _place(taxon.rank))
+    ranked = sorted(named.values(), key=lambda taxon: _rank_index(taxon.rank))
     parents = [_int(value) for value in report.get("parents") or []]
-    plain = [Ancestor(taxid=p) for p in parents if p is not None and p != _ROOT and p not in named]
+    unranked = [
+        Ancestor(taxid=p) for p in parents if p is not None and p != _ROOT and p not in named
+    ]
     own = _int(report.get("tax_id"))
     if own is not None and own not in named:
         name = (report.get("current_scientific_name") or {}).get("name")
         rank = str(report.get("rank", "")).lower()
-        ordered.append(Ancestor(taxid=own, name=str(name or ""), rank=rank))
-    return (*plain, *ordered)
+        ranked.append(Ancestor(taxid=own, name=str(name or ""), rank=rank))
+    return (*unranked, *ranked)
 
 
-def _place(rank: str) -> int:
+def _rank_index(rank: str) -> int:
     return _RANKS.index(rank) if rank in _RANKS else 0
 
 
@@ -224,22 +228,22 @@ def _int(value: object) -> int | None:
     return int(text) if text.isdigit() else None
 
 
-def _names(hit: Mapping[str, Any]) -> set[str]:
+def _names_of(hit: Mapping[str, Any]) -> set[str]:
     keys = ("sci_name", "common_name", "matched_term")
     return {str(hit[key]).casefold() for key in keys if hit.get(key)}
 
 
-def _page(answer: Mapping[str, Any], *, is_mag: bool | None = None) -> Page:
+def _page(response: Mapping[str, Any], *, is_mag: bool | None = None) -> Page:
     assemblies: list[Assembly] = []
-    for report in answer.get("reports") or []:
+    for report in response.get("reports") or []:
         try:
             assemblies.append(from_report(report, is_mag=is_mag))
         except ValueError:
             continue
     return Page(
         assemblies=tuple(assemblies),
-        token=answer.get("next_page_token") or None,
-        total=_int(answer.get("total_count")),
+        token=response.get("next_page_token") or None,
+        total=_int(response.get("total_count")),
     )
 
 

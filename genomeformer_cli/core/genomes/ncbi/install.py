@@ -1,9 +1,9 @@
-"""Bring one assembly into the cache: find its files, download, verify, seal.
+"""Install one assembly into the cache: locate the files, download, verify, seal.
 
-Under the entry's lock, so that of two processes one fetches and the other finds. Parts lie outside
-the entry, in `ROOT/downloads`; a verified file is linked into the new entry, and the part goes
-only when the entry stands. An entry that lacks a format asked for is made anew with it, its other
-files linked over. What is there already costs no request.
+The entry's lock is held, so of two processes only one downloads. Partial files are kept outside
+the entry, in `ROOT/downloads`; a verified file is hard-linked into the new entry, and the partial
+file is deleted once the entry is sealed. An entry that lacks a requested format is rebuilt with
+it, the other files hard-linked. A complete entry costs no request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from genomeformer_cli.core.errors import CorruptError, FastaError, NotInCacheErr
 from genomeformer_cli.core.formats.fasta import inspect_file, record_lengths
 from genomeformer_cli.core.formats.text import text_chunks
 from genomeformer_cli.core.genomes.download import (
-    Downloaded,
+    DownloadedFile,
     DownloadItem,
     Meter,
     download_verified,
@@ -47,34 +47,32 @@ OpenMeter = Callable[[str], AbstractContextManager[Meter]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Installed:
-    """What became of an order.
+class InstallResult:
+    """Result of installing one assembly.
 
     Attributes:
-        genome: As it is in the cache now.
-        fetched: Bytes that the new files hold; 0 if all was there.
-        repaired: Whether a damaged entry was replaced.
+        genome: Genome as cached.
+        num_bytes: Number of bytes downloaded; 0 if the cache was complete.
     """
 
     genome: Genome
-    fetched: int = 0
-    repaired: bool = False
+    num_bytes: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installer:
-    """Everything that bringing assemblies in needs.
+    """Settings and connections for installing assemblies.
 
     Attributes:
-        store: The cache.
-        transport: The network; `None` offline.
+        store: Cache.
+        transport: HTTP transport; None offline.
         ftp_url: Root of the genomes area.
-        find_directory: Asks the metadata where an assembly's files lie now.
-        formats: What to bring; `fasta` is always of them.
-        verify: Check what is there against its seal, and replace what is damaged.
-        open_meter: Gives a meter for a file.
-        slots: Held while a file comes in: how many do at once. Checksums are asked for and entries
-            are sealed outside of it, so that the line is never idle.
+        find_directory: Queries the metadata for the current directory of an assembly.
+        formats: Requested formats; `fasta` is always included.
+        verify: Check cached entries against their seals, and replace damaged ones.
+        open_meter: Creates the progress meter of a file.
+        slots: Limits concurrent downloads; not held during checksum requests and sealing, so that
+            the connection is never idle.
     """
 
     store: Store
@@ -86,50 +84,50 @@ class Installer:
     open_meter: OpenMeter
     slots: threading.Semaphore
 
-    def install(self, order: FetchItem) -> Installed:
-        """Bring an assembly in, unless it is there.
+    def install(self, item: FetchItem) -> InstallResult:
+        """Install an assembly, unless the cache has it.
 
         Raises:
-            CorruptError: A file never arrives as it should be.
-            NetworkError: The host cannot be reached, or does not have it.
+            CorruptError: A file repeatedly fails verification.
+            NetworkError: The host is unreachable or does not have the file.
         """
-        name = order.assembly.accession
+        name = item.assembly.accession
         with self.store.lock(Kind.GENOMES, name):
-            present, damaged = self._present(order)
-            formats = [kind for kind in self._formats(order) if not _has(present, kind)]
-            if present is not None and not formats:
-                return Installed(genome=present)
+            cached = self._present(item)
+            formats = [kind for kind in self._formats(item) if not _has(cached, kind)]
+            if cached is not None and not formats:
+                return InstallResult(genome=cached)
             if self.transport is None:
                 raise NotInCacheError(
                     f"{name} is not in the cache", hint="run again without `--offline`"
                 )
-            fetched = self._fetch(self.transport, order, formats)
-            genome = self._seal(order, present, fetched)
-            for got, _ in fetched.values():
-                if got is not None:
-                    got.drop()
-        size = sum(got.num_bytes for got, _ in fetched.values() if got is not None)
-        return Installed(genome=genome, fetched=size, repaired=damaged)
+            downloads = self._fetch(self.transport, item, formats)
+            genome = self._seal(item, cached, downloads)
+            new_files = [download for download, _ in downloads.values() if download is not None]
+            for download in new_files:
+                download.drop()
+        size = sum(download.num_bytes for download in new_files)
+        return InstallResult(genome=genome, num_bytes=size)
 
-    def is_present(self, order: FetchItem) -> bool:
-        """Whether the cache holds everything ordered (a look without lock or checksums)."""
-        if not self.store.has(Kind.GENOMES, order.assembly.accession):
+    def is_present(self, item: FetchItem) -> bool:
+        """Return True if the cache holds all requested files (without lock or checksums)."""
+        if not self.store.has(Kind.GENOMES, item.assembly.accession):
             return False
         try:
-            genome = load_genome(self.store.entry(Kind.GENOMES, order.assembly.accession))
+            genome = load_genome(self.store.entry(Kind.GENOMES, item.assembly.accession))
         except CorruptError:
             return False
-        wanted = self._formats(order)
-        return _matches(genome, order) and all(_has(genome, kind) for kind in wanted)
+        formats = self._formats(item)
+        return _matches(genome, item) and all(_has(genome, kind) for kind in formats)
 
-    def _formats(self, order: FetchItem) -> tuple[str, ...]:
-        return tuple(file.format for file in order.pinned) or self.formats
+    def _formats(self, item: FetchItem) -> tuple[str, ...]:
+        return tuple(file.format for file in item.pinned) or self.formats
 
-    def _present(self, order: FetchItem) -> tuple[Genome | None, bool]:
-        """The genome as cached, and whether what is cached has to be replaced."""
-        name = order.assembly.accession
+    def _present(self, item: FetchItem) -> Genome | None:
+        """Return the cached genome; None if it is absent or has to be replaced."""
+        name = item.assembly.accession
         if not self.store.has(Kind.GENOMES, name):
-            return None, False
+            return None
         entry = self.store.entry(Kind.GENOMES, name)
         try:
             if self.verify:
@@ -138,79 +136,83 @@ class Installer:
         except CorruptError:
             if self.transport is None:
                 raise
-            return None, True
-        return (genome, False) if _matches(genome, order) else (None, True)
+            return None
+        return genome if _matches(genome, item) else None
 
     def _fetch(
-        self, transport: Transport, order: FetchItem, formats: list[str]
-    ) -> dict[str, tuple[Downloaded | None, RemoteFile | None]]:
-        """Download and verify; a format that the host does not have is there with `None`."""
-        shelf = RemoteFiles(transport, order, self.ftp_url, self.find_directory)
-        found: dict[str, tuple[Downloaded | None, RemoteFile | None]] = {}
+        self, transport: Transport, item: FetchItem, formats: list[str]
+    ) -> dict[str, tuple[DownloadedFile | None, RemoteFile | None]]:
+        """Download and verify files; the value is `(None, None)` for a format the host lacks."""
+        remote = RemoteFiles(transport, item, self.ftp_url, self.find_directory)
+        downloads: dict[str, tuple[DownloadedFile | None, RemoteFile | None]] = {}
         for kind in formats:
-            url = shelf.url_of(kind)
+            url = remote.url_of(kind)
             try:
-                found[kind] = (
-                    (None, None) if url is None else self._bring(transport, shelf, kind, url)
+                downloads[kind] = (
+                    (None, None) if url is None else self._download(transport, remote, kind, url)
                 )
             except RefusedError as failure:
                 if failure.status != 404 or kind == "fasta":
                     raise
-                found[kind] = (None, None)
-        return found
+                downloads[kind] = (None, None)
+        return downloads
 
-    def _bring(
-        self, transport: Transport, shelf: RemoteFiles, kind: str, url: str
-    ) -> tuple[Downloaded, RemoteFile]:
+    def _download(
+        self, transport: Transport, remote: RemoteFiles, kind: str, url: str
+    ) -> tuple[DownloadedFile, RemoteFile]:
         def check(path: Path) -> None:
             if kind == "fasta":
-                attested = shelf.md5_of(kind) is not None
-                check_fasta(path, min_bases=0 if attested else shelf.order.assembly.num_bases)
+                attested = remote.md5_of(kind) is not None
+                check_fasta(path, min_bases=0 if attested else remote.item.assembly.num_bases)
             else:
                 check_annotation(path, kind)
 
         name = name_of(url)
-        wanted = DownloadItem(
+        request = DownloadItem(
             url=url,
             path=part_path(self.store.root / "downloads", name),
-            read_md5=lambda: shelf.md5_of(kind),
-            reread_md5=lambda: shelf.reread_md5_of(kind),
+            read_md5=lambda: remote.md5_of(kind),
+            reread_md5=lambda: remote.reread_md5_of(kind),
             check=check,
         )
         with self.slots, self.open_meter(name) as meter:
-            got = download_verified(transport, wanted, meter=meter)
-        return got, RemoteFile(
+            download = download_verified(transport, request, meter=meter)
+        return download, RemoteFile(
             format=kind,
             file=name,
             url=url,
-            md5=got.md5,
-            num_bytes=got.num_bytes,
-            attested=got.attested and shelf.is_official(kind),
-            last_modified=got.last_modified,
+            md5=download.md5,
+            num_bytes=download.num_bytes,
+            attested=download.attested and remote.is_official(kind),
+            last_modified=download.last_modified,
         )
 
     def _seal(
         self,
-        order: FetchItem,
-        present: Genome | None,
-        fetched: Mapping[str, tuple[Downloaded | None, RemoteFile | None]],
+        item: FetchItem,
+        cached: Genome | None,
+        downloads: Mapping[str, tuple[DownloadedFile | None, RemoteFile | None]],
     ) -> Genome:
-        name = order.assembly.accession
+        name = item.assembly.accession
         old = self.store.path(Kind.GENOMES, name)
-        kept = present.files if present is not None else ()
-        added = [(got, file) for got, file in fetched.values() if got is not None and file]
-        absent = {kind for kind, (got, _) in fetched.items() if got is None}
+        kept = cached.files if cached is not None else ()
+        added = [
+            (download, file)
+            for download, file in downloads.values()
+            if download is not None and file
+        ]
+        absent = {kind for kind, (download, _) in downloads.items() if download is None}
         with self.store.create(Kind.GENOMES, name, replace=True) as folder:
             for file in kept:
                 _link(old / file.file, folder / file.file)
-            for got, file in added:
-                _link(got.path, folder / file.file)
+            for download, file in added:
+                _link(download.path, folder / file.file)
             files = (*kept, *(file for _, file in added))
-            absent |= set(present.absent if present is not None else ())
+            absent |= set(cached.absent if cached is not None else ())
             genome = (
-                replace(present, files=files, absent=tuple(sorted(absent)))
-                if present is not None
-                else _describe(order, files, tuple(sorted(absent)), folder)
+                replace(cached, files=files, absent=tuple(sorted(absent)))
+                if cached is not None
+                else _describe(item, files, tuple(sorted(absent)), folder)
             )
             write_json(folder / GENOME_FILE, genome_to_json(genome))
         return genome
@@ -222,17 +224,17 @@ def _has(genome: Genome | None, kind: str) -> bool:
     return kind in genome.absent or any(file.format == kind for file in genome.files)
 
 
-def _matches(genome: Genome, order: FetchItem) -> bool:
-    """Whether the cached files are the pinned ones."""
+def _matches(genome: Genome, item: FetchItem) -> bool:
+    """Return True if the cached files are the pinned ones."""
     cached = {file.format: file.md5 for file in genome.files}
-    return all(cached.get(file.format, file.md5) == file.md5 for file in order.pinned)
+    return all(cached.get(file.format, file.md5) == file.md5 for file in item.pinned)
 
 
 def check_fasta(path: Path, *, min_bases: int = 0) -> None:
-    """Look at every byte: gzip checksum, NULs; and, if told how many, that the bases are there.
+    """Check the whole file: gzip checksum, NUL bytes and, with `min_bases`, the number of bases.
 
     Raises:
-        FastaError: Something is wrong.
+        FastaError: The file is damaged or too short.
     """
     inspect_file(path)
     if min_bases:
@@ -242,10 +244,10 @@ def check_fasta(path: Path, *, min_bases: int = 0) -> None:
 
 
 def check_annotation(path: Path, kind: str) -> None:
-    """Look at every byte: gzip checksum, and the first line.
+    """Check the whole file: gzip checksum and first line.
 
     Raises:
-        FastaError: Something is wrong.
+        FastaError: The file is damaged or has another format.
     """
     chunks = text_chunks(path, shown=path.name)
     if not next(chunks, b"").startswith(_STARTS[kind]):
@@ -255,9 +257,9 @@ def check_annotation(path: Path, kind: str) -> None:
 
 
 def _describe(
-    order: FetchItem, files: tuple[RemoteFile, ...], absent: tuple[str, ...], folder: Path
+    item: FetchItem, files: tuple[RemoteFile, ...], absent: tuple[str, ...], folder: Path
 ) -> Genome:
-    assembly = order.assembly
+    assembly = item.assembly
     fasta = next(file for file in files if file.format == "fasta")
     lengths = record_lengths(folder / fasta.file)
     return Genome(
@@ -271,19 +273,19 @@ def _describe(
         accession=assembly.accession,
         organism=assembly.organism,
         taxid=assembly.taxid,
-        licence=order.licence,
+        licence=item.licence,
         assembly_name=assembly.name,
         level=str(assembly.level),
         status=assembly.status,
         released=assembly.released,
         files=files,
         absent=absent,
-        lineage=order.lineage,
+        lineage=item.lineage,
     )
 
 
 def _link(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy it where the disk cannot."""
+    """Hard-link a file; copy it if the file system cannot link."""
     try:
         os.link(source, target)
     except OSError:

@@ -1,4 +1,4 @@
-"""Where the assemblies of a fetch stand in the taxonomy, so that the cache knows families too."""
+"""Lineages of fetched assemblies, so that the cache can select genomes by higher taxa."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from genomeformer_cli.core.reporting import Reporter
 
 
 def with_lineages(
-    orders: Sequence[FetchItem], installer: Installer, metadata: Metadata, reporter: Reporter
+    items: Sequence[FetchItem], installer: Installer, metadata: Metadata, reporter: Reporter
 ) -> list[FetchItem]:
-    """Orders that know their lineage, but for those whose genomes are in the cache already.
+    """Add lineages to the items that are not in the cache yet.
 
-    A fetch does not fail for want of it: what cannot be had is left out, and said.
+    A fetch does not fail for a missing lineage; a warning is logged instead.
     """
-    absent = [not installer.is_present(order) for order in orders]
-    wanted = {
-        order.assembly.taxid for order, fetched in zip(orders, absent, strict=True) if fetched
+    absent = [not installer.is_present(item) for item in items]
+    taxids = {
+        item.assembly.taxid for item, is_absent in zip(items, absent, strict=True) if is_absent
     }
-    if not wanted:
-        return list(orders)
+    if not taxids:
+        return list(items)
     try:
-        lineages = metadata.lineages(wanted)
+        lineages = metadata.lineages(taxids)
     except GenomeformerError as failure:
         reporter.warn(
-            f"no lineages to be had ({failure.message}); `tokenize --taxon` will know these "
-            "genomes by their own names and taxids alone"
+            f"lineages are unavailable ({failure.message}); `tokenize --taxon` will find these "
+            "genomes by their own names and taxids only"
         )
-        return list(orders)
-    return [replace(order, lineage=lineages.get(order.assembly.taxid, ())) for order in orders]
+        return list(items)
+    return [replace(item, lineage=lineages.get(item.assembly.taxid, ())) for item in items]

@@ -1,4 +1,4 @@
-"""What any source of metadata must answer: `Datasets` over REST, `Summaries` from files."""
+"""Protocol of metadata sources: `Datasets` over REST, `Summaries` from files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _MOST_DIGITS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Taxon:
-    """A taxon that a user's word turned out to mean.
+    """Taxon resolved from a name or taxid.
 
     Attributes:
-        taxid: Its id now.
+        taxid: Current taxid.
         name: Scientific name.
         rank: `species`, `genus`, ...; empty if unknown.
-        merged_from: The id that was asked for, if it has been merged into this one.
+        merged_from: Requested taxid, if it has been merged into `taxid`.
     """
 
     taxid: int
@@ -33,18 +33,18 @@ class Taxon:
 
     @property
     def label(self) -> str:
-        """Name, rank and id, for people."""
+        """Name, rank and taxid, as shown to the user."""
         return f"{self.name} ({f'{self.rank}, ' if self.rank else ''}taxid {self.taxid})"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """Some answers of many.
+    """One page of a listing.
 
     Attributes:
-        assemblies: These.
-        token: Asks for the next page; `None` on the last.
-        total: How many there are in all, if the source says.
+        assemblies: Assemblies of the page.
+        token: Token of the next page; None on the last.
+        total: Number of assemblies on all pages, if known.
     """
 
     assemblies: tuple[Assembly, ...]
@@ -53,59 +53,59 @@ class Page:
 
 
 class Metadata(Protocol):
-    """A source of metadata."""
+    """Source of metadata."""
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Name of the source, as shown to the user."""
 
     def resolve(self, text: str) -> Taxon:
-        """The taxon of a name or id."""
+        """Return the taxon of a name or taxid."""
 
     def page(self, taxids: Sequence[int], criteria: Criteria, token: str | None) -> Page:
-        """Assemblies of taxa and all their descendants; more than `criteria` allow may come."""
+        """Return assemblies of taxa and their descendants; `criteria` may be applied in part."""
 
     def page_of(self, accessions: Sequence[str]) -> Page:
-        """Assemblies by accession; unknown ones are left out without a word."""
+        """Return assemblies by accession; unknown accessions are omitted."""
 
     def members(self, taxids: Sequence[int], criteria: Criteria) -> Iterator[str]:
-        """Accessions of taxa and all their descendants."""
+        """Yield the accessions of taxa and their descendants."""
 
     def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
-        """For each taxid that is known, its ancestors, the highest first, itself last."""
+        """Return the lineage of every known taxid, from the highest ancestor to the taxon."""
 
     def directory(self, accession: str) -> str | None:
-        """Where the files of an assembly lie, as the source says now."""
+        """Return the current directory of an assembly's files."""
 
 
 def taxon_at(lineage: Lineage, rank: str) -> int | None:
-    """The id of a rank in a lineage."""
+    """Return the taxid of a rank in a lineage."""
     return next((taxon.taxid for taxon in reversed(lineage) if taxon.rank == rank), None)
 
 
 def read_taxon(text: str) -> int | str:
-    """Return the taxid or the name that a word stands for, surplus blanks removed.
+    """Return a taxid as int, or a name with whitespace normalised.
 
     Raises:
-        UsageError: The word is empty.
-        NothingMatchedError: No taxid is so large.
+        UsageError: The text is empty.
+        NothingMatchedError: The taxid is too large.
     """
-    word = " ".join(text.split())
-    if not word:
+    name = " ".join(text.split())
+    if not name:
         raise UsageError("an empty name of a taxon", hint="give a name or a taxid")
-    if not (word.isascii() and word.isdigit()):
-        return word
-    if len(word) > _MOST_DIGITS:
-        raise NothingMatchedError(f"NCBI knows no taxid {word[:20]}", hint="look it up by its name")
-    return int(word)
+    if not (name.isascii() and name.isdigit()):
+        return name
+    if len(name) > _MOST_DIGITS:
+        raise NothingMatchedError(f"NCBI has no taxid {name[:20]}", hint="look it up by its name")
+    return int(name)
 
 
 def choose(text: str, candidates: Sequence[Taxon], suggestions: Sequence[Taxon]) -> Taxon:
-    """The one candidate.
+    """Return the only candidate.
 
     Raises:
-        AmbiguousTaxonError: There are several.
-        NothingMatchedError: There is none.
+        AmbiguousTaxonError: There are several candidates.
+        NothingMatchedError: There is no candidate.
     """
     if len(candidates) == 1:
         return candidates[0]
@@ -115,6 +115,6 @@ def choose(text: str, candidates: Sequence[Taxon], suggestions: Sequence[Taxon])
             f"`{text}` is the name of {len(candidates)} taxa: {shown}",
             hint=f"give a taxid, as in `--taxon {candidates[0].taxid}`",
         )
-    near = "; ".join(taxon.label for taxon in suggestions[:_MAX_SHOWN])
-    hint = f"did you mean {near}" if near else "check the spelling, or give a taxid"
-    raise NothingMatchedError(f"NCBI knows no taxon `{text}`", hint=hint)
+    suggested = "; ".join(taxon.label for taxon in suggestions[:_MAX_SHOWN])
+    hint = f"did you mean {suggested}" if suggested else "check the spelling, or give a taxid"
+    raise NothingMatchedError(f"NCBI has no taxon `{text}`", hint=hint)

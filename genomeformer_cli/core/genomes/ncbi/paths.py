@@ -1,4 +1,4 @@
-"""Where files of an assembly lie in the genomes area, and what `md5checksums.txt` says of them."""
+"""URLs of an assembly's files in the genomes area, and the format of `md5checksums.txt`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SAFE = "/:+~=@!$&'*;-._"
 
 
 def computed_directory(accession: str, name: str, root: str) -> str:
-    """The URL of an assembly's directory, by NCBI's rule for names."""
+    """Return the URL of an assembly's directory, by NCBI's naming rule."""
     kind, digits = check_accession(accession).partition(".")[0].split("_")
     folder = f"{accession}_{_ODD.sub('_', name)}"
     groups = "/".join((digits[0:3], digits[3:6], digits[6:9]))
@@ -28,10 +28,10 @@ def computed_directory(accession: str, name: str, root: str) -> str:
 
 
 def rebase(url: str, root: str) -> str:
-    """The same path of the genomes area under another root, `ftp://` or not.
+    """Move a URL of the genomes area (`https://` or `ftp://`) to another root.
 
     Raises:
-        ConfigError: The URL is not of the genomes area.
+        ConfigError: The URL is outside the genomes area.
     """
     path = urlsplit(url.replace("#", "%23")).path.rstrip("/")
     position = path.find(_AREA)
@@ -43,41 +43,43 @@ def rebase(url: str, root: str) -> str:
 
 
 def file_name(directory: str, kind: str) -> str:
-    """The name of a file of that format in a directory: the folder's own name comes first."""
+    """Return the name of a format's file in a directory: the folder name plus a suffix."""
     return unquote(directory.rstrip("/").rsplit("/", 1)[1]) + SUFFIXES[kind]
 
 
 def file_url(directory: str, name: str) -> str:
-    """The URL of a file in a directory."""
+    """Return the URL of a file in a directory."""
     return f"{directory.rstrip('/')}/{quote(name, safe=_SAFE)}"
 
 
 def name_of(url: str) -> str:
-    """The name of the file that a URL names.
+    """Return the file name in a URL.
 
     Raises:
-        ConfigError: It could not be a file of ours.
+        ConfigError: The name is unsafe or missing.
     """
     name = unquote(urlsplit(url).path.rsplit("/", 1)[1])
     if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise ConfigError(f"`{url}` names no file", hint="the lock file or the address is damaged")
+        raise ConfigError(
+            f"`{url}` does not name a file", hint="the lock file or the address is damaged"
+        )
     return name
 
 
 def parse_md5s(content: bytes) -> dict[str, str]:
-    """MD5 by file name.
+    """Parse `md5checksums.txt` to MD5 by file name.
 
     Raises:
-        ValueError: The content is no list of checksums (an error page, say).
+        ValueError: The content is not a list of checksums (an error page, say).
     """
-    found = {}
+    md5s = {}
     for line in content.decode("utf-8", errors="replace").splitlines():
         match = _MD5_LINE.fullmatch(line.strip())
         if match is None:
             if line.strip():
-                raise ValueError(f"no checksum: {line.strip()[:40]!r}")
+                raise ValueError(f"invalid checksum line: {line.strip()[:40]!r}")
             continue
-        found[match[2]] = match[1].lower()
-    if not found:
+        md5s[match[2]] = match[1].lower()
+    if not md5s:
         raise ValueError("no checksums")
-    return found
+    return md5s

@@ -1,4 +1,4 @@
-"""What a fetch would bring: assemblies, bases, bytes; and whether the disk holds them."""
+"""Size of a planned fetch (assemblies, bases, bytes), and the check for free disk space."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from genomeformer_cli.core.genomes.ncbi.install import Installer
 from genomeformer_cli.core.genomes.ncbi.paths import BYTES_PER_BASE
 from genomeformer_cli.core.genomes.ncbi.remote_files import FetchItem
 
-# Kept free beside the files: seals, descriptions, and room for everybody else.
+# Kept free beside the files: seals, descriptions, and other users of the disk.
 _MARGIN = 256 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What a fetch would bring.
+    """Size of a planned fetch.
 
     Attributes:
-        num_assemblies: Chosen assemblies.
-        num_present: How many of them are in the cache already.
-        num_bases: Bases of all of them.
-        num_bytes: Bytes yet to download; estimated from the bases, exact for a lock file.
-        disk_needed: Bytes of disk for them.
-        disk_free: Bytes free where the cache is.
-        accessions: Which assemblies, best first.
+        num_assemblies: Number of selected assemblies.
+        num_present: Number of selected assemblies that are cached.
+        num_bases: Total number of bases.
+        num_bytes: Bytes to download; estimated from the bases, exact for a lock file.
+        disk_needed: Bytes of disk needed.
+        disk_free: Bytes of disk free at the cache.
+        accessions: Accessions, best first.
     """
 
     num_assemblies: int
@@ -39,24 +39,24 @@ class Plan:
     accessions: tuple[str, ...] = ()
 
 
-def make_plan(orders: Sequence[FetchItem], installer: Installer) -> Plan:
-    """Look at the cache and the disk; ask nobody."""
-    missing = [order for order in orders if not installer.is_present(order)]
+def make_plan(items: Sequence[FetchItem], installer: Installer) -> Plan:
+    """Compare the items with the cache and the disk, without any request."""
+    missing = [item for item in items if not installer.is_present(item)]
     per_base = sum(BYTES_PER_BASE[kind] for kind in installer.formats)
     num_bytes = 0
-    for order in missing:
-        if order.pinned:
-            num_bytes += sum(file.num_bytes for file in order.pinned)
+    for item in missing:
+        if item.pinned:
+            num_bytes += sum(file.num_bytes for file in item.pinned)
         else:
-            num_bytes += int(order.assembly.num_bases * per_base)
+            num_bytes += int(item.assembly.num_bases * per_base)
     return Plan(
-        num_assemblies=len(orders),
-        num_present=len(orders) - len(missing),
-        num_bases=sum(order.assembly.num_bases for order in orders),
+        num_assemblies=len(items),
+        num_present=len(items) - len(missing),
+        num_bases=sum(item.assembly.num_bases for item in items),
         num_bytes=num_bytes,
         disk_needed=num_bytes + 8192 * len(missing),
         disk_free=shutil.disk_usage(_existing(installer.store.root)).free,
-        accessions=tuple(order.assembly.accession for order in orders),
+        accessions=tuple(item.assembly.accession for item in items),
     )
 
 
@@ -67,10 +67,10 @@ def _existing(path: Path) -> Path:
 
 
 def check_space(plan: Plan) -> None:
-    """Make sure that the disk holds it, before the first byte comes.
+    """Check that the disk can hold the download.
 
     Raises:
-        StoreError: It does not.
+        StoreError: There is too little free space.
     """
     if plan.num_bytes and plan.disk_needed + _MARGIN > plan.disk_free:
         needed, free = (plan.disk_needed + _MARGIN) / 1e9, plan.disk_free / 1e9

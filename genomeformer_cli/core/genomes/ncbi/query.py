@@ -1,4 +1,4 @@
-"""From what the user named to the assemblies that are wanted."""
+"""Resolve a query to the assemblies that match it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 
 from genomeformer_cli.core.errors import NothingMatchedError
 from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, check_accession, version_of
-from genomeformer_cli.core.genomes.ncbi.catalogue import AskPage, Catalogue
+from genomeformer_cli.core.genomes.ncbi.catalogue import Catalogue, FetchPage
 from genomeformer_cli.core.genomes.ncbi.metadata import Metadata, Page, Taxon, taxon_at
 from genomeformer_cli.core.genomes.ncbi.query_dir import AssemblyQuery, Failure, QueryDir
 from genomeformer_cli.core.genomes.ncbi.selection import Selection, keep_best, keep_first, select
@@ -18,29 +18,29 @@ _BATCH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Matches:
-    """The assemblies that are wanted.
+    """Assemblies that match a query.
 
     Attributes:
-        assemblies: These, best first.
-        failures: What was named and does not exist.
-        left_out: Assemblies that each filter left out.
+        assemblies: Assemblies, best first.
+        failures: Named accessions that do not exist.
+        left_out: Number of assemblies excluded by each filter.
     """
 
     assemblies: tuple[Assembly, ...] = ()
     failures: tuple[Failure, ...] = ()
-    left_out: dict[str, int] = field(default_factory=dict)
+    excluded: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuerySource:
-    """Whom to ask, and how.
+    """Metadata source with its local cache.
 
     Attributes:
-        metadata: Whom.
-        folder: What is remembered of the question.
-        reporter: Follows the work.
-        offline: Ask nobody but what is remembered.
-        refresh: Ask again, however fresh the last answer.
+        metadata: Source of the metadata.
+        folder: Stored results of earlier queries.
+        reporter: Receives progress and warnings.
+        offline: Use stored results only.
+        refresh: Repeat the query, however recent the stored result.
     """
 
     metadata: Metadata
@@ -49,63 +49,63 @@ class QuerySource:
     offline: bool = False
     refresh: bool = False
 
-    def listing(self, question: object, ask: AskPage) -> list[Assembly]:
-        """The complete listing of a question."""
-        catalogue = Catalogue(self.folder.catalogue(question))
+    def listing(self, parameters: object, fetch_page: FetchPage) -> list[Assembly]:
+        """Return the complete listing of a query."""
+        catalogue = Catalogue(self.folder.catalogue(parameters))
         if not self.offline or catalogue.age() is None:
-            catalogue.fill(ask, refresh=self.refresh, reporter=self.reporter)
+            catalogue.fill(fetch_page, refresh=self.refresh, reporter=self.reporter)
         return list(catalogue.assemblies())
 
 
-def match_assemblies(inquiry: AssemblyQuery, source: QuerySource) -> Matches:
-    """List what there is and choose what is wanted.
+def match_assemblies(query: AssemblyQuery, source: QuerySource) -> Matches:
+    """List the assemblies and select those that match the query.
 
     Raises:
-        NothingMatchedError: Nothing is.
+        NothingMatchedError: No assembly matches.
     """
-    chosen: dict[str, Assembly] = {}
-    left_out: dict[str, int] = {}
-    if inquiry.taxa:
-        selection = _of_taxa(inquiry, source)
-        chosen.update((assembly.accession, assembly) for assembly in selection.chosen)
-        left_out = selection.left_out
+    matches: dict[str, Assembly] = {}
+    excluded: dict[str, int] = {}
+    if query.taxa:
+        selection = _of_taxa(query, source)
+        matches.update((assembly.accession, assembly) for assembly in selection.assemblies)
+        excluded = selection.excluded
     failures: tuple[Failure, ...] = ()
-    if inquiry.accessions:
-        named, failures = _of_accessions(inquiry.accessions, source)
-        chosen.update((assembly.accession, assembly) for assembly in named)
-    if not chosen:
-        raise _nothing(inquiry, left_out)
-    return Matches(assemblies=tuple(chosen.values()), failures=failures, left_out=left_out)
+    if query.accessions:
+        assemblies, failures = _of_accessions(query.accessions, source)
+        matches.update((assembly.accession, assembly) for assembly in assemblies)
+    if not matches:
+        raise _nothing(query, excluded)
+    return Matches(assemblies=tuple(matches.values()), failures=failures, excluded=excluded)
 
 
-def _nothing(inquiry: AssemblyQuery, left_out: dict[str, int]) -> NothingMatchedError:
-    if not inquiry.taxa:
+def _nothing(query: AssemblyQuery, excluded: dict[str, int]) -> NothingMatchedError:
+    if not query.taxa:
         return NothingMatchedError(
-            "NCBI knows none of the accessions", hint="check them; one looks like `GCF_000005845.2`"
+            "NCBI has none of the accessions", hint="check them; one looks like `GCF_000005845.2`"
         )
-    if not left_out:
+    if not excluded:
         return NothingMatchedError(
             "NCBI lists no such assemblies", hint="loosen the filters, or try `--source both`"
         )
-    counted = ", ".join(f"{number} by {name}" for name, number in left_out.items())
+    counted = ", ".join(f"{number} by {name}" for name, number in excluded.items())
     return NothingMatchedError(f"every assembly was left out: {counted}", hint="loosen the filters")
 
 
-def _of_taxa(inquiry: AssemblyQuery, source: QuerySource) -> Selection:
-    taxids, excluded_taxids = _resolve(inquiry, source)
-    criteria, metadata = inquiry.criteria, source.metadata
+def _of_taxa(query: AssemblyQuery, source: QuerySource) -> Selection:
+    taxids, excluded_taxids = _resolve(query, source)
+    criteria, metadata = query.criteria, source.metadata
 
-    def ask(token: str | None) -> Page:
+    def fetch_page(token: str | None) -> Page:
         return metadata.page(taxids, criteria, token)
 
-    listed = source.listing({"taxids": taxids, "criteria": asdict(criteria)}, ask)
+    listed = source.listing({"taxids": taxids, "criteria": asdict(criteria)}, fetch_page)
     excluded: frozenset[str] = frozenset()
     if excluded_taxids and listed:
-        excluded = _members(excluded_taxids, inquiry, source)
-    selection = select(listed, criteria, excluded=excluded)
-    if inquiry.top_per is not None and selection.chosen:
-        rank = inquiry.top_per.rank
-        unknown = {a.taxid for a in selection.chosen if rank != "species" or a.species is None}
+        excluded = _members(excluded_taxids, query, source)
+    selection = select(listed, criteria, excluded_accessions=excluded)
+    if query.top_per is not None and selection.assemblies:
+        rank = query.top_per.rank
+        unknown = {a.taxid for a in selection.assemblies if rank != "species" or a.species is None}
         lineages = metadata.lineages(unknown) if unknown and rank != "taxid" else {}
 
         def taxon_of(assembly: Assembly, rank: str) -> int | None:
@@ -113,70 +113,70 @@ def _of_taxa(inquiry: AssemblyQuery, source: QuerySource) -> Selection:
                 return assembly.species
             return taxon_at(lineages.get(assembly.taxid, ()), rank)
 
-        selection = keep_best(selection, inquiry.top_per, taxon_of)
-    return selection if inquiry.limit is None else keep_first(selection, inquiry.limit)
+        selection = keep_best(selection, query.top_per, taxon_of)
+    return selection if query.limit is None else keep_first(selection, query.limit)
 
 
-def _members(taxids: Sequence[int], inquiry: AssemblyQuery, source: QuerySource) -> frozenset[str]:
-    """Accessions of excluded taxa, remembered as a listing of their own."""
-    criteria, metadata = inquiry.criteria, source.metadata
+def _members(taxids: Sequence[int], query: AssemblyQuery, source: QuerySource) -> frozenset[str]:
+    """Return the accessions of excluded taxa, cached as a separate listing."""
+    criteria, metadata = query.criteria, source.metadata
 
-    def ask(token: str | None) -> Page:
+    def fetch_page(token: str | None) -> Page:
         del token
         return Page(assemblies=tuple(map(_bare, metadata.members(taxids, criteria))))
 
-    question = {"members": list(taxids), "criteria": asdict(criteria)}
-    return frozenset(assembly.accession for assembly in source.listing(question, ask))
+    parameters = {"members": list(taxids), "criteria": asdict(criteria)}
+    return frozenset(assembly.accession for assembly in source.listing(parameters, fetch_page))
 
 
 def _bare(accession: str) -> Assembly:
     return Assembly(accession=accession, taxid=0, organism="", name="", level="contig")
 
 
-def _resolve(inquiry: AssemblyQuery, source: QuerySource) -> tuple[list[int], list[int]]:
-    remembered = source.folder.read_taxa()
-    found: dict[str, Taxon] = {}
-    for word in (*inquiry.taxa, *inquiry.exclude_taxa):
-        if word in remembered and not source.refresh:
-            found[word] = remembered[word]
+def _resolve(query: AssemblyQuery, source: QuerySource) -> tuple[list[int], list[int]]:
+    stored = source.folder.read_taxa()
+    taxa: dict[str, Taxon] = {}
+    for name in (*query.taxa, *query.exclude_taxa):
+        if name in stored and not source.refresh:
+            taxa[name] = stored[name]
             continue
-        found[word] = taxon = source.metadata.resolve(word)
+        taxa[name] = taxon = source.metadata.resolve(name)
         if taxon.merged_from is not None:
             source.reporter.warn(f"taxid {taxon.merged_from} has been merged into {taxon.label}")
         else:
-            source.reporter.note(f"`{word}` is {taxon.label}")
-    source.folder.write_taxa(found)
-    wanted = dict.fromkeys(found[word].taxid for word in inquiry.taxa)
-    return sorted(wanted), sorted({found[word].taxid for word in inquiry.exclude_taxa})
+            source.reporter.note(f"`{name}` is {taxon.label}")
+    source.folder.write_taxa(taxa)
+    taxids = dict.fromkeys(taxa[name].taxid for name in query.taxa)
+    return sorted(taxids), sorted({taxa[name].taxid for name in query.exclude_taxa})
 
 
 def _of_accessions(
-    words: Sequence[str], source: QuerySource
+    accessions: Sequence[str], source: QuerySource
 ) -> tuple[list[Assembly], tuple[Failure, ...]]:
-    wanted = sorted({check_accession(word) for word in words})
-    batches = [wanted[first : first + _BATCH] for first in range(0, len(wanted), _BATCH)]
+    unique = sorted({check_accession(accession) for accession in accessions})
+    batches = [unique[first : first + _BATCH] for first in range(0, len(unique), _BATCH)]
 
-    def ask(token: str | None) -> Page:
+    def fetch_page(token: str | None) -> Page:
         number = int(token or 0)
         page = source.metadata.page_of(batches[number])
         following = str(number + 1) if number + 1 < len(batches) else None
         return Page(assemblies=page.assemblies, token=following)
 
-    listed = {a.accession: a for a in source.listing({"accessions": wanted}, ask)}
+    listed = {a.accession: a for a in source.listing({"accessions": unique}, fetch_page)}
     newest: dict[str, Assembly] = {}
     for assembly in listed.values():
-        known = newest.get(assembly.base)
-        if known is None or version_of(assembly.accession) > version_of(known.accession):
+        previous = newest.get(assembly.base)
+        if previous is None or version_of(assembly.accession) > version_of(previous.accession):
             newest[assembly.base] = assembly
-    named: dict[str, Assembly] = {}
+    matches: dict[str, Assembly] = {}
     failures = []
-    for word in wanted:
-        found = listed.get(word) if version_of(word) else newest.get(word)
-        if found is None:
-            failures.append(Failure(accession=word, reason="NCBI knows no such assembly"))
+    for accession in unique:
+        match = listed.get(accession) if version_of(accession) else newest.get(accession)
+        if match is None:
+            failures.append(Failure(accession=accession, reason="NCBI has no such assembly"))
             continue
-        named[found.accession] = found
-        if found.status != "current":
-            later = f"; {found.current} took its place" if found.current else ""
-            source.reporter.warn(f"{found.accession} is {found.status}{later}")
-    return list(named.values()), tuple(failures)
+        matches[match.accession] = match
+        if match.status != "current":
+            later = f"; {match.current} took its place" if match.current else ""
+            source.reporter.warn(f"{match.accession} is {match.status}{later}")
+    return list(matches.values()), tuple(failures)

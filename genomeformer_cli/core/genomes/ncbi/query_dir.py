@@ -1,11 +1,11 @@
-"""What is asked for, and the folder that remembers it from one fetch to the next.
+"""Folder that stores a query and its results between fetches.
 
-    ROOT/requests/KEY/request.json         the question, and what its names were found to mean
-    ROOT/requests/KEY/genomes.lock.jsonl   what the last fetch brought
-    ROOT/requests/KEY/failures.tsv         what it could not bring
-    ROOT/catalogue/KEY.sqlite              the listing of a question, shared by selections from it
+    ROOT/requests/KEY/request.json         query, and the taxa its names resolved to
+    ROOT/requests/KEY/genomes.lock.jsonl   genomes of the last fetch
+    ROOT/requests/KEY/failures.tsv         assemblies that could not be fetched
+    ROOT/catalogue/KEY.sqlite              listing, shared by all selections from it
 
-The key is a word of the question and a checksum of all of it: the same question, the same folder.
+KEY is a word of the query plus a checksum of all of it: equal queries share a folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from genomeformer_cli.core.store.atomic import write_json, write_text
 
 @dataclass(frozen=True, kw_only=True)
 class AssemblyQuery:
-    """What is asked for, read and checked."""
+    """Parsed and validated query."""
 
     taxa: tuple[str, ...] = ()
     exclude_taxa: tuple[str, ...] = ()
@@ -38,19 +38,19 @@ class AssemblyQuery:
 
     @property
     def filters_anything(self) -> bool:
-        """Whether any filter was chosen."""
-        chosen = self.criteria != Criteria() or bool(self.exclude_taxa)
-        return chosen or self.top_per is not None or self.limit is not None
+        """True if any filter is set."""
+        has_filter = self.criteria != Criteria() or bool(self.exclude_taxa)
+        return has_filter or self.top_per is not None or self.limit is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """An assembly that could not be had.
+    """Assembly that could not be fetched.
 
     Attributes:
-        accession: Which.
-        reason: Why.
-        network: Whether the network was to blame, so that running again may help.
+        accession: Accession of the assembly.
+        reason: Message of the error.
+        network: True for a network failure, which a second run may resolve.
     """
 
     accession: str
@@ -63,29 +63,29 @@ class _Request(TypedDict):
 
 
 def query_key(value: object, word: str = "") -> str:
-    """A short name for a question: a word of it and its checksum."""
+    """Return a short folder name for a query: one word of it and a checksum."""
     digest = hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:12]
     slug = re.sub(r"[^a-z0-9]+", "-", word.lower()).strip("-")[:40]
     return f"{slug}-{digest}" if slug else digest
 
 
 class QueryDir:
-    """What is remembered of one question."""
+    """Stored results of one query."""
 
-    def __init__(self, root: Path, inquiry: AssemblyQuery) -> None:
-        question = asdict(inquiry)
-        word = inquiry.taxa[0] if inquiry.taxa else "accessions"
-        self.path = root / "requests" / query_key(question, word)
+    def __init__(self, root: Path, query: AssemblyQuery) -> None:
+        parameters = asdict(query)
+        word = query.taxa[0] if query.taxa else "accessions"
+        self.path = root / "requests" / query_key(parameters, word)
         self.lock = self.path / LOCK_NAME
         self._catalogues = root / "catalogue"
-        self._question = question
+        self._parameters = parameters
 
     def catalogue(self, value: object) -> Path:
-        """Where the listing of a question lies."""
+        """Return the path of a stored listing."""
         return self._catalogues / f"{query_key(value)}.sqlite"
 
     def read_taxa(self) -> dict[str, Taxon]:
-        """What the names were found to mean last time."""
+        """Read the taxa that the names resolved to in the last fetch."""
         try:
             request: _Request = read_json(self.path / "request.json", _Request)
         except DocumentError:
@@ -93,16 +93,16 @@ class QueryDir:
         return request["taxa"]
 
     def write_taxa(self, taxa: dict[str, Taxon]) -> None:
-        """Remember the question and what its names mean."""
-        found: dict[str, Any] = {word: asdict(taxon) for word, taxon in taxa.items()}
-        write_json(self.path / "request.json", {"question": self._question, "taxa": found})
+        """Store the query and the taxa of its names."""
+        taxa_by_name: dict[str, Any] = {word: asdict(taxon) for word, taxon in taxa.items()}
+        write_json(self.path / "request.json", {"question": self._parameters, "taxa": taxa_by_name})
 
     def read_lock(self) -> list[LockRow]:
-        """What the last fetch brought; nothing if there was none."""
+        """Read the lock file of the last fetch; empty if there was none."""
         return read_lock(self.lock) if self.lock.exists() else []
 
     def write(self, rows: Sequence[LockRow], failures: Iterable[Failure]) -> None:
-        """Remember what was brought and what could not be."""
+        """Store the fetched genomes and the failures."""
         if rows:
             write_lock(self.lock, rows)
         table = [f"{f.accession}\t{f.reason}\n" for f in failures]

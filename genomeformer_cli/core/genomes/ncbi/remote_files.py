@@ -1,8 +1,7 @@
-"""What is ordered of an assembly, and where its files lie.
+"""Items of a fetch, and the URLs and checksums of their files.
 
-The directory is computed by NCBI's rule for names; if it is not there, the metadata is asked where
-it is now, for assemblies do get renamed. A lock file leaves nothing to find out: it pins URL and
-MD5.
+The directory is computed by NCBI's naming rule. If it does not exist (assemblies get renamed), the
+metadata source is queried for the current one. A lock file pins URL and MD5 of every file.
 """
 
 from __future__ import annotations
@@ -32,13 +31,13 @@ FindDirectory = Callable[[str], str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class FetchItem:
-    """An assembly to bring in.
+    """Assembly to install.
 
     Attributes:
-        assembly: What is known of it.
+        assembly: Metadata of the assembly.
         licence: Terms of use.
-        pinned: Its files, if a lock file says exactly which bytes.
-        lineage: Its place in the taxonomy, if known.
+        pinned: Files pinned by a lock file.
+        lineage: Lineage, if known.
     """
 
     assembly: Assembly
@@ -48,7 +47,7 @@ class FetchItem:
 
 
 def fetch_item(row: LockRow) -> FetchItem:
-    """The order that a row of a lock file is."""
+    """Convert a row of a lock file."""
     assembly = Assembly(
         accession=row.accession,
         taxid=row.taxid,
@@ -67,34 +66,34 @@ def fetch_item(row: LockRow) -> FetchItem:
 
 
 class RemoteFiles:
-    """One assembly's directory: the name, URL and MD5 of its files, asked for once."""
+    """Names, URLs and MD5 checksums of one assembly's files; checksums are requested once."""
 
     def __init__(
-        self, transport: Transport, order: FetchItem, ftp_url: str, find: FindDirectory
+        self, transport: Transport, item: FetchItem, ftp_url: str, find_directory: FindDirectory
     ) -> None:
         self._transport = transport
-        self.order = order
+        self.item = item
         self._root = ftp_url
-        self._pinned = {file.format: file for file in order.pinned}
-        self._find = find
+        self._pinned = {file.format: file for file in item.pinned}
+        self._find_directory = find_directory
         self._directory = ""
         self._md5s: dict[str, str] | None = None
         if not self._pinned:
-            self._look()
+            self._locate()
 
-    def _look(self) -> None:
-        assembly = self.order.assembly
+    def _locate(self) -> None:
+        assembly = self.item.assembly
         if assembly.directory:
-            first = rebase(assembly.directory, self._root)
+            expected = rebase(assembly.directory, self._root)
         else:
-            first = computed_directory(assembly.accession, assembly.name, self._root)
-        self._directory, self._md5s = first, self._ask(first)
+            expected = computed_directory(assembly.accession, assembly.name, self._root)
+        self._directory, self._md5s = expected, self._read_md5s(expected)
         if self._md5s is None:
-            now = self._find(assembly.accession)
-            if now is not None and (moved := rebase(now, self._root)) != first:
-                self._directory, self._md5s = moved, self._ask(moved)
+            current = self._find_directory(assembly.accession)
+            if current is not None and (moved := rebase(current, self._root)) != expected:
+                self._directory, self._md5s = moved, self._read_md5s(moved)
 
-    def _ask(self, directory: str) -> dict[str, str] | None:
+    def _read_md5s(self, directory: str) -> dict[str, str] | None:
         try:
             return self._transport.get(file_url(directory, MD5_FILE), parse_md5s)
         except RefusedError as failure:
@@ -103,16 +102,16 @@ class RemoteFiles:
             raise
 
     def _name(self, kind: str) -> str | None:
-        """The file's full name; `_rna_from_genomic` and its kin only look alike."""
+        """Return the full file name, not that of `_rna_from_genomic` files."""
         name = file_name(self._directory, kind)
         if self._md5s is None or name in self._md5s:
             return name
-        start, end = self.order.assembly.accession + "_", SUFFIXES[kind]
-        others = [n for n in self._md5s if n.startswith(start) and n.endswith(end)]
-        return next((n for n in others if "_from_genomic" not in n and "/" not in n), None)
+        start, end = self.item.assembly.accession + "_", SUFFIXES[kind]
+        names = [n for n in self._md5s if n.startswith(start) and n.endswith(end)]
+        return next((n for n in names if "_from_genomic" not in n and "/" not in n), None)
 
     def url_of(self, kind: str) -> str | None:
-        """The URL of the file of a format; `None` if the host has no such file."""
+        """Return the URL of a format's file; None if the host has no such file."""
         if kind in self._pinned:
             return rebase(self._pinned[kind].url, self._root)
         name = self._name(kind)
@@ -121,18 +120,18 @@ class RemoteFiles:
         return None if name is None else file_url(self._directory, name)
 
     def md5_of(self, kind: str) -> str | None:
-        """The MD5 of the file of a format; `None` if nobody has one."""
+        """Return the MD5 of a format's file; None if unknown."""
         if kind in self._pinned:
             return self._pinned[kind].md5
         name = self._name(kind)
         return self._md5s.get(name) if self._md5s is not None and name else None
 
     def is_official(self, kind: str) -> bool:
-        """Whether the MD5 that is known is NCBI's own."""
+        """Return True if the MD5 was published by NCBI."""
         return self._pinned[kind].attested if kind in self._pinned else True
 
     def reread_md5_of(self, kind: str) -> str | None:
-        """The same, asking the host again; a pinned file's stays what it is."""
+        """Request `md5checksums.txt` again and return the MD5; pinned checksums do not change."""
         if kind not in self._pinned:
-            self._md5s = self._ask(self._directory) or self._md5s
+            self._md5s = self._read_md5s(self._directory) or self._md5s
         return self.md5_of(kind)

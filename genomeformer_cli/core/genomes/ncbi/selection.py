@@ -1,8 +1,8 @@
-"""Which assemblies are wanted: filters, twins, the best of each taxon.
+"""Selection of assemblies: filters, RefSeq/GenBank twins, the best of each taxon.
 
-One comparator ranks everywhere: reference genome, assembly level, type material, CheckM
-(completeness less five times contamination), release date, then the accession, so that the same
-catalogue always gives the same selection.
+A single ranking is used everywhere: reference genome, assembly level, type material, CheckM
+(completeness minus five times contamination), release date, accession. A catalogue therefore
+always gives the same selection.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ _NO_CHECKM = -1e9
 
 @dataclass(frozen=True, kw_only=True)
 class Criteria:
-    """What an assembly must be.
+    """Filters on assemblies.
 
     Attributes:
-        source: Which of the two databases; `both` keeps one of each pair, the RefSeq one.
+        source: Database; `both` keeps one of each pair, the RefSeq one.
         levels: Allowed levels; all if empty.
-        reference: Reference genomes alone.
-        mag: Metagenome-derived ones: in, out, or they alone.
-        type_material: Those from type material alone.
-        released_after: YYYY-MM-DD, that day included.
-        released_before: YYYY-MM-DD, that day included.
-        min_length: Fewest bases.
-        max_contigs: Most contigs.
-        min_completeness: Least CheckM completeness in percent; unknown is not enough.
-        max_contamination: Most CheckM contamination in percent; unknown is too much.
-        exclude_atypical: Leave out what NCBI marks as atypical.
+        reference: Reference genomes only.
+        mag: Metagenome-assembled genomes: included, excluded, or only these.
+        type_material: Type material only.
+        released_after: First release date, YYYY-MM-DD.
+        released_before: Last release date, YYYY-MM-DD.
+        min_length: Minimum number of bases.
+        max_contigs: Maximum number of contigs.
+        min_completeness: Minimum CheckM completeness in percent; an unknown value is excluded.
+        max_contamination: Maximum CheckM contamination in percent; an unknown value is excluded.
+        exclude_atypical: Exclude assemblies that NCBI marks as atypical.
     """
 
     source: Source = "refseq"
@@ -60,17 +60,17 @@ class Criteria:
 
     @property
     def needs_checkm(self) -> bool:
-        """Whether CheckM values decide."""
+        """True if a filter uses CheckM values."""
         return self.min_completeness is not None or self.max_contamination is not None
 
     def reason_against(self, assembly: Assembly) -> str | None:
-        """The first filter that leaves the assembly out, in the words of its option."""
+        """Return the option of the first filter that excludes the assembly, or None."""
         return next((name for name, passes in _FILTERS if not passes(self, assembly)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
 class TopPer:
-    """The best `number` of each taxon of a rank."""
+    """Number of assemblies to keep in each taxon of a rank."""
 
     rank: str
     number: int
@@ -78,10 +78,10 @@ class TopPer:
 
 @dataclass(frozen=True, kw_only=True)
 class Selection:
-    """What was chosen, best first, and what each filter left out."""
+    """Selected assemblies, best first, and the number excluded by each filter."""
 
-    chosen: tuple[Assembly, ...]
-    left_out: dict[str, int] = field(default_factory=dict)
+    assemblies: tuple[Assembly, ...]
+    excluded: dict[str, int] = field(default_factory=dict)
 
 
 _Filter = Callable[[Criteria, Assembly], bool]
@@ -114,36 +114,36 @@ def _at_most(value: float | None, limit: float) -> bool:
 
 
 def parse_top_per(text: str) -> TopPer:
-    """Read `species:1`.
+    """Parse `species:1`.
 
     Raises:
-        UsageError: The rank is unknown or the number is none.
+        UsageError: The rank or the number is invalid.
     """
     rank, _, number = text.partition(":")
     if rank not in RANKS or not number.isdigit() or int(number) < 1:
         raise UsageError(
-            f"`{text}` is no RANK:NUMBER",
+            f"invalid `--top-per {text}`: expected RANK:NUMBER",
             hint="as in `species:1`; ranks are " + ", ".join(f"`{name}`" for name in RANKS),
         )
     return TopPer(rank=rank, number=int(number))
 
 
 def parse_word(text: str, allowed: tuple[Word, ...], option: str) -> Word:
-    """Read one of a few words.
+    """Check a choice of an option.
 
     Raises:
-        UsageError: It is none of them.
+        UsageError: The text is not an allowed value.
     """
     for word in allowed:
         if word == text:
             return word
     raise UsageError(
-        f"`{option} {text}` cannot be", hint="choose " + ", ".join(f"`{word}`" for word in allowed)
+        f"invalid `{option} {text}`", hint="choose " + ", ".join(f"`{word}`" for word in allowed)
     )
 
 
 def parse_formats(text: str) -> tuple[str, ...]:
-    """Read `fasta,gff`; the FASTA always comes.
+    """Parse `fasta,gff`; `fasta` is always included.
 
     Raises:
         UsageError: A format is unknown.
@@ -155,7 +155,7 @@ def parse_formats(text: str) -> tuple[str, ...]:
 
 
 def parse_levels(text: str) -> tuple[Level, ...]:
-    """Read `complete,chromosome`.
+    """Parse `complete,chromosome`.
 
     Raises:
         UsageError: A level is unknown.
@@ -164,28 +164,28 @@ def parse_levels(text: str) -> tuple[Level, ...]:
     unknown = [word for word in words if word not in list(Level)]
     if unknown:
         raise UsageError(
-            f"`{unknown[0]}` is no assembly level",
+            f"invalid assembly level `{unknown[0]}`",
             hint="levels are " + ", ".join(f"`{level}`" for level in Level),
         )
     return tuple(dict.fromkeys(Level(word) for word in words))
 
 
 def parse_date(text: str | None) -> str | None:
-    """Read a date, YYYY-MM-DD.
+    """Parse a date, YYYY-MM-DD.
 
     Raises:
-        UsageError: It is none.
+        UsageError: The date is invalid.
     """
     if text is None:
         return None
     try:
         return date.fromisoformat(text).isoformat()
     except ValueError:
-        raise UsageError(f"`{text}` is no date", hint="write it as `2024-01-31`") from None
+        raise UsageError(f"invalid date `{text}`", hint="write it as `2024-01-31`") from None
 
 
 def best_first(assembly: Assembly) -> tuple[int, int, int, float, int, str]:
-    """The sort key: smaller is better."""
+    """Return the sort key of an assembly; smaller is better."""
     day = int(assembly.released.replace("-", "") or 0) if _is_date(assembly.released) else 0
     quality = (
         _NO_CHECKM
@@ -207,11 +207,11 @@ def _is_date(text: str) -> bool:
 
 
 def drop_twins(assemblies: Iterable[Assembly]) -> list[Assembly]:
-    """One of each RefSeq/GenBank pair (the RefSeq one), and the last version of each assembly."""
+    """Keep the RefSeq one of each RefSeq/GenBank pair, and the last version of each assembly."""
     latest: dict[str, Assembly] = {}
     for assembly in assemblies:
-        known = latest.get(assembly.base)
-        if known is None or version_of(assembly.accession) > version_of(known.accession):
+        previous = latest.get(assembly.base)
+        if previous is None or version_of(assembly.accession) > version_of(previous.accession):
             latest[assembly.base] = assembly
     return [a for a in latest.values() if a.is_refseq or _base(a.paired) not in latest]
 
@@ -224,52 +224,52 @@ def select(
     assemblies: Iterable[Assembly],
     criteria: Criteria,
     *,
-    excluded: frozenset[str] = frozenset(),
+    excluded_accessions: frozenset[str] = frozenset(),
 ) -> Selection:
     """Filter, drop twins, rank.
 
     Args:
-        assemblies: The catalogue.
-        criteria: What they must be.
-        excluded: Accessions of excluded taxa.
+        assemblies: Assemblies of the catalogue.
+        criteria: Filters.
+        excluded_accessions: Accessions of excluded taxa.
     """
-    left_out: Counter[str] = Counter()
+    excluded_by: Counter[str] = Counter()
     passed = []
     for assembly in assemblies:
         reason = criteria.reason_against(assembly)
-        if reason is None and assembly.accession in excluded:
+        if reason is None and assembly.accession in excluded_accessions:
             reason = "--exclude-taxon"
         if reason is None:
             passed.append(assembly)
         else:
-            left_out[reason] += 1
+            excluded_by[reason] += 1
     kept = sorted(drop_twins(passed), key=best_first)
     if len(passed) > len(kept):
-        left_out["twin or older version"] += len(passed) - len(kept)
-    return Selection(chosen=tuple(kept), left_out=dict(left_out))
+        excluded_by["twin or older version"] += len(passed) - len(kept)
+    return Selection(assemblies=tuple(kept), excluded=dict(excluded_by))
 
 
 def keep_best(
     selection: Selection, top: TopPer, taxon_at: Callable[[Assembly, str], int | None]
 ) -> Selection:
-    """Keep the best of each taxon; an assembly without a taxon at the rank stands for itself."""
-    taken: Counter[int] = Counter()
+    """Keep the best of each taxon; an assembly without that rank is its own taxon."""
+    num_kept: Counter[int] = Counter()
     kept = []
-    for assembly in selection.chosen:
+    for assembly in selection.assemblies:
         taxon = taxon_at(assembly, top.rank)
         taxon = assembly.taxid if taxon is None else taxon
-        if taken[taxon] < top.number:
-            taken[taxon] += 1
+        if num_kept[taxon] < top.number:
+            num_kept[taxon] += 1
             kept.append(assembly)
     return _cut(selection, kept, "--top-per")
 
 
 def keep_first(selection: Selection, limit: int) -> Selection:
-    """Keep the best so many."""
-    return _cut(selection, list(selection.chosen[:limit]), "--limit")
+    """Keep the best `limit` assemblies."""
+    return _cut(selection, list(selection.assemblies[:limit]), "--limit")
 
 
-def _cut(selection: Selection, kept: list[Assembly], name: str) -> Selection:
-    number = len(selection.chosen) - len(kept)
-    left_out = {**selection.left_out, name: number} if number else selection.left_out
-    return Selection(chosen=tuple(kept), left_out=left_out)
+def _cut(selection: Selection, kept: list[Assembly], option: str) -> Selection:
+    num_excluded = len(selection.assemblies) - len(kept)
+    excluded = {**selection.excluded, option: num_excluded} if num_excluded else selection.excluded
+    return Selection(assemblies=tuple(kept), excluded=excluded)

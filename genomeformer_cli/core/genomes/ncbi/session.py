@@ -1,7 +1,7 @@
-"""The connections of one fetch: two transports (metadata, files) and where metadata comes from.
+"""Connections of one fetch: two HTTP transports (metadata, files) and the metadata source.
 
-The API key goes to the metadata host alone. If that host is out of reach, the same questions are
-put to the files of the genomes area, once and for the rest of the fetch.
+The API key is sent to the metadata host only. If that host is unreachable, the rest of the fetch
+reads metadata from the files of the genomes area.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ API_RATE = 3.0
 API_RATE_WITH_KEY = 8.0
 FILES_RATE = 100.0
 # Statuses that say that the question is wrong, not that the host is out of reach.
-_OUR_FAULT = frozenset({400, 401, 404, 414, 422})
+_CLIENT_ERRORS = frozenset({400, 401, 404, 414, 422})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """How to reach NCBI.
+    """Addresses and limits of the connections to NCBI.
 
     Attributes:
-        base_url: NCBI Datasets.
-        ftp_url: The genomes area.
-        jobs: Files at once.
-        retries: Failures in a row, without progress, after which a file is given up.
-        rate: Requests a second to each host; else what NCBI allows, with a margin.
-        timeout: Seconds without a byte after which a line is dropped.
+        base_url: Address of NCBI Datasets.
+        ftp_url: Address of the genomes area.
+        jobs: Number of concurrent downloads.
+        retries: Consecutive failures without progress after which a file is given up.
+        rate: Requests per second to each host; by default NCBI's limit, with a margin.
+        timeout: Seconds without data after which a connection is dropped.
         backoff: Longest first wait after a failure, in seconds.
-        api_key: More requests a second; sent to the metadata host alone, never shown.
+        api_key: Key for a higher rate limit; sent to the metadata host only, never shown.
     """
 
     base_url: str
@@ -58,7 +58,7 @@ class Connection:
 
 
 class Session:
-    """Open connections; close them by leaving the block."""
+    """Context manager of the open connections."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Session:
         refresh: bool,
         reporter: Reporter,
     ) -> None:
-        self.halt = CancelToken()
+        self.cancel = CancelToken()
         self.connection = connection
         self._api: HttpTransport | None = None
         self.files: HttpTransport | None = None
@@ -100,7 +100,7 @@ class Session:
             backoff_base=self.connection.backoff,
             connections=connections,
         )
-        return HttpTransport(config, headers=headers, halt=self.halt)
+        return HttpTransport(config, headers=headers, cancel=self.cancel)
 
     def __enter__(self) -> Session:
         return self
@@ -118,32 +118,32 @@ class Session:
 
 
 class WithFallback:
-    """Datasets, until it is out of reach; from then on the summaries."""
+    """Metadata from Datasets, or from the summaries once Datasets has failed."""
 
-    def __init__(self, first: Metadata, second: Metadata, *, reporter: Reporter) -> None:
-        self._first = first
-        self._second = second
+    def __init__(self, primary: Metadata, fallback: Metadata, *, reporter: Reporter) -> None:
+        self._primary = primary
+        self._fallback = fallback
         self._reporter = reporter
         self._failed: NetworkError | None = None
 
     @property
     def name(self) -> str:
-        """The source that answers now."""
-        return self._second.name if self._failed else self._first.name
+        """Name of the source in use."""
+        return self._fallback.name if self._failed else self._primary.name
 
-    def _ask(self, question: Callable[[Metadata], T], criteria: Criteria | None = None) -> T:
+    def _query(self, query: Callable[[Metadata], T], criteria: Criteria | None = None) -> T:
         if self._failed is None:
             try:
-                return question(self._first)
+                return query(self._primary)
             except RefusedError as failure:
-                if failure.status in _OUR_FAULT:
+                if failure.status in _CLIENT_ERRORS:
                     raise
                 self._failed = failure
             except NetworkError as failure:
                 self._failed = failure
             self._reporter.warn(
-                f"{self._first.name} is out of reach ({self._failed.message});"
-                f" asking {self._second.name} instead"
+                f"{self._primary.name} is out of reach ({self._failed.message});"
+                f" using {self._fallback.name} instead"
             )
         if criteria is not None and criteria.needs_checkm:
             raise NetworkError(
@@ -151,29 +151,29 @@ class WithFallback:
                 f" of reach: {self._failed.message}",
                 hint="run the command again later, or without these two",
             ) from self._failed
-        return question(self._second)
+        return query(self._fallback)
 
     def resolve(self, text: str) -> Taxon:
-        """The taxon of a name or id."""
-        return self._ask(lambda source: source.resolve(text))
+        """Return the taxon of a name or taxid."""
+        return self._query(lambda source: source.resolve(text))
 
     def page(self, taxids: Sequence[int], criteria: Criteria, token: str | None) -> Page:
-        """A page of assemblies of taxa."""
-        return self._ask(lambda source: source.page(taxids, criteria, token), criteria)
+        """Return a page of assemblies of taxa."""
+        return self._query(lambda source: source.page(taxids, criteria, token), criteria)
 
     def page_of(self, accessions: Sequence[str]) -> Page:
-        """Assemblies by accession."""
-        return self._ask(lambda source: source.page_of(accessions))
+        """Return assemblies by accession."""
+        return self._query(lambda source: source.page_of(accessions))
 
     def members(self, taxids: Sequence[int], criteria: Criteria) -> Iterator[str]:
-        """Accessions of taxa."""
-        return iter(self._ask(lambda source: list(source.members(taxids, criteria))))
+        """Yield the accessions of taxa."""
+        return iter(self._query(lambda source: list(source.members(taxids, criteria))))
 
     def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
-        """For each taxid that is known, its ancestors."""
+        """Return the lineage of every known taxid."""
         wanted = list(taxids)
-        return self._ask(lambda source: source.lineages(wanted))
+        return self._query(lambda source: source.lineages(wanted))
 
     def directory(self, accession: str) -> str | None:
-        """Where the files of an assembly lie."""
-        return self._ask(lambda source: source.directory(accession))
+        """Return the current directory of an assembly's files."""
+        return self._query(lambda source: source.directory(accession))

@@ -1,9 +1,8 @@
-"""The same metadata without the REST API: assembly summaries and the taxonomy dump, as files.
+"""Metadata without the REST API: assembly summaries and the taxonomy dump, as files.
 
-Used when Datasets is blocked and the genomes area is not. The files come through the same
-downloader as genomes, are read line by line (GenBank's is larger than memory should have to hold),
-and columns are found by their names, for there have been 21, 22, 23 and 38 of them. What is kept
-is one compact database a source.
+Used when Datasets is unreachable and the genomes area is not. The files are downloaded like
+genomes and read line by line (the GenBank summary may exceed memory). Columns are located by name,
+because their number has changed (21, 22, 23, 38). Each source is stored as one SQLite file.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _BATCH = 500
 
 
 class Summaries:
-    """Assembly summaries and taxonomy, as files kept in a folder."""
+    """Assembly summaries and taxonomy, cached in a folder."""
 
     name = "NCBI's assembly summaries"
 
@@ -58,7 +57,7 @@ class Summaries:
         self._taxonomy_open: Taxonomy | None = None
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the taxonomy database."""
         if self._taxonomy_open is not None:
             self._taxonomy_open.close()
             self._taxonomy_open = None
@@ -67,7 +66,7 @@ class Summaries:
         return self._folder / f"{name}.sqlite"
 
     def _make(self, name: str, url: str) -> Path:
-        """The database made of a file, made anew if it is old."""
+        """Return the database built from a file; rebuild it if it is outdated."""
         target = self._database(name)
         if name in self._ready:
             return target
@@ -76,7 +75,9 @@ class Summaries:
             fresh = target.exists() and time.time() - target.stat().st_mtime < MAX_AGE
             if self._transport is None or (fresh and not self._refresh):
                 if not target.exists():
-                    raise NetworkError(f"`{name}` is not here", hint="run once without `--offline`")
+                    raise NetworkError(
+                        f"`{name}` is not in the cache", hint="run once without `--offline`"
+                    )
             else:
                 self._download(self._transport, name, url, target)
         self._ready.add(name)
@@ -101,14 +102,14 @@ class Summaries:
                 raise FastaError(failure.message) from failure
 
         self._reporter.note(f"downloading {name}")
-        wanted = DownloadItem(
+        request = DownloadItem(
             url=url,
             path=part_path(self._folder, url.rsplit("/", 1)[1]),
             read_md5=read_md5,
             reread_md5=read_md5,
             check=check,
         )
-        download_verified(transport, wanted, meter=None).drop()
+        download_verified(transport, request, meter=None).drop()
 
     def _summary(self, source: str, *, historical: bool = False) -> Path:
         name = f"assembly_summary_{source}" + ("_historical" if historical else "")
@@ -120,23 +121,25 @@ class Summaries:
         return self._taxonomy_open
 
     def resolve(self, text: str) -> Taxon:
-        """The taxon of a name or id, from the dump."""
+        """Return the taxon of a name or taxid, from the dump."""
         return self._taxonomy().resolve(text)
 
     def page(self, taxids: Sequence[int], criteria: Criteria, token: str | None) -> Page:
-        """All assemblies of taxa, in one page."""
+        """Return all assemblies of taxa, as one page."""
         del token
         return Page(assemblies=tuple(self._below(taxids, criteria)))
 
     def _below(self, taxids: Sequence[int], criteria: Criteria) -> Iterator[Assembly]:
-        wanted = sorted(set().union(*(self._taxonomy().descendants(taxid) for taxid in taxids)))
+        descendants = sorted(
+            set().union(*(self._taxonomy().descendants(taxid) for taxid in taxids))
+        )
         sources = ("refseq", "genbank") if criteria.source == "both" else (criteria.source,)
         for source in sources:
-            yield from _look_up(self._summary(source), "taxid", wanted)
+            yield from _look_up(self._summary(source), "taxid", descendants)
 
     def page_of(self, accessions: Sequence[str]) -> Page:
-        """Assemblies by accession, current ones first, then those of the past."""
-        found: dict[str, Assembly] = {}
+        """Return assemblies by accession, current ones first, then historical ones."""
+        assemblies: dict[str, Assembly] = {}
         for prefix, source in (("GCF_", "refseq"), ("GCA_", "genbank")):
             missing = [word for word in accessions if word.startswith(prefix)]
             for historical in (False, True):
@@ -144,37 +147,37 @@ class Summaries:
                     break
                 rows = _look_up_accessions(self._summary(source, historical=historical), missing)
                 for row in rows:
-                    found.setdefault(row.accession, row)
-                bases = {row.base for row in found.values()}
+                    assemblies.setdefault(row.accession, row)
+                bases = {row.base for row in assemblies.values()}
                 missing = [
-                    w for w in missing if w not in found and not ("." not in w and w in bases)
+                    w for w in missing if w not in assemblies and not ("." not in w and w in bases)
                 ]
-        return Page(assemblies=tuple(found.values()))
+        return Page(assemblies=tuple(assemblies.values()))
 
     def members(self, taxids: Sequence[int], criteria: Criteria) -> Iterator[str]:
-        """Accessions of taxa and all their descendants."""
+        """Yield the accessions of taxa and their descendants."""
         return (assembly.accession for assembly in self._below(taxids, criteria))
 
     def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
-        """For each taxid that is known, its ancestors."""
+        """Return the lineage of every known taxid."""
         return self._taxonomy().lineages(taxids)
 
     def directory(self, accession: str) -> str | None:
-        """The directory that the summary names."""
+        """Return the directory named by the summary."""
         rows = self.page_of([accession]).assemblies
         return rows[0].directory if rows else None
 
 
 def build_summary(text: Path, target: Path) -> None:
-    """Read an assembly summary into a new database at `target`.
+    """Build a database from an assembly summary.
 
     Raises:
-        CorruptError: It has no header line, or ends in the middle of a row.
+        CorruptError: The file has no header line, or its last row is truncated.
     """
-    fresh = target.with_name(target.name + ".new")
-    fresh.unlink(missing_ok=True)
+    temporary = target.with_name(target.name + ".new")
+    temporary.unlink(missing_ok=True)
     try:
-        with closing(sqlite3.connect(fresh)) as database:
+        with closing(sqlite3.connect(temporary)) as database:
             database.execute("PRAGMA journal_mode = OFF")
             columns = ",".join(_COLUMNS)
             database.execute(f"CREATE TABLE assemblies ({columns}, base)")
@@ -185,16 +188,16 @@ def build_summary(text: Path, target: Path) -> None:
             database.execute("CREATE INDEX assemblies_base ON assemblies (base)")
             database.commit()
     except (CorruptError, sqlite3.Error):
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
-    fresh.replace(target)
+    temporary.replace(target)
 
 
 def read_summary(path: Path) -> Iterator[Assembly]:
-    """Rows of an assembly summary of any of its formats, one at a time.
+    """Yield the rows of an assembly summary in any of its formats.
 
     Raises:
-        CorruptError: It has no header line, or ends in the middle of a row.
+        CorruptError: The file has no header line, or its last row is truncated.
     """
     header: list[str] = []
     with path.open(encoding="utf-8", errors="replace", newline="\n") as file:
@@ -209,15 +212,17 @@ def read_summary(path: Path) -> Iterator[Assembly]:
                 continue
             if not header:
                 raise CorruptError(f"`{path.name}` has no header line")
-            assembly = from_summary(dict(zip(header, _mend(cells, header), strict=False)))
+            assembly = from_summary(
+                dict(zip(header, _merge_submitter(cells, header), strict=False))
+            )
             if assembly is not None:
                 yield assembly
     if not header:
         raise CorruptError(f"`{path.name}` has no header line")
 
 
-def _mend(cells: list[str], header: list[str]) -> list[str]:
-    """Take out tabs that a submitter's name brought into its row."""
+def _merge_submitter(cells: list[str], header: list[str]) -> list[str]:
+    """Remove the extra cells that tabs in a submitter's name create."""
     extra = len(cells) - len(header)
     column = next((i for i, name in enumerate(header) if name.endswith("submitter")), None)
     if extra <= 0 or column is None:

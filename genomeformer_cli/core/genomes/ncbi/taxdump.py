@@ -1,7 +1,7 @@
-"""NCBI's taxonomy from its dump: names, ranks, parents, merged ids, in one sqlite file.
+"""NCBI taxonomy from its dump: names, ranks, parents and merged ids in one SQLite file.
 
-`nodes.dmp`, `names.dmp` and `merged.dmp` are read line by line out of the archive; nothing is
-unpacked to disk. Descendants are a recursive query over parents.
+`nodes.dmp`, `names.dmp` and `merged.dmp` are streamed from the archive, not unpacked to disk.
+Descendants are a recursive query over parents.
 """
 
 from __future__ import annotations
@@ -45,16 +45,19 @@ WITH RECURSIVE below(taxid) AS (
 
 
 def build_taxonomy(archive: Path, target: Path) -> None:
-    """Read the dump into a new database at `target`.
+    """Build a database from the taxonomy dump.
 
     Raises:
         CorruptError: The archive is damaged or lacks a table.
     """
-    fresh = target.with_name(target.name + ".new")
-    fresh.unlink(missing_ok=True)
+    temporary = target.with_name(target.name + ".new")
+    temporary.unlink(missing_ok=True)
     needed = {"nodes.dmp", "names.dmp", "merged.dmp"}
     try:
-        with closing(sqlite3.connect(fresh)) as database, tarfile.open(archive, "r:gz") as members:
+        with (
+            closing(sqlite3.connect(temporary)) as database,
+            tarfile.open(archive, "r:gz") as members,
+        ):
             database.execute("PRAGMA journal_mode = OFF")
             database.executescript(_SCHEMA)
             for member in members:
@@ -72,16 +75,18 @@ def build_taxonomy(archive: Path, target: Path) -> None:
             database.executescript(_INDEXES)
             database.commit()
     except (tarfile.TarError, EOFError, OSError, sqlite3.Error, ValueError) as failure:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise _damaged(archive, str(failure)) from failure
     if needed:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise _damaged(archive, f"no `{min(needed)}` in it")
-    fresh.replace(target)
+    temporary.replace(target)
 
 
-def _damaged(archive: Path, why: str) -> CorruptError:
-    return CorruptError(f"the taxonomy `{archive.name}` is damaged: {why}", hint="fetch it again")
+def _damaged(archive: Path, reason: str) -> CorruptError:
+    return CorruptError(
+        f"the taxonomy `{archive.name}` is damaged: {reason}", hint="fetch it again"
+    )
 
 
 def _rows(lines: Iterable[str]) -> Iterator[list[str]]:
@@ -115,7 +120,7 @@ _READERS = {"nodes.dmp": _read_nodes, "names.dmp": _read_names, "merged.dmp": _r
 
 
 class Taxonomy:
-    """The database, opened for reading."""
+    """Taxonomy database, opened for reading."""
 
     def __init__(self, path: Path) -> None:
         self._database = sqlite3.connect(path)
@@ -132,43 +137,43 @@ class Taxonomy:
         return [Taxon(taxid=taxid, name=name, rank=rank) for taxid, name, rank in rows]
 
     def resolve(self, text: str) -> Taxon:
-        """The taxon of a name or id.
+        """Return the taxon of a name or taxid.
 
         Raises:
-            AmbiguousTaxonError: Several taxa have the name.
-            NothingMatchedError: None has.
+            AmbiguousTaxonError: The name belongs to several taxa.
+            NothingMatchedError: The taxon is unknown.
         """
-        word = read_taxon(text)
-        if isinstance(word, int):
-            found = self._taxa("WHERE taxid = ?", word)
-            if not found:
-                found = self._taxa("WHERE taxid = (SELECT new FROM merged WHERE old = ?)", word)
-                found = [
-                    Taxon(taxid=t.taxid, name=t.name, rank=t.rank, merged_from=word) for t in found
+        name = read_taxon(text)
+        if isinstance(name, int):
+            taxa = self._taxa("WHERE taxid = ?", name)
+            if not taxa:
+                taxa = self._taxa("WHERE taxid = (SELECT new FROM merged WHERE old = ?)", name)
+                taxa = [
+                    Taxon(taxid=t.taxid, name=t.name, rank=t.rank, merged_from=name) for t in taxa
                 ]
-            return choose(str(word), found, ())
+            return choose(str(name), taxa, ())
         join = "JOIN names USING (taxid) WHERE names.name"
-        near = self._taxa(f"{join} LIKE ? LIMIT 10", word.replace("%", "") + "%")
-        return choose(word, self._taxa(f"{join} = ? COLLATE NOCASE", word), near)
+        suggestions = self._taxa(f"{join} LIKE ? LIMIT 10", name.replace("%", "") + "%")
+        return choose(name, self._taxa(f"{join} = ? COLLATE NOCASE", name), suggestions)
 
     def descendants(self, taxid: int) -> set[int]:
-        """The taxon and everything below it."""
+        """Return the taxids of a taxon and its descendants."""
         return {row[0] for row in self._database.execute(_DESCENDANTS, (taxid,))}
 
     def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
-        """For each taxid that is known, its ancestors below the root, itself last."""
-        found = {taxid: self._lineage(taxid) for taxid in set(taxids)}
-        return {taxid: lineage for taxid, lineage in found.items() if lineage}
+        """Return the lineage of every known taxid, without the root, the taxon last."""
+        lineages = {taxid: self._lineage(taxid) for taxid in set(taxids)}
+        return {taxid: lineage for taxid, lineage in lineages.items() if lineage}
 
     def _lineage(self, taxid: int) -> Lineage:
         query = "SELECT parent, name, rank FROM taxa WHERE taxid = ?"
         new = self._database.execute("SELECT new FROM merged WHERE old = ?", (taxid,)).fetchone()
-        found: list[Ancestor] = []
-        at: int | None = new[0] if new else taxid
-        while at is not None:
-            row = self._database.execute(query, (at,)).fetchone()
+        ancestors: list[Ancestor] = []
+        current: int | None = new[0] if new else taxid
+        while current is not None:
+            row = self._database.execute(query, (current,)).fetchone()
             if row is None or row[0] is None:
                 break
-            found.append(Ancestor(taxid=at, name=row[1], rank=row[2]))
-            at = row[0]
-        return tuple(reversed(found))
+            ancestors.append(Ancestor(taxid=current, name=row[1], rank=row[2]))
+            current = row[0]
+        return tuple(reversed(ancestors))

@@ -1,8 +1,8 @@
-"""What changed since the last fetch of the same request, read off two lock files.
+"""Changes since the last fetch of a query, from its two lock files.
 
-An assembly that is gone from the selection was superseded by a newer version, suppressed by NCBI,
-or merely no longer passes; the metadata says which. Nothing is removed unless `prune` is asked
-for.
+An assembly that left the selection was superseded by a newer version, suppressed by NCBI, or no
+longer passes the filters; the metadata source is queried for the cause. Genomes are removed only
+with `--prune`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ class Update:
     """Changes since the last fetch.
 
     Attributes:
-        new: Accessions that were not selected then.
-        superseded: Old accession and the one that took its place.
-        suppressed: Accessions that NCBI has withdrawn.
+        new: Accessions selected for the first time.
+        superseded: Pairs of old and new accession.
+        suppressed: Accessions withdrawn by NCBI.
         dropped: Accessions that no longer pass the filters.
         pruned: Accessions removed from the cache.
     """
@@ -40,50 +40,54 @@ class Update:
 def compare(
     before: Iterable[LockRow], now: Iterable[Assembly], metadata: Metadata | None
 ) -> Update:
-    """Say what is new and what became of that which is gone.
+    """Compare a selection with the last lock file.
 
     Args:
         before: Rows of the last lock file.
-        now: The selection.
-        metadata: Whom to ask about what is gone; `None` offline, when nobody knows.
+        now: Selected assemblies.
+        metadata: Source to query about missing assemblies; None offline.
     """
     old = {row.accession for row in before}
-    chosen = {assembly.accession: assembly for assembly in now}
-    newest = {assembly.base: assembly.accession for assembly in chosen.values()}
-    gone = sorted(old - set(chosen))
-    superseded = {word: newest[b] for word in gone if (b := word.partition(".")[0]) in newest}
-    unclear = [word for word in gone if word not in superseded]
+    selected = {assembly.accession: assembly for assembly in now}
+    newest = {assembly.base: assembly.accession for assembly in selected.values()}
+    missing = sorted(old - set(selected))
+    superseded = {
+        accession: newest[b]
+        for accession in missing
+        if (b := accession.partition(".")[0]) in newest
+    }
+    unresolved = [accession for accession in missing if accession not in superseded]
     suppressed, dropped = [], []
-    for word, known in _look_up(unclear, metadata).items():
-        if known is None or known.status in ("suppressed", "retired"):
-            suppressed.append(word)
-        elif known.current and version_of(known.current):
-            superseded[word] = known.current
+    for accession, record in _look_up(unresolved, metadata).items():
+        if record is None or record.status in ("suppressed", "retired"):
+            suppressed.append(accession)
+        elif record.current and version_of(record.current):
+            superseded[accession] = record.current
         else:
-            dropped.append(word)
+            dropped.append(accession)
     return Update(
-        new=tuple(sorted(set(chosen) - old)),
+        new=tuple(sorted(set(selected) - old)),
         superseded=tuple(sorted(superseded.items())),
         suppressed=tuple(suppressed),
         dropped=tuple(dropped),
     )
 
 
-def _look_up(words: list[str], metadata: Metadata | None) -> Mapping[str, Assembly | None]:
+def _look_up(accessions: list[str], metadata: Metadata | None) -> Mapping[str, Assembly | None]:
     if metadata is None:
         return {}
-    found: dict[str, Assembly | None] = dict.fromkeys(words)
-    for first in range(0, len(words), _BATCH):
-        for assembly in metadata.page_of(words[first : first + _BATCH]).assemblies:
-            found[assembly.accession] = assembly
-    return {word: found[word] for word in words}
+    assemblies: dict[str, Assembly | None] = dict.fromkeys(accessions)
+    for first in range(0, len(accessions), _BATCH):
+        for assembly in metadata.page_of(accessions[first : first + _BATCH]).assemblies:
+            assemblies[assembly.accession] = assembly
+    return {accession: assemblies[accession] for accession in accessions}
 
 
 def prune(update: Update, store: Store) -> tuple[str, ...]:
-    """Remove what was superseded or suppressed from the cache; return what was removed."""
+    """Remove superseded and suppressed genomes from the cache; return their accessions."""
     removed = []
-    for word in sorted({*(old for old, _ in update.superseded), *update.suppressed}):
-        if store.has(Kind.GENOMES, word):
-            store.remove(store.entry(Kind.GENOMES, word))
-            removed.append(word)
+    for accession in sorted({*(old for old, _ in update.superseded), *update.suppressed}):
+        if store.has(Kind.GENOMES, accession):
+            store.remove(store.entry(Kind.GENOMES, accession))
+            removed.append(accession)
     return tuple(removed)

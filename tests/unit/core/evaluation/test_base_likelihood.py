@@ -217,7 +217,7 @@ def test_a_causal_model_weighs_whole_windows_indels_too() -> None:
         (variant(3, "G", "*"), "spanning deletion: `*` marks a base that another row deletes"),
         (variant(3, "G", "N"), "unknown base: an allele holds `N` or another ambiguity code"),
         (variant(99, "G", "C"), "beyond the record: it reaches to base 99 of `c`, which has 8"),
-        (variant(9, "G", "C"), "telomere: position 9 lies behind the last base"),
+        (variant(9, "G", "C"), "telomere: position 9 is behind the last base"),
         (variant(3, "G", "GA"), "changes the length"),
         (variant(3, "G", "A" * 21), "too long: an allele of 21 bases, and the window holds 20"),
     ],

@@ -18,7 +18,7 @@ from genomeformer_cli.core.errors import (
 )
 from genomeformer_cli.core.formats.fasta import inspect_file
 from genomeformer_cli.core.genomes.download import (
-    Downloaded,
+    DownloadedFile,
     DownloadItem,
     download,
     download_verified,
@@ -237,7 +237,7 @@ def test_a_host_that_is_not_there(transport: HttpTransport, tmp_path: Path) -> N
 def test_halting_keeps_the_part(ncbi: MiniNcbi, tmp_path: Path) -> None:
     class Stop(Meter):
         def advance(self, num_bytes: int) -> None:
-            http.halt.set()
+            http.cancel.set()
 
     with HttpTransport(QUICK) as http, pytest.raises(CancelledError):
         download(http, ncbi.url + path_of(ncbi), tmp_path / "x.part", meter=Stop())
@@ -260,6 +260,6 @@ def test_small_answers_are_asked_for_again(
 
 
 def test_downloaded_says_what_it_is(tmp_path: Path) -> None:
-    got = Downloaded(path=tmp_path / "x.part", md5="", num_bytes=0, last_modified=None)
+    got = DownloadedFile(path=tmp_path / "x.part", md5="", num_bytes=0, last_modified=None)
     got.drop()
     assert not got.attested

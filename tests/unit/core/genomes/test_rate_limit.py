@@ -32,46 +32,46 @@ class FakeHalt(CancelToken):
 
 
 def test_pace_spaces_evenly_and_holds() -> None:
-    halt, pace = FakeHalt(), RateLimiter(4.0, clock=lambda: 100.0)
+    cancel, pace = FakeHalt(), RateLimiter(4.0, clock=lambda: 100.0)
     for _ in range(4):
-        pace.take(halt)
-    assert halt.slept == [0.0, 0.25, 0.5, 0.75]
+        pace.take(cancel)
+    assert cancel.slept == [0.0, 0.25, 0.5, 0.75]
     pace.hold(10.0)
-    pace.take(halt)
-    assert halt.slept[-1] == 10.0
+    pace.take(cancel)
+    assert cancel.slept[-1] == 10.0
 
 
 def test_backoff_is_full_jitter_below_a_doubling_ceiling() -> None:
-    halt = FakeHalt()
+    cancel = FakeHalt()
     draw = random.Random(1)
-    backoff = Backoff(10, halt=halt, base=1.0, cap=8.0, draw=draw)
+    backoff = Backoff(10, cancel=cancel, base=1.0, cap=8.0, rng=draw)
     for _ in range(10):
         backoff.wait(TransientError("x"))
     ceilings = [1, 2, 4, 8, 8, 8, 8, 8, 8, 8]
-    assert all(0 <= slept <= top for slept, top in zip(halt.slept, ceilings, strict=True))
-    assert len(set(halt.slept)) == 10
+    assert all(0 <= slept <= top for slept, top in zip(cancel.slept, ceilings, strict=True))
+    assert len(set(cancel.slept)) == 10
     with pytest.raises(NetworkError, match="after 11 tries") as caught:
         backoff.wait(TransientError("x"))
     assert caught.value.exit_code == 75
 
 
 def test_a_host_that_never_answered_is_given_up_soon() -> None:
-    backoff = Backoff(8, halt=FakeHalt())
+    backoff = Backoff(8, cancel=FakeHalt())
     for _ in range(3):
         backoff.wait(TransientError("x", unreachable=True))
     with pytest.raises(NetworkError, match="after 4 tries"):
         backoff.wait(TransientError("x", unreachable=True))
     with pytest.raises(NetworkError, match="after 1 try"):
-        Backoff(0, halt=FakeHalt()).wait(TransientError("x"))
+        Backoff(0, cancel=FakeHalt()).wait(TransientError("x"))
 
 
 def test_progress_forgives_and_retry_after_wins() -> None:
-    halt = FakeHalt()
-    backoff = Backoff(1, halt=halt)
+    cancel = FakeHalt()
+    backoff = Backoff(1, cancel=cancel)
     for _ in range(5):
         backoff.wait(TransientError("x", retry_after=7.0))
         backoff.progress()
-    assert halt.slept == [7.0] * 5
+    assert cancel.slept == [7.0] * 5
 
 
 @pytest.mark.parametrize(
@@ -95,43 +95,43 @@ def test_retry_after(value: str | None, seconds: float | None) -> None:
 
 
 def test_halt_ends_waits() -> None:
-    halt = CancelToken()
-    halt.sleep(0.0)
-    halt.check()
-    threading.Timer(0.05, halt.set).start()
+    cancel = CancelToken()
+    cancel.sleep(0.0)
+    cancel.check()
+    threading.Timer(0.05, cancel.set).start()
     with pytest.raises(CancelledError):
-        halt.sleep(60.0)
+        cancel.sleep(60.0)
     with pytest.raises(CancelledError):
-        halt.check()
+        cancel.check()
 
 
 def test_workers_do_everything_and_stop_at_the_first_exception() -> None:
-    results = dict(run_all(range(50), lambda n: n * n, jobs=4, halt=CancelToken()))
+    results = dict(run_all(range(50), lambda n: n * n, jobs=4, cancel=CancelToken()))
     assert results == {n: n * n for n in range(50)}
-    assert list(run_all([], lambda n: n, jobs=4, halt=CancelToken())) == []
+    assert list(run_all([], lambda n: n, jobs=4, cancel=CancelToken())) == []
 
     def fail(number: int) -> int:
         if number == 3:
             raise RuntimeError("three")
         return number
 
-    halt = CancelToken()
+    cancel = CancelToken()
     with pytest.raises(RuntimeError, match="three"):
-        list(run_all(range(1000), fail, jobs=2, halt=halt))
+        list(run_all(range(1000), fail, jobs=2, cancel=cancel))
     with pytest.raises(CancelledError):
-        halt.check()
+        cancel.check()
 
 
 def test_leaving_the_loop_ends_the_workers() -> None:
-    halt = CancelToken()
+    cancel = CancelToken()
 
     def wait(number: int) -> int:
         if number:
-            halt.sleep(60.0)
+            cancel.sleep(60.0)
         return number
 
-    results = run_all(range(3), wait, jobs=3, halt=halt)
+    results = run_all(range(3), wait, jobs=3, cancel=cancel)
     assert next(results) == (0, 0)
     results.close()
     with pytest.raises(CancelledError):
-        halt.check()
+        cancel.check()

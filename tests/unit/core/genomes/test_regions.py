@@ -74,7 +74,7 @@ def test_a_variant_is_a_pair_of_windows(tmp_path: Path) -> None:
         "reference mismatch: the genome has `G` there",
         "symbolic allele: `<DEL>` names no sequence",
         "beyond the record: it reaches to base 99 of `c`, which has 10",
-        "telomere: position 11 lies behind the last base",
+        "telomere: position 11 is behind the last base",
     ]
     assert shown(found[-2:]) == [("c:10:c>g:ref", "TAC"), ("c:10:c>g:alt", "TAG")]
 

@@ -354,7 +354,7 @@ def test_an_update_says_what_is_new_superseded_suppressed_and_prunes(
 
 
 def test_offline_uses_what_is_there(ncbi: MiniNcbi, store: Store) -> None:
-    with pytest.raises(NetworkError, match="is not here"):
+    with pytest.raises(NetworkError, match="is not in the cache"):
         fetch_from(ncbi, store, taxa=("562",), offline=True)
     fetch_from(ncbi, store, taxa=("562",))
     ncbi.log.clear()

@@ -98,7 +98,7 @@ def test_each_filter_lets_in_and_keeps_out(
     if out_changes is not None:
         kept_out = replace(PLAIN, **out_changes)
         assert chosen.reason_against(kept_out) == reason
-        assert select([kept_out], chosen).left_out == {reason: 1}
+        assert select([kept_out], chosen).excluded == {reason: 1}
 
 
 def test_of_a_pair_the_refseq_one_stays_and_of_versions_the_last() -> None:
@@ -110,7 +110,7 @@ def test_of_a_pair_the_refseq_one_stays_and_of_versions_the_last() -> None:
         replace(PLAIN, accession="GCF_000000003.10"),
     ]
     for order in (twins, twins[::-1]):
-        chosen = select(order, Criteria(source="both")).chosen
+        chosen = select(order, Criteria(source="both")).assemblies
         assert sorted(a.accession for a in chosen) == [
             "GCA_000000002.1",
             "GCF_000000001.1",
@@ -141,18 +141,20 @@ def test_top_per_and_limit() -> None:
     many = [some(n, taxid=n % 3, level=Level.COMPLETE if n > 5 else Level.CONTIG) for n in range(9)]
     chosen = select(many, Criteria())
     best = keep_best(chosen, TopPer(rank="taxid", number=1), lambda a, rank: None)
-    assert sorted(a.accession[-3] for a in best.chosen) == ["6", "7", "8"]
-    assert best.left_out == {"--top-per": 6}
+    assert sorted(a.accession[-3] for a in best.assemblies) == ["6", "7", "8"]
+    assert best.excluded == {"--top-per": 6}
     of_one = keep_best(chosen, TopPer(rank="genus", number=2), lambda a, rank: 7)
-    assert len(of_one.chosen) == 2
-    assert keep_first(best, 1).left_out == {"--top-per": 6, "--limit": 2}
+    assert len(of_one.assemblies) == 2
+    assert keep_first(best, 1).excluded == {"--top-per": 6, "--limit": 2}
     assert keep_first(best, 99) == best
 
 
 def test_excluded_accessions_go() -> None:
-    selection = select([some(1), some(2)], Criteria(), excluded=frozenset({some(1).accession}))
-    assert [a.accession for a in selection.chosen] == [some(2).accession]
-    assert selection.left_out == {"--exclude-taxon": 1}
+    selection = select(
+        [some(1), some(2)], Criteria(), excluded_accessions=frozenset({some(1).accession})
+    )
+    assert [a.accession for a in selection.assemblies] == [some(2).accession]
+    assert selection.excluded == {"--exclude-taxon": 1}
 
 
 def test_words_of_options() -> None:
