@@ -70,7 +70,7 @@ def test_accessions_from_standard_input(ncbi: MiniNcbi, run_cli: RunCommand) -> 
     ("arguments", "exit_code", "said"),
     [
         (("--taxon", "Bacillus"), 2, "is the name of 2 taxa"),
-        (("--taxon", "Nonsuch"), 2, "knows no taxon"),
+        (("--taxon", "Nonsuch"), 2, "has no taxon"),
         (("--taxon", "562", "--min-length", "999999999"), 2, "left out"),
         (("--accession", "nonsense"), 2, "not an assembly accession"),
         (("--reference",), 2, "none was named"),

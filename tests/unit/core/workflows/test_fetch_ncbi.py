@@ -184,7 +184,7 @@ def test_ambiguous_and_unknown_names_are_refused(
     assert caught.value.exit_code == 2
     assert "taxid 1386" in caught.value.message
     assert "taxid 55087" in caught.value.message
-    with pytest.raises(NothingMatchedError, match="knows no taxon") as missing:
+    with pytest.raises(NothingMatchedError, match="has no taxon") as missing:
         planned(ncbi, store, taxa=("Escherichia col",))
     assert "Escherichia coli (species, taxid 562)" in str(missing.value.hint)
     with pytest.raises(NothingMatchedError):
