@@ -26,10 +26,10 @@ import numpy as np
 import torch
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, write_model
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import CPU_TOKENS, Embedder
 from genomeformer_cli.core.embedding.windows import batch_windows
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask

@@ -33,11 +33,11 @@ from finetune_grid import BASE, EPOCHS_TIMES, GRID, SCRATCH_RATES, choose, merge
 from finetune_tables import chosen_by, known, table, tally, tuning_table, whole
 from processes import conditions
 
-from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
 from genomeformer_cli.core.configuration import overlay, to_plain
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH
-from genomeformer_cli.core.release.sources import model_folder
+from genomeformer_cli.core.model_io.model_folder import read_model, weights_digest
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import Store

@@ -13,14 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
-from genomeformer_cli.core.checkpoints.locate import find_model
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.evaluation.held_out_scores import twins_of
 from genomeformer_cli.core.evaluation.kmers import kmer_frequencies
 from genomeformer_cli.core.evaluation.probes import draw_rows_of, folds, measure, try_probe
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite
+from genomeformer_cli.core.model_io.find import find_model
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.store.layout import Store

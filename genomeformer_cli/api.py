@@ -11,12 +11,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
 from genomeformer_cli.core.embedding.choices import AUTO, EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
+from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, model_folder
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.store.layout import Store

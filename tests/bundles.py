@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genomeformer_cli.core.checkpoints.tensors import MAX_SHARD_BYTES
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, weights_digest
 from genomeformer_cli.core.genomes.lockfile import row_of
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, weights_digest
+from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release.bundle import Papers, Weights, write_bundle
 from genomeformer_cli.core.release.citation import licence_text, write_citation
-from genomeformer_cli.core.release.evidence import Picture
-from genomeformer_cli.core.release.stored import Storage, model_as_stored, stored_tensors
+from genomeformer_cli.core.release.eval_report import Picture
+from genomeformer_cli.core.release.storage import Storage, model_as_stored, stored_tensors
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from tests.corpora import genome

@@ -42,7 +42,7 @@ def command(
         )
     from pathlib import Path
 
-    from genomeformer_cli.core.release.stored import Storage
+    from genomeformer_cli.core.release.storage import Storage
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import publish as carry
     from genomeformer_cli.core.workflows.release import ReleaseRequest, release_run

@@ -17,7 +17,7 @@ REMAINING: dict[str, int] = {
     ".": 4,
     "commands": 5,
     "core": 23,
-    "core/checkpoints": 33,
+    "core/model_io": 33,
     "core/corpus": 50,
     "core/embedding": 39,
     "core/evaluation": 102,

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.errors import (
@@ -29,7 +28,8 @@ from genomeformer_cli.core.errors import (
     RefusedError,
 )
 from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
-from genomeformer_cli.core.release.archive import pack, unpacked
+from genomeformer_cli.core.model_io.archive import pack, unpacked
+from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.bpe import train_bpe

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from genomeformer_cli.core.release import sources
+from genomeformer_cli.core.model_io import resolve as sources
 from tests.cli import Finished, RunCommand
 from tests.failures import assert_failure
 from tests.models import RELEASED, RUN, WIDTH

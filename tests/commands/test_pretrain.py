@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genomeformer_cli.core.checkpoints.tensors import read_tensors
 from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.core.model_io.tensors import read_tensors
 from genomeformer_cli.render.plots import can_plot
 from genomeformer_cli.render.pretrain_options import window_lengths
 from tests.cli import RunCommand

@@ -14,9 +14,9 @@ import tomli_w
 from cryptography.hazmat.primitives import serialization as form
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from genomeformer_cli.core.checkpoints.state import AVERAGE_FILE
-from genomeformer_cli.core.checkpoints.tensors import write_tensors
-from genomeformer_cli.core.checkpoints.weights import read_model, whole_tensors
+from genomeformer_cli.core.model_io.model_folder import read_model, whole_tensors
+from genomeformer_cli.core.model_io.tensors import write_tensors
+from genomeformer_cli.core.model_io.training_state import AVERAGE_FILE
 from genomeformer_cli.core.store.seal import seal
 from tests.bundles import make_bundle
 from tests.cli import RunCommand, run_fresh

@@ -16,7 +16,6 @@ import pytest
 import torch
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder, embed_tokens
 from genomeformer_cli.core.evaluation import base_likelihood as scoring
@@ -28,6 +27,7 @@ from genomeformer_cli.core.finetuning.head import TaskHead, attach
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.vcf import Variant
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent

@@ -110,8 +110,9 @@ def _make_small() -> None:
     """Make groups of records small, and save the fresh processes, which are not under test."""
     import torch
 
-    from genomeformer_cli.core.checkpoints.weights import read_model
-    from genomeformer_cli.core.release import fresh, verify
+    from genomeformer_cli.core.model_io.model_folder import read_model
+    from genomeformer_cli.core.release import selftest as fresh
+    from genomeformer_cli.core.release import verify
     from genomeformer_cli.core.workflows import compare, embed, publish
 
     torch.set_num_threads(1)

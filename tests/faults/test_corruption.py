@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.corpus.reader import open_corpus
 from genomeformer_cli.core.embedding.formats import FORMATS
 from genomeformer_cli.core.errors import CorruptError, GenomeformerError
 from genomeformer_cli.core.genomes.genome import cached_genomes
+from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.store.layout import Entry, Kind, Store
 from genomeformer_cli.core.store.seal import SEAL, check_seal
 from genomeformer_cli.core.workflows.inspect import InspectRequest, inspect_sequences

@@ -19,8 +19,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from genomeformer_cli.core import documents
-from genomeformer_cli.core.checkpoints.tensors import read_header, weight_files
-from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.configuration import overlay
 from genomeformer_cli.core.corpus.genome_shards import load_genome_shard
 from genomeformer_cli.core.corpus.reader import load_manifest
@@ -36,9 +34,11 @@ from genomeformer_cli.core.formats.vcf import read_variants
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, genome_from_json
 from genomeformer_cli.core.genomes.lockfile import read_lock
 from genomeformer_cli.core.genomes.ncbi.datasets import _page
-from genomeformer_cli.core.release.archive import unpacked
-from genomeformer_cli.core.release.evidence import read_evidence
-from genomeformer_cli.core.release.hub import read_address
+from genomeformer_cli.core.model_io.archive import unpacked
+from genomeformer_cli.core.model_io.hub import read_address
+from genomeformer_cli.core.model_io.model_folder import read_model
+from genomeformer_cli.core.model_io.tensors import read_header, weight_files
+from genomeformer_cli.core.release.eval_report import read_evidence
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.seal import SEAL, read_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer
@@ -95,9 +95,9 @@ def _in_bundle(name: str, read: Read) -> Read:
 
 
 def _model_without_seal(folder: Path) -> object:
-    from genomeformer_cli.core.checkpoints.skeleton import check_shapes
-    from genomeformer_cli.core.checkpoints.tensors import read_entries
-    from genomeformer_cli.core.checkpoints.weights import read_model_config
+    from genomeformer_cli.core.model_io.model_folder import read_model_config
+    from genomeformer_cli.core.model_io.skeleton import check_shapes
+    from genomeformer_cli.core.model_io.tensors import read_entries
 
     config = read_model_config(folder)
     check_shapes(config, read_entries(folder), folder)

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from genomeformer_cli import load
-from genomeformer_cli.core.checkpoints.weights import write_model
 from genomeformer_cli.core.evaluation.base_likelihood import ScoringRule, score_record
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
+from genomeformer_cli.core.model_io.model_folder import write_model
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent

@@ -17,7 +17,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.choices import WHOLE, EmbedChoices
 from genomeformer_cli.core.embedding.features import (
     check_layers,
@@ -34,6 +33,7 @@ from genomeformer_cli.core.embedding.windows import (
     slice_sequences,
 )
 from genomeformer_cli.core.errors import CheckpointError, ConfigError, InputError
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.streaming_forward import (
     can_pass_state,

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.choices import AUTO, EmbedChoices
 from genomeformer_cli.core.embedding.features import (
     check_layers,
@@ -19,6 +18,7 @@ from genomeformer_cli.core.embedding.features import (
     joined_layers,
     layer_features,
 )
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID

@@ -23,11 +23,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.rows import let_go
 from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.reporting import Tracker
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.settings import usable_cores

@@ -22,10 +22,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.windows import cut_windows
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.evaluation.likelihood import real_logits
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.build import is_equivariant
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.streaming_forward import (

@@ -19,7 +19,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import (
@@ -47,6 +46,7 @@ from genomeformer_cli.core.evaluation.masked_queries import (
 )
 from genomeformer_cli.core.evaluation.model_ranking import Place, Questioned, Row, compare, curve
 from genomeformer_cli.core.evaluation.token_scores import TokenScores, joined
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass_state
 from genomeformer_cli.core.reporting import Reporter

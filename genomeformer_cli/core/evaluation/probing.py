@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.evaluation.duplicates import Duplicates, find_duplicates
 from genomeformer_cli.core.evaluation.held_out_scores import twins_of
@@ -42,6 +41,7 @@ from genomeformer_cli.core.evaluation.probes import (
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.evaluation.token_scores import Interval
 from genomeformer_cli.core.formats.labelled import RowCount
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
 

@@ -22,13 +22,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.evaluation.base_likelihood import Log2, ScoringRule, base_log2, truth_of
 from genomeformer_cli.core.evaluation.likelihood import real_logits
 from genomeformer_cli.core.formats.named_records import unknown_record
 from genomeformer_cli.core.formats.vcf import Variant, allele_problem
 from genomeformer_cli.core.genomes.regions import variant_problem
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.reporting import Reporter, Silent
 from genomeformer_cli.core.sequence import (

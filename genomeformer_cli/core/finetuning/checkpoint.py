@@ -12,13 +12,6 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from genomeformer_cli.core.checkpoints.tensors import read_tensors, write_tensors
-from genomeformer_cli.core.checkpoints.weights import (
-    CONFIG_FILE,
-    LoadedModel,
-    read_model,
-    write_model,
-)
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError
@@ -27,6 +20,13 @@ from genomeformer_cli.core.finetuning.head import NAME, TaskHead, attach, head_o
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.kmer_baseline import BaselineFeatures
 from genomeformer_cli.core.finetuning.labels import LabelSpace
+from genomeformer_cli.core.model_io.model_folder import (
+    CONFIG_FILE,
+    LoadedModel,
+    read_model,
+    write_model,
+)
+from genomeformer_cli.core.model_io.tensors import read_tensors, write_tensors
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer

@@ -25,7 +25,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.checkpoints.tensors import read_tensors, write_tensors
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.kmers import (
     SparseEntries,
@@ -39,6 +38,7 @@ from genomeformer_cli.core.finetuning.dataset import LabelledRows
 from genomeformer_cli.core.finetuning.labels import TaskKind
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.splits import TRAIN, Rows
+from genomeformer_cli.core.model_io.tensors import read_tensors, write_tensors
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.atomic import atomic_folder

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, read_model_config
 from genomeformer_cli.core.configuration import from_plain
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.embedding.windows import batch_windows
@@ -34,6 +33,7 @@ from genomeformer_cli.core.finetuning.summary import SCRATCH, LinearResult, Orig
 from genomeformer_cli.core.finetuning.task import FinetuningTask, load_best
 from genomeformer_cli.core.memory_plans.forecast import Step
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, read_model_config
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import clear_leftovers, write_json

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from genomeformer_cli.core.checkpoints.tensors import read_tensors, write_tensors
 from genomeformer_cli.core.finetuning.batches import TaskBatch
 from genomeformer_cli.core.finetuning.collate import Collated
 from genomeformer_cli.core.finetuning.config import TuningConfig
@@ -20,6 +19,7 @@ from genomeformer_cli.core.finetuning.head import NAME, head_of, outputs
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.metrics import TaskScore
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.model_io.tensors import read_tensors, write_tensors
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.seal import check_seal, seal

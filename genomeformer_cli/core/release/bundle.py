@@ -9,12 +9,8 @@ from pathlib import Path
 from torch import Tensor
 
 from genomeformer_cli._version import __version__
-from genomeformer_cli.core.checkpoints.tensors import MAX_SHARD_BYTES, write_weights
-from genomeformer_cli.core.checkpoints.weights import CONFIG_FILE, MODEL_TYPE, describe_model
 from genomeformer_cli.core.genomes.lockfile import LOCK_NAME, LockRow, write_lock
-from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.release.evidence import Picture
-from genomeformer_cli.core.release.layout import (
+from genomeformer_cli.core.model_io.bundle_layout import (
     CARD_FILE,
     CITATION_FILE,
     LICENCE_FILE,
@@ -22,7 +18,11 @@ from genomeformer_cli.core.release.layout import (
     RESULTS_FILE,
     TRAIN_CONFIG_FILE,
 )
-from genomeformer_cli.core.release.stored import Storage
+from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE, MODEL_TYPE, describe_model
+from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES, write_weights
+from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.release.eval_report import Picture
+from genomeformer_cli.core.release.storage import Storage
 from genomeformer_cli.core.store.atomic import atomic_file, write_json, write_text
 from genomeformer_cli.core.tokenizers.files import save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer

@@ -13,13 +13,13 @@ from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.features import features_width
+from genomeformer_cli.core.model_io.bundle_layout import PICTURES
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release.card_data import CardGenome, data_section
 from genomeformer_cli.core.release.card_evidence import evidence_sections
-from genomeformer_cli.core.release.evidence import Evidence, Picture
-from genomeformer_cli.core.release.layout import PICTURES
-from genomeformer_cli.core.release.stored import MOST_LOST, Storage, StorageCost
+from genomeformer_cli.core.release.eval_report import Evidence, Picture
+from genomeformer_cli.core.release.storage import MOST_LOST, Storage, StorageCost
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.summary import RunSummary

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from genomeformer_cli.core.escaping import markdown
-from genomeformer_cli.core.release.evidence import Evidence
-from genomeformer_cli.core.release.layout import PICTURES
+from genomeformer_cli.core.model_io.bundle_layout import PICTURES
+from genomeformer_cli.core.release.eval_report import Evidence
 
 _NOTHING = "-"
 _WHICH = {False: "in this bundle", True: "before they were stored as they are in this bundle"}

@@ -20,10 +20,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.features import joined_layers, layer_features
 from genomeformer_cli.core.errors import CheckpointError, MissingExtraError
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.release.onnx_forms import in_plain_form, without_form
 from genomeformer_cli.core.store.atomic import atomic_file

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from genomeformer_cli.core.errors import CorruptError, StoreError
-from genomeformer_cli.core.release.layout import is_bundle
+from genomeformer_cli.core.model_io.bundle_layout import is_bundle
 from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.seal import check_seal, has_same_seal
 

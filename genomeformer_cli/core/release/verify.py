@@ -17,10 +17,10 @@ from pathlib import Path
 from torch import Tensor
 
 from genomeformer_cli import _version
-from genomeformer_cli.core.checkpoints.tensors import read_tensors
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.release.layout import check_layout
-from genomeformer_cli.core.release.privacy import check_privacy
+from genomeformer_cli.core.model_io.bundle_layout import check_layout
+from genomeformer_cli.core.model_io.tensors import read_tensors
+from genomeformer_cli.core.release.leak_check import check_privacy
 from genomeformer_cli.core.settings import fresh_environment
 from genomeformer_cli.core.store.seal import check_seal
 
@@ -90,7 +90,7 @@ def said_in_a_fresh_process(folder: Path) -> dict[str, Tensor]:
         CheckpointError: That process failed.
     """
     package = Path(_version.__file__).parents[1]
-    module = "genomeformer_cli.core.release.fresh"
+    module = "genomeformer_cli.core.release.selftest"
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as place:
         answers = Path(place) / "answers.safetensors"
         done = subprocess.run(  # noqa: S603 - our own module, no shell

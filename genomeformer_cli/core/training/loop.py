@@ -16,21 +16,21 @@ from typing import Any, Protocol
 
 import torch
 
-from genomeformer_cli.core.checkpoints.rotation import (
+from genomeformer_cli.core.configuration import to_plain
+from genomeformer_cli.core.errors import ConfigError, TrainingError
+from genomeformer_cli.core.memory_plans.memory_meter import forget_peak, peak_bytes
+from genomeformer_cli.core.memory_plans.plans import MemoryConfig
+from genomeformer_cli.core.model_io.rotation import (
     checkpoint_folder,
     drop_old_checkpoints,
     newest_whole_checkpoint,
 )
-from genomeformer_cli.core.checkpoints.state import (
+from genomeformer_cli.core.model_io.training_state import (
     gather_state,
     read_average,
     read_checkpoint,
     write_checkpoint,
 )
-from genomeformer_cli.core.configuration import to_plain
-from genomeformer_cli.core.errors import ConfigError, TrainingError
-from genomeformer_cli.core.memory_plans.memory_meter import forget_peak, peak_bytes
-from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.block import Block
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig

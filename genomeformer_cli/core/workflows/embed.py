@@ -16,7 +16,6 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.embedding.choices import EmbedChoices, Precision
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.formats import Table, check_format, write_table
@@ -25,7 +24,8 @@ from genomeformer_cli.core.embedding.projection import Method, Plane, check_meth
 from genomeformer_cli.core.embedding.rows import RowFile
 from genomeformer_cli.core.errors import ConfigError, GenomeformerError, UsageError
 from genomeformer_cli.core.formats.sequences import Query
-from genomeformer_cli.core.release.sources import model_folder
+from genomeformer_cli.core.model_io.model_folder import read_model
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import (
@@ -65,7 +65,7 @@ class EmbedRequest:
 
     Attributes:
         sources: Where the sequences are.
-        model: As a user names it, see `core/release/sources.py`; None: `default`.
+        model: As a user names it, see `core/model_io/resolve.py`; None: `default`.
         choices: What a row is.
         output: The file, its kind by its name; None: `.npy` to the stream.
         ids: Where ids go, one a line; as `.tsv` with row, length and rows of each record.

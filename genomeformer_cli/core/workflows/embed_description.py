@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli._version import __version__
-from genomeformer_cli.core.checkpoints.tensors import weights_sha256
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
+from genomeformer_cli.core.model_io.tensors import weights_sha256
 from genomeformer_cli.core.tokenizers.protocol import vocabulary_sha256
 from genomeformer_cli.core.workflows.embed_sources import EmbedSources, Look
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from genomeformer_cli._version import __version__
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import ConfigError
@@ -31,7 +30,8 @@ from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.evaluation.probing import LabelledConfig, TaskResult, evaluate_task
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
 from genomeformer_cli.core.formats.labelled import LabelColumns
-from genomeformer_cli.core.release.sources import model_folder
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
@@ -44,7 +44,7 @@ class EvaluateRequest:
     """What to evaluate, on what.
 
     Attributes:
-        model: As a user names it, see `core/release/sources.py`.
+        model: As a user names it, see `core/model_io/resolve.py`.
         likelihood: Whether to ask for held-out bases.
         corpus: Whose training part is counted, and whose held-out part is asked for unless
             `held_out` is given; None: the corpus the model was trained on.

@@ -15,7 +15,6 @@ import tomli_w
 import torch
 
 from genomeformer_cli._version import __version__
-from genomeformer_cli.core.checkpoints.weights import read_model, weights_digest
 from genomeformer_cli.core.configuration import differences, from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError, EntryExistsError
@@ -40,14 +39,15 @@ from genomeformer_cli.core.finetuning.summary import (
     TunedSummary,
 )
 from genomeformer_cli.core.formats.labelled import Example, LabelColumns
-from genomeformer_cli.core.release.layout import RESULTS_FILE as RESULTS_OF_BUNDLE
-from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
-from genomeformer_cli.core.release.sources import DEFAULT_MODEL, model_folder
-from genomeformer_cli.core.release.tuned import (
+from genomeformer_cli.core.model_io.bundle_layout import RESULTS_FILE as RESULTS_OF_BUNDLE
+from genomeformer_cli.core.model_io.model_folder import read_model, weights_digest
+from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, model_folder
+from genomeformer_cli.core.release.finetuned_bundle import (
     verify_tuned_bundle,
     write_tuned_bundle,
     write_tuned_card,
 )
+from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
 from genomeformer_cli.core.reporting import Event, Reporter, Silent
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import (
@@ -76,7 +76,7 @@ class FinetuneRequest:
 
     Attributes:
         data: TSV, CSV or FASTA of labelled sequences, or a folder of tasks.
-        model: As a user names it, see `core/release/sources.py`; None: `default`.
+        model: As a user names it, see `core/model_io/resolve.py`; None: `default`.
         targets: Columns of the labels.
         sequence: Column of the sequences; None: `sequence`, or a FASTA file beside the table.
         missing: Treatment of rows without a label or a sequence.

@@ -16,7 +16,7 @@ from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.formats.sequences import Query
-from genomeformer_cli.core.release.sources import model_folder
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.layout import Store

@@ -11,12 +11,6 @@ from typing import Any, TypeVar
 
 import torch
 
-from genomeformer_cli.core.checkpoints.weights import (
-    LoadedModel,
-    load_weights,
-    read_model,
-    weights_digest,
-)
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import parse_json, read_json
@@ -27,8 +21,14 @@ from genomeformer_cli.core.evaluation.masked_queries import Queries, make_querie
 from genomeformer_cli.core.memory_plans.forecast import Step, choose, expected_bytes
 from genomeformer_cli.core.memory_plans.plans import AUTO, MemoryConfig
 from genomeformer_cli.core.memory_plans.sequence_parallel import check_sequence_parallel
+from genomeformer_cli.core.model_io.model_folder import (
+    LoadedModel,
+    load_weights,
+    read_model,
+    weights_digest,
+)
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
-from genomeformer_cli.core.release.sources import model_folder
 from genomeformer_cli.core.reporting import Event, Reporter, Silent
 from genomeformer_cli.core.settings import Member, member
 from genomeformer_cli.core.store.atomic import write_json

@@ -7,14 +7,10 @@ import tempfile
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.core.release.archive import SUFFIX, pack
-from genomeformer_cli.core.release.card import with_onnx
-from genomeformer_cli.core.release.fresh import said_by
-from genomeformer_cli.core.release.hub import Pushed, push_bundle
-from genomeformer_cli.core.release.layout import (
+from genomeformer_cli.core.model_io.archive import SUFFIX, pack
+from genomeformer_cli.core.model_io.bundle_layout import (
     CARD_FILE,
     ONNX_FILE,
     RESULTS_FILE,
@@ -22,10 +18,14 @@ from genomeformer_cli.core.release.layout import (
     files_of,
     is_bundle,
 )
+from genomeformer_cli.core.model_io.hub import Pushed, push_bundle
+from genomeformer_cli.core.model_io.model_folder import read_model
+from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, bundled_folder, model_folder
+from genomeformer_cli.core.release.card import with_onnx
 from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
+from genomeformer_cli.core.release.selftest import said_by
 from genomeformer_cli.core.release.signature import check_signature, sign
-from genomeformer_cli.core.release.sources import DEFAULT_MODEL, bundled_folder, model_folder
 from genomeformer_cli.core.release.verify import said_in_a_fresh_process, verify_bundle
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_text

@@ -5,26 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from genomeformer_cli.core.checkpoints.tensors import MAX_SHARD_BYTES
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, weights_digest
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.evaluation.masked_queries import make_queries
 from genomeformer_cli.core.genomes.lockfile import row_of
+from genomeformer_cli.core.model_io.bundle_layout import ONNX_FILE
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, weights_digest
+from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL
+from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES
 from genomeformer_cli.core.release.bundle import Papers, Weights, write_bundle
 from genomeformer_cli.core.release.card import CardFacts, write_card
 from genomeformer_cli.core.release.card_data import CardGenome
 from genomeformer_cli.core.release.citation import DEFAULT_LICENCE, licence_text, write_citation
-from genomeformer_cli.core.release.evidence import Picture, read_evidence
-from genomeformer_cli.core.release.fresh import said_by
-from genomeformer_cli.core.release.layout import ONNX_FILE
+from genomeformer_cli.core.release.eval_report import Picture, read_evidence
 from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
+from genomeformer_cli.core.release.selftest import said_by
 from genomeformer_cli.core.release.signature import need_cryptography, sign
-from genomeformer_cli.core.release.sources import DEFAULT_MODEL
-from genomeformer_cli.core.release.stored import (
+from genomeformer_cli.core.release.storage import (
     Storage,
     StorageCost,
     cost_of_storing,

@@ -7,14 +7,6 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from genomeformer_cli._version import __version__
-from genomeformer_cli.core.checkpoints.rotation import newest_whole_checkpoint
-from genomeformer_cli.core.checkpoints.state import (
-    AVERAGE_FILE,
-    STATE_FILE,
-    read_average,
-    read_step,
-)
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, load_weights, read_model
 from genomeformer_cli.core.configuration import from_plain
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
@@ -23,6 +15,14 @@ from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.evaluation.held_out_scores import TWIN_SEED_SHIFT
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import Queries
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, load_weights, read_model
+from genomeformer_cli.core.model_io.rotation import newest_whole_checkpoint
+from genomeformer_cli.core.model_io.training_state import (
+    AVERAGE_FILE,
+    STATE_FILE,
+    read_average,
+    read_step,
+)
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store

@@ -7,7 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.base_likelihood import (
     Log2,
@@ -26,7 +25,8 @@ from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.formats.vcf import Variant, read_variants
 from genomeformer_cli.core.genomes.genome import genome_file
 from genomeformer_cli.core.genomes.regions import count_noun, reasons
-from genomeformer_cli.core.release.sources import model_folder
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.layout import Store
@@ -43,7 +43,7 @@ class ScoreRequest:
     """What to score, with which model.
 
     Attributes:
-        model: As a user names it, see `core/release/sources.py`; None: `default`.
+        model: As a user names it, see `core/model_io/resolve.py`; None: `default`.
         rule: How sequences are read.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads; None: all usable cores.

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding import embedder as embedding
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
 from genomeformer_cli.core.errors import ConfigError, InputError
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.reporting import Silent

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.base_likelihood import (
     ScoringRule,
@@ -25,6 +24,7 @@ from genomeformer_cli.core.evaluation.variants import (
     score_variants,
 )
 from genomeformer_cli.core.formats.vcf import Variant
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.held_out_scores import (
@@ -24,6 +23,7 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
     HeldOutSequence,
     corpus_texts,
 )
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent

@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.checkpoints.weights import write_model
 from genomeformer_cli.core.configuration import overlay
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.finetuning.batches import TaskBatches, mutated, shifted, steps_per_epoch
@@ -27,6 +26,7 @@ from genomeformer_cli.core.finetuning.run import FinetuningRun, loaded_best, pre
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, SeedResult
 from genomeformer_cli.core.finetuning.task import FinetuningTask
 from genomeformer_cli.core.formats.labelled import Example
+from genomeformer_cli.core.model_io.model_folder import write_model
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.reporting import Silent

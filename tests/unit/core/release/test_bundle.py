@@ -7,18 +7,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from genomeformer_cli.core.checkpoints.tensors import (
+from genomeformer_cli.core.errors import CheckpointError, CorruptError
+from genomeformer_cli.core.model_io.bundle_layout import (
+    REQUIRED,
+    check_layout,
+    files_of,
+    is_of_a_bundle,
+)
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
+from genomeformer_cli.core.model_io.tensors import (
     INDEX_FILE,
     WEIGHTS_FILE,
     read_metadata,
     read_tensors,
     write_tensors,
 )
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model, weights_digest
-from genomeformer_cli.core.errors import CheckpointError, CorruptError
-from genomeformer_cli.core.release.fresh import said_by
-from genomeformer_cli.core.release.layout import REQUIRED, check_layout, files_of, is_of_a_bundle
-from genomeformer_cli.core.release.stored import Storage
+from genomeformer_cli.core.release.selftest import said_by
+from genomeformer_cli.core.release.storage import Storage
 from genomeformer_cli.core.release.verify import verify_bundle
 from genomeformer_cli.core.store.seal import check_seal, seal
 from tests.bundles import NAME, make_bundle

@@ -18,9 +18,9 @@ from genomeformer_cli.core.genomes.sample import sample_genomes
 from genomeformer_cli.core.release.card import CardFacts, write_card
 from genomeformer_cli.core.release.card_data import CardGenome
 from genomeformer_cli.core.release.citation import licence_text, write_citation
-from genomeformer_cli.core.release.evidence import Evidence, Picture, read_evidence
+from genomeformer_cli.core.release.eval_report import Evidence, Picture, read_evidence
 from genomeformer_cli.core.release.organisms import organism_named, organisms_of
-from genomeformer_cli.core.release.stored import Storage, StorageCost
+from genomeformer_cli.core.release.storage import Storage, StorageCost
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.presets import tiny
 from genomeformer_cli.core.training.summary import RunSummary

@@ -15,15 +15,15 @@ from transformers import PreTrainedTokenizerFast
 
 from genomeformer_cli import load
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, attention_entry
-from genomeformer_cli.core.checkpoints.weights import read_model
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io.model_folder import read_model
+from genomeformer_cli.core.model_io.resolve import bundled_folder, has_default
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release import onnx_export
+from genomeformer_cli.core.release.leak_check import check_privacy
 from genomeformer_cli.core.release.onnx_export import export_onnx
-from genomeformer_cli.core.release.privacy import check_privacy
-from genomeformer_cli.core.release.sources import bundled_folder, has_default
-from genomeformer_cli.core.release.stored import Storage
+from genomeformer_cli.core.release.storage import Storage
 from genomeformer_cli.core.store.seal import seal
 from tests.bundles import make_bundle
 

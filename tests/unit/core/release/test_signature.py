@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from genomeformer_cli.core.errors import CorruptError, InputError
-from genomeformer_cli.core.release.layout import CARD_FILE
+from genomeformer_cli.core.model_io.bundle_layout import CARD_FILE
 from genomeformer_cli.core.release.signature import check_signature, sign
 from genomeformer_cli.core.store.seal import SEAL, SIGNATURE, check_seal, seal
 from tests.bundles import make_bundle

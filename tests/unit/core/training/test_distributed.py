@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessRaisedException
 
-from genomeformer_cli.core.checkpoints.tensors import read_tensors
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.data.masking import MaskingConfig
@@ -22,6 +21,7 @@ from genomeformer_cli.core.memory_plans.sequence_parallel import (
     check_sequence_parallel,
     sequence_parallel_gradients,
 )
+from genomeformer_cli.core.model_io.tensors import read_tensors
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.training.batches import Batches

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.checkpoints.locate import find_model
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
+from genomeformer_cli.core.model_io.find import find_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.layout import Kind, Store
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genomeformer_cli.core.checkpoints.rotation import newest_whole_checkpoint
-from genomeformer_cli.core.checkpoints.tensors import has_weights
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
+from genomeformer_cli.core.model_io.rotation import newest_whole_checkpoint
+from genomeformer_cli.core.model_io.tensors import has_weights
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 

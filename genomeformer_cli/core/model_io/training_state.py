@@ -13,8 +13,9 @@ from typing import Any, TypedDict
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.checkpoints.tensors import read_tensors, read_weights, write_tensors
-from genomeformer_cli.core.checkpoints.weights import (
+from genomeformer_cli.core.documents import read_json
+from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io.model_folder import (
     Place,
     as_it_is,
     as_read,
@@ -22,8 +23,7 @@ from genomeformer_cli.core.checkpoints.weights import (
     whole_tensors,
     write_model,
 )
-from genomeformer_cli.core.documents import read_json
-from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io.tensors import read_tensors, read_weights, write_tensors
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.seal import check_seal

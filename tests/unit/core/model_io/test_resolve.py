@@ -12,10 +12,10 @@ import pytest
 from genomeformer_cli import load
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.errors import NotInCacheError
+from genomeformer_cli.core.model_io import resolve as sources
+from genomeformer_cli.core.model_io.resolve import bundled_folder, has_default, model_folder
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.release import sources
-from genomeformer_cli.core.release.sources import bundled_folder, has_default, model_folder
-from genomeformer_cli.core.release.stored import Storage
+from genomeformer_cli.core.release.storage import Storage
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.layout import Kind, Store

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from genomeformer_cli.core.errors import CorruptError
-from genomeformer_cli.core.release.layout import check_layout, files_of, is_of_a_bundle
+from genomeformer_cli.core.model_io.bundle_layout import check_layout, files_of, is_of_a_bundle
 from genomeformer_cli.core.store.atomic import atomic_file
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import check_seal, file_sha256

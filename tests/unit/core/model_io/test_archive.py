@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from genomeformer_cli.core.errors import CorruptError
-from genomeformer_cli.core.release.archive import pack, unpacked
-from genomeformer_cli.core.release.sources import model_folder
+from genomeformer_cli.core.model_io.archive import pack, unpacked
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.layout import Store
 from tests.bundles import make_bundle

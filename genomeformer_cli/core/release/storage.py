@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.checkpoints.quantized import METHOD, dequantized, quantized
-from genomeformer_cli.core.checkpoints.weights import whole_tensors
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.likelihood import answer
 from genomeformer_cli.core.evaluation.masked_queries import Queries
+from genomeformer_cli.core.model_io.model_folder import whole_tensors
+from genomeformer_cli.core.model_io.quantize import METHOD, dequantized, quantized
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.training.metrics import Score
 

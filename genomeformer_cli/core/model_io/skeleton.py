@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from genomeformer_cli.core.checkpoints.quantized import SCALE_SUFFIX
-from genomeformer_cli.core.checkpoints.tensors import DAMAGED, TensorEntry
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io.quantize import SCALE_SUFFIX
+from genomeformer_cli.core.model_io.tensors import DAMAGED, TensorEntry
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.release.layout import RESULTS_FILE
+from genomeformer_cli.core.model_io.bundle_layout import RESULTS_FILE
 
 _PAGE_FILE = "report.html"
 _PNG = "data:image/png;base64,"

@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from genomeformer_cli.core.checkpoints.rotation import (
+from genomeformer_cli.core.errors import CheckpointError, ConfigError, CorruptError
+from genomeformer_cli.core.model_io.model_folder import read_model
+from genomeformer_cli.core.model_io.rotation import (
     checkpoint_folder,
     drop_old_checkpoints,
     list_checkpoints,
     newest_whole_checkpoint,
 )
-from genomeformer_cli.core.checkpoints.state import (
+from genomeformer_cli.core.model_io.training_state import (
     device_of_state,
     gather_state,
     read_checkpoint,
     write_checkpoint,
 )
-from genomeformer_cli.core.checkpoints.weights import read_model
-from genomeformer_cli.core.errors import CheckpointError, ConfigError, CorruptError
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.reporting import Silent

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 
 from genomeformer_cli._version import __version__
-from genomeformer_cli.core.checkpoints.weights import LoadedModel
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.token_scores import Interval
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned, write_finetuned
 from genomeformer_cli.core.finetuning.config import FinetuneConfig, TuningConfig
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, TunedSummary, spread
-from genomeformer_cli.core.release.layout import CARD_FILE, RESULTS_FILE, TRAIN_CONFIG_FILE
+from genomeformer_cli.core.model_io.bundle_layout import CARD_FILE, RESULTS_FILE, TRAIN_CONFIG_FILE
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import write_text
 from genomeformer_cli.core.store.seal import seal

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from genomeformer_cli.core.checkpoints.tensors import WEIGHTS_FILE, read_tensors, write_tensors
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.release.privacy import check_privacy
+from genomeformer_cli.core.model_io.tensors import WEIGHTS_FILE, read_tensors, write_tensors
+from genomeformer_cli.core.release.leak_check import check_privacy
 from tests.bundles import make_bundle
 
 

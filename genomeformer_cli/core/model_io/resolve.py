@@ -3,7 +3,7 @@
 default                          the bundle that came with the package
 hf://ORG/NAME@REVISION#SHA256    a bundle on the Hub, fetched at one commit and checked
 NAME.tar.gz                      an archive of a bundle
-anything else                    a name in the cache or a folder: `core/checkpoints/locate.py`
+anything else                    a name in the cache or a folder: `core/model_io/find.py`
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from genomeformer_cli.core.checkpoints.locate import find_model
-from genomeformer_cli.core.checkpoints.tensors import has_weights
 from genomeformer_cli.core.errors import NotInCacheError
-from genomeformer_cli.core.release.archive import SUFFIX, unpacked
-from genomeformer_cli.core.release.hub import SCHEME, fetch_bundle, read_address
+from genomeformer_cli.core.model_io.archive import SUFFIX, unpacked
+from genomeformer_cli.core.model_io.find import find_model
+from genomeformer_cli.core.model_io.hub import SCHEME, fetch_bundle, read_address
+from genomeformer_cli.core.model_io.tensors import has_weights
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
 

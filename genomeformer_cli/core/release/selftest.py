@@ -1,6 +1,6 @@
 """What a bundle's model says, asked in a process that has only the bundle.
 
-    python -m genomeformer_cli.core.release.fresh BUNDLE ANSWERS.safetensors
+    python -m genomeformer_cli.core.release.selftest BUNDLE ANSWERS.safetensors
 
 It writes vectors and logits of `probe_sequences` to the file. `verify` starts it.
 Shape letters: L length, V vocabulary.
@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.checkpoints.tensors import write_tensors
-from genomeformer_cli.core.checkpoints.weights import LoadedModel, read_model
 from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
+from genomeformer_cli.core.model_io.tensors import write_tensors
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.seal import check_seal

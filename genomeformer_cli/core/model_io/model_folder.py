@@ -12,18 +12,18 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli._version import __version__
-from genomeformer_cli.core.checkpoints.quantized import METHOD, dequantized
-from genomeformer_cli.core.checkpoints.skeleton import check_shapes
-from genomeformer_cli.core.checkpoints.tensors import (
+from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.documents import DocumentError, convert, read_json
+from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io.quantize import METHOD, dequantized
+from genomeformer_cli.core.model_io.skeleton import check_shapes
+from genomeformer_cli.core.model_io.tensors import (
     DAMAGED,
     check_finite,
     read_entries,
     read_weights,
     write_weights,
 )
-from genomeformer_cli.core.configuration import from_plain, to_plain
-from genomeformer_cli.core.documents import DocumentError, convert, read_json
-from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.store.atomic import write_json

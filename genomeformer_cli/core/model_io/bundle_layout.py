@@ -19,10 +19,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from genomeformer_cli.core.checkpoints.tensors import INDEX_FILE, SHARD_NAME, WEIGHTS_FILE
-from genomeformer_cli.core.checkpoints.weights import CONFIG_FILE
 from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.genomes.lockfile import LOCK_NAME
+from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE
+from genomeformer_cli.core.model_io.tensors import INDEX_FILE, SHARD_NAME, WEIGHTS_FILE
 from genomeformer_cli.core.store.seal import SEAL, SIGNATURE
 from genomeformer_cli.core.tokenizers.files import TOKENIZER_FILES
 

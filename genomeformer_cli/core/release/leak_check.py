@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.release.layout import ONNX_FILE, PICTURES, files_of
+from genomeformer_cli.core.model_io.bundle_layout import ONNX_FILE, PICTURES, files_of
 
 # Shorter ones stand in any large file by chance.
 _READABLE = re.compile(rb"[ -~]{16,}")

@@ -26,7 +26,7 @@ from genomeformer_cli.core.errors import (
     RefusedError,
     UsageError,
 )
-from genomeformer_cli.core.release.layout import PATTERNS, check_layout, files_of
+from genomeformer_cli.core.model_io.bundle_layout import PATTERNS, check_layout, files_of
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import SEAL, SIGNATURE, check_seal, file_sha256, read_seal
 
