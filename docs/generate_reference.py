@@ -26,7 +26,8 @@ import genomeformer_cli.core
 from genomeformer_cli.app import app
 from genomeformer_cli.core import errors
 from genomeformer_cli.core.attention.registry import ATTENTIONS
-from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.config_text import default_of, documented
+from genomeformer_cli.core.configuration import describe_type, from_plain, to_plain
 from genomeformer_cli.core.formats import text
 from genomeformer_cli.core.formats.declaration import input_formats
 from genomeformer_cli.core.memory_plans.plans import PLANS
@@ -90,7 +91,7 @@ def configuration_page() -> str:
         "An unknown key is an error. Its parts are:",
     ]
     for kind in _configurations():
-        summary, meanings = _documented(kind)
+        summary, meanings = documented(kind)
         hints = typing.get_type_hints(kind)
         lines = [f"## `{kind.__name__}`", "", summary, "", f"In `{kind.__module__}`.", ""]
         lines += ["| setting | type | default | meaning |", "|---|---|---|---|"]
@@ -200,35 +201,21 @@ def _configurations() -> list[type[Any]]:
 
 
 def _described(hint: Any) -> str:
-    if inspect.isclass(hint) and issubclass(hint, Enum):
-        return ", ".join(f"`{member.value}`" for member in hint)
-    if typing.get_origin(hint) is typing.Literal:
-        return ", ".join(f"`{value}`" for value in typing.get_args(hint))
     if dataclasses.is_dataclass(hint):
         name = getattr(hint, "__name__", str(hint))
         return f"[`{name}`](#{name.lower()})"
-    return hint.__name__ if inspect.isclass(hint) else str(hint).replace("|", "or")
+    return describe_type(hint)
 
 
 def _default(field: dataclasses.Field[Any]) -> str:
-    if field.default is not dataclasses.MISSING:
-        value = field.default.value if isinstance(field.default, Enum) else field.default
-        return f"`{value}`"
-    if field.default_factory is dataclasses.MISSING:
+    value = default_of(field)
+    if value is dataclasses.MISSING:
         return "required"
-    value = field.default_factory()
-    return "its defaults" if dataclasses.is_dataclass(value) else f"`{value}`"
-
-
-def _documented(kind: type[Any]) -> tuple[str, dict[str, str]]:
-    """Split a Google docstring into what stands before `Attributes:` and the meaning of each."""
-    summary, _, attributes = (inspect.getdoc(kind) or "").partition("Attributes:\n")
-    meanings: dict[str, str] = {}
-    for entry in re.split(r"\n(?=    \S)", attributes.rstrip()):
-        name, colon, meaning = entry.strip().partition(":")
-        if colon:
-            meanings[name] = " ".join(meaning.split())
-    return summary.strip(), meanings
+    if value is None:
+        return "unset"
+    if dataclasses.is_dataclass(value):
+        return "its defaults"
+    return f"`{value.value if isinstance(value, Enum) else value}`"
 
 
 def errors_page() -> str:

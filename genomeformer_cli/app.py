@@ -23,9 +23,16 @@ from genomeformer_cli.commands import (
     tokenize,
     windows,
 )
+from genomeformer_cli.commands._options import (
+    QuietOption,
+    VerboseOption,
+    check_renamed,
+    with_verbosity,
+)
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.settings import launch_folder, speaks
 from genomeformer_cli.render.streams import open_missing_streams
+from genomeformer_cli.render.verbosity import reset_verbosity, set_verbosity
 
 _INTERRUPTED = 130
 
@@ -46,6 +53,9 @@ _COMMANDS = (
 
 for module in _COMMANDS:
     app.command(module.__name__.rpartition(".")[2], epilog=module.EXAMPLE)(module.command)
+for command in (*app.registered_commands, *cache.app.registered_commands):
+    assert command.callback is not None
+    command.callback = with_verbosity(command.callback)
 app.add_typer(cache.app, name="cache")
 
 
@@ -62,9 +72,12 @@ def options(
     version: Annotated[
         bool, Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
+    quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Options before any command."""
     del debug, version
+    set_verbosity(quiet=quiet, verbose=verbose)
 
 
 def _check_working_folder() -> None:
@@ -87,6 +100,7 @@ def main() -> None:
     """Run the command line; every failure ends here, as a sentence, a hint and an exit code."""
     debug = "--debug" in sys.argv[1:]
     open_missing_streams()
+    reset_verbosity()
     try:
         _check_working_folder()
         code = app(standalone_mode=False)
@@ -102,7 +116,7 @@ def main() -> None:
             raise
         from genomeformer_cli.render.failures import explain
 
-        sys.exit(explain(failure))
+        sys.exit(explain(check_renamed(failure)))
     if code == _INTERRUPTED and launch_folder() is None and speaks():
         from genomeformer_cli.render.failures import show_failure
 

@@ -10,11 +10,15 @@ class Listening(Silent):
 
     def __init__(self) -> None:
         self.notes: list[str] = []
+        self.details: list[str] = []
         self.warnings: list[str] = []
         self.events: list[Event] = []
 
     def note(self, message: str) -> None:
         self.notes.append(message)
+
+    def debug(self, message: str) -> None:
+        self.details.append(message)
 
     def warn(self, message: str) -> None:
         self.warnings.append(message)

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from typer import Argument, Exit, Typer
 
+from genomeformer_cli.commands._options import JsonOption
 from genomeformer_cli.core.store.layout import Kind
-from genomeformer_cli.render.options import JsonOption
 
 app = Typer(help="Look after the local cache.", no_args_is_help=True, rich_markup_mode="rich")
 Names = Annotated[list[str], Argument(help="Names of entries, or KIND/NAME.")]

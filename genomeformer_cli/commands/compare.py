@@ -7,9 +7,9 @@ from typing import Annotated
 
 from typer import Option
 
+from genomeformer_cli.commands._options import DeviceOption, JsonOption, ThreadsOption
 from genomeformer_cli.render import compare_options as o
 from genomeformer_cli.render import pretrain_options as p
-from genomeformer_cli.render.options import DeviceOption, JsonOption, ThreadsOption
 
 EXAMPLE = "Example:  genomeformer compare demo --attention softmax,performer,linear --minutes 5"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
+from genomeformer_cli.commands._options import DeviceOption, JsonOption, ModelOption, ThreadsOption
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.render import embed_options as options
-from genomeformer_cli.render.options import DeviceOption, JsonOption, ModelOption, ThreadsOption
 
 EXAMPLE = (
     "Example:  genomeformer embed promoters.fa --model demo-performer --ids ids.txt > promoters.npy"

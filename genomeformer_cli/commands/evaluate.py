@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from genomeformer_cli.render import evaluate_options as o
-from genomeformer_cli.render.options import (
+from genomeformer_cli.commands._options import (
     DeviceOption,
     JsonOption,
     MissingOption,
+    ModelArgument,
     SequenceColumnOption,
     ThreadsOption,
 )
+from genomeformer_cli.render import evaluate_options as o
 
 EXAMPLE = "Example:  genomeformer evaluate demo --task promoters.tsv --suite tasks/ --only gue_tf"
 
 
 def command(
-    model: o.ModelArgument,
+    model: ModelArgument,
     *,
     likelihood: o.LikelihoodOption = True,
     corpus: o.CorpusOption = None,

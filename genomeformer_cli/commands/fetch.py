@@ -7,8 +7,8 @@ from typing import Annotated
 
 from typer import Option
 
+from genomeformer_cli.commands._options import JsonOption
 from genomeformer_cli.render import fetch_options as o
-from genomeformer_cli.render.options import JsonOption
 
 EXAMPLE = "Example:  genomeformer fetch --taxon Mycoplasmoides --level complete --top-per species:1"
 

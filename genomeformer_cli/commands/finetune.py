@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from genomeformer_cli.render import finetune_options as o
-from genomeformer_cli.render.options import (
+from genomeformer_cli.commands._options import (
     DeviceOption,
     JsonOption,
     MissingOption,
@@ -11,6 +10,7 @@ from genomeformer_cli.render.options import (
     SequenceColumnOption,
     ThreadsOption,
 )
+from genomeformer_cli.render import finetune_options as o
 
 EXAMPLE = "Example:  genomeformer finetune promoters.tsv --target label --from-scratch"
 

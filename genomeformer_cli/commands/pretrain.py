@@ -8,10 +8,10 @@ from typing import Annotated
 
 from typer import Exit, Option
 
+from genomeformer_cli.commands._options import DeviceOption, JsonOption, ThreadsOption
 from genomeformer_cli.core.settings import speaks
 from genomeformer_cli.core.training.failure_file import has_failure
 from genomeformer_cli.render import pretrain_options as o
-from genomeformer_cli.render.options import DeviceOption, JsonOption, ThreadsOption
 
 EXAMPLE = (
     "Example:  genomeformer pretrain --corpus demo --name demo-performer --attention performer"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from genomeformer_cli.commands._options import JsonOption
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.render import release_options as o
-from genomeformer_cli.render.options import JsonOption
 
 EXAMPLE = "Example:  genomeformer release demo-performer --name gf-performer-char-1m -o bundle/"
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from genomeformer_cli.commands._options import DeviceOption, ModelOption, ThreadsOption
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.render.options import DeviceOption, ModelOption, ThreadsOption
 
 EXAMPLE = "Example:  genomeformer score promoters.fa > scores.tsv"
 

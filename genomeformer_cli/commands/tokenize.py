@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typer import Context
 
+from genomeformer_cli.commands._options import JsonOption
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.render import tokenize_options as o
-from genomeformer_cli.render.options import JsonOption
 
 EXAMPLE = "Example:  genomeformer tokenize --all --holdout NC_001416.1 --name phage-held-out"
 

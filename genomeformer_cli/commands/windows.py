@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from genomeformer_cli.commands._options import JsonOption
 from genomeformer_cli.core.annotation.config import (
     WindowRules,
     WrittenStrand,
@@ -9,7 +10,6 @@ from genomeformer_cli.core.annotation.config import (
     labels_from_text,
 )
 from genomeformer_cli.render import window_options as options
-from genomeformer_cli.render.options import JsonOption
 
 EXAMPLE = (
     "Example:  genomeformer windows --fasta genome.fa.gz --annotation genes.gff.gz "

@@ -15,6 +15,7 @@ import msgspec
 
 from genomeformer_cli.core.documents import DocumentError, convert, unknown_keys
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.proposals import propose
 
 Config = TypeVar("Config")
 
@@ -42,7 +43,11 @@ def from_plain(kind: type[Config], plain: Mapping[str, Any], *, where: str) -> C
     for name, known in unknown_keys(kind, plain):
         raise ConfigError(
             f"`{where}`: unknown setting `{name}`",
-            hint="known here: " + ", ".join(f"`{key}`" for key in known),
+            hint=propose(
+                name.rpartition(".")[2],
+                known,
+                otherwise="known here: " + ", ".join(f"`{key}`" for key in known),
+            ),
         )
     try:
         built: Config = convert(plain, kind, source=where)
@@ -172,6 +177,11 @@ def _hint_at(kind: Any, place: str) -> tuple[Any, ...]:
 def _options(hint: Any) -> tuple[Any, ...]:
     is_union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     return typing.get_args(hint) if is_union else (hint,)
+
+
+def describe_type(hint: Any) -> str:
+    """Describe the values that a type accepts, such as "a whole number"."""
+    return _describe(_options(hint))
 
 
 def _describe(options: tuple[Any, ...]) -> str:

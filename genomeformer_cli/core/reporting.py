@@ -24,6 +24,9 @@ class Reporter(Protocol):
     def note(self, message: str) -> None:
         """Say something worth a line."""
 
+    def debug(self, message: str) -> None:
+        """Report a detail, such as the device; shown with `--verbose`."""
+
     def warn(self, message: str) -> None:
         """Say something the user should look at, though the work goes on."""
 
@@ -44,6 +47,9 @@ class Silent:
 
     def note(self, message: str) -> None:
         """Drop the note."""
+
+    def debug(self, message: str) -> None:
+        """Drop the detail."""
 
     def warn(self, message: str) -> None:
         """Drop the warning."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
-
-from genomeformer_cli.render.options import MODEL_HELP
+from typer import Option
 
 _HELD_OUT = "Held-out bases"
 _LABELLED = "Labelled sequences"
 
-ModelArgument = Annotated[str, Argument(help=MODEL_HELP, metavar="MODEL")]
 LikelihoodOption = Annotated[
     bool,
     Option(

@@ -6,6 +6,7 @@ Off a terminal there are no bars: one line a validation or a file, so that a log
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,7 @@ from genomeformer_cli.core.reporting import Event, Tracker
 from genomeformer_cli.render.console import talk
 from genomeformer_cli.render.finetuning import TuningView
 from genomeformer_cli.render.training import TrainingView
+from genomeformer_cli.render.verbosity import Verbosity, current_verbosity
 
 
 class _Amount(ProgressColumn):
@@ -46,10 +48,14 @@ class _Bar:
 
 
 class TerminalReporter:
-    """Says everything on stderr."""
+    """Writes messages to stderr, as many as the verbosity asks for."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(
+        self, console: Console | None = None, *, verbosity: Verbosity | None = None
+    ) -> None:
         self._console = console or talk()
+        self._verbosity = current_verbosity() if verbosity is None else verbosity
+        self._started = time.perf_counter()
         self._training = TrainingView(self._console)
         self._tuning = TuningView(self._console)
         self._progress: Progress | None = None
@@ -57,16 +63,23 @@ class TerminalReporter:
         self._lock = threading.Lock()
 
     def note(self, message: str) -> None:
-        """A plain line."""
-        self._console.print(message, markup=False)
+        """Print a plain line, unless quiet."""
+        if self._verbosity > Verbosity.QUIET:
+            self._console.print(message, markup=False)
+
+    def debug(self, message: str) -> None:
+        """Print a detail with the seconds since the start, if verbose."""
+        if self._verbosity >= Verbosity.VERBOSE:
+            seconds = time.perf_counter() - self._started
+            self._console.print(f"{seconds:8.2f} s  {message}", markup=False)
 
     def warn(self, message: str) -> None:
-        """A line that begins with `warning:`."""
+        """Print a line that begins with `warning:`."""
         self._console.print(Text.assemble(("warning:", "yellow"), f" {message}"))
 
     @contextmanager
     def track(self, label: str, total: int | None, unit: str) -> Iterator[Tracker]:
-        """A bar on a terminal, nothing elsewhere; several at once stand below each other."""
+        """Draw a bar on a terminal, nothing elsewhere or if quiet."""
         with self._lock:
             if self._progress is None:
                 columns = (
@@ -79,7 +92,7 @@ class TerminalReporter:
                     *columns,
                     console=self._console,
                     transient=True,
-                    disable=not self._console.is_terminal,
+                    disable=not self._console.is_terminal or self._verbosity == Verbosity.QUIET,
                 )
                 self._progress.start()
             progress = self._progress
@@ -96,23 +109,26 @@ class TerminalReporter:
                     self._progress = None
 
     def record(self, event: Event) -> None:
-        """Draw what the training view knows; of a fetch, a line a file where there are no bars."""
-        if not isinstance(event, GenomeFetched):
+        """Draw the progress of training; without bars, print one line per fetched genome."""
+        if isinstance(event, GenomeFetched) and event.reason is not None:
+            self.warn(f"{event.accession}: {event.reason}")
+        elif self._verbosity == Verbosity.QUIET:
+            return
+        elif not isinstance(event, GenomeFetched):
             self._training.record(event)
             self._tuning.record(event)
-        elif event.reason is not None:
-            self.warn(f"{event.accession}: {event.reason}")
         elif event.num_bytes and not self._console.is_terminal:
             self.note(f"{event.accession}  {event.organism}  {decimal(event.num_bytes)}")
 
     def close(self) -> None:
-        """Leave the live view, if one is on."""
+        """End the live view, if there is one."""
+        self.debug("done")
         self._training.close()
 
 
 @contextmanager
 def terminal_reporter() -> Iterator[TerminalReporter]:
-    """A reporter for one command; whatever is live on the terminal ends with it."""
+    """Open the reporter of one command; live views on the terminal end with it."""
     reporter = TerminalReporter()
     try:
         yield reporter

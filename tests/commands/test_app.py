@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer.main
 
 from genomeformer_cli import __version__
+from genomeformer_cli.app import app
 from genomeformer_cli.core.workflows import fetch
 from tests.cli import RunCommand, run_fresh
 from tests.failures import assert_failure
@@ -85,7 +89,7 @@ def test_debug_shows_the_traceback(run_cli_fresh: RunCommand) -> None:
     done = run_cli_fresh("--debug", *line)
     assert done.exit_code != 0
     assert "Traceback" in done.err
-    assert "FastaError" in done.err
+    assert "FormatError" in done.err
 
 
 def test_a_bug_asks_to_be_reported(run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,3 +147,33 @@ def test_a_reader_that_leaves_early_hears_no_complaint() -> None:
 
 def test_the_module_runs_as_the_program_does(run_cli: RunCommand) -> None:
     assert run_fresh("--version").out == run_cli("--version").out
+
+
+def test_quiet_and_verbose_stand_before_or_after_a_command(run_cli: RunCommand) -> None:
+    plain = run_cli("fetch", "--sample")
+    for line in (["--quiet", "fetch", "--sample"], ["fetch", "--sample", "--quiet"]):
+        done = run_cli(*line)
+        assert (done.exit_code, done.err) == (0, "")
+        assert done.out.count("\n") == plain.out.count("\n")
+    for line in (["--verbose", "fetch", "--sample"], ["fetch", "--verbose", "--sample"]):
+        assert " s  done" in run_cli(*line).err
+    assert " s  done" not in run_cli("fetch", "--sample").err
+
+
+@pytest.mark.parametrize(
+    "line", ["--quiet fetch --sample --verbose", "fetch --sample --quiet --verbose"]
+)
+def test_quiet_and_verbose_exclude_each_other(line: str, run_cli: RunCommand) -> None:
+    assert_failure(run_cli(*line.split()), "exclude each other", hint="one of them", exit_code=2)
+
+
+def test_every_command_takes_quiet_and_verbose() -> None:
+    def leaves(command: Any) -> Iterator[Any]:
+        children = getattr(command, "commands", {})
+        yield from (leaf for child in children.values() for leaf in leaves(child))
+        if not children:
+            yield command
+
+    for command in leaves(typer.main.get_command(app)):
+        spellings = {spelling for parameter in command.params for spelling in parameter.opts}
+        assert {"--quiet", "--verbose"} <= spellings, command.name

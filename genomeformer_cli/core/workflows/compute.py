@@ -5,15 +5,28 @@ from __future__ import annotations
 import torch
 
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.settings import threads_are_chosen, usable_cores
 
 
-def choose_device(device: str) -> torch.device:
-    """The device to train on; `auto` is a GPU if torch sees one.
+def choose_device(device: str, reporter: Reporter | None = None) -> torch.device:
+    """Return the device to compute on; `auto` is a GPU if torch sees one.
+
+    Args:
+        device: `auto`, `cpu`, or a torch device such as `cuda:0`.
+        reporter: Receives the choice as a detail.
 
     Raises:
         ConfigError: torch has no such device.
     """
+    chosen = _find_device(device)
+    if reporter is not None:
+        name = f" ({torch.cuda.get_device_name(chosen)})" if chosen.type == "cuda" else ""
+        reporter.debug(f"device: {chosen}{name}, CPU threads: {torch.get_num_threads()}")
+    return chosen
+
+
+def _find_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -65,7 +65,7 @@ def forecast_run(
     )
     set_threads(request.threads)
     model = build_model(config.model, seed=config.training.seed)
-    model = model.to(choose_device(request.device))
+    model = model.to(choose_device(request.device, reporter))
     base_bytes = bytes_in_use(model.device)
     shares = request.scale.num_processes // request.scale.sequence_parallel
     trial = plan_step(model, corpus, config, shares=max(shares, 1))

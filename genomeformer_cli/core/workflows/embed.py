@@ -143,7 +143,7 @@ def embed_sequences(
     devices = tuple(gpu_names(request.gpus or 0))
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
     set_threads(request.threads)
-    device = choose_device("cpu" if request.gpus == 0 else request.device)
+    device = choose_device("cpu" if request.gpus == 0 else request.device, reporter)
     loaded.model.to(device)
     embedder = Embedder(loaded, request.choices)
     with ExitStack() as stack:

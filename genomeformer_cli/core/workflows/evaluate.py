@@ -132,7 +132,7 @@ def evaluate_model(
         raise ConfigError("nothing to evaluate on", hint="give `--task` or `--suite`")
     set_threads(request.threads)
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
-    loaded.model.to(choose_device(request.device))
+    loaded.model.to(choose_device(request.device, reporter))
     corpus: Corpus | None = None
     predictions: tuple[Prediction, ...] = ()
     if request.likelihood:

@@ -179,7 +179,7 @@ def finetune_model(
     base = model_folder(request.model, store=store, reporter=reporter)
     base_sha256 = weights_digest(read_model(base).model)
     set_threads(request.threads)
-    device = choose_device(request.device)
+    device = choose_device(request.device, reporter)
     tuning = prepared(rows, request.config, base, device)
     name = check_name(request.name or _named(request.model_name, rows.name))
     run = store.path(Kind.RUNS, name)

@@ -133,6 +133,9 @@ class _Relay:
     def note(self, message: str) -> None:
         self._theirs.send(("note", message))
 
+    def debug(self, message: str) -> None:
+        self._theirs.send(("debug", message))
+
     def warn(self, message: str) -> None:
         self._theirs.send(("warn", message))
 

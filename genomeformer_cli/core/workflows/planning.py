@@ -65,7 +65,7 @@ def plan_training(
     seconds: float | None = None
     if budget.kind != "tokens":
         model = build_model(config.model, seed=config.training.seed)
-        model = model.to(choose_device(request.device))
+        model = model.to(choose_device(request.device, reporter))
         flops = count_flops(model, plan_step(model, corpus, config).step)
     if budget.kind == "minutes":
         tried = min(max(60 * budget.amount * _TRIED_SHARE, _TRIED_SECONDS[0]), _TRIED_SECONDS[1])

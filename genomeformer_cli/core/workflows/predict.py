@@ -100,7 +100,7 @@ def load_predictor(
     folder = model_folder(request.model, store=store or Store(), reporter=reporter)
     loaded, task = read_finetuned(folder)
     set_threads(request.threads)
-    loaded.model.to(choose_device(request.device))
+    loaded.model.to(choose_device(request.device, reporter))
     tokens = request.tokens_per_batch or _TOKENS
     answerer = task.answerer(loaded.model, loaded.tokenizer, tokens)
     return LoadedPredictor(answerer=answerer, task=task, folder=folder)

@@ -154,8 +154,8 @@ def pretrain_model(
     store, me = store or Store(), member()
     request.scale.check_size(1 if me is None else me.size)
     gpu_names(request.scale.gpus or 0)
-    device = choose_device(_device(request, me))
     set_threads(request.threads, of=1 if me is None else me.local_size)
+    device = choose_device(_device(request, me), reporter if me is None else None)
     with join_process_group(me, device) as team:
         team.form_sequence_groups(request.scale.sequence_parallel)
         speaks = reporter if team.is_main else Silent()

@@ -114,7 +114,7 @@ def load_scorer(
     set_threads(request.threads)
     loaded = read_model(model_folder(request.model, store=store or Store(), reporter=reporter))
     check_scorable(loaded)
-    loaded.model.to(choose_device(request.device))
+    loaded.model.to(choose_device(request.device, reporter))
     return loaded
 
 

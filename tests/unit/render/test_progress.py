@@ -11,6 +11,7 @@ from genomeformer_cli.core.training.metrics import Score, StepDone
 from genomeformer_cli.core.workflows.pretrain import RunStarted
 from genomeformer_cli.render.progress import TerminalReporter, terminal_reporter
 from genomeformer_cli.render.training import duration
+from genomeformer_cli.render.verbosity import Verbosity
 
 STARTED = RunStarted(
     name="run",
@@ -106,3 +107,26 @@ def test_a_command_that_fails_leaves_the_live_view(capsys: pytest.CaptureFixture
     with pytest.raises(ZeroDivisionError), terminal_reporter() as reporter:
         reporter.note(str(1 / 0))
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("verbosity", "shown"),
+    [
+        (Verbosity.QUIET, {"careful"}),
+        (Verbosity.NORMAL, {"note", "careful", "step"}),
+        (Verbosity.VERBOSE, {"note", "careful", "step", "detail", "done"}),
+    ],
+)
+def test_each_level_shows_its_messages(verbosity: Verbosity, shown: set[str]) -> None:
+    stream = io.StringIO()
+    reporter = TerminalReporter(Console(file=stream, width=120), verbosity=verbosity)
+    reporter.note("note")
+    reporter.debug("detail")
+    reporter.warn("careful")
+    reporter.record(STARTED)
+    reporter.record(step(2, Score(bits_per_base=1.9, accuracy=0.4, num_bases=1000)))
+    with reporter.track("bar", 3, "files"):
+        pass
+    reporter.close()
+    words = {"note", "detail", "careful", "step", "done", "bar"}
+    assert {word for word in words if word in stream.getvalue()} == shown

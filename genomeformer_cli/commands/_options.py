@@ -1,0 +1,151 @@
+"""Options that several commands share, declared once, and the new names of former options."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Argument, Context, Option
+
+from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.render.verbosity import set_verbosity
+
+_MESSAGES = "Messages"
+
+MODEL_HELP = (
+    "A released model or run in the cache, a folder, an archive, `hf://ORG/NAME@REVISION`, or "
+    "`default`, the one that came with the package."
+)
+
+ModelOption = Annotated[
+    str | None,
+    Option(help=f"{MODEL_HELP} Without this: `default`.", show_default=False),
+]
+ModelArgument = Annotated[str, Argument(help=MODEL_HELP, metavar="MODEL")]
+ConfigOption = Annotated[
+    Path | None,
+    Option(help="TOML file of settings, such as a run's `config.toml`.", metavar="FILE"),
+]
+SetOption = Annotated[
+    list[str] | None,
+    Option(
+        "--set",
+        help="Any other setting, such as `training.ema=0.999`; may be repeated.",
+        metavar="SECTION.KEY=VALUE",
+    ),
+]
+ShowConfigOption = Annotated[
+    bool, Option("--show-config", help="Print every setting, its value and meaning, and stop.")
+]
+QuietOption = Annotated[
+    bool,
+    Option("--quiet", help="Print only warnings and errors on stderr.", rich_help_panel=_MESSAGES),
+]
+VerboseOption = Annotated[
+    bool,
+    Option(
+        "--verbose",
+        help="Print details too: device, files, timings.",
+        rich_help_panel=_MESSAGES,
+    ),
+]
+JsonOption = Annotated[bool, Option("--json", help="Print the result as JSON on stdout.")]
+DeviceOption = Annotated[
+    str,
+    Option(help="`auto`, `cpu`, or a torch device such as `cuda:0`.", rich_help_panel="Compute"),
+]
+ThreadsOption = Annotated[
+    int | None,
+    Option(
+        min=1,
+        help="CPU threads; default: every core, or `OMP_NUM_THREADS`.",
+        rich_help_panel="Compute",
+    ),
+]
+
+SequenceColumnOption = Annotated[
+    str | None,
+    Option(
+        help="Column of the sequences in a table. Default: `sequence`, or else the records of a "
+        "FASTA file beside the table.",
+        show_default=False,
+    ),
+]
+MissingOption = Annotated[
+    str,
+    Option(
+        help="Rows without a label or a sequence: `refuse` the table, naming them, or `drop` and "
+        "count them."
+    ),
+]
+
+
+def given(context: Context, places: Mapping[str, str]) -> dict[str, Any]:
+    """Collect the settings that options of the command line give, nested as in a TOML file.
+
+    Args:
+        context: Context of the command.
+        places: Place of the setting, by parameter name; parameters with defaults that the user
+            did not give are left out, so that a `--config` file keeps its values.
+    """
+    from genomeformer_cli.core.configuration import nested
+
+    values = {
+        place: context.params[name]
+        for name, place in places.items()
+        if is_given(context, name) and context.params[name] is not None
+    }
+    return nested(values)
+
+
+def is_given(context: Context, parameter: str) -> bool:
+    """Return True if the user gave an option, False if it has its default."""
+    source = context.get_parameter_source(parameter)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
+def with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--quiet` and `--verbose` to a command."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, quiet: bool = False, verbose: bool = False, **options: Any) -> Any:
+        set_verbosity(quiet=quiet, verbose=verbose)
+        return command(*arguments, **options)
+
+    signature = inspect.signature(command, eval_str=True)
+    shared = {"quiet": QuietOption, "verbose": VerboseOption}
+    run.__signature__ = signature.replace(  # type: ignore[attr-defined]
+        parameters=[
+            *signature.parameters.values(),
+            *(
+                inspect.Parameter(
+                    name, inspect.Parameter.KEYWORD_ONLY, default=False, annotation=annotation
+                )
+                for name, annotation in shared.items()
+            ),
+        ]
+    )
+    run.__annotations__ = {**typing.get_type_hints(command, include_extras=True), **shared}
+    return run
+
+
+def _settings(command: str, places: str) -> dict[tuple[str, str], str]:
+    pairs = (line.split() for line in places.strip().splitlines())
+    return {(command, option): f"--set {assignment}" for option, assignment in pairs}
+
+
+# New forms of former options, by command and option.
+RENAMED: dict[tuple[str, str], str] = {}
+
+
+def check_renamed(failure: Exception) -> Exception:
+    """Return an error that names the new form of a former option; another failure as it is."""
+    option, context = getattr(failure, "option_name", None), getattr(failure, "ctx", None)
+    new = RENAMED.get((getattr(context, "info_name", None) or "", option or ""))
+    if new is None:
+        return failure
+    return UsageError(f"`{option}` is now `{new}`", hint="`--show-config` lists every setting")

@@ -1,0 +1,255 @@
+"""Settings as text: `section.key=value` assignments are read, documented TOML is written."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+import textwrap
+import typing
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tomli_w
+
+from genomeformer_cli.core import documents
+from genomeformer_cli.core.configuration import (
+    describe_type,
+    merged,
+    nested,
+    overlay,
+    places,
+    to_plain,
+)
+from genomeformer_cli.core.documents import DocumentError
+from genomeformer_cli.core.errors import ConfigError, UsageError
+from genomeformer_cli.core.proposals import closest, propose
+
+Config = TypeVar("Config")
+
+_WIDTH = 96
+_KINDS = (bool, int, float, str, list, dict)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One setting of a configuration.
+
+    Attributes:
+        key: Dotted place, such as `training.ema`.
+        value: Current value, or default; None if it is unset.
+        type: Description of the accepted values.
+        meaning: Sentence of the docstring.
+    """
+
+    key: str
+    value: Any
+    type: str
+    meaning: str
+
+
+def parse_settings(
+    texts: Sequence[str],
+    kind: type,
+    *,
+    words: Mapping[str, str] | None = None,
+    source: str = "--set",
+) -> dict[str, Any]:
+    """Parse assignments such as `training.ema=0.999` as nested settings of a configuration.
+
+    Values are TOML; a word that is not TOML is text.
+
+    Args:
+        texts: Assignments.
+        kind: Configuration class that has the settings.
+        words: Other names of settings, and the places that they mean.
+        source: Option that holds the assignments, named in errors.
+
+    Raises:
+        UsageError: A malformed assignment, an unknown setting, a setting that is given twice.
+    """
+    known = places(kind)
+    values: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = (part.strip() for part in text.partition("="))
+        if not key or not equals:
+            raise UsageError(
+                f"`{source} {text}` is not an assignment",
+                hint=f"write `SECTION.KEY=VALUE`, such as `{source} {known[0]}=...`",
+            )
+        place = (words or {}).get(key, key)
+        if place not in known:
+            raise _unknown_setting(place, kind, source)
+        if place in values:
+            raise UsageError(f"`{place}` is set twice", hint="give each setting once")
+        values[place] = parse_value(value)
+    return nested(values)
+
+
+def parse_value(text: str) -> Any:
+    """Parse a value as TOML; text that is not a TOML value is returned as it is."""
+    try:
+        parsed = documents.parse_toml(f"value = {text}", source="--set")
+    except DocumentError:
+        return text
+    # A line break would begin another key; TOML dates are no values of a setting.
+    valid = [*parsed] == ["value"] and isinstance(parsed["value"], _KINDS)
+    return parsed["value"] if valid else text
+
+
+def _unknown_setting(key: str, kind: type, source: str) -> UsageError:
+    known = places(kind)
+    inside = [place for place in known if place.startswith(f"{key}.")]
+    if inside:
+        return UsageError(
+            f"`{source} {key}`: this is a section, not a setting",
+            hint="settings of it: " + ", ".join(f"`{place}`" for place in inside),
+        )
+    last = key.rpartition(".")[2]
+    same = [place for place in known if place.rpartition(".")[2] == last]
+    by_last = {place.rpartition(".")[2]: place for place in known}
+    similar = closest(key, known) or [by_last[name] for name in closest(last, by_last)]
+    hint = propose(same[0], same, otherwise="") if same else ""
+    if not hint and similar:
+        hint = f"did you mean {' or '.join(f'`{place}`' for place in similar)}?"
+    listing = "`--show-config` lists every setting"
+    return UsageError(f"`{source}`: unknown setting `{key}`", hint=f"{hint} {listing}".strip())
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Read the settings of a TOML file as nested values.
+
+    Raises:
+        ConfigError: The file is missing or malformed.
+    """
+    try:
+        return documents.read_toml(path)
+    except DocumentError as failure:
+        raise ConfigError(
+            failure.message.replace("cannot be read:", "cannot be read as TOML:"),
+            hint="see a run's `config.toml`",
+        ) from failure
+
+
+def combine_settings(
+    kind: type, settings: Sequence[str], options: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Combine `--set` assignments with the options of a command.
+
+    Args:
+        kind: Configuration class.
+        settings: Assignments.
+        options: Nested settings from the options that were given.
+
+    Raises:
+        UsageError: An invalid assignment, or a setting given both ways.
+    """
+    assigned = parse_settings(settings, kind)
+    both = sorted({*_flat_keys(assigned)} & {*_flat_keys(options)})
+    if both:
+        raise UsageError(
+            f"`{both[0]}` is given by an option and by `--set`", hint="give each setting once"
+        )
+    return merged(assigned, options)
+
+
+def resolve(config: Config, config_file: Path | None, overrides: Mapping[str, Any]) -> Config:
+    """Return a configuration with the settings of a TOML file, then others, in place of its own.
+
+    Raises:
+        ConfigError: An unreadable file, an unknown setting, an invalid value.
+    """
+    if config_file is not None:
+        config = overlay(config, read_config(config_file), where=str(config_file))
+    return overlay(config, overrides, where="command line")
+
+
+def _flat_keys(plain: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in plain.items():
+        if isinstance(value, Mapping):
+            yield from _flat_keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def documented(kind: type[Any]) -> tuple[str, dict[str, str]]:
+    """Split a Google docstring into the text before `Attributes:` and the meaning of each field.
+
+    Inherited fields keep the meanings of the base class.
+    """
+    meanings: dict[str, str] = {}
+    summary = ""
+    for base in reversed(kind.__mro__):
+        if not dataclasses.is_dataclass(base):
+            continue
+        summary, _, attributes = (inspect.cleandoc(base.__doc__ or "")).partition("Attributes:\n")
+        for entry in re.split(r"\n(?=    \S)", attributes.rstrip()):
+            name, colon, meaning = entry.strip().partition(":")
+            if colon:
+                meanings[name] = " ".join(meaning.split())
+    return summary.strip(), meanings
+
+
+def describe_config(config: Any, prefix: str = "") -> list[Setting]:
+    """List all settings of a configuration, or of a class with its defaults, section by section."""
+    kind = config if isinstance(config, type) else type(config)
+    hints, (_, meanings) = typing.get_type_hints(kind), documented(kind)
+    rows: list[Setting] = []
+    sections: list[Setting] = []
+    for field in dataclasses.fields(kind):
+        value = default_of(field) if config is kind else getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            sections += describe_config(value, f"{prefix}{field.name}.")
+            continue
+        rows.append(
+            Setting(
+                key=f"{prefix}{field.name}",
+                value=list(value) if isinstance(value, tuple) else value,
+                type=describe_type(hints[field.name]),
+                meaning=meanings.get(field.name, ""),
+            )
+        )
+    return rows + sections
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """Return the default of a field; `MISSING` if the field is required."""
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def render_toml(config: Any) -> str:
+    """Write a configuration as TOML, the meaning of each setting above it.
+
+    Unset values are comments, so that the text can be read again with `--config`.
+    """
+    return "\n".join(_toml_lines(config, "")).strip() + "\n"
+
+
+def _toml_lines(config: Any, section: str) -> Iterator[str]:
+    summary, meanings = documented(type(config))
+    plain = to_plain(config)
+    yield from _comment(summary.partition("\n")[0])
+    if section:
+        yield f"[{section}]"
+    sections = []
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            sections.append((field.name, value))
+            continue
+        yield from _comment(f"{meanings.get(field.name, '')} ({describe_type(hints[field.name])})")
+        if field.name in plain:
+            yield tomli_w.dumps({field.name: plain[field.name]}).strip()
+        else:
+            yield f"# {field.name} is unset"
+    for name, inner in sections:
+        yield ""
+        yield from _toml_lines(inner, f"{section}.{name}" if section else name)
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, _WIDTH, initial_indent="# ", subsequent_indent="#   ")
