@@ -24,10 +24,10 @@ from genomeformer_cli.core.evaluation.counts import (
     ContextCounter,
     ContextTables,
     Sides,
-    answer_by_counts,
     best_order,
+    score_positions,
 )
-from genomeformer_cli.core.evaluation.token_scores import TokenScores, joined
+from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatenate_scores
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
 
@@ -60,7 +60,7 @@ def main() -> None:
                 codes = encode_bases(record.sequence)
                 rows.setdefault(name, []).append(answers_of(tables, codes, chosen.max_positions))
         for name, parts in rows.items():
-            answers = [joined(of_order) for of_order in zip(*parts, strict=True)]
+            answers = [concatenate_scores(of_order) for of_order in zip(*parts, strict=True)]
             if not answers[0].bits_N.size:
                 continue
             best = best_order(answers)
@@ -80,9 +80,9 @@ def answers_of(tables: ContextTables, codes: Codes, max_positions: int) -> list[
     span = tables.sides.span(order)
     if codes.size < span:
         codes = np.empty(0, dtype=np.uint8)
-        return answer_by_counts(tables, codes, np.empty(0, dtype=np.int64))
+        return score_positions(tables, codes, np.empty(0, dtype=np.int64))
     windows = np.lib.stride_tricks.sliding_window_view(codes < NUM_REAL_BASES, span)
-    return answer_by_counts(tables, codes, np.flatnonzero(windows.all(axis=1)) + order)
+    return score_positions(tables, codes, np.flatnonzero(windows.all(axis=1)) + order)
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ import numpy as np
 
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
-from genomeformer_cli.core.evaluation.held_out_scores import twins_of
+from genomeformer_cli.core.evaluation.held_out_scores import random_twins
 from genomeformer_cli.core.evaluation.kmers import kmer_frequencies
-from genomeformer_cli.core.evaluation.probes import draw_rows_of, folds, measure, try_probe
+from genomeformer_cli.core.evaluation.probes import draw_task_rows, folds, measure_probe, run_probe
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite
 from genomeformer_cli.core.model_io.find import find_model
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
@@ -43,12 +43,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
     loaded = read_model(find_model(chosen.model, store=Store(), reporter=Silent()))
-    (random,) = twins_of(loaded, chosen.seed, 1).values()
+    (random,) = random_twins(loaded, chosen.seed, 1).values()
     twin = LoadedModel(model=random, tokenizer=loaded.tokenizer, folder=loaded.folder)
     print("| task | " + " | ".join(WAYS) + " | random weights | 4-mers |")
     print("|---" * (len(WAYS) + 3) + "|")
     for whole in read_suite(chosen.tasks, chosen.only):
-        task = whole.take(draw_rows_of(whole, chosen.max_train, chosen.seed))
+        task = whole.take(draw_task_rows(whole, chosen.max_train, chosen.seed))
         codes = [encode_bases(one.sequence, where=one.id) for one in task.examples]
         cells = [embedded(loaded, codes, way) for way in WAYS.values()]
         cells += [embedded(twin, codes, {}), kmer_frequencies(codes, 4)]
@@ -64,7 +64,7 @@ def embedded(loaded: LoadedModel, codes: list[Codes], way: dict[str, str]) -> ob
 
 def correlation(vectors: object, task: Task, seed: int) -> str:
     """Of a probe on these vectors, with its interval."""
-    mcc = measure(try_probe("logistic", vectors, task, folds(task, seed)), seed).mcc
+    mcc = measure_probe(run_probe("logistic", vectors, task, folds(task, seed)), seed).mcc
     return f"{mcc.value:.3f} [{mcc.low:.3f}, {mcc.high:.3f}]"
 
 

@@ -44,10 +44,10 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Is a model any good? Beside tables of counts, k-mers and its twin with random weights."""
-    from genomeformer_cli.core.evaluation.held_out_scores import PredictionConfig
-    from genomeformer_cli.core.evaluation.held_out_sequences import group_by
+    from genomeformer_cli.core.evaluation.held_out_scores import HeldOutConfig
+    from genomeformer_cli.core.evaluation.held_out_sequences import parse_group_by
     from genomeformer_cli.core.evaluation.labels import missing_from_text
-    from genomeformer_cli.core.evaluation.probing import LabelledConfig
+    from genomeformer_cli.core.evaluation.probing import ProbingConfig
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows.evaluate import EvaluateRequest, evaluate_model
     from genomeformer_cli.render.console import show
@@ -61,14 +61,14 @@ def command(
         corpus=corpus,
         held_out=tuple(held_out or ()),
         annotation=annotation,
-        by=group_by(by),
+        by=parse_group_by(by),
         tasks=tuple(task or ()),
         suites=tuple(suite or ()),
         only=tuple(only or ()),
         label=label,
         sequence=sequence_column,
         missing=missing_from_text(missing),
-        prediction=PredictionConfig(
+        prediction=HeldOutConfig(
             window=window,
             windows=windows,
             passes=passes,
@@ -76,7 +76,7 @@ def command(
             seed=seed,
             num_twins=seeds,
         ),
-        labelled=LabelledConfig(window=window, most_training=max_train, seed=seed, num_seeds=seeds),
+        labelled=ProbingConfig(window=window, most_training=max_train, seed=seed, num_seeds=seeds),
         device=device,
         threads=threads,
     )

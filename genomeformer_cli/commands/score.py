@@ -68,7 +68,7 @@ def command(
             "these options do not go together",
             hint="`--plot` needs `--ism`; `--per-base` is of plain scores; a VCF stands alone",
         )
-    from genomeformer_cli.core.evaluation.base_likelihood import ScoringRule
+    from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import score as workflow
@@ -77,7 +77,7 @@ def command(
     from genomeformer_cli.render.progress import terminal_reporter
 
     scores.check_picture(plot)
-    rule = ScoringRule(window=window, every=every, both_strands=both_strands)
+    rule = ScoringOptions(window=window, every=every, both_strands=both_strands)
     request = workflow.ScoreRequest(model=model, rule=rule, device=device, threads=threads)
     with terminal_reporter() as reporter, ExitStack() as stack:
         stack.enter_context(lock_outputs(output, per_base, plot, reporter=reporter))

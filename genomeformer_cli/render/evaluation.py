@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.evaluation.held_out_scores import Prediction
-    from genomeformer_cli.core.evaluation.model_ranking import Row
-    from genomeformer_cli.core.evaluation.probing import TaskResult, VectorsRow
+    from genomeformer_cli.core.evaluation.held_out_scores import HeldOutScores
+    from genomeformer_cli.core.evaluation.model_ranking import RankingRow
+    from genomeformer_cli.core.evaluation.probing import ProbeRow, ProbingResult
     from genomeformer_cli.core.evaluation.token_scores import Interval
     from genomeformer_cli.core.workflows.evaluate import EvaluateResult
 
@@ -67,7 +67,7 @@ def _spread(one: Interval | None, digits: int = 4) -> str:
     return f"{one.value:.{digits}f} [{one.low:.{digits}f}, {one.high:.{digits}f}]"
 
 
-def _prediction(one: Prediction) -> Sheet:
+def _prediction(one: HeldOutScores) -> Sheet:
     rows = tuple(
         (
             row.part,
@@ -87,13 +87,13 @@ def _prediction(one: Prediction) -> Sheet:
     )
 
 
-def _who(row: Row) -> str:
+def _who(row: RankingRow) -> str:
     if row.who == "counts":
         return f"counts of {row.detail} neighbours"
     return "this model" if row.who == "model" else f"random weights, seed {row.detail}"
 
 
-def _verdict(one: Prediction) -> Iterator[str]:
+def _verdict(one: HeldOutScores) -> Iterator[str]:
     row = next(row for row in one.rows if row.kind == "all" and row.who == "model")
     if row.gain is None:
         yield "no table of counts to compare with"
@@ -107,7 +107,7 @@ def _verdict(one: Prediction) -> Iterator[str]:
         yield "neither the model nor the table of counts is ahead beyond chance"
 
 
-def _probes(tasks: Sequence[TaskResult]) -> Sheet:
+def _probes(tasks: Sequence[ProbingResult]) -> Sheet:
     rows = [row for task in tasks for row in _probe_rows(task)]
     return Sheet(
         title="labelled sequences: logistic regression on frozen vectors",
@@ -117,15 +117,15 @@ def _probes(tasks: Sequence[TaskResult]) -> Sheet:
     )
 
 
-def _kinds(task: TaskResult) -> Iterator[tuple[str, list[VectorsRow]]]:
+def _kinds(task: ProbingResult) -> Iterator[tuple[str, list[ProbeRow]]]:
     """Vectors worth a row, seed by seed: of the k-mers, those that do best with the first seed."""
-    best = task.best_words(task.rows[0].seed).who
+    best = task.best_kmers(task.rows[0].seed).who
     for who in dict.fromkeys(row.who for row in task.rows):
         if who == best or not who.endswith("-mers"):
             yield who, [row for row in task.rows if row.who == who]
 
 
-def _probe_rows(task: TaskResult) -> Iterator[tuple[str, ...]]:
+def _probe_rows(task: ProbingResult) -> Iterator[tuple[str, ...]]:
     name = f"{task.name} ({len(task.classes)} classes)"
     for who, rows in _kinds(task):
         yield (
@@ -156,7 +156,7 @@ def _vectors(who: str) -> str:
     return {"model": "this model", "random": "random weights"}.get(who, who)
 
 
-def _won_and_lost(tasks: Sequence[TaskResult]) -> Iterator[str]:
+def _won_and_lost(tasks: Sequence[ProbingResult]) -> Iterator[str]:
     signs = []
     for task in tasks:
         gain = next(row.gain for row in task.rows if row.who == "model")
@@ -168,7 +168,7 @@ def _won_and_lost(tasks: Sequence[TaskResult]) -> Iterator[str]:
     )
 
 
-def _neighbourhoods(tasks: Sequence[TaskResult]) -> Sheet:
+def _neighbourhoods(tasks: Sequence[ProbingResult]) -> Sheet:
     rows = []
     for task in tasks:
         name = task.name

@@ -15,8 +15,8 @@ from genomeformer_cli.render.evaluation import Sheet, sheets
 from genomeformer_cli.render.plots import can_plot
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.evaluation.held_out_scores import Prediction
-    from genomeformer_cli.core.evaluation.probing import TaskResult
+    from genomeformer_cli.core.evaluation.held_out_scores import HeldOutScores
+    from genomeformer_cli.core.evaluation.probing import ProbingResult
     from genomeformer_cli.core.workflows.evaluate import EvaluateResult
 
 RESULTS_FILE = "eval_results.json"
@@ -127,7 +127,7 @@ def _pyplot() -> Any:
     return plt
 
 
-def _places_picture(one: Prediction) -> str:
+def _places_picture(one: HeldOutScores) -> str:
     figure, axes = _pyplot().subplots(figsize=(7, 3.6), layout="constrained")
     where = [place.place for place in one.places]
     axes.plot(where, [place.model for place in one.places], "o-", color=_COLOURS[0], label="model")
@@ -142,7 +142,7 @@ def _places_picture(one: Prediction) -> str:
     return _image(figure, f"bits per base by {one.place_is}")
 
 
-def _axes_picture(tasks: tuple[TaskResult, ...]) -> str:
+def _axes_picture(tasks: tuple[ProbingResult, ...]) -> str:
     columns = min(3, len(tasks))
     lines = -(-len(tasks) // columns)
     figure, grid = _pyplot().subplots(
@@ -156,7 +156,7 @@ def _axes_picture(tasks: tuple[TaskResult, ...]) -> str:
     return _image(figure, "the two main axes of the model's vectors, a panel a task")
 
 
-def _draw_task(axes: Any, task: TaskResult) -> None:
+def _draw_task(axes: Any, task: ProbingResult) -> None:
     few = len(task.classes) <= _MOST_COLOURED
     for number, label in enumerate(task.classes):
         places = [(x, y) for x, y, owner in task.points if owner == number]

@@ -63,7 +63,7 @@ class TrainingView:
             f"{event.context:,} tokens of context, {event.num_train_bases:,} tokens to train on"
         )
         self._console.print(
-            f"to beat: {event.baseline.words} give "
+            f"to beat: {event.baseline.description} give "
             f"{score.bits_per_base:.4f} bits per base and {score.accuracy:.1%} accuracy "
             f"on {score.num_bases:,} held-out bases"
         )
@@ -94,7 +94,7 @@ class TrainingView:
             table.add_column(heading, justify="left" if not heading else "right")
         baseline = self._started.baseline
         rows = [("training, hidden bases", event.training), ("held out", event.validation)]
-        rows.append((f"held out, {baseline.words}", baseline.score))
+        rows.append((f"held out, {baseline.description}", baseline.score))
         for what, score in rows:
             if score is not None:
                 better = (

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
-from genomeformer_cli.core.evaluation.base_likelihood import ScoringRule, score_record
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
+from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions, score_record
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.sequence import encode_bases
@@ -105,7 +105,7 @@ def test_scores_of_all_sequences_sum_to_one(attention: str, tmp_path: Any) -> No
     total = 0.0
     for rest in itertools.product("ACGT", repeat=3):
         codes = encode_bases("G" + "".join(rest))
-        score, _ = score_record(loaded, "x", codes, ScoringRule())
+        score, _ = score_record(loaded, "x", codes, ScoringOptions())
         assert score.num_scored == 3
         total += 2.0 ** (-score.bits_per_base * score.num_scored)
     assert total == pytest.approx(1.0, rel=1e-5)

@@ -11,8 +11,8 @@ import pytest
 
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
-from genomeformer_cli.core.evaluation.base_likelihood import ScoringRule, base_log2
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
+from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions, base_log2
 from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement_codes
@@ -62,7 +62,7 @@ def test_the_other_strand_gives_the_same_numbers_halves_swapped(
 def test_the_other_strand_gives_the_same_probabilities(
     loaded: LoadedModel, window: int | None
 ) -> None:
-    rule = ScoringRule(window=window, every=4)
+    rule = ScoringOptions(window=window, every=4)
     for length in LENGTHS[::2]:
         codes = encode_bases(random_dna(length, length))
         log2_LR = base_log2(loaded, codes, rule)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genomeformer_cli.core.errors import GenomeformerError
-from genomeformer_cli.core.evaluation.held_out_sequences import GroupBy, file_texts
+from genomeformer_cli.core.evaluation.held_out_sequences import GroupBy, file_sequences
 from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.fasta import Record, inspect_file, read_records
 from genomeformer_cli.core.formats.named_records import named_records
@@ -48,7 +48,7 @@ def labelled(path: Path) -> Rows:
 
 
 def held_out(path: Path) -> Rows:
-    found = file_texts([path], GroupBy.RECORD)
+    found = file_sequences([path], GroupBy.RECORD)
     return [(one.record, decode_bases(one.codes)) for one in found]
 
 

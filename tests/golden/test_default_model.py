@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from genomeformer_cli import load
-from genomeformer_cli.core.evaluation.base_likelihood import ScoringRule, score_record
+from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions, score_record
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
@@ -81,8 +81,8 @@ def test_bits_per_base_of_a_sample(tmp_path: Path, golden_numbers: GoldenNumbers
     codes = encode_bases(record.sequence)[:3000]
     values: dict[str, Any] = {}
     for name, rule in {
-        "one strand": ScoringRule(),
-        "both strands, windows of 1,000": ScoringRule(both_strands=True, window=1000),
+        "one strand": ScoringOptions(),
+        "both strands, windows of 1,000": ScoringOptions(both_strands=True, window=1000),
     }.items():
         score, _ = score_record(model.loaded, record.id, codes, rule)
         values[name] = [score.num_scored, score.bits_per_base]

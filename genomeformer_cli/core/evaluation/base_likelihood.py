@@ -44,7 +44,7 @@ Log2 = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoringRule:
+class ScoringOptions:
     """How sequences are read.
 
     Attributes:
@@ -73,7 +73,7 @@ def check_scorable(loaded: LoadedModel) -> None:
         )
 
 
-def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringRule) -> Log2:
+def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
     """(L, 4) log2 of the probability of A C G T at every base; NaN where it is not predicted."""
     ahead_LR = _one_strand(loaded, codes, rule)
     # Nothing is hidden and cuts are mirror-symmetric, so the other strand's reading is the same.
@@ -85,7 +85,7 @@ def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringRule) -> Log2:
     return (ahead_LR + back_LR) / 2
 
 
-def _one_strand(loaded: LoadedModel, codes: Codes, rule: ScoringRule) -> Log2:
+def _one_strand(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
     log2_LR = np.full((codes.size, NUM_REAL_BASES), np.nan)
     if not codes.size:
         return log2_LR
@@ -120,7 +120,7 @@ def _read_whole(loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2) -> None:
 
 
 @dataclass(frozen=True)
-class Reading:
+class ScoringWindow:
     """A window, and which of its bases are taken from it."""
 
     start: int
@@ -129,37 +129,39 @@ class Reading:
     last: int
 
 
-def readings(length: int, window: int, *, causal: bool) -> list[Reading]:
+def scoring_windows(length: int, window: int, *, causal: bool) -> list[ScoringWindow]:
     """Return windows that overlap by half or more; every base is taken from exactly one.
 
     Windows of models that see both sides are mirror-symmetric.
     """
     if length <= window:
-        return [Reading(0, length, 0, length)]
+        return [ScoringWindow(0, length, 0, length)]
     step = max(window // 2, 1)
     if not causal:
         cuts = cut_windows([length], window, step)
         edges = (cuts.start, cuts.start + cuts.length)
         owned = (cuts.start + cuts.own_start, cuts.start + cuts.own_stop)
-        return [Reading(*map(int, row)) for row in zip(*edges, *owned, strict=True)]
+        return [ScoringWindow(*map(int, row)) for row in zip(*edges, *owned, strict=True)]
     starts = [*range(0, length - window, step), length - window]
-    found: list[Reading] = []
+    found: list[ScoringWindow] = []
     first = 0
     for number, start in enumerate(starts):
         stop = start + window
         last = length
         if number + 1 < len(starts):
             last = stop
-        found.append(Reading(start, stop, first, last))
+        found.append(ScoringWindow(start, stop, first, last))
         first = last
     return found
 
 
 @torch.inference_mode()
-def _read_windows(loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2, rule: ScoringRule) -> None:
+def _read_windows(
+    loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2, rule: ScoringOptions
+) -> None:
     direction = loaded.model.config.direction
     window = rule.window or loaded.model.config.context
-    places = readings(len(log2_LR), window, causal=direction == "causal")
+    places = scoring_windows(len(log2_LR), window, causal=direction == "causal")
     width = max(place.stop - place.start for place in places)
     passes = min(rule.every, width) if direction == "bidirectional" else 1
     rows = [(place, turn) for place in places for turn in range(passes)]
@@ -177,7 +179,7 @@ def _read_windows(loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2, rule: Sc
 
 
 def _take(
-    log2_LR: Log2, log2_TR: Log2, place: Reading, turn: tuple[int, int], *, causal: bool
+    log2_LR: Log2, log2_TR: Log2, place: ScoringWindow, turn: tuple[int, int], *, causal: bool
 ) -> None:
     """Keep what a window says of the bases that are its own."""
     wanted = np.arange(place.first, place.last)
@@ -189,7 +191,9 @@ def _take(
     log2_LR[own] = log2_TR[own - place.start]
 
 
-def _batches(rows: list[tuple[Reading, int]], size: int) -> Iterator[list[tuple[Reading, int]]]:
+def _batches(
+    rows: list[tuple[ScoringWindow, int]], size: int
+) -> Iterator[list[tuple[ScoringWindow, int]]]:
     for first in range(0, len(rows), size):
         yield rows[first : first + size]
 
@@ -218,11 +222,11 @@ class RecordScore:
 
 
 def score_record(
-    loaded: LoadedModel, identifier: str, codes: Codes, rule: ScoringRule
+    loaded: LoadedModel, identifier: str, codes: Codes, rule: ScoringOptions
 ) -> tuple[RecordScore, Log2]:
     """Score one record; also (L, 4) log2 of the probabilities."""
     log2_LR = base_log2(loaded, codes, rule)
-    bits_L = -truth_of(log2_LR, codes)
+    bits_L = -true_base_log2(log2_LR, codes)
     scored_L = np.isfinite(bits_L)
     number = int(scored_L.sum())
     total = float(bits_L[scored_L].sum()) if number else float("nan")
@@ -239,7 +243,7 @@ def score_record(
     return score, log2_LR
 
 
-def truth_of(log2_LR: Log2, codes: Codes) -> npt.NDArray[np.float64]:
+def true_base_log2(log2_LR: Log2, codes: Codes) -> npt.NDArray[np.float64]:
     """Of every base, the log2 of its own probability; NaN at N."""
     own_L = np.minimum(codes, NUM_REAL_BASES - 1).astype(np.int64)
     found: npt.NDArray[np.float64] = np.take_along_axis(log2_LR, own_L[:, None], axis=1)[:, 0]

@@ -22,7 +22,11 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.evaluation.masked_queries import MARGIN, Queries
-from genomeformer_cli.core.evaluation.token_scores import TokenScores, answered, joined
+from genomeformer_cli.core.evaluation.token_scores import (
+    TokenScores,
+    concatenate_scores,
+    scores_from_probabilities,
+)
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
 from genomeformer_cli.core.training.metrics import Score, name_of_counts
@@ -32,7 +36,7 @@ LONGEST_LEFT = 12
 _CHUNK = 1 << 20
 _QUESTIONS_AT_ONCE = 1 << 18
 _CELLS_A_BASE = 4
-Table = npt.NDArray[np.uint32]
+CountTable = npt.NDArray[np.uint32]
 
 
 class Sides(StrEnum):
@@ -61,7 +65,7 @@ class ContextTables:
     """
 
     sides: Sides
-    tables: list[Table]
+    tables: list[CountTable]
 
     @property
     def order(self) -> int:
@@ -154,7 +158,7 @@ class CountBaseline:
     looks: Literal["a side", "before"] = "a side"
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """What it is called."""
         return name_of_counts(self.order, self.looks)
 
@@ -192,7 +196,7 @@ def count_contexts(
     return counter.tables()
 
 
-def answer_by_counts(
+def score_positions(
     tables: ContextTables, codes: Codes, centres_N: npt.NDArray[np.int64]
 ) -> list[TokenScores]:
     """Answers of the tables of order 0, 1, ... about the bases at the centres."""
@@ -201,8 +205,8 @@ def answer_by_counts(
         centres = centres_N[start : start + _QUESTIONS_AT_ONCE]
         truth = codes[centres].astype(np.int64)
         for part, probability_N4 in zip(parts, tables.probabilities(codes, centres), strict=True):
-            part.append(answered(probability_N4, truth))
-    return [joined(part) for part in parts]
+            part.append(scores_from_probabilities(probability_N4, truth))
+    return [concatenate_scores(part) for part in parts]
 
 
 def best_order(answers: list[TokenScores]) -> int:
@@ -210,11 +214,11 @@ def best_order(answers: list[TokenScores]) -> int:
     return min(range(len(answers)), key=lambda k: float(answers[k].bits_N.mean()))
 
 
-def count_answers(tables: ContextTables, questions: Queries) -> list[TokenScores]:
+def score_queries(tables: ContextTables, questions: Queries) -> list[TokenScores]:
     """Answers of every order to held-out questions for single bases, in their order."""
     codes_WL = questions.first_codes
-    _, windows_N, columns_N = np.nonzero(questions.bases)
-    return answer_by_counts(tables, codes_WL.reshape(-1), windows_N * codes_WL.shape[1] + columns_N)
+    _, windows_N, columns_N = np.nonzero(questions.is_base)
+    return score_positions(tables, codes_WL.reshape(-1), windows_N * codes_WL.shape[1] + columns_N)
 
 
 def count_baseline(
@@ -229,7 +233,7 @@ def count_baseline(
         sides: Which neighbours the model that is compared sees.
     """
     widest = widest_order(corpus.manifest.num_train, sides)
-    answers = count_answers(count_contexts(corpus, widest, reporter, sides), questions)
+    answers = score_queries(count_contexts(corpus, widest, reporter, sides), questions)
     order = best_order(answers)
     looks: Literal["a side", "before"] = "before" if sides is Sides.LEFT else "a side"
     return CountBaseline(order=order, score=answers[order].score(), looks=looks)

@@ -27,11 +27,11 @@ class Duplicates:
     num_reverse: int
 
     @property
-    def found(self) -> bool:
+    def exist(self) -> bool:
         """True where there is any."""
         return self.num_same + self.num_reverse > 0
 
-    def sentence(self, name: str) -> str:
+    def warning(self, name: str) -> str:
         """Return a warning about a task of that name."""
         return (
             f"`{name}`: of {self.num_test:,} test rows {self.num_same:,} have a sequence that also "

@@ -25,28 +25,34 @@ from genomeformer_cli.core.evaluation.counts import (
     LONGEST_LEFT,
     ContextTables,
     Sides,
-    answer_by_counts,
-    count_answers,
     count_contexts,
+    score_positions,
+    score_queries,
     widest_order,
 )
 from genomeformer_cli.core.evaluation.held_out_sequences import (
     REGIONS,
     HeldOutSequence,
-    TextWindows,
-    cut_texts,
+    SequenceWindows,
+    cut_sequences,
     sorted_by_content,
 )
-from genomeformer_cli.core.evaluation.likelihood import answer, answer_record
+from genomeformer_cli.core.evaluation.likelihood import score_record_tokens, score_windows
 from genomeformer_cli.core.evaluation.masked_queries import (
     Queries,
-    all_at_once,
-    at_rate,
-    one_in_many,
+    all_queries,
+    queries_at_rate,
+    sparse_queries,
 )
-from genomeformer_cli.core.evaluation.model_ranking import Place, Questioned, Row, compare, curve
-from genomeformer_cli.core.evaluation.token_scores import TokenScores, joined
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
+from genomeformer_cli.core.evaluation.model_ranking import (
+    PositionBin,
+    QueryScores,
+    RankingRow,
+    position_curve,
+    rank_models,
+)
+from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatenate_scores
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass_state
 from genomeformer_cli.core.reporting import Reporter
@@ -57,7 +63,7 @@ TWIN_SEED_SHIFT = 1_000_003
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionConfig:
+class HeldOutConfig:
     """How much is asked.
 
     Attributes:
@@ -78,7 +84,7 @@ class PredictionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prediction:
+class HeldOutScores:
     """One kind of question, answered.
 
     Attributes:
@@ -90,8 +96,8 @@ class Prediction:
     """
 
     question: str
-    rows: tuple[Row, ...]
-    places: tuple[Place, ...]
+    rows: tuple[RankingRow, ...]
+    places: tuple[PositionBin, ...]
     place_is: str
     logarithmic: bool = False
 
@@ -109,11 +115,11 @@ class _Panel:
 
     loaded: LoadedModel
     tables: ContextTables | None
-    config: PredictionConfig
+    config: HeldOutConfig
     reporter: Reporter
 
 
-def twins_of(loaded: LoadedModel, seed: int, number: int) -> dict[int, Model]:
+def random_twins(loaded: LoadedModel, seed: int, number: int) -> dict[int, Model]:
     """The same model with random weights, several times, by seed; where the model is."""
     twins = {}
     for one in range(seed, seed + number):
@@ -122,13 +128,13 @@ def twins_of(loaded: LoadedModel, seed: int, number: int) -> dict[int, Model]:
     return twins
 
 
-def predict_held_out(
+def score_held_out(
     loaded: LoadedModel,
     texts: Sequence[HeldOutSequence],
     corpus: Corpus | None,
-    config: PredictionConfig,
+    config: HeldOutConfig,
     reporter: Reporter,
-) -> tuple[Prediction, ...]:
+) -> tuple[HeldOutScores, ...]:
     """Ask a model, tables of counts and random twins the same questions.
 
     Args:
@@ -158,15 +164,15 @@ def predict_held_out(
     if direction == "causal":
         return (_whole_records(panel, texts),)
     length = config.window or loaded.model.config.context
-    windows = cut_texts(texts, loaded.tokenizer, length=length, most=config.windows)
+    windows = cut_sequences(texts, loaded.tokenizer, length=length, most=config.windows)
     real_ids = loaded.tokenizer.real_ids
     if direction == "two-stack":
-        asked = {"each base, all others visible": all_at_once(windows.tokens_WT, real_ids)}
+        asked = {"each base, all others visible": all_queries(windows.tokens_WT, real_ids)}
     else:
         generator = np.random.default_rng([config.seed, 15])
         asked = {
-            "one base in 64 hidden": one_in_many(windows.tokens_WT, real_ids, config.passes),
-            f"{config.rate:.0%} of the bases hidden": at_rate(
+            "one base in 64 hidden": sparse_queries(windows.tokens_WT, real_ids, config.passes),
+            f"{config.rate:.0%} of the bases hidden": queries_at_rate(
                 windows.tokens_WT, real_ids, config.rate, generator
             ),
         }
@@ -175,15 +181,17 @@ def predict_held_out(
     )
 
 
-def _windowed(panel: _Panel, question: str, questions: Queries, windows: TextWindows) -> Prediction:
+def _windowed(
+    panel: _Panel, question: str, questions: Queries, windows: SequenceWindows
+) -> HeldOutScores:
     loaded, tables, config = panel.loaded, panel.tables, panel.config
-    twins = twins_of(loaded, config.seed, config.num_twins)
+    twins = random_twins(loaded, config.seed, config.num_twins)
     with panel.reporter.track(question, 1 + len(twins), "models") as tracker:
-        said = answer(loaded.model, questions)
+        said = score_windows(loaded.model, questions)
         tracker.advance(1)
         guesses = {}
         for seed, twin in twins.items():
-            guesses[seed] = answer(twin, questions)
+            guesses[seed] = score_windows(twin, questions)
             tracker.advance(1)
     _, windows_N, columns_N = np.nonzero(questions.hidden_PWL)
     lengths_W = (windows.tokens_WT != 0).sum(axis=1)
@@ -194,18 +202,18 @@ def _windowed(panel: _Panel, question: str, questions: Queries, windows: TextWin
     if windows.regions_WT is not None:
         regions_N = windows.regions_WT[windows_N, columns_N]
         parts |= {("region", name): regions_N == index for index, name in enumerate(REGIONS)}
-    asked = Questioned(
+    asked = QueryScores(
         model=said,
-        tables=count_answers(tables, questions) if tables else [],
+        tables=score_queries(tables, questions) if tables else [],
         twins=guesses,
         windows_N=windows_N,
         parts=parts,
         places_N=np.minimum(columns_N, lengths_W[windows_N] - 1 - columns_N),
     )
-    return Prediction(
+    return HeldOutScores(
         question=question,
-        rows=compare(asked, config.seed),
-        places=curve(asked, logarithmic=False),
+        rows=rank_models(asked, config.seed),
+        places=position_curve(asked, logarithmic=False),
         place_is="bases to the nearer end of the window",
     )
 
@@ -243,7 +251,7 @@ def _stretches(
     return stretches
 
 
-def _whole_records(panel: _Panel, texts: Sequence[HeldOutSequence]) -> Prediction:
+def _whole_records(panel: _Panel, texts: Sequence[HeldOutSequence]) -> HeldOutScores:
     loaded, tables, config = panel.loaded, panel.tables, panel.config
     context = config.window or loaded.model.config.context
     carried = can_pass_state(loaded.model) and config.window is None
@@ -251,7 +259,7 @@ def _whole_records(panel: _Panel, texts: Sequence[HeldOutSequence]) -> Predictio
     budget = config.windows * context
     stretches = _stretches(sorted_by_content(texts), budget, None if carried else context, order)
     ask = _record_asker(loaded, carried=carried)
-    twins = twins_of(loaded, config.seed, config.num_twins)
+    twins = random_twins(loaded, config.seed, config.num_twins)
     num_bases = sum(one.stop - one.start for one in stretches)
     said: dict[int | None, TokenScores] = {}
     models: dict[int | None, Model] = {None: loaded.model} | {**twins}
@@ -261,28 +269,28 @@ def _whole_records(panel: _Panel, texts: Sequence[HeldOutSequence]) -> Predictio
             for one in stretches:
                 parts.append(ask(model, one))
                 tracker.advance(one.stop - one.start)
-            said[seed] = joined(parts)
+            said[seed] = concatenate_scores(parts)
     by_order = []
     if tables is not None:
         by_order = [
-            answer_by_counts(tables, one.text.codes, one.start + np.flatnonzero(one.asked_L))
+            score_positions(tables, one.text.codes, one.start + np.flatnonzero(one.asked_L))
             for one in stretches
         ]
     places_N = np.concatenate([np.flatnonzero(one.asked_L) for one in stretches])
     owner_N = np.repeat(np.arange(len(stretches)), [int(one.asked_L.sum()) for one in stretches])
-    asked = Questioned(
+    asked = QueryScores(
         model=said[None],
-        tables=[joined(parts) for parts in zip(*by_order, strict=True)],
+        tables=[concatenate_scores(parts) for parts in zip(*by_order, strict=True)],
         twins={seed: answers for seed, answers in said.items() if seed is not None},
         windows_N=owner_N * (int(places_N.max()) // context + 1) + places_N // context,
         parts=_parts_of(stretches, owner_N, [text.group for text in texts]),
         places_N=places_N,
     )
     reach = "its record" if carried else f"its window of {context:,}"
-    return Prediction(
+    return HeldOutScores(
         question=f"each base from those before it in {reach}",
-        rows=compare(asked, config.seed),
-        places=curve(asked, logarithmic=True),
+        rows=rank_models(asked, config.seed),
+        places=position_curve(asked, logarithmic=True),
         place_is="bases before it",
         logarithmic=True,
     )
@@ -315,12 +323,12 @@ def _record_asker(
     def ask(model: Model, one: _Stretch) -> TokenScores:
         tokens_L = tokenizer.encode(one.text.codes[one.start : one.stop]).astype(np.int64)
         if carried:
-            return answer_record(model, tokens_L, one.asked_L, tokenizer.real_ids)
+            return score_record_tokens(model, tokens_L, one.asked_L, tokenizer.real_ids)
         questions = Queries(
             tokens_WL=tokens_L[None],
             hidden_PWL=one.asked_L[None, None],
             real_ids=tokenizer.real_ids,
         )
-        return answer(model, questions)
+        return score_windows(model, questions)
 
     return ask

@@ -43,7 +43,7 @@ class GroupBy(StrEnum):
     PREFIX = "prefix"
 
 
-def group_by(name: str) -> GroupBy:
+def parse_group_by(name: str) -> GroupBy:
     """What stands in one row, by name.
 
     Raises:
@@ -81,7 +81,7 @@ def group_name(genome: str, record: str, by: GroupBy) -> str:
     return record if by is GroupBy.RECORD else record.partition("|")[0]
 
 
-def corpus_texts(corpus: Corpus, by: GroupBy) -> list[HeldOutSequence]:
+def corpus_sequences(corpus: Corpus, by: GroupBy) -> list[HeldOutSequence]:
     """The validation split."""
     return [
         HeldOutSequence(
@@ -93,7 +93,7 @@ def corpus_texts(corpus: Corpus, by: GroupBy) -> list[HeldOutSequence]:
     ]
 
 
-def file_texts(
+def file_sequences(
     paths: Sequence[Path], by: GroupBy, reporter: Reporter | None = None
 ) -> list[HeldOutSequence]:
     """Return every record of FASTA files, each file a genome.
@@ -114,7 +114,7 @@ def file_texts(
     ]
 
 
-def annotated_texts(
+def annotated_sequences(
     fasta: Path | None, annotation: Path, by: GroupBy, reporter: Reporter
 ) -> list[HeldOutSequence]:
     """Annotated records, each base with its region.
@@ -159,7 +159,7 @@ def regions(features: Sequence[Feature], length: int, *, circular: bool) -> npt.
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextWindows:
+class SequenceWindows:
     """Windows of texts, none overlapping, evenly spread over each group.
 
     Attributes:
@@ -175,9 +175,9 @@ class TextWindows:
     regions_WT: npt.NDArray[np.uint8] | None
 
 
-def cut_texts(
+def cut_sequences(
     texts: Sequence[HeldOutSequence], tokenizer: Tokenizer, *, length: int, most: int
-) -> TextWindows:
+) -> SequenceWindows:
     """Cut texts into windows of one token per base.
 
     Windows are ordered by the content of their groups, so that the same files or genomes give the
@@ -207,7 +207,7 @@ def cut_texts(
         tokens_WT[row, : codes.size] = tokenizer.encode(codes)
         if text.regions_L is not None:
             regions_WT[row, : codes.size] = text.regions_L[start : start + length]
-    return TextWindows(
+    return SequenceWindows(
         tokens_WT=tokens_WT,
         groups_W=np.array([index for index, _, _ in rows], dtype=np.int64),
         groups=groups,

@@ -22,7 +22,7 @@ KS = (3, 4, 5, 6)
 ONE_HOT = "one-hot"
 
 
-def need_sklearn(what: str) -> None:
+def require_sklearn(what: str) -> None:
     """Make sure that scikit-learn is there.
 
     Args:
@@ -96,7 +96,7 @@ def _words(codes: Codes, k: int) -> npt.NDArray[np.int64]:
     return np.asarray(windows @ (NUM_REAL_BASES ** np.arange(k)[::-1]))
 
 
-def pairs_in_place(sequences: Sequence[Codes], length: int) -> SparseEntries:
+def positional_pairs(sequences: Sequence[Codes], length: int) -> SparseEntries:
     """(N, 16 (L - 1)) which two bases stand side by side where, from the start on.
 
     Args:

@@ -1,6 +1,6 @@
 """How well a model answers the held-out questions: bits per base and accuracy.
 
-Windows by `answer`; whole records, base after base, by `answer_record`, for models that can carry
+Windows by `score_windows`; whole records, base after base, by `score_record_tokens`, for models that can carry
 their state along (see `core.models.genomeformer.streaming_forward`).
 Shape letters: B batch, L length, C positions of a slice, N questions, R answers, V vocabulary,
 E width.
@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.evaluation.masked_queries import Queries
-from genomeformer_cli.core.evaluation.token_scores import TokenScores, joined
+from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatenate_scores
 from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.streaming_forward import features_by_slices
@@ -35,11 +35,11 @@ _SLICE = 4_096
 
 def likelihood(model: Model, questions: Queries) -> Score:
     """The mean of a model's answers."""
-    return answer(model, questions).score()
+    return score_windows(model, questions).score()
 
 
 @torch.inference_mode()
-def answer(model: Model, questions: Queries) -> TokenScores:
+def score_windows(model: Model, questions: Queries) -> TokenScores:
     """Ask a model for every hidden base or token, one pass at a time.
 
     A bidirectional model finds them masked. The others do not see what they predict, and are given
@@ -51,7 +51,7 @@ def answer(model: Model, questions: Queries) -> TokenScores:
     """
     num_windows, length = questions.tokens_WL.shape
     rows = max(_TOKENS_A_BATCH // length, 1)
-    return joined(
+    return concatenate_scores(
         [
             _answer_windows(model, questions, number, slice(first, first + rows))
             for number in range(len(questions.hidden_PWL))
@@ -63,9 +63,9 @@ def answer(model: Model, questions: Queries) -> TokenScores:
 def _answer_windows(model: Model, questions: Queries, number: int, part: slice) -> TokenScores:
     """Answers of one pass about some windows."""
     nats_NR, truth_N = _log_probabilities(model, questions, number, part)
-    asked_BL = questions.asked[number, part]
-    if questions.turned is not None:
-        other_NR, _ = _log_probabilities(model, questions.turned, number, part)
+    asked_BL = questions.is_query[number, part]
+    if questions.reverse_strand is not None:
+        other_NR, _ = _log_probabilities(model, questions.reverse_strand, number, part)
         # A row's questions come in the opposite order there, and each base as its complement.
         other_NR = other_NR[_opposite(asked_BL)].flip(-1)
         nats_NR = torch.logaddexp(nats_NR, other_NR) - math.log(2)
@@ -81,7 +81,7 @@ def _log_probabilities(
     """Of every answer to every question of a pass (N, R), and which one is true (N,)."""
     device = model.device
     hidden_BL = torch.from_numpy(questions.hidden_PWL[number, part]).to(device)
-    asked_BL = torch.from_numpy(questions.asked[number, part]).to(device)
+    asked_BL = torch.from_numpy(questions.is_query[number, part]).to(device)
     tokens_BL = torch.from_numpy(questions.tokens_WL[part]).to(device)
     features_NE = _features(model, tokens_BL, hidden_BL, asked_BL)
     logits_NR, truth_N = _candidates(model, features_NE, tokens_BL[asked_BL], questions)
@@ -108,7 +108,7 @@ def _candidates(
     if k == 1:
         return real_logits(model, features_NE, real_ids), ids_N - real_ids.start
     first_word = real_ids.stop - NUM_REAL_BASES**k
-    shift = 2 * (k - 1 - questions.place)
+    shift = 2 * (k - 1 - questions.base_offset)
     words_N = ids_N - first_word
     bases_R = torch.arange(NUM_REAL_BASES, device=ids_N.device) << shift
     others_NR = (words_N & ~(3 << shift))[:, None] | bases_R
@@ -134,12 +134,12 @@ def _answers(nats_NR: Tensor, truth_N: Tensor) -> TokenScores:
     true_N = nats_NR.gather(1, truth_N[:, None])[:, 0]
     return TokenScores(
         bits_N=(-true_N * BITS_PER_NAT).cpu().numpy(),
-        right_N=(nats_NR.argmax(dim=-1) == truth_N).cpu().numpy(),
+        correct_N=(nats_NR.argmax(dim=-1) == truth_N).cpu().numpy(),
     )
 
 
 @torch.inference_mode()
-def answer_record(
+def score_record_tokens(
     model: Model, tokens_L: npt.NDArray[np.int64], asked_L: npt.NDArray[np.bool_], real_ids: range
 ) -> TokenScores:
     """Ask a model that does not see what it predicts for the bases of a whole record.
@@ -155,7 +155,7 @@ def answer_record(
         for logits_CR, truth, asked in _predicted(model, tokens_L, asked_L, real_ids)
         if bool(asked.any())
     ]
-    return joined(parts)
+    return concatenate_scores(parts)
 
 
 def _predicted(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.evaluation.counts import ALPHA, CountBaseline, Table
+from genomeformer_cli.core.evaluation.counts import ALPHA, CountBaseline, CountTable
 from genomeformer_cli.core.evaluation.masked_queries import TOKENS_BEFORE, Queries
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import (
@@ -28,7 +28,7 @@ from genomeformer_cli.core.training.metrics import Score
 
 _CHUNK = 1 << 20
 _CELLS_A_BASE = 4
-Tables = list[Table]
+Tables = list[CountTable]
 
 
 def markov_baseline(corpus: Corpus, questions: Queries, reporter: Reporter) -> CountBaseline:
@@ -73,7 +73,7 @@ def _count_into(tables: Tables, codes: Codes) -> None:
         _add_cells(table, keys[real])
 
 
-def _add_cells(table: Table, cells: npt.NDArray[np.int64]) -> None:
+def _add_cells(table: CountTable, cells: npt.NDArray[np.int64]) -> None:
     """Count every cell that is named."""
     if table.size <= cells.size * 8:
         table += np.bincount(cells, minlength=table.size).astype(np.uint32)
@@ -87,7 +87,7 @@ def _columns(
 ) -> tuple[Codes, npt.NDArray[np.int64]]:
     """For each token asked for, the bases before it and its own; and how many its own are."""
     assert questions.bases_V is not None
-    asked_WL = np.logical_or.reduce(questions.asked)
+    asked_WL = np.logical_or.reduce(questions.is_query)
     longest = int(questions.bases_V[questions.tokens_WL[asked_WL]].max())
     rows: list[Codes] = []
     sizes: list[int] = []

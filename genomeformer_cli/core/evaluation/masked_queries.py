@@ -43,34 +43,34 @@ class Queries:
         hidden_PWL: True where a token is hidden, one layer a pass; none is hidden in two passes,
             unless tokens overlap.
         real_ids: Ids that can be an answer.
-        asked_PWL: True at the tokens that are asked for; None: those that are hidden.
-        bases_PWL: True at the tokens whose first bases are asked for; None: those that are hidden.
+        query_mask_PWL: True at the tokens that are asked for; None: those that are hidden.
+        base_mask_PWL: True at the tokens whose first bases are asked for; None: those that are hidden.
         bases_V: Bases that each token stands for; None: one each is asked for.
         k: Bases of a token that overlaps its neighbours; 1 if they do not.
-        place: Which of these bases is asked for.
-        turned: The same questions on the other strand, in the same order of windows; None if they
+        base_offset: Which of these bases is asked for.
+        reverse_strand: The same questions on the other strand, in the same order of windows; None if they
             are not put.
     """
 
     tokens_WL: npt.NDArray[np.int64]
     hidden_PWL: npt.NDArray[np.bool_]
     real_ids: range
-    asked_PWL: npt.NDArray[np.bool_] | None = None
-    bases_PWL: npt.NDArray[np.bool_] | None = None
+    query_mask_PWL: npt.NDArray[np.bool_] | None = None
+    base_mask_PWL: npt.NDArray[np.bool_] | None = None
     bases_V: npt.NDArray[np.int64] | None = None
     k: int = 1
-    place: int = 0
-    turned: Queries | None = None
+    base_offset: int = 0
+    reverse_strand: Queries | None = None
 
     @property
-    def asked(self) -> npt.NDArray[np.bool_]:
+    def is_query(self) -> npt.NDArray[np.bool_]:
         """True at the tokens that are asked for."""
-        return self.hidden_PWL if self.asked_PWL is None else self.asked_PWL
+        return self.hidden_PWL if self.query_mask_PWL is None else self.query_mask_PWL
 
     @property
-    def bases(self) -> npt.NDArray[np.bool_]:
+    def is_base(self) -> npt.NDArray[np.bool_]:
         """True at the tokens whose first bases are asked for."""
-        return self.hidden_PWL if self.bases_PWL is None else self.bases_PWL
+        return self.hidden_PWL if self.base_mask_PWL is None else self.base_mask_PWL
 
     @property
     def first_codes(self) -> npt.NDArray[np.uint8]:
@@ -129,10 +129,12 @@ def make_queries(corpus: Corpus, asking: QueryConfig) -> Queries:
     questions = _some(questions)
     if not asking.both_strands:
         return questions
-    return replace(questions, turned=_turned(questions, corpus.tokenizer, causal=asking.causal))
+    return replace(
+        questions, reverse_strand=_turned(questions, corpus.tokenizer, causal=asking.causal)
+    )
 
 
-def one_in_many(tokens_WL: npt.NDArray[np.int64], real_ids: range, passes: int) -> Queries:
+def sparse_queries(tokens_WL: npt.NDArray[np.int64], real_ids: range, passes: int) -> Queries:
     """One base in 64 is hidden at a time, of windows of single bases.
 
     Args:
@@ -143,11 +145,11 @@ def one_in_many(tokens_WL: npt.NDArray[np.int64], real_ids: range, passes: int) 
     Raises:
         ConfigError: The windows are too short to ask for a single base.
     """
-    hidden_PWL = _one_in_64(askable(tokens_WL, real_ids), passes)
+    hidden_PWL = _one_in_64(queryable(tokens_WL, real_ids), passes)
     return _some(Queries(tokens_WL=tokens_WL, hidden_PWL=hidden_PWL, real_ids=real_ids))
 
 
-def at_rate(
+def queries_at_rate(
     tokens_WL: npt.NDArray[np.int64], real_ids: range, rate: float, generator: np.random.Generator
 ) -> Queries:
     """Bases are hidden together, each with the same chance, as in training.
@@ -155,21 +157,21 @@ def at_rate(
     Raises:
         ConfigError: The windows are too short to ask for a single base.
     """
-    hidden_WL = askable(tokens_WL, real_ids) & (generator.random(tokens_WL.shape) < rate)
+    hidden_WL = queryable(tokens_WL, real_ids) & (generator.random(tokens_WL.shape) < rate)
     return _some(Queries(tokens_WL=tokens_WL, hidden_PWL=hidden_WL[None], real_ids=real_ids))
 
 
-def all_at_once(tokens_WL: npt.NDArray[np.int64], real_ids: range) -> Queries:
+def all_queries(tokens_WL: npt.NDArray[np.int64], real_ids: range) -> Queries:
     """Every base is asked for in one pass: for models that do not see what they predict.
 
     Raises:
         ConfigError: The windows are too short to ask for a single base.
     """
-    hidden_PWL = askable(tokens_WL, real_ids)[None]
+    hidden_PWL = queryable(tokens_WL, real_ids)[None]
     return _some(Queries(tokens_WL=tokens_WL, hidden_PWL=hidden_PWL, real_ids=real_ids))
 
 
-def askable(tokens_WL: npt.NDArray[np.int64], real_ids: range) -> npt.NDArray[np.bool_]:
+def queryable(tokens_WL: npt.NDArray[np.int64], real_ids: range) -> npt.NDArray[np.bool_]:
     """Real bases with `MARGIN` real bases on both sides within the window."""
     return _surrounded(tokens_WL, real_ids, (MARGIN, MARGIN))
 
@@ -199,10 +201,10 @@ def _of_bases(
         tokens_WL=tokens_WL,
         hidden_PWL=np.logical_or.reduce(shifted),
         real_ids=real_ids,
-        asked_PWL=shifted[place],
-        bases_PWL=bases_PWL,
+        query_mask_PWL=shifted[place],
+        base_mask_PWL=bases_PWL,
         k=k,
-        place=place,
+        base_offset=place,
     )
 
 

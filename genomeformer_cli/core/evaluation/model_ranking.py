@@ -18,7 +18,7 @@ from genomeformer_cli.core.evaluation.token_scores import (
     Groups,
     Interval,
     TokenScores,
-    resampled_mean,
+    bootstrap_mean,
 )
 
 MODEL, COUNTS, TWIN = "model", "counts", "random"
@@ -26,7 +26,7 @@ NUM_BINS = 12
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class RankingRow:
     """One answerer on one part of the questions.
 
     Attributes:
@@ -51,7 +51,7 @@ class Row:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class PositionBin:
     """Bits per base at some places, such as far from the edges of a window.
 
     Attributes:
@@ -68,7 +68,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Questioned:
+class QueryScores:
     """Everything that was answered about the same questions.
 
     Attributes:
@@ -88,10 +88,10 @@ class Questioned:
     places_N: npt.NDArray[np.int64]
 
 
-def compare(asked: Questioned, seed: int) -> tuple[Row, ...]:
+def rank_models(asked: QueryScores, seed: int) -> tuple[RankingRow, ...]:
     """A row for each answerer on all questions and on every part of them."""
     everything = np.ones(asked.windows_N.size, dtype=np.bool_)
-    rows: list[Row] = []
+    rows: list[RankingRow] = []
     parts = {key: chosen_N for key, chosen_N in asked.parts.items() if chosen_N.any()}
     kinds = Counter(kind for kind, _ in parts)
     for (kind, part), chosen_N in {("all", "all"): everything, **parts}.items():
@@ -114,16 +114,16 @@ def compare(asked: Questioned, seed: int) -> tuple[Row, ...]:
             generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
             gain = None
             if counts is not None and who != COUNTS:
-                gain = resampled_mean(counts.bits_N - answers.bits_N, windows_N, generator)
+                gain = bootstrap_mean(counts.bits_N - answers.bits_N, windows_N, generator)
             rows.append(
-                Row(
+                RankingRow(
                     kind=kind,
                     part=part,
                     who=who,
                     detail=detail,
-                    bits=resampled_mean(answers.bits_N, windows_N, generator),
-                    accuracy=resampled_mean(
-                        answers.right_N.astype(np.float64), windows_N, generator
+                    bits=bootstrap_mean(answers.bits_N, windows_N, generator),
+                    accuracy=bootstrap_mean(
+                        answers.correct_N.astype(np.float64), windows_N, generator
                     ),
                     gain=gain,
                     num_bases=int(answers.bits_N.size),
@@ -133,10 +133,10 @@ def compare(asked: Questioned, seed: int) -> tuple[Row, ...]:
 
 
 def _taken(answers: TokenScores, chosen_N: npt.NDArray[np.bool_]) -> TokenScores:
-    return TokenScores(bits_N=answers.bits_N[chosen_N], right_N=answers.right_N[chosen_N])
+    return TokenScores(bits_N=answers.bits_N[chosen_N], correct_N=answers.correct_N[chosen_N])
 
 
-def curve(asked: Questioned, *, logarithmic: bool) -> tuple[Place, ...]:
+def position_curve(asked: QueryScores, *, logarithmic: bool) -> tuple[PositionBin, ...]:
     """Bits per base over places, in about `NUM_BINS` bins.
 
     Args:
@@ -148,11 +148,11 @@ def curve(asked: Questioned, *, logarithmic: bool) -> tuple[Place, ...]:
     edges = np.unique((spread if logarithmic else np.linspace(low, high, NUM_BINS + 1)).round())
     which_N = np.clip(np.searchsorted(edges, asked.places_N, side="right") - 1, 0, None)
     counts = asked.tables[best_order(list(asked.tables))] if asked.tables else None
-    places: list[Place] = []
+    places: list[PositionBin] = []
     for bin_number in np.unique(which_N):
         chosen_N = which_N == bin_number
         places.append(
-            Place(
+            PositionBin(
                 place=float(asked.places_N[chosen_N].mean()),
                 model=float(asked.model.bits_N[chosen_N].mean()),
                 counts=None if counts is None else float(counts.bits_N[chosen_N].mean()),

@@ -23,7 +23,7 @@ from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.evaluation.token_scores import (
     NUM_SAMPLES,
     Interval,
-    percentiles,
+    percentile_interval,
     without_interval,
 )
 
@@ -42,13 +42,13 @@ class ProbePredictions:
     """What a probe says of rows that it has not learned from.
 
     Attributes:
-        truth_N: Class of each row.
+        targets_N: Class of each row.
         probability_NC: What the probe gives each class.
         strength: Regularisation that was chosen, inverse; None for neighbours and where folds
             chose differently.
     """
 
-    truth_N: Rows
+    targets_N: Rows
     probability_NC: npt.NDArray[np.float64]
     strength: float | None
 
@@ -58,7 +58,7 @@ class Fold:
     """Rows to learn from, to choose on, to be tested on."""
 
     train: Rows
-    choose: Rows
+    validation: Rows
     test: Rows
 
 
@@ -68,7 +68,7 @@ def class_numbers(task: Task) -> Rows:
     return np.array([index[one.label] for one in task.examples], dtype=np.int64)
 
 
-def draw_rows_of(task: Task, most: int, seed: int) -> Rows:
+def draw_task_rows(task: Task, most: int, seed: int) -> Rows:
     """Draw at most `most` rows to learn from and a fifth of that to choose on, and all test rows.
 
     Without an official split every row is tested in turn: all rows are drawn from alike.
@@ -109,7 +109,7 @@ def folds(task: Task, seed: int) -> list[Fold]:
             lost = np.setdiff1d(truth_N[choose], truth_N[train])
             back = np.array([choose[truth_N[choose] == label][0] for label in lost], dtype=np.int64)
             train, choose = np.concatenate([train, back]), np.setdiff1d(choose, back)
-        result.append(Fold(train=np.sort(train), choose=np.sort(choose), test=test))
+        result.append(Fold(train=np.sort(train), validation=np.sort(choose), test=test))
     return result
 
 
@@ -141,7 +141,7 @@ def _drawn_folds(task: Task, generator: np.random.Generator) -> Iterator[tuple[R
     yield from ((train, test) for train, test in parts if train.size and test.size)
 
 
-def try_probe(probe: str, vectors: Any, task: Task, parts: Sequence[Fold]) -> ProbePredictions:
+def run_probe(probe: str, vectors: Any, task: Task, parts: Sequence[Fold]) -> ProbePredictions:
     """Learn from and test on every fold.
 
     Args:
@@ -164,18 +164,18 @@ def try_probe(probe: str, vectors: Any, task: Task, parts: Sequence[Fold]) -> Pr
             probabilities.append(np.eye(number)[np.repeat(learned_classes, fold.test.size)])
             continue
         scaler = _scaler(vectors[fold.train])
-        parted = {"train": fold.train, "choose": fold.choose, "test": fold.test}
+        parted = {"train": fold.train, "choose": fold.validation, "test": fold.test}
         scaled = {
             part: scaler.transform(vectors[rows]) for part, rows in parted.items() if rows.size
         }
-        model, strength = _learned(scaled, truth_N[fold.train], truth_N[fold.choose])
+        model, strength = _learned(scaled, truth_N[fold.train], truth_N[fold.validation])
         given = model.predict_proba(scaled["test"])
         whole = np.zeros((fold.test.size, number))
         whole[:, model.classes_] = given
         probabilities.append(whole)
         strengths.add(strength)
     return ProbePredictions(
-        truth_N=truth_N[np.concatenate([fold.test for fold in parts])],
+        targets_N=truth_N[np.concatenate([fold.test for fold in parts])],
         probability_NC=np.concatenate(probabilities),
         strength=strengths.pop() if len(strengths) == 1 else None,
     )
@@ -243,7 +243,7 @@ def _learned(scaled: dict[str, Any], train_N: Rows, choose_N: Rows) -> tuple[Any
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measures:
+class ProbeMetrics:
     """How good a probe is.
 
     Attributes:
@@ -260,32 +260,36 @@ class Measures:
     num_rows: int
 
 
-def measure(tested: ProbePredictions, seed: int) -> Measures:
+def measure_probe(tested: ProbePredictions, seed: int) -> ProbeMetrics:
     """Measures with bootstrap intervals."""
     judge = _Judge(tested)
-    values = judge.measures(np.ones(tested.truth_N.size))
-    if tested.truth_N.size < 2:
+    values = judge.measures(np.ones(tested.targets_N.size))
+    if tested.targets_N.size < 2:
         accuracy, mcc, auroc = (without_interval(value) for value in values)
-        return Measures(accuracy=accuracy, mcc=mcc, auroc=auroc, num_rows=1)
+        return ProbeMetrics(accuracy=accuracy, mcc=mcc, auroc=auroc, num_rows=1)
     samples = np.array([judge.measures(weights) for weights in _draws(tested, seed)])
-    accuracy, mcc, auroc = (percentiles(value, samples[:, i]) for i, value in enumerate(values))
-    return Measures(accuracy=accuracy, mcc=mcc, auroc=auroc, num_rows=int(tested.truth_N.size))
+    accuracy, mcc, auroc = (
+        percentile_interval(value, samples[:, i]) for i, value in enumerate(values)
+    )
+    return ProbeMetrics(
+        accuracy=accuracy, mcc=mcc, auroc=auroc, num_rows=int(tested.targets_N.size)
+    )
 
 
 def mcc_gain(tested: ProbePredictions, other: ProbePredictions, seed: int) -> Interval:
     """How much better the Matthews correlation is than another's on the same rows."""
     one, two = _Judge(tested), _Judge(other)
-    ones = np.ones(tested.truth_N.size)
+    ones = np.ones(tested.targets_N.size)
     if ones.size < 2:
         return without_interval(one.mcc(ones) - two.mcc(ones))
     samples = np.array([one.mcc(w) - two.mcc(w) for w in _draws(tested, seed)])
-    return percentiles(one.mcc(ones) - two.mcc(ones), samples)
+    return percentile_interval(one.mcc(ones) - two.mcc(ones), samples)
 
 
 def _draws(tested: ProbePredictions, seed: int) -> Iterator[npt.NDArray[np.float64]]:
     """How often each row is drawn, a bootstrap sample after the other."""
     generator = np.random.default_rng([seed, 7])
-    number = tested.truth_N.size
+    number = tested.targets_N.size
     for _ in range(NUM_SAMPLES):
         drawn = generator.integers(0, number, number)
         yield np.bincount(drawn, minlength=number).astype(np.float64)
@@ -295,16 +299,16 @@ class _Judge:
     """Measures of rows with weights; what weights do not change is worked out once."""
 
     def __init__(self, tested: ProbePredictions) -> None:
-        self._truth_N = tested.truth_N
+        self._truth_N = tested.targets_N
         self._num_classes = tested.probability_NC.shape[1]
         said_N = tested.probability_NC.argmax(axis=1)
-        self._pair_N = tested.truth_N * self._num_classes + said_N
+        self._pair_N = tested.targets_N * self._num_classes + said_N
         self._curves = []
         columns = [1] if self._num_classes == 2 else range(self._num_classes)
         for column in columns:
             scores_N = tested.probability_NC[:, column]
             _, rank_N = np.unique(scores_N, return_inverse=True)
-            self._curves.append((rank_N, tested.truth_N == column))
+            self._curves.append((rank_N, tested.targets_N == column))
 
     def _confusion(self, weights_N: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         number = self._num_classes

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.evaluation.duplicates import Duplicates, find_duplicates
-from genomeformer_cli.core.evaluation.held_out_scores import twins_of
+from genomeformer_cli.core.evaluation.held_out_scores import random_twins
 from genomeformer_cli.core.evaluation.kmers import KS, ONE_HOT, kmer_frequencies, one_hot
 from genomeformer_cli.core.evaluation.neighbourhood import (
     Neighbourhood,
@@ -29,14 +29,14 @@ from genomeformer_cli.core.evaluation.probes import (
     LOGISTIC,
     NEIGHBOURS,
     Fold,
-    Measures,
+    ProbeMetrics,
     ProbePredictions,
     class_numbers,
-    draw_rows_of,
+    draw_task_rows,
     folds,
     mcc_gain,
-    measure,
-    try_probe,
+    measure_probe,
+    run_probe,
 )
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.evaluation.token_scores import Interval
@@ -49,7 +49,7 @@ MODEL, TWIN = "model", "random"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LabelledConfig:
+class ProbingConfig:
     """How labelled sequences are looked at.
 
     Attributes:
@@ -66,7 +66,7 @@ class LabelledConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class VectorsRow:
+class ProbeRow:
     """One kind of vector on one task with one seed.
 
     Attributes:
@@ -83,13 +83,13 @@ class VectorsRow:
     who: str
     seed: int
     neighbourhood: Neighbourhood | None
-    logistic: Measures
-    neighbours: Measures
+    logistic: ProbeMetrics
+    neighbours: ProbeMetrics
     gain: Interval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskResult:
+class ProbingResult:
     """One task.
 
     Attributes:
@@ -112,19 +112,19 @@ class TaskResult:
     official_split: bool
     count: RowCount
     duplicates: Duplicates
-    rows: tuple[VectorsRow, ...]
+    rows: tuple[ProbeRow, ...]
     points: tuple[tuple[float, float, int], ...] = field(default=(), repr=False)
     shares: tuple[float, float] = (0.0, 0.0)
 
-    def best_words(self, seed: int) -> VectorsRow:
+    def best_kmers(self, seed: int) -> ProbeRow:
         """The k-mers that logistic regression does best with on the tested rows."""
         words = [row for row in self.rows if row.who.endswith("-mers") and row.seed == seed]
         return max(words, key=lambda row: row.logistic.mcc.value)
 
 
 def evaluate_task(
-    loaded: LoadedModel, task: Task, config: LabelledConfig, reporter: Reporter
-) -> TaskResult:
+    loaded: LoadedModel, task: Task, config: ProbingConfig, reporter: Reporter
+) -> ProbingResult:
     """Look at one task.
 
     Raises:
@@ -137,7 +137,7 @@ def evaluate_task(
     say(f"`{task.name}`: {count.sentence()}; {len(task.classes)} classes")
     num_rows = len(task.examples)
     seeds = range(config.seed, config.seed + config.num_seeds)
-    drawn = {seed: draw_rows_of(task, config.most_training, seed) for seed in seeds}
+    drawn = {seed: draw_task_rows(task, config.most_training, seed) for seed in seeds}
     used_N = np.unique(np.concatenate(list(drawn.values())))
     task = task.take(used_N)
     sequences = [
@@ -157,16 +157,16 @@ def evaluate_task(
     duplicates = find_duplicates(
         [sequences[place] for place in first],
         [
-            ([*fold.train.tolist(), *fold.choose.tolist()], fold.test.tolist())
+            ([*fold.train.tolist(), *fold.validation.tolist()], fold.test.tolist())
             for fold in parts[config.seed]
         ],
     )
-    if duplicates.found:
-        reporter.warn(duplicates.sentence(task.name))
+    if duplicates.exist:
+        reporter.warn(duplicates.warning(task.name))
     own_NE = _embedded(loaded, sequences, config, reporter)
-    rows: list[VectorsRow] = []
+    rows: list[ProbeRow] = []
     for seed, places_M in places.items():
-        (twin,) = twins_of(loaded, seed, 1).values()
+        (twin,) = random_twins(loaded, seed, 1).values()
         random = LoadedModel(model=twin, tokenizer=loaded.tokenizer, folder=loaded.folder)
         codes = [sequences[place] for place in places_M]
         vectors = {who: array[places_M] for who, array in {MODEL: own_NE, **words}.items()}
@@ -176,7 +176,7 @@ def evaluate_task(
     shown = draw_rows(classes_N, config.seed)
     points_N2, shares = principal_axes(own_NE[shown])
     points = zip(points_N2.tolist(), classes_N[shown].tolist(), strict=True)
-    return TaskResult(
+    return ProbingResult(
         name=task.name,
         classes=task.classes,
         num_rows=num_rows,
@@ -191,7 +191,7 @@ def evaluate_task(
 
 
 def _embedded(
-    loaded: LoadedModel, sequences: Sequence[Codes], config: LabelledConfig, reporter: Reporter
+    loaded: LoadedModel, sequences: Sequence[Codes], config: ProbingConfig, reporter: Reporter
 ) -> npt.NDArray[np.float32]:
     ids = [loaded.tokenizer.encode(codes) for codes in sequences]
     window = config.window or loaded.model.config.context
@@ -204,17 +204,17 @@ def _rows(
     parts: Sequence[Fold],
     seed: int,
     reporter: Reporter,
-) -> Iterator[VectorsRow]:
+) -> Iterator[ProbeRow]:
     classes_N = class_numbers(task)
     tested: dict[str, dict[str, ProbePredictions]] = {}
     with reporter.track(f"probing {task.name}", len(vectors), "kinds of vector") as tracker:
         for who, array in vectors.items():
             tested[who] = {
-                probe: try_probe(probe, array, task, parts) for probe in (LOGISTIC, NEIGHBOURS)
+                probe: run_probe(probe, array, task, parts) for probe in (LOGISTIC, NEIGHBOURS)
             }
             tracker.advance(1)
     measured = {
-        who: {probe: measure(one, seed) for probe, one in probes.items()}
+        who: {probe: measure_probe(one, seed) for probe, one in probes.items()}
         for who, probes in tested.items()
     }
     best = max((f"{k}-mers" for k in KS), key=lambda who: measured[who][LOGISTIC].mcc.value)
@@ -229,7 +229,7 @@ def _rows(
         gain = None
         if not who.endswith("-mers"):
             gain = mcc_gain(tested[who][LOGISTIC], tested[best][LOGISTIC], seed)
-        yield VectorsRow(
+        yield ProbeRow(
             who=who,
             seed=seed,
             neighbourhood=neighbourhood(dense, classes_N[looked_at], seed) if enough else None,

@@ -28,18 +28,18 @@ class TokenScores:
 
     Attributes:
         bits_N: -log2 of the probability given to the true base, or to the true token.
-        right_N: Whether the most probable one was the true one.
+        correct_N: Whether the most probable one was the true one.
         bases_N: Bases of each token that was asked for as a whole; None: single bases were.
     """
 
     bits_N: npt.NDArray[np.float64]
-    right_N: npt.NDArray[np.bool_]
+    correct_N: npt.NDArray[np.bool_]
     bases_N: npt.NDArray[np.int64] | None = None
 
     def score(self, chosen_N: Chosen | None = None) -> Score:
         """Mean over all questions, or the chosen ones, of which there must be one."""
         chosen = slice(None) if chosen_N is None else chosen_N
-        bits_N, right_N = self.bits_N[chosen], self.right_N[chosen]
+        bits_N, right_N = self.bits_N[chosen], self.correct_N[chosen]
         if self.bases_N is None:
             return Score(
                 bits_per_base=float(bits_N.mean()),
@@ -55,23 +55,23 @@ class TokenScores:
         )
 
 
-def joined(parts: Sequence[TokenScores]) -> TokenScores:
+def concatenate_scores(parts: Sequence[TokenScores]) -> TokenScores:
     """Answers one after the other: all about single bases, or all about whole tokens."""
     sizes = [part.bases_N for part in parts if part.bases_N is not None]
     assert len(sizes) in (0, len(parts))
     return TokenScores(
         bits_N=np.concatenate([part.bits_N for part in parts]),
-        right_N=np.concatenate([part.right_N for part in parts]),
+        correct_N=np.concatenate([part.correct_N for part in parts]),
         bases_N=np.concatenate(sizes) if sizes else None,
     )
 
 
-def answered(
+def scores_from_probabilities(
     probability_N4: npt.NDArray[np.float64], truth_N: npt.NDArray[np.int64]
 ) -> TokenScores:
     """Answers of someone who gives probabilities of the four bases."""
     true_N = np.take_along_axis(probability_N4, truth_N[:, None], axis=1)[:, 0]
-    return TokenScores(bits_N=-np.log2(true_N), right_N=probability_N4.argmax(axis=1) == truth_N)
+    return TokenScores(bits_N=-np.log2(true_N), correct_N=probability_N4.argmax(axis=1) == truth_N)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +94,7 @@ class Interval:
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
 
-def resampled_mean(
+def bootstrap_mean(
     values_N: npt.NDArray[np.float64], groups_N: Groups, generator: np.random.Generator
 ) -> Interval:
     """Return the mean of values in groups, such as windows, and an interval over the groups.
@@ -111,7 +111,7 @@ def resampled_mean(
     for sample in range(NUM_SAMPLES):
         drawn = generator.integers(0, sums_G.size, sums_G.size)
         samples_S[sample] = sums_G[drawn].sum() / sizes_G[drawn].sum()
-    return percentiles(float(values_N.mean()), samples_S)
+    return percentile_interval(float(values_N.mean()), samples_S)
 
 
 def resampled(
@@ -132,7 +132,7 @@ def resampled(
     if num_rows < 2:
         return without_interval(value)
     samples = [statistic(generator.integers(0, num_rows, num_rows)) for _ in range(num_samples)]
-    return percentiles(value, np.asarray(samples))
+    return percentile_interval(value, np.asarray(samples))
 
 
 def without_interval(value: float) -> Interval:
@@ -140,7 +140,7 @@ def without_interval(value: float) -> Interval:
     return Interval(value=value, low=float("nan"), high=float("nan"))
 
 
-def percentiles(value: float, samples_S: npt.NDArray[np.float64]) -> Interval:
+def percentile_interval(value: float, samples_S: npt.NDArray[np.float64]) -> Interval:
     """Return the interval of a value from its bootstrap samples."""
     known_S = samples_S[np.isfinite(samples_S)]
     if not known_S.size:

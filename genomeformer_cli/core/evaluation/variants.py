@@ -23,7 +23,12 @@ import numpy.typing as npt
 import torch
 
 from genomeformer_cli.core.embedding.embedder import embed_tokens
-from genomeformer_cli.core.evaluation.base_likelihood import Log2, ScoringRule, base_log2, truth_of
+from genomeformer_cli.core.evaluation.base_likelihood import (
+    Log2,
+    ScoringOptions,
+    base_log2,
+    true_base_log2,
+)
 from genomeformer_cli.core.evaluation.likelihood import real_logits
 from genomeformer_cli.core.formats.named_records import unknown_record
 from genomeformer_cli.core.formats.vcf import Variant, allele_problem
@@ -224,8 +229,8 @@ def mutagenesis_map(loaded: LoadedModel, codes: Codes, every: int) -> Log2:
     Both strands are read. NaN at N.
     """
     if loaded.model.config.direction != "causal":
-        log2_LR = base_log2(loaded, codes, ScoringRule(every=every, both_strands=True))
-        odds_LR = log2_LR - truth_of(log2_LR, codes)[:, None]
+        log2_LR = base_log2(loaded, codes, ScoringOptions(every=every, both_strands=True))
+        odds_LR = log2_LR - true_base_log2(log2_LR, codes)[:, None]
     else:
         ahead_LR = _causal_map(loaded, codes)
         back_LR = _causal_map(loaded, reverse_complement_codes(codes))[::-1, ::-1]

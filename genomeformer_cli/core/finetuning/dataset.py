@@ -159,8 +159,8 @@ def label_rows(
     )
     if file.count.left_out:
         reporter.warn(f"`{name}`: {file.count.sentence()}")
-    if rows.duplicates.found:
-        reporter.warn(rows.duplicates.sentence(name))
+    if rows.duplicates.exist:
+        reporter.warn(rows.duplicates.warning(name))
     if drawn_alike:
         _check_classes_of_parts(rows, labels, reporter)
     return rows

@@ -29,8 +29,8 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.kmers import (
     SparseEntries,
     kmer_counts,
-    need_sklearn,
-    pairs_in_place,
+    positional_pairs,
+    require_sklearn,
 )
 from genomeformer_cli.core.finetuning.batches import joined_truth
 from genomeformer_cli.core.finetuning.config import TuningConfig
@@ -85,12 +85,12 @@ class BaselineFeatures:
     def of(self, codes: Sequence[Codes]) -> SparseEntries:
         """(N, F), what is not 0 of it."""
         if self.kind == "places":
-            return pairs_in_place(codes, self.length)
+            return positional_pairs(codes, self.length)
         words = kmer_counts(codes, self.k, both_strands=self.both_strands)
         words = replace(words, values_K=np.sqrt(words.values_K))
         if self.kind == "kmers":
             return words
-        places = pairs_in_place(codes, self.length)
+        places = positional_pairs(codes, self.length)
         return SparseEntries(
             np.concatenate((words.rows_K, places.rows_K)),
             np.concatenate((words.columns_K, NUM_REAL_BASES**self.k + places.columns_K)),
@@ -109,7 +109,7 @@ def wanted_features(rows: LabelledRows, tuning: TuningConfig) -> BaselineFeature
         return None
     if rows.targets.is_per_base:
         raise ConfigError("a linear model answers for no single base", hint="leave out `--linear`")
-    need_sklearn("a linear model")
+    require_sklearn("a linear model")
     return BaselineFeatures(
         kind=tuning.linear,
         k=tuning.kmer,

@@ -22,7 +22,11 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.probes import area_under_curve, correlation
-from genomeformer_cli.core.evaluation.token_scores import Interval, percentiles, without_interval
+from genomeformer_cli.core.evaluation.token_scores import (
+    Interval,
+    percentile_interval,
+    without_interval,
+)
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind, Truth
 
 LOSS = "loss"
@@ -180,7 +184,7 @@ def interval(
         drawn = generator.integers(0, len(truth), len(truth))
         found = measure(targets, *taken(drawn))
         samples.append(found.get(metric, np.nan))
-    return percentiles(value, np.array(samples))
+    return percentile_interval(value, np.array(samples))
 
 
 def _taker(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.evaluation.likelihood import answer
+from genomeformer_cli.core.evaluation.likelihood import score_windows
 from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.model_io.model_folder import whole_tensors
 from genomeformer_cli.core.model_io.quantize import METHOD, dequantized, quantized
@@ -117,7 +117,7 @@ def cost_of_storing(exact: Model, stored: Model, questions: Queries) -> StorageC
     Raises:
         CheckpointError: The stored weights answer worse by more than `MOST_LOST`.
     """
-    before, after = answer(exact, questions), answer(stored, questions)
+    before, after = score_windows(exact, questions), score_windows(stored, questions)
     cost = StorageCost(
         exact=before.score(),
         stored=after.score(),

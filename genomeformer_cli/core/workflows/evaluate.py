@@ -14,20 +14,20 @@ from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.held_out_scores import (
-    Prediction,
-    PredictionConfig,
-    predict_held_out,
+    HeldOutConfig,
+    HeldOutScores,
+    score_held_out,
 )
 from genomeformer_cli.core.evaluation.held_out_sequences import (
     GroupBy,
     HeldOutSequence,
-    annotated_texts,
-    corpus_texts,
-    file_texts,
+    annotated_sequences,
+    corpus_sequences,
+    file_sequences,
 )
-from genomeformer_cli.core.evaluation.kmers import need_sklearn
+from genomeformer_cli.core.evaluation.kmers import require_sklearn
 from genomeformer_cli.core.evaluation.labels import Missing
-from genomeformer_cli.core.evaluation.probing import LabelledConfig, TaskResult, evaluate_task
+from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult, evaluate_task
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
 from genomeformer_cli.core.formats.labelled import LabelColumns
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
@@ -75,8 +75,8 @@ class EvaluateRequest:
     label: str = "label"
     sequence: str | None = None
     missing: Missing = Missing.REFUSE
-    prediction: PredictionConfig = field(default_factory=PredictionConfig)
-    labelled: LabelledConfig = field(default_factory=LabelledConfig)
+    prediction: HeldOutConfig = field(default_factory=HeldOutConfig)
+    labelled: ProbingConfig = field(default_factory=ProbingConfig)
     device: str = "auto"
     threads: int | None = None
 
@@ -106,10 +106,10 @@ class EvaluateResult:
     attention: str
     direction: str
     counted_on: str | None
-    predictions: tuple[Prediction, ...]
-    tasks: tuple[TaskResult, ...]
-    prediction_config: PredictionConfig
-    labelled_config: LabelledConfig
+    predictions: tuple[HeldOutScores, ...]
+    tasks: tuple[ProbingResult, ...]
+    prediction_config: HeldOutConfig
+    labelled_config: ProbingConfig
     environment: dict[str, str]
     weights_digest: str = ""
 
@@ -127,18 +127,18 @@ def evaluate_model(
     """
     store = store or Store()
     if request.tasks or request.suites:
-        need_sklearn("a probe")
+        require_sklearn("a probe")
     elif not request.likelihood:
         raise ConfigError("nothing to evaluate on", hint="give `--task` or `--suite`")
     set_threads(request.threads)
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
     loaded.model.to(choose_device(request.device, reporter))
     corpus: Corpus | None = None
-    predictions: tuple[Prediction, ...] = ()
+    predictions: tuple[HeldOutScores, ...] = ()
     if request.likelihood:
         corpus = _corpus(request, loaded, store, reporter)
         texts = _texts(request, corpus, reporter)
-        predictions = predict_held_out(loaded, texts, corpus, request.prediction, reporter)
+        predictions = score_held_out(loaded, texts, corpus, request.prediction, reporter)
     results = []
     for task in read_tasks(request):
         results.append(evaluate_task(loaded, task, request.labelled, reporter))
@@ -164,9 +164,9 @@ def evaluate_model(
     )
 
 
-def _short(result: TaskResult) -> str:
+def _short(result: ProbingResult) -> str:
     first = result.rows[0]
-    words = result.best_words(first.seed)
+    words = result.best_kmers(first.seed)
     return (
         f"{result.name}: MCC {first.logistic.mcc.value:.3f}, "
         f"best k-mers ({words.who}) {words.logistic.mcc.value:.3f}"
@@ -243,8 +243,8 @@ def _texts(
                 "`--annotation` is of one genome", hint="give one `--held-out` with it"
             )
         fasta = request.held_out[0] if request.held_out else None
-        return annotated_texts(fasta, request.annotation, request.by, reporter)
+        return annotated_sequences(fasta, request.annotation, request.by, reporter)
     if request.held_out:
-        return file_texts(request.held_out, request.by, reporter)
+        return file_sequences(request.held_out, request.by, reporter)
     assert corpus is not None, "`_corpus` gives one or raises"
-    return corpus_texts(corpus, request.by)
+    return corpus_sequences(corpus, request.by)

@@ -11,7 +11,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.base_likelihood import (
     Log2,
     RecordScore,
-    ScoringRule,
+    ScoringOptions,
     check_scorable,
     score_record,
 )
@@ -50,7 +50,7 @@ class ScoreRequest:
     """
 
     model: str | None = None
-    rule: ScoringRule = field(default_factory=ScoringRule)
+    rule: ScoringOptions = field(default_factory=ScoringOptions)
     device: str = "auto"
     threads: int | None = None
 
@@ -119,7 +119,7 @@ def load_scorer(
 
 
 def score_sequences(
-    loaded: LoadedModel, source: str, rule: ScoringRule, reporter: Reporter
+    loaded: LoadedModel, source: str, rule: ScoringOptions, reporter: Reporter
 ) -> Iterator[ScoredRecord]:
     """Score every record of a file, one at a time in memory, in input order.
 

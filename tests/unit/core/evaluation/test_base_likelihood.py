@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.base_likelihood import (
-    ScoringRule,
+    ScoringOptions,
     base_log2,
     check_scorable,
-    readings,
     score_record,
+    scoring_windows,
 )
 from genomeformer_cli.core.evaluation.variants import (
     mutagenesis_map,
@@ -81,9 +81,9 @@ def alone(model: LoadedModel, sequence: str, place: int, start: int = 0) -> list
 def test_a_model_that_reads_both_strands_says_the_same_of_either() -> None:
     model = loaded("two-stack", "gated-linear")
     codes = encode_bases(random_dna(40, 5))
-    one = base_log2(model, codes, ScoringRule())
-    np.testing.assert_array_equal(base_log2(model, codes, ScoringRule(both_strands=True)), one)
-    other = base_log2(model, reverse_complement_codes(codes), ScoringRule())
+    one = base_log2(model, codes, ScoringOptions())
+    np.testing.assert_array_equal(base_log2(model, codes, ScoringOptions(both_strands=True)), one)
+    other = base_log2(model, reverse_complement_codes(codes), ScoringOptions())
     np.testing.assert_allclose(other[::-1, ::-1], one, atol=1e-5)
 
 
@@ -91,7 +91,7 @@ def test_a_model_that_reads_both_strands_says_the_same_of_either() -> None:
 def test_every_base_is_taken_once_and_has_its_context(
     length: int, window: int, causal: bool
 ) -> None:
-    places = readings(length, window, causal=causal)
+    places = scoring_windows(length, window, causal=causal)
     taken = [base for place in places for base in range(place.first, place.last)]
     assert taken == list(range(length))
     for place in places:
@@ -105,7 +105,7 @@ def test_every_base_is_taken_once_and_has_its_context(
 def test_bases_are_predicted_as_if_asked_for_alone(direction: str, attention: str) -> None:
     model = loaded(direction, attention)
     sequence = random_dna(33, 5)
-    found = base_log2(model, encode_bases(sequence), ScoringRule(every=1_000))
+    found = base_log2(model, encode_bases(sequence), ScoringOptions(every=1_000))
     if direction == "causal":
         assert np.isnan(found[0]).all()
     for place in range(1, 33):
@@ -116,8 +116,8 @@ def test_a_long_record_is_carried_or_windowed() -> None:
     sequence = random_dna(150, 6)
     codes = encode_bases(sequence)
     carried, windowed = (loaded("causal", name) for name in ("gated-linear", "softmax"))
-    whole = base_log2(carried, codes, ScoringRule())
-    parts = base_log2(windowed, codes, ScoringRule())
+    whole = base_log2(carried, codes, ScoringOptions())
+    parts = base_log2(windowed, codes, ScoringOptions())
     assert np.isfinite(whole[1:]).all()
     assert np.isfinite(parts[1:]).all()
     assert whole[140] == pytest.approx(alone(carried, sequence, 140), abs=1e-4)
@@ -128,7 +128,7 @@ def test_a_long_record_is_carried_or_windowed() -> None:
 def test_hiding_fewer_at_a_time_changes_the_answer_and_costs_passes() -> None:
     model = loaded("bidirectional", "softmax")
     codes = encode_bases(random_dna(40, 7))
-    one, many = (base_log2(model, codes, ScoringRule(every=every)) for every in (40, 2))
+    one, many = (base_log2(model, codes, ScoringOptions(every=every)) for every in (40, 2))
     assert np.isfinite(many).all()
     assert not np.allclose(one, many, atol=1e-3)
 
@@ -137,26 +137,26 @@ def test_hiding_fewer_at_a_time_changes_the_answer_and_costs_passes() -> None:
 def test_both_strands_together_are_the_same_from_either(direction: str, attention: str) -> None:
     model = loaded(direction, attention)
     codes = encode_bases(random_dna(32, 8))
-    rule = ScoringRule(both_strands=True, every=64)
+    rule = ScoringOptions(both_strands=True, every=64)
     ahead = base_log2(model, codes, rule)
     back = base_log2(model, reverse_complement_codes(codes), rule)[::-1, ::-1]
     known = np.isfinite(ahead) & np.isfinite(back)
     assert known[1:-1].all()
     np.testing.assert_allclose(ahead[known], back[known], atol=1e-5)
     if direction in ("two-stack", "both strands"):  # these read both strands alike as it is
-        single = base_log2(model, codes, ScoringRule(every=64))
+        single = base_log2(model, codes, ScoringOptions(every=64))
         np.testing.assert_allclose(ahead, single, atol=1e-4)
 
 
 def test_sums_of_a_record() -> None:
     model = loaded("bidirectional", "softmax")
     codes = encode_bases("NNACGTACGGTTN")
-    score, log2 = score_record(model, "r", codes, ScoringRule())
+    score, log2 = score_record(model, "r", codes, ScoringOptions())
     assert (score.length, score.num_scored) == (13, 10)
     assert score.perplexity == pytest.approx(2**score.bits_per_base)
     assert score.log_likelihood == pytest.approx(-score.bits_per_base * 10 * np.log(2))
     np.testing.assert_allclose((2.0 ** log2[2:12]).sum(axis=1), 1)
-    nothing, _ = score_record(model, "n", encode_bases("NN"), ScoringRule())
+    nothing, _ = score_record(model, "n", encode_bases("NN"), ScoringOptions())
     assert nothing.num_scored == 0
     assert np.isnan(nothing.bits_per_base)
 

@@ -15,9 +15,9 @@ from genomeformer_cli.core.evaluation.counts import (
     LONGEST_LEFT,
     ContextCounter,
     Sides,
-    answer_by_counts,
     count_baseline,
     count_contexts,
+    score_positions,
     widest_order,
 )
 from genomeformer_cli.core.evaluation.masked_queries import (
@@ -67,7 +67,7 @@ def test_answers_equal_brute_force(tmp_path: Path) -> None:
     corpus = build_corpus(tmp_path / "c", {"a": train, "b": test}, split=HOLD_OUT_B)
     tables = count_contexts(corpus, 2, Silent())
     positions = [10, 25, 37, 48]
-    answers = answer_by_counts(tables, encode_bases(test), np.array(positions))
+    answers = score_positions(tables, encode_bases(test), np.array(positions))
     assert len(answers) == 3
     for order in (0, 1, 2):
         wanted = [brute_force(train, test, p, order, 2) for p in positions]
@@ -75,7 +75,7 @@ def test_answers_equal_brute_force(tmp_path: Path) -> None:
         bits = [-math.log2(p[t]) for p, t in zip(wanted, truth, strict=True)]
         right = [int(np.argmax(p)) == t for p, t in zip(wanted, truth, strict=True)]
         assert answers[order].bits_N == pytest.approx(bits, abs=1e-9)
-        assert answers[order].right_N.tolist() == right
+        assert answers[order].correct_N.tolist() == right
         assert answers[order].score().num_bases == len(positions)
 
 
@@ -106,7 +106,7 @@ def test_left_neighbours_equal_brute_force() -> None:
     counter.add(encode_bases(train))
     strands = (train, reverse_complement(train))
     for p, answer in enumerate(
-        answer_by_counts(counter.tables(), encode_bases(test), np.arange(3, 80))[3].bits_N, start=3
+        score_positions(counter.tables(), encode_bases(test), np.arange(3, 80))[3].bits_N, start=3
     ):
         share = 0.25
         for k in range(4):
@@ -181,11 +181,11 @@ def test_a_causal_model_stands_beside_the_table_of_what_is_before(tmp_path: Path
     corpus = build_corpus(tmp_path / "c", {"a": dna})
     asking = QueryConfig(length=128, max_windows=50, passes=16, causal=True)
     questions = make_queries(corpus, asking)
-    asked = np.logical_or.reduce(questions.asked)
+    asked = np.logical_or.reduce(questions.is_query)
     assert np.flatnonzero(asked.any(axis=0)).min() >= LONGEST_LEFT
     baseline = count_baseline(corpus, questions, Silent(), Sides.LEFT)
     assert baseline.looks == "before"
-    assert "bases before" in baseline.words
+    assert "bases before" in baseline.description
     # In what repeats itself every 300 bases, few bases before tell what comes.
     assert baseline.order >= 4
     assert baseline.score.bits_per_base < 1.0

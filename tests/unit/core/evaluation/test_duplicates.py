@@ -15,9 +15,9 @@ def test_sequences_that_also_stand_in_training_rows_are_counted_on_both_strands(
     codes = [encode_bases(text) for text in texts]
     found = find_duplicates(codes, [(range(6), range(6, 10))])
     assert (found.num_test, found.num_same, found.num_reverse) == (4, 2, 1)
-    assert found.found
-    assert "of 4 test rows 2 have" in found.sentence("t")
-    assert not find_duplicates(codes[:6], [(range(3), range(3, 6))]).found
+    assert found.exist
+    assert "of 4 test rows 2 have" in found.warning("t")
+    assert not find_duplicates(codes[:6], [(range(3), range(3, 6))]).exist
 
 
 @pytest.mark.parametrize("seed", range(3))

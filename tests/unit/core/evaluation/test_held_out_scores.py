@@ -13,15 +13,15 @@ from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.held_out_scores import (
-    Prediction,
-    PredictionConfig,
-    predict_held_out,
-    twins_of,
+    HeldOutConfig,
+    HeldOutScores,
+    random_twins,
+    score_held_out,
 )
 from genomeformer_cli.core.evaluation.held_out_sequences import (
     GroupBy,
     HeldOutSequence,
-    corpus_texts,
+    corpus_sequences,
 )
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.build import build_model
@@ -53,18 +53,18 @@ def loaded(direction: str, attention: str) -> LoadedModel:
     return LoadedModel(model=model, tokenizer=CharTokenizer(), folder=Path())
 
 
-def asked(model: LoadedModel, folder: Path, config: PredictionConfig) -> tuple[Prediction, ...]:
+def asked(model: LoadedModel, folder: Path, config: HeldOutConfig) -> tuple[HeldOutScores, ...]:
     split = SplitConfig(by=SplitBy.RECORD, holdout=("b",))
     corpus = build_corpus(folder, {"a": random_dna(5_000), "b": HELD}, split=split)
-    texts = corpus_texts(corpus, GroupBy.RECORD)
-    return predict_held_out(model, texts, corpus, config, Silent())
+    texts = corpus_sequences(corpus, GroupBy.RECORD)
+    return score_held_out(model, texts, corpus, config, Silent())
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("attention", ["gated-linear", "softmax"])
 def test_a_causal_model_is_asked_base_after_base(tmp_path: Path, attention: str) -> None:
     model = loaded("causal", attention)
-    (found,) = asked(model, tmp_path / "c", PredictionConfig(windows=5))
+    (found,) = asked(model, tmp_path / "c", HeldOutConfig(windows=5))
     carried = attention == "gated-linear"
     assert ("its record" in found.question) == carried
     codes = encode_bases(HELD)
@@ -90,7 +90,7 @@ def test_a_causal_model_is_asked_base_after_base(tmp_path: Path, attention: str)
 @torch.no_grad()
 def test_two_stacks_are_asked_for_every_base(tmp_path: Path) -> None:
     model = loaded("two-stack", "gated-linear")
-    (found,) = asked(model, tmp_path / "c", PredictionConfig())
+    (found,) = asked(model, tmp_path / "c", HeldOutConfig())
     codes = encode_bases(HELD)
     bits = []
     for start in range(0, 200, 40):
@@ -107,7 +107,7 @@ def test_two_stacks_are_asked_for_every_base(tmp_path: Path) -> None:
 
 def test_a_masked_model_is_asked_twice_and_everybody_the_same(tmp_path: Path) -> None:
     model = loaded("bidirectional", "softmax")
-    config = PredictionConfig(passes=32, rate=0.3, num_twins=2)
+    config = HeldOutConfig(passes=32, rate=0.3, num_twins=2)
     sparse, dense = asked(model, tmp_path / "c", config)
     assert "one base in 64" in sparse.question
     assert "30%" in dense.question
@@ -127,7 +127,7 @@ def test_a_masked_model_is_asked_twice_and_everybody_the_same(tmp_path: Path) ->
 def test_without_a_corpus_there_is_no_table() -> None:
     text = HeldOutSequence(group="x", record="x", codes=encode_bases(HELD))
     model = loaded("bidirectional", "softmax")
-    found = predict_held_out(model, [text], None, PredictionConfig(), Silent())
+    found = score_held_out(model, [text], None, HeldOutConfig(), Silent())
     assert {row.who for row in found[0].rows} == {"model", "random"}
     assert all(row.gain is None for row in found[0].rows)
 
@@ -137,12 +137,12 @@ def test_a_model_of_words_is_refused() -> None:
     plain = loaded("bidirectional", "softmax")
     model = LoadedModel(model=plain.model, tokenizer=tokenizer, folder=Path())
     with pytest.raises(ConfigError, match="`kmer`"):
-        predict_held_out(model, [], None, PredictionConfig(), Silent())
+        score_held_out(model, [], None, HeldOutConfig(), Silent())
 
 
 def test_twins_have_other_weights_than_the_model() -> None:
     model = loaded("bidirectional", "softmax")
-    twins = twins_of(model, 3, 2)
+    twins = random_twins(model, 3, 2)
     assert list(twins) == [3, 4]
     heads = [one.get_parameter("head.weight") for one in (twins[3], twins[4], model.model)]
     assert not torch.equal(heads[0], heads[1])

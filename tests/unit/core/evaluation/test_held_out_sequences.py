@@ -14,10 +14,10 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
     OTHER,
     GroupBy,
     HeldOutSequence,
-    annotated_texts,
-    cut_texts,
-    file_texts,
-    group_by,
+    annotated_sequences,
+    cut_sequences,
+    file_sequences,
+    parse_group_by,
     regions,
 )
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, Feature, Kind, Part
@@ -62,7 +62,7 @@ def test_starts_of_real_genes_stand_at_the_first_codon_position() -> None:
     genome = next(one for one in sample_genomes() if one.name == "NC_000908.2")
     install_sample(genome, store=Store())
     fasta = Store().entry(Room.GENOMES, genome.name).path / genome.fasta
-    (text,) = annotated_texts(fasta, ANNOTATION, GroupBy.RECORD, Silent())
+    (text,) = annotated_sequences(fasta, ANNOTATION, GroupBy.RECORD, Silent())
     assert text.group == text.record == "NC_000908.2"
     assert text.regions_L is not None
     shares = np.bincount(text.regions_L, minlength=5) / text.codes.size
@@ -87,7 +87,7 @@ def test_windows_do_not_overlap_and_are_thinned_evenly() -> None:
         HeldOutSequence(group="b", record="two", codes=encode_bases(random_dna(70, 1))),
         HeldOutSequence(group="b", record="three", codes=encode_bases(random_dna(30, 2))),
     ]
-    windows = cut_texts(texts, tokenizer, length=50, most=7)
+    windows = cut_sequences(texts, tokenizer, length=50, most=7)
     assert windows.groups == ("a", "b")
     assert windows.groups_W.tolist() == [0] * 7 + [1] * 2
     assert windows.regions_WT is None
@@ -101,14 +101,14 @@ def test_rows_of_files_by_record_and_by_prefix(tmp_path: Path) -> None:
     path = tmp_path / "mixed.fa"
     path.write_text(">a|1\nACGT\n>a|2\nGGCC\n>b\nTT\n")
     groups = {
-        by: [text.group for text in file_texts([path], by)]
+        by: [text.group for text in file_sequences([path], by)]
         for by in (GroupBy.GENOME, GroupBy.RECORD, GroupBy.PREFIX)
     }
     assert groups[GroupBy.GENOME] == ["mixed.fa"] * 3
     assert groups[GroupBy.RECORD] == ["a|1", "a|2", "b"]
     assert groups[GroupBy.PREFIX] == ["a", "a", "b"]
     with pytest.raises(ConfigError, match="cannot have rows"):
-        group_by("species")
+        parse_group_by("species")
 
 
 def test_the_order_of_files_does_not_change_their_windows() -> None:
@@ -119,9 +119,9 @@ def test_the_order_of_files_does_not_change_their_windows() -> None:
         for number in range(6)
     ]
     tokenizer = CharTokenizer()
-    one = cut_texts(texts, tokenizer, length=20, most=5)
+    one = cut_sequences(texts, tokenizer, length=20, most=5)
     turned = [text for group in ("g2", "g0", "g1") for text in texts if text.group == group]
-    other = cut_texts(turned, tokenizer, length=20, most=5)
+    other = cut_sequences(turned, tokenizer, length=20, most=5)
     np.testing.assert_array_equal(one.tokens_WT, other.tokens_WT)
     assert other.groups == ("g2", "g0", "g1"), "rows of a report keep the order that was given"
     assert [one.groups[index] for index in one.groups_W] == [
@@ -133,7 +133,7 @@ def test_what_reading_changed_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "x.fa"
     path.write_text(">\nACGU\n> b\nACRGTX\n", encoding="utf-8")
     reporter = Listening()
-    found = file_texts([path], GroupBy.RECORD, reporter)
+    found = file_sequences([path], GroupBy.RECORD, reporter)
     assert [text.record for text in found] == ["record_1", "b"]
     assert reporter.notes == [f"`{path}`: read 1 U as T, 1 IUPAC ambiguity codes as N, 1 X as N"]
     assert len(reporter.warnings) == 2

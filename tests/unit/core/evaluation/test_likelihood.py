@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
-from genomeformer_cli.core.evaluation.likelihood import answer, likelihood
+from genomeformer_cli.core.evaluation.likelihood import likelihood, score_windows
 from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_queries
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
@@ -40,9 +40,9 @@ def test_score_equals_one_question_at_a_time(tmp_path: Path) -> None:
     assert score.bits_per_base == pytest.approx(sum(bits) / len(bits), abs=1e-5)
     assert score.accuracy == pytest.approx(sum(right) / len(right))
     # Passes, then windows, then places: the order in which `numpy.nonzero` finds them.
-    answers = answer(model, questions)
+    answers = score_windows(model, questions)
     assert answers.bits_N == pytest.approx(bits, abs=1e-5)
-    assert answers.right_N.tolist() == right
+    assert answers.correct_N.tolist() == right
 
 
 @torch.no_grad()
@@ -61,7 +61,7 @@ def test_longer_tokens_are_answered_one_question_at_a_time(tmp_path: Path, strid
     )
     model = Encoder(config, seed=1)
     bits = []
-    for hidden_WL, asked_WL in zip(questions.hidden_PWL, questions.asked, strict=True):
+    for hidden_WL, asked_WL in zip(questions.hidden_PWL, questions.is_query, strict=True):
         for window, position in zip(*asked_WL.nonzero(), strict=True):
             inputs = torch.from_numpy(questions.tokens_WL[window])[None]
             masked = inputs.masked_fill(torch.from_numpy(hidden_WL[window])[None], MASK_ID)
@@ -69,13 +69,13 @@ def test_longer_tokens_are_answered_one_question_at_a_time(tmp_path: Path, strid
             token = tokenizer.tokens[int(inputs[0, position])]
             if stride == 1:
                 # The three others that differ in the hidden base, and the token itself.
-                place = questions.place
+                place = questions.base_offset
                 rivals = [token[:place] + base + token[place + 1 :] for base in "ACGT"]
             else:
                 rivals = [tokenizer.tokens[one] for one in questions.real_ids]
             told = torch.softmax(logits[[tokenizer.tokens.index(one) for one in rivals]], dim=0)
             bits.append(-math.log2(float(told[rivals.index(token)])))
-    answers = answer(model, questions)
+    answers = score_windows(model, questions)
     assert len(bits) > 20
     assert answers.bits_N == pytest.approx(bits, abs=1e-4)
     assert answers.score().bits_per_token == pytest.approx(sum(bits) / len(bits), abs=1e-4)

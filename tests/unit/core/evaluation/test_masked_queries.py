@@ -30,15 +30,15 @@ def corpus_of(folder: Path, dna: str, **settings: int) -> Corpus:
 def test_overlapping_tokens_are_asked_for_bases_that_nothing_shows(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path / "c", random_dna(4000), k=5, stride=1)
     questions = make_queries(corpus, ASKING)
-    assert questions.bases_PWL is not None
+    assert questions.base_mask_PWL is not None
     for bases_WL, hidden_WL, asked_WL in zip(
-        questions.bases_PWL, questions.hidden_PWL, questions.asked, strict=True
+        questions.base_mask_PWL, questions.hidden_PWL, questions.is_query, strict=True
     ):
         for row, base in zip(*bases_WL.nonzero(), strict=True):
             shows = range(base - 4, base + 1)
             assert hidden_WL[row, list(shows)].all()
             (token,) = (one for one in shows if asked_WL[row, one])
-            assert base - token == questions.place
+            assert base - token == questions.base_offset
         assert hidden_WL.sum() == 5 * bases_WL.sum()
 
 
@@ -86,7 +86,7 @@ def test_whole_tokens_follow_bases_enough_for_the_chain(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path / "c", random_dna(30_000), k=4, stride=4)
     questions = make_queries(corpus, ASKING)
     assert questions.bases_V is not None
-    assert not questions.asked[:, :, :12].any()
+    assert not questions.is_query[:, :, :12].any()
     baseline = markov_baseline(corpus, questions, Silent())
     assert baseline.looks == "before"
     assert baseline.score.num_bases == 4 * (baseline.score.num_tokens or 0)

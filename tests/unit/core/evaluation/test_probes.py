@@ -23,11 +23,11 @@ from genomeformer_cli.core.evaluation.probes import (
     NEIGHBOURS,
     PROBES,
     ProbePredictions,
-    draw_rows_of,
+    draw_task_rows,
     folds,
     mcc_gain,
-    measure,
-    try_probe,
+    measure_probe,
+    run_probe,
 )
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.formats.labelled import Example
@@ -57,7 +57,7 @@ def guesses(num: int, num_classes: int, seed: int) -> ProbePredictions:
     truth = generator.integers(0, num_classes, num)
     given = generator.integers(1, 6, (num, num_classes)) + 2.0 * np.eye(num_classes)[truth]
     return ProbePredictions(
-        truth_N=truth, probability_NC=given / given.sum(axis=1, keepdims=True), strength=None
+        targets_N=truth, probability_NC=given / given.sum(axis=1, keepdims=True), strength=None
     )
 
 
@@ -65,11 +65,11 @@ def guesses(num: int, num_classes: int, seed: int) -> ProbePredictions:
 def test_measures_are_those_of_scikit_learn(num_classes: int) -> None:
     tested = guesses(400, num_classes, 1)
     said = tested.probability_NC.argmax(axis=1)
-    found = measure(tested, 0)
+    found = measure_probe(tested, 0)
     given = tested.probability_NC[:, 1] if num_classes == 2 else tested.probability_NC
-    area = roc_auc_score(tested.truth_N, given, multi_class="ovr")
-    assert found.accuracy.value == pytest.approx((said == tested.truth_N).mean())
-    assert found.mcc.value == pytest.approx(matthews_corrcoef(tested.truth_N, said))
+    area = roc_auc_score(tested.targets_N, given, multi_class="ovr")
+    assert found.accuracy.value == pytest.approx((said == tested.targets_N).mean())
+    assert found.mcc.value == pytest.approx(matthews_corrcoef(tested.targets_N, said))
     assert found.auroc.value == pytest.approx(area)
     for one in (found.accuracy, found.mcc, found.auroc):
         assert one.low < one.value < one.high
@@ -88,9 +88,9 @@ def test_an_official_split_is_kept() -> None:
     (fold,) = folds(labelled, 0)
     splits = [one.split for one in labelled.examples]
     assert {splits[row] for row in fold.train} == {"train"}
-    assert {splits[row] for row in fold.choose} == {"val"}
+    assert {splits[row] for row in fold.validation} == {"val"}
     assert {splits[row] for row in fold.test} == {"test"}
-    fewer = labelled.take(draw_rows_of(labelled, 10, 0))
+    fewer = labelled.take(draw_task_rows(labelled, 10, 0))
     assert [one.split for one in fewer.examples].count("train") == 10
     assert [one.split for one in fewer.examples].count("val") == 2
     assert [one.split for one in fewer.examples].count("test") == 20
@@ -102,11 +102,11 @@ def test_five_folds_test_every_row_once_and_keep_groups_together() -> None:
     tested = np.concatenate([fold.test for fold in parts])
     assert sorted(tested.tolist()) == list(range(120))
     for fold in parts:
-        rows = [fold.train, fold.choose, fold.test]
+        rows = [fold.train, fold.validation, fold.test]
         assert sum(one.size for one in rows) == 120
         group = [one.group for one in labelled.examples]
         inside = {group[row] for row in fold.test}
-        assert not inside & {group[row] for row in (*fold.train, *fold.choose)}
+        assert not inside & {group[row] for row in (*fold.train, *fold.validation)}
     again = folds(labelled, 3)
     assert all(np.array_equal(a.test, b.test) for a, b in zip(parts, again, strict=True))
 
@@ -119,8 +119,8 @@ def test_a_probe_finds_what_is_there_and_nothing_where_nothing_is(probe: str) ->
     told = noise.copy()
     told[::2, 0] += 6
     parts = folds(labelled, 0)
-    right = measure(try_probe(probe, told, labelled, parts), 0)
-    wrong = measure(try_probe(probe, noise, labelled, parts), 0)
+    right = measure_probe(run_probe(probe, told, labelled, parts), 0)
+    wrong = measure_probe(run_probe(probe, noise, labelled, parts), 0)
     assert right.mcc.value > 0.9
     assert wrong.mcc.low < 0 < wrong.mcc.high
 
@@ -130,7 +130,7 @@ def test_sparse_and_dense_vectors_have_the_same_neighbours() -> None:
     words = kmer_frequencies([encode_bases(one.sequence) for one in labelled.examples], 3)
     parts = folds(labelled, 0)
     sparse, dense = (
-        try_probe(NEIGHBOURS, vectors, labelled, parts) for vectors in (words, words.toarray())
+        run_probe(NEIGHBOURS, vectors, labelled, parts) for vectors in (words, words.toarray())
     )
     np.testing.assert_allclose(sparse.probability_NC, dense.probability_NC)
     table = words.toarray()
@@ -166,7 +166,7 @@ def test_sparse_words_can_be_probed() -> None:
     )
     labelled = Task(name="boxes", examples=examples)
     words = kmer_frequencies([encode_bases(one.sequence) for one in examples], 5)
-    found = measure(try_probe(LOGISTIC, words, labelled, folds(labelled, 0)), 0)
+    found = measure_probe(run_probe(LOGISTIC, words, labelled, folds(labelled, 0)), 0)
     assert found.mcc.low > 0.3
 
 
@@ -233,10 +233,10 @@ def test_few_rows_of_a_class_are_probed_without_a_crash(probe: str, sizes: tuple
     parts = folds(labelled, 0)
     for fold in parts:
         assert len(set(np.array(labels)[fold.train])) > 1, "every probe has two classes to learn"
-    tested = try_probe(probe, vectors, labelled, parts)
-    assert tested.truth_N.size == len(labels), "every row is tested once"
+    tested = run_probe(probe, vectors, labelled, parts)
+    assert tested.targets_N.size == len(labels), "every row is tested once"
     np.testing.assert_allclose(tested.probability_NC.sum(axis=1), 1)
-    assert np.isfinite(measure(tested, 0).mcc.value)
+    assert np.isfinite(measure_probe(tested, 0).mcc.value)
 
 
 @pytest.mark.parametrize("labels", ["ab", "aaaab", "abc", "aaaa"])
@@ -259,7 +259,7 @@ def test_groups_that_are_fewer_than_folds_stay_whole() -> None:
 
 def test_every_seed_draws_rows_of_its_own_and_all_test_rows() -> None:
     labelled = task(200, split=True)
-    one, again, other = (set(draw_rows_of(labelled, 20, seed).tolist()) for seed in (0, 0, 1))
+    one, again, other = (set(draw_task_rows(labelled, 20, seed).tolist()) for seed in (0, 0, 1))
     assert one == again != other
     tests = {row for row, example in enumerate(labelled.examples) if example.split == "test"}
     assert tests <= one & other
@@ -267,9 +267,9 @@ def test_every_seed_draws_rows_of_its_own_and_all_test_rows() -> None:
 
 def test_a_single_tested_row_has_no_interval() -> None:
     tested = ProbePredictions(
-        truth_N=np.array([1]), probability_NC=np.array([[0.2, 0.8]]), strength=None
+        targets_N=np.array([1]), probability_NC=np.array([[0.2, 0.8]]), strength=None
     )
-    found = measure(tested, 0)
+    found = measure_probe(tested, 0)
     assert found.accuracy.value == 1
     assert not found.accuracy.known
     assert not mcc_gain(tested, tested, 0).known

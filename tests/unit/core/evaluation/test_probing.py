@@ -10,7 +10,7 @@ import pytest
 
 from genomeformer_cli.core.evaluation import neighbourhood, probes
 from genomeformer_cli.core.evaluation import probing as labelled
-from genomeformer_cli.core.evaluation.probing import LabelledConfig, TaskResult, evaluate_task
+from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult, evaluate_task
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.formats.labelled import Example, RowCount
 from genomeformer_cli.core.sequence import reverse_complement
@@ -50,18 +50,18 @@ def task(num: int, *, split: bool) -> Task:
     return Task(name="t", examples=examples, count=RowCount(read=num, used=num))
 
 
-def results(one: Task, most: int, num_seeds: int = 3) -> tuple[TaskResult, Listening]:
+def results(one: Task, most: int, num_seeds: int = 3) -> tuple[ProbingResult, Listening]:
     listening = Listening()
-    config = LabelledConfig(most_training=most, num_seeds=num_seeds)
+    config = ProbingConfig(most_training=most, num_seeds=num_seeds)
     model: Any = SimpleNamespace(tokenizer=None, folder=None)
     return evaluate_task(model, one, config, listening), listening
 
 
-def values(result: TaskResult, who: str) -> list[float]:
+def values(result: ProbingResult, who: str) -> list[float]:
     return [row.logistic.mcc.value for row in result.rows if row.who == who]
 
 
-def printed(result: TaskResult, who: str) -> str:
+def printed(result: ProbingResult, who: str) -> str:
     evaluation: Any = SimpleNamespace(predictions=(), tasks=(result,))
     return next(row[2] for row in sheets(evaluation)[0].rows if row[1] == who)
 

@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
 
 from genomeformer_cli.core.errors import ConfigError, CorruptError
-from genomeformer_cli.core.evaluation.kmers import kmer_counts, kmer_frequencies, pairs_in_place
+from genomeformer_cli.core.evaluation.kmers import kmer_counts, kmer_frequencies, positional_pairs
 from genomeformer_cli.core.finetuning import kmer_baseline as linear
 from genomeformer_cli.core.finetuning.config import SplitRule, TuningConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows, Table, label_rows
@@ -84,7 +84,7 @@ def names(rows: LabelledRows) -> list[str]:
 
 
 def test_pairs_are_told_by_their_places() -> None:
-    pairs = pairs_in_place([encode_bases(letters) for letters in SEQUENCES], 7)
+    pairs = positional_pairs([encode_bases(letters) for letters in SEQUENCES], 7)
     found = pairs.table((len(SEQUENCES), 16 * 6)).toarray()
     for row, letters in enumerate(SEQUENCES):
         expected = np.zeros((6, 4, 4))

@@ -202,7 +202,7 @@ def test_both_strands_answer_with_the_mean_of_their_probabilities(corpus: Corpus
         model.head.weight.mul_(30)
     asking = QueryConfig(length=48, max_windows=9, passes=2, both_strands=True)
     questions = make_queries(corpus, asking)
-    assert questions.turned is not None
+    assert questions.reverse_strand is not None
     score = likelihood(model, questions)
     bits: list[float] = []
     for hidden_WL in questions.hidden_PWL:
