@@ -20,7 +20,6 @@ REMAINING: dict[str, int] = {
     "core/model_io": 33,
     "core/corpus": 50,
     "core/embedding": 39,
-    "core/evaluation": 102,
     "core/finetuning": 107,
     "core/release": 69,
     "core/store": 9,

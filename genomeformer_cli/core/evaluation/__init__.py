@@ -1,7 +1,8 @@
 """Evaluation: held-out likelihood, count tables, probes, neighbourhoods, variants.
 
-Held-out bases: `texts` and `held_out` fix what is asked, `likelihood` asks a model, `counts` and
-`chains` tables, `prediction` all of them; `answers` and `comparison` make scores with intervals of
-it. Labelled sequences: `tasks` reads them, `words` counts k-mers, `probes` and `neighbourhood` look
-at vectors, `labelled` at those of everyone. `scoring` and `variants` are what `score` does.
+Held-out bases: `held_out_sequences` cuts windows and `masked_queries` selects bases; `likelihood`
+scores a model, `counts` and `markov` score tables, `held_out_scores` scores all of them;
+`token_scores` and `model_ranking` compute means with intervals. Labelled sequences: `tasks` reads
+them, `kmers` counts k-mers, `probes` and `neighbourhood` measure vectors, `probing` compares the
+vectors of models. `base_likelihood` and `variants` are used by `score`.
 """

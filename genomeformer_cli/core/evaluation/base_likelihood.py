@@ -1,15 +1,15 @@
-"""How probable a model finds each base of a sequence: exactly, or as nearly as its kind can say.
+"""Log-probability of every base of a sequence: exact, or a pseudo-log-likelihood.
 
-| model         | a base is predicted from                             | the sum is a          |
-|---------------|------------------------------------------------------|-----------------------|
-| causal        | those before it; the first of a record is not        | log-likelihood        |
-| two stacks    | all others, each left out in its turn                | pseudo-log-likelihood |
-| bidirectional | all others but those hidden with it: one in `every`  | pseudo-log-likelihood |
+| model         | context of a predicted base                              | sum                   |
+|---------------|----------------------------------------------------------|-----------------------|
+| causal        | the bases before it; a record's first base is not scored | log-likelihood        |
+| two stacks    | all other bases                                          | pseudo-log-likelihood |
+| bidirectional | all other bases but those masked with it, one in `every` | pseudo-log-likelihood |
 
-A mechanism that can carry its state along reads whole records. The others read windows of the
-context that overlap by half: a base is taken from the window in whose middle half it lies, of a
-causal model from the one where half a window or more stands before it.
-Shape letters: L length, W windows, T tokens in a window, R real bases.
+A mechanism that can carry a state reads whole records. The others read windows of the context that
+overlap by half: a base is scored in the window whose middle half contains it, or, for a causal
+model, in the window that holds at least half a window of bases before it.
+Shape letters: L length, W windows, T tokens per window, R real bases.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_comple
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
 
 EVERY = 16
-_TOKENS_A_BATCH = 16_384
+_TOKENS_PER_BATCH = 16_384
 _SLICE = 4_096
 _LN2 = float(np.log(2))
 
@@ -45,13 +45,12 @@ Log2 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
-    """How sequences are read.
+    """Options of scoring sequences base by base.
 
     Attributes:
-        window: Longest stretch read at once by a mechanism that cannot carry its state; None: the
-            context.
-        every: Of a masked model: one base in so many is hidden at a time.
-        both_strands: Whether log-probabilities are the mean of both strands' readings.
+        window: Longest window of a mechanism that cannot carry a state; None: the context.
+        every: Number of passes of a masked model; each pass masks one base in `every`.
+        both_strands: Average the log-probabilities of both strands.
     """
 
     window: int | None = None
@@ -60,10 +59,10 @@ class ScoringOptions:
 
 
 def check_scorable(loaded: LoadedModel) -> None:
-    """Make sure that a model predicts single bases.
+    """Check that a model predicts single bases.
 
     Raises:
-        ConfigError: Its tokens are longer.
+        ConfigError: The model's tokens are longer than one base.
     """
     if not loaded.tokenizer.one_token_a_base:
         raise ConfigError(
@@ -74,18 +73,18 @@ def check_scorable(loaded: LoadedModel) -> None:
 
 
 def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
-    """(L, 4) log2 of the probability of A C G T at every base; NaN where it is not predicted."""
-    ahead_LR = _one_strand(loaded, codes, rule)
-    # Nothing is hidden and cuts are mirror-symmetric, so the other strand's reading is the same.
-    is_same = is_equivariant(loaded.model) and loaded.model.config.direction == "two-stack"
-    if not rule.both_strands or is_same:
-        return ahead_LR
-    # Turned, A is T: both axes run the other way.
-    back_LR = _one_strand(loaded, reverse_complement_codes(codes), rule)[::-1, ::-1]
-    return (ahead_LR + back_LR) / 2
+    """Return log2 probabilities of A C G T at every base, shape (L, 4); NaN where not predicted."""
+    forward_LR = _strand_log2(loaded, codes, rule)
+    # Nothing is masked and windows are mirror-symmetric: both strands give equal scores.
+    is_symmetric = is_equivariant(loaded.model) and loaded.model.config.direction == "two-stack"
+    if not rule.both_strands or is_symmetric:
+        return forward_LR
+    # Reverse complement: both the positions and the letters are reversed.
+    reverse_LR = _strand_log2(loaded, reverse_complement_codes(codes), rule)[::-1, ::-1]
+    return (forward_LR + reverse_LR) / 2
 
 
-def _one_strand(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
+def _strand_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
     log2_LR = np.full((codes.size, NUM_REAL_BASES), np.nan)
     if not codes.size:
         return log2_LR
@@ -93,26 +92,26 @@ def _one_strand(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2
     tokens_L = tokens_L.to(loaded.model.device)
     direction = loaded.model.config.direction
     if direction != "bidirectional" and can_pass_state(loaded.model) and rule.window is None:
-        _read_whole(loaded, tokens_L, log2_LR)
+        _score_whole(loaded, tokens_L, log2_LR)
     else:
-        _read_windows(loaded, tokens_L, log2_LR, rule)
+        _score_windows(loaded, tokens_L, log2_LR, rule)
     log2_LR[codes >= NUM_REAL_BASES] = np.nan
     return log2_LR
 
 
 def _log2(loaded: LoadedModel, features: Tensor) -> Log2:
     logits = real_logits(loaded.model, features, loaded.tokenizer.real_ids)
-    found: Log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
-    if np.isnan(found).any():
+    log2_R: Log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
+    if np.isnan(log2_R).any():
         raise CheckpointError(
-            f"the model in `{loaded.folder}` gives no finite numbers for bases",
+            f"the model in `{loaded.folder}` computes values that are not finite",
             hint="its weights are too large or damaged; fetch or train it again",
         )
-    return found
+    return log2_R
 
 
 @torch.inference_mode()
-def _read_whole(loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2) -> None:
+def _score_whole(loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2) -> None:
     shift = 1 if loaded.model.config.direction == "causal" else 0
     for start, stop, features_BCE in features_by_slices(loaded.model, tokens_L[None], _SLICE):
         end = min(stop + shift, len(log2_LR))
@@ -121,7 +120,7 @@ def _read_whole(loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2) -> None:
 
 @dataclass(frozen=True)
 class ScoringWindow:
-    """A window, and which of its bases are taken from it."""
+    """Window `start:stop`, and the range `first:last` of bases that are scored in it."""
 
     start: int
     stop: int
@@ -130,7 +129,7 @@ class ScoringWindow:
 
 
 def scoring_windows(length: int, window: int, *, causal: bool) -> list[ScoringWindow]:
-    """Return windows that overlap by half or more; every base is taken from exactly one.
+    """Return windows that overlap by half or more; every base is scored in exactly one of them.
 
     Windows of models that see both sides are mirror-symmetric.
     """
@@ -140,55 +139,57 @@ def scoring_windows(length: int, window: int, *, causal: bool) -> list[ScoringWi
     if not causal:
         cuts = cut_windows([length], window, step)
         edges = (cuts.start, cuts.start + cuts.length)
-        owned = (cuts.start + cuts.own_start, cuts.start + cuts.own_stop)
-        return [ScoringWindow(*map(int, row)) for row in zip(*edges, *owned, strict=True)]
+        owned_edges = (cuts.start + cuts.own_start, cuts.start + cuts.own_stop)
+        return [ScoringWindow(*map(int, row)) for row in zip(*edges, *owned_edges, strict=True)]
     starts = [*range(0, length - window, step), length - window]
-    found: list[ScoringWindow] = []
+    windows: list[ScoringWindow] = []
     first = 0
     for number, start in enumerate(starts):
         stop = start + window
         last = length
         if number + 1 < len(starts):
             last = stop
-        found.append(ScoringWindow(start, stop, first, last))
+        windows.append(ScoringWindow(start, stop, first, last))
         first = last
-    return found
+    return windows
 
 
 @torch.inference_mode()
-def _read_windows(
+def _score_windows(
     loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2, rule: ScoringOptions
 ) -> None:
     direction = loaded.model.config.direction
-    window = rule.window or loaded.model.config.context
-    places = scoring_windows(len(log2_LR), window, causal=direction == "causal")
-    width = max(place.stop - place.start for place in places)
-    passes = min(rule.every, width) if direction == "bidirectional" else 1
-    rows = [(place, turn) for place in places for turn in range(passes)]
-    for batch in _batches(rows, max(_TOKENS_A_BATCH // width, 1)):
+    length = rule.window or loaded.model.config.context
+    windows = scoring_windows(len(log2_LR), length, causal=direction == "causal")
+    width = max(window.stop - window.start for window in windows)
+    num_passes = min(rule.every, width) if direction == "bidirectional" else 1
+    rows = [(window, offset) for window in windows for offset in range(num_passes)]
+    for batch in _batches(rows, max(_TOKENS_PER_BATCH // width, 1)):
         inputs_BT = torch.full((len(batch), width), PAD_ID, dtype=torch.int64)
         inputs_BT = inputs_BT.to(tokens_L.device)
-        for row, (place, turn) in enumerate(batch):
-            inputs_BT[row, : place.stop - place.start] = tokens_L[place.start : place.stop]
+        for row, (window, offset) in enumerate(batch):
+            inputs_BT[row, : window.stop - window.start] = tokens_L[window.start : window.stop]
             if direction == "bidirectional":
-                inputs_BT[row, turn : place.stop - place.start : passes] = MASK_ID
+                inputs_BT[row, offset : window.stop - window.start : num_passes] = MASK_ID
         features_BTE = loaded.model.hidden(inputs_BT, padding_mask(inputs_BT, PAD_ID))
         log2_BTR = _log2(loaded, features_BTE)
-        for row, (place, turn) in enumerate(batch):
-            _take(log2_LR, log2_BTR[row], place, (turn, passes), causal=direction == "causal")
+        for row, (window, offset) in enumerate(batch):
+            _copy_owned(
+                log2_LR, log2_BTR[row], window, (offset, num_passes), causal=direction == "causal"
+            )
 
 
-def _take(
-    log2_LR: Log2, log2_TR: Log2, place: ScoringWindow, turn: tuple[int, int], *, causal: bool
+def _copy_owned(
+    log2_LR: Log2, log2_TR: Log2, window: ScoringWindow, shift: tuple[int, int], *, causal: bool
 ) -> None:
-    """Keep what a window says of the bases that are its own."""
-    wanted = np.arange(place.first, place.last)
+    """Copy the scores of the bases that a window owns."""
+    owned = np.arange(window.first, window.last)
     if causal:
-        wanted = wanted[wanted > place.start]
-        log2_LR[wanted] = log2_TR[wanted - place.start - 1]
+        owned = owned[owned > window.start]
+        log2_LR[owned] = log2_TR[owned - window.start - 1]
         return
-    own = wanted[(wanted - place.start) % turn[1] == turn[0]]
-    log2_LR[own] = log2_TR[own - place.start]
+    scored = owned[(owned - window.start) % shift[1] == shift[0]]
+    log2_LR[scored] = log2_TR[scored - window.start]
 
 
 def _batches(
@@ -200,16 +201,16 @@ def _batches(
 
 @dataclass(frozen=True, kw_only=True)
 class RecordScore:
-    """What a model says of one record.
+    """Likelihood of one record.
 
     Attributes:
-        id: First word of its header.
-        length: Bases.
-        num_scored: Of these, real bases that are predicted.
-        log_likelihood: Sum of the natural logarithms; NaN where nothing is scored.
-        bits_per_base: Minus the mean of the binary logarithms.
-        perplexity: 2 to the bits per base.
-        bits_L: Of every base, NaN where it is not predicted.
+        id: First word of the header.
+        length: Number of bases.
+        num_scored: Number of real bases that are predicted.
+        log_likelihood: Sum of the natural logarithms; NaN if no base is scored.
+        bits_per_base: Negative mean of the binary logarithms.
+        perplexity: 2 to the power of the bits per base.
+        bits_L: Bits of every base, NaN where it is not predicted.
     """
 
     id: str
@@ -224,7 +225,7 @@ class RecordScore:
 def score_record(
     loaded: LoadedModel, identifier: str, codes: Codes, rule: ScoringOptions
 ) -> tuple[RecordScore, Log2]:
-    """Score one record; also (L, 4) log2 of the probabilities."""
+    """Score one record; return the score and the log2 probabilities, shape (L, 4)."""
     log2_LR = base_log2(loaded, codes, rule)
     bits_L = -true_base_log2(log2_LR, codes)
     scored_L = np.isfinite(bits_L)
@@ -244,7 +245,7 @@ def score_record(
 
 
 def true_base_log2(log2_LR: Log2, codes: Codes) -> npt.NDArray[np.float64]:
-    """Of every base, the log2 of its own probability; NaN at N."""
-    own_L = np.minimum(codes, NUM_REAL_BASES - 1).astype(np.int64)
-    found: npt.NDArray[np.float64] = np.take_along_axis(log2_LR, own_L[:, None], axis=1)[:, 0]
-    return found
+    """Return the log2 probability of every base of the sequence, shape (L,); NaN at N."""
+    codes_L = np.minimum(codes, NUM_REAL_BASES - 1).astype(np.int64)
+    true_LR: npt.NDArray[np.float64] = np.take_along_axis(log2_LR, codes_L[:, None], axis=1)
+    return true_LR[:, 0]

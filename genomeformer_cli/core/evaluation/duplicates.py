@@ -1,6 +1,6 @@
-"""Test rows whose sequence also stands among the rows that are learned from or chosen on.
+"""Test rows whose sequence also occurs among training or validation rows.
 
-A model can answer them from memory, so a report that counts them says more than it knows.
+A model can memorise these rows, so that their scores overestimate generalisation.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """Test rows that stand in training or validation rows too.
+    """Numbers of test rows that also occur in training or validation rows.
 
     Attributes:
         num_test: Distinct test rows.
-        num_same: Test rows with the sequence of another part's row.
-        num_reverse: Further test rows with the reverse complement of one.
+        num_same: Test rows with the sequence of a training or validation row.
+        num_reverse: Further test rows with the reverse complement of such a row.
     """
 
     num_test: int
@@ -28,11 +28,11 @@ class Duplicates:
 
     @property
     def exist(self) -> bool:
-        """True where there is any."""
+        """True if there is at least one duplicate."""
         return self.num_same + self.num_reverse > 0
 
     def warning(self, name: str) -> str:
-        """Return a warning about a task of that name."""
+        """Return a warning about the task `name`."""
         return (
             f"`{name}`: of {self.num_test:,} test rows {self.num_same:,} have a sequence that also "
             f"stands in training or validation rows, and {self.num_reverse:,} more its reverse "
@@ -41,26 +41,27 @@ class Duplicates:
 
 
 def find_duplicates(
-    sequences: Sequence[Codes], parts: Iterable[tuple[Sequence[int], Sequence[int]]]
+    sequences: Sequence[Codes], folds: Iterable[tuple[Sequence[int], Sequence[int]]]
 ) -> Duplicates:
-    """Count the test rows that also stand elsewhere.
+    """Count the test rows that also occur in training or validation rows.
 
     Args:
         sequences: Base codes of every row.
-        parts: Pairs of rows that are learned from or chosen on, and rows that are tested: one
-            pair for a split, several for folds.
+        folds: Pairs of training and validation rows, and test rows: one pair for a split, several
+            for
+            cross-validation.
     """
     digests = [_digest(codes) for codes in sequences]
     tested: set[int] = set()
     same: set[int] = set()
     reverse: set[int] = set()
-    for known, test in parts:
-        seen = {digests[row] for row in known}
+    for train, test in folds:
+        train_digests = {digests[row] for row in train}
         for row in test:
             tested.add(int(row))
-            if digests[row] in seen:
+            if digests[row] in train_digests:
                 same.add(int(row))
-            elif _digest(reverse_complement_codes(sequences[row])) in seen:
+            elif _digest(reverse_complement_codes(sequences[row])) in train_digests:
                 reverse.add(int(row))
     return Duplicates(num_test=len(tested), num_same=len(same), num_reverse=len(reverse - same))
 

@@ -1,14 +1,14 @@
-"""Does a model predict held-out bases better than a table? Asked as its kind can be asked.
+"""Scores of a model, count tables and random-init twins on held-out bases.
 
-| model          | question                                                                    |
+| model          | query                                                                       |
 |----------------|-----------------------------------------------------------------------------|
-| bidirectional  | one base in 64 hidden at a time, all neighbours of it visible; and again at |
-|                | the training rate, where the table still sees what the model does not       |
+| bidirectional  | one base in 64 masked at a time, all neighbours visible; and once more at   |
+|                | the training rate, where the table still sees all neighbours                |
 | two stacks     | each base, all others of its window visible                                 |
-| causal         | each base, all before it in its record visible, whole records by passing    |
-|                | the state along where the mechanism can, else windows                       |
+| causal         | each base, all before it in its record visible: whole records if the        |
+|                | mechanism can carry a state, else windows                                   |
 
-Shape letters: W windows, T tokens in a window, N questions, P passes.
+Shape letters: W windows, T tokens per window, N queries, P passes.
 """
 
 from __future__ import annotations
@@ -64,15 +64,15 @@ TWIN_SEED_SHIFT = 1_000_003
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutConfig:
-    """How much is asked.
+    """Settings of the evaluation on held-out bases.
 
     Attributes:
-        window: Bases of a window; None: the model's context.
-        windows: At most so many windows of a genome; of whole records, as many bases.
-        passes: Of the 64 disjoint sets of hidden bases.
-        rate: The training rate of masking.
-        seed: Of the masks, the resampling and the first random twin.
-        num_twins: Models with random weights beside it.
+        window: Bases per window; None: the model's context.
+        windows: Maximum number of windows per genome; for whole records, the same number of bases.
+        passes: Number of the 64 disjoint sets of masked bases that are scored.
+        rate: Masking rate of the training.
+        seed: Seed of the masks, the bootstrap and the first random twin.
+        num_twins: Number of models with random weights.
     """
 
     window: int | None = None
@@ -85,14 +85,14 @@ class HeldOutConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutScores:
-    """One kind of question, answered.
+    """Scores on one kind of query.
 
     Attributes:
-        question: In words.
-        rows: Scores, on everything and on its parts.
-        places: Bits per base by place: `place_is` says of what.
-        place_is: What a place counts.
-        logarithmic: Whether places are best drawn on a logarithmic scale.
+        question: Description of the queries.
+        rows: Scores on all queries and on subsets.
+        places: Bits per base by position; `place_is` names the position.
+        place_is: Unit of the positions.
+        logarithmic: True if positions are best drawn on a logarithmic scale.
     """
 
     question: str
@@ -101,17 +101,17 @@ class HeldOutScores:
     place_is: str
     logarithmic: bool = False
 
-    def score_of(self, who: str) -> Score:
-        """On all questions."""
-        row = next(row for row in self.rows if row.kind == "all" and row.who == who)
+    def score_of(self, source: str) -> Score:
+        """Return the score of a model, `counts` or `random` on all queries."""
+        row = next(row for row in self.rows if row.kind == "all" and row.who == source)
         return Score(
             bits_per_base=row.bits.value, accuracy=row.accuracy.value, num_bases=row.num_bases
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Panel:
-    """Who is asked, and how: what every question needs."""
+class _Comparison:
+    """Models, tables and settings of one evaluation."""
 
     loaded: LoadedModel
     tables: ContextTables | None
@@ -120,32 +120,32 @@ class _Panel:
 
 
 def random_twins(loaded: LoadedModel, seed: int, number: int) -> dict[int, Model]:
-    """The same model with random weights, several times, by seed; where the model is."""
+    """Build models of one configuration with random weights, by seed, on the same device."""
     twins = {}
-    for one in range(seed, seed + number):
-        model = build_model(loaded.model.config, seed=one + TWIN_SEED_SHIFT)
-        twins[one] = model.to(loaded.model.device).eval()
+    for twin_seed in range(seed, seed + number):
+        model = build_model(loaded.model.config, seed=twin_seed + TWIN_SEED_SHIFT)
+        twins[twin_seed] = model.to(loaded.model.device).eval()
     return twins
 
 
 def score_held_out(
     loaded: LoadedModel,
-    texts: Sequence[HeldOutSequence],
+    sequences: Sequence[HeldOutSequence],
     corpus: Corpus | None,
     config: HeldOutConfig,
     reporter: Reporter,
 ) -> tuple[HeldOutScores, ...]:
-    """Ask a model, tables of counts and random twins the same questions.
+    """Score a model, count tables and random twins on the same queries.
 
     Args:
         loaded: The model.
-        texts: Held-out sequences.
-        corpus: What the tables are counted on, its training split; None: no tables.
-        config: How much is asked.
-        reporter: Follows the work.
+        sequences: Held-out sequences.
+        corpus: Corpus whose training split is counted; None: no tables.
+        config: Settings.
+        reporter: Receives progress.
 
     Raises:
-        ConfigError: The model's tokens are not single bases, or there is too little to ask.
+        ConfigError: The model's tokens are not single bases, or the sequences are too short.
     """
     if not loaded.tokenizer.one_token_a_base:
         raise ConfigError(
@@ -160,175 +160,188 @@ def score_held_out(
         tables = count_contexts(
             corpus, widest_order(corpus.manifest.num_train, sides), reporter, sides
         )
-    panel = _Panel(loaded=loaded, tables=tables, config=config, reporter=reporter)
+    comparison = _Comparison(loaded=loaded, tables=tables, config=config, reporter=reporter)
     if direction == "causal":
-        return (_whole_records(panel, texts),)
+        return (_score_records(comparison, sequences),)
     length = config.window or loaded.model.config.context
-    windows = cut_sequences(texts, loaded.tokenizer, length=length, most=config.windows)
+    windows = cut_sequences(sequences, loaded.tokenizer, length=length, max_windows=config.windows)
     real_ids = loaded.tokenizer.real_ids
     if direction == "two-stack":
-        asked = {"each base, all others visible": all_queries(windows.tokens_WT, real_ids)}
+        queries_by_name = {
+            "each base, all others visible": all_queries(windows.tokens_WT, real_ids)
+        }
     else:
         generator = np.random.default_rng([config.seed, 15])
-        asked = {
+        queries_by_name = {
             "one base in 64 hidden": sparse_queries(windows.tokens_WT, real_ids, config.passes),
             f"{config.rate:.0%} of the bases hidden": queries_at_rate(
                 windows.tokens_WT, real_ids, config.rate, generator
             ),
         }
     return tuple(
-        _windowed(panel, question, questions, windows) for question, questions in asked.items()
+        _score_windowed(comparison, question, queries, windows)
+        for question, queries in queries_by_name.items()
     )
 
 
-def _windowed(
-    panel: _Panel, question: str, questions: Queries, windows: SequenceWindows
+def _score_windowed(
+    comparison: _Comparison, question: str, queries: Queries, windows: SequenceWindows
 ) -> HeldOutScores:
-    loaded, tables, config = panel.loaded, panel.tables, panel.config
+    loaded, tables, config = comparison.loaded, comparison.tables, comparison.config
     twins = random_twins(loaded, config.seed, config.num_twins)
-    with panel.reporter.track(question, 1 + len(twins), "models") as tracker:
-        said = score_windows(loaded.model, questions)
+    with comparison.reporter.track(question, 1 + len(twins), "models") as tracker:
+        model_scores = score_windows(loaded.model, queries)
         tracker.advance(1)
-        guesses = {}
+        twin_scores = {}
         for seed, twin in twins.items():
-            guesses[seed] = score_windows(twin, questions)
+            twin_scores[seed] = score_windows(twin, queries)
             tracker.advance(1)
-    _, windows_N, columns_N = np.nonzero(questions.hidden_PWL)
+    _, windows_N, columns_N = np.nonzero(queries.hidden_PWL)
     lengths_W = (windows.tokens_WT != 0).sum(axis=1)
-    parts = {
+    subsets = {
         ("genome", name): windows.groups_W[windows_N] == index
         for index, name in enumerate(windows.groups)
     }
     if windows.regions_WT is not None:
         regions_N = windows.regions_WT[windows_N, columns_N]
-        parts |= {("region", name): regions_N == index for index, name in enumerate(REGIONS)}
-    asked = QueryScores(
-        model=said,
-        tables=score_queries(tables, questions) if tables else [],
-        twins=guesses,
+        subsets |= {("region", name): regions_N == index for index, name in enumerate(REGIONS)}
+    scores = QueryScores(
+        model=model_scores,
+        tables=score_queries(tables, queries) if tables else [],
+        twins=twin_scores,
         windows_N=windows_N,
-        parts=parts,
-        places_N=np.minimum(columns_N, lengths_W[windows_N] - 1 - columns_N),
+        subsets=subsets,
+        positions_N=np.minimum(columns_N, lengths_W[windows_N] - 1 - columns_N),
     )
     return HeldOutScores(
         question=question,
-        rows=rank_models(asked, config.seed),
-        places=position_curve(asked, logarithmic=False),
+        rows=rank_models(scores, config.seed),
+        places=position_curve(scores, logarithmic=False),
         place_is="bases to the nearer end of the window",
     )
 
 
 @dataclass(frozen=True)
-class _Stretch:
-    """A record, or a window of one, read from its first base on."""
+class _Segment:
+    """Record, or a window of a record, that is read from its first base on."""
 
-    text: HeldOutSequence
+    sequence: HeldOutSequence
     start: int
     stop: int
-    asked_L: npt.NDArray[np.bool_]
+    is_query_L: npt.NDArray[np.bool_]
 
 
-def _stretches(
-    texts: Sequence[HeldOutSequence], budget: int, longest: int | None, order: int
-) -> list[_Stretch]:
-    """What a causal model reads: of every group, its first `budget` bases."""
-    left = dict.fromkeys((text.group for text in texts), budget)
-    stretches: list[_Stretch] = []
-    for text in texts:
-        end = min(text.codes.size, left[text.group])
-        left[text.group] -= end
-        for start in range(0, end, longest or max(end, 1)):
-            stop = min(start + longest, end) if longest else end
-            real_L = text.codes[start:stop] < NUM_REAL_BASES
-            asked_L = np.zeros(stop - start, dtype=np.bool_)
+def _segments(
+    sequences: Sequence[HeldOutSequence], budget: int, max_length: int | None, order: int
+) -> list[_Segment]:
+    """Return the segments that a causal model reads: the first `budget` bases of every group."""
+    remaining = dict.fromkeys((sequence.group for sequence in sequences), budget)
+    segments: list[_Segment] = []
+    for sequence in sequences:
+        end = min(sequence.codes.size, remaining[sequence.group])
+        remaining[sequence.group] -= end
+        for start in range(0, end, max_length or max(end, 1)):
+            stop = min(start + max_length, end) if max_length else end
+            real_L = sequence.codes[start:stop] < NUM_REAL_BASES
+            is_query_L = np.zeros(stop - start, dtype=np.bool_)
             if stop - start > order:
-                seen = np.lib.stride_tricks.sliding_window_view(real_L, order + 1)
-                asked_L[order:] = seen.all(axis=1)
-            if asked_L.any():
-                stretches.append(_Stretch(text, start, stop, asked_L))
-    if not stretches:
+                contexts = np.lib.stride_tricks.sliding_window_view(real_L, order + 1)
+                is_query_L[order:] = contexts.all(axis=1)
+            if is_query_L.any():
+                segments.append(_Segment(sequence, start, stop, is_query_L))
+    if not segments:
         raise ConfigError("the held-out part is too short to validate on", hint="hold out more")
-    return stretches
+    return segments
 
 
-def _whole_records(panel: _Panel, texts: Sequence[HeldOutSequence]) -> HeldOutScores:
-    loaded, tables, config = panel.loaded, panel.tables, panel.config
+def _score_records(comparison: _Comparison, sequences: Sequence[HeldOutSequence]) -> HeldOutScores:
+    loaded, tables, config = comparison.loaded, comparison.tables, comparison.config
     context = config.window or loaded.model.config.context
-    carried = can_pass_state(loaded.model) and config.window is None
+    carries_state = can_pass_state(loaded.model) and config.window is None
     order = tables.order if tables else LONGEST_LEFT
     budget = config.windows * context
-    stretches = _stretches(sorted_by_content(texts), budget, None if carried else context, order)
-    ask = _record_asker(loaded, carried=carried)
+    segments = _segments(
+        sorted_by_content(sequences), budget, None if carries_state else context, order
+    )
+    score_segment = _segment_scorer(loaded, carries_state=carries_state)
     twins = random_twins(loaded, config.seed, config.num_twins)
-    num_bases = sum(one.stop - one.start for one in stretches)
-    said: dict[int | None, TokenScores] = {}
+    num_bases = sum(segment.stop - segment.start for segment in segments)
+    scores_by_seed: dict[int | None, TokenScores] = {}
     models: dict[int | None, Model] = {None: loaded.model} | {**twins}
-    with panel.reporter.track("predicting", num_bases * (1 + len(twins)), "bases") as tracker:
+    with comparison.reporter.track("predicting", num_bases * (1 + len(twins)), "bases") as tracker:
         for seed, model in models.items():
-            parts = []
-            for one in stretches:
-                parts.append(ask(model, one))
-                tracker.advance(one.stop - one.start)
-            said[seed] = concatenate_scores(parts)
+            chunks = []
+            for segment in segments:
+                chunks.append(score_segment(model, segment))
+                tracker.advance(segment.stop - segment.start)
+            scores_by_seed[seed] = concatenate_scores(chunks)
     by_order = []
     if tables is not None:
         by_order = [
-            score_positions(tables, one.text.codes, one.start + np.flatnonzero(one.asked_L))
-            for one in stretches
+            score_positions(
+                tables, segment.sequence.codes, segment.start + np.flatnonzero(segment.is_query_L)
+            )
+            for segment in segments
         ]
-    places_N = np.concatenate([np.flatnonzero(one.asked_L) for one in stretches])
-    owner_N = np.repeat(np.arange(len(stretches)), [int(one.asked_L.sum()) for one in stretches])
-    asked = QueryScores(
-        model=said[None],
-        tables=[concatenate_scores(parts) for parts in zip(*by_order, strict=True)],
-        twins={seed: answers for seed, answers in said.items() if seed is not None},
-        windows_N=owner_N * (int(places_N.max()) // context + 1) + places_N // context,
-        parts=_parts_of(stretches, owner_N, [text.group for text in texts]),
-        places_N=places_N,
+    positions_N = np.concatenate([np.flatnonzero(segment.is_query_L) for segment in segments])
+    owner_N = np.repeat(
+        np.arange(len(segments)), [int(segment.is_query_L.sum()) for segment in segments]
     )
-    reach = "its record" if carried else f"its window of {context:,}"
+    scores = QueryScores(
+        model=scores_by_seed[None],
+        tables=[concatenate_scores(chunks) for chunks in zip(*by_order, strict=True)],
+        twins={
+            seed: twin_scores for seed, twin_scores in scores_by_seed.items() if seed is not None
+        },
+        windows_N=owner_N * (int(positions_N.max()) // context + 1) + positions_N // context,
+        subsets=_subsets(segments, owner_N, [sequence.group for sequence in sequences]),
+        positions_N=positions_N,
+    )
+    context_name = "its record" if carries_state else f"its window of {context:,}"
     return HeldOutScores(
-        question=f"each base from those before it in {reach}",
-        rows=rank_models(asked, config.seed),
-        places=position_curve(asked, logarithmic=True),
+        question=f"each base from those before it in {context_name}",
+        rows=rank_models(scores, config.seed),
+        places=position_curve(scores, logarithmic=True),
         place_is="bases before it",
         logarithmic=True,
     )
 
 
-def _parts_of(
-    stretches: Sequence[_Stretch], owner_N: npt.NDArray[np.int64], names: Sequence[str]
+def _subsets(
+    segments: Sequence[_Segment], owner_N: npt.NDArray[np.int64], names: Sequence[str]
 ) -> dict[tuple[str, str], npt.NDArray[np.bool_]]:
     groups = list(dict.fromkeys(names))
-    group_of = np.array([groups.index(one.text.group) for one in stretches])
-    parts = {("genome", name): group_of[owner_N] == index for index, name in enumerate(groups)}
-    if all(one.text.regions_L is None for one in stretches):
-        return parts
+    group_of = np.array([groups.index(segment.sequence.group) for segment in segments])
+    subsets = {("genome", name): group_of[owner_N] == index for index, name in enumerate(groups)}
+    if all(segment.sequence.regions_L is None for segment in segments):
+        return subsets
     regions_N = np.concatenate(
         [
-            np.zeros(int(one.asked_L.sum()), dtype=np.uint8)
-            if one.text.regions_L is None
-            else one.text.regions_L[one.start : one.stop][one.asked_L]
-            for one in stretches
+            np.zeros(int(segment.is_query_L.sum()), dtype=np.uint8)
+            if segment.sequence.regions_L is None
+            else segment.sequence.regions_L[segment.start : segment.stop][segment.is_query_L]
+            for segment in segments
         ]
     )
-    return parts | {("region", name): regions_N == index for index, name in enumerate(REGIONS)}
+    return subsets | {("region", name): regions_N == index for index, name in enumerate(REGIONS)}
 
 
-def _record_asker(
-    loaded: LoadedModel, *, carried: bool
-) -> Callable[[Model, _Stretch], TokenScores]:
+def _segment_scorer(
+    loaded: LoadedModel, *, carries_state: bool
+) -> Callable[[Model, _Segment], TokenScores]:
     tokenizer = loaded.tokenizer
 
-    def ask(model: Model, one: _Stretch) -> TokenScores:
-        tokens_L = tokenizer.encode(one.text.codes[one.start : one.stop]).astype(np.int64)
-        if carried:
-            return score_record_tokens(model, tokens_L, one.asked_L, tokenizer.real_ids)
-        questions = Queries(
+    def score(model: Model, segment: _Segment) -> TokenScores:
+        tokens_L = tokenizer.encode(segment.sequence.codes[segment.start : segment.stop]).astype(
+            np.int64
+        )
+        if carries_state:
+            return score_record_tokens(model, tokens_L, segment.is_query_L, tokenizer.real_ids)
+        queries = Queries(
             tokens_WL=tokens_L[None],
-            hidden_PWL=one.asked_L[None, None],
+            hidden_PWL=segment.is_query_L[None, None],
             real_ids=tokenizer.real_ids,
         )
-        return score_windows(model, questions)
+        return score_windows(model, queries)
 
-    return ask
+    return score

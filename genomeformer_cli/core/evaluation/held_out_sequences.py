@@ -1,6 +1,6 @@
-"""Held-out sequences to predict: of a corpus, or of files, with what each base is if annotated.
+"""Held-out sequences of a corpus or of files, with the region of each base if annotated.
 
-Shape letters: L bases of a record, W windows, T tokens in a window.
+Shape letters: L bases of a record, W windows, T tokens per window.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REGIONS = (
 
 
 class GroupBy(StrEnum):
-    """What stands in one row of the table."""
+    """Unit of a row of the table of scores."""
 
     GENOME = "genome"
     RECORD = "record"
@@ -44,28 +44,28 @@ class GroupBy(StrEnum):
 
 
 def parse_group_by(name: str) -> GroupBy:
-    """What stands in one row, by name.
+    """Return the unit of that name.
 
     Raises:
-        ConfigError: There is no such thing.
+        ConfigError: The name is unknown.
     """
     if name not in set(GroupBy):
         raise ConfigError(
             f"`{name}` cannot have rows of its own",
-            hint="known: " + ", ".join(f"`{one}`" for one in GroupBy),
+            hint="known: " + ", ".join(f"`{unit}`" for unit in GroupBy),
         )
     return GroupBy(name)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutSequence:
-    """A held-out sequence.
+    """Held-out sequence.
 
     Attributes:
-        group: What it is shown under.
-        record: Its id.
-        codes: Its bases.
-        regions_L: What each base is, an index into `REGIONS`; None without annotation.
+        group: Name of the row of the table.
+        record: Record id.
+        codes: Base codes.
+        regions_L: Region of each base, an index into `REGIONS`; None without annotation.
     """
 
     group: str
@@ -75,14 +75,14 @@ class HeldOutSequence:
 
 
 def group_name(genome: str, record: str, by: GroupBy) -> str:
-    """The row of a record; a prefix is what stands before the first `|` of its id."""
+    """Return the group of a record; a prefix is the part of its id before the first `|`."""
     if by is GroupBy.GENOME:
         return genome
     return record if by is GroupBy.RECORD else record.partition("|")[0]
 
 
 def corpus_sequences(corpus: Corpus, by: GroupBy) -> list[HeldOutSequence]:
-    """The validation split."""
+    """Return the validation split of a corpus."""
     return [
         HeldOutSequence(
             group=group_name(segment.genome, segment.record, by),
@@ -96,12 +96,12 @@ def corpus_sequences(corpus: Corpus, by: GroupBy) -> list[HeldOutSequence]:
 def file_sequences(
     paths: Sequence[Path], by: GroupBy, reporter: Reporter | None = None
 ) -> list[HeldOutSequence]:
-    """Return every record of FASTA files, each file a genome.
+    """Return every record of FASTA files; each file is a genome.
 
     Args:
-        paths: FASTA or FASTQ files of any packing.
-        by: Content of a row of the table.
-        reporter: Receives what reading changed.
+        paths: FASTA or FASTQ files of any compression.
+        by: Unit of a row of the table.
+        reporter: Receives notes of the reader.
     """
     return [
         HeldOutSequence(
@@ -117,10 +117,10 @@ def file_sequences(
 def annotated_sequences(
     fasta: Path | None, annotation: Path, by: GroupBy, reporter: Reporter
 ) -> list[HeldOutSequence]:
-    """Annotated records, each base with its region.
+    """Return annotated records with the region of each base.
 
     Raises:
-        AnnotationError: The annotation cannot be read, or is of other sequences.
+        AnnotationError: The annotation cannot be read, or belongs to other sequences.
     """
     return [
         HeldOutSequence(
@@ -134,39 +134,41 @@ def annotated_sequences(
 
 
 def regions(features: Sequence[Feature], length: int, *, circular: bool) -> npt.NDArray[np.uint8]:
-    """What each base is, an index into `REGIONS`.
+    """Return the region of each base, an index into `REGIONS`.
 
-    A base that coding sequences give different codon positions, or that lies in a gene but in no
-    coding sequence, is `other`; one that no feature covers is intergenic.
+    A base is `other` if coding sequences assign it different codon positions, or if a gene but no
+    coding sequence covers it. A base that no feature covers is intergenic.
     """
-    inside_L = marked(spans(features), length, circular=circular)
-    seen_L = np.zeros(length, dtype=np.uint8)
+    covered_L = marked(spans(features), length, circular=circular)
+    positions_L = np.zeros(length, dtype=np.uint8)
     for feature in features:
         if feature.kind is Kind.CDS and feature.is_certain:
             for part in feature.parts:
                 if part.phase is None or not part.strand:
                     continue
-                places = np.arange(part.start, part.end) % length
-                places = places if part.strand == PLUS else places[::-1]
+                positions = np.arange(part.start, part.end) % length
+                positions = positions if part.strand == PLUS else positions[::-1]
                 for position in range(3):
                     # A part's first `phase` bases end a codon that began before it.
-                    seen_L[places[(part.phase + position) % 3 :: 3]] |= np.uint8(1 << position)
+                    positions_L[positions[(part.phase + position) % 3 :: 3]] |= np.uint8(
+                        1 << position
+                    )
     regions_L = np.full(length, OTHER, dtype=np.uint8)
     for position in range(3):
-        regions_L[seen_L == 1 << position] = position + 1
-    regions_L[~inside_L] = INTERGENIC
+        regions_L[positions_L == 1 << position] = position + 1
+    regions_L[~covered_L] = INTERGENIC
     return regions_L
 
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceWindows:
-    """Windows of texts, none overlapping, evenly spread over each group.
+    """Non-overlapping windows, evenly spread over each group.
 
     Attributes:
         tokens_WT: Token ids, padded at the end.
-        groups_W: Of each window, an index into `groups`.
-        groups: Names.
-        regions_WT: What each base is; None without annotation.
+        groups_W: Group of each window, an index into `groups`.
+        groups: Group names.
+        regions_WT: Region of each base; None without annotation.
     """
 
     tokens_WT: npt.NDArray[np.int64]
@@ -176,37 +178,42 @@ class SequenceWindows:
 
 
 def cut_sequences(
-    texts: Sequence[HeldOutSequence], tokenizer: Tokenizer, *, length: int, most: int
+    sequences: Sequence[HeldOutSequence], tokenizer: Tokenizer, *, length: int, max_windows: int
 ) -> SequenceWindows:
-    """Cut texts into windows of one token per base.
+    """Cut sequences into windows of one token per base.
 
-    Windows are ordered by the content of their groups, so that the same files or genomes give the
-    same questions whatever order they are named in.
+    Windows are ordered by the content of their groups: the order of files or genomes does not
+    change the queries.
 
     Args:
-        texts: What to cut; records shorter than a window are windows padded.
-        tokenizer: Of one token a base.
-        length: Of a window.
-        most: Windows of a group.
+        sequences: Sequences; records shorter than a window become padded windows.
+        tokenizer: Tokenizer with one token per base.
+        length: Window length.
+        max_windows: Maximum number of windows per group.
     """
-    groups = tuple(dict.fromkeys(text.group for text in texts))
-    annotated = any(text.regions_L is not None for text in texts)
+    groups = tuple(dict.fromkeys(sequence.group for sequence in sequences))
+    annotated = any(sequence.regions_L is not None for sequence in sequences)
     rows: list[tuple[int, HeldOutSequence, int]] = []
-    texts = sorted_by_content(texts)
-    for group in dict.fromkeys(text.group for text in texts):
+    sequences = sorted_by_content(sequences)
+    for group in dict.fromkeys(sequence.group for sequence in sequences):
         index = groups.index(group)
-        places = [place for text in texts if text.group == group for place in _places(text, length)]
-        if len(places) > most:
-            chosen = np.linspace(0, len(places) - 1, most).round().astype(int)
-            places = [places[number] for number in chosen]
-        rows += [(index, text, start) for text, start in places]
+        starts = [
+            position
+            for sequence in sequences
+            if sequence.group == group
+            for position in _window_starts(sequence, length)
+        ]
+        if len(starts) > max_windows:
+            selected = np.linspace(0, len(starts) - 1, max_windows).round().astype(int)
+            starts = [starts[number] for number in selected]
+        rows += [(index, sequence, start) for sequence, start in starts]
     tokens_WT = np.full((len(rows), length), PAD_ID, dtype=np.int64)
     regions_WT = np.full((len(rows), length), OTHER, dtype=np.uint8)
-    for row, (_, text, start) in enumerate(rows):
-        codes = text.codes[start : start + length]
+    for row, (_, sequence, start) in enumerate(rows):
+        codes = sequence.codes[start : start + length]
         tokens_WT[row, : codes.size] = tokenizer.encode(codes)
-        if text.regions_L is not None:
-            regions_WT[row, : codes.size] = text.regions_L[start : start + length]
+        if sequence.regions_L is not None:
+            regions_WT[row, : codes.size] = sequence.regions_L[start : start + length]
     return SequenceWindows(
         tokens_WT=tokens_WT,
         groups_W=np.array([index for index, _, _ in rows], dtype=np.int64),
@@ -215,15 +222,15 @@ def cut_sequences(
     )
 
 
-def sorted_by_content(texts: Sequence[HeldOutSequence]) -> list[HeldOutSequence]:
-    """Return the texts in the order of a digest of their groups' bases, a group's as given."""
+def sorted_by_content(sequences: Sequence[HeldOutSequence]) -> list[HeldOutSequence]:
+    """Sort sequences by a digest of their groups' bases; keep the order within a group."""
     hashes: dict[str, Any] = {}
-    for text in texts:
-        digest = hashlib.sha256(text.codes.tobytes()).digest()
-        hashes.setdefault(text.group, hashlib.sha256()).update(digest)
-    return sorted(texts, key=lambda text: hashes[text.group].digest())
+    for sequence in sequences:
+        digest = hashlib.sha256(sequence.codes.tobytes()).digest()
+        hashes.setdefault(sequence.group, hashlib.sha256()).update(digest)
+    return sorted(sequences, key=lambda sequence: hashes[sequence.group].digest())
 
 
-def _places(text: HeldOutSequence, length: int) -> Iterator[tuple[HeldOutSequence, int]]:
-    for start in range(0, max(text.codes.size - length, 0) + 1, length):
-        yield text, start
+def _window_starts(sequence: HeldOutSequence, length: int) -> Iterator[tuple[HeldOutSequence, int]]:
+    for start in range(0, max(sequence.codes.size - length, 0) + 1, length):
+        yield sequence, start

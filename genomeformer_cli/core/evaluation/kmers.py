@@ -1,6 +1,6 @@
-"""What counting knows of a sequence: how often each k-mer occurs in it, or which bases are where.
+"""Features by counting: k-mer frequencies, base pairs by position, one-hot bases.
 
-Shape letters: N sequences, W words, L length, K entries that are not 0.
+Shape letters: N sequences, W k-mers, L length, K non-zero entries.
 """
 
 from __future__ import annotations
@@ -22,32 +22,32 @@ KS = (3, 4, 5, 6)
 ONE_HOT = "one-hot"
 
 
-def require_sklearn(what: str) -> None:
-    """Make sure that scikit-learn is there.
+def require_sklearn(feature: str) -> None:
+    """Check that scikit-learn is installed.
 
     Args:
-        what: Needs it.
+        feature: Feature that needs it.
 
     Raises:
-        MissingExtraError: It is not.
+        MissingExtraError: scikit-learn is not installed.
     """
     try:
         import sklearn  # noqa: F401
     except ImportError as failure:
         raise MissingExtraError(
-            f"scikit-learn is not installed, and {what} needs it",
+            f"scikit-learn is not installed, and {feature} needs it",
             hint='`pip install "genomeformer[evaluate]"`',
         ) from failure
 
 
 @dataclass(frozen=True)
 class SparseEntries:
-    """What is not 0 in a table (N, W): of each such place its row, its column, and what is there.
+    """Non-zero entries of a table (N, W).
 
     Attributes:
         rows_K: Sequences.
-        columns_K: Words, or other features.
-        values_K: How often, or 1.
+        columns_K: K-mers, or other features.
+        values_K: Counts, or 1.
     """
 
     rows_K: npt.NDArray[np.int64]
@@ -55,7 +55,7 @@ class SparseEntries:
     values_K: npt.NDArray[np.float32]
 
     def table(self, shape: tuple[int, int]) -> csr_array:
-        """As scipy has it."""
+        """Return the entries as a SciPy array in compressed rows."""
         from scipy.sparse import csr_array
 
         places = (self.rows_K.astype(np.int32), self.columns_K.astype(np.int32))
@@ -63,7 +63,7 @@ class SparseEntries:
 
 
 def kmer_frequencies(sequences: Sequence[Codes], k: int) -> csr_array:
-    """(N, 4^k) shares of each word among the words without N; one strand, as it stands."""
+    """Return the frequency of each k-mer among the k-mers without N, forward strand, (N, 4^k)."""
     counts = kmer_counts(sequences, k)
     totals_N = np.bincount(counts.rows_K, counts.values_K, minlength=len(sequences))
     shares_K = (counts.values_K / totals_N[counts.rows_K]).astype(np.float32)
@@ -72,23 +72,23 @@ def kmer_frequencies(sequences: Sequence[Codes], k: int) -> csr_array:
 
 
 def kmer_counts(sequences: Sequence[Codes], k: int, *, both_strands: bool = False) -> SparseEntries:
-    """(N, 4^k) how often each word without N occurs.
+    """Return the count of each k-mer without N, shape (N, 4^k).
 
     Args:
         sequences: Base codes.
-        k: Bases of a word.
-        both_strands: Whether words of the other strand count as well.
+        k: K-mer length.
+        both_strands: Count the k-mers of the reverse strand as well.
     """
-    found = []
+    entries = []
     for codes in sequences:
         strands = (codes, reverse_complement_codes(codes)) if both_strands else (codes,)
-        words = np.concatenate([_words(strand, k) for strand in strands])
-        found.append(np.unique(words, return_counts=True))
-    return _entries(found)
+        kmers = np.concatenate([_kmer_numbers(strand, k) for strand in strands])
+        entries.append(np.unique(kmers, return_counts=True))
+    return _entries(entries)
 
 
-def _words(codes: Codes, k: int) -> npt.NDArray[np.int64]:
-    """The number of each word without N."""
+def _kmer_numbers(codes: Codes, k: int) -> npt.NDArray[np.int64]:
+    """Return the number of each k-mer without N."""
     if codes.size < k:
         return np.empty(0, dtype=np.int64)
     windows = np.lib.stride_tricks.sliding_window_view(codes, k)
@@ -97,24 +97,24 @@ def _words(codes: Codes, k: int) -> npt.NDArray[np.int64]:
 
 
 def positional_pairs(sequences: Sequence[Codes], length: int) -> SparseEntries:
-    """(N, 16 (L - 1)) which two bases stand side by side where, from the start on.
+    """Return the pair of adjacent bases at each position from the start, shape (N, 16 (L - 1)).
 
     Args:
-        sequences: Base codes; shorter ones have nothing at their missing places.
-        length: L; what lies beyond is not seen.
+        sequences: Base codes; shorter sequences have zeros beyond their end.
+        length: Number of leading bases that are used.
     """
-    found = []
+    entries = []
     for codes in sequences:
-        seen = codes[:length].astype(np.int64)
-        one, two = seen[:-1], seen[1:]
-        (places,) = np.nonzero((one < NUM_REAL_BASES) & (two < NUM_REAL_BASES))
-        pairs = NUM_REAL_BASES * one[places] + two[places]
-        found.append((NUM_REAL_BASES**2 * places + pairs, np.ones(places.size)))
-    return _entries(found)
+        prefix = codes[:length].astype(np.int64)
+        left, right = prefix[:-1], prefix[1:]
+        (places,) = np.nonzero((left < NUM_REAL_BASES) & (right < NUM_REAL_BASES))
+        pairs = NUM_REAL_BASES * left[places] + right[places]
+        entries.append((NUM_REAL_BASES**2 * places + pairs, np.ones(places.size)))
+    return _entries(entries)
 
 
 def one_hot(sequences: Sequence[Codes]) -> csr_array | None:
-    """(N, 4 L) which base stands where; None unless all sequences have the same length."""
+    """Return one-hot bases, shape (N, 4 L); None unless all sequences have the same length."""
     lengths = {codes.size for codes in sequences}
     if len(lengths) != 1:
         return None
@@ -127,11 +127,11 @@ def one_hot(sequences: Sequence[Codes]) -> csr_array | None:
     return SparseEntries(rows_K, columns_K, ones_K).table(shape)
 
 
-def _entries(of_rows: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> SparseEntries:
-    """From the columns of each row, and what stands in them."""
-    nothing = np.empty(0)
+def _entries(entries_by_row: Sequence[tuple[npt.NDArray[Any], npt.NDArray[Any]]]) -> SparseEntries:
+    """Build entries from the columns and the values of each row."""
+    empty = np.empty(0)
     return SparseEntries(
-        np.repeat(np.arange(len(of_rows)), [columns.size for columns, _ in of_rows]),
-        np.concatenate([nothing, *(columns for columns, _ in of_rows)]).astype(np.int64),
-        np.concatenate([nothing, *(values for _, values in of_rows)]).astype(np.float32),
+        np.repeat(np.arange(len(entries_by_row)), [columns.size for columns, _ in entries_by_row]),
+        np.concatenate([empty, *(columns for columns, _ in entries_by_row)]).astype(np.int64),
+        np.concatenate([empty, *(values for _, values in entries_by_row)]).astype(np.float32),
     )

@@ -1,7 +1,7 @@
-"""Labels as text: missing ones, and classes that are written in several ways.
+"""Labels as text: missing labels, and classes with several spellings.
 
-Nothing is decided in silence: rows without a label or a sequence are refused by name, or left out
-and counted; classes that differ only in case, blanks or number format are refused.
+Rows without a label or a sequence are refused by name, or left out and counted. Classes that differ
+only in case, blanks or number format are refused.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def missing_from_text(name: str) -> Missing:
     """Return the treatment of that name.
 
     Raises:
-        ConfigError: No treatment is called that.
+        ConfigError: The name is unknown.
     """
     if name not in set(Missing):
         raise ConfigError(f"invalid `--missing {name}`", hint="`refuse` or `drop`")
@@ -55,17 +55,17 @@ def missing_from_text(name: str) -> Missing:
 
 
 def is_missing(cell: str) -> bool:
-    """True for a cell that holds no label of any kind."""
+    """Return True for a cell without a label of any kind."""
     return cell.lower() in _MISSING
 
 
 def is_missing_number(cell: str) -> bool:
-    """True for a cell that stands for a number that is not known."""
+    """Return True for a cell that marks a missing number."""
     return cell.lower() in _MISSING_NUMBER
 
 
 def number_of(cell: str) -> float | None:
-    """Return a finite number, or None; only what a person writes as one (not `1_000`)."""
+    """Parse a finite number in ordinary notation (not `1_000`); return None for other text."""
     try:
         number = float(cell)
     except ValueError:
@@ -83,47 +83,59 @@ def without_missing(
     """Leave out, or refuse, the rows without a sequence or a label.
 
     Args:
-        file: Rows as read.
+        file: Rows of the file.
         name: Name in messages.
         missing: Treatment.
-        lacks_label: True for a cell that holds no label of the task's kind.
-        hint: What to do about them.
+        lacks_label: Returns True for a cell without a label of the task's kind.
+        hint: Hint of the error.
 
     Raises:
-        InputError: Such rows are there and are to be refused, or no row would be left.
+        InputError: Rows are incomplete and `missing` refuses them, or no row is left.
     """
-    reasons = [_reason(one, lacks_label) for one in file.examples]
+    reasons = [_reason(example, lacks_label) for example in file.examples]
     count = file.count
     for reason in (NO_SEQUENCE, NO_LABEL):
-        rows = [one for one, found in zip(file.examples, reasons, strict=True) if found == reason]
+        rows = [
+            example
+            for example, row_reason in zip(file.examples, reasons, strict=True)
+            if row_reason == reason
+        ]
         if rows and missing is Missing.REFUSE:
             raise InputError(
                 f"`{name}`: {len(rows):,} of {count.read:,} rows are {reason}: "
-                + _named(rows, reason),
+                + _list_rows(rows, reason),
                 hint=hint,
             )
         count = count.without(reason, len(rows))
-    kept = tuple(one for one, found in zip(file.examples, reasons, strict=True) if not found)
-    if not kept:
+    complete = tuple(
+        example
+        for example, row_reason in zip(file.examples, reasons, strict=True)
+        if not row_reason
+    )
+    if not complete:
         raise InputError(
             f"`{name}` holds no labelled sequence: {count.sentence()}", hint="check the table"
         )
-    return LabelledFile(examples=kept, count=count, notes=file.notes)
+    return LabelledFile(examples=complete, count=count, notes=file.notes)
 
 
-def _reason(one: Example, lacks_label: Callable[[str], bool]) -> str:
-    if is_missing_sequence(one.sequence):
+def _reason(example: Example, lacks_label: Callable[[str], bool]) -> str:
+    if is_missing_sequence(example.sequence):
         return NO_SEQUENCE
-    return NO_LABEL if any(lacks_label(cell) for cell in one.label.split(COLUMN)) else ""
+    return NO_LABEL if any(lacks_label(cell) for cell in example.label.split(COLUMN)) else ""
 
 
-def _named(rows: Sequence[Example], reason: str) -> str:
+def _list_rows(rows: Sequence[Example], reason: str) -> str:
     cells = [
-        (one.row, one.id, one.sequence if reason == NO_SEQUENCE else one.label.replace(COLUMN, " "))
-        for one in rows[:_MAX_NAMED]
+        (
+            example.row,
+            example.id,
+            example.sequence if reason == NO_SEQUENCE else example.label.replace(COLUMN, " "),
+        )
+        for example in rows[:_MAX_NAMED]
     ]
-    named = ", ".join(f"row {row} (`{identifier}`: `{cell}`)" for row, identifier, cell in cells)
-    return named + (f" and {len(rows) - _MAX_NAMED:,} more" if len(rows) > _MAX_NAMED else "")
+    shown = ", ".join(f"row {row} (`{identifier}`: `{cell}`)" for row, identifier, cell in cells)
+    return shown + (f" and {len(rows) - _MAX_NAMED:,} more" if len(rows) > _MAX_NAMED else "")
 
 
 def same_but_for_spelling(labels: Iterable[str]) -> list[tuple[str, ...]]:
@@ -133,20 +145,20 @@ def same_but_for_spelling(labels: Iterable[str]) -> list[tuple[str, ...]]:
         number = number_of(label)
         key = " ".join(label.casefold().split()) if number is None else repr(number + 0.0)
         spellings.setdefault(key, {})[label] = None
-    return [tuple(found) for found in spellings.values() if len(found) > 1]
+    return [tuple(variants) for variants in spellings.values() if len(variants) > 1]
 
 
 def check_spelling(labels: Iterable[str], name: str, hint: str) -> None:
-    """Refuse classes that are written in several ways.
+    """Refuse classes with several spellings.
 
     Raises:
-        InputError: Some are.
+        InputError: Labels differ only in case, blanks or number format.
     """
     groups = same_but_for_spelling(labels)
     if groups:
         shown = "; ".join(
-            ", ".join(f"`{one[:40]}`" for one in group[:_MAX_NAMED])
-            for group in groups[:_MAX_NAMED]
+            ", ".join(f"`{label[:40]}`" for label in variants[:_MAX_NAMED])
+            for variants in groups[:_MAX_NAMED]
         )
         raise InputError(
             f"`{name}`: labels differ only in case, blanks or number format: {shown}", hint=hint
@@ -154,10 +166,10 @@ def check_spelling(labels: Iterable[str], name: str, hint: str) -> None:
 
 
 def check_classes(labels: Sequence[str], name: str, hint: str) -> None:
-    """Refuse labels that are nearly as many as their rows: numbers, names, or damaged classes.
+    """Refuse labels with nearly as many values as rows: numbers, names, or damaged classes.
 
     Raises:
-        InputError: They are.
+        InputError: There are more than two labels, and more labels than half the rows.
     """
     num_classes = len(set(labels))
     if num_classes > 2 and 2 * num_classes > len(labels):

@@ -1,9 +1,9 @@
-"""How well a model answers the held-out questions: bits per base and accuracy.
+"""Likelihood of a model on held-out queries: bits per base and accuracy.
 
-Windows by `score_windows`; whole records, base after base, by `score_record_tokens`, for models that can carry
-their state along (see `core.models.genomeformer.streaming_forward`).
-Shape letters: B batch, L length, C positions of a slice, N questions, R answers, V vocabulary,
-E width.
+`score_windows` scores windows; `score_record_tokens` scores whole records base by base, for models
+that carry a state (see `core.models.genomeformer.streaming_forward`).
+Shape letters: B batch, L length, C positions of a slice, N queries, R candidate tokens,
+V vocabulary, E width.
 """
 
 from __future__ import annotations
@@ -29,144 +29,150 @@ from genomeformer_cli.core.sequence import NUM_REAL_BASES
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
 from genomeformer_cli.core.training.metrics import Score
 
-_TOKENS_A_BATCH = 16_384
+_TOKENS_PER_BATCH = 16_384
 _SLICE = 4_096
 
 
-def likelihood(model: Model, questions: Queries) -> Score:
-    """The mean of a model's answers."""
-    return score_windows(model, questions).score()
+def likelihood(model: Model, queries: Queries) -> Score:
+    """Return the mean score of a model on the queries."""
+    return score_windows(model, queries).score()
 
 
 @torch.inference_mode()
-def score_windows(model: Model, questions: Queries) -> TokenScores:
-    """Ask a model for every hidden base or token, one pass at a time.
+def score_windows(model: Model, queries: Queries) -> TokenScores:
+    """Score a model on every queried base or token, one pass at a time.
 
-    A bidirectional model finds them masked. The others do not see what they predict, and are given
-    the rest as it is: a causal one what is before each, two stacks both sides. Where the questions
-    are put on both strands, the answer is the mean of both probabilities.
+    A bidirectional model reads masked tokens. The others do not see the token that they predict and
+    read the windows unmasked: a causal model the tokens before it, two stacks both sides. If the
+    queries include the reverse strand, the probabilities of both strands are averaged.
 
     Returns:
-        Answers in the order of the places where `questions.asked` is true.
+        Scores in the order of the true positions of `queries.is_query`.
     """
-    num_windows, length = questions.tokens_WL.shape
-    rows = max(_TOKENS_A_BATCH // length, 1)
+    num_windows, length = queries.tokens_WL.shape
+    rows = max(_TOKENS_PER_BATCH // length, 1)
     return concatenate_scores(
         [
-            _answer_windows(model, questions, number, slice(first, first + rows))
-            for number in range(len(questions.hidden_PWL))
+            _score_pass(model, queries, number, slice(first, first + rows))
+            for number in range(len(queries.hidden_PWL))
             for first in range(0, num_windows, rows)
         ]
     )
 
 
-def _answer_windows(model: Model, questions: Queries, number: int, part: slice) -> TokenScores:
-    """Answers of one pass about some windows."""
-    nats_NR, truth_N = _log_probabilities(model, questions, number, part)
-    asked_BL = questions.is_query[number, part]
-    if questions.reverse_strand is not None:
-        other_NR, _ = _log_probabilities(model, questions.reverse_strand, number, part)
-        # A row's questions come in the opposite order there, and each base as its complement.
-        other_NR = other_NR[_opposite(asked_BL)].flip(-1)
-        nats_NR = torch.logaddexp(nats_NR, other_NR) - math.log(2)
-    said = _answers(nats_NR, truth_N)
-    if questions.bases_V is None:
-        return said
-    return replace(said, bases_N=questions.bases_V[questions.tokens_WL[part][asked_BL]])
+def _score_pass(model: Model, queries: Queries, number: int, rows: slice) -> TokenScores:
+    """Score a slice of the windows in one pass."""
+    nats_NR, targets_N = _log_probabilities(model, queries, number, rows)
+    is_query_BL = queries.is_query[number, rows]
+    if queries.reverse_strand is not None:
+        reverse_NR, _ = _log_probabilities(model, queries.reverse_strand, number, rows)
+        # The reverse strand lists the queries of a row in reverse order, as complements.
+        reverse_NR = reverse_NR[_reversed_order(is_query_BL)].flip(-1)
+        nats_NR = torch.logaddexp(nats_NR, reverse_NR) - math.log(2)
+    scores = _token_scores(nats_NR, targets_N)
+    if queries.bases_V is None:
+        return scores
+    return replace(scores, bases_N=queries.bases_V[queries.tokens_WL[rows][is_query_BL]])
 
 
 def _log_probabilities(
-    model: Model, questions: Queries, number: int, part: slice
+    model: Model, queries: Queries, number: int, rows: slice
 ) -> tuple[Tensor, Tensor]:
-    """Of every answer to every question of a pass (N, R), and which one is true (N,)."""
+    """Return the log-probabilities of the candidates (N, R) and the index of the true one (N,)."""
     device = model.device
-    hidden_BL = torch.from_numpy(questions.hidden_PWL[number, part]).to(device)
-    asked_BL = torch.from_numpy(questions.is_query[number, part]).to(device)
-    tokens_BL = torch.from_numpy(questions.tokens_WL[part]).to(device)
-    features_NE = _features(model, tokens_BL, hidden_BL, asked_BL)
-    logits_NR, truth_N = _candidates(model, features_NE, tokens_BL[asked_BL], questions)
-    return functional.log_softmax(logits_NR, dim=-1), truth_N
+    is_masked_BL = torch.from_numpy(queries.hidden_PWL[number, rows]).to(device)
+    is_query_BL = torch.from_numpy(queries.is_query[number, rows]).to(device)
+    tokens_BL = torch.from_numpy(queries.tokens_WL[rows]).to(device)
+    features_NE = _features(model, tokens_BL, is_masked_BL, is_query_BL)
+    logits_NR, targets_N = _candidates(model, features_NE, tokens_BL[is_query_BL], queries)
+    return functional.log_softmax(logits_NR, dim=-1), targets_N
 
 
-def _features(model: Model, tokens_BL: Tensor, hidden_BL: Tensor, asked_BL: Tensor) -> Tensor:
-    """What the head is to answer from at each position asked for."""
+def _features(model: Model, tokens_BL: Tensor, is_masked_BL: Tensor, is_query_BL: Tensor) -> Tensor:
+    """Return the input of the prediction head at each queried position."""
     mask_BL = padding_mask(tokens_BL, PAD_ID)
     if model.config.direction == "bidirectional":
-        seen_BL = tokens_BL.masked_fill(hidden_BL, MASK_ID)
-        return model.hidden_at(seen_BL, mask_BL, None, SelectedPositions.from_mask(asked_BL))
+        inputs_BL = tokens_BL.masked_fill(is_masked_BL, MASK_ID)
+        return model.hidden_at(inputs_BL, mask_BL, None, SelectedPositions.from_mask(is_query_BL))
     features_BLE = model.hidden(tokens_BL, mask_BL)
     if model.config.direction == "causal":
         features_BLE = features_BLE.roll(1, dims=1)
-    return features_BLE[asked_BL]
+    return features_BLE[is_query_BL]
 
 
 def _candidates(
-    model: Model, features_NE: Tensor, ids_N: Tensor, questions: Queries
+    model: Model, features_NE: Tensor, ids_N: Tensor, queries: Queries
 ) -> tuple[Tensor, Tensor]:
-    """Logits of the possible answers (N, R), and the true one's place among them (N,)."""
-    real_ids, k = questions.real_ids, questions.k
+    """Return the logits of the candidates (N, R) and the index of the true one (N,)."""
+    real_ids, k = queries.real_ids, queries.k
     if k == 1:
         return real_logits(model, features_NE, real_ids), ids_N - real_ids.start
-    first_word = real_ids.stop - NUM_REAL_BASES**k
-    shift = 2 * (k - 1 - questions.base_offset)
-    words_N = ids_N - first_word
+    first_kmer = real_ids.stop - NUM_REAL_BASES**k
+    shift = 2 * (k - 1 - queries.base_offset)
+    kmers_N = ids_N - first_kmer
     bases_R = torch.arange(NUM_REAL_BASES, device=ids_N.device) << shift
-    others_NR = (words_N & ~(3 << shift))[:, None] | bases_R
+    candidates_NR = (kmers_N & ~(3 << shift))[:, None] | bases_R
     logits_NV = model.logits(features_NE).double()
-    return logits_NV.gather(1, others_NR + first_word), words_N >> shift & 3
+    return logits_NV.gather(1, candidates_NR + first_kmer), kmers_N >> shift & 3
 
 
-def _opposite(asked_BL: npt.NDArray[np.bool_]) -> Tensor:
-    """For each question, its number when those of each window come in the opposite order."""
-    counts_B = asked_BL.sum(axis=1)
+def _reversed_order(is_query_BL: npt.NDArray[np.bool_]) -> Tensor:
+    """Return for each query its index when the queries of each window are reversed."""
+    counts_B = is_query_BL.sum(axis=1)
     first_N = np.repeat(np.cumsum(counts_B) - counts_B, counts_B)
     last_N = first_N + np.repeat(counts_B, counts_B) - 1
     return torch.from_numpy(first_N + last_N - np.arange(first_N.size))
 
 
 def real_logits(model: Model, features: Tensor, real_ids: range) -> Tensor:
-    """Logits of the tokens that can be an answer, in double precision."""
+    """Return the logits of the real tokens in double precision."""
     return model.logits(features)[..., real_ids.start : real_ids.stop].double()
 
 
-def _answers(nats_NR: Tensor, truth_N: Tensor) -> TokenScores:
-    """Answers of log-probabilities."""
-    true_N = nats_NR.gather(1, truth_N[:, None])[:, 0]
+def _token_scores(nats_NR: Tensor, targets_N: Tensor) -> TokenScores:
+    """Compute scores from log-probabilities."""
+    true_nats_N = nats_NR.gather(1, targets_N[:, None])[:, 0]
     return TokenScores(
-        bits_N=(-true_N * BITS_PER_NAT).cpu().numpy(),
-        correct_N=(nats_NR.argmax(dim=-1) == truth_N).cpu().numpy(),
+        bits_N=(-true_nats_N * BITS_PER_NAT).cpu().numpy(),
+        correct_N=(nats_NR.argmax(dim=-1) == targets_N).cpu().numpy(),
     )
 
 
 @torch.inference_mode()
 def score_record_tokens(
-    model: Model, tokens_L: npt.NDArray[np.int64], asked_L: npt.NDArray[np.bool_], real_ids: range
+    model: Model,
+    tokens_L: npt.NDArray[np.int64],
+    is_query_L: npt.NDArray[np.bool_],
+    real_ids: range,
 ) -> TokenScores:
-    """Ask a model that does not see what it predicts for the bases of a whole record.
+    """Score a model that does not see the predicted base on a whole record.
 
     Args:
-        model: Causal, or of two stacks, that can carry its state along.
-        tokens_L: The record.
-        asked_L: Which bases; of a causal model never the first.
-        real_ids: Ids that can be an answer.
+        model: Causal or two-stack model that can carry a state.
+        tokens_L: Token ids of the record.
+        is_query_L: True at the scored bases; never the first base for a causal model.
+        real_ids: Candidate token ids.
     """
-    parts = [
-        _answers(functional.log_softmax(logits_CR[asked], dim=-1), truth[asked])
-        for logits_CR, truth, asked in _predicted(model, tokens_L, asked_L, real_ids)
-        if bool(asked.any())
+    chunks = [
+        _token_scores(functional.log_softmax(logits_CR[is_query], dim=-1), targets[is_query])
+        for logits_CR, targets, is_query in _slices(model, tokens_L, is_query_L, real_ids)
+        if bool(is_query.any())
     ]
-    return concatenate_scores(parts)
+    return concatenate_scores(chunks)
 
 
-def _predicted(
-    model: Model, tokens_L: npt.NDArray[np.int64], asked_L: npt.NDArray[np.bool_], real_ids: range
+def _slices(
+    model: Model,
+    tokens_L: npt.NDArray[np.int64],
+    is_query_L: npt.NDArray[np.bool_],
+    real_ids: range,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Slice by slice: logits of each base, its index among the real ids, whether it is asked."""
+    """Yield for each slice the logits, the index of each true base, and the queries."""
     shift = 1 if model.config.direction == "causal" else 0
     tokens = torch.from_numpy(tokens_L).to(model.device)
-    asked = torch.from_numpy(asked_L).to(model.device)
+    is_query = torch.from_numpy(is_query_L).to(model.device)
     for start, stop, features_BCE in features_by_slices(model, tokens[None], _SLICE):
-        here = slice(start + shift, min(stop + shift, tokens.numel()))
-        length = here.stop - here.start
+        window = slice(start + shift, min(stop + shift, tokens.numel()))
+        length = window.stop - window.start
         logits_CR = real_logits(model, features_BCE[0, :length], real_ids)
-        yield logits_CR, tokens[here] - real_ids.start, asked[here]
+        yield logits_CR, tokens[window] - real_ids.start, is_query[window]

@@ -1,11 +1,11 @@
-"""The table that models of longer tokens must beat: p(base | k bases before it), by counting.
+"""Markov baseline of models with longer tokens: p(base | k bases before it), by counting.
 
-Such a model is asked for all bases of a token at once; so is the table: the probability of a token
-is the product over its bases, each given those before it. Both strands of the training split are
-counted; orders are interpolated and the best chosen as in `counts`. The table is not asked where a
-token ends, which a model of byte pairs must say too: it is favoured. Its guess of a token, for the
-accuracy, is the base that is most probable after those it guessed before, to the true length.
-Shape letters: T tokens asked for, C columns: bases before a token, then its own.
+Such a model predicts all bases of a token at once, and so does the table: the probability of a
+token is the product over its bases, each given the bases before it. Both strands of the training
+split are counted; orders are interpolated and the best is selected as in `counts`. A model of byte
+pairs must also predict the end of a token; the table need not, which favours it. For the accuracy,
+the table predicts the most probable base after the bases it predicted before, to the true length.
+Shape letters: T queried tokens, C columns: the bases before a token, then its own.
 """
 
 from __future__ import annotations
@@ -27,27 +27,25 @@ from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer
 from genomeformer_cli.core.training.metrics import Score
 
 _CHUNK = 1 << 20
-_CELLS_A_BASE = 4
+_CELLS_PER_BASE = 4
 Tables = list[CountTable]
 
 
-def markov_baseline(corpus: Corpus, questions: Queries, reporter: Reporter) -> CountBaseline:
-    """Count the training split and answer the questions with the order that does best on them."""
+def markov_baseline(corpus: Corpus, queries: Queries, reporter: Reporter) -> CountBaseline:
+    """Count the training split and score the order that does best on the queries."""
     num_bases = corpus.manifest.num_bases or corpus.manifest.num_train
     order = 0
-    while order < TOKENS_BEFORE and NUM_REAL_BASES ** (order + 2) <= _CELLS_A_BASE * num_bases:
+    while order < TOKENS_BEFORE and NUM_REAL_BASES ** (order + 2) <= _CELLS_PER_BASE * num_bases:
         order += 1
     tables = count_markov(corpus, order, reporter)
-    columns_TC, sizes_T = _columns(questions, corpus.tokenizer, order)
-    scores = [
-        score_markov(tables[: one + 1], columns_TC, sizes_T, order) for one in range(order + 1)
-    ]
-    best = min(range(len(scores)), key=lambda one: scores[one].bits_per_base)
+    columns_TC, sizes_T = _columns(queries, corpus.tokenizer, order)
+    scores = [score_markov(tables[: k + 1], columns_TC, sizes_T, order) for k in range(order + 1)]
+    best = min(range(len(scores)), key=lambda k: scores[k].bits_per_base)
     return CountBaseline(order=best, score=scores[best], looks="before")
 
 
 def count_markov(corpus: Corpus, order: int, reporter: Reporter) -> Tables:
-    """Count every base after the bases before it, both strands, for all orders up to `order`."""
+    """Count every base after the bases before it, on both strands, for all orders up to `order`."""
     tables = [np.zeros(NUM_REAL_BASES ** (k + 1), dtype=np.uint32) for k in range(order + 1)]
     with reporter.track("counting contexts", corpus.manifest.num_train, "tokens") as tracker:
         for segment in corpus.segments("train"):
@@ -74,7 +72,7 @@ def _count_into(tables: Tables, codes: Codes) -> None:
 
 
 def _add_cells(table: CountTable, cells: npt.NDArray[np.int64]) -> None:
-    """Count every cell that is named."""
+    """Add 1 to the count of every listed cell."""
     if table.size <= cells.size * 8:
         table += np.bincount(cells, minlength=table.size).astype(np.uint32)
         return
@@ -83,20 +81,20 @@ def _add_cells(table: CountTable, cells: npt.NDArray[np.int64]) -> None:
 
 
 def _columns(
-    questions: Queries, tokenizer: Tokenizer, order: int
+    queries: Queries, tokenizer: Tokenizer, order: int
 ) -> tuple[Codes, npt.NDArray[np.int64]]:
-    """For each token asked for, the bases before it and its own; and how many its own are."""
-    assert questions.bases_V is not None
-    asked_WL = np.logical_or.reduce(questions.is_query)
-    longest = int(questions.bases_V[questions.tokens_WL[asked_WL]].max())
+    """Return the bases before and in each queried token (T, C), and the token lengths (T,)."""
+    assert queries.bases_V is not None
+    is_query_WL = np.logical_or.reduce(queries.is_query)
+    longest = int(queries.bases_V[queries.tokens_WL[is_query_WL]].max())
     rows: list[Codes] = []
     sizes: list[int] = []
-    for tokens_L, asked_L in zip(questions.tokens_WL, asked_WL, strict=True):
+    for tokens_L, is_query_L in zip(queries.tokens_WL, is_query_WL, strict=True):
         ids = tokens_L[tokens_L != PAD_ID].astype(tokenizer.dtype)
         codes = encode_bases(tokenizer.decode(ids))
-        ends = np.cumsum(questions.bases_V[ids])
-        for token in np.flatnonzero(asked_L):
-            size = int(questions.bases_V[ids[token]])
+        ends = np.cumsum(queries.bases_V[ids])
+        for token in np.flatnonzero(is_query_L):
+            size = int(queries.bases_V[ids[token]])
             start = int(ends[token]) - size
             row = np.zeros(order + longest, dtype=np.uint8)
             row[: order + size] = codes[start - order : start + size]
@@ -108,36 +106,36 @@ def _columns(
 def score_markov(
     tables: Tables, columns_TC: Codes, sizes_T: npt.NDArray[np.int64], before: int
 ) -> Score:
-    """Score the tables, interpolated, on tokens that follow `before` bases.
+    """Score interpolated tables on tokens that follow `before` bases.
 
     Args:
-        tables: Of order 0, 1, ...
-        columns_TC: The bases before each token, then its own.
-        sizes_T: How many its own are.
-        before: How many those before are.
+        tables: Tables of order 0, 1, ...
+        columns_TC: Bases before each token, then its own.
+        sizes_T: Number of bases of each token.
+        before: Number of bases before each token.
     """
-    guessed_TC = columns_TC.copy()
+    predicted_TC = columns_TC.copy()
     bits = 0.0
-    right_T = np.ones(len(sizes_T), dtype=np.bool_)
+    correct_T = np.ones(len(sizes_T), dtype=np.bool_)
     every_T = np.arange(len(sizes_T))
     for column in range(before, columns_TC.shape[1]):
         within_T = column - before < sizes_T
-        truth_T = columns_TC[:, column]
-        told_T4 = _probabilities(tables, columns_TC[:, :column])
-        bits -= float(np.log2(told_T4[every_T, truth_T][within_T]).sum())
-        guessed_TC[:, column] = _probabilities(tables, guessed_TC[:, :column]).argmax(axis=1)
-        right_T &= ~within_T | (guessed_TC[:, column] == truth_T)
+        targets_T = columns_TC[:, column]
+        probability_T4 = _probabilities(tables, columns_TC[:, :column])
+        bits -= float(np.log2(probability_T4[every_T, targets_T][within_T]).sum())
+        predicted_TC[:, column] = _probabilities(tables, predicted_TC[:, :column]).argmax(axis=1)
+        correct_T &= ~within_T | (predicted_TC[:, column] == targets_T)
     num_bases = int(sizes_T.sum())
     return Score(
         bits_per_base=bits / num_bases,
-        accuracy=float(right_T.mean()),
+        accuracy=float(correct_T.mean()),
         num_bases=num_bases,
         num_tokens=len(sizes_T),
     )
 
 
 def _probabilities(tables: Tables, before_TC: Codes) -> npt.NDArray[np.float64]:
-    """Of each of the four bases after what is before it."""
+    """Return the probabilities of the next base after the bases in `before_TC`, shape (T, 4)."""
     probability_T4 = np.full((len(before_TC), NUM_REAL_BASES), 1 / NUM_REAL_BASES)
     for order, table in enumerate(tables):
         key_T = np.zeros(len(before_TC), dtype=np.int64)

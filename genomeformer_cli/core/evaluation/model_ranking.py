@@ -1,6 +1,6 @@
-"""Who predicts better, on what: scores of several on the same questions, with intervals.
+"""Scores of models, tables and random twins on the same queries, with intervals.
 
-Shape letters: N questions.
+Shape letters: N queries.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ NUM_BINS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class RankingRow:
-    """One answerer on one part of the questions.
+    """Scores of one model or table on a subset of the queries.
 
     Attributes:
         kind: `all`, `genome` or `region`.
-        part: Which one.
-        who: `model`, `counts`, or `random` for the same model with random weights.
-        detail: Of counts, the order that does best here; of random, the seed.
+        part: Name of the genome or region.
+        who: `model`, `counts`, or `random` for the model with random weights.
+        detail: Best order of the counts; seed of a random model.
         bits: Bits per base.
-        accuracy: Part of the bases whose most probable letter was right.
-        gain: Bits per base that this one is better than the counts; None for the counts.
-        num_bases: How many were asked.
+        accuracy: Fraction of the bases whose most probable letter is correct.
+        gain: Bits per base of the counts minus those of this model; None for the counts.
+        num_bases: Number of queries.
     """
 
     kind: str
@@ -52,13 +52,13 @@ class RankingRow:
 
 @dataclass(frozen=True, kw_only=True)
 class PositionBin:
-    """Bits per base at some places, such as far from the edges of a window.
+    """Bits per base in a bin of positions, such as distances from the window's edge.
 
     Attributes:
-        place: Middle of the bin, in bases.
+        place: Mean position of the bin, in bases.
         model: Bits of the model.
-        counts: Of the counts that do best on all questions; None without a corpus to count.
-        num_bases: Questions there.
+        counts: Bits of the order that does best on all queries; None without a corpus.
+        num_bases: Number of queries in the bin.
     """
 
     place: float
@@ -69,94 +69,99 @@ class PositionBin:
 
 @dataclass(frozen=True, kw_only=True)
 class QueryScores:
-    """Everything that was answered about the same questions.
+    """Scores of a model, tables and random twins on the same queries.
 
     Attributes:
-        model: What the model said.
-        tables: What tables of order 0, 1, ... said; empty without a corpus to count.
-        twins: What models with random weights said, by seed.
-        windows_N: Which window each question is of: what is resampled.
-        parts: Questions of each genome and region, by kind and name.
-        places_N: Where each question stands.
+        model: Scores of the model.
+        tables: Scores of tables of order 0, 1, ...; empty without a corpus.
+        twins: Scores of models with random weights, by seed.
+        windows_N: Window of each query, the unit of the bootstrap.
+        subsets: Queries of each genome and region, by kind and name.
+        positions_N: Position of each query.
     """
 
     model: TokenScores
     tables: Sequence[TokenScores]
     twins: Mapping[int, TokenScores]
     windows_N: Groups
-    parts: Mapping[tuple[str, str], npt.NDArray[np.bool_]]
-    places_N: npt.NDArray[np.int64]
+    subsets: Mapping[tuple[str, str], npt.NDArray[np.bool_]]
+    positions_N: npt.NDArray[np.int64]
 
 
-def rank_models(asked: QueryScores, seed: int) -> tuple[RankingRow, ...]:
-    """A row for each answerer on all questions and on every part of them."""
-    everything = np.ones(asked.windows_N.size, dtype=np.bool_)
+def rank_models(query_scores: QueryScores, seed: int) -> tuple[RankingRow, ...]:
+    """Return one row per model or table, on all queries and on every subset."""
+    all_N = np.ones(query_scores.windows_N.size, dtype=np.bool_)
     rows: list[RankingRow] = []
-    parts = {key: chosen_N for key, chosen_N in asked.parts.items() if chosen_N.any()}
-    kinds = Counter(kind for kind, _ in parts)
-    for (kind, part), chosen_N in {("all", "all"): everything, **parts}.items():
-        if kinds[kind] == 1:  # the only one is everything
+    subsets = {
+        key: selected_N for key, selected_N in query_scores.subsets.items() if selected_N.any()
+    }
+    kinds = Counter(kind for kind, _ in subsets)
+    for (kind, part), selected_N in {("all", "all"): all_N, **subsets}.items():
+        if kinds[kind] == 1:  # a single subset equals all queries
             continue
-        windows_N = asked.windows_N[chosen_N]
-        tables = [_taken(table, chosen_N) for table in asked.tables]
+        windows_N = query_scores.windows_N[selected_N]
+        tables = [_select(table, selected_N) for table in query_scores.tables]
         best = best_order(tables) if tables else None
         counts = tables[best] if best is not None else None
-        contestants: list[tuple[str, int | None, TokenScores]] = [
-            (MODEL, None, _taken(asked.model, chosen_N))
+        entries: list[tuple[str, int | None, TokenScores]] = [
+            (MODEL, None, _select(query_scores.model, selected_N))
         ]
-        contestants += [(COUNTS, best, counts)] if counts is not None else []
-        contestants += [
-            (TWIN, seed_of, _taken(twin, chosen_N)) for seed_of, twin in asked.twins.items()
+        entries += [(COUNTS, best, counts)] if counts is not None else []
+        entries += [
+            (TWIN, twin_seed, _select(twin, selected_N))
+            for twin_seed, twin in query_scores.twins.items()
         ]
-        for who, detail, answers in contestants:
+        for source, detail, scores in entries:
             # By name, so that the order of genomes does not change an interval.
-            name = f"{kind} {part} {who} {detail if who == TWIN else ''}"
+            name = f"{kind} {part} {source} {detail if source == TWIN else ''}"
             generator = np.random.default_rng([seed, zlib.crc32(name.encode())])
             gain = None
-            if counts is not None and who != COUNTS:
-                gain = bootstrap_mean(counts.bits_N - answers.bits_N, windows_N, generator)
+            if counts is not None and source != COUNTS:
+                gain = bootstrap_mean(counts.bits_N - scores.bits_N, windows_N, generator)
             rows.append(
                 RankingRow(
                     kind=kind,
                     part=part,
-                    who=who,
+                    who=source,
                     detail=detail,
-                    bits=bootstrap_mean(answers.bits_N, windows_N, generator),
+                    bits=bootstrap_mean(scores.bits_N, windows_N, generator),
                     accuracy=bootstrap_mean(
-                        answers.correct_N.astype(np.float64), windows_N, generator
+                        scores.correct_N.astype(np.float64), windows_N, generator
                     ),
                     gain=gain,
-                    num_bases=int(answers.bits_N.size),
+                    num_bases=int(scores.bits_N.size),
                 )
             )
     return tuple(rows)
 
 
-def _taken(answers: TokenScores, chosen_N: npt.NDArray[np.bool_]) -> TokenScores:
-    return TokenScores(bits_N=answers.bits_N[chosen_N], correct_N=answers.correct_N[chosen_N])
+def _select(scores: TokenScores, selected_N: npt.NDArray[np.bool_]) -> TokenScores:
+    return TokenScores(bits_N=scores.bits_N[selected_N], correct_N=scores.correct_N[selected_N])
 
 
-def position_curve(asked: QueryScores, *, logarithmic: bool) -> tuple[PositionBin, ...]:
-    """Bits per base over places, in about `NUM_BINS` bins.
+def position_curve(query_scores: QueryScores, *, logarithmic: bool) -> tuple[PositionBin, ...]:
+    """Return bits per base by position, in about `NUM_BINS` bins.
 
     Args:
-        asked: Answers and where their questions stand.
-        logarithmic: Bins of a growing width, for whole records.
+        query_scores: Scores and the positions of their queries.
+        logarithmic: Use bins of growing width, for whole records.
     """
-    low, high = int(asked.places_N.min()), int(asked.places_N.max()) + 1
+    low, high = int(query_scores.positions_N.min()), int(query_scores.positions_N.max()) + 1
     spread = np.geomspace(max(low, 1), high, NUM_BINS + 1)
     edges = np.unique((spread if logarithmic else np.linspace(low, high, NUM_BINS + 1)).round())
-    which_N = np.clip(np.searchsorted(edges, asked.places_N, side="right") - 1, 0, None)
-    counts = asked.tables[best_order(list(asked.tables))] if asked.tables else None
+    bins_N = np.clip(np.searchsorted(edges, query_scores.positions_N, side="right") - 1, 0, None)
+    counts = (
+        query_scores.tables[best_order(list(query_scores.tables))] if query_scores.tables else None
+    )
     places: list[PositionBin] = []
-    for bin_number in np.unique(which_N):
-        chosen_N = which_N == bin_number
+    for bin_number in np.unique(bins_N):
+        selected_N = bins_N == bin_number
         places.append(
             PositionBin(
-                place=float(asked.places_N[chosen_N].mean()),
-                model=float(asked.model.bits_N[chosen_N].mean()),
-                counts=None if counts is None else float(counts.bits_N[chosen_N].mean()),
-                num_bases=int(chosen_N.sum()),
+                place=float(query_scores.positions_N[selected_N].mean()),
+                model=float(query_scores.model.bits_N[selected_N].mean()),
+                counts=None if counts is None else float(counts.bits_N[selected_N].mean()),
+                num_bases=int(selected_N.sum()),
             )
         )
     return tuple(places)

@@ -1,8 +1,7 @@
-"""Labelled sequences: a model's vectors beside k-mer counts and random twins, everything alike.
+"""Probing on labelled sequences: a model's vectors beside k-mer counts and random-init twins.
 
-The same rows, the same folds, the same probes for all of them. `k-mers` are the best of k = 3 to 6
-on the tested rows, which favours them; `one-hot` says which base stands where, for sequences of
-one length.
+All vectors use the same rows, folds and probes. `k-mers` are the best of k = 3 to 6 on the tested
+rows, which favours them; `one-hot` encodes the base at each position, for sequences of one length.
 Shape letters: N rows, E width.
 """
 
@@ -50,13 +49,13 @@ MODEL, TWIN = "model", "random"
 
 @dataclass(frozen=True, kw_only=True)
 class ProbingConfig:
-    """How labelled sequences are looked at.
+    """Settings of the evaluation on labelled sequences.
 
     Attributes:
-        window: Longest stretch the model sees at once; None: its context.
-        most_training: Rows a probe learns from, at most.
-        seed: Of folds, draws, resampling and the first twin.
-        num_seeds: Seeds to go through; of each a twin, rows to learn from, folds, and draws.
+        window: Maximum window of the model; None: its context.
+        most_training: Maximum number of training rows of a probe.
+        seed: Seed of the folds, draws, bootstrap and the first twin.
+        num_seeds: Number of seeds; each has its own twin, training rows, folds and draws.
     """
 
     window: int | None = None
@@ -67,17 +66,18 @@ class ProbingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRow:
-    """One kind of vector on one task with one seed.
+    """Metrics of one kind of vector on one task with one seed.
 
     Attributes:
         who: `model`, `random`, `3-mers` ..., `one-hot`.
-        seed: Of folds, draws and twin.
-        neighbourhood: Of the vectors as they are, for classes of two rows or more; None where there
-            are fewer than two such classes.
-        logistic: What logistic regression reads off them.
-        neighbours: What ten nearest neighbours do.
+        seed: Seed of the folds, draws and twin.
+        neighbourhood: Clustering of the vectors, for classes of two rows or more; None if there are
+            fewer than two such classes.
+        logistic: Metrics of logistic regression.
+        neighbours: Metrics of the ten nearest neighbours.
         gain: Matthews correlation of the logistic regression minus that of the best k-mers; None
-            for these.
+            for
+            k-mers.
     """
 
     who: str
@@ -90,19 +90,19 @@ class ProbeRow:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbingResult:
-    """One task.
+    """Result on one task.
 
     Attributes:
-        name: Its name.
+        name: Name of the task.
         classes: Labels.
         num_rows: Labelled sequences.
-        num_trained: Rows that a probe learned from.
-        official_split: Whether train and test are the source's; else five folds.
+        num_trained: Training rows of a probe.
+        official_split: True if the source defines train and test; else five folds.
         count: Rows of the source, used and left out.
-        duplicates: Test rows whose sequence was also learned from, with the first seed.
-        rows: Vectors of every kind, seed by seed.
-        points: Some rows on the model's two main axes, and the class of each, for a picture.
-        shares: Of the variance on these axes.
+        duplicates: Test rows whose sequence is also a training row, with the first seed.
+        rows: Metrics of every kind of vector and seed.
+        points: Sampled rows on the model's two main axes with their classes, for a plot.
+        shares: Variance fractions of these axes.
     """
 
     name: str
@@ -117,70 +117,79 @@ class ProbingResult:
     shares: tuple[float, float] = (0.0, 0.0)
 
     def best_kmers(self, seed: int) -> ProbeRow:
-        """The k-mers that logistic regression does best with on the tested rows."""
-        words = [row for row in self.rows if row.who.endswith("-mers") and row.seed == seed]
-        return max(words, key=lambda row: row.logistic.mcc.value)
+        """Return the k-mers with the highest Matthews correlation of logistic regression."""
+        kmers = [row for row in self.rows if row.who.endswith("-mers") and row.seed == seed]
+        return max(kmers, key=lambda row: row.logistic.mcc.value)
 
 
 def evaluate_task(
     loaded: LoadedModel, task: Task, config: ProbingConfig, reporter: Reporter
 ) -> ProbingResult:
-    """Look at one task.
+    """Evaluate a model's vectors on one task.
 
     Raises:
-        AlphabetError: A sequence holds a letter that is no nucleotide.
+        AlphabetError: A sequence holds a letter that is not a nucleotide.
     """
     for note in task.notes:
         reporter.note(note)
     count = task.count
-    say = reporter.warn if count.left_out else reporter.note
-    say(f"`{task.name}`: {count.sentence()}; {len(task.classes)} classes")
+    report = reporter.warn if count.left_out else reporter.note
+    report(f"`{task.name}`: {count.sentence()}; {len(task.classes)} classes")
     num_rows = len(task.examples)
     seeds = range(config.seed, config.seed + config.num_seeds)
-    drawn = {seed: draw_task_rows(task, config.most_training, seed) for seed in seeds}
-    used_N = np.unique(np.concatenate(list(drawn.values())))
+    drawn_by_seed = {seed: draw_task_rows(task, config.most_training, seed) for seed in seeds}
+    used_N = np.unique(np.concatenate(list(drawn_by_seed.values())))
     task = task.take(used_N)
     sequences = [
-        encode_bases(one.sequence, where=f"task `{task.name}`: `{one.id}`") for one in task.examples
+        encode_bases(example.sequence, where=f"task `{task.name}`: `{example.id}`")
+        for example in task.examples
     ]
-    lost = sum(not (codes < NUM_REAL_BASES).any() for codes in sequences)
-    if lost:
-        reporter.warn(f"task `{task.name}`: {lost} sequences hold no base but N; they are zeros")
+    num_empty = sum(not (codes < NUM_REAL_BASES).any() for codes in sequences)
+    if num_empty:
+        reporter.warn(
+            f"task `{task.name}`: {num_empty} sequences hold no base but N; their vectors are zeros"
+        )
     classes_N = class_numbers(task)
-    words: dict[str, Any] = {f"{k}-mers": kmer_frequencies(sequences, k) for k in KS}
-    by_place = one_hot(sequences)
-    if by_place is not None:
-        words[ONE_HOT] = by_place
-    places = {seed: np.searchsorted(used_N, rows_M) for seed, rows_M in drawn.items()}
-    parts = {seed: folds(task.take(places_M), seed) for seed, places_M in places.items()}
-    first = places[config.seed]
+    kmers: dict[str, Any] = {f"{k}-mers": kmer_frequencies(sequences, k) for k in KS}
+    one_hot_bases = one_hot(sequences)
+    if one_hot_bases is not None:
+        kmers[ONE_HOT] = one_hot_bases
+    rows_by_seed = {
+        seed: np.searchsorted(used_N, drawn_M) for seed, drawn_M in drawn_by_seed.items()
+    }
+    folds_by_seed = {seed: folds(task.take(rows_M), seed) for seed, rows_M in rows_by_seed.items()}
+    first_rows = rows_by_seed[config.seed]
     duplicates = find_duplicates(
-        [sequences[place] for place in first],
+        [sequences[row] for row in first_rows],
         [
             ([*fold.train.tolist(), *fold.validation.tolist()], fold.test.tolist())
-            for fold in parts[config.seed]
+            for fold in folds_by_seed[config.seed]
         ],
     )
     if duplicates.exist:
         reporter.warn(duplicates.warning(task.name))
-    own_NE = _embedded(loaded, sequences, config, reporter)
+    model_vectors_NE = _embed(loaded, sequences, config, reporter)
     rows: list[ProbeRow] = []
-    for seed, places_M in places.items():
+    for seed, rows_M in rows_by_seed.items():
         (twin,) = random_twins(loaded, seed, 1).values()
-        random = LoadedModel(model=twin, tokenizer=loaded.tokenizer, folder=loaded.folder)
-        codes = [sequences[place] for place in places_M]
-        vectors = {who: array[places_M] for who, array in {MODEL: own_NE, **words}.items()}
-        vectors[TWIN] = _embedded(random, codes, config, reporter)
-        ordered = {who: vectors[who] for who in (MODEL, TWIN, *words)}
-        rows += _rows(ordered, task.take(places_M), parts[seed], seed, reporter)
-    shown = draw_rows(classes_N, config.seed)
-    points_N2, shares = principal_axes(own_NE[shown])
-    points = zip(points_N2.tolist(), classes_N[shown].tolist(), strict=True)
+        twin_model = LoadedModel(model=twin, tokenizer=loaded.tokenizer, folder=loaded.folder)
+        codes = [sequences[row] for row in rows_M]
+        vectors = {
+            source: array[rows_M] for source, array in {MODEL: model_vectors_NE, **kmers}.items()
+        }
+        vectors[TWIN] = _embed(twin_model, codes, config, reporter)
+        ordered = {source: vectors[source] for source in (MODEL, TWIN, *kmers)}
+        rows += _probe_rows(ordered, task.take(rows_M), folds_by_seed[seed], seed, reporter)
+    sampled = draw_rows(classes_N, config.seed)
+    points_N2, shares = principal_axes(model_vectors_NE[sampled])
+    points = zip(points_N2.tolist(), classes_N[sampled].tolist(), strict=True)
     return ProbingResult(
         name=task.name,
         classes=task.classes,
         num_rows=num_rows,
-        num_trained=max(fold.train.size for one in parts.values() for fold in one),
+        num_trained=max(
+            fold.train.size for task_folds in folds_by_seed.values() for fold in task_folds
+        ),
         count=count,
         duplicates=duplicates,
         official_split=task.has_split,
@@ -190,7 +199,7 @@ def evaluate_task(
     )
 
 
-def _embedded(
+def _embed(
     loaded: LoadedModel, sequences: Sequence[Codes], config: ProbingConfig, reporter: Reporter
 ) -> npt.NDArray[np.float32]:
     ids = [loaded.tokenizer.encode(codes) for codes in sequences]
@@ -198,42 +207,42 @@ def _embedded(
     return np.nan_to_num(embed_tokens(loaded, ids, window=window, reporter=reporter))
 
 
-def _rows(
+def _probe_rows(
     vectors: Mapping[str, Any],
     task: Task,
-    parts: Sequence[Fold],
+    task_folds: Sequence[Fold],
     seed: int,
     reporter: Reporter,
 ) -> Iterator[ProbeRow]:
     classes_N = class_numbers(task)
-    tested: dict[str, dict[str, ProbePredictions]] = {}
+    predictions: dict[str, dict[str, ProbePredictions]] = {}
     with reporter.track(f"probing {task.name}", len(vectors), "kinds of vector") as tracker:
-        for who, array in vectors.items():
-            tested[who] = {
-                probe: run_probe(probe, array, task, parts) for probe in (LOGISTIC, NEIGHBOURS)
+        for source, array in vectors.items():
+            predictions[source] = {
+                probe: run_probe(probe, array, task, task_folds) for probe in (LOGISTIC, NEIGHBOURS)
             }
             tracker.advance(1)
-    measured = {
-        who: {probe: measure_probe(one, seed) for probe, one in probes.items()}
-        for who, probes in tested.items()
+    metrics = {
+        source: {probe: measure_probe(prediction, seed) for probe, prediction in probes.items()}
+        for source, probes in predictions.items()
     }
-    best = max((f"{k}-mers" for k in KS), key=lambda who: measured[who][LOGISTIC].mcc.value)
-    looked_at = draw_rows(classes_N, seed)
-    # A class of a single row has no neighbours of its own.
-    sizes_C = np.bincount(classes_N[looked_at])
-    looked_at = looked_at[sizes_C[classes_N[looked_at]] > 1]
-    enough = (sizes_C > 1).sum() > 1
-    for who, array in vectors.items():
-        dense = array[looked_at]
+    best = max((f"{k}-mers" for k in KS), key=lambda source: metrics[source][LOGISTIC].mcc.value)
+    sampled = draw_rows(classes_N, seed)
+    # A class of a single row has no neighbours of its class.
+    sizes_C = np.bincount(classes_N[sampled])
+    sampled = sampled[sizes_C[classes_N[sampled]] > 1]
+    has_classes = (sizes_C > 1).sum() > 1
+    for source, array in vectors.items():
+        dense = array[sampled]
         dense = dense if isinstance(dense, np.ndarray) else dense.toarray()
         gain = None
-        if not who.endswith("-mers"):
-            gain = mcc_gain(tested[who][LOGISTIC], tested[best][LOGISTIC], seed)
+        if not source.endswith("-mers"):
+            gain = mcc_gain(predictions[source][LOGISTIC], predictions[best][LOGISTIC], seed)
         yield ProbeRow(
-            who=who,
+            who=source,
             seed=seed,
-            neighbourhood=neighbourhood(dense, classes_N[looked_at], seed) if enough else None,
-            logistic=measured[who][LOGISTIC],
-            neighbours=measured[who][NEIGHBOURS],
+            neighbourhood=neighbourhood(dense, classes_N[sampled], seed) if has_classes else None,
+            logistic=metrics[source][LOGISTIC],
+            neighbours=metrics[source][NEIGHBOURS],
             gain=gain,
         )

@@ -1,13 +1,13 @@
-"""Tasks of labelled sequences: one file, or a folder of tasks as somebody else publishes them.
+"""Tasks of labelled sequences: one file, or a folder of tasks in a published layout.
 
 | layout             | recognised by                                                        |
 |--------------------|----------------------------------------------------------------------|
-| our own            | `INDEX.tsv` with a column `task`, beside `TASK.tsv.gz`               |
+| genomeformer       | `INDEX.tsv` with a column `task`, beside `TASK.tsv.gz`               |
 | GUE                | `train.csv`, `dev.csv`, `test.csv` with columns `sequence,label`     |
 | NT                 | `train.fna` and `test.fna` with headers `>NAME|LABEL`                |
 | Genomic Benchmarks | `train/CLASS/*.txt` and `test/CLASS/*.txt`, one sequence per file    |
 
-Files are read by `core/formats/labelled`; a layout says which file holds which split and class.
+`core/formats/labelled` reads the files; a layout maps files to splits and classes.
 """
 
 from __future__ import annotations
@@ -37,21 +37,21 @@ from genomeformer_cli.core.formats.tables import read_table
 from genomeformer_cli.core.formats.text import read_lines
 
 SPLITS = ("train", "val", "test")
-_PACKINGS = ("", ".gz", ".bz2", ".xz", ".zst")
+_COMPRESSIONS = ("", ".gz", ".bz2", ".xz", ".zst")
 _OTHER_FILES = "files of a class folder that are not `.txt`"
 Files = list[tuple[str, Path]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Labelled sequences that belong together.
+    """Labelled sequences of one classification task.
 
     Attributes:
         name: Name in reports.
         examples: Rows of at least two classes.
-        all_classes: Classes of the task that these rows were taken from; empty: of the rows.
+        all_classes: Classes of the full task that these rows were taken from; empty: of the rows.
         count: Rows of the source.
-        notes: Readings that a person may want to check.
+        notes: Interpretations that a user may want to check.
     """
 
     name: str
@@ -63,10 +63,10 @@ class Task:
     @property
     def classes(self) -> tuple[str, ...]:
         """Labels, sorted."""
-        return self.all_classes or tuple(sorted({one.label for one in self.examples}))
+        return self.all_classes or tuple(sorted({example.label for example in self.examples}))
 
     def take(self, rows: Iterable[int]) -> Task:
-        """Return a task of some of the rows, whose classes keep their numbers."""
+        """Return a task of the selected rows; classes keep their numbers."""
         return Task(
             name=self.name,
             examples=tuple(self.examples[row] for row in rows),
@@ -75,14 +75,14 @@ class Task:
 
     @property
     def has_split(self) -> bool:
-        """True where the source says what to train on and what to test on."""
-        found = {one.split for one in self.examples}
-        return {"train", "test"} <= found and "" not in found
+        """True if the source defines training and test rows."""
+        splits = {example.split for example in self.examples}
+        return {"train", "test"} <= splits and "" not in splits
 
 
 @dataclass(frozen=True, kw_only=True)
 class NamedFile:
-    """Rows of a task as they were read, whatever their labels.
+    """Rows of a task as read, with labels of any kind.
 
     Attributes:
         name: Name of the task.
@@ -103,28 +103,28 @@ def read_task(
     """Read the classes of one file.
 
     Args:
-        path: Table or FASTA of any packing; `-` is standard input.
+        path: Table or FASTA of any compression; `-` is standard input.
         columns: Columns of a table.
         missing: Treatment of rows without a label or a sequence.
-        name: Name of the task; None: the file's.
+        name: Name of the task; None: the name of the file.
 
     Raises:
-        InputError: It cannot be read as sequences of at least two classes.
-        FastaError: It is damaged FASTA.
+        InputError: The file cannot be read as sequences of at least two classes.
+        FastaError: The FASTA file is damaged.
     """
     file = read_labelled(path, columns)
     return class_task(NamedFile(name=name or task_name(path), file=file), missing, str(path))
 
 
 def class_task(named: NamedFile, missing: Missing, shown: str | None = None) -> Task:
-    """Return the rows of at least two classes.
+    """Return the rows as a task of at least two classes.
 
     Raises:
         InputError: Labels are missing, of fewer than two classes, or not classes.
     """
     shown = shown or named.name
     file = without_missing(named.file, shown, missing, is_missing)
-    labels = [one.label for one in file.examples]
+    labels = [example.label for example in file.examples]
     if len(set(labels)) < 2:
         raise InputError(
             f"`{shown}` has {len(labels):,} labelled sequences of fewer than two classes",
@@ -135,93 +135,102 @@ def class_task(named: NamedFile, missing: Missing, shown: str | None = None) -> 
     return Task(name=named.name, examples=file.examples, count=file.count, notes=file.notes)
 
 
-def _part_files(place: Path, suffix: str) -> Files:
-    """Return the files of the splits of a folder, of any packing, by split."""
-    found: Files = []
+def _split_files(task_folder: Path, suffix: str) -> Files:
+    """Return the files of the splits of a folder, of any compression."""
+    files: Files = []
     for stem, split in SPLIT_NAMES.items():
-        paths = [place / f"{stem}{suffix}{packing}" for packing in _PACKINGS]
-        found += [(split, path) for path in paths if path.is_file()]
+        paths = [task_folder / f"{stem}{suffix}{compression}" for compression in _COMPRESSIONS]
+        files += [(split, path) for path in paths if path.is_file()]
     for split in SPLITS:
-        same = [path.name for owner, path in found if owner == split]
-        if len(same) > 1:
+        names = [path.name for owner, path in files if owner == split]
+        if len(names) > 1:
             raise FormatError(
-                f"`{place}` has several files of the split `{split}`: {', '.join(same)}",
+                f"`{task_folder}` has several files of the split `{split}`: {', '.join(names)}",
                 hint="remove all but one of them",
             )
-    return found
+    return files
 
 
-def _has_train_file(place: Path, suffix: str) -> bool:
-    return any((place / f"train{suffix}{packing}").is_file() for packing in _PACKINGS)
+def _has_train_file(task_folder: Path, suffix: str) -> bool:
+    return any(
+        (task_folder / f"train{suffix}{compression}").is_file() for compression in _COMPRESSIONS
+    )
 
 
-def _read_parts(place: Path, suffix: str) -> LabelledFile:
-    return _joined(
+def _read_splits(task_folder: Path, suffix: str) -> LabelledFile:
+    return _concatenate(
         [
-            _renamed(read_labelled(path, split=split), f"{split}:" if suffix == ".csv" else "")
-            for split, path in _part_files(place, suffix)
+            _prefix_ids(read_labelled(path, split=split), f"{split}:" if suffix == ".csv" else "")
+            for split, path in _split_files(task_folder, suffix)
         ]
     )
 
 
-def _is_index(place: Path) -> bool:
-    return (place / "INDEX.tsv").is_file()
+def _is_index(task_folder: Path) -> bool:
+    return (task_folder / "INDEX.tsv").is_file()
 
 
-def _is_csv_parts(place: Path) -> bool:
-    return _has_train_file(place, ".csv")
+def _is_csv_splits(task_folder: Path) -> bool:
+    return _has_train_file(task_folder, ".csv")
 
 
-def _read_csv_parts(place: Path) -> LabelledFile:
-    return _read_parts(place, ".csv")
+def _read_csv_splits(task_folder: Path) -> LabelledFile:
+    return _read_splits(task_folder, ".csv")
 
 
-def _is_fasta_parts(place: Path) -> bool:
-    return _has_train_file(place, ".fna")
+def _is_fasta_splits(task_folder: Path) -> bool:
+    return _has_train_file(task_folder, ".fna")
 
 
-def _read_fasta_parts(place: Path) -> LabelledFile:
-    return _read_parts(place, ".fna")
+def _read_fasta_splits(task_folder: Path) -> LabelledFile:
+    return _read_splits(task_folder, ".fna")
 
 
-def _is_class_folders(place: Path) -> bool:
-    return (place / "train").is_dir() and (place / "test").is_dir()
+def _is_class_folders(task_folder: Path) -> bool:
+    return (task_folder / "train").is_dir() and (task_folder / "test").is_dir()
 
 
-def _read_class_folders(place: Path) -> LabelledFile:
+def _read_class_folders(task_folder: Path) -> LabelledFile:
     examples: list[Example] = []
-    num_others = 0
+    num_skipped = 0
     for stem, split in SPLIT_NAMES.items():
-        for path in sorted((place / stem).glob("*/*")):
+        for path in sorted((task_folder / stem).glob("*/*")):
             if path.name.startswith(".") or path.is_dir():
                 continue
             if path.suffix != ".txt":
-                num_others += 1
+                num_skipped += 1
                 continue
             letters = "".join(line.text.strip() for line in read_lines(path))
-            row = len(examples) + num_others + 1
+            row = len(examples) + num_skipped + 1
             examples.append(Example(path.stem, letters, path.parent.name, split, "", row))
-    read = len(examples) + num_others
-    count = RowCount(read=read, used=read).without(_OTHER_FILES, num_others)
+    read = len(examples) + num_skipped
+    count = RowCount(read=read, used=read).without(_OTHER_FILES, num_skipped)
     return LabelledFile(examples=tuple(examples), count=count)
 
 
-def _renamed(file: LabelledFile, prefix: str) -> LabelledFile:
+def _prefix_ids(file: LabelledFile, prefix: str) -> LabelledFile:
     if not prefix:
         return file
     examples = tuple(
-        Example(prefix + one.id, one.sequence, one.label, one.split, one.group, one.row)
-        for one in file.examples
+        Example(
+            prefix + example.id,
+            example.sequence,
+            example.label,
+            example.split,
+            example.group,
+            example.row,
+        )
+        for example in file.examples
     )
     return LabelledFile(examples=examples, count=file.count, notes=file.notes)
 
 
-def _joined(files: Sequence[LabelledFile]) -> LabelledFile:
+def _concatenate(files: Sequence[LabelledFile]) -> LabelledFile:
     count = RowCount(read=0, used=0)
     for file in files:
         count = count.plus(file.count)
     return LabelledFile(
-        examples=tuple(one for file in files for one in file.examples),
+        examples=tuple(example for file in files for example in file.examples),
         count=count,
         notes=tuple(note for file in files for note in file.notes),
     )
@@ -229,81 +238,83 @@ def _joined(files: Sequence[LabelledFile]) -> LabelledFile:
 
 # Layouts of one task in one folder: recognise it, read it.
 LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], LabelledFile]], ...] = (
-    (_is_csv_parts, _read_csv_parts),
-    (_is_fasta_parts, _read_fasta_parts),
+    (_is_csv_splits, _read_csv_splits),
+    (_is_fasta_splits, _read_fasta_splits),
     (_is_class_folders, _read_class_folders),
 )
 
 
-def read_folder(folder: Path, only: Sequence[str] = ()) -> Iterator[NamedFile]:
+def read_folder(folder: Path, prefixes: Sequence[str] = ()) -> Iterator[NamedFile]:
     """Read every task of a folder, one at a time in memory.
 
     Args:
-        folder: Folder of any layout above; tasks may be some folders below.
-        only: Names, or beginnings of names, of the tasks that are wanted; none: all.
+        folder: Folder of any layout above; tasks may be nested.
+        prefixes: Prefixes of the names of the wanted tasks; empty: all tasks.
 
     Raises:
-        InputError: It holds no task, or none of those that are wanted.
+        InputError: The folder holds no task, or none of the wanted tasks.
     """
-    places = list(_places(folder))
-    wanted = [
-        (name, place, read)
-        for name, place, read in places
-        if not only or any(name.startswith(one) for one in only)
+    tasks = list(_task_folders(folder))
+    selected = [
+        (name, task_folder, read)
+        for name, task_folder, read in tasks
+        if not prefixes or any(name.startswith(prefix) for prefix in prefixes)
     ]
-    if not wanted:
-        known = ", ".join(f"`{name}`" for name, _, _ in places[:12])
+    if not selected:
+        known = ", ".join(f"`{name}`" for name, _, _ in tasks[:12])
         raise InputError(
-            f"`{folder}` holds no task" + (" of that name" if places else ""),
+            f"`{folder}` holds no task" + (" of that name" if tasks else ""),
             hint=f"it holds {known}"
-            if places
+            if tasks
             else "tables must be listed in its `INDEX.tsv`, or lie as GUE, Genomic Benchmarks or "
             "NT publish them: see the guide `evaluate`",
         )
-    for name, place, read in wanted:
-        yield NamedFile(name=name, file=read(place))
+    for name, task_folder, read in selected:
+        yield NamedFile(name=name, file=read(task_folder))
 
 
 def read_suite(
-    folder: Path, only: Sequence[str] = (), *, missing: Missing = Missing.REFUSE
+    folder: Path, prefixes: Sequence[str] = (), *, missing: Missing = Missing.REFUSE
 ) -> Iterator[Task]:
     """Read the classes of every task of a folder as `read_folder` does.
 
     Raises:
-        InputError: It holds no task, none of those that are wanted, or one without classes.
+        InputError: The folder holds no task, none of the wanted tasks, or a task without classes.
     """
-    for named in read_folder(folder, only):
+    for named in read_folder(folder, prefixes):
         yield class_task(named, missing)
 
 
-def _places(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], LabelledFile]]]:
+def _task_folders(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], LabelledFile]]]:
     if _is_index(folder):
-        for name in _indexed(folder / "INDEX.tsv"):
+        for name in _indexed_names(folder / "INDEX.tsv"):
             yield name, _indexed_file(folder, name), read_labelled
         return
     if not folder.is_dir():
         return
     below = (path for path in folder.rglob("*") if path.is_dir())
-    for place in sorted([folder, *below]):
-        read = next((read for recognise, read in LAYOUTS if recognise(place)), None)
+    for task_folder in sorted([folder, *below]):
+        read = next((read for recognise, read in LAYOUTS if recognise(task_folder)), None)
         if read is not None:
-            yield _place_name(folder, place), place, read
+            yield _folder_name(folder, task_folder), task_folder, read
 
 
-def _indexed(path: Path) -> Iterator[str]:
+def _indexed_names(path: Path) -> Iterator[str]:
     table = read_table(path)
-    place = table.index("task", "it names the tables of the tasks")
+    column = table.index("task", "it names the tables of the tasks")
     for row in table.rows:
-        yield table.cell(row, place)
+        yield table.cell(row, column)
 
 
 def _indexed_file(folder: Path, name: str) -> Path:
     paths = [
-        folder / f"{name}{kind}{packing}" for kind in (".tsv", ".csv") for packing in _PACKINGS
+        folder / f"{name}{kind}{compression}"
+        for kind in (".tsv", ".csv")
+        for compression in _COMPRESSIONS
     ]
     return next((path for path in paths if path.is_file()), folder / f"{name}.tsv.gz")
 
 
-def _place_name(folder: Path, place: Path) -> str:
-    parts = place.relative_to(folder).parts
+def _folder_name(folder: Path, task_folder: Path) -> str:
+    parts = task_folder.relative_to(folder).parts
     return "_".join(parts) if parts else folder.name

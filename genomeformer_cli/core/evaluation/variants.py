@@ -1,14 +1,14 @@
-"""What a change of a sequence does, in the eyes of a model: variants, and all single substitutions.
+"""Effects of sequence changes: variants, and all single substitutions.
 
-Log-odds are log2 p(alt) - log2 p(ref), the mean of both strands' readings; above 0 the model finds
-the change the more probable letters.
+Log-odds are log2 p(alt) - log2 p(ref), the mean of both strands; above 0 the model predicts a
+higher probability of the alternative allele.
 
 | model         | log-odds of a change                                                             |
 |---------------|----------------------------------------------------------------------------------|
 | causal        | of the whole window with the change, against the window without it               |
-| two stacks    | of the base, all others of its window given; single substitutions only           |
-| bidirectional | of the changed bases, hidden together, the rest of the window given; not of      |
-|               | insertions and deletions, which change how many bases there are to predict       |
+| two stacks    | of the base, given all others of its window; single substitutions only           |
+| bidirectional | of the changed bases, masked together, given the rest of the window; not for     |
+|               | insertions and deletions, which change the number of predicted bases             |
 
 Shape letters: N windows, L length, R real bases, E width.
 """
@@ -45,19 +45,20 @@ from genomeformer_cli.core.sequence import (
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
 
 _LN2 = float(np.log(2))
-_AT_ONCE = 64
+_VARIANTS_PER_BATCH = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariantScore:
-    """What a model says of a variant.
+    """Score of a variant.
 
     Attributes:
-        variant: Which one.
-        log_odds: log2 p(alt) - log2 p(ref), mean of both strands; None where it means nothing.
-        embedding_distance: Euclidean distance of the window's vectors with and without it, mean of
-            both strands; None where there is no sequence to embed.
-        note: Why something is missing; empty if nothing is.
+        variant: The variant.
+        log_odds: log2 p(alt) - log2 p(ref), mean of both strands; None if undefined for the model.
+        embedding_distance: Euclidean distance between the vectors of the window with and without
+            the
+            variant, mean of both strands; None if there is no window.
+        note: Reason for a missing value; empty if none is missing.
     """
 
     variant: Variant
@@ -68,7 +69,7 @@ class VariantScore:
 
 @dataclass(frozen=True)
 class _Pair:
-    """A window with and without a change, and where it is."""
+    """Window with and without a change, and the position of the change."""
 
     ref: Codes
     alt: Codes
@@ -78,12 +79,12 @@ class _Pair:
 
     @property
     def changed(self) -> slice:
-        """What changes."""
+        """Slice of the changed bases."""
         return slice(self.first, self.first + self.num_ref)
 
     @property
-    def turned(self) -> _Pair:
-        """The other strand."""
+    def reverse_complement(self) -> _Pair:
+        """Reverse complement of the pair."""
         return _Pair(
             reverse_complement_codes(self.ref),
             reverse_complement_codes(self.alt),
@@ -100,25 +101,25 @@ def score_variants(
     window: int,
     reporter: Reporter,
 ) -> list[VariantScore]:
-    """Score variants, each in its place; one that cannot be scored has the reason.
+    """Score variants in order; a variant that cannot be scored carries the reason.
 
     Args:
         loaded: Model of single bases.
         variants: Variants.
-        genome: Base codes of the records that they are on.
-        window: Bases that hold a variant and what is around it, with either allele.
-        reporter: Follows the work.
+        genome: Base codes of the records.
+        window: Bases of the window around a variant, with either allele.
+        reporter: Receives progress.
     """
     scores: list[VariantScore] = []
     with reporter.track("scoring variants", len(variants), "variants") as tracker:
-        for first in range(0, len(variants), _AT_ONCE):
-            some = variants[first : first + _AT_ONCE]
-            scores += _score_some(loaded, some, genome, window)
-            tracker.advance(len(some))
+        for first in range(0, len(variants), _VARIANTS_PER_BATCH):
+            batch = variants[first : first + _VARIANTS_PER_BATCH]
+            scores += _score_batch(loaded, batch, genome, window)
+            tracker.advance(len(batch))
     return scores
 
 
-def _score_some(
+def _score_batch(
     loaded: LoadedModel,
     variants: Sequence[Variant],
     genome: Mapping[str, Codes],
@@ -126,31 +127,36 @@ def _score_some(
 ) -> list[VariantScore]:
     places = [_window_of(variant, genome, window) for variant in variants]
     pairs = [place for place in places if isinstance(place, _Pair)]
-    strands = (pairs, [pair.turned for pair in pairs])
-    odds = iter(zip(*(_log_odds(loaded, of_strand) for of_strand in strands), strict=True))
-    moved = iter(np.mean([_distances(loaded, of_strand) for of_strand in strands], axis=0))
+    strands = (pairs, [pair.reverse_complement for pair in pairs])
+    odds = iter(zip(*(_log_odds(loaded, strand_pairs) for strand_pairs in strands), strict=True))
+    distances = iter(
+        np.mean([_distances(loaded, strand_pairs) for strand_pairs in strands], axis=0)
+    )
     scores: list[VariantScore] = []
     for variant, place in zip(variants, places, strict=True):
         if isinstance(place, str):
             log_odds, distance, note = None, None, place
         else:
-            ahead, back = next(odds)
-            log_odds = None if ahead is None or back is None else (ahead + back) / 2
-            distance, note = float(next(moved)), "" if log_odds is not None else _why_not(loaded)
+            forward, reverse = next(odds)
+            log_odds = None if forward is None or reverse is None else (forward + reverse) / 2
+            distance, note = (
+                float(next(distances)),
+                "" if log_odds is not None else _undefined_reason(loaded),
+            )
         scores.append(
             VariantScore(variant=variant, log_odds=log_odds, embedding_distance=distance, note=note)
         )
     return scores
 
 
-def _why_not(loaded: LoadedModel) -> str:
+def _undefined_reason(loaded: LoadedModel) -> str:
     if loaded.model.config.direction == "two-stack":
         return "not a single substitution"
     return "changes the length"
 
 
 def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _Pair | str:
-    """Return the windows of a variant, or the reason for which there are none."""
+    """Return the windows of a variant, or the reason why there are none."""
     codes = genome.get(variant.chromosome)
     if codes is None:
         return variant.problem or unknown_record(variant.chromosome, genome)
@@ -187,8 +193,11 @@ def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]
         return []
     if direction == "causal":
         windows = [pair.ref for pair in pairs] + [pair.alt for pair in pairs]
-        found = _log_likelihoods(loaded, _padded(loaded, windows))
-        return [float(one) for one in found[len(pairs) :] - found[: len(pairs)]]
+        log_likelihoods = _log_likelihoods(loaded, _padded(loaded, windows))
+        return [
+            float(log_odds)
+            for log_odds in log_likelihoods[len(pairs) :] - log_likelihoods[: len(pairs)]
+        ]
     tokens_NL = _padded(loaded, [pair.ref for pair in pairs])
     if direction == "bidirectional":
         for row, pair in enumerate(pairs):
@@ -204,61 +213,63 @@ def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]
         logits = real_logits(loaded.model, features, loaded.tokenizer.real_ids)
         log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
         places = np.arange(pair.num_ref)
-        own, other = pair.ref[pair.changed], pair.alt[pair.changed]
-        odds.append(float((log2[places, other] - log2[places, own]).sum()))
+        ref_codes, alt_codes = pair.ref[pair.changed], pair.alt[pair.changed]
+        odds.append(float((log2[places, alt_codes] - log2[places, ref_codes]).sum()))
     return odds
 
 
 def _padded(loaded: LoadedModel, windows: Sequence[Codes]) -> npt.NDArray[np.int64]:
-    tokens_NL = np.full((len(windows), max(one.size for one in windows)), PAD_ID, dtype=np.int64)
+    tokens_NL = np.full(
+        (len(windows), max(codes.size for codes in windows)), PAD_ID, dtype=np.int64
+    )
     for row, codes in enumerate(windows):
         tokens_NL[row, : codes.size] = loaded.tokenizer.encode(codes)
     return tokens_NL
 
 
 def _distances(loaded: LoadedModel, pairs: Sequence[_Pair]) -> npt.NDArray[np.float64]:
-    ids = [loaded.tokenizer.encode(one) for pair in pairs for one in (pair.ref, pair.alt)]
-    longest = max((one.size for one in ids), default=1)
+    ids = [loaded.tokenizer.encode(codes) for pair in pairs for codes in (pair.ref, pair.alt)]
+    longest = max((codes.size for codes in ids), default=1)
     vectors_NE = embed_tokens(loaded, ids, window=longest, reporter=Silent())
     return np.linalg.norm(vectors_NE[1::2] - vectors_NE[::2], axis=1).astype(np.float64)
 
 
 def mutagenesis_map(loaded: LoadedModel, codes: Codes, every: int) -> Log2:
-    """(L, 4) log-odds of every single substitution of a sequence, 0 for the base itself.
+    """Return log-odds of every single substitution, shape (L, 4); 0 for the base itself.
 
-    Both strands are read. NaN at N.
+    Both strands are averaged. NaN at N.
     """
     if loaded.model.config.direction != "causal":
         log2_LR = base_log2(loaded, codes, ScoringOptions(every=every, both_strands=True))
         odds_LR = log2_LR - true_base_log2(log2_LR, codes)[:, None]
     else:
-        ahead_LR = _causal_map(loaded, codes)
-        back_LR = _causal_map(loaded, reverse_complement_codes(codes))[::-1, ::-1]
-        odds_LR = (ahead_LR + back_LR) / 2
+        forward_LR = _causal_map(loaded, codes)
+        reverse_LR = _causal_map(loaded, reverse_complement_codes(codes))[::-1, ::-1]
+        odds_LR = (forward_LR + reverse_LR) / 2
     odds_LR[codes >= NUM_REAL_BASES] = np.nan
     return odds_LR
 
 
 @torch.inference_mode()
 def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
-    """Log-likelihood of every mutant against that of the sequence, read as one window."""
+    """Return the log-likelihood of every mutant minus that of the sequence, read as one window."""
     tokens_L = loaded.tokenizer.encode(codes).astype(np.int64)
     real_ids = loaded.tokenizer.real_ids
-    whole = _log_likelihoods(loaded, tokens_L[None])[0]
+    reference = _log_likelihoods(loaded, tokens_L[None])[0]
     odds_LR = np.zeros((codes.size, NUM_REAL_BASES))
-    places = [
+    substitutions = [
         (place, base)
         for place in range(codes.size)
         for base in range(NUM_REAL_BASES)
         if codes[place] < NUM_REAL_BASES and base != codes[place]
     ]
-    for first in range(0, len(places), _AT_ONCE):
-        some = places[first : first + _AT_ONCE]
-        mutants_NL = np.repeat(tokens_L[None], len(some), axis=0)
-        for row, (place, base) in enumerate(some):
+    for first in range(0, len(substitutions), _VARIANTS_PER_BATCH):
+        batch = substitutions[first : first + _VARIANTS_PER_BATCH]
+        mutants_NL = np.repeat(tokens_L[None], len(batch), axis=0)
+        for row, (place, base) in enumerate(batch):
             mutants_NL[row, place] = real_ids.start + base
-        found = _log_likelihoods(loaded, mutants_NL) - whole
-        for (place, base), odds in zip(some, found, strict=True):
+        log_odds = _log_likelihoods(loaded, mutants_NL) - reference
+        for (place, base), odds in zip(batch, log_odds, strict=True):
             odds_LR[place, base] = odds
     return odds_LR
 
@@ -266,13 +277,13 @@ def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
 def _log_likelihoods(
     loaded: LoadedModel, tokens_NL: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
-    """Sum of the log2 of the probabilities of each row's real bases but the first."""
+    """Return the sum of the log2 probabilities of each row's real bases but the first."""
     real_ids = loaded.tokenizer.real_ids
     tokens = torch.from_numpy(tokens_NL).to(loaded.model.device)
     features = loaded.model.hidden(tokens, padding_mask(tokens, PAD_ID))[:, :-1]
     log2 = torch.log_softmax(real_logits(loaded.model, features, real_ids), dim=-1) / _LN2
-    truth = tokens[:, 1:] - real_ids.start
-    real = (truth >= 0) & (truth < len(real_ids))
-    own = log2.gather(2, truth.clamp(0, len(real_ids) - 1)[..., None])[..., 0]
-    found: npt.NDArray[np.float64] = (own * real).sum(dim=1).cpu().numpy()
-    return found
+    targets = tokens[:, 1:] - real_ids.start
+    is_real = (targets >= 0) & (targets < len(real_ids))
+    true_log2 = log2.gather(2, targets.clamp(0, len(real_ids) - 1)[..., None])[..., 0]
+    sums_N: npt.NDArray[np.float64] = (true_log2 * is_real).sum(dim=1).cpu().numpy()
+    return sums_N

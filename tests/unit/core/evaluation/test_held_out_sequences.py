@@ -87,7 +87,7 @@ def test_windows_do_not_overlap_and_are_thinned_evenly() -> None:
         HeldOutSequence(group="b", record="two", codes=encode_bases(random_dna(70, 1))),
         HeldOutSequence(group="b", record="three", codes=encode_bases(random_dna(30, 2))),
     ]
-    windows = cut_sequences(texts, tokenizer, length=50, most=7)
+    windows = cut_sequences(texts, tokenizer, length=50, max_windows=7)
     assert windows.groups == ("a", "b")
     assert windows.groups_W.tolist() == [0] * 7 + [1] * 2
     assert windows.regions_WT is None
@@ -119,9 +119,9 @@ def test_the_order_of_files_does_not_change_their_windows() -> None:
         for number in range(6)
     ]
     tokenizer = CharTokenizer()
-    one = cut_sequences(texts, tokenizer, length=20, most=5)
+    one = cut_sequences(texts, tokenizer, length=20, max_windows=5)
     turned = [text for group in ("g2", "g0", "g1") for text in texts if text.group == group]
-    other = cut_sequences(turned, tokenizer, length=20, most=5)
+    other = cut_sequences(turned, tokenizer, length=20, max_windows=5)
     np.testing.assert_array_equal(one.tokens_WT, other.tokens_WT)
     assert other.groups == ("g2", "g0", "g1"), "rows of a report keep the order that was given"
     assert [one.groups[index] for index in one.groups_W] == [

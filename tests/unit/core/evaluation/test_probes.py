@@ -21,7 +21,6 @@ from genomeformer_cli.core.evaluation.neighbourhood import (
 from genomeformer_cli.core.evaluation.probes import (
     LOGISTIC,
     NEIGHBOURS,
-    PROBES,
     ProbePredictions,
     draw_task_rows,
     folds,
@@ -111,7 +110,7 @@ def test_five_folds_test_every_row_once_and_keep_groups_together() -> None:
     assert all(np.array_equal(a.test, b.test) for a, b in zip(parts, again, strict=True))
 
 
-@pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.parametrize("probe", [LOGISTIC, NEIGHBOURS])
 def test_a_probe_finds_what_is_there_and_nothing_where_nothing_is(probe: str) -> None:
     labelled = task(300)
     generator = np.random.default_rng(0)
@@ -224,7 +223,7 @@ def test_case_audit_05_vectors_without_information_reach_the_chance_that_is_stat
     [(2, 2), (28, 2), (3, 3), (7, 1, 4), (40, 2, 1), (2,) * 9],
     ids=lambda sizes: str(sizes),
 )
-@pytest.mark.parametrize("probe", PROBES)
+@pytest.mark.parametrize("probe", [LOGISTIC, NEIGHBOURS])
 def test_few_rows_of_a_class_are_probed_without_a_crash(probe: str, sizes: tuple[int, ...]) -> None:
     labels = [label for label, size in zip("abcdefghi", sizes, strict=False) for _ in range(size)]
     examples = tuple(Example(str(n), random_dna(20, n), one) for n, one in enumerate(labels))

@@ -28,11 +28,11 @@ def vectors(monkeypatch: pytest.MonkeyPatch) -> None:
             [np.random.default_rng(codes).normal(size=6) for codes in sequences], dtype=np.float32
         )
 
-    monkeypatch.setattr(labelled, "_embedded", embedded)
+    monkeypatch.setattr(labelled, "_embed", embedded)
     monkeypatch.setattr(labelled, "KS", (3, 4))
     monkeypatch.setattr(probes, "NUM_SAMPLES", 20)
     monkeypatch.setattr(neighbourhood, "NUM_PERMUTATIONS", 20)
-    monkeypatch.setattr(labelled, "twins_of", lambda loaded, seed, number: {seed: None})
+    monkeypatch.setattr(labelled, "random_twins", lambda loaded, seed, number: {seed: None})
     monkeypatch.setattr(labelled, "LoadedModel", lambda **fields: SimpleNamespace(**fields))
 
 
