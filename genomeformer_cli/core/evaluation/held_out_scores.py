@@ -44,7 +44,6 @@ from genomeformer_cli.core.evaluation.masked_queries import (
     queries_at_rate,
     sparse_queries,
 )
-from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.evaluation.model_ranking import (
     PositionBin,
     QueryScores,
@@ -53,6 +52,7 @@ from genomeformer_cli.core.evaluation.model_ranking import (
     rank_models,
 )
 from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatenate_scores
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass_state
 from genomeformer_cli.core.reporting import Reporter
