@@ -42,8 +42,8 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.loss import Examples
 
 LENGTHS = (512, 2048, 8192, 32768, 131072)

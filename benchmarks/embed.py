@@ -30,9 +30,9 @@ from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import CPU_TOKENS, Embedder
 from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.seal import seal

@@ -49,9 +49,9 @@ from genomeformer_cli.core.attention.registry import ATTENTIONS
 from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
 from genomeformer_cli.core.memory_plans.memory_meter import forget_peak, peak_bytes
 from genomeformer_cli.core.memory_plans.plans import PLANS
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
 from genomeformer_cli.core.training.presets import PRESETS, preset
 

@@ -23,8 +23,8 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
 from genomeformer_cli.core.memory_plans.memory_meter import forget_peak, peak_bytes
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, check_plan
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.training.precision import ComputeConfig
 
 # Of the device's memory: what a length is tried with if it was foreseen to take less.

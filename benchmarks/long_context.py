@@ -33,9 +33,10 @@ from processes import MIB, Limits, Row, conditions, markdown, measured_step, run
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.loss import Examples
 
 BASES = range(5, 9)

@@ -47,8 +47,8 @@ from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.genomes.genome import Genome
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.loss import Examples
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.batches import Batches

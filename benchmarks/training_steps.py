@@ -9,8 +9,8 @@ import torch
 from genomeformer_cli.core.attention.protocols import Additive, Selective
 from genomeformer_cli.core.attention.registry import attention_entry, mechanisms_implementing
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import Examples
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.optimizer import build_optimizers

@@ -31,8 +31,8 @@ from genomeformer_cli.core.configuration import describe_type, from_plain, to_pl
 from genomeformer_cli.core.formats import text
 from genomeformer_cli.core.formats.declaration import input_formats
 from genomeformer_cli.core.memory_plans.plans import PLANS
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.training.presets import PRESETS, preset
 
 ROOT = Path(__file__).resolve().parent.parent

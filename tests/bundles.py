@@ -7,8 +7,8 @@ from pathlib import Path
 from genomeformer_cli.core.genomes.lockfile import row_of
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, weights_digest
 from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.release.bundle import Papers, Weights, write_bundle
 from genomeformer_cli.core.release.citation import licence_text, write_citation
 from genomeformer_cli.core.release.eval_report import Picture

@@ -12,9 +12,9 @@ from torch import Tensor
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass_state
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.loss import Examples, Prediction
 
 COMPLEMENT = (0, 1, 2, 3, 4, 8, 7, 6, 5, 9)
@@ -55,7 +55,7 @@ def sliceable() -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for shape, attention in itertools.product(SHAPES, MIXTURES):
         with suppress(ConfigError):
-            if can_pass_state(build_model(config(attention, shape))):
+            if build_model(config(attention, shape)).can_stream:
                 found.append((attention, shape))
     return found
 

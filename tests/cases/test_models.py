@@ -16,8 +16,8 @@ from genomeformer_cli import load
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.model_io.model_folder import write_model
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.sequence import decode_bases, encode_bases, reverse_complement_codes
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

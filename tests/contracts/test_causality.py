@@ -13,8 +13,8 @@ from torch import Tensor
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions, score_record
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

@@ -13,8 +13,8 @@ from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions, base_log2
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from tests.corpora import random_dna

@@ -15,8 +15,8 @@ from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.model_io.model_folder import write_model
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.layout import Store

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS
-from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.workflows.run_folder import resolve_config
 from tests.conftest import GoldenNumbers

@@ -20,8 +20,8 @@ from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_queries
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig

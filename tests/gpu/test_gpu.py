@@ -17,7 +17,8 @@ from torch import Tensor
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.plans import PLANS, MemoryConfig
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.loss import Examples
 from genomeformer_cli.core.training.metrics import read_rows
 from genomeformer_cli.core.training.precision import ComputeConfig, computing

@@ -22,7 +22,6 @@ from genomeformer_cli.core.embedding.features import (
     check_layers,
     features_width,
     joined_layers,
-    layer_features,
 )
 from genomeformer_cli.core.embedding.pooling import Rows, pool_windows
 from genomeformer_cli.core.embedding.windows import (
@@ -36,7 +35,6 @@ from genomeformer_cli.core.errors import CheckpointError, ConfigError, InputErro
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.streaming_forward import (
-    can_pass_state,
     features_by_slices,
 )
 from genomeformer_cli.core.reporting import Reporter
@@ -267,7 +265,7 @@ class Embedder:
         mask_BL = padding_mask(inputs_BL, PAD_ID)
         inputs_BL = inputs_BL.to(model.device)
         mask_BL = None if mask_BL is None else mask_BL.to(model.device)
-        features = layer_features(model, inputs_BL, mask_BL, self.layers)
+        features = model.hidden_layers(inputs_BL, mask_BL, self.layers)
         return joined_layers(features, mean=self._mean_of_layers)
 
     def _passed(
@@ -327,7 +325,7 @@ def _lost(folder: Path) -> CheckpointError:
 
 
 def _check_whole(loaded: LoadedModel, layers: tuple[int, ...]) -> None:
-    if not can_pass_state(loaded.model):
+    if not loaded.model.can_stream:
         raise ConfigError(
             f"`{loaded.model.config.attention.name}` attention passes no state along a sequence, "
             "so it cannot read one whole",

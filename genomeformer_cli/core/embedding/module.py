@@ -16,7 +16,6 @@ from genomeformer_cli.core.embedding.features import (
     check_layers,
     features_width,
     joined_layers,
-    layer_features,
 )
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
@@ -73,9 +72,7 @@ class EmbeddingModule(nn.Module):
             sequences: DNA, or token ids (B, L) from `encode`.
         """
         tokens_BL = sequences if isinstance(sequences, Tensor) else self.encode(sequences)
-        features = layer_features(
-            self.model, tokens_BL, padding_mask(tokens_BL, PAD_ID), self.layers
-        )
+        features = self.model.hidden_layers(tokens_BL, padding_mask(tokens_BL, PAD_ID), self.layers)
         features_BLK = joined_layers(features, mean=self.choices.layers == "mean")
         real = self._tokenizer.real_ids
         real_BL = (tokens_BL >= real.start) & (tokens_BL < real.stop)

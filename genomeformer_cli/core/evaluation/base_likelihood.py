@@ -26,10 +26,8 @@ from genomeformer_cli.core.embedding.windows import cut_windows
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.evaluation.likelihood import real_logits
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.build import is_equivariant
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.streaming_forward import (
-    can_pass_state,
     features_by_slices,
 )
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
@@ -76,7 +74,7 @@ def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
     """Return log2 probabilities of A C G T at every base, shape (L, 4); NaN where not predicted."""
     forward_LR = _strand_log2(loaded, codes, rule)
     # Nothing is masked and windows are mirror-symmetric: both strands give equal scores.
-    is_symmetric = is_equivariant(loaded.model) and loaded.model.config.direction == "two-stack"
+    is_symmetric = loaded.model.is_equivariant and loaded.model.config.direction == "two-stack"
     if not rule.both_strands or is_symmetric:
         return forward_LR
     # Reverse complement: both the positions and the letters are reversed.
@@ -91,7 +89,7 @@ def _strand_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log
     tokens_L = torch.from_numpy(loaded.tokenizer.encode(codes).astype(np.int64))
     tokens_L = tokens_L.to(loaded.model.device)
     direction = loaded.model.config.direction
-    if direction != "bidirectional" and can_pass_state(loaded.model) and rule.window is None:
+    if direction != "bidirectional" and loaded.model.can_stream and rule.window is None:
         _score_whole(loaded, tokens_L, log2_LR)
     else:
         _score_windows(loaded, tokens_L, log2_LR, rule)

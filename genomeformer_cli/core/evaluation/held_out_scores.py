@@ -53,8 +53,8 @@ from genomeformer_cli.core.evaluation.model_ranking import (
 )
 from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatenate_scores
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
-from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass_state
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES
 from genomeformer_cli.core.training.metrics import Score
@@ -257,7 +257,7 @@ def _segments(
 def _score_records(comparison: _Comparison, sequences: Sequence[HeldOutSequence]) -> HeldOutScores:
     loaded, tables, config = comparison.loaded, comparison.tables, comparison.config
     context = config.window or loaded.model.config.context
-    carries_state = can_pass_state(loaded.model) and config.window is None
+    carries_state = loaded.model.can_stream and config.window is None
     order = tables.order if tables else LONGEST_LEFT
     budget = config.windows * context
     segments = _segments(

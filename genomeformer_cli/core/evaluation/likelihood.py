@@ -21,9 +21,9 @@ from torch.nn import functional
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatenate_scores
-from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.streaming_forward import features_by_slices
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import BITS_PER_NAT
 from genomeformer_cli.core.sequence import NUM_REAL_BASES
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID

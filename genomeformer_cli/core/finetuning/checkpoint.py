@@ -27,7 +27,7 @@ from genomeformer_cli.core.model_io.model_folder import (
     write_model,
 )
 from genomeformer_cli.core.model_io.tensors import read_tensors, write_tensors
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 

@@ -18,8 +18,8 @@ from torch.nn import functional
 
 from genomeformer_cli.core.finetuning.collate import Collated
 from genomeformer_cli.core.finetuning.kmer_baseline import BaselineFeatures, KmerBaseline
-from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.seeds import part_generator
+from genomeformer_cli.core.models.protocol import Model
 
 NAME = "task"
 _NUM_HEADS = 4

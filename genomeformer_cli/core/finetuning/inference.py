@@ -21,7 +21,7 @@ from genomeformer_cli.core.finetuning.head import head_of, outputs, outputs_of_b
 from genomeformer_cli.core.finetuning.labels import LabelSpace
 from genomeformer_cli.core.finetuning.losses import Loss, answers
 from genomeformer_cli.core.finetuning.metrics import Floats, TaskScore, measure
-from genomeformer_cli.core.models.genomeformer.build import Model, is_equivariant
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 
 Progress = Callable[[int], None]
@@ -74,7 +74,7 @@ class Predictor:
         packed = self.packer.pack(rows).to(self.model.device)
         if not self.both_strands:
             return self._parted(outputs(self.model, packed, None, self.tokens_per_batch), rows)
-        if is_equivariant(self.model) and len(packed.tokens_WL) == len(rows):
+        if self.model.is_equivariant and len(packed.tokens_WL) == len(rows):
             said = outputs_of_both_strands(self.model, packed, self.tokens_per_batch)
             return self._parted(said, rows)
         turned = self.packer.pack(rows, reverse=[True] * len(rows)).to(self.model.device)

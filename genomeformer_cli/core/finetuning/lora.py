@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.seeds import part_generator
+from genomeformer_cli.core.models.protocol import Model
 
 
 class LoraLinear(nn.Module):

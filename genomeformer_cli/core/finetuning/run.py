@@ -34,7 +34,8 @@ from genomeformer_cli.core.finetuning.task import FinetuningTask, load_best
 from genomeformer_cli.core.memory_plans.forecast import Step
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, read_model_config
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import clear_leftovers, write_json
 from genomeformer_cli.core.tokenizers.files import load_tokenizer

@@ -20,7 +20,7 @@ from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.metrics import TaskScore
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.model_io.tensors import read_tensors, write_tensors
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.store.atomic import atomic_folder
 from genomeformer_cli.core.store.seal import check_seal, seal
 from genomeformer_cli.core.training.batches import StepBatch

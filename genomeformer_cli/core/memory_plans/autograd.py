@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import Examples, Prediction, prediction_loss
 
 

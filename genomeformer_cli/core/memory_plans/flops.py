@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 
 # Two products a pair of query and key forward; backward five, of which one is computed anew.
 _FORWARD, _BACKWARD = 4, 10

@@ -26,7 +26,7 @@ from genomeformer_cli.core.memory_plans.plans import (
     check_plan,
     plan_entry,
 )
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import Examples
 from genomeformer_cli.core.reporting import Reporter
 

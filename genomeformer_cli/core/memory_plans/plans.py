@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -22,13 +22,11 @@ from genomeformer_cli.core.memory_plans.two_stack import two_stack_gradients
 from genomeformer_cli.core.memory_plans.two_sweep import two_sweep_gradients
 from genomeformer_cli.core.memory_plans.unpad import unpad_rows
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
-from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
-from genomeformer_cli.core.models.genomeformer.reverse_complement import BothStrands
 from genomeformer_cli.core.models.genomeformer.streaming_forward import (
-    can_pass_state,
     whole_patches,
 )
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import Examples, Prediction
 
 AUTO = "auto"
@@ -88,35 +86,36 @@ class PlanEntry:
     keeps: bool = False
 
 
-Sliced = Callable[[Model, Examples, MemoryConfig, Tensor], Prediction]
+_M = TypeVar("_M", bound=Model)
 
 
-def _by_rows(sliced: Sliced) -> Gradients:
-    """Extend a plan for rows without padding to any batch."""
+def _by_rows(
+    kind: type[_M], gradients: Callable[[_M, Examples, MemoryConfig, Tensor], Prediction]
+) -> Gradients:
+    """Extend a plan for one class of models and rows without padding to any batch."""
 
-    def gradients(
+    def of_batch(
         model: Model, examples: Examples, memory: MemoryConfig, total_weight: Tensor
     ) -> Prediction:
+        assert isinstance(model, kind)
         parts: list[Prediction] = []
         for rows in unpad_rows(examples):
             chunk = whole_patches(model, max(memory.chunk // len(rows.inputs_BL), 1))
-            parts.append(sliced(model, rows, replace(memory, chunk=chunk), total_weight))
+            parts.append(gradients(model, rows, replace(memory, chunk=chunk), total_weight))
         return sum(parts[1:], parts[0])
 
-    return gradients
+    return of_batch
 
 
-def _slim(model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor) -> Prediction:
-    assert isinstance(model, Encoder)
+def _slim(model: Encoder, rows: Examples, memory: MemoryConfig, total_weight: Tensor) -> Prediction:
     return slim_gradients(
         model, rows, chunk=memory.chunk, kept=max(memory.kept, 1), total_weight=total_weight
     )
 
 
 def _two_sweep(
-    model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor
+    model: Encoder, rows: Examples, memory: MemoryConfig, total_weight: Tensor
 ) -> Prediction:
-    assert isinstance(model, Encoder)
     return two_sweep_gradients(
         model,
         rows,
@@ -127,16 +126,14 @@ def _two_sweep(
 
 
 def _reversible(
-    model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor
+    model: Encoder, rows: Examples, memory: MemoryConfig, total_weight: Tensor
 ) -> Prediction:
-    assert isinstance(model, Encoder)
     return reversible_gradients(model, rows, chunk=memory.chunk, total_weight=total_weight)
 
 
 def _two_stack(
-    model: Model, rows: Examples, memory: MemoryConfig, total_weight: Tensor
+    model: TwoStack, rows: Examples, memory: MemoryConfig, total_weight: Tensor
 ) -> Prediction:
-    assert isinstance(model, TwoStack)
     return two_stack_gradients(model, rows, chunk=memory.chunk, total_weight=total_weight)
 
 
@@ -146,24 +143,24 @@ def _needs_nothing(model: Model) -> tuple[str, str] | None:
 
 
 def _needs_a_causal_stack(model: Model) -> tuple[str, str] | None:
-    if not isinstance(model, Encoder) or not model.config.causal:
+    if model.config.direction != "causal":
         return "it needs a causal stack", "`--objective causal`, or `--memory two-sweep`"
     if model.config.residual != "plain":
         return "it needs plain residuals", "`--memory reversible`"
-    return None if can_pass_state(model) else _no_state(model)
+    return None if model.can_stream else _no_state(model)
 
 
 def _needs_two_stacks(model: Model) -> tuple[str, str] | None:
-    if not isinstance(model, TwoStack):
+    if model.config.direction != "two-stack":
         return "it needs a model of two stacks", "start one with `--memory two-stack`"
     if model.config.patch > 1:
         return "its slices would cut patches", "`--memory checkpoint`, or `--patch 1`"
-    return None if can_pass_state(model) else _no_state(model.ahead)
+    return None if model.can_stream else _no_state(model)
 
 
-def _no_state(stack: Encoder) -> tuple[str, str]:
+def _no_state(model: Model) -> tuple[str, str]:
     return (
-        f"`{stack.config.attention.name}` has no bounded state",
+        f"`{model.config.attention.name}` has no bounded state",
         "attention that has: " + _named(mechanisms_implementing((Streaming,), causal=True)),
     )
 
@@ -173,15 +170,15 @@ def _named(names: list[str]) -> str:
 
 
 def _needs_sums(model: Model) -> tuple[str, str] | None:
-    if isinstance(model, BothStrands):
+    if model.config.strands == "both":
         return "it needs a model of one strand", "`--memory checkpoint`, or two stacks"
-    if not isinstance(model, Encoder) or model.config.causal:
+    if model.config.causal:
         return "it needs a bidirectional stack", "`--memory slim` for causal ones"
     if model.config.residual != "plain":
         return "it needs plain residuals", "`--memory reversible`"
     if model.config.patch > 1:
         return "it cannot tell patches apart again", "`--memory checkpoint`, or `--patch 1`"
-    if not can_pass_state(model):
+    if not model.can_stream:
         return (
             f"`{model.config.attention.name}` neither sums a row nor sees only its neighbours",
             "`--memory checkpoint`, or attention that does: "
@@ -191,7 +188,9 @@ def _needs_sums(model: Model) -> tuple[str, str] | None:
 
 
 def _needs_reversible_residuals(model: Model) -> tuple[str, str] | None:
-    if not isinstance(model, Encoder) or model.config.residual != "reversible":
+    if model.config.strands == "both":
+        return "it needs a model of one strand", "`--memory checkpoint`"
+    if model.config.residual != "reversible":
         return "it needs reversible residuals", "start a run with `--memory reversible`"
     if model.config.causal:
         return "it needs a bidirectional stack", "`--memory slim` for causal ones"
@@ -214,26 +213,26 @@ PLANS: dict[str, PlanEntry] = {
         passes="2",
     ),
     "two-sweep": PlanEntry(
-        gradients=_by_rows(_two_sweep),
+        gradients=_by_rows(Encoder, _two_sweep),
         objection=_needs_sums,
         memory="n buffers of L d",
         passes="2",
     ),
     "reversible": PlanEntry(
-        gradients=_by_rows(_reversible),
+        gradients=_by_rows(Encoder, _reversible),
         objection=_needs_reversible_residuals,
         memory="4 buffers of L d",
         passes="2",
     ),
     "slim": PlanEntry(
-        gradients=_by_rows(_slim),
+        gradients=_by_rows(Encoder, _slim),
         objection=_needs_a_causal_stack,
         memory="C d + states",
         passes="2",
         keeps=True,
     ),
     "two-stack": PlanEntry(
-        gradients=_by_rows(_two_stack),
+        gradients=_by_rows(TwoStack, _two_stack),
         objection=_needs_two_stacks,
         memory="C d + states",
         passes="3",

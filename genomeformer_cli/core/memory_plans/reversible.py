@@ -22,7 +22,6 @@ from genomeformer_cli.core.models.genomeformer.block import Block
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.models.genomeformer.streaming_forward import (
     Slice,
-    is_sliceable,
     slices,
     slices_with_halo,
     sum_of_row,
@@ -70,12 +69,12 @@ class _ReversibleStep:
         return prediction
 
     def _slices(self, block: Block) -> Iterator[Slice]:
-        chunk = self._chunk if is_sliceable(block) else self._length
+        chunk = self._chunk if block.is_sliceable else self._length
         return slices_with_halo(self._model, block, self._length, chunk)
 
     def _apply(self, block: Block) -> None:
         summary: State | None = None
-        if is_sliceable(block):
+        if block.is_sliceable:
             summary = sum_of_row(
                 self._model,
                 block,

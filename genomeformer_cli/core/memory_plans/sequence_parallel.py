@@ -26,10 +26,8 @@ from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.memory_plans.unpad import unpad_rows
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.block import Block
-from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
-from genomeformer_cli.core.models.genomeformer.reverse_complement import BothStrands
-from genomeformer_cli.core.models.genomeformer.streaming_forward import can_pass_state
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import Examples, Prediction, predict
 
 
@@ -81,9 +79,9 @@ def check_sequence_parallel(model: Model, plan: str) -> None:
         )
     causal = model.config.causal
     what = f"`{model.config.attention.name}`"
-    if isinstance(model, BothStrands):
+    if model.config.strands == "both":
         what = "a model that reads both strands"
-    elif (not causal or model.config.residual == "plain") and can_pass_state(model):
+    elif (not causal or model.config.residual == "plain") and model.can_stream:
         return
     kinds = (Streaming,) if causal else (Additive, Local)
     able = ", ".join(f"`{name}`" for name in mechanisms_implementing(kinds, causal=causal))
@@ -127,7 +125,7 @@ def sequence_parallel_gradients(
 def _of_rows(
     model: Model, examples: Examples, total_weight: Tensor, line: SequenceGroup
 ) -> Prediction | None:
-    assert not isinstance(model, BothStrands)
+    assert isinstance(model, Encoder | TwoStack)
     length = examples.inputs_BL.shape[1]
     stack = model.ahead if isinstance(model, TwoStack) else model
     shortest = max(1, *(block.halo for block in stack.stack)) if not stack.config.causal else 1

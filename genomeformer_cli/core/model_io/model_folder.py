@@ -24,8 +24,9 @@ from genomeformer_cli.core.model_io.tensors import (
     read_weights,
     write_weights,
 )
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import ARCHITECTURES, build_model, model_type
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.seal import check_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer
@@ -35,7 +36,6 @@ CONFIG_FILE = "config.json"
 _MAX_CONFIG_BYTES = 16 << 20
 # Makes of a whole tensor what stands in the place of another.
 Place = Callable[[Tensor, Tensor], Tensor]
-MODEL_TYPE = "genomeformer-encoder"
 _KNOWN_METHODS = (None, METHOD)
 
 
@@ -112,7 +112,7 @@ def whole_tensors(model: Model, whole: Callable[[Tensor], Tensor] = as_it_is) ->
 def describe_model(config: ModelConfig, *, layers: str = "last") -> dict[str, Any]:
     """What `config.json` says of a model, and of the layers whose features serve best."""
     return {
-        "model_type": MODEL_TYPE,
+        "model_type": model_type(config),
         "genomeformer_version": __version__,
         "model": to_plain(config),
         "embedding": {"layers": layers},
@@ -139,7 +139,9 @@ def read_model_config(folder: Path) -> ModelConfig:
         CheckpointError: It is missing, or describes no model of ours.
         ConfigError: It holds a setting this version does not know.
     """
-    return from_plain(ModelConfig, _description(folder)["model"], where=str(folder / CONFIG_FILE))
+    plain = _description(folder)
+    config = ARCHITECTURES[plain["model_type"]].config
+    return from_plain(config, plain["model"], where=str(folder / CONFIG_FILE))
 
 
 def _description(folder: Path) -> dict[str, Any]:
@@ -149,7 +151,9 @@ def _description(folder: Path) -> dict[str, Any]:
         plain: dict[str, Any] = read_json(path, max_bytes=_MAX_CONFIG_BYTES)
     except DocumentError as failure:
         raise CheckpointError(failure.message, hint=DAMAGED) from failure
-    if plain.get("model_type") != MODEL_TYPE or not isinstance(plain.get("model"), dict):
+    if str(plain.get("model_type")) not in ARCHITECTURES or not isinstance(
+        plain.get("model"), dict
+    ):
         raise CheckpointError(f"`{path}` does not describe a genomeformer model", hint=DAMAGED)
     try:
         described: _Description = convert(plain, _Description, source=str(path))

@@ -16,8 +16,8 @@ from torch.overrides import TorchFunctionMode
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model_io.quantize import SCALE_SUFFIX
 from genomeformer_cli.core.model_io.tensors import DAMAGED, TensorEntry
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 
 # Tables that a model computes for itself, such as the angles of its positions.
 _COMPUTED_BYTES = 64 << 20

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from genomeformer_cli.core.attention.positions import SelectedPositions
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 
 BITS_PER_NAT = 1 / math.log(2)
 

@@ -18,9 +18,10 @@ from genomeformer_cli.core.model_io.bundle_layout import (
     RESULTS_FILE,
     TRAIN_CONFIG_FILE,
 )
-from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE, MODEL_TYPE, describe_model
+from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE, describe_model
 from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES, write_weights
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import model_type
 from genomeformer_cli.core.release.eval_report import Picture
 from genomeformer_cli.core.release.storage import Storage
 from genomeformer_cli.core.store.atomic import atomic_file, write_json, write_text
@@ -89,7 +90,7 @@ def write_bundle(
     metadata = {
         "genomeformer_version": __version__,
         "licence": papers.licence,
-        "model_type": MODEL_TYPE,
+        "model_type": model_type(weights.config),
         "name": papers.name,
         "stored_as": weights.storage.name,
         "weights": weights.which,

@@ -14,8 +14,8 @@ from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.features import features_width
 from genomeformer_cli.core.model_io.bundle_layout import PICTURES
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.release.card_data import CardGenome, data_section
 from genomeformer_cli.core.release.card_evidence import evidence_sections
 from genomeformer_cli.core.release.eval_report import Evidence, Picture

@@ -21,10 +21,10 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.embedding.choices import EmbedChoices
-from genomeformer_cli.core.embedding.features import joined_layers, layer_features
+from genomeformer_cli.core.embedding.features import joined_layers
 from genomeformer_cli.core.errors import CheckpointError, MissingExtraError
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.release.onnx_forms import in_plain_form, without_form
 from genomeformer_cli.core.store.atomic import atomic_file
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
@@ -70,7 +70,7 @@ class _Whole(nn.Module):
         hidden_BLE = self.model.hidden(input_ids, mask_BL)
         features_BLE = hidden_BLE
         if self._numbers != (self.model.config.depth,):
-            kept = layer_features(self.model, input_ids, mask_BL, self._numbers)
+            kept = self.model.hidden_layers(input_ids, mask_BL, self._numbers)
             features_BLE = joined_layers(kept, mean=self._mean)
         return self.model.logits(hidden_BLE), features_BLE
 

@@ -37,7 +37,7 @@ from genomeformer_cli.core.attention.ops.performer import (
     PerformerAttention,
 )
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 
 Heads = tuple[Tensor, Tensor, Tensor]
 # Mechanism, (queries, keys, values), mask (B, L), gates: what each query reads (B, H, L, D).

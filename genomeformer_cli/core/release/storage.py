@@ -21,7 +21,8 @@ from genomeformer_cli.core.evaluation.likelihood import score_windows
 from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.model_io.model_folder import whole_tensors
 from genomeformer_cli.core.model_io.quantize import METHOD, dequantized, quantized
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.training.metrics import Score
 
 StoredType = Literal["fp32", "bf16", "fp16"]

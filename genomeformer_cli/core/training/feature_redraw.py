@@ -13,8 +13,8 @@ import torch
 
 from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.training.config import TrainingConfig
 
 _REDRAW = 3

@@ -32,8 +32,8 @@ from genomeformer_cli.core.model_io.training_state import (
     write_checkpoint,
 )
 from genomeformer_cli.core.models.genomeformer.block import Block
-from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import seal

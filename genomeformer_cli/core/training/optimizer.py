@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.training.config import TrainingConfig
 
 Optimizers = Sequence[torch.optim.Optimizer]

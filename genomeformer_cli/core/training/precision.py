@@ -26,7 +26,7 @@ from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.memory_plans.sequence_parallel import sequence_parallel_gradients
-from genomeformer_cli.core.models.genomeformer.build import Model
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.training.batches import Batch, StepBatch
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.distributed import ProcessGroup

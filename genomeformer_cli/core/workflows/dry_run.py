@@ -8,7 +8,7 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.memory_plans.forecast import Forecast, choose, forecasts
 from genomeformer_cli.core.memory_plans.memory_meter import bytes_in_use
 from genomeformer_cli.core.memory_plans.plans import AUTO, plan_entry
-from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads

@@ -16,7 +16,8 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.memory_plans.flops import count_flops
 from genomeformer_cli.core.memory_plans.forecast import choose
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store

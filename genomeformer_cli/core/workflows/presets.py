@@ -17,8 +17,8 @@ import torch
 from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.memory_plans.forecast import Step, try_step
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.training.presets import PRESETS, PretrainConfig
 

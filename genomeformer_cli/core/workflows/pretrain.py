@@ -28,7 +28,8 @@ from genomeformer_cli.core.model_io.model_folder import (
     weights_digest,
 )
 from genomeformer_cli.core.model_io.resolve import model_folder
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Event, Reporter, Silent
 from genomeformer_cli.core.settings import Member, member
 from genomeformer_cli.core.store.atomic import write_json

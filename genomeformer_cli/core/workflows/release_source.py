@@ -23,7 +23,7 @@ from genomeformer_cli.core.model_io.training_state import (
     read_average,
     read_step,
 )
-from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 from genomeformer_cli.core.training.metrics import (

@@ -15,7 +15,7 @@ from genomeformer_cli.core.evaluation.counts import CountBaseline, Sides, count_
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.markov import markov_baseline
 from genomeformer_cli.core.evaluation.masked_queries import Queries, QueryConfig
-from genomeformer_cli.core.models.genomeformer.build import build_model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.training.loop import TrainingRun

@@ -21,19 +21,20 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.batch_layout import each_document
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
-from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import SMALL_STD, Encoder
 from genomeformer_cli.core.models.genomeformer.reverse_complement import (
     complement_ids,
+    concatenate_strands,
     flip_positions,
     flip_rows,
 )
 from genomeformer_cli.core.models.genomeformer.seeds import part_generator, part_seed
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.tokenizers.protocol import CLS_ID
 
 
-class TwoStack(nn.Module):
+class TwoStack(Model):
     """Two causal encoders and a gated head over the features of both.
 
     Args:
@@ -76,25 +77,28 @@ class TwoStack(nn.Module):
         return self.head.weight.device
 
     @property
-    def num_parameters(self) -> int:
-        """Number of trainable parameters."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    @property
     def feature_width(self) -> int:
         """Features per position: those of both stacks."""
         return 2 * self.ahead.feature_width
 
+    @property
+    def is_equivariant(self) -> bool:
+        """True if the stacks are tied: the second one then reads the complement."""
+        return self.config.tied
+
+    @property
+    def can_stream(self) -> bool:
+        """True if the stacks pass a state of bounded size from slice to slice."""
+        return self.ahead.can_stream
+
+    def layer_width(self, layer: int) -> int:
+        """Return the features per position of a layer: those of both stacks."""
+        return 2 * self.ahead.layer_width(layer)
+
     def hidden(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
     ) -> Tensor:
-        """Return features (B, L, 2 E) of every position: of the bases before and after it.
-
-        Args:
-            tokens_BL: Token ids.
-            mask_BL: True at real tokens, False at padding at the end of rows; None without padding.
-            documents_BL: Document number of each position, for rows that hold several.
-        """
+        """Return features (B, L, 2 E) of every position: of the bases before and after it."""
         if documents_BL is not None:
             return each_document(self.hidden, tokens_BL, documents_BL)
         turn_BL = flip_positions(tokens_BL, mask_BL)
@@ -103,15 +107,17 @@ class TwoStack(nn.Module):
         ahead_BLE, back_BLE = both_ways(self.shifted(tokens_BL), self.shifted(turned_BL), mask_BL)
         return torch.cat((ahead_BLE, flip_rows(back_BLE, turn_BL)), dim=-1)
 
-    def hidden_at(
-        self,
-        tokens_BL: Tensor,
-        mask_BL: Tensor | None,
-        documents_BL: Tensor | None,
-        chosen: SelectedPositions,
-    ) -> Tensor:
-        """Return features (T, 2 E) of selected positions."""
-        return chosen.gather(self.hidden(tokens_BL, mask_BL, documents_BL))
+    def hidden_layers(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, layers: tuple[int, ...]
+    ) -> list[Tensor]:
+        """Return features (B, L, 2 E) after each of some blocks, of both stacks."""
+        if layers == (self.config.depth,):
+            return [self.hidden(tokens_BL, mask_BL)]
+        turn_BL = flip_positions(tokens_BL, mask_BL)
+        turned_BL = self.other_strand(tokens_BL.gather(1, turn_BL))
+        forward = self.ahead.hidden_layers(self.shifted(tokens_BL), mask_BL, layers)
+        backward = self.back.hidden_layers(self.shifted(turned_BL), mask_BL, layers)
+        return concatenate_strands(forward, backward, turn_BL)
 
     def _is_launched(self, tokens_BL: Tensor) -> bool:
         """Return True if launching kernels may take longer than running them.
@@ -151,8 +157,7 @@ class TwoStack(nn.Module):
         """Return logits (..., V) of the token at every position.
 
         Tied: the logits of the first half for a token plus those of the second half for its
-        complement, so
-        that the model is equivariant under reverse complement.
+        complement, so that the model is equivariant under reverse complement.
         """
         ahead, back = features.chunk(2, dim=-1)
         logits = self._joined(ahead, back)
@@ -164,7 +169,3 @@ class TwoStack(nn.Module):
         mixed = self.join(torch.cat((first, second), dim=-1))
         logits: Tensor = self.head(self.norm(functional.silu(mixed)))
         return logits
-
-    def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        """Return logits (B, L, V) of the token at every position."""
-        return self.logits(self.hidden(tokens_BL, mask_BL))

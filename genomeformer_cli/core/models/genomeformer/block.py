@@ -14,7 +14,7 @@ from genomeformer_cli.core.attention.batch_layout import Layout
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
 from genomeformer_cli.core.attention.layer import AttentionLayer
 from genomeformer_cli.core.attention.positions import SelectedPositions
-from genomeformer_cli.core.attention.protocols import State
+from genomeformer_cli.core.attention.protocols import Additive, State
 from genomeformer_cli.core.attention.registry import AttentionContext
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.mlp import GatedMLP
@@ -53,6 +53,11 @@ class Block(nn.Module):
         )
         self.mlp_norm = RMSNorm(config.width)
         self.mlp = GatedMLP(config.width, config.mlp_width)
+
+    @property
+    def is_sliceable(self) -> bool:
+        """True if a bidirectional block can be applied slice by slice."""
+        return self.attention.reach is not None or isinstance(self.attention.mechanism, Additive)
 
     def forward(
         self, x_BLE: Tensor, layout: Layout, chosen: SelectedPositions | None = None

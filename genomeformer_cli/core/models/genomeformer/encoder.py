@@ -16,15 +16,16 @@ from torch.utils.checkpoint import checkpoint
 from genomeformer_cli.core.attention.batch_layout import Layout, Rotary, each_document
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
 from genomeformer_cli.core.attention.positions import SelectedPositions
-from genomeformer_cli.core.attention.protocols import State
+from genomeformer_cli.core.attention.protocols import State, Streaming
 from genomeformer_cli.core.models.genomeformer.block import Block
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.patches import TOKEN_WIDTH, Patches, earlier
+from genomeformer_cli.core.models.protocol import Model
 
 SMALL_STD = 0.02
 
 
-class Encoder(nn.Module):
+class Encoder(Model):
     """Pre-norm transformer with RMSNorm, rotary positions and gated MLPs.
 
     Args:
@@ -59,14 +60,16 @@ class Encoder(nn.Module):
         return self.embedding.weight.device
 
     @property
-    def num_parameters(self) -> int:
-        """Number of trainable parameters."""
-        return sum(parameter.numel() for parameter in self.parameters())
-
-    @property
     def feature_width(self) -> int:
         """Features per position."""
         return self.config.width if self.patches is None else self.patches.width
+
+    @property
+    def can_stream(self) -> bool:
+        """True if no block needs its activations for a whole row at once."""
+        if self.config.causal:
+            return all(isinstance(block.attention.mechanism, Streaming) for block in self.stack)
+        return self.patches is None and all(block.is_sliceable for block in self.stack)
 
     def layout(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
@@ -79,17 +82,7 @@ class Encoder(nn.Module):
     def hidden(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
     ) -> Tensor:
-        """Return features (B, L, E) of every position.
-
-        Args:
-            tokens_BL: Token ids.
-            mask_BL: True at real tokens, False at padding; None without padding. The result is
-                undefined
-                at padding.
-            documents_BL: Document number of each position, negative at padding, for rows that hold
-                several
-                documents, which do not attend to each other; replaces the mask.
-        """
+        """Return features (B, L, E) of every position; see `Model.hidden`."""
         if self.patches is not None:
             if documents_BL is not None:
                 return each_document(self.hidden, tokens_BL, documents_BL)
@@ -107,29 +100,53 @@ class Encoder(nn.Module):
         tokens_BL: Tensor,
         mask_BL: Tensor | None,
         documents_BL: Tensor | None,
-        chosen: SelectedPositions,
+        selected: SelectedPositions,
     ) -> Tensor:
         """Return features (T, E) of selected positions; most others are skipped.
 
         In the last block of a plain bidirectional stack, other positions contribute only keys and
-        values:
-        their queries, where the mechanism allows it, outputs and MLPs are not computed.
-
-        Args:
-            tokens_BL: Token ids.
-            mask_BL: True at real tokens, as for `hidden`.
-            documents_BL: Document number of each position, as for `hidden`.
-            chosen: Selected real positions.
+        values: their queries, where the mechanism allows it, outputs and MLPs are not computed.
         """
         config = self.config
         if config.causal or self.patches is not None or config.residual == "reversible":
-            return chosen.gather(self.hidden(tokens_BL, mask_BL, documents_BL))
+            return selected.gather(self.hidden(tokens_BL, mask_BL, documents_BL))
         layout = self.layout(tokens_BL, mask_BL, documents_BL)
         x_BLE = self.embedding(tokens_BL)
         *below, top = self.stack
         for block in below:
             x_BLE = self._run(block, x_BLE, layout)
-        return self.normed(self._run(partial(top, chosen=chosen), x_BLE, layout))
+        return self.normed(self._run(partial(top, chosen=selected), x_BLE, layout))
+
+    def hidden_layers(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, layers: tuple[int, ...]
+    ) -> list[Tensor]:
+        """Return the residual stream after each of some blocks, through the final norm.
+
+        All layers are thus on one scale. Each token has the features of its patch; only the last
+        layer is separated into tokens by the decoder.
+        """
+        if layers == (self.config.depth,):
+            return [self.hidden(tokens_BL, mask_BL)]
+        patches, length = self.patches, tokens_BL.shape[1]
+        embedded_BLS = x_BLE = self.embedding(tokens_BL)
+        if patches is not None:
+            embedded_BLS = patches.filled(embedded_BLS, mask_BL)
+            x_BLE = patches.joined(embedded_BLS)
+            mask_BL = patches.mask(mask_BL)
+        layout = self.rotary.layout(x_BLE.shape[1], mask_BL, device=x_BLE.device)
+        features = {0: self.normed(x_BLE)}
+        for number, block in enumerate(self.stack[: max(layers)], start=1):
+            x_BLE = block(x_BLE, layout)
+            if number in layers:
+                features[number] = self.normed(x_BLE)
+        if patches is None:
+            return [features[layer] for layer in layers]
+        return [
+            self.of_tokens(patches, embedded_BLS, features[layer], length)
+            if layer == len(self.stack)
+            else features[layer].repeat_interleave(patches.size, dim=1)[:, :length]
+            for layer in layers
+        ]
 
     def _by_patches(self, patches: Patches, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
         embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)
@@ -261,10 +278,6 @@ class Encoder(nn.Module):
         """Return logits (..., V) of the token at every position."""
         logits: Tensor = self.head(features)
         return logits
-
-    def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        """Return logits (B, L, V) of the token at every position."""
-        return self.logits(self.hidden(tokens_BL, mask_BL))
 
 
 @torch.no_grad()

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from genomeformer_cli.core.attention.batch_layout import each_document
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.models.protocol import Model
 
 
 def flip_positions(tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
@@ -31,6 +32,16 @@ def flip_rows(x_BLE: Tensor, turn_BL: Tensor) -> Tensor:
     return x_BLE.gather(1, turn_BL[..., None].expand_as(x_BLE))
 
 
+def concatenate_strands(
+    forward: list[Tensor], reverse: list[Tensor], turn_BL: Tensor
+) -> list[Tensor]:
+    """Concatenate features of rows with those of the reversed rows, layer by layer."""
+    return [
+        torch.cat((forward_BLE, flip_rows(reverse_BLE, turn_BL)), dim=-1)
+        for forward_BLE, reverse_BLE in zip(forward, reverse, strict=True)
+    ]
+
+
 def complement_ids(config: ModelConfig) -> Tensor:
     """Return the id of the complement of every token.
 
@@ -45,12 +56,11 @@ def complement_ids(config: ModelConfig) -> Tensor:
     return torch.tensor(config.complement)
 
 
-class BothStrands(nn.Module):
+class BothStrands(Model):
     """Encoder that reads both strands and is equivariant under reverse complement.
 
-    Features are those of the given strand and those of the other one, in the order of the given
-    strand;
-    the reverse complement swaps the halves. The cost is twice that of the encoder.
+    Features are those of the given strand and those of the opposite strand, in the order of the
+    given strand; the reverse complement swaps the halves. The cost is twice that of the encoder.
 
     Mallet and Vert 2021, "Reverse-Complement Equivariant Networks for DNA Sequences", section 3;
     Zhou et al. 2022, "Towards a Better Understanding of Reverse-Complement Equivariance", for the
@@ -78,14 +88,18 @@ class BothStrands(nn.Module):
         return self.encoder.device
 
     @property
-    def num_parameters(self) -> int:
-        """Number of trainable parameters."""
-        return self.encoder.num_parameters
-
-    @property
     def feature_width(self) -> int:
         """Features per position: those of both strands."""
         return 2 * self.encoder.feature_width
+
+    @property
+    def is_equivariant(self) -> bool:
+        """True: the reverse complement flips the features of a row and swaps their halves."""
+        return True
+
+    def layer_width(self, layer: int) -> int:
+        """Return the features per position of a layer: those of both strands."""
+        return 2 * self.encoder.layer_width(layer)
 
     def set_checkpointing(self, *, wanted: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
@@ -94,13 +108,7 @@ class BothStrands(nn.Module):
     def hidden(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
     ) -> Tensor:
-        """Return features (B, L, 2 E) of every position: of this strand and of the other.
-
-        Args:
-            tokens_BL: Token ids.
-            mask_BL: True at real tokens, False at padding at the end of rows; None without padding.
-            documents_BL: Document number of each position, for rows that hold several.
-        """
+        """Return features (B, L, 2 E) of every position: of this strand and of the opposite."""
         if documents_BL is not None:
             return each_document(self.hidden, tokens_BL, documents_BL)
         turn_BL = flip_positions(tokens_BL, mask_BL)
@@ -113,21 +121,33 @@ class BothStrands(nn.Module):
         tokens_BL: Tensor,
         mask_BL: Tensor | None,
         documents_BL: Tensor | None,
-        chosen: SelectedPositions,
+        selected: SelectedPositions,
     ) -> Tensor:
         """Return features (T, 2 E) of selected positions; the encoder skips most others."""
         if documents_BL is not None:
-            return chosen.gather(self.hidden(tokens_BL, mask_BL, documents_BL))
+            return selected.gather(self.hidden(tokens_BL, mask_BL, documents_BL))
         batch, length = tokens_BL.shape
         turn_BL = flip_positions(tokens_BL, mask_BL)
         rows_B1 = torch.arange(batch, 2 * batch, device=turn_BL.device)[:, None]
-        there_T = chosen.gather(rows_B1 * length + turn_BL)
+        there_T = selected.gather(rows_B1 * length + turn_BL)
         both = SelectedPositions(
-            torch.cat((chosen.index_T, there_T)), 2 * batch, length, chosen.max_per_row
+            torch.cat((selected.index_T, there_T)), 2 * batch, length, selected.max_per_row
         )
         both_2BL, mask_2BL = self._both(tokens_BL, mask_BL, turn_BL)
         both_2TE = self.encoder.hidden_at(both_2BL, mask_2BL, None, both)
         return torch.cat(both_2TE.chunk(2), dim=-1)
+
+    def hidden_layers(
+        self, tokens_BL: Tensor, mask_BL: Tensor | None, layers: tuple[int, ...]
+    ) -> list[Tensor]:
+        """Return features (B, L, 2 E) after each of some blocks, of both strands."""
+        if layers == (self.config.depth,):
+            return [self.hidden(tokens_BL, mask_BL)]
+        turn_BL = flip_positions(tokens_BL, mask_BL)
+        opposite_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
+        forward = self.encoder.hidden_layers(tokens_BL, mask_BL, layers)
+        reverse = self.encoder.hidden_layers(opposite_BL, mask_BL, layers)
+        return concatenate_strands(forward, reverse, turn_BL)
 
     def _both(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, turn_BL: Tensor
@@ -142,7 +162,3 @@ class BothStrands(nn.Module):
         here, there = features.chunk(2, dim=-1)
         other = self.encoder.logits(there)[..., self.complement_V]
         return self.encoder.logits(here) + other
-
-    def forward(self, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
-        """Return logits (B, L, V) of the token at every position."""
-        return self.logits(self.hidden(tokens_BL, mask_BL))

@@ -16,16 +16,15 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.batch_layout import Layout
-from genomeformer_cli.core.attention.protocols import Additive, State, Streaming
+from genomeformer_cli.core.attention.protocols import State
 from genomeformer_cli.core.models.genomeformer.activation_store import (
     ActivationStore,
     open_activations,
 )
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.block import Block
-from genomeformer_cli.core.models.genomeformer.build import Model
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
-from genomeformer_cli.core.models.genomeformer.reverse_complement import BothStrands
+from genomeformer_cli.core.models.protocol import Model
 
 Read = Callable[[int, int], Tensor]
 
@@ -73,11 +72,6 @@ def slices_with_halo(model: Encoder, block: Block, length: int, chunk: int) -> I
         yield Slice(start, stop, first, last, layout)
 
 
-def is_sliceable(block: Block) -> bool:
-    """Return True if a bidirectional block can be applied slice by slice."""
-    return block.attention.reach is not None or isinstance(block.attention.mechanism, Additive)
-
-
 def sum_of_row(model: Encoder, block: Block, length: int, chunk: int, read: Read) -> State | None:
     """Return the sum read by the queries of a block; None if they see only neighbours.
 
@@ -101,17 +95,6 @@ def sum_of_row(model: Encoder, block: Block, length: int, chunk: int, read: Read
     return total
 
 
-def can_pass_state(model: Model) -> bool:
-    """Return True if no block needs its activations for a whole row at once."""
-    if isinstance(model, TwoStack):
-        return can_pass_state(model.ahead)
-    if isinstance(model, BothStrands):
-        return False
-    if model.config.causal:
-        return all(isinstance(block.attention.mechanism, Streaming) for block in model.stack)
-    return model.patches is None and all(is_sliceable(block) for block in model.stack)
-
-
 @torch.inference_mode()
 def features_by_slices(
     model: Model, tokens_BL: Tensor, chunk: int
@@ -120,11 +103,10 @@ def features_by_slices(
 
     Causal stacks need memory for one slice; two stacks also the features of the backward stack,
     (B, L, E); bidirectional ones the residual stream, (B, L, E), which is on disk for a long row
-    (see
-    `activation_store`).
+    (see `activation_store`).
 
     Args:
-        model: Model accepted by `can_pass_state`.
+        model: Model that `can_stream`.
         tokens_BL: Token ids, of any integer type.
         chunk: Positions per slice, C.
 
@@ -134,11 +116,12 @@ def features_by_slices(
     Raises:
         StoreError: The disk has no room for the residual stream.
     """
-    assert not isinstance(model, BothStrands)
     chunk = whole_patches(model, chunk)
     if isinstance(model, TwoStack):
         yield from _of_two_stacks(model, tokens_BL, chunk)
-    elif model.config.causal:
+        return
+    assert isinstance(model, Encoder)
+    if model.config.causal:
         yield from _of_causal_stack(model, tokens_BL, chunk)
     else:
         yield from _of_bidirectional_stack(model, tokens_BL, chunk)

@@ -25,8 +25,8 @@ from genomeformer_cli.core.evaluation.variants import (
 )
 from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

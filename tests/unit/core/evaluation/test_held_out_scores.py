@@ -24,8 +24,8 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
     corpus_sequences,
 )
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

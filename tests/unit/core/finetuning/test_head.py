@@ -24,8 +24,9 @@ from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.finetuning.lora import add_lora, merge_lora
 from genomeformer_cli.core.finetuning.losses import Loss
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model, is_equivariant
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.kmer import KmerTokenizer
@@ -199,7 +200,7 @@ def test_the_mean_of_both_strands_turns_with_the_strand(per_base: bool) -> None:
 )
 def test_a_model_that_holds_both_strands_is_read_once(kind: dict[str, Any], pool: str) -> None:
     model = model_of(**kind)
-    assert is_equivariant(model)
+    assert model.is_equivariant
     head = TaskHead(model.feature_width, 3, pool, seed=1)
     torch.nn.init.normal_(head.out.weight)
     attach(model, head)

@@ -27,8 +27,8 @@ from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, SeedRe
 from genomeformer_cli.core.finetuning.task import FinetuningTask
 from genomeformer_cli.core.formats.labelled import Example
 from genomeformer_cli.core.model_io.model_folder import write_model
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer

@@ -9,8 +9,9 @@ import pytest
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.memory_plans.flops import count_flops
 from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 
 WIDTH, DEPTH, HEADS, MLP, VOCABULARY = 32, 2, 2, 48, 10
 

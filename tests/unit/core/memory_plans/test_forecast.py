@@ -16,8 +16,9 @@ from genomeformer_cli.core.memory_plans.forecast import (
     try_step,
 )
 from genomeformer_cli.core.memory_plans.plans import AUTO, MemoryConfig
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Silent
 
 CHUNK = 64

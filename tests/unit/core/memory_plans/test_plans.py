@@ -18,9 +18,9 @@ from genomeformer_cli.core.memory_plans.plans import (
     check_plan,
 )
 from genomeformer_cli.core.models.genomeformer import activation_store as streams
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.models.genomeformer.streaming_forward import features_by_slices
+from genomeformer_cli.core.models.registry import build_model
 from tests.gradient_cases import (
     COMPLEMENT,
     DOCUMENTS,

@@ -18,8 +18,9 @@ from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.resolve import bundled_folder, has_default
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.release import onnx_export
 from genomeformer_cli.core.release.leak_check import check_privacy
 from genomeformer_cli.core.release.onnx_export import export_onnx

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, attention_entry
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.release.onnx_forms import in_plain_form, without_form
 
 Direction = Literal["bidirectional", "causal"]

@@ -12,8 +12,8 @@ from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.model_io.quantize import SCALE_SUFFIX, dequantized, quantized
 from genomeformer_cli.core.model_io.tensors import WEIGHTS_FILE, read_tensors
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.release.storage import (
     MOST_LOST,
     Storage,

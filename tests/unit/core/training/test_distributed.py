@@ -22,7 +22,8 @@ from genomeformer_cli.core.memory_plans.sequence_parallel import (
     sequence_parallel_gradients,
 )
 from genomeformer_cli.core.model_io.tensors import read_tensors
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig

@@ -15,8 +15,8 @@ from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.forecast import Step, random_examples
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.training import precision
 from genomeformer_cli.core.training.precision import ComputeConfig, Trial, choose_compute, computing
 from tests.reporters import Listening

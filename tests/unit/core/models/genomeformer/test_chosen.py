@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.positions import SelectedPositions
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from tests.gradient_cases import COMPLEMENT, MIXTURES, SHAPES, config
 
 BATCH, LENGTH = 3, 37

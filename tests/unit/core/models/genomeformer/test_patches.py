@@ -12,14 +12,14 @@ from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients, check_plan
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.patches import TOKEN_WIDTH, Patches, earlier
 from genomeformer_cli.core.models.genomeformer.streaming_forward import (
-    can_pass_state,
     features_by_slices,
 )
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.loss import Examples
 
 COMPLEMENT = (0, 1, 2, 3, 4, 8, 7, 6, 5, 9)
@@ -199,7 +199,7 @@ def test_tied_stacks_say_the_same_at_once_and_in_turn(
 @pytest.mark.parametrize("attention", ["linear+local", "gated-linear", "gated-delta"])
 def test_features_by_slices_are_those_of_whole_rows(shape: str, attention: str) -> None:
     model = model_of(shape, attention=attention)
-    assert can_pass_state(model)
+    assert model.can_stream
     for length in (37, 40):
         rows = tokens(2, length)
         wanted = model.hidden(rows, None)
@@ -240,7 +240,7 @@ def test_what_they_cannot_do_is_refused() -> None:
         ModelConfig(patch=4, residual="reversible")
     with pytest.raises(ConfigError, match="at least 1"):
         ModelConfig(patch=0)
-    assert not can_pass_state(model_of("bidirectional"))
+    assert not model_of("bidirectional").can_stream
 
 
 def test_under_autocast_blocks_add_to_what_has_the_bits_of_the_weights() -> None:

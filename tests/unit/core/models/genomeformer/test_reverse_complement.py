@@ -7,8 +7,9 @@ import torch
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.models.genomeformer.build import Model, build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 
 COMPLEMENT = (0, 1, 2, 3, 4, 8, 7, 6, 5, 9)
 MECHANISMS = [name for name, entry in ATTENTIONS.items() if entry.bidirectional]

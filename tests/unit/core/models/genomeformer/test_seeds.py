@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from genomeformer_cli.core.finetuning.head import TaskHead
 from genomeformer_cli.core.finetuning.lora import add_lora
-from genomeformer_cli.core.models.genomeformer.build import build_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.registry import build_model
 
 COMPLEMENT = (0, 1, 2, 3, 4, 8, 7, 6, 5, 9)
 DRAWN = 60
