@@ -88,7 +88,9 @@ class Plan:
             # Random weights cannot stay, nor learn slowly.
             plain = merged(plain, {"tuning": {"method": "full", "layer_decay": 1.0}})
         plain["epochs"] *= plain.pop(EPOCHS_TIMES, 1.0)
-        config = overlay(FinetuneConfig(), plain, where="settings")
+        config = overlay(
+            FinetuneConfig(), {"compute": {"precision": "fp32"}, **plain}, where="settings"
+        )
         return Cell(
             task=task,
             origin=origin,

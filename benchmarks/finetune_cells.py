@@ -156,7 +156,9 @@ def run(cell: Cell, place: Place) -> Record:
     """Train, and judge."""
     started = time.monotonic()
     torch.set_float32_matmul_precision("high" if cell.precision == "tf32" else "highest")
-    config = overlay(FinetuneConfig(), cell.plain, where="cell")
+    config = overlay(
+        FinetuneConfig(), {"compute": {"precision": "fp32"}, **cell.plain}, where="cell"
+    )
     precision = "bf16" if cell.precision == "bf16" else "fp32"
     config = overlay(config, {"compute": {"precision": precision}}, where="cell")
     rows = _read_rows(place.tasks, cell.task, cell.limit)

@@ -2,122 +2,189 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from typer import Argument, Context, Exit, Option
+
 from genomeformer_cli.commands._options import (
+    ConfigOption,
     DeviceOption,
     JsonOption,
     MissingOption,
     ModelOption,
     SequenceColumnOption,
+    SetOption,
+    ShowConfigOption,
     ThreadsOption,
+    given,
+    show_settings,
 )
-from genomeformer_cli.render import finetune_options as o
+from genomeformer_cli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.finetuning.labels import TaskKind
 
 EXAMPLE = "Example:  genomeformer finetune promoters.tsv --target label --from-scratch"
+_TASK = "Task"
+_TRAINING = "Training"
+_SEEDS = "Seeds and twins"
+
+# Setting of each option that is one, by parameter name.
+_PLACES = {
+    "method": "tuning.method",
+    "linear": "tuning.linear",
+    "strands": "tuning.strands",
+    "epochs": "epochs",
+    "learning_rate": "training.learning_rate",
+    "seed": "training.seed",
+}
 
 
 def command(
-    data: o.DataArgument,
+    context: Context,
+    data: Annotated[
+        Path | None,
+        Argument(
+            help="TSV or CSV with `sequence` and a label, FASTA with `label=X`, a folder of tasks, "
+            "or `-`.",
+            metavar="DATA",
+            show_default=False,
+        ),
+    ] = None,
     *,
     model: ModelOption = None,
-    target: o.TargetOption = None,
-    kind: o.KindOption = "auto",
-    only: o.OnlyOption = None,
-    group: o.GroupOption = None,
+    target: Annotated[
+        list[str] | None,
+        Option(
+            help="Column of the labels, default `label`; repeat it, or separate names by commas, "
+            "for several labels per row.",
+            show_default=False,
+            rich_help_panel=_TASK,
+        ),
+    ] = None,
+    kind: Annotated[
+        str,
+        Option(
+            help="`classification`, `multi-label`, `regression`, `per-base`, or `auto`: inferred "
+            "from the labels.",
+            rich_help_panel=_TASK,
+        ),
+    ] = "auto",
+    only: Annotated[
+        str | None,
+        Option(
+            help="Task of a folder of tasks: its name or the beginning of it.",
+            show_default=False,
+            rich_help_panel=_TASK,
+        ),
+    ] = None,
+    group: Annotated[
+        str | None,
+        Option(
+            help="Column whose values are never on both sides of a split, such as `species`.",
+            show_default=False,
+            rich_help_panel=_TASK,
+        ),
+    ] = None,
     sequence_column: SequenceColumnOption = None,
     missing: MissingOption = "refuse",
-    validation: o.ValidationOption = 0.1,
-    test: o.TestOption = 0.2,
-    method: o.MethodOption = "full",
-    rank: o.RankOption = 8,
-    alpha: o.AlphaOption = 16.0,
-    pool: o.PoolOption = "mean-max",
-    linear: o.LinearOption = "none",
-    kmer: o.KmerOption = 7,
-    rc: o.RcOption = "none",
-    window: o.WindowOption = 0,
-    epochs: o.EpochsOption = 10.0,
-    batch_size: o.BatchSizeOption = 32,
-    learning_rate: o.LearningRateOption = o.DEFAULT_RATE,
-    head_rate: o.HeadRateOption = 5.0,
-    layer_decay: o.LayerDecayOption = 1.0,
-    warmup: o.WarmupOption = 0.1,
-    weight_decay: o.WeightDecayOption = 0.01,
-    dropout: o.DropoutOption = 0.1,
-    mutate: o.MutateOption = 0.0,
-    shift: o.ShiftOption = 0,
-    label_smoothing: o.SmoothingOption = 0.0,
-    ema: o.EmaOption = 0.0,
-    class_weights: o.ClassWeightsOption = "none",
-    metric: o.MetricOption = "auto",
-    patience: o.PatienceOption = 8,
-    validate_every: o.ValidateEveryOption = 0,
-    from_scratch: o.FromScratchOption = False,
-    scratch_rate: o.ScratchRateOption = 0.0,
-    seed: o.SeedOption = 0,
-    seeds: o.SeedsOption = 1,
-    name: o.NameOption = None,
-    output: o.OutputOption = None,
-    replace: o.ReplaceOption = False,
-    precision: o.PrecisionOption = "auto",
-    toks_per_batch: o.BatchTokensOption = 16_384,
+    method: Annotated[
+        str,
+        Option(
+            help="Trained weights: `full` (all), `head`, or `lora` (head and low-rank updates).",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "full",
+    linear: Annotated[
+        str,
+        Option(
+            help="Linear model that is fitted first and added to the output: on `kmers`, on pairs "
+            "of bases at their `places` (for aligned rows), on `both`, or `none`.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "none",
+    strands: Annotated[
+        str,
+        Option(
+            help="`given`: the strand in the file; `augment`: train on either strand; `average`: "
+            "also predict with the mean of both strands.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = "given",
+    epochs: Annotated[
+        float, Option(help="Largest number of passes over the rows.", rich_help_panel=_TRAINING)
+    ] = 10.0,
+    learning_rate: Annotated[
+        float,
+        Option("--learning-rate", "--lr", help="Peak learning rate.", rich_help_panel=_TRAINING),
+    ] = 5e-4,
+    from_scratch: Annotated[
+        bool,
+        Option(
+            "--from-scratch",
+            help="Also train the same model from random weights, with every seed.",
+            rich_help_panel=_SEEDS,
+        ),
+    ] = False,
+    seed: Annotated[
+        int,
+        Option(min=0, help="First seed, and seed of the split.", rich_help_panel=_SEEDS),
+    ] = 0,
+    seeds: Annotated[
+        int,
+        Option(min=1, help="Number of seeds, for a mean and its spread.", rich_help_panel=_SEEDS),
+    ] = 1,
+    name: Annotated[
+        str | None,
+        Option(help="Name of the run and of its model. Default: `MODEL-DATA`.", show_default=False),
+    ] = None,
+    output: Annotated[
+        Path | None, Option("-o", "--output", help="Also write the bundle to this folder.")
+    ] = None,
+    replace: Annotated[
+        bool, Option("--replace", help="Replace a model of the same name in the cache.")
+    ] = False,
+    settings: SetOption = None,
+    config: ConfigOption = None,
+    show_config: ShowConfigOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Teach a model labels: classes, several labels, numbers, or a label for every base."""
+    """Fine-tune a model on labels: classes, several labels, numbers, or one label per base."""
+    from genomeformer_cli.core.config_text import combine_settings, resolve
+    from genomeformer_cli.core.configuration import merged
     from genomeformer_cli.core.evaluation.labels import missing_from_text
+    from genomeformer_cli.core.finetuning.config import FinetuneConfig
     from genomeformer_cli.core.workflows.finetune import FinetuneRequest, finetune_model
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.finetuning import tuned_view
     from genomeformer_cli.render.progress import terminal_reporter
 
-    plain = {
-        "epochs": epochs,
-        "validate_every": validate_every,
-        "scratch_rate": scratch_rate,
-        "split": {"validation": validation, "test": test, "seed": seed},
-        "tuning": {
-            "method": method,
-            "rank": rank,
-            "alpha": alpha,
-            "pool": pool,
-            "linear": linear,
-            "kmer": kmer,
-            "strands": "given" if rc == "none" else rc,
-            "window": window,
-            "head_rate": head_rate,
-            "layer_decay": layer_decay,
-            "dropout": dropout,
-            "mutation": mutate,
-            "shift": shift,
-            "smoothing": label_smoothing,
-            "class_weights": class_weights,
-            "metric": "" if metric == "auto" else metric,
-            "patience": patience,
-            "tokens_per_batch": toks_per_batch,
-        },
-        "training": {
-            "batch_size": batch_size,
-            "learning_rate": learning_rate,
-            "warmup_share": warmup,
-            "decay_share": 1 - warmup,
-            "weight_decay": weight_decay,
-            "ema": ema,
-            "seed": seed,
-        },
-        "compute": {"precision": precision},
-    }
+    options = given(context, _PLACES)
+    if "seed" in options.get("training", {}):
+        options = merged({"split": {"seed": seed}}, options)
+    resolved = resolve(
+        FinetuneConfig(), config, combine_settings(FinetuneConfig, settings or [], options)
+    )
+    if show_config:
+        show_settings(resolved, as_json=as_json)
+        raise Exit
+    if data is None:
+        raise UsageError("no labelled sequences are given", hint=EXAMPLE.partition(":  ")[2])
     request = FinetuneRequest(
         data=data,
         model=model,
-        targets=o.columns_from_text(target),
+        targets=_columns(target),
         only=only,
-        kind=o.kind_from_text(kind),
+        kind=_kind(kind),
         group=group,
         sequence=sequence_column,
         missing=missing_from_text(missing),
         name=name,
-        config=o.config_from_plain(plain),
+        config=resolved,
         num_seeds=seeds,
         from_scratch=from_scratch,
         output=output,
@@ -128,3 +195,26 @@ def command(
     with terminal_reporter() as reporter:
         result = finetune_model(request, reporter=reporter)
     show(result, tuned_view(result), as_json=as_json)
+
+
+def _columns(names: Sequence[str] | None) -> tuple[str, ...]:
+    """Split the names of the label columns at commas."""
+    columns = tuple(part.strip() for name in names or ("label",) for part in name.split(","))
+    if not all(columns) or len(set(columns)) < len(columns):
+        raise UsageError(
+            f"`--target`: `{','.join(columns)}` repeats a column, or has an empty name",
+            hint="give each column once",
+        )
+    return columns
+
+
+def _kind(text: str) -> TaskKind | None:
+    """Return the kind of a task; None to infer it from the labels."""
+    from genomeformer_cli.core.finetuning.labels import TaskKind
+
+    if text == "auto":
+        return None
+    if text not in list(TaskKind):
+        known = ", ".join(f"`{kind.value}`" for kind in TaskKind)
+        raise UsageError(f"`--kind`: unknown kind `{text}`", hint=f"known: {known}, or `auto`")
+    return TaskKind(text)

@@ -16,7 +16,7 @@ from tests.models import RELEASED, RUN
 
 pytestmark = pytest.mark.usefixtures("trained")
 
-QUICK = ["--threads", "1", "--device", "cpu", "--epochs", "2", "--batch-size", "16"]
+QUICK = ["--threads", "1", "--device", "cpu", "--epochs", "2", "--set", "training.batch_size=16"]
 SEQUENCES = [(f"s{n}", random_dna(20 + n % 30, n)) for n in range(60)]
 
 
@@ -106,7 +106,7 @@ def test_the_precision_is_tried_once_and_a_run_keeps_the_one_it_began_with(
     assert environment["precision"] != taken["precision"]
     refused = run_cli(
         *("finetune", str(classes), "--model", RELEASED, "--name", "gc", *QUICK, *options),
-        *("--precision", environment["precision"]),
+        *("--set", f"compute.precision={environment['precision']}"),
     )
     assert_failure(refused, "compute.precision", exit_code=2)
 
@@ -148,7 +148,16 @@ def test_a_linear_model_beside_the_weights(
     cache_home: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    options = ["--target", "kind", "--linear", "kmers", "--kmer", "3", "--rc", "average"]
+    options = [
+        "--target",
+        "kind",
+        "--linear",
+        "kmers",
+        "--set",
+        "tuning.kmer=3",
+        "--strands",
+        "average",
+    ]
     plain = tuned(run_cli, classes, "gc", *options, "--json")
     summary = json.loads(plain.out)["summary"]
     alone = summary["linear"]["test"]["measures"]["mcc"]
@@ -177,7 +186,7 @@ def test_a_linear_model_beside_the_weights(
 def test_a_label_for_every_base(run_cli: RunCommand, tmp_path: Path, fasta: Path) -> None:
     labels = ["".join("sw"[one in "AT"] for one in letters) for _, letters in SEQUENCES]
     data = table(tmp_path / "bases.tsv", label=labels)
-    tuned(run_cli, data, "bases", "--rc", "average", "--method", "lora")
+    tuned(run_cli, data, "bases", "--strands", "average", "--method", "lora")
     strings = run_cli("predict", str(fasta), "--model", "bases").out.splitlines()
     assert strings[0].split("\t") == ["id", "length", "labels", "note"]
     rows = [line.split("\t") for line in strings[1:]]
@@ -224,7 +233,7 @@ def test_numbers_and_several_labels(
         "flag": [str(int(share(letters, "GC") > 0.5)) for _, letters in SEQUENCES],
     }
     data = table(tmp_path / "data.tsv", **{name: made[how] for name, how in cells.items()})
-    tuned(run_cli, data, "t", *options, "--pool", "attention")
+    tuned(run_cli, data, "t", *options, "--set", "tuning.pool=attention")
     done = run_cli("predict", str(fasta), "--model", "t")
     assert done.exit_code == 0, done.err
     assert done.out.splitlines()[0].split("\t")[2:-1] == header
@@ -252,14 +261,18 @@ def test_other_commands_take_a_tuned_model(
     [
         (["--target", "absent"], 1, "no column `absent`"),
         (["--target", "kind", "--group", "absent"], 1, "no column `absent`"),
-        (["--target", "kind,kind"], 2, "not different columns"),
-        (["--target", "kind", "--kind", "sort"], 2, "no kind of task"),
+        (["--target", "kind,kind"], 2, "repeats a column"),
+        (["--target", "kind", "--kind", "sort"], 2, "unknown kind"),
         (["--target", "kind", "--kind", "regression"], 1, "not a finite number"),
-        (["--target", "kind", "--metric", "r2"], 2, "no measure"),
+        (["--target", "kind", "--set", "tuning.metric=r2"], 2, "no measure"),
         (["--target", "kind", "--method", "half"], 2, "cannot be `half`"),
-        (["--target", "kind", "--rank", "4", "--alpha", "0"], 2, "changes nothing"),
-        (["--target", "kind", "--test", "0"], 2, "leave no rows"),
-        (["--target", "kind", "--linear", "both", "--rc", "average"], 2, "along one strand"),
+        (
+            ["--target", "kind", "--set", "tuning.rank=4", "--set", "tuning.alpha=0"],
+            2,
+            "changes nothing",
+        ),
+        (["--target", "kind", "--set", "split.test=0"], 2, "leave no rows"),
+        (["--target", "kind", "--linear", "both", "--strands", "average"], 2, "along one strand"),
         (["--target", "species", "--kind", "classification", "--linear", "k"], 2, "cannot be `k`"),
         (["--target", "kind", "--name", RELEASED], 1, "already has a model"),
     ],
@@ -276,7 +289,7 @@ def test_a_run_of_other_settings_or_rows_is_refused(
 ) -> None:
     tuned(run_cli, classes, "gc", "--target", "kind")
     command = ["finetune", str(classes), "--target", "kind", "--model", RELEASED, "--name", "gc"]
-    other = run_cli(*command, *QUICK, "--dropout", "0.3")
+    other = run_cli(*command, *QUICK, "--set", "tuning.dropout=0.3")
     assert_failure(other, "tuning.dropout: 0.1 -> 0.3", exit_code=2)
     classes.write_text(classes.read_text().replace("rich", "poor", 1))
     assert_failure(run_cli(*command, *QUICK), "rows_sha256", exit_code=2)

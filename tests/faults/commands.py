@@ -38,7 +38,7 @@ compile = "off"
 CPU = ("--threads", "1", "--device", "cpu")
 FINETUNE = (
     *("finetune", "data.tsv", "--model", "released", "--name", "new", "--epochs", "2"),
-    *("--batch-size", "16", "--precision", "fp32", *CPU),
+    *("--set", "training.batch_size=16", "--set", "compute.precision=fp32", *CPU),
 )
 
 

@@ -23,6 +23,7 @@ from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.metrics import read_rows
+from genomeformer_cli.core.training.precision import ComputeConfig
 from genomeformer_cli.core.workflows.finetune import FinetuneRequest, finetune_model
 from tests.conftest import GoldenNumbers
 from tests.corpora import random_dna
@@ -107,7 +108,11 @@ def test_a_fine_tuning_of_a_small_table(tmp_path: Path, golden_numbers: GoldenNu
         data=table,
         model=str(base),
         name="tuned",
-        config=FinetuneConfig(epochs=6.0, validate_every=4),
+        config=FinetuneConfig(
+            epochs=6.0,
+            validate_every=4,
+            compute=ComputeConfig(precision="fp32", compile="off"),
+        ),
         device="cpu",
         threads=1,
     )

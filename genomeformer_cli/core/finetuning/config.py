@@ -88,7 +88,7 @@ class TuningConfig:
         if self.linear in ("places", "both") and self.strands != "given":
             raise ConfigError(
                 "places are counted along one strand, and the other is read too",
-                hint="`--linear kmers`, or leave out `--rc`",
+                hint="`--linear kmers`, or `--strands given`",
             )
         if min(self.patience, self.window, self.shift) < 0 or self.tokens_per_batch < 1:
             raise ConfigError(
@@ -145,7 +145,7 @@ class FinetuneConfig:
         )
     )
     compute: ComputeConfig = field(
-        default_factory=lambda: ComputeConfig(precision="fp32", compile="off")
+        default_factory=lambda: ComputeConfig(precision="auto", compile="off")
     )
 
     def __post_init__(self) -> None:

@@ -144,11 +144,11 @@ def prepared(
     if config.tuning.smoothing and not rows.targets.is_exclusive:
         raise ConfigError(
             f"labels of {rows.targets.kind.value} are not smoothed",
-            hint="leave out `--label-smoothing`",
+            hint="leave out `tuning.smoothing`",
         )
     if config.tuning.shift and rows.targets.is_per_base:
         raise ConfigError(
-            "rows that have a label for every base are not shifted", hint="leave out `--shift`"
+            "rows that have a label for every base are not shifted", hint="leave out `tuning.shift`"
         )
     linear = wanted_features(rows, config.tuning)
     per_epoch = steps_per_epoch(rows.parts[TRAIN].size, config.training.batch_size)

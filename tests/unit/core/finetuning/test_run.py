@@ -88,6 +88,7 @@ def tuning_of(
     rows = rows or rows_of(examples())
     plain = {
         "training": {"steps": 12, "batch_size": 8, "validate_every": 3, "checkpoint_every": 3},
+        "compute": {"precision": "fp32"},
     }
     config = overlay(FinetuneConfig(), plain, where="test")
     config = overlay(config, {"tuning": {"metric": "mcc", "window": 48}}, where="test")
