@@ -18,12 +18,9 @@ REMAINING: dict[str, int] = {
     "commands": 5,
     "core": 23,
     "core/model_io": 46,
-    "core/corpus": 50,
     "core/embedding": 39,
     "core/finetuning": 107,
     "core/release": 56,
-    "core/store": 9,
-    "core/tokenizers": 22,
     "core/workflows": 233,
     "render": 64,
 }

@@ -123,7 +123,7 @@ def test_a_folder_that_cannot_be_written_is_named_case_73(
     (tmp_path / "ro").mkdir()
     refuse_below(tmp_path / "ro", monkeypatch)
     done = run_cli("embed", str(fasta), *MODEL, "-o", str(tmp_path / "ro" / "x.npy"))
-    assert_failure(done, "ro/x.npy", "Permission denied", hint="may write to")
+    assert_failure(done, "ro/x.npy", "Permission denied", hint="writable")
 
 
 def test_a_cache_that_cannot_be_written_hinders_only_what_writes_it_case_73(

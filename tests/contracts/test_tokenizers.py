@@ -138,7 +138,7 @@ def test_the_other_strand_of_ids_is_that_of_the_bases(name: str, sequence: str) 
     tokenizer = tokenizer_of(name)
     ids = ids_of(tokenizer, sequence)
     if not tokenizer.reads_both_strands:
-        with pytest.raises(ConfigError, match="cut elsewhere"):
+        with pytest.raises(ConfigError, match="no reverse complement"):
             tokenizer.reverse_complement(ids)
         return
     strand = tokenizer.reverse_complement(ids)
@@ -175,7 +175,7 @@ def test_the_vocabulary_is_laid_out_alike(name: str) -> None:
 def test_one_token_a_base_is_what_it_says(name: str) -> None:
     tokenizer = tokenizer_of(name)
     offsets = tokenizer.offsets(encode_bases("ACGTACGTACGTNACGT" * 4))
-    assert tokenizer.one_token_a_base == bool((offsets[:, 1] - offsets[:, 0] == 1).all())
+    assert tokenizer.one_token_per_base == bool((offsets[:, 1] - offsets[:, 0] == 1).all())
 
 
 @every_tokenizer

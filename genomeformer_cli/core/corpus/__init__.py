@@ -1,4 +1,4 @@
 """Corpora: genomes tokenized once into memory-mapped shards.
 
-`format` is the byte layout, `writer` and `reader` are its two ends, `splits` says who is held out.
+`format` is the byte layout, `writer` and `reader` implement it, `splits` assigns the splits.
 """

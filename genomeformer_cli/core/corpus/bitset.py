@@ -1,4 +1,4 @@
-"""A track of one bit a token, written as it comes: least significant first, no gaps at borders."""
+"""Track of one bit per token, written incrementally: least significant bit first, without gaps."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ _COPY_BYTES = 1 << 20
 
 
 class Sink(Protocol):
-    """Takes bytes."""
+    """Binary output."""
 
     def write(self, content: bytes, /) -> object:
-        """Append some."""
+        """Append bytes."""
 
 
 class BitWriter:
-    """Packs flags into a file; what does not fill a byte waits for the next flags.
+    """Pack flags into a file; bits of an incomplete byte are buffered.
 
     Args:
-        file: Where the bytes go.
+        file: Output of the packed bytes.
     """
 
     def __init__(self, file: Sink) -> None:
         self._file = file
-        self._waiting: Flags = np.empty(0, dtype=np.bool_)
+        self._buffer: Flags = np.empty(0, dtype=np.bool_)
 
     def append(self, flags: Flags) -> None:
-        """Add some flags."""
-        if self._waiting.size:
-            flags = np.concatenate([self._waiting, flags])
-        whole = flags.size - flags.size % 8
+        """Append flags."""
+        if self._buffer.size:
+            flags = np.concatenate([self._buffer, flags])
+        num_whole = flags.size - flags.size % 8
         packed = (
-            np.packbits(flags[:whole], bitorder="little").tobytes()
+            np.packbits(flags[:num_whole], bitorder="little").tobytes()
             if flags.any()
-            else bytes(whole // 8)
+            else bytes(num_whole // 8)
         )
         self._file.write(packed)
-        self._waiting = flags[whole:].copy()
+        self._buffer = flags[num_whole:].copy()
 
     def append_packed(self, source: IO[bytes], num_flags: int) -> None:
-        """Add a whole packed track, in pieces."""
+        """Append a packed track, block by block."""
         while num_flags:
             packed = np.frombuffer(source.read(_COPY_BYTES), dtype=np.uint8)
             count = min(num_flags, packed.size * 8)
@@ -52,11 +52,11 @@ class BitWriter:
             num_flags -= count
 
     def finish(self) -> None:
-        """Write the last, unfilled byte."""
-        self._file.write(np.packbits(self._waiting, bitorder="little").tobytes())
-        self._waiting = self._waiting[:0]
+        """Write the last, incomplete byte."""
+        self._file.write(np.packbits(self._buffer, bitorder="little").tobytes())
+        self._buffer = self._buffer[:0]
 
 
 def unpack(packed: npt.NDArray[np.uint8]) -> Flags:
-    """The flags of packed bytes, eight a byte."""
+    """Return the flags of packed bytes, eight per byte."""
     return np.unpackbits(packed, bitorder="little").view(np.bool_)

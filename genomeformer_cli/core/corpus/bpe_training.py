@@ -1,8 +1,8 @@
-"""Byte pairs learned from what a corpus will train on, and from nothing that it holds out.
+"""Byte-pair training on the training split of a corpus only.
 
-Who is held out is decided on the lengths of records in bases, which are known before there is any
-token. Whole genomes and records are decided here as they are later. The tail of a record is here
-its last bases and there its last tokens, so the two borders of it may lie a little apart.
+Splits are assigned by the lengths of records in bases, because there are no tokens yet. Held-out
+genomes and records are those of the finished corpus. The tail of a record is measured in bases here
+and in tokens there, so the two borders may differ slightly.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _LETTERS = bytes(ord(BASES[code % SOFT_BIT]) if code % SOFT_BIT < 5 else 0 for c
 def train_corpus_bpe(
     genomes: Sequence[tuple[Genome, Path]], split: SplitConfig, vocab_size: int
 ) -> BpeTokenizer:
-    """Learn byte pairs; the tokenizer's settings say from what.
+    """Train byte pairs; the settings of the tokenizer record the sample.
 
     Args:
-        genomes: All genomes of the corpus, and their FASTA files.
-        split: Who is held out.
-        vocab_size: Tokens wanted.
+        genomes: All genomes of the corpus, with their FASTA files.
+        split: Rule for the held-out part.
+        vocab_size: Number of tokens.
 
     Raises:
-        InputError: The genomes hold no bases.
-        ConfigError: The split leaves one side empty, or the vocabulary cannot be.
+        InputError: The genomes have no bases.
+        ConfigError: A split is empty, or the vocabulary size is invalid.
     """
     records = [
         Segment(
@@ -55,44 +55,48 @@ def train_corpus_bpe(
             "the genomes hold no bases to learn byte pairs from",
             hint="give genomes with at least one non-empty record",
         )
-    marked, rule = assign_splits(records, split)
-    taught = {(one.genome, one.shard): one.length for one in marked if one.split == "train"}
+    assigned, rule = assign_splits(records, split)
+    train_lengths = {
+        (segment.genome, segment.shard): segment.length
+        for segment in assigned
+        if segment.split == "train"
+    }
     window = SampleRule().window
-    learned = train_bpe(
+    tokenizer = train_bpe(
         (
             piece
             for genome, fasta in genomes
-            for piece in _pieces(genome.name, fasta, taught, window)
+            for piece in _pieces(genome.name, fasta, train_lengths, window)
         ),
         vocab_size,
     )
-    settings = {**learned.settings, "records_seen": len(taught), "held_out": rule}
-    return BpeTokenizer(learned.merges, settings)
+    settings = {**tokenizer.settings, "records_seen": len(train_lengths), "held_out": rule}
+    return BpeTokenizer(tokenizer.merges, settings)
 
 
 def _lengths(fasta: Path) -> list[tuple[str, int]]:
-    """Id and bases of each record, in order."""
+    """Return the id and length of each record, in order."""
     names: list[str] = []
     sizes: list[int] = []
     for block in FastaReader(fasta).blocks():
-        done = 0
-        for at, name in block.starts:
+        start = 0
+        for stop, name in block.starts:
             if sizes:
-                sizes[-1] += at - done
+                sizes[-1] += stop - start
             names.append(name)
             sizes.append(0)
-            done = at
+            start = stop
         if sizes:
-            sizes[-1] += block.marked.size - done
+            sizes[-1] += block.marked.size - start
     return list(zip(names, sizes, strict=True))
 
 
 def _pieces(
-    genome: str, fasta: Path, taught: dict[tuple[str, int], int], window: int
+    genome: str, fasta: Path, train_lengths: dict[tuple[str, int], int], window: int
 ) -> Iterator[bytes]:
-    """Letters to learn from: whole windows of a record, and what its last one lacks of a whole."""
-    number, left = -1, 0
-    waiting = b""
+    """Yield training letters: whole windows of a record, then the remainder of its last window."""
+    number, num_left = -1, 0
+    buffer = b""
     for block in FastaReader(fasta).blocks():
         letters = block.marked.tobytes().translate(_LETTERS)
         edges = [at for at, _ in block.starts]
@@ -100,12 +104,12 @@ def _pieces(
             zip([0, *edges], [*edges, len(letters)], strict=True)
         ):
             if index:
-                yield waiting
-                number, waiting = number + 1, b""
-                left = taught.get((genome, number), 0)
-            waiting += letters[start : min(stop, start + left)]
-            left -= min(stop - start, left)
-            whole = len(waiting) - len(waiting) % window
-            yield waiting[:whole]
-            waiting = waiting[whole:]
-    yield waiting
+                yield buffer
+                number, buffer = number + 1, b""
+                num_left = train_lengths.get((genome, number), 0)
+            buffer += letters[start : min(stop, start + num_left)]
+            num_left -= min(stop - start, num_left)
+            whole = len(buffer) - len(buffer) % window
+            yield buffer[:whole]
+            buffer = buffer[whole:]
+    yield buffer

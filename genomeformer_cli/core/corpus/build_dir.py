@@ -1,7 +1,7 @@
-"""Where a corpus grows: finished parts that outlive a killed process.
+"""Build directory of a corpus: finished parts survive a killed process.
 
-`ROOT/corpora/.NAME.parts/` holds one folder a finished genome, named for what it was made from:
-the genome's checksum, the vocabulary, the rules. A rerun finds them, whatever else has changed.
+`ROOT/corpora/.NAME.parts/` holds one folder per finished genome, named by a hash of its inputs: the
+genome's checksum, the vocabulary, the format rules. A rerun reuses parts with equal inputs.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ def clear_parts(corpus: Path) -> None:
 
 
 class BuildDir:
-    """The parts of one corpus; the caller holds the corpus's lock.
+    """Parts of one corpus; the caller holds the corpus's lock.
 
     Args:
-        corpus: The final place of the corpus.
-        tokenizer: Cuts the genomes.
-        with_sketch: Whether parts need a sketch.
+        corpus: Final path of the corpus.
+        tokenizer: Tokenizer of the corpus.
+        with_sketch: True if parts need a MinHash sketch.
     """
 
     def __init__(self, corpus: Path, tokenizer: Tokenizer, *, with_sketch: bool) -> None:
@@ -54,46 +54,46 @@ class BuildDir:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as failure:
             raise explain_write_failure(self.folder, failure) from failure
-        for left in self.folder.glob(f"{_UNFINISHED}*"):
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in self.folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(leftover, ignore_errors=True)
 
-    def _place(self, genome_sha256: str) -> Path:
+    def _part_path(self, genome_sha256: str) -> Path:
         settings = getattr(self._tokenizer, "settings", {})
-        what = [genome_sha256, vocabulary_sha256(self._tokenizer), settings, SHARD_TOKENS]
-        key = json.dumps([_RULES, self._with_sketch, *what], sort_keys=True)
+        inputs = [genome_sha256, vocabulary_sha256(self._tokenizer), settings, SHARD_TOKENS]
+        key = json.dumps([_RULES, self._with_sketch, *inputs], sort_keys=True)
         return self.folder / hashlib.sha256(key.encode()).hexdigest()[:32]
 
     def find(self, genome_sha256: str) -> tuple[Path, GenomeShard] | None:
-        """Return the finished part of a genome, if it is there and as it was written."""
-        place = self._place(genome_sha256)
+        """Return the finished part of a genome, if it exists and matches its seal."""
+        path = self._part_path(genome_sha256)
         try:
-            check_seal(place)
-        except CorruptError:  # it is made again
+            check_seal(path)
+        except CorruptError:  # a damaged part is rebuilt
             return None
-        part = load_genome_shard(place)
-        return (place, part) if part else None
+        part = load_genome_shard(path)
+        return (path, part) if part else None
 
     def make(
         self, write: Callable[[GenomeShardWriter], tuple[GenomeShard, str]]
     ) -> tuple[Path, GenomeShard]:
-        """Make a part: `write` fills it and returns it with the genome's checksum."""
+        """Make a part; `write` fills it and returns it with the genome's checksum."""
         try:
-            fresh = Path(tempfile.mkdtemp(dir=self.folder, prefix=_UNFINISHED))
+            temporary = Path(tempfile.mkdtemp(dir=self.folder, prefix=_UNFINISHED))
             writer = GenomeShardWriter(
-                fresh, self._tokenizer, shard_tokens=SHARD_TOKENS, with_sketch=self._with_sketch
+                temporary, self._tokenizer, shard_tokens=SHARD_TOKENS, with_sketch=self._with_sketch
             )
             part, genome_sha256 = write(writer)
-            seal(fresh)
-            place = self._place(genome_sha256)
-            shutil.rmtree(place, ignore_errors=True)
-            fresh.rename(place)
+            seal(temporary)
+            path = self._part_path(genome_sha256)
+            shutil.rmtree(path, ignore_errors=True)
+            temporary.rename(path)
         except OSError as failure:
             raise explain_write_failure(self.folder, failure) from failure
-        return place, part
+        return path, part
 
     def clear(self, *, unless_finished: bool = False) -> None:
-        """Remove everything; or, after a failure, only if no part is finished."""
-        parts = [load_genome_shard(place) for place in self.folder.glob("*")]
-        finished = any(part is not None and part.records for part in parts)
-        if not (unless_finished and finished):
+        """Remove all parts; with `unless_finished`, only if no part is finished."""
+        parts = [load_genome_shard(path) for path in self.folder.glob("*")]
+        any_finished = any(part is not None and part.records for part in parts)
+        if not (unless_finished and any_finished):
             shutil.rmtree(self.folder, ignore_errors=True)

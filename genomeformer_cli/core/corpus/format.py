@@ -1,21 +1,21 @@
-"""The byte layout of a corpus.
+"""Byte layout of a corpus.
 
-    manifest.json            what it is made of: tokenizer, genomes, split, counts
-    segments.jsonl           where each stretch lies: one line a segment, in order
-    tokens-00000.bin         token ids, little-endian unsigned integers of `dtype` (uint8 where
-                             the vocabulary fits, else wider), records end to end, no
-                             separators, no header: token i of a shard is at byte i * itemsize
-    softmask-00000.bin       one bit a token, eight a byte, least significant first, no gap
-                             between records: 1 where the token's first base was lower case;
+    manifest.json            tokenizer, genomes, split, counts
+    segments.jsonl           segments, one per line, in order
+    tokens-00000.bin         token ids, little-endian unsigned integers of `dtype` (uint8 if the
+                             vocabulary fits, else wider), records end to end, no separators, no
+                             header: token i of a shard is at byte i * itemsize
+    softmask-00000.bin       one bit per token, eight per byte, least significant first, no gap
+                             between records: 1 if the token's first base was lower case; present
                              only if any base of the corpus was
     tokenizer.json, tokenizer_config.json, special_tokens_map.json
 
-A record lies wholly in one shard. A shard is closed after the record that fills it (2^28 tokens),
-or before the genome that would.
+A record is stored in one shard. A shard is closed after the record that fills it (2^28 tokens), or
+before the genome that would.
 
-A segment is a contiguous stretch of one record, wholly in one split; no window ever reaches over
-its ends. Where tokens overlap and the tail of a record is held out, the tokens before the tail that
-reach into it are a segment of their own, which is neither trained nor validated on.
+A segment is a contiguous range of one record in one split; windows never cross its ends. If tokens
+overlap and the tail of a record is held out, the tokens before the tail that share bases with it
+form a separate, unused segment.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ Split = Literal["train", "validation", "unused"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """A contiguous stretch of one record.
+    """Contiguous range of one record.
 
     Attributes:
         genome: Name of the genome.
-        record: Id of the record in it.
+        record: Id of the record.
         start: First token within the record.
         length: Number of tokens.
-        shard: Which shard holds it.
+        shard: Number of the shard.
         offset: First token within the shard.
-        split: Training, held out, or unused: tokens between the two that show bases of both.
+        split: Training, validation, or unused (tokens that contain bases of both).
     """
 
     genome: str
@@ -55,27 +55,27 @@ class Segment:
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What a corpus is made of.
+    """Description of a corpus.
 
     Attributes:
         format: Version of the byte layout.
         name: Name in the cache.
         tokenizer: Kind of tokenizer.
-        vocabulary_sha256: Identity of the vocabulary.
-        dtype: numpy name of the integer type of an id.
-        shard_tokens: Tokens in each shard.
-        has_soft_mask: Whether the bit track is there.
-        inputs_sha256: Identity of everything the corpus was made from.
-        split_rule: How the held-out part was chosen, in words.
-        num_train: Tokens in training segments.
-        num_validation: Tokens in held-out segments.
-        base_counts: How often each base occurs, A C G T N.
-        num_soft_masked: Bases that were lower case.
-        genomes: The genomes, as their `genome.json` describes them, checksums of sources too.
-        tokenizer_settings: What the tokenizer was made with.
-        num_bases: Letters of all genomes.
-        unknown_fraction: Part of them that is N.
-        soft_mask_fraction: Part of them that was lower case.
+        vocabulary_sha256: Checksum of the vocabulary.
+        dtype: NumPy name of the integer type of ids.
+        shard_tokens: Number of tokens in each shard.
+        has_soft_mask: True if the soft-mask track exists.
+        inputs_sha256: Checksum of all inputs of the corpus.
+        split_rule: Rule for the held-out part, as text.
+        num_train: Number of tokens in training segments.
+        num_validation: Number of tokens in held-out segments.
+        base_counts: Count of each base, A C G T N.
+        num_soft_masked: Number of lower-case bases.
+        genomes: Contents of the genomes' `genome.json`, with checksums of the sources.
+        tokenizer_settings: Settings of the tokenizer.
+        num_bases: Number of letters in all genomes.
+        unknown_fraction: Fraction of letters that are N.
+        soft_mask_fraction: Fraction of letters that were lower case.
     """
 
     format: int
@@ -99,10 +99,10 @@ class Manifest:
 
 
 def tokens_file(shard: int) -> str:
-    """Name of a shard's token file."""
+    """Return the name of a shard's token file."""
     return f"tokens-{shard:05d}.bin"
 
 
 def soft_mask_file(shard: int) -> str:
-    """Name of a shard's soft-mask file."""
+    """Return the name of a shard's soft-mask file."""
     return f"softmask-{shard:05d}.bin"

@@ -1,7 +1,7 @@
-"""One genome tokenized into a folder of its own: the unit of parallel work and of resuming.
+"""Token shards of one genome: the unit of parallel work and of resuming.
 
-A part is finished when its `part.json` is there; everything it names was written before. Parts are
-later put together into the shards of a corpus.
+A part is finished when its `part.json` exists, which is written last. The parts are later merged
+into the shards of a corpus.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from genomeformer_cli.core.corpus.minhash import Hashes, MinHasher
 from genomeformer_cli.core.corpus.streaming_tokenizer import (
     Bases,
     TokenBlock,
-    cut_blocks,
-    part_marks,
+    separate_mask,
+    tokenize_blocks,
 )
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.formats.fasta import Block
@@ -36,15 +36,15 @@ SKETCH_FILE = "sketch.bin"
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeShardRecord:
-    """A record of a part: where its tokens lie, and how many of the sketch's hashes are its own.
+    """Record of a part: position of its tokens, and number of its hashes in the sketch.
 
     Attributes:
-        record: Its id.
+        record: Id of the record.
         length: Number of tokens.
-        shard: Which of the part's shards holds it.
+        shard: Number of the shard within the part.
         offset: First token within the shard.
-        num_bases: Its letters.
-        num_hashes: Hashes of its sketch.
+        num_bases: Number of letters.
+        num_hashes: Number of hashes in the sketch.
     """
 
     record: str
@@ -57,17 +57,17 @@ class GenomeShardRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeShard:
-    """A tokenized genome.
+    """Tokenized genome.
 
     Attributes:
-        num_records: Records of the file, empty ones too.
-        num_bases: Letters of the file.
-        base_counts: How often each base occurs, A C G T N.
-        num_soft_masked: Letters that were lower case.
-        shard_tokens: Tokens in each of its shards.
-        records: Its records with at least one token.
+        num_records: Number of records in the file, including empty ones.
+        num_bases: Number of letters in the file.
+        base_counts: Count of each base, A C G T N.
+        num_soft_masked: Number of lower-case letters.
+        shard_tokens: Number of tokens in each shard.
+        records: Records with at least one token.
         empty: Ids of records without letters.
-        sha256: Checksums of its shards, by file name, taken of what was written.
+        sha256: Checksums of the shards by file name, computed while writing.
     """
 
     num_records: int
@@ -81,7 +81,7 @@ class GenomeShard:
 
 
 def load_genome_shard(folder: Path) -> GenomeShard | None:
-    """A finished part, or nothing."""
+    """Read a finished part; None if it is unfinished."""
     try:
         part: GenomeShard = read_json(folder / PART_FILE, GenomeShard)
     except DocumentError:
@@ -90,20 +90,20 @@ def load_genome_shard(folder: Path) -> GenomeShard | None:
 
 
 def load_minhash(folder: Path, part: GenomeShard) -> list[Hashes]:
-    """The hashes of each record of a part."""
+    """Read the hashes of each record of a part."""
     hashes = np.fromfile(folder / SKETCH_FILE, dtype="<u8")
     ends = np.cumsum([record.num_hashes for record in part.records])
     return np.split(hashes, ends[:-1]) if len(ends) else []
 
 
 class GenomeShardWriter:
-    """Tokenizes one genome into a folder.
+    """Tokenize one genome into a folder.
 
     Args:
-        folder: An empty folder.
-        tokenizer: Cuts the bases.
-        shard_tokens: A shard is closed after the record that fills it.
-        with_sketch: Also keep the sketch for the near-duplicate guard.
+        folder: Empty folder.
+        tokenizer: Tokenizer of the corpus.
+        shard_tokens: Size at which a shard is closed, after the record that reaches it.
+        with_sketch: Also write a MinHash sketch for near-duplicate detection.
     """
 
     def __init__(
@@ -123,28 +123,28 @@ class GenomeShardWriter:
         self._sketches: list[Hashes] = []
 
     def write(self, blocks: Iterable[Block]) -> GenomeShard:
-        """Take all blocks of a genome."""
+        """Write all blocks of a genome."""
         with ExitStack() as stack:
             shards = _Shards(self._folder, self._limit, stack)
-            for block in cut_blocks(self._watched(blocks), self._tokenizer):
+            for block in tokenize_blocks(self._count_blocks(blocks), self._tokenizer):
                 shards.add(block)
             shards.finish()
-        # A record has tokens exactly if it has bases, and a sketch whether or not.
+        # Records without bases have a sketch but no tokens.
         sizes = [size for size in self._sizes if size]
         records = [
             replace(record, num_bases=size)
             for record, size in zip(shards.records, sizes, strict=True)
         ]
         if self._with_sketch:
-            kept = [
+            sketches = [
                 hashes for hashes, size in zip(self._sketches, self._sizes, strict=True) if size
             ]
             records = [
                 replace(record, num_hashes=hashes.size)
-                for record, hashes in zip(records, kept, strict=True)
+                for record, hashes in zip(records, sketches, strict=True)
             ]
             with (self._folder / SKETCH_FILE).open("wb") as file:
-                for hashes in kept:
+                for hashes in sketches:
                     file.write(hashes.astype("<u8").tobytes())
         part = GenomeShard(
             num_records=self._num_records,
@@ -159,19 +159,19 @@ class GenomeShardWriter:
         write_json(self._folder / PART_FILE, asdict(part))
         return part
 
-    def _watched(self, blocks: Iterable[Block]) -> Iterator[Bases]:
-        for block in map(part_marks, blocks):
+    def _count_blocks(self, blocks: Iterable[Block]) -> Iterator[Bases]:
+        for block in map(separate_mask, blocks):
             codes = block.codes
             self._counts += count_bases(codes)
             self._num_soft_masked += int(np.count_nonzero(block.soft))
             self._num_bases += codes.size
-            at = 0
+            position = 0
             for start, name in block.starts:
-                self._take(codes[at:start])
+                self._take(codes[position:start])
                 self._close()
-                self._open_id, at = name, start
+                self._open_id, position = name, start
                 self._num_records += 1
-            self._take(codes[at:])
+            self._take(codes[position:])
             yield block
         self._close()
 
@@ -192,7 +192,7 @@ class GenomeShardWriter:
 
 
 def count_bases(codes: Codes) -> npt.NDArray[np.int64]:
-    """How often each of A C G T N occurs."""
+    """Count A C G T N."""
     is_known = not codes.size or codes.max() < NUM_REAL_BASES
     unknown = 0 if is_known else int(np.count_nonzero(codes == NUM_REAL_BASES))
     odd = int(np.count_nonzero((codes & np.uint8(1)).view(np.bool_)))
@@ -202,7 +202,7 @@ def count_bases(codes: Codes) -> npt.NDArray[np.int64]:
 
 
 class _Shards:
-    """The files of a part, and where each record lies in them."""
+    """Files of a part, and the positions of records in them."""
 
     def __init__(self, folder: Path, limit: int, stack: ExitStack) -> None:
         self._folder = folder
@@ -220,15 +220,15 @@ class _Shards:
         return self.sizes[-1] if self._bits else 0
 
     def add(self, block: TokenBlock) -> None:
-        done = 0
-        for at, name in block.starts:
-            self._close_record(at - done)
-            if self._size + at - done >= self._limit:
-                self._write(block, done, at)
+        start = 0
+        for stop, name in block.starts:
+            self._close_record(stop - start)
+            if self._size + stop - start >= self._limit:
+                self._write(block, start, stop)
                 self._close_shard()
-                done = at
-            self._open = (name, self._size + at - done)
-        self._write(block, done, block.ids.size)
+                start = stop
+            self._open = (name, self._size + stop - start)
+        self._write(block, start, block.ids.size)
 
     def finish(self) -> None:
         self._close_record(0)

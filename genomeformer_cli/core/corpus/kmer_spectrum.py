@@ -1,11 +1,11 @@
-"""k-mer spectra: how often each word of 1 to 8 bases occurs, counted exactly in one pass.
+"""k-mer spectra: exact counts of all k-mers, k = 1 to 8, in one pass.
 
-Only the longest words are counted base by base. A word of k < 8 bases either goes on with a base,
-and then begins a word of k + 1, or it ends a stretch of A C G T; so
+Only 8-mers are counted base by base. Every k-mer with k < 8 is either the prefix of a (k+1)-mer or
+the end of an A C G T run, hence
 
-    count(w) = sum over b of count(wb) + occurrences of w right before an N or the end of a record
+    count(w) = sum over b of count(wb) + occurrences of w before an N or the end of a record
 
-One strand is counted, as the records stand.
+Only the forward strand is counted.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import numpy.typing as npt
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes
 from genomeformer_cli.core.tokenizers.acgt_runs import acgt_runs
 
-LONGEST_WORD = 8
+MAX_K = 8
 _UNKNOWN = NUM_REAL_BASES
-_PIECE = 1 << 18
+_BLOCK = 1 << 18
 _NUM_RANKS = 48
 
 Counts = npt.NDArray[np.int64]
@@ -28,7 +28,7 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class KmerCount:
-    """A word of A C G T and how often it occurs."""
+    """k-mer and its count."""
 
     word: str
     count: int
@@ -36,19 +36,19 @@ class KmerCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Spectrum:
-    """The words of k bases.
+    """Spectrum of k-mers.
 
     Attributes:
-        k: Bases in a word.
+        k: Length of the k-mers.
         num_possible: 4^k.
-        num_distinct: Different words that occur.
-        num_words: Words counted, overlapping ones each.
-        bits_per_base: Entropy of the words, divided by k; 2 where all are equally frequent.
-        most: The most frequent word.
-        least: The least frequent of all 4^k, which may never occur; of equals the first by letters.
-        num_canonical: Words that can be when a word and its reverse complement are one.
-        ranks: Places among those, the most frequent first, evenly spaced on a logarithmic scale.
-        counts: How often the words at these places occur.
+        num_distinct: Number of distinct k-mers that occur.
+        num_words: Number of k-mers counted, overlapping.
+        bits_per_base: Entropy of the k-mers divided by k; 2 for a uniform distribution.
+        most: Most frequent k-mer.
+        least: Least frequent of all 4^k, possibly absent; ties resolved alphabetically.
+        num_canonical: Number of canonical k-mers (k-mer and reverse complement combined).
+        ranks: Ranks of canonical k-mers by frequency, evenly spaced on a logarithmic scale.
+        counts: Counts of the k-mers at these ranks.
     """
 
     k: int
@@ -64,72 +64,72 @@ class Spectrum:
 
 
 class KmerCounter:
-    """Counts the words of records that arrive in pieces; memory does not grow with them."""
+    """Count k-mers of records that arrive in blocks, in constant memory."""
 
     def __init__(self) -> None:
-        self._longest: Counts = np.zeros(NUM_REAL_BASES**LONGEST_WORD, dtype=np.int64)
+        self._longest: Counts = np.zeros(NUM_REAL_BASES**MAX_K, dtype=np.int64)
         self._last: dict[int, Counts] = {
-            k: np.zeros(NUM_REAL_BASES**k, dtype=np.int64) for k in range(1, LONGEST_WORD)
+            k: np.zeros(NUM_REAL_BASES**k, dtype=np.int64) for k in range(1, MAX_K)
         }
-        self._waiting: Codes = np.empty(0, dtype=np.uint8)
+        self._buffer: Codes = np.empty(0, dtype=np.uint8)
 
     def add(self, codes: Codes) -> None:
-        """Take the next bases of the open record."""
-        for start in range(0, codes.size, _PIECE):
-            self._take(codes[start : start + _PIECE])
+        """Add the next bases of the open record."""
+        for start in range(0, codes.size, _BLOCK):
+            self._take(codes[start : start + _BLOCK])
 
     def end_record(self) -> None:
-        """No word reaches over what comes next."""
-        self._take(np.full(LONGEST_WORD - 1, _UNKNOWN, dtype=np.uint8))
-        self._waiting = self._waiting[:0]
+        """End the record; no k-mer crosses its end."""
+        self._take(np.full(MAX_K - 1, _UNKNOWN, dtype=np.uint8))
+        self._buffer = self._buffer[:0]
 
     def _take(self, codes: Codes) -> None:
-        codes = np.concatenate([self._waiting, codes])
-        num_starts = max(codes.size - LONGEST_WORD + 1, 0)
-        self._waiting = codes[num_starts:].copy()
+        codes = np.concatenate([self._buffer, codes])
+        num_starts = max(codes.size - MAX_K + 1, 0)
+        self._buffer = codes[num_starts:].copy()
         if not num_starts:
             return
-        words = _words(codes, LONGEST_WORD)
+        kmers = _kmer_indices(codes, MAX_K)
         if codes.max() < _UNKNOWN:
-            self._longest += np.bincount(words, minlength=self._longest.size)
+            self._longest += np.bincount(kmers, minlength=self._longest.size)
             return
         unknown = codes == _UNKNOWN
-        broken = np.zeros(num_starts, dtype=np.bool_)
-        for place in range(LONGEST_WORD):
-            broken |= unknown[place : place + num_starts]
-        self._longest += np.bincount(words[~broken], minlength=self._longest.size)
+        has_unknown = np.zeros(num_starts, dtype=np.bool_)
+        for offset in range(MAX_K):
+            has_unknown |= unknown[offset : offset + num_starts]
+        self._longest += np.bincount(kmers[~has_unknown], minlength=self._longest.size)
         starts, ends = acgt_runs(codes)
         for k, counts in self._last.items():
-            lasts = ends[ends - starts >= k] - k
-            # The others wait: their stretch is not known to end, or they are looked at again.
-            lasts = lasts[lasts < num_starts]
-            # The words of 8 that begin there hold the word of k in their upper bits.
+            last_starts = ends[ends - starts >= k] - k
+            # Later starts are counted with the next block, when the end of their run is known.
+            last_starts = last_starts[last_starts < num_starts]
+            # The upper bits of the 8-mer at a position are the k-mer at that position.
             counts += np.bincount(
-                words[lasts] >> np.uint16(2 * (LONGEST_WORD - k)), minlength=counts.size
+                kmers[last_starts] >> np.uint16(2 * (MAX_K - k)), minlength=counts.size
             )
 
     def counts(self) -> dict[int, Counts]:
-        """How often each word occurs in the records that have ended: k -> 4^k counts, A C G T."""
-        counts = {LONGEST_WORD: self._longest.copy()}
-        for k in range(LONGEST_WORD - 1, 0, -1):
+        """Return the counts over all ended records: k -> 4^k counts, A C G T."""
+        counts = {MAX_K: self._longest.copy()}
+        for k in range(MAX_K - 1, 0, -1):
             longer = counts[k + 1].reshape(-1, NUM_REAL_BASES).sum(axis=1)
             counts[k] = longer + self._last[k]
         return dict(sorted(counts.items()))
 
 
-def _words(codes: Codes, k: int) -> npt.NDArray[np.uint16]:
-    """The number of the word at every place; with an N in it, it means nothing."""
+def _kmer_indices(codes: Codes, k: int) -> npt.NDArray[np.uint16]:
+    """Return the index of the k-mer at every position; undefined for k-mers with an N."""
     num_starts = codes.size - k + 1
     two_bits = codes & np.uint8(NUM_REAL_BASES - 1)
-    words = np.zeros(num_starts, dtype=np.uint16)
-    for place in range(k):
-        np.left_shift(words, 2, out=words)
-        np.bitwise_or(words, two_bits[place : place + num_starts], out=words)
-    return words
+    kmers = np.zeros(num_starts, dtype=np.uint16)
+    for offset in range(k):
+        np.left_shift(kmers, 2, out=kmers)
+        np.bitwise_or(kmers, two_bits[offset : offset + num_starts], out=kmers)
+    return kmers
 
 
 def spectrum_of(k: int, counts: Counts) -> Spectrum | None:
-    """The spectrum of 4^k counts; None where no word is that long."""
+    """Compute the spectrum of 4^k counts; None if all are zero."""
     num_words = int(counts.sum())
     if not num_words:
         return None
@@ -142,8 +142,8 @@ def spectrum_of(k: int, counts: Counts) -> Spectrum | None:
         num_distinct=int(np.count_nonzero(counts)),
         num_words=num_words,
         bits_per_base=entropy(counts) / k,
-        most=KmerCount(word=_spelled(most, k), count=int(counts[most])),
-        least=KmerCount(word=_spelled(least, k), count=int(counts[least])),
+        most=KmerCount(word=_decode_kmer(most, k), count=int(counts[most])),
+        least=KmerCount(word=_decode_kmer(least, k), count=int(counts[least])),
         num_canonical=canonical.size,
         ranks=tuple(ranks.tolist()),
         counts=tuple(canonical[ranks - 1].tolist()),
@@ -151,21 +151,21 @@ def spectrum_of(k: int, counts: Counts) -> Spectrum | None:
 
 
 def entropy(counts: Counts) -> float:
-    """Bits of a draw from these counts: -sum p log2 p."""
+    """Return the entropy of the distribution in bits: -sum p log2 p."""
     shares = counts[counts > 0] / counts.sum()
     return abs(float(-(shares * np.log2(shares)).sum()))
 
 
 def _canonical(k: int, counts: Counts) -> Counts:
-    """Counts of words taken together with their reverse complements."""
-    words = np.arange(counts.size)
-    others = np.zeros_like(words)
-    for place in range(k):
-        others = others << 2 | 3 - (words >> 2 * place & 3)
-    both = np.where(words == others, counts, counts + counts[others])
-    folded: Counts = both[words <= others]
-    return folded
+    """Sum the counts of each k-mer and its reverse complement."""
+    kmers = np.arange(counts.size)
+    complements = np.zeros_like(kmers)
+    for offset in range(k):
+        complements = complements << 2 | 3 - (kmers >> 2 * offset & 3)
+    sums = np.where(kmers == complements, counts, counts + counts[complements])
+    canonical: Counts = sums[kmers <= complements]
+    return canonical
 
 
-def _spelled(word: int, k: int) -> str:
-    return "".join(BASES[word >> 2 * place & 3] for place in range(k - 1, -1, -1))
+def _decode_kmer(kmer: int, k: int) -> str:
+    return "".join(BASES[kmer >> 2 * offset & 3] for offset in range(k - 1, -1, -1))

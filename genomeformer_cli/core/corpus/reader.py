@@ -1,4 +1,4 @@
-"""Read a corpus: token ids and soft-mask bits of any segment, mapped from disk."""
+"""Corpus reader: memory-mapped token ids and soft-mask bits of any segment."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from genomeformer_cli.core.tokenizers.protocol import Ids
 
 
 def load_manifest(folder: Path) -> Manifest:
-    """What the corpus in a folder is made of.
+    """Read the manifest of a corpus.
 
     Raises:
-        CorruptError: Missing, unreadable, or of another format version.
+        CorruptError: The manifest is missing, unreadable, or of another format version.
     """
     hint = "make the corpus again with `genomeformer tokenize`"
     try:
         manifest: Manifest = read_json(folder / MANIFEST_FILE, Manifest)
-        known = [np.dtype(kind).name for kind in (np.uint8, np.uint16, np.uint32)]
-        if manifest.dtype not in known or min(manifest.shard_tokens, default=0) < 0:
+        dtypes = [np.dtype(kind).name for kind in (np.uint8, np.uint16, np.uint32)]
+        if manifest.dtype not in dtypes or min(manifest.shard_tokens, default=0) < 0:
             raise ValueError(f"invalid `dtype` or `shard_tokens` in `{MANIFEST_FILE}`")
     except ValueError as failure:
         raise CorruptError(
@@ -58,16 +58,16 @@ def _load_segments(folder: Path) -> list[Segment]:
 
 
 def open_corpus(store: Store, name: str, *, check: bool = True) -> Corpus:
-    """Open a corpus of the cache after its files were compared with their recorded checksums.
+    """Open a corpus of the cache, after verifying its checksums.
 
     Args:
-        store: The cache.
+        store: Cache.
         name: Name of the corpus.
-        check: Whether to compare; one of several processes does it for all.
+        check: Verify the checksums; only one of several processes needs to.
 
     Raises:
         NotInCacheError: The cache has no such corpus.
-        CorruptError: A file is missing, changed, or not one of a corpus.
+        CorruptError: A file is missing, changed, or invalid.
     """
     entry = store.entry(Kind.CORPORA, name)
     if check:
@@ -76,13 +76,13 @@ def open_corpus(store: Store, name: str, *, check: bool = True) -> Corpus:
 
 
 class Corpus:
-    """A corpus on disk.
+    """Corpus on disk.
 
     Args:
-        folder: The sealed entry.
+        folder: Sealed entry of the cache.
 
     Raises:
-        CorruptError: The folder is no complete corpus.
+        CorruptError: The corpus is incomplete.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -116,8 +116,8 @@ class Corpus:
         lengths = sum(segment.length for segment in self._segments)
         self._expect(lengths, sum(self.manifest.shard_tokens), SEGMENTS_FILE)
 
-    def _expect(self, size: int, wanted: int, name: str) -> None:
-        if size != wanted:
+    def _expect(self, size: int, expected: int, name: str) -> None:
+        if size != expected:
             raise CorruptError(
                 f"`{self.folder / name}` is incomplete", hint="make the corpus again"
             )
@@ -131,17 +131,17 @@ class Corpus:
             ) from failure
 
     def segments(self, split: Split | None = None) -> list[Segment]:
-        """Segments of a split (or all), in order."""
+        """Return the segments of a split (or all), in order."""
         return [segment for segment in self._segments if split is None or segment.split == split]
 
     def tokens(self, segment: Segment, start: int = 0, stop: int | None = None) -> Ids:
-        """Token ids of a stretch of a segment, positions counted from its start."""
+        """Return the token ids of a range of a segment, relative to its start."""
         stop = segment.length if stop is None else stop
         assert 0 <= start <= stop <= segment.length
         return self._tokens[segment.shard][segment.offset + start : segment.offset + stop]
 
     def soft_mask(self, segment: Segment, start: int = 0, stop: int | None = None) -> Flags:
-        """True where the base was lower case."""
+        """Return True for every token whose first base was lower case."""
         stop = segment.length if stop is None else stop
         if not self._flags:
             return np.zeros(stop - start, dtype=np.bool_)

@@ -1,8 +1,7 @@
-"""Who is held out: whole genomes, whole records, or the tail of every record; never random windows.
+"""Held-out splits: whole genomes, whole records, or the tail of every record; never random windows.
 
-Random windows of one chromosome overlap and repeat each other, so a model tested on them is tested
-on what it has seen. A chromosome that is alone can still be split honestly: one contiguous stretch
-at its end.
+Random windows of a chromosome overlap and repeat each other, so a test on them includes training
+data. A single chromosome is split by one contiguous range at its end.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ GENOMES_FOR_GENOME_SPLIT = 10
 
 
 class SplitBy(StrEnum):
-    """The unit that is held out."""
+    """Unit of the held-out part."""
 
     AUTO = "auto"
     GENOME = "genome"
@@ -29,14 +28,15 @@ class SplitBy(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """How the held-out part is chosen.
+    """Rule for the held-out part.
 
     Attributes:
-        by: The unit: `genome`, `record`, or the `tail` of every record; `auto` takes genomes if
-            there are ten or more.
-        fraction: Part of all bases to hold out, between 0 and 1.
-        holdout: Names of genomes or records, or `GENOME/RECORD`, to hold out instead of drawing.
-        seed: Of the draw.
+        by: Unit: `genome`, `record`, or the `tail` of every record; `auto` uses genomes if there
+            are ten or more.
+        fraction: Fraction of all bases to hold out, between 0 and 1.
+        holdout: Names of genomes or records, or `GENOME/RECORD`, to hold out instead of a random
+            draw.
+        seed: Random seed of the draw.
     """
 
     by: SplitBy = SplitBy.AUTO
@@ -59,37 +59,35 @@ def assign_splits(
     *,
     overlap: int = 0,
 ) -> tuple[list[Segment], str]:
-    """Mark every segment as training, held out or, at most `overlap` tokens between them, unused.
+    """Assign every segment to a split; at most `overlap` tokens before a held-out tail are unused.
 
     Args:
-        segments: One a record, all marked as training.
-        config: The rule.
-        num_bases: Bases of each, by which genomes and records are drawn, so that the draw is the
-            same whatever the tokenizer; `None` if a token is a base.
-        overlap: Most tokens before any token that share bases with it.
+        segments: One segment per record, all in training.
+        config: Split rule.
+        num_bases: Number of bases of each segment; genomes and records are drawn by it, so that the
+            draw is independent of the tokenizer. None if each token is one base.
+        overlap: Maximum number of preceding tokens that share bases with a token.
 
     Returns:
-        The segments, and the rule in words.
+        The segments, and the rule as text.
 
     Raises:
-        ConfigError: Nothing would be left to train on, or to validate on.
+        ConfigError: The training or the validation split is empty.
     """
     sizes = [segment.length for segment in segments] if num_bases is None else num_bases
-    marked, rule = _apply(segments, config, sizes, overlap)
-    if not any(segment.split == "validation" for segment in marked):
+    assigned, rule = _apply(segments, config, sizes, overlap)
+    if not any(segment.split == "validation" for segment in assigned):
         raise ConfigError(
-            "the records are too short to hold any of them out",
+            "the records are too short for a held-out part",
             hint="raise `--validation-fraction`",
         )
-    if not any(segment.split == "train" for segment in marked):
-        raise ConfigError(
-            "holding all of that out leaves nothing to train on", hint="hold out less"
-        )
-    return marked, rule
+    if not any(segment.split == "train" for segment in assigned):
+        raise ConfigError("the held-out part leaves nothing to train on", hint="hold out less")
+    return assigned, rule
 
 
 def unit_of(config: SplitConfig, num_genomes: int) -> SplitBy:
-    """What `auto` means for so many genomes; names hold out whole records."""
+    """Resolve `auto` for a number of genomes; named units are whole records."""
     if config.holdout:
         return SplitBy.RECORD
     if config.by is not SplitBy.AUTO:
@@ -109,9 +107,9 @@ def _apply(
     lengths: dict[str, int] = {}
     for segment, size in zip(segments, sizes, strict=True):
         lengths[key(segment)] = lengths.get(key(segment), 0) + size
-    chosen = _draw(lengths, config)
+    held_out = _draw(lengths, config)
     return _mark(
-        segments, key, chosen
+        segments, key, held_out
     ), f"whole {by}s, {config.fraction:.0%} of the bases aimed at, seed {config.seed}"
 
 
@@ -128,10 +126,10 @@ def _names_of(segment: Segment) -> set[str]:
 
 
 def _mark(
-    segments: Sequence[Segment], key: Callable[[Segment], str], chosen: set[str]
+    segments: Sequence[Segment], key: Callable[[Segment], str], held_out: set[str]
 ) -> list[Segment]:
     return [
-        replace(segment, split="validation") if key(segment) in chosen else segment
+        replace(segment, split="validation") if key(segment) in held_out else segment
         for segment in segments
     ]
 
@@ -139,43 +137,43 @@ def _mark(
 def _hold_out_named(
     segments: Sequence[Segment], names: tuple[str, ...]
 ) -> tuple[list[Segment], str]:
-    wanted = set(names)
+    requested = set(names)
     known = {name for segment in segments for name in _names_of(segment)}
-    if not wanted <= known:
-        missing = sorted(wanted - known)[0]
+    if not requested <= known:
+        missing = sorted(requested - known)[0]
         raise ConfigError(
-            f"nothing is called `{missing}`, so it cannot be held out",
+            f"no genome or record is called `{missing}`",
             hint="give the name of a genome, the id of a record, or `GENOME/RECORD`",
         )
-    marked = [replace(s, split="validation") if _names_of(s) & wanted else s for s in segments]
-    return marked, "held out by name: " + ", ".join(sorted(wanted))
+    assigned = [replace(s, split="validation") if _names_of(s) & requested else s for s in segments]
+    return assigned, "held out by name: " + ", ".join(sorted(requested))
 
 
 def _draw(lengths: Mapping[str, int], config: SplitConfig) -> set[str]:
     if len(lengths) < 2:
         raise ConfigError(
-            "one unit alone cannot be split",
+            "a single genome or record cannot be split",
             hint="use `--split tail`, which holds out the end of every record",
         )
-    wanted = config.fraction * sum(lengths.values())
+    target = config.fraction * sum(lengths.values())
     order = sorted(
         lengths, key=lambda name: hashlib.sha256(f"{config.seed}:{name}".encode()).digest()
     )
-    chosen: set[str] = set()
-    held = 0
+    held_out: set[str] = set()
+    num_held_out = 0
     for name in order:
-        if held + lengths[name] <= 1.5 * wanted and len(chosen) < len(lengths) - 1:
-            chosen.add(name)
-            held += lengths[name]
-        if held >= wanted:
+        if num_held_out + lengths[name] <= 1.5 * target and len(held_out) < len(lengths) - 1:
+            held_out.add(name)
+            num_held_out += lengths[name]
+        if num_held_out >= target:
             break
-    return chosen or {min(lengths, key=lambda name: (lengths[name], name))}
+    return held_out or {min(lengths, key=lambda name: (lengths[name], name))}
 
 
 def _hold_out_tails(
     segments: Sequence[Segment], fraction: float, overlap: int
 ) -> tuple[list[Segment], str]:
-    marked: list[Segment] = []
+    assigned: list[Segment] = []
     for segment in segments:
         cut = segment.length - round(segment.length * fraction)
         train = max(cut - overlap, 0) if cut < segment.length else cut
@@ -184,9 +182,9 @@ def _hold_out_tails(
             _part(segment, train, cut, "unused"),
             _part(segment, cut, segment.length, "validation"),
         )
-        marked += [part for part in parts if part.length]
+        assigned += [part for part in parts if part.length]
     rule = f"the last {fraction:.0%} of every record"
-    return marked, f"{rule}; {overlap} tokens before it unused" if overlap else rule
+    return assigned, f"{rule}; {overlap} tokens before it unused" if overlap else rule
 
 
 def _part(segment: Segment, start: int, stop: int, split: Split) -> Segment:

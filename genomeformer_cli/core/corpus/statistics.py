@@ -1,7 +1,6 @@
-"""What a corpus is made of, in numbers: composition, token use, k-mer spectra, record lengths.
+"""Corpus statistics: composition, token usage, k-mer spectra, record lengths.
 
-Read from the token shards in blocks, so that memory does not grow with the corpus but for one
-number a record.
+Token shards are read in blocks, so memory grows only with the number of records.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ _NUM_SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Composition:
-    """Which bases some sequences are made of.
+    """Base composition.
 
     Attributes:
-        num_bases: All letters.
-        base_counts: How often each base occurs, A C G T N.
-        gc: Part of A C G T that is G or C; None where there is none of them.
-        unknown_fraction: Part of all letters that is N.
+        num_bases: Number of letters.
+        base_counts: Count of each base, A C G T N.
+        gc: Fraction of G and C among A C G T; None without any of them.
+        unknown_fraction: Fraction of letters that are N.
     """
 
     num_bases: int
@@ -51,15 +50,15 @@ class Composition:
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeStatistics:
-    """One genome of a corpus.
+    """Statistics of one genome.
 
     Attributes:
-        name: Its name in the cache.
+        name: Name in the cache.
         organism: Scientific name, if known.
-        num_records: Records with at least one base.
-        composition: Its bases.
-        soft_mask_fraction: Part of its bases that was lower case; None where a token holds several
-            bases, because the corpus keeps the mask of the first one alone.
+        num_records: Number of records with at least one base.
+        composition: Base composition.
+        soft_mask_fraction: Fraction of lower-case bases; None if tokens hold several bases, because
+            the corpus stores the mask of the first base only.
     """
 
     name: str
@@ -71,7 +70,7 @@ class GenomeStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitStatistics:
-    """Training, or what is held out."""
+    """Size of one split."""
 
     split: str
     num_segments: int
@@ -81,17 +80,16 @@ class SplitStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenUse:
-    """Which tokens of the vocabulary occur, and how evenly.
+    """Usage of the vocabulary.
 
     Attributes:
-        num_tokens: Tokens in the corpus.
-        vocabulary_size: Tokens that can occur: all but the special ones.
-        num_used: Tokens of them that do.
-        bases_per_token: Letters of the corpus for each token.
-        bits_per_token: Entropy of single tokens.
-        bits_per_base: The same for each letter of the corpus: what it would cost to write the
-            corpus down, each token drawn by its frequency alone.
-        most: The most frequent tokens.
+        num_tokens: Number of tokens in the corpus.
+        vocabulary_size: Size of the vocabulary without special tokens.
+        num_used: Number of distinct tokens that occur.
+        bases_per_token: Number of bases per token.
+        bits_per_token: Entropy of the token distribution.
+        bits_per_base: Entropy per base: the code length of the corpus under a unigram model.
+        most: Most frequent tokens.
     """
 
     num_tokens: int
@@ -105,17 +103,17 @@ class TokenUse:
 
 @dataclass(frozen=True, kw_only=True)
 class Lengths:
-    """How long the records are, in bases.
+    """Distribution of record lengths, in bases.
 
     Attributes:
-        num_records: Records with at least one base.
-        shortest: The shortest.
-        median: Half of them are shorter (of two in the middle, the mean).
-        longest: The longest.
-        n50: Records at least this long hold half of all bases.
-        l50: How many records that are.
-        bin_edges: Edges of the histogram, one more than bins, each a constant factor apart.
-        bin_counts: Records in each bin; the last one has both its edges.
+        num_records: Number of records with at least one base.
+        shortest: Shortest length.
+        median: Median length.
+        longest: Longest length.
+        n50: Length such that records at least this long contain half of all bases.
+        l50: Number of these records.
+        bin_edges: Edges of the histogram, logarithmically spaced, one more than bins.
+        bin_counts: Number of records per bin; the last bin includes its upper edge.
     """
 
     num_records: int
@@ -130,16 +128,16 @@ class Lengths:
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusStatistics:
-    """A corpus in numbers.
+    """Statistics of a corpus.
 
     Attributes:
-        composition: Of all genomes.
-        soft_mask_fraction: Part of all letters that was lower case, from the manifest.
-        splits: Training and what is held out.
-        genomes: Each genome.
-        token_use: Which tokens occur.
-        spectra: Words of 1 to 8 bases, as far as any is that long.
-        lengths: Of the records.
+        composition: Composition of all genomes.
+        soft_mask_fraction: Fraction of lower-case letters, from the manifest.
+        splits: Sizes of the splits.
+        genomes: Statistics of each genome.
+        token_use: Usage of the vocabulary.
+        spectra: Spectra of 1- to 8-mers, up to the longest run of A C G T.
+        lengths: Distribution of record lengths.
     """
 
     composition: Composition
@@ -152,30 +150,34 @@ class CorpusStatistics:
 
 
 def corpus_statistics(corpus: Corpus, reporter: Reporter) -> CorpusStatistics:
-    """Read the whole corpus once and count."""
-    gathered = _Gathered(corpus.tokenizer)
+    """Compute the statistics in one pass over the corpus."""
+    corpus_counts = _CorpusCounts(corpus.tokenizer)
     size = np.dtype(corpus.manifest.dtype).itemsize
     total = size * sum(corpus.manifest.shard_tokens)
     with reporter.track("counting", total, "bytes") as tracker:
         for segment in corpus.segments():
-            gathered.begin(segment)
+            corpus_counts.begin(segment)
             for start in range(0, segment.length, _BLOCK):
                 stop = min(start + _BLOCK, segment.length)
                 ids = np.asarray(corpus.tokens(segment, start, stop))
                 num_soft = int(np.count_nonzero(corpus.soft_mask(segment, start, stop)))
-                gathered.take(segment, ids, num_soft)
+                corpus_counts.add(segment, ids, num_soft)
                 tracker.advance(size * (stop - start))
-        gathered.end_record()
-    counts = sum((tally.counts for tally in gathered.genomes.values()), _no_bases())
-    spectra = (spectrum_of(k, words) for k, words in gathered.words.counts().items())
+        corpus_counts.end_record()
+    counts = sum(
+        (genome_counts.counts for genome_counts in corpus_counts.genomes.values()), _no_bases()
+    )
+    spectra = (
+        spectrum_of(k, kmer_counts) for k, kmer_counts in corpus_counts.words.counts().items()
+    )
     return CorpusStatistics(
         composition=composition_of(counts),
         soft_mask_fraction=corpus.manifest.num_soft_masked / int(counts.sum()),
-        splits=tuple(gathered.splits()),
-        genomes=tuple(_genomes(corpus, gathered)),
-        token_use=token_use(corpus.tokenizer, gathered.ids, int(counts.sum())),
+        splits=tuple(corpus_counts.splits()),
+        genomes=tuple(_genomes(corpus, corpus_counts)),
+        token_use=token_use(corpus.tokenizer, corpus_counts.ids, int(counts.sum())),
         spectra=tuple(spectrum for spectrum in spectra if spectrum is not None),
-        lengths=lengths_of(np.array(gathered.lengths, dtype=np.int64)),
+        lengths=lengths_of(np.array(corpus_counts.lengths, dtype=np.int64)),
     )
 
 
@@ -183,8 +185,8 @@ def _no_bases() -> Counts:
     return np.zeros(len(BASES), dtype=np.int64)
 
 
-class _Tally:
-    """What is counted of one genome."""
+class _GenomeCounts:
+    """Counts of one genome."""
 
     def __init__(self) -> None:
         self.counts = _no_bases()
@@ -192,30 +194,30 @@ class _Tally:
         self.num_soft = 0
 
 
-class _Gathered:
-    """What is counted of a corpus, segment after segment."""
+class _CorpusCounts:
+    """Counts of a corpus, accumulated segment by segment."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._before: Ids = np.empty(0, dtype=tokenizer.dtype)
         self._splits: dict[str, Counts] = {}
         self._length = 0
-        self.genomes: dict[str, _Tally] = {}
+        self.genomes: dict[str, _GenomeCounts] = {}
         self.ids: Counts = np.zeros(len(tokenizer.tokens), dtype=np.int64)
         self.words = KmerCounter()
         self.lengths: list[int] = []
 
     def begin(self, segment: Segment) -> None:
-        """The next segment: a new record, or the same one in another split."""
-        self.genomes.setdefault(segment.genome, _Tally())
+        """Start a segment: a new record, or another split of the open one."""
+        self.genomes.setdefault(segment.genome, _GenomeCounts())
         if segment.start == 0:
             self.end_record()
             self.genomes[segment.genome].num_records += 1
         split = self._splits.setdefault(segment.split, np.zeros(3, dtype=np.int64))
         split += (1, segment.length, 0)
 
-    def take(self, segment: Segment, ids: Ids, num_soft: int) -> None:
-        """The next tokens of the segment."""
+    def add(self, segment: Segment, ids: Ids, num_soft: int) -> None:
+        """Count the next tokens of the segment."""
         codes = self._bases(ids)
         genome = self.genomes[segment.genome]
         genome.counts += count_bases(codes)
@@ -226,14 +228,14 @@ class _Gathered:
         self._length += codes.size
 
     def _bases(self, ids: Ids) -> Codes:
-        """The bases that these tokens add to those before them: k-mers may overlap."""
+        """Return the bases that these tokens add to the preceding ones (k-mers may overlap)."""
         text = self._tokenizer.decode(np.concatenate([self._before, ids]))
-        known = len(self._tokenizer.decode(self._before))
+        num_known = len(self._tokenizer.decode(self._before))
         self._before = ids[-1:].copy()
-        return encode_bases(text[known:])
+        return encode_bases(text[num_known:])
 
     def end_record(self) -> None:
-        """The open record is whole."""
+        """End the open record."""
         if not self._length:
             return
         self.words.end_record()
@@ -242,7 +244,7 @@ class _Gathered:
         self._before = self._before[:0]
 
     def splits(self) -> Iterator[SplitStatistics]:
-        """Training first."""
+        """Yield the sizes of the splits, training first."""
         for name, counts in sorted(self._splits.items()):
             segments, tokens, bases = counts.tolist()
             yield SplitStatistics(
@@ -250,22 +252,22 @@ class _Gathered:
             )
 
 
-def _genomes(corpus: Corpus, gathered: _Gathered) -> Iterator[GenomeStatistics]:
+def _genomes(corpus: Corpus, corpus_counts: _CorpusCounts) -> Iterator[GenomeStatistics]:
     organisms = {genome["name"]: genome.get("organism") for genome in corpus.manifest.genomes}
-    for name, tally in gathered.genomes.items():
-        composition = composition_of(tally.counts)
-        exact = corpus.tokenizer.one_token_a_base
+    for name, genome_counts in corpus_counts.genomes.items():
+        composition = composition_of(genome_counts.counts)
+        exact = corpus.tokenizer.one_token_per_base
         yield GenomeStatistics(
             name=name,
             organism=organisms.get(name),
-            num_records=tally.num_records,
+            num_records=genome_counts.num_records,
             composition=composition,
-            soft_mask_fraction=tally.num_soft / composition.num_bases if exact else None,
+            soft_mask_fraction=genome_counts.num_soft / composition.num_bases if exact else None,
         )
 
 
 def composition_of(counts: Counts) -> Composition:
-    """Fractions of base counts, A C G T N; at least one base."""
+    """Compute the composition of base counts A C G T N, not all zero."""
     num_bases, num_real = int(counts.sum()), int(counts[:NUM_REAL_BASES].sum())
     strong = int(counts[BASES.index("C")] + counts[BASES.index("G")])
     return Composition(
@@ -277,7 +279,7 @@ def composition_of(counts: Counts) -> Composition:
 
 
 def token_use(tokenizer: Tokenizer, counts: Counts, num_bases: int) -> TokenUse:
-    """How the vocabulary is used, from how often each id occurs."""
+    """Compute the usage of the vocabulary from the count of each id."""
     num_tokens = int(counts.sum())
     bits = entropy(counts)
     order = np.argsort(-counts, kind="stable")[:_NUM_SHOWN].tolist()
@@ -297,21 +299,21 @@ def token_use(tokenizer: Tokenizer, counts: Counts, num_bases: int) -> TokenUse:
 
 
 def lengths_of(lengths: npt.NDArray[np.int64]) -> Lengths:
-    """The distribution of some lengths, at least one of them."""
-    falling = np.sort(lengths)[::-1]
-    held = np.cumsum(falling)
+    """Compute the distribution of one or more lengths."""
+    descending = np.sort(lengths)[::-1]
+    cumulative = np.cumsum(descending)
     # In whole numbers: half of an odd sum is not rounded.
-    l50 = int(np.searchsorted(2 * held, held[-1])) + 1
-    shortest, longest = int(falling[-1]), int(falling[0])
+    l50 = int(np.searchsorted(2 * cumulative, cumulative[-1])) + 1
+    shortest, longest = int(descending[-1]), int(descending[0])
     edges = np.geomspace(shortest, max(longest, shortest + 1), _NUM_BINS + 1)
     edges[0], edges[-1] = shortest, max(longest, shortest + 1)
-    counts, _ = np.histogram(falling, bins=edges)
+    counts, _ = np.histogram(descending, bins=edges)
     return Lengths(
-        num_records=falling.size,
+        num_records=descending.size,
         shortest=shortest,
-        median=float(np.median(falling)),
+        median=float(np.median(descending)),
         longest=longest,
-        n50=int(falling[l50 - 1]),
+        n50=int(descending[l50 - 1]),
         l50=l50,
         bin_edges=tuple(edges.tolist()),
         bin_counts=tuple(counts.tolist()),

@@ -1,8 +1,8 @@
-"""Blocks of bases into blocks of tokens, for any tokenizer, in memory that no record moves.
+"""Streaming tokenization: blocks of bases to blocks of tokens, in constant memory.
 
-A token never reaches over the end of a record. Of a record that goes on in the next block, those
-bases wait whose tokens a later base could still change: none for one token a base, less than two
-k-mers, less than a piece of byte pairs.
+A token never crosses the end of a record. If a record continues in the next block, the bases whose
+tokens may still change are buffered: none for single-base tokens, less than two k-mers, less than
+one byte-pair piece.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from genomeformer_cli.core.tokenizers.protocol import Ids, Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class TokenBlock:
-    """Some tokens of a genome.
+    """Block of tokens of a genome.
 
     Attributes:
         ids: Token ids, end to end.
-        soft: Whether the first base of each token was lower case.
-        starts: Where records begin among them, and their ids.
+        soft: True if the first base of a token was lower case.
+        starts: First token of each record that begins in the block, with the record's id.
     """
 
     ids: Ids
@@ -34,12 +34,12 @@ class TokenBlock:
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """A block of a genome, its marks parted from its bases.
+    """Block of bases of a genome, with the soft mask separated.
 
     Attributes:
         codes: Base codes, end to end.
-        soft: Where they were lower case.
-        starts: Where records begin in the block, and their ids.
+        soft: True for lower-case bases.
+        starts: First base of each record that begins in the block, with the record's id.
     """
 
     codes: Codes
@@ -47,8 +47,8 @@ class Bases:
     starts: list[tuple[int, str]]
 
 
-def part_marks(block: Block) -> Bases:
-    """Base codes and soft mask of a block."""
+def separate_mask(block: Block) -> Bases:
+    """Separate base codes and soft mask of a block."""
     marked = block.marked
     if not marked.size or marked.max() < SOFT_BIT:
         return Bases(marked, np.zeros(marked.size, dtype=np.bool_), block.starts)
@@ -56,47 +56,47 @@ def part_marks(block: Block) -> Bases:
     return Bases(marked & np.uint8(SOFT_BIT - 1), soft, block.starts)
 
 
-def cut_blocks(blocks: Iterator[Bases], tokenizer: Tokenizer) -> Iterator[TokenBlock]:
-    """Tokenize block after block of one file."""
-    if tokenizer.one_token_a_base:
+def tokenize_blocks(blocks: Iterator[Bases], tokenizer: Tokenizer) -> Iterator[TokenBlock]:
+    """Tokenize the blocks of one file."""
+    if tokenizer.one_token_per_base:
         for block in blocks:
             yield TokenBlock(tokenizer.encode(block.codes), block.soft, block.starts)
         return
-    cutter = _Cutter(tokenizer)
+    buffer = _Buffer(tokenizer)
     for block in blocks:
-        yield cutter.cut(block)
-    yield cutter.rest()
+        yield buffer.add(block)
+    yield buffer.finish()
 
 
-class _Cutter:
-    """Keeps back the open end of a record, for tokenizers whose tokens hold several bases."""
+class _Buffer:
+    """Buffer the open end of a record, for tokens of several bases."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._codes: Codes = np.empty(0, dtype=np.uint8)
         self._soft: Flags = np.empty(0, dtype=np.bool_)
 
-    def cut(self, block: Bases) -> TokenBlock:
+    def add(self, block: Bases) -> TokenBlock:
         pieces: list[tuple[Ids, Flags]] = []
         starts: list[tuple[int, str]] = []
-        done = size = 0
-        for at, name in block.starts:
-            pieces.append(self._take(block.codes[done:at], block.soft[done:at], is_last=True))
+        start = size = 0
+        for stop, name in block.starts:
+            pieces.append(self._take(block.codes[start:stop], block.soft[start:stop], is_last=True))
             size += pieces[-1][0].size
             starts.append((size, name))
-            done = at
-        pieces.append(self._take(block.codes[done:], block.soft[done:], is_last=False))
-        return _joined(pieces, starts)
+            start = stop
+        pieces.append(self._take(block.codes[start:], block.soft[start:], is_last=False))
+        return _concatenate(pieces, starts)
 
-    def rest(self) -> TokenBlock:
-        return _joined([self._take(self._codes[:0], self._soft[:0], is_last=True)], [])
+    def finish(self) -> TokenBlock:
+        return _concatenate([self._take(self._codes[:0], self._soft[:0], is_last=True)], [])
 
     def _take(self, codes: Codes, soft: Flags, *, is_last: bool) -> tuple[Ids, Flags]:
-        """Tokens of the record's next bases, as far as they are settled; all if it ends there."""
+        """Return the tokens that no later base changes; all tokens at the end of a record."""
         if self._codes.size:
             codes = np.concatenate([self._codes, codes])
             soft = np.concatenate([self._soft, soft])
-        stop, resume = (codes.size, codes.size) if is_last else self._tokenizer.settled(codes)
+        stop, resume = (codes.size, codes.size) if is_last else self._tokenizer.stable_prefix(codes)
         self._codes, self._soft = codes[resume:].copy(), soft[resume:].copy()
         codes = codes[:stop]
         ids = self._tokenizer.encode(codes)
@@ -105,6 +105,6 @@ class _Cutter:
         return ids, soft[self._tokenizer.firsts(codes, ids)]
 
 
-def _joined(pieces: list[tuple[Ids, Flags]], starts: list[tuple[int, str]]) -> TokenBlock:
+def _concatenate(pieces: list[tuple[Ids, Flags]], starts: list[tuple[int, str]]) -> TokenBlock:
     ids = np.concatenate([ids for ids, _ in pieces])
     return TokenBlock(ids, np.concatenate([soft for _, soft in pieces]), starts)

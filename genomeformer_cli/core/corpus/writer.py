@@ -1,4 +1,4 @@
-"""Put tokenized genomes together into a corpus: shards, index, manifest."""
+"""Corpus writer: merge tokenized genomes into shards, index and manifest."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _COPY_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizedGenome:
-    """A genome and the folder of its part."""
+    """Genome and the folder of its part."""
 
     genome: Genome
     folder: Path
@@ -48,14 +48,14 @@ class TokenizedGenome:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assembled:
+class MergedShards:
     """Shards of a corpus.
 
     Attributes:
-        sizes: Tokens in each.
-        segments: One a record, all of training.
-        num_bases: Letters of each.
-        sha256: Checksums by file name, taken of what was written.
+        sizes: Number of tokens in each shard.
+        segments: One segment per record, all in training.
+        num_bases: Number of bases of each segment.
+        sha256: Checksums by file name, computed while writing.
     """
 
     sizes: list[int]
@@ -66,12 +66,12 @@ class Assembled:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedCorpus:
-    """A corpus but for its seal.
+    """Complete corpus before it is sealed.
 
     Attributes:
-        manifest: What it is made of.
-        segments: Where each stretch lies.
-        sha256: Checksums of its shards, by file name, taken of what was written.
+        manifest: Manifest.
+        segments: Segments.
+        sha256: Checksums of the shards by file name, computed while writing.
     """
 
     manifest: Manifest
@@ -80,7 +80,7 @@ class FinishedCorpus:
 
 
 class _OpenShard:
-    """A shard that small parts are copied into, one behind the other."""
+    """Shard that small parts are appended to."""
 
     def __init__(self, folder: Path, number: int, stack: ExitStack) -> None:
         names = (tokens_file(number), soft_mask_file(number))
@@ -91,8 +91,8 @@ class _OpenShard:
         self._bits = BitWriter(soft)
 
     def append(self, tokens: Path, soft: Path, num_tokens: int) -> None:
-        with tokens.open("rb") as made:
-            while content := made.read(_COPY_BYTES):
+        with tokens.open("rb") as source:
+            while content := source.read(_COPY_BYTES):
                 self._tokens.write(content)
         with soft.open("rb") as packed:
             self._bits.append_packed(packed, num_tokens)
@@ -102,54 +102,57 @@ class _OpenShard:
         return {name: file.finish() for name, file in self._files.items()}
 
 
-def assemble(
+def merge_parts(
     folder: Path,
     genomes: Sequence[TokenizedGenome],
     *,
     shard_tokens: int = SHARD_TOKENS,
-) -> Assembled:
-    """Put parts into shards, in order.
+) -> MergedShards:
+    """Merge parts into shards, in order.
 
-    A shard of a part that fills a good piece of a shard becomes one by itself, by a hard link;
-    smaller ones are copied behind each other. The parts stay as they are.
+    A part's shard of at least a quarter of `shard_tokens` becomes a shard of the corpus by a hard
+    link; smaller ones are concatenated. The parts stay unchanged.
     """
     sizes: list[int] = []
     segments: list[Segment] = []
     sha256: dict[str, str] = {}
     with ExitStack() as stack:
         shard: _OpenShard | None = None
-        for one in genomes:
-            places: list[tuple[int, int]] = []
-            for number, num_tokens in enumerate(one.part.shard_tokens):
-                alone = num_tokens >= shard_tokens // 4
-                if shard and (alone or sizes[-1] + num_tokens > shard_tokens):
+        for item in genomes:
+            positions: list[tuple[int, int]] = []
+            for number, num_tokens in enumerate(item.part.shard_tokens):
+                is_large = num_tokens >= shard_tokens // 4
+                if shard and (is_large or sizes[-1] + num_tokens > shard_tokens):
                     sha256 |= shard.finish()
                     shard = None
                 if shard is None:
                     sizes.append(0)
                 last = len(sizes) - 1
-                places.append((last, sizes[-1]))
-                if alone:
+                positions.append((last, sizes[-1]))
+                if is_large:
                     for name in (tokens_file, soft_mask_file):
-                        _link_or_copy(one.folder / name(number), folder / name(last))
-                        sha256[name(last)] = one.part.sha256[name(number)]
+                        _link_or_copy(item.folder / name(number), folder / name(last))
+                        sha256[name(last)] = item.part.sha256[name(number)]
                 else:
                     shard = shard or _OpenShard(folder, last, stack)
-                    source = (one.folder / tokens_file(number), one.folder / soft_mask_file(number))
+                    source = (
+                        item.folder / tokens_file(number),
+                        item.folder / soft_mask_file(number),
+                    )
                     shard.append(*source, num_tokens)
                 sizes[-1] += num_tokens
-            segments += _segments(one, places)
+            segments += _segments(item, positions)
         if shard:
             sha256 |= shard.finish()
-    num_bases = [record.num_bases for one in genomes for record in one.part.records]
-    return Assembled(sizes=sizes, segments=segments, num_bases=num_bases, sha256=sha256)
+    num_bases = [record.num_bases for item in genomes for record in item.part.records]
+    return MergedShards(sizes=sizes, segments=segments, num_bases=num_bases, sha256=sha256)
 
 
-def _segments(one: TokenizedGenome, places: list[tuple[int, int]]) -> Iterator[Segment]:
-    for record in one.part.records:
-        shard, base = places[record.shard]
+def _segments(item: TokenizedGenome, positions: list[tuple[int, int]]) -> Iterator[Segment]:
+    for record in item.part.records:
+        shard, base = positions[record.shard]
         yield Segment(
-            genome=one.genome.name,
+            genome=item.genome.name,
             record=record.record,
             start=0,
             length=record.length,
@@ -166,14 +169,9 @@ def _link_or_copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
-def token_dtype(tokenizer: Tokenizer) -> str:
-    """Numpy name of the narrowest type that holds every id."""
-    return str(tokenizer.dtype)
-
-
 @dataclass(frozen=True, kw_only=True)
 class CorpusPlan:
-    """What a corpus is called, who is held out of it, and the identity of its inputs."""
+    """Name, split rule and input checksum of a corpus."""
 
     name: str
     split: SplitConfig
@@ -184,39 +182,39 @@ class CorpusPlan:
 def finish_corpus(
     folder: Path, tokenizer: Tokenizer, genomes: Sequence[TokenizedGenome], plan: CorpusPlan
 ) -> FinishedCorpus:
-    """Make a corpus of parts in an empty folder: shards, who is held out, index, manifest.
+    """Build a corpus from parts in an empty folder: shards, splits, index, manifest.
 
     Raises:
-        InputError: There is nothing to write.
-        ConfigError: The split leaves one side empty.
+        InputError: The genomes have no bases.
+        ConfigError: A split is empty.
     """
-    if not any(one.part.records for one in genomes):
+    if not any(item.part.records for item in genomes):
         raise InputError(
-            "the genomes hold no bases at all",
+            "the genomes hold no bases",
             hint="give genomes with at least one non-empty record",
         )
-    made = assemble(folder, genomes, shard_tokens=plan.shard_tokens)
-    for shard, size in enumerate(made.sizes):
+    merged = merge_parts(folder, genomes, shard_tokens=plan.shard_tokens)
+    for shard, size in enumerate(merged.sizes):
         num_bytes = (folder / tokens_file(shard)).stat().st_size
         assert num_bytes == size * tokenizer.dtype.itemsize
     segments, rule = assign_splits(
-        made.segments, plan.split, made.num_bases, overlap=num_overlapping(tokenizer)
+        merged.segments, plan.split, merged.num_bases, overlap=num_overlapping(tokenizer)
     )
-    num_soft_masked = sum(one.part.num_soft_masked for one in genomes)
+    num_soft_masked = sum(item.part.num_soft_masked for item in genomes)
     if not num_soft_masked:
-        for shard in range(len(made.sizes)):
+        for shard in range(len(merged.sizes)):
             (folder / soft_mask_file(shard)).unlink()
-            del made.sha256[soft_mask_file(shard)]
-    counts = np.sum([one.part.base_counts for one in genomes], axis=0)
-    num_bases = sum(one.part.num_bases for one in genomes)
+            del merged.sha256[soft_mask_file(shard)]
+    counts = np.sum([item.part.base_counts for item in genomes], axis=0)
+    num_bases = sum(item.part.num_bases for item in genomes)
     manifest = Manifest(
         format=FORMAT_VERSION,
         name=plan.name,
         tokenizer=tokenizer.kind,
         tokenizer_settings=dict(tokenizer.settings),
         vocabulary_sha256=vocabulary_sha256(tokenizer),
-        dtype=token_dtype(tokenizer),
-        shard_tokens=made.sizes,
+        dtype=str(tokenizer.dtype),
+        shard_tokens=merged.sizes,
         has_soft_mask=bool(num_soft_masked),
         inputs_sha256=plan.inputs_sha256,
         split_rule=rule,
@@ -227,22 +225,22 @@ def finish_corpus(
         num_soft_masked=num_soft_masked,
         unknown_fraction=round(float(counts[-1]) / num_bases, 6),
         soft_mask_fraction=round(num_soft_masked / num_bases, 6),
-        genomes=[genome_to_json(one.genome) for one in genomes],
+        genomes=[genome_to_json(item.genome) for item in genomes],
     )
     save_tokenizer(tokenizer, folder)
     with (folder / SEGMENTS_FILE).open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(asdict(segment)) + "\n" for segment in segments)
     write_json(folder / MANIFEST_FILE, asdict(manifest))
-    return FinishedCorpus(manifest=manifest, segments=segments, sha256=made.sha256)
+    return FinishedCorpus(manifest=manifest, segments=segments, sha256=merged.sha256)
 
 
 class CorpusWriter:
-    """Makes a corpus of records in memory, by the same steps that `tokenize` takes.
+    """Build a corpus of records in memory by the steps of `tokenize`, for tests and benchmarks.
 
     Args:
-        folder: An empty folder, which becomes the corpus.
-        tokenizer: Cuts the records.
-        shard_tokens: A shard is closed after the record that fills it.
+        folder: Empty folder that becomes the corpus.
+        tokenizer: Tokenizer of the corpus.
+        shard_tokens: Size at which a shard is closed, after the record that reaches it.
     """
 
     def __init__(
@@ -258,7 +256,7 @@ class CorpusWriter:
         """Append all records of a genome.
 
         Raises:
-            AlphabetError: A character is no nucleotide; file, record and position are named.
+            AlphabetError: A character is not a nucleotide code.
         """
         folder = self._parts / str(len(self._genomes))
         folder.mkdir(parents=True)
@@ -267,18 +265,18 @@ class CorpusWriter:
         self._genomes.append(TokenizedGenome(genome=genome, folder=folder, part=part))
 
     def finish(self, *, name: str, split: SplitConfig, inputs_sha256: str) -> Manifest:
-        """Choose who is held out and write the index, the manifest and the tokenizer.
+        """Assign the splits and write the index, the manifest and the tokenizer.
 
         Raises:
-            InputError: There was nothing to write.
-            ConfigError: The split leaves one side empty.
+            InputError: The genomes have no bases.
+            ConfigError: A split is empty.
         """
         plan = CorpusPlan(
             name=name, split=split, inputs_sha256=inputs_sha256, shard_tokens=self._limit
         )
-        made = finish_corpus(self._folder, self._tokenizer, self._genomes, plan)
+        corpus = finish_corpus(self._folder, self._tokenizer, self._genomes, plan)
         shutil.rmtree(self._parts)
-        return made.manifest
+        return corpus.manifest
 
 
 def _blocks(genome: Genome, records: Iterable[Record]) -> Iterator[Block]:

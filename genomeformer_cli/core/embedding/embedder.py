@@ -216,7 +216,7 @@ class Embedder:
     def _firsts(self, codes: Codes, ids: Ids) -> Numbers | None:
         """First base of every token; None where token i is base i."""
         tokenizer = self.loaded.tokenizer
-        return None if tokenizer.one_token_a_base else tokenizer.firsts(codes, ids)
+        return None if tokenizer.one_token_per_base else tokenizer.firsts(codes, ids)
 
     def _cut(self, lengths: Sequence[int]) -> tuple[Windows, set[int]]:
         """Windows, and the rows along which the state is passed."""

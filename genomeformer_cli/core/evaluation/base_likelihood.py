@@ -62,7 +62,7 @@ def check_scorable(loaded: LoadedModel) -> None:
     Raises:
         ConfigError: The model's tokens are longer than one base.
     """
-    if not loaded.tokenizer.one_token_a_base:
+    if not loaded.tokenizer.one_token_per_base:
         raise ConfigError(
             f"the tokens of the model are `{loaded.tokenizer.kind}`, and only single bases can be "
             "scored",

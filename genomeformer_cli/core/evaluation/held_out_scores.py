@@ -147,7 +147,7 @@ def score_held_out(
     Raises:
         ConfigError: The model's tokens are not single bases, or the sequences are too short.
     """
-    if not loaded.tokenizer.one_token_a_base:
+    if not loaded.tokenizer.one_token_per_base:
         raise ConfigError(
             f"the tokens of the model are `{loaded.tokenizer.kind}`, and only single bases can be "
             "compared with a table of counts",

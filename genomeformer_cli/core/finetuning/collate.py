@@ -122,7 +122,7 @@ class Collator:
 
     def _bases(self, codes: Sequence[Codes], ids: Sequence[Ids]) -> Tensor | None:
         """A base is of the latest token that begins at it or before it."""
-        if self.tokenizer.one_token_a_base:
+        if self.tokenizer.one_token_per_base:
             return None
         places, before = [], 0
         for row, tokens in zip(codes, ids, strict=True):

@@ -26,8 +26,7 @@ class RemoteFile:
         md5: MD5 checksum.
         num_bytes: Size in bytes.
         attested: True if the host published the MD5; otherwise only the gzip checksum and the
-            length
-            were verified.
+            length were verified.
         last_modified: `Last-Modified` header as sent.
     """
 
@@ -138,7 +137,7 @@ def load_genome(entry: Entry) -> Genome:
     """Read the description of a cached genome.
 
     Raises:
-        CorruptError: `genome.json` is missing, unreadable, or not as it was written.
+        CorruptError: `genome.json` is missing, unreadable, or invalid.
     """
     check_sealed_file(entry.path, GENOME_FILE)
     try:

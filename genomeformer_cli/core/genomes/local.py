@@ -83,7 +83,7 @@ def _import(
     file: Path, name: str, store: Store, census: _Census, consume: Consume | None
 ) -> Genome:
     checksums: dict[str, str] = {}
-    with store.create(Kind.GENOMES, name, known=checksums) as folder:
+    with store.create(Kind.GENOMES, name, checksums=checksums) as folder:
         fasta = folder / f"{name}.fa.gz"
         sha256 = _copy_compressed(file, fasta, census, consume)
         checksums[fasta.name] = sha256

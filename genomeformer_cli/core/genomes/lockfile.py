@@ -1,7 +1,7 @@
 """`genomes.lock.jsonl`: URL and checksum of every fetched file, one genome per line.
 
-`fetch --lock FILE` downloads the same bytes without any metadata query, and a model card quotes
-the file as provenance. Rows are sorted by accession and keys have a fixed order, so equal sets of
+`fetch --lock FILE` downloads the same bytes without any metadata query, and a model card quotes the
+file as provenance. Rows are sorted by accession and keys have a fixed order, so equal sets of
 genomes give equal files. The lock file of a released model also lists genomes that were not
 fetched: rows without a URL, which describe the genome and cannot be fetched.
 """

@@ -54,8 +54,7 @@ def genomes_of_taxon(taxon: str, store: Store) -> list[str]:
 
     Args:
         taxon: Taxid or name of the organism or of a taxon above it, case-insensitive; the first
-            words
-            of the organism's name suffice.
+            words of the organism's name suffice.
         store: Cache.
 
     Raises:

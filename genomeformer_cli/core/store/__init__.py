@@ -1,6 +1,5 @@
-"""The local cache: genomes, vocabularies, corpora, runs and weights, complete and verified.
+"""Local cache of genomes, vocabularies, corpora, runs and weights.
 
-`atomic` writes a file or a folder so that it is there whole or not at all; `seal` records and
-checks the checksums of a folder; `layout` names the places, holds the locks, and lists, verifies
-and removes entries.
+`atomic` writes files and folders atomically; `seal` records and verifies the checksums of a folder;
+`layout` defines paths and locks, and lists, verifies and removes entries.
 """

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: temporary name, fsync, rename."""
+"""Atomic files and folders: temporary name, fsync, rename."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def explain_write_failure(path: Path, failure: OSError) -> StoreError:
-    """Build the error for a write that the system refused (full disk, no permission)."""
+    """Build the error for a failed write (full disk, no permission)."""
     return StoreError(
         f"could not write `{path}`: {failure_reason(failure)}",
         hint=f"{write_hint(failure.errno)}; nothing was left half-written",
@@ -29,19 +29,19 @@ def explain_write_failure(path: Path, failure: OSError) -> StoreError:
 
 
 def failure_reason(failure: OSError) -> str:
-    """Return the system's words; those of the first file if several could not be copied."""
+    """Return the system's message; the first one if several files could not be copied."""
     first = failure
     if isinstance(failure, shutil.Error) and failure.args and isinstance(failure.args[0], list):
         reasons = [str(reason) for _, _, reason in failure.args[0]]
-        found = re.search(r"\] (.*?)(: '|$)", reasons[0]) if reasons else None
-        return found[1] if found else "files could not be copied"
+        match = re.search(r"\] (.*?)(: '|$)", reasons[0]) if reasons else None
+        return match[1] if match else "files could not be copied"
     return first.strerror or str(first)
 
 
 def write_hint(number: int | None) -> str:
-    """Return what to do about a refused write, by the system's error number."""
+    """Return the hint for a failed write, by system error number."""
     if number in _PERMISSION:
-        return "choose a place that you may write to, or change its permissions"
+        return "choose a writable folder, or change its permissions"
     if number in (errno.EMFILE, errno.ENFILE):
         return "allow more open files with `ulimit -n`, or close some programs"
     if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR):
@@ -50,10 +50,10 @@ def write_hint(number: int | None) -> str:
 
 
 def check_place(output: Path) -> None:
-    """Refuse a place that cannot hold a file.
+    """Refuse a path that cannot hold a file.
 
     Raises:
-        StoreError: A folder or a device is there.
+        StoreError: The path is a folder or a device.
     """
     if output.exists() and not output.is_file():
         raise StoreError(f"`{output}` is not an ordinary file", hint="choose another name")
@@ -69,10 +69,10 @@ def _sync_folder(folder: Path) -> None:
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a binary file that replaces `path` if the block ends well and leaves no trace if not.
+    """Open a binary file that replaces `path` if the block succeeds and is deleted otherwise.
 
     Raises:
-        StoreError: The system refused the write, or `path` is a folder or a device.
+        StoreError: The write failed, or `path` is a folder or a device.
     """
     check_place(path)
     temporary: Path | None = None
@@ -85,7 +85,7 @@ def atomic_file(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
             temporary.chmod(0o666 & ~_umask())
-            # Within the block: what is no longer locked counts as abandoned.
+            # Inside the block, because an unlocked file counts as abandoned.
             temporary.replace(path)
             temporary = None
         _sync_folder(path.parent)
@@ -105,14 +105,14 @@ def _open_temporary(path: Path) -> IO[bytes]:
         _lock(file.fileno())
         if os.fstat(file.fileno()).st_nlink:
             return cast("IO[bytes]", file)
-        file.close()  # taken for abandoned before it was locked
+        file.close()  # removed as abandoned before it was locked
 
 
 def _clear_abandoned(path: Path) -> None:
-    """Remove temporary files of an output whose writers were killed: nobody locks them."""
-    with os.scandir(path.parent) as found:
-        left = [entry.path for entry in found if _is_leftover(entry.name, path.name)]
-    for name in left:
+    """Remove temporary files without a lock: their writers were killed."""
+    with os.scandir(path.parent) as entries:
+        leftovers = [entry.path for entry in entries if _is_leftover(entry.name, path.name)]
+    for name in leftovers:
         if not name.endswith(".tmp"):
             continue
         with suppress(OSError), Path(name).open("rb") as file:
@@ -121,7 +121,7 @@ def _clear_abandoned(path: Path) -> None:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock a file if nobody else has; file systems without locks refuse it always."""
+    """Try to lock a file; False if it is locked or the file system has no locks."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -130,10 +130,10 @@ def _lock(descriptor: int) -> bool:
 
 
 def move_into_place(source: Path, path: Path) -> None:
-    """Rename a complete file to its final name on the same disk, in one step, durably.
+    """Rename a complete file to its final name on the same disk, atomically and durably.
 
     Raises:
-        StoreError: The system refused it, or `path` is a folder or a device.
+        StoreError: The rename failed, or `path` is a folder or a device.
     """
     check_place(path)
     try:
@@ -154,25 +154,25 @@ def _umask() -> int:
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically (UTF-8)."""
     with atomic_file(path) as file:
-        # Names of files may be no UTF-8; `\udcff` stands for such a byte, in JSON too.
+        # File names may not be valid UTF-8; `\udcff` represents such a byte, also in JSON.
         file.write(text.encode("utf-8", errors="backslashreplace"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file atomically, indented, keys in the order given."""
+    """Write an indented JSON file atomically, keys in the given order."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 @contextmanager
 def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
-    """Yield an empty folder that becomes `path` if the block ends well and vanishes if not.
+    """Yield an empty folder that becomes `path` if the block succeeds and is deleted otherwise.
 
     Args:
-        path: The final place; it must not exist unless `replace`.
-        replace: Put the new folder in the place of an old one, which is removed after the rename.
+        path: Final path; it must not exist unless `replace`.
+        replace: Replace an existing folder, which is removed after the rename.
 
     Raises:
-        StoreError: The system refused a write, or `path` exists.
+        StoreError: A write failed, or `path` exists.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -195,30 +195,30 @@ def atomic_folder(path: Path, *, replace: bool = False) -> Iterator[Path]:
 
 
 def clear_leftovers(folder: Path, name: str = "*") -> None:
-    """Remove what killed processes left of `name` in a folder whose lock the caller holds.
+    """Remove temporary files of `name` left by killed processes; the caller holds the lock.
 
-    An entry that was moved aside to be replaced, and whose successor never came, goes back.
+    An entry that was moved aside, and whose replacement was never completed, is moved back.
     """
-    # One look at the folder: a cache may hold many thousands of entries.
+    # List the folder once: a cache may hold many thousands of entries.
     names = os.listdir(folder) if folder.is_dir() else []  # noqa: PTH208 - strings are faster
-    left = [folder / found for found in names if _is_leftover(found, name)]
-    for aside in (path for path in left if path.suffix == ".old"):
-        place = folder / aside.name[1:].rsplit(".", 2)[0]
-        if (aside / "entry").exists() and not place.exists():
-            (aside / "entry").rename(place)
-        shutil.rmtree(aside, ignore_errors=True)
-    for temporary in (path for path in left if path.suffix == ".tmp"):
+    leftovers = [folder / entry_name for entry_name in names if _is_leftover(entry_name, name)]
+    for replaced in (path for path in leftovers if path.suffix == ".old"):
+        original = folder / replaced.name[1:].rsplit(".", 2)[0]
+        if (replaced / "entry").exists() and not original.exists():
+            (replaced / "entry").rename(original)
+        shutil.rmtree(replaced, ignore_errors=True)
+    for temporary in (path for path in leftovers if path.suffix == ".tmp"):
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
 
 
-def _is_leftover(found: str, name: str) -> bool:
-    """Compare the whole name: `.a.b.RANDOM.tmp` is of `a.b`, which another process may write."""
+def _is_leftover(file_name: str, name: str) -> bool:
+    """Compare the whole name: `.a.b.RANDOM.tmp` belongs to `a.b`, not to `a`."""
     if name == "*":
-        return found.startswith(".")
-    stem, *ending = found.rsplit(".", 2)
+        return file_name.startswith(".")
+    stem, *ending = file_name.rsplit(".", 2)
     return stem == f".{name}" and ending[-1:] in (["tmp"], ["old"])
 
 

@@ -1,14 +1,11 @@
-"""The cache's rooms: one folder a kind, one folder an entry, one lock an entry.
+"""Layout of the cache: one folder per kind, one folder per entry, one lock per entry.
 
-ROOT/genomes/NAME/       sealed   FASTA and `genome.json`
-ROOT/vocabularies/NAME/  sealed   `tokenizer.json`
-ROOT/corpora/NAME/       sealed   token shards and `manifest.json`
-ROOT/runs/NAME/          open     a run grows; each of its checkpoints is sealed
-ROOT/weights/NAME/       sealed   a released bundle
-ROOT/unpacked/SHA256/    sealed   a bundle out of an archive, or from the Hub
-ROOT/comparisons/NAME/   open     a small cache of the runs that are compared, and what came of them
-ROOT/locks/KIND-NAME     the entry's lock
-ROOT/verified/           sizes, times and checksums of files that were compared with their seal
+ROOT/genomes/NAME/       sealed   FASTA and `genome.json` ROOT/vocabularies/NAME/  sealed
+`tokenizer.json` ROOT/corpora/NAME/       sealed   token shards and `manifest.json` ROOT/runs/NAME/
+open     a growing run; each of its checkpoints is sealed ROOT/weights/NAME/       sealed   released
+bundle ROOT/unpacked/SHA256/    sealed   bundle from an archive or from the Hub
+ROOT/comparisons/NAME/   open     cache of the compared runs, and the results ROOT/locks/KIND-NAME
+lock of an entry ROOT/verified/           sizes, times and checksums of verified files
 """
 
 from __future__ import annotations
@@ -30,15 +27,15 @@ from genomeformer_cli.core.settings import cache_root
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import SEAL, check_seal, check_seal_once, has_same_seal, seal
 
-# Every run has it from its first moment: what it is a run of.
+# Written when a run is created: identifies its configuration.
 RUN_IDENTITY_FILE = "run.json"
-# What short steps in one precision or the other took on this machine.
+# Durations of trial steps per precision on this machine.
 TRIALS_FILE = "trials.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class Kind(StrEnum):
-    """What the cache holds."""
+    """Kind of cache entry."""
 
     GENOMES = "genomes"
     VOCABULARIES = "vocabularies"
@@ -54,7 +51,7 @@ _OPEN = (Kind.RUNS, Kind.COMPARISONS)
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """One thing in the cache."""
+    """Entry of the cache."""
 
     kind: Kind
     name: str
@@ -67,70 +64,74 @@ class Entry:
 
     @property
     def changed(self) -> datetime:
-        """When the entry was last written."""
+        """Time of the last write."""
         return datetime.fromtimestamp(self.path.stat().st_mtime, tz=UTC)
 
 
 def check_name(name: str) -> str:
-    """Return `name` if it can name an entry.
+    """Return a valid name of an entry.
 
     Raises:
-        UsageError: It holds characters that a folder or a Hub repository could not have.
+        UsageError: The name has characters that a folder or a Hub repository cannot have.
     """
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"`{name}` cannot be a name",
+            f"invalid name `{name}`",
             hint="use letters, digits, `.`, `_` and `-`, starting with a letter or digit",
         )
     return name
 
 
 class Store:
-    """The cache under one root."""
+    """Cache under one root folder."""
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root if root is not None else cache_root()
 
     def path(self, kind: Kind, name: str) -> Path:
-        """Where an entry lies or would lie."""
+        """Return the path of an entry, existing or not."""
         return self.root / kind / check_name(name)
 
     def has(self, kind: Kind, name: str) -> bool:
-        """Whether the cache holds the entry."""
+        """Return True if the cache holds the entry."""
         return bool(_NAME.fullmatch(name)) and self.path(kind, name).is_dir()
 
     def entries(self, kind: Kind | None = None) -> list[Entry]:
-        """What the cache holds, by kind and name."""
+        """Return the entries, by kind and name."""
         kinds = [kind] if kind else list(Kind)
-        found: list[Entry] = []
-        for one in kinds:
-            folder = self.root / one
+        entries: list[Entry] = []
+        for entry_kind in kinds:
+            folder = self.root / entry_kind
             names = (
                 sorted(p.name for p in folder.iterdir() if p.is_dir()) if folder.is_dir() else []
             )
-            found += [Entry(kind=one, name=n, path=folder / n) for n in names if _NAME.fullmatch(n)]
-        return found
+            entries += [
+                Entry(kind=entry_kind, name=n, path=folder / n) for n in names if _NAME.fullmatch(n)
+            ]
+        return entries
 
     def entry(self, kind: Kind, name: str) -> Entry:
-        """The entry of that name.
+        """Return an entry by name.
 
         Raises:
-            NotInCacheError: There is none; the hint lists what there is.
+            NotInCacheError: The entry does not exist; the hint lists existing ones.
         """
         if self.has(kind, name):
             return Entry(kind=kind, name=name, path=self.path(kind, name))
-        known = ", ".join(f"`{entry.name}`" for entry in self.entries(kind)[:12]) or "nothing yet"
+        available = (
+            ", ".join(f"`{entry.name}`" for entry in self.entries(kind)[:12]) or "nothing yet"
+        )
         raise NotInCacheError(
-            f"the cache has no {kind} entry `{name}`", hint=f"under {kind} it holds {known}"
+            f"the cache has no {kind} entry `{name}`", hint=f"under {kind} it holds {available}"
         )
 
     def find(self, name: str) -> list[Entry]:
-        """Entries of any kind with that name, or the one that `KIND/NAME` names."""
+        """Return the entries with a name, of any kind, or the entry `KIND/NAME`."""
         kind, slash, rest = name.partition("/")
         if slash:
             if kind not in list(Kind):
                 raise UsageError(
-                    f"`{kind}` is no kind of entry",
+                    f"invalid kind of entry `{kind}`",
                     hint="kinds are " + ", ".join(f"`{k}`" for k in Kind),
                 )
             return [self.entry(Kind(kind), rest)]
@@ -138,10 +139,10 @@ class Store:
 
     @contextmanager
     def lock(self, kind: Kind, name: str, *, timeout: float = -1) -> Iterator[None]:
-        """Hold the entry's lock; other processes wait (`timeout` in seconds, -1 for ever).
+        """Hold the entry's lock; other processes wait (`timeout` in seconds, -1 without limit).
 
         Raises:
-            StoreError: Another process holds it past the timeout.
+            StoreError: Another process holds the lock past the timeout.
         """
         folder = self.root / "locks"
         try:
@@ -166,48 +167,48 @@ class Store:
         name: str,
         *,
         replace: bool = False,
-        known: Mapping[str, str] | None = None,
+        checksums: Mapping[str, str] | None = None,
         accept_same: bool = False,
     ) -> Iterator[Path]:
-        """Yield an empty folder that becomes the sealed entry when the block ends well.
+        """Yield an empty folder that becomes the sealed entry if the block succeeds.
 
-        Hold `lock` around this together with the look whether the entry is there.
+        Hold `lock` around this call and the preceding check that the entry does not exist.
 
         Args:
-            kind: What it is.
-            name: What it is called.
-            replace: Whether it may take the place of another.
-            known: Filled by the block: checksums, by file name, taken of what was written.
-            accept_same: Whether an entry with the same contents counts as made: the new folder is
-                compared with it when the block ends, and dropped.
+            kind: Kind of the entry.
+            name: Name of the entry.
+            replace: Replace an existing entry.
+            checksums: Checksums by file name, computed while writing; filled by the block.
+            accept_same: Accept an existing entry with equal contents; the new folder is compared
+                with it and deleted.
 
         Raises:
-            EntryExistsError: The entry exists, with other contents, and `replace` is false.
+            EntryExistsError: The entry exists with other contents, and `replace` is false.
         """
         final = self.path(kind, name)
         clear_leftovers(final.parent, name)
-        taken = EntryExistsError(
+        exists_error = EntryExistsError(
             f"the cache already has {kind} entry `{name}`",
             hint=f"choose another name, or `genomeformer cache rm {kind}/{name}`",
         )
         if final.exists() and not replace:
             if not accept_same:
-                raise taken
+                raise exists_error
             with tempfile.TemporaryDirectory(
                 dir=final.parent, prefix=f".{name}.", suffix=".tmp"
-            ) as place:
-                yield Path(place)
-                seal(Path(place), known)
+            ) as temporary:
+                yield Path(temporary)
+                seal(Path(temporary), checksums)
                 check_seal(final)
-                if not has_same_seal(Path(place), final):
-                    raise taken
+                if not has_same_seal(Path(temporary), final):
+                    raise exists_error
             return
         with atomic_folder(final, replace=replace) as folder:
             yield folder
-            seal(folder, known)
+            seal(folder, checksums)
 
     def verify(self, entry: Entry) -> int:
-        """Check every recorded checksum of an entry; return how many files were compared.
+        """Verify all recorded checksums of an entry; return the number of files.
 
         Raises:
             CorruptError: A file is missing, changed or unlisted.
@@ -217,27 +218,27 @@ class Store:
         return sum(check_seal(sealed.parent) for sealed in sorted(entry.path.rglob(SEAL)))
 
     def verify_once(self, entry: Entry) -> int:
-        """Check a sealed entry as `verify` does, without reading again what has not changed.
+        """Verify a sealed entry, skipping files that are unchanged since the last verification.
 
         Raises:
             CorruptError: A file is missing, changed or unlisted.
         """
-        return check_seal_once(entry.path, self._memory(entry))
+        return check_seal_once(entry.path, self._record(entry))
 
-    def _memory(self, entry: Entry) -> Path:
+    def _record(self, entry: Entry) -> Path:
         return self.root / "verified" / f"{entry.kind}-{entry.name}.json"
 
     def finish_removals(self) -> None:
-        """Delete what removals that were killed have left; their entries are gone already."""
+        """Delete entries whose removal was interrupted."""
         for kind in Kind:
-            for doomed in (self.root / kind).glob(".*.removed"):
-                shutil.rmtree(doomed, ignore_errors=True)
+            for removed in (self.root / kind).glob(".*.removed"):
+                shutil.rmtree(removed, ignore_errors=True)
 
     def remove(self, entry: Entry) -> None:
-        """Delete an entry: it leaves its place in one step, then its files go."""
+        """Delete an entry: rename it atomically, then delete its files."""
         with self.lock(entry.kind, entry.name):
-            doomed = entry.path.with_name(f".{entry.name}.removed")
-            shutil.rmtree(doomed, ignore_errors=True)
-            entry.path.rename(doomed)
-            self._memory(entry).unlink(missing_ok=True)
-            shutil.rmtree(doomed)
+            removed = entry.path.with_name(f".{entry.name}.removed")
+            shutil.rmtree(removed, ignore_errors=True)
+            entry.path.rename(removed)
+            self._record(entry).unlink(missing_ok=True)
+            shutil.rmtree(removed)

@@ -1,7 +1,7 @@
-"""Exclusive locks of output files and folders: one writer at a time, named to the others.
+"""Exclusive locks of output files and folders: one writer at a time, named in the error.
 
-`.NAME.lock` beside an output holds the process id of its writer for as long as it writes. The lock
-is the kernel's (`flock`), so a killed process holds nothing; the file that it leaves is taken over.
+`.NAME.lock` beside an output contains the process id of its writer. The lock is the kernel's
+(`flock`), so it ends with the process; a leftover lock file is reused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _OWNER_BYTES = 256
 
 @contextmanager
 def lock_outputs(*outputs: Path | None, reporter: Reporter) -> Iterator[None]:
-    """Hold every output that is not None, so that no other process writes it meanwhile.
+    """Lock every output that is not None against writes of other processes.
 
     Args:
         outputs: Files or folders; they need not exist.
@@ -36,19 +36,19 @@ def lock_outputs(*outputs: Path | None, reporter: Reporter) -> Iterator[None]:
 
     Raises:
         UsageError: Two of the outputs are one file.
-        StoreError: Another process is writing one of them, or no file can be written there.
+        StoreError: Another process is writing an output, or its path is not writable.
     """
-    places = [output.absolute() for output in outputs if output is not None]
-    for number, place in enumerate(places):
-        if place in places[:number]:
+    paths = [output.absolute() for output in outputs if output is not None]
+    for number, path in enumerate(paths):
+        if path in paths[:number]:
             raise UsageError(
-                f"`{place.name}` is given as two outputs", hint="give every output its own name"
+                f"`{path.name}` is given as two outputs", hint="give every output its own name"
             )
     with ExitStack() as stack:
-        for place in places:
-            if any(place.is_relative_to(other) for other in places if other != place):
-                continue  # the lock of a folder covers what is written into it
-            stack.enter_context(_lock_output(place, reporter))
+        for path in paths:
+            if any(path.is_relative_to(folder) for folder in paths if folder != path):
+                continue  # the lock of a folder covers its files
+            stack.enter_context(_lock_output(path, reporter))
         yield
 
 
@@ -66,14 +66,14 @@ def _lock_output(output: Path, reporter: Reporter) -> Iterator[None]:
         clear_leftovers(output.parent, output.name)
         yield
     finally:
-        # Removed while it is held: whoever opened it before sees that its name is gone.
+        # Removed while held: `_is_at` tells later openers that the name is gone.
         with suppress(OSError):
             lock.unlink()
         os.close(descriptor)
 
 
 def _acquire(lock: Path, output: Path, reporter: Reporter) -> int:
-    """Open and lock the file; try again if its last holder removed it in between."""
+    """Open and lock the file; retry if its last holder removed it in between."""
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
@@ -101,16 +101,16 @@ def _acquire(lock: Path, output: Path, reporter: Reporter) -> int:
 
 
 def _is_at(lock: Path, descriptor: int) -> bool:
-    held = os.fstat(descriptor)
+    opened = os.fstat(descriptor)
     try:
-        found = lock.stat()
+        current = lock.stat()
     except FileNotFoundError:
         return False
-    return (held.st_dev, held.st_ino) == (found.st_dev, found.st_ino)
+    return (opened.st_dev, opened.st_ino) == (current.st_dev, current.st_ino)
 
 
 def _name_owner(owner: list[str]) -> str:
     if not owner:
         return "another process"
-    elsewhere = owner[1:2] not in ([], [platform.node()])
-    return f"process {owner[0]}" + (f" on `{owner[1]}`" if elsewhere else "")
+    is_remote = owner[1:2] not in ([], [platform.node()])
+    return f"process {owner[0]}" + (f" on `{owner[1]}`" if is_remote else "")

@@ -1,6 +1,6 @@
-"""A sealed folder: its `SHA256SUMS` lists every file, in the format that `sha256sum -c` reads.
+"""Seal of a folder: `SHA256SUMS` lists every file, in the format of `sha256sum -c`.
 
-A signature of that list, `SHA256SUMS.sig`, may lie beside it.
+A signature of that list, `SHA256SUMS.sig`, is optional.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from genomeformer_cli.core.store.atomic import write_json, write_text
 
 SEAL = "SHA256SUMS"
 _MAX_SEAL_BYTES = 64 << 20
-# Signs the seal, so the seal cannot list it.
+# Not listed in the seal, because it signs it.
 SIGNATURE = "SHA256SUMS.sig"
 _HINT = "it was damaged or changed after it was written; restore it, or make the folder again"
-_SETTLED_NS = 2 * 10**9
+_CLOCK_TICK_NS = 2 * 10**9
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
+    """Return the SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -34,21 +34,21 @@ def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.rglob("*") if file.is_file() and file not in outside)
 
 
-def seal(folder: Path, known: Mapping[str, str] | None = None) -> None:
+def seal(folder: Path, checksums: Mapping[str, str] | None = None) -> None:
     """Record the checksums of every file below `folder`.
 
     Args:
-        folder: It becomes sealed.
-        known: Checksums by file name, taken of what was written; these files are not read again.
+        folder: Folder to seal.
+        checksums: Checksums by file name, computed while writing; these files are not read again.
     """
-    known = known or {}
+    recorded = checksums or {}
     names = {file.relative_to(folder).as_posix(): file for file in _files(folder)}
-    lines = [f"{known.get(name) or file_sha256(file)}  {name}\n" for name, file in names.items()]
+    lines = [f"{recorded.get(name) or file_sha256(file)}  {name}\n" for name, file in names.items()]
     write_text(folder / SEAL, "".join(lines))
 
 
 def read_seal(folder: Path) -> dict[str, str]:
-    """Checksums by file name, as recorded.
+    """Return the recorded checksums by file name.
 
     Raises:
         CorruptError: The folder has no seal, or an unreadable one.
@@ -72,9 +72,9 @@ def read_seal(folder: Path) -> dict[str, str]:
         ) from failure
 
 
-def has_same_seal(one: Path, other: Path) -> bool:
-    """Compare the lists of checksums of two folders, and their signatures."""
-    return all(_bytes_of(one / name) == _bytes_of(other / name) for name in (SEAL, SIGNATURE))
+def has_same_seal(first: Path, second: Path) -> bool:
+    """Compare the checksum lists of two folders, and their signatures."""
+    return all(_bytes_of(first / name) == _bytes_of(second / name) for name in (SEAL, SIGNATURE))
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -82,7 +82,7 @@ def _bytes_of(path: Path) -> bytes:
 
 
 def check_seal(folder: Path) -> int:
-    """Compare every file with its recorded checksum; return how many files were compared.
+    """Verify every file against its recorded checksum; return the number of files.
 
     Raises:
         CorruptError: A file is missing, changed, or not listed.
@@ -91,10 +91,10 @@ def check_seal(folder: Path) -> int:
 
 
 def check_sealed_file(folder: Path, name: str) -> None:
-    """Compare one file of a sealed folder with its recorded checksum.
+    """Verify one file of a sealed folder against its recorded checksum.
 
     Raises:
-        CorruptError: It is missing, changed, or not listed.
+        CorruptError: The file is missing, changed, or not listed.
     """
     if read_seal(folder).get(name) != (_digest_of(folder / name)):
         raise CorruptError(f"`{folder / name}` does not match its recorded checksum", hint=_HINT)
@@ -104,34 +104,34 @@ def _digest_of(path: Path) -> str:
     return file_sha256(path) if path.is_file() else ""
 
 
-def check_seal_once(folder: Path, memory: Path) -> int:
-    """Compare as `check_seal` does, but read no file twice that has not changed since.
+def check_seal_once(folder: Path, record: Path) -> int:
+    """Verify a sealed folder, skipping files that are unchanged since the last verification.
 
-    A file counts as unchanged if its size, its times of modification and of status change, and the
-    checksum that the seal records are those of the last comparison.
+    A file is unchanged if its size, its modification and status-change times, and its recorded
+    checksum are those of the last verification.
 
     Args:
-        folder: A sealed folder.
-        memory: File outside it that remembers compared files; it need not be writable.
+        folder: Sealed folder.
+        record: File outside it with the verified files; it need not be writable.
 
     Raises:
         CorruptError: A file is missing, changed, or not listed.
     """
-    known = _read_memory(memory)
-    # Taken before the comparison, so that a change during it is seen next time.
-    found = {
+    previous = _read_record(record)
+    # Read before the comparison, so that a change during it is detected next time.
+    current = {
         name: _fingerprint(folder / name, digest)
         for name, digest in read_seal(folder).items()
         if (folder / name).is_file()
     }
-    compared = _compare(folder, known)
-    # A file that is written again within a tick of the clock keeps its times: not remembered yet.
-    latest = time.time_ns() - _SETTLED_NS
-    settled = {name: mark for name, mark in found.items() if max(mark[1], mark[2]) < latest}
-    if settled != known:
-        # It only makes the next start cheap.
+    compared = _compare(folder, previous)
+    # A file rewritten within one clock tick keeps its times, so recent files are not recorded.
+    latest = time.time_ns() - _CLOCK_TICK_NS
+    stable = {name: mark for name, mark in current.items() if max(mark[1], mark[2]) < latest}
+    if stable != previous:
+        # An unwritable record only makes the next start slower.
         with suppress(StoreError):
-            write_json(memory, settled)
+            write_json(record, stable)
     return compared
 
 
@@ -139,26 +139,26 @@ Fingerprint = tuple[int, int, int, str]
 
 
 def _fingerprint(path: Path, digest: str) -> Fingerprint:
-    found = path.stat()
-    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, digest
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns, digest
 
 
-def _read_memory(memory: Path) -> dict[str, Fingerprint]:
+def _read_record(record: Path) -> dict[str, Fingerprint]:
     try:
-        known: dict[str, Fingerprint] = read_json(memory, dict[str, Fingerprint])
+        fingerprints: dict[str, Fingerprint] = read_json(record, dict[str, Fingerprint])
     except DocumentError:
         return {}
-    return known
+    return fingerprints
 
 
-def _compare(folder: Path, known: Mapping[str, Fingerprint]) -> int:
+def _compare(folder: Path, fingerprints: Mapping[str, Fingerprint]) -> int:
     recorded = read_seal(folder)
     present = {file.relative_to(folder).as_posix() for file in _files(folder)}
     hint = _HINT
     for name, digest in recorded.items():
         if name not in present:
             raise CorruptError(f"`{folder / name}` is missing", hint=hint)
-        if known.get(name) == _fingerprint(folder / name, digest):
+        if fingerprints.get(name) == _fingerprint(folder / name, digest):
             continue
         if file_sha256(folder / name) != digest:
             raise CorruptError(f"`{folder / name}` does not match its recorded checksum", hint=hint)

@@ -1,5 +1,4 @@
-"""From bases to token ids and back.
+"""Tokenizers: bases to token ids and back.
 
-`protocol` says what a tokenizer is; `char`, `kmer` and `bpe` are the three; `files` saves and loads
-them.
+`protocol` is the interface; `char`, `kmer` and `bpe` implement it; `files` saves and loads them.
 """

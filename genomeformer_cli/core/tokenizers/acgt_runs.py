@@ -1,4 +1,4 @@
-"""Where the stretches of A C G T lie between the N of a sequence."""
+"""Runs of A C G T between the N of a sequence."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy as np
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.tokenizers.protocol import Positions
 
-# Enough to hold the end of most stretches, and little to look through.
+# Long enough for the end of most runs, short enough to scan quickly.
 _LOOK_BACK = 1 << 12
 
 
 def acgt_runs(codes: Codes) -> tuple[Positions, Positions]:
-    """Starts and ends (half open) of all longest stretches without N, in order."""
+    """Return starts and (exclusive) ends of all maximal runs without N, in order."""
     if not codes.size:
-        nothing = np.empty(0, dtype=np.int64)
-        return nothing, nothing
+        empty = np.empty(0, dtype=np.int64)
+        return empty, empty
     if codes.max() < NUM_REAL_BASES:
         return np.zeros(1, dtype=np.int64), np.array([codes.size], dtype=np.int64)
     real = codes < NUM_REAL_BASES
@@ -28,7 +28,7 @@ def acgt_runs(codes: Codes) -> tuple[Positions, Positions]:
 
 
 def last_acgt_run(codes: Codes) -> int:
-    """Start of the stretch without N that the codes end in; their size if the last is an N."""
+    """Return the start of the run without N at the end of the codes, their size if there is none."""
     stop = codes.size
     while stop:
         start = max(stop - _LOOK_BACK, 0)
@@ -40,7 +40,7 @@ def last_acgt_run(codes: Codes) -> int:
 
 
 def ranges(firsts: Positions, counts: Positions, steps: Positions) -> Positions:
-    """`first, first + step, ...`, `count` numbers of each row, end to end."""
-    before = np.cumsum(counts) - counts
-    within = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(before, counts)
-    return np.repeat(firsts, counts) + within * np.repeat(steps, counts)
+    """Concatenate arithmetic progressions, one per row: `first, first + step, ...`."""
+    starts = np.cumsum(counts) - counts
+    ranks = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(starts, counts)
+    return np.repeat(firsts, counts) + ranks * np.repeat(steps, counts)

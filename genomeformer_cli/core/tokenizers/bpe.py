@@ -1,10 +1,10 @@
-"""Byte-pair encoding: tokens of the letters that stand together most often in a sample of bases.
+"""Byte-pair encoding: tokens of frequently adjacent letters, trained on a sample of bases.
 
-Every N is a token. Each stretch of A C G T between two N is cut into pieces of 512 bases from its
-start, and each piece is encoded for itself; no token reaches over the end of a piece. So a
-chromosome is encoded piece by piece, in bounded memory, and any tool does it the same way.
+Every N is a token. Each run of A C G T is cut into pieces of 512 bases from its start, and each
+piece is encoded independently; tokens never cross the end of a piece. A chromosome is therefore
+encoded in bounded memory, with the same result in any tool.
 
-Merges are learned by the trainer of Hugging Face `tokenizers`.
+Merges are trained by Hugging Face `tokenizers`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from genomeformer_cli.core.tokenizers.protocol import (
     Ids,
     Offsets,
     Positions,
-    Settled,
-    refuse_other_strand,
+    StablePrefix,
+    other_strand_error,
     smallest_dtype,
 )
 from genomeformer_cli.core.tokenizers.sampling import SampleRule, sample_windows
@@ -45,24 +45,24 @@ Merges = tuple[tuple[str, str], ...]
 
 
 class BpeTokenizer:
-    """Learned tokens of any length up to a piece.
+    """Trained tokens of any length up to a piece.
 
     Args:
-        merges: Pairs of tokens that become one, the commonest first.
-        settings: What it was trained on, as plain values; it decides no id.
+        merges: Pairs of tokens that are merged, most frequent first.
+        settings: Training settings as plain values; they do not affect the ids.
     """
 
     kind = "bpe"
-    one_token_a_base = False
+    one_token_per_base = False
     reads_both_strands = False
 
     def __init__(self, merges: Sequence[tuple[str, str]], settings: Mapping[str, Any]) -> None:
         self.merges: Merges = tuple((left, right) for left, right in merges)
-        longer = dict.fromkeys(left + right for left, right in self.merges)
+        joined_tokens = dict.fromkeys(left + right for left, right in self.merges)
         self.tokens: tuple[str, ...] = (
             *SPECIAL_TOKENS,
             *BASES[:NUM_REAL_BASES],
-            *longer,
+            *joined_tokens,
             BASES[-1],
         )
         self.rules: tuple[str, ...] = tuple(f"{left} {right}" for left, right in self.merges)
@@ -81,52 +81,52 @@ class BpeTokenizer:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What it was trained on: `vocab_size`, and how the sample was drawn."""
+        """Training settings: `vocab_size`, and how the sample was drawn."""
         return dict(self._settings)
 
     def encode(self, codes: Codes) -> Ids:
-        """Token ids of base codes."""
-        found = [np.empty(0, dtype=self.dtype)]
+        """Return the token ids of base codes."""
+        id_arrays = [np.empty(0, dtype=self.dtype)]
         for texts in _batches(decode_bases(codes)):
             encodings = self._plain.encode_batch_fast(texts, add_special_tokens=False)
-            num_tokens = sum(len(one) for one in encodings)
-            ids = chain.from_iterable(one.ids for one in encodings)
-            found.append(np.fromiter(ids, dtype=self.dtype, count=num_tokens))
-        return np.concatenate(found)
+            num_tokens = sum(len(encoding) for encoding in encodings)
+            ids = chain.from_iterable(encoding.ids for encoding in encodings)
+            id_arrays.append(np.fromiter(ids, dtype=self.dtype, count=num_tokens))
+        return np.concatenate(id_arrays)
 
     def decode(self, ids: Ids) -> str:
-        """Bases of token ids; special tokens stand for nothing."""
+        """Return the bases of token ids; special tokens are omitted."""
         return "".join(self.tokens[number] for number in ids[ids >= FIRST_REAL_ID].tolist())
 
     def offsets(self, codes: Codes) -> Offsets:
-        """First base and the one after the last of every token."""
+        """Return the first base and the end (exclusive) of every token."""
         lengths = self._lengths[self.encode(codes)]
         ends = np.cumsum(lengths, dtype=np.int64)
         return np.stack([ends - lengths, ends], axis=1)
 
     def firsts(self, codes: Codes, ids: Ids) -> Positions:
-        """First base of every token."""
+        """Return the first base of every token."""
         del codes
         lengths = self._lengths[ids]
         firsts: Positions = np.cumsum(lengths, dtype=np.int64) - lengths
         return firsts
 
-    def settled(self, codes: Codes) -> Settled:
-        """All whole pieces of the open stretch, and what is before it."""
+    def stable_prefix(self, codes: Codes) -> StablePrefix:
+        """Return the end of the last whole piece of the open run."""
         begin = last_acgt_run(codes)
         stop = codes.size - (codes.size - begin) % PIECE
-        return Settled(stop, stop)
+        return StablePrefix(stop, stop)
 
     def reverse_complement(self, ids: Ids) -> Ids:
-        """Not to be had: merges are learned from one strand's letters.
+        """Raise an error: merges are trained on the letters of one strand.
 
         Raises:
             ConfigError: Always.
         """
-        raise refuse_other_strand("a sequence of byte pairs")
+        raise other_strand_error("byte pairs")
 
     def to_json(self) -> dict[str, Any]:
-        """The Hugging Face `tokenizers` JSON, which gives the same ids on any DNA string."""
+        """Return the Hugging Face `tokenizers` JSON, which gives equal ids on any DNA string."""
         return plain_json(self._model(), split(_pieces(PIECE)))
 
 
@@ -135,7 +135,7 @@ def _pieces(longest: int) -> str:
 
 
 def _batches(bases: str) -> Iterator[list[str]]:
-    """Lists of texts of about `_BATCH` bases, cut only where pieces end."""
+    """Yield lists of texts of about `_BATCH` bases, cut only at the ends of pieces."""
     texts: list[str] = []
     size = 0
     for text in _texts(bases):
@@ -149,9 +149,9 @@ def _batches(bases: str) -> Iterator[list[str]]:
 
 
 def _texts(bases: str) -> Iterator[str]:
-    """Texts of whole pieces.
+    """Yield texts of whole pieces.
 
-    A stretch may be cut wherever a whole number of pieces is before, a run of N anywhere.
+    A run may be cut after a whole number of pieces, a sequence of N anywhere.
     """
     start = 0
     while start < len(bases):
@@ -166,39 +166,41 @@ def _texts(bases: str) -> Iterator[str]:
 def train_bpe(
     samples: Iterable[bytes], vocab_size: int, *, rule: SampleRule | None = None
 ) -> BpeTokenizer:
-    """Learn merges from a bounded sample of sequences.
+    """Train merges on a bounded sample of sequences.
 
     Args:
-        samples: Sequences, letters of any case; they are read once, one at a time.
-        vocab_size: Tokens wanted, special ones included. A sample in which too few pairs occur
-            twice gives fewer.
-        rule: How the sample is drawn.
+        samples: Sequences, letters of any case; read once, one at a time.
+        vocab_size: Number of tokens including special ones. The vocabulary is smaller if too few
+            pairs occur twice in the sample.
+        rule: Size and seed of the sample.
 
     Raises:
-        ConfigError: The vocabulary is too small or too large, or there is no base to learn from.
-        AlphabetError: A character is no nucleotide.
+        ConfigError: The vocabulary size is invalid, or the sequences have no bases.
+        AlphabetError: A character is not a nucleotide code.
     """
     if not SMALLEST_VOCABULARY <= vocab_size <= LARGEST_VOCABULARY:
         raise ConfigError(
-            f"a vocabulary of {vocab_size} byte pairs cannot be",
+            f"invalid vocabulary size {vocab_size}",
             hint=f"{SMALLEST_VOCABULARY} to {LARGEST_VOCABULARY}; 4096 is usual",
         )
     rule = rule or SampleRule()
     sample = sample_windows(samples, rule)
     if not sample.num_bases:
-        raise ConfigError("there is no base to learn byte pairs from", hint="give longer sequences")
+        raise ConfigError(
+            "the sequences hold no bases to train byte pairs on", hint="give longer sequences"
+        )
     trainer = trainers.BpeTrainer(
-        # The special tokens and N are ours to add.
+        # The special tokens and N are added afterwards.
         vocab_size=vocab_size - len(SPECIAL_TOKENS) - 1,
         min_frequency=_MIN_FREQUENCY,
         initial_alphabet=list(BASES[:NUM_REAL_BASES]),
         limit_alphabet=NUM_REAL_BASES,
         show_progress=False,
     )
-    learner = HuggingFaceTokenizer(models.BPE())
-    learner.pre_tokenizer = split(_pieces(PIECE))
-    learner.train_from_iterator(_stretches(sample.windows), trainer)
-    merges = merges_of(plain_json(learner.model, split(".")))
+    model = HuggingFaceTokenizer(models.BPE())
+    model.pre_tokenizer = split(_pieces(PIECE))
+    model.train_from_iterator(_runs(sample.windows), trainer)
+    merges = merges_of(plain_json(model.model, split(".")))
     settings = {
         "vocab_size": SMALLEST_VOCABULARY + len({left + right for left, right in merges}),
         "vocab_size_asked_for": vocab_size,
@@ -211,20 +213,19 @@ def train_bpe(
     return BpeTokenizer(merges, settings)
 
 
-def _stretches(windows: Iterable[str]) -> Iterator[str]:
-    """Stretches without N."""
+def _runs(windows: Iterable[str]) -> Iterator[str]:
+    """Yield the runs without N."""
     for window in windows:
         yield from filter(None, window.split(BASES[-1]))
 
 
 def merges_of(plain: Mapping[str, Any]) -> Merges:
-    """Return the merges in a Hugging Face JSON, in either form that the library has written.
+    """Return the merges in a Hugging Face JSON, in either form of the library.
 
-    Every merge joins two tokens that exist by then, so that the native library, which aborts on
-    others, sees none.
+    Every merge is checked to join two existing tokens, because the native library aborts on others.
 
     Raises:
-        ValueError: The JSON has no merges, too many, or one that joins unknown tokens.
+        ValueError: The JSON has no merges, too many, or one of unknown tokens.
     """
     try:
         pairs = [
@@ -236,9 +237,9 @@ def merges_of(plain: Mapping[str, Any]) -> Merges:
         raise ValueError(f"no merges: {failure}") from failure
     if len(merges) > LARGEST_VOCABULARY:
         raise ValueError(f"{len(merges):,} merges are more than {LARGEST_VOCABULARY:,}")
-    known = set(BASES)
+    tokens = set(BASES)
     for left, right in merges:
-        if left not in known or right not in known or len(left) + len(right) > PIECE:
+        if left not in tokens or right not in tokens or len(left) + len(right) > PIECE:
             raise ValueError("a merge joins tokens that do not exist, or makes one too long")
-        known.add(left + right)
+        tokens.add(left + right)
     return merges

@@ -1,8 +1,7 @@
-"""Tokenizers on disk, as the Hugging Face libraries load them.
+"""Tokenizer files in the layout of the Hugging Face libraries.
 
-tokenizer.json            the tokenizer
-tokenizer_config.json     its special tokens, and ours: `genomeformer` names kind and settings
-special_tokens_map.json   the special tokens once more, where older tools look for them
+tokenizer.json            tokenizer tokenizer_config.json     special tokens; key `genomeformer`:
+kind and settings special_tokens_map.json   special tokens, as read by older tools
 """
 
 from __future__ import annotations
@@ -32,17 +31,17 @@ _BUILDERS: dict[str, Callable[..., Tokenizer]] = {"char": CharTokenizer, "kmer":
 _SETTINGS: dict[str, tuple[str, ...]] = {"char": (), "kmer": ("k", "stride")}
 _MAX_CONFIG_BYTES, _MAX_TOKENIZER_BYTES = 1 << 20, 64 << 20
 _PARSED = ("normalizer", "pre_tokenizer")
-_HANDED_ON = ("version", "added_tokens", "normalizer", "pre_tokenizer", "model")
+_RELEVANT = ("version", "added_tokens", "normalizer", "pre_tokenizer", "model")
 _COMPARED = ("normalizer", "pre_tokenizer", "model")
 
 
-class _Ours(TypedDict, total=False):
+class _Description(TypedDict, total=False):
     tokenizer: Required[str]
     settings: dict[str, Any]
 
 
 class _Config(TypedDict):
-    genomeformer: _Ours
+    genomeformer: _Description
 
 
 class _AddedToken(TypedDict):
@@ -51,24 +50,23 @@ class _AddedToken(TypedDict):
 
 
 def tokenizer_names() -> list[str]:
-    """Kinds of tokenizers: those that `build_tokenizer` makes, and the trained one."""
+    """Return the kinds of tokenizers: those of `build_tokenizer`, and the trained one."""
     return [*_BUILDERS, BpeTokenizer.kind]
 
 
 def build_tokenizer(kind: str, **settings: Any) -> Tokenizer:
-    """Make a tokenizer by name.
+    """Build a tokenizer by name.
 
     Args:
         kind: `char` or `kmer`.
-        settings: Of that kind: `k` and `stride` for `kmer`, none for `char`.
+        settings: `k` and `stride` for `kmer`, none for `char`.
 
     Raises:
-        ConfigError: The name or a setting is unknown, or a setting out of range; the hint lists
-            the known ones.
+        ConfigError: The name or a setting is unknown, or a setting is out of range.
     """
     if kind == BpeTokenizer.kind:
         raise ConfigError(
-            f"the tokenizer `{kind}` is learned from sequences, not built from settings",
+            f"the tokenizer `{kind}` is trained on sequences, not built from settings",
             hint="train it with `train_bpe`, or load the one that a corpus keeps",
         )
     if kind not in _BUILDERS:
@@ -90,7 +88,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     """Write the three files into a folder."""
     roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
     special = dict(zip(roles, SPECIAL_TOKENS, strict=True))
-    ours = {"tokenizer": tokenizer.kind, "settings": tokenizer.settings}
+    description = {"tokenizer": tokenizer.kind, "settings": tokenizer.settings}
     write_json(folder / TOKENIZER_FILE, tokenizer.to_json())
     write_json(
         folder / CONFIG_FILE,
@@ -98,33 +96,32 @@ def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
             "tokenizer_class": "PreTrainedTokenizerFast",
             **special,
             "clean_up_tokenization_spaces": False,
-            "genomeformer": ours,
+            "genomeformer": description,
         },
     )
     write_json(folder / SPECIAL_TOKENS_FILE, special)
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Read the tokenizer of a corpus, checkpoint or bundle.
+    """Load the tokenizer of a corpus, checkpoint or bundle.
 
     Raises:
-        CheckpointError: Its files are missing, unreadable, or say something else than the
-            tokenizer they name.
+        CheckpointError: A file is missing, unreadable, or differs from the tokenizer it declares.
     """
     hint = "the folder is incomplete; make or fetch it again"
     try:
         config: _Config = read_json(folder / CONFIG_FILE, _Config, max_bytes=_MAX_CONFIG_BYTES)
         kind = config["genomeformer"]["tokenizer"]
         settings = config["genomeformer"].get("settings", {})
-        given = read_json(folder / TOKENIZER_FILE, max_bytes=_MAX_TOKENIZER_BYTES)
+        saved = read_json(folder / TOKENIZER_FILE, max_bytes=_MAX_TOKENIZER_BYTES)
         tokenizer = (
-            BpeTokenizer(merges_of(given), settings)
+            BpeTokenizer(merges_of(saved), settings)
             if kind == BpeTokenizer.kind
             else build_tokenizer(kind, **settings)
         )
         expected = tokenizer.to_json()
-        _check_before_parsing(given, expected)
-        plain = _as_saved_now(given)
+        _check_before_parsing(saved, expected)
+        plain = _normalize(saved)
     except (ValueError, TypeError, ConfigError) as failure:
         raise CheckpointError(
             f"no readable tokenizer in `{folder}`: {failure}", hint=hint
@@ -132,31 +129,33 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     plain["normalizer"] = with_mask_rule(plain["normalizer"], expected["normalizer"])
     if any(plain[part] != expected[part] for part in _COMPARED):
         raise CheckpointError(
-            f"`{folder / TOKENIZER_FILE}` is not the `{kind}` tokenizer it claims to be", hint=hint
+            f"`{folder / TOKENIZER_FILE}` differs from the declared `{kind}` tokenizer", hint=hint
         )
     return tokenizer
 
 
-def _check_before_parsing(given: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Refuse what could hang the native library, fill the memory or abort the process.
+def _check_before_parsing(saved: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse JSON that could hang the native library, exhaust memory or abort the process.
 
-    A vocabulary with one huge id allocates a table of that size; an expression can take any time
-    to compile. So ids, tokens and expressions have to be those of the tokenizer that is expected.
+    A vocabulary with one huge id allocates a table of that size; a regular expression can take
+    arbitrarily long to compile. Ids, tokens and expressions therefore have to be the expected ones.
 
     Raises:
-        ValueError: The vocabulary, an added token or an expression is another one.
+        ValueError: The vocabulary, an added token or an expression differs.
     """
     vocabulary = expected["model"]["vocab"]
-    model = given.get("model")
+    model = saved.get("model")
     if not isinstance(model, dict) or model.get("vocab") != vocabulary:
-        raise ValueError(f"{TOKENIZER_FILE}: its vocabulary is not that of the tokenizer it names")
-    added = convert(given.get("added_tokens", []), list[_AddedToken], source=TOKENIZER_FILE)
+        raise ValueError(
+            f"{TOKENIZER_FILE}: its vocabulary differs from that of the declared tokenizer"
+        )
+    added = convert(saved.get("added_tokens", []), list[_AddedToken], source=TOKENIZER_FILE)
     if any(vocabulary.get(token["content"]) != token["id"] for token in added):
         raise ValueError(f"{TOKENIZER_FILE}: an added token is not in the vocabulary")
-    known = set(_strings({part: expected.get(part) for part in _PARSED}))
-    for text in _strings({part: given.get(part) for part in _PARSED}):
-        if text not in known:
-            raise ValueError(f"{TOKENIZER_FILE}: `{text[:80]}` belongs to no tokenizer of ours")
+    expected_strings = set(_strings({part: expected.get(part) for part in _PARSED}))
+    for text in _strings({part: saved.get(part) for part in _PARSED}):
+        if text not in expected_strings:
+            raise ValueError(f"{TOKENIZER_FILE}: `{text[:80]}` is not part of the tokenizer")
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -167,16 +166,16 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def _as_saved_now(given: dict[str, Any]) -> dict[str, Any]:
-    """Return a tokenizer's JSON as the installed library writes it, whichever version wrote it.
+def _normalize(original: dict[str, Any]) -> dict[str, Any]:
+    """Rewrite a tokenizer's JSON in the form of the installed library version.
 
     Raises:
-        ValueError: The library refuses the JSON.
+        ValueError: The library rejects the JSON.
     """
-    # What is not compared is not handed on: padding, truncation and post-processing of others.
-    kept = {key: item for key, item in given.items() if key in _HANDED_ON}
+    # Padding, truncation and post-processing do not affect the ids and are dropped.
+    relevant = {key: item for key, item in original.items() if key in _RELEVANT}
     try:
-        saved = HuggingFaceTokenizer.from_str(json.dumps(kept)).to_str()
+        saved = HuggingFaceTokenizer.from_str(json.dumps(relevant)).to_str()
     except Exception as failure:
         raise ValueError(f"{TOKENIZER_FILE}: {failure}") from failure
     plain: dict[str, Any] = parse_json(saved, source=TOKENIZER_FILE)

@@ -1,4 +1,4 @@
-"""The parts that the Hugging Face JSON of all our tokenizers has in common."""
+"""Common parts of the Hugging Face JSON of all tokenizers."""
 
 from __future__ import annotations
 
@@ -23,17 +23,20 @@ LETTER_RULES: tuple[Rule, ...] = (
 
 
 def with_mask_rule(normalizer: Any, expected: dict[str, Any]) -> Any:
-    """Return a normalizer with the rule for masked letters, which older files lack.
+    """Add the rule for masked letters, which older files lack, to a normalizer.
 
     Args:
-        normalizer: Plain form of a saved normalizer, from any source.
-        expected: Plain form of the normalizer that is written today.
+        normalizer: JSON of a saved normalizer, from any source.
+        expected: JSON of the current normalizer.
     """
-    place = len(LETTER_RULES) - 1
-    rules, wanted = _rules(normalizer), _rules(expected)
-    if rules[:place] != wanted[:place] or rules[place : place + 1] == wanted[place : place + 1]:
+    index = len(LETTER_RULES) - 1
+    rules, expected_rules = _rules(normalizer), _rules(expected)
+    if (
+        rules[:index] != expected_rules[:index]
+        or rules[index : index + 1] == expected_rules[index : index + 1]
+    ):
         return normalizer
-    return {**normalizer, "normalizers": [*rules[:place], wanted[place], *rules[place:]]}
+    return {**normalizer, "normalizers": [*rules[:index], expected_rules[index], *rules[index:]]}
 
 
 def _rules(normalizer: Any) -> list[Any]:
@@ -42,7 +45,7 @@ def _rules(normalizer: Any) -> list[Any]:
 
 
 def split(pattern: str) -> pre_tokenizers.PreTokenizer:
-    """Every match is a piece of its own."""
+    """Return a pre-tokenizer that makes every match a separate piece."""
     return pre_tokenizers.Split(Regex(pattern), "isolated")
 
 
@@ -53,13 +56,13 @@ def plain_json(
     rules: Sequence[Rule] = (),
     joins: bool = True,
 ) -> dict[str, Any]:
-    """The JSON of a tokenizer.
+    """Return the JSON of a tokenizer.
 
     Args:
-        model: Pieces to ids.
-        pre_tokenizer: Text to pieces.
-        rules: Regular expressions and what they are replaced by, after the rules for letters.
-        joins: Tokens set side by side are the sequence.
+        model: Maps pieces to ids.
+        pre_tokenizer: Splits text into pieces.
+        rules: Regular expressions and their replacements, applied after the rules for letters.
+        joins: True if the concatenated tokens are the sequence.
     """
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(

@@ -1,8 +1,8 @@
-"""A bounded, even sample of sequences that are read once.
+"""Uniform sample of bounded size from sequences that are read once.
 
-Every sequence is cut into windows from its start; each window draws a number, and those with the
-smallest numbers are kept. So every window of all that was read has the same chance, whatever the
-order and the number of sequences, and memory stays at twice the sample.
+Every sequence is cut into windows from its start. Each window draws a random number, and the
+windows with the smallest numbers are kept. All windows have equal probability, whatever the order
+and number of sequences; memory is at most twice the sample.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from genomeformer_cli.core.sequence import decode_bases, encode_bases
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRule:
-    """How a sample is drawn.
+    """Size and seed of a sample.
 
     Attributes:
-        num_bases: Bases to keep, at most.
-        window: Bases that are kept or left together.
-        seed: Of the draw.
+        num_bases: Maximum number of bases.
+        window: Number of bases per window.
+        seed: Random seed.
     """
 
     num_bases: int = 1 << 22
@@ -33,19 +33,19 @@ class SampleRule:
     def __post_init__(self) -> None:
         if not 1 <= self.window <= self.num_bases:
             raise ConfigError(
-                f"a sample of {self.num_bases} bases has no window of {self.window}",
+                f"a sample of {self.num_bases} bases cannot hold a window of {self.window}",
                 hint="a window holds at least one base, a sample at least one window",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """What was drawn.
+    """Sampled windows.
 
     Attributes:
-        windows: Bases A C G T N, in the order they were read.
-        num_bases: In the windows.
-        num_seen: In all sequences.
+        windows: Bases A C G T N, in reading order.
+        num_bases: Number of bases in the windows.
+        num_seen: Number of bases in all sequences.
     """
 
     windows: tuple[str, ...]
@@ -54,27 +54,27 @@ class Sample:
 
 
 def sample_windows(sequences: Iterable[bytes], rule: SampleRule) -> Sample:
-    """Draw windows of sequences.
+    """Sample windows of sequences.
 
     Raises:
-        AlphabetError: A character is no nucleotide.
+        AlphabetError: A character is not a nucleotide code.
     """
     generator = np.random.default_rng(rule.seed)
-    wanted = rule.num_bases // rule.window
+    num_windows = rule.num_bases // rule.window
     kept: list[tuple[float, int, bytes]] = []
-    highest = 1.0
+    threshold = 1.0
     num_seen = number = 0
     for sequence in sequences:
         draws = generator.random(-(-len(sequence) // rule.window))
-        for index in np.flatnonzero(draws < highest).tolist():
+        for index in np.flatnonzero(draws < threshold).tolist():
             start = index * rule.window
             window = bytes(sequence[start : start + rule.window])
             kept.append((float(draws[index]), number + index, window))
-            if len(kept) >= 2 * wanted:
-                kept = sorted(kept)[:wanted]
-                highest = kept[-1][0]
+            if len(kept) >= 2 * num_windows:
+                kept = sorted(kept)[:num_windows]
+                threshold = kept[-1][0]
         num_seen += len(sequence)
         number += draws.size
-    chosen = sorted(sorted(kept)[:wanted], key=lambda one: one[1])
-    windows = tuple(decode_bases(encode_bases(window)) for _, _, window in chosen)
+    selected = sorted(sorted(kept)[:num_windows], key=lambda draw: draw[1])
+    windows = tuple(decode_bases(encode_bases(window)) for _, _, window in selected)
     return Sample(windows=windows, num_bases=sum(map(len, windows)), num_seen=num_seen)

@@ -267,7 +267,7 @@ class _Work:
         look, request = self._look, self._request
         groups = self._groups(islice(look.read(), rows.num_records, None), rows)
         strands = 1 if request.choices.rc == "none" else 2
-        is_char = self._embedder.loaded.tokenizer.one_token_a_base
+        is_char = self._embedder.loaded.tokenizer.one_token_per_base
         several = len(self._devices) > 1
         total = look.num_bases * (1 if several else strands) if is_char else None
         unit = "bases" if is_char or several else "tokens"

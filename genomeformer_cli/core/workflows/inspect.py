@@ -187,7 +187,7 @@ def _treatment(sequence: str, tokenizer: Tokenizer, offsets: Offsets) -> Treatme
         num_uracil=upper["U"],
         num_unknown=upper["N"],
         ambiguous=ambiguous,
-        num_spelled=0 if tokenizer.one_token_a_base else num_singles - num_unknown,
+        num_spelled=0 if tokenizer.one_token_per_base else num_singles - num_unknown,
     )
 
 

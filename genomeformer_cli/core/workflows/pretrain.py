@@ -281,7 +281,7 @@ class _Pretraining:
                 if self._team.is_main and not scale.is_special
                 else None
             ),
-            task=PretrainingTask(per_token=not corpus.tokenizer.one_token_a_base),
+            task=PretrainingTask(per_token=not corpus.tokenizer.one_token_per_base),
             loggers=_observers(self._request, config),
             process_group=self._team,
             shard=scale.shard,

@@ -209,7 +209,7 @@ class _Build:
             genomes = self._tokenize_all(cached)
             inputs = _inputs_sha256(self._tokenizer, [one.genome for one in genomes], request.split)
             known: dict[str, str] = {}
-            with self._store.create(Kind.CORPORA, request.name, known=known) as building:
+            with self._store.create(Kind.CORPORA, request.name, checksums=known) as building:
                 plan = CorpusPlan(name=request.name, split=request.split, inputs_sha256=inputs)
                 made = finish_corpus(building, self._tokenizer, genomes, plan)
                 known |= made.sha256

@@ -2,8 +2,8 @@
 
 Pages are stored with the token of the next page, so an interrupted listing of 50,000 assemblies
 resumes. A listing is valid for one day; `refresh` repeats it. Works around faults of the API: an
-empty first page is requested once more, an assembly listed twice counts once, and a listing
-shorter than its own total is repeated.
+empty first page is requested once more, an assembly listed twice counts once, and a listing shorter
+than its own total is repeated.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """NCBI Datasets v2 over REST: names to taxids, pages of reports. Metadata only.
 
-Responses are parsed leniently: an absent list is an empty one (`{}` means no match) and numbers
-may be strings. The API drops unknown accessions silently, so callers compare the request with the
+Responses are parsed leniently: an absent list is an empty one (`{}` means no match) and numbers may
+be strings. The API drops unknown accessions silently, so callers compare the request with the
 response.
 """
 

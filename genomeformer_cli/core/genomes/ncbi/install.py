@@ -1,9 +1,9 @@
 """Install one assembly into the cache: locate the files, download, verify, seal.
 
-The entry's lock is held, so of two processes only one downloads. Partial files are kept outside
-the entry, in `ROOT/downloads`; a verified file is hard-linked into the new entry, and the partial
-file is deleted once the entry is sealed. An entry that lacks a requested format is rebuilt with
-it, the other files hard-linked. A complete entry costs no request.
+The entry's lock is held, so of two processes only one downloads. Partial files are kept outside the
+entry, in `ROOT/downloads`; a verified file is hard-linked into the new entry, and the partial file
+is deleted once the entry is sealed. An entry that lacks a requested format is rebuilt with it, the
+other files hard-linked. A complete entry costs no request.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ class Installer:
         formats: Requested formats; `fasta` is always included.
         verify: Check cached entries against their seals, and replace damaged ones.
         open_meter: Creates the progress meter of a file.
-        slots: Limits concurrent downloads; not held during checksum requests and sealing, so that
-            the connection is never idle.
+        slots: Limits concurrent downloads. Checksum requests and sealing happen outside of it, so
+            that the connection is never idle.
     """
 
     store: Store

@@ -1,8 +1,8 @@
 """Selection of assemblies: filters, RefSeq/GenBank twins, the best of each taxon.
 
 A single ranking is used everywhere: reference genome, assembly level, type material, CheckM
-(completeness minus five times contamination), release date, accession. A catalogue therefore
-always gives the same selection.
+(completeness minus five times contamination), release date, accession. A catalogue therefore always
+gives the same selection.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Metadata without the REST API: assembly summaries and the taxonomy dump, as files.
 
-Used when Datasets is unreachable and the genomes area is not. The files are downloaded like
-genomes and read line by line (the GenBank summary may exceed memory). Columns are located by name,
-because their number has changed (21, 22, 23, 38). Each source is stored as one SQLite file.
+Used when Datasets is unreachable and the genomes area is not. The files are downloaded like genomes
+and read line by line (the GenBank summary may exceed memory). Columns are located by name, because
+their number has changed (21, 22, 23, 38). Each source is stored as one SQLite file.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import genomeformer_cli
 from genomeformer_cli.core.corpus import kmer_spectrum as spectrum
-from genomeformer_cli.core.corpus.kmer_spectrum import LONGEST_WORD, KmerCounter, spectrum_of
+from genomeformer_cli.core.corpus.kmer_spectrum import MAX_K, KmerCounter, spectrum_of
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 
@@ -50,7 +50,7 @@ def spelled(counter: KmerCounter, k: int) -> Counter[str]:
 def test_a_real_genome_has_the_words_that_a_counter_finds(genome: str) -> None:
     (record,) = read_records(SAMPLE_FOLDER / f"{genome}.fa.gz")
     counter = counted([record.sequence], piece=1000)
-    for k in range(1, LONGEST_WORD + 1):
+    for k in range(1, MAX_K + 1):
         assert spelled(counter, k) == by_letters([record.sequence], k)
 
 
@@ -60,7 +60,7 @@ def test_a_real_genome_has_the_words_that_a_counter_finds(genome: str) -> None:
 )
 def test_words_do_not_depend_on_the_pieces_they_come_in(records: list[str], piece: int) -> None:
     counter = counted(records, piece)
-    for k in range(1, LONGEST_WORD + 1):
+    for k in range(1, MAX_K + 1):
         assert spelled(counter, k) == by_letters(records, k)
 
 

@@ -194,8 +194,8 @@ def test_an_unknown_name_cannot_be_held_out() -> None:
         ([[10], [10]], SplitConfig(holdout=("g0", "g1")), "nothing to train on"),
         ([[1]], SplitConfig(by=SplitBy.TAIL, fraction=0.9), "nothing to train on"),
         ([[4]], SplitConfig(by=SplitBy.TAIL, fraction=0.1), "too short"),
-        ([[100, 100]], SplitConfig(by=SplitBy.GENOME), "one unit alone"),
-        ([[100]], SplitConfig(by=SplitBy.RECORD), "one unit alone"),
+        ([[100, 100]], SplitConfig(by=SplitBy.GENOME), "a single genome or record"),
+        ([[100]], SplitConfig(by=SplitBy.RECORD), "a single genome or record"),
     ],
 )
 def test_a_side_left_empty_is_refused(

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genomeformer_cli.core.corpus.genome_shards import GenomeShardWriter
-from genomeformer_cli.core.corpus.streaming_tokenizer import cut_blocks, part_marks
+from genomeformer_cli.core.corpus.streaming_tokenizer import separate_mask, tokenize_blocks
 from genomeformer_cli.core.formats.fasta import Block
 from genomeformer_cli.core.sequence import Codes, encode_bases, mark_bases, soft_mask
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
@@ -73,7 +73,7 @@ def test_ids_and_soft_marks_are_those_of_whole_records(
     name: str, records: list[str], borders: list[int]
 ) -> None:
     tokenizer = tokenizer_of(name)
-    made = list(cut_blocks(map(part_marks, in_blocks(records, borders)), tokenizer))
+    made = list(tokenize_blocks(map(separate_mask, in_blocks(records, borders)), tokenizer))
     ids = [tokenizer.encode(encode_bases(record)) for record in records]
     soft = [
         soft_mask(record)[tokenizer.offsets(encode_bases(record))[:, 0]]
@@ -106,7 +106,9 @@ def test_offsets_of_pieces_are_those_of_the_whole(
         seen = min(seen + size, codes.size)
         open_end = codes[done:seen]
         stop, resume = (
-            tokenizer.settled(open_end) if seen < codes.size else (open_end.size, open_end.size)
+            tokenizer.stable_prefix(open_end)
+            if seen < codes.size
+            else (open_end.size, open_end.size)
         )
         piece = open_end[:stop]
         offsets += (tokenizer.offsets(piece) + done).tolist()
@@ -119,7 +121,7 @@ def test_offsets_of_pieces_are_those_of_the_whole(
 
 
 def test_marks_are_parted_from_bases() -> None:
-    mixed, upper = (part_marks(Block(marked(text), [])) for text in ("AcGtnN", "ACGTN"))
+    mixed, upper = (separate_mask(Block(marked(text), [])) for text in ("AcGtnN", "ACGTN"))
     assert mixed.codes.tolist() == [0, 1, 2, 3, 4, 4]
     assert mixed.soft.tolist() == [False, True, False, True, True, False]
     assert upper.codes.tolist() == [0, 1, 2, 3, 4]

@@ -153,8 +153,8 @@ def test_a_folder_replaces_another_only_when_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("number", "hint"),
     [
-        (errno.EACCES, "may write to"),
-        (errno.EROFS, "may write to"),
+        (errno.EACCES, "writable"),
+        (errno.EROFS, "writable"),
         (errno.EMFILE, "ulimit -n"),
         (errno.ENAMETOOLONG, "another name"),
         (errno.ENOSPC, "free some space"),

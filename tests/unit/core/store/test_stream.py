@@ -68,7 +68,7 @@ def test_a_file_that_is_given_up_is_not_synced(
 def test_a_checksum_taken_while_writing_is_verified_like_any_other(tmp_path: Path) -> None:
     store = Store(tmp_path)
     known: dict[str, str] = {}
-    with store.create(Kind.CORPORA, "c", known=known) as folder:
+    with store.create(Kind.CORPORA, "c", checksums=known) as folder:
         file = HashedFile(folder / "f")
         file.write(b"as it should be")
         known["f"] = file.finish()

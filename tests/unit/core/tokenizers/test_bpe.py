@@ -95,7 +95,7 @@ def test_a_vocabulary_that_cannot_be_is_refused(vocab_size: int) -> None:
 
 @pytest.mark.parametrize("samples", [[], [b""]])
 def test_nothing_teaches_nothing(samples: list[bytes]) -> None:
-    with pytest.raises(ConfigError, match="no base to learn"):
+    with pytest.raises(ConfigError, match="hold no bases"):
         train_bpe(samples, 64)
 
 
