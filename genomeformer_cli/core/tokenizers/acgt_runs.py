@@ -28,7 +28,7 @@ def acgt_runs(codes: Codes) -> tuple[Positions, Positions]:
 
 
 def last_acgt_run(codes: Codes) -> int:
-    """Return the start of the run without N at the end of the codes, their size if there is none."""
+    """Return the start of the run of A C G T that ends the codes, or their size."""
     stop = codes.size
     while stop:
         start = max(stop - _LOOK_BACK, 0)
