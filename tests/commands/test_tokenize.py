@@ -158,7 +158,7 @@ def test_no_genomes_are_an_error_that_says_what_there_is(
         ("--tokenizer codon", "`codon`"),
         ("--validation-fraction 1.5", "1.5"),
         ("--name a/b", "`a/b`"),
-        ("--genome NC_001422.1 --split record", "one unit"),
+        ("--genome NC_001422.1 --split record", "a single genome"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(

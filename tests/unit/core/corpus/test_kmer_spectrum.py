@@ -65,7 +65,7 @@ def test_words_do_not_depend_on_the_pieces_they_come_in(records: list[str], piec
 
 
 def test_long_pieces_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spectrum, "_PIECE", 5)
+    monkeypatch.setattr(spectrum, "_BLOCK", 5)
     counter = counted(["ACGTACGTTTGANACCA"])
     assert spelled(counter, 4) == by_letters(["ACGTACGTTTGANACCA"], 4)
 

@@ -27,7 +27,7 @@ def test_an_unknown_tokenizer_is_refused_and_the_known_listed() -> None:
 
 
 def test_byte_pairs_are_not_built_but_learned() -> None:
-    with pytest.raises(ConfigError, match="is learned"):
+    with pytest.raises(ConfigError, match="is trained"):
         build_tokenizer("bpe", vocab_size=64)
 
 
@@ -69,7 +69,7 @@ def test_a_vocabulary_in_another_order_is_refused(saved: Path) -> None:
     vocabulary = plain["model"]["vocab"]
     vocabulary["A"], vocabulary["C"] = vocabulary["C"], vocabulary["A"]
     (saved / TOKENIZER_FILE).write_text(json.dumps(plain), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="its vocabulary is not that"):
+    with pytest.raises(CheckpointError, match="its vocabulary differs"):
         load_tokenizer(saved)
 
 
@@ -78,7 +78,7 @@ def test_another_rule_of_cutting_is_refused(saved: Path, part: str) -> None:
     plain = json.loads((saved / TOKENIZER_FILE).read_text(encoding="utf-8"))
     plain[part] = None
     (saved / TOKENIZER_FILE).write_text(json.dumps(plain), encoding="utf-8")
-    with pytest.raises(CheckpointError, match="not the `char` tokenizer"):
+    with pytest.raises(CheckpointError, match="declared `char` tokenizer"):
         load_tokenizer(saved)
 
 

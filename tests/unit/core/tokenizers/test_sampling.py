@@ -39,5 +39,5 @@ def test_every_window_has_the_same_chance() -> None:
 
 @pytest.mark.parametrize(("num_bases", "window"), [(10, 11), (10, 0)])
 def test_a_rule_that_cannot_be_is_refused(num_bases: int, window: int) -> None:
-    with pytest.raises(ConfigError, match="no window"):
+    with pytest.raises(ConfigError, match="cannot hold a window"):
         SampleRule(num_bases=num_bases, window=window)
