@@ -114,7 +114,7 @@ def make_queries(corpus: Corpus, config: QueryConfig) -> Queries:
         corpus, "validation", length=config.length, limit=config.max_windows
     ).tokens_BL
     real_ids = corpus.tokenizer.real_ids
-    if corpus.tokenizer.one_token_a_base or layout.overlaps:
+    if corpus.tokenizer.one_token_per_base or layout.overlaps:
         kmer_ids = range(real_ids.stop - NUM_REAL_BASES**layout.k, real_ids.stop)
         before = TOKENS_BEFORE if config.causal else max(MARGIN, layout.k - 1)
         queryable_WL = _has_margins(tokens_WL, kmer_ids, (before, MARGIN))
