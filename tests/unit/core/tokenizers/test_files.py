@@ -85,7 +85,10 @@ def test_another_rule_of_cutting_is_refused(saved: Path, part: str) -> None:
 def test_settings_that_do_not_fit_the_file_are_refused(tmp_path: Path) -> None:
     save_tokenizer(build_tokenizer("kmer", k=3), tmp_path)
     config = json.loads((tmp_path / CONFIG_FILE).read_text(encoding="utf-8"))
-    for settings, message in (({"k": 3, "stride": 1}, "differs from the declared"), ({"k": 12}, "no readable")):
+    for settings, message in (
+        ({"k": 3, "stride": 1}, "differs from the declared"),
+        ({"k": 12}, "no readable"),
+    ):
         config["genomeformer"]["settings"] = settings
         (tmp_path / CONFIG_FILE).write_text(json.dumps(config), encoding="utf-8")
         with pytest.raises(CheckpointError, match=message):
