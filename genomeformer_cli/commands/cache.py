@@ -31,10 +31,10 @@ def ls(
     """List what the cache holds."""
     from genomeformer_cli.core.workflows.cache import list_cache
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.results import entries_table
+    from genomeformer_cli.render.tables import render_cache_entries
 
     entries = list_cache(kind)
-    show(entries, entries_table(entries), as_json=as_json)
+    show(entries, render_cache_entries(entries), as_json=as_json)
 
 
 @app.command(epilog="Example:  genomeformer cache verify genomes/NC_000908.2")
@@ -50,11 +50,11 @@ def verify(
     from genomeformer_cli.core.workflows.cache import verify_cache
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter
-    from genomeformer_cli.render.results import verified_table
+    from genomeformer_cli.render.tables import render_verified_entries
 
     with terminal_reporter() as reporter:
         verified = verify_cache(tuple(names or ()), reporter=reporter)
-    show(verified, verified_table(verified), as_json=as_json)
+    show(verified, render_verified_entries(verified), as_json=as_json)
     if any(entry.problem for entry in verified):
         raise Exit(1)
 
@@ -64,7 +64,7 @@ def rm(names: Names, *, as_json: JsonOption = False) -> None:
     """Remove entries."""
     from genomeformer_cli.core.workflows.cache import remove_from_cache
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.results import entries_table
+    from genomeformer_cli.render.tables import render_cache_entries
 
     removed = remove_from_cache(tuple(names))
-    show(removed, entries_table(removed), as_json=as_json)
+    show(removed, render_cache_entries(removed), as_json=as_json)

@@ -42,8 +42,11 @@ def command(
     """Train several on your genome under one budget, and see what each is worth; resumable."""
     options = dict(locals())
     from genomeformer_cli.core.workflows.compare import compare_models
-    from genomeformer_cli.render.comparison import check_all_ended, comparison_table
-    from genomeformer_cli.render.comparison_plot import draw_comparison
+    from genomeformer_cli.render.comparison import (
+        check_all_ended,
+        draw_comparison,
+        render_comparison,
+    )
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter
 
@@ -51,5 +54,5 @@ def command(
     with terminal_reporter() as reporter:
         result = compare_models(request, reporter=reporter)
         draw_comparison(result, reporter)
-    show(result, comparison_table(result), as_json=as_json)
+    show(result, render_comparison(result), as_json=as_json)
     check_all_ended(result)

@@ -58,10 +58,10 @@ def command(
     from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
     from genomeformer_cli.core.workflows.embed_sources import EmbedSources
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.embedding_plot import check_plot, draw_plane, read_colors
+    from genomeformer_cli.render.plots import check_plane_options, draw_plane, read_colors
     from genomeformer_cli.render.progress import terminal_reporter
 
-    check_plot(plot, color_by)
+    check_plane_options(plot, color_by)
     colors = read_colors(color_by)
     request = EmbedRequest(
         sources=EmbedSources(

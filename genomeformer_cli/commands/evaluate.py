@@ -51,8 +51,7 @@ def command(
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows.evaluate import EvaluateRequest, evaluate_model
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.evaluation import evaluation_view
-    from genomeformer_cli.render.evaluation_page import plain_results, write_report
+    from genomeformer_cli.render.evaluation import render_evaluation, write_report
     from genomeformer_cli.render.progress import terminal_reporter
 
     request = EvaluateRequest(
@@ -83,7 +82,5 @@ def command(
     folder = output or Path(f"{Path(model).name or 'model'}-evaluation")
     with terminal_reporter() as reporter, lock_outputs(folder, reporter=reporter):
         result = evaluate_model(request, reporter=reporter)
-        _, page = write_report(result, folder)
-        reporter.note(f"report: {page}")
-    shown = plain_results(result) if as_json else None
-    show(shown, evaluation_view(result), as_json=as_json)
+        reporter.note(f"report: {write_report(result, folder)}")
+    show(result, render_evaluation(result), as_json=as_json)

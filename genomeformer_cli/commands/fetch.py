@@ -69,7 +69,7 @@ def command(
     """Bring genomes into the local cache: from NCBI, from files, or those that ship."""
     from genomeformer_cli.core.workflows.fetch import FetchNcbiRequest, FetchRequest, fetch_genomes
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.fetched import fetched_view
+    from genomeformer_cli.render.tables import render_fetch
     from genomeformer_cli.render.progress import terminal_reporter
 
     ncbi = FetchNcbiRequest(
@@ -110,5 +110,5 @@ def command(
     request = FetchRequest(sample=sample, files=tuple(file or ()), name=name, ncbi=ncbi)
     with terminal_reporter() as reporter:
         result = fetch_genomes(request, reporter=reporter)
-    show(result, fetched_view(result), as_json=as_json)
+    show(result, render_fetch(result), as_json=as_json)
     result.raise_for_failures()

@@ -160,7 +160,7 @@ def command(
     from genomeformer_cli.core.finetuning.config import FinetuneConfig
     from genomeformer_cli.core.workflows.finetune import FinetuneRequest, finetune_model
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.finetuning import tuned_view
+    from genomeformer_cli.render.runs import render_finetune
     from genomeformer_cli.render.progress import terminal_reporter
 
     options = given(context, _PLACES)
@@ -194,7 +194,7 @@ def command(
     )
     with terminal_reporter() as reporter:
         result = finetune_model(request, reporter=reporter)
-    show(result, tuned_view(result), as_json=as_json)
+    show(result, render_finetune(result), as_json=as_json)
 
 
 def _columns(names: Sequence[str] | None) -> tuple[str, ...]:

@@ -93,23 +93,27 @@ def command(
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.plots import draw_loss, draw_runs
     from genomeformer_cli.render.progress import terminal_reporter
-    from genomeformer_cli.render.results import forecast_table, run_table
-    from genomeformer_cli.render.runs import presets_table, runs_table
+    from genomeformer_cli.render.runs import (
+        render_forecast,
+        render_presets,
+        render_run,
+        render_runs,
+    )
 
     if list_presets:
         presets = forecast_presets(reporter=Silent())
-        show(presets, presets_table(presets), as_json=as_json)
+        show(presets, render_presets(presets), as_json=as_json)
         raise Exit
     with terminal_reporter() as reporter:
         if watch:
             runs = watch_runs(watch)
             draw_runs(runs, reporter)
-            show(runs, runs_table(runs), as_json=as_json)
+            show(runs, render_runs(runs), as_json=as_json)
             raise Exit
         request = o.pretrain_request(options)
         if dry_run:
             forecast = forecast_run(request, reporter=reporter)
-            show(forecast, forecast_table(forecast), as_json=as_json)
+            show(forecast, render_forecast(forecast), as_json=as_json)
             raise Exit
         if launched(sys.argv[1:], request.scale):
             raise Exit
@@ -117,4 +121,4 @@ def command(
         if speaks():
             draw_loss(result, reporter)
     if speaks():
-        show(result, run_table(result), as_json=as_json)
+        show(result, render_run(result), as_json=as_json)

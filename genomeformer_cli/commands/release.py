@@ -46,14 +46,14 @@ def command(
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import publish as carry
     from genomeformer_cli.core.workflows.release import ReleaseRequest, release_run
-    from genomeformer_cli.render import released
+    from genomeformer_cli.render import runs
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter
 
     with terminal_reporter() as reporter:
         if verify is not None:
             checked = carry.check_bundle(verify, key, reporter=reporter)
-            show(checked, released.checked_table(checked), as_json=as_json)
+            show(checked, runs.render_checked_bundle(checked), as_json=as_json)
             return
         assert run is not None
         bundle = carry.find_bundle(run)
@@ -89,5 +89,5 @@ def command(
         with lock_outputs(output, archive, reporter=reporter):
             made = release_run(request, reporter=reporter) if bundle is None else None
             published = carry.publish_made(publish, made)
-    result = released.plain(made, published)
-    show(result, released.view(made, published), as_json=as_json)
+    result = runs.release_json(made, published)
+    show(result, runs.render_release(made, published), as_json=as_json)

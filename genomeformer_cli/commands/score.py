@@ -72,11 +72,12 @@ def command(
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import score as workflow
-    from genomeformer_cli.render import scores
+    from genomeformer_cli.render import rows as table
     from genomeformer_cli.render.console import data_stream
+    from genomeformer_cli.render.plots import check_picture_path, plot_substitutions
     from genomeformer_cli.render.progress import terminal_reporter
 
-    scores.check_picture(plot)
+    check_picture_path(plot)
     rule = ScoringOptions(window=window, every=every, both_strands=both_strands)
     request = workflow.ScoreRequest(model=model, rule=rule, device=device, threads=threads)
     with terminal_reporter() as reporter, ExitStack() as stack:
@@ -86,19 +87,19 @@ def command(
         if vcf is not None and genome is not None:
             variants = workflow.VariantSource(vcf=vcf, genome=genome, window=window)
             found = workflow.score_vcf(loaded, variants, reporter)
-            scores.write_rows(out, scores.VARIANT_COLUMNS, map(scores.variant_row, found))
+            table.write_rows(out, table.VARIANT_COLUMNS, map(table.variant_row, found))
             return
         assert source is not None
         if ism:
             maps = list(workflow.map_sequences(loaded, source, every, reporter))
-            rows = (line for one in maps for line in scores.map_rows(one))
-            scores.write_rows(out, scores.MAP_COLUMNS, rows)
+            rows = (line for one in maps for line in table.substitution_rows(one))
+            table.write_rows(out, table.MAP_COLUMNS, rows)
             if plot is not None:
-                scores.plot_maps(maps, plot)
+                plot_substitutions(maps, plot)
             return
         scored = workflow.score_sequences(loaded, source, rule, reporter)
         if per_base is not None:
             bases = stack.enter_context(atomic_file(per_base))
-            bases.write(scores.row(scores.BASE_COLUMNS))
-            scored = scores.with_bases(scored, bases)
-        scores.write_rows(out, scores.RECORD_COLUMNS, map(scores.record_row, scored))
+            bases.write(table.tsv_line(table.BASE_COLUMNS))
+            scored = table.write_bases(scored, bases)
+        table.write_rows(out, table.RECORD_COLUMNS, map(table.record_row, scored))

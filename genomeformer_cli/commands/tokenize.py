@@ -40,7 +40,7 @@ def command(
     from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter
-    from genomeformer_cli.render.results import corpus_table
+    from genomeformer_cli.render.corpus import render_corpus
 
     given = o.check_together(context)
     sizes = {"k": k, "stride": stride, "vocab_size": vocab_size}
@@ -79,16 +79,12 @@ def command(
     with terminal_reporter() as reporter:
         if not stats:
             result = tokenize_genomes(request, reporter=reporter)
-            show(result, corpus_table(result), as_json=as_json)
+            show(result, render_corpus(result), as_json=as_json)
             return
         from genomeformer_cli.core.workflows.describe import describe_corpus
-        from genomeformer_cli.render.statistics import statistics_view
-        from genomeformer_cli.render.statistics_plot import picture_place, plot_statistics
+        from genomeformer_cli.render.corpus import picture_path, plot_statistics, render_statistics
 
-        place = picture_place(name, plot)
+        picture = picture_path(name, plot)
         described = describe_corpus(request if o.makes(given) else name, reporter=reporter)
-        if place is None:
-            reporter.note("no picture: install `genomeformer[plots]` to have one")
-        else:
-            reporter.note(f"picture: {plot_statistics(described, place)}")
-    show(described, statistics_view(described), as_json=as_json)
+        reporter.note(f"picture: {plot_statistics(described, picture)}")
+    show(described, render_statistics(described), as_json=as_json)

@@ -42,7 +42,7 @@ def command(
     from genomeformer_cli.core.workflows.windows import WindowsRequest, cut_windows
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter
-    from genomeformer_cli.render.results import windows_table
+    from genomeformer_cli.render.tables import render_windows
 
     rules = WindowRules(
         labels=labels_from_text(classes),
@@ -68,4 +68,4 @@ def command(
     )
     with terminal_reporter() as reporter:
         result = cut_windows(request, reporter=reporter)
-    show(result, windows_table(result), as_json=as_json)
+    show(result, render_windows(result), as_json=as_json)

@@ -1,45 +1,91 @@
-"""Pictures, for people who would rather look than read."""
+"""Pictures of runs, substitutions and vectors; every figure is written by `save_figure`."""
 
 from __future__ import annotations
 
-import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genomeformer_cli.core.store.atomic import atomic_file
+from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES
+from genomeformer_cli.core.store.atomic import atomic_file, write_text
+from genomeformer_cli.core.templates import render_template
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows, training_bits
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from genomeformer_cli.core.embedding.projection import Plane
     from genomeformer_cli.core.reporting import Reporter
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
     from genomeformer_cli.core.workflows.runs import WatchedRun
+    from genomeformer_cli.core.workflows.score import MutatedRecord
 
 LOSS_FILE = "loss.png"
 RUNS_FILE = "runs.png"
-_FAIR_GUESS = 2.0
+# Metadata that would differ between two writes of one figure.
+_METADATA = {".png": {"Software": None}, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+_UNIFORM_BITS = 2.0
+_MAX_MAPS = 6
+_PALETTE = (
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#ee9944", "#774488",
+)  # fmt: skip
+_GREY = "#999999"
+_SIDE, _MARGIN = 640, 40
 
 
-def can_plot() -> bool:
-    """Whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None
-
-
-def plot_loss(result: PretrainResult) -> Path:
-    """Draw a run's bits per base against the table of counts, as `loss.png` in its folder."""
+def pyplot() -> Any:
+    """Import matplotlib.pyplot for drawing into files."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
+    return plt
+
+
+def check_picture_path(path: Path | None, *more_suffixes: str) -> None:
+    """Refuse a path whose suffix names no known picture format.
+
+    Raises:
+        UsageError: The suffix is unknown.
+    """
+    suffixes = (*_METADATA, *more_suffixes)
+    if path is not None and path.suffix.lower() not in suffixes:
+        *first, last = (f"`{suffix}`" for suffix in suffixes)
+        raise UsageError(
+            f"unknown picture format: `{path}`", hint=f"end it with {', '.join(first)} or {last}"
+        )
+
+
+def save_figure(figure: Any, path: Path, *, dpi: int = 120) -> None:
+    """Write a figure so that the same figure gives the same bytes, then close it.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    plt = pyplot()
+    suffix = path.suffix.lower()
+    # Without a salt, the names inside an SVG are random.
+    with plt.rc_context({"svg.hashsalt": "genomeformer"}), atomic_file(path) as file:
+        figure.savefig(file, format=suffix[1:], dpi=dpi, metadata=_METADATA[suffix])
+    plt.close(figure)
+
+
+def draw_loss(result: PretrainResult, reporter: Reporter) -> None:
+    """Draw the losses of a finished run and note the path."""
+    reporter.note(f"picture: {plot_loss(result)}")
+
+
+def plot_loss(result: PretrainResult) -> Path:
+    """Draw a run's bits per base against the table of counts, as `loss.png` in its folder."""
     rows = read_rows(result.folder / METRICS_FILE)
-    # The loss of a step that was left out may be no number.
-    taken = [row for row in rows if not row.get("left_out")]
-    steps = [row["step"] for row in taken]
-    training = training_bits(taken)
-    held_out, averaged = (_validated(rows, of) for of in ("validation", "validation_average"))
+    # The loss of a step that was left out may be NaN.
+    kept = [row for row in rows if not row.get("left_out")]
+    steps = [row["step"] for row in kept]
+    training = training_bits(kept)
+    held_out, averaged = (_validations(rows, key) for key in ("validation", "validation_average"))
     summary = result.summary
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
     if training:
         axes.plot(steps, training, color="0.75", linewidth=0.8, label="training, one step")
         axes.plot(steps, _smooth(training), color="0.4", linewidth=1.2, label="training, smoothed")
@@ -49,78 +95,28 @@ def plot_loss(result: PretrainResult) -> Path:
         axes.plot(*zip(*averaged, strict=True), ".-", color="tab:green", label=label)
     counts = f"table of {summary.counts_name}"
     axes.axhline(summary.counts.bits_per_base, color="tab:red", linestyle="--", label=counts)
-    axes.axhline(_FAIR_GUESS, color="0.6", linestyle=":", label="a fair guess")
-    shown = [bits for _, bits in (*held_out, *averaged)]
-    limits = _limits([summary.counts.bits_per_base, *shown], _smooth(training))
+    axes.axhline(_UNIFORM_BITS, color="0.6", linestyle=":", label="uniform guess")
+    visible = [bits for _, bits in (*held_out, *averaged)]
+    limits = bits_limits([summary.counts.bits_per_base, *visible], _smooth(training))
     axes.set(xlabel="step", ylabel="bits per base", title=result.name, ylim=limits)
     axes.legend(frameon=False, fontsize=8)
     path = result.folder / LOSS_FILE
-    with atomic_file(path) as file:
-        figure.savefig(file, dpi=120, metadata={"Software": None})
-    plt.close(figure)
+    save_figure(figure, path)
     return path
 
 
-def _validated(rows: list[dict[str, Any]], of: str) -> list[tuple[int, float]]:
-    return [(row["step"], row[of]["bits_per_base"]) for row in rows if of in row]
+def _validations(rows: list[dict[str, Any]], key: str) -> list[tuple[int, float]]:
+    return [(row["step"], row[key]["bits_per_base"]) for row in rows if key in row]
 
 
-def _limits(shown: list[float], training: list[float]) -> tuple[float, float]:
-    """Where the picture begins and ends: all of what is shown, and training down to its least.
+def bits_limits(visible: list[float], training: list[float]) -> tuple[float, float]:
+    """Return the vertical limits: all visible values, and the training loss down to its minimum.
 
-    A first step's loss may be far above a fair guess; held-out bits of whole tokens may be too.
+    The loss of a first step may be far above a uniform guess; held-out bits of whole tokens may be
+    too.
     """
-    return min([*shown, *training]) - 0.05, max([_FAIR_GUESS + 0.1, *shown]) + 0.05
-
-
-def draw_loss(result: PretrainResult, reporter: Reporter) -> None:
-    """Draw a finished run, or say why not."""
-    if can_plot():
-        reporter.note(f"picture: {plot_loss(result)}")
-    else:
-        reporter.note("no picture of the loss: install `genomeformer[plots]` to have one")
-
-
-def draw_runs(runs: list[WatchedRun], reporter: Reporter) -> None:
-    """Draw the losses of several runs, or say why not."""
-    if can_plot():
-        reporter.note(f"picture: {plot_runs(runs)}")
-    else:
-        reporter.note("no picture of the losses: install `genomeformer[plots]` to have one")
-
-
-def plot_runs(runs: list[WatchedRun]) -> Path:
-    """Draw bits per base of several runs, as `runs.png` in the folder of the first."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
-    for run in runs:
-        rows = read_rows(run.folder / METRICS_FILE)
-        taken = [row for row in rows if not row.get("left_out")]
-        smooth = _smooth(training_bits(taken))
-        (line,) = axes.plot(
-            [row["step"] for row in taken][: len(smooth)], smooth, linewidth=0.8, alpha=0.6
-        )
-        held_out = _validated(rows, "validation")
-        steps, bits = zip(*held_out, strict=True) if held_out else ((), ())
-        axes.plot(steps, bits, "o-", color=line.get_color(), label=f"{run.name}, held out")
-        if run.baseline is not None:
-            level, colour = run.baseline.bits_per_base, line.get_color()
-            axes.axhline(level, color=colour, linestyle="--", linewidth=0.8)
-    axes.set(
-        xlabel="step",
-        ylabel="bits per base",
-        title="held out (points), training (thin), table of counts (dashed)",
-    )
-    axes.legend(frameon=False, fontsize=8)
-    path = runs[0].folder / RUNS_FILE
-    with atomic_file(path) as file:
-        figure.savefig(file, dpi=120, metadata={"Software": None})
-    plt.close(figure)
-    return path
+    low = min([*visible, *training]) - 0.05
+    return low, max([_UNIFORM_BITS + 0.1, *visible]) + 0.05
 
 
 def _smooth(values: list[float], keep: float = 0.9) -> list[float]:
@@ -128,3 +124,177 @@ def _smooth(values: list[float], keep: float = 0.9) -> list[float]:
     for value in values:
         smoothed.append(keep * smoothed[-1] + (1 - keep) * value if smoothed else value)
     return smoothed
+
+
+def draw_runs(runs: list[WatchedRun], reporter: Reporter) -> None:
+    """Draw the losses of several runs and note the path."""
+    reporter.note(f"picture: {plot_runs(runs)}")
+
+
+def plot_runs(runs: list[WatchedRun]) -> Path:
+    """Draw bits per base of several runs, as `runs.png` in the folder of the first."""
+    figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
+    for run in runs:
+        rows = read_rows(run.folder / METRICS_FILE)
+        kept = [row for row in rows if not row.get("left_out")]
+        smooth = _smooth(training_bits(kept))
+        (line,) = axes.plot(
+            [row["step"] for row in kept][: len(smooth)], smooth, linewidth=0.8, alpha=0.6
+        )
+        held_out = _validations(rows, "validation")
+        steps, bits = zip(*held_out, strict=True) if held_out else ((), ())
+        axes.plot(steps, bits, "o-", color=line.get_color(), label=f"{run.name}, held out")
+        if run.baseline is not None:
+            level, color = run.baseline.bits_per_base, line.get_color()
+            axes.axhline(level, color=color, linestyle="--", linewidth=0.8)
+    axes.set(
+        xlabel="step",
+        ylabel="bits per base",
+        title="held out (points), training (thin), table of counts (dashed)",
+    )
+    axes.legend(frameon=False, fontsize=8)
+    path = runs[0].folder / RUNS_FILE
+    save_figure(figure, path)
+    return path
+
+
+def plot_substitutions(maps: list[MutatedRecord], path: Path) -> None:
+    """Draw the substitution maps of the first records: positions across, bases down."""
+    maps = maps[:_MAX_MAPS]
+    width = min(max(4.0, 0.08 * max(record.codes.size for record in maps) + 1.5), 60.0)
+    figure, grid = pyplot().subplots(
+        len(maps), 1, figsize=(width, 1.6 * len(maps) + 0.6), layout="constrained", squeeze=False
+    )
+    limit = max(float(abs(record.odds_LR[record.codes < NUM_REAL_BASES]).max()) for record in maps)
+    for axes, record in zip(grid[:, 0], maps, strict=True):
+        image = axes.imshow(
+            record.odds_LR.T, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, rasterized=True
+        )
+        axes.set_yticks(range(NUM_REAL_BASES), list(BASES[:NUM_REAL_BASES]))
+        axes.set(title=record.id, xlabel="position")
+        axes.xaxis.set_major_formatter(lambda value, _: f"{int(value) + 1}")
+    figure.colorbar(image, ax=grid[:, 0].tolist(), label="log2 p(alt) / p(ref)")
+    save_figure(figure, path)
+
+
+@dataclass(frozen=True)
+class Colors:
+    """Values of a column, by which points are coloured.
+
+    Attributes:
+        title: Name of the column.
+        values: Values by record id.
+    """
+
+    title: str
+    values: dict[str, str]
+
+
+def check_plane_options(path: Path | None, color_by: str | None) -> None:
+    """Refuse a picture of vectors that cannot be drawn.
+
+    Raises:
+        UsageError: The picture format is unknown, or colours are given without a picture.
+    """
+    if path is None and color_by:
+        raise UsageError("colours without a picture", hint="add `--plot FILE.png`")
+    check_picture_path(path, ".html")
+
+
+def read_colors(color_by: str | None) -> Colors | None:
+    """Read the column `TSV[:COLUMN]`.
+
+    Raises:
+        InputError: The table cannot be read, or lacks the column.
+    """
+    if color_by is None:
+        return None
+    name, _, column = color_by.rpartition(":") if ":" in color_by else (color_by, "", "")
+    if not Path(name).is_file() and Path(color_by).is_file():
+        name, column = color_by, ""
+    try:
+        lines = Path(name).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as failure:
+        raise InputError(f"`{name}` cannot be read: {failure}", hint="check the path") from failure
+    columns = lines[0].split("\t") if lines else []
+    column = column or (columns[1] if len(columns) > 1 else "")
+    if column not in columns[1:]:
+        known = ", ".join(f"`{known}`" for known in columns[1:]) or "none"
+        raise InputError(f"`{name}` has no column `{column}`", hint=f"it has {known}")
+    index = columns.index(column)
+    rows = (line.split("\t") for line in lines[1:])
+    return Colors(column, {row[0]: row[index] for row in rows if len(row) > index})
+
+
+def draw_plane(plane: Plane, ids: Sequence[str], path: Path, colors: Colors | None) -> None:
+    """Draw projected vectors; ids that the table lacks are grey.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    groups = _color_groups(ids, colors)
+    if path.suffix.lower() == ".html":
+        write_text(path, _plane_page(plane, ids, groups, colors.title if colors else ""))
+        return
+    figure, axes = pyplot().subplots(figsize=(6.4, 5.6), layout="constrained")
+    size = max(2.0, min(24.0, 6000 / max(len(ids), 1)))
+    for label, color, rows in groups:
+        points = plane.points[rows]
+        style: dict[str, Any] = {"color": color, "alpha": 0.75, "linewidths": 0, "label": label}
+        axes.scatter(points[:, 0], points[:, 1], s=size, **style)
+    axes.set(xlabel=plane.axes[0], ylabel=plane.axes[1])
+    if colors:
+        axes.legend(title=colors.title, frameon=False, fontsize=8)
+    save_figure(figure, path, dpi=150)
+
+
+def _color_groups(ids: Sequence[str], colors: Colors | None) -> list[tuple[str, str, list[int]]]:
+    """Return label, colour and rows per group: the most frequent values, then all remaining."""
+    values = [colors.values.get(record_id, "") if colors else "" for record_id in ids]
+    rows: dict[str, list[int]] = {}
+    for row, value in enumerate(values):
+        rows.setdefault(value, []).append(row)
+    labels = sorted(
+        (value for value in rows if value), key=lambda label: (-len(rows[label]), label)
+    )
+    first, rest = labels[: len(_PALETTE)], labels[len(_PALETTE) :]
+    groups = [(value, color, rows[value]) for value, color in zip(first, _PALETTE, strict=False)]
+    remaining = [row for value in (*rest, "") for row in rows.get(value, ())]
+    if remaining:
+        color = _GREY if colors else _PALETTE[0]
+        groups.append(("others" if rest else "no value", color, sorted(remaining)))
+    return groups
+
+
+def _plane_page(
+    plane: Plane, ids: Sequence[str], groups: list[tuple[str, str, list[int]]], title: str
+) -> str:
+    """Return a self-contained page: an SVG that shows the id of the point under the pointer."""
+    import numpy as np
+
+    low, high = np.nanmin(plane.points, axis=0), np.nanmax(plane.points, axis=0)
+    scale = [(_SIDE - 2 * _MARGIN) / (float(high[axis] - low[axis]) or 1.0) for axis in (0, 1)]
+    marks = []
+    for label, color, rows in groups:
+        for row in rows:
+            x, y = (float(value) for value in plane.points[row])
+            if x != x:  # NaN: the record has no vector
+                continue
+            marks.append(
+                {
+                    "x": _MARGIN + (x - low[0]) * scale[0],
+                    "y": _SIDE - _MARGIN - (y - low[1]) * scale[1],
+                    "color": color,
+                    "name": ids[row] + (f" ({label})" if title else ""),
+                }
+            )
+    legend = [(label, color) for label, color, _ in groups] if title else []
+    return render_template(
+        "vectors.html",
+        axes=plane.axes,
+        title=title,
+        legend=legend,
+        marks=marks,
+        side=_SIDE,
+        margin=_MARGIN,
+    )

@@ -9,19 +9,169 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.filesize import decimal
+from rich.live import Live
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskID, TextColumn
 from rich.progress import TimeRemainingColumn as Remaining
+from rich.progress_bar import ProgressBar
+from rich.table import Table
 from rich.text import Text
 
 from genomeformer_cli.core.genomes.events import GenomeFetched
 from genomeformer_cli.core.reporting import Event, Tracker
 from genomeformer_cli.render.console import talk
-from genomeformer_cli.render.finetuning import TuningView
-from genomeformer_cli.render.training import TrainingView
+from genomeformer_cli.render.tables import format_duration
 from genomeformer_cli.render.verbosity import Verbosity, current_verbosity
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.finetuning.metrics import TaskScore
+    from genomeformer_cli.core.training.metrics import Score, StepDone
+    from genomeformer_cli.core.workflows.finetune import TuningStarted
+    from genomeformer_cli.core.workflows.pretrain import RunStarted
+
+_MAX_NAMES = 6
+
+
+def _training_bits(score: Score) -> str:
+    """Return the training score: per token where tokens share bases, otherwise per base."""
+    if score.num_tokens is None:
+        return f"{score.bits_per_base:.4f} bits"
+    return f"{score.bits_per_token:.4f} bits a token"
+
+
+class TrainingView:
+    """View of `RunStarted` and `StepDone`: live on a terminal, else one line per validation."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live: Live | None = None
+        self._started: RunStarted | None = None
+        self._last_score: Score | None = None
+
+    def record(self, event: Event) -> None:
+        """Draw an event of training; ignore any other event."""
+        name = type(event).__name__
+        if name == "RunStarted":
+            self._start(event)  # type: ignore[arg-type]
+        elif name == "StepDone" and self._started is not None:
+            self._step(event)  # type: ignore[arg-type]
+
+    def close(self) -> None:
+        """Stop the live view and leave its last state on the screen."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def _start(self, event: RunStarted) -> None:
+        self.close()  # a failed run leaves its view
+        self._started, self._last_score = event, None
+        score = event.baseline.score
+        self._console.print(
+            f"{event.name}: {event.num_parameters:,} parameters, `{event.attention}` attention, "
+            f"{event.context:,} tokens of context, {event.num_train_bases:,} tokens to train on"
+        )
+        self._console.print(
+            f"to beat: {event.baseline.description} give "
+            f"{score.bits_per_base:.4f} bits per base and {score.accuracy:.1%} accuracy "
+            f"on {score.num_bases:,} held-out bases"
+        )
+        if self._console.is_terminal:
+            self._live = Live(console=self._console, refresh_per_second=5)
+            self._live.start()
+
+    def _step(self, event: StepDone) -> None:
+        assert self._started is not None
+        if self._live is not None:
+            self._live.update(self._draw(event))
+            if event.step == event.steps:
+                self.close()
+            return
+        if event.validation is None or event.validation == self._last_score:
+            return
+        self._last_score = event.validation
+        self._console.print(
+            f"step {event.step}/{event.steps}  training {_training_bits(event.training)}  "
+            f"held out {event.validation.bits_per_base:.4f} bits, {event.validation.accuracy:.1%}  "
+            f"{event.bases_per_second:,.0f} bases/s  {format_duration(event.seconds_left)} left"
+        )
+
+    def _draw(self, event: StepDone) -> Group:
+        assert self._started is not None
+        table = Table(box=None, pad_edge=False)
+        for heading in ("", "bits per base", "accuracy"):
+            table.add_column(heading, justify="left" if not heading else "right")
+        baseline = self._started.baseline
+        rows = [("training, hidden bases", event.training), ("held out", event.validation)]
+        rows.append((f"held out, {baseline.description}", baseline.score))
+        for name, score in rows:
+            if score is not None:
+                is_better = (
+                    score is event.validation and score.bits_per_base < baseline.score.bits_per_base
+                )
+                style = "green" if is_better else ""
+                table.add_row(
+                    name, f"{score.bits_per_base:.4f}", f"{score.accuracy:.1%}", style=style
+                )
+        status = Text(
+            f"step {event.step}/{event.steps}  {event.bases_per_second:,.0f} bases/s  "
+            f"learning rate {event.learning_rate:.2g}  {format_duration(event.seconds_left)} left"
+        )
+        # A bar does not end its line; a row of a grid does.
+        footer = Table.grid()
+        footer.add_row(ProgressBar(total=event.steps, completed=event.step, width=60))
+        footer.add_row(status)
+        return Group(table, footer)
+
+
+class TuningView:
+    """View of `TuningStarted` and its steps: one line per validation."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._started: TuningStarted | None = None
+        self._last_score: TaskScore | None = None
+
+    def record(self, event: Event) -> None:
+        """Draw an event of fine-tuning; ignore any other event."""
+        name = type(event).__name__
+        if name == "TuningStarted":
+            self._start(event)  # type: ignore[arg-type]
+        elif name == "StepDone" and self._started is not None:
+            self._step(event)  # type: ignore[arg-type]
+
+    def _start(self, event: TuningStarted) -> None:
+        if self._started is None:
+            parts = ", ".join(f"{rows:,} {part}" for part, rows in event.num_rows.items())
+            self._console.print(
+                f"{event.task}: {event.kind} ({_first_names(event.classes)}); rows: {parts}; "
+                f"{event.num_parameters:,} parameters"
+            )
+        self._started, self._last_score = event, None
+        self._console.print(f"from {event.origin} weights, seed {event.seed}")
+
+    def _step(self, event: StepDone) -> None:
+        assert self._started is not None
+        score: TaskScore | None = event.validation
+        if score is None or score == self._last_score:
+            return
+        self._last_score = score
+        metric = self._started.metric
+        value = score.measures.get(metric)
+        measure = "" if value is None else f", {metric} {value:.4f}"
+        self._console.print(
+            f"step {event.step}/{event.steps}  training loss {event.training.loss:.4f}  "
+            f"validation loss {score.loss:.4f}{measure}"
+        )
+
+
+def _first_names(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
+
+
 
 
 class _Amount(ProgressColumn):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.errors import MissingExtraError
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
 
 if TYPE_CHECKING:
@@ -20,24 +19,6 @@ if TYPE_CHECKING:
 
 KS = (3, 4, 5, 6)
 ONE_HOT = "one-hot"
-
-
-def require_sklearn(feature: str) -> None:
-    """Check that scikit-learn is installed.
-
-    Args:
-        feature: Feature that needs it.
-
-    Raises:
-        MissingExtraError: scikit-learn is not installed.
-    """
-    try:
-        import sklearn  # noqa: F401
-    except ImportError as failure:
-        raise MissingExtraError(
-            f"scikit-learn is not installed, and {feature} needs it",
-            hint='`pip install "genomeformer[evaluate]"`',
-        ) from failure
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ from genomeformer_cli.core.evaluation.kmers import (
     SparseEntries,
     kmer_counts,
     positional_pairs,
-    require_sklearn,
 )
 from genomeformer_cli.core.finetuning.batches import joined_truth
 from genomeformer_cli.core.finetuning.config import TuningConfig
@@ -103,13 +102,11 @@ def wanted_features(rows: LabelledRows, tuning: TuningConfig) -> BaselineFeature
 
     Raises:
         ConfigError: Every base has a label.
-        MissingExtraError: scikit-learn is missing.
     """
     if tuning.linear == "none":
         return None
     if rows.targets.is_per_base:
         raise ConfigError("a linear model answers for no single base", hint="leave out `--linear`")
-    require_sklearn("a linear model")
     return BaselineFeatures(
         kind=tuning.linear,
         k=tuning.kmer,

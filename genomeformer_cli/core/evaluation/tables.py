@@ -1,0 +1,192 @@
+"""Tables of an evaluation, from the values of `eval_results.json`.
+
+The terminal, the HTML report and the model card all render these tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, stdev
+from typing import Any
+
+from genomeformer_cli.core.tables import Table
+
+Plain = Mapping[str, Any]
+
+_MISSING = "-"
+_NEIGHBOURHOOD = {
+    "purity": "purity of 10",
+    "chance": "by chance",
+    "precision": "mAP",
+    "precision_chance": "by chance",
+    "silhouette": "silhouette",
+    "within": "within",
+    "between": "between",
+    "p_value": "p",
+}
+
+
+def evaluation_tables(results: Plain) -> list[Table]:
+    """Return all tables of an evaluation.
+
+    Args:
+        results: Values of `eval_results.json`; a number that is not finite is None.
+    """
+    tables = [_held_out(prediction) for prediction in results["predictions"]]
+    if results["tasks"]:
+        tables += [_probes(results["tasks"]), _neighbourhoods(results["tasks"])]
+    return tables
+
+
+def _held_out(prediction: Plain) -> Table:
+    return Table(
+        title=f"Held-out bases: {prediction['question']}",
+        headings=("part", "predictor", "bits per base", "accuracy", "gain over counts", "bases"),
+        rows=tuple(
+            (
+                row["part"],
+                _predictor(row),
+                _interval(row["bits"]),
+                _interval(row["accuracy"]),
+                _interval(row["gain"]),
+                f"{row['num_bases']:,}",
+            )
+            for row in prediction["rows"]
+        ),
+        notes=tuple(_compare_with_counts(prediction["rows"])),
+    )
+
+
+def _predictor(row: Plain) -> str:
+    if row["who"] == "counts":
+        return f"counts of {row['detail']} neighbours"
+    return "this model" if row["who"] == "model" else f"random weights, seed {row['detail']}"
+
+
+def _interval(interval: Plain | None, digits: int = 4) -> str:
+    """Return a mean with its interval, as far as they are known."""
+    if interval is None or interval.get("value") is None:
+        return _MISSING
+    mean = f"{interval['value']:.{digits}f}"
+    if not _has_bounds(interval):
+        return mean
+    return f"{mean} [{interval['low']:.{digits}f}, {interval['high']:.{digits}f}]"
+
+
+def _has_bounds(interval: Plain) -> bool:
+    return interval["low"] is not None and interval["high"] is not None
+
+
+def _compare_with_counts(rows: Sequence[Plain]) -> Iterator[str]:
+    gains = {row["part"]: row["gain"] for row in rows if row["who"] == "model" and row["gain"]}
+    if not gains:
+        yield "No table of counts was available for comparison."
+        return
+    known = {part: gain for part, gain in gains.items() if _has_bounds(gain)}
+    if not known:
+        yield "A single window was scored: no interval, and no statement beyond chance."
+        return
+    behind = [part for part, gain in known.items() if gain["high"] < 0]
+    undecided = [part for part, gain in known.items() if gain["low"] <= 0 <= gain["high"]]
+    if not behind and not undecided:
+        yield "The model is ahead of the table of counts beyond chance on every part."
+    if behind:
+        yield f"The table of counts is ahead of the model beyond chance on: {', '.join(behind)}."
+    if undecided:
+        yield f"Neither is ahead beyond chance on: {', '.join(undecided)}."
+
+
+def _probes(tasks: Sequence[Plain]) -> Table:
+    rows = []
+    for task in tasks:
+        for vectors, seeds in _vectors(task):
+            logistic = [seed["logistic"] for seed in seeds]
+            neighbours = [seed["neighbours"] for seed in seeds]
+            rows.append(
+                (
+                    f"{task['name']} ({len(task['classes'])} classes)",
+                    vectors,
+                    _over_seeds([measures["mcc"] for measures in logistic]),
+                    _mean([measures["accuracy"] for measures in logistic]),
+                    _over_seeds([measures["auroc"] for measures in logistic]),
+                    _over_seeds([measures["mcc"] for measures in neighbours]),
+                    _over_seeds([seed.get("gain") for seed in seeds]),
+                )
+            )
+    return Table(
+        title="Labelled sequences: logistic regression on frozen vectors",
+        headings=("task", "vectors", "MCC", "accuracy", "AUROC", "MCC, 10-NN", "MCC - best k-mers"),
+        rows=tuple(rows),
+        notes=tuple(_compare_with_kmers(tasks)),
+    )
+
+
+def _vectors(task: Plain) -> Iterator[tuple[str, list[Plain]]]:
+    """Return the rows of each kind of vectors; of the k-mers, the best k with the first seed."""
+    rows = task["rows"]
+    kmers = [
+        row for row in rows if row["who"].endswith("-mers") and row["seed"] == rows[0]["seed"]
+    ]
+    best = max(kmers, key=lambda row: row["logistic"]["mcc"]["value"] or 0.0, default=None)
+    names = {"model": "this model", "random": "random weights"}
+    for who in dict.fromkeys(row["who"] for row in rows):
+        if not who.endswith("-mers") or (best is not None and who == best["who"]):
+            yield names.get(who, who), [row for row in rows if row["who"] == who]
+
+
+def _over_seeds(intervals: Sequence[Plain | None]) -> str:
+    """Return one seed with its interval, or the mean and standard deviation over several seeds.
+
+    Without random draws (an official split with all of its rows), every seed gives one value; the
+    bootstrap interval is then more informative than a deviation of zero.
+    """
+    known = [interval for interval in intervals if interval is not None]
+    values = [interval["value"] for interval in known if interval["value"] is not None]
+    if len(set(values)) < 2:
+        return _interval(known[0] if known else None, 3)
+    return f"{fmean(values):.3f} ± {stdev(values):.3f}"
+
+
+def _mean(intervals: Sequence[Plain]) -> str:
+    values = [interval["value"] for interval in intervals]
+    return _MISSING if None in values else f"{fmean(values):.3f}"
+
+
+def _compare_with_kmers(tasks: Sequence[Plain]) -> Iterator[str]:
+    ahead, behind = [], []
+    for task in tasks:
+        gain = next((row.get("gain") for row in task["rows"] if row["who"] == "model"), None)
+        low, high = ((gain or {}).get(bound) for bound in ("low", "high"))
+        if low is not None and low > 0:
+            ahead.append(task["name"])
+        elif high is not None and high < 0:
+            behind.append(task["name"])
+    if len(ahead) == len(tasks):
+        yield "The model's vectors are ahead of the best k-mers beyond chance on every task."
+        return
+    yield (
+        f"Beyond chance, the model's vectors are ahead of the best k-mers on {len(ahead)} of "
+        f"{len(tasks)} tasks, behind on {len(behind)}."
+    )
+    rest = [task["name"] for task in tasks if task["name"] not in ahead]
+    yield f"Not ahead beyond chance on: {', '.join(rest)}."
+
+
+def _neighbourhoods(tasks: Sequence[Plain]) -> Table:
+    rows = []
+    for task in tasks:
+        for vectors, seeds in _vectors(task):
+            neighbourhood = seeds[0].get("neighbourhood")
+            if neighbourhood:
+                numbers = (_number(neighbourhood.get(key)) for key in _NEIGHBOURHOOD)
+                rows.append((task["name"], vectors, *numbers))
+    return Table(
+        title="Labelled sequences: neighbourhoods of the unchanged vectors",
+        headings=("task", "vectors", *_NEIGHBOURHOOD.values()),
+        rows=tuple(rows),
+    )
+
+
+def _number(value: float | None) -> str:
+    return _MISSING if value is None or not math.isfinite(value) else f"{value:.3f}"

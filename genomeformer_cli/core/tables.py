@@ -1,0 +1,34 @@
+"""A table of text, written once and rendered as Markdown, HTML or terminal output."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from genomeformer_cli.core.escaping import markdown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Table of text; every cell is unescaped.
+
+    Attributes:
+        headings: Headings of the columns; the first column is left-aligned.
+        rows: Cells, one tuple per row.
+        title: Title.
+        notes: Sentences below the table.
+    """
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def markdown_table(table: Table) -> str:
+    """Return headings and rows as a Markdown table with escaped cells."""
+    lines = [
+        table.headings,
+        ("---",) * len(table.headings),
+        *(tuple(map(markdown, row)) for row in table.rows),
+    ]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)

@@ -1,0 +1,51 @@
+"""Text of cards and reports from the Jinja2 templates in `assets/templates`."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from genomeformer_cli.core.escaping import markdown
+from genomeformer_cli.core.tables import markdown_table
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+_FOLDER = Path(__file__).parents[1] / "assets" / "templates"
+
+
+def render_template(name: str, **values: object) -> str:
+    """Fill in a template; values are escaped in HTML.
+
+    Args:
+        name: File name without `.j2`; `.html` turns on escaping.
+        values: Variables of the template; an unknown variable is an error.
+    """
+    return _environment().get_template(f"{name}.j2").render(values)
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(_FOLDER),
+        autoescape=lambda name: name is not None and name.endswith(".html.j2"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "fixed": lambda value, digits: f"{value:.{digits}f}",
+        "general": lambda value, digits=6: f"{value:.{digits}g}",
+        "percent": lambda value, digits=0: f"{value:.{digits}%}",
+        "thousands": lambda value: f"{value:,.0f}",
+        # JSON strings are YAML strings.
+        "yaml": lambda value: json.dumps(value, ensure_ascii=False),
+        "markdown": markdown,
+        "markdown_table": markdown_table,
+    }
+    return environment

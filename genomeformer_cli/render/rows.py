@@ -1,0 +1,189 @@
+"""Tab-separated values and JSON of `score` and `predict`, one line at a time."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import IO, TYPE_CHECKING, Any
+
+from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES
+from genomeformer_cli.render.console import to_json
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.evaluation.variants import VariantScore
+    from genomeformer_cli.core.finetuning.checkpoint import SavedTask
+    from genomeformer_cli.core.finetuning.labels import LabelSpace
+    from genomeformer_cli.core.workflows.predict import Answered
+    from genomeformer_cli.core.workflows.score import MutatedRecord, ScoredRecord
+
+RECORD_COLUMNS = (*("id", "length", "scored", "log_likelihood", "bits_per_base", "perplexity"),)
+BASE_COLUMNS = ("id", "position", "base", "bits", "p_a", "p_c", "p_g", "p_t")
+VARIANT_COLUMNS = (
+    *("chromosome", "position", "id", "ref", "alt", "log_odds", "embedding_distance", "note"),
+)
+MAP_COLUMNS = ("id", "position", "ref", "alt", "log_odds")
+_NO_LABEL = "NaN"
+_DIGITS = 6
+
+
+def format_score(value: float | None, digits: int = 5) -> str:
+    """Return a score, or `NA` for a missing or infinite one."""
+    return "NA" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"
+
+
+def tsv_line(cells: Iterable[object]) -> bytes:
+    """Return one encoded line of a table."""
+    return ("\t".join(str(cell) for cell in cells) + "\n").encode()
+
+
+def record_row(record: ScoredRecord) -> bytes:
+    """Return the likelihood of one record."""
+    score = record.score
+    values = (score.log_likelihood, score.bits_per_base, score.perplexity)
+    return tsv_line((score.id, score.length, score.num_scored, *map(format_score, values)))
+
+
+def base_rows(record: ScoredRecord) -> Iterator[bytes]:
+    """Return one row per base of a record."""
+    probabilities_LR = 2.0**record.log2_LR
+    for index, code in enumerate(record.codes):
+        scores = (record.score.bits_L[index], *probabilities_LR[index])
+        cells = (format_score(float(score)) for score in scores)
+        yield tsv_line((record.score.id, index + 1, BASES[code], *cells))
+
+
+def write_bases(records: Iterable[ScoredRecord], out: IO[bytes]) -> Iterator[ScoredRecord]:
+    """Write the bases of each record while passing the records on."""
+    for record in records:
+        out.writelines(base_rows(record))
+        yield record
+
+
+def variant_row(score: VariantScore) -> bytes:
+    """Return the scores of one allele."""
+    variant = score.variant
+    names = (variant.chromosome, variant.position, variant.id, variant.ref, variant.alt)
+    numbers = (format_score(score.log_odds), format_score(score.embedding_distance))
+    return tsv_line((*names, *numbers, score.note))
+
+
+def substitution_rows(record: MutatedRecord) -> Iterator[bytes]:
+    """Return one row per substitution of a record."""
+    for index, code in enumerate(record.codes):
+        for base in range(NUM_REAL_BASES):
+            if code < NUM_REAL_BASES and base != code:
+                odds = format_score(float(record.odds_LR[index, base]))
+                yield tsv_line((record.id, index + 1, BASES[code], BASES[base], odds))
+
+
+def write_rows(out: IO[bytes], columns: tuple[str, ...], rows: Iterable[bytes]) -> int:
+    """Write a table and return the number of its rows."""
+    lines = iter(rows)
+    first = next(lines, None)  # an unreadable input must leave no header
+    out.write(tsv_line(columns))
+    count = 0
+    for line in () if first is None else chain((first,), lines):
+        out.write(line)
+        count += 1
+    out.flush()
+    return count
+
+
+def prediction_lines(
+    task: SavedTask, predictions: Iterable[Answered], *, by_base: bool, as_json: bool
+) -> Iterator[bytes]:
+    """Return the output of `predict`; the header waits for the first prediction.
+
+    Args:
+        task: Task of the model.
+        predictions: Predictions in input order.
+        by_base: Write labels of bases as one row per base instead of one letter each.
+        as_json: Write JSON instead of a table.
+    """
+    remaining = iter(predictions)
+    first = next(remaining, None)
+    ordered = () if first is None else chain((first,), remaining)
+    if as_json:
+        yield from _prediction_json(task, ordered)
+        return
+    yield tsv_line(_prediction_columns(task.targets, by_base=by_base))
+    for prediction in ordered:
+        yield from _prediction_rows(task.targets, prediction, by_base=by_base)
+
+
+def _prediction_columns(space: LabelSpace, *, by_base: bool) -> Sequence[str]:
+    if space.is_per_base and not by_base:
+        return ("id", "length", "labels", "note")
+    position = ("position", "base") if space.is_per_base else ("length",)
+    if _is_regression(space):
+        return ("id", *position, *space.names, "note")
+    label = "labels" if space.kind.value == "multi-label" else "label"
+    return ("id", *position, label, *(f"p_{name}" for name in space.names), "note")
+
+
+def _is_regression(space: LabelSpace) -> bool:
+    return space.kind.value == "regression"
+
+
+def _prediction_rows(space: LabelSpace, prediction: Answered, *, by_base: bool) -> Iterator[bytes]:
+    labels, size, name = prediction.labels(space), prediction.codes.size, prediction.id
+    if space.is_per_base and by_base:
+        for index, code in enumerate(prediction.codes):
+            label = _NO_LABEL if labels is None else labels[index]
+            numbers = map(_format_number, prediction.answers[index])
+            yield tsv_line((name, index + 1, BASES[code], label, *numbers, prediction.note))
+        if not size:
+            missing = [_NO_LABEL] * (2 + len(space.names))
+            yield tsv_line((name, 0, *missing, prediction.note))
+        return
+    if space.is_per_base:
+        letters = _NO_LABEL if labels is None else "".join(labels)
+        yield tsv_line((name, size, letters, prediction.note))
+        return
+    numbers = map(_format_number, prediction.answers[0])
+    if _is_regression(space):
+        yield tsv_line((name, size, *numbers, prediction.note))
+        return
+    label = _NO_LABEL if labels is None else (space.separator or ";").join(labels)
+    yield tsv_line((name, size, label, *numbers, prediction.note))
+
+
+def _format_number(value: float) -> str:
+    return f"{value:.{_DIGITS}g}" if math.isfinite(value) else _NO_LABEL
+
+
+def _prediction_json(task: SavedTask, predictions: Iterable[Answered]) -> Iterator[bytes]:
+    from genomeformer_cli.core.workflows.predict import count_notes
+
+    space = task.targets
+    head = {"task": task.name, "kind": space.kind.value, "names": list(space.names)}
+    opening = json.dumps(head, ensure_ascii=False)[:-1]
+    yield f'{opening}, "records": ['.encode()
+    separator = "\n"
+    notes: Counter[str] = Counter()
+    for prediction in predictions:
+        notes[prediction.note] += 1
+        record = json.dumps(_prediction_record(space, prediction), ensure_ascii=False)
+        yield (separator + record).encode()
+        separator = ",\n"
+    count = json.dumps(to_json(count_notes(notes)))
+    yield f'\n], "count": {count}}}\n'.encode()
+
+
+def _prediction_record(space: LabelSpace, prediction: Answered) -> dict[str, Any]:
+    labels = prediction.labels(space)
+    values = [
+        [round(float(value), 8) if math.isfinite(value) else None for value in row]
+        for row in prediction.answers
+    ]
+    record: dict[str, Any] = {"id": prediction.id, "length": int(prediction.codes.size)}
+    if space.kind.value == "classification":
+        record["label"] = None if labels is None else labels[0]
+    elif not _is_regression(space):
+        record["labels"] = labels
+    key = "values" if _is_regression(space) else "probabilities"
+    record[key] = values if space.is_per_base else values[0]
+    return {**record, "note": prediction.note}
