@@ -1,6 +1,6 @@
 """Draw what attends to what: docs/images/attention-<name>.png for every mechanism of the registry.
 
-`python docs/generate_attention_pictures.py [NAME ...]`; needs the extra `plots`. Nothing is drawn
+`python docs/generate_attention_pictures.py [NAME ...]`. Nothing is drawn
 by hand: every mechanism is linear in its values (but for a scale of each row, where it normalises
 its output), so the identity for values gives the matrix of weights that it applies, whether it ever
 makes that matrix or not. A new mechanism needs one entry in `PATTERNS`.

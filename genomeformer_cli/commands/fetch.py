@@ -69,8 +69,8 @@ def command(
     """Bring genomes into the local cache: from NCBI, from files, or those that ship."""
     from genomeformer_cli.core.workflows.fetch import FetchNcbiRequest, FetchRequest, fetch_genomes
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.tables import render_fetch
     from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.tables import render_fetch
 
     ncbi = FetchNcbiRequest(
         taxa=tuple(taxon or ()),

@@ -160,8 +160,8 @@ def command(
     from genomeformer_cli.core.finetuning.config import FinetuneConfig
     from genomeformer_cli.core.workflows.finetune import FinetuneRequest, finetune_model
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.runs import render_finetune
     from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.runs import render_finetune
 
     options = given(context, _PLACES)
     if "seed" in options.get("training", {}):

@@ -49,9 +49,9 @@ def command(
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import predict as workflow
-    from genomeformer_cli.render.rows import prediction_lines
     from genomeformer_cli.render.console import data_stream
     from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.rows import prediction_lines
 
     request = workflow.PredictRequest(
         files=tuple(sources),
@@ -64,9 +64,7 @@ def command(
         stack.enter_context(lock_outputs(output, reporter=reporter))
         predictor = workflow.load_predictor(request, reporter=reporter)
         found = workflow.predict_sequences(predictor, request, reporter=reporter)
-        lines = prediction_lines(
-            predictor.task, found, by_base=per_base == "rows", as_json=as_json
-        )
+        lines = prediction_lines(predictor.task, found, by_base=per_base == "rows", as_json=as_json)
         first = next(lines)
         out = stack.enter_context(atomic_file(output)) if output else data_stream()
         out.write(first)

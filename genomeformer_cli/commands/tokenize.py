@@ -39,8 +39,8 @@ def command(
     """Tokenize genomes once into a corpus to train on; or see how a sequence is cut."""
     from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.corpus import render_corpus
+    from genomeformer_cli.render.progress import terminal_reporter
 
     given = o.check_together(context)
     sizes = {"k": k, "stride": stride, "vocab_size": vocab_size}

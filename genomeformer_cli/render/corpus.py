@@ -135,7 +135,7 @@ def _genomes(genomes: Sequence[GenomeStatistics]) -> Table:
     table = _table("genome", "records", "bases", *percents)
     for genome in largest_genomes(genomes):
         composition = genome.composition
-        shares = [count / composition.num_bases for count in composition.base_counts.values()]
+        parts = [count / composition.num_bases for count in composition.base_counts.values()]
         rest = [composition.gc, *([genome.soft_mask_fraction] if masked else [])]
         table.add_row(
             Text(genome.name),
@@ -219,7 +219,8 @@ def _draw_composition(axes: Any, genomes: Sequence[GenomeStatistics], num_genome
     left_edges = [0.0] * len(genomes)
     for base, color in zip(BASES, _BASE_COLORS, strict=True):
         shares = [
-            100 * genome.composition.base_counts[base] / genome.composition.num_bases for genome in genomes
+            100 * genome.composition.base_counts[base] / genome.composition.num_bases
+            for genome in genomes
         ]
         if base == BASES[-1] and not any(shares):
             continue
@@ -253,7 +254,9 @@ def _draw_spectra(axes: Any, spectra: Sequence[Spectrum]) -> None:
             if count
         ]
         label = f"{spectrum.k}: {spectrum.num_distinct:,} of {spectrum.num_possible:,}"
-        axes.plot(*zip(*points, strict=True), ".-", color=_K_COLORS[spectrum.k], markersize=3, label=label)
+        axes.plot(
+            *zip(*points, strict=True), ".-", color=_K_COLORS[spectrum.k], markersize=3, label=label
+        )
     axes.axhline(1, color="0.6", linestyle=":", linewidth=1)
     axes.set(
         xscale="log",

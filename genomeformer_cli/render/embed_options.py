@@ -156,8 +156,8 @@ GpusOption = Annotated[
 PlotOption = Annotated[
     Path | None,
     Option(
-        help="Draw the rows on a plane: `.png`, `.svg` or `.pdf` by the extra `plots`; `.html` by "
-        "itself, with ids under the pointer.",
+        help="Draw the rows on a plane: `.png`, `.svg`, `.pdf`, or `.html` "
+        "with ids under the pointer.",
         rich_help_panel=_PICTURE,
     ),
 ]

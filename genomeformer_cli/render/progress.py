@@ -172,8 +172,6 @@ def _first_names(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_MAX_NAMES]) + more
 
 
-
-
 class _Amount(ProgressColumn):
     """How much of how much, and how fast, in the unit of the work."""
 

@@ -152,7 +152,7 @@ def test_without_a_model_it_is_said_what_to_do(
         ("- --pool cls", "no [CLS] token"),
         ("- --pool none --plot x.html", "picture of bases"),
         ("- --color-by x.tsv", "colours without a picture"),
-        ("- --plot x.jpg", "no kind of picture"),
+        ("- --plot x.jpg", "unknown picture format"),
         ("- -o vectors.doc", "no kind we write"),
         ("- --resume", "stream cannot be resumed"),
         ("- --resume -o v.npy", "cannot be resumed"),

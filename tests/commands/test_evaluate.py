@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -70,14 +69,6 @@ def test_held_out_files_by_region(run_cli: RunCommand, tmp_path: Path) -> None:
     parts = {row["part"] for row in rows if row["kind"] == "region"}
     assert {"codon position 1", "codon position 2", "codon position 3"} <= parts
     assert {row["who"] for row in rows} == {"model", "counts", "random"}
-
-
-def test_probes_say_what_to_install(
-    run_cli: RunCommand, labelled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
-    done = run_cli("evaluate", RUN, "--no-likelihood", "--task", str(labelled))
-    assert_failure(done, "scikit-learn", hint="genomeformer[evaluate]")
 
 
 @pytest.mark.parametrize(

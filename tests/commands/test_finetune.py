@@ -176,10 +176,6 @@ def test_a_linear_model_beside_the_weights(
     header, *rows = run_cli("predict", str(turned), "--model", "gc").out.splitlines()
     assert rows[0].split("\t")[2:] == rows[1].split("\t")[2:], header
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    missing = run_cli(
-        *("finetune", str(classes), "--model", RELEASED, "--name", "new", *QUICK, *options)
-    )
-    assert_failure(missing, "scikit-learn is not installed", hint="genomeformer[evaluate]")
     assert run_cli("predict", str(turned), "--model", "gc").exit_code == 0, "to predict needs none"
 
 

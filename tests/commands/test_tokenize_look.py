@@ -244,19 +244,3 @@ def test_people_get_tables_of_it(
     )
     assert any(line.startswith("1 4 of 4 1.99") for line in lines)
     assert any(line.startswith("8 ") and line.endswith("never") for line in lines)
-
-
-def test_without_matplotlib_there_are_numbers_and_no_picture(
-    run_cli: RunCommand, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from genomeformer_cli.render import statistics_plot
-
-    del samples
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(statistics_plot, "can_plot", lambda: False)
-    done = run_cli("tokenize", *PHAGES, "--name", "c", "--stats")
-    assert done.exit_code == 0
-    assert "`genomeformer[plots]`" in done.err
-    assert names_in(tmp_path) == ["cache"]
-    done = run_cli("tokenize", "--stats", "--name", "c", "--plot", "x.png")
-    assert_failure(done, "matplotlib", hint="genomeformer[plots]", exit_code=2)

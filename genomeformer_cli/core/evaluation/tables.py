@@ -125,9 +125,7 @@ def _probes(tasks: Sequence[Plain]) -> Table:
 def _vectors(task: Plain) -> Iterator[tuple[str, list[Plain]]]:
     """Return the rows of each kind of vectors; of the k-mers, the best k with the first seed."""
     rows = task["rows"]
-    kmers = [
-        row for row in rows if row["who"].endswith("-mers") and row["seed"] == rows[0]["seed"]
-    ]
+    kmers = [row for row in rows if row["who"].endswith("-mers") and row["seed"] == rows[0]["seed"]]
     best = max(kmers, key=lambda row: row["logistic"]["mcc"]["value"] or 0.0, default=None)
     names = {"model": "this model", "random": "random weights"}
     for who in dict.fromkeys(row["who"] for row in rows):

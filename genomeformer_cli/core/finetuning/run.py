@@ -139,7 +139,6 @@ def prepared(
     Raises:
         ConfigError: The task has no such measure, no classes to smooth, or labels of bases, which
             a shift would part from them and a linear model does not answer.
-        MissingExtraError: A linear model is wanted and scikit-learn is missing.
     """
     if config.tuning.smoothing and not rows.targets.is_exclusive:
         raise ConfigError(

@@ -25,7 +25,6 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
     corpus_sequences,
     file_sequences,
 )
-from genomeformer_cli.core.evaluation.kmers import require_sklearn
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult, evaluate_task
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
@@ -123,12 +122,9 @@ def evaluate_model(
         NotInCacheError, CheckpointError, CorruptError: The model or the corpus cannot be used.
         ConfigError: There is nothing to evaluate on, or it does not fit the model.
         InputError: Labelled or held-out sequences cannot be read.
-        MissingExtraError: Labelled sequences need the extra `evaluate`.
     """
     store = store or Store()
-    if request.tasks or request.suites:
-        require_sklearn("a probe")
-    elif not request.likelihood:
+    if not (request.tasks or request.suites or request.likelihood):
         raise ConfigError("nothing to evaluate on", hint="give `--task` or `--suite`")
     set_threads(request.threads)
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from genomeformer_cli.core.embedding.projection import Plane
 from genomeformer_cli.core.escaping import encodable, markdown, one_line, printable
-from genomeformer_cli.render.embedding_plot import Colors, draw_plane
-from genomeformer_cli.render.evaluation import Sheet
-from genomeformer_cli.render.evaluation_page import _table
+from genomeformer_cli.core.tables import Table
+from genomeformer_cli.core.templates import render_template
+from genomeformer_cli.render.plots import Colors, draw_plane
 
 HOSTILE = "a\x1b]0;x\x07<script>alert(1)</script><img src=x onerror=alert(1)>|[b](http://c)`d`\n# e"
 ANY = st.text(st.characters(codec=None))
@@ -73,9 +73,35 @@ def test_a_drawing_of_vectors_has_names_as_text(name: str, tmp_path: Path) -> No
     assert_no_script((tmp_path / "plane.html").read_text(encoding="utf-8"))
 
 
-def test_a_table_of_a_report_has_names_as_text() -> None:
-    sheet = Sheet(title=HOSTILE, headings=(HOSTILE,), rows=((HOSTILE,),), notes=(HOSTILE,))
-    assert_no_script(_table(sheet))
+def test_a_report_has_names_as_text() -> None:
+    table = Table(title=HOSTILE, headings=(HOSTILE,), rows=((HOSTILE,),), notes=(HOSTILE,))
+    result = {
+        "model": HOSTILE,
+        "num_parameters": 1,
+        "attention": HOSTILE,
+        "direction": HOSTILE,
+        "counted_on": HOSTILE,
+        "environment": {HOSTILE: HOSTILE},
+    }
+    page = render_template(
+        "evaluation.html",
+        result=result,
+        tables=[table],
+        pictures=[],
+        settings=HOSTILE,
+    )
+    assert_no_script(page)
+    picture = [('" onload="x', '" onload="x')]
+    page = render_template(
+        "evaluation.html", result=result, tables=[], pictures=picture, settings=""
+    )
+    assert "onload" not in {key for tag in tags_of(page) for key in tag}
+
+
+def tags_of(page: str) -> list[dict[str, str | None]]:
+    reader = Tags()
+    reader.feed(page)
+    return [attrs for _, attrs in reader.found]
 
 
 def assert_no_script(page: str) -> None:

@@ -16,8 +16,8 @@ from genomeformer_cli.core.genomes.ncbi.plan import Plan
 from genomeformer_cli.core.genomes.ncbi.query_dir import Failure
 from genomeformer_cli.core.genomes.ncbi.update import Update
 from genomeformer_cli.core.workflows.fetch import FetchResult
-from genomeformer_cli.render.fetched import fetched_view
 from genomeformer_cli.render.progress import TerminalReporter
+from genomeformer_cli.render.tables import render_fetch
 
 
 def console(*, terminal: bool) -> Console:
@@ -85,7 +85,7 @@ def fetched(number: int) -> FetchedGenome:
 
 def view(**parts: Any) -> str:
     screen = console(terminal=False)
-    screen.print(fetched_view(FetchResult(**parts)))
+    screen.print(render_fetch(FetchResult(**parts)))
     return written(screen)
 
 

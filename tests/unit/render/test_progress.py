@@ -10,7 +10,7 @@ from genomeformer_cli.core.reporting import Event
 from genomeformer_cli.core.training.metrics import Score, StepDone
 from genomeformer_cli.core.workflows.pretrain import RunStarted
 from genomeformer_cli.render.progress import TerminalReporter, terminal_reporter
-from genomeformer_cli.render.training import duration
+from genomeformer_cli.render.tables import format_duration
 from genomeformer_cli.render.verbosity import Verbosity
 
 STARTED = RunStarted(
@@ -49,7 +49,7 @@ def spoken(*, terminal: bool, width: int = 120) -> tuple[TerminalReporter, io.St
     ("seconds", "text"), [(0, "0:00"), (65, "1:05"), (59.6, "1:00"), (3723, "1:02:03")]
 )
 def test_durations_are_read_as_a_clock(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_off_a_terminal_there_is_a_line_a_validation() -> None:

@@ -9,7 +9,8 @@ from rich.console import Console
 from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.training.metrics import Score, StepDone
 from genomeformer_cli.core.workflows.pretrain import RunStarted
-from genomeformer_cli.render.training import TrainingView, duration
+from genomeformer_cli.render.progress import TrainingView
+from genomeformer_cli.render.tables import format_duration
 
 
 def test_every_part_of_the_live_view_has_a_line_of_its_own() -> None:
@@ -53,7 +54,7 @@ def test_every_part_of_the_live_view_has_a_line_of_its_own() -> None:
 
 
 def test_durations_are_told_as_clocks_tell_them() -> None:
-    assert [duration(seconds) for seconds in (0, 59.6, 61, 3723)] == [
+    assert [format_duration(seconds) for seconds in (0, 59.6, 61, 3723)] == [
         "0:00",
         "1:00",
         "1:01",

@@ -11,10 +11,11 @@ import pytest
 from genomeformer_cli.core.evaluation import neighbourhood, probes
 from genomeformer_cli.core.evaluation import probing as labelled
 from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult, evaluate_task
+from genomeformer_cli.core.evaluation.tables import evaluation_tables
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.formats.labelled import Example, RowCount
 from genomeformer_cli.core.sequence import reverse_complement
-from genomeformer_cli.render.evaluation import sheets
+from genomeformer_cli.render.console import to_json
 from tests.corpora import random_dna
 from tests.reporters import Listening
 
@@ -62,8 +63,8 @@ def values(result: ProbingResult, who: str) -> list[float]:
 
 
 def printed(result: ProbingResult, who: str) -> str:
-    evaluation: Any = SimpleNamespace(predictions=(), tasks=(result,))
-    return next(row[2] for row in sheets(evaluation)[0].rows if row[1] == who)
+    evaluation = {"predictions": [], "tasks": [to_json(result)]}
+    return next(row[2] for row in evaluation_tables(evaluation)[0].rows if row[1] == who)
 
 
 def test_every_seed_learns_from_rows_of_its_own() -> None:

@@ -21,13 +21,15 @@ from genomeformer_cli.core.reporting import Silent
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.workflows.describe import DescribeResult, describe_corpus
-from genomeformer_cli.render.plots import can_plot
-from genomeformer_cli.render.statistics import MOST_GENOMES, largest, statistics_view
-from genomeformer_cli.render.statistics_plot import picture_place, plot_statistics
+from genomeformer_cli.render.corpus import (
+    MAX_GENOMES,
+    largest_genomes,
+    picture_path,
+    plot_statistics,
+    render_statistics,
+)
 from tests.corpora import genome, random_dna
-from tests.unit.render.test_results import rendered
-
-needs_plots = pytest.mark.skipif(not can_plot(), reason="no matplotlib here")
+from tests.unit.render.test_tables import rendered
 
 
 def described(sequence: str) -> DescribeResult:
@@ -56,22 +58,21 @@ def of_many(result: DescribeResult, number: int) -> DescribeResult:
 
 
 def test_of_many_genomes_the_largest_are_shown() -> None:
-    many = of_many(described(random_dna(500)), MOST_GENOMES + 3)
-    names = [one.name for one in largest(many.statistics.genomes)]
-    assert names == [f"[bold]{i}" for i in range(3, MOST_GENOMES + 3)]
-    lines = rendered(statistics_view(many))
-    assert sum(line.startswith("[bold]") for line in lines) == MOST_GENOMES
-    assert f"of the genomes the {MOST_GENOMES} largest are shown; `--json` has all" in lines
+    many = of_many(described(random_dna(500)), MAX_GENOMES + 3)
+    names = [one.name for one in largest_genomes(many.statistics.genomes)]
+    assert names == [f"[bold]{i}" for i in range(3, MAX_GENOMES + 3)]
+    lines = rendered(render_statistics(many))
+    assert sum(line.startswith("[bold]") for line in lines) == MAX_GENOMES
+    assert f"of the genomes the {MAX_GENOMES} largest are shown; `--json` has all" in lines
 
 
 def test_what_is_there_is_never_shown_as_nothing() -> None:
-    lines = rendered(statistics_view(described(random_dna(50_000) + "N")))
+    lines = rendered(render_statistics(described(random_dna(50_000) + "N")))
     assert "N" in [line.split()[0] for line in lines if line.endswith("< 0.01%")]
     (row,) = [line for line in lines if line.startswith("one ")]
     assert "< 0.1" in row
 
 
-@needs_plots
 @pytest.mark.parametrize("suffix", ["png", "svg"])
 def test_the_same_numbers_give_the_same_picture(suffix: str, tmp_path: Path) -> None:
     result = described(random_dna(500) + "NN")
@@ -79,24 +80,21 @@ def test_the_same_numbers_give_the_same_picture(suffix: str, tmp_path: Path) -> 
     assert first == second
 
 
-@needs_plots
 @pytest.mark.parametrize("sequence", ["N" * 30, "ACGT" * 5, "A" * 40], ids=["n", "short", "a"])
 def test_little_can_be_drawn_and_told(sequence: str, tmp_path: Path) -> None:
     result = described(sequence)
-    assert rendered(statistics_view(result))
+    assert rendered(render_statistics(result))
     picture = plot_statistics(result, tmp_path / "x.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
 
 
-@needs_plots
 def test_many_genomes_can_be_drawn(tmp_path: Path) -> None:
     many = of_many(described(random_dna(500)), 40)
     assert plot_statistics(many, tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
 
 
-@needs_plots
 def test_a_picture_goes_beside_where_one_stands_unless_told() -> None:
-    assert picture_place("c", None) == Path("c-stats.png")
-    assert picture_place("c", Path("x.PDF")) == Path("x.PDF")
+    assert picture_path("c", None) == Path("c-stats.png")
+    assert picture_path("c", Path("x.PDF")) == Path("x.PDF")
     with pytest.raises(UsageError, match=r"x\.jpg"):
-        picture_place("c", Path("x.jpg"))
+        picture_path("c", Path("x.jpg"))

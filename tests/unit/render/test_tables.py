@@ -14,9 +14,14 @@ from genomeformer_cli.core.training.summary import RunSummary
 from genomeformer_cli.core.workflows.cache import VerifiedEntry
 from genomeformer_cli.core.workflows.presets import PresetForecast
 from genomeformer_cli.core.workflows.runs import WatchedRun
-from genomeformer_cli.render.plots import LOSS_FILE, can_plot
-from genomeformer_cli.render.results import scores_table, size, verdict, verified_table
-from genomeformer_cli.render.runs import presets_table, runs_table
+from genomeformer_cli.render.plots import LOSS_FILE
+from genomeformer_cli.render.runs import (
+    compare_with_counts,
+    render_presets,
+    render_runs,
+    scores_table,
+)
+from genomeformer_cli.render.tables import format_size, render_verified_entries
 
 SUMMARY = RunSummary(
     model=Score(bits_per_base=1.8765, accuracy=0.4321, num_bases=1000),
@@ -53,13 +58,18 @@ def rendered(what: object, width: int = 120) -> list[str]:
     ],
 )
 def test_sizes_are_decimal(num_bytes: int, text: str) -> None:
-    assert size(num_bytes) == text
+    assert format_size(num_bytes) == text
 
 
 def test_the_verdict_says_which_side_wins() -> None:
-    assert verdict(SUMMARY) == "the model beats the table of counts by 0.0235 bits per base"
+    assert (
+        compare_with_counts(SUMMARY)
+        == "the model beats the table of counts by 0.0235 bits per base"
+    )
     beaten = replace(SUMMARY, counts=replace(SUMMARY.counts, bits_per_base=1.8))
-    assert verdict(beaten) == "the table of counts beats the model by 0.0765 bits per base"
+    assert (
+        compare_with_counts(beaten) == "the table of counts beats the model by 0.0765 bits per base"
+    )
 
 
 def test_the_model_stands_beside_both_that_it_is_held_against() -> None:
@@ -81,7 +91,7 @@ def test_every_preset_has_a_row() -> None:
         )
         for name, build in PRESETS.items()
     }
-    lines = rendered(presets_table(presets), width=80)
+    lines = rendered(render_presets(presets), width=80)
     assert [line.split()[0] for line in lines[1 : len(PRESETS) + 1]] == list(PRESETS)
     assert all("1.2G" in line and "12 days" in line for line in lines[1 : len(PRESETS) + 1])
 
@@ -99,7 +109,7 @@ def test_runs_stand_beside_each_other() -> None:
         bases_per_second=1234.5,
         left_out=2,
     )
-    lines = rendered(runs_table([run, further]), width=80)
+    lines = rendered(render_runs([run, further]), width=80)
     assert lines[1].split() == ["one", "0/100", "-", "-", "-", "-", "-"]
     assert lines[2].split() == ["two", "40/100", "1.9500", "1.9000", "40.0%", "1.9000", "1,234"]
     assert "two: 2 steps left out as spikes" in lines[-1]
@@ -119,12 +129,11 @@ def test_a_problem_is_told_in_full() -> None:
     problem = "`/cache/[red]/model.safetensors` does not match its recorded checksum"
     entry = VerifiedEntry(kind=Kind.WEIGHTS, name="w", num_files=0, problem=problem)
     good = replace(entry, name="v", num_files=3, problem=None)
-    _, bad_line, good_line = rendered(verified_table((entry, good)))
+    _, bad_line, good_line = rendered(render_verified_entries((entry, good)))
     assert problem in bad_line
     assert good_line.split() == ["weights", "v", "3", "ok"]
 
 
-@pytest.mark.skipif(not can_plot(), reason="no matplotlib here")
 def test_a_run_is_drawn_once_and_whole(trained: Path) -> None:
     from genomeformer_cli.core.training.summary import read_summary
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
