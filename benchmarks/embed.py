@@ -33,7 +33,7 @@ from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model,
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
@@ -104,7 +104,7 @@ def command(model: Path, fasta: Path, output: Path, window: int | None) -> float
     )
     Embedder._forward = watched  # type: ignore[method-assign]
     try:
-        embed_sequences(request, reporter=Silent())
+        embed_sequences(request, reporter=SilentReporter())
     finally:
         Embedder._forward = forward  # type: ignore[method-assign]
     return spent[0]

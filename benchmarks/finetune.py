@@ -38,7 +38,7 @@ from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH
 from genomeformer_cli.core.model_io.model_folder import read_model, weights_digest
 from genomeformer_cli.core.model_io.resolve import model_folder
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.compute import choose_device
@@ -117,7 +117,7 @@ def main() -> None:
     tasks = wanted if chosen.only else [one for one in default if one in index]
     if not tasks:
         sys.exit(f"no such task in `{chosen.tasks}`")
-    folder = model_folder(chosen.model, store=Store(), reporter=Silent())
+    folder = model_folder(chosen.model, store=Store(), reporter=SilentReporter())
     plan = Plan(
         index=index,
         base=settings(chosen),

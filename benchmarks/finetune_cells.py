@@ -35,7 +35,7 @@ from genomeformer_cli.core.finetuning.dataset import LabelledRows, Table, label_
 from genomeformer_cli.core.finetuning.run import FinetuningRun, linear_result, prepared, tune
 from genomeformer_cli.core.finetuning.summary import Origin
 from genomeformer_cli.core.formats.labelled import Example, read_labelled, task_name
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.workflows.compute import choose_device
 
 Record = dict[str, Any]
@@ -146,7 +146,7 @@ def read_rows(tasks: Path, task: str, limit: int) -> LabelledRows:
         examples=limited(examples, limit) if limit else examples,
         columns=("label",),
     )
-    return label_rows(table, kind=None, rule=FinetuneConfig().split, reporter=Silent())
+    return label_rows(table, kind=None, rule=FinetuneConfig().split, reporter=SilentReporter())
 
 
 _read_rows = lru_cache(maxsize=32)(read_rows)
@@ -164,8 +164,10 @@ def run(cell: Cell, place: Place) -> Record:
     rows = _read_rows(place.tasks, cell.task, cell.limit)
     tuning = _without_checkpoints(prepared(rows, config, place.base, choose_device(place.device)))
     with tempfile.TemporaryDirectory(dir=place.scratch) as folder:
-        result = tune(tuning, Path(folder), cast("Origin", cell.origin), cell.seed, Silent())
-        linear = linear_result(tuning, Path(folder), Silent()) if cell.tested else None
+        result = tune(
+            tuning, Path(folder), cast("Origin", cell.origin), cell.seed, SilentReporter()
+        )
+        linear = linear_result(tuning, Path(folder), SilentReporter()) if cell.tested else None
     found = asdict(result)
     if linear is not None:
         found["linear"] = asdict(linear.test)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.workflows.fetch import FetchRequest, fetch_genomes
@@ -40,11 +40,11 @@ def main() -> None:
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        fetch_genomes(FetchRequest(sample=True), reporter=Silent(), store=store)
+        fetch_genomes(FetchRequest(sample=True), reporter=SilentReporter(), store=store)
         request = TokenizeRequest(
             name="chromosome", genomes=(CHROMOSOME,), split=SplitConfig(by=SplitBy.TAIL)
         )
-        tokenize_genomes(request, reporter=Silent(), store=store)
+        tokenize_genomes(request, reporter=SilentReporter(), store=store)
         for seed in chosen.seed:
             for attention in chosen.attention:
                 train(store, attention, seed, chosen)
@@ -67,7 +67,7 @@ def train(store: Store, attention: str, seed: int, chosen: argparse.Namespace) -
         overrides=overrides,
         threads=chosen.threads,
     )
-    summary = pretrain_model(request, reporter=Silent(), store=store).summary
+    summary = pretrain_model(request, reporter=SilentReporter(), store=store).summary
     seconds = summary.training_seconds
     speed = f"{seconds:.0f} | {summary.num_bases_seen / seconds:,.0f} |"
     row(f"{chosen.preset}, {attention}", seed, summary.model, speed)

@@ -21,7 +21,7 @@ from genomeformer_cli.core.evaluation.probes import draw_task_rows, folds, measu
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite
 from genomeformer_cli.core.model_io.find import find_model
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.store.layout import Store
 
@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--max-train", type=int, default=2_000)
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args()
-    loaded = read_model(find_model(chosen.model, store=Store(), reporter=Silent()))
+    loaded = read_model(find_model(chosen.model, store=Store(), reporter=SilentReporter()))
     (random,) = random_twins(loaded, chosen.seed, 1).values()
     twin = LoadedModel(model=random, tokenizer=loaded.tokenizer, folder=loaded.folder)
     print("| task | " + " | ".join(WAYS) + " | random weights | 4-mers |")

@@ -17,7 +17,7 @@ from genomeformer_cli.core.embedding.module import EmbeddingModule
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, model_folder
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.compute import choose_device
@@ -37,7 +37,7 @@ def load(model: str | Path = DEFAULT_MODEL, *, device: str = "auto") -> Embeddin
         NotInCacheError, CheckpointError, CorruptError: The model cannot be used.
         MissingExtraError, NetworkError: It is on the Hub, and cannot be had.
     """
-    loaded = read_model(model_folder(str(model), store=Store(), reporter=Silent()))
+    loaded = read_model(model_folder(str(model), store=Store(), reporter=SilentReporter()))
     loaded.model.to(choose_device(device))
     return EmbeddingModel(loaded)
 

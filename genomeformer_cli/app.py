@@ -30,7 +30,7 @@ from genomeformer_cli.commands._options import (
     with_verbosity,
 )
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.core.settings import launch_folder, speaks
+from genomeformer_cli.core.settings import is_main_process, launch_folder
 from genomeformer_cli.render.streams import open_missing_streams
 from genomeformer_cli.render.verbosity import reset_verbosity, set_verbosity
 
@@ -117,7 +117,7 @@ def main() -> None:
         from genomeformer_cli.render.failures import explain
 
         sys.exit(explain(check_renamed(failure)))
-    if code == _INTERRUPTED and launch_folder() is None and speaks():
+    if code == _INTERRUPTED and launch_folder() is None and is_main_process():
         from genomeformer_cli.render.failures import show_failure
 
         show_failure("interrupted", "run the same command again; what was finished is kept")

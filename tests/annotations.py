@@ -20,7 +20,7 @@ from genomeformer_cli.core.formats.feature import (
 from genomeformer_cli.core.formats.genbank import read_genbank
 from genomeformer_cli.core.formats.gff import read_gff
 from genomeformer_cli.core.formats.text import Line
-from genomeformer_cli.core.reporting import Reporter, Silent
+from genomeformer_cli.core.reporting import Reporter, SilentReporter
 from genomeformer_cli.core.sequence import encode_bases
 
 DATA = Path(__file__).parent / "data" / "annotation"
@@ -86,7 +86,7 @@ def read_text(
     if fasta is not None:
         sequences = folder / "sequences.fa"
         sequences.write_text(fasta, encoding="utf-8")
-    return list(annotated_records(sequences, path, reporter=reporter or Silent()))
+    return list(annotated_records(sequences, path, reporter=reporter or SilentReporter()))
 
 
 def record_of(sequence: str, *features: Feature, circular: bool = False) -> AnnotatedRecord:

@@ -34,13 +34,13 @@ SMALL = {
 def trained_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Phage phiX174, the corpus `phage`, the finished run `run`, the model `released`."""
     from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
-    from genomeformer_cli.core.reporting import Silent
+    from genomeformer_cli.core.reporting import SilentReporter
     from genomeformer_cli.core.store.layout import Store
     from genomeformer_cli.core.workflows.pretrain import PretrainRequest, pretrain_model
     from genomeformer_cli.core.workflows.release import ReleaseRequest, release_run
     from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
 
-    store, reporter = Store(tmp_path_factory.mktemp("trained") / "cache"), Silent()
+    store, reporter = Store(tmp_path_factory.mktemp("trained") / "cache"), SilentReporter()
     install_sample(sample_genomes()[0], store=store)
     tokenize = TokenizeRequest(name=CORPUS, all_genomes=True)
     tokenize_genomes(tokenize, reporter=reporter, store=store)

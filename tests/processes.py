@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch.multiprocessing.spawn import start_processes
 
-from genomeformer_cli.core.settings import Member
+from genomeformer_cli.core.settings import ProcessRank
 from genomeformer_cli.core.training.distributed import join_process_group
 
 
@@ -33,7 +33,7 @@ def _begin(
     arguments: tuple[Any, ...],
 ) -> None:
     torch.set_num_threads(1)
-    me = Member(
+    me = ProcessRank(
         rank=rank, size=size, local_rank=rank, local_size=size, address="127.0.0.1", port=port
     )
     with join_process_group(me, torch.device("cpu")) as team:

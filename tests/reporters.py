@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from genomeformer_cli.core.reporting import Event, Silent
+from genomeformer_cli.core.reporting import Event, SilentReporter
 
 
-class Listening(Silent):
+class Listening(SilentReporter):
     """Keeps what it is told, for a test to look at."""
 
     def __init__(self) -> None:

@@ -93,14 +93,14 @@ def given(context: Context, places: Mapping[str, str]) -> dict[str, Any]:
         places: Place of the setting, by parameter name; parameters with defaults that the user
             did not give are left out, so that a `--config` file keeps its values.
     """
-    from genomeformer_cli.core.configuration import nested
+    from genomeformer_cli.core.configuration import unflatten
 
     values = {
         place: context.params[name]
         for name, place in places.items()
         if is_given(context, name) and context.params[name] is not None
     }
-    return nested(values)
+    return unflatten(values)
 
 
 def show_settings(config: Any, *, as_json: bool) -> None:

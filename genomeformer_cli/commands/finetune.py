@@ -155,7 +155,7 @@ def command(
 ) -> None:
     """Fine-tune a model on labels: classes, several labels, numbers, or one label per base."""
     from genomeformer_cli.core.config_text import combine_settings, resolve
-    from genomeformer_cli.core.configuration import merged
+    from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.evaluation.labels import missing_from_text
     from genomeformer_cli.core.finetuning.config import FinetuneConfig
     from genomeformer_cli.core.workflows.finetune import FinetuneRequest, finetune_model
@@ -165,7 +165,7 @@ def command(
 
     options = given(context, _PLACES)
     if "seed" in options.get("training", {}):
-        options = merged({"split": {"seed": seed}}, options)
+        options = merge_values({"split": {"seed": seed}}, options)
     resolved = resolve(
         FinetuneConfig(), config, combine_settings(FinetuneConfig, settings or [], options)
     )

@@ -9,7 +9,7 @@ from typing import Annotated
 from typer import Exit, Option
 
 from genomeformer_cli.commands._options import DeviceOption, JsonOption, ThreadsOption
-from genomeformer_cli.core.settings import speaks
+from genomeformer_cli.core.settings import is_main_process
 from genomeformer_cli.core.training.failure_file import has_failure
 from genomeformer_cli.render import pretrain_options as o
 
@@ -84,7 +84,7 @@ def command(
     options = dict(locals())
     if has_failure():
         raise Exit
-    from genomeformer_cli.core.reporting import Silent
+    from genomeformer_cli.core.reporting import SilentReporter
     from genomeformer_cli.core.workflows.dry_run import forecast_run
     from genomeformer_cli.core.workflows.launch import launched
     from genomeformer_cli.core.workflows.presets import forecast_presets
@@ -101,7 +101,7 @@ def command(
     )
 
     if list_presets:
-        presets = forecast_presets(reporter=Silent())
+        presets = forecast_presets(reporter=SilentReporter())
         show(presets, render_presets(presets), as_json=as_json)
         raise Exit
     with terminal_reporter() as reporter:
@@ -118,7 +118,7 @@ def command(
         if launched(sys.argv[1:], request.scale):
             raise Exit
         result = pretrain_model(request, reporter=reporter)
-        if speaks():
+        if is_main_process():
             draw_loss(result, reporter)
-    if speaks():
+    if is_main_process():
         show(result, render_run(result), as_json=as_json)

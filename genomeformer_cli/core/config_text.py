@@ -16,11 +16,11 @@ import tomli_w
 from genomeformer_cli.core import documents
 from genomeformer_cli.core.configuration import (
     describe_type,
-    merged,
-    nested,
+    merge_values,
     overlay,
-    places,
+    setting_paths,
     to_plain,
+    unflatten,
 )
 from genomeformer_cli.core.documents import DocumentError
 from genomeformer_cli.core.errors import ConfigError, UsageError
@@ -63,13 +63,13 @@ def parse_settings(
     Args:
         texts: Assignments.
         kind: Configuration class that has the settings.
-        words: Other names of settings, and the places that they mean.
+        words: Other names of settings, and the settings that they mean.
         source: Option that holds the assignments, named in errors.
 
     Raises:
         UsageError: A malformed assignment, an unknown setting, a setting that is given twice.
     """
-    known = places(kind)
+    known = setting_paths(kind)
     values: dict[str, Any] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
@@ -84,7 +84,7 @@ def parse_settings(
         if place in values:
             raise UsageError(f"`{place}` is set twice", hint="give each setting once")
         values[place] = parse_value(value)
-    return nested(values)
+    return unflatten(values)
 
 
 def parse_value(text: str) -> Any:
@@ -99,7 +99,7 @@ def parse_value(text: str) -> Any:
 
 
 def _unknown_setting(key: str, kind: type, source: str) -> UsageError:
-    known = places(kind)
+    known = setting_paths(kind)
     inside = [place for place in known if place.startswith(f"{key}.")]
     if inside:
         return UsageError(
@@ -151,7 +151,7 @@ def combine_settings(
         raise UsageError(
             f"`{both[0]}` is given by an option and by `--set`", hint="give each setting once"
         )
-    return merged(assigned, options)
+    return merge_values(assigned, options)
 
 
 def resolve(config: Config, config_file: Path | None, overrides: Mapping[str, Any]) -> Config:

@@ -1,4 +1,4 @@
-"""Frozen configurations to plain values and back; an error names the key and its source."""
+"""Conversion between frozen configurations and plain values; errors name the key and its source."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Config = TypeVar("Config")
 
 
 def to_plain(config: Any) -> dict[str, Any]:
-    """A configuration as nested dictionaries of plain values, without those that are None."""
+    """Convert a configuration to nested dictionaries of plain values, without None."""
     plain: dict[str, Any] = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -35,54 +35,54 @@ def to_plain(config: Any) -> dict[str, Any]:
 
 
 def from_plain(kind: type[Config], plain: Mapping[str, Any], *, where: str) -> Config:
-    """Build a configuration from plain values; what is not given keeps its default.
+    """Build a configuration from plain values; missing values keep their defaults.
 
     Raises:
-        ConfigError: An unknown key, a wrong type, or a value the configuration refuses.
+        ConfigError: A key is unknown, or a value has the wrong type or is refused.
     """
-    for name, known in unknown_keys(kind, plain):
+    for name, valid_keys in unknown_keys(kind, plain):
         raise ConfigError(
             f"`{where}`: unknown setting `{name}`",
             hint=propose(
                 name.rpartition(".")[2],
-                known,
-                otherwise="known here: " + ", ".join(f"`{key}`" for key in known),
+                valid_keys,
+                otherwise="settings: " + ", ".join(f"`{key}`" for key in valid_keys),
             ),
         )
     try:
-        built: Config = convert(plain, kind, source=where)
+        config: Config = convert(plain, kind, source=where)
     except DocumentError as failure:
         if not failure.place:
             raise ConfigError(failure.message, hint="the configuration is incomplete") from failure
         value = _value_at(plain, failure.place)
-        if value is None and failure.place not in places(kind):
+        if value is None and failure.place not in setting_paths(kind):
             raise ConfigError(failure.message, hint=failure.hint) from failure
         raise ConfigError(
             f"`{where}`: `{failure.place}` cannot be `{value}`",
             hint=f"it takes {_describe(_hint_at(kind, failure.place))}",
         ) from failure
-    return built
+    return config
 
 
 def overlay(config: Config, plain: Mapping[str, Any], *, where: str) -> Config:
-    """The configuration with some values replaced.
+    """Return a configuration with some values replaced.
 
     Args:
-        config: Where the values that are not given come from.
+        config: Configuration with the other values.
         plain: Nested dictionaries of the values to replace.
-        where: The source of the values, named in errors, e.g. `run.toml`.
+        where: Source of the values, named in errors, e.g. `run.toml`.
 
     Raises:
-        ConfigError: An unknown key, a wrong type, or a value the configuration refuses.
+        ConfigError: A key is unknown, or a value has the wrong type or is refused.
     """
-    for place, value in _numbers(plain):
+    for path, value in _numbers(plain):
         if not math.isfinite(value):
-            raise ConfigError(f"`{where}`: `{place}` cannot be `{value}`", hint="it takes a number")
+            raise ConfigError(f"`{where}`: `{path}` cannot be `{value}`", hint="it takes a number")
     return from_plain(type(config), _replaced(config, plain), where=where)
 
 
 def _numbers(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
-    """Yield the place and the value of every number that is not whole."""
+    """Yield the path and the value of every float."""
     for key, value in plain.items():
         if isinstance(value, Mapping):
             yield from _numbers(value, f"{prefix}{key}.")
@@ -91,58 +91,58 @@ def _numbers(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _replaced(config: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all values of a configuration, those of `plain` in the place of its own."""
+    """Return all values of a configuration, with those of `plain` replaced."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     for key, value in plain.items():
         inner = values.get(key)
         is_table = dataclasses.is_dataclass(inner) and isinstance(value, Mapping)
         values[key] = _replaced(inner, value) if is_table else value
-    built: dict[str, Any] = msgspec.to_builtins(values)
-    return built
+    plain_values: dict[str, Any] = msgspec.to_builtins(values)
+    return plain_values
 
 
-def differences(one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """`key: one -> other` for every value that is not the same in two plain configurations."""
-    found: list[str] = []
-    for key in sorted({*one, *other}):
-        left, right = one.get(key), other.get(key)
-        if isinstance(left, Mapping) and isinstance(right, Mapping):
-            found += differences(left, right, f"{prefix}{key}.")
-        elif left != right:
-            found.append(f"{prefix}{key}: {left} -> {right}")
-    return found
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """Return `key: old -> new` for every value that differs between two plain configurations."""
+    changes: list[str] = []
+    for key in sorted({*old, *new}):
+        old_value, new_value = old.get(key), new.get(key)
+        if isinstance(old_value, Mapping) and isinstance(new_value, Mapping):
+            changes += differences(old_value, new_value, f"{prefix}{key}.")
+        elif old_value != new_value:
+            changes.append(f"{prefix}{key}: {old_value} -> {new_value}")
+    return changes
 
 
-def merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested plain values of two, those of the other where both have one."""
-    both = dict(one)
-    for key, value in other.items():
-        inner = both.get(key)
+def merge_values(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested plain values; those of `new` take precedence."""
+    combined = dict(old)
+    for key, value in new.items():
+        inner = combined.get(key)
         if isinstance(inner, Mapping) and isinstance(value, Mapping):
-            value = merged(inner, value)
-        both[key] = value
-    return both
+            value = merge_values(inner, value)
+        combined[key] = value
+    return combined
 
 
-def nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by place, such as `model.width`, as nested dictionaries."""
-    found: dict[str, Any] = {}
-    for place, value in values.items():
-        *parents, key = place.split(".")
-        inner = found
+def unflatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert values by dotted path, such as `model.width`, to nested dictionaries."""
+    values_by_key: dict[str, Any] = {}
+    for path, value in values.items():
+        *parents, key = path.split(".")
+        inner = values_by_key
         for parent in parents:
             inner = inner.setdefault(parent, {})
         inner[key] = value
-    return found
+    return values_by_key
 
 
-def places(kind: type, prefix: str = "") -> list[str]:
-    """The places of all values of a configuration, such as `model.width`."""
-    found: list[str] = []
+def setting_paths(kind: type, prefix: str = "") -> list[str]:
+    """Return the dotted paths of all values of a configuration, such as `model.width`."""
+    paths: list[str] = []
     for name, hint in typing.get_type_hints(kind).items():
         inner = dataclasses.is_dataclass(hint) and isinstance(hint, type)
-        found += places(hint, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
-    return found
+        paths += setting_paths(hint, f"{prefix}{name}.") if inner else [f"{prefix}{name}"]
+    return paths
 
 
 def _steps(place: str) -> list[str]:
@@ -150,7 +150,7 @@ def _steps(place: str) -> list[str]:
 
 
 def _value_at(plain: Any, place: str) -> Any:
-    """Return the value at a dotted path; None if the path leads nowhere."""
+    """Return the value at a dotted path; None if the path does not exist."""
     for step in _steps(place):
         try:
             plain = plain[int(step) if isinstance(plain, list | tuple) else step]
@@ -160,7 +160,7 @@ def _value_at(plain: Any, place: str) -> Any:
 
 
 def _hint_at(kind: Any, place: str) -> tuple[Any, ...]:
-    """Return the types that the value at a dotted path may have."""
+    """Return the types of the value at a dotted path."""
     options = _options(kind)
     for step in _steps(place):
         inner: list[Any] = []

@@ -1,8 +1,8 @@
-"""JSON and TOML from outside become typed objects here, and nowhere else.
+"""Validated JSON and TOML: the only place where documents from outside become typed objects.
 
 msgspec validates: types are strict, numbers are finite, integers have at most 4,300 digits. Size
-and depth are bounded before anything recursive walks a document. Every failure is a
-`DocumentError`, which names the source and the key.
+and depth are checked before any recursive walk. Every failure is a `DocumentError`, which names the
+source and the key.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _HINT = "the file is damaged or was written by another program; make or fetch it
 
 
 class DocumentError(InputError, ValueError):
-    """JSON or TOML that is malformed, beyond the bounds, or of another form than expected.
+    """JSON or TOML that is malformed, too large, or not of the expected type.
 
     Args:
         message: Source, key and reason.
@@ -49,12 +49,12 @@ def read_json(path: Path, kind: Any = dict[str, Any], *, max_bytes: int = MAX_BY
     """Read a JSON file as an object of a type; any mapping by default.
 
     Args:
-        path: File, UTF-8.
+        path: UTF-8 file.
         kind: Type to build: a dataclass, a container, a union.
-        max_bytes: Size beyond which the file is refused unread.
+        max_bytes: Maximum size of the file.
 
     Raises:
-        DocumentError: The file cannot be read, is too large, or is not of the type.
+        DocumentError: The file cannot be read, is too large, or has the wrong type.
     """
     return parse_json(_read(path, max_bytes), kind, source=str(path), max_bytes=max_bytes)
 
@@ -62,15 +62,15 @@ def read_json(path: Path, kind: Any = dict[str, Any], *, max_bytes: int = MAX_BY
 def read_json_lines(
     path: Path, kind: Any = dict[str, Any], *, nonfinite: bool = False
 ) -> Iterator[tuple[int, Any]]:
-    """Yield the number and the value of every line of a file; blank lines are passed over.
+    """Yield the number and the value of every line of a file; blank lines are skipped.
 
     Args:
-        path: File, UTF-8.
+        path: UTF-8 file.
         kind: Type of every line.
         nonfinite: Accept `NaN` and `Infinity`.
 
     Raises:
-        DocumentError: A line is too long or not of the type; the error names its number.
+        DocumentError: A line is too long or has the wrong type; the error names its number.
     """
     try:
         with path.open("rb") as file:
@@ -101,14 +101,14 @@ def parse_json(
     """Parse JSON text as an object of a type.
 
     Args:
-        text: Document, UTF-8 if it is bytes.
+        text: Document, str or UTF-8 bytes.
         kind: Type to build.
         source: File or address, named in errors.
-        max_bytes: Size beyond which the document is refused.
-        nonfinite: Accept `NaN` and `Infinity`, which JSON lacks and Python writes.
+        max_bytes: Maximum size of the document.
+        nonfinite: Accept `NaN` and `Infinity`, which Python writes although JSON lacks them.
 
     Raises:
-        DocumentError: The text is too long, malformed, or not of the type.
+        DocumentError: The text is too long, malformed, or has the wrong type.
     """
     if len(text) > max_bytes:
         _refuse(source, f"it has more than {max_bytes:,} bytes")
@@ -137,7 +137,7 @@ def parse_toml(text: str, *, source: str) -> dict[str, Any]:
     """Parse TOML text as nested dictionaries.
 
     Raises:
-        DocumentError: The text is malformed or beyond the bounds.
+        DocumentError: The text is malformed or too large.
     """
     try:
         value = tomllib.loads(text)
@@ -148,10 +148,10 @@ def parse_toml(text: str, *, source: str) -> dict[str, Any]:
 
 
 def convert(value: Any, kind: Any, *, source: str) -> Any:
-    """Build an object of a type from plain values; a key that a dataclass lacks is ignored.
+    """Build an object of a type from plain values; unknown keys are ignored.
 
     Raises:
-        DocumentError: A value is of another type, or a required key is absent.
+        DocumentError: A value has the wrong type, or a required key is absent.
     """
     check_depth(value, source=source)
     if kind is Any:

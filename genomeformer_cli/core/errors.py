@@ -1,26 +1,21 @@
-"""The error tree. Every failure a user can cause is one of these: a sentence, a hint, an exit code.
+"""Exceptions. Every failure that a user can cause has a message, a hint and an exit code.
 
-GenomeformerError                exit 1
-├── UsageError                   exit 2   an option or argument that cannot be
-│   ├── ConfigError              exit 2   a configuration incomplete, unknown or contradictory
-│   ├── NothingMatchedError      exit 2   a query to which nothing answers
-│   └── AmbiguousTaxonError      exit 2   a name that several taxa share
-├── InputError                   exit 1   a file or sequence that cannot be used
-│   ├── FormatError                       a file that is damaged, not text, or of another format
-│   │   ├── FastaError                    not FASTA or FASTQ, damaged, empty
-│   │   └── AnnotationError               not GFF3 or GenBank, or of other sequences
-│   └── AlphabetError                     a character that is no nucleotide code
-├── StoreError                   exit 1   the local cache, or any file we write
-│   ├── NotInCacheError                   a name the cache does not hold
-│   ├── EntryExistsError                  the name is taken by other content
-│   └── CorruptError                      a checksum that does not match
-├── NetworkError                 exit 75  a host that is down or keeps failing; a rerun goes on
-│   └── RefusedError             exit 75  an answer that asking again will not change
-├── PartialError                 exit 3   some of many could not be had; the rest is there
-├── MissingExtraError            exit 1   an optional package that is not installed
-├── CheckpointError              exit 1   weights or training state that cannot be loaded
-└── TrainingError                exit 1   a run that cannot start or go on
-    └── LostProcessError         exit 75  another process of the run ended; a rerun goes on
+GenomeformerError                exit 1 ├── UsageError                   exit 2   invalid option or
+argument │   ├── ConfigError              exit 2   incomplete, unknown or contradictory
+configuration │   ├── NothingMatchedError      exit 2   query without result │   └──
+AmbiguousTaxonError      exit 2   name of several taxa ├── InputError                   exit 1
+unusable file or sequence │   ├── FormatError                       damaged file, not text, or
+another format │   │   ├── FastaError                    not FASTA or FASTQ, damaged, or empty │   │
+└── AnnotationError               not GFF3 or GenBank, or of other sequences │   └── AlphabetError
+character that is not a nucleotide code ├── StoreError                   exit 1   local cache or
+output file │   ├── NotInCacheError                   name that is not in the cache │   ├──
+EntryExistsError                  name of an entry with other content │   └── CorruptError
+checksum mismatch ├── NetworkError                 exit 75  unreachable or failing host; a rerun
+resumes │   └── RefusedError             exit 75  final refusal of a request ├── PartialError
+exit 3   some of several items failed ├── MissingExtraError            exit 1   optional package not
+installed ├── CheckpointError              exit 1   unusable weights or training state └──
+TrainingError                exit 1   run that cannot start or continue
+    └── LostProcessError         exit 75  another process of the run ended; a rerun resumes
 """
 
 from __future__ import annotations
@@ -32,8 +27,8 @@ class GenomeformerError(Exception):
     """Base of all errors shown to the user as one sentence and a hint.
 
     Args:
-        message: What went wrong and where, one sentence without a full stop.
-        hint: What to do next.
+        message: Failure and its place, one sentence without a full stop.
+        hint: Next step.
     """
 
     exit_code: ClassVar[int] = 1
@@ -45,29 +40,29 @@ class GenomeformerError(Exception):
 
 
 class UsageError(GenomeformerError):
-    """An option or argument that cannot be."""
+    """Invalid option or argument."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A configuration that is incomplete, unknown or contradictory."""
+    """Incomplete, unknown or contradictory configuration."""
 
 
 class NothingMatchedError(UsageError):
-    """A query to which nothing answers."""
+    """Query without result."""
 
 
 class AmbiguousTaxonError(UsageError):
-    """A name that several taxa share."""
+    """Name of several taxa."""
 
 
 class InputError(GenomeformerError):
-    """A file or sequence that cannot be used."""
+    """Unusable file or sequence."""
 
 
 class FormatError(InputError):
-    """A file that is damaged, not text, or of another format."""
+    """Damaged file, not text, or another format."""
 
 
 class FastaError(FormatError):
@@ -79,38 +74,38 @@ class AnnotationError(FormatError):
 
 
 class AlphabetError(InputError):
-    """A character that is no nucleotide code."""
+    """Character that is not a nucleotide code."""
 
 
 class StoreError(GenomeformerError):
-    """The local cache, or any file we write."""
+    """Failure of the local cache or of an output file."""
 
 
 class NotInCacheError(StoreError):
-    """A name the cache does not hold."""
+    """Name that is not in the cache."""
 
 
 class EntryExistsError(StoreError):
-    """The name is taken by other content."""
+    """Name of an existing entry with other content."""
 
 
 class CorruptError(StoreError):
-    """A checksum that does not match."""
+    """Checksum mismatch."""
 
 
 class NetworkError(GenomeformerError):
-    """A host that is down or keeps failing; running the command again goes on where it stopped."""
+    """Unreachable or failing host; running the command again resumes the work."""
 
     exit_code = 75
 
 
 class RefusedError(NetworkError):
-    """An answer that asking again will not change.
+    """Final refusal of a request.
 
     Args:
-        message: What was asked and what was answered.
-        status: The HTTP status.
-        hint: What to do next.
+        message: Request and response.
+        status: HTTP status.
+        hint: Next step.
     """
 
     def __init__(self, message: str, *, status: int, hint: str | None = None) -> None:
@@ -119,24 +114,24 @@ class RefusedError(NetworkError):
 
 
 class PartialError(GenomeformerError):
-    """Some of many could not be had; the rest is there."""
+    """Some of several items failed; the others are complete."""
 
     exit_code = 3
 
 
 class MissingExtraError(GenomeformerError):
-    """An optional package that is not installed."""
+    """Optional package that is not installed."""
 
 
 class CheckpointError(GenomeformerError):
-    """Weights or training state that cannot be loaded."""
+    """Unusable weights or training state."""
 
 
 class TrainingError(GenomeformerError):
-    """A run that cannot start or go on."""
+    """Run that cannot start or continue."""
 
 
 class LostProcessError(TrainingError):
-    """Another process of the run ended; starting all of them again goes on from the checkpoint."""
+    """Another process of the run ended; restarting all of them resumes from the checkpoint."""
 
     exit_code = 75

@@ -1,7 +1,7 @@
-"""Escape untrusted text before a terminal, a Markdown page or UTF-8 encoding receives it.
+"""Escaping of untrusted text for terminals, Markdown and UTF-8.
 
-Names of records, members of archives, addresses and answers of servers may contain control
-characters. A terminal would execute them, and bidirectional marks would reorder what is read.
+Record names, archive members, addresses and server responses may contain control characters. A
+terminal would execute them, and bidirectional marks would reorder the displayed text.
 """
 
 from __future__ import annotations

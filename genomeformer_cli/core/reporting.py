@@ -1,4 +1,4 @@
-"""How the core speaks: a `Reporter` it is handed, never the terminal itself."""
+"""Reporting: the core writes to a `Reporter` that it receives, never to the terminal."""
 
 from __future__ import annotations
 
@@ -8,33 +8,33 @@ from typing import Protocol
 
 
 class Event:
-    """Something that happened; subclasses live beside what they tell of."""
+    """Event of a workflow; subclasses are defined beside the code that emits them."""
 
 
 class Tracker(Protocol):
-    """One running piece of work."""
+    """Progress of one task."""
 
     def advance(self, amount: int) -> None:
-        """Say that `amount` more units are done."""
+        """Add `amount` completed units."""
 
 
 class Reporter(Protocol):
-    """Where workflows send what a person may want to know."""
+    """Receiver of messages, progress and events."""
 
     def note(self, message: str) -> None:
-        """Say something worth a line."""
+        """Log an informative message."""
 
     def debug(self, message: str) -> None:
         """Report a detail, such as the device; shown with `--verbose`."""
 
     def warn(self, message: str) -> None:
-        """Say something the user should look at, though the work goes on."""
+        """Log a warning."""
 
     def track(self, label: str, total: int | None, unit: str) -> AbstractContextManager[Tracker]:
-        """Follow a piece of long work of `total` units (`None`: unknown)."""
+        """Track a task of `total` units (None if unknown)."""
 
     def record(self, event: Event) -> None:
-        """Take an event of a kind the reporter may draw; unknown kinds are ignored."""
+        """Receive an event; events of unknown types are ignored."""
 
 
 class _SilentTracker:
@@ -42,23 +42,23 @@ class _SilentTracker:
         del amount
 
 
-class Silent:
-    """A reporter that says nothing: the default for library use and tests."""
+class SilentReporter:
+    """Reporter without output: the default for library use and tests."""
 
     def note(self, message: str) -> None:
-        """Drop the note."""
+        """Ignore the message."""
 
     def debug(self, message: str) -> None:
         """Drop the detail."""
 
     def warn(self, message: str) -> None:
-        """Drop the warning."""
+        """Ignore the warning."""
 
     @contextmanager
     def track(self, label: str, total: int | None, unit: str) -> Iterator[Tracker]:
-        """Follow nothing."""
+        """Yield a tracker that ignores progress."""
         del label, total, unit
         yield _SilentTracker()
 
     def record(self, event: Event) -> None:
-        """Drop the event."""
+        """Ignore the event."""

@@ -1,14 +1,14 @@
-"""The nucleotide alphabet: which letter is which base, soft mask, reverse complement.
+"""Nucleotide alphabet: codes of letters, soft mask, reverse complement.
 
-One rule for the whole project:
+The package uses a single rule:
 
-| character                        | is        |
-|----------------------------------|-----------|
-| `A C G T` and `U`                | itself (`U` is `T`)                       |
-| `N R Y S W K M B D H V`          | `N`, an unknown base                      |
-| `X`                              | `N`: what cross_match and RepeatMasker mask |
-| lower case                       | the same base, soft-masked                |
-| anything else                    | an error that says where                  |
+| character                        | meaning                                     |
+|----------------------------------|---------------------------------------------| | `A C G T` and
+`U`                | the base (`U` is `T`)                       | | `N R Y S W K M B D H V`
+| `N`, an unknown base                        | | `X`                              | `N`, as masked
+by cross_match, RepeatMasker | | lower case                       | the base in upper case,
+soft-masked         | | anything else                    | an error with the position
+|
 """
 
 from __future__ import annotations
@@ -72,18 +72,17 @@ _COMPLEMENT_LETTERS = str.maketrans(
 
 
 def encode_bases(sequence: str | bytes, *, where: str = "sequence") -> Codes:
-    """Codes of a sequence: A C G T N are 0 1 2 3 4.
+    """Return the codes of a sequence: A C G T N are 0 1 2 3 4.
 
     Args:
         sequence: Nucleotide letters, any case.
-        where: Named in the error, e.g. `genome.fa: record 'chr1'`.
+        where: Place named in the error, e.g. `genome.fa: record 'chr1'`.
 
     Returns:
-        uint8 array, one code a base.
+        uint8 array with one code per base.
 
     Raises:
-        AlphabetError: A character is no nucleotide code; the message names it and its 1-based
-            position.
+        AlphabetError: A character is not a nucleotide code; the message gives its 1-based position.
     """
     raw = sequence.encode("utf-8") if isinstance(sequence, str) else sequence
     codes = np.frombuffer(raw.translate(_CODE_BYTES), dtype=np.uint8)
@@ -93,27 +92,27 @@ def encode_bases(sequence: str | bytes, *, where: str = "sequence") -> Codes:
 
 
 def are_bases(text: str) -> bool:
-    """Return whether a text is what `encode_bases` reads, at least one letter."""
+    """Return True for one or more letters that `encode_bases` accepts."""
     codes = text.encode("utf-8", errors="replace").translate(_CODE_BYTES)
     return bool(codes) and _ILLEGAL_BYTE not in codes
 
 
 def mark_bases(lines: bytes, *, where: str = "sequence", before: int = 0) -> bytes:
-    """Return codes as `flag_bases` does, with no mark but `SOFT_BIT`."""
+    """Return the codes of `flag_bases` with `SOFT_BIT` as the only mark."""
     return flag_bases(lines, where=where, before=before).translate(_WITHOUT_FLAGS)
 
 
 def flag_bases(lines: bytes, *, where: str = "sequence", before: int = 0) -> bytes:
-    """Return the codes of the letters of some lines, with marks, without line ends.
+    """Return the codes of the letters of lines, with marks, without line ends.
 
-    One pass does what `encode_bases` and `soft_mask` do in two. Marks: `SOFT_BIT` for lower case,
+    A single pass replaces `encode_bases` and `soft_mask`. Marks: `SOFT_BIT` for lower case,
     `URACIL_BIT` for U read as T, `AMBIGUOUS_BIT` for an IUPAC code and `MASKED_BIT` for an X read
     as N.
 
     Args:
         lines: Nucleotide letters and line ends.
         where: Place named in the error.
-        before: Letters of the same record that came earlier, for the position in the error.
+        before: Number of preceding letters of the record, for the position in the error.
 
     Raises:
         AlphabetError: A character is not a nucleotide code.
@@ -149,23 +148,23 @@ _REASONS = (
 
 
 def soft_mask(sequence: str | bytes) -> Flags:
-    """True where a base is lower case (soft-masked: repeats and low complexity)."""
+    """Return True for lower-case bases (soft-masked: repeats and low complexity)."""
     raw = sequence.encode("ascii") if isinstance(sequence, str) else sequence
-    lower: Flags = (np.frombuffer(raw, dtype=np.uint8) & 0x20) != 0
-    return lower
+    is_lower: Flags = (np.frombuffer(raw, dtype=np.uint8) & 0x20) != 0
+    return is_lower
 
 
 def decode_bases(codes: Codes) -> str:
-    """Letters of codes: the inverse of `encode_bases` up to case, `U` and ambiguity codes."""
+    """Return the letters of codes, the inverse of `encode_bases` up to case, U and IUPAC codes."""
     letters = np.frombuffer(BASES.encode("ascii"), dtype=np.uint8)
     return letters[codes].tobytes().decode("ascii")
 
 
 def reverse_complement(sequence: str) -> str:
-    """The other strand, read 5' to 3': IUPAC codes complemented, case kept, `U` becomes `A`."""
+    """Return the reverse complement: IUPAC codes complemented, case kept, `U` becomes `A`."""
     return sequence.translate(_COMPLEMENT_LETTERS)[::-1]
 
 
 def reverse_complement_codes(codes: Codes) -> Codes:
-    """The other strand of base codes (N stays N)."""
+    """Return the reverse complement of base codes (N stays N)."""
     return _COMPLEMENT_CODES[codes[::-1]]

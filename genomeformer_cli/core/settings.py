@@ -1,16 +1,16 @@
-"""What the environment decides. The one place that reads environment variables.
+"""Environment variables; the only module that reads them.
 
 | variable                | meaning                                                             |
-|-------------------------|---------------------------------------------------------------------|
-| `GENOMEFORMER_HOME`     | root of the cache; else the platform's user cache                   |
-| `GENOMEFORMER_BASE_URL` | where NCBI Datasets is; else NCBI itself                            |
-| `GENOMEFORMER_FTP_URL`  | where the genomes area (`/genomes`, `/pub`) is; else NCBI itself    |
-| `NCBI_API_KEY`          | NCBI's key for more requests a second; never logged, shown or kept  |
+|-------------------------|---------------------------------------------------------------------| |
+`GENOMEFORMER_HOME`     | root of the cache; default: the platform's user cache               | |
+`GENOMEFORMER_BASE_URL` | address of NCBI Datasets; default: NCBI                             | |
+`GENOMEFORMER_FTP_URL`  | address of the genomes area (`/genomes`, `/pub`); default: NCBI     | |
+`NCBI_API_KEY`          | NCBI key for a higher rate limit; never logged, shown or stored     |
 
-Set by what starts several processes, not by a person: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`,
-`LOCAL_WORLD_SIZE`, `MASTER_ADDR`, `MASTER_PORT` and torch elastic's two (torchrun and ourselves);
-`SLURM_PROCID`, `SLURM_STEP_NUM_TASKS`, `SLURM_LOCALID`, `SLURM_STEP_TASKS_PER_NODE` (srun);
-`GENOMEFORMER_LAUNCH` (ourselves: where the processes that we started leave word).
+Set by process launchers: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR`,
+`MASTER_PORT` and two variables of torch elastic (torchrun and this package); `SLURM_PROCID`,
+`SLURM_STEP_NUM_TASKS`, `SLURM_LOCALID`, `SLURM_STEP_TASKS_PER_NODE` (srun); `GENOMEFORMER_LAUNCH`
+(this package: folder for the failures of started processes).
 """
 
 from __future__ import annotations
@@ -34,46 +34,46 @@ FTP_URL = "https://ftp.ncbi.nlm.nih.gov"
 
 
 def cache_root() -> Path:
-    """The folder that holds genomes, vocabularies, corpora, runs and weights."""
-    chosen = os.environ.get(HOME_VARIABLE)
-    if chosen:
-        return Path(chosen).expanduser().absolute()
+    """Return the root folder of the cache."""
+    home = os.environ.get(HOME_VARIABLE)
+    if home:
+        return Path(home).expanduser().absolute()
     return platformdirs.user_cache_path("genomeformer", appauthor=False)
 
 
 def base_url() -> str:
-    """Where NCBI Datasets is."""
+    """Return the address of NCBI Datasets."""
     return os.environ.get(BASE_URL_VARIABLE) or DATASETS_URL
 
 
 def ftp_url() -> str:
-    """Where the genomes area is."""
+    """Return the address of the genomes area."""
     return os.environ.get(FTP_URL_VARIABLE) or FTP_URL
 
 
 def api_key() -> str | None:
-    """The user's NCBI key, if there is one."""
+    """Return the user's NCBI key, if set."""
     return os.environ.get(API_KEY_VARIABLE) or None
 
 
 def fresh_environment(cache: Path) -> dict[str, str]:
-    """This process's environment with another cache, and without the network of the Hub."""
+    """Return the environment with another cache, and without network access to the Hub."""
     return {**os.environ, HOME_VARIABLE: str(cache), "HF_HUB_OFFLINE": "1"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Member:
-    """This process among those that were started to train together.
+class ProcessRank:
+    """Rank of this process in distributed training.
 
     Attributes:
-        rank: Which one it is, from 0.
-        size: How many there are.
-        local_rank: Which one of this machine.
-        local_size: How many are on this machine.
-        address: Where the first one, or what started it, is listening.
-        port: On which port.
-        agent_listens: Whether what started them is listening there itself.
-        restarts: How often all of them were started again.
+        rank: Global rank, from 0.
+        size: Number of processes.
+        local_rank: Rank on this machine.
+        local_size: Number of processes on this machine.
+        address: Address of the rendezvous store.
+        port: Port of the rendezvous store.
+        agent_listens: True if the launcher hosts the store.
+        restarts: Number of restarts of the process group.
     """
 
     rank: int
@@ -86,11 +86,11 @@ class Member:
     restarts: int = 0
 
 
-def member() -> Member | None:
-    """What torchrun, srun or we ourselves say of this process; None if it is alone.
+def process_rank() -> ProcessRank | None:
+    """Return the rank set by torchrun, srun or this package; None for a single process.
 
     Raises:
-        ConfigError: It is one of several, and not told where the others are.
+        ConfigError: The process has a rank, but no rendezvous address.
     """
     environment = os.environ
     if "RANK" in environment and "WORLD_SIZE" in environment:
@@ -107,12 +107,11 @@ def member() -> Member | None:
         return None
     if "MASTER_ADDR" not in environment or "MASTER_PORT" not in environment:
         raise ConfigError(
-            f"this is process {rank} of {size}, and `MASTER_ADDR` and `MASTER_PORT` do not say "
-            "where the others are",
+            f"this is process {rank} of {size}, but `MASTER_ADDR` and `MASTER_PORT` are not set",
             hint="export both in the batch script, or start it by `torchrun`: see the guide "
             "`cluster`",
         )
-    return Member(
+    return ProcessRank(
         rank=rank,
         size=size,
         local_rank=local_rank,
@@ -124,41 +123,41 @@ def member() -> Member | None:
     )
 
 
-def _number(variable: str, otherwise: int | None = None) -> int:
+def _number(variable: str, default: int | None = None) -> int:
     text = os.environ.get(variable)
-    if text is None and otherwise is not None:
-        return otherwise
+    if text is None and default is not None:
+        return default
     try:
         return int(text or "")
     except ValueError as failure:
         raise ConfigError(
-            f"`{variable}` is `{text}`, which is no number",
+            f"`{variable}` is `{text}`, which is not a number",
             hint="torchrun and srun set it; leave it alone",
         ) from failure
 
 
-def speaks() -> bool:
-    """Whether this process is to say and show anything: it is alone, or the first of several."""
+def is_main_process() -> bool:
+    """Return True on a single process or rank 0, the only process with output."""
     try:
-        me = member()
+        process = process_rank()
     except ConfigError:
         return True
-    return me is None or me.rank == 0
+    return process is None or process.rank == 0
 
 
 def launch_folder() -> Path | None:
-    """Where this process leaves word for the one of ours that started it; None if none did."""
+    """Return the folder for failures of a process started by this package, or None."""
     folder = os.environ.get(LAUNCH_VARIABLE)
     return Path(folder) if folder else None
 
 
-def threads_are_chosen() -> bool:
-    """Whether `OMP_NUM_THREADS` says how many threads to use."""
+def has_thread_setting() -> bool:
+    """Return True if `OMP_NUM_THREADS` is set."""
     return "OMP_NUM_THREADS" in os.environ
 
 
 def usable_cores() -> int:
-    """Cores that this process may use; where the system does not say, those of the machine."""
+    """Return the number of cores available to this process, or of the machine if unknown."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from genomeformer_cli.core.configuration import merged, nested, places
+from genomeformer_cli.core.configuration import merge_values, setting_paths, unflatten
 from genomeformer_cli.core.documents import DocumentError, parse_toml
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.render import pretrain_options
@@ -157,7 +157,8 @@ def variant(text: str) -> Variant:
         else:
             settings[_place(flag, text)] = value
     return Variant(
-        name=name.strip(), overrides=merged(pretrain_options.overrides(options), nested(settings))
+        name=name.strip(),
+        overrides=merge_values(pretrain_options.overrides(options), unflatten(settings)),
     )
 
 
@@ -196,7 +197,7 @@ def _place(flag: str, text: str) -> str:
     from genomeformer_cli.core.training.presets import PretrainConfig
 
     key = flag.replace("-", "_")
-    found = [one for one in places(PretrainConfig) if key in (one, one.rpartition(".")[2])]
+    found = [one for one in setting_paths(PretrainConfig) if key in (one, one.rpartition(".")[2])]
     if len(found) == 1:
         return found[0]
     if found:

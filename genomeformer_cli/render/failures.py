@@ -14,7 +14,7 @@ from typer import TyperException
 
 from genomeformer_cli.core.errors import GenomeformerError
 from genomeformer_cli.core.escaping import one_line
-from genomeformer_cli.core.settings import launch_folder, speaks
+from genomeformer_cli.core.settings import is_main_process, launch_folder
 from genomeformer_cli.core.store.atomic import failure_reason, write_hint
 from genomeformer_cli.core.training.failure_file import write_failure
 from genomeformer_cli.render.console import talk
@@ -43,12 +43,12 @@ def show_failure(message: str, hint: str | None) -> None:
 def explain(failure: Exception) -> int:
     """Show any failure; return the exit code it deserves.
 
-    One of several processes leaves what it failed with to the one that started them; without such
-    a one, the first speaks for all, and the others only if they are not ended meanwhile.
+    A process of a launched group writes the failure for its launcher. Without a launcher, rank 0
+    reports it; other ranks report theirs only if they are still running after a delay.
     """
     if write_failure(failure):
         return getattr(failure, "exit_code", INTERNAL)
-    if launch_folder() is None and not speaks():
+    if launch_folder() is None and not is_main_process():
         time.sleep(_FIRST_SPEAKS_WITHIN)
     if isinstance(failure, GenomeformerError):
         show_failure(failure.message, failure.hint)

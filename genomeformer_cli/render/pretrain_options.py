@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Option
 
-from genomeformer_cli.core.configuration import nested
+from genomeformer_cli.core.configuration import unflatten
 from genomeformer_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -347,7 +347,7 @@ def overrides(options: Mapping[str, Any]) -> dict[str, Any]:
     values["training.start_length"], values["model.context"] = window_lengths(options["seq_len"])
     values["model.direction"] = direction(options["objective"])
     values["training.pack"] = {None: None, True: "on", False: "off"}[options["pack"]]
-    return nested({place: value for place, value in values.items() if value is not None})
+    return unflatten({place: value for place, value in values.items() if value is not None})
 
 
 def pretrain_request(options: Mapping[str, Any]) -> PretrainRequest:

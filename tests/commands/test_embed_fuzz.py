@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from genomeformer_cli.core.errors import GenomeformerError
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from tests.cli import RunCommand
 from tests.malformed import malformed, naive_records
 from tests.models import RELEASED, WIDTH
@@ -31,7 +31,7 @@ def embed_malformed(seed: int, folder: Path) -> bool:
     )
     result, hint = None, None
     try:
-        result = embed_sequences(request, reporter=Silent())
+        result = embed_sequences(request, reporter=SilentReporter())
     except GenomeformerError as failure:
         hint = failure.hint
     if result is None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from genomeformer_cli.core.embedding.embedder import Embedder
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.atomic import move_into_place
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.workflows import embed
@@ -55,7 +55,7 @@ def test_a_second_writer_is_refused_by_name(
 ) -> None:
     output, ids = tmp_path / "v.npy", tmp_path / "ids.txt"
     for held in (output, ids):
-        with lock_outputs(held, reporter=Silent()):
+        with lock_outputs(held, reporter=SilentReporter()):
             done = run(run_cli, fasta, output, "--ids", str(ids))
         assert_failure(done, f"`{held.name}` is being written by process", hint="wait")
         assert not output.exists()

@@ -30,7 +30,7 @@ from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
@@ -136,7 +136,7 @@ def test_vectors_that_evaluate_learns_from(loaded: LoadedModel) -> None:
 
     def compute(rows: Sequence[int]) -> list[Floats]:
         some = [ids[row] for row in rows]
-        return list(embed_tokens(loaded, some, window=CONTEXT, reporter=Silent()))
+        return list(embed_tokens(loaded, some, window=CONTEXT, reporter=SilentReporter()))
 
     assert_alone_as_in_company(compute, len(ROWS))
 
@@ -168,7 +168,7 @@ def test_scores_of_variants(loaded: LoadedModel) -> None:
 
     def compute(rows: Sequence[int]) -> list[Floats]:
         some = [variants[row] for row in rows]
-        scores = score_variants(loaded, some, genome, CONTEXT, Silent())
+        scores = score_variants(loaded, some, genome, CONTEXT, SilentReporter())
         return [
             np.array(
                 [

@@ -22,7 +22,7 @@ from genomeformer_cli.core.genomes.fasta_headers import described_records
 from genomeformer_cli.core.genomes.genome import cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta
 from genomeformer_cli.core.genomes.peek import peek_records
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import decode_bases, encode_bases
 from genomeformer_cli.core.store.layout import Store
 from tests.malformed import malformed, naive_records
@@ -62,7 +62,7 @@ def imported(path: Path) -> Rows:
     """As `fetch --file` and `tokenize` import it: the copy in the cache is read."""
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder))
-        genome, _ = import_fasta(path, store=store, reporter=Silent(), name="g")
+        genome, _ = import_fasta(path, store=store, reporter=SilentReporter(), name="g")
         ((_, fasta),) = cached_genomes(store, ["g"])
         rows = embedded(fasta)
         assert (genome.num_records, genome.num_bases) == (

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.cache import verify_cache
 from tests.faults.commands import Command
@@ -51,5 +51,5 @@ def find_losses(
 
 def _verify(place: Place, when: str) -> list[str]:
     """Do what `cache verify` does, in this process."""
-    entries = verify_cache((), reporter=Silent(), store=Store(place.cache))
+    entries = verify_cache((), reporter=SilentReporter(), store=Store(place.cache))
     return [f"{when}, {one.problem}" for one in entries if one.problem]

@@ -17,7 +17,7 @@ from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.model_io.model_folder import write_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.seal import seal
@@ -116,7 +116,7 @@ def test_a_fine_tuning_of_a_small_table(tmp_path: Path, golden_numbers: GoldenNu
         device="cpu",
         threads=1,
     )
-    result = finetune_model(request, reporter=Silent(), store=Store(tmp_path / "cache"))
+    result = finetune_model(request, reporter=SilentReporter(), store=Store(tmp_path / "cache"))
     rows = read_rows(result.run / "pretrained-seed-0" / "metrics.jsonl")
     (seed,) = result.summary.results
     values: dict[str, Any] = {

@@ -22,7 +22,7 @@ from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_qu
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.loop import TrainingRun, train
@@ -147,7 +147,7 @@ def test_losses_of_twenty_steps(
     values: dict[str, Any] = {}
     for number, (name, case) in enumerate(cases.items()):
         run = run_of(case, corpus, tmp_path / f"run-{number}")
-        train(run, Silent())
+        train(run, SilentReporter())
         rows = read_rows(run.folder / "metrics.jsonl")
         assert len(rows) == STEPS
         values[f"{name}: bits per base"] = [row["training"]["bits_per_base"] for row in rows]

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from genomeformer_cli.core.reporting import Reporter, Silent
+from genomeformer_cli.core.reporting import Reporter, SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.workflows.fetch_ncbi import (
     FetchNcbiRequest,
@@ -33,7 +33,9 @@ def fetch_from(
     ncbi: MiniNcbi, store: Store, *, reporter: Reporter | None = None, **options: Any
 ) -> FetchResult:
     """Fetch from the small NCBI into a store."""
-    return fetch_ncbi(request_to(ncbi, **options), reporter=reporter or Silent(), store=store)
+    return fetch_ncbi(
+        request_to(ncbi, **options), reporter=reporter or SilentReporter(), store=store
+    )
 
 
 def fasta_bytes(store: Store) -> dict[str, bytes]:

@@ -1,6 +1,6 @@
-"""Labelled windows of a genome, by its annotation.
+"""Labelled windows of a genome, from its annotation.
 
-`reading` puts features and sequence together, `fitting` in the same coordinates, and `intake`
-counts them; `tracks` and `candidates` find windows whose label is beyond doubt; `sampling` and
-`table` choose and write them.
+`reading` combines features and sequence, `fitting` converts coordinates, `intake` counts features;
+`base_labels` and `windows` find windows with unambiguous labels; `sampling` and `write` select and
+write them.
 """

@@ -1,4 +1,4 @@
-"""Marks on the bases of a record: one array per question, around the origin of circles."""
+"""Labels of the bases of a record: one array per property, wrapped for circular records."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ _ALL_FRAMES = 0b111111
 _ONE_FRAME = np.array([bits.bit_count() == 1 for bits in range(64)], dtype=np.bool_)
 
 
-def pieces(start: int, end: int, length: int, *, circular: bool) -> Iterator[tuple[int, int]]:
-    """Yield the pieces of an interval on its record: cut off, or led on around a circle."""
+def split_interval(
+    start: int, end: int, length: int, *, circular: bool
+) -> Iterator[tuple[int, int]]:
+    """Yield the parts of an interval on its record: clipped, or wrapped around a circle."""
     if not circular:
         if max(start, 0) < min(end, length):
             yield max(start, 0), min(end, length)
@@ -32,19 +34,19 @@ def pieces(start: int, end: int, length: int, *, circular: bool) -> Iterator[tup
         yield 0, high - length
 
 
-def marked(intervals: Iterable[tuple[int, int]], length: int, *, circular: bool) -> Flags:
-    """True for every base of any interval."""
+def mark_intervals(intervals: Iterable[tuple[int, int]], length: int, *, circular: bool) -> Flags:
+    """Return True for every base in any interval."""
     flags = np.zeros(length, dtype=np.bool_)
     for start, end in intervals:
-        for low, high in pieces(start, end, length, circular=circular):
+        for low, high in split_interval(start, end, length, circular=circular):
             flags[low:high] = True
     return flags
 
 
-def spans(features: Iterable[Feature]) -> Iterator[tuple[int, int]]:
-    """Yield the interval of each feature, introns included; of one on both strands, its parts.
+def feature_intervals(features: Iterable[Feature]) -> Iterator[tuple[int, int]]:
+    """Yield the interval of each feature with its introns, or its parts if it is on both strands.
 
-    A feature that is not understood takes up all that lies between its outermost bases.
+    A feature with an unclear location covers everything between its outermost bases.
     """
     for feature in features:
         if feature.unclear or len({part.strand for part in feature.parts}) == 1:
@@ -54,10 +56,10 @@ def spans(features: Iterable[Feature]) -> Iterator[tuple[int, int]]:
 
 
 def single_frame(features: Iterable[Feature], length: int) -> Flags:
-    """True where all coding sequences agree on strand and codon position, and there is one.
+    """Return True where all coding sequences agree on strand and codon position.
 
-    Each base collects a bit for every strand (2) and codon position (3) that a CDS gives it; a CDS
-    that has no strand or phase, or is not understood, sets all of them.
+    Each base collects one bit per strand (2) and codon position (3) of every CDS; a CDS without
+    strand or phase, or with an unclear location, sets all bits.
     """
     frames = np.zeros(length, dtype=np.uint8)
     for feature in features:
@@ -71,13 +73,13 @@ def single_frame(features: Iterable[Feature], length: int) -> Flags:
             shift = 0 if part.strand == PLUS else 3
             order = positions if part.strand == PLUS else positions[::-1]
             for codon_position in range(3):
-                chosen = order[(part.phase + codon_position) % 3 :: 3]
-                frames[chosen] |= np.uint8(1 << (codon_position + shift))
+                indices = order[(part.phase + codon_position) % 3 :: 3]
+                frames[indices] |= np.uint8(1 << (codon_position + shift))
     return _ONE_FRAME[frames]
 
 
-def stretches(flags: Flags, *, circular: bool) -> list[tuple[int, int]]:
-    """Runs of True, ascending; on a circle the one across the origin is one, and comes last."""
+def true_runs(flags: Flags, *, circular: bool) -> list[tuple[int, int]]:
+    """Return the runs of True in ascending order; a run across the origin of a circle is last."""
     edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).view(np.int8)))
     runs = [(int(start), int(end)) for start, end in edges.reshape(-1, 2)]
     if circular and len(runs) > 1 and runs[0][0] == 0 and runs[-1][1] == flags.size:
@@ -85,8 +87,8 @@ def stretches(flags: Flags, *, circular: bool) -> list[tuple[int, int]]:
     return runs
 
 
-def taken(array: Marks, start: int, end: int) -> Marks:
-    """A stretch of an array; what goes past the end of it, on a circle, is led on."""
+def circular_slice(array: Marks, start: int, end: int) -> Marks:
+    """Return a slice of an array; a slice past its end continues at its start."""
     start, end = start % array.size, start % array.size + end - start
     if end <= array.size:
         return array[start:end]

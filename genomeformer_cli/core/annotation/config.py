@@ -1,4 +1,4 @@
-"""Rules of cutting windows: classes, lengths, margins."""
+"""Settings for cutting windows: classes, lengths, margins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from genomeformer_cli.core.errors import UsageError
 
 
 class Label(StrEnum):
-    """The classes of windows, in the order in which tables show them."""
+    """Class of a window, in the order of tables."""
 
     CODING = "coding"
     INTERGENIC = "intergenic"
@@ -20,7 +20,7 @@ class Label(StrEnum):
 
 
 class WrittenStrand(StrEnum):
-    """Written strand: that of the feature, or always that of the FASTA file."""
+    """Strand of the written sequence: that of the feature, or always that of the FASTA file."""
 
     FEATURE = "feature"
     PLUS = "plus"
@@ -31,17 +31,17 @@ DEFAULT_LABELS = (Label.CODING, Label.INTERGENIC, Label.PROMOTER, Label.TERMINAT
 
 @dataclass(frozen=True, kw_only=True)
 class WindowRules:
-    """Rules that windows are cut by.
+    """Rules for cutting windows.
 
     Attributes:
-        labels: The classes.
-        length: Bases of a window of every class but promoters and terminators.
-        promoter: Bases upstream of a gene's first base, and bases from it on.
-        terminator: Bases up to a gene's last base, and bases downstream of it.
-        margin: Bases between an intergenic window and the nearest gene, at least.
-        max_n: Largest part of a window that may be N.
-        strand: Written strand.
-        seed: Seed of the offset of rows, of the strand of windows that have none, and of sampling.
+        labels: Classes of windows.
+        length: Length in bases of windows other than promoters and terminators.
+        promoter: Bases before a gene's first base, and bases from it on.
+        terminator: Bases up to a gene's last base, and bases after it.
+        margin: Minimum distance in bases between an intergenic window and a gene.
+        max_n: Maximum fraction of N in a window.
+        strand: Strand of the written sequence.
+        seed: Seed of window offsets, of the strand of windows without one, and of sampling.
     """
 
     labels: tuple[Label, ...] = DEFAULT_LABELS
@@ -54,13 +54,13 @@ class WindowRules:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be.
+        """Check the settings.
 
         Raises:
-            UsageError: A length, a margin or a fraction out of its range, or no class.
+            UsageError: A length, margin or fraction is out of range, or there is no class.
         """
         if not self.labels:
-            raise UsageError("no classes of windows are asked for", hint=_KNOWN)
+            raise UsageError("no classes of windows are given", hint=_KNOWN)
         if self.margin < 0:
             raise UsageError(
                 "a margin below 0 reaches into genes", hint="give `--margin 0` or more"
@@ -77,7 +77,7 @@ class WindowRules:
                 )
 
     def length_of(self, label: Label) -> int:
-        """Bases of a window of a class."""
+        """Return the length in bases of a class's windows."""
         if label is Label.PROMOTER:
             return sum(self.promoter)
         return sum(self.terminator) if label is Label.TERMINATOR else self.length
@@ -87,10 +87,10 @@ _KNOWN = "classes are " + ", ".join(f"`{label}`" for label in Label)
 
 
 def labels_from_text(text: str) -> tuple[Label, ...]:
-    """Classes as a user names them, comma-separated, in the order of tables.
+    """Parse comma-separated classes; return them in the order of tables.
 
     Raises:
-        UsageError: One is unknown.
+        UsageError: A class is unknown.
     """
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     for name in names:
@@ -100,14 +100,14 @@ def labels_from_text(text: str) -> tuple[Label, ...]:
 
 
 def flanks_from_text(text: str, option: str) -> tuple[int, int]:
-    """Two numbers of bases, as in `150,50`.
+    """Parse two numbers of bases, as in `150,50`.
 
     Args:
-        text: As the user wrote it.
-        option: Named in the error.
+        text: Value of the option.
+        option: Name of the option in the error.
 
     Raises:
-        UsageError: It is not two numbers.
+        UsageError: The value is not two numbers.
     """
     numbers = [part.strip() for part in text.split(",")]
     if len(numbers) != 2 or not all(part.isascii() and part.isdigit() for part in numbers):

@@ -1,4 +1,4 @@
-"""Features as a file has them, put in the coordinates of their sequence."""
+"""Conversion of features to the coordinates of their sequence."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ _OTHER_VERSION = "the annotation is of another version of the sequence: fetch bo
 
 
 def fit(annotated: RecordFeatures, length: int, shown: str, tally: Tally) -> tuple[Feature, ...]:
-    """Return the features of a record, and what else must not be called intergenic.
+    """Return the features of a record, and the places that are not intergenic.
 
     Args:
         annotated: Annotation of the record.
-        length: Bases of its sequence.
+        length: Length of the sequence.
         shown: Name of the annotation in errors.
-        tally: Gets what is used and what is not.
+        tally: Receives the counts of used and unused features.
 
     Raises:
-        AnnotationError: A feature, or the record's stated length, does not fit the sequence.
+        AnnotationError: A feature, or the declared length of the record, does not fit the sequence.
     """
     if annotated.length not in (None, length):
         raise AnnotationError(
@@ -39,21 +39,21 @@ def fit(annotated: RecordFeatures, length: int, shown: str, tally: Tally) -> tup
             "sequence",
             hint=_OTHER_VERSION,
         )
-    found: list[Feature] = []
+    features: list[Feature] = []
     whole_record = bool(annotated.placeless)
-    for written in annotated.features:
-        one = _fitted(written, annotated, length, shown)
-        whole_record |= one.unclear == _IN_DOUBT
-        found.append(one)
-        if one.unclear:
+    for original in annotated.features:
+        fitted = _fitted(original, annotated, length, shown)
+        whole_record |= fitted.unclear == _IN_DOUBT
+        features.append(fitted)
+        if fitted.unclear:
             tally.leave_out(Reason.UNCLEAR)
-        elif not one.implied:
+        elif not fitted.implied:
             tally.used += 1
     tally.leave_out(Reason.PLACELESS, len(annotated.placeless))
     if whole_record and length:
         part = Part(0, length, UNSTRANDED)
-        found.append(Feature(kind=Kind.PLACE, parts=(part,), implied=True))
-    return tuple(found)
+        features.append(Feature(kind=Kind.PLACE, parts=(part,), implied=True))
+    return tuple(features)
 
 
 def _fitted(feature: Feature, annotated: RecordFeatures, length: int, shown: str) -> Feature:
@@ -71,13 +71,13 @@ def _fitted(feature: Feature, annotated: RecordFeatures, length: int, shown: str
         if parts[-1].end - parts[0].start <= length:
             return replace(feature, parts=parts)
         return replace(feature, unclear=feature.unclear or "parts go around more than once")
-    if any(one.start > after.start for one, after in pairwise(feature.parts)):
+    if any(previous.start > following.start for previous, following in pairwise(feature.parts)):
         return replace(feature, unclear=feature.unclear or "parts run backwards")
     return feature
 
 
 def _touches_origin_twice(parts: tuple[Part, ...], length: int) -> bool:
-    """Return whether parts were sorted that meet at the origin, as some programs do."""
+    """Return True for sorted parts that meet at the origin, as some programs write them."""
     return len(parts) > 1 and parts[0].start == 0 and parts[-1].end == length
 
 

@@ -1,4 +1,4 @@
-"""Counts of what was read of an annotation, what was used, and what was left out and why."""
+"""Counts of records and features: read, used, and left out by reason."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from genomeformer_cli.core.reporting import Reporter
 
 
 class Reason(StrEnum):
-    """Reason for which a feature or record is left out."""
+    """Reason for leaving out a feature or record."""
 
     DESCRIBES = "type describes the record"
     UNCLEAR = "location not understood"
@@ -29,12 +29,12 @@ _CONSEQUENCES = {
 
 @dataclass(slots=True)
 class Tally:
-    """Things read, and what became of each: read = used + left out.
+    """Counts of items: read = used + left out.
 
     Attributes:
-        read: Things in the file.
-        used: Things that were used.
-        left_out: Things that were not, by reason.
+        read: Number of items in the file.
+        used: Number of items used.
+        left_out: Number of items left out, by reason.
     """
 
     read: int = 0
@@ -42,7 +42,7 @@ class Tally:
     left_out: Counter[str] = field(default_factory=Counter)
 
     def leave_out(self, reason: Reason, number: int = 1) -> None:
-        """Count things that are not used."""
+        """Count items that are left out."""
         if number:
             self.left_out[reason.value] += number
 
@@ -53,7 +53,7 @@ class Tally:
         self.left_out.update(other.left_out)
 
     def text(self, name: str) -> str:
-        """Return the counts as a line, as in `features: 9 read, 8 used, 1 left out (why)`."""
+        """Return the counts as a line, as in `features: 9 read, 8 used, 1 left out (reason)`."""
         line = f"{name}: {self.read:,} read, {self.used:,} used"
         reasons = "; ".join(f"{number:,} {reason}" for reason, number in self.left_out.items())
         return f"{line}, {self.left_out.total():,} left out ({reasons})" if reasons else line
@@ -64,9 +64,9 @@ class Intake:
     """Counts of one annotation.
 
     Attributes:
-        records: Sequences, and annotated records that have none.
+        records: Sequences, and annotated records without sequence.
         features: Features of the annotation.
-        num_pseudo: Used features of pseudogenes, which give no windows.
+        num_pseudo: Number of used features of pseudogenes, which give no windows.
     """
 
     records: Tally = field(default_factory=Tally)
@@ -74,7 +74,7 @@ class Intake:
     num_pseudo: int = 0
 
     def warn(self, shown: str, reporter: Reporter) -> None:
-        """Warn of features that could not be understood."""
+        """Warn about features with an unclear location."""
         left_out = self.features.left_out
         for reason, consequence in _CONSEQUENCES.items():
             if number := left_out[reason.value]:

@@ -1,6 +1,6 @@
-"""Records with sequence and annotation together, one at a time.
+"""Reader of records with sequence and annotation.
 
-The features of one file are in memory, and the sequence of one record.
+The features of one file and the sequence of one record are held in memory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 
 _SHOWN_IDS = 3
-_FEWEST_TABS = 3
+_MIN_TABS = 3
 
 
 Pair = tuple[str, str | bytes, RecordFeatures, str]
@@ -34,7 +34,7 @@ Pair = tuple[str, str | bytes, RecordFeatures, str]
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A file that can be read twice, and its name in messages."""
+    """File that can be read twice, and its name in messages."""
 
     path: Path
     shown: str
@@ -45,13 +45,13 @@ class _File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedRecord:
-    """A record ready to be cut.
+    """Record with sequence and features.
 
     Attributes:
-        id: Id in the FASTA file, or in GenBank the accession with version.
+        id: Id in the FASTA file, or accession with version in GenBank.
         codes: Base codes.
-        features: Features, with coordinates that were checked against the sequence.
-        circular: The record is a circle.
+        features: Features in the coordinates of the sequence.
+        circular: True for a circular record.
     """
 
     id: str
@@ -66,13 +66,13 @@ def annotated_records(
     """Yield every record that has both sequence and genes, in the order of the sequences.
 
     Args:
-        fasta: Sequences; None: they are in the annotation.
-        annotation: GFF3 or GenBank, of any packing; `-` is standard input.
-        reporter: Gets warnings of what is left out.
-        intake: Gets the counts of records and features.
+        fasta: Sequences; None if they are in the annotation.
+        annotation: GFF3 or GenBank file, plain or compressed; `-` is standard input.
+        reporter: Receives warnings.
+        intake: Receives the counts of records and features.
 
     Raises:
-        AnnotationError: The annotation cannot be read, or is of other sequences.
+        AnnotationError: The annotation cannot be read, or belongs to other sequences.
         FormatError, AlphabetError: The sequences cannot be read.
     """
     intake = intake or Intake()
@@ -83,30 +83,31 @@ def annotated_records(
             sequences = _File(*stack.enter_context(local_copy(str(fasta), command="windows")))
         if not _is_genbank(genes):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="genomeformer-")))
-            known, embedded = _gff(genes, folder if sequences is None else None)
-            pairs = _fasta_pairs(sequences or embedded, known, genes.shown, reporter, intake)
+            by_id, embedded = _gff(genes, folder if sequences is None else None)
+            pairs = _fasta_pairs(sequences or embedded, by_id, genes.shown, reporter, intake)
         elif sequences is None:
             pairs = _genbank_pairs(genes, reporter, intake)
         else:
-            known = {
-                one.annotated.id: one.annotated for one in read_genbank(genes.lines(), genes.shown)
+            by_id = {
+                genbank.annotated.id: genbank.annotated
+                for genbank in read_genbank(genes.lines(), genes.shown)
             }
-            pairs = _fasta_pairs(sequences, known, genes.shown, reporter, intake)
+            pairs = _fasta_pairs(sequences, by_id, genes.shown, reporter, intake)
         yield from _checked(pairs, genes.shown, reporter, intake)
 
 
 def _checked(
     pairs: Iterator[Pair], shown: str, reporter: Reporter, intake: Intake
 ) -> Iterator[AnnotatedRecord]:
-    oddities = _Oddities()
-    for name, letters, annotated, where in pairs:
-        codes = encode_bases(letters, where=where)
+    problems = _CodingProblems()
+    for name, letters, annotated, place in pairs:
+        codes = encode_bases(letters, where=place)
         features = fit(annotated, codes.size, shown, intake.features)
         intake.records.used += 1
-        intake.num_pseudo += sum(one.pseudo and not one.unclear for one in features)
-        oddities.look(features)
+        intake.num_pseudo += sum(feature.pseudo and not feature.unclear for feature in features)
+        problems.count(features)
         yield AnnotatedRecord(id=name, codes=codes, features=features, circular=annotated.circular)
-    oddities.warn(shown, reporter)
+    problems.warn(shown, reporter)
     intake.warn(shown, reporter)
 
 
@@ -131,7 +132,7 @@ def _genbank_pairs(genes: _File, reporter: Reporter, intake: Intake) -> Iterator
 
 def _fasta_pairs(
     fasta: _File,
-    known: Mapping[str, RecordFeatures],
+    by_id: Mapping[str, RecordFeatures],
     shown: str,
     reporter: Reporter,
     intake: Intake,
@@ -139,43 +140,45 @@ def _fasta_pairs(
     without: list[str] = []
     seen: set[str] = set()
     used = 0
-    for annotated in known.values():
+    for annotated in by_id.values():
         _count(annotated, intake)
     for record in read_records(fasta.path, shown=fasta.shown, reporter=reporter):
         intake.records.read += 1
-        found = known.get(record.id)
-        if found is not None and record.id in seen:
+        annotated_record = by_id.get(record.id)
+        if annotated_record is not None and record.id in seen:
             raise FastaError(
                 f"`{fasta.shown}` has two records `{record.id}`: which one is annotated?",
                 hint="give each record an id of its own",
             )
         seen.add(record.id)
-        if found is None or not found.has_genes:
+        if annotated_record is None or not annotated_record.has_genes:
             without.append(record.id)
             intake.records.leave_out(Reason.UNANNOTATED)
-            if found is not None:
-                _leave_out(found, Reason.NO_GENES, intake)
+            if annotated_record is not None:
+                _leave_out(annotated_record, Reason.NO_GENES, intake)
             continue
         used += 1
-        yield record.id, record.sequence, found, f"`{fasta.shown}`: record `{record.id}`"
+        place = f"`{fasta.shown}`: record `{record.id}`"
+        yield record.id, record.sequence, annotated_record, place
     if not used:
+        with_genes = [features.id for features in by_id.values() if features.has_genes]
         raise AnnotationError(
-            f"no sequence of `{fasta.shown}` is annotated in `{shown}`: {_some(without)} "
-            f"against {_some([one.id for one in known.values() if one.has_genes])}",
+            f"no sequence of `{fasta.shown}` is annotated in `{shown}`: {_preview(without)} "
+            f"against {_preview(with_genes)}",
             hint="both must use the same ids: take both files from the same source, or rename",
         )
     if without:
-        reporter.warn(f"no genes are annotated on {_some(without)}: no windows from there")
-    missing = [one for one in known.values() if one.id not in seen]
-    for one in missing:
+        reporter.warn(f"no genes are annotated on {_preview(without)}: no windows from there")
+    missing = [features for features in by_id.values() if features.id not in seen]
+    for features in missing:
         intake.records.read += 1
         intake.records.leave_out(Reason.MISSING)
-        _leave_out(one, Reason.NO_SEQUENCE, intake)
-    if missing := [one for one in missing if one.has_genes]:
-        number = sum(one.num_features - one.num_described for one in missing)
+        _leave_out(features, Reason.NO_SEQUENCE, intake)
+    if missing := [features for features in missing if features.has_genes]:
+        number = sum(features.num_features - features.num_described for features in missing)
         reporter.warn(
-            f"`{fasta.shown}` lacks annotated sequences: {_some([one.id for one in missing])}, "
-            f"with {number:,} features"
+            f"`{fasta.shown}` lacks annotated sequences: "
+            f"{_preview([features.id for features in missing])}, with {number:,} features"
         )
 
 
@@ -189,28 +192,28 @@ def _leave_out(annotated: RecordFeatures, reason: Reason, intake: Intake) -> Non
 
 
 def _gff(genes: _File, folder: Path | None) -> tuple[dict[str, RecordFeatures], _File]:
-    """Read annotation, and put the sequences after it into a file of their own.
+    """Read annotation, and copy the sequences after it to a separate file.
 
     Args:
-        genes: GFF3.
-        folder: Place for the sequences; None: they are not needed.
+        genes: GFF3 file.
+        folder: Folder for the sequences; None if they are not needed.
 
     Returns:
-        Annotation by record, and the sequences if they are needed.
+        Annotation by record, and the file of the sequences if they are needed.
     """
     shown = genes.shown
     lines = genes.lines()
-    read = read_gff(lines, shown)
+    parsed = read_gff(lines, shown)
     if folder is None:
         for line in lines:
             refuse_annotation(line, shown)
-        return read.records, genes
-    if not read.has_sequences:
+        return parsed.records, genes
+    if not parsed.has_sequences:
         raise AnnotationError(
             f"`{shown}` is GFF3 without sequences: it has no `##FASTA` section",
             hint="give the sequences with `--fasta FILE`, or a `--genome` of the cache",
         )
-    first = [read.sequence_line] if read.sequence_line is not None else []
+    first = [parsed.sequence_line] if parsed.sequence_line is not None else []
     path = folder / "sequences.fa"
     try:
         with path.open("w", encoding="utf-8") as file:
@@ -222,22 +225,26 @@ def _gff(genes: _File, folder: Path | None) -> tuple[dict[str, RecordFeatures], 
             f"could not keep a copy of the sequences of `{shown}`: {failure.strerror or failure}",
             hint="free some space, or set `TMPDIR` to a folder that has some",
         ) from failure
-    return read.records, _File(path, f"{shown} (its sequences)")
+    return parsed.records, _File(path, f"{shown} (its sequences)")
 
 
-class _Oddities:
-    """Counts of features that give fewer windows than one may expect."""
+class _CodingProblems:
+    """Number of CDS without phase or strand, which give no coding windows."""
 
     def __init__(self) -> None:
         self._without_phase = 0
         self._without_strand = 0
 
-    def look(self, features: tuple[Feature, ...]) -> None:
-        coding = [one for one in features if one.kind is Kind.CDS and one.is_certain]
-        without_strand = [one for one in coding if any(not part.strand for part in one.parts)]
+    def count(self, features: tuple[Feature, ...]) -> None:
+        coding = [
+            feature for feature in features if feature.kind is Kind.CDS and feature.is_certain
+        ]
+        without_strand = [
+            feature for feature in coding if any(not part.strand for part in feature.parts)
+        ]
         self._without_strand += len(without_strand)
         self._without_phase += sum(
-            any(part.phase is None and part.strand for part in one.parts) for one in coding
+            any(part.phase is None and part.strand for part in feature.parts) for feature in coding
         )
 
     def warn(self, shown: str, reporter: Reporter) -> None:
@@ -251,16 +258,16 @@ class _Oddities:
             )
 
 
-def _some(names: list[str]) -> str:
+def _preview(names: list[str]) -> str:
     text = ", ".join(f"`{name}`" for name in names[:_SHOWN_IDS]) or "nothing"
-    more = len(names) - _SHOWN_IDS
-    return f"{text} and {more} more" if more > 0 else text
+    num_more = len(names) - _SHOWN_IDS
+    return f"{text} and {num_more} more" if num_more > 0 else text
 
 
 def _is_genbank(genes: _File) -> bool:
-    """Return whether the file is GenBank, and not GFF3, by its first line that is not a comment."""
+    """Return True for GenBank, False for GFF3, from the first line that is not a comment."""
     shown = genes.shown
-    commented = False
+    has_comments = False
     for line in genes.lines():
         text = line.text.strip()
         if re.match(r"LOCUS(\s|$)", text):
@@ -268,15 +275,17 @@ def _is_genbank(genes: _File) -> bool:
         if text.casefold().startswith("##gff-version"):
             return False
         if not text or text.startswith("#"):
-            commented |= bool(text)
+            has_comments |= bool(text)
             continue
-        if text.count("\t") >= _FEWEST_TABS:
+        if text.count("\t") >= _MIN_TABS:
             return False
-        what = "neither GFF3 nor GenBank"
+        description = "neither GFF3 nor GenBank"
         if text.startswith(">"):
-            what = "FASTA, which has no annotation"
+            description = "FASTA, which has no annotation"
         elif re.match(r"ID {3}", text):
-            what = "EMBL, which is not read"
-        raise AnnotationError(f"`{shown}` is {what}", hint="give GFF3 or GenBank, of any packing")
-    what = "has only comments" if commented else "is empty"
-    raise AnnotationError(f"`{shown}` {what}", hint="give GFF3 or GenBank")
+            description = "EMBL, which is not read"
+        raise AnnotationError(
+            f"`{shown}` is {description}", hint="give GFF3 or GenBank, of any packing"
+        )
+    description = "has only comments" if has_comments else "is empty"
+    raise AnnotationError(f"`{shown}` {description}", hint="give GFF3 or GenBank")

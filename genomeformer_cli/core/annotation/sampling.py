@@ -1,8 +1,8 @@
-"""Windows with their letters, no sequence twice, as many of each class as are wanted.
+"""Distinct windows with their sequences, optionally a sample of each class.
 
-A window's key is a hash of the seed and of its sequence or the reverse complement of it, whichever
-comes first. To sample is to keep the smallest keys: copies share one, the order of genomes decides
-only which copy is named, and no more than the sample is ever in memory.
+The key of a window is a hash of the seed and of the smaller of its sequence and reverse complement.
+Sampling keeps the smallest keys: copies share a key, the order of genomes affects only the copy
+that is named, and memory is bounded by the sample.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genomeformer_cli.core.annotation.base_labels import taken
+from genomeformer_cli.core.annotation.base_labels import circular_slice
 from genomeformer_cli.core.annotation.config import Label, WindowRules, WrittenStrand
 from genomeformer_cli.core.annotation.reading import AnnotatedRecord
 from genomeformer_cli.core.annotation.windows import Candidate, candidates
@@ -26,15 +26,15 @@ _KEY_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window as it is written.
+    """Window with its sequence.
 
     Attributes:
-        genome: Name of its genome.
-        record: Id of its record.
-        candidate: Place and label.
-        strand: Strand that the sequence is read from.
+        genome: Name of the genome.
+        record: Id of the record.
+        candidate: Position and label.
+        strand: Strand of the sequence.
         sequence: Letters A C G T N, 5' to 3' on that strand.
-        key: Hash that all copies of the sequence share, on either strand.
+        key: Hash shared by all copies of the sequence, on either strand.
     """
 
     genome: str
@@ -46,15 +46,15 @@ class Window:
 
 
 def windows_of(record: AnnotatedRecord, rules: WindowRules, genome: str) -> list[Window]:
-    """The windows of a record: none with too many N, none twice, none with two labels."""
+    """Return the windows of a record, without duplicates, ambiguous labels and too many N."""
     by_key: dict[int, Window | None] = {}
     for candidate in candidates(record, rules, genome):
-        codes = taken(record.codes, candidate.start, candidate.end)
+        codes = circular_slice(record.codes, candidate.start, candidate.end)
         if np.count_nonzero(codes == NUM_REAL_BASES) > rules.max_n * codes.size:
             continue
         window = _read(candidate, decode_bases(codes), rules, (genome, record.id))
-        before = by_key.setdefault(window.key, window)
-        if before is not None and before.candidate.label is not candidate.label:
+        previous = by_key.setdefault(window.key, window)
+        if previous is not None and previous.candidate.label is not candidate.label:
             by_key[window.key] = None
     return [window for window in by_key.values() if window is not None]
 
@@ -65,20 +65,20 @@ def _read(candidate: Candidate, plus: str, rules: WindowRules, names: tuple[str,
     digest = hashlib.blake2b(min(plus, minus).encode(), digest_size=_KEY_BYTES, key=salt).digest()
     if rules.strand is WrittenStrand.PLUS:
         strand = PLUS
-    else:  # without a strand of its own it gets one by chance, so that the strand tells nothing
+    else:  # a random strand, so that the strand carries no information on the class
         strand = candidate.strand or (PLUS if digest[0] & 1 else MINUS)
     sequence = plus if strand == PLUS else minus
     return Window(*names, candidate, strand, sequence, int.from_bytes(digest, "big"))
 
 
 class Distinct:
-    """Lets every window through whose sequence has not been seen."""
+    """Filter of windows with a new sequence."""
 
     def __init__(self) -> None:
         self._seen: set[int] = set()
 
     def take(self, windows: list[Window]) -> Iterator[Window]:
-        """Those of the windows that are new, in their order."""
+        """Yield the windows with a new sequence, in order."""
         for window in windows:
             if window.key not in self._seen:
                 self._seen.add(window.key)
@@ -86,10 +86,10 @@ class Distinct:
 
 
 class Sample:
-    """Keeps `size` windows of each class.
+    """Sample of `size` windows per class.
 
     Args:
-        size: Windows of a class, of all genomes together.
+        size: Number of windows per class, over all genomes.
     """
 
     def __init__(self, size: int) -> None:
@@ -99,7 +99,7 @@ class Sample:
         self._count = 0
 
     def take(self, windows: list[Window]) -> Iterator[Window]:
-        """Look at the windows; none is given back before the `end`."""
+        """Add windows to the sample; none is yielded before `finish`."""
         for window in windows:
             label = window.candidate.label
             heap = self._heaps.setdefault(label, [])
@@ -117,10 +117,10 @@ class Sample:
             keys.add(window.key)
         yield from ()
 
-    def end(self) -> Iterator[Window]:
-        """The sample, in the order in which it was seen; what has two labels is left out."""
-        chosen = sorted(item[1:] for heap in self._heaps.values() for item in heap)
+    def finish(self) -> Iterator[Window]:
+        """Yield the sample in reading order, without sequences of two labels."""
+        selected = sorted(item[1:] for heap in self._heaps.values() for item in heap)
         labels: dict[int, set[Label]] = {}
-        for _, window in chosen:
+        for _, window in selected:
             labels.setdefault(window.key, set()).add(window.candidate.label)
-        return (window for _, window in chosen if len(labels[window.key]) == 1)
+        return (window for _, window in selected if len(labels[window.key]) == 1)

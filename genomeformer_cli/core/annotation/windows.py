@@ -1,18 +1,15 @@
-"""Every window of a record whose label is beyond doubt.
+"""Windows of a record with an unambiguous label.
 
-| class | a window |
-|---|---|
-| coding | lies in one unbroken part of a CDS; all CDS there agree on strand and codon position |
-| intergenic | keeps `margin` bases from every feature of both strands, introns included |
-| promoter | runs from `promoter[0]` bases before a gene's first base to `promoter[1]` from it on |
-| terminator | runs from `terminator[0]` bases up to a gene's last base to `terminator[1]` past it |
-| rrna | lies in an rRNA |
-| trna | has a tRNA in its middle |
+| class | window | |---|---| | coding | inside one unbroken part of a CDS; all CDS there agree on
+strand and codon position | | intergenic | at least `margin` bases from every feature of both
+strands, introns included | | promoter | from `promoter[0]` bases before a gene's first base to
+`promoter[1]` from it on | | terminator | from `terminator[0]` bases up to a gene's last base to
+`terminator[1]` past it | | rrna | inside an rRNA | | trna | centred on a tRNA |
 
-Where a record has no genes but CDS and RNA, these stand for genes. Pseudogenes and features that
-are not understood give no windows and are not intergenic. Windows of coding, intergenic and rrna do
-not overlap within their class; those of intergenic do not overlap the promoters and terminators
-asked for.
+In a record that has only CDS and RNA features, these are used as genes. Pseudogenes and features
+with an unclear location give no windows and are not intergenic. Windows of coding, intergenic and
+rrna do not overlap within their class; intergenic windows do not overlap the requested promoters
+and terminators.
 """
 
 from __future__ import annotations
@@ -24,32 +21,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from genomeformer_cli.core.annotation.base_labels import (
-    marked,
+    circular_slice,
+    feature_intervals,
+    mark_intervals,
     single_frame,
-    spans,
-    stretches,
-    taken,
+    true_runs,
 )
 from genomeformer_cli.core.annotation.config import Label, WindowRules
 from genomeformer_cli.core.annotation.reading import AnnotatedRecord
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, UNSTRANDED, Feature, Kind, Part
 from genomeformer_cli.core.sequence import Flags
 
-_STANDS_FOR_GENES = (Kind.CDS, Kind.RRNA, Kind.TRNA)
+_GENE_SUBSTITUTES = (Kind.CDS, Kind.RRNA, Kind.TRNA)
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A window before it is read.
+    """Window without its sequence.
 
     Attributes:
         label: Class.
         start: First base, 0-based, below the record's length.
-        end: One past its last base; on a circle it may be past the record's length.
+        end: End (exclusive); past the record's length across the origin of a circle.
         strand: Strand of the feature; `UNSTRANDED` for intergenic windows.
-        feature: Feature that it was cut for, if any.
-        phase: In coding windows, bases to skip, from the 5' end on the feature's strand, to the
-            first whole codon.
+        feature: Feature of the window, if any.
+        phase: Number of bases before the first whole codon of a coding window, from the 5' end on
+            the feature's strand.
     """
 
     label: Label
@@ -70,13 +67,13 @@ class Candidate:
 
 
 def candidates(record: AnnotatedRecord, rules: WindowRules, genome: str) -> list[Candidate]:
-    """All windows of a record, class by class.
+    """Return all windows of a record, by class.
 
     Args:
         record: Sequence and features.
-        rules: Rules of cutting.
-        genome: Name of the genome; with the record's and the seed it decides where a row begins,
-            so that no genome's windows depend on what other genomes there are.
+        rules: Rules for cutting windows.
+        genome: Name of the genome. The window offsets depend on it, on the record and on the seed
+            only, so that no genome's windows depend on other genomes.
     """
     return _Cutter(record, rules, genome).cut()
 
@@ -89,53 +86,55 @@ class _Cutter:
         self._length = record.codes.size
 
     def cut(self) -> list[Candidate]:
-        wanted = self._rules.labels
-        found: list[Candidate] = []
-        if Label.PROMOTER in wanted:
-            found += self._promoters()
-        if Label.TERMINATOR in wanted:
-            found += self._terminators()
-        if Label.INTERGENIC in wanted:
-            found += self._intergenic([(one.start, one.end) for one in found])
-        if Label.CODING in wanted:
-            found += self._coding()
-        if Label.RRNA in wanted:
-            found += self._within(Kind.RRNA, Label.RRNA)
-        if Label.TRNA in wanted:
-            found += self._trna()
-        order = {label: place for place, label in enumerate(Label)}
-        found = [one for one in found if one.end - one.start <= self._length]
-        return sorted(found, key=lambda one: (order[one.label], one.start, one.strand))
+        labels = self._rules.labels
+        windows: list[Candidate] = []
+        if Label.PROMOTER in labels:
+            windows += self._promoters()
+        if Label.TERMINATOR in labels:
+            windows += self._terminators()
+        if Label.INTERGENIC in labels:
+            windows += self._intergenic([(window.start, window.end) for window in windows])
+        if Label.CODING in labels:
+            windows += self._coding()
+        if Label.RRNA in labels:
+            windows += self._within(Kind.RRNA, Label.RRNA)
+        if Label.TRNA in labels:
+            windows += self._trna()
+        order = {label: rank for rank, label in enumerate(Label)}
+        windows = [window for window in windows if window.end - window.start <= self._length]
+        return sorted(
+            windows, key=lambda window: (order[window.label], window.start, window.strand)
+        )
 
     def _genes(self) -> list[Feature]:
         features = self._record.features
-        genes = [one for one in features if one.kind is Kind.GENE]
-        genes = genes or [one for one in features if one.kind in _STANDS_FOR_GENES]
-        return [one for one in genes if one.strand and one.is_certain]
+        genes = [feature for feature in features if feature.kind is Kind.GENE]
+        genes = genes or [feature for feature in features if feature.kind in _GENE_SUBSTITUTES]
+        return [feature for feature in genes if feature.strand and feature.is_certain]
 
     def _promoters(self) -> Iterator[Candidate]:
         before, after = self._rules.promoter
         for gene in self._genes():
             if not gene.open_5:
-                at = gene.start if gene.strand == PLUS else gene.end
-                yield from self._around(Label.PROMOTER, gene, at, (before, after))
+                position = gene.start if gene.strand == PLUS else gene.end
+                yield from self._around(Label.PROMOTER, gene, position, (before, after))
 
     def _terminators(self) -> Iterator[Candidate]:
         before, after = self._rules.terminator
         for gene in self._genes():
             if not gene.open_3:
-                at = gene.end if gene.strand == PLUS else gene.start
-                yield from self._around(Label.TERMINATOR, gene, at, (before, after))
+                position = gene.end if gene.strand == PLUS else gene.start
+                yield from self._around(Label.TERMINATOR, gene, position, (before, after))
 
     def _around(
-        self, label: Label, feature: Feature, at: int, flanks: tuple[int, int]
+        self, label: Label, feature: Feature, position: int, flanks: tuple[int, int]
     ) -> Iterator[Candidate]:
-        """A window around the border between two bases, `flanks` read on the feature's strand."""
+        """Yield the window around a boundary, with `flanks` on the feature's strand."""
         before, after = flanks if feature.strand == PLUS else flanks[::-1]
-        yield from self._placed(label, at - before, at + after, feature)
+        yield from self._placed(label, position - before, position + after, feature)
 
     def _placed(self, label: Label, start: int, end: int, feature: Feature) -> Iterator[Candidate]:
-        """The window, led around a circle; none if it leaves a record that is not one."""
+        """Yield the window, wrapped around a circle; nothing if it leaves a linear record."""
         if self._record.circular:
             start, end = start % self._length, start % self._length + end - start
         elif start < 0 or end > self._length:
@@ -144,9 +143,11 @@ class _Cutter:
 
     def _intergenic(self, positives: Iterable[tuple[int, int]]) -> Iterator[Candidate]:
         margin = self._rules.margin
-        around = ((low - margin, high + margin) for low, high in spans(self._record.features))
-        free = ~self._marked([*around, *positives])
-        runs = stretches(free, circular=self._record.circular)
+        excluded = (
+            (low - margin, high + margin) for low, high in feature_intervals(self._record.features)
+        )
+        free = ~self._marked([*excluded, *positives])
+        runs = true_runs(free, circular=self._record.circular)
         for start, end in self._rows(runs, self._generator(Label.INTERGENIC)):
             start, end = self._on_record(start, end)
             yield Candidate(Label.INTERGENIC, start, end, UNSTRANDED)
@@ -178,10 +179,11 @@ class _Cutter:
     def _cut_from(
         self, part: Part, clear: Flags, generator: np.random.Generator
     ) -> list[tuple[int, int]]:
-        """Rows of windows in the clear stretches of a part, which are clear no longer after it."""
-        here = taken(clear, part.start, part.end)
+        """Return rows of windows in the unused runs of a part, and mark these runs as used."""
+        part_clear = circular_slice(clear, part.start, part.end)
         runs = [
-            (part.start + low, part.start + high) for low, high in stretches(here, circular=False)
+            (part.start + low, part.start + high)
+            for low, high in true_runs(part_clear, circular=False)
         ]
         for start, end in runs:
             clear[np.arange(start, end) % self._length] = False
@@ -197,12 +199,12 @@ class _Cutter:
     def _rows(
         self, runs: Iterable[tuple[int, int]], generator: np.random.Generator
     ) -> Iterator[tuple[int, int]]:
-        """Windows side by side in each run; what is left over is divided by chance."""
+        """Yield adjacent windows in each run, with a random offset."""
         length = self._rules.length
         for start, end in runs:
-            number, left = divmod(end - start, length)
+            number, remainder = divmod(end - start, length)
             if number:
-                first = start + int(generator.integers(0, left + 1))
+                first = start + int(generator.integers(0, remainder + 1))
                 yield from ((first + n * length, first + (n + 1) * length) for n in range(number))
 
     def _generator(self, label: Label) -> np.random.Generator:
@@ -213,9 +215,9 @@ class _Cutter:
         return start % self._length, start % self._length + end - start
 
     def _marked(self, intervals: Iterable[tuple[int, int]]) -> Flags:
-        return marked(intervals, self._length, circular=self._record.circular)
+        return mark_intervals(intervals, self._length, circular=self._record.circular)
 
 
 def strand_sign(strand: int) -> str:
-    """A strand as tables show it."""
+    """Return the sign of a strand in tables."""
     return {PLUS: "+", MINUS: "-"}.get(strand, ".")

@@ -1,4 +1,4 @@
-"""Labelled windows on disk: FASTA, and a table with one row per record.
+"""Writer of labelled windows: FASTA, and a table with one row per record.
 
 Coordinates are 0-based and half-open, as in BED, on the strand of the genome's FASTA file. A window
 across the origin of a circle ends past the record's length.
@@ -31,12 +31,12 @@ def output_paths(prefix: Path) -> tuple[Path, Path]:
 
 
 def refuse_to_overwrite(paths: tuple[Path, ...]) -> None:
-    """Look before the work begins.
+    """Check that the output does not exist, before the work begins.
 
-    One file without the other may be what a killed run left; `open_writer` compares it at the end.
+    A single file may be left by a killed run; `open_writer` compares it at the end.
 
     Raises:
-        EntryExistsError: The files are there.
+        EntryExistsError: Both files exist.
     """
     if all(path.exists() for path in paths):
         raise _exists(paths[0])
@@ -49,7 +49,7 @@ def _exists(path: Path) -> EntryExistsError:
 
 
 class WindowWriter:
-    """Writes windows; see `open_writer`."""
+    """Writer of windows; see `open_writer`."""
 
     def __init__(self, fasta: IO[bytes], table: IO[bytes]) -> None:
         self._fasta = fasta
@@ -57,7 +57,7 @@ class WindowWriter:
         self._table.write(("\t".join(COLUMNS) + "\n").encode())
 
     def write(self, window: Window) -> None:
-        """Add one."""
+        """Append a window."""
         name = window_id(window)
         self._fasta.write(f">{name}\n{window.sequence}\n".encode())
         self._table.write(("\t".join(_row(name, window)) + "\n").encode())
@@ -65,15 +65,15 @@ class WindowWriter:
 
 @contextmanager
 def open_writer(paths: tuple[Path, Path], *, force: bool) -> Iterator[WindowWriter]:
-    """Open both files; each appears whole at the end, and neither if the block fails.
+    """Open both files; they are created at the end of the block, and not if it fails.
 
     Args:
         paths: FASTA and table.
-        force: Replace files that have another content.
+        force: Replace files with other content.
 
     Raises:
-        StoreError: The system refused a write.
-        EntryExistsError: A file with another content is there, and `force` is false.
+        StoreError: A write failed.
+        EntryExistsError: A file with other content exists, and `force` is false.
     """
     with ExitStack() as stack:
         fasta, table = (stack.enter_context(atomic_file(path)) for path in paths)
@@ -85,25 +85,32 @@ def open_writer(paths: tuple[Path, Path], *, force: bool) -> Iterator[WindowWrit
 
 
 def window_id(window: Window) -> str:
-    """`GENOME:RECORD:START-END:STRAND`, the coordinates those of the table."""
-    one = window.candidate
+    """Return `GENOME:RECORD:START-END:STRAND`, with the coordinates of the table."""
+    candidate = window.candidate
     sign = strand_sign(window.strand)
-    return f"{window.genome}:{window.record}:{one.start}-{one.end}:{sign}"
+    return f"{window.genome}:{window.record}:{candidate.start}-{candidate.end}:{sign}"
 
 
 def _row(name: str, window: Window) -> list[str]:
-    one, feature = window.candidate, window.candidate.feature
+    candidate, feature = window.candidate, window.candidate.feature
     names = (feature.id, feature.gene, feature.locus_tag) if feature else ("", "", "")
     cells = [
-        *(name, one.label.value, window.genome, window.record, str(one.start), str(one.end)),
-        *(strand_sign(window.strand), strand_sign(one.strand), *names),
-        *("" if one.phase is None else str(one.phase), _gc(window.sequence)),
+        *(
+            name,
+            candidate.label.value,
+            window.genome,
+            window.record,
+            str(candidate.start),
+            str(candidate.end),
+        ),
+        *(strand_sign(window.strand), strand_sign(candidate.strand), *names),
+        *("" if candidate.phase is None else str(candidate.phase), _gc(window.sequence)),
     ]
-    # An escaped tab or line end in a name would make two cells, or rows, of one.
+    # An escaped tab or line end in a name would split a cell or row.
     return [" ".join(cell.split()) for cell in cells]
 
 
 def _gc(sequence: str) -> str:
-    strong = sequence.count("G") + sequence.count("C")
-    known = len(sequence) - sequence.count("N")
-    return f"{strong / known:.4f}" if known else ""
+    num_gc = sequence.count("G") + sequence.count("C")
+    num_known = len(sequence) - sequence.count("N")
+    return f"{num_gc / num_known:.4f}" if num_known else ""

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.annotation.base_labels import marked, spans
+from genomeformer_cli.core.annotation.base_labels import feature_intervals, mark_intervals
 from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
@@ -139,7 +139,7 @@ def regions(features: Sequence[Feature], length: int, *, circular: bool) -> npt.
     A base is `other` if coding sequences assign it different codon positions, or if a gene but no
     coding sequence covers it. A base that no feature covers is intergenic.
     """
-    covered_L = marked(spans(features), length, circular=circular)
+    covered_L = mark_intervals(feature_intervals(features), length, circular=circular)
     positions_L = np.zeros(length, dtype=np.uint8)
     for feature in features:
         if feature.kind is Kind.CDS and feature.is_certain:

@@ -35,7 +35,7 @@ from genomeformer_cli.core.formats.vcf import Variant, allele_problem
 from genomeformer_cli.core.genomes.regions import variant_problem
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
-from genomeformer_cli.core.reporting import Reporter, Silent
+from genomeformer_cli.core.reporting import Reporter, SilentReporter
 from genomeformer_cli.core.sequence import (
     NUM_REAL_BASES,
     Codes,
@@ -230,7 +230,7 @@ def _padded(loaded: LoadedModel, windows: Sequence[Codes]) -> npt.NDArray[np.int
 def _distances(loaded: LoadedModel, pairs: Sequence[_Pair]) -> npt.NDArray[np.float64]:
     ids = [loaded.tokenizer.encode(codes) for pair in pairs for codes in (pair.ref, pair.alt)]
     longest = max((codes.size for codes in ids), default=1)
-    vectors_NE = embed_tokens(loaded, ids, window=longest, reporter=Silent())
+    vectors_NE = embed_tokens(loaded, ids, window=longest, reporter=SilentReporter())
     return np.linalg.norm(vectors_NE[1::2] - vectors_NE[::2], axis=1).astype(np.float64)
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.tensors import write_tensors
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.seal import check_seal
 
@@ -39,7 +39,7 @@ def said_by(loaded: LoadedModel) -> dict[str, Tensor]:
     """Vectors of the probes, and the logits of each one's first window."""
     context = min(loaded.model.config.context, _LONGEST)
     tokens = [loaded.tokenizer.encode(codes) for codes in probe_sequences(context)]
-    vectors = embed_tokens(loaded, tokens, window=context, reporter=Silent())
+    vectors = embed_tokens(loaded, tokens, window=context, reporter=SilentReporter())
     answers = {"vectors": torch.from_numpy(vectors)}
     for number, ids in enumerate(tokens):
         ids_1L = torch.from_numpy(ids[:context].astype(np.int64))[None].to(loaded.model.device)

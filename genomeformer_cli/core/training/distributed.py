@@ -25,7 +25,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from genomeformer_cli.core.errors import ConfigError, LostProcessError, TrainingError
 from genomeformer_cli.core.objectives.loss import Prediction
-from genomeformer_cli.core.settings import Member, launch_folder
+from genomeformer_cli.core.settings import ProcessRank, launch_folder
 from genomeformer_cli.core.training.sequence_group import ProcessSequenceGroup
 
 _REACHED_WITHIN = timedelta(minutes=10)
@@ -53,7 +53,7 @@ class ProcessGroup:
         restarts: Number of restarts so far.
     """
 
-    def __init__(self, member: Member | None = None, store: Store | None = None) -> None:
+    def __init__(self, member: ProcessRank | None = None, store: Store | None = None) -> None:
         self.rank = 0 if member is None else member.rank
         self.size = 1 if member is None else member.size
         self.share, self.num_shares = self.rank, self.size
@@ -264,7 +264,7 @@ def _line(rank: int, size: int, per_line: int) -> ProcessSequenceGroup:
 
 
 @contextmanager
-def join_process_group(member: Member | None, device: torch.device) -> Iterator[ProcessGroup]:
+def join_process_group(member: ProcessRank | None, device: torch.device) -> Iterator[ProcessGroup]:
     """Join the process group for the duration of the context.
 
     Args:
@@ -306,7 +306,7 @@ def join_process_group(member: Member | None, device: torch.device) -> Iterator[
     dist.destroy_process_group()
 
 
-def _store(member: Member) -> Store:
+def _store(member: ProcessRank) -> Store:
     listens = member.rank == 0 and not member.agent_listens
     store = dist.TCPStore(  # type: ignore[attr-defined]
         member.address,
@@ -328,7 +328,7 @@ def _first_line(failure: Exception) -> str:
     return str(failure).strip().partition("\n")[0]
 
 
-def _end_with_launcher(member: Member) -> None:
+def _end_with_launcher(member: ProcessRank) -> None:
     """Exit when the launcher exits, and at once when it is interrupted.
 
     The main process handles an interrupt as usual, to leave the terminal in order.

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS
-from genomeformer_cli.core.configuration import merged, to_plain
+from genomeformer_cli.core.configuration import merge_values, to_plain
 from genomeformer_cli.core.corpus.reader import open_corpus
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.reporting import Reporter
@@ -274,13 +274,13 @@ def _train(task: _Task, reporter: Reporter) -> None:
         plan_path(folder, training),
         lambda: plan_training(pretrain, request.budget, reporter=reporter, store=store),
     )
-    overrides = merged(pretrain.overrides, {"training": _schedule(plan, pretrain)})
+    overrides = merge_values(pretrain.overrides, {"training": _schedule(plan, pretrain)})
     pretrain = replace(pretrain, overrides=overrides)
     pretrain_model(pretrain, reporter=reporter, store=store, runs=Store(folder))
 
 
 def _pretrain_request(training: Training, request: CompareRequest) -> PretrainRequest:
-    overrides = merged(request.overrides, training.variant.overrides)
+    overrides = merge_values(request.overrides, training.variant.overrides)
     said = _said(request.config_file, overrides, "compute")
     chosen = {key: value for key, value in _compute(request.device).items() if key not in said}
     more = {"training": {"seed": training.seed}, "compute": chosen}
@@ -289,7 +289,7 @@ def _pretrain_request(training: Training, request: CompareRequest) -> PretrainRe
         name=training.run,
         preset=request.preset,
         config_file=request.config_file,
-        overrides=merged(overrides, more),
+        overrides=merge_values(overrides, more),
         device=request.device,
         threads=request.threads,
     )

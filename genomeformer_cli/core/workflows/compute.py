@@ -6,7 +6,7 @@ import torch
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.settings import threads_are_chosen, usable_cores
+from genomeformer_cli.core.settings import has_thread_setting, usable_cores
 
 
 def choose_device(device: str, reporter: Reporter | None = None) -> torch.device:
@@ -61,7 +61,7 @@ def set_threads(threads: int | None, *, of: int = 1) -> None:
         threads: How many; None leaves torch's choice, which `OMP_NUM_THREADS` can set.
         of: Processes on this machine: if nobody chose, each has its part of the cores.
     """
-    if threads is None and of > 1 and not threads_are_chosen():
+    if threads is None and of > 1 and not has_thread_setting():
         threads = max(usable_cores() // of, 1)
     if threads is not None:
         torch.set_num_threads(threads)

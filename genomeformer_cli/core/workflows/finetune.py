@@ -48,7 +48,7 @@ from genomeformer_cli.core.release.finetuned_bundle import (
     write_tuned_card,
 )
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
-from genomeformer_cli.core.reporting import Event, Reporter, Silent
+from genomeformer_cli.core.reporting import Event, Reporter, SilentReporter
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import (
     RUN_IDENTITY_FILE,
@@ -322,7 +322,7 @@ def _summary(
         count=tuning.rows.count,
         duplicates=tuning.rows.duplicates,
         results=tuple(results),
-        linear=linear_result(tuning, run, Silent()),
+        linear=linear_result(tuning, run, SilentReporter()),
         environment={
             "genomeformer": __version__,
             "torch": torch.__version__,

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from genomeformer_cli.core.settings import LAUNCH_VARIABLE, member
+from genomeformer_cli.core.settings import LAUNCH_VARIABLE, process_rank
 from genomeformer_cli.core.training.launcher import launch
 from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.workflows.compute import gpu_names
@@ -24,7 +24,7 @@ def launched(arguments: Sequence[str], scale: ParallelConfig) -> bool:
         ConfigError: There are not so many GPUs, or so many processes cannot do it.
         GenomeformerError: What one of them failed with.
     """
-    if scale.num_processes == 1 or member() is not None:
+    if scale.num_processes == 1 or process_rank() is not None:
         return False
     scale.check_size(scale.num_processes)
     gpu_names(scale.gpus or 0)

@@ -30,8 +30,8 @@ from genomeformer_cli.core.model_io.model_folder import (
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Event, Reporter, Silent
-from genomeformer_cli.core.settings import Member, member
+from genomeformer_cli.core.reporting import Event, Reporter, SilentReporter
+from genomeformer_cli.core.settings import ProcessRank, process_rank
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, short_segments
@@ -152,18 +152,18 @@ def pretrain_model(
         LostProcessError: Another process ended.
         CheckpointError, CorruptError: What the run would start or go on from is damaged.
     """
-    store, me = store or Store(), member()
+    store, me = store or Store(), process_rank()
     request.scale.check_size(1 if me is None else me.size)
     gpu_names(request.scale.gpus or 0)
     set_threads(request.threads, of=1 if me is None else me.local_size)
     device = choose_device(_device(request, me), reporter if me is None else None)
     with join_process_group(me, device) as team:
         team.form_sequence_groups(request.scale.sequence_parallel)
-        speaks = reporter if team.is_main else Silent()
+        speaks = reporter if team.is_main else SilentReporter()
         return _Pretraining(request, (store, runs or store), team, device, speaks).run()
 
 
-def _device(request: PretrainRequest, me: Member | None) -> str:
+def _device(request: PretrainRequest, me: ProcessRank | None) -> str:
     """The device of this process: of several GPUs, its own."""
     if request.scale.on_cpu:
         if request.device not in ("auto", "cpu"):

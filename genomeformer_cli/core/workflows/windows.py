@@ -184,7 +184,7 @@ class _Cut:
                 for found in self._records(source, tracker):
                     yield from keep.take(found)
         if sample is not None:
-            yield from sample.end()
+            yield from sample.finish()
 
     def _records(self, source: _Source, tracker: Tracker) -> Iterator[list[Window]]:
         intake = self.intakes.setdefault(source.name, Intake())

@@ -17,7 +17,7 @@ from genomeformer_cli.core.corpus.statistics import (
 from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.formats.fasta import Record
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.workflows.describe import DescribeResult, describe_corpus
@@ -38,7 +38,7 @@ def described(sequence: str) -> DescribeResult:
         writer = CorpusWriter(folder, CharTokenizer())
         writer.add_genome(genome("one"), [Record("a", "", sequence)])
         writer.finish(name="c", split=SplitConfig(by=SplitBy.TAIL), inputs_sha256="0" * 64)
-    return describe_corpus("c", reporter=Silent())
+    return describe_corpus("c", reporter=SilentReporter())
 
 
 def of_many(result: DescribeResult, number: int) -> DescribeResult:

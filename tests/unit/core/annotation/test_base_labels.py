@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genomeformer_cli.core.annotation.base_labels import marked, stretches, taken
+from genomeformer_cli.core.annotation.base_labels import circular_slice, mark_intervals, true_runs
 from tests.strategies import repeatable
 
 
@@ -21,14 +21,14 @@ def test_bases_are_marked_one_by_one(
     pairs = [(start, start + size) for start, size in intervals]
     bases = {base for start, end in pairs for base in range(start, end)}
     places = {base % length for base in bases} if circular else bases & set(range(length))
-    flags = marked(pairs, length, circular=circular)
+    flags = mark_intervals(pairs, length, circular=circular)
     assert set(np.flatnonzero(flags).tolist()) == places
 
 
 @given(flags=st.lists(st.booleans(), min_size=1, max_size=40), circular=st.booleans())
 @repeatable
 def test_stretches_hold_what_is_marked_and_nothing_more(flags: list[bool], circular: bool) -> None:
-    runs = stretches(np.array(flags), circular=circular)
+    runs = true_runs(np.array(flags), circular=circular)
     covered = [base % len(flags) for start, end in runs for base in range(start, end)]
     assert sorted(covered) == [base for base, flag in enumerate(flags) if flag]
     for start, end in runs:
@@ -41,4 +41,4 @@ def test_stretches_hold_what_is_marked_and_nothing_more(flags: list[bool], circu
 @pytest.mark.parametrize(("start", "end"), [(0, 3), (3, 5), (4, 6), (5, 7), (9, 11), (2, 7)])
 def test_a_stretch_is_led_around_the_circle(start: int, end: int) -> None:
     array = np.array([0, 1, 2, 3, 4], dtype=np.uint8)
-    assert taken(array, start, end).tolist() == [base % 5 for base in range(start, end)]
+    assert circular_slice(array, start, end).tolist() == [base % 5 for base in range(start, end)]

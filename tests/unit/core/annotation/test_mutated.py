@@ -14,7 +14,7 @@ from genomeformer_cli.core.annotation.reading import AnnotatedRecord, annotated_
 from genomeformer_cli.core.annotation.windows import candidates
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.feature import kind_of
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from tests.annotation_files import BLANK, PACKERS, Truth, draw_truth, genbank_text, gff_text
 
 RULES = WindowRules(labels=tuple(Label), length=9, promoter=(6, 3), terminator=(3, 6), margin=0)
@@ -107,7 +107,9 @@ def read(
         fasta = folder / "c.fa"
         fasta.write_text(f">c\n{truth.dna}\n>c.1\n{truth.dna}\n", encoding="utf-8")
     intake = Intake()
-    records = annotated_records(fasta, folder / "annotation", reporter=Silent(), intake=intake)
+    records = annotated_records(
+        fasta, folder / "annotation", reporter=SilentReporter(), intake=intake
+    )
     refusal: InputError | None = None
     try:
         found = list(records)

@@ -8,7 +8,7 @@ import pytest
 from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.errors import AnnotationError, FastaError, FormatError
 from genomeformer_cli.core.formats.feature import Kind
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from tests.annotations import (
     MYCOPLASMA_FASTA,
     MYCOPLASMA_GENBANK,
@@ -28,7 +28,7 @@ def test_two_parsers_of_two_formats_say_the_same_of_a_real_genome() -> None:
     """M. genitalium as RefSeq gives it."""
     found = []
     for path in (MYCOPLASMA_GFF, MYCOPLASMA_GENBANK):
-        (record,) = annotated_records(MYCOPLASMA_FASTA, path, reporter=Silent())
+        (record,) = annotated_records(MYCOPLASMA_FASTA, path, reporter=SilentReporter())
         assert record.circular
         assert record.codes.size == 580_076
         kinds = (Kind.GENE, Kind.CDS, Kind.RRNA, Kind.TRNA)
@@ -46,7 +46,7 @@ def test_two_parsers_of_two_formats_say_the_same_of_a_real_genome() -> None:
 
 def test_a_real_circle_has_genes_across_its_origin() -> None:
     """phiX174: A, A* and B, as published by Sanger et al. 1977."""
-    (record,) = annotated_records(None, PHIX, reporter=Silent())
+    (record,) = annotated_records(None, PHIX, reporter=SilentReporter())
     across = [(one.start, one.end) for one in record.features if one.end > record.codes.size]
     assert across == [(3980, 5386 + 136), (4496, 5386 + 136), (5074, 5386 + 51)]
 
@@ -107,14 +107,14 @@ def test_what_is_no_annotation_is_refused(content: bytes, words: str, tmp_path: 
     (tmp_path / "x").write_bytes(content)
     (tmp_path / "a.fa").write_text(f">a\n{DNA}\n", encoding="utf-8")
     with pytest.raises(FormatError, match=words):
-        list(annotated_records(tmp_path / "a.fa", tmp_path / "x", reporter=Silent()))
+        list(annotated_records(tmp_path / "a.fa", tmp_path / "x", reporter=SilentReporter()))
 
 
 def test_a_damaged_genbank_gzip_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.gb.gz"
     path.write_bytes(truncated_gzip(gzip.decompress(PHIX.read_bytes())))
     with pytest.raises(FormatError, match="truncated gzip"):
-        list(annotated_records(None, path, reporter=Silent()))
+        list(annotated_records(None, path, reporter=SilentReporter()))
 
 
 def test_a_cds_without_a_phase_is_told(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from genomeformer_cli.core.annotation.reading import AnnotatedRecord, annotated_
 from genomeformer_cli.core.annotation.windows import candidates
 from genomeformer_cli.core.errors import AnnotationError
 from genomeformer_cli.core.formats.feature import PLUS
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import decode_bases, reverse_complement
 from tests.annotation_files import (
     BLANK,
@@ -52,7 +52,9 @@ def read(
         fasta = folder / "c.fa"
         fasta.write_text(f">c\n{truth.dna}\n", encoding="utf-8")
     intake = Intake()
-    found = list(annotated_records(fasta, folder / "annotation", reporter=Silent(), intake=intake))
+    found = list(
+        annotated_records(fasta, folder / "annotation", reporter=SilentReporter(), intake=intake)
+    )
     return found, intake
 
 

@@ -11,7 +11,7 @@ from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.annotation.sampling import Distinct, Sample, Window, windows_of
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, Kind
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import reverse_complement
 from tests.annotations import (
     MYCOPLASMA_FASTA,
@@ -40,7 +40,7 @@ def translate(sequence: str, *, tga: str = "*") -> str:
 
 
 def mycoplasma(rules: WindowRules) -> list[Window]:
-    (record,) = annotated_records(MYCOPLASMA_FASTA, MYCOPLASMA_GFF, reporter=Silent())
+    (record,) = annotated_records(MYCOPLASMA_FASTA, MYCOPLASMA_GFF, reporter=SilentReporter())
     return windows_of(record, rules, "g")
 
 
@@ -67,7 +67,7 @@ def test_coding_windows_of_a_circle_are_in_its_proteins() -> None:
             r'/protein_id="([^"]+)".*?/translation="([^"]+)"', text, flags=re.DOTALL
         )
     }
-    (record,) = annotated_records(None, PHIX, reporter=Silent())
+    (record,) = annotated_records(None, PHIX, reporter=SilentReporter())
     rules = WindowRules(labels=(Label.CODING,), length=30)
     found = windows_of(record, rules, "phix")
     assert len(found) > 100
@@ -137,13 +137,13 @@ def sampled(size: int, parts: list[list[Window]]) -> list[Window]:
     def all_of_them() -> Iterator[Window]:
         for part in parts:
             yield from sample.take(part)
-        yield from sample.end()
+        yield from sample.finish()
 
     return list(all_of_them())
 
 
 def test_a_sample_is_balanced_and_independent_of_the_order_of_genomes() -> None:
-    (record,) = annotated_records(None, PHIX, reporter=Silent())
+    (record,) = annotated_records(None, PHIX, reporter=SilentReporter())
     rules = WindowRules(length=50, labels=(Label.CODING, Label.PROMOTER))
     parts = [mycoplasma(rules), windows_of(record, rules, "phix")]
     found = sampled(40, parts)
@@ -173,6 +173,6 @@ def test_a_sample_of_more_than_there_is_holds_all() -> None:
 
 
 def test_the_sequence_in_genbank_is_that_of_the_sample_genome() -> None:
-    (record,) = annotated_records(None, PHIX, reporter=Silent())
+    (record,) = annotated_records(None, PHIX, reporter=SilentReporter())
     (fasta,) = read_records(PHIX_FASTA)
     assert "".join("ACGTN"[code] for code in record.codes) == fasta.sequence.upper()

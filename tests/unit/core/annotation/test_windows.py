@@ -10,7 +10,7 @@ from genomeformer_cli.core.annotation.reading import AnnotatedRecord, annotated_
 from genomeformer_cli.core.annotation.sampling import windows_of
 from genomeformer_cli.core.annotation.windows import Candidate, candidates
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, Feature, Kind, Part
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import reverse_complement
 from tests.annotations import MYCOPLASMA_FASTA, MYCOPLASMA_GFF, annotated, feature, record_of
 from tests.corpora import random_dna
@@ -210,7 +210,7 @@ def test_a_trna_is_in_the_middle() -> None:
 
 
 def test_a_seed_moves_rows_and_nothing_else() -> None:
-    (record,) = annotated_records(MYCOPLASMA_FASTA, MYCOPLASMA_GFF, reporter=Silent())
+    (record,) = annotated_records(MYCOPLASMA_FASTA, MYCOPLASMA_GFF, reporter=SilentReporter())
     first, again, other = (candidates(record, WindowRules(seed=seed), "g") for seed in (0, 0, 1))
     assert first == again
     assert first != other

@@ -17,7 +17,7 @@ from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.corpus.statistics import CorpusStatistics, corpus_statistics, lengths_of
 from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.formats.fasta import Record
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.tokenizers.bpe import train_bpe
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.kmer import KmerTokenizer
@@ -48,7 +48,7 @@ def counted(folder: Path, tokenizer: Tokenizer) -> tuple[Corpus, CorpusStatistic
         writer.add_genome(genome(name), [Record(r, "", s) for r, s in records.items()])
     writer.finish(name="c", split=SplitConfig(by=SplitBy.TAIL), inputs_sha256="0" * 64)
     corpus = Corpus(folder)
-    return corpus, corpus_statistics(corpus, Silent())
+    return corpus, corpus_statistics(corpus, SilentReporter())
 
 
 @every_tokenizer
@@ -137,7 +137,7 @@ def test_a_corpus_of_n_alone_has_no_words_and_no_gc(tmp_path: Path) -> None:
     writer = CorpusWriter(folder, CharTokenizer())
     writer.add_genome(genome("n"), [Record("a", "", "N" * 20)])
     writer.finish(name="c", split=SplitConfig(by=SplitBy.TAIL), inputs_sha256="0" * 64)
-    found = corpus_statistics(Corpus(folder), Silent())
+    found = corpus_statistics(Corpus(folder), SilentReporter())
     assert found.composition.gc is None
     assert found.composition.unknown_fraction == 1
     assert found.spectra == ()

@@ -13,7 +13,7 @@ from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.protocol import Ids
@@ -41,7 +41,7 @@ def embed(loaded: LoadedModel, texts: list[str], tokens_per_batch: int = 256) ->
         loaded,
         [tokens(text) for text in texts],
         window=64,
-        reporter=Silent(),
+        reporter=SilentReporter(),
         tokens_per_batch=tokens_per_batch,
     )
 

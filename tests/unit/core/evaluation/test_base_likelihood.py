@@ -27,7 +27,7 @@ from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
@@ -180,7 +180,7 @@ def test_log_odds_of_a_substitution_are_those_of_the_map(direction: str, attenti
     table = mutagenesis_map(model, codes, every=1_000)
     letters = [(place, base) for place in (3, 14, 29) for base in "ACGT" if base != sequence[place]]
     variants = [variant(place + 1, sequence[place], base) for place, base in letters]
-    scores = score_variants(model, variants, {"c": codes}, 30, Silent())
+    scores = score_variants(model, variants, {"c": codes}, 30, SilentReporter())
     for (place, base), score in zip(letters, scores, strict=True):
         assert score.note == ""
         assert score.log_odds == pytest.approx(table[place, "ACGT".index(base)], abs=1e-4)
@@ -204,7 +204,11 @@ def test_a_causal_model_weighs_whole_windows_indels_too() -> None:
     back, back_changed = (one.translate(turn)[::-1] for one in (sequence, changed))
     wanted = (total(changed) - total(sequence) + total(back_changed) - total(back)) / 2
     (score,) = score_variants(
-        model, [variant(11, sequence[10], "TT")], {"c": encode_bases(sequence)}, 31, Silent()
+        model,
+        [variant(11, sequence[10], "TT")],
+        {"c": encode_bases(sequence)},
+        31,
+        SilentReporter(),
     )
     assert score.log_odds == pytest.approx(wanted, abs=1e-3)
 
@@ -224,9 +228,9 @@ def test_a_causal_model_weighs_whole_windows_indels_too() -> None:
 )
 def test_a_variant_that_cannot_be_scored_says_why(one: Variant, note: str) -> None:
     model = loaded("bidirectional", "softmax")
-    (score,) = score_variants(model, [one], {"c": encode_bases("ACGTACGT")}, 20, Silent())
+    (score,) = score_variants(model, [one], {"c": encode_bases("ACGTACGT")}, 20, SilentReporter())
     assert (score.log_odds, score.note) == (None, note)
-    (lost,) = score_variants(model, [one], {"chrC": encode_bases("ACGT")}, 20, Silent())
+    (lost,) = score_variants(model, [one], {"chrC": encode_bases("ACGT")}, 20, SilentReporter())
     assert lost.note == "unknown record: the genome has no `c`, but `chrC`"
 
 
@@ -248,10 +252,10 @@ def test_variants_together_are_scored_as_each_alone(direction: str, attention: s
             alt="ACGT"[("ACGT".index(sequence[2]) + 2) % 4],
         ),
     ]
-    together = score_variants(model, variants, genome, 24, Silent())
+    together = score_variants(model, variants, genome, 24, SilentReporter())
     assert [score.variant for score in together] == variants
     for one, score in zip(variants, together, strict=True):
-        (alone_,) = score_variants(model, [one], genome, 24, Silent())
+        (alone_,) = score_variants(model, [one], genome, 24, SilentReporter())
         assert score.note == alone_.note
         assert score.log_odds == pytest.approx(alone_.log_odds, abs=1e-4)
         assert score.embedding_distance == pytest.approx(alone_.embedding_distance, abs=1e-5)

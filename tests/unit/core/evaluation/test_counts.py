@@ -28,7 +28,7 @@ from genomeformer_cli.core.evaluation.masked_queries import (
 )
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
@@ -65,7 +65,7 @@ def test_answers_equal_brute_force(tmp_path: Path) -> None:
     train = biased_dna(900, 1)[:400] + "NNNN" + biased_dna(500, 2)
     test = biased_dna(60, 3)
     corpus = build_corpus(tmp_path / "c", {"a": train, "b": test}, split=HOLD_OUT_B)
-    tables = count_contexts(corpus, 2, Silent())
+    tables = count_contexts(corpus, 2, SilentReporter())
     positions = [10, 25, 37, 48]
     answers = score_positions(tables, encode_bases(test), np.array(positions))
     assert len(answers) == 3
@@ -125,10 +125,10 @@ def test_chunks_do_not_change_the_counts(tmp_path: Path, monkeypatch: pytest.Mon
         tmp_path / "c", {"a": biased_dna(1000, 4), "b": random_dna(99)}, split=HOLD_OUT_B
     )
     for sides in Sides:
-        whole = count_contexts(corpus, 2, Silent(), sides)
+        whole = count_contexts(corpus, 2, SilentReporter(), sides)
         with monkeypatch.context() as patch:
             patch.setattr("genomeformer_cli.core.evaluation.counts._CHUNK", 137)
-            parts = count_contexts(corpus, 2, Silent(), sides)
+            parts = count_contexts(corpus, 2, SilentReporter(), sides)
         for one, other in zip(whole.tables, parts.tables, strict=True):
             assert np.array_equal(one, other)
 
@@ -137,7 +137,7 @@ def test_the_table_learns_what_neighbours_tell(tmp_path: Path) -> None:
     sequences = {"a": biased_dna(30_000, 5), "b": biased_dna(6000, 6)}
     corpus = build_corpus(tmp_path / "c", sequences, split=HOLD_OUT_B)
     questions = make_queries(corpus, QueryConfig(length=256, max_windows=50, passes=16))
-    baseline = count_baseline(corpus, questions, Silent())
+    baseline = count_baseline(corpus, questions, SilentReporter())
     assert baseline.order >= 2
     assert baseline.score.bits_per_base < 1.95
 
@@ -183,7 +183,7 @@ def test_a_causal_model_stands_beside_the_table_of_what_is_before(tmp_path: Path
     questions = make_queries(corpus, asking)
     asked = np.logical_or.reduce(questions.is_query)
     assert np.flatnonzero(asked.any(axis=0)).min() >= LONGEST_LEFT
-    baseline = count_baseline(corpus, questions, Silent(), Sides.LEFT)
+    baseline = count_baseline(corpus, questions, SilentReporter(), Sides.LEFT)
     assert baseline.looks == "before"
     assert "bases before" in baseline.description
     # In what repeats itself every 300 bases, few bases before tell what comes.

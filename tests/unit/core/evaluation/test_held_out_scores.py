@@ -26,7 +26,7 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
@@ -57,7 +57,7 @@ def asked(model: LoadedModel, folder: Path, config: HeldOutConfig) -> tuple[Held
     split = SplitConfig(by=SplitBy.RECORD, holdout=("b",))
     corpus = build_corpus(folder, {"a": random_dna(5_000), "b": HELD}, split=split)
     texts = corpus_sequences(corpus, GroupBy.RECORD)
-    return score_held_out(model, texts, corpus, config, Silent())
+    return score_held_out(model, texts, corpus, config, SilentReporter())
 
 
 @torch.no_grad()
@@ -127,7 +127,7 @@ def test_a_masked_model_is_asked_twice_and_everybody_the_same(tmp_path: Path) ->
 def test_without_a_corpus_there_is_no_table() -> None:
     text = HeldOutSequence(group="x", record="x", codes=encode_bases(HELD))
     model = loaded("bidirectional", "softmax")
-    found = score_held_out(model, [text], None, HeldOutConfig(), Silent())
+    found = score_held_out(model, [text], None, HeldOutConfig(), SilentReporter())
     assert {row.who for row in found[0].rows} == {"model", "random"}
     assert all(row.gain is None for row in found[0].rows)
 
@@ -137,7 +137,7 @@ def test_a_model_of_words_is_refused() -> None:
     plain = loaded("bidirectional", "softmax")
     model = LoadedModel(model=plain.model, tokenizer=tokenizer, folder=Path())
     with pytest.raises(ConfigError, match="`kmer`"):
-        score_held_out(model, [], None, HeldOutConfig(), Silent())
+        score_held_out(model, [], None, HeldOutConfig(), SilentReporter())
 
 
 def test_twins_have_other_weights_than_the_model() -> None:

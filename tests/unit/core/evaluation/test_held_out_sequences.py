@@ -22,7 +22,7 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
 )
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, Feature, Kind, Part
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import decode_bases, encode_bases, reverse_complement
 from genomeformer_cli.core.store.layout import Kind as Room
 from genomeformer_cli.core.store.layout import Store
@@ -62,7 +62,7 @@ def test_starts_of_real_genes_stand_at_the_first_codon_position() -> None:
     genome = next(one for one in sample_genomes() if one.name == "NC_000908.2")
     install_sample(genome, store=Store())
     fasta = Store().entry(Room.GENOMES, genome.name).path / genome.fasta
-    (text,) = annotated_sequences(fasta, ANNOTATION, GroupBy.RECORD, Silent())
+    (text,) = annotated_sequences(fasta, ANNOTATION, GroupBy.RECORD, SilentReporter())
     assert text.group == text.record == "NC_000908.2"
     assert text.regions_L is not None
     shares = np.bincount(text.regions_L, minlength=5) / text.codes.size

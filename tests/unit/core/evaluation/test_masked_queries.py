@@ -13,7 +13,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import ALPHA, count_baseline
 from genomeformer_cli.core.evaluation.markov import count_markov, markov_baseline, score_markov
 from genomeformer_cli.core.evaluation.masked_queries import Queries, QueryConfig, make_queries
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
@@ -54,7 +54,7 @@ def test_the_order_in_which_genomes_are_named_does_not_change_the_questions(
     for order in itertools.permutations(files):
         store = Store(tmp_path / f"store{len(found)}")
         request = TokenizeRequest(name="c", files=order)
-        tokenize_genomes(request, reporter=Silent(), store=store)
+        tokenize_genomes(request, reporter=SilentReporter(), store=store)
         corpus = Corpus(store.path(Kind.CORPORA, "c"))
         asking = QueryConfig(length=50, max_windows=max_windows, passes=4)
         found.append(make_queries(corpus, asking))
@@ -75,7 +75,7 @@ def test_the_table_answers_overlapping_tokens_as_it_answers_bases(tmp_path: Path
     scores = []
     for folder, settings in (("a", {}), ("b", {"k": 4, "stride": 1})):
         corpus = corpus_of(tmp_path / folder, dna, **settings)
-        baseline = count_baseline(corpus, make_queries(corpus, ASKING), Silent())
+        baseline = count_baseline(corpus, make_queries(corpus, ASKING), SilentReporter())
         assert baseline.looks == "a side"
         scores.append(baseline.score.bits_per_base)
     assert scores[0] == pytest.approx(scores[1], abs=0.1)
@@ -87,7 +87,7 @@ def test_whole_tokens_follow_bases_enough_for_the_chain(tmp_path: Path) -> None:
     questions = make_queries(corpus, ASKING)
     assert questions.bases_V is not None
     assert not questions.is_query[:, :, :12].any()
-    baseline = markov_baseline(corpus, questions, Silent())
+    baseline = markov_baseline(corpus, questions, SilentReporter())
     assert baseline.looks == "before"
     assert baseline.score.num_bases == 4 * (baseline.score.num_tokens or 0)
     assert baseline.score.bits_per_base == pytest.approx(2.0, abs=0.05)
@@ -97,7 +97,7 @@ def test_whole_tokens_follow_bases_enough_for_the_chain(tmp_path: Path) -> None:
 def test_a_chain_counts_and_scores_as_a_loop_does(tmp_path: Path) -> None:
     dna = "ACGGT" * 200 + random_dna(800)
     corpus = corpus_of(tmp_path / "c", dna, k=3, stride=3)
-    tables = count_markov(corpus, 2, Silent())
+    tables = count_markov(corpus, 2, SilentReporter())
     (segment,) = corpus.segments("train")
     strand = corpus.tokenizer.decode(corpus.tokens(segment))
     other = strand[::-1].translate(str.maketrans("ACGT", "TGCA"))

@@ -27,7 +27,7 @@ from genomeformer_cli.core.finetuning.kmer_baseline import (
 )
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.formats.labelled import Example
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import Codes, encode_bases, reverse_complement_codes
 from tests.corpora import random_dna
 
@@ -43,7 +43,7 @@ def rows_of(labels: list[str], sequences: list[str], columns: tuple[str, ...]) -
     pairs = enumerate(zip(sequences, labels, strict=True))
     examples = [Example(str(n), letters, label) for n, (letters, label) in pairs]
     table = Table(name="task", examples=examples, columns=columns)
-    return label_rows(table, kind=None, rule=SplitRule(), reporter=Silent())
+    return label_rows(table, kind=None, rule=SplitRule(), reporter=SilentReporter())
 
 
 def plain_loss(rows: LabelledRows) -> Loss:
@@ -102,7 +102,7 @@ def test_what_is_said_of_a_training_row_was_learned_from_others(number: int) -> 
     assert min(held for _, held in often) > 10
     kept = [n for n, label in enumerate(labels) if label in dict(often)]
     rows = rows_of([labels[n] for n in kept], [sequences[n] for n in kept], ("label",))
-    fit = fit_linear(rows, WORDS, plain_loss(rows), Silent())
+    fit = fit_linear(rows, WORDS, plain_loss(rows), SilentReporter())
     seen, truth = trained(rows)
     folds = StratifiedGroupKFold(5, shuffle=True, random_state=0)
     # Which strength was taken is not asked: one of them gives the same answers.
@@ -128,7 +128,7 @@ def test_labels_that_mean_nothing_are_not_known_by_heart() -> None:
     sequences = [random_dna(60, n) for n in range(300)]
     rows = rows_of([str(one) for one in generator.integers(0, 2, 300)], sequences, ("label",))
     features = replace(WORDS, k=5)
-    fit = fit_linear(rows, features, plain_loss(rows), Silent())
+    fit = fit_linear(rows, features, plain_loss(rows), SilentReporter())
     _, truth = trained(rows)
     right = float((fit.outputs_NC.argmax(dim=1).numpy() == truth[:, 0]).mean())
     assert 0.35 < right < 0.65
@@ -138,7 +138,7 @@ def test_numbers_and_several_labels() -> None:
     sequences = [random_dna(40, n) for n in range(120)]
     shares = [sum(letter in "GC" for letter in letters) / 40 for letters in sequences]
     rows = rows_of([f"{one:.4f}" for one in shares], sequences, ("label",))
-    fit = fit_linear(rows, WORDS, plain_loss(rows), Silent())
+    fit = fit_linear(rows, WORDS, plain_loss(rows), SilentReporter())
     seen, truth = trained(rows)
     folds = GroupKFold(5)
     errors = [
@@ -157,7 +157,7 @@ def test_numbers_and_several_labels() -> None:
         for one, letters in zip(shares, sequences, strict=True)
     ]
     rows = rows_of(labels, sequences, ("rich", "starts", "all"))
-    fit = fit_linear(rows, WORDS, plain_loss(rows), Silent())
+    fit = fit_linear(rows, WORDS, plain_loss(rows), SilentReporter())
     assert (fit.outputs_NC[:, 2] > 3).all()
     _, truth = trained(rows)
     assert float(((fit.outputs_NC[:, 0].numpy() > 0) == (truth[:, 0] > 0.5)).mean()) > 0.7
@@ -175,15 +175,15 @@ def test_a_fit_is_made_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     sequences = [random_dna(30, n) for n in range(60)]
     rows = rows_of([letters[0] for letters in sequences], sequences, ("label",))
     folder = tmp_path / "linear"
-    made = known_or_fitted(folder, rows, WORDS, plain_loss(rows), Silent())
+    made = known_or_fitted(folder, rows, WORDS, plain_loss(rows), SilentReporter())
     monkeypatch.setattr(linear, "fit_linear", None)
-    again = known_or_fitted(folder, rows, WORDS, plain_loss(rows), Silent())
+    again = known_or_fitted(folder, rows, WORDS, plain_loss(rows), SilentReporter())
     for name, tensor in vars(made).items():
         assert torch.equal(vars(again)[name], tensor)
     path = folder / "linear.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(CorruptError):
-        known_or_fitted(folder, rows, WORDS, plain_loss(rows), Silent())
+        known_or_fitted(folder, rows, WORDS, plain_loss(rows), SilentReporter())
 
 
 def test_what_cannot_be_is_refused() -> None:
@@ -209,8 +209,8 @@ def test_relatives_are_left_out_together() -> None:
     right = []
     for examples in (copies, [replace(one, group="") for one in copies]):
         table = Table(name="task", examples=examples, columns=("label",))
-        rows = label_rows(table, kind=None, rule=SplitRule(), reporter=Silent())
-        fit = fit_linear(rows, replace(WORDS, k=5), plain_loss(rows), Silent())
+        rows = label_rows(table, kind=None, rule=SplitRule(), reporter=SilentReporter())
+        fit = fit_linear(rows, replace(WORDS, k=5), plain_loss(rows), SilentReporter())
         truth = np.array([rows.truth[row][0] for row in rows.parts["train"]])
         right.append(float((fit.outputs_NC.argmax(dim=1).numpy() == truth).mean()))
     assert right[0] < 0.75

@@ -29,7 +29,7 @@ from genomeformer_cli.core.formats.labelled import Example
 from genomeformer_cli.core.model_io.model_folder import write_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.config import TrainingConfig
@@ -78,7 +78,7 @@ def examples(number: int = 96) -> list[Example]:
 
 def rows_of(some: list[Example], **changes: Any) -> LabelledRows:
     table = Table(name="task", examples=some, columns=("label",))
-    settings = {"kind": None, "rule": SplitRule(), "reporter": Silent(), **changes}
+    settings = {"kind": None, "rule": SplitRule(), "reporter": SilentReporter(), **changes}
     return label_rows(table, **settings)
 
 
@@ -146,7 +146,7 @@ def test_a_killed_run_goes_on_on_a_gpu(
     longer = {"training": {"steps": 60, "learning_rate": 3e-3}, "tuning": {"patience": 0}}
     tuning = tuning_of(base, overlaid(dials, longer))
     on_gpu = replace(tuning, device=torch.device("cuda"))
-    wanted = tune(tuning, tmp_path / "cpu", "pretrained", 5, Silent())
+    wanted = tune(tuning, tmp_path / "cpu", "pretrained", 5, SilentReporter())
     gradients, left = FinetuningTask.gradients, [31]
 
     def killed(self: FinetuningTask, *given: Any) -> Any:
@@ -157,8 +157,8 @@ def test_a_killed_run_goes_on_on_a_gpu(
 
     monkeypatch.setattr(FinetuningTask, "gradients", killed)
     with pytest.raises(KilledError):
-        tune(on_gpu, tmp_path / "gpu", "pretrained", 5, Silent())
-    found = tune(on_gpu, tmp_path / "gpu", "pretrained", 5, Silent())
+        tune(on_gpu, tmp_path / "gpu", "pretrained", 5, SilentReporter())
+    found = tune(on_gpu, tmp_path / "gpu", "pretrained", 5, SilentReporter())
     assert found.steps == wanted.steps == 60
     assert found.test.loss == pytest.approx(wanted.test.loss, rel=0.05)
 
@@ -173,20 +173,20 @@ def test_composition_is_learned_and_the_twin_has_its_own_weights(
     dials = {"training": {"steps": 60, "validate_every": 20, "learning_rate": 3e-3}}
     tuning = tuning_of(base, dials)
     origins = (PRETRAINED, SCRATCH)
-    results = [tune(tuning, tmp_path / "r", origin, 0, Silent()) for origin in origins]
+    results = [tune(tuning, tmp_path / "r", origin, 0, SilentReporter()) for origin in origins]
     for result in results:
         assert result.test.measures["mcc"] > 0.5
         assert result.interval.low <= result.interval.value <= result.interval.high
         assert result.test.num_rows == tuning.rows.parts["test"].size
     assert results[0].test != results[1].test
-    again = tune(tuning, tmp_path / "r", "pretrained", 0, Silent())
+    again = tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
     assert isinstance(again, SeedResult)
     assert again == results[0], "a finished seed is read, not trained again"
 
 
 def test_the_head_alone_leaves_the_model_as_it_was(base: Path, tmp_path: Path) -> None:
     tuning = tuning_of(base, DIALS["head"])
-    result = tune(tuning, tmp_path / "r", "pretrained", 0, Silent())
+    result = tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
     assert result.num_trained == 16 * 2 + 2
     model = loaded_best(tuning, tmp_path / "r", result).model
     for name, tensor in build_model(MODEL, seed=1).state_dict().items():
@@ -198,7 +198,7 @@ def test_what_is_saved_answers_as_what_was_trained(
     base: Path, tmp_path: Path, dials: Mapping[str, Any]
 ) -> None:
     tuning = tuning_of(base, dials)
-    result = tune(tuning, tmp_path / "r", "pretrained", 0, Silent())
+    result = tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
     tuned = loaded_best(tuning, tmp_path / "r", result)
     (tmp_path / "b").mkdir()
     write_finetuned(tuned.model, tuned.tokenizer, tuning.task, tmp_path / "b")
@@ -222,7 +222,7 @@ def test_what_is_saved_answers_as_what_was_trained(
 def test_the_average_of_the_weights_is_what_is_kept(base: Path, tmp_path: Path) -> None:
     dials = {"training": {"ema": 0.9, "learning_rate": 3e-3}}
     tuning = tuning_of(base, dials)
-    result = tune(tuning, tmp_path / "r", "pretrained", 0, Silent())
+    result = tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
     rows = read_rows(tmp_path / "r" / "pretrained-seed-0" / "metrics.jsonl")
     (best,) = [row for row in rows if row["step"] == result.best_step]
     assert best["validation"] != best["validation_average"]
@@ -237,12 +237,12 @@ def test_patience_ends_a_run_and_it_stays_ended(base: Path, tmp_path: Path) -> N
     # Steps too small to change a weight: the first validation stays the best.
     dials = {"tuning": {"patience": 2, "metric": "loss"}, "training": {"learning_rate": 1e-30}}
     tuning = tuning_of(base, dials)
-    result = tune(tuning, tmp_path / "r", "pretrained", 0, Silent())
+    result = tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
     assert (result.best_step, result.steps) == (3, 9)
     folder = tmp_path / "r" / "pretrained-seed-0"
     rows = (folder / "metrics.jsonl").read_bytes()
     (folder / RESULT).unlink()
-    assert tune(tuning, tmp_path / "r", "pretrained", 0, Silent()) == result
+    assert tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter()) == result
     assert (folder / "metrics.jsonl").read_bytes() == rows
     assert read_rows(folder / "metrics.jsonl")[-1]["step"] == result.steps
 
@@ -408,7 +408,7 @@ def test_every_kind_is_learned(kind: str, base: Path, tmp_path: Path) -> None:
         "tuning": {"metric": metric, "strands": "augment"},
         "training": {"steps": 60, "validate_every": 20, "learning_rate": 3e-3},
     }
-    result = tune(tuning_of(base, dials, rows), tmp_path / "r", "pretrained", 0, Silent())
+    result = tune(tuning_of(base, dials, rows), tmp_path / "r", "pretrained", 0, SilentReporter())
     assert result.test.measures[metric] > 0.6
 
 

@@ -19,7 +19,7 @@ from genomeformer_cli.core.formats.fasta import FastaReader, Record, read_record
 from genomeformer_cli.core.formats.text import TextFile
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import file_sha256
 from tests.files import fill_the_disk, names_in
@@ -62,7 +62,9 @@ def test_a_file_name_too_long_for_a_name_is_refused() -> None:
 
 
 def test_every_record_is_kept_as_it_came(tmp_path: Path, store: Store) -> None:
-    genome, new = import_fasta(written(tmp_path / "g.fa", FASTA), store=store, reporter=Silent())
+    genome, new = import_fasta(
+        written(tmp_path / "g.fa", FASTA), store=store, reporter=SilentReporter()
+    )
     assert new
     assert (genome.name, genome.num_records, genome.num_bases) == ("g", 2, 18)
     ((cached, path),) = cached_genomes(store)
@@ -75,32 +77,36 @@ def test_every_record_is_kept_as_it_came(tmp_path: Path, store: Store) -> None:
 
 def test_a_compressed_file_keeps_its_bytes(tmp_path: Path, store: Store) -> None:
     content = gzip.compress(FASTA, 1, mtime=12345)
-    import_fasta(written(tmp_path / "g.fa.gz", content), store=store, reporter=Silent())
+    import_fasta(written(tmp_path / "g.fa.gz", content), store=store, reporter=SilentReporter())
     ((_, path),) = cached_genomes(store)
     assert path.read_bytes() == content
 
 
 def test_the_path_of_the_file_is_not_remembered(tmp_path: Path, store: Store) -> None:
-    import_fasta(written(tmp_path / "g.fa", FASTA), store=store, reporter=Silent())
+    import_fasta(written(tmp_path / "g.fa", FASTA), store=store, reporter=SilentReporter())
     text = (store.path(Kind.GENOMES, "g") / GENOME_FILE).read_text(encoding="utf-8")
     assert str(tmp_path) not in text
     assert json.loads(text)["source"] == "file"
 
 
 def test_the_same_content_is_found_again_however_it_is_packed(tmp_path: Path, store: Store) -> None:
-    first, _ = import_fasta(written(tmp_path / "g.fa", FASTA), store=store, reporter=Silent())
+    first, _ = import_fasta(
+        written(tmp_path / "g.fa", FASTA), store=store, reporter=SilentReporter()
+    )
     packed = written(tmp_path / "g.fa.gz", gzip.compress(FASTA))
-    assert import_fasta(packed, store=store, reporter=Silent()) == (first, False)
+    assert import_fasta(packed, store=store, reporter=SilentReporter()) == (first, False)
 
 
 def test_a_name_taken_by_other_content_is_refused(tmp_path: Path, store: Store) -> None:
-    first, _ = import_fasta(written(tmp_path / "g.fa", FASTA), store=store, reporter=Silent())
+    first, _ = import_fasta(
+        written(tmp_path / "g.fa", FASTA), store=store, reporter=SilentReporter()
+    )
     other = written(tmp_path / "other.fa", FASTA + b">chr3\nA\n")
     with pytest.raises(EntryExistsError, match="`g`") as caught:
-        import_fasta(other, store=store, reporter=Silent(), name="g")
+        import_fasta(other, store=store, reporter=SilentReporter(), name="g")
     assert "--name" in str(caught.value.hint)
     assert [genome for genome, _ in cached_genomes(store)] == [first]
-    genome, new = import_fasta(other, store=store, reporter=Silent(), name="g2")
+    genome, new = import_fasta(other, store=store, reporter=SilentReporter(), name="g2")
     assert (genome.name, new) == ("g2", True)
 
 
@@ -122,7 +128,7 @@ def test_a_file_that_cannot_be_used_leaves_nothing(
     content: bytes, error: type[Exception], tmp_path: Path, store: Store
 ) -> None:
     with pytest.raises(error):
-        import_fasta(written(tmp_path / "g.fa", content), store=store, reporter=Silent())
+        import_fasta(written(tmp_path / "g.fa", content), store=store, reporter=SilentReporter())
     assert store.entries() == []
     assert not (store.root / "genomes").exists() or names_in(store.root / "genomes") == []
 
@@ -133,13 +139,13 @@ def test_a_full_disk_leaves_nothing(
     path = written(tmp_path / "g.fa", FASTA)
     fill_the_disk(monkeypatch)
     with pytest.raises(StoreError, match="No space left on device"):
-        import_fasta(path, store=store, reporter=Silent())
+        import_fasta(path, store=store, reporter=SilentReporter())
     assert names_in(store.root / "genomes") == []
 
 
 def test_an_impossible_name_is_refused_before_anything_is_read(store: Store) -> None:
     with pytest.raises(UsageError):
-        import_fasta(Path("nowhere.fa"), store=store, reporter=Silent(), name="a/b")
+        import_fasta(Path("nowhere.fa"), store=store, reporter=SilentReporter(), name="a/b")
 
 
 @repeatable
@@ -150,7 +156,7 @@ def test_what_is_imported_is_read_back(drawn: list[Record]) -> None:
         path = Path(folder) / "g.fa"
         path.write_text("".join(f">{r.id}\n{r.sequence}\n" for r in kept), encoding="ascii")
         store = Store(Path(folder) / "cache")
-        genome, _ = import_fasta(path, store=store, reporter=Silent())
+        genome, _ = import_fasta(path, store=store, reporter=SilentReporter())
         ((_, fasta),) = cached_genomes(store)
         assert list(read_records(fasta)) == kept
         assert genome.num_records == len(kept)

@@ -10,7 +10,7 @@ import pytest
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.genomes.genome import RemoteFile
 from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.workflows.fetch_ncbi import orders_of
 from tests.corpora import genome
 
@@ -22,7 +22,7 @@ FETCHED = replace(
 MINE = replace(genome("mine", 10), accession="NC_000001.1", files=())
 
 
-class Listening(Silent):
+class Listening(SilentReporter):
     """Keeps what it is warned of."""
 
     def __init__(self) -> None:

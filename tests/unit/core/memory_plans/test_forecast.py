@@ -19,7 +19,7 @@ from genomeformer_cli.core.memory_plans.plans import AUTO, MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 
 CHUNK = 64
 SLICES = 20
@@ -59,7 +59,7 @@ def test_slim_keeps_as_many_slices_as_the_budget_allows() -> None:
     model = causal_model()
     least, most = (measured(model, replace(SLIM, kept=kept)) for kept in (1, SLICES))
     chosen = [
-        choose(model, STEP, SLIM, round(least + share * (most - least)), Silent()).kept
+        choose(model, STEP, SLIM, round(least + share * (most - least)), SilentReporter()).kept
         for share in (0.1, 0.5, 2.0)
     ]
     assert chosen[0] < SLICES / 4 < chosen[1] < chosen[2] == SLICES
@@ -71,8 +71,8 @@ def test_slim_keeps_as_many_slices_as_the_budget_allows() -> None:
 
 def test_a_number_that_is_given_is_kept() -> None:
     model = causal_model()
-    assert choose(model, STEP, replace(SLIM, kept=3), 2**30, Silent()).kept == 3
-    assert choose(model, STEP, replace(SLIM, kept=3), None, Silent()).kept == 3
+    assert choose(model, STEP, replace(SLIM, kept=3), 2**30, SilentReporter()).kept == 3
+    assert choose(model, STEP, replace(SLIM, kept=3), None, SilentReporter()).kept == 3
 
 
 def test_without_number_or_budget_six_slices_are_kept_if_they_fit(
@@ -80,7 +80,7 @@ def test_without_number_or_budget_six_slices_are_kept_if_they_fit(
 ) -> None:
     model = causal_model()
     usual = replace(SLIM, kept=6)
-    assert choose(model, STEP, SLIM, None, Silent()) == usual
+    assert choose(model, STEP, SLIM, None, SilentReporter()) == usual
     assert forecast(model, STEP, SLIM).memory == usual
     least, most = (measured(model, replace(SLIM, kept=kept)) for kept in (1, 6))
     for available, kept in ((2 * most, {6}), ((least + most) // 2, {2, 3, 4, 5}), (2**10, {1})):
@@ -88,7 +88,7 @@ def test_without_number_or_budget_six_slices_are_kept_if_they_fit(
             "genomeformer_cli.core.memory_plans.forecast.available_bytes",
             lambda _device, available=available: round(available / SHARE_OF_AVAILABLE),
         )
-        assert choose(model, STEP, SLIM, None, Silent()).kept in kept
+        assert choose(model, STEP, SLIM, None, SilentReporter()).kept in kept
 
 
 def test_auto_too_fills_its_budget() -> None:
@@ -99,7 +99,7 @@ def test_auto_too_fills_its_budget() -> None:
         for memory in (replace(SLIM, plan="full"), replace(SLIM, kept=6), replace(SLIM, kept=1))
     )
     assert one < two < full
-    chosen = choose(model, STEP, wanted, two, Silent())
+    chosen = choose(model, STEP, wanted, two, SilentReporter())
     assert chosen.plan == "slim"
     assert 3 <= chosen.kept <= 7
 
@@ -107,4 +107,4 @@ def test_auto_too_fills_its_budget() -> None:
 @pytest.mark.parametrize("plan", ["full", "slim"])
 def test_a_plan_that_does_not_fit_is_refused(plan: str) -> None:
     with pytest.raises(ConfigError, match=f"`--memory {plan}` takes .* GiB, more than the 0.00"):
-        choose(causal_model(), STEP, MemoryConfig(plan=plan, chunk=CHUNK), 2**10, Silent())
+        choose(causal_model(), STEP, MemoryConfig(plan=plan, chunk=CHUNK), 2**10, SilentReporter())

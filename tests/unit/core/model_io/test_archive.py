@@ -12,7 +12,7 @@ import pytest
 from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.model_io.archive import pack, unpacked
 from genomeformer_cli.core.model_io.resolve import model_folder
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Store
 from tests.bundles import make_bundle
 from tests.files import everything_in, flip_a_byte
@@ -35,7 +35,7 @@ def test_two_archives_have_the_same_bytes(bundle: Path, tmp_path: Path) -> None:
 def test_an_archive_is_a_model(bundle: Path, tmp_path: Path) -> None:
     archive, store = tmp_path / "gf.tar.gz", Store(tmp_path / "cache")
     pack(bundle, "gf", archive)
-    folder = model_folder(str(archive), store=store, reporter=Silent())
+    folder = model_folder(str(archive), store=store, reporter=SilentReporter())
     assert everything_in(folder) == everything_in(bundle)
     assert unpacked(archive, store) == folder
 

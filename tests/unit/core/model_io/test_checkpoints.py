@@ -24,7 +24,7 @@ from genomeformer_cli.core.model_io.training_state import (
 )
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.config import TrainingConfig
@@ -33,7 +33,7 @@ from genomeformer_cli.core.training.optimizer import Optimizers, build_optimizer
 SMALL = ModelConfig(context=16, width=8, depth=1, num_heads=2, mlp_width=8)
 
 
-class Listener(Silent):
+class Listener(SilentReporter):
     def __init__(self) -> None:
         self.warnings: list[str] = []
 

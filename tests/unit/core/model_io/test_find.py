@@ -8,7 +8,7 @@ import pytest
 
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
 from genomeformer_cli.core.model_io.find import find_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
 
 
@@ -24,7 +24,7 @@ def add(store: Store, kind: Kind, name: str) -> Path:
 
 
 def find(model: str, store: Store) -> Path:
-    return find_model(model, store=store, reporter=Silent())
+    return find_model(model, store=store, reporter=SilentReporter())
 
 
 def test_a_name_is_found_whatever_the_working_folder_holds(

@@ -16,7 +16,7 @@ from genomeformer_cli.core.model_io import resolve as sources
 from genomeformer_cli.core.model_io.resolve import bundled_folder, has_default, model_folder
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release.storage import Storage
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.layout import Kind, Store
 from tests.bundles import make_bundle
@@ -29,7 +29,7 @@ def store(tmp_path: Path) -> Store:
 
 
 def find(model: str, store: Store) -> Path:
-    return model_folder(model, store=store, reporter=Silent())
+    return model_folder(model, store=store, reporter=SilentReporter())
 
 
 def test_the_default_lies_in_the_package() -> None:
@@ -67,7 +67,7 @@ def test_a_default_in_eight_bits_is_loaded_like_any_other(
     assert find("default", store) == made.folder
     (vector,) = load("default").embed(["ACGTTGCA" * 20])
     tokens = [made.tokenizer.encode(encode_bases("ACGTTGCA" * 20))]
-    expected = embed_tokens(made, tokens, window=64, reporter=Silent())
+    expected = embed_tokens(made, tokens, window=64, reporter=SilentReporter())
     np.testing.assert_allclose(vector, expected[0], atol=1e-6)
 
 

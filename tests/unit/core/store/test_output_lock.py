@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from genomeformer_cli.core.errors import StoreError, UsageError
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from tests.files import names_in
 
 
-class Warnings(Silent):
+class Warnings(SilentReporter):
     def __init__(self) -> None:
         self.warnings: list[str] = []
 
@@ -26,13 +26,13 @@ class Warnings(Silent):
 def test_a_second_writer_is_told_the_process_of_the_first(tmp_path: Path) -> None:
     output = tmp_path / "x.npy"
     refused = pytest.raises(StoreError, match=f"`x.npy` is being written by process {os.getpid()}$")
-    with lock_outputs(output, reporter=Silent()):
-        with refused, lock_outputs(output, reporter=Silent()):
+    with lock_outputs(output, reporter=SilentReporter()):
+        with refused, lock_outputs(output, reporter=SilentReporter()):
             pass
-        with lock_outputs(tmp_path / "y.npy", None, reporter=Silent()):
+        with lock_outputs(tmp_path / "y.npy", None, reporter=SilentReporter()):
             assert names_in(tmp_path) == [".x.npy.lock", ".y.npy.lock"]
     assert names_in(tmp_path) == []
-    with lock_outputs(output, reporter=Silent()):
+    with lock_outputs(output, reporter=SilentReporter()):
         pass
 
 
@@ -40,7 +40,7 @@ def test_the_lock_of_a_killed_writer_is_taken_over(tmp_path: Path) -> None:
     (tmp_path / ".x.npy.lock").write_text("1 elsewhere\n")
     (tmp_path / ".x.npy.abcdefgh.tmp").write_bytes(b"half")
     (tmp_path / ".x.npy.json.abcdefgh.tmp").write_bytes(b"of another output")
-    with lock_outputs(tmp_path / "x.npy", reporter=Silent()):
+    with lock_outputs(tmp_path / "x.npy", reporter=SilentReporter()):
         assert names_in(tmp_path) == [".x.npy.json.abcdefgh.tmp", ".x.npy.lock"]
     assert names_in(tmp_path) == [".x.npy.json.abcdefgh.tmp"]
 
@@ -52,7 +52,7 @@ def test_a_lock_of_another_machine_is_named(tmp_path: Path) -> None:
         fcntl.flock(held, fcntl.LOCK_EX)
         with (
             pytest.raises(StoreError, match="written by process 77 on `node12`"),
-            lock_outputs(tmp_path / "x.npy", reporter=Silent()),
+            lock_outputs(tmp_path / "x.npy", reporter=SilentReporter()),
         ):
             pass
 
@@ -61,21 +61,21 @@ def test_two_outputs_of_one_name_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.npy"
     with (
         pytest.raises(UsageError, match="two outputs"),
-        lock_outputs(path, path, reporter=Silent()),
+        lock_outputs(path, path, reporter=SilentReporter()),
     ):
         pass
 
 
 def test_a_folder_covers_what_is_written_into_it(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
-    with lock_outputs(folder, folder / "bundle.tar.zst", reporter=Silent()):
+    with lock_outputs(folder, folder / "bundle.tar.zst", reporter=SilentReporter()):
         assert names_in(tmp_path) == [".bundle.lock"]
 
 
 def test_a_device_is_refused_before_a_lock_is_made() -> None:
     with (
         pytest.raises(StoreError, match="not an ordinary file"),
-        lock_outputs(Path("/dev/full"), reporter=Silent()),
+        lock_outputs(Path("/dev/full"), reporter=SilentReporter()),
     ):
         pass
     assert not Path("/dev/.full.lock").exists()
@@ -100,7 +100,7 @@ def _take_turns(folder: Path, rounds: int, results: Any) -> None:
     done = 0
     while done < rounds:
         try:
-            with lock_outputs(folder / "x", reporter=Silent()):
+            with lock_outputs(folder / "x", reporter=SilentReporter()):
                 number = int((folder / "count").read_text())
                 (folder / "count").write_text(str(number + 1))
                 done += 1

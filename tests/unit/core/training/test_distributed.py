@@ -24,7 +24,7 @@ from genomeformer_cli.core.memory_plans.sequence_parallel import (
 from genomeformer_cli.core.model_io.tensors import read_tensors
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.distributed import SINGLE_PROCESS, ProcessGroup
@@ -147,7 +147,7 @@ def train_until(team: ProcessGroup, folder: Path, steps: int, shard: bool = Fals
 
     SpikeGuard.takes = killed  # type: ignore[method-assign]
     with suppress(KilledError):
-        train(run_of(folder, team, shard=shard), Silent())
+        train(run_of(folder, team, shard=shard), SilentReporter())
 
 
 def new_run(folder: Path) -> Path:
@@ -178,7 +178,7 @@ def assert_as_one(folder: Path, alone: Path) -> None:
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = new_run(tmp_path_factory.mktemp("alone"))
-    train(run_of(folder), Silent())
+    train(run_of(folder), SilentReporter())
     return folder
 
 
@@ -188,7 +188,7 @@ def test_two_processes_do_what_one_does(tmp_path: Path, alone: Path) -> None:
     run_together(2, do_all, folder)
     rows = read_rows(folder / "run" / METRICS_FILE)
     assert [row["step"] for row in rows] == list(range(1, 9)), "one of them writes, each step once"
-    train(run_of(folder), Silent())
+    train(run_of(folder), SilentReporter())
     assert_as_one(folder, alone)
 
 

@@ -14,7 +14,7 @@ from genomeformer_cli.core.errors import (
     TrainingError,
 )
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.settings import LAUNCH_VARIABLE, member, speaks
+from genomeformer_cli.core.settings import LAUNCH_VARIABLE, is_main_process, process_rank
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.distributed import ProcessGroup
 from genomeformer_cli.core.training.failure_file import (
@@ -58,41 +58,41 @@ def put(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
 
 def test_torchrun_says_who_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, ELASTIC)
-    me = member()
+    me = process_rank()
     assert me is not None
     assert (me.rank, me.size, me.local_rank, me.local_size) == (3, 8, 1, 2)
     assert (me.address, me.port, me.agent_listens, me.restarts) == ("head", 29500, True, 2)
-    assert not speaks()
+    assert not is_main_process()
     monkeypatch.setenv("RANK", "0")
-    assert speaks()
+    assert is_main_process()
 
 
 def test_srun_says_who_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, SRUN)
-    me = member()
+    me = process_rank()
     assert me is not None
     assert (me.rank, me.size, me.local_rank, me.local_size) == (5, 8, 1, 4)
     assert not me.agent_listens
 
 
 def test_a_batch_script_or_one_task_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert member() is None
+    assert process_rank() is None
     monkeypatch.setenv("SLURM_PROCID", "0")
     monkeypatch.setenv("SLURM_NTASKS", "8")
-    assert member() is None
+    assert process_rank() is None
     put(monkeypatch, {"RANK": "0", "WORLD_SIZE": "1"})
-    assert member() is None
-    assert speaks()
+    assert process_rank() is None
+    assert is_main_process()
 
 
 def test_one_of_several_must_be_told_where_the_others_are(monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, SRUN)
     monkeypatch.delenv("MASTER_ADDR")
     with pytest.raises(ConfigError, match="MASTER_ADDR"):
-        member()
+        process_rank()
     put(monkeypatch, {**ELASTIC, "WORLD_SIZE": "many"})
-    with pytest.raises(ConfigError, match="`many`, which is no number"):
-        member()
+    with pytest.raises(ConfigError, match="`many`, which is not a number"):
+        process_rank()
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from genomeformer_cli.core.configuration import merged
+from genomeformer_cli.core.configuration import merge_values
 from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Store
@@ -216,7 +216,7 @@ def test_the_collection_is_what_can_look_that_way(
     trained_home: Path, here: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reporter = Listening()
-    overrides = merged({"model": SMALL["model"]}, {"model": {"direction": "causal"}})
+    overrides = merge_values({"model": SMALL["model"]}, {"model": {"direction": "causal"}})
     monkeypatch.setattr(
         compare_module, "_trained", lambda training, *_: trained(training.variant.name, 0, None)
     )

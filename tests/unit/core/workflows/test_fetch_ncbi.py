@@ -23,7 +23,7 @@ from genomeformer_cli.core.errors import (
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.genome import load_genome
 from genomeformer_cli.core.genomes.lockfile import read_lock
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.workflows.fetch_ncbi import FetchResult
 from tests.mini_ncbi.client import fasta_bytes, fetch_from, leftovers, truth
@@ -42,7 +42,7 @@ COLI = [
 ]
 
 
-class Notes(Silent):
+class Notes(SilentReporter):
     """Remembers what was said."""
 
     def __init__(self) -> None:

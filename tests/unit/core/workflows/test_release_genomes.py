@@ -10,7 +10,7 @@ import pytest
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.genomes.fasta_headers import DescribedRecord, described_records
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.workflows.release_genomes import card_genomes
 from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
@@ -23,7 +23,7 @@ HEADERS = (
 )
 
 
-class Listening(Silent):
+class Listening(SilentReporter):
     """Keeps what it is warned of."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ def corpus(store: Store, tmp_path: Path) -> Corpus:
         files=(tmp_path / "many.fa", tmp_path / "held.fa"),
         split=SplitConfig(by=SplitBy.GENOME, holdout=("held",)),
     )
-    made = tokenize_genomes(request, reporter=Silent(), store=store)
+    made = tokenize_genomes(request, reporter=SilentReporter(), store=store)
     return Corpus(made.folder)
 
 
