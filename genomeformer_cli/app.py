@@ -99,12 +99,14 @@ def _end_quietly() -> NoReturn:
 def main() -> None:
     """Run the command line; every failure ends here, as a sentence, a hint and an exit code."""
     debug = "--debug" in sys.argv[1:]
-    open_missing_streams()
-    reset_verbosity()
     try:
+        open_missing_streams()
+        reset_verbosity()
         _check_working_folder()
         code = app(standalone_mode=False)
         sys.stdout.flush()
+    except KeyboardInterrupt:  # Typer catches those within a command
+        code = _INTERRUPTED
     except BrokenPipeError:
         _end_quietly()
     except SystemExit as finished:

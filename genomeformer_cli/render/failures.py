@@ -28,6 +28,7 @@ _NO_MEMORY = (
     "out of memory",
     "not enough memory",
     "can't start new thread",
+    "failed to map segment",  # a library that is imported late
 )
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -71,12 +72,14 @@ def explain(failure: Exception) -> int:
 
 def _exceeded(failure: Exception) -> tuple[str, str] | None:
     """Return the sentence and hint for input or settings beyond what this machine can compute."""
-    # The allocators of torch raise RuntimeError, the one of a GPU a subclass of it.
+    # The allocators of torch raise RuntimeError, the one of a GPU a subclass of it; the loader of
+    # libraries raises ImportError.
     no_memory = (
         isinstance(failure, MemoryError)
         or (isinstance(failure, OSError) and failure.errno == errno.ENOMEM)
         or (
-            isinstance(failure, RuntimeError) and any(words in str(failure) for words in _NO_MEMORY)
+            isinstance(failure, RuntimeError | ImportError)
+            and any(words in str(failure) for words in _NO_MEMORY)
         )
     )
     if no_memory:

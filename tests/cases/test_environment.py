@@ -1,10 +1,12 @@
 """Odd surroundings: variables, homes, streams, quotas, file names, terminals, schedulers.
 
-What can be seen in this process is; a fresh process costs seconds.
+What can be seen in this process or in a fork of it is; a fresh process costs seconds, so those are
+slow.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import resource
 import subprocess
@@ -17,6 +19,7 @@ import pytest
 
 from tests.cli import Finished, RunCommand, run_python
 from tests.failures import assert_failure
+from tests.faults.harness import Fault, Outcome, Place
 from tests.files import names_in
 from tests.models import RELEASED, WIDTH
 
@@ -151,16 +154,19 @@ def test_a_device_is_not_taken_for_a_file(
     assert not (here / "v.npy").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("limits", "words"),
+    ("limit", "amount", "words"),
     [
-        pytest.param((("RLIMIT_FSIZE", 100),), "File too large", id="case-76-size"),
+        pytest.param("RLIMIT_FSIZE", 100, "File too large", id="case-76-file-size"),
+        pytest.param("RLIMIT_NOFILE", 5, "Too many open files", id="case-76-open-files"),
+        pytest.param("RLIMIT_AS", 900 << 20, "not enough memory", id="case-76-address-space"),
     ],
 )
-def test_a_quota_is_an_error_and_leaves_nothing(
-    limits: tuple[tuple[str, int], ...], words: str, fasta: Path, tmp_path: Path
+def test_a_limit_of_the_shell_is_an_error_and_leaves_nothing(
+    limit: str, amount: int, words: str, fasta: Path, tmp_path: Path
 ) -> None:
-    done = wrapped("embed", str(fasta), *MODEL, "-o", f"{fasta}.npy", limits=limits)
+    done = wrapped("embed", str(fasta), *MODEL, "-o", f"{fasta}.npy", limits=((limit, amount),))
     assert done.exit_code == 1, done.err
     assert "this is a bug" not in done.err
     assert words in done.err
@@ -238,32 +244,60 @@ CLOSED: dict[str, tuple[tuple[int, ...], tuple[str, ...], int, str]] = {
 }
 
 
-# A fresh process each: by default the ones in which most can go wrong.
-OFTEN = ("case-80-stdout", "case-80-all", "case-80-array")
+def forked(place: Path, fasta: Path, *arguments: str, begin: Callable[[], None]) -> Outcome:
+    """Run a command in a fork whose streams were changed."""
+    for name in ("cwd", "tmp"):
+        (place / name).mkdir()
+    (place / "cwd" / fasta.name).write_bytes(fasta.read_bytes())
+    return Place(root=place).run(arguments, Fault(name="streams", begin=begin))
 
 
-@pytest.mark.parametrize(
-    "case",
-    [pytest.param(one, marks=() if one in OFTEN else pytest.mark.slow) for one in CLOSED],
-)
-def test_closed_streams_work_or_are_an_error(case: str, fasta: Path, here: Path) -> None:
+def close(*descriptors: int) -> None:
+    """Close streams; Python has None for those that were closed when it started."""
+    for number in descriptors:
+        os.close(number)
+        setattr(sys, ("stdin", "stdout", "stderr")[number], None)
+
+
+@pytest.mark.parametrize("case", CLOSED)
+def test_closed_streams_work_or_are_an_error(case: str, fasta: Path, tmp_path: Path) -> None:
+    closed, line, code, words = CLOSED[case]
+    done = forked(tmp_path, fasta, "embed", *line, *MODEL, begin=lambda: close(*closed))
+    assert done.code == code, done.err
+    assert words in done.err
+    output = tmp_path / "cwd" / "v.npy"
+    assert output.exists() == (code == 0)
+    if code == 0:
+        assert np.load(output).shape == (2, WIDTH)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CLOSED)
+def test_streams_that_were_closed_by_the_shell(case: str, fasta: Path, here: Path) -> None:
     closed, line, code, words = CLOSED[case]
     done = wrapped("embed", *line, *MODEL, closed=closed)
     assert done.exit_code == code, done.err
     assert words in done.err
     assert (here / "v.npy").exists() == (code == 0)
-    if code == 0:
-        assert np.load(here / "v.npy").shape == (2, WIDTH)
 
 
-@pytest.mark.parametrize(
-    "encoding",
-    [
-        pytest.param("ascii", id="case-81-ascii"),
-        pytest.param("cp1252", id="case-81-cp1252", marks=pytest.mark.slow),
-        pytest.param("latin-1", id="case-81-latin-1", marks=pytest.mark.slow),
-    ],
-)
+ENCODINGS = ["ascii", "cp1252", "latin-1"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda name: f"case-81-{name}")
+def test_ids_are_utf_8_on_every_stream(encoding: str, fasta: Path, tmp_path: Path) -> None:
+    fasta.write_text(">é基\nACGTACGT\n", encoding="utf-8")
+
+    def begin() -> None:
+        sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), encoding)  # noqa: SIM115
+
+    done = forked(tmp_path, fasta, "score", "x.fa", *MODEL, begin=begin)
+    assert done.code == 0, done.err
+    assert "é基".encode() in done.out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ENCODINGS, ids=lambda name: f"case-81-{name}")
 def test_ids_are_utf_8_in_every_locale(
     encoding: str, fasta: Path, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +306,21 @@ def test_ids_are_utf_8_in_every_locale(
     done = wrapped("score", "x.fa", *MODEL)
     assert done.exit_code == 0, done.err
     assert "é基".encode() in done.stdout
+
+
+@pytest.mark.parametrize("command", ["embed", "score"], ids=lambda name: f"case-74-{name}")
+def test_a_reader_that_left_ends_the_command_quietly(
+    command: str, fasta: Path, tmp_path: Path
+) -> None:
+    fasta.write_text("".join(f">r{n}\n{'ACGT' * 5}\n" for n in range(500)))
+
+    def begin() -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        os.dup2(writer, 1)
+
+    done = forked(tmp_path, fasta, command, "x.fa", *MODEL, begin=begin)
+    assert (done.code, done.err) == (0, "")
 
 
 def read_a_part(size: int) -> Callable[..., Finished]:
@@ -293,13 +342,8 @@ def read_a_part(size: int) -> Callable[..., Finished]:
     return run
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        pytest.param("embed", id="case-74-embed", marks=pytest.mark.slow),
-        pytest.param("score", id="case-74-score"),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["embed", "score"], ids=lambda name: f"case-74-{name}")
 def test_a_reader_that_leaves_ends_the_command_quietly(command: str, fasta: Path) -> None:
     fasta.write_text("".join(f">r{n}\n{'ACGT' * 20}\n" for n in range(500)))
     done = read_a_part(10)(command, str(fasta), *MODEL)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from genomeformer_cli.core.embedding.formats import FORMATS
 from tests.annotations import MYCOPLASMA_FASTA, MYCOPLASMA_GFF
@@ -105,11 +107,24 @@ COMMANDS = {
     "cache rm": Command(line=("cache", "rm", "corpora/phage"), repeats=False),
 }
 
+# The default tests take these.
+SAMPLE = ("fetch", "tokenize", "embed .npy", "score", "release", "cache rm")
+
+
+class _SameDay(datetime):
+    """Dates of fetched genomes that do not change at midnight."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls(2026, 1, 2, tzinfo=tz)
+
 
 def _make_small() -> None:
     """Make groups of records small, and save the fresh processes, which are not under test."""
     import torch
 
+    from genomeformer_cli.core.genomes import local
+    from genomeformer_cli.core.genomes.ncbi import install
     from genomeformer_cli.core.model_io.model_folder import read_model
     from genomeformer_cli.core.release import selftest as fresh
     from genomeformer_cli.core.release import verify
@@ -117,6 +132,8 @@ def _make_small() -> None:
 
     torch.set_num_threads(1)
     embed._BASES = 200
+    for dated in (local, install):
+        vars(dated)["datetime"] = _SameDay
 
     def answer(folder: Path) -> dict[str, torch.Tensor]:
         return fresh.said_by(read_model(folder))
@@ -136,7 +153,9 @@ def import_everything() -> None:
 
     import genomeformer_cli
 
-    for name in ("h5py", "pyarrow.parquet", "matplotlib.pyplot", "PIL.Image", "sklearn.metrics"):
+    libraries = ("h5py", "pyarrow.parquet", "matplotlib.pyplot", "PIL.Image", "sklearn.metrics")
+    # torch imports its compiler with the first optimizer: a second of every fork.
+    for name in (*libraries, "torch._dynamo"):
         try:
             importlib.import_module(name)
         except ImportError:
@@ -150,6 +169,7 @@ def import_everything() -> None:
 def prepared(root: Path) -> Iterator[tuple[Place, Path]]:
     """Yield a place for commands, and the prepared contents to reset it to."""
     import_everything()
+    gc.freeze()  # a collection in a fork would copy every page
     world = make_world(smallest=3_000, largest=4_000, only=(ACCESSION,))
     with MiniNcbi(world=world) as server:
         urls = {"GENOMEFORMER_BASE_URL": server.base_url, "GENOMEFORMER_FTP_URL": server.url}
@@ -169,15 +189,12 @@ def prepared(root: Path) -> Iterator[tuple[Place, Path]]:
             done = place.run(tuple(line))
             if done.code:
                 raise RuntimeError(done.err)
-        _keep(place, base)
-        yield place, base
-
-
-def _keep(place: Place, base: Path) -> None:
-    """Keep what the prepared commands made, without their streams."""
-    shutil.rmtree(base)
-    keep = shutil.ignore_patterns("*.out", "*.err", "*.events")
-    shutil.copytree(place.root, base, ignore=keep)
+        shutil.rmtree(base)
+        shutil.copytree(place.root, base)
+        try:
+            yield place, base
+        finally:
+            gc.unfreeze()
 
 
 def _write_inputs(folder: Path) -> None:

@@ -10,14 +10,15 @@ from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.cache import verify_cache
 from tests.faults.commands import Command
-from tests.faults.harness import Place, contents, differences
+from tests.faults.harness import Place, contents, differences, send
 
 
 @dataclass(frozen=True, kw_only=True)
 class Undisturbed:
-    """What a command leaves when nobody disturbs it, and how many events it takes."""
+    """Contents that a command leaves when nobody disturbs it, its events and processor time."""
 
     events: int
+    seconds: float
     contents: dict[str, str]
 
 
@@ -27,7 +28,7 @@ def run_undisturbed(command: Command, place: Place, base: Path) -> Undisturbed:
     done = place.run(command.line)
     if done.code:
         raise AssertionError(f"{' '.join(command.line)}: {done.err}")
-    return Undisturbed(events=done.events, contents=contents(place))
+    return Undisturbed(events=done.events, seconds=done.seconds, contents=contents(place))
 
 
 def find_losses(
@@ -35,18 +36,23 @@ def find_losses(
 ) -> list[str]:
     """Kill a command before an event; return everything that was lost, left or wrong after it."""
     place.reset(base)
-    killed = place.run(command.line, kill_before=event)
+    killed = place.run(command.line, send(signal.SIGKILL, event))
     if killed.code != -signal.SIGKILL:
         # Threads may take their events in another order, and measured times may save a few.
         return [] if killed.code == 0 else [f"not killed: {killed.code} {killed.err}"]
-    losses = _verify(place, "after the kill")
+    losses = run_again(command, expected, place)
+    return [f"{' '.join(command.line)}, killed before event {event}: {loss}" for loss in losses]
+
+
+def run_again(command: Command, expected: Undisturbed, place: Place) -> list[str]:
+    """Check the entries, run the command once more, and check that nothing is lost."""
+    losses = _verify(place, "before the rerun")
     again = place.run(command.line)
     left = differences(contents(place), expected.contents)
     if again.code and (left or command.repeats):
         losses.append(f"the rerun failed: {again.err.strip()}")
     losses += [f"after the rerun, {one}" for one in left]
-    losses += _verify(place, "after the rerun")
-    return [f"{' '.join(command.line)}, killed before event {event}: {loss}" for loss in losses]
+    return losses + _verify(place, "after the rerun")
 
 
 def _verify(place: Place, when: str) -> list[str]:

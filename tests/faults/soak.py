@@ -1,112 +1,172 @@
-"""The soak: all kill points and races, and their figures for `docs/reference/reliability.md`.
+"""Kill points, disturbances and races of every command, with figures for the reliability page.
 
-    python -m tests.faults.soak [--seconds N]
+    python -m tests.faults.soak [--seconds N] [--first SEED]
 
-With a limit, every command gets an equal share of the time, and its kill points are drawn evenly
-from all of them; the page says how many of how many were tried.
+With a limit, the commands take turns until the time is over, so that every command has its points;
+a command's points are spread over the whole of it, and `--first` starts them elsewhere. Kills take
+three fifths of the time, other disturbances one fifth, races the rest.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
+import random
 import sys
-import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.faults.commands import Command
+    from tests.faults.harness import Place
+    from tests.faults.kills import Undisturbed
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "reliability.md"
 BEGIN, END = "<!-- soak: begin -->", "<!-- soak: end -->"
 PROCESSES = (2, 4)
+SHARES = {"kills": 0.6, "disturbances": 0.2, "races": 0.2}
 
 
 @dataclass
 class Figures:
-    """Counts of one command."""
+    """Counts of one command.
+
+    Attributes:
+        name: Name of the command.
+        events: File-system events of an undisturbed run.
+        tried: Number of tries of each kind.
+        failures: Sentences about what was lost, half-written or garbage, of each kind.
+    """
 
     name: str
     events: int
-    points: int
-    races: int
-    losses: list[str]
-    garbage: list[str]
+    tried: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
+    failures: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in SHARES})
+
+
+class Soak:
+    """Every command with its undisturbed run, in one prepared place."""
+
+    def __init__(self, place: Place, base: Path, first: int) -> None:
+        from tests.faults.commands import COMMANDS
+        from tests.faults.kills import run_undisturbed
+
+        self._place, self._base, self._first = place, base, first
+        self._commands: dict[str, tuple[Command, Undisturbed]] = {
+            name: (command, run_undisturbed(command, place, base))
+            for name, command in COMMANDS.items()
+        }
+        self.figures = {
+            name: Figures(name=name, events=run.events) for name, (_, run) in self._commands.items()
+        }
+
+    def tries(self, kind: str) -> Iterator[Callable[[], None]]:
+        """Yield tries of one kind, the commands in turns."""
+        of = {"kills": self._kills, "disturbances": self._disturbances, "races": self._races}[kind]
+        turns = itertools.zip_longest(*(of(name) for name in self._commands))
+        for find, name in (
+            (find, name) for turn in turns for find, name in zip(turn, self.figures, strict=True)
+        ):
+            if find is not None:
+                yield lambda find=find, name=name: self._count(kind, name, find())  # type: ignore[misc]
+
+    def _count(self, kind: str, name: str, failures: list[str]) -> None:
+        self.figures[name].tried[kind] += 1
+        self.figures[name].failures[kind] += failures
+        for failure in failures:
+            sys.stdout.write(f"{failure}\n")
+            sys.stdout.flush()
+
+    def _kills(self, name: str) -> Iterator[Callable[[], list[str]]]:
+        from tests.faults.kills import find_losses
+
+        command, run = self._commands[name]
+        for event in spread(run.events, self._first):
+            yield lambda event=event: find_losses(  # type: ignore[misc]
+                command, run, event, self._place, self._base
+            )
+
+    def _disturbances(self, name: str) -> Iterator[Callable[[], list[str]]]:
+        from tests.faults.disturbances import KINDS, find_damage
+
+        command, run = self._commands[name]
+        # Each command starts with another kind, so that few turns see all kinds.
+        kinds = [*KINDS]
+        start = list(self._commands).index(name)
+        for number in range(len(kinds) * 3):
+            kind = kinds[(start + number) % len(kinds)]
+            fault = KINDS[kind](random.Random(f"{self._first} {name} {number}"), run)
+            yield lambda fault=fault: find_damage(  # type: ignore[misc]
+                command, run, fault, self._place, self._base
+            )
+
+    def _races(self, name: str) -> Iterator[Callable[[], list[str]]]:
+        from tests.faults.races import find_garbage
+
+        command, run = self._commands[name]
+        for processes in PROCESSES:
+            yield lambda processes=processes: find_garbage(  # type: ignore[misc]
+                command, run, processes, self._place, self._base
+            )
 
 
 def main() -> int:
     """Run the soak, write its figures, return 1 if anything was lost."""
-    parser = argparse.ArgumentParser(description="Kill and race every command that writes.")
+    parser = argparse.ArgumentParser(description="Kill, disturb and race every writing command.")
     parser.add_argument("--seconds", type=float, default=float("inf"), help="limit of the run")
-    limit = parser.parse_args().seconds
+    parser.add_argument("--first", type=int, default=0, help="seed of the points")
+    options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["NO_COLOR"] = "1"
-    from tests.faults.commands import COMMANDS, prepared
+    from tests.faults.commands import prepared
+    from tests.faults.harness import fast_folder
 
     started = time.monotonic()
-    figures = []
-    with tempfile.TemporaryDirectory() as root, prepared(Path(root).resolve()) as (place, base):
-        for number, name in enumerate(COMMANDS):
-            left = started + limit - time.monotonic()
-            one = _soak(name, place, base, left / (len(COMMANDS) - number))
-            figures.append(one)
-            lines = [f"{name}: {one.points} of {one.events} points, {one.races} races"]
-            sys.stdout.write("\n  ".join(lines + one.losses + one.garbage) + "\n")
-            sys.stdout.flush()
+    with fast_folder() as root, prepared(root) as (place, base):
+        soak = Soak(place, base, options.first)
+        left = options.seconds - (time.monotonic() - started)
+        for kind, share in SHARES.items():
+            until = time.monotonic() + share * left
+            for attempt in soak.tries(kind):
+                if time.monotonic() > until:
+                    break
+                attempt()
+    figures = list(soak.figures.values())
     _write(figures, time.monotonic() - started)
-    return int(any(one.losses or one.garbage for one in figures))
+    return int(any(one.failures[kind] for one in figures for kind in SHARES))
 
 
-def _soak(name: str, place: object, base: Path, seconds: float) -> Figures:
-    from tests.faults.commands import COMMANDS
-    from tests.faults.harness import Place
-    from tests.faults.kills import find_losses, run_undisturbed
-    from tests.faults.races import find_garbage
-
-    assert isinstance(place, Place)
-    started = time.monotonic()
-    command = COMMANDS[name]
-    expected = run_undisturbed(command, place, base)
-    one = Figures(name=name, events=expected.events, points=0, races=0, losses=[], garbage=[])
-    for processes in PROCESSES:
-        one.garbage += find_garbage(command, expected, processes, place, base)
-        one.races += 1
-    for event in _spread(expected.events):
-        if time.monotonic() - started > seconds:
-            break
-        one.losses += find_losses(command, expected, event, place, base)
-        one.points += 1
-    return one
-
-
-def _spread(events: int) -> list[int]:
-    """Order the points so that any first few of them are spread over the whole command."""
+def spread(events: int, first: int = 0) -> list[int]:
+    """Order the points so that any few of them in a row are spread over the whole command."""
     step = max(round(events * 0.618), 1)
     while math.gcd(step, events) != 1:
         step += 1
-    return [1 + number * step % events for number in range(events)]
+    return [1 + (first + number) * step % events for number in range(events)]
 
 
 def _write(figures: list[Figures], seconds: float) -> None:
-    rows = [
-        f"| `{one.name}` | {one.events} | {one.points} | {len(one.losses)} | {one.races} "
-        f"| {len(one.garbage)} |"
-        for one in figures
-    ]
-    points, events = sum(one.points for one in figures), sum(one.events for one in figures)
-    losses = sum(len(one.losses) for one in figures)
-    races, garbage = sum(one.races for one in figures), sum(len(one.garbage) for one in figures)
+    def row(name: str, some: list[Figures]) -> str:
+        cells = [str(sum(one.events for one in some))]
+        for kind in SHARES:
+            cells.append(str(sum(one.tried[kind] for one in some)))
+            cells.append(str(sum(len(one.failures[kind]) for one in some)))
+        return f"| {name} | {' | '.join(cells)} |"
+
     table = "\n".join(
         [
             BEGIN,
-            f"Last run: {time.strftime('%Y-%m-%d')}, {seconds / 60:.0f} minutes; {points:,} of "
-            f"{events:,} kill points, {2 * points:,} runs, {losses} losses; {races} races, "
-            f"{garbage} with garbage.",
+            f"Last run: {time.strftime('%Y-%m-%d')}, {seconds / 60:.0f} minutes.",
             "",
-            "| command | events | points killed | losses | races | garbage |",
-            "|---|---:|---:|---:|---:|---:|",
-            *rows,
-            f"| all | {events} | {points} | {losses} | {races} | {garbage} |",
+            "| command | events | points killed | losses | other disturbances | damage | races "
+            "| garbage |",
+            "|---|---:|---:|---:|---:|---:|---:|---:|",
+            *(row(f"`{one.name}`", [one]) for one in figures),
+            row("all", figures),
             END,
         ]
     )

@@ -93,7 +93,10 @@ def test_no_sealed_entry_is_opened_with_a_damaged_file(store: Store) -> None:
             assert named, (damage, path)
 
 
-@pytest.mark.parametrize("suffix", FORMATS)
+@pytest.mark.parametrize(
+    "suffix",
+    [pytest.param(one, marks=() if one == ".npy" else pytest.mark.slow) for one in FORMATS],
+)
 def test_a_damaged_output_is_written_anew(suffix: str, prepared_place: tuple[Place, Path]) -> None:
     place, base = prepared_place
     command = COMMANDS[f"embed {suffix}"]

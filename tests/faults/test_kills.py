@@ -1,33 +1,38 @@
 """SIGKILL before a file-system event: nothing is lost, and the same command again completes.
 
-The default run draws an event of every short command; `make soak` takes all of them.
+The default run draws an event of some commands, the slow one of all; `make soak` takes all events.
 """
 
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.faults.commands import COMMANDS
+from tests.faults.commands import COMMANDS, SAMPLE
 from tests.faults.harness import Place
-from tests.faults.kills import find_losses, run_undisturbed
+from tests.faults.kills import Undisturbed, find_losses
 
 SEED = 20
-# Some take seconds a point: `make soak` alone runs them.
-LONG = ("finetune", "compare", "evaluate", "release", "release --replace", "pretrain")
-POINTS = 1
+SLOW_POINTS = 3
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(one, marks=pytest.mark.slow if one in LONG else ()) for one in COMMANDS],
+    ("name", "points"),
+    [
+        *((name, 1) for name in SAMPLE),
+        *(pytest.param(name, SLOW_POINTS, marks=pytest.mark.slow) for name in COMMANDS),
+    ],
 )
-def test_a_kill_loses_nothing(name: str, prepared_place: tuple[Place, Path]) -> None:
-    place, base = prepared_place
-    expected = run_undisturbed(COMMANDS[name], place, base)
-    draw = random.Random(f"{SEED} {name}")
-    points = sorted(draw.sample(range(1, expected.events + 1), POINTS))
-    for event in points:
-        assert find_losses(COMMANDS[name], expected, event, place, base) == []
+def test_a_kill_loses_nothing(
+    name: str,
+    points: int,
+    prepared_place: tuple[Place, Path],
+    undisturbed: Callable[[str], Undisturbed],
+) -> None:
+    expected = undisturbed(name)
+    draw = random.Random(f"{SEED} {name} {points}")
+    for event in draw.sample(range(1, expected.events + 1), points):
+        assert find_losses(COMMANDS[name], expected, event, *prepared_place) == []

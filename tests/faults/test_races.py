@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.faults.commands import COMMANDS
 from tests.faults.harness import Place
-from tests.faults.kills import run_undisturbed
+from tests.faults.kills import Undisturbed
 from tests.faults.races import find_garbage
 
-SHORT = {"fetch": 4, "tokenize": 2, "embed .npy": 4, "embed .npz": 2, "score": 2}
+SHORT = {"fetch": 2, "tokenize": 2, "embed .npy": 3}
 
 
 @pytest.mark.parametrize(
     ("name", "processes"),
     [
         *SHORT.items(),
-        *(pytest.param(name, 4, marks=pytest.mark.slow) for name in COMMANDS),
+        *(
+            pytest.param(name, processes, marks=pytest.mark.slow, id=f"{name}-{processes}-slow")
+            for name in COMMANDS
+            for processes in (2, 4)
+        ),
     ],
 )
 def test_processes_on_the_same_work(
-    name: str, processes: int, prepared_place: tuple[Place, Path]
+    name: str,
+    processes: int,
+    prepared_place: tuple[Place, Path],
+    undisturbed: Callable[[str], Undisturbed],
 ) -> None:
-    place, base = prepared_place
-    expected = run_undisturbed(COMMANDS[name], place, base)
-    assert find_garbage(COMMANDS[name], expected, processes, place, base) == []
+    expected = undisturbed(name)
+    assert find_garbage(COMMANDS[name], expected, processes, *prepared_place) == []

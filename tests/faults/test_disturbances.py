@@ -1,0 +1,41 @@
+"""Ctrl-C, SIGTERM, full disks, limits and no memory: a clear error, nothing half-written or lost.
+
+The default run draws a command for every kind, the slow one takes every command.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.faults.commands import COMMANDS, SAMPLE
+from tests.faults.disturbances import KINDS, find_damage
+from tests.faults.harness import Place
+from tests.faults.kills import Undisturbed
+
+SEED = 21
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *((kind, random.Random(f"{SEED} {kind}").choice(SAMPLE)) for kind in KINDS),
+        *(
+            pytest.param(kind, name, marks=pytest.mark.slow, id=f"{kind}-{name}-slow")
+            for kind in KINDS
+            for name in COMMANDS
+        ),
+    ],
+)
+def test_a_disturbed_command_says_so_and_completes_when_run_again(
+    kind: str,
+    name: str,
+    prepared_place: tuple[Place, Path],
+    undisturbed: Callable[[str], Undisturbed],
+) -> None:
+    expected = undisturbed(name)
+    fault = KINDS[kind](random.Random(f"{SEED} {kind} {name}"), expected)
+    assert find_damage(COMMANDS[name], expected, fault, *prepared_place) == []
