@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from genomeformer_cli.core.store.atomic import write_json, write_text
+from genomeformer_cli.core.store.atomic import atomic_folder, write_json, write_text
 from genomeformer_cli.core.templates import render_template
 from genomeformer_cli.render.console import to_json
 from genomeformer_cli.render.plots import pyplot
@@ -42,14 +43,16 @@ def render_evaluation(result: EvaluateResult) -> RenderableType:
 def write_report(result: EvaluateResult, folder: Path) -> Path:
     """Write `eval_results.json` and `report.html` into a folder and return the report's path.
 
+    A new folder appears with both.
+
     Raises:
         StoreError: A file cannot be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    write_json(folder / RESULTS_FILE, to_json(result))
-    report = folder / REPORT_FILE
-    write_text(report, report_page(result))
-    return report
+    page = report_page(result)
+    with nullcontext(folder) if folder.exists() else atomic_folder(folder) as place:
+        write_json(place / RESULTS_FILE, to_json(result))
+        write_text(place / REPORT_FILE, page)
+    return folder / REPORT_FILE
 
 
 def report_page(result: EvaluateResult) -> str:

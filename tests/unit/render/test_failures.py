@@ -47,6 +47,7 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory", "smaller batch"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "not enough memory", ""),
         (RuntimeError("can't start new thread"), "not enough memory", "fewer workers"),
+        (ImportError("x.so: failed to map segment from shared object"), "not enough memory", ""),
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply", "file"),
         (OverflowError("int too large to convert to float"), "too large", "options"),
         (PermissionError(errno.EACCES, "Permission denied", "x.fa"), "`x.fa`", "permissions"),
