@@ -1,20 +1,25 @@
 """Exceptions. Every failure that a user can cause has a message, a hint and an exit code.
 
-GenomeformerError                exit 1 ├── UsageError                   exit 2   invalid option or
-argument │   ├── ConfigError              exit 2   incomplete, unknown or contradictory
-configuration │   ├── NothingMatchedError      exit 2   query without result │   └──
-AmbiguousTaxonError      exit 2   name of several taxa ├── InputError                   exit 1
-unusable file or sequence │   ├── FormatError                       damaged file, not text, or
-another format │   │   ├── FastaError                    not FASTA or FASTQ, damaged, or empty │   │
-└── AnnotationError               not GFF3 or GenBank, or of other sequences │   └── AlphabetError
-character that is not a nucleotide code ├── StoreError                   exit 1   local cache or
-output file │   ├── NotInCacheError                   name that is not in the cache │   ├──
-EntryExistsError                  name of an entry with other content │   └── CorruptError
-checksum mismatch ├── NetworkError                 exit 75  unreachable or failing host; a rerun
-resumes │   └── RefusedError             exit 75  final refusal of a request ├── PartialError
-exit 3   some of several items failed ├── MissingExtraError            exit 1   optional package not
-installed ├── CheckpointError              exit 1   unusable weights or training state └──
-TrainingError                exit 1   run that cannot start or continue
+GenomeformerError                exit 1
+├── UsageError                   exit 2   invalid option or argument
+│   ├── ConfigError              exit 2   incomplete, unknown or contradictory configuration
+│   ├── NothingMatchedError      exit 2   query without result
+│   └── AmbiguousTaxonError      exit 2   name of several taxa
+├── InputError                   exit 1   unusable file or sequence
+│   ├── FormatError                       damaged file, not text, or another format
+│   │   ├── FastaError                    not FASTA or FASTQ, damaged, or empty
+│   │   └── AnnotationError               not GFF3 or GenBank, or of other sequences
+│   └── AlphabetError                     character that is not a nucleotide code
+├── StoreError                   exit 1   local cache or output file
+│   ├── NotInCacheError                   name that is not in the cache
+│   ├── EntryExistsError                  name of an entry with other content
+│   └── CorruptError                      checksum mismatch
+├── NetworkError                 exit 75  unreachable or failing host; a rerun resumes
+│   └── RefusedError             exit 75  final refusal of a request
+├── PartialError                 exit 3   some of several items failed
+├── MissingExtraError            exit 1   optional package not installed
+├── CheckpointError              exit 1   unusable weights or training state
+└── TrainingError                exit 1   run that cannot start or continue
     └── LostProcessError         exit 75  another process of the run ended; a rerun resumes
 """
 

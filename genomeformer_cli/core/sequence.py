@@ -3,12 +3,12 @@
 The package uses a single rule:
 
 | character                        | meaning                                     |
-|----------------------------------|---------------------------------------------| | `A C G T` and
-`U`                | the base (`U` is `T`)                       | | `N R Y S W K M B D H V`
-| `N`, an unknown base                        | | `X`                              | `N`, as masked
-by cross_match, RepeatMasker | | lower case                       | the base in upper case,
-soft-masked         | | anything else                    | an error with the position
-|
+|----------------------------------|---------------------------------------------|
+| `A C G T` and `U`                | the base (`U` is `T`)                       |
+| `N R Y S W K M B D H V`          | `N`, an unknown base                        |
+| `X`                              | `N`, as masked by cross_match, RepeatMasker |
+| lower case                       | the base in upper case, soft-masked         |
+| anything else                    | an error with the position                  |
 """
 
 from __future__ import annotations

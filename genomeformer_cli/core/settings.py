@@ -1,11 +1,11 @@
 """Environment variables; the only module that reads them.
 
 | variable                | meaning                                                             |
-|-------------------------|---------------------------------------------------------------------| |
-`GENOMEFORMER_HOME`     | root of the cache; default: the platform's user cache               | |
-`GENOMEFORMER_BASE_URL` | address of NCBI Datasets; default: NCBI                             | |
-`GENOMEFORMER_FTP_URL`  | address of the genomes area (`/genomes`, `/pub`); default: NCBI     | |
-`NCBI_API_KEY`          | NCBI key for a higher rate limit; never logged, shown or stored     |
+|-------------------------|---------------------------------------------------------------------|
+| `GENOMEFORMER_HOME`     | root of the cache; default: the platform's user cache               |
+| `GENOMEFORMER_BASE_URL` | address of NCBI Datasets; default: NCBI                             |
+| `GENOMEFORMER_FTP_URL`  | address of the genomes area (`/genomes`, `/pub`); default: NCBI     |
+| `NCBI_API_KEY`          | NCBI key for a higher rate limit; never logged, shown or stored     |
 
 Set by process launchers: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR`,
 `MASTER_PORT` and two variables of torch elastic (torchrun and this package); `SLURM_PROCID`,

@@ -146,7 +146,7 @@ def test_case_29_x_every_row_has_a_row_and_the_reason(case: Case) -> None:
     assert np.isnan(found).all(axis=1).tolist() == [True] * 6 + [False]
     for name, reason in (
         ("empty", "empty interval: start and end are both 10"),
-        ("turned", "invalid interval: the start 90 lies behind the end 10"),
+        ("turned", "invalid interval: the start 90 is after the end 10"),
         ("beyond", "beyond the record: it reaches to base 121 of `c`, which has 120"),
         ("negative", "invalid interval: the start -5 is negative"),
         ("prefix", "unknown record: the genome has no `chrc`, but `c`"),

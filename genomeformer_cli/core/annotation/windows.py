@@ -1,10 +1,13 @@
 """Windows of a record with an unambiguous label.
 
-| class | window | |---|---| | coding | inside one unbroken part of a CDS; all CDS there agree on
-strand and codon position | | intergenic | at least `margin` bases from every feature of both
-strands, introns included | | promoter | from `promoter[0]` bases before a gene's first base to
-`promoter[1]` from it on | | terminator | from `terminator[0]` bases up to a gene's last base to
-`terminator[1]` past it | | rrna | inside an rRNA | | trna | centred on a tRNA |
+| class | window |
+|---|---|
+| coding | inside one unbroken part of a CDS; all CDS there agree on strand and codon position |
+| intergenic | at least `margin` bases from every feature of both strands, introns included |
+| promoter | from `promoter[0]` bases before a gene's first base to `promoter[1]` from it on |
+| terminator | from `terminator[0]` bases up to a gene's last base to `terminator[1]` past it |
+| rrna | inside an rRNA |
+| trna | centred on a tRNA |
 
 In a record that has only CDS and RNA features, these are used as genes. Pseudogenes and features
 with an unclear location give no windows and are not intergenic. Windows of coding, intergenic and

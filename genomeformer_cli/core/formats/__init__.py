@@ -1,1 +1,1 @@
-"""Readers of the file formats that users bring: one reader per format, one text layer beneath."""
+"""Readers of input formats: one reader per format, on top of one text layer."""

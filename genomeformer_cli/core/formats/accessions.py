@@ -54,7 +54,7 @@ _ADDRESS = re.compile(r"(?:https?|ftp|rsync)://", re.IGNORECASE)
 _COLUMNS = ("accession", "assembly accession", "assembly")
 _SEPARATORS = re.compile(r"[\s,;]+")
 _QUOTES = "\"'`\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
-_MOST_NAMED = 20
+_MAX_NAMED = 20
 _SHOWN = 60
 
 
@@ -64,47 +64,47 @@ class _Word(NamedTuple):
 
 
 def read_accession(word: str) -> str | None:
-    """Return the assembly accession that a word stands for; None if it stands for none."""
-    bare = word.strip().strip(_QUOTES).strip()
-    if _ADDRESS.match(bare):
-        bare = bare.rstrip("/").rpartition("/")[2]
-    match = _ACCESSION.fullmatch(bare)
+    """Return the assembly accession in a word, or None."""
+    name = word.strip().strip(_QUOTES).strip()
+    if _ADDRESS.match(name):
+        name = name.rstrip("/").rpartition("/")[2]
+    match = _ACCESSION.fullmatch(name)
     return (match[1] or match[2]).upper() if match else None
 
 
 def is_nucleotide_accession(word: str) -> bool:
-    """Return whether a word looks like the accession of a sequence, as `NC_000913.3`."""
+    """Return True for a word that looks like the accession of a sequence, as `NC_000913.3`."""
     return _NUCLEOTIDE.fullmatch(word.strip().strip(_QUOTES)) is not None
 
 
 def read_accession_list(path: Path, *, shown: str | None = None) -> tuple[str, ...]:
-    """Return every accession of a list, in its order, repeated ones once.
+    """Return the accessions of a list in order, without duplicates.
 
     Args:
-        path: List of any packing.
-        shown: Name in errors; None: the path.
+        path: List, plain or compressed.
+        shown: Name of the file in errors; the path by default.
 
     Raises:
-        InputError: The list cannot be read, names nothing, or has a word that is not an accession.
+        InputError: The list cannot be read, is empty, or has a word that is not an accession.
     """
     name = shown or str(path)
     accessions: dict[str, None] = {}
-    refused: list[_Word] = []
+    invalid_words: list[_Word] = []
     for word in _words(read_lines(path, shown=shown), name):
         accession = read_accession(word.text)
         if accession is None:
-            refused.append(word)
+            invalid_words.append(word)
         else:
             accessions[accession] = None
-    if refused:
-        raise _refusal(refused, name)
+    if invalid_words:
+        raise _invalid_words_error(invalid_words, name)
     if not accessions:
         raise InputError(f"`{name}` names no accessions", hint="write one per line")
     return tuple(accessions)
 
 
 def _words(lines: Iterator[Line], name: str) -> Iterator[_Word]:
-    """Yield all words outside comments, or the cells of the column that a first line names."""
+    """Yield all words outside comments, or the cells of the column named by the header."""
     column: tuple[int, str] | None = None
     is_first = True
     for number, text in lines:
@@ -118,13 +118,13 @@ def _words(lines: Iterator[Line], name: str) -> Iterator[_Word]:
         if column is None:
             yield from (_Word(number, word) for word in _SEPARATORS.split(content) if word)
             continue
-        place, separator = column
+        index, separator = column
         cells = _cells(content, separator, f"`{name}`, line {number}")
-        yield _Word(number, cells[place] if place < len(cells) else "")
+        yield _Word(number, cells[index] if index < len(cells) else "")
 
 
 def _header(text: str) -> tuple[int, str] | None:
-    """Return the place of the accessions' column and what separates columns, of a first line."""
+    """Return the index of the accession column and the separator, if the first line is a header."""
     for separator in ("\t", ","):
         cells = [_column_name(cell) for cell in text.lstrip("#").split(separator)]
         for name in _COLUMNS:
@@ -148,14 +148,14 @@ def _cells(line: str, separator: str, where: str) -> Sequence[str]:
         ) from failure
 
 
-def _refusal(refused: Sequence[_Word], name: str) -> InputError:
-    named = ", ".join(
-        f"`{word.text[:_SHOWN]}` (line {word.line})" for word in refused[:_MOST_NAMED]
+def _invalid_words_error(invalid_words: Sequence[_Word], name: str) -> InputError:
+    listed = ", ".join(
+        f"`{word.text[:_SHOWN]}` (line {word.line})" for word in invalid_words[:_MAX_NAMED]
     )
-    more = f" and {len(refused) - _MOST_NAMED} more" if len(refused) > _MOST_NAMED else ""
-    count = "1 word is" if len(refused) == 1 else f"{len(refused)} words are"
+    more = f" and {len(invalid_words) - _MAX_NAMED} more" if len(invalid_words) > _MAX_NAMED else ""
+    count = "1 word is" if len(invalid_words) == 1 else f"{len(invalid_words)} words are"
     hint = "write assembly accessions alone, as `GCF_000005845.2`; of a table, the column that"
     hint += " the first line calls `accession` is read, and `#` begins a comment"
-    if any(is_nucleotide_accession(word.text) for word in refused):
+    if any(is_nucleotide_accession(word.text) for word in invalid_words):
         hint = "`NC_...` and the like name one sequence: give the assembly that holds it"
-    return InputError(f"`{name}`: {count} not an assembly accession: {named}{more}", hint=hint)
+    return InputError(f"`{name}`: {count} not an assembly accession: {listed}{more}", hint=hint)

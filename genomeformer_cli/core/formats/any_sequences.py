@@ -1,4 +1,4 @@
-"""Sequences of a file of either kind: FASTA or FASTQ, or a table with a column `sequence`."""
+"""Sequences of FASTA or FASTQ files, or of tables with a column `sequence`."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _NO_BASES = np.empty(0, dtype=np.uint8)
 def read_any_sequences(
     path: Path, *, shown: str | None = None, reporter: Reporter | None = None
 ) -> Iterator[Query]:
-    """Yield every record, or every row of a table, in order; those without a sequence too.
+    """Yield every record or table row in order, including those without a sequence.
 
     Args:
-        path: FASTA, FASTQ or table of any packing, told apart by content.
-        shown: Name in errors; None: the path.
-        reporter: Receives what reading changed, once all records were taken.
+        path: FASTA, FASTQ or table, plain or compressed, detected by content.
+        shown: Name of the file in errors; the path by default.
+        reporter: Receives the changes made while reading, after the last record.
 
     Raises:
-        FormatError: Missing, empty, truncated, damaged, or neither FASTA nor such a table.
-        AlphabetError: A record holds something that is not a nucleotide.
+        FormatError: The file is missing, empty, truncated, damaged, or neither FASTA nor a table.
+        AlphabetError: A character is not a nucleotide code.
     """
     name = shown or str(path)
     if is_fasta(path, name) or not has_column(path, SEQUENCE, shown=name):
@@ -41,12 +41,12 @@ def read_any_sequences(
 
 
 def _rows(table: TextTable) -> Iterator[Query]:
-    place, identifiers = table.index(SEQUENCE), table.find("id")
+    index, id_index = table.index(SEQUENCE), table.find("id")
     for row in table.rows:
         identifier = str(row.number)
-        if identifiers is not None and identifiers < len(row.cells):
-            identifier = table.cell(row, identifiers) or identifier
-        letters = table.cell(row, place)
+        if id_index is not None and id_index < len(row.cells):
+            identifier = table.cell(row, id_index) or identifier
+        letters = table.cell(row, index)
         codes = _NO_BASES
         if not is_missing_sequence(letters):
             codes = encode_bases(letters, where=table.where(row))

@@ -1,6 +1,6 @@
-"""BED: one row per interval, in the order of the file, counted from 0 and half-open.
+"""BED: one interval per row, in file order, 0-based and half-open.
 
-Columns are separated by tabs, or by blanks in a row without tabs. A row that cannot be divided into
+Columns are separated by tabs, or by blanks in a row without tabs. A row that cannot be split into
 record, start and end is an error with its line; a row whose numbers do not form an interval is kept
 with the reason, so that every row of the file has a row of output.
 
@@ -10,7 +10,7 @@ with the reason, so that every row of the file has a row of output.
 | 4 name          | the whole cell, blanks included; empty or `.`: none                      |
 | 6 strand        | `+`, `-` or `.`; anything else is read as + and counted in a warning     |
 | 5, or 4 of four | a strand if column 6 has none, and counted in a warning                  |
-| 10 to 12 blocks | not cut out: the whole interval is taken, and counted in a warning       |
+| 10 to 12 blocks | ignored: the whole interval is used, and counted in a warning            |
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ INPUT = InputFormat(
         "its line",
         "all rows on records that the genome does not have: an error that names both sides",
         "two records of the genome with the id of a row: an error",
-        "an end that does not lie behind the start, a negative start, rows beyond or off the "
+        "an end that is not after the start, a negative start, rows beyond or off the "
         "genome: rows without a result, with the reason",
     ),
 )
@@ -64,16 +64,16 @@ _COLUMNS_HINT = "a row is record, start, end, and perhaps name, score, strand, s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
-    """Bases of a record, counted from 0, the end excluded.
+    """Interval of a record, 0-based and half-open.
 
     Attributes:
         record: Id of the record.
         start: First base.
-        stop: One past the last base.
+        stop: End (exclusive).
         reverse: True for the reverse strand.
 
     Raises:
-        ValueError: The interval holds no base, or begins before the first.
+        ValueError: The interval is empty or starts before the record.
     """
 
     record: str
@@ -88,17 +88,17 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BedRow:
-    """One row of a BED file.
+    """Row of a BED file.
 
     Attributes:
         line: Line of the file.
         record: First column.
         start: Second column.
         stop: Third column.
-        name: Fourth column; empty if there is none.
-        interval: Bases of the row; None if its numbers do not form an interval.
-        problem: Reason for which they do not; empty if they do.
-        remark: Something in the row that was not read as written; empty if there is none.
+        name: Fourth column; empty if absent.
+        interval: Interval; None if the numbers are invalid.
+        problem: Reason for an invalid interval; empty if valid.
+        remark: Deviation from the specification in the row; empty if none.
     """
 
     line: int
@@ -117,14 +117,14 @@ class BedRow:
 
 
 def read_bed(path: Path, *, shown: str | None = None) -> Iterator[BedRow]:
-    """Yield every row of a BED file of any packing, in its order.
+    """Yield every row of a BED file, in order.
 
     Args:
-        path: File.
-        shown: Name in errors; None: the path.
+        path: BED file, plain or compressed.
+        shown: Name of the file in errors; the path by default.
 
     Raises:
-        InputError: The file cannot be read, or a row is not a BED row.
+        InputError: The file cannot be read, or a row is invalid.
     """
     for number, line in read_lines(path, shown=shown):
         if line.strip() and not line.lstrip().startswith("#") and not _is_header(line):
@@ -136,7 +136,7 @@ def _cells(line: str) -> list[str]:
 
 
 def _is_header(line: str) -> bool:
-    """Return True for a `track` or `browser` line, False for a row on a record of such a name."""
+    """Return True for a `track` or `browser` line, False for a row on a record with such a name."""
     cells = _cells(line)
     are_numbers = len(cells) >= _NUM_COLUMNS and all(map(_NUMBER.fullmatch, cells[1:3]))
     first_word = cells[0].partition(" ")[0]
@@ -187,12 +187,12 @@ def _problem(start: int, stop: int) -> str:
     if start == stop:
         return f"empty interval: start and end are both {start}"
     if start > stop:
-        return f"invalid interval: the start {start} lies behind the end {stop}"
+        return f"invalid interval: the start {start} is after the end {stop}"
     return ""
 
 
 def _strand(cells: list[str]) -> tuple[bool, str, str]:
-    """Return True for the reverse strand, the name, and a remark on an odd strand."""
+    """Return True for the reverse strand, the name, and a remark on an unusual strand."""
     cells = [*cells, "", "", ""]
     name, score, strand = cells[3:6]
     name = "" if name == "." else name

@@ -1,4 +1,4 @@
-"""Counts of what reading changed in the sequences of a file, and the report of them."""
+"""Counts of changes made to sequences while reading, and their report."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from genomeformer_cli.core.sequence import AMBIGUOUS_BIT, MASKED_BIT, URACIL_BIT
 
 _FLAGS = np.uint8(URACIL_BIT | AMBIGUOUS_BIT | MASKED_BIT)
 _UNKNOWN = np.uint8(AMBIGUOUS_BIT | MASKED_BIT)
-_MOST_UNKNOWN = 1 / 3
+_MAX_UNKNOWN = 1 / 3
 
 
 @dataclass(kw_only=True)
 class Changes:
-    """Counts of one file, or of several.
+    """Counts of one or several files.
 
     Attributes:
-        num_records: Records read.
-        num_bases: Bases read.
-        num_uracil: U read as T.
-        num_ambiguous: IUPAC codes other than N read as N.
-        num_masked: X read as N.
-        num_comments: Lines that start with `;`, skipped.
-        num_blank_starts: Headers with a blank between `>` and the id.
-        num_unnamed: Records without an id.
-        first_unnamed: Id that the first of them was given.
-        num_mostly_unknown: Records of which more than a third became N.
-        first_mostly_unknown: Id of the first of them.
+        num_records: Number of records.
+        num_bases: Number of bases.
+        num_uracil: Number of U read as T.
+        num_ambiguous: Number of IUPAC codes other than N read as N.
+        num_masked: Number of X read as N.
+        num_comments: Number of skipped lines that start with `;`.
+        num_blank_starts: Number of headers with a blank between `>` and the id.
+        num_unnamed: Number of records without an id.
+        first_unnamed: Generated id of the first record without one.
+        num_mostly_unknown: Number of records of which more than a third became N.
+        first_mostly_unknown: Id of the first of these records.
     """
 
     num_records: int = 0
@@ -49,18 +49,18 @@ class Changes:
     _unknown: int = field(default=0, repr=False)
 
     def name_record(self) -> str:
-        """Return an id for a record without one; `num_records` counts it already."""
-        made = f"record_{self.num_records}"
+        """Generate an id for the latest record, which `num_records` includes."""
+        name = f"record_{self.num_records}"
         self.num_unnamed += 1
-        self.first_unnamed = self.first_unnamed or made
-        return made
+        self.first_unnamed = self.first_unnamed or name
+        return name
 
     def count(self, flagged: Codes, starts: list[tuple[int, str]]) -> Codes:
         """Count the flags of a block, and return the block without them.
 
         Args:
             flagged: Codes with the flags of `sequence.flag_bases`.
-            starts: Starts of records in the block, and their ids.
+            starts: Positions and ids of records that start in the block.
         """
         self.num_bases += flagged.size
         clean = not flagged.size or flagged.max() < URACIL_BIT
@@ -90,13 +90,13 @@ class Changes:
         unknown: npt.NDArray[np.int64],
         starts: list[tuple[int, str]],
     ) -> None:
-        """Look at all records that end in a block."""
+        """Count the records that end in a block."""
         sizes = np.diff(edges)
         sizes[0] += self._size
         unknown = unknown.copy()
         unknown[0] += self._unknown
         ids = [self._id, *(name for _, name in starts)]
-        for index in np.flatnonzero(unknown[:-1] > sizes[:-1] * _MOST_UNKNOWN).tolist():
+        for index in np.flatnonzero(unknown[:-1] > sizes[:-1] * _MAX_UNKNOWN).tolist():
             self._add_mostly_unknown(ids[index])
 
     def _add_mostly_unknown(self, record: str) -> None:
@@ -104,19 +104,19 @@ class Changes:
         self.first_mostly_unknown = self.first_mostly_unknown or record
 
     def finish(self) -> None:
-        """Look at the last record of a file."""
-        if self._unknown > self._size * _MOST_UNKNOWN:
+        """Count the last record of a file."""
+        if self._unknown > self._size * _MAX_UNKNOWN:
             self._add_mostly_unknown(self._id)
         self._id, self._size, self._unknown = "", 0, 0
 
     def report(self, shown: str, reporter: Reporter) -> None:
-        """Report what was changed: a note for letters, warnings for what is probably a mistake."""
-        counted = (
+        """Report the changes: a note on letters, warnings on probable mistakes."""
+        counts = (
             (self.num_uracil, "U as T"),
             (self.num_ambiguous, "IUPAC ambiguity codes as N"),
             (self.num_masked, "X as N"),
         )
-        letters = [f"{number:,} {change}" for number, change in counted if number]
+        letters = [f"{number:,} {change}" for number, change in counts if number]
         if letters:
             reporter.note(f"`{shown}`: read {', '.join(letters)}")
         if self.num_comments:

@@ -1,6 +1,6 @@
-"""Declarations of the file formats that are read: the source of the page `reference/inputs.md`.
+"""Declarations of the input formats, from which `reference/inputs.md` is generated.
 
-Every reader module of this package that reads a format of its own has, beside its functions,
+Every reader module of a format defines
 
     INPUT = InputFormat(
         name="BED",
@@ -12,9 +12,9 @@ Every reader module of this package that reads a format of its own has, beside i
         refused=("an end before its start: the row is reported, not used", ...),
     )
 
-`docs/generate_reference.py` imports every module of the package and writes one section per
-`INPUT`. What the text layer does with all formats (packings, byte order marks, line ends) is stated
-once, on the head of the page; do not repeat it. A test checks that the commands exist.
+`docs/generate_reference.py` writes one section per `INPUT`. The conventions of the text layer
+(compression, byte order marks, line ends) are described once, at the top of the page. A test checks
+that the commands exist.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class InputFormat:
-    """A file format as this package reads it.
+    """Declaration of an input format.
 
     Attributes:
         name: Name of the format.
         contents: Content of a file, as "sequences".
-        commands: Command lines that take it, each a command and perhaps the option or argument, as
-            `score --vcf` or `embed FILE`.
-        coordinates: Count of positions, as "1-based, end included"; empty: it has no positions.
-        accepted: Variants that are read.
-        changed: Changes made on reading, and their reports.
+        commands: Commands that read it, with their option or argument, as `score --vcf` or `embed
+            FILE`.
+        coordinates: Coordinate system, as "1-based, end included"; empty without coordinates.
+        accepted: Accepted variants.
+        changed: Changes made while reading, and their reports.
         refused: Errors, and rows that are reported and not used.
     """
 
@@ -50,9 +50,11 @@ class InputFormat:
 
 
 def input_formats() -> Iterator[InputFormat]:
-    """Yield the declaration of every reader of this package, by name of its module."""
+    """Yield the declarations of all readers, by module name."""
     package = importlib.import_module(__package__ or "")
-    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda one: one.name):
-        found = getattr(importlib.import_module(f"{package.__name__}.{module.name}"), "INPUT", None)
-        if isinstance(found, InputFormat):
-            yield found
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda info: info.name):
+        declaration = getattr(
+            importlib.import_module(f"{package.__name__}.{module.name}"), "INPUT", None
+        )
+        if isinstance(declaration, InputFormat):
+            yield declaration

@@ -1,8 +1,7 @@
-"""Read FASTA and FASTQ: one pass that unpacks, verifies, hashes, checks and translates.
+"""FASTA and FASTQ reader: decompress, verify, hash, check and encode in one pass.
 
-A genome's records may be 250 Mbp long, so a record arrives in blocks and is never held whole here.
-`sequences.read_sequences` puts records together. pyfastx counts the bases of files that were
-verified; ADR 0005 and ADR 0016 say why it does not parse what users bring.
+Records may be 250 Mbp long, so they are read in blocks; `sequences.read_sequences` concatenates
+them. pyfastx counts the bases of verified files; it does not parse user files (ADR 0005, ADR 0016).
 """
 
 from __future__ import annotations
@@ -72,12 +71,12 @@ _OTHER_FORMATS = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One sequence of a file.
+    """Sequence of a file.
 
     Attributes:
         id: First word of the header.
         description: Rest of the header.
-        sequence: Letters as they are in the file, case kept.
+        sequence: Letters with their case.
     """
 
     id: str
@@ -90,9 +89,9 @@ class Block:
     """Consecutive bases of a file.
 
     Attributes:
-        marked: Base codes, with `SOFT_BIT` where the letter was lower case; or the letters.
-        starts: Starts of records in the block, and their ids; what comes before the first belongs
-            to the record that was open.
+        marked: Base codes, with `SOFT_BIT` for lower case; or the letters.
+        starts: Positions and ids of records that start in the block; bases before the first belong
+            to the previous record.
         descriptions: Rest of the headers of these records.
     """
 
@@ -105,14 +104,14 @@ class FastaReader:
     """One pass over a FASTA or FASTQ file.
 
     Args:
-        source: Path of a file of any packing, or the text file itself.
-        shown: Name in errors; None: the path.
-        where: Beginning of errors in a record; None: the name.
-        letters: Yield letters in place of codes.
+        source: Path of a file, plain or compressed, or an open text file.
+        shown: Name of the file in errors; the path by default.
+        where: Prefix of errors in a record; the name by default.
+        letters: Yield letters instead of codes.
 
     Attributes:
-        text: Text file beneath: its packing, checksum and progress.
-        changes: Counts of what reading changed, complete at the end.
+        text: Text file with its compression, checksum and progress.
+        changes: Counts of changes, complete after the last block.
     """
 
     def __init__(
@@ -136,8 +135,8 @@ class FastaReader:
         """Yield all blocks of the file, each at most about 1 MB.
 
         Raises:
-            FormatError: Missing, empty, truncated, damaged, not text, or not FASTA.
-            AlphabetError: A record holds something that is not a nucleotide.
+            FormatError: The file is missing, empty, truncated, damaged, not text, or not FASTA.
+            AlphabetError: A character is not a nucleotide code.
         """
         chunks = self.text.chunks()
         first = self._start_of_records(chunks)
@@ -148,7 +147,7 @@ class FastaReader:
         self.changes.finish()
 
     def _start_of_records(self, chunks: Iterator[bytes]) -> bytes:
-        """Return the first chunk, from its first line on that is neither blank nor a comment."""
+        """Return the first chunk without leading blank lines and comments."""
         first = b""
         for chunk in chunks:
             first += chunk
@@ -233,12 +232,12 @@ class FastaReader:
         return self._open_id, rest.strip().decode("utf-8", errors="replace")
 
     def _flag(self, lines: bytes, last: bytes, *, to_end: bool) -> bytes:
-        """Return flagged codes, or letters, of some sequence lines.
+        """Return flagged codes, or letters, of sequence lines.
 
         Args:
             lines: Sequence lines of one record; the first and the last may be cut.
-            last: Byte before them.
-            to_end: They reach to the end of the chunk.
+            last: Byte before the lines.
+            to_end: True if the lines end with the chunk.
         """
         where = f"{self._where}: record `{self._open_id}`"
         if self._in_comment:
@@ -267,18 +266,18 @@ class FastaReader:
 
 
 def _uncut_blanks(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Move blanks at the end of a chunk to the next one, which shows if they end a line."""
+    """Move trailing blanks of a chunk to the next one, which decides whether they end a line."""
     blanks = b""
     for chunk in chunks:
         text = blanks + chunk if blanks else chunk
-        kept = text.rstrip(_BLANK)
-        blanks = text[len(kept) :]
-        if kept:
-            yield kept
+        content = text.rstrip(_BLANK)
+        blanks = text[len(content) :]
+        if content:
+            yield content
 
 
 def _next_header(chunk: bytes, position: int, last: bytes) -> int:
-    """Return the position of the next header line; the chunk's length if there is none."""
+    """Return the position of the next header line, or the length of the chunk."""
     at = chunk.find(b">", position)
     while at >= 0:
         before = chunk[at - 1 : at] if at else last
@@ -289,7 +288,7 @@ def _next_header(chunk: bytes, position: int, last: bytes) -> int:
 
 
 def refuse_other_formats(first: bytes, shown: str) -> None:
-    """Refuse a text that is not FASTA or FASTQ by its first bytes, and name it where possible."""
+    """Refuse text that is not FASTA or FASTQ, and name its format if recognised."""
     if not first.strip():
         raise FastaError(
             f"`{shown}` is empty", hint="a FASTA file starts with a header line such as `>seq1`"
@@ -305,14 +304,14 @@ def refuse_other_formats(first: bytes, shown: str) -> None:
 
 
 def inspect_file(path: Path, *, shown: str | None = None) -> str:
-    """Read a whole file once and return the SHA-256 of its text, line ends made LF.
+    """Read a whole file and return the SHA-256 of its text with LF line ends.
 
     Args:
-        path: FASTA or FASTQ of any packing.
-        shown: Name in errors; None: the path.
+        path: FASTA or FASTQ file, plain or compressed.
+        shown: Name of the file in errors; the path by default.
 
     Raises:
-        FormatError: Missing, empty, truncated, damaged, or not FASTA.
+        FormatError: The file is missing, empty, truncated, damaged, or not FASTA.
     """
     text = TextFile(path, shown=shown)
     chunks = text.chunks()
@@ -330,13 +329,13 @@ def read_records(
     """Yield every record in order, as letters, one at a time in memory.
 
     Args:
-        path: FASTA or FASTQ of any packing.
-        shown: Name in errors; None: the path.
-        reporter: Receives what reading changed, once all records were taken.
+        path: FASTA or FASTQ file, plain or compressed.
+        shown: Name of the file in errors; the path by default.
+        reporter: Receives the changes made while reading, after the last record.
 
     Raises:
-        FormatError: Missing, empty, truncated, damaged, or not FASTA.
-        AlphabetError: A record holds something that is not a nucleotide.
+        FormatError: The file is missing, empty, truncated, damaged, or not FASTA.
+        AlphabetError: A character is not a nucleotide code.
     """
     reader = FastaReader(path, shown=shown, letters=True)
     for name, description, letters in whole_records(reader):
@@ -362,9 +361,9 @@ def whole_records(reader: FastaReader) -> Iterator[tuple[str, str, Codes]]:
 
 
 def record_lengths(path: Path) -> list[int]:
-    """Return the bases of every record of a FASTA file that was verified, counted by pyfastx.
+    """Return the length of every record of a verified FASTA file, counted by pyfastx.
 
-    pyfastx is fast on plain FASTA, but it returns a truncated `.gz` without an error and cuts a
-    sequence at a NUL byte: only files that passed `inspect_file` may be counted.
+    pyfastx is fast on plain FASTA, but it reads a truncated `.gz` without an error and cuts a
+    sequence at a NUL byte. Call `inspect_file` first.
     """
     return [len(fields[1]) for fields in pyfastx.Fastx(str(path))]

@@ -1,4 +1,4 @@
-"""Read FASTQ: four lines per record, or sequence and qualities wrapped over several lines."""
+"""FASTQ reader: four lines per record, or wrapped sequences and qualities."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def fastq_records(lines: Iterator[bytes], shown: str) -> Iterator[tuple[bytes, b
     """Yield the header, without `@`, and the letters of every record.
 
     Args:
-        lines: Lines without their ends.
-        shown: Name in errors.
+        lines: Lines without line ends.
+        shown: Name of the file in errors.
 
     Raises:
-        FastaError: A record is damaged or cut short.
+        FastaError: A record is damaged or truncated.
     """
     for header in lines:
         if not header.strip():
@@ -71,14 +71,14 @@ def fastq_records(lines: Iterator[bytes], shown: str) -> Iterator[tuple[bytes, b
 def _skip_qualities(
     lines: Iterator[bytes], size: int, header: bytes, shown: str, *, wrapped: bool
 ) -> None:
-    """Read as many qualities as there are letters; on one line if the letters are."""
-    left = size
-    while left:
+    """Read one quality per letter; on one line unless the letters are wrapped."""
+    num_left = size
+    while num_left:
         line = next(lines, None)
         if line is None:
             raise _damaged(header, shown)
-        left -= len(line) if len(line) <= left else len(line.rstrip(b" \t"))
-        if left < 0 or (left and not wrapped):
+        num_left -= len(line) if len(line) <= num_left else len(line.rstrip(b" \t"))
+        if num_left < 0 or (num_left and not wrapped):
             raise _damaged(header, shown)
 
 

@@ -1,7 +1,7 @@
-"""A feature of a genome, in whichever format it was written.
+"""Feature of a genome, independent of the file format.
 
-Coordinates are 0-based and half-open, on the strand of the FASTA file. On a circular record a
-part that crosses the origin goes on past the record's length: `start` is below it, `end` above.
+Coordinates are 0-based and half-open, on the strand of the FASTA file. On a circular record a part
+across the origin ends past the record's length.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ PLUS, MINUS, UNSTRANDED = 1, -1, 0
 
 
 class Kind(Enum):
-    """Use of a feature."""
+    """Category of a feature."""
 
     GENE = auto()
     CDS = auto()
@@ -65,13 +65,13 @@ _OF_THE_RECORD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """An unbroken piece of a feature.
+    """Contiguous part of a feature.
 
     Attributes:
         start: First base, 0-based.
-        end: One past the last base, above `start`.
+        end: End (exclusive).
         strand: `PLUS`, `MINUS` or `UNSTRANDED`.
-        phase: Bases from the 5' end of a CDS part to its first complete codon.
+        phase: Number of bases from the 5' end of a CDS part to its first complete codon.
     """
 
     start: int
@@ -94,21 +94,21 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """A gene, a CDS, an RNA, or anything else that is annotated somewhere.
+    """Annotated feature: a gene, a CDS, an RNA, or anything else.
 
     Attributes:
-        kind: Use of the feature.
-        parts: Pieces in ascending order; in the feature's own order if their strands differ.
-        id: ID in GFF3; in GenBank protein id, locus tag, gene or label.
-        gene: Symbol, if it has one.
-        locus_tag: Locus tag, if it has one.
-        open_5: The 5' end lies beyond the sequenced part (`<`).
-        open_3: The 3' end lies beyond the sequenced part.
-        pseudo: It, or the gene it is of, is a pseudogene.
-        unclear: Piece of the location that is not understood. Such a feature gives no windows, and
-            `parts` are the extent to keep out of `intergenic`.
-        implied: The file does not hold the feature itself, only its children.
-        line: Line of the file on which it begins.
+        kind: Category.
+        parts: Parts in ascending order; in biological order if their strands differ.
+        id: ID in GFF3; protein id, locus tag, gene or label in GenBank.
+        gene: Gene symbol, if any.
+        locus_tag: Locus tag, if any.
+        open_5: True if the 5' end is beyond the sequenced part (`<`).
+        open_3: True if the 3' end is beyond the sequenced part.
+        pseudo: True for a pseudogene or a part of one.
+        unclear: Part of the location that cannot be interpreted. Such a feature gives no windows,
+            and `parts` are the extent excluded from `intergenic`.
+        implied: True if the file has only the children of the feature.
+        line: First line of the feature in the file.
     """
 
     kind: Kind
@@ -125,7 +125,7 @@ class Feature:
 
     @property
     def strand(self) -> int:
-        """The strand of all parts, or `UNSTRANDED` if they differ."""
+        """Strand of all parts, or `UNSTRANDED` if they differ."""
         strands = {part.strand for part in self.parts}
         return strands.pop() if len(strands) == 1 else UNSTRANDED
 
@@ -136,12 +136,12 @@ class Feature:
 
     @property
     def end(self) -> int:
-        """One past the last base of any part."""
+        """End (exclusive) of the last part."""
         return max(part.end for part in self.parts)
 
     @property
     def is_certain(self) -> bool:
-        """True for a feature that is understood and not part of a pseudogene."""
+        """True for a feature with a clear location that is not part of a pseudogene."""
         return not self.pseudo and not self.unclear
 
     @property
@@ -155,13 +155,13 @@ class RecordFeatures:
     """Annotation of one record.
 
     Attributes:
-        id: The record's id in the annotation.
-        features: Features in the order of the file.
+        id: Id of the record in the annotation.
+        features: Features in file order.
         circular: True for a circular record.
-        length: Bases of the record, if the annotation states it.
-        num_described: Features of the file that describe the record as a whole, or its letters.
-        placeless: Names of features of whose place nothing is understood.
-        in_order: Parts are listed as the feature runs; GFF3 does not state an order.
+        length: Length of the record, if declared.
+        num_described: Number of features that describe the whole record, or its letters.
+        placeless: Names of features without any interpretable location.
+        in_order: True if parts are in biological order; GFF3 does not define an order.
     """
 
     id: str
@@ -174,24 +174,24 @@ class RecordFeatures:
 
     @property
     def num_features(self) -> int:
-        """Features that the file holds."""
-        num_written = sum(not one.implied for one in self.features)
+        """Number of features in the file."""
+        num_written = sum(not feature.implied for feature in self.features)
         return num_written + self.num_described + len(self.placeless)
 
     @property
     def has_genes(self) -> bool:
         """True if genes or parts of genes are annotated."""
-        return any(one.kind in GENE_KINDS for one in self.features) or bool(self.placeless)
+        return any(feature.kind in GENE_KINDS for feature in self.features) or bool(self.placeless)
 
 
 @lru_cache(maxsize=1024)
 def kind_of(type_name: str) -> Kind | None:
-    """Return the use of a feature type of GFF3 or GenBank, in any case.
+    """Return the category of a feature type of GFF3 or GenBank, case-insensitive.
 
-    A type that is not known is a `PLACE`: what nobody can interpret must not become a negative.
+    An unknown type is a `PLACE`: an uninterpreted feature must not become a negative example.
 
     Returns:
-        None if the type describes the record as a whole (source, region) or its letters (gap,
+        None if the type describes the whole record (source, region) or its letters (gap,
         variation).
     """
     name = _SO_TERMS.get(type_name, type_name)
@@ -207,14 +207,14 @@ def kind_of(type_name: str) -> Kind | None:
 
 
 def unwrap(parts: Sequence[Part], length: int) -> tuple[Part, ...]:
-    """Put the parts of a feature of a circular record in one ascending row.
+    """Order the parts of a feature of a circular record along one ascending axis.
 
-    Where the parts cross the origin, those after it are moved on by the record's length; parts
-    that touch there become one. They cross it where one begins before its predecessor.
+    Parts after the origin are shifted by the record's length, and parts that touch there are
+    merged. A part crosses the origin if it begins before its predecessor.
 
     Args:
-        parts: In genomic order as the feature runs.
-        length: Bases of the record.
+        parts: Parts in genomic order along the feature.
+        length: Length of the record.
     """
     moved: list[Part] = []
     turns = 0
@@ -232,13 +232,13 @@ def unwrap(parts: Sequence[Part], length: int) -> tuple[Part, ...]:
 
 
 def order_on_circle(parts: Sequence[Part], length: int) -> tuple[Part, ...] | None:
-    """Put sorted parts in the order in which their feature runs around a circle.
+    """Order sorted parts along their feature on a circle.
 
-    The feature leaves out one of the gaps between its parts. It is taken to cover less than half of
-    the circle, so that this gap is the one that is larger than half.
+    The feature excludes one of the gaps between its parts. It is assumed to cover less than half of
+    the circle, so that this gap is the one longer than half.
 
     Returns:
-        The parts; None: there is no such gap, so that the order is in doubt.
+        The parts; None if there is no such gap, so that the order is ambiguous.
     """
     parts = tuple(parts)
     if len(parts) < 2:

@@ -1,7 +1,7 @@
-"""GenBank flat files: feature tables, and the sequence where the file has it.
+"""GenBank flat file reader: feature tables, and sequences if present.
 
-Read here and not by a package, because a location that a parser shortens without a word becomes a
-mislabelled window. See docs/adr/0022.
+Implemented here, because a location that a parser silently shortens becomes a mislabelled window
+(docs/adr/0022).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ INPUT = InputFormat(
     ),
 )
 
-# A feature's key stands in column 6, its location and qualifiers in column 22.
+# A feature's key begins in column 6, its location and qualifiers in column 22.
 _LARGEST_KEY_INDENT = 11
 _KEY = re.compile(r"(?=[^ ]*[A-Za-z])[\w'*+.-]+", re.ASCII)
 _FEATURE = re.compile(r" *[A-Za-z][\w'-]*\s+[a-z-]*\(?[<>(]*[0-9]+(\.\.|\^|,)[^\s]+")
@@ -58,11 +58,11 @@ _CUT_OFF = "the file was cut off or edited: fetch or export it again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenBankRecord:
-    """A record of a file.
+    """Record of a GenBank file.
 
     Attributes:
-        annotated: Features, under the accession with version.
-        sequence: Letters; empty if the file leaves them out.
+        annotated: Features, with the accession and version as id.
+        sequence: Letters; empty if the file has none.
     """
 
     annotated: RecordFeatures
@@ -74,11 +74,11 @@ def read_genbank(lines: Iterator[Line], shown: str) -> Iterator[GenBankRecord]:
 
     Args:
         lines: Lines of the file.
-        shown: Name in errors.
+        shown: Name of the file in errors.
 
     Raises:
-        AnnotationError: Not GenBank, a record is cut off, has the id of another, or has a feature
-            that it cannot have.
+        AnnotationError: The file is not GenBank, or a record is truncated, duplicated, or has an
+            invalid feature.
     """
     record: _Record | None = None
     number = 0
@@ -92,14 +92,14 @@ def read_genbank(lines: Iterator[Line], shown: str) -> Iterator[GenBankRecord]:
         elif not line.text.startswith("//"):
             record.take(line)
         else:
-            read = record.read()
-            if read.annotated.id in ids:
+            parsed = record.read()
+            if parsed.annotated.id in ids:
                 raise AnnotationError(
-                    f"`{shown}` has two records `{read.annotated.id}`",
+                    f"`{shown}` has two records `{parsed.annotated.id}`",
                     hint="give each record a VERSION of its own, or split the file",
                 )
-            ids.add(read.annotated.id)
-            yield read
+            ids.add(parsed.annotated.id)
+            yield parsed
             record = None
     if record is not None:
         raise record.failure("has no end (`//`)", hint=_CUT_OFF)
@@ -107,7 +107,7 @@ def read_genbank(lines: Iterator[Line], shown: str) -> Iterator[GenBankRecord]:
 
 @dataclass(slots=True)
 class _Entry:
-    """A feature as it is written."""
+    """Feature as written."""
 
     key: str
     line: int
@@ -201,11 +201,11 @@ class _Record:
             entry.take(stripped)
 
     def read(self) -> GenBankRecord:
-        """Return what was read.
+        """Return the parsed record.
 
         Raises:
-            AnnotationError: The record is a protein, is shorter than its LOCUS line says, or has a
-                feature that it cannot have.
+            AnnotationError: The record is a protein, differs in length from its LOCUS line, or has
+                an invalid feature.
         """
         sequence = "".join(self._sequence).encode("utf-8")
         length = self._length(len(sequence))
@@ -213,38 +213,42 @@ class _Record:
         names = frozenset((identity, *self._names.values(), identity.partition(".")[0]))
         circular = "circular" in self._locus.lower().split()[2:]
         reader = LocationReader(length=length, circular=circular, names=names)
-        entries = [(one, kind_of(one.key)) for one in self._entries]
-        made = _Features(
-            [(one, kind, _qualifiers(one.lines)) for one, kind in entries if kind is not None],
+        entries = [(entry, kind_of(entry.key)) for entry in self._entries]
+        features = _Features(
+            [
+                (entry, kind, _qualifiers(entry.lines))
+                for entry, kind in entries
+                if kind is not None
+            ],
             reader,
             self,
             identity,
         ).read()
         annotated = RecordFeatures(
             id=identity,
-            features=[one for one in made if not isinstance(one, str)],
+            features=[entry for entry in features if not isinstance(entry, str)],
             circular=circular,
             length=length,
-            num_described=len(entries) - len(made),
-            placeless=tuple(one for one in made if isinstance(one, str)),
+            num_described=len(entries) - len(features),
+            placeless=tuple(entry for entry in features if isinstance(entry, str)),
         )
         return GenBankRecord(annotated=annotated, sequence=sequence)
 
     def _length(self, num_letters: int) -> int | None:
-        """Return the record's length: that of its sequence, or else that of the LOCUS line."""
-        found = _LENGTH.search(f" {self._locus.partition(' ')[2].strip().partition(' ')[2]}")
-        if found is not None and found[2] == "aa":
+        """Return the length of the sequence, or that of the LOCUS line."""
+        match = _LENGTH.search(f" {self._locus.partition(' ')[2].strip().partition(' ')[2]}")
+        if match is not None and match[2] == "aa":
             raise self.failure(
                 "is a protein", hint="give nucleotide records", line=self._locus_line
             )
-        stated = int(found[1]) if found else None
-        if num_letters and stated is not None and stated != num_letters:
+        declared = int(match[1]) if match else None
+        if num_letters and declared is not None and declared != num_letters:
             raise self.failure(
-                f"has {num_letters:,} bases, and its LOCUS line says {stated:,}",
+                f"has {num_letters:,} bases, and its LOCUS line says {declared:,}",
                 hint=_CUT_OFF,
                 line=self._locus_line,
             )
-        return num_letters or stated
+        return num_letters or declared
 
     def _id(self, num_letters: int) -> str:
         for key in ("VERSION", "ACCESSION"):
@@ -252,8 +256,8 @@ class _Record:
                 return self._names[key]
         words = self._locus.split()
         name = words[1] if len(words) > 1 else ""
-        glued = len(words) > 2 and words[2] == "bp" and name.endswith(str(num_letters))
-        if glued and num_letters:  # a long name runs into the length after it
+        is_glued = len(words) > 2 and words[2] == "bp" and name.endswith(str(num_letters))
+        if is_glued and num_letters:  # a long name runs into the length after it
             name = name.removesuffix(str(num_letters))
         if not name:
             raise self.failure(
@@ -263,7 +267,7 @@ class _Record:
 
 
 class _Features:
-    """Features of one record, out of their entries."""
+    """Parser of the features of one record."""
 
     def __init__(
         self,
@@ -278,18 +282,23 @@ class _Features:
         self._identity = identity
 
     def read(self) -> list[Feature | str]:
-        """Return every feature, or the name of one of whose place nothing is understood."""
+        """Return every feature, or its name if its location cannot be interpreted."""
         pseudo_tags = {
             tags["locus_tag"]
             for _, kind, tags in self._entries
             if kind is Kind.GENE and _is_pseudo(tags) and "locus_tag" in tags
         }
-        made = [self._feature(*one, pseudo_tags) for one in self._entries]
+        features = [self._feature(*feature, pseudo_tags) for feature in self._entries]
         pseudogenes: dict[str, list[Feature]] = {}
-        for one in made:
-            if isinstance(one, Feature) and one.kind is Kind.GENE and one.pseudo and one.gene:
-                pseudogenes.setdefault(one.gene, []).append(one)
-        return [_with_symbols(one, pseudogenes) for one in made]
+        for feature in features:
+            if (
+                isinstance(feature, Feature)
+                and feature.kind is Kind.GENE
+                and feature.pseudo
+                and feature.gene
+            ):
+                pseudogenes.setdefault(feature.gene, []).append(feature)
+        return [_mark_pseudo(feature, pseudogenes) for feature in features]
 
     def _feature(
         self, entry: _Entry, kind: Kind, tags: dict[str, str], pseudo_tags: set[str]
@@ -309,7 +318,7 @@ class _Features:
             return name or entry.key
         parts = location.parts
         if kind is Kind.CDS and not location.unclear:
-            parts = _phased(location, tags.get("codon_start", "1"))
+            parts = _with_phases(location, tags.get("codon_start", "1"))
         return Feature(
             kind=kind,
             parts=parts,
@@ -324,23 +333,23 @@ class _Features:
         )
 
 
-def _with_symbols(
-    one: Feature | str, pseudogenes: Mapping[str, Sequence[Feature]]
+def _mark_pseudo(
+    feature: Feature | str, pseudogenes: Mapping[str, Sequence[Feature]]
 ) -> Feature | str:
-    """Mark a feature as pseudo that has no tag, but lies in a pseudogene of its own symbol."""
-    if isinstance(one, str) or one.pseudo or one.locus_tag or not one.gene:
-        return one
+    """Mark a feature without locus tag inside a pseudogene of its symbol as pseudo."""
+    if isinstance(feature, str) or feature.pseudo or feature.locus_tag or not feature.gene:
+        return feature
     inside = any(
-        gene.start <= one.start and one.end <= gene.end for gene in pseudogenes.get(one.gene, ())
+        gene.start <= feature.start and feature.end <= gene.end
+        for gene in pseudogenes.get(feature.gene, ())
     )
-    return replace(one, pseudo=True) if inside else one
+    return replace(feature, pseudo=True) if inside else feature
 
 
-def _phased(location: Location, codon_start: str) -> tuple[Part, ...]:
-    """Give each part of a CDS its phase, from that of the first on.
+def _with_phases(location: Location, codon_start: str) -> tuple[Part, ...]:
+    """Compute the phase of each part of a CDS from that of the first.
 
-    Parts that only stand in an order are not known to be read as one: past the first of them the
-    phase is unknown.
+    Parts in an `order` may not be joined: after the first of them the phase is unknown.
     """
     if codon_start not in ("1", "2", "3"):
         return location.parts
@@ -358,28 +367,28 @@ def _indent(text: str) -> int:
 
 
 def _is_open(lines: list[str]) -> bool:
-    """Return whether a quoted value has begun and not ended."""
+    """Return True inside an unterminated quoted value."""
     return sum(line.count('"') for line in lines) % 2 == 1
 
 
 def _qualifiers(lines: list[str]) -> dict[str, str]:
-    """Return the first value of each key; that of a key alone, such as `/pseudo`, is empty."""
+    """Return the first value of each key; empty for a key without value, such as `/pseudo`."""
     texts: list[list[str]] = []
-    quoted = False
-    trusted = not _is_open(lines)
+    is_quoted = False
+    is_balanced = not _is_open(lines)
     for line in lines:
-        if line.startswith("/") and not (quoted and trusted):
+        if line.startswith("/") and not (is_quoted and is_balanced):
             texts.append([line])
-            quoted = False
+            is_quoted = False
         elif texts:
             texts[-1].append(line)
-        # Where quotes do not pair, every line with a slash is a qualifier: none is swallowed.
-        quoted ^= line.count('"') % 2 == 1
-    found: dict[str, str] = {}
+        # With unpaired quotes, every line with a slash is a qualifier, so that none is lost.
+        is_quoted ^= line.count('"') % 2 == 1
+    values: dict[str, str] = {}
     for text in texts:
         key, _, value = " ".join(text)[1:].partition("=")
-        found.setdefault(key.strip(), value.strip().removeprefix('"').removesuffix('"').strip())
-    return found
+        values.setdefault(key.strip(), value.strip().removeprefix('"').removesuffix('"').strip())
+    return values
 
 
 def _is_pseudo(tags: dict[str, str]) -> bool:

@@ -1,7 +1,7 @@
-"""GFF3: nine columns per line, and the features that lines make together.
+"""GFF3 reader: nine columns per line, and features of one or several lines.
 
-Read here and not by a package: the well-kept ones bring a database (gffutils, and with it an LGPL
-dependency), Arrow, or Biopython, to split nine columns. See docs/adr/0006.
+Implemented here, because the maintained packages add a database (gffutils, with an LGPL
+dependency), Arrow, or Biopython to split nine columns (docs/adr/0006).
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class GffFile:
 
     Attributes:
         records: Annotation by record.
-        sequence_line: First line of the sequences after it, already taken from the lines; None:
-            a directive announced them, or there are none.
-        has_sequences: The annotation ended before the file did.
+        sequence_line: First line of the sequences, already consumed; None if a directive precedes
+            them, or there are none.
+        has_sequences: True if sequences follow the annotation.
     """
 
     records: dict[str, RecordFeatures]
@@ -89,7 +89,7 @@ class GffFile:
 
 @dataclass(slots=True)
 class _Row:
-    """Coordinates of a line, as they are written."""
+    """Coordinates of a line, as written."""
 
     first: int
     last: int
@@ -99,8 +99,8 @@ class _Row:
 
 
 @dataclass(slots=True)
-class _Gathered:
-    """Lines that are one feature: they share type and ID. Of attributes, those that are used."""
+class _FeatureLines:
+    """Lines of one feature, which share type and ID, with the attributes in use."""
 
     kind: Kind | None
     pseudo: bool
@@ -111,15 +111,15 @@ class _Gathered:
 
 
 def read_gff(lines: Iterator[Line], shown: str) -> GffFile:
-    """Read the annotation; what follows it is left in `lines`.
+    """Read the annotation; the lines after it stay in `lines`.
 
     Args:
         lines: Lines of the file.
-        shown: Name in errors.
+        shown: Name of the file in errors.
 
     Raises:
-        AnnotationError: A line is not GFF3, or a feature cannot be on its record; the message
-            names the line.
+        AnnotationError: A line is not GFF3, or a feature is invalid; the message has the line
+            number.
     """
     reader = _Reader(shown)
     for line in lines:
@@ -143,7 +143,7 @@ def refuse_annotation(line: Line, shown: str) -> None:
     """Check a line of the sequences that follow an annotation.
 
     Raises:
-        AnnotationError: It is annotation again, as where two files were joined.
+        AnnotationError: The line is annotation, as in concatenated files.
     """
     if "\t" in line.text and not line.text.lstrip().startswith((">", ";")):
         raise AnnotationError(
@@ -155,7 +155,7 @@ def refuse_annotation(line: Line, shown: str) -> None:
 class _Reader:
     def __init__(self, shown: str) -> None:
         self._shown = shown
-        self._gathered: dict[str, dict[tuple[str, str], _Gathered]] = {}
+        self._lines: dict[str, dict[tuple[str, str], _FeatureLines]] = {}
         self._circular: set[str] = set()
         self._lengths: dict[str, int] = {}
         self._pseudo: set[str] = set()
@@ -166,7 +166,7 @@ class _Reader:
         return AnnotationError(f"`{self._shown}`: line {number} {words}", hint=hint)
 
     def take(self, line: Line) -> None:
-        """Take a line of annotation."""
+        """Parse a line of annotation."""
         number = line.number
         columns = self._columns(line)
         seqid, type_name = unquote(columns[0]), columns[2]
@@ -188,17 +188,17 @@ class _Reader:
             self._pseudo.add(name)
         if pseudo and kind is Kind.GENE:
             self._pseudo_tags.add(_first(attributes, "locus_tag"))
-        features = self._gathered.setdefault(seqid, {})
+        features = self._lines.setdefault(seqid, {})
         key = (type_name, name or f"line {number}")
-        one = features.get(key)
-        if one is None:
-            kept = {key: attributes[key] for key in _KEPT if key in attributes}
-            one = features[key] = _Gathered(kind, pseudo, kept)
-        one.pseudo |= pseudo
-        one.rows.append(row)
-        # NCBI writes an end that is not known as `start_range=.,12` or `end_range=90,.`.
-        one.open_low |= "." in attributes.get("start_range", [])
-        one.open_high |= "." in attributes.get("end_range", [])
+        feature = features.get(key)
+        if feature is None:
+            used = {key: attributes[key] for key in _KEPT if key in attributes}
+            feature = features[key] = _FeatureLines(kind, pseudo, used)
+        feature.pseudo |= pseudo
+        feature.rows.append(row)
+        # NCBI writes an unknown end as `start_range=.,12` or `end_range=90,.`.
+        feature.open_low |= "." in attributes.get("start_range", [])
+        feature.open_high |= "." in attributes.get("end_range", [])
 
     def _columns(self, line: Line) -> list[str]:
         columns = [cell.strip() for cell in line.text.split("\t")]
@@ -213,7 +213,10 @@ class _Reader:
 
     def _row(self, columns: list[str], number: int, *, is_cds: bool) -> _Row:
         start, end, sign, phase = columns[3], columns[4], columns[6], columns[7]
-        first, last = (int(one) if _NUMBER.fullmatch(one) else 0 for one in (start, end))
+        first, last = (
+            int(number_text) if _NUMBER.fullmatch(number_text) else 0
+            for number_text in (start, end)
+        )
         if first < 1 or last < 1:
             raise self.failure(
                 number,
@@ -229,36 +232,40 @@ class _Reader:
         return _Row(first, last, _STRANDS[sign], _PHASES[phase] if is_cds else None, number)
 
     def finish(self) -> dict[str, RecordFeatures]:
-        """Return the features that the lines make."""
+        """Return the features of all lines."""
         self._mark_descendants()
-        return {seqid: self._record(seqid, found) for seqid, found in self._gathered.items()}
+        return {seqid: self._record(seqid, features) for seqid, features in self._lines.items()}
 
     def _mark_descendants(self) -> None:
-        """Mark as pseudo what is in a pseudogene, however deep."""
+        """Mark all descendants of pseudogenes as pseudo."""
         children: dict[str, list[str]] = {}
         for name, parents in self._parents.items():
             for parent in parents:
                 children.setdefault(parent, []).append(name)
-        waiting = list(self._pseudo)
-        while waiting:
-            found = [name for name in children.get(waiting.pop(), ()) if name not in self._pseudo]
-            self._pseudo.update(found)
-            waiting += found
+        queue = list(self._pseudo)
+        while queue:
+            pseudo_children = [
+                name for name in children.get(queue.pop(), ()) if name not in self._pseudo
+            ]
+            self._pseudo.update(pseudo_children)
+            queue += pseudo_children
 
-    def _record(self, seqid: str, found: dict[tuple[str, str], _Gathered]) -> RecordFeatures:
+    def _record(
+        self, seqid: str, lines_by_key: dict[tuple[str, str], _FeatureLines]
+    ) -> RecordFeatures:
         features: list[Feature] = []
         num_described = 0
         children: dict[str, list[Part]] = {}
-        for one in found.values():
-            if one.kind is None:
+        for lines in lines_by_key.values():
+            if lines.kind is None:
                 num_described += 1
                 continue
-            parts = [self._part(row, seqid, one.attributes) for row in one.rows]
+            parts = [self._part(row, seqid, lines.attributes) for row in lines.rows]
             parts.sort(key=lambda part: part.start)
-            features.append(self._feature(one, one.kind, tuple(parts)))
-            for parent in one.attributes.get("Parent", []):
+            features.append(self._feature(lines, lines.kind, tuple(parts)))
+            for parent in lines.attributes.get("Parent", []):
                 children.setdefault(parent, []).extend(parts)
-        present = {name for _, name in found}
+        present = {name for _, name in lines_by_key}
         features += [
             _implied(parent, parts) for parent, parts in children.items() if parent not in present
         ]
@@ -288,36 +295,36 @@ class _Reader:
             )
         return Part(row.first - 1, length + row.last, row.strand, row.phase)
 
-    def _feature(self, one: _Gathered, kind: Kind, parts: tuple[Part, ...]) -> Feature:
-        kept = one.attributes
-        ends = one.open_low, one.open_high
-        if not any(ends) and _is_true(kept, "partial"):
+    def _feature(self, lines: _FeatureLines, kind: Kind, parts: tuple[Part, ...]) -> Feature:
+        attributes = lines.attributes
+        ends = lines.open_low, lines.open_high
+        if not any(ends) and _is_true(attributes, "partial"):
             ends = True, True
-        locus_tag = _first(kept, "locus_tag")
+        locus_tag = _first(attributes, "locus_tag")
         feature = Feature(
             kind=kind,
             parts=parts,
-            id=_first(kept, "ID"),
-            gene=_symbol(kind, kept),
+            id=_first(attributes, "ID"),
+            gene=_symbol(kind, attributes),
             locus_tag=locus_tag,
-            pseudo=one.pseudo
-            or not self._pseudo.isdisjoint(kept.get("Parent", ()))
+            pseudo=lines.pseudo
+            or not self._pseudo.isdisjoint(attributes.get("Parent", ()))
             or (bool(locus_tag) and locus_tag in self._pseudo_tags),
-            line=one.rows[0].line,
+            line=lines.rows[0].line,
         )
         open_5, open_3 = ends[::-1] if feature.strand == MINUS else ends
         return replace(feature, open_5=open_5, open_3=open_3)
 
 
 def _implied(parent: str, parts: list[Part]) -> Feature:
-    """Return the gene that children without their parent's line are of, introns included."""
+    """Return the gene of children whose parent has no line, introns included."""
     start, end = min(part.start for part in parts), max(part.end for part in parts)
     return Feature(kind=Kind.OTHER, parts=(Part(start, end, UNSTRANDED),), id=parent, implied=True)
 
 
 def _attributes(text: str) -> Attributes:
-    """Return the attributes that are used; escapes are decoded after the split, as GFF3 says."""
-    found: dict[str, list[str]] = {}
+    """Return the attributes in use; escapes are decoded after the split, as GFF3 requires."""
+    attributes: dict[str, list[str]] = {}
     for pair in text.split(";"):
         key, equals, values = pair.partition("=")
         key = key.strip()
@@ -325,8 +332,8 @@ def _attributes(text: str) -> Attributes:
             values = values.strip()
             if len(values) > 1 and values[0] == values[-1] == '"':
                 values = values[1:-1]
-            found[key] = [unquote(value.strip()) for value in values.split(",")]
-    return found
+            attributes[key] = [unquote(value.strip()) for value in values.split(",")]
+    return attributes
 
 
 def _first(attributes: Attributes, key: str) -> str:
@@ -348,6 +355,6 @@ def _is_pseudo(attributes: Attributes) -> bool:
 
 
 def _symbol(kind: Kind, attributes: Attributes) -> str:
-    """Return `gene`, or the `Name` of a gene unless it is a tag; a CDS's is often its protein."""
+    """Return `gene`, or the `Name` of a gene unless it is a tag (for a CDS, often its protein)."""
     name = _first(attributes, "Name") if kind is Kind.GENE else ""
     return _first(attributes, "gene") or (name if name != _first(attributes, "locus_tag") else "")

@@ -1,4 +1,4 @@
-"""Labelled sequences of one file: a table, a table beside its FASTA, or FASTA with labels."""
+"""Labelled sequences: a table, a table with a FASTA file, or FASTA with labels."""
 
 from __future__ import annotations
 
@@ -31,16 +31,15 @@ _PACKINGS = ("", ".gz", ".bz2", ".xz", ".zst")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A labelled sequence.
+    """Labelled sequence.
 
     Attributes:
         id: Name.
-        sequence: Letters; empty where the file has none.
-        label: Class or value, empty where the file has none; the cells of several columns are
-            joined by tabs.
-        split: `train`, `val` or `test`; empty if the source does not say.
-        group: Rows of one group never stand on both sides of a split; empty: no groups.
-        row: Number of the row or record in its file, from 1.
+        sequence: Letters; empty if the file has none.
+        label: Class or value; empty if the file has none; cells of several columns joined by tabs.
+        split: `train`, `val` or `test`; empty if undefined.
+        group: Group of related rows, which a split never separates; empty without groups.
+        row: Number of the row or record in the file, from 1.
     """
 
     id: str
@@ -53,12 +52,12 @@ class Example:
 
 @dataclass(frozen=True, kw_only=True)
 class RowCount:
-    """Rows of a file: how many were read, how many are used, and why the others are not.
+    """Counts of rows: read, used, and left out by reason.
 
     Attributes:
-        read: Rows in the file.
-        used: Rows that are used.
-        left_out: Numbers of the other rows, by reason.
+        read: Number of rows in the file.
+        used: Number of rows used.
+        left_out: Number of other rows, by reason.
     """
 
     read: int
@@ -69,26 +68,26 @@ class RowCount:
         assert self.read == self.used + sum(self.left_out.values()), "a row is not accounted for"
 
     def without(self, reason: str, number: int) -> RowCount:
-        """Return the count after some of the used rows were left out."""
+        """Return the counts after leaving out used rows."""
         if not number:
             return self
         left_out = {**self.left_out, reason: self.left_out.get(reason, 0) + number}
         return RowCount(read=self.read, used=self.used - number, left_out=left_out)
 
-    def plus(self, other: RowCount) -> RowCount:
-        """Return the count of two files together."""
-        reasons = dict.fromkeys([*self.left_out, *other.left_out])
+    def plus(self, addend: RowCount) -> RowCount:
+        """Return the sum of two counts."""
+        reasons = dict.fromkeys([*self.left_out, *addend.left_out])
         return RowCount(
-            read=self.read + other.read,
-            used=self.used + other.used,
+            read=self.read + addend.read,
+            used=self.used + addend.used,
             left_out={
-                reason: self.left_out.get(reason, 0) + other.left_out.get(reason, 0)
+                reason: self.left_out.get(reason, 0) + addend.left_out.get(reason, 0)
                 for reason in reasons
             },
         )
 
     def sentence(self, noun: str = "rows") -> str:
-        """Return the count in words."""
+        """Return the counts as text."""
         reasons = "; ".join(f"{number:,} {reason}" for reason, number in self.left_out.items())
         text = f"{self.read:,} {noun} read, {self.used:,} used"
         return f"{text}, {self.read - self.used:,} left out ({reasons})" if reasons else text
@@ -100,8 +99,8 @@ class LabelColumns:
 
     Attributes:
         labels: Columns of the labels.
-        sequence: Column of the sequences; None: `sequence`, or a FASTA file beside the table.
-        group: Column of the groups; None: `group`, if there.
+        sequence: Column of the sequences; by default `sequence`, or a FASTA file beside the table.
+        group: Column of the groups; by default `group`, if present.
     """
 
     labels: tuple[str, ...] = ("label",)
@@ -114,9 +113,9 @@ class LabelledFile:
     """Labelled sequences of one or several files.
 
     Attributes:
-        examples: Rows that hold anything, in the order of the file.
-        count: Rows of the file.
-        notes: Readings that a person may want to check.
+        examples: Non-empty rows, in file order.
+        count: Counts of rows.
+        notes: Interpretations that the user should check.
     """
 
     examples: tuple[Example, ...]
@@ -127,15 +126,15 @@ class LabelledFile:
 def read_labelled(
     path: Path, columns: LabelColumns | None = None, *, split: str = ""
 ) -> LabelledFile:
-    """Read the labelled sequences of one file of any packing; `-` is standard input.
+    """Read the labelled sequences of a file; `-` is standard input.
 
     Args:
-        path: Table or FASTA, told apart by content.
+        path: Table or FASTA, plain or compressed, detected by content.
         columns: Columns of a table.
-        split: Split of rows that do not name one.
+        split: Split of rows without one.
 
     Raises:
-        FormatError: The file cannot be read as labelled sequences.
+        FormatError: The file has no labelled sequences.
         FastaError: The file is damaged FASTA.
     """
     columns = columns or LabelColumns()
@@ -150,7 +149,7 @@ def read_labelled(
 
 
 def is_fasta(path: Path, shown: str) -> bool:
-    """Return whether a file is FASTA or FASTQ, by its first line that is not a `;` comment.
+    """Return True for FASTA or FASTQ, by the first line that is not a `;` comment.
 
     Raises:
         FormatError: The file cannot be read, or is not text.
@@ -163,12 +162,12 @@ def is_fasta(path: Path, shown: str) -> bool:
 
 
 def is_missing_sequence(cell: str) -> bool:
-    """Return whether a cell holds no sequence; `nan` would otherwise be read as N, A, N."""
+    """Return True for a cell without a sequence; `nan` would otherwise be read as N, A, N."""
     return cell.lower() in _MISSING_SEQUENCE
 
 
 def task_name(path: Path) -> str:
-    """Return the name of the task in a file."""
+    """Return the task name of a file."""
     return "stdin" if str(path) == STDIN else path.name.partition(".")[0] or path.name
 
 
@@ -217,7 +216,7 @@ def _of_table(
 
 @dataclass(frozen=True, kw_only=True)
 class _Sequences:
-    """Sequences of the rows: a column of the table, or the records of a FASTA file beside it."""
+    """Sequences of the rows: a column of the table, or the records of a FASTA file."""
 
     table: TextTable
     place: int | None = None

@@ -4,9 +4,9 @@
 |--------------------------------------------|---------------------------------------------------|
 | `3..9`, `3`, `<3..>9`                      | bases 3 to 9; `<` and `>` mark an open end        |
 | `9..3`                                     | across the origin of a circle; an error elsewhere |
-| `join`, `order`, `complement`              | parts in the feature's own order                  |
-| `(3.5)..9`, `3.5`, `one-of`, `bond`, `3^4` | not understood; extent from least to greatest     |
-| `J00194.1:3..9`, `gap(10)`                 | not understood, without an extent on this record  |
+| `join`, `order`, `complement`              | parts in biological order                         |
+| `(3.5)..9`, `3.5`, `one-of`, `bond`, `3^4` | unclear; extent from smallest to largest base     |
+| `J00194.1:3..9`, `gap(10)`                 | unclear, without an extent on this record         |
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _BASE = re.compile(r"([<>]?)([0-9]{1,15})")
 _CALL = re.compile(r"(complement|join|order)\((.*)\)")
 _ANY_CALL = re.compile(r"[A-Za-z-]*\((.*)\)")
 _REMOTE = re.compile(r"([\w.|-]+):")
-# It begins where a word does, so that a long word is scanned once.
+# Anchored at the start of a word, so that a long word is scanned once.
 _REMOTE_ANYWHERE = re.compile(r"(?<![\w.|-])[\w.|-]+:[^,()]*")
 _DEEPEST = 20
 _LONGEST_TEXT = 1 << 18
@@ -32,7 +32,7 @@ _SHOWN = 40
 
 
 class LocationError(ValueError):
-    """A location that cannot be on its record; the text completes "the feature ..."."""
+    """Location that the record cannot have; the text completes "the feature ..."."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class Location:
     """Location of a feature.
 
     Attributes:
-        parts: Pieces in ascending order; in the feature's own order if their strands differ.
-        own_order: Pieces from the feature's 5' end on.
-        open_5: The 5' end is marked as open.
-        open_3: The 3' end is marked as open.
-        is_order: Written with `order`: that the parts belong together is not stated.
-        unclear: Piece that is not understood; empty if all of it is.
+        parts: Parts in ascending order; in biological order if their strands differ.
+        own_order: Parts from the feature's 5' end.
+        open_5: True if the 5' end is marked as open.
+        open_3: True if the 3' end is marked as open.
+        is_order: True for an `order`, whose parts may not belong together.
+        unclear: Part that cannot be interpreted; empty if none.
     """
 
     parts: tuple[Part, ...]
@@ -62,18 +62,18 @@ class _Piece(NamedTuple):
     open_high: bool = False
 
     def is_open(self, end: int) -> bool:
-        """Return whether the 5' (0) or 3' (1) end is open."""
+        """Return True if the 5' (0) or 3' (1) end is open."""
         ends = self.open_low, self.open_high
         return ends[end if self.part.strand == PLUS else 1 - end]
 
 
 class LocationReader:
-    """Reads the locations of one record.
+    """Parser of the locations of one record.
 
     Args:
-        length: Bases of the record, if they are known.
+        length: Length of the record, if known.
         circular: True for a circular record.
-        names: Names of the record itself, which some programs put before `:`.
+        names: Names of the record, which some programs write before `:`.
     """
 
     def __init__(self, *, length: int | None, circular: bool, names: frozenset[str]) -> None:
@@ -84,10 +84,10 @@ class LocationReader:
         self._is_order = False
 
     def read(self, text: str) -> Location:
-        """Read one location; white space is ignored.
+        """Parse a location; white space is ignored.
 
         Raises:
-            LocationError: Bases that the record cannot have.
+            LocationError: The location has bases outside the record.
         """
         text = "".join(text.split())
         self._unclear, self._is_order = "", False
@@ -137,7 +137,7 @@ class LocationReader:
                 yield _Piece(replace(extent, strand=strand))
 
     def _extent(self, text: str, depth: int = 0) -> Part | None:
-        """Return the bases from the least to the greatest that the text may mean."""
+        """Return the interval from the smallest to the largest possible base."""
         if len(text) > _LONGEST_TEXT:
             depth = _DEEPEST
         choices = _split(text)
@@ -174,7 +174,7 @@ class LocationReader:
 
 
 def _is_balanced(text: str) -> bool:
-    """Return whether every bracket closes one that was opened before it."""
+    """Return True if all brackets are paired."""
     if "(" not in text and ")" not in text:
         return True
     depth = 0
@@ -186,20 +186,20 @@ def _is_balanced(text: str) -> bool:
 
 
 def _split(text: str) -> list[str]:
-    """Split at the commas that are in no brackets."""
+    """Split at commas outside brackets."""
     if "(" not in text:
         return text.split(",")
-    found, depth, start = [], 0, 0
-    for at, letter in enumerate(text):
+    pieces, depth, start = [], 0, 0
+    for position, letter in enumerate(text):
         depth += (letter == "(") - (letter == ")")
         if letter == "," and depth == 0:
-            found.append(text[start:at])
-            start = at + 1
-    return [*found, text[start:]]
+            pieces.append(text[start:position])
+            start = position + 1
+    return [*pieces, text[start:]]
 
 
 def _sides(text: str) -> tuple[str, str]:
-    """Split at the first `..` or `^` that is in no brackets; without one, both sides are all."""
+    """Split at the first `..` or `^` outside brackets; without one, return the text twice."""
     depth = 0
     for at, letter in enumerate(text):
         depth += (letter == "(") - (letter == ")")

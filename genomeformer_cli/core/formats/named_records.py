@@ -1,7 +1,7 @@
-"""Records of a genome by id: the one way from the names in a VCF or BED file to bases.
+"""Records of a genome by id, for VCF and BED files.
 
-Two records of one id would make every row on them ambiguous, so a name that is asked for may occur
-once. Names that the genome does not have are compared with those it has, to find the likely cause.
+Rows on an id that occurs twice would be ambiguous, so a requested id must be unique. Names that the
+genome lacks are compared with its ids to find the likely cause.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ def named_records(
     names: Collection[str],
     *,
     shown: str | None = None,
-    known: dict[str, int] | None = None,
+    lengths: dict[str, int] | None = None,
     reporter: Reporter | None = None,
 ) -> Iterator[Query]:
-    """Yield the records of some names, in the order of the genome.
+    """Yield the records with the given names, in the order of the genome.
 
-    The rule for two records of one id is the same for every command: an error if a row is on that
-    id, a warning otherwise. Take all records before using any.
+    A duplicate id is an error if a row refers to it, a warning otherwise, in every command. Consume
+    all records before using any.
 
     Args:
-        fasta: FASTA or FASTQ of any packing.
+        fasta: FASTA or FASTQ file, plain or compressed.
         names: Ids of the records.
-        shown: Name of the genome in errors; None: the path.
-        known: Receives the id and the length of every record.
-        reporter: Receives what reading changed, and other ids that occur twice.
+        shown: Name of the genome in errors; the path by default.
+        lengths: Receives the id and the length of every record.
+        reporter: Receives the changes made while reading, and other duplicate ids.
 
     Raises:
-        FastaError, AlphabetError: The genome cannot be read, or two records share one of the names.
+        FastaError, AlphabetError: The genome cannot be read, or a requested id is not unique.
     """
-    known = {} if known is None else known
+    lengths = {} if lengths is None else lengths
     twice: dict[str, None] = {}
     yielded: set[str] = set()
     for record in read_sequences(fasta, shown=shown, reporter=reporter):
@@ -51,9 +51,9 @@ def named_records(
                 f"`{shown or fasta}` has several records of the id `{record.id}`",
                 hint="rename or remove all but one: rows on it could mean any of them",
             )
-        if record.id in known:
+        if record.id in lengths:
             twice[record.id] = None
-        known[record.id] = record.codes.size
+        lengths[record.id] = record.codes.size
         if record.id in names:
             yielded.add(record.id)
             yield record
@@ -64,42 +64,42 @@ def named_records(
         )
 
 
-def similar_name(name: str, known: Collection[str]) -> str:
-    """Return the known name that most likely means the same record; empty if there is none."""
-    if name in known:
+def similar_name(name: str, ids: Collection[str]) -> str:
+    """Return the id that most likely means the record called `name`; empty if there is none."""
+    if name in ids:
         return name
-    forms = {_plain(one): one for one in reversed(list(known))}
+    forms = {_plain(record_id): record_id for record_id in reversed(list(ids))}
     return forms.get(_plain(name), "")
 
 
 def _plain(name: str) -> str:
-    """Return a name without what sources of genomes write differently."""
+    """Remove the parts of a name that differ between sources of genomes."""
     plain = _VERSION.sub("", name.casefold()).removeprefix("chromosome").removeprefix("chr")
     plain = plain.strip("_ ")
     return "mt" if plain in _MITOCHONDRION else plain.lstrip("0") or plain
 
 
 def check_names(
-    names: Sequence[str], known: Mapping[str, int], *, source: str, genome: str
+    names: Sequence[str], lengths: Mapping[str, int], *, source: str, genome: str
 ) -> None:
-    """Raise an error if there are rows, and none is on a record of the genome.
+    """Raise an error if there are rows, but none on a record of the genome.
 
     Args:
         names: Record of every row.
-        known: Ids of the genome's records.
+        lengths: Lengths of the genome's records by id.
         source: Name of the file of rows.
         genome: Name of the genome.
 
     Raises:
-        InputError: No row is on a record of the genome.
+        InputError: All rows are on records that the genome does not have.
     """
-    if not names or any(name in known for name in names):
+    if not names or any(name in lengths for name in names):
         return
     first = names[0]
     raise InputError(
         f"no row of `{source}` is on a record of `{genome}`: the file names {_listed(names)}, the "
-        f"genome {_listed(known)}",
-        hint=_cause(first, similar_name(first, known)),
+        f"genome {_listed(lengths)}",
+        hint=_cause(first, similar_name(first, lengths)),
     )
 
 
@@ -124,7 +124,7 @@ def _listed(names: Collection[str]) -> str:
     return ", ".join(f"`{name}`" for name in different[:_NUM_SHOWN]) + more
 
 
-def unknown_record(name: str, known: Collection[str]) -> str:
+def unknown_record(name: str, ids: Collection[str]) -> str:
     """Return the reason for a row on a record that the genome does not have."""
-    similar = similar_name(name, known)
+    similar = similar_name(name, ids)
     return f"unknown record: the genome has no `{name}`" + (f", but `{similar}`" if similar else "")

@@ -1,9 +1,9 @@
-"""Unpack files: plain bytes, gzip (bgzip too), bzip2, xz and zstd, recognised by their first bytes.
+"""Decompression of gzip (and bgzip), bzip2, xz and zstd, recognised by content.
 
-This module is the one place that knows packings. A file is read once, in chunks of bounded size;
-its own bytes are hashed, and copied on request, in the same pass. Unpacking is the floor of
-everything that reads genomes, so it runs in a thread of its own. With the optional `isal`, gzip
-takes half the time. A truncated or damaged file is an error, never an early end.
+This is the only module that decompresses. A file is read once, in chunks of bounded size; its bytes
+are hashed, and copied on request, in the same pass. Decompression limits the speed of reading, so
+it runs in a separate thread; the optional `isal` halves the time for gzip. A truncated or damaged
+file is an error, never an early end.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from genomeformer_cli.core.errors import FormatError, MissingExtraError, StoreEr
 
 TEXT_CHUNK = 1 << 20
 _RAW_CHUNK = 1 << 18
-# zstd cannot stop in the middle of its input: little goes in at a time, so that little comes out.
+# zstd consumes its whole input, so small inputs bound the output.
 _ZSTD_CHUNK = 1 << 14
 _XZ_MEMORY = 1 << 30
 _AHEAD = 4
@@ -33,7 +33,7 @@ _GZIP_WINDOW = 31
 
 
 class Copy(Protocol):
-    """Sink for bytes."""
+    """Binary output."""
 
     def write(self, content: bytes, /) -> object:
         """Append bytes."""
@@ -41,15 +41,15 @@ class Copy(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
-    """A way to pack a file.
+    """Compression format.
 
     Attributes:
         name: Name in messages.
-        suffix: Usual end of a file name.
-        magics: First bytes of a packed file, any of them.
-        program: Command that unpacks to standard output.
-        engine: Makes a decompressor of one member, and names the errors that it raises.
-        input_chunk: Bytes to give the decompressor at once.
+        suffix: Usual file suffix.
+        magics: Alternative magic numbers.
+        program: Command that decompresses to standard output.
+        engine: Returns a decompressor of one member, and the errors that it raises.
+        input_chunk: Number of bytes per call of the decompressor.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Packing:
     input_chunk: int = _RAW_CHUNK
 
     def starts(self, first: bytes) -> bool:
-        """Return whether a file with these first bytes is packed so."""
+        """Return True if the first bytes are those of this format."""
         return first.startswith(self.magics)
 
 
@@ -88,7 +88,7 @@ def _xz_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], ..
 
 
 class _ZstdMember:
-    """A zstd frame with the interface of the other decompressors."""
+    """Zstd frame with the interface of the other decompressors."""
 
     needs_input = True
 
@@ -150,14 +150,14 @@ _LONGEST_MAGIC = max(len(magic) for packing in PACKINGS for magic in packing.mag
 
 
 def packing_of(first: bytes) -> Packing | None:
-    """Return the packing of a file with these first bytes; None if it is not packed."""
+    """Return the compression format of a file with these first bytes, or None."""
     return next((packing for packing in PACKINGS if packing.starts(first)), None)
 
 
 def file_packing(path: Path) -> Packing | None:
-    """Return the packing of a file; None if it is not packed or cannot be opened.
+    """Return the compression format of a file; None if it is plain or cannot be opened.
 
-    Whoever reads the file next reports why it cannot be opened.
+    The error is reported by the next reader of the file.
     """
     with suppress(OSError), path.open("rb") as file:
         return packing_of(file.read(_LONGEST_MAGIC))
@@ -165,22 +165,22 @@ def file_packing(path: Path) -> Packing | None:
 
 
 def is_gzip(path: Path) -> bool:
-    """Return whether a file is gzip'd."""
+    """Return True for a gzip file."""
     packing = file_packing(path)
     return packing is not None and packing.name == "gzip"
 
 
 class PackedFile:
-    """A file that is unpacked in one pass.
+    """File that is decompressed in one pass.
 
     Args:
-        path: File of any packing.
-        shown: Name in errors; None: the path.
-        copy: Gets the file's own bytes as they are read.
+        path: File, plain or compressed.
+        shown: Name of the file in errors; the path by default.
+        copy: Receives the bytes of the file, still compressed.
 
     Attributes:
-        packing: Packing, once the first chunk was taken; None: not packed.
-        num_read: Bytes of the file read so far, as they are on disk.
+        packing: Compression format after the first chunk; None for a plain file.
+        num_read: Number of compressed bytes read so far.
     """
 
     def __init__(self, path: Path, *, shown: str | None = None, copy: Copy | None = None) -> None:
@@ -198,14 +198,14 @@ class PackedFile:
 
     @property
     def sha256(self) -> str:
-        """Checksum of the file's own bytes, once every chunk was taken."""
+        """Checksum of the compressed bytes, after the last chunk."""
         return self._digest.hexdigest()
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the unpacked bytes, about `TEXT_CHUNK` of them at a time.
+        """Yield the decompressed bytes, about `TEXT_CHUNK` at a time.
 
         Raises:
-            FormatError: Missing, unreadable, truncated or damaged.
+            FormatError: The file is missing, unreadable, truncated or damaged.
             MissingExtraError: The file is zstd, and `zstandard` is not installed.
         """
         try:
@@ -239,7 +239,7 @@ class PackedFile:
             raw = self._take(file, max(_RAW_CHUNK, _LONGEST_MAGIC))
             self.packing = packing_of(raw)
             if self.packing is not None:
-                yield from _joined(self._unpack(file, raw, self.packing))
+                yield from _merge_chunks(self._unpack(file, raw, self.packing))
                 return
             while raw:
                 yield raw
@@ -259,9 +259,9 @@ class PackedFile:
                 text = member.decompress(raw[: packing.input_chunk], TEXT_CHUNK)
                 yield text
                 raw = getattr(member, "unconsumed_tail", b"") + behind
-                # A run of N unpacks a thousandfold: the limit of `decompress` keeps memory
-                # bounded, and what it held back is fetched before more is read.
-                while not raw and not _wants_more(member, text):
+                # A run of N expands a thousandfold: `max_length` bounds memory, and the
+                # remaining output is fetched before more input is read.
+                while not raw and not _has_consumed(member, text):
                     text = member.decompress(b"", TEXT_CHUNK)
                     yield text
                 if member.eof:
@@ -277,8 +277,8 @@ class PackedFile:
         raise self._damaged(packing, EOFError("the file ends inside a member"))
 
     def _next_member(self, file: IO[bytes], raw: bytes, packing: Packing) -> bytes:
-        """Return the bytes from the next member on; none if there is no other member."""
-        # Tape blocks are filled up with zeros after the last member.
+        """Return the bytes from the next member on; empty after the last one."""
+        # Tape blocks are padded with zeros after the last member.
         raw = raw.lstrip(b"\0")
         while len(raw) < _LONGEST_MAGIC and (more := self._take(file, _RAW_CHUNK)):
             raw = (raw + more).lstrip(b"\0")
@@ -305,16 +305,16 @@ class PackedFile:
         )
 
 
-def _wants_more(member: Any, text: bytes) -> bool:
-    """Return whether a decompressor has handed out all that it can make of its input."""
+def _has_consumed(member: Any, text: bytes) -> bool:
+    """Return True if a decompressor has no buffered output for its input."""
     if member.eof:
         return True
     needs_input = getattr(member, "needs_input", None)
     return len(text) < TEXT_CHUNK if needs_input is None else bool(needs_input)
 
 
-def _joined(texts: Iterator[bytes]) -> Iterator[bytes]:
-    """Join small members (bgzip has 64 kB ones), so that a chunk is worth its handling."""
+def _merge_chunks(texts: Iterator[bytes]) -> Iterator[bytes]:
+    """Concatenate small members (bgzip has 64 kB ones) to larger chunks."""
     waiting: list[bytes] = []
     size = 0
     for text in texts:

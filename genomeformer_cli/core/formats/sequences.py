@@ -1,4 +1,4 @@
-"""Records of FASTA and FASTQ files as base codes, put together from blocks."""
+"""Records of FASTA and FASTQ files as base codes."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _BASE_BITS = np.uint8(SOFT_BIT - 1)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One sequence to compute on.
+    """Sequence to compute on.
 
     Attributes:
-        id: First word of its header, or the name of its region.
+        id: First word of the header, or name of the region.
         codes: Base codes (see `core.sequence`).
-        problem: Reason why a region has no sequence; the codes are empty then.
+        problem: Reason that a region has no sequence; empty codes.
     """
 
     id: str
@@ -33,16 +33,16 @@ class Query:
 def read_sequences(
     path: Path, *, shown: str | None = None, reporter: Reporter | None = None
 ) -> Iterator[Query]:
-    """Yield every record in order, one at a time in memory; empty ones too.
+    """Yield every record in order, including empty ones, one at a time in memory.
 
     Args:
-        path: FASTA or FASTQ of any packing.
-        shown: Name in errors; None: the path.
-        reporter: Receives what reading changed, once all records were taken.
+        path: FASTA or FASTQ file, plain or compressed.
+        shown: Name of the file in errors; the path by default.
+        reporter: Receives the changes made while reading, after the last record.
 
     Raises:
-        FormatError: Missing, empty, truncated, damaged, not text, or not FASTA.
-        AlphabetError: A record holds something that is not a nucleotide.
+        FormatError: The file is missing, empty, truncated, damaged, not text, or not FASTA.
+        AlphabetError: A character is not a nucleotide code.
         MissingExtraError: The file is zstd, and `zstandard` is not installed.
     """
     reader = FastaReader(path, shown=shown)

@@ -1,7 +1,7 @@
-"""Tables of text: tab-, comma- or semicolon-separated, with a header, one row per line.
+"""Text tables separated by tabs, commas or semicolons, with a header, one row per line.
 
-A tab-separated table has no quoting, as `cut` and `awk` read it: a quote mark is a letter.
-Comma- and semicolon-separated cells may be quoted, and a quoted cell ends on its line.
+Tab-separated tables have no quoting, as in `cut` and `awk`. Comma- and semicolon-separated cells
+may be quoted; a quoted cell ends on its line.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ _MAX_NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """One row.
+    """Row of a table.
 
     Attributes:
-        number: Number among the rows, from 1.
-        line: Number of the line in the file.
-        cells: Text of every cell, without blanks around it.
+        number: Number of the row, from 1.
+        line: Line number in the file.
+        cells: Cells without surrounding blanks.
     """
 
     number: int
@@ -80,14 +80,14 @@ class TableRow:
 
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
-    """A table that was read.
+    """Table.
 
     Attributes:
         shown: Name in messages.
         separator: Character between cells.
-        columns: Names as they are written in the header.
-        rows: Rows that hold anything.
-        num_empty: Rows of empty cells, which are left out.
+        columns: Column names as written.
+        rows: Non-empty rows.
+        num_empty: Number of rows with only empty cells, which are left out.
     """
 
     shown: str
@@ -102,22 +102,22 @@ class TextTable:
         return len(self.rows) + self.num_empty
 
     def where(self, row: TableRow) -> str:
-        """Return the file, row and line for a message."""
+        """Return file, row and line for a message."""
         return f"`{self.shown}`, row {row.number} (line {row.line})"
 
     def index(self, name: str, role: str = "") -> int:
-        """Return the position of a column; upper and lower case are alike.
+        """Return the index of a column, case-insensitive.
 
         Args:
             name: Name of the column.
-            role: Use of the column and its option, for the hint.
+            role: Purpose of the column and its option, for the hint.
 
         Raises:
-            FormatError: No column is called that, or several are.
+            FormatError: The column is absent or not unique.
         """
-        found = self.find(name)
-        if found is not None:
-            return found
+        position = self.find(name)
+        if position is not None:
+            return position
         if any(_LOOKS_LIKE_BASES.fullmatch(cell) for cell in self.columns):
             raise FormatError(
                 f"`{self.shown}` has no header: its first line holds a sequence",
@@ -134,30 +134,30 @@ class TextTable:
         )
 
     def find(self, name: str) -> int | None:
-        """Return the position of a column as `index` does, None if there is none.
+        """Return the index of a column, or None.
 
         Raises:
-            FormatError: Several columns are called that.
+            FormatError: The column is not unique.
         """
-        wanted = name.strip()
-        same = [place for place, column in enumerate(self.columns) if column == wanted]
+        stripped = name.strip()
+        same = [place for place, column in enumerate(self.columns) if column == stripped]
         same = same or [
             place
             for place, column in enumerate(self.columns)
-            if column.casefold() == wanted.casefold()
+            if column.casefold() == stripped.casefold()
         ]
         if len(same) > 1:
             raise FormatError(
-                f"`{self.shown}` has {len(same)} columns `{wanted}`",
+                f"`{self.shown}` has {len(same)} columns `{stripped}`",
                 hint="rename or remove all but one of them",
             )
         return same[0] if same else None
 
     def cell(self, row: TableRow, place: int) -> str:
-        """Return a cell that is needed.
+        """Return a required cell.
 
         Raises:
-            FormatError: The row ends before it, or it is not UTF-8.
+            FormatError: The row is too short, or the cell is not UTF-8.
         """
         where = f"{self.where(row)}, column `{self.columns[place]}`"
         if place >= len(row.cells):
@@ -169,14 +169,14 @@ class TextTable:
 
 
 def read_table(path: Path, *, shown: str | None = None) -> TextTable:
-    """Read a table of any packing.
+    """Read a table.
 
     Args:
-        path: Tab-, comma- or semicolon-separated text.
-        shown: Name in messages; None: the path.
+        path: Tab-, comma- or semicolon-separated text, plain or compressed.
+        shown: Name in messages; the path by default.
 
     Raises:
-        FormatError: Unreadable, empty, not text, or a row is not one of a table.
+        FormatError: The file is unreadable, empty, not text, or has an invalid row.
     """
     name = shown or str(path)
     lines = read_lines(path, shown=name)
@@ -203,10 +203,10 @@ def read_table(path: Path, *, shown: str | None = None) -> TextTable:
 
 
 def has_column(path: Path, column: str, *, shown: str | None = None) -> bool:
-    """Return whether a file is a table with a column of that name, in any case.
+    """Return True for a table with a column of that name, case-insensitive.
 
     Raises:
-        FormatError: Unreadable or not text.
+        FormatError: The file is unreadable or not text.
     """
     name = shown or str(path)
     lines = read_lines(path, shown=name)
@@ -217,11 +217,11 @@ def has_column(path: Path, column: str, *, shown: str | None = None) -> bool:
         _, columns = _header(chain([header], lines), name)
     except FormatError:
         return False
-    return column.casefold() in (one.casefold() for one in columns)
+    return column.casefold() in (column_name.casefold() for column_name in columns)
 
 
 def _header(lines: Iterator[Line], name: str) -> tuple[str, tuple[str, ...]]:
-    """Take the lines up to the header; return the separator and the names of the columns."""
+    """Consume the lines up to the header; return the separator and the column names."""
     header = next((line for line in lines if line.text.strip()), None)
     declared = _DECLARED.fullmatch(header.text.strip(" ")) if header is not None else None
     if declared is not None:
@@ -235,8 +235,8 @@ def _header(lines: Iterator[Line], name: str) -> tuple[str, tuple[str, ...]]:
 
 
 def _separator(header: str) -> str:
-    """Return the first of tab, comma and semicolon that the header holds; tab if none."""
-    return next((one for one in _SEPARATORS if one in header), "\t")
+    """Return the first of tab, comma and semicolon in the header; tab if none."""
+    return next((separator for separator in _SEPARATORS if separator in header), "\t")
 
 
 def _too_many(where: str, columns: Sequence[str], cells: Sequence[str]) -> FormatError:
@@ -268,7 +268,7 @@ def _cells(line: Line, separator: str, where: str) -> Iterator[str]:
 
 
 def _quoted(text: str, start: int, separator: str, where: str) -> tuple[str, int]:
-    """Return the cell after an opening quote mark, and where the separator is; -1 at the end."""
+    """Return the cell after an opening quote, and the position of the separator (-1 at the end)."""
     place = start
     while True:
         close = text.find('"', place)

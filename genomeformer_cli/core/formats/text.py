@@ -1,16 +1,16 @@
-"""Open text files: the one layer beneath every reader of a format.
+"""Text layer of all readers.
 
 | convention            | treatment                                                               |
 |-----------------------|-------------------------------------------------------------------------|
-| packing               | plain, gzip, bzip2, xz, zstd, recognised by content                     |
+| compression           | plain, gzip, bzip2, xz, zstd, recognised by content                     |
 | byte order mark       | UTF-8: removed, at every line start; UTF-16 and UTF-32: refused         |
 | line end              | LF and CR LF; a lone CR is refused; no other character ends a line      |
-| end of a line         | spaces are removed; a tab stays, as it bounds an empty cell             |
-| invalid UTF-8         | replaced by U+FFFD; an error in an id, allele or other needed cell      |
-| NUL, binary formats   | refused, by name where it is known                                      |
-| `-`, pipes            | copied to a temporary file, as files are read twice                     |
+| end of a line         | spaces are removed; a tab is kept, because it delimits an empty cell    |
+| invalid UTF-8         | replaced by U+FFFD; an error in an id, allele or other required cell    |
+| NUL, binary formats   | refused, with the format's name if recognised                           |
+| `-`, pipes            | copied to a temporary file, because files are read twice                |
 
-Readers of lines call `read_lines`; readers of large sequences take the chunks of a `TextFile`.
+Readers of lines call `read_lines`; readers of large sequences use the chunks of a `TextFile`.
 """
 
 from __future__ import annotations
@@ -57,10 +57,10 @@ _TAR_MARK = slice(257, 262)
 
 
 class Line(NamedTuple):
-    """One line of a text.
+    """Line of a text.
 
     Attributes:
-        number: Number in the file, from 1.
+        number: Line number, from 1.
         text: Text without line end and trailing spaces.
     """
 
@@ -69,16 +69,16 @@ class Line(NamedTuple):
 
 
 class TextFile:
-    """A text file that is read in one pass: unpacked, checked, line ends made LF.
+    """Text file that is decompressed and checked in one pass, with LF line ends.
 
     Args:
-        path: Text of any packing.
-        shown: Name in errors; None: the path.
-        copy: Gets the file's own bytes as they are read, still packed.
-        copy_text: Gets the unpacked bytes, before anything is changed.
+        path: Text file, plain or compressed.
+        shown: Name of the file in errors; the path by default.
+        copy: Receives the bytes of the file, still compressed.
+        copy_text: Receives the decompressed bytes, before any change.
 
     Attributes:
-        packed: The file beneath: its packing, checksum and the bytes read so far.
+        packed: Underlying file with its compression, checksum and number of bytes read.
     """
 
     def __init__(
@@ -94,10 +94,10 @@ class TextFile:
         self._copy_text = copy_text
 
     def chunks(self) -> Iterator[bytes]:
-        """Yield the text, about 1 MB at a time, cut anywhere; lines end in LF alone.
+        """Yield the text, about 1 MB at a time, cut at any position, with LF line ends.
 
         Raises:
-            FormatError: Missing, unreadable, damaged, or not UTF-8-like text.
+            FormatError: The file is missing, unreadable, damaged, or not text.
             MissingExtraError: The file is zstd, and `zstandard` is not installed.
         """
         waiting = b"\n"  # so that the first line starts like all others
@@ -107,7 +107,7 @@ class TextFile:
                 self._refuse_other_contents(raw)
             if b"\0" in raw:
                 raise self._not_text()
-            chunk, waiting = _settled(waiting + raw if waiting else raw)
+            chunk, waiting = _normalize(waiting + raw if waiting else raw)
             if b"\r" in chunk:
                 raise old_line_ends(self.shown)
             if first and chunk:
@@ -121,10 +121,10 @@ class TextFile:
             yield rest
 
     def lines(self) -> Iterator[Line]:
-        """Yield every line, blank ones too.
+        """Yield every line, including blank ones.
 
         Raises:
-            FormatError: As `chunks`; or a line is longer than 256 MB.
+            FormatError: As for `chunks`; or a line is longer than 256 MB.
             MissingExtraError: The file is zstd, and `zstandard` is not installed.
         """
         for number, line in enumerate(split_lines(self.chunks(), self.shown), start=1):
@@ -173,8 +173,8 @@ class TextFile:
         )
 
 
-def _settled(text: bytes) -> tuple[bytes, bytes]:
-    """Return text with plain line ends and no byte order marks, and what the next bytes decide."""
+def _normalize(text: bytes) -> tuple[bytes, bytes]:
+    """Return text with LF line ends and without byte order marks, and the undecided rest."""
     if b"\r" in text:
         text = text.replace(b"\r\n", b"\n")
     waiting = b""
@@ -191,12 +191,12 @@ def _settled(text: bytes) -> tuple[bytes, bytes]:
 
 
 def text_chunks(path: Path, *, shown: str | None = None) -> Iterator[bytes]:
-    """Yield the text of a file as `TextFile.chunks` does."""
+    """Yield the text of a file; see `TextFile.chunks`."""
     return TextFile(path, shown=shown).chunks()
 
 
 def read_lines(path: Path, *, shown: str | None = None) -> Iterator[Line]:
-    """Yield the lines of a file as `TextFile.lines` does."""
+    """Yield the lines of a file; see `TextFile.lines`."""
     return TextFile(path, shown=shown).lines()
 
 
@@ -204,8 +204,8 @@ def split_lines(chunks: Iterator[bytes], shown: str) -> Iterator[bytes]:
     """Split checked text at LF.
 
     Args:
-        chunks: Text as `TextFile.chunks` yields it.
-        shown: Name in errors.
+        chunks: Text from `TextFile.chunks`.
+        shown: Name of the file in errors.
 
     Raises:
         FormatError: A line is longer than 256 MB.
@@ -231,14 +231,14 @@ def split_lines(chunks: Iterator[bytes], shown: str) -> Iterator[bytes]:
 
 
 def require_text(cell: str, where: str) -> str:
-    """Return a cell that is needed, unless it had bytes that are not UTF-8.
+    """Return a required cell, which must be valid UTF-8.
 
     Args:
-        cell: Text out of a `Line`.
+        cell: Text from a `Line`.
         where: File, line and column, as in "`x.vcf`, line 3, column REF".
 
     Raises:
-        FormatError: The cell cannot be decoded.
+        FormatError: The cell is not UTF-8.
     """
     if REPLACEMENT in cell:
         raise FormatError(
@@ -249,7 +249,7 @@ def require_text(cell: str, where: str) -> str:
 
 
 def old_line_ends(shown: str) -> FormatError:
-    """Build the error for line ends that are a lone carriage return."""
+    """Build the error for lone carriage returns as line ends."""
     return FormatError(
         f"`{shown}` has line ends that are a lone carriage return",
         hint="convert it, as in `tr '\\r' '\\n' < FILE > NEW`",
@@ -257,18 +257,18 @@ def old_line_ends(shown: str) -> FormatError:
 
 
 def is_pipe(path: Path) -> bool:
-    """Return whether a path can be read only once, such as `<(zcat genome.fa.gz)`."""
+    """Return True for a path that can be read only once, such as `<(zcat genome.fa.gz)`."""
     return path.is_fifo() or path.is_char_device()
 
 
 @contextmanager
 def local_copy(source: str, *, command: str = "embed -") -> Iterator[tuple[Path, str]]:
-    """Yield a path that can be read twice for a source, and its name in messages.
+    """Yield a path that can be read twice, and its name in messages.
 
-    `-` is standard input. Standard input and pipes are copied to a temporary file first.
+    `-` is standard input. Standard input and pipes are copied to a temporary file.
 
     Args:
-        source: A path, or `-`.
+        source: Path, or `-`.
         command: Command that reads the source, for the hint.
 
     Raises:

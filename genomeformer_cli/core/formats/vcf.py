@@ -1,8 +1,8 @@
-"""VCF: one variant per alternative allele, in the order of the file.
+"""VCF: one variant per alternative allele, in file order.
 
-Only the first five columns are read, so bytes that are not UTF-8 may stand in any other. A row that
-cannot be divided into columns, or whose position is not a whole number, is an error with its line.
-An allele that names no sequence is kept as a variant whose `problem` gives the reason.
+Only the first five columns are read; other columns may be invalid UTF-8. A row that cannot be split
+into columns, or whose position is not a whole number, is an error with its line. An allele without
+a sequence is kept as a variant whose `problem` is the reason.
 
 A reason is `category` or `category: detail`; reports count rows by category.
 """
@@ -47,16 +47,16 @@ _SHOWN = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """One alternative allele of a VCF row, as the file writes it.
+    """Alternative allele of a VCF row, as written.
 
     Attributes:
         chromosome: Record of the genome.
-        position: First base of `ref`, counted from 1.
+        position: First base of `ref`, 1-based.
         id: ID of the row.
         ref: Reference allele.
         alt: Alternative allele.
-        line: Line of the file; 0 for a variant of no file.
-        problem: Reason for which the alleles name no sequence; empty if they do.
+        line: Line of the file; 0 for a variant without a file.
+        problem: Reason that the alleles are not sequences; empty if they are.
     """
 
     chromosome: str
@@ -69,14 +69,14 @@ class Variant:
 
 
 def read_variants(path: Path, *, shown: str | None = None) -> Iterator[Variant]:
-    """Yield every alternative allele of a VCF file of any packing, in its order.
+    """Yield every alternative allele of a VCF file, in order.
 
     Args:
-        path: File.
-        shown: Name in errors; None: the path.
+        path: VCF file, plain or compressed.
+        shown: Name of the file in errors; the path by default.
 
     Raises:
-        InputError: The file cannot be read, or a row is not a VCF row.
+        InputError: The file cannot be read, or a row is invalid.
     """
     for number, line in read_lines(path, shown=shown):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -97,17 +97,17 @@ def read_variants(path: Path, *, shown: str | None = None) -> Iterator[Variant]:
 
 
 def _columns(line: str, where: str) -> list[str]:
-    """Return CHROM POS ID REF ALT of a row; blanks divide a row without tabs.
+    """Return CHROM POS ID REF ALT of a row; blanks separate columns in a row without tabs.
 
     Raises:
-        InputError: The row does not have them.
+        InputError: The row has fewer columns.
     """
     cells = [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
     if len(cells) < _NUM_COLUMNS:
         blanks = "\t" in line and len(line.split()) >= _NUM_COLUMNS
-        found = "tabs and blanks mixed" if blanks else f"{len(cells)} of 5 columns"
+        description = "tabs and blanks mixed" if blanks else f"{len(cells)} of 5 columns"
         raise InputError(
-            f"{where}: not a VCF row, {found}",
+            f"{where}: not a VCF row, {description}",
             hint="a row is CHROM, POS, ID, REF, ALT and more, separated by tabs",
         )
     if not cells[0] or not _POSITION.fullmatch(cells[1]):
@@ -122,9 +122,9 @@ def _columns(line: str, where: str) -> list[str]:
 
 
 def allele_problem(position: int, ref: str, alt: str) -> str:
-    """Return the reason for which alleles name no sequence; empty if they do."""
+    """Return the reason that alleles are not sequences; empty if they are."""
     if position == 0:
-        return "telomere: position 0 lies before the first base"
+        return "telomere: position 0 is before the first base"
     if alt in ("", "."):
         return "no alternative allele"
     if alt == "*":

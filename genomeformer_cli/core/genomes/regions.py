@@ -106,7 +106,9 @@ def region_queries(
         by_record.setdefault(region.record, []).append(row)
     lengths: dict[str, int] = {}
     queries: dict[int, Query] = {}
-    records = named_records(fasta, by_record.keys(), shown=shown, known=lengths, reporter=reporter)
+    records = named_records(
+        fasta, by_record.keys(), shown=shown, lengths=lengths, reporter=reporter
+    )
     for record in records:
         for row in by_record[record.id]:
             queries[row] = _cut(regions[row], record.codes)

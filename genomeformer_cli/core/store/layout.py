@@ -1,11 +1,14 @@
 """Layout of the cache: one folder per kind, one folder per entry, one lock per entry.
 
-ROOT/genomes/NAME/       sealed   FASTA and `genome.json` ROOT/vocabularies/NAME/  sealed
-`tokenizer.json` ROOT/corpora/NAME/       sealed   token shards and `manifest.json` ROOT/runs/NAME/
-open     a growing run; each of its checkpoints is sealed ROOT/weights/NAME/       sealed   released
-bundle ROOT/unpacked/SHA256/    sealed   bundle from an archive or from the Hub
-ROOT/comparisons/NAME/   open     cache of the compared runs, and the results ROOT/locks/KIND-NAME
-lock of an entry ROOT/verified/           sizes, times and checksums of verified files
+ROOT/genomes/NAME/       sealed   FASTA and `genome.json`
+ROOT/vocabularies/NAME/  sealed   `tokenizer.json`
+ROOT/corpora/NAME/       sealed   token shards and `manifest.json`
+ROOT/runs/NAME/          open     a growing run; each of its checkpoints is sealed
+ROOT/weights/NAME/       sealed   released bundle
+ROOT/unpacked/SHA256/    sealed   bundle from an archive or from the Hub
+ROOT/comparisons/NAME/   open     cache of the compared runs, and the results
+ROOT/locks/KIND-NAME     lock of an entry
+ROOT/verified/           sizes, times and checksums of verified files
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def last_acgt_run(codes: Codes) -> int:
 
 
 def ranges(firsts: Positions, counts: Positions, steps: Positions) -> Positions:
-    """Concatenate arithmetic progressions, one per row: `first, first + step, ...`."""
+    """Concatenate one arithmetic progression per row: `first, first + step, ...`, `count` terms."""
     starts = np.cumsum(counts) - counts
     ranks = np.arange(int(counts.sum()), dtype=np.int64) - np.repeat(starts, counts)
     return np.repeat(firsts, counts) + ranks * np.repeat(steps, counts)

@@ -1,7 +1,8 @@
 """Tokenizer files in the layout of the Hugging Face libraries.
 
-tokenizer.json            tokenizer tokenizer_config.json     special tokens; key `genomeformer`:
-kind and settings special_tokens_map.json   special tokens, as read by older tools
+tokenizer.json            tokenizer
+tokenizer_config.json     special tokens; key `genomeformer`: kind and settings
+special_tokens_map.json   special tokens, as read by older tools
 """
 
 from __future__ import annotations

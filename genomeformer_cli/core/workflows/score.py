@@ -198,7 +198,9 @@ def score_vcf(
     names = [variant.chromosome for variant in variants]
     records = {
         record.id: record.codes
-        for record in named_records(fasta, set(names), shown=shown, known=known, reporter=reporter)
+        for record in named_records(
+            fasta, set(names), shown=shown, lengths=known, reporter=reporter
+        )
     }
     check_names(names, known, source=vcf, genome=shown)
     variants = [_with_record(variant, known) for variant in variants]

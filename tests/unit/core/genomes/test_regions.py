@@ -54,7 +54,7 @@ def test_intervals_come_in_their_order_and_on_their_strand(tmp_path: Path) -> No
         "empty interval: start and end are both 3",
         "beyond the record: it reaches to base 11 of `one`, which has 10",
         "unknown record: the genome has no `three`",
-        "invalid interval: the start 5 lies behind the end 2",
+        "invalid interval: the start 5 is after the end 2",
     ]
 
 
