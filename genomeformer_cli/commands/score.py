@@ -58,6 +58,8 @@ def command(
     threads: ThreadsOption = None,
 ) -> None:
     """How probable is a sequence, a variant, a substitution? Tab-separated, in input order."""
+    if vcf is not None and genome is None:
+        raise UsageError("`--vcf` needs a genome", hint="name it by `--genome`")
     if (source is None) == (vcf is None) or (vcf is None) != (genome is None):
         raise UsageError(
             "either a FASTA file, or `--vcf` with `--genome`",

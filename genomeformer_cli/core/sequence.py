@@ -128,9 +128,11 @@ def _illegal_character(raw: bytes, codes: Codes, where: str, before: int = 0) ->
     position = int(np.argmax(codes == ILLEGAL))
     letter = raw[position : position + 4].decode("utf-8", errors="replace")[:1]
     hint = "only nucleotide codes are understood: A C G T U N and the IUPAC ambiguity codes"
-    reason = next((reason for letters, reason in _REASONS if letter.upper() in letters), "")
+    sign = " " if letter.isspace() else letter.upper()
+    reason = next((reason for letters, reason in _REASONS if sign in letters), "")
+    shown = letter if letter.isprintable() else f"U+{ord(letter):04X}"
     return AlphabetError(
-        f"{where}: `{letter}` at position {before + position + 1} is not a nucleotide",
+        f"{where}: `{shown}` at position {before + position + 1} is not a nucleotide",
         hint=f"{reason}; {hint}" if reason else hint,
     )
 
@@ -139,7 +141,7 @@ _REASONS = (
     ("EFIJLOPQZ*", "this looks like protein"),
     ("-.", "this looks like an alignment, remove its gaps"),
     (
-        "0123456789 \t\v\f",
+        "0123456789 \N{ZERO WIDTH SPACE}\N{ZERO WIDTH NO-BREAK SPACE}",
         "numbers and blanks inside a sequence must go, as in `sed '/^>/!s/[0-9[:space:]]//g' FILE`",
     ),
     ("@+", "this looks like lines of FASTQ, in a file that does not start with `@`"),

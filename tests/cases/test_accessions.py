@@ -45,6 +45,9 @@ def read(folder: Path, content: bytes | str) -> list[str]:
             id="csv",
         ),
         pytest.param(
+            f'Name;Assembly\n"K-12; substr.";{ONE}\nx;"{THREE}"\n', [ONE, THREE], id="semicolons"
+        ),
+        pytest.param(
             f"##  See the README\n#assembly_accession\tpaired\torganism\n{ONE}\t{GENBANK}\tE #1\n",
             [ONE],
             id="assembly-summary",

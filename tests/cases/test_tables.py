@@ -342,6 +342,26 @@ def test_test_rows_that_are_learned_from_are_counted(tmp_path: Path) -> None:
     assert any("of 10 test rows 2 have" in one for one in listening.warnings)
 
 
+@pytest.mark.parametrize("absent", ["val", "test"])
+def test_a_part_that_the_file_does_not_name_is_drawn_with_a_word(
+    tmp_path: Path, absent: str
+) -> None:
+    path = tmp_path / "t.tsv"
+    parts = ["train"] * 30 + ["test" if absent == "val" else "val"] * 10
+    lines = [f"{random_dna(40, row)}\t{'ab'[row % 2]}\t{part}" for row, part in enumerate(parts)]
+    path.write_text("\n".join(["sequence\tlabel\tsplit", *lines]))
+    rows, _ = finetuned(path)
+    number = len(rows.parts[absent])
+    assert f"`t`: no row is named `{absent}`: {number} are drawn from `train`" in rows.notes
+    assert rows.official_split == (absent == "val")
+
+
+def test_a_quoted_tab_separated_header_is_named(tmp_path: Path) -> None:
+    path = table(tmp_path, ["a", "b"] * 10)
+    path.write_text(path.read_text().replace("label", '"label"', 1))
+    assert "no column `label`, but a quoted one" in said(path)
+
+
 ROWS = 24
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -417,7 +437,7 @@ def test_every_row_of_a_table_has_a_prediction_score_and_vector(
     assert "record `b` is empty" in done.err
     other = tmp_path / "t.tsv"
     other.write_text("label\tnote\nx\ty\n")
-    assert_failure(run_cli("embed", str(other)), "not FASTA")
+    assert_failure(run_cli("embed", str(other)), "not FASTA", hint="column `sequence`")
 
 
 def test_layouts_of_folders_give_the_rows_of_the_table(tmp_path: Path) -> None:

@@ -141,7 +141,8 @@ def test_without_a_model_it_is_said_what_to_do(
     [
         ("", "nothing to embed"),
         ("x.fa --genome y", "files and a genome"),
-        ("x.fa --bed r.bed", "files and a genome|regions of no genome"),
+        ("x.fa --bed r.bed", "`--bed` needs a genome"),
+        ("x.fa --vcf r.vcf", "`--vcf` needs a genome"),
         ("--genome y --bed r.bed --vcf v.vcf", "at once"),
         ("- -", "only once"),
         ("- --shard 4/3", "no shard 4 of 3"),

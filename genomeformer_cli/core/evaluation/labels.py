@@ -1,7 +1,7 @@
 """Labels as text: missing labels, and classes with several spellings.
 
 Rows without a label or a sequence are refused by name, or left out and counted. Classes that differ
-only in case, blanks or number format are refused.
+only in case, blanks, quotation marks or number format are refused.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ _MISSING_NUMBER = _MISSING | {
     "#value!",
     "#div/0!",
 }
+_QUOTE = '"'
 _MAX_NAMED = 5
 
 
@@ -139,11 +140,12 @@ def _list_rows(rows: Sequence[Example], reason: str) -> str:
 
 
 def same_but_for_spelling(labels: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return the groups of labels that differ only in case, blanks or number format."""
+    """Return the labels that differ only in case, blanks, quotation marks or number format."""
     spellings: dict[str, dict[str, None]] = {}
     for label in labels:
-        number = number_of(label)
-        key = " ".join(label.casefold().split()) if number is None else repr(number + 0.0)
+        bare = label.strip(_QUOTE).strip()
+        number = number_of(bare)
+        key = " ".join(bare.casefold().split()) if number is None else repr(number + 0.0)
         spellings.setdefault(key, {})[label] = None
     return [tuple(variants) for variants in spellings.values() if len(variants) > 1]
 
@@ -152,7 +154,7 @@ def check_spelling(labels: Iterable[str], name: str, hint: str) -> None:
     """Refuse classes with several spellings.
 
     Raises:
-        InputError: Labels differ only in case, blanks or number format.
+        InputError: Labels differ only in case, blanks, quotation marks or number format.
     """
     groups = same_but_for_spelling(labels)
     if groups:
@@ -161,7 +163,9 @@ def check_spelling(labels: Iterable[str], name: str, hint: str) -> None:
             for variants in groups[:_MAX_NAMED]
         )
         raise InputError(
-            f"`{name}`: labels differ only in case, blanks or number format: {shown}", hint=hint
+            f"`{name}`: labels differ only in case, blanks, quotation marks or number format: "
+            + shown,
+            hint=hint,
         )
 
 

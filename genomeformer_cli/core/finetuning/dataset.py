@@ -152,10 +152,13 @@ def label_rows(
         groups=[one.group or f"row {row}" for row, one in enumerate(examples)],
         parts=parts,
         targets=targets,
-        official_split=bool(examples[0].split),
+        official_split=any(one.split == TEST for one in examples),
         count=file.count,
         duplicates=find_duplicates(codes, [(known, parts[TEST].tolist())]),
-        notes=tuple(_notes(table, file.count, targets, inferred=inferred)),
+        notes=(
+            *_notes(table, file.count, targets, inferred=inferred),
+            *_drawn_parts(name, examples, parts),
+        ),
     )
     if file.count.left_out:
         reporter.warn(f"`{name}`: {file.count.sentence()}")
@@ -186,6 +189,16 @@ def _without_only_n(
     count = file.count.without(ONLY_N, real.count(False))
     kept_codes = [row for row, kept in zip(codes, real, strict=True) if kept]
     return replace(file, examples=examples, count=count), kept_codes
+
+
+def _drawn_parts(
+    name: str, examples: Sequence[Example], parts: Mapping[str, Rows]
+) -> Iterator[str]:
+    """Yield a note for every part that a file with a split does not name."""
+    named = {one.split for one in examples}
+    for part in (VALIDATION, TEST):
+        if TRAIN in named and part not in named:
+            yield f"`{name}`: no row is named `{part}`: {parts[part].size:,} are drawn from `train`"
 
 
 def _notes(table: Table, count: RowCount, targets: LabelSpace, *, inferred: bool) -> Iterator[str]:

@@ -57,7 +57,15 @@ def infer_kind(
         raise InputError(f"`{name}` has no labels", hint="name their column with `--target`")
     if _are_letters_of_bases([(label, length) for _, label, length in known]):
         return TaskKind.PER_BASE
+    _refuse_nearly_per_base(known, name)
     texts = [(row, label) for row, label, _ in known if number_of(label) is None]
+    commas = [(row, label) for row, label in texts if _DECIMAL_COMMA.fullmatch(label)]
+    if texts and len(commas) == len(texts) and 2 * len(texts) > len(known):
+        raise _ambiguous(
+            f"{len(commas):,} of {len(known):,} labels have a decimal comma: {_named(commas)}",
+            name,
+            "write a decimal point, not a comma",
+        )
     if len(texts) == len(known):
         listed = any(SEPARATORS[0] in label for _, label in texts)
         return TaskKind.MULTI_LABEL if listed else TaskKind.CLASSIFICATION
@@ -89,6 +97,23 @@ def _are_letters_of_bases(labels: Sequence[tuple[str, int]]) -> bool:
     return any(number_of(label) is None for label, _ in labels) or all(
         label.isdigit() for label, _ in labels
     )
+
+
+def _refuse_nearly_per_base(known: Sequence[tuple[int, str, int]], name: str) -> None:
+    """Refuse labels of which most, but not all, have one letter per base.
+
+    Raises:
+        InputError: They may be per-base labels of which some are too short or too long.
+    """
+    others = [(row, label) for row, label, length in known if len(label) != length]
+    whole = [(label, length) for _, label, length in known if len(label) == length]
+    if 0 < len(others) < len(whole) and _are_letters_of_bases(whole):
+        raise _ambiguous(
+            f"{len(whole):,} of {len(known):,} labels have one letter per base, the others do "
+            f"not: {_named(others)}",
+            name,
+            "`--kind per-base` learns a letter per base",
+        )
 
 
 def _kind_of_numbers(numbers: Sequence[float], name: str) -> TaskKind:
@@ -129,8 +154,8 @@ def _named(cells: Sequence[tuple[int, str]]) -> str:
     return named + (f" and {len(cells) - _MAX_NAMED:,} more" if len(cells) > _MAX_NAMED else "")
 
 
-def _ambiguous(what: str, name: str) -> InputError:
-    return InputError(f"`{name}`: {what}", hint=_KIND_HINT)
+def _ambiguous(what: str, name: str, hint: str = "") -> InputError:
+    return InputError(f"`{name}`: {what}", hint=f"{hint}; {_KIND_HINT}" if hint else _KIND_HINT)
 
 
 def check_inferred(kind: TaskKind, labels: Sequence[str], name: str) -> None:

@@ -17,6 +17,7 @@ from genomeformer_cli.core.formats.labelled import Example
 
 TRAIN, VALIDATION, TEST = "train", "val", "test"
 Rows = npt.NDArray[np.int64]
+_MAX_NAMED = 5
 
 
 def split_rows(
@@ -42,8 +43,10 @@ def split_rows(
             rest, groups, strata, rule.validation / (1 - rule.test), generator
         )
     elif (said == "").any():
+        rows = [one.row or place for place, one in enumerate(examples, start=1) if not one.split]
+        named = ", ".join(map(str, rows[:_MAX_NAMED])) + (", ..." if len(rows) > _MAX_NAMED else "")
         raise InputError(
-            f"{(said == '').sum()} rows say nothing in the column `split`, the others do",
+            f"{len(rows):,} of {len(examples):,} rows have no `split`, the others do: row {named}",
             hint="give every row `train`, `val` or `test`, or none",
         )
     else:

@@ -31,8 +31,9 @@ INPUT = InputFormat(
     commands=("fetch --accession-file",),
     accepted=(
         "one per line, or several, separated by blanks, tabs, commas or semicolons",
-        "a TSV or CSV table whose first line names a column `accession`, `assembly_accession` or "
-        "`assembly`: that column alone, as in NCBI's `assembly_summary.txt` and GTDB's metadata",
+        "a table, separated by tabs, commas or semicolons, whose first line names a column "
+        "`accession`, `assembly_accession` or `assembly`: that column alone, as in "
+        "NCBI's `assembly_summary.txt` and GTDB's metadata",
         "comments from `#` to the end of a line",
     ),
     changed=(
@@ -125,7 +126,7 @@ def _words(lines: Iterator[Line], name: str) -> Iterator[_Word]:
 
 def _header(text: str) -> tuple[int, str] | None:
     """Return the index of the accession column and the separator, if the first line is a header."""
-    for separator in ("\t", ","):
+    for separator in ("\t", ",", ";"):
         cells = [_column_name(cell) for cell in text.lstrip("#").split(separator)]
         for name in _COLUMNS:
             if name in cells:
@@ -141,7 +142,7 @@ def _cells(line: str, separator: str, where: str) -> Sequence[str]:
     if separator == "\t":
         return line.split("\t")
     try:
-        return next(csv.reader([line], strict=True))
+        return next(csv.reader([line], delimiter=separator, strict=True))
     except (csv.Error, StopIteration) as failure:
         raise InputError(
             f"{where}: invalid row of a CSV file: {failure}", hint="check its quotation marks"

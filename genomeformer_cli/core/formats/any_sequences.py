@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genomeformer_cli.core.errors import FastaError
 from genomeformer_cli.core.formats.labelled import SEQUENCE, is_fasta, is_missing_sequence
 from genomeformer_cli.core.formats.sequences import Query, read_sequences
 from genomeformer_cli.core.formats.tables import TextTable, has_column, read_table
@@ -31,8 +32,17 @@ def read_any_sequences(
         AlphabetError: A character is not a nucleotide code.
     """
     name = shown or str(path)
-    if is_fasta(path, name) or not has_column(path, SEQUENCE, shown=name):
+    if is_fasta(path, name):
         yield from read_sequences(path, shown=shown, reporter=reporter)
+        return
+    if not has_column(path, SEQUENCE, shown=name):
+        try:
+            yield from read_sequences(path, shown=shown, reporter=reporter)
+        except FastaError as failure:
+            raise FastaError(
+                failure.message,
+                hint=f"{failure.hint}; or a table whose header has a column `{SEQUENCE}`",
+            ) from failure
         return
     table = read_table(path, shown=name)
     yield from _rows(table)

@@ -127,6 +127,12 @@ class TextTable:
         named = [name for name in self.columns if name]
         more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
         known = ", ".join(f"`{name[:60]}`" for name in named[:_MAX_NAMED])
+        if self.separator == "\t" and any(cell.strip('"') == name.strip() for cell in named):
+            raise FormatError(
+                f"`{self.shown}` has no column `{name}`, but a quoted one",
+                hint="tab-separated cells are not quoted: write commas, or no quotes, as R's "
+                "`write.table(quote = FALSE)` does",
+            )
         raise FormatError(
             f"`{self.shown}` has no column `{name}`",
             hint=f"read as {_SEPARATOR_NAMES[self.separator]}-separated, its columns are "

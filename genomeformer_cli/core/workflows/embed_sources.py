@@ -62,13 +62,16 @@ class EmbedSources:
 
     def __post_init__(self) -> None:
         regions = self.bed is not None or self.vcf is not None
+        if regions and not self.genome:
+            raise UsageError(
+                f"`{'--bed' if self.bed else '--vcf'}` needs a genome",
+                hint="name it by `--genome`, not as a file to embed",
+            )
         if bool(self.files) == bool(self.genome):
             raise UsageError(
                 "nothing to embed" if not self.files else "files and a genome at once",
                 hint="give FASTA files, `-`, or a cached genome; or `--genome X --bed REGIONS`",
             )
-        if regions and not self.genome:
-            raise UsageError("regions of no genome", hint="say which with `--genome`")
         if self.bed and self.vcf:
             raise UsageError("`--bed` and `--vcf` at once", hint="embed one after the other")
         if [*self.files, self.genome, str(self.bed), str(self.vcf)].count(STDIN) > 1:

@@ -56,6 +56,13 @@ def test_exactly_the_nucleotide_codes_are_legal() -> None:
             encode_bases(letter)
 
 
+@pytest.mark.parametrize("blank", ["\N{NO-BREAK SPACE}", "\N{ZERO WIDTH SPACE}", "\ufeff", "\v"])
+def test_blanks_that_cannot_be_seen_are_named(blank: str) -> None:
+    with pytest.raises(AlphabetError, match=rf"`U\+{ord(blank):04X}` at position 3") as caught:
+        encode_bases(f"AC{blank}GT")
+    assert "numbers and blanks" in str(caught.value.hint)
+
+
 @repeatable
 @given(st.text() | dna)
 @example("")

@@ -69,6 +69,11 @@ def test_numbers_with_one_cell_that_is_none_name_kind_and_row(hole: str, whole: 
         (["a;b", "A;b", "b"] * 5, "`A`, `a`|`a`, `A`"),
         (["a;b", "a|b", "b"] * 5, "labels hold `;` and `|`"),
         (["AaB?bbBbA", "bbbbbbbbb"] * 2, "differ only in case"),
+        (["pos", '"pos"', "neg"] * 5, '`pos`, `"pos"`'),
+        (["0,0", "1,0"] * 5, "10 of 10 labels have a decimal comma"),
+        (["0,5", "1,5", "2.5"] * 5, "10 of 15 labels have a decimal comma"),
+        ([*["EIEIEIEIE"] * 4, "EIEI"], r"4 of 5 labels have one letter per base.*row 5"),
+        ([*["EIEIEIEIE", "IEIEIEIEI"] * 4, "EIEIEIEIEE"], r"8 of 9 labels .*row 9"),
     ],
 )
 def test_doubtful_labels_name_kind(labels: list[str], message: str) -> None:
@@ -140,6 +145,11 @@ def test_missing_rows_are_refused_by_name_or_dropped_with_a_count() -> None:
     nothing = LabelledFile(examples=examples[1:4], count=RowCount(read=3, used=3))
     with pytest.raises(InputError, match="no labelled sequence: 3 rows read, 0 used"):
         without_missing(nothing, "t", Missing.DROP, lacks_label)
+
+
+def test_a_class_name_as_long_as_a_few_sequences_is_a_class() -> None:
+    assert kind_of(["nine_long", "other", "another"] * 5) is CLASSES
+    assert kind_of(["0.1234567", "0.5", "1234567.8"] * 5) is NUMBERS
 
 
 def test_spellings() -> None:
