@@ -43,10 +43,12 @@ def split_rows(
             rest, groups, strata, rule.validation / (1 - rule.test), generator
         )
     elif (said == "").any():
-        rows = [one.row or place for place, one in enumerate(examples, start=1) if not one.split]
-        named = ", ".join(map(str, rows[:_MAX_NAMED])) + (", ..." if len(rows) > _MAX_NAMED else "")
+        lacking = [one.row or place for place, one in enumerate(examples, 1) if not one.split]
+        named = ", ".join(map(str, lacking[:_MAX_NAMED])) + (
+            ", ..." if len(lacking) > _MAX_NAMED else ""
+        )
         raise InputError(
-            f"{len(rows):,} of {len(examples):,} rows have no `split`, the others do: row {named}",
+            f"{len(lacking):,} of {len(examples):,} rows have no `split`, the others do: row {named}",
             hint="give every row `train`, `val` or `test`, or none",
         )
     else:
