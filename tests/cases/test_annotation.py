@@ -237,7 +237,10 @@ def test_what_is_not_understood_is_not_intergenic(
 
 @pytest.mark.parametrize(
     "location",
-    ["J00194.1:100..202", "gap(10)", "abc", "one-of(J1.1:5..9)"],
+    [
+        *("J00194.1:100..202", "gap(10)", "abc", "one-of(J1.1:5..9)"),
+        *("500..abc", "..700", "500..", "join(500..520,abc)", "complement(join(5..9,500..x))"),
+    ],
     ids="case-46-{}".format,
 )
 def test_a_place_of_which_nothing_is_known_may_be_anywhere(location: str, cut: Cut) -> None:

@@ -48,7 +48,8 @@ def split_rows(
             ", ..." if len(lacking) > _MAX_NAMED else ""
         )
         raise InputError(
-            f"{len(lacking):,} of {len(examples):,} rows have no `split`, the others do: row {named}",
+            f"{len(lacking):,} of {len(examples):,} rows have no `split`, the others do: "
+            f"row {named}",
             hint="give every row `train`, `val` or `test`, or none",
         )
     else:

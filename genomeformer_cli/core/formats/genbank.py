@@ -31,9 +31,9 @@ INPUT = InputFormat(
     changed=(
         "keys that are not known count as places: no windows for them, none `intergenic` there",
         "a location that is not understood (`one-of`, `(a.b)..c`, `bond`, `3^4`, another record): "
-        "counted, no windows, and none `intergenic` in its extent; without any extent, none on the "
-        "whole record",
-        "parts that run backwards on a record that is not a circle: the same",
+        "counted, no windows, and none `intergenic` in its extent; without a known extent "
+        "(`9..x`), none on the whole record",
+        "parts in backward order on a record that is not a circle: the same",
         "`order` in a CDS: no coding windows past its first part",
     ),
     refused=(

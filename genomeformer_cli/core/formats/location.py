@@ -7,6 +7,7 @@
 | `join`, `order`, `complement`              | parts in biological order                         |
 | `(3.5)..9`, `3.5`, `one-of`, `bond`, `3^4` | unclear; extent from smallest to largest base     |
 | `J00194.1:3..9`, `gap(10)`                 | unclear, without an extent on this record         |
+| `3..x`, `x`, `..9`                         | unclear, without a limit: no parts                |
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Location:
     """Location of a feature.
 
     Attributes:
-        parts: Parts in ascending order; in biological order if their strands differ.
+        parts: Parts in ascending order; in biological order if their strands differ. Empty if none
+            is on the record, or one has no known limit.
         own_order: Parts from the feature's 5' end.
         open_5: True if the 5' end is marked as open.
         open_3: True if the 3' end is marked as open.
@@ -81,7 +83,7 @@ class LocationReader:
         self._circular = circular
         self._names = names
         self._unclear = ""
-        self._is_order = False
+        self._is_order = self._is_unbounded = False
 
     def read(self, text: str) -> Location:
         """Parse a location; white space is ignored.
@@ -90,10 +92,12 @@ class LocationReader:
             LocationError: The location has bases outside the record.
         """
         text = "".join(text.split())
-        self._unclear, self._is_order = "", False
+        self._unclear, self._is_order, self._is_unbounded = "", False, False
         if not text:
             self._unclear = "no location"
         pieces = list(self._pieces(text, PLUS, 0)) if text else []
+        if self._is_unbounded:
+            pieces = []
         own_order = tuple(piece.part for piece in pieces)
         minus = bool(pieces) and all(part.strand == MINUS for part in own_order)
         return Location(
@@ -150,8 +154,11 @@ class LocationReader:
             if not parts:
                 return None
             return Part(min(one.start for one in parts), max(one.end for one in parts), PLUS)
-        low, high = _sides(_REMOTE_ANYWHERE.sub("", text))
+        own_text = _REMOTE_ANYWHERE.sub("", text)
+        low, high = _sides(own_text)
         first, last = _numbers(low), _numbers(high)
+        if own_text and not (first and last):
+            self._is_unbounded = True
         if not first and not last:
             return None
         if min(first or last) <= max(last or first):
