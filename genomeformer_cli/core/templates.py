@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from genomeformer_cli.core.escaping import markdown
+from genomeformer_cli.core.escaping import markdown, one_line, printable
 from genomeformer_cli.core.tables import markdown_table
 
 if TYPE_CHECKING:
@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 _FOLDER = Path(__file__).parents[1] / "assets" / "templates"
 
 
-def render_template(name: str, **values: object) -> str:
+def yaml_string(text: str) -> str:
+    """Return a quoted YAML string: JSON whose control characters are all escaped."""
+    return "".join(
+        letter if printable(letter) == letter else f"\\u{ord(letter):04x}"
+        for letter in json.dumps(text, ensure_ascii=False)
+    )
+
+
+def code_span(text: str) -> str:
+    """Return the text as Markdown code on one line."""
+    return "`" + one_line(text).replace("`", "'") + "`"
+
+
+def render_template(name: str, /, **values: object) -> str:
     """Fill in a template; values are escaped in HTML.
 
     Args:
@@ -43,9 +56,9 @@ def _environment() -> Environment:
         "general": lambda value, digits=6: f"{value:.{digits}g}",
         "percent": lambda value, digits=0: f"{value:.{digits}%}",
         "thousands": lambda value: f"{value:,.0f}",
-        # JSON strings are YAML strings.
-        "yaml": lambda value: json.dumps(value, ensure_ascii=False),
+        "yaml": yaml_string,
         "markdown": markdown,
+        "code": code_span,
         "markdown_table": markdown_table,
     }
     return environment

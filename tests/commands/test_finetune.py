@@ -166,7 +166,7 @@ def test_a_linear_model_beside_the_weights(
     assert "linear" in again.out
     assert f"{alone:.4f}" in again.out
     bundle = cache_home / "weights" / "gc"
-    assert f"| linear model alone | | mcc {alone:.4f}" in (bundle / "README.md").read_text()
+    assert f"| linear model alone | - | mcc {alone:.4f}" in (bundle / "README.md").read_text()
     assert json.loads((bundle / "config.json").read_text())["task"]["linear"]["k"] == 3
     # Its outputs are in the answers, and are those of both strands.
     turned = fasta.with_name("turned.fa")

@@ -1,4 +1,4 @@
-"""The part of a card that says what a model saw, and what it never saw: genomes and organisms."""
+"""Training and held-out data of a model card: tables of genomes and organisms."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from genomeformer_cli.core.escaping import markdown
 from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.release.organisms import BOTH, HELD_OUT, Organism
+from genomeformer_cli.core.tables import Table
 
-_MOST_ROWS = 1_000
-_MOST_ACCESSIONS = 8
-# Longer tables are folded.
-_SHORT = 20
+_MAX_ROWS = 1_000
+_MAX_ACCESSIONS = 8
+_NOT_STATED = "not stated"
+_ROLES = {
+    "Held out": HELD_OUT,
+    "Trained on but for held-out parts": BOTH,
+    "Trained on": "trained on",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class CardGenome:
-    """A genome of the corpus, and what it was used for.
+    """A genome of the corpus and its role.
 
     Attributes:
-        genome: As the cache knows it.
-        role: `trained on`, `held out`, or `both`, where parts of it are held out.
-        records: Ids of its records.
-        descriptions: What their headers say behind the ids, one a record; empty if unknown.
-        organisms: Whose these records are, if the genome's own entry does not say.
+        genome: Entry of the cache.
+        role: `trained on`, `held out`, or `both` for a genome with held-out parts.
+        records: Ids of the records.
+        descriptions: Header text behind the ids, one per record; empty if unknown.
+        organisms: Organisms of the records, unless the genome's own entry states one.
     """
 
     genome: Genome
@@ -35,107 +39,85 @@ class CardGenome:
     organisms: tuple[Organism, ...] = ()
 
 
-def data_section(genomes: Sequence[CardGenome], split_rule: str, tokenizer: str) -> str:
-    """The section `Data` of a card.
-
-    Args:
-        genomes: Of the corpus.
-        split_rule: Who was held out, in words.
-        tokenizer: Kind of tokenizer, with its settings.
-    """
-    trained = sum(one.role != HELD_OUT for one in genomes)
-    headings = ("genome", "organism", "taxid", "bases", "used", "licence", "source")
-    rows = [_genome_row(one) for one in genomes]
-    return f"""## Data
-
-{len(genomes):,} genomes, {trained:,} of them trained on; `genomes.lock.jsonl` has every
-file with its checksum, and `genomeformer fetch --lock` brings those again that came from NCBI.
-
-{_table(headings, rows, f"{len(rows):,} genomes")}
-{_taxa(genomes)}{_organisms(genomes)}
-Split: {split_rule}; what is held out was never trained on.
-Tokenizer: `{tokenizer}`; lower case is the same base, U is T, every other IUPAC code is N.
-An N is a token of its own, is never a target, and never enters a vector.
-"""
+def num_trained_on(genomes: Sequence[CardGenome]) -> int:
+    """Return the number of genomes that were trained on, in whole or in part."""
+    return sum(item.role != HELD_OUT for item in genomes)
 
 
-def _genome_row(one: CardGenome) -> Sequence[str]:
-    genome = one.genome
-    records = f" ({len(one.records):,} records)" if len(one.records) > 1 else ""
-    known = "below" if one.organisms else "not stated"
+def genome_table(genomes: Sequence[CardGenome]) -> Table:
+    """Return one row per genome."""
+    return _cut_table(
+        f"{len(genomes):,} genomes",
+        ("genome", "organism", "taxid", "bases", "used", "licence", "source"),
+        [_genome_row(item) for item in genomes],
+    )
+
+
+def _genome_row(item: CardGenome) -> tuple[str, ...]:
+    genome = item.genome
+    records = f" ({len(item.records):,} records)" if len(item.records) > 1 else ""
     return (
         f"{genome.accession or genome.name}{records}",
-        genome.organism or known,
+        genome.organism or ("below" if item.organisms else _NOT_STATED),
         str(genome.taxid or ""),
         f"{genome.num_bases:,}",
-        one.role,
-        genome.licence or "not stated",
+        item.role,
+        genome.licence or _NOT_STATED,
         genome.source,
     )
 
 
-def _organisms(genomes: Sequence[CardGenome]) -> str:
-    """Tables of those whom the headers of the files name: held out first, as they are few."""
-    found = [organism for one in genomes for organism in one.organisms]
-    parts = [
-        _organism_table(title, [one for one in found if one.role in roles])
-        for title, roles in (
-            ("Held out", (HELD_OUT,)),
-            ("Trained on but for held-out parts", (BOTH,)),
-            ("Trained on", ("trained on",)),
-        )
-    ]
-    return "".join(parts)
+def organism_tables(genomes: Sequence[CardGenome]) -> list[tuple[str, str, Table]]:
+    """Return heading, caption and table per role of the organisms that headers name.
+
+    Held-out organisms come first, as they are few.
+    """
+    organisms = [organism for item in genomes for organism in item.organisms]
+    tables = []
+    for heading, role in _ROLES.items():
+        rows = [organism for organism in organisms if organism.role == role]
+        if rows:
+            num_records = sum(len(organism.accessions) for organism in rows)
+            caption = f"{_counted(len(rows), 'set')}, {_counted(num_records, 'record')}"
+            tables.append((heading, caption, _organism_table(f"{heading}: {caption}", rows)))
+    return tables
 
 
-def _organism_table(title: str, organisms: Sequence[Organism]) -> str:
-    if not organisms:
-        return ""
-    num_records = sum(len(one.accessions) for one in organisms)
-    summary = f"{_counted(len(organisms), 'set')}, {_counted(num_records, 'record')}"
+def _organism_table(title: str, organisms: Sequence[Organism]) -> Table:
     rows = [
         (
-            one.name or "not stated",
-            _accessions(one.accessions),
-            "" if one.num_bases is None else f"{one.num_bases:,}",
+            organism.name or _NOT_STATED,
+            _accessions(organism.accessions),
+            "" if organism.num_bases is None else f"{organism.num_bases:,}",
         )
-        for one in organisms
+        for organism in organisms
     ]
-    table = _table(("organism", "accessions", "bases"), rows, f"{title}: {summary}")
-    return f"\n### {title}, by the headers of the files\n\n{summary}.\n\n{table}\n"
+    return _cut_table(title, ("organism", "accessions", "bases"), rows)
 
 
 def _accessions(accessions: Sequence[str]) -> str:
-    if len(accessions) <= _MOST_ACCESSIONS:
+    if len(accessions) <= _MAX_ACCESSIONS:
         return ", ".join(accessions)
     return f"{min(accessions)} to {max(accessions)} ({len(accessions):,} records)"
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _table(headings: Sequence[str], rows: Sequence[Sequence[str]], summary: str) -> str:
-    """A table; a long one is folded, and says where the rest of a very long one is."""
-    shown = [[markdown(cell) for cell in row] for row in rows[:_MOST_ROWS]]
-    lines = [headings, ["---"] * len(headings), *shown]
-    table = "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
-    if len(rows) > _MOST_ROWS:
-        table += f"\n\n{len(rows) - _MOST_ROWS:,} more are in `genomes.lock.jsonl`."
-    if len(rows) <= _SHORT:
-        return table
-    return f"<details>\n<summary>{summary}</summary>\n\n{table}\n\n</details>"
+def _cut_table(title: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Table:
+    """Return a table whose note counts the omitted rows."""
+    notes: tuple[str, ...] = ()
+    if len(rows) > _MAX_ROWS:
+        notes = (f"{len(rows) - _MAX_ROWS:,} more are in `genomes.lock.jsonl`.",)
+    return Table(title=title, headings=headings, rows=tuple(rows[:_MAX_ROWS]), notes=notes)
 
 
-def _taxa(genomes: Sequence[CardGenome]) -> str:
-    """How many genomes of each phylum, where lineages are known."""
-    phyla: Counter[str] = Counter(
+def count_phyla(genomes: Sequence[CardGenome]) -> list[tuple[str, int]]:
+    """Return the number of genomes per phylum, most frequent first, where lineages are known."""
+    return Counter(
         taxon.name
-        for one in genomes
-        for taxon in one.genome.lineage
+        for item in genomes
+        for taxon in item.genome.lineage
         if taxon.rank == "phylum" and taxon.name
-    )
-    if not phyla:
-        return ""
-    counted = ", ".join(f"{markdown(name)} {number:,}" for name, number in phyla.most_common())
-    return f"\nGenomes by phylum: {counted}.\n"
+    ).most_common()

@@ -1,51 +1,45 @@
-"""`CITATION.cff` of a released model, and the licence that lies beside it."""
+"""`CITATION.cff` and licence of a released model."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.templates import render_template
 
 DEFAULT_LICENCE = "apache-2.0"
 
 
 def write_citation(name: str, licence: str, authors: Sequence[str]) -> str:
-    """The text of `CITATION.cff`, version 1.2.0; strings as JSON, which is YAML too.
+    """Return the text of `CITATION.cff`, version 1.2.0.
 
     Args:
-        name: Of the model.
+        name: Name of the model.
         licence: SPDX id.
-        authors: As they are to be called; none: those of the model, unnamed.
+        authors: Names of the authors; empty for unnamed authors.
     """
-    people = authors or [f"The authors of {name}"]
-    listed = "\n".join(f"  - name: {json.dumps(one, ensure_ascii=False)}" for one in people)
-    spdx = "Apache-2.0" if licence == DEFAULT_LICENCE else licence
-    return f"""cff-version: 1.2.0
-message: If you use this model, please cite it as below.
-type: software
-title: {json.dumps(name)}
-authors:
-{listed}
-license: {json.dumps(spdx)}
-references:
-  - type: software
-    title: "genomeformer: from genomes to a released genome language model"
-    version: {json.dumps(__version__)}
-    authors:
-      - name: The genomeformer authors
-"""
+    return render_template(
+        "CITATION.cff",
+        name=name,
+        authors=authors or [f"The authors of {name}"],
+        licence="Apache-2.0" if licence == DEFAULT_LICENCE else licence,
+        version=__version__,
+    )
 
 
 def licence_text(licence: str, file: Path | None) -> str:
-    """The text of the licence.
+    """Return the text of a licence.
+
+    Args:
+        licence: SPDX id.
+        file: File with the text; None for the copy in the package.
 
     Raises:
-        UsageError: The package has no text of it, and none was given.
-        InputError: The text that was given cannot be read.
+        UsageError: The package has no copy of the licence, and no file is given.
+        InputError: The file cannot be read.
     """
     if file is not None:
         try:

@@ -21,7 +21,7 @@ from genomeformer_cli.core.model_io.bundle_layout import (
 from genomeformer_cli.core.model_io.hub import Pushed, push_bundle
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, bundled_folder, model_folder
-from genomeformer_cli.core.release.card import with_onnx
+from genomeformer_cli.core.release.card import add_onnx_note
 from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
 from genomeformer_cli.core.release.selftest import said_by
@@ -176,7 +176,7 @@ def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
         loaded = read_model(bundle)
         export_onnx(loaded, folder / ONNX_FILE)
         card = (folder / CARD_FILE).read_text(encoding="utf-8")
-        write_text(folder / CARD_FILE, with_onnx(card))
+        write_text(folder / CARD_FILE, add_onnx_note(card))
         seal(folder)
         # What the card says was checked when it was written.
         verify_bundle(folder, said_by(loaded), wanted=card)

@@ -270,9 +270,9 @@ def test_what_storing_cost_is_said() -> None:
 def test_an_evaluation_is_quoted_with_its_baselines() -> None:
     text = card(evidence=evidence())
     for words in (
-        *("counts, 4 neighbours", "random weights, seed 0", "1.9000 [1.8000, 2.0000]"),
+        *("counts of 4 neighbours", "random weights, seed 0", "1.9000 [1.8000, 2.0000]"),
         *("promoters (2 classes)", "0.654", "4-mers", "0.543", "random weights", "0.610"),
-        "Ahead of the best k-mers beyond chance on every task",
+        "ahead of the best k-mers beyond chance on every task",
         "ahead of the table of counts beyond chance on every part",
     ):
         assert words in text
@@ -281,11 +281,13 @@ def test_an_evaluation_is_quoted_with_its_baselines() -> None:
 
 def test_where_a_model_is_not_ahead_is_said() -> None:
     text = card(evidence=evidence(tasks=[task(-0.01)]))
-    assert "Not ahead of the best k-mers beyond chance on: promoters." in text
+    assert "Not ahead beyond chance on: promoters." in text
     behind = prediction(interval(-0.05, -0.09, -0.01))
-    assert "The table of counts is better on: all." in card(evidence=evidence(predictions=[behind]))
+    assert "The table of counts is ahead of the model beyond chance on: all." in card(
+        evidence=evidence(predictions=[behind])
+    )
     even = prediction(interval(0.0, -0.01, 0.01))
-    assert "ahead beyond chance on: all." in card(evidence=evidence(predictions=[even]))
+    assert "Neither is ahead beyond chance on: all." in card(evidence=evidence(predictions=[even]))
     without = prediction(None)
     assert "No table of counts" in card(evidence=evidence(predictions=[without]))
 
