@@ -353,8 +353,8 @@ def test_a_cds_that_cannot_be_read_in_frame_blocks_and_is_counted(
     assert words in cut.err
 
 
-def test_a_pseudogene_in_any_spelling_gives_nothing_and_says_so(cut: Cut) -> None:
-    """case-51: `pseudo=true` among blanks, in quotation marks or in capitals."""
+def test_case_51_a_pseudogene_in_any_spelling_gives_nothing_and_says_so(cut: Cut) -> None:
+    """`pseudo=true` among blanks, in quotation marks or in capitals."""
     for spelling in (" pseudo=true", 'pseudo="true"', "pseudo=TRUE", "pseudogene=unknown"):
         done = cut.finish(
             WITH_GENE.replace("Name=abc", spelling), "--classes", "coding", fasta=True
@@ -369,8 +369,8 @@ def test_a_pseudogene_in_any_spelling_gives_nothing_and_says_so(cut: Cut) -> Non
 CIRCLE = ("ctg1", LENGTH)
 
 
-def test_two_spellings_of_a_feature_across_the_origin_in_gff(cut: Cut) -> None:
-    """case-52: an end past the length, two lines of one ID, or a start after its end."""
+def test_case_52_two_spellings_of_a_feature_across_the_origin_in_gff(cut: Cut) -> None:
+    """An end past the length, two lines of one ID, or a start after its end."""
     spellings = (
         ("ctg1 CDS 1100 1320 + 0 ID=c1",),
         ("ctg1 CDS 1100 1200 + 0 ID=c1", "ctg1 CDS 1 120 + 1 ID=c1"),
@@ -390,15 +390,14 @@ def test_two_spellings_of_a_feature_across_the_origin_in_gff(cut: Cut) -> None:
     assert_failure(done, "line 2", "`c1` ends at base 1,320", "not marked as a circle")
 
 
-def test_a_circle_of_another_length_than_its_sequence_is_refused(cut: Cut) -> None:
-    """case-52: the origin would be elsewhere."""
+def test_case_52_a_circle_of_another_length_than_its_sequence_is_refused(cut: Cut) -> None:
+    """The origin would be elsewhere."""
     text = gff("ctg1 CDS 1100 20 + 0 ID=c1", circular=("ctg1", 1300))
     done = cut.finish(text, fasta=True)
     assert_failure(done, "`ctg1` has 1,300 bases", "1,200 in its sequence")
 
 
-def test_the_order_of_lines_of_a_spliced_feature_does_not_matter(cut: Cut) -> None:
-    """case-53."""
+def test_case_53_the_order_of_lines_of_a_spliced_feature_does_not_matter(cut: Cut) -> None:
     rows = ("ctg1 CDS 300 400 - 1 ID=c1", "ctg1 CDS 500 620 - 0 ID=c1")
     first = cut.rows(gff(*rows), "coding", length=30, fasta=True)
     sequences = cut.sequences

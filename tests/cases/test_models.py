@@ -62,6 +62,35 @@ def test_probabilities_of_a_causal_reformer_sum_to_one(
     assert totals[fasta] == pytest.approx(totals[prefix], rel=1e-3)
 
 
+@pytest.mark.parametrize("mechanism", ["reformer", "linear"], ids="case-audit-02-{}".format)
+def test_a_variant_has_one_score_whatever_else_is_in_its_file(
+    mechanism: str, run_cli: RunCommand, tmp_path: Path
+) -> None:
+    attention = AttentionConfig(name=mechanism, hash_chunk=4)
+    config = ModelConfig(
+        width=16, depth=2, num_heads=2, mlp_width=24, context=64, attention=attention
+    )
+    folder = write_case_model(tmp_path / "model", config)
+    letters = random_dna(200, 2)
+    (tmp_path / "g.fa").write_text(f">c\n{letters}\n")
+    base = letters[99]
+    alone = f"c\t100\tsnv\t{base}\t{'ACGT'[('ACGT'.index(base) + 1) % 4]}\n"
+    company = f"c\t50\tinsertion\t{letters[49]}\t{letters[49]}{'ACGT' * 8}\nc\t1\tend\tN\tA\n"
+    rows = []
+    for name, text in (("alone", alone), ("company", company + alone)):
+        path = tmp_path / f"{name}.vcf"
+        path.write_text(text)
+        line = ("--vcf", str(path), "--genome", str(tmp_path / "g.fa"), "--window", "64")
+        done = run_cli("score", *line, "--model", str(folder))
+        assert done.exit_code == 0, done.err
+        rows.append(list(csv.DictReader(io.StringIO(done.out), delimiter="\t"))[-1])
+    assert [row["id"] for row in rows] == ["snv", "snv"]
+    for column in ("log_odds", "embedding_distance"):
+        first, second = (float(row[column]) for row in rows)
+        assert first == pytest.approx(second, abs=2e-5)
+        assert abs(first) > 1e-3
+
+
 @pytest.mark.parametrize("case", ["audit-03"])
 @pytest.mark.parametrize(("k", "stride"), [(6, 1), (8, 1), (4, 3), (6, 6)])
 def test_training_tokens_end_before_the_held_out_tail(

@@ -95,8 +95,7 @@ def test_a_blank_after_the_sign_is_read_and_reported(case: Case, form: str) -> N
     assert "3 of 3 headers have a blank between `>` and the id" in found.messages
 
 
-def test_a_record_without_id_is_named_and_reported(case: Case) -> None:
-    """case-02."""
+def test_case_02_a_record_without_id_is_named_and_reported(case: Case) -> None:
     found = case.embed(CLEAN.replace(">b", ">"))
     assert found.ids == ["a", "record_2", "c"]
     assert (found.rows == case.embed(CLEAN).rows).all()
@@ -128,8 +127,7 @@ def test_what_cannot_be_read_is_a_sentence_with_a_way_out(
     assert_failure(case.run(content, command), *words, hint=hint)
 
 
-def test_letters_that_masking_left_are_n_and_counted(case: Case) -> None:
-    """case-10."""
+def test_case_10_letters_that_masking_left_are_n_and_counted(case: Case) -> None:
     masked = case.embed(f">a\n{A[:100]}{'X' * 30}{A[130:]}\n>b\nACGURYacgu\n")
     expected = case.embed(f">a\n{A[:100]}{'N' * 30}{A[130:]}\n>b\nACGTNNACGT\n")
     assert (masked.rows == expected.rows).all()
@@ -137,8 +135,7 @@ def test_letters_that_masking_left_are_n_and_counted(case: Case) -> None:
     assert "warning" not in masked.messages
 
 
-def test_protein_of_iupac_letters_is_warned_of(case: Case) -> None:
-    """case-14."""
+def test_case_14_protein_of_iupac_letters_is_warned_of(case: Case) -> None:
     found = case.embed(f">p\nMKTAYVAKGRGSVKSHSRGWNDSGAKAVTHYWGG\n>b\n{B}\n")
     assert "more than a third of 1 of 2 records becomes N, the first is `p`" in found.messages
     assert "protein" in found.messages
@@ -146,8 +143,7 @@ def test_protein_of_iupac_letters_is_warned_of(case: Case) -> None:
     assert "warning" not in whole
 
 
-def test_records_without_bases_keep_their_rows(case: Case) -> None:
-    """case-18."""
+def test_case_18_records_without_bases_keep_their_rows(case: Case) -> None:
     content = f">a\n{A}\n>empty\n>n\n{'N' * 50}\n>c\n{C}\n"
     found = case.embed(content)
     assert np.isnan(found.rows).all(axis=1).tolist() == [False, True, True, False]
@@ -157,8 +153,7 @@ def test_records_without_bases_keep_their_rows(case: Case) -> None:
     assert "read 4 records, 320 bases: 2 used, 2 empty or of N alone" in scored.err
 
 
-def test_two_records_of_one_id(case: Case, run_cli: RunCommand, tmp_path: Path) -> None:
-    """case-25."""
+def test_case_25_two_records_of_one_id(case: Case, run_cli: RunCommand, tmp_path: Path) -> None:
     genome, bed, vcf = tmp_path / "g.fa", tmp_path / "r.bed", tmp_path / "v.vcf"
     genome.write_text(f">one\n{A}\n>two\n{B}\n>one\n{C}\n", encoding="utf-8")
     other = "ACGT"[("ACGT".index(B[9]) + 1) % 4]
@@ -196,8 +191,7 @@ def test_files_of_odd_names(
 
 
 @pytest.mark.parametrize("suffix", ["npy", "npz", "tsv", "h5", "h5ad", "parquet"])
-def test_float64_for_r(suffix: str, run_cli: RunCommand, tmp_path: Path) -> None:
-    """case-91."""
+def test_case_91_float64_for_r(suffix: str, run_cli: RunCommand, tmp_path: Path) -> None:
     source, output = tmp_path / "x.fa", tmp_path / f"x.{suffix}"
     source.write_text(CLEAN, encoding="utf-8")
     line = ("embed", str(source), "--model", RELEASED, "--dtype", "float64", "-o", str(output))
