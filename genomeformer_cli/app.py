@@ -116,11 +116,11 @@ def main() -> None:
     except Exception as failure:
         if debug:
             raise
-        from genomeformer_cli.render.failures import explain
+        from genomeformer_cli.render.failures import report_failure
 
-        sys.exit(explain(check_renamed(failure)))
+        sys.exit(report_failure(check_renamed(failure)))
     if code == _INTERRUPTED and launch_folder() is None and is_main_process():
-        from genomeformer_cli.render.failures import show_failure
+        from genomeformer_cli.render.failures import print_failure
 
-        show_failure("interrupted", "run the same command again; what was finished is kept")
+        print_failure("interrupted", "run the same command again; what was finished is kept")
     sys.exit(code if isinstance(code, int) else 0)

@@ -81,10 +81,10 @@ def check_all_ended(result: CompareResult) -> None:
 
 
 def format_budget(result: CompareResult) -> str:
-    """Return the budget of each training, such as `1,000 steps a training`."""
+    """Return the budget of each training, such as `1,000 steps per training`."""
     amount, kind = result.budget.amount, result.budget.kind
     number = f"{amount:.3g}" if kind == "flops" else f"{amount:,.10g}"
-    return f"{number} {kind} a training"
+    return f"{number} {kind} per training"
 
 
 def _table(corpus: str, rows: list[Row], baselines: list[Baseline]) -> Table:
@@ -142,7 +142,7 @@ def _mean_and_deviation(value: Spread) -> tuple[str, str]:
 
 
 def _mean(value: Spread | None) -> float:
-    assert value is not None, "a training that ended well has all numbers"
+    assert value is not None, "a training without a failure has all numbers"
     return value.mean
 
 

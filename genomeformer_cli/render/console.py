@@ -1,4 +1,4 @@
-"""The two streams: results go to stdout, all talk to stderr; Rich honours `NO_COLOR` and pipes."""
+"""Console output: results on stdout, messages on stderr; Rich honours `NO_COLOR` and pipes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from genomeformer_cli.render.streams import output_is_missing
 
 
 class _Escaped:
-    """A renderable whose text reaches the terminal without control characters."""
+    """Renderable whose text reaches the terminal without control characters."""
 
     def __init__(self, renderable: ConsoleRenderable) -> None:
         self._renderable = renderable
@@ -38,7 +38,7 @@ class _Escaped:
 
 
 class _EscapeHook(RenderHook):
-    """Escapes whatever a console prints."""
+    """Hook that escapes all output of a console."""
 
     def process_renderables(self, renderables: list[ConsoleRenderable]) -> list[ConsoleRenderable]:
         return [_Escaped(renderable) for renderable in renderables]
@@ -49,15 +49,21 @@ def _escaping(console: Console) -> Console:
     return console
 
 
-def talk() -> Console:
-    """The console on stderr; what looks like markup, such as `[red]` in a name, is text."""
+def error_console() -> Console:
+    """Return the console on stderr; markup in a name, such as `[red]`, is printed as text."""
     return _escaping(
         Console(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
     )
 
 
 def show(result: object, rendered: RenderableType, *, as_json: bool) -> None:
-    """Put a result on stdout: for people, or as JSON for machines."""
+    """Print a result on stdout, as rich text or as JSON.
+
+    Args:
+        result: Result for JSON.
+        rendered: Result as rich text.
+        as_json: Print JSON.
+    """
     if as_json:
         text = encodable(json.dumps(to_json(result), indent=2, ensure_ascii=False))
         # A JSON string may hold any escape, so nothing is lost to a program that reads it.
@@ -77,7 +83,7 @@ def _json_printable(text: str) -> str:
 
 
 class _Terminal:
-    """Standard output that escapes control characters of the text it is given."""
+    """Standard output that escapes control characters."""
 
     def write(self, content: bytes) -> int:
         sys.stdout.write(printable(content.decode("utf-8", errors="surrogateescape")))
@@ -89,7 +95,7 @@ class _Terminal:
 
 
 def data_stream() -> IO[bytes]:
-    """Return the stream for tables on stdout: the bytes as they are, escaped on a terminal."""
+    """Return the stream for tables on stdout: unchanged bytes, escaped on a terminal."""
     return cast("IO[bytes]", _Terminal()) if sys.stdout.isatty() else sys.stdout.buffer
 
 

@@ -68,10 +68,10 @@ def largest_genomes(genomes: Sequence[GenomeStatistics]) -> list[GenomeStatistic
     return [genome for genome in genomes if genome.name in names]
 
 
-def _table(*headings: str, left: int = 1) -> Table:
+def _table(*headings: str, num_left: int = 1) -> Table:
     table = Table(box=None, pad_edge=False)
     for number, heading in enumerate(headings):
-        if number < left:
+        if number < num_left:
             table.add_column(heading, overflow="fold")
         else:
             table.add_column(heading, justify="right", no_wrap=True)
@@ -93,7 +93,7 @@ def _overview(result: DescribeResult) -> Table:
     table.add_row("tokens", f"{use.num_tokens:,}, {use.bases_per_token:.2f} bases each")
     table.add_row("vocabulary", f"{use.num_used:,} of {use.vocabulary_size:,} tokens occur")
     table.add_row(
-        "entropy of tokens", f"{use.bits_per_token:.3f} bits each, {use.bits_per_base:.3f} a base"
+        "entropy of tokens", f"{use.bits_per_token:.3f} bits each, {use.bits_per_base:.3f} per base"
     )
     table.add_row("most used", ", ".join(_share(kmer, use.num_tokens) for kmer in use.most))
     table.add_row("records", f"{lengths.num_records:,}")
@@ -153,14 +153,14 @@ def _tenths(fraction: float | None) -> str:
 
 
 def _genomes_left(numbers: CorpusStatistics) -> Iterator[Text]:
-    left = len(numbers.genomes) - MAX_GENOMES
-    if left > 0:
-        yield Text(f"of the genomes the {MAX_GENOMES} largest are shown; `--json` has all")
+    num_hidden = len(numbers.genomes) - MAX_GENOMES
+    if num_hidden > 0:
+        yield Text(f"the {MAX_GENOMES} largest genomes are shown; `--json` lists all")
 
 
 def _spectra(spectra: Sequence[Spectrum]) -> Table:
     table = _table(
-        "k", "different k-mers", "bits a base", "most frequent", "least frequent", left=0
+        "k", "different k-mers", "bits per base", "most frequent", "least frequent", num_left=0
     )
     for spectrum in spectra:
         least = f"{spectrum.least.word} {spectrum.least.count:,}"

@@ -1,4 +1,4 @@
-"""A failure becomes a sentence, a hint and an exit code."""
+"""Report a failure as a sentence, a hint and an exit code."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from genomeformer_cli.core.escaping import one_line
 from genomeformer_cli.core.settings import is_main_process, launch_folder
 from genomeformer_cli.core.store.atomic import failure_reason, write_hint
 from genomeformer_cli.core.training.failure_file import write_failure
-from genomeformer_cli.render.console import talk
+from genomeformer_cli.render.console import error_console
 from genomeformer_cli.render.streams import output_is_missing
 
 INTERNAL = 70
@@ -33,16 +33,16 @@ _NO_MEMORY = (
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def show_failure(message: str, hint: str | None) -> None:
-    """Say what went wrong and what to do next, on stderr."""
-    console = talk()
+def print_failure(message: str, hint: str | None) -> None:
+    """Print a failure and the next step on stderr."""
+    console = error_console()
     console.print(Text.assemble(("error:", "bold red"), f" {one_line(message)}"))
     if hint:
         console.print(Text.assemble("\n", ("hint:", "bold"), f" {one_line(hint)}"))
 
 
-def explain(failure: Exception) -> int:
-    """Show any failure; return the exit code it deserves.
+def report_failure(failure: Exception) -> int:
+    """Report a failure and return its exit code.
 
     A process of a launched group writes the failure for its launcher. Without a launcher, rank 0
     reports it; other ranks report theirs only if they are still running after a delay.
@@ -52,18 +52,18 @@ def explain(failure: Exception) -> int:
     if launch_folder() is None and not is_main_process():
         time.sleep(_FIRST_SPEAKS_WITHIN)
     if isinstance(failure, GenomeformerError):
-        show_failure(failure.message, failure.hint)
+        print_failure(failure.message, failure.hint)
         return failure.exit_code
     if isinstance(failure, TyperException):
         message = _lower_first(failure.format_message()).rstrip(".")
-        if message:  # without one, the help is already on the screen
-            show_failure(message, "add `--help` to see what is possible")
+        if message:  # without a message, the help is already on the screen
+            print_failure(message, "add `--help` to see what is possible")
         return failure.exit_code
     known = _exceeded(failure) or _describe_system(failure)
     if known is not None:
-        show_failure(*known)
+        print_failure(*known)
         return GenomeformerError.exit_code
-    show_failure(
+    print_failure(
         f"unexpected {type(failure).__name__}: {failure}",
         "this is a bug; run again with `genomeformer --debug ...` and report what it prints",
     )
@@ -71,7 +71,7 @@ def explain(failure: Exception) -> int:
 
 
 def _exceeded(failure: Exception) -> tuple[str, str] | None:
-    """Return the sentence and hint for input or settings beyond what this machine can compute."""
+    """Return the sentence and hint for input or settings beyond the capacity of this machine."""
     # The allocators of torch raise RuntimeError, the one of a GPU a subclass of it; the loader of
     # libraries raises ImportError.
     no_memory = (
@@ -83,9 +83,9 @@ def _exceeded(failure: Exception) -> tuple[str, str] | None:
         )
     )
     if no_memory:
-        said = str(failure).partition("\n")[0]
+        reason = str(failure).partition("\n")[0]
         return (
-            "not enough memory" + (f": {said}" if said else ""),
+            "not enough memory" + (f": {reason}" if reason else ""),
             "use a smaller batch, window or model, fewer workers, or a machine with more memory",
         )
     if isinstance(failure, RecursionError):
@@ -101,7 +101,7 @@ def _text_of(name: object) -> str:
 
 
 def _describe_system(failure: Exception) -> tuple[str, str] | None:
-    """Return message and hint for what the system refused."""
+    """Return the sentence and hint for an error of the operating system."""
     if not isinstance(failure, OSError):
         return None
     if output_is_missing() and failure.errno == errno.EBADF:
@@ -120,7 +120,7 @@ def _describe_system(failure: Exception) -> tuple[str, str] | None:
 
 
 def _drop_stdout() -> None:
-    """Keep Python from trying once more at exit to write what could not be written."""
+    """Redirect stdout to the null device, so that Python does not retry a failed write at exit."""
     with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
 

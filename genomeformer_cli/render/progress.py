@@ -22,7 +22,7 @@ from rich.text import Text
 
 from genomeformer_cli.core.genomes.events import GenomeFetched
 from genomeformer_cli.core.reporting import Event, Tracker
-from genomeformer_cli.render.console import talk
+from genomeformer_cli.render.console import error_console
 from genomeformer_cli.render.tables import format_duration
 from genomeformer_cli.render.verbosity import Verbosity, current_verbosity
 
@@ -39,7 +39,7 @@ def _training_bits(score: Score) -> str:
     """Return the training score: per token where tokens share bases, otherwise per base."""
     if score.num_tokens is None:
         return f"{score.bits_per_base:.4f} bits"
-    return f"{score.bits_per_token:.4f} bits a token"
+    return f"{score.bits_per_token:.4f} bits per token"
 
 
 class TrainingView:
@@ -173,7 +173,7 @@ def _first_names(names: tuple[str, ...]) -> str:
 
 
 class _Amount(ProgressColumn):
-    """How much of how much, and how fast, in the unit of the work."""
+    """Column of the amount done, the total and the speed, in the unit of the work."""
 
     def render(self, task: Task) -> Text:
         unit = str(task.fields["unit"])
@@ -201,7 +201,7 @@ class TerminalReporter:
     def __init__(
         self, console: Console | None = None, *, verbosity: Verbosity | None = None
     ) -> None:
-        self._console = console or talk()
+        self._console = console or error_console()
         self._verbosity = current_verbosity() if verbosity is None else verbosity
         self._started = time.perf_counter()
         self._training = TrainingView(self._console)

@@ -34,7 +34,7 @@ _NOT_KNOWN = "-"
 
 def render_presets(presets: dict[str, PresetForecast]) -> RenderableType:
     """Return the presets with their sizes and their cost on this machine."""
-    numbers = ("size", "context", "steps", "a step")
+    numbers = ("size", "context", "steps", "per step")
     costs = ("full", "checkpoint", "time here")
     table = plain_table("preset", *numbers, *costs, right=(*numbers, *costs))
     for column in (table.columns[0], table.columns[-1]):
@@ -52,7 +52,7 @@ def render_presets(presets: dict[str, PresetForecast]) -> RenderableType:
             format_long_duration(preset.seconds),
         )
     words = (
-        "a step: tokens per step; full, checkpoint: memory under these plans, weights and "
+        "per step: tokens; full, checkpoint: memory under these plans, weights and "
         "optimizer included\ntime: of the whole run, at two thirds of this processor's present "
         "speed in matrix products\n`--dry-run` forecasts a run with your settings"
     )
@@ -67,7 +67,7 @@ def render_forecast(result: DryRun) -> RenderableType:
         f"{result.steps:,} steps of {result.batch_size:,} x {result.context:,} = "
         f"{result.batch_size * result.context:,} tokens; {result.epochs:.2f} epochs\n"
     )
-    numbers = ("peak memory", "time a step")
+    numbers = ("peak memory", "time per step")
     table = plain_table("memory plan", *numbers, "", right=numbers)
     for forecast in result.forecasts:
         name = forecast.memory.plan
@@ -212,7 +212,7 @@ def _add_release(table: Table, released: ReleaseResult) -> None:
         table.add_row(
             "storing costs",
             f"{released.cost.lost:+.5f} bits per base on held-out bases, "
-            f"{released.cost.mean_change:.5f} in the mean of a question",
+            f"{released.cost.mean_change:.5f} on average per query",
         )
     table.add_row(
         "verified",

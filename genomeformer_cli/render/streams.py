@@ -1,4 +1,4 @@
-"""Standard streams that the caller closed, as cron, nohup and `>&-` do."""
+"""Standard streams that are closed at the start, as by cron, nohup and `>&-`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class _ClosedOutput(io.RawIOBase):
-    """A stream that refuses every write."""
+    """Stream that refuses every write."""
 
     def writable(self) -> bool:
         return True
@@ -30,8 +30,8 @@ class MissingOutput(io.TextIOWrapper):
 def open_missing_streams() -> None:
     """Replace closed standard streams; data for a closed standard output is an error, not lost.
 
-    The three descriptors are taken up too, so that no file of ours gets a number to which a library
-    writes its messages.
+    The three descriptors are opened too, so that no file of ours gets a descriptor to which a
+    library writes its messages.
     """
     descriptor = os.open(os.devnull, os.O_RDWR)
     while descriptor <= 2:

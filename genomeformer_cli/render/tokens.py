@@ -1,4 +1,4 @@
-"""How a sequence is cut, for people: tokens in alternating colours, or parted by `|` without."""
+"""Tokens of a sequence on a terminal: in alternating colours, or separated by `|`."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ if TYPE_CHECKING:
 _TOKENS = ("black on #8ecae6", "black on #ffd166")
 _SPELLED = ("black on #a7c957", "black on #d0e8a0")
 _UNKNOWN = "bold white on #c1121f"
-_PARTING = "|"
+_SEPARATOR = "|"
 _GUTTER = 2
-# A letter and a bar, however narrow the terminal.
+# At least one letter and one separator per row.
 _NARROWEST, _WIDEST = 2, 120
 
 
 @dataclass(frozen=True)
 class TokensView:
-    """Every record, its tokens, and in words what the rules did."""
+    """View of every record: its tokens, and the effect of the tokenizer's rules in words."""
 
     result: InspectResult
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw for this console: its width, and whether it has colours."""
+        """Draw for the width and the colours of a console."""
         coloured = console.color_system is not None and not console.no_color
         result = self.result
-        named = tokenizer_name(result.tokenizer, result.settings)
-        yield Text(f"tokenizer {named}, {result.vocabulary_size:,} tokens")
+        name = tokenizer_name(result.tokenizer, result.settings)
+        yield Text(f"tokenizer {name}, {result.vocabulary_size:,} tokens")
         for record in result.records:
             yield Text()
             yield from _RecordView(result, record, options.max_width, coloured=coloured).lines()
         if not result.complete:
-            shown = sum(len(record.sequence) for record in result.records)
+            num_bases = sum(len(record.sequence) for record in result.records)
             yield Text()
-            yield Text(f"there is more: {_bases(shown)} are shown, `--limit` sets how many")
+            yield Text(f"there is more: {_bases(num_bases)} are shown, `--limit` sets how many")
 
 
 def tokenizer_name(kind: str, settings: Mapping[str, Any]) -> str:
-    """A tokenizer and what decides how it cuts, but for what was learned."""
-    deciding = [f"{key} {settings[key]}" for key in ("k", "stride") if key in settings]
-    return f"{kind} ({', '.join(deciding)})" if deciding else kind
+    """Return a tokenizer's kind with the settings that determine its tokens."""
+    relevant = [f"{key} {settings[key]}" for key in ("k", "stride") if key in settings]
+    return f"{kind} ({', '.join(relevant)})" if relevant else kind
 
 
 class _RecordView:
-    """One record on a console."""
+    """View of one record."""
 
     def __init__(
         self, result: InspectResult, record: InspectedRecord, width: int, *, coloured: bool
@@ -63,15 +63,15 @@ class _RecordView:
         self._styles = [self._style(number) for number in range(len(record.tokens))]
 
     def lines(self) -> Iterator[Text | Table]:
-        """Header, tokens, legend."""
+        """Return header, tokens and legend."""
         record = self._record
         yield Text(f">{record.id} {record.description}".rstrip())
         yield Text(self._size())
         overlaps = any(
-            following[0] < before[1]
-            for before, following in zip(record.offsets, record.offsets[1:], strict=False)
+            second[0] < first[1]
+            for first, second in zip(record.offsets, record.offsets[1:], strict=False)
         )
-        # Rows fit by construction; Rich would look for words to break them at.
+        # Rows fit by construction; Rich would wrap them at blanks.
         for line in self._staircase() if overlaps else self._side_by_side():
             line.no_wrap, line.overflow = True, "ignore"
             yield line
@@ -87,7 +87,7 @@ class _RecordView:
         first = "" if record.complete else "the first "
         bases = first + _bases(num_bases)
         tokens = f"{num_tokens:,} {'token' if num_tokens == 1 else 'tokens'}"
-        return f"{bases}, {tokens}, {num_bases / num_tokens:.2f} bases a token"
+        return f"{bases}, {tokens}, {num_bases / num_tokens:.2f} bases per token"
 
     def _style(self, number: int) -> str:
         start, stop = self._record.offsets[number]
@@ -98,36 +98,36 @@ class _RecordView:
 
     @property
     def _longest(self) -> int:
-        """Bases in a k-mer; 2 for byte pairs, of which one letter alone is the least."""
+        """Bases of a k-mer; 2 for byte pairs, whose shortest merged token has two letters."""
         return int(self._result.settings.get("k", 2 if self._result.tokenizer == "bpe" else 1))
 
     def _gutter(self, start: int) -> str:
         return f"{start + 1:>{self._digits},}" + " " * _GUTTER
 
     def _side_by_side(self) -> Iterator[Text]:
-        """Token after token; a row ends between two of them unless one is longer than a row."""
-        parting = "" if self._coloured else _PARTING
+        """Return rows of adjacent tokens; only tokens longer than a row are broken."""
+        separator = "" if self._coloured else _SEPARATOR
         row, used = Text(self._gutter(0)), 0
         for (start, stop), style in zip(self._record.offsets, self._styles, strict=True):
-            needed = stop - start + len(parting)
+            needed = stop - start + len(separator)
             if used and used + needed > self._width:
                 yield row
                 row, used = Text(self._gutter(start)), 0
             letters = self._record.sequence[start:stop]
-            while used + len(letters) + len(parting) > self._width:
+            while used + len(letters) + len(separator) > self._width:
                 fits = self._width - used
                 row.append(letters[:fits], style)
                 yield row
                 letters, start = letters[fits:], start + fits
                 row, used = Text(self._gutter(start)), 0
             row.append(letters, style)
-            row.append(parting)
-            used += len(letters) + len(parting)
+            row.append(separator)
+            used += len(letters) + len(separator)
         if used:
             yield row
 
     def _staircase(self) -> Iterator[Text]:
-        """The sequence, and below it every token under its bases, in as many rows as it takes."""
+        """Return the sequence with its overlapping tokens below it, in as many rows as needed."""
         record = self._record
         reach = max(stop - start for start, stop in record.offsets) - 1
         width = max(self._width - reach, 1)
@@ -152,15 +152,15 @@ class _RecordView:
                 yield Text()
 
     def _legend(self) -> Table:
-        """What the rules did, a row each, beside the colour it has above."""
+        """Return one row per applied rule, beside its colour."""
         treatment, unknown_id = self._record.treatment, self._result.vocabulary_size - 1
         table = Table.grid(padding=(0, 1))
-        for style, text in _explained(self._result, treatment, unknown_id):
+        for style, text in _applied_rules(self._result, treatment, unknown_id):
             table.add_row(Text("  ", style) if self._coloured else Text("-"), Text(text))
         return table
 
 
-def _explained(
+def _applied_rules(
     result: InspectResult, treatment: Treatment, unknown_id: int
 ) -> Iterator[tuple[str, str]]:
     if treatment.num_spelled:

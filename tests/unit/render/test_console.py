@@ -10,7 +10,7 @@ import pytest
 from rich.table import Table
 
 from genomeformer_cli.core.store.layout import Kind
-from genomeformer_cli.render.console import data_stream, show, talk, to_json
+from genomeformer_cli.render.console import data_stream, error_console, show, to_json
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def test_what_a_user_named_is_shown_as_it_is(text: str, capsys: pytest.CaptureFi
 
 
 def test_talk_goes_to_stderr_and_wraps_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    talk().print("word " * 100)
+    error_console().print("word " * 100)
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
@@ -74,7 +74,7 @@ def test_control_characters_reach_no_terminal(capsys: pytest.CaptureFixture[str]
     table.add_column(HOSTILE)
     table.add_row(HOSTILE)
     show(RESULT, table, as_json=False)
-    talk().print(HOSTILE)
+    error_console().print(HOSTILE)
     captured = capsys.readouterr()
     for text in (captured.out, captured.err):
         assert "a\\x1b[31mred\\x1b[0m\\x9b2J" in text

@@ -63,7 +63,7 @@ def test_of_many_genomes_the_largest_are_shown() -> None:
     assert names == [f"[bold]{i}" for i in range(3, MAX_GENOMES + 3)]
     lines = rendered(render_statistics(many))
     assert sum(line.startswith("[bold]") for line in lines) == MAX_GENOMES
-    assert f"of the genomes the {MAX_GENOMES} largest are shown; `--json` has all" in lines
+    assert f"the {MAX_GENOMES} largest genomes are shown; `--json` lists all" in lines
 
 
 def test_what_is_there_is_never_shown_as_nothing() -> None:

@@ -6,7 +6,7 @@ import os
 import pytest
 
 from genomeformer_cli.core.errors import ConfigError, FastaError, GenomeformerError
-from genomeformer_cli.render.failures import INTERNAL, explain
+from genomeformer_cli.render.failures import INTERNAL, report_failure
 
 
 @pytest.mark.parametrize(
@@ -16,25 +16,25 @@ from genomeformer_cli.render.failures import INTERNAL, explain
 def test_a_failure_is_a_sentence_a_hint_and_a_code(
     failure: GenomeformerError, exit_code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert explain(failure) == exit_code
+    assert report_failure(failure) == exit_code
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == f"error: {failure.message}\n\nhint: {failure.hint}\n"
 
 
 def test_without_a_hint_there_is_no_hint(capsys: pytest.CaptureFixture[str]) -> None:
-    explain(GenomeformerError("it broke"))
+    report_failure(GenomeformerError("it broke"))
     assert capsys.readouterr().err == "error: it broke\n"
 
 
 @pytest.mark.parametrize("name", ["a[red].fa", "[/]", ":smile:.fa", "\\[x]"])
 def test_names_are_no_markup(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    explain(FastaError(f"`{name}` is empty", hint=f"look at `{name}`"))
+    report_failure(FastaError(f"`{name}` is empty", hint=f"look at `{name}`"))
     assert capsys.readouterr().err == f"error: `{name}` is empty\n\nhint: look at `{name}`\n"
 
 
 def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
-    assert explain(KeyError("x")) == INTERNAL
+    assert report_failure(KeyError("x")) == INTERNAL
     error = capsys.readouterr().err
     assert "unexpected KeyError: 'x'" in error
     assert "--debug" in error
@@ -58,7 +58,7 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_limit_of_the_machine_or_an_input_is_no_bug(
     failure: Exception, words: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert explain(failure) == 1
+    assert report_failure(failure) == 1
     sentence, between, advice = capsys.readouterr().err.splitlines()
     assert words in sentence
     assert between == ""
@@ -69,6 +69,6 @@ def test_a_system_error_without_a_file_is_a_bug_unless_the_disk_is_full(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "somewhere.npy")
-    assert explain(full) == 1
+    assert report_failure(full) == 1
     assert "could not write somewhere.npy: No space left" in capsys.readouterr().err
-    assert explain(PermissionError(errno.EACCES, "no")) == INTERNAL
+    assert report_failure(PermissionError(errno.EACCES, "no")) == INTERNAL

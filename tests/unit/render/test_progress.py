@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import io
+import threading
 
 import pytest
 from rich.console import Console
 
 from genomeformer_cli.core.evaluation.counts import CountBaseline
+from genomeformer_cli.core.genomes.events import GenomeFetched
 from genomeformer_cli.core.reporting import Event
 from genomeformer_cli.core.training.metrics import Score, StepDone
 from genomeformer_cli.core.workflows.pretrain import RunStarted
@@ -170,3 +172,53 @@ def test_every_part_of_the_live_view_has_a_line_of_its_own() -> None:
     assert lines[bar + 1].endswith("0:00 left")
     assert any("counts of 2 neighbours" in line and "1.9000" in line for line in lines[:bar])
     assert "after" in lines[-1]
+
+
+def console(*, terminal: bool) -> Console:
+    return Console(file=io.StringIO(), force_terminal=terminal, width=120, color_system=None)
+
+
+def written(screen: Console) -> str:
+    assert isinstance(screen.file, io.StringIO)
+    return screen.file.getvalue()
+
+
+def test_bars_of_many_files_at_once() -> None:
+    screen = console(terminal=True)
+    reporter = TerminalReporter(screen)
+
+    def follow(number: int) -> None:
+        with reporter.track(f"file-{number}", 1_000_000, "bytes") as bar:
+            for _ in range(10):
+                bar.advance(100_000)
+
+    with reporter.track("genomes", 4, "genomes") as total:
+        threads = [threading.Thread(target=follow, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+            total.advance(1)
+        with reporter.track("unknown", None, "assemblies") as bar:
+            bar.advance(3)
+            screen.print("between")
+    shown = written(screen)
+    assert "genomes" in shown
+    assert "between" in shown
+    assert reporter._progress is None
+    reporter.close()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_line_a_file_where_there_are_no_bars(*, terminal: bool) -> None:
+    screen = console(terminal=terminal)
+    reporter = TerminalReporter(screen)
+    with reporter.track("genomes", 2, "genomes") as bar:
+        bar.advance(1)
+        reporter.record(GenomeFetched(accession="GCF_1", organism="E. coli", num_bytes=2_000))
+        reporter.record(GenomeFetched(accession="GCF_2", organism="E. coli"))
+        reporter.record(GenomeFetched(accession="GCF_3", organism="E. coli", reason="gone [404]"))
+    shown = written(screen)
+    assert ("GCF_1  E. coli  2.0 kB" in shown) is not terminal
+    assert "GCF_2" not in shown
+    assert "warning: GCF_3: gone [404]" in shown

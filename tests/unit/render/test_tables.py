@@ -3,15 +3,21 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
 
+from genomeformer_cli.core.genomes.genome import FetchedGenome, Genome
+from genomeformer_cli.core.genomes.ncbi.plan import Plan
+from genomeformer_cli.core.genomes.ncbi.query_dir import Failure
+from genomeformer_cli.core.genomes.ncbi.update import Update
 from genomeformer_cli.core.store.layout import Kind
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.presets import PRESETS
 from genomeformer_cli.core.training.summary import RunSummary
 from genomeformer_cli.core.workflows.cache import VerifiedEntry
+from genomeformer_cli.core.workflows.fetch import FetchResult
 from genomeformer_cli.core.workflows.presets import PresetForecast
 from genomeformer_cli.core.workflows.runs import WatchedRun
 from genomeformer_cli.render.plots import LOSS_FILE
@@ -21,7 +27,7 @@ from genomeformer_cli.render.runs import (
     render_runs,
     scores_table,
 )
-from genomeformer_cli.render.tables import format_size, render_verified_entries
+from genomeformer_cli.render.tables import format_size, render_fetch, render_verified_entries
 
 SUMMARY = RunSummary(
     model=Score(bits_per_base=1.8765, accuracy=0.4321, num_bases=1000),
@@ -146,3 +152,72 @@ def test_a_run_is_drawn_once_and_whole(trained: Path) -> None:
     assert path == folder / LOSS_FILE
     assert first.startswith(b"\x89PNG")
     assert plot_loss(result).read_bytes() == first
+
+
+def fetched(number: int) -> FetchedGenome:
+    genome = Genome(
+        name=f"g{number}",
+        fasta="x",
+        sha256="",
+        num_records=1,
+        num_bases=1,
+        source="",
+        retrieved="",
+    )
+    return FetchedGenome(genome=genome, new=number % 2 == 0)
+
+
+def view(**parts: Any) -> str:
+    return "\n".join(rendered(render_fetch(FetchResult(**parts))))
+
+
+def test_many_genomes_are_counted_not_listed() -> None:
+    assert "100 genomes, 50 of them new" in view(genomes=tuple(map(fetched, range(100))))
+    assert "g3" in view(genomes=tuple(map(fetched, range(4))))
+
+
+def test_changes_and_failures_are_named() -> None:
+    update = Update(
+        new=("a",),
+        superseded=(("b.1", "b.2"),),
+        suppressed=tuple(f"c{n}" for n in range(12)),
+        dropped=("d",),
+        pruned=("b.1",),
+    )
+    failures = tuple(Failure(accession=f"f{n}", reason="gone") for n in range(45))
+    shown = view(
+        genomes=(fetched(0), fetched(1)),
+        update=update,
+        failures=failures,
+        left_out={"--level": 3},
+        num_bytes=5_000_000,
+        lock=Path("genomes.lock.jsonl"),
+    )
+    for words in (
+        "left out: 3 by --level",
+        "downloaded: 5.0 MB",
+        "new since the last fetch: a",
+        "superseded: b.1 by b.2",
+        "c9 and 2 more",
+        "no longer chosen: d",
+        "removed from the cache: b.1",
+        "failed: f39: gone",
+        "failed: 5 more",
+        "lock file: genomes.lock.jsonl",
+    ):
+        assert words in shown
+
+
+def test_a_plan_names_the_first_of_many() -> None:
+    plan = Plan(
+        num_assemblies=60,
+        num_present=1,
+        num_bases=10**9,
+        num_bytes=310_000_000,
+        disk_needed=310_500_000,
+        disk_free=10**12,
+        accessions=tuple(f"GCF_{n}" for n in range(60)),
+    )
+    shown = view(plan=plan, dry_run=True)
+    assert "310.0 MB" in shown
+    assert "and 20 more" in shown
