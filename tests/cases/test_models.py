@@ -71,11 +71,11 @@ def test_a_variant_has_one_score_whatever_else_is_in_its_file(
         width=16, depth=2, num_heads=2, mlp_width=24, context=64, attention=attention
     )
     folder = write_case_model(tmp_path / "model", config)
-    letters = random_dna(200, 2)
-    (tmp_path / "g.fa").write_text(f">c\n{letters}\n")
-    base = letters[99]
-    alone = f"c\t100\tsnv\t{base}\t{'ACGT'[('ACGT'.index(base) + 1) % 4]}\n"
-    company = f"c\t50\tinsertion\t{letters[49]}\t{letters[49]}{'ACGT' * 8}\nc\t1\tend\tN\tA\n"
+    letters, short = random_dna(200, 2), random_dna(31, 3)  # one window needs padding
+    (tmp_path / "g.fa").write_text(f">c\n{letters}\n>d\n{short}\n")
+    base = short[14]
+    alone = f"d\t15\tsnv\t{base}\t{'ACGT'[('ACGT'.index(base) + 1) % 4]}\n"
+    company = f"c\t50\tinsertion\t{letters[49]}\t{letters[49]}{'ACGT' * 3}\n"
     rows = []
     for name, text in (("alone", alone), ("company", company + alone)):
         path = tmp_path / f"{name}.vcf"
