@@ -73,7 +73,7 @@ class Utilised:
 
     Attributes:
         config: The model.
-        compile: `off`; `on`: the model, as `pretrain --compile on`; `blocks`: each block, which are
+        compile: `off`; `on`: the model, as `compute.compile=on`; `blocks`: each block, which are
             alike, so that one is compiled for all.
         kernel: Of softmax attention.
     """

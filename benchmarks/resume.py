@@ -24,8 +24,10 @@ import numpy as np
 
 COMPARED = ("model.safetensors", "optimizer.safetensors", "ema.safetensors")
 DIALS = """
---attention performer --seq-len 64:256 --batch-size 2 --tokens-per-step 1024 --optimizer muon
---ema 0.99 --spike-factor 1.2 --redraw-every 7 --mask-span 2 --both-strands --validate-every 20
+--attention performer --context 64:256 --batch-size 2
+--set training.tokens_per_step=1024 --set training.optimizer=muon --set training.ema=0.99
+--set training.spike_factor=1.2 --set training.redraw_every=7 --set masking.span=2
+--set training.both_strands=true --set training.validate_every=20
 --device cpu --threads 1
 """
 
@@ -77,7 +79,7 @@ def pretrain(name: str, steps: int) -> list[str]:
     config = Path(os.environ["GENOMEFORMER_HOME"]) / "small.toml"
     config.write_text(SMALL, encoding="utf-8")
     run = ["--corpus", "corpus", "--name", name, "--steps", str(steps), "--config", str(config)]
-    return ["pretrain", *run, "--checkpoint-every", str(EVERY), *DIALS.split()]
+    return ["pretrain", *run, "--set", f"training.checkpoint_every={EVERY}", *DIALS.split()]
 
 
 def call(arguments: list[str]) -> subprocess.Popen[bytes]:

@@ -92,7 +92,7 @@ def measure(home: Path, chosen: argparse.Namespace, processes: int) -> dict[str,
     run = ["--corpus", "corpus", "--name", name, "--config", str(home / "run.toml")]
     run += ["--attention", chosen.attention, "--threads", "1"]
     if processes > 1:
-        run += ["--gpus", "0", "--processes", str(processes)]
+        run += ["--gpus", "0", "--set", f"parallel.processes={processes}"]
     else:
         run += ["--device", "cpu"]
     cores = sorted(os.sched_getaffinity(0))[:processes]

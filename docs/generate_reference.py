@@ -83,12 +83,49 @@ def _command(command: Any, name: str, parent: typer.Context | None) -> Iterator[
             yield from _command(subcommand, f"{name} {child}", context)
 
 
+def options_of(command: Any, name: str) -> Iterator[tuple[str, str, str]]:
+    """Yield the spellings, the command and the meaning of every option."""
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            spellings = ", ".join(
+                f"`{word}`" for word in (*parameter.opts, *parameter.secondary_opts)
+            )
+            yield spellings, name, parameter.help or ""
+    for child, subcommand in getattr(command, "commands", {}).items():
+        if not subcommand.hidden:
+            yield from options_of(subcommand, f"{name} {child}".strip())
+
+
+def options_page() -> str:
+    """Write one row per meaning of an option, with the commands that take it."""
+    meanings: dict[tuple[str, str], list[str]] = {}
+    for spellings, name, meaning in options_of(typer.main.get_command(app), ""):
+        meanings.setdefault((spellings, meaning), []).append(name)
+    everywhere = max(map(len, meanings.values()))
+    lines = ["| option | commands | meaning |", "|---|---|---|"]
+    for (spellings, meaning), names in sorted(
+        meanings.items(), key=lambda item: item[0][0].lstrip("`-")
+    ):
+        commands = ", ".join(f"`{name}`" for name in names if name) or "before a command"
+        commands = "all" if len(names) == everywhere else commands
+        lines.append(f"| {spellings} | {commands} | {_cell(meaning)} |")
+    return "\n\n".join(
+        [
+            "# Options",
+            "Every option, the commands that take it, and its meaning. Commands with `--set` take "
+            "every [setting](configuration.md) of their configuration too; `--show-config` prints "
+            "them.",
+            "\n".join(lines),
+        ]
+    )
+
+
 def configuration_page() -> str:
     """Every configuration dataclass of the core: settings, types, defaults, meanings."""
     parts = [
         "# Configuration",
-        "A run is one resolved, frozen configuration: a preset, then a TOML file, then flags. "
-        "An unknown key is an error. Its parts are:",
+        "A run is one resolved, frozen configuration: a preset, then a TOML file, then options and "
+        "`--set SECTION.KEY=VALUE`. An unknown key is an error. Its parts are:",
     ]
     for kind in _configurations():
         summary, meanings = documented(kind)
@@ -372,6 +409,7 @@ def main() -> int:
         "configuration.md": configuration_page(),
         "errors.md": errors_page(),
         "inputs.md": inputs_page(),
+        "options.md": options_page(),
     }
     texts = {PAGES / name: f"{NOTICE}\n\n{page}\n" for name, page in pages.items()}
     texts[TREE] = f"{NOTICE}\n\n{tree_page()}\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 import sys
 import typing
 from collections.abc import Callable, Mapping
@@ -12,10 +13,12 @@ from typing import Annotated, Any
 
 from typer import Argument, Context, Option
 
+from genomeformer_cli.core.configuration import merge_values, unflatten
 from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.render.verbosity import set_verbosity
 
-_MESSAGES = "Messages"
+_MESSAGES, _COMPUTE, _MODEL, _TRAINING = "Messages", "Compute", "Model", "Training"
 
 MODEL_HELP = (
     "A released model or run in the cache, a folder, an archive, `hf://ORG/NAME@REVISION`, or "
@@ -57,14 +60,14 @@ VerboseOption = Annotated[
 JsonOption = Annotated[bool, Option("--json", help="Print the result as JSON on stdout.")]
 DeviceOption = Annotated[
     str,
-    Option(help="`auto`, `cpu`, or a torch device such as `cuda:0`.", rich_help_panel="Compute"),
+    Option(help="`auto`, `cpu`, or a torch device such as `cuda:0`.", rich_help_panel=_COMPUTE),
 ]
 ThreadsOption = Annotated[
     int | None,
     Option(
         min=1,
         help="CPU threads; default: every core, or `OMP_NUM_THREADS`.",
-        rich_help_panel="Compute",
+        rich_help_panel=_COMPUTE,
     ),
 ]
 
@@ -85,6 +88,102 @@ MissingOption = Annotated[
 ]
 
 
+PresetOption = Annotated[
+    str,
+    Option(help="Configuration to start from; see `pretrain --list-presets`."),
+]
+ContextOption = Annotated[
+    str | None,
+    Option(
+        help="Tokens per training window; a step keeps its number of tokens unless `--batch-size` "
+        "is given. `256:4096` starts with windows of 256 and doubles them.",
+        rich_help_panel=_MODEL,
+    ),
+]
+ObjectiveOption = Annotated[
+    str | None,
+    Option(
+        help="`masked`: predict hidden bases from both sides; `causal`: each base from the bases "
+        "before it; `surrounding`: each from all others, with two opposite stacks.",
+        rich_help_panel=_MODEL,
+    ),
+]
+BatchSizeOption = Annotated[
+    int | None,
+    Option(
+        help="Windows per batch; one step, unless `training.tokens_per_step` is larger.",
+        rich_help_panel=_TRAINING,
+    ),
+]
+LearningRateOption = Annotated[
+    float | None,
+    Option("--learning-rate", "--lr", help="Peak learning rate.", rich_help_panel=_TRAINING),
+]
+SeedOption = Annotated[
+    int | None,
+    Option(help="Seed of weights, data order, masks and strands.", rich_help_panel=_TRAINING),
+]
+# Places of the settings that options of `pretrain` and `compare` give.
+TRAINING_PLACES = {
+    "attention": "model.attention.name",
+    "steps": "training.steps",
+    "batch_size": "training.batch_size",
+    "learning_rate": "training.learning_rate",
+    "seed": "training.seed",
+    "memory": "memory.plan",
+    "gpus": "parallel.gpus",
+}
+_DIRECTIONS = {"masked": "bidirectional", "causal": "causal", "surrounding": "two-stack"}
+
+
+def training_settings(context: Context) -> dict[str, Any]:
+    """Collect the settings that options of `pretrain` or `compare` give, nested.
+
+    Raises:
+        UsageError: An invalid context or objective.
+    """
+    places = {name: place for name, place in TRAINING_PLACES.items() if name in context.params}
+    settings = given(context, places)
+    if context.params["context"] is not None:
+        settings = merge_values(settings, parse_context(context.params["context"]))
+    if context.params["objective"] is not None:
+        settings = merge_values(settings, parse_objective(context.params["objective"]))
+    return settings
+
+
+def parse_objective(name: str) -> dict[str, Any]:
+    """Return the settings of an objective: the direction of the model.
+
+    Raises:
+        UsageError: The objective is unknown.
+    """
+    if name not in _DIRECTIONS:
+        known = ", ".join(f"`{objective}`" for objective in _DIRECTIONS)
+        raise UsageError(
+            f"unknown objective `{name}`",
+            hint=propose(name, _DIRECTIONS, otherwise=f"known: {known}"),
+        )
+    return {"model": {"direction": _DIRECTIONS[name]}}
+
+
+def parse_context(text: str) -> dict[str, Any]:
+    """Return the settings of a context: `4096`, or `256:4096` for windows that grow.
+
+    Raises:
+        UsageError: The text is neither.
+    """
+    match = re.fullmatch(r"(?:(\d{1,18}):)?(\d{1,18})", text, re.ASCII)
+    if match is None:
+        raise UsageError(
+            f"invalid context `{text}`", hint="such as `4096`, or `256:4096` for windows that grow"
+        )
+    first, last = match.groups()
+    settings: dict[str, Any] = {"model": {"context": int(last)}}
+    if first is not None:
+        settings["training"] = {"start_length": int(first)}
+    return settings
+
+
 def given(context: Context, places: Mapping[str, str]) -> dict[str, Any]:
     """Collect the settings that options of the command line give, nested as in a TOML file.
 
@@ -93,8 +192,6 @@ def given(context: Context, places: Mapping[str, str]) -> dict[str, Any]:
         places: Place of the setting, by parameter name; parameters with defaults that the user
             did not give are left out, so that a `--config` file keeps its values.
     """
-    from genomeformer_cli.core.configuration import unflatten
-
     values = {
         place: context.params[name]
         for name, place in places.items()
@@ -181,6 +278,37 @@ RENAMED: dict[tuple[str, str], str] = {
         --scratch-rate scratch_rate=...
         --precision compute.precision=...
         --toks-per-batch tuning.tokens_per_batch=...
+        """,
+    ),
+    ("compare", "--seq-len"): "--context",
+    ("pretrain", "--seq-len"): "--context",
+    **_settings(
+        "pretrain",
+        """
+        --patch             model.patch=...
+        --tokens-per-step   training.tokens_per_step=...
+        --pack              training.pack=on
+        --no-pack           training.pack=off
+        --schedule          training.schedule=...
+        --optimizer         training.optimizer=...
+        --ema               training.ema=...
+        --spike-factor      training.spike_factor=...
+        --redraw-every      training.redraw_every=...
+        --both-strands      training.both_strands=true
+        --checkpoint-every  training.checkpoint_every=...
+        --validate-every    training.validate_every=...
+        --mask-rate         masking.rate=...
+        --mask-span         masking.span=...
+        --soft-mask-weight  masking.soft_mask_weight=...
+        --chunk             memory.chunk=...
+        --precision         compute.precision=...
+        --compile           compute.compile=...
+        --processes         parallel.processes=...
+        --shard             parallel.shard=true
+        --sequence-parallel parallel.sequence_parallel=...
+        --restarts          parallel.restarts=...
+        --tensorboard       logging.tensorboard=true
+        --wandb             logging.wandb=...
         """,
     ),
 }

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-from typer import Exit, Option
+from typer import Context, Exit, Option
 
-from genomeformer_cli.commands._options import DeviceOption, JsonOption, ThreadsOption
+from genomeformer_cli.commands._options import (
+    BatchSizeOption,
+    ConfigOption,
+    ContextOption,
+    DeviceOption,
+    JsonOption,
+    LearningRateOption,
+    ObjectiveOption,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    ShowConfigOption,
+    ThreadsOption,
+    show_settings,
+    training_settings,
+)
+from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.settings import is_main_process
 from genomeformer_cli.core.training.failure_file import has_failure
-from genomeformer_cli.render import pretrain_options as o
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.workflows.pretrain import PretrainRequest
 
 EXAMPLE = (
     "Example:  genomeformer pretrain --corpus demo --name demo-performer --attention performer"
 )
+_MODEL, _TRAINING, _MEMORY = "Model", "Training", "Memory"
+_COMPUTE, _WATCHING = "Compute", "Watching"
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 def command(
+    ctx: Context,
     *,
     corpus: Annotated[
         str | None, Option(help="Name of a corpus, made by `tokenize`.", show_default=False)
@@ -26,99 +48,182 @@ def command(
     name: Annotated[
         str | None,
         Option(
-            help="Name of the run; the same name and settings again go on with it.",
+            help="Name of the run; the same name and settings again resume it.",
             show_default=False,
         ),
     ] = None,
-    preset: Annotated[
-        str, Option(help="The configuration to start from; see `--list-presets`.")
-    ] = "tiny",
-    config: Annotated[
-        Path | None,
-        Option(help="A TOML file of settings that replace the preset's, as a run's `config.toml`."),
-    ] = None,
+    preset: PresetOption = "tiny",
     list_presets: Annotated[
-        bool, Option("--list-presets", help="Show the presets and stop.")
+        bool, Option("--list-presets", help="Print the presets and stop.")
     ] = False,
-    attention: o.AttentionOption = None,
-    seq_len: o.SeqLenOption = None,
-    objective: o.ObjectiveOption = None,
-    patch: o.PatchOption = None,
-    origin: o.FromOption = None,
-    steps: o.StepsOption = None,
-    batch_size: o.BatchSizeOption = None,
-    tokens_per_step: o.TokensPerStepOption = None,
-    pack: o.PackOption = None,
-    learning_rate: o.LearningRateOption = None,
-    schedule: o.ScheduleOption = None,
-    optimizer: o.OptimizerOption = None,
-    ema: o.EmaOption = None,
-    spike_factor: o.SpikeFactorOption = None,
-    redraw_every: o.RedrawEveryOption = None,
-    mask_rate: o.MaskRateOption = None,
-    mask_span: o.MaskSpanOption = None,
-    soft_mask_weight: o.SoftMaskWeightOption = None,
-    checkpoint_every: o.CheckpointEveryOption = None,
-    validate_every: o.ValidateEveryOption = None,
-    both_strands: o.BothStrandsOption = None,
-    seed: o.SeedOption = None,
-    memory: o.MemoryOption = None,
-    memory_budget: o.MemoryBudgetOption = None,
-    chunk: o.ChunkOption = None,
-    dry_run: o.DryRunOption = False,
-    precision: o.PrecisionOption = None,
-    compiled: o.CompileOption = None,
+    config: ConfigOption = None,
+    settings: SetOption = None,
+    show_config: ShowConfigOption = False,
+    attention: Annotated[
+        str | None,
+        Option(
+            help="Mechanism, such as `softmax` or `performer`; several, joined by `+`, alternate "
+            "from block to block; an unknown name lists all.",
+            rich_help_panel=_MODEL,
+        ),
+    ] = None,
+    context: ContextOption = None,
+    objective: ObjectiveOption = None,
+    origin: Annotated[
+        str | None,
+        Option(
+            "--from",
+            help="Start from the weights of this run, bundle or released model, and its "
+            "architecture.",
+            rich_help_panel=_MODEL,
+            metavar="MODEL",
+        ),
+    ] = None,
+    steps: Annotated[int | None, Option(help="Optimizer steps.", rich_help_panel=_TRAINING)] = None,
+    batch_size: BatchSizeOption = None,
+    learning_rate: LearningRateOption = None,
+    seed: SeedOption = None,
+    memory: Annotated[
+        str | None,
+        Option(
+            help="Computation of the gradients, all exact: `full`, `checkpoint`, `two-sweep`, "
+            "`slim`; `reversible` and `two-stack` are architectures too; `auto`: the fastest "
+            "that fits.",
+            rich_help_panel=_MEMORY,
+        ),
+    ] = None,
+    memory_budget: Annotated[
+        str | None,
+        Option(
+            help="Memory of a step beside Python and torch, such as `20GiB`: `auto` chooses by "
+            "it, a plan that does not fit is refused, `slim` keeps as many slices as fit. "
+            "Default: most of the free memory, for `auto`.",
+            rich_help_panel=_MEMORY,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        Option(
+            "--dry-run", help="Print the memory of each plan and stop.", rich_help_panel=_MEMORY
+        ),
+    ] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    gpus: o.GpusOption = None,
-    processes: o.ProcessesOption = None,
-    shard: o.ShardOption = False,
-    sequence_parallel: o.SequenceParallelOption = 1,
-    restarts: o.RestartsOption = 3,
-    tensorboard: o.TensorboardOption = False,
-    wandb: o.WandbOption = None,
-    watch: o.WatchOption = None,
+    gpus: Annotated[
+        int | None,
+        Option(
+            help="GPUs of this machine, one process each; 0: the CPU.", rich_help_panel=_COMPUTE
+        ),
+    ] = None,
+    watch: Annotated[
+        list[str] | None,
+        Option(
+            help="Print the progress of these runs side by side and stop; may be repeated.",
+            rich_help_panel=_WATCHING,
+            metavar="RUN",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pretrain a model by predicting masked bases; the same command again resumes it."""
-    options = dict(locals())
+    from genomeformer_cli.core.config_text import combine_settings
+    from genomeformer_cli.core.training.presets import PretrainSettings
+    from genomeformer_cli.core.workflows.dry_run import forecast_run, pretrain_settings
+    from genomeformer_cli.core.workflows.pretrain import PretrainRequest
+    from genomeformer_cli.core.workflows.run_folder import resolve_execution
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.runs import render_forecast
+
     if has_failure():
         raise Exit
+    if list_presets:
+        return _show_presets(as_json=as_json)
+    if watch:
+        return _show_runs(watch, as_json=as_json)
+    # Options that are settings are read from the context: only those that were given count.
+    overrides = combine_settings(PretrainSettings, settings or [], training_settings(ctx))
+    parallel, logging = resolve_execution(config, overrides)
+    if not show_config and (corpus is None or (name is None and not dry_run)):
+        raise UsageError(
+            "`--corpus` and `--name` are needed",
+            hint="genomeformer pretrain --corpus demo --name demo-performer",
+        )
+    request = PretrainRequest(
+        corpus=corpus or "",
+        name=name or "dry-run",
+        preset=preset,
+        config_file=config,
+        overrides=overrides,
+        device=device,
+        threads=threads,
+        memory_budget=parse_size(memory_budget),
+        origin=origin,
+        parallel=parallel,
+        logging=logging,
+    )
+    if not (show_config or dry_run):
+        return _train(request, as_json=as_json)
+    with terminal_reporter() as reporter:
+        if show_config:
+            resolved = pretrain_settings(request, reporter=reporter)
+            return show_settings(resolved, as_json=as_json)
+        forecast = forecast_run(request, reporter=reporter)
+    return show(forecast, render_forecast(forecast), as_json=as_json)
+
+
+def _show_presets(*, as_json: bool) -> None:
     from genomeformer_cli.core.reporting import SilentReporter
-    from genomeformer_cli.core.workflows.dry_run import forecast_run
-    from genomeformer_cli.core.workflows.launch import launched
     from genomeformer_cli.core.workflows.presets import forecast_presets
-    from genomeformer_cli.core.workflows.pretrain import pretrain_model
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.runs import render_presets
+
+    presets = forecast_presets(reporter=SilentReporter())
+    show(presets, render_presets(presets), as_json=as_json)
+
+
+def _show_runs(names: list[str], *, as_json: bool) -> None:
     from genomeformer_cli.core.workflows.runs import watch_runs
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.plots import draw_loss, draw_runs
+    from genomeformer_cli.render.plots import draw_runs
     from genomeformer_cli.render.progress import terminal_reporter
-    from genomeformer_cli.render.runs import (
-        render_forecast,
-        render_presets,
-        render_run,
-        render_runs,
-    )
+    from genomeformer_cli.render.runs import render_runs
 
-    if list_presets:
-        presets = forecast_presets(reporter=SilentReporter())
-        show(presets, render_presets(presets), as_json=as_json)
-        raise Exit
     with terminal_reporter() as reporter:
-        if watch:
-            runs = watch_runs(watch)
-            draw_runs(runs, reporter)
-            show(runs, render_runs(runs), as_json=as_json)
-            raise Exit
-        request = o.pretrain_request(options)
-        if dry_run:
-            forecast = forecast_run(request, reporter=reporter)
-            show(forecast, render_forecast(forecast), as_json=as_json)
-            raise Exit
-        if launched(sys.argv[1:], request.scale):
-            raise Exit
+        runs = watch_runs(names)
+        draw_runs(runs, reporter)
+    show(runs, render_runs(runs), as_json=as_json)
+
+
+def _train(request: PretrainRequest, *, as_json: bool) -> None:
+    from genomeformer_cli.core.workflows.launch import launched
+    from genomeformer_cli.core.workflows.pretrain import pretrain_model
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.plots import draw_loss
+    from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.runs import render_run
+
+    with terminal_reporter() as reporter:
+        if launched(sys.argv[1:], request.parallel):
+            return
         result = pretrain_model(request, reporter=reporter)
         if is_main_process():
             draw_loss(result, reporter)
     if is_main_process():
         show(result, render_run(result), as_json=as_json)
+
+
+def parse_size(text: str | None) -> int | None:
+    """Parse a number of bytes such as `20GiB`, `8G`, `500 MB`.
+
+    Raises:
+        UsageError: The text is not a size.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?\s*", text, re.IGNORECASE)
+    if match is None:
+        raise UsageError(f"invalid memory size `{text}`", hint="such as `20GiB` or `8G`")
+    number, unit, binary = match.groups()
+    power = "kmgt".find(unit.lower()) + 1 if unit else 0
+    return int(float(number) * (1024**power if binary else _UNITS[unit.lower()]))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from genomeformer_cli.commands.compare import parse_number, parse_variant
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.render.compare_options import number, variant
 from tests.cli import RunCommand
 from tests.failures import assert_failure
 
@@ -30,50 +30,66 @@ validation_windows = 8
     [("500", 500), ("500k", 5e5), ("2M", 2e6), ("5e13", 5e13), ("1.5 T", 1.5e12), ("1,000", 1000)],
 )
 def test_numbers(text: str, value: float) -> None:
-    assert number(text) == value
+    assert parse_number(text) == value
 
 
 @pytest.mark.parametrize("text", ["", "x", "-5", "2Q", "1e", "nan"])
 def test_no_numbers(text: str) -> None:
     with pytest.raises(UsageError):
-        number(text)
+        parse_number(text)
 
 
 @pytest.mark.parametrize(
     ("text", "overrides"),
     [
-        ("a: --conv-width 0", {"model": {"conv_width": 0}}),
-        ("a:--model.width=32 --seq-len 32:64", {
+        ("a: model.conv_width=0", {"model": {"conv_width": 0}}),
+        ("a:model.width=32, context=32:64", {
             "model": {"width": 32, "context": 64}, "training": {"start_length": 32}}),
-        ("a: --attention linear+local --num-features 8", {
+        ("a: attention=linear+local,model.attention.num_features=8", {
             "model": {"attention": {"name": "linear+local", "num_features": 8}}}),
-        ("a: --objective causal --no-pack --ema 0.9", {
+        ("a: objective=causal,training.pack=off,training.ema=0.9", {
             "model": {"direction": "causal"}, "training": {"pack": "off", "ema": 0.9}}),
-        ("a: --memory two-stack --no-tied --compile off", {
+        ("a: memory=two-stack,model.tied=false,compute.compile=off", {
             "memory": {"plan": "two-stack"}, "model": {"tied": False},
             "compute": {"compile": "off"}}),
-        ("a: --mask-rate 0.3", {"masking": {"rate": 0.3}}),
+        ("a: masking.rate = 0.3", {"masking": {"rate": 0.3}}),
+        ("a: model.complement=[1, 0]", {"model": {"complement": [1, 0]}}),
         ("a:", {}),
     ],
 )  # fmt: skip
 def test_a_variant_is_settings_by_their_names(text: str, overrides: dict[str, object]) -> None:
-    found = variant(text)
+    found = parse_variant(text)
     assert found.name == "a"
     assert found.overrides == overrides
 
 
 @pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("attention=local,model.attention.window=64", "attention-local-window-64"),
+        ("context=256:1024", "context-256-1024"),
+        ("no-conv: model.conv_width=0", "no-conv"),
+    ],
+)
+def test_a_variant_without_a_name_is_named_by_its_settings(text: str, name: str) -> None:
+    assert parse_variant(text).name == name
+
+
+@pytest.mark.parametrize(
     ("text", "hint"),
     [
-        ("no-conv", "no-conv: --conv-width 0"),
-        (": --conv-width 0", "no-conv"),
-        ("a: --widht 3", "--model.width"),
-        ("a: 3", "--"),
+        ("", "no-conv: model.conv_width=0"),
+        ("a: --conv-width 0", "no-conv: model.conv_width=0"),
+        ("a: model.widht=3", "model.width"),
+        ("a: width=3", "model.width"),
+        ("a: parallel.processes=3", "--show-config"),
+        ("a: 3", "SECTION.KEY=VALUE"),
+        ("a: objective=cuasal", "did you mean `causal`?"),
     ],
 )
 def test_no_variants(text: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        variant(text)
+        parse_variant(text)
     assert hint in str(caught.value.hint)
 
 
@@ -104,7 +120,7 @@ def test_two_and_one_that_cannot_be(run_cli: RunCommand, tmp_path: Path, cache_h
     (tmp_path / "small.toml").write_text(SMALL)
     arguments = ["compare", "phage", "--config", str(tmp_path / "small.toml"), "--tokens", "1k"]
     arguments += ["--attention", "softmax,linear", "--threads", "1", "--device", "cpu"]
-    arguments += ["--variant", "odd: --width 31"]
+    arguments += ["--variant", "odd: model.width=31"]
     done = run_cli(*arguments)
     assert done.exit_code == 3
     assert "training 3 of 3: phage-odd-0" in done.err

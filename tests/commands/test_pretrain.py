@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genomeformer_cli.commands._options import parse_context
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.model_io.tensors import read_tensors
-from genomeformer_cli.render.pretrain_options import window_lengths
 from tests.cli import RunCommand
 from tests.failures import assert_failure
 
@@ -30,9 +30,10 @@ validate_every = 2
 validation_windows = 8
 """
 DIALS = """
---attention performer --seq-len 32:64 --steps 6 --tokens-per-step 256 --no-pack --optimizer muon
---ema 0.9 --spike-factor 4 --redraw-every 2 --mask-span 3 --both-strands --precision fp32
---compile off --memory full
+--attention performer --context 32:64 --steps 6 --memory full --set training.tokens_per_step=256
+--set training.pack=off --set training.optimizer=muon --set training.ema=0.9
+--set training.spike_factor=4 --set training.redraw_every=2 --set training.both_strands=true
+--set masking.span=3 --set compute.precision=fp32 --set compute.compile=off
 """
 BASE = ["pretrain", "--threads", "1", "--device", "cpu"]
 
@@ -81,8 +82,8 @@ ENDINGS = {
     "causal": "--objective causal",
     "two stacks": "--memory two-stack --attention linear",
     "reversible": "--memory reversible --attention linear",
-    "averaged": "--ema 0.9",
-    "growing": "--seq-len 32:64",
+    "averaged": "--set training.ema=0.9",
+    "growing": "--context 32:64",
 }
 
 
@@ -159,8 +160,8 @@ def test_slim_fills_the_budget_with_slices(
     run_cli: RunCommand, config: str, cache_home: Path
 ) -> None:
     corpus(run_cli, "c")
-    causal = ["--attention", "linear", "--objective", "causal", "--seq-len", "512"]
-    slim = ["--memory", "slim", "--chunk", "32", "--memory-budget", "4MiB"]
+    causal = ["--attention", "linear", "--objective", "causal", "--context", "512"]
+    slim = ["--memory", "slim", "--set", "memory.chunk=32", "--memory-budget", "4MiB"]
     arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config, *causal]
     planned = run_cli(*arguments, *slim, "--dry-run", "--json")
     assert planned.exit_code == 0, planned.err
@@ -184,7 +185,7 @@ def test_slim_fills_the_budget_with_slices(
         (["--attention", "performer"], "attention.name: softmax -> performer"),
         (["--corpus", "other"], "corpus_inputs_sha256"),
         (["--corpus", "kmers"], "vocabulary"),
-        (["--optimizer", "muon"], "training.optimizer: adamw -> muon"),
+        (["--set", "training.optimizer=muon"], "training.optimizer: adamw -> muon"),
     ],
 )
 def test_a_run_of_something_else_is_refused_and_the_difference_named(
@@ -202,15 +203,15 @@ def test_a_run_of_something_else_is_refused_and_the_difference_named(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--seq-len long", "no length of a window"),
-        ("--seq-len 128:64", "cannot grow"),
-        ("--redraw-every 3", "no random features"),
-        ("--spike-factor 0.5", "spike"),
-        ("--ema 1.5", "between 0 and 1"),
-        ("--optimizer sgd", "training.optimizer"),
-        ("--precision fp8", "compute.precision"),
-        ("--mask-span 0", "spans"),
-        ("--both-strands --objective causal", "both strands"),
+        ("--context long", "invalid context"),
+        ("--context 128:64", "cannot grow"),
+        ("--set training.redraw_every=3", "no random features"),
+        ("--set training.spike_factor=0.5", "spike"),
+        ("--set training.ema=1.5", "between 0 and 1"),
+        ("--set training.optimizer=sgd", "training.optimizer"),
+        ("--set compute.precision=fp8", "compute.precision"),
+        ("--set masking.span=0", "spans"),
+        ("--set training.both_strands=true --objective causal", "both strands"),
     ],
 )
 def test_what_cannot_be_is_said_before_anything_is_trained(
@@ -238,13 +239,13 @@ def test_runs_are_watched_beside_each_other(
     assert_failure(run_cli("pretrain", "--watch", "none"), "none", hint="one", exit_code=1)
 
 
-def test_lengths_of_windows() -> None:
-    assert window_lengths(None) == (None, None)
-    assert window_lengths("4096") == (None, 4096)
-    assert window_lengths("256:4096") == (256, 4096)
-    for text in ("", "a", "1:2:3", "-5"):
+def test_contexts() -> None:
+    assert parse_context("4096") == {"model": {"context": 4096}}
+    growing = {"model": {"context": 4096}, "training": {"start_length": 256}}
+    assert parse_context("256:4096") == growing
+    for text in ("", "a", "1:2:3", "-5", "٣", "9" * 5000):
         with pytest.raises(UsageError):
-            window_lengths(text)
+            parse_context(text)
 
 
 @pytest.mark.slow
@@ -264,7 +265,7 @@ def test_a_model_of_patches_is_trained_and_embeds(
     objective: str, run_cli: RunCommand, config: str
 ) -> None:
     corpus(run_cli, "c")
-    arguments = ["--corpus", "c", "--name", "r", "--config", config, "--patch", "4"]
+    arguments = ["--corpus", "c", "--name", "r", "--config", config, "--set", "model.patch=4"]
     done = run_cli(*BASE, *arguments, "--objective", objective, "--json")
     assert done.exit_code == 0, done.err
     assert 1.7 < json.loads(done.out)["summary"]["model"]["bits_per_base"] < 2.3
@@ -283,7 +284,7 @@ def test_a_run_starts_from_the_weights_of_another(
     arguments = [*BASE, "--corpus", "c", "--config", config]
     first = run_cli(*arguments, "--name", "first", "--json")
     assert first.exit_code == 0, first.err
-    onward = ["--from", "first", "--seq-len", "128", "--batch-size", "2", "--json"]
+    onward = ["--from", "first", "--context", "128", "--batch-size", "2", "--json"]
     # At this learning rate weights hardly move.
     still = [*arguments, *onward, "--learning-rate", "1e-9", "--name", "second"]
     second = run_cli(*still)
@@ -297,7 +298,7 @@ def test_a_run_starts_from_the_weights_of_another(
 
     again = run_cli(*[one for one in still if one not in ("--from", "first")])
     assert_failure(again, "origin_sha256", exit_code=2)
-    wider = run_cli(*arguments, "--name", "third", "--from", "first", "--patch", "2")
+    wider = run_cli(*arguments, "--name", "third", "--from", "first", "--set", "model.patch=2")
     assert_failure(wider, "do not fit")
     corpus(run_cli, "words", *TOKENIZERS["kmer"])
     others = [*BASE, "--corpus", "words", "--config", config, "--name", "w", "--from", "first"]

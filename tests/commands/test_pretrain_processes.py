@@ -38,6 +38,7 @@ rows = 2
 precision = "fp32"
 compile = "off"
 """
+PROCESSES, SHARDS = "--set parallel.processes", "--set parallel.sequence_parallel"
 pytestmark = [pytest.mark.distributed, pytest.mark.usefixtures("trained")]
 
 
@@ -58,7 +59,9 @@ def test_two_processes_write_and_say_what_one_does(
     """To the bit: two halves of a step are added up, by one process or by two."""
     alone = run_cli(*line, "--name", "one", "--device", "cpu", "--json")
     assert alone.exit_code == 0, alone.err
-    both = run_fresh(*line, "--name", "two", "--gpus", "0", "--processes", "2", "--json")
+    both = run_fresh(
+        *line, "--name", "two", "--gpus", "0", "--set", "parallel.processes=2", "--json"
+    )
     assert both.exit_code == 0, both.err
     assert metrics(cache_home, "two") == metrics(cache_home, "one")
     summaries = [json.loads(done.stdout)["summary"] for done in (alone, both)]
@@ -72,11 +75,11 @@ def test_two_processes_write_and_say_what_one_does(
     ("options", "words", "hint"),
     [
         ("--gpus 99", "99 GPUs are wanted", "--gpus 0"),
-        ("--gpus 1 --processes 2", "one a GPU", "--processes"),
-        ("--processes 0", "at least 1", "--gpus 2"),
-        ("--shard", "nobody to share", "--gpus 2 --shard"),
-        ("--processes 3 --sequence-parallel 2", "lines of 2", "divide"),
-        ("--processes 2 --sequence-parallel 2 --shard", "not both", "one of them"),
+        ("--gpus 1 --set parallel.processes=2", "one process per GPU", "parallel.processes"),
+        ("--set parallel.processes=0", "at least 1", "--gpus 2"),
+        ("--set parallel.shard=true", "several processes", "--gpus 2"),
+        (f"{PROCESSES}=3 {SHARDS}=2", "groups of 2", "divide"),
+        (f"{PROCESSES}=2 {SHARDS}=2 --set parallel.shard=true", "not both", "one of them"),
     ],
 )
 def test_what_cannot_be_is_refused_at_once(
@@ -90,9 +93,12 @@ def test_what_cannot_be_is_refused_at_once(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("--processes 3 --batch-size 2", "2 windows cannot be shared by 3 processes"),
-        ("--processes 2 --sequence-parallel 2 --attention softmax", "rows of `softmax`"),
-        ("--processes 2 --shard --ema 0.9", "`--shard` cannot be with `--ema`"),
+        (f"{PROCESSES}=3 --batch-size 2", "2 windows cannot be shared by 3 processes"),
+        (f"{PROCESSES}=2 {SHARDS}=2 --attention softmax", "rows of `softmax`"),
+        (
+            f"{PROCESSES}=2 --set parallel.shard=true --set training.ema=0.9",
+            "`parallel.shard` cannot be with `training.ema`",
+        ),
     ],
 )
 def test_a_mistake_that_all_make_is_told_once(
@@ -107,12 +113,12 @@ def test_a_mistake_that_all_make_is_told_once(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", ["--sequence-parallel 2", "--shard"])
+@pytest.mark.parametrize("options", [f"{SHARDS}=2", "--set parallel.shard=true"])
 def test_parted_rows_and_weights_train_alike(
     options: str, line: tuple[str, ...], run_cli: RunCommand, cache_home: Path
 ) -> None:
     assert run_cli(*line, "--name", "one", "--device", "cpu").exit_code == 0
-    done = run_fresh(*line, "--name", "two", "--processes", "2", *options.split())
+    done = run_fresh(*line, "--name", "two", *f"{PROCESSES}=2".split(), *options.split())
     assert done.exit_code == 0, done.err
     rows = [
         [json.loads(row) for row in metrics(cache_home, name).splitlines()]
@@ -147,7 +153,7 @@ def begin(line: tuple[str, ...], home: Path, *options: str) -> subprocess.Popen[
     """A run of two processes that has written its first checkpoints."""
     command = [sys.executable, "-m", "genomeformer_cli", *line, "--name", "r"]
     process = subprocess.Popen(
-        [*command, "--processes", "2", "--steps", "120", *options],
+        [*command, "--set", "parallel.processes=2", "--steps", "120", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -181,7 +187,7 @@ def test_a_killed_worker_recovers(
 
 @pytest.mark.slow
 def test_a_worker_that_keeps_ending_is_one_error(line: tuple[str, ...], cache_home: Path) -> None:
-    process = begin(line, cache_home, "--restarts", "0")
+    process = begin(line, cache_home, "--set", "parallel.restarts=0")
     os.kill(workers_of(process.pid)[1], signal.SIGKILL)
     _, said = process.communicate(timeout=240)
     assert process.returncode == 1

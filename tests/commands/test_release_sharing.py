@@ -79,7 +79,9 @@ def test_the_average_is_released_where_it_is_better_or_asked_for(
     run_cli: RunCommand, trained: Path
 ) -> None:
     checkpoint = trained / "runs" / RUN / "checkpoints" / STEP
-    assert_failure(run_cli("release", RUN, "--weights", "average"), "no average", hint="--ema")
+    assert_failure(
+        run_cli("release", RUN, "--weights", "average"), "no average", hint="training.ema"
+    )
     loaded = read_model(checkpoint)
     names = [name for name, _ in loaded.model.named_parameters()]
     tensors = {name: whole_tensors(loaded.model)[name] for name in names}

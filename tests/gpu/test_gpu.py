@@ -102,9 +102,19 @@ def test_bfloat16_is_near(case: tuple[str, str]) -> None:
 def command(device: str) -> list[str]:
     """A run of that name on that device."""
     run = ["pretrain", "--corpus", "sample", "--preset", "tiny", "--name", device]
-    run += ["--device", device, "--steps", "20", "--precision", "fp32", "--patch", "4"]
-    run += ["--objective", "surrounding", "--optimizer", "muon", "--ema", "0.9"]
-    return [*run, "--checkpoint-every", "10"]
+    run += [
+        "--device",
+        device,
+        "--steps",
+        "20",
+        "--set",
+        "compute.precision=fp32",
+        "--set",
+        "model.patch=4",
+    ]
+    run += ["--objective", "surrounding", "--set", "training.optimizer=muon"]
+    run += ["--set", "training.ema=0.9"]
+    return [*run, "--set", "training.checkpoint_every=10"]
 
 
 def test_a_run_is_trained_resumed_and_used(

@@ -92,7 +92,7 @@ class WindowSampler:
         if not (self._short or self._whole):
             raise ConfigError(
                 f"no {split} segment is as long as a window of {length:,} tokens",
-                hint="choose a shorter `--seq-len`, or do not skip what is shorter",
+                hint="choose a shorter `--context`, or do not skip what is shorter",
             )
         self._ends = np.cumsum([-(-one.length // length) for one in self._whole], dtype=np.int64)
         self._num_whole = int(self._ends[-1]) if self._whole else 0

@@ -184,7 +184,7 @@ def _require_queries(queries: Queries) -> Queries:
     if not queries.hidden_PWL.any():
         raise ConfigError(
             "the held-out part is too short to validate on",
-            hint="hold out more, or shorten `--seq-len`",
+            hint="hold out more, or shorten `--context`",
         )
     return queries
 
@@ -240,7 +240,8 @@ def _reverse_strand(queries: Queries, tokenizer: Tokenizer, *, causal: bool) -> 
     if causal or queries.k > 1 or queries.bases_V is not None:
         raise ConfigError(
             "both strands can be asked only where a token is a base and both sides are seen",
-            hint="leave out `--both-strands`, or use `--tokenizer char` and `--objective masked`",
+            hint="set `training.both_strands=false`, or use `--tokenizer char` and `--objective "
+            "masked`",
         )
     tokens_WL, hidden_PWL = queries.tokens_WL.copy(), queries.hidden_PWL.copy()
     for row, size in enumerate((tokens_WL != PAD_ID).sum(axis=1)):

@@ -215,7 +215,7 @@ def choose(
         raise ConfigError(
             f"no memory plan fits into {limit / 2**30:.1f} GiB; the leanest, "
             f"`{least.memory.plan}`, takes {(least.num_bytes or 0) / 2**30:.1f} GiB",
-            hint="shorten `--seq-len`, or start a model that is leaner by design: "
+            hint="shorten `--context`, or start a model that is leaner by design: "
             "`--memory two-stack`, or `--memory reversible`",
         )
     fastest = min(one.seconds or 0.0 for one in fitting)

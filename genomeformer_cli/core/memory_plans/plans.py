@@ -154,7 +154,7 @@ def _needs_two_stacks(model: Model) -> tuple[str, str] | None:
     if model.config.direction != "two-stack":
         return "it needs a model of two stacks", "start one with `--memory two-stack`"
     if model.config.patch > 1:
-        return "its slices would cut patches", "`--memory checkpoint`, or `--patch 1`"
+        return "its slices would cut patches", "`--memory checkpoint`, or `model.patch=1`"
     return None if model.can_stream else _no_state(model)
 
 
@@ -177,7 +177,7 @@ def _needs_sums(model: Model) -> tuple[str, str] | None:
     if model.config.residual != "plain":
         return "it needs plain residuals", "`--memory reversible`"
     if model.config.patch > 1:
-        return "it cannot tell patches apart again", "`--memory checkpoint`, or `--patch 1`"
+        return "it cannot tell patches apart again", "`--memory checkpoint`, or `model.patch=1`"
     if not model.can_stream:
         return (
             f"`{model.config.attention.name}` neither sums a row nor sees only its neighbours",

@@ -115,7 +115,7 @@ class TrainingConfig:
         if not (0 <= self.ema < 1 and 0 < self.curriculum_share < 1 and 0 <= self.momentum < 1):
             raise ConfigError(
                 "decays and shares lie between 0 and 1",
-                hint="0.999 is usual for `--ema`, 0.95 for the momentum",
+                hint="0.999 is usual for `ema`, 0.95 for the momentum",
             )
         if self.spike_factor != 0 and self.spike_factor <= 1:
             raise ConfigError(

@@ -116,9 +116,9 @@ class ProcessGroup:
 
         if not hasattr(getattr(fsdp, "FSDPModule", None), "set_force_sum_reduction_for_comms"):
             raise ConfigError(
-                f"`--shard` needs an FSDP2 that can sum gradients, which torch {torch.__version__} "
-                "has not",
-                hint="torch 2.13 has it; or leave `--shard` out",
+                "`parallel.shard` needs an FSDP2 that can sum gradients, which torch "
+                f"{torch.__version__} lacks",
+                hint="torch 2.13 has it; or leave `parallel.shard` out",
             )
         # A warning of what an in-place operation on the features would do; there is none.
         warnings.filterwarnings("ignore", "FSDP2-wrapped module")

@@ -41,7 +41,7 @@ def stages(config: TrainingConfig, context: int) -> list[Stage]:
         if config.start_length > context:
             raise ConfigError(
                 f"windows cannot grow from {config.start_length} to {context} tokens",
-                hint="`--seq-len 256:4096` grows from 256 to 4096",
+                hint="`--context 256:4096` grows from 256 to 4096",
             )
         lengths = [config.start_length]
         while lengths[-1] * 2 < context:

@@ -35,16 +35,17 @@ class ParallelConfig:
         if min(counts) < 1 or self.processes == 0 or self.restarts < 0:
             raise ConfigError(
                 "processes must be at least 1, GPUs and restarts at least 0",
-                hint="`--gpus 2`, or `--gpus 0 --processes 2`",
+                hint="`--gpus 2`, or `--gpus 0 --set parallel.processes=2`",
             )
         if self.gpus and self.processes not in (None, self.gpus):
             raise ConfigError(
-                f"{self.processes} processes on {self.gpus} GPUs: there is one a GPU",
-                hint="leave `--processes` out, or `--gpus 0` for processes on the CPU",
+                f"{self.processes} processes on {self.gpus} GPUs: there is one process per GPU",
+                hint="leave `parallel.processes` out, or `--gpus 0` for processes on the CPU",
             )
         if self.shard and self.sequence_parallel > 1:
             raise ConfigError(
-                "`--shard` divides the weights, `--sequence-parallel` the rows: not both",
+                "`parallel.shard` divides the weights, `parallel.sequence_parallel` the rows: not "
+                "both",
                 hint="leave one of them out",
             )
 
@@ -77,14 +78,14 @@ class ParallelConfig:
         elif model.residual != "plain":
             what = "reversible residuals"
         elif training.optimizer != "adamw":
-            what = f"`--optimizer {training.optimizer}`, which needs matrices whole"
+            what = f"`training.optimizer={training.optimizer}`, which needs matrices whole"
         elif training.ema:
-            what = "`--ema`"
+            what = "`training.ema`"
         if what:
             raise ConfigError(
-                f"`--shard` cannot be with {what}",
-                hint="it takes plain residuals, `--memory full` or `checkpoint`, `--optimizer "
-                "adamw`, no `--ema`",
+                f"`parallel.shard` cannot be with {what}",
+                hint="it takes plain residuals, `--memory full` or `checkpoint`, "
+                "`training.optimizer=adamw`, `training.ema=0`",
             )
 
     def check_size(self, size: int) -> None:
@@ -95,11 +96,11 @@ class ParallelConfig:
         """
         if size % self.sequence_parallel:
             raise ConfigError(
-                f"{size} processes do not divide into lines of {self.sequence_parallel}",
-                hint="`--sequence-parallel` must divide the number of processes",
+                f"{size} processes do not divide into groups of {self.sequence_parallel}",
+                hint="`parallel.sequence_parallel` must divide the number of processes",
             )
         if self.shard and size == 1:
             raise ConfigError(
-                "one process has nobody to share the weights with",
-                hint="start several: `--gpus 2 --shard`, or `--gpus 0 --processes 2 --shard`",
+                "`parallel.shard` needs several processes",
+                hint="start them with `--gpus 2`, or `--gpus 0 --set parallel.processes=2`",
             )

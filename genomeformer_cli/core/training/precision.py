@@ -175,7 +175,7 @@ def default_compute(compute: ComputeConfig, device: torch.device) -> ComputeConf
     """
     if compute.compile == "on":
         raise ConfigError(
-            "`--compile on` with `--shard` or `--sequence-parallel`",
+            "`compute.compile=on` with `parallel.shard` or `parallel.sequence_parallel`",
             hint="leave it out; what is parted is not compiled",
         )
     precision = compute.precision
@@ -214,8 +214,8 @@ def _ways(precision: str, compiled: str) -> ComputeConfig:
 def _check(compute: ComputeConfig, trial: Trial) -> None:
     if compute.compile == "on" and not _can_compile(trial):
         raise ConfigError(
-            "`--compile on` needs `--memory full` and rows of one document",
-            hint="`--compile auto` leaves it out where it cannot be; `--no-pack` packs no rows",
+            "`compute.compile=on` needs `--memory full` and rows of one document",
+            hint="`compute.compile=auto` compiles where it can; `training.pack=off` packs no rows",
         )
 
 

@@ -9,7 +9,10 @@ from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.training.config import TrainingConfig
+from genomeformer_cli.core.training.logging_config import LoggingConfig
+from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.training.precision import ComputeConfig
 
 
@@ -30,6 +33,24 @@ class PretrainConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     compute: ComputeConfig = field(default_factory=ComputeConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSettings(PretrainConfig):
+    """Settings of `pretrain`: the configuration of the run, and of its execution.
+
+    The execution does not change the result; a run may be resumed with another one.
+
+    Attributes:
+        parallel: Number of processes and division of the work.
+        logging: Services that show the run.
+    """
+
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
+
+
+EXECUTION_SECTIONS = ("parallel", "logging")
 
 
 def tiny() -> PretrainConfig:
@@ -182,6 +203,10 @@ def preset(name: str) -> PretrainConfig:
     if name not in PRESETS:
         raise ConfigError(
             f"unknown preset `{name}`",
-            hint="known: " + ", ".join(f"`{known}`" for known in PRESETS),
+            hint=propose(
+                name,
+                PRESETS,
+                otherwise="known: " + ", ".join(f"`{known}`" for known in PRESETS),
+            ),
         )
     return PRESETS[name]()

@@ -48,7 +48,7 @@ class SpikeGuard:
         if self._in_a_row > _MOST_IN_A_ROW:
             raise TrainingError(
                 f"the gradients of {self._in_a_row} steps in a row were spikes",
-                hint="lower `--learning-rate`, or raise `--spike-factor`",
+                hint="lower `--learning-rate`, or raise `training.spike_factor`",
             )
         return taken
 

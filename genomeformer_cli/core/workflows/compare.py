@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS
+from genomeformer_cli.core.config_text import read_config
 from genomeformer_cli.core.configuration import merge_values, to_plain
 from genomeformer_cli.core.corpus.reader import open_corpus
 from genomeformer_cli.core.errors import ConfigError
@@ -21,7 +22,7 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.budget import Budget, Plan
-from genomeformer_cli.core.training.presets import PretrainConfig
+from genomeformer_cli.core.training.presets import EXECUTION_SECTIONS, PretrainConfig
 from genomeformer_cli.core.workflows.comparison_folder import (
     RESULTS_FILE,
     Training,
@@ -35,7 +36,7 @@ from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.fresh_process import run_in_fresh_process
 from genomeformer_cli.core.workflows.planning import plan_training, planned
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, pretrain_model
-from genomeformer_cli.core.workflows.run_folder import read_toml, resolve_config
+from genomeformer_cli.core.workflows.run_folder import resolve_config
 from genomeformer_cli.core.workflows.standings import (
     Baseline,
     Row,
@@ -168,6 +169,7 @@ def _shared(request: CompareRequest, store: Store) -> dict[str, _Shared]:
         raise ConfigError(
             "nothing to train", hint="name at least one corpus, and at least one seed"
         )
+    _check_execution(request.config_file)
     found = {}
     for name in request.corpora:
         corpus = open_corpus(store, name)
@@ -180,6 +182,17 @@ def _shared(request: CompareRequest, store: Store) -> dict[str, _Shared]:
             vocabulary_sha256=corpus.manifest.vocabulary_sha256,
         )
     return found
+
+
+def _check_execution(config_file: Path | None) -> None:
+    """Check that a file has no settings of an execution: each training is one process."""
+    sections = {*(read_config(config_file) if config_file is not None else {})}
+    refused = sorted(sections.intersection(EXECUTION_SECTIONS))
+    if refused:
+        raise ConfigError(
+            f"`{config_file}`: `{refused[0]}` cannot be set in a comparison",
+            hint="each training is one process that writes to its own folder; remove the section",
+        )
 
 
 def _collection(config: PretrainConfig, reporter: Reporter) -> tuple[Variant, ...]:
@@ -303,7 +316,7 @@ def _compute(device: str) -> dict[str, str]:
 
 def _said(config_file: Path | None, overrides: Mapping[str, Any], part: str) -> dict[str, Any]:
     """What somebody has set of a part of the configuration, beyond the preset."""
-    given = read_toml(config_file) if config_file is not None else {}
+    given = read_config(config_file) if config_file is not None else {}
     return {**given.get(part, {}), **overrides.get(part, {})}
 
 

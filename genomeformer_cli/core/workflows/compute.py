@@ -49,7 +49,8 @@ def gpu_names(num_gpus: int) -> list[str]:
     if num_gpus > there:
         raise ConfigError(
             f"{num_gpus} GPUs are wanted and torch sees {there}",
-            hint="`--gpus 0` takes the CPU: with `--processes 2` to pretrain, `--jobs 2` to embed",
+            hint="`--gpus 0` takes the CPU: with `--set parallel.processes=2` in `pretrain`, "
+            "`--jobs 2` in `embed`",
         )
     return [f"cuda:{number}" for number in range(num_gpus)]
 

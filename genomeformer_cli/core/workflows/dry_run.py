@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from genomeformer_cli.core.corpus.reader import Corpus
+from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.memory_plans.forecast import Forecast, choose, forecasts
 from genomeformer_cli.core.memory_plans.memory_meter import bytes_in_use
 from genomeformer_cli.core.memory_plans.plans import AUTO, plan_entry
+from genomeformer_cli.core.model_io.model_folder import read_model
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.training.presets import PretrainSettings
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, plan_step
-from genomeformer_cli.core.workflows.run_folder import resolve_config
+from genomeformer_cli.core.workflows.run_folder import resolve_config, resolve_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +70,7 @@ def forecast_run(
     model = build_model(config.model, seed=config.training.seed)
     model = model.to(choose_device(request.device, reporter))
     base_bytes = bytes_in_use(model.device)
-    shares = request.scale.num_processes // request.scale.sequence_parallel
+    shares = request.parallel.num_processes // request.parallel.sequence_parallel
     trial = plan_step(model, corpus, config, shares=max(shares, 1))
     step = trial.step
     chosen = choose(model, step, trial.memory, request.memory_budget, reporter)
@@ -86,4 +89,29 @@ def forecast_run(
         kept=chosen.kept if plan_entry(chosen.plan).keeps else 0,
         base_bytes=base_bytes,
         forecasts=forecasts(model, step, memory, reporter),
+    )
+
+
+def pretrain_settings(
+    request: PretrainRequest, *, reporter: Reporter, store: Store | None = None
+) -> PretrainSettings:
+    """Resolve all settings of a request without training.
+
+    Without a corpus, the vocabulary is that of the preset.
+
+    Raises:
+        NotInCacheError: The corpus or the model to start from is absent.
+        ConfigError: An unknown preset or setting, an invalid value.
+    """
+    store = store or Store()
+    corpus = open_corpus(store, request.corpus) if request.corpus else None
+    origin = None
+    if request.origin is not None:
+        origin = read_model(model_folder(request.origin, store=store, reporter=reporter))
+    return resolve_settings(
+        request.preset,
+        request.config_file,
+        request.overrides,
+        None if corpus is None else corpus.tokenizer,
+        None if origin is None else origin.model.config,
     )

@@ -15,6 +15,7 @@ import tomli_w
 import torch
 
 from genomeformer_cli._version import __version__
+from genomeformer_cli.core.config_text import read_config
 from genomeformer_cli.core.configuration import differences, from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError, EntryExistsError
@@ -62,7 +63,6 @@ from genomeformer_cli.core.training.precision import ComputeConfig, choose_compu
 from genomeformer_cli.core.workflows.compute import choose_device, set_threads
 from genomeformer_cli.core.workflows.run_folder import (
     RUN_CONFIG_FILE,
-    read_toml,
 )
 
 RESULTS_FILE = "results.json"
@@ -231,7 +231,7 @@ def _compute(tuning: FinetuningRun, run: Path, trials: Path, reporter: Reporter)
     if config.compute.precision != "auto":
         return config.compute
     if begun.exists():
-        return from_plain(ComputeConfig, read_toml(begun)["compute"], where=str(begun))
+        return from_plain(ComputeConfig, read_config(begun)["compute"], where=str(begun))
     return choose_compute(config.compute, tuning.trial(), trials, reporter)
 
 
@@ -258,7 +258,7 @@ def _open(
         write_text(run / RUN_CONFIG_FILE, tomli_w.dumps(plain))
         return
     known = read_json(run / RUN_IDENTITY_FILE)
-    before = {**read_toml(run / RUN_CONFIG_FILE), **known}
+    before = {**read_config(run / RUN_CONFIG_FILE), **known}
     changed = differences(before, {**plain, **identity, "genomeformer": before.get("genomeformer")})
     if changed:
         raise ConfigError(

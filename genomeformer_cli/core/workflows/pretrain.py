@@ -42,6 +42,7 @@ from genomeformer_cli.core.training.loggers import (
     open_tensorboard_logger,
     open_wandb_logger,
 )
+from genomeformer_cli.core.training.logging_config import LoggingConfig
 from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
 from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.training.precision import (
@@ -58,7 +59,10 @@ from genomeformer_cli.core.training.summary import (
 )
 from genomeformer_cli.core.training.task import PretrainingTask
 from genomeformer_cli.core.workflows.compute import choose_device, gpu_names, set_threads
-from genomeformer_cli.core.workflows.run_folder import open_run, resolve_config
+from genomeformer_cli.core.workflows.run_folder import (
+    open_run,
+    resolve_config,
+)
 from genomeformer_cli.core.workflows.run_scores import asking_of, run_baseline, summarise
 
 MEMORY_FILE = "memory.json"
@@ -80,10 +84,9 @@ class PretrainRequest:
         threads: CPU threads; None: all usable cores.
         memory_budget: Bytes that a step may take; None: a plan that is named is not held to any,
             `auto` to most of what is available.
-        tensorboard: Whether to write TensorBoard's files too.
         origin: The model whose weights to start from: a run, a bundle, a name; None: random ones.
-        scale: Over how many processes; this one is one of them if it was started as one.
-        wandb: Project of Weights & Biases that is to show the run too.
+        parallel: Over how many processes; this one is one of them if it was started as one.
+        logging: Services that show the run.
     """
 
     corpus: str
@@ -94,10 +97,9 @@ class PretrainRequest:
     device: str = "auto"
     threads: int | None = None
     memory_budget: int | None = None
-    tensorboard: bool = False
     origin: str | None = None
-    scale: ParallelConfig = field(default_factory=ParallelConfig)
-    wandb: str | None = None
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,26 +155,26 @@ def pretrain_model(
         CheckpointError, CorruptError: What the run would start or go on from is damaged.
     """
     store, me = store or Store(), process_rank()
-    request.scale.check_size(1 if me is None else me.size)
-    gpu_names(request.scale.gpus or 0)
+    request.parallel.check_size(1 if me is None else me.size)
+    gpu_names(request.parallel.gpus or 0)
     set_threads(request.threads, of=1 if me is None else me.local_size)
     device = choose_device(_device(request, me), reporter if me is None else None)
     with join_process_group(me, device) as team:
-        team.form_sequence_groups(request.scale.sequence_parallel)
+        team.form_sequence_groups(request.parallel.sequence_parallel)
         speaks = reporter if team.is_main else SilentReporter()
         return _Pretraining(request, (store, runs or store), team, device, speaks).run()
 
 
 def _device(request: PretrainRequest, me: ProcessRank | None) -> str:
     """The device of this process: of several GPUs, its own."""
-    if request.scale.on_cpu:
+    if request.parallel.on_cpu:
         if request.device not in ("auto", "cpu"):
             raise ConfigError(
                 f"processes on the CPU, and on `{request.device}`",
                 hint="`--gpus N` takes one process a GPU; leave `--device` out",
             )
         return "cpu"
-    if request.device == "auto" and request.scale.gpus is None and not torch.cuda.is_available():
+    if request.device == "auto" and request.parallel.gpus is None and not torch.cuda.is_available():
         return "cpu"
     on_gpus = request.device in ("auto", "cuda")
     return f"cuda:{me.local_rank}" if me is not None and on_gpus else request.device
@@ -239,12 +241,12 @@ class _Pretraining:
 
     def _train(self, questions: Queries, batches: Batches) -> None:
         config, corpus, reporter = self._config, self._corpus, self._reporter
-        scale = self._request.scale
+        parallel = self._request.parallel
         check_rows(config.training, config.model, self._team)
         if self._team.restarts:
             reporter.warn(
                 f"a process ended: all were started again ({self._team.restarts} of at most "
-                f"{scale.restarts} times)"
+                f"{parallel.restarts} times)"
             )
         causal = config.model.direction == "causal"
         baseline = self._told(
@@ -254,7 +256,7 @@ class _Pretraining:
         model = build_model(config.model, seed=config.training.seed)
         if self._origin is not None:
             load_weights(model, self._origin.model.state_dict(), self._origin.folder)
-        if not scale.shard:  # sharded, it is moved part by part
+        if not parallel.shard:  # sharded, it is moved part by part
             model = model.to(self._device)
         reporter.record(_started(self._name, config, corpus, model, baseline))
         trial = plan_step(model, corpus, config, shares=self._team.num_shares)
@@ -262,7 +264,7 @@ class _Pretraining:
             MemoryConfig,
             lambda: _memory(self._folder, self._request, trial, reporter),
         )
-        scale.check_model(config.model, config.training, memory.plan)
+        parallel.check_model(config.model, config.training, memory.plan)
         if self._team.line is not None:
             check_sequence_parallel(model, memory.plan)
         trial = replace(trial, memory=memory)
@@ -278,13 +280,13 @@ class _Pretraining:
             validate=lambda trained: likelihood(trained, questions),
             expected_bytes=(
                 expected_bytes(trial.model, trial.step, memory)
-                if self._team.is_main and not scale.is_special
+                if self._team.is_main and not parallel.is_special
                 else None
             ),
             task=PretrainingTask(per_token=not corpus.tokenizer.one_token_per_base),
             loggers=_observers(self._request, config),
             process_group=self._team,
-            shard=scale.shard,
+            shard=parallel.shard,
         )
         train(run, reporter)
         self._told(RunSummary, lambda: summarise(run, corpus, questions, baseline, self._team.size))
@@ -295,7 +297,7 @@ class _Pretraining:
         if path.exists():
             plain = read_json(path)
             return from_plain(ComputeConfig, plain, where=str(path))
-        if self._request.scale.is_special:
+        if self._request.parallel.is_special:
             compute = default_compute(self._config.compute, self._device)
         else:
             trials = self._store.root / TRIALS_FILE
@@ -345,7 +347,7 @@ def _memory(
         plain = read_json(path)
         return from_plain(MemoryConfig, plain, where=str(path))
     memory = trial.memory
-    if not request.scale.is_special:
+    if not request.parallel.is_special:
         memory = choose(trial.model, trial.step, memory, request.memory_budget, reporter)
     elif memory.plan == AUTO:
         memory = replace(memory, plan="full")
@@ -354,10 +356,10 @@ def _memory(
 
 
 def _observers(request: PretrainRequest, config: PretrainConfig) -> list[OpenObserver]:
-    found: list[OpenObserver] = [open_tensorboard_logger] if request.tensorboard else []
-    if request.wandb is not None:
+    found: list[OpenObserver] = [open_tensorboard_logger] if request.logging.tensorboard else []
+    if request.logging.wandb:
         found.append(
-            open_wandb_logger(request.wandb, {**to_plain(config), "corpus": request.corpus})
+            open_wandb_logger(request.logging.wandb, {**to_plain(config), "corpus": request.corpus})
         )
     return found
 

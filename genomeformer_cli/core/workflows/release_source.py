@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal, TypedDict
 
 from genomeformer_cli._version import __version__
+from genomeformer_cli.core.config_text import read_config
 from genomeformer_cli.core.configuration import from_plain
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
@@ -38,7 +39,6 @@ from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, rea
 from genomeformer_cli.core.workflows.run_folder import (
     BASELINE_FILE,
     RUN_CONFIG_FILE,
-    read_toml,
 )
 
 WhichWeights = Literal["auto", "last", "average"]
@@ -99,7 +99,7 @@ def find_source(name: str, *, store: Store, reporter: Reporter) -> Source:
         if newest is None:
             raise CheckpointError(f"the run `{run.name}` has no checkpoint", hint="train it first")
         checkpoint = newest
-    config = from_plain(PretrainConfig, read_toml(run / RUN_CONFIG_FILE), where=RUN_CONFIG_FILE)
+    config = from_plain(PretrainConfig, read_config(run / RUN_CONFIG_FILE), where=RUN_CONFIG_FILE)
     identity: _Identity = read_json(run / RUN_IDENTITY_FILE, _Identity)
     return Source(
         run=run,
@@ -128,7 +128,7 @@ def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> C
         if which == "average":
             raise CheckpointError(
                 f"the run `{source.run.name}` kept no average of its weights",
-                hint="train with `--ema 0.999`, or leave out `--weights average`",
+                hint="train with `--set training.ema=0.999`, or leave out `--weights average`",
             )
         score = recorded.get("last") or likelihood(last.model, questions)
         return ChosenWeights(loaded=last, score=score, name=last_name)

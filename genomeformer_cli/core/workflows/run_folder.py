@@ -11,7 +11,7 @@ import numpy as np
 import tomli_w
 
 from genomeformer_cli._version import __version__
-from genomeformer_cli.core import documents
+from genomeformer_cli.core.config_text import read_config
 from genomeformer_cli.core.configuration import differences, overlay, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.documents import DocumentError, read_json
@@ -19,7 +19,14 @@ from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
-from genomeformer_cli.core.training.presets import PretrainConfig, preset
+from genomeformer_cli.core.training.logging_config import LoggingConfig
+from genomeformer_cli.core.training.parallel_config import ParallelConfig
+from genomeformer_cli.core.training.presets import (
+    EXECUTION_SECTIONS,
+    PretrainConfig,
+    PretrainSettings,
+    preset,
+)
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -32,13 +39,22 @@ def resolve_config(
     preset_name: str,
     config_file: Path | None,
     overrides: Mapping[str, Any],
-    tokenizer: Tokenizer,
+    tokenizer: Tokenizer | None,
     origin: ModelConfig | None = None,
 ) -> PretrainConfig:
-    """Preset, then the model to start from, TOML, flags, what follows from them and the corpus.
+    """Resolve the configuration of a run.
 
-    A context of one's own keeps the tokens of a step unless a batch size is given too; plans that
-    are architectures (`two-stack`, `reversible`) make the model one.
+    Settings replace each other in this order: preset, model to start from, TOML file, command line,
+    corpus. A new context keeps the tokens per step unless a batch size is given too. Plans that
+    are architectures (`two-stack`, `reversible`) set the architecture.
+
+    Args:
+        preset_name: Name of the preset.
+        config_file: TOML file of settings.
+        overrides: Settings that replace those of the file. Sections of the execution are passed
+            over, here and in the file: `resolve_execution` reads them.
+        tokenizer: Tokenizer of the corpus; None: the vocabulary of the preset.
+        origin: Configuration of the model to start from.
 
     Raises:
         ConfigError: An unknown preset or setting, a wrong type, an unreadable TOML.
@@ -48,18 +64,57 @@ def resolve_config(
     if origin is not None:
         given.append(("the model to start from", {"model": to_plain(origin)}))
     if config_file is not None:
-        given.append((str(config_file), read_toml(config_file)))
+        given.append((str(config_file), read_config(config_file)))
     for where, values in [*given, ("command line", overrides)]:
-        config = overlay(_same_tokens(config, values), values, where=where)
-    model: dict[str, Any] = {"vocabulary_size": len(tokenizer.tokens)}
+        settings = {key: value for key, value in values.items() if key not in EXECUTION_SECTIONS}
+        config = overlay(_same_tokens(config, settings), settings, where=where)
+    model: dict[str, Any] = {}
+    if tokenizer is not None:
+        model["vocabulary_size"] = len(tokenizer.tokens)
     if config.memory.plan == "two-stack":
         model["direction"] = "two-stack"
     if config.memory.plan == "reversible":
         model["residual"] = "reversible"
     direction = model.get("direction", config.model.direction)
-    if direction == "two-stack" or config.model.strands == "both":
+    if tokenizer is not None and (direction == "two-stack" or config.model.strands == "both"):
         model["complement"] = _complement(tokenizer)
     return overlay(config, {"model": model}, where="corpus")
+
+
+def resolve_execution(
+    config_file: Path | None, overrides: Mapping[str, Any]
+) -> tuple[ParallelConfig, LoggingConfig]:
+    """Resolve the settings of the execution, which do not change the result of a run.
+
+    Raises:
+        ConfigError: An unknown setting, an invalid value, an unreadable TOML.
+    """
+    settings = PretrainSettings()
+    layers = [("command line", overrides)]
+    if config_file is not None:
+        layers.insert(0, (str(config_file), read_config(config_file)))
+    for where, values in layers:
+        sections = {key: values[key] for key in EXECUTION_SECTIONS if key in values}
+        settings = overlay(settings, sections, where=where)
+    return settings.parallel, settings.logging
+
+
+def resolve_settings(
+    preset_name: str,
+    config_file: Path | None,
+    overrides: Mapping[str, Any],
+    tokenizer: Tokenizer | None = None,
+    origin: ModelConfig | None = None,
+) -> PretrainSettings:
+    """Resolve all settings of `pretrain`, those of the execution included.
+
+    Raises:
+        ConfigError: An unknown preset or setting, an invalid value, an unreadable TOML.
+    """
+    config = resolve_config(preset_name, config_file, overrides, tokenizer, origin)
+    parallel, logging = resolve_execution(config_file, overrides)
+    sections = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    return PretrainSettings(**sections, parallel=parallel, logging=logging)
 
 
 def _same_tokens(config: PretrainConfig, values: Mapping[str, Any]) -> PretrainConfig:
@@ -81,21 +136,6 @@ def _complement(tokenizer: Tokenizer) -> list[int]:
         return []
     ids = np.arange(len(tokenizer.tokens), dtype=tokenizer.dtype)
     return [int(tokenizer.reverse_complement(ids[one : one + 1])[0]) for one in ids]
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """Values of a TOML file.
-
-    Raises:
-        ConfigError: It is missing or no TOML.
-    """
-    try:
-        return documents.read_toml(path)
-    except DocumentError as failure:
-        raise ConfigError(
-            failure.message.replace("cannot be read:", "cannot be read as TOML:"),
-            hint="see a run's `config.toml`",
-        ) from failure
 
 
 def open_run(
@@ -125,7 +165,7 @@ def open_run(
         write_json(folder / RUN_IDENTITY_FILE, {**identity, "genomeformer": __version__})
         write_text(folder / RUN_CONFIG_FILE, tomli_w.dumps(plain))
         return
-    before = {**read_toml(folder / RUN_CONFIG_FILE), **_identity(folder)}
+    before = {**read_config(folder / RUN_CONFIG_FILE), **_identity(folder)}
     changed = differences(before, {**plain, **identity, "genomeformer": before.get("genomeformer")})
     if changed:
         raise ConfigError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypedDict
 
+from genomeformer_cli.core.config_text import read_config
 from genomeformer_cli.core.documents import convert, read_json
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.training.metrics import (
@@ -18,7 +19,7 @@ from genomeformer_cli.core.training.metrics import (
     score_of,
     training_bits,
 )
-from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, RUN_CONFIG_FILE, read_toml
+from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, RUN_CONFIG_FILE
 
 _SMOOTHED = 50
 
@@ -79,7 +80,7 @@ def watch_runs(names: Sequence[str], *, store: Store | None = None) -> list[Watc
 
 def _watched(name: str, folder: Path) -> WatchedRun:
     recorded: _Config = convert(
-        read_toml(folder / RUN_CONFIG_FILE), _Config, source=str(folder / RUN_CONFIG_FILE)
+        read_config(folder / RUN_CONFIG_FILE), _Config, source=str(folder / RUN_CONFIG_FILE)
     )
     steps = recorded["training"]["steps"]
     rows, speeds = read_rows(folder / METRICS_FILE), read_rows(folder / THROUGHPUT_FILE)

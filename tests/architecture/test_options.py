@@ -1,0 +1,193 @@
+"""Options of all commands: few, of one meaning each, and every message names options that exist."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+
+from genomeformer_cli.app import app
+from genomeformer_cli.commands._options import RENAMED
+from genomeformer_cli.core.config_text import parse_settings
+from genomeformer_cli.core.training.presets import PretrainSettings
+from tests.cli import RunCommand
+from tests.failures import assert_failure
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path for folder in ("guides", "concepts") for path in (ROOT / "docs" / folder).glob("*.md")
+)
+MOST_OPTIONS = 20
+SHARED = {"--help", "--json", "--quiet", "--verbose", "--set", "--config", "--show-config"}
+CONFIGURED = ["pretrain", "compare"]
+
+# Commands whose options are still to be reduced.
+MANY_OPTIONS = {"embed", "evaluate", "fetch", "finetune"}
+# Words that still have another meaning in another command.
+SEVERAL_MEANINGS = {
+    "--annotation", "--attention", "--batch-size", "--corpus", "--dry-run",
+    "--dtype", "--genome", "--gpus", "--jobs", "--json",
+    "--layers", "--learning-rate", "--limit", "--lock", "--lr",
+    "--model", "--name", "--only", "--output", "--per-base",
+    "--plot", "--pool", "--rc", "--seed", "--seeds",
+    "--stride", "--taxon", "--toks-per-batch", "--vcf", "--verify",
+    "--window",
+}  # fmt: skip
+# Options of other programs that messages and pages name.
+FOREIGN = {"--requeue", "--tune"}
+
+
+def leaves(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command that has no subcommands, by its name."""
+    children = getattr(command, "commands", {})
+    for child, subcommand in children.items():
+        yield from leaves(subcommand, f"{name} {child}".strip())
+    if not children:
+        yield name, command
+
+
+COMMANDS = dict(leaves(typer.main.get_command(app)))
+
+
+def options_of(command: Any) -> dict[str, Any]:
+    """Return the options of a command by each of their long spellings."""
+    return {
+        spelling: parameter
+        for parameter in command.params
+        if parameter.param_type_name == "option"
+        for spelling in (*parameter.opts, *parameter.secondary_opts)
+        if spelling.startswith("--")
+    }
+
+
+KNOWN = {word for command in COMMANDS.values() for word in options_of(command)} | {
+    "--help",
+    "--debug",
+    "--version",
+    "--install-completion",
+    "--show-completion",
+}
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in MANY_OPTIONS])
+def test_a_command_has_few_options(name: str) -> None:
+    parameters = {
+        parameter.name: parameter
+        for word, parameter in options_of(COMMANDS[name]).items()
+        if word not in SHARED
+    }
+    assert len(parameters) <= MOST_OPTIONS, sorted(parameters)
+
+
+@pytest.mark.parametrize("name", sorted(MANY_OPTIONS))
+def test_listed_commands_have_many_options(name: str) -> None:
+    words = {one.name for word, one in options_of(COMMANDS[name]).items() if word not in SHARED}
+    assert len(words) > MOST_OPTIONS, "remove the command from `MANY_OPTIONS`"
+
+
+def meanings() -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for command in COMMANDS.values():
+        for word, parameter in options_of(command).items():
+            found.setdefault(word, set()).add(parameter.help or "")
+    return found
+
+
+def test_an_option_has_one_meaning() -> None:
+    several = {word for word, texts in meanings().items() if len(texts) > 1}
+    assert several == SEVERAL_MEANINGS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_option_has_a_help_text(name: str) -> None:
+    assert all(parameter.help for parameter in options_of(COMMANDS[name]).values())
+
+
+def named_options(text: str) -> set[str]:
+    """Return the options that a text names in backticks."""
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.DOTALL | re.MULTILINE)
+    quoted = " ".join(re.findall(r"`(?!python )([^`]+)`", prose))
+    return set(re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", quoted))
+
+
+def texts_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "x" for part in node.values
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def test_messages_and_pages_name_options_that_exist() -> None:
+    unknown: dict[str, set[str]] = {}
+    for path in sorted((ROOT / "genomeformer_cli").rglob("*.py")):
+        for text in texts_of(path):
+            for word in named_options(text) - KNOWN - FOREIGN:
+                unknown.setdefault(word, set()).add(path.name)
+    for path in PAGES:
+        for word in named_options(path.read_text(encoding="utf-8")) - KNOWN - FOREIGN:
+            unknown.setdefault(word, set()).add(path.name)
+    assert not unknown
+
+
+@pytest.mark.parametrize(("command", "option"), RENAMED, ids=" ".join)
+def test_a_former_option_names_its_new_form(command: str, option: str, run_cli: RunCommand) -> None:
+    new = RENAMED[command, option]
+    done = run_cli(command, option, "3")
+    assert_failure(done, f"`{option}` is now `{new}`", hint="--show-config", exit_code=2)
+    assert option not in options_of(COMMANDS[command])
+    word, _, assignment = new.partition(" ")
+    assert word in options_of(COMMANDS[command])
+    if word == "--set" and command == "pretrain":
+        assert parse_settings([assignment.replace("...", "3")], PretrainSettings)
+
+
+@pytest.mark.parametrize("name", CONFIGURED)
+def test_settings_of_a_preset_are_shown_and_read_again(
+    name: str, run_cli: RunCommand, tmp_path: Path
+) -> None:
+    line = (name, "--preset", "small", "--objective", "causal", "--set", "training.ema=0.5")
+    shown = run_cli(*line, "--show-config")
+    assert (shown.exit_code, shown.err) == (0, "")
+    assert "# Decay of the moving average of the weights" in shown.out
+    assert "ema = 0.5" in shown.out
+    (tmp_path / "shown.toml").write_text(shown.out)
+    again = run_cli(name, "--config", str(tmp_path / "shown.toml"), "--show-config")
+    assert again.out == shown.out
+
+
+@pytest.mark.parametrize("name", CONFIGURED)
+@pytest.mark.parametrize(
+    ("options", "words", "hint"),
+    [
+        ("--set training.emma=1", "unknown setting `training.emma`", "`training.ema`"),
+        ("--set ema=1", "unknown setting `ema`", "`training.ema`"),
+        ("--set training.ema", "not an assignment", "SECTION.KEY=VALUE"),
+        ("--set training.ema=1 --set training.ema=0", "set twice", "once"),
+        ("--set training.seed=1 --seed 2", "an option and by `--set`", "once"),
+        ("--set training.ema=much", "`training.ema` cannot be `much`", "a number"),
+        ("--set training.pack=maybe", "`training.pack` cannot be `maybe`", "`skip`"),
+        ("--preset tyni", "unknown preset `tyni`", "did you mean `tiny`?"),
+        ("--objective cuasal", "unknown objective `cuasal`", "did you mean `causal`?"),
+    ],
+)
+def test_an_invalid_setting_is_one_sentence(
+    name: str, options: str, words: str, hint: str, run_cli: RunCommand
+) -> None:
+    done = run_cli(name, *options.split(), "--show-config")
+    assert_failure(done, words, hint=hint, exit_code=2)
+
+
+def test_execution_is_no_part_of_a_comparison(run_cli: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "a.toml").write_text("[parallel]\nprocesses = 2\n")
+    done = run_cli("pretrain", "--config", str(tmp_path / "a.toml"), "--show-config")
+    assert "processes = 2" in done.out
+    refused = run_cli("compare", "c", "--tokens", "5k", "--set", "parallel.processes=2")
+    assert_failure(refused, "unknown setting `parallel.processes`", hint="", exit_code=2)
