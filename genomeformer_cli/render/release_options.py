@@ -55,7 +55,7 @@ OnnxOption = Annotated[
 WeightsOption = Annotated[
     Literal["auto", "last", "average"],
     Option(
-        help="The last weights, or their moving average of `--ema`; `auto` takes the one that "
+        help="The last weights, or their moving average of `training.ema`; `auto` takes the one that "
         "answers held-out bases better.",
         rich_help_panel=_WEIGHTS,
     ),
