@@ -55,8 +55,8 @@ OnnxOption = Annotated[
 WeightsOption = Annotated[
     Literal["auto", "last", "average"],
     Option(
-        help="The last weights, or their moving average of `training.ema`; `auto` takes the one that "
-        "answers held-out bases better.",
+        help="The last weights, or their moving average (`training.ema`); `auto` takes the set that "
+        "predicts held-out bases better.",
         rich_help_panel=_WEIGHTS,
     ),
 ]
