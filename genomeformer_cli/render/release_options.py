@@ -55,7 +55,7 @@ OnnxOption = Annotated[
 WeightsOption = Annotated[
     Literal["auto", "last", "average"],
     Option(
-        help="The last weights, or their moving average (`training.ema`); `auto` takes the set that "
+        help="The last weights, or their average (`training.ema`); `auto` takes the set that "
         "predicts held-out bases better.",
         rich_help_panel=_WEIGHTS,
     ),
