@@ -50,7 +50,7 @@ class Queries:
         bases_V: Number of bases of each token; None: every query is for one base.
         k: Bases of a token that overlaps its neighbours; else 1.
         base_offset: Index of the queried base within its token.
-        reverse_strand: The same queries on the reverse strand, windows in the same order; None: the
+        reverse_strand: Queries on the reverse strand, windows in the same order; None: the
             forward strand alone.
     """
 
