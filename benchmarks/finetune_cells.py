@@ -31,8 +31,13 @@ import torch
 from genomeformer_cli.core.configuration import overlay
 from genomeformer_cli.core.errors import GenomeformerError
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
-from genomeformer_cli.core.finetuning.dataset import LabelledRows, Table, label_rows
-from genomeformer_cli.core.finetuning.run import FinetuningRun, linear_result, prepared, tune
+from genomeformer_cli.core.finetuning.dataset import LabelledRows, LabelledTable, label_rows
+from genomeformer_cli.core.finetuning.run import (
+    FinetuningRun,
+    evaluate_linear,
+    prepare_run,
+    train_seed,
+)
 from genomeformer_cli.core.finetuning.summary import Origin
 from genomeformer_cli.core.formats.labelled import Example, read_labelled, task_name
 from genomeformer_cli.core.reporting import SilentReporter
@@ -141,12 +146,12 @@ def read_rows(tasks: Path, task: str, limit: int) -> LabelledRows:
     """
     path = tasks / f"{task}.tsv.gz"
     examples = list(read_labelled(path).examples)
-    table = Table(
+    table = LabelledTable(
         name=task_name(path),
         examples=limited(examples, limit) if limit else examples,
         columns=("label",),
     )
-    return label_rows(table, kind=None, rule=FinetuneConfig().split, reporter=SilentReporter())
+    return label_rows(table, kind=None, split=FinetuneConfig().split, reporter=SilentReporter())
 
 
 _read_rows = lru_cache(maxsize=32)(read_rows)
@@ -162,12 +167,14 @@ def run(cell: Cell, place: Place) -> Record:
     precision = "bf16" if cell.precision == "bf16" else "fp32"
     config = overlay(config, {"compute": {"precision": precision}}, where="cell")
     rows = _read_rows(place.tasks, cell.task, cell.limit)
-    tuning = _without_checkpoints(prepared(rows, config, place.base, choose_device(place.device)))
+    tuning = _without_checkpoints(
+        prepare_run(rows, config, place.base, choose_device(place.device))
+    )
     with tempfile.TemporaryDirectory(dir=place.scratch) as folder:
-        result = tune(
+        result = train_seed(
             tuning, Path(folder), cast("Origin", cell.origin), cell.seed, SilentReporter()
         )
-        linear = linear_result(tuning, Path(folder), SilentReporter()) if cell.tested else None
+        linear = evaluate_linear(tuning, Path(folder), SilentReporter()) if cell.tested else None
     found = asdict(result)
     if linear is not None:
         found["linear"] = asdict(linear.test)

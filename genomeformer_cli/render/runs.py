@@ -19,7 +19,7 @@ from genomeformer_cli.render.tables import (
 )
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.finetuning.summary import LinearResult, SeedResult, TunedSummary
+    from genomeformer_cli.core.finetuning.summary import FinetuneSummary, LinearResult, SeedResult
     from genomeformer_cli.core.training.summary import RunSummary
     from genomeformer_cli.core.workflows.dry_run import DryRun
     from genomeformer_cli.core.workflows.finetune import FinetuneResult
@@ -157,7 +157,7 @@ def render_finetune(result: FinetuneResult) -> RenderableType:
     notes = [
         Text(note) for origin in (PRETRAINED, SCRATCH) for note in _seed_spread(summary, origin)
     ]
-    kept = f"kept: seed {summary.chosen.seed}, by validation; {result.folder}"
+    kept = f"kept: seed {summary.best_seed.seed}, by validation; {result.folder}"
     usage = f"genomeformer predict SEQUENCES --model {result.name}"
     return Group(table, *notes, Text(kept), Text(usage))
 
@@ -169,13 +169,15 @@ def _test_scores(result: SeedResult | LinearResult, names: list[str]) -> list[st
     return [*measures, bounds]
 
 
-def _seed_spread(summary: TunedSummary, origin: str) -> Iterator[str]:
-    from genomeformer_cli.core.finetuning.summary import spread
+def _seed_spread(summary: FinetuneSummary, origin: str) -> Iterator[str]:
+    from genomeformer_cli.core.finetuning.summary import mean_and_deviation
 
-    measured = [result.test.measures.get(summary.reported) for result in summary.of(origin)]
+    measured = [
+        result.test.measures.get(summary.reported) for result in summary.from_origin(origin)
+    ]
     values = [value for value in measured if value is not None]
     if len(values) > 1:
-        mean, deviation = spread(values)
+        mean, deviation = mean_and_deviation(values)
         name = summary.reported
         yield f"{origin}: {name} {mean:.4f} ± {deviation:.4f} over {len(values)} seeds"
 

@@ -17,8 +17,6 @@ REMAINING: dict[str, int] = {
     ".": 4,
     "commands": 5,
     "core/model_io": 46,
-    "core/embedding": 39,
-    "core/finetuning": 107,
     "core/release": 39,
     "core/workflows": 233,
     "render": 25,

@@ -87,7 +87,7 @@ def test_case_60_numbers_with_blank_rows_are_refused_by_row_or_dropped(
     assert "--missing drop" in words
     assert "--kind" in words
     rows, listening = finetuned(path, missing=Missing.DROP)
-    assert rows.targets.kind is KIND
+    assert rows.label_space.kind is KIND
     assert (rows.count.read, rows.count.used) == (40, 38)
     assert any("2 without a label" in one for one in listening.warnings)
     assert any("read as regression" in note for note in rows.notes)
@@ -98,7 +98,7 @@ def test_case_67_a_missing_number_is_refused_by_row_or_dropped(tmp_path: Path, h
     path = table(tmp_path, quantities({5: hole}))
     assert "row 6" in said(path, kind=KIND)
     rows, _ = finetuned(path, kind=KIND, missing=Missing.DROP)
-    assert len(rows.truth) == 39
+    assert len(rows.targets) == 39
     assert rows.count.left_out == {"without a label": 1}
 
 
@@ -183,7 +183,7 @@ def test_classes_written_in_several_ways(tmp_path: Path, labels: list[str], word
 def test_case_63_a_stated_kind_takes_labels_as_written_with_a_warning(tmp_path: Path) -> None:
     path = table(tmp_path, ["0", "0.0", "1", "1.0"] * 10)
     rows, listening = finetuned(path, kind=TaskKind.CLASSIFICATION)
-    assert len(rows.targets.names) == 4
+    assert len(rows.label_space.names) == 4
     assert any("taken as different classes" in one for one in listening.warnings)
 
 
@@ -197,7 +197,7 @@ def test_case_63_a_stated_kind_takes_labels_as_written_with_a_warning(tmp_path: 
 )
 def test_classes_that_are_plain(tmp_path: Path, labels: list[str], names: tuple[str, ...]) -> None:
     rows, _ = finetuned(table(tmp_path, labels * 10))
-    assert rows.targets.names == names
+    assert rows.label_space.names == names
 
 
 @pytest.mark.parametrize("cell", ["nan", "NaN", "NA", "", "null"])
@@ -257,8 +257,8 @@ def test_case_66_many_whole_numbers_may_be_classes_or_quantities(
     assert f"{number} different whole numbers" in words
     assert "--kind regression" in words
     assert "--kind classification" in words
-    assert len(finetuned(path, kind=TaskKind.CLASSIFICATION)[0].targets.names) == number
-    assert finetuned(path, kind=KIND)[0].targets.names == ("label",)
+    assert len(finetuned(path, kind=TaskKind.CLASSIFICATION)[0].label_space.names) == number
+    assert finetuned(path, kind=KIND)[0].label_space.names == ("label",)
 
 
 def test_case_66_twenty_whole_numbers_are_classes_and_said_to_be(tmp_path: Path) -> None:
@@ -351,7 +351,7 @@ def test_a_part_that_the_file_does_not_name_is_drawn_with_a_word(
     lines = [f"{random_dna(40, row)}\t{'ab'[row % 2]}\t{part}" for row, part in enumerate(parts)]
     path.write_text("\n".join(["sequence\tlabel\tsplit", *lines]))
     rows, _ = finetuned(path)
-    number = len(rows.parts[absent])
+    number = len(rows.splits[absent])
     assert f"`t`: no row is named `{absent}`: {number} are drawn from `train`" in rows.notes
     assert rows.official_split == (absent == "val")
 
@@ -579,7 +579,7 @@ def check_mutation(content: bytes, path: Path, generator: random.Random) -> bool
         check_sentence(failure)
         return True
     count = rows.count
-    assert count.used == len(rows.examples) == len(rows.codes) == len(rows.truth)
+    assert count.used == len(rows.examples) == len(rows.codes) == len(rows.targets)
     assert count.read == rows_in(content) == count.used + sum(count.left_out.values())
     told = [*listening.warnings, *rows.notes]
     assert any(f"{count.read:,} rows read" in one for one in told)

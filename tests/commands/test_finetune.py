@@ -260,15 +260,15 @@ def test_other_commands_take_a_tuned_model(
         (["--target", "kind,kind"], 2, "repeats a column"),
         (["--target", "kind", "--kind", "sort"], 2, "unknown kind"),
         (["--target", "kind", "--kind", "regression"], 1, "not a finite number"),
-        (["--target", "kind", "--set", "tuning.metric=r2"], 2, "no measure"),
+        (["--target", "kind", "--set", "tuning.metric=r2"], 2, "invalid metric"),
         (["--target", "kind", "--method", "half"], 2, "cannot be `half`"),
         (
             ["--target", "kind", "--set", "tuning.rank=4", "--set", "tuning.alpha=0"],
             2,
-            "changes nothing",
+            "invalid rank",
         ),
-        (["--target", "kind", "--set", "split.test=0"], 2, "leave no rows"),
-        (["--target", "kind", "--linear", "both", "--strands", "average"], 2, "along one strand"),
+        (["--target", "kind", "--set", "split.test=0"], 2, "invalid fractions"),
+        (["--target", "kind", "--linear", "both", "--strands", "average"], 2, "single strand"),
         (["--target", "species", "--kind", "classification", "--linear", "k"], 2, "cannot be `k`"),
         (["--target", "kind", "--name", RELEASED], 1, "already has a model"),
     ],
@@ -317,6 +317,6 @@ def test_a_folder_of_tasks(run_cli: RunCommand, tmp_path: Path) -> None:
 
 def test_predicting_needs_a_tuned_model(run_cli: RunCommand, fasta: Path) -> None:
     done = run_cli("predict", str(fasta), "--model", RELEASED)
-    assert_failure(done, "answers no task", hint="finetune")
+    assert_failure(done, "no prediction head", hint="finetune")
     done = run_cli("predict", str(fasta), "--model", RELEASED, "--per-base", "table")
     assert_failure(done, "no form of labels", exit_code=2)

@@ -23,7 +23,7 @@ from genomeformer_cli.core.evaluation import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.evaluation.variants import score_variants
 from genomeformer_cli.core.finetuning.collate import Collator
-from genomeformer_cli.core.finetuning.head import TaskHead, attach
+from genomeformer_cli.core.finetuning.head import TaskHead, attach_head
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.vcf import Variant
@@ -187,17 +187,17 @@ def test_predictions(loaded: LoadedModel, pool: str, *, both_strands: bool) -> N
     kind = TaskKind.PER_BASE if pool == "none" else TaskKind.CLASSIFICATION
     head = TaskHead(loaded.model.feature_width, 3, pool, seed=1)
     torch.nn.init.normal_(head.out.weight, generator=torch.Generator().manual_seed(5))
-    attach(loaded.model, head.eval())
+    attach_head(loaded.model, head.eval())
     answerer = Predictor(
         model=loaded.model,
-        packer=Collator(tokenizer=loaded.tokenizer, window=CONTEXT, per_base=pool == "none"),
-        targets=LabelSpace(kind=kind, names=("a", "b", "c")),
+        collator=Collator(tokenizer=loaded.tokenizer, window=CONTEXT, per_base=pool == "none"),
+        label_space=LabelSpace(kind=kind, names=("a", "b", "c")),
         both_strands=both_strands,
         tokens_per_batch=100,
     )
 
     def compute(rows: Sequence[int]) -> list[Floats]:
-        return list(answerer.answers([ROWS[row] for row in rows]))
+        return list(answerer.predict([ROWS[row] for row in rows]))
 
     assert_alone_as_in_company(compute, len(ROWS))
 

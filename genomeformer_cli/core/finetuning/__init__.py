@@ -1,6 +1,6 @@
 """Fine-tuning: labels, splits, heads, metrics and predictions.
 
-`targets` says what is asked, `splits` of whom, `rows` holds the sequences; `packing` makes them
-tensors, `head` answers, `low_rank` adapts, `losses` and `measures` judge. `learning` joins these
-for the loop of `core/training`; `answering` applies what was learned, `saved` keeps it.
+`labels` defines the outputs, `splits` divides the rows, `dataset` holds the sequences. `collate`
+builds tensors, `head` computes outputs, `lora` adds low-rank updates, `losses` and `metrics` score.
+`task` connects them to the loop of `core/training`; `inference` predicts, `checkpoint` saves.
 """

@@ -1,7 +1,7 @@
-"""What each step is asked: rows of like length, a pure function of the seed and the step.
+"""Training batches: rows of similar length, a pure function of the seed and the step.
 
-An epoch is a permutation of the rows; within stretches of it rows are put beside rows of like
-length, and the batches that this makes come in an order drawn anew.
+An epoch is a permutation of the rows; within chunks of it rows are sorted by length, and the
+resulting batches are shuffled.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.embedding.windows import batch_windows
-from genomeformer_cli.core.finetuning.collate import Collated, Collator
+from genomeformer_cli.core.finetuning.collate import CollatedBatch, Collator
 from genomeformer_cli.core.finetuning.config import TuningConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows
-from genomeformer_cli.core.finetuning.labels import LabelSpace, Truth
-from genomeformer_cli.core.finetuning.splits import TRAIN, Rows
+from genomeformer_cli.core.finetuning.labels import LabelSpace, TargetArray
+from genomeformer_cli.core.finetuning.splits import TRAIN, RowIndices
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.training.batches import StepBatch
 
@@ -28,145 +28,172 @@ _BATCHES_SORTED = 32
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class MicroBatch:
     """Rows of a step that are computed together.
 
     Attributes:
-        chosen: Which of the training rows they are.
-        packed: Their bases.
-        truth: Their labels.
+        rows: Indices into the training rows.
+        inputs: Collated bases.
+        targets: Labels.
     """
 
-    chosen: Rows
-    packed: Collated
-    truth: Tensor
+    rows: RowIndices
+    inputs: CollatedBatch
+    targets: Tensor
 
-    def pinned(self) -> Part:
-        """The same where a GPU can read it by itself."""
-        return replace(self, packed=self.packed.pinned(), truth=self.truth.pin_memory())
+    def pinned(self) -> MicroBatch:
+        """Return a copy in pinned memory."""
+        return replace(self, inputs=self.inputs.pinned(), targets=self.targets.pin_memory())
 
 
 @dataclass(frozen=True, kw_only=True)
 class TaskBatch:
-    """What a step is asked.
+    """Batch of one training step.
 
     Attributes:
-        step: Which one, from 0.
-        parts: Computed one after the other.
-        num_rows: In all parts.
-        num_bases: In all parts.
+        step: Step number, from 0.
+        micro_batches: Parts that are computed one after the other.
+        num_rows: Rows of all parts.
+        num_bases: Bases of all parts.
     """
 
     step: int
-    parts: tuple[Part, ...]
+    micro_batches: tuple[MicroBatch, ...]
     num_rows: int
     num_bases: int
 
     def pinned(self) -> StepBatch:
-        """The same where a GPU can read it by itself."""
-        return replace(self, parts=tuple(part.pinned() for part in self.parts))
+        """Return a copy in pinned memory."""
+        return replace(
+            self, micro_batches=tuple(micro_batch.pinned() for micro_batch in self.micro_batches)
+        )
 
 
-def joined_truth(targets: LabelSpace, truth: Sequence[Truth]) -> Tensor:
-    """Labels of some rows as the loss takes them."""
-    join = np.concatenate if targets.is_exclusive else np.stack
-    return torch.from_numpy(join(truth))
+def stack_targets(label_space: LabelSpace, targets: Sequence[TargetArray]) -> Tensor:
+    """Combine the labels of rows into the tensor of the loss."""
+    combine = np.concatenate if label_space.is_exclusive else np.stack
+    return torch.from_numpy(combine(targets))
 
 
-def mutated(codes: Codes, share: float, generator: np.random.Generator) -> Codes:
-    """Some of the bases are others, each as likely; N stays."""
-    drawn = (generator.random(codes.size) < share) & (codes < NUM_REAL_BASES)
+def mutate(codes: Codes, rate: float, generator: np.random.Generator) -> Codes:
+    """Replace a random fraction of the bases by other bases, uniformly; N is kept."""
+    is_mutated = (generator.random(codes.size) < rate) & (codes < NUM_REAL_BASES)
     steps = generator.integers(1, NUM_REAL_BASES, codes.size, dtype=np.uint8)
-    return np.where(drawn, (codes + steps) % NUM_REAL_BASES, codes).astype(np.uint8)
+    return np.where(is_mutated, (codes + steps) % NUM_REAL_BASES, codes).astype(np.uint8)
 
 
-def shifted(codes: Codes, start: int, shift: int) -> Codes:
-    """All but `shift` bases, `start` of them missing at the start; a row as short as that stays."""
-    return codes[start : codes.size - shift + start] if codes.size > shift else codes
+def crop(codes: Codes, num_removed_at_start: int, num_removed: int) -> Codes:
+    """Remove bases from both ends; return a row without enough bases unchanged.
+
+    Args:
+        codes: Base codes.
+        num_removed_at_start: Bases to remove at the start, at most `num_removed`.
+        num_removed: Bases to remove in total.
+    """
+    return (
+        codes[num_removed_at_start : codes.size - num_removed + num_removed_at_start]
+        if codes.size > num_removed
+        else codes
+    )
 
 
 def steps_per_epoch(num_rows: int, batch_size: int) -> int:
-    """Steps that see every row once."""
+    """Return the number of steps of one pass over the rows."""
     return -(-num_rows // batch_size)
 
 
 class TaskBatches:
-    """Makes the batch of any step.
+    """Factory of the batch of any step.
 
     Args:
-        rows: Whose part `train` is drawn from.
-        packer: Makes tensors.
-        tuning: Strands, and how much is computed at once.
-        batch_size: Rows of a step.
-        seed: Of order and strands.
+        rows: Labelled rows; batches are drawn from the split `train`.
+        collator: Collator of the model.
+        tuning: Strands, augmentation and tokens per micro batch.
+        batch_size: Rows per step.
+        seed: Seed of the order, the strands and the augmentation.
     """
 
     def __init__(
         self,
         rows: LabelledRows,
-        packer: Collator,
+        collator: Collator,
         tuning: TuningConfig,
         *,
         batch_size: int,
         seed: int,
     ) -> None:
         self._rows = rows
-        self._train = rows.parts[TRAIN]
+        self._train = rows.splits[TRAIN]
         self._lengths = np.array([rows.codes[row].size for row in self._train])
-        self._packer = packer
+        self._collator = collator
         self._tuning = tuning
         self._batch_size = batch_size
         self._seed = seed
-        self._epoch = lru_cache(maxsize=2)(self._drawn)
+        self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
 
     def make(self, step: int) -> TaskBatch:
-        """The batch of a step."""
+        """Return the batch of a step."""
         per_epoch = steps_per_epoch(self._train.size, self._batch_size)
-        chosen = self._epoch(step // per_epoch)[step % per_epoch]
-        turned = np.zeros(chosen.size, dtype=np.bool_)
+        rows = self._epoch(step // per_epoch)[step % per_epoch]
+        is_reversed = np.zeros(rows.size, dtype=np.bool_)
         if self._tuning.strands != "given":
-            turned = np.random.default_rng([self._seed, _STRANDS, step]).random(chosen.size) < 0.5
-        codes = self._codes(chosen, step)
-        parts = [
-            self._part(chosen[some], [codes[one] for one in some], turned[some].tolist())
-            for some in batch_windows(self._lengths[chosen], self._tuning.tokens_per_batch)
+            is_reversed = (
+                np.random.default_rng([self._seed, _STRANDS, step]).random(rows.size) < 0.5
+            )
+        codes = self._codes(rows, step)
+        micro_batches = [
+            self._make_micro_batch(
+                rows[micro_batch],
+                [codes[position] for position in micro_batch],
+                is_reversed[micro_batch].tolist(),
+            )
+            for micro_batch in batch_windows(self._lengths[rows], self._tuning.tokens_per_batch)
         ]
         return TaskBatch(
             step=step,
-            parts=tuple(parts),
-            num_rows=chosen.size,
-            num_bases=int(self._lengths[chosen].sum()),
+            micro_batches=tuple(micro_batches),
+            num_rows=rows.size,
+            num_bases=int(self._lengths[rows].sum()),
         )
 
-    def _codes(self, chosen: Rows, step: int) -> list[Codes]:
-        """What stands in rows, or nearly so."""
-        codes = [self._rows.codes[row] for row in self._train[chosen]]
+    def _codes(self, rows: RowIndices, step: int) -> list[Codes]:
+        """Return the bases of rows, augmented as configured."""
+        codes = [self._rows.codes[row] for row in self._train[rows]]
         if self._tuning.shift:
             generator = np.random.default_rng([self._seed, _SHIFT, step])
             starts = generator.integers(0, self._tuning.shift + 1, len(codes))
             codes = [
-                shifted(one, start, self._tuning.shift)
-                for one, start in zip(codes, starts.tolist(), strict=True)
+                crop(codes_of_row, start, self._tuning.shift)
+                for codes_of_row, start in zip(codes, starts.tolist(), strict=True)
             ]
         if not self._tuning.mutation:
             return codes
         generator = np.random.default_rng([self._seed, _MUTATION, step])
-        flat = mutated(np.concatenate(codes), self._tuning.mutation, generator)
-        return np.split(flat, np.cumsum([one.size for one in codes])[:-1])
+        flat = mutate(np.concatenate(codes), self._tuning.mutation, generator)
+        return np.split(flat, np.cumsum([codes_of_row.size for codes_of_row in codes])[:-1])
 
-    def _part(self, chosen: Rows, codes: Sequence[Codes], turned: Sequence[bool]) -> Part:
-        packed = self._packer.pack(codes, reverse=turned)
-        truth = [self._rows.truth[row] for row in self._train[chosen]]
-        if self._rows.targets.is_per_base:
-            truth = [one[::-1] if turn else one for one, turn in zip(truth, turned, strict=True)]
-        return Part(chosen=chosen, packed=packed, truth=joined_truth(self._rows.targets, truth))
+    def _make_micro_batch(
+        self, rows: RowIndices, codes: Sequence[Codes], is_reversed: Sequence[bool]
+    ) -> MicroBatch:
+        inputs = self._collator.collate(codes, reverse=is_reversed)
+        targets = [self._rows.targets[row] for row in self._train[rows]]
+        if self._rows.label_space.is_per_base:
+            targets = [
+                target[::-1] if is_row_reversed else target
+                for target, is_row_reversed in zip(targets, is_reversed, strict=True)
+            ]
+        return MicroBatch(
+            rows=rows, inputs=inputs, targets=stack_targets(self._rows.label_space, targets)
+        )
 
-    def _drawn(self, epoch: int) -> list[Rows]:
+    def _draw_epoch(self, epoch: int) -> list[RowIndices]:
         generator = np.random.default_rng([self._seed, _ORDER, epoch])
         order = generator.permutation(self._train.size)
-        stretch = self._batch_size * _BATCHES_SORTED
-        for first in range(0, order.size, stretch):
-            some = order[first : first + stretch]
-            order[first : first + stretch] = some[np.argsort(self._lengths[some], kind="stable")]
+        chunk_size = self._batch_size * _BATCHES_SORTED
+        for first in range(0, order.size, chunk_size):
+            chunk = order[first : first + chunk_size]
+            order[first : first + chunk_size] = chunk[
+                np.argsort(self._lengths[chunk], kind="stable")
+            ]
         batches = np.split(order, np.arange(self._batch_size, order.size, self._batch_size))
         return [batches[number] for number in generator.permutation(len(batches))]

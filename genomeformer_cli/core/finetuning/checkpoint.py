@@ -1,7 +1,7 @@
-"""A fine-tuned model in a folder: a model as any other, and beside it its head and what it answers.
+"""Fine-tuned model in a folder: an ordinary model, its prediction head and its task.
 
-`model.safetensors`, `config.json` and the tokenizer are those of an encoder, so every command takes
-the folder; `head.safetensors` and the entry `task` of `config.json` are what `predict` adds.
+`model.safetensors`, `config.json` and the tokenizer are those of an encoder, so that every command
+accepts the folder; `predict` also reads `head.safetensors` and the entry `task` of `config.json`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.finetuning.collate import Collator
-from genomeformer_cli.core.finetuning.head import NAME, TaskHead, attach, head_of
+from genomeformer_cli.core.finetuning.head import NAME, TaskHead, attach_head, get_head
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.kmer_baseline import BaselineFeatures
 from genomeformer_cli.core.finetuning.labels import LabelSpace
@@ -37,15 +37,15 @@ _TASK = "task"
 
 @dataclass(frozen=True, kw_only=True)
 class SavedTask:
-    """What a fine-tuned model answers, and how.
+    """Task of a fine-tuned model.
 
     Attributes:
-        name: Of the task.
+        name: Name of the task.
         targets: Classes, labels or quantities.
-        pool: How positions make a sequence.
-        strands: Whether answers are the mean of both strands'.
-        window: Longest stretch the model sees at once, in tokens.
-        linear: What a linear model sees whose outputs are added; None: there is none.
+        pool: Pooling of positions.
+        strands: Strands in training and prediction.
+        window: Maximum window of the model, in tokens.
+        linear: Features of a linear model whose outputs are added; None without one.
     """
 
     name: str
@@ -55,8 +55,8 @@ class SavedTask:
     window: int
     linear: BaselineFeatures | None = None
 
-    def head(self, model: Model, *, seed: int = 0) -> TaskHead:
-        """A fresh head for a model."""
+    def build_head(self, model: Model, *, seed: int = 0) -> TaskHead:
+        """Return a newly initialised head for a model."""
         return TaskHead(
             model.feature_width,
             len(self.targets.names),
@@ -65,28 +65,28 @@ class SavedTask:
             seed=seed,
         )
 
-    def answerer(self, model: Model, tokenizer: Tokenizer, tokens_per_batch: int) -> Predictor:
-        """Asks a model that has the head."""
-        packer = Collator(
+    def predictor(self, model: Model, tokenizer: Tokenizer, tokens_per_batch: int) -> Predictor:
+        """Return the predictor of a model with a head."""
+        collator = Collator(
             tokenizer=tokenizer, window=self.window, per_base=self.targets.is_per_base
         )
         return Predictor(
             model=model,
-            packer=packer,
-            targets=self.targets,
+            collator=collator,
+            label_space=self.targets,
             both_strands=self.strands == "average",
             tokens_per_batch=tokens_per_batch,
         )
 
 
 def write_finetuned(model: Model, tokenizer: Tokenizer, task: SavedTask, folder: Path) -> None:
-    """Write a model and its head into a folder (which the caller seals)."""
-    head = head_of(model)
+    """Write a model and its head into a folder, which the caller seals."""
+    head = get_head(model)
     delattr(model, NAME)
     try:
         write_model(model, tokenizer, folder)
     finally:
-        attach(model, head)
+        attach_head(model, head)
     tensors: dict[str, Tensor] = {
         name: tensor.detach().cpu().contiguous() for name, tensor in head.state_dict().items()
     }
@@ -96,21 +96,21 @@ def write_finetuned(model: Model, tokenizer: Tokenizer, task: SavedTask, folder:
 
 
 def read_finetuned(folder: Path) -> tuple[LoadedModel, SavedTask]:
-    """Load a fine-tuned model, with its head.
+    """Load a fine-tuned model with its head.
 
     Raises:
         CorruptError: A file does not match its checksum.
-        CheckpointError: It has no head, or not the one that `config.json` describes.
+        CheckpointError: There is no head, or it does not match `config.json`.
     """
     loaded = read_model(folder)
     plain: dict[str, Any] = read_json(folder / CONFIG_FILE)
     if _TASK not in plain or not (folder / HEAD_FILE).is_file():
         raise CheckpointError(
-            f"the model in `{folder}` answers no task: it was not fine-tuned",
-            hint="`genomeformer finetune DATA --model MODEL` makes one that does",
+            f"the model in `{folder}` has no prediction head: it was not fine-tuned",
+            hint="`genomeformer finetune DATA --model MODEL` trains one",
         )
     task = from_plain(SavedTask, plain[_TASK], where=str(folder / CONFIG_FILE))
-    head = task.head(loaded.model)
+    head = task.build_head(loaded.model)
     try:
         head.load_state_dict(read_tensors(folder / HEAD_FILE))
     except RuntimeError as failure:
@@ -118,6 +118,6 @@ def read_finetuned(folder: Path) -> tuple[LoadedModel, SavedTask]:
             f"the head in `{folder}` does not fit its `{CONFIG_FILE}`",
             hint="the folder is damaged; fine-tune or fetch it again",
         ) from failure
-    attach(loaded.model, head)
+    attach_head(loaded.model, head)
     loaded.model.eval()
     return loaded, task

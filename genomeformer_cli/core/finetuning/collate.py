@@ -1,7 +1,7 @@
-"""From base codes to tensors: strands, tokens, windows, padding, and which position is whose.
+"""Collation of base codes into tensors: strands, tokens, windows and padding.
 
-A sequence longer than the window is several windows, as `embed` cuts them. A head sees positions
-in one long list, each with the row it belongs to, so padding, windows and lengths are no matter.
+A sequence longer than the window becomes several windows, as in `embed`. The head reads positions
+as one flat list with the row of each, so that padding, windows and lengths do not affect it.
 Shape letters: B rows, W windows, L length, P positions that count, N bases.
 """
 
@@ -22,77 +22,79 @@ from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids, Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
-class Collated:
-    """Some rows as a model and a head take them.
+class CollatedBatch:
+    """Rows as tensors for a model and a head.
 
     Attributes:
         tokens_WL: Token ids of the windows.
-        mask_WL: False at padding; None if there is none.
-        place_P: Where each position stands in the flattened windows.
-        row_P: Its row.
-        along_P: How far along its row it stands, from 0 to 1.
-        base_N: For answers about bases, the position of every base; None: position i is base i.
+        mask_WL: False at padding; None without padding.
+        flat_index_P: Index of each position in the flattened windows.
+        row_P: Row of each position.
+        relative_position_P: Position within the row, from 0 to 1.
+        base_index_N: For labels of bases, the position of every base; None: position i is base i.
         num_rows: B.
-        num_bases: Of all rows.
+        num_bases: Bases of all rows.
     """
 
     tokens_WL: Tensor
     mask_WL: Tensor | None
-    place_P: Tensor
+    flat_index_P: Tensor
     row_P: Tensor
-    along_P: Tensor
-    base_N: Tensor | None
+    relative_position_P: Tensor
+    base_index_N: Tensor | None
     num_rows: int
     num_bases: int
 
     @property
     def is_full(self) -> bool:
-        """Whether every position of every window counts: then they stand in their order."""
-        return self.place_P.numel() == self.tokens_WL.numel()
+        """True if every position of every window counts; positions are then in order."""
+        return self.flat_index_P.numel() == self.tokens_WL.numel()
 
     @property
-    def is_even(self) -> bool:
-        """Whether every row is one window, and as long as the others."""
+    def is_rectangular(self) -> bool:
+        """True if every row is one window and all rows have the same length."""
         return self.is_full and len(self.tokens_WL) == self.num_rows
 
-    def to(self, device: torch.device) -> Collated:
-        """The same on a device; from pinned memory, without waiting for it."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+    def to(self, device: torch.device) -> CollatedBatch:
+        """Return a copy on a device; from pinned memory the transfer is asynchronous."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def pinned(self) -> Collated:
-        """The same in memory that a GPU can read by itself."""
-        return self._each(lambda tensor: tensor.pin_memory())
+    def pinned(self) -> CollatedBatch:
+        """Return a copy in pinned memory."""
+        return self._map(lambda tensor: tensor.pin_memory())
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Collated:
+    def _map(self, function: Callable[[Tensor], Tensor]) -> CollatedBatch:
         tensors = {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
-        changed: dict[str, Any] = {name: change(tensor) for name, tensor in tensors.items()}
-        return replace(self, **changed)
+        mapped: dict[str, Any] = {name: function(tensor) for name, tensor in tensors.items()}
+        return replace(self, **mapped)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Collator:
-    """Packs rows.
+    """Collator of rows into batches.
 
     Attributes:
-        tokenizer: Of the model.
-        window: Longest stretch, in tokens.
-        per_base: Whether every base has an answer: then N counts too.
+        tokenizer: Tokenizer of the model.
+        window: Maximum window, in tokens.
+        per_base: True if every base has a label, so that N counts too.
     """
 
     tokenizer: Tokenizer
     window: int
     per_base: bool
 
-    def pack(self, rows: Sequence[Codes], *, reverse: Sequence[bool] | None = None) -> Collated:
-        """Put rows together.
+    def collate(
+        self, rows: Sequence[Codes], *, reverse: Sequence[bool] | None = None
+    ) -> CollatedBatch:
+        """Collate rows into one batch.
 
         Args:
             rows: Base codes, each with a real base.
-            reverse: Rows that are read from the other strand.
+            reverse: Rows that are reverse-complemented.
         """
         codes = [
-            reverse_complement_codes(row) if turned else row
-            for row, turned in zip(rows, reverse or [False] * len(rows), strict=True)
+            reverse_complement_codes(row) if is_reversed else row
+            for row, is_reversed in zip(rows, reverse or [False] * len(rows), strict=True)
         ]
         ids = [self.tokenizer.encode(row) for row in codes]
         lengths = np.array([row.size for row in ids])
@@ -101,33 +103,33 @@ class Collator:
         for number in range(len(windows)):
             start, length = windows.start[number], windows.length[number]
             tokens_WL[number, :length] = ids[windows.row[number]][start : start + length]
-        real = self.tokenizer.real_ids
-        counts_WL = tokens_WL != PAD_ID
+        real_ids = self.tokenizer.real_ids
+        is_counted_WL = tokens_WL != PAD_ID
         if not self.per_base:
-            counts_WL = (tokens_WL >= real.start) & (tokens_WL < real.stop)
-        window_P, column_P = np.nonzero(counts_WL)
+            is_counted_WL = (tokens_WL >= real_ids.start) & (tokens_WL < real_ids.stop)
+        window_P, column_P = np.nonzero(is_counted_WL)
         row_P = windows.row[window_P]
         along_P = (windows.start[window_P] + column_P + 0.5) / lengths[row_P]
         tokens = torch.from_numpy(tokens_WL)
-        return Collated(
+        return CollatedBatch(
             tokens_WL=tokens,
             mask_WL=padding_mask(tokens, PAD_ID),
-            place_P=torch.from_numpy(window_P * tokens_WL.shape[1] + column_P),
+            flat_index_P=torch.from_numpy(window_P * tokens_WL.shape[1] + column_P),
             row_P=torch.from_numpy(row_P),
-            along_P=torch.from_numpy(along_P.astype(np.float32)),
-            base_N=self._bases(codes, ids) if self.per_base else None,
+            relative_position_P=torch.from_numpy(along_P.astype(np.float32)),
+            base_index_N=self._base_positions(codes, ids) if self.per_base else None,
             num_rows=len(rows),
             num_bases=sum(row.size for row in codes),
         )
 
-    def _bases(self, codes: Sequence[Codes], ids: Sequence[Ids]) -> Tensor | None:
-        """A base is of the latest token that begins at it or before it."""
+    def _base_positions(self, codes: Sequence[Codes], ids: Sequence[Ids]) -> Tensor | None:
+        """Return the position of every base: the last token that begins at or before it."""
         if self.tokenizer.one_token_per_base:
             return None
-        places, before = [], 0
+        positions, num_previous = [], 0
         for row, tokens in zip(codes, ids, strict=True):
-            firsts = self.tokenizer.firsts(row, tokens)
-            own = np.searchsorted(firsts, np.arange(row.size), side="right") - 1
-            places.append(own.clip(0) + before)
-            before += tokens.size
-        return torch.from_numpy(np.concatenate(places))
+            first_bases = self.tokenizer.firsts(row, tokens)
+            token_of_base = np.searchsorted(first_bases, np.arange(row.size), side="right") - 1
+            positions.append(token_of_base.clip(0) + num_previous)
+            num_previous += tokens.size
+        return torch.from_numpy(np.concatenate(positions))

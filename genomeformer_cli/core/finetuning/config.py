@@ -1,4 +1,4 @@
-"""How a model is fine-tuned, in numbers."""
+"""Configuration of fine-tuning."""
 
 from __future__ import annotations
 
@@ -9,41 +9,45 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.precision import ComputeConfig
 
-# There are 4^9 words of this length.
-_LONGEST_WORD = 9
+# There are 4^9 k-mers of this length.
+_MAX_KMER = 9
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningConfig:
-    """What is adapted, and how the head answers.
+    """Trainable weights, head and regularisation.
 
     Attributes:
-        method: `full`: every weight; `head`: the head alone; `lora`: the head, and a change of low
-            rank to every matrix of the blocks.
-        rank: Of these changes.
-        alpha: A change is scaled by this over the rank.
-        pool: How positions make a sequence: `mean`, `max`, `mean-max`: both side by side, or
-            `attention`: means weighed by what stands at a position and where it stands, four of
-            them side by side.
-        dropout: Part of the features that the head does not see in a training step.
-        mutation: Part of the bases that a training step sees as others, drawn anew each time.
-        shift: Bases that a training step leaves out of every longer row, some at its start and the
-            others at its end, drawn anew each time: what matters is seen at other places.
-        smoothing: Part of a class's weight in the loss that all classes share.
-        head_rate: Times the learning rate that the head learns at.
-        layer_decay: The learning rate of a block times this is that of the block below it.
-        linear: A linear model that is fitted first and whose outputs are added to the head's: of
-            `kmers`, of pairs of bases in their `places`, of `both`; or `none`.
-        kmer: Bases of its words.
-        strands: `given`: as the sequences stand; `augment`: read from either strand at random in
-            training; `average`: that, and answers are the mean of both strands'.
-        class_weights: `balanced`: a class counts as much as any other, however rare.
-        metric: What validation chooses by; empty: `mcc`, of several labels `auroc`, of numbers
+        method: `full`: every weight; `head`: the head alone; `lora`: the head, and a low-rank
+            update of
+            every matrix of the blocks.
+        rank: Rank of the updates of `lora`.
+        alpha: Scale of the updates times the rank.
+        pool: Pooling of positions: `mean`, `max`, `mean-max`: both concatenated, or `attention`:
+            four
+            weighted means, with weights from the features and the relative position.
+        dropout: Fraction of the features that the head drops in a training step.
+        mutation: Fraction of the bases that are replaced at random in a training step.
+        shift: Bases that a training step removes from the ends of every longer row, divided at
+            random
+            between start and end: features occur at varying positions.
+        smoothing: Label smoothing: fraction of a class's weight that all classes share.
+        head_rate: Learning rate of the head relative to that of the model.
+        layer_decay: Ratio of the learning rates of consecutive blocks, from the top down.
+        linear: Linear model that is fitted first and whose outputs are added to the head's: of
+            `kmers`,
+            of base pairs in their `places`, of `both`; or `none`.
+        kmer: K-mer length of the linear model.
+        strands: `given`: the sequences as given; `augment`: a random strand in training; `average`:
+            also average the predictions of both strands.
+        class_weights: `balanced`: every class has the same total weight.
+        metric: Metric of model selection; empty: `mcc`, for several labels `auroc`, for numbers
             `r2`.
-        patience: Validations in a row without a better one after which the run ends; 0: none do.
-        window: Longest stretch the model sees at once, in tokens; 0: its context. Longer sequences
-            are read window by window.
-        tokens_per_batch: Tokens computed at once, padding included: memory, not the result.
+        patience: Validations without improvement before training stops; 0: no early stopping.
+        window: Maximum window of the model, in tokens; 0: its context. Longer sequences are read
+            window
+            by window.
+        tokens_per_batch: Tokens computed at once, padding included; changes memory, not results.
     """
 
     method: Literal["full", "head", "lora"] = "full"
@@ -68,26 +72,26 @@ class TuningConfig:
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha <= 0:
             raise ConfigError(
-                f"a change of rank {self.rank}, scaled by {self.alpha:g}, changes nothing",
+                f"invalid rank {self.rank} or alpha {self.alpha:g}",
                 hint="a rank of 8 and an alpha of 16 are usual",
             )
         if not (0 <= self.dropout < 1 and 0 < self.layer_decay <= 1 and self.head_rate > 0):
             raise ConfigError(
-                "dropout lies between 0 and 1, the decay of layers above 0 and up to 1",
-                hint="0.1 and 0.8 are usual; rates are positive",
+                "invalid dropout, layer decay or head rate",
+                hint="dropout is below 1, layer decay above 0 and at most 1, rates are positive",
             )
         if not (0 <= self.mutation < 1 and 0 <= self.smoothing < 1):
             raise ConfigError(
-                "parts of bases and of a class's weight lie between 0 and 1",
+                "mutation rate and label smoothing must be at least 0 and below 1",
                 hint="0.05 and 0.1 are usual; 0 leaves them out",
             )
-        if not 1 <= self.kmer <= _LONGEST_WORD:
+        if not 1 <= self.kmer <= _MAX_KMER:
             raise ConfigError(
-                f"words of {self.kmer} bases", hint=f"from 1 to {_LONGEST_WORD}; 7 is usual"
+                f"invalid k-mer length {self.kmer}", hint=f"from 1 to {_MAX_KMER}; 7 is usual"
             )
         if self.linear in ("places", "both") and self.strands != "given":
             raise ConfigError(
-                "places are counted along one strand, and the other is read too",
+                "positional base pairs need a single strand",
                 hint="`--linear kmers`, or `--strands given`",
             )
         if min(self.patience, self.window, self.shift) < 0 or self.tokens_per_batch < 1:
@@ -99,12 +103,12 @@ class TuningConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRule:
-    """How rows are parted where the file does not say.
+    """Split of rows for a file without a split.
 
     Attributes:
-        validation: Part of the rows to choose on.
-        test: Part of the rows to be judged on.
-        seed: Of the draw; the same for every seed of a run.
+        validation: Fraction of validation rows.
+        test: Fraction of test rows.
+        seed: Seed of the draw, independent of the seeds of a run.
     """
 
     validation: float = 0.1
@@ -114,24 +118,23 @@ class SplitRule:
     def __post_init__(self) -> None:
         if min(self.validation, self.test) <= 0 or self.validation + self.test >= 1:
             raise ConfigError(
-                f"{self.validation:g} to choose on and {self.test:g} to test on leave no rows, or "
-                "are none",
-                hint="0.1 and 0.2 are usual",
+                f"invalid fractions: validation {self.validation:g}, test {self.test:g}",
+                hint="both are above 0, their sum below 1; 0.1 and 0.2 are usual",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
-    """Everything a fine-tuning is, but for its model and its rows.
+    """Complete configuration of a fine-tuning, without its model and rows.
 
     Attributes:
-        epochs: Times that every row is seen, at most.
-        validate_every: Steps between validations; 0: an epoch, and ten times in all at least.
-        scratch_rate: Learning rate of the twin that starts from random weights; 0: the same.
-        tuning: What is adapted, and how the head answers.
-        split: How rows are parted where the file does not say.
-        training: Steps, optimizer, schedule; the steps follow from `epochs`.
-        compute: In which precision; `auto` is settled before a run is begun.
+        epochs: Maximum number of passes over the training rows.
+        validate_every: Steps between validations; 0: once per epoch, and at least ten times.
+        scratch_rate: Learning rate of the twin with random weights; 0: that of the model.
+        tuning: Trainable weights, head and regularisation.
+        split: Split of rows for a file without a split.
+        training: Steps, optimizer, schedule; the steps are computed from `epochs`.
+        compute: Precision; `auto` is resolved before the run starts.
     """
 
     epochs: float = 10.0
@@ -155,4 +158,4 @@ class FinetuneConfig:
                 hint="10 epochs are usual",
             )
         if self.compute.compile != "off":
-            raise ConfigError("fine-tuning compiles nothing", hint='compile = "off"')
+            raise ConfigError("fine-tuning does not support `compile`", hint='compile = "off"')

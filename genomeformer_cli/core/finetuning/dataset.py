@@ -1,4 +1,4 @@
-"""Labelled rows, ready to be learned from: base codes, labels as numbers, the part of each row."""
+"""Labelled rows for training: base codes, numeric labels, and the split of each row."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from genomeformer_cli.core.finetuning.kinds import (
 )
 from genomeformer_cli.core.finetuning.labels import (
     LabelSpace,
+    TargetArray,
     TaskKind,
-    Truth,
-    as_numbers,
+    encode_label,
     find_label_space,
 )
-from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION, Rows, split_rows
+from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION, RowIndices, split_rows
 from genomeformer_cli.core.formats.labelled import (
     Example,
     LabelledFile,
@@ -43,29 +43,29 @@ _MAX_NAMED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledRows:
-    """Rows to learn from, choose on and test on.
+    """Training, validation and test rows.
 
     Attributes:
         name: Name of the task.
-        examples: Rows as they stand in the file.
+        examples: Rows of the file.
         codes: Base codes of each row.
-        truth: Label of each row as numbers: one class; flags; quantities; a class per base.
-        parts: Rows to train on, to choose on, to test on.
+        targets: Numeric label of each row: one class; flags; quantities; a class per base.
         groups: Group of each row; a row without one is a group of its own.
-        targets: Classes or quantities.
-        official_split: True where the file says which row is in which part.
+        splits: Training, validation and test rows.
+        label_space: Classes or quantities.
+        official_split: True if the file defines the split.
         count: Rows of the file.
-        duplicates: Test rows whose sequence also stands in another part.
-        notes: Rows read, and everything that was inferred.
+        duplicates: Test rows whose sequence also occurs in training or validation rows.
+        notes: Number of rows read, and every inferred setting.
     """
 
     name: str
     examples: Sequence[Example]
     codes: Sequence[Codes]
-    truth: Sequence[Truth]
+    targets: Sequence[TargetArray]
     groups: Sequence[str]
-    parts: Mapping[str, Rows]
-    targets: LabelSpace
+    splits: Mapping[str, RowIndices]
+    label_space: LabelSpace
     official_split: bool
     count: RowCount
     duplicates: Duplicates
@@ -73,15 +73,15 @@ class LabelledRows:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Table:
-    """Labelled sequences of a task as they were read.
+class LabelledTable:
+    """Labelled sequences of a task as read.
 
     Attributes:
         name: Name of the task.
         examples: Rows.
         columns: Columns of the labels.
         count: Rows of the file; None: the examples are all of them.
-        notes: Readings that a person may want to check.
+        notes: Interpretations that a user may want to check.
     """
 
     name: str
@@ -99,81 +99,92 @@ class Table:
 
 
 def label_rows(
-    table: Table,
+    table: LabelledTable,
     *,
     kind: TaskKind | None,
-    rule: SplitRule,
+    split: SplitRule,
     reporter: Reporter,
     missing: Missing = Missing.REFUSE,
 ) -> LabelledRows:
-    """Make rows of a table.
+    """Build the labelled rows of a table.
 
     Args:
         table: Labelled sequences.
         kind: Kind of the task; None: inferred from the labels.
-        rule: Split of rows where the file does not say.
+        split: Split of rows for a file without a split.
         reporter: Receives warnings.
         missing: Treatment of rows without a label or a sequence.
 
     Raises:
-        InputError: The labels are not of that kind, or a part has no rows.
+        InputError: The labels do not fit the kind, or a split has no rows.
         AlphabetError: A sequence holds a letter that is not a nucleotide code.
     """
     name = table.name
     if not table.examples:
         raise InputError(f"`{name}` holds no labelled sequence", hint="check the table")
     inferred = kind is None
-    kind = kind or _inferred(table)
+    kind = kind or _infer_kind(table)
     lacks_label, hint = missing_test(kind, len(table.columns), inferred=inferred)
     file = without_missing(table.file, name, missing, lacks_label, hint)
-    codes = [encode_bases(one.sequence, where=f"`{name}`: `{one.id}`") for one in file.examples]
+    codes = [
+        encode_bases(example.sequence, where=f"`{name}`: `{example.id}`")
+        for example in file.examples
+    ]
     file, codes = _without_only_n(file, codes, name)
     examples = file.examples
-    labels = [one.label for one in examples]
+    labels = [example.label for example in examples]
     if inferred:
         check_inferred(kind, labels, name)
     elif warning := spelling_warning(kind, labels, name):
         reporter.warn(warning)
     if kind is TaskKind.REGRESSION:
         check_quantities(examples, name)
-    drawn_alike = kind is TaskKind.CLASSIFICATION
-    parts = split_rows(examples, labels if drawn_alike else [""] * len(labels), rule)
-    targets = find_label_space(kind, labels, [labels[row] for row in parts[TRAIN]], table.columns)
-    truth = [
-        as_numbers(targets, one.label, f"`{name}`: row {one.row} (`{one.id}`)", row.size)
-        for one, row in zip(examples, codes, strict=True)
+    is_stratified = kind is TaskKind.CLASSIFICATION
+    splits = split_rows(examples, labels if is_stratified else [""] * len(labels), split)
+    label_space = find_label_space(
+        kind, labels, [labels[row] for row in splits[TRAIN]], table.columns
+    )
+    targets = [
+        encode_label(
+            label_space, example.label, f"`{name}`: row {example.row} (`{example.id}`)", row.size
+        )
+        for example, row in zip(examples, codes, strict=True)
     ]
-    known = np.concatenate([parts[TRAIN], parts[VALIDATION]]).tolist()
+    seen_rows = np.concatenate([splits[TRAIN], splits[VALIDATION]]).tolist()
     rows = LabelledRows(
         name=name,
         examples=examples,
         codes=codes,
-        truth=truth,
-        groups=[one.group or f"row {row}" for row, one in enumerate(examples)],
-        parts=parts,
         targets=targets,
-        official_split=any(one.split == TEST for one in examples),
+        groups=[example.group or f"row {row}" for row, example in enumerate(examples)],
+        splits=splits,
+        label_space=label_space,
+        official_split=any(example.split == TEST for example in examples),
         count=file.count,
-        duplicates=find_duplicates(codes, [(known, parts[TEST].tolist())]),
+        duplicates=find_duplicates(codes, [(seen_rows, splits[TEST].tolist())]),
         notes=(
-            *_notes(table, file.count, targets, inferred=inferred),
-            *_drawn_parts(name, examples, parts),
+            *_notes(table, file.count, label_space, inferred=inferred),
+            *_drawn_splits(name, examples, splits),
         ),
     )
     if file.count.left_out:
         reporter.warn(f"`{name}`: {file.count.sentence()}")
     if rows.duplicates.exist:
         reporter.warn(rows.duplicates.warning(name))
-    if drawn_alike:
-        _check_classes_of_parts(rows, labels, reporter)
+    if is_stratified:
+        _check_class_counts(rows, labels, reporter)
     return rows
 
 
-def _inferred(table: Table) -> TaskKind:
+def _infer_kind(table: LabelledTable) -> TaskKind:
     lengths = [
-        0 if is_missing_sequence(one.sequence) else len(one.sequence) for one in table.examples
+        0 if is_missing_sequence(example.sequence) else len(example.sequence)
+        for example in table.examples
     ]
-    labels, rows = ([one.label for one in table.examples], [one.row for one in table.examples])
+    labels, rows = (
+        [example.label for example in table.examples],
+        [example.row for example in table.examples],
+    )
     return infer_kind(labels, lengths, table.name, rows if all(rows) else None)
 
 
@@ -185,79 +196,91 @@ def _without_only_n(
         return file, codes
     if not any(real):
         raise InputError(f"`{name}`: every sequence is N alone", hint="check the sequences")
-    examples = tuple(one for one, kept in zip(file.examples, real, strict=True) if kept)
+    examples = tuple(
+        example for example, is_real in zip(file.examples, real, strict=True) if is_real
+    )
     count = file.count.without(ONLY_N, real.count(False))
-    kept_codes = [row for row, kept in zip(codes, real, strict=True) if kept]
-    return replace(file, examples=examples, count=count), kept_codes
+    real_codes = [row for row, is_real in zip(codes, real, strict=True) if is_real]
+    return replace(file, examples=examples, count=count), real_codes
 
 
-def _drawn_parts(
-    name: str, examples: Sequence[Example], parts: Mapping[str, Rows]
+def _drawn_splits(
+    name: str, examples: Sequence[Example], splits: Mapping[str, RowIndices]
 ) -> Iterator[str]:
-    """Yield a note for every part that a file with a split does not name."""
-    named = {one.split for one in examples}
-    for part in (VALIDATION, TEST):
-        if TRAIN in named and part not in named:
-            yield f"`{name}`: no row is named `{part}`: {parts[part].size:,} are drawn from `train`"
+    """Yield a note for every split that a file with a column `split` does not name."""
+    file_splits = {example.split for example in examples}
+    for split in (VALIDATION, TEST):
+        if TRAIN in file_splits and split not in file_splits:
+            size = splits[split].size
+            yield f"`{name}`: no row is named `{split}`: {size:,} are drawn from `train`"
 
 
-def _notes(table: Table, count: RowCount, targets: LabelSpace, *, inferred: bool) -> Iterator[str]:
+def _notes(
+    table: LabelledTable, count: RowCount, label_space: LabelSpace, *, inferred: bool
+) -> Iterator[str]:
     yield from table.notes
     if not count.left_out:
         yield f"`{table.name}`: {count.sentence()}"
     if inferred:
-        names = targets.names
+        names = label_space.names
         shown = ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
         yield (
-            f"`{table.name}`: labels read as {targets.kind.value} ({len(names)}: {shown}); "
+            f"`{table.name}`: labels read as {label_space.kind.value} ({len(names)}: {shown}); "
             "`--kind` overrides"
         )
 
 
-def _check_classes_of_parts(rows: LabelledRows, labels: Sequence[str], reporter: Reporter) -> None:
-    """Warn of classes that are too rare to be in every part.
+def _check_class_counts(rows: LabelledRows, labels: Sequence[str], reporter: Reporter) -> None:
+    """Warn about classes that are too rare for every split.
 
     Raises:
-        InputError: The training rows are of a single class.
+        InputError: All training rows have the same class.
     """
     sizes = Counter(labels)
-    rare = [label for label in rows.targets.names if sizes[label] < _NUM_PARTS]
-    trained = {labels[row] for row in rows.parts[TRAIN]}
+    rare = [label for label in rows.label_space.names if sizes[label] < _NUM_PARTS]
+    train_labels = {labels[row] for row in rows.splits[TRAIN]}
     if rare:
         reporter.warn(
             f"`{rows.name}`: classes of one or two rows cannot be in train, validation and test: "
-            + _listed(rare, sizes)
+            + _list_labels(rare, sizes)
         )
-    unlearned = [label for label in rows.targets.names if label not in trained]
-    if len(trained) < 2:
+    untrained = [label for label in rows.label_space.names if label not in train_labels]
+    if len(train_labels) < 2:
         raise InputError(
-            f"`{rows.name}`: all training rows are of the class `{next(iter(trained))}`",
+            f"`{rows.name}`: all training rows are of the class `{next(iter(train_labels))}`",
             hint="give more rows of the other classes, or a column `split`",
         )
-    if unlearned:
+    if untrained:
         reporter.warn(
             f"`{rows.name}`: classes without a training row, which cannot be learned: "
-            + _listed(unlearned, sizes)
+            + _list_labels(untrained, sizes)
         )
 
 
-def _listed(labels: Sequence[str], sizes: Mapping[str, int]) -> str:
-    named = ", ".join(f"`{label}` ({sizes[label]})" for label in labels[:_MAX_NAMED])
-    return named + (f" and {len(labels) - _MAX_NAMED} more" if len(labels) > _MAX_NAMED else "")
+def _list_labels(labels: Sequence[str], sizes: Mapping[str, int]) -> str:
+    shown = ", ".join(f"`{label}` ({sizes[label]})" for label in labels[:_MAX_NAMED])
+    return shown + (f" and {len(labels) - _MAX_NAMED} more" if len(labels) > _MAX_NAMED else "")
 
 
 def class_weights(rows: LabelledRows, *, balanced: bool) -> list[float]:
-    """Return the weight of every class in the loss (of several labels: of a label that holds).
+    """Return the loss weight of every class (with several labels: of a positive label).
 
-    Classes: rows over classes times rows of the class. Labels: rows without over rows with it.
+    Classes: rows over classes times rows of the class. Labels: negative rows over positive rows.
     """
-    targets = rows.targets
-    if not balanced or targets.kind is TaskKind.REGRESSION:
-        return [1.0] * len(targets.names)
-    truth = [rows.truth[row] for row in rows.parts[TRAIN]]
-    if targets.kind is TaskKind.MULTI_LABEL:
-        held = np.stack(truth).sum(axis=0)
-        return [float((len(truth) - one) / max(one, 1)) for one in held]
-    flat = np.concatenate(truth)
-    counts = np.bincount(flat[flat >= 0].astype(np.int64), minlength=len(targets.names))
-    return [float(counts.sum() / (len(targets.names) * max(one, 1))) for one in counts]
+    label_space = rows.label_space
+    if not balanced or label_space.kind is TaskKind.REGRESSION:
+        return [1.0] * len(label_space.names)
+    train_targets = [rows.targets[row] for row in rows.splits[TRAIN]]
+    if label_space.kind is TaskKind.MULTI_LABEL:
+        num_positive_C = np.stack(train_targets).sum(axis=0)
+        return [
+            float((len(train_targets) - num_positive) / max(num_positive, 1))
+            for num_positive in num_positive_C
+        ]
+    targets_N = np.concatenate(train_targets)
+    counts = np.bincount(
+        targets_N[targets_N >= 0].astype(np.int64), minlength=len(label_space.names)
+    )
+    return [
+        float(counts.sum() / (len(label_space.names) * max(class_size, 1))) for class_size in counts
+    ]

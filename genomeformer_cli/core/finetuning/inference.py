@@ -1,4 +1,4 @@
-"""What a fine-tuned model says of sequences, and how good that is.
+"""Prediction and evaluation with a fine-tuned model.
 
 Shape letters: C outputs.
 """
@@ -14,120 +14,140 @@ from torch import Tensor
 
 from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.finetuning.batches import joined_truth
+from genomeformer_cli.core.finetuning.batches import stack_targets
 from genomeformer_cli.core.finetuning.collate import Collator
 from genomeformer_cli.core.finetuning.dataset import LabelledRows
-from genomeformer_cli.core.finetuning.head import head_of, outputs, outputs_of_both_strands
+from genomeformer_cli.core.finetuning.head import both_strand_outputs, get_head, head_outputs
 from genomeformer_cli.core.finetuning.labels import LabelSpace
-from genomeformer_cli.core.finetuning.losses import Loss, answers
-from genomeformer_cli.core.finetuning.metrics import Floats, TaskScore, measure
+from genomeformer_cli.core.finetuning.losses import Loss, to_predictions
+from genomeformer_cli.core.finetuning.metrics import Floats, TaskScore, task_metrics
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 
 Progress = Callable[[int], None]
 
 
-def _no_progress(done: int) -> None:
-    del done
+def _no_progress(num_bases: int) -> None:
+    del num_bases
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """Asks a model.
+    """Predictor of a fine-tuned model.
 
     Attributes:
-        model: With its head.
-        packer: Makes tensors.
-        targets: What is asked.
-        both_strands: Whether outputs are the mean of both strands'.
-        tokens_per_batch: Computed at once, padding included.
+        model: Model with a head.
+        collator: Collator of the model.
+        label_space: Classes or quantities.
+        both_strands: Average the outputs of both strands.
+        tokens_per_batch: Tokens computed at once, padding included.
     """
 
     model: Model
-    packer: Collator
-    targets: LabelSpace
+    collator: Collator
+    label_space: LabelSpace
     both_strands: bool
     tokens_per_batch: int
 
     @torch.inference_mode()
     def outputs(self, codes: Sequence[Codes], progress: Progress = _no_progress) -> list[Tensor]:
-        """Outputs of each sequence, (1, C) or (bases, C), in their order.
+        """Return the outputs of each sequence, (1, C) or (bases, C), in order.
 
         Args:
             codes: Base codes, each with a real base.
-            progress: Is told of the bases that are done.
+            progress: Receives the number of bases of each finished batch.
         """
-        found: list[Tensor] = [torch.empty(0)] * len(codes)
+        outputs: list[Tensor] = [torch.empty(0)] * len(codes)
         lengths = np.array([row.size for row in codes], dtype=np.int64)
         for batch in batch_windows(lengths, self.tokens_per_batch):
             rows = [codes[row] for row in batch]
-            for row, one in zip(batch, self._said(rows), strict=True):
-                found[row] = one
+            for row, row_outputs in zip(batch, self._outputs_of_batch(rows), strict=True):
+                outputs[row] = row_outputs
             progress(int(lengths[batch].sum()))
-        linear = head_of(self.model).linear
+        linear = get_head(self.model).linear
         if linear is None:
-            return found
-        beside = linear.outputs(codes)
-        return [one + other for one, other in zip(found, beside[:, None], strict=True)]
-
-    def _said(self, rows: Sequence[Codes]) -> list[Tensor]:
-        packed = self.packer.pack(rows).to(self.model.device)
-        if not self.both_strands:
-            return self._parted(outputs(self.model, packed, None, self.tokens_per_batch), rows)
-        if self.model.is_equivariant and len(packed.tokens_WL) == len(rows):
-            said = outputs_of_both_strands(self.model, packed, self.tokens_per_batch)
-            return self._parted(said, rows)
-        turned = self.packer.pack(rows, reverse=[True] * len(rows)).to(self.model.device)
-        here, there = (
-            self._parted(outputs(self.model, one, None, self.tokens_per_batch), rows)
-            for one in (packed, turned)
-        )
-        per_base = self.targets.is_per_base
+            return outputs
+        linear_outputs = linear.outputs(codes)
         return [
-            (one + (other.flip(0) if per_base else other)) / 2
-            for one, other in zip(here, there, strict=True)
+            row_outputs + linear
+            for row_outputs, linear in zip(outputs, linear_outputs[:, None], strict=True)
         ]
 
-    def _parted(self, said: Tensor, rows: Sequence[Codes]) -> list[Tensor]:
-        sizes = [row.size for row in rows] if self.targets.is_per_base else [1] * len(rows)
-        return list(torch.split(said.cpu(), sizes))
-
-    def answers(self, codes: Sequence[Codes], progress: Progress = _no_progress) -> list[Floats]:
-        """Probabilities or quantities, (1, C) or (bases, C); NaN where there is no real base."""
-        real = [row for row, one in enumerate(codes) if (one < NUM_REAL_BASES).any()]
-        width = len(self.targets.names)
-        found = [
-            np.full((one.size if self.targets.is_per_base else 1, width), np.nan) for one in codes
+    def _outputs_of_batch(self, rows: Sequence[Codes]) -> list[Tensor]:
+        batch = self.collator.collate(rows).to(self.model.device)
+        if not self.both_strands:
+            return self._split_by_row(
+                head_outputs(self.model, batch, None, self.tokens_per_batch), rows
+            )
+        if self.model.is_equivariant and len(batch.tokens_WL) == len(rows):
+            mean_outputs = both_strand_outputs(self.model, batch, self.tokens_per_batch)
+            return self._split_by_row(mean_outputs, rows)
+        reverse_batch = self.collator.collate(rows, reverse=[True] * len(rows)).to(
+            self.model.device
+        )
+        forward, reverse = (
+            self._split_by_row(
+                head_outputs(self.model, strand_batch, None, self.tokens_per_batch), rows
+            )
+            for strand_batch in (batch, reverse_batch)
+        )
+        per_base = self.label_space.is_per_base
+        return [
+            (outputs_of_row + (reverse_of_row.flip(0) if per_base else reverse_of_row)) / 2
+            for outputs_of_row, reverse_of_row in zip(forward, reverse, strict=True)
         ]
-        for row, said in zip(real, self.outputs([codes[r] for r in real], progress), strict=True):
-            found[row] = answers(self.targets, said)
-            if not np.isfinite(found[row]).all():
+
+    def _split_by_row(self, outputs: Tensor, rows: Sequence[Codes]) -> list[Tensor]:
+        sizes = [row.size for row in rows] if self.label_space.is_per_base else [1] * len(rows)
+        return list(torch.split(outputs.cpu(), sizes))
+
+    def predict(self, codes: Sequence[Codes], progress: Progress = _no_progress) -> list[Floats]:
+        """Return probabilities or quantities, (1, C) or (bases, C); NaN without a real base."""
+        real_rows = [
+            row for row, row_codes in enumerate(codes) if (row_codes < NUM_REAL_BASES).any()
+        ]
+        width = len(self.label_space.names)
+        predictions = [
+            np.full((row_codes.size if self.label_space.is_per_base else 1, width), np.nan)
+            for row_codes in codes
+        ]
+        for row, row_outputs in zip(
+            real_rows, self.outputs([codes[r] for r in real_rows], progress), strict=True
+        ):
+            predictions[row] = to_predictions(self.label_space, row_outputs)
+            if not np.isfinite(predictions[row]).all():
                 raise CheckpointError(
-                    "the model gives no finite numbers for a sequence that has bases",
+                    "the model computes values that are not finite for a sequence with bases",
                     hint="its weights are too large or damaged; fetch or fine-tune it again",
                 )
-        return found
+        return predictions
 
-    def judged(self, rows: LabelledRows, part: str, loss: Loss) -> tuple[TaskScore, list[Floats]]:
-        """A score on a part of the rows, and the answers it was made of."""
-        said = self.outputs([rows.codes[row] for row in rows.parts[part]])
-        return evaluate_predictions(said, rows, part, loss)
+    def evaluate(
+        self, rows: LabelledRows, split: str, loss: Loss
+    ) -> tuple[TaskScore, list[Floats]]:
+        """Return the score on a split of the rows, and the predictions."""
+        outputs = self.outputs([rows.codes[row] for row in rows.splits[split]])
+        return evaluate_predictions(outputs, rows, split, loss)
 
 
 def evaluate_predictions(
-    said: Sequence[Tensor], rows: LabelledRows, part: str, loss: Loss
+    outputs: Sequence[Tensor], rows: LabelledRows, split: str, loss: Loss
 ) -> tuple[TaskScore, list[Floats]]:
-    """A score of outputs for a part of the rows, and the answers they are."""
-    targets = rows.targets
-    truth = [rows.truth[row] for row in rows.parts[part]]
-    true = joined_truth(targets, truth)
-    joined = torch.cat(list(said)).double()
-    total = float(loss.total(joined, true.double() if true.is_floating_point() else true))
-    ends = np.cumsum([len(one) for one in said])
-    found = np.split(answers(targets, joined), ends[:-1])
-    score = TaskScore(
-        loss=total / max(loss.weight(true), 1e-9),
-        measures=measure(targets, found, truth),
-        num_rows=len(truth),
+    """Return the score of outputs on a split of the rows, and the predictions."""
+    label_space = rows.label_space
+    targets = [rows.targets[row] for row in rows.splits[split]]
+    all_targets = stack_targets(label_space, targets)
+    all_outputs = torch.cat(list(outputs)).double()
+    total = float(
+        loss.total(
+            all_outputs, all_targets.double() if all_targets.is_floating_point() else all_targets
+        )
     )
-    return score, found
+    ends = np.cumsum([len(row_outputs) for row_outputs in outputs])
+    predictions = np.split(to_predictions(label_space, all_outputs), ends[:-1])
+    score = TaskScore(
+        loss=total / max(loss.weight(all_targets), 1e-9),
+        measures=task_metrics(label_space, predictions, targets),
+        num_rows=len(targets),
+    )
+    return score, predictions

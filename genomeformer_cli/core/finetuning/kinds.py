@@ -1,4 +1,4 @@
-"""The kind of a task, from the labels of its rows: stated where it is plain, refused where not."""
+"""Task kind from the labels: inferred if unambiguous, else refused."""
 
 from __future__ import annotations
 
@@ -34,61 +34,62 @@ def infer_kind(
     name: str = "table",
     rows: Sequence[int] | None = None,
 ) -> TaskKind:
-    """Return the kind that the labels have.
+    """Infer the kind of a task.
 
     Args:
-        labels: One per row, empty where missing; of several columns, with tabs between.
+        labels: One per row, empty if missing; several columns are separated by tabs.
         lengths: Bases of each row.
         name: Name of the table in messages.
-        rows: Number of each row in its file; None: from 1.
+        rows: Row numbers in the file; None: from 1.
 
     Raises:
-        InputError: The labels are of no kind, or could be of several.
+        InputError: The labels fit no kind, or several.
     """
     rows = rows or range(1, len(labels) + 1)
     if COLUMN in labels[0]:
         return _kind_of_columns(labels, rows, name)
-    known = [
+    labelled = [
         (row, label, length)
         for row, label, length in zip(rows, labels, lengths, strict=True)
         if not is_missing(label) and length
     ]
-    if not known:
+    if not labelled:
         raise InputError(f"`{name}` has no labels", hint="name their column with `--target`")
-    if _are_letters_of_bases([(label, length) for _, label, length in known]):
+    if _are_letters_of_bases([(label, length) for _, label, length in labelled]):
         return TaskKind.PER_BASE
-    _refuse_nearly_per_base(known, name)
-    texts = [(row, label) for row, label, _ in known if number_of(label) is None]
+    _refuse_nearly_per_base(labelled, name)
+    texts = [(row, label) for row, label, _ in labelled if number_of(label) is None]
     commas = [(row, label) for row, label in texts if _DECIMAL_COMMA.fullmatch(label)]
-    if texts and len(commas) == len(texts) and 2 * len(texts) > len(known):
+    if texts and len(commas) == len(texts) and 2 * len(texts) > len(labelled):
         raise _ambiguous(
-            f"{len(commas):,} of {len(known):,} labels have a decimal comma: {_named(commas)}",
+            f"{len(commas):,} of {len(labelled):,} labels have a decimal comma: "
+            f"{_list_cells(commas)}",
             name,
             "write a decimal point, not a comma",
         )
-    if len(texts) == len(known):
-        listed = any(SEPARATORS[0] in label for _, label in texts)
-        return TaskKind.MULTI_LABEL if listed else TaskKind.CLASSIFICATION
+    if len(texts) == len(labelled):
+        is_listed = any(SEPARATORS[0] in label for _, label in texts)
+        return TaskKind.MULTI_LABEL if is_listed else TaskKind.CLASSIFICATION
     if texts:
-        if 2 * len(texts) > len(known) and not any(is_missing_number(text) for _, text in texts):
+        if 2 * len(texts) > len(labelled) and not any(is_missing_number(text) for _, text in texts):
             return TaskKind.CLASSIFICATION
-        others = [
+        non_numbers = [
             (row, label)
             for row, label in zip(rows, labels, strict=True)
             if number_of(label) is None
         ]
         raise _ambiguous(
-            f"{len(labels) - len(others):,} of {len(labels):,} labels are numbers, the others are "
-            f"not: {_named(others)}",
+            f"{len(labels) - len(non_numbers):,} of {len(labels):,} labels are numbers, the others "
+            f"are not: {_list_cells(non_numbers)}",
             name,
         )
-    return _kind_of_numbers([float(label) for _, label, _ in known], name)
+    return _kind_of_numbers([float(label) for _, label, _ in labelled], name)
 
 
 def _are_letters_of_bases(labels: Sequence[tuple[str, int]]) -> bool:
-    """True where every label is as long as its sequence, unless they are written as numbers.
+    """Return True if every label has the length of its sequence, unless labels are numbers.
 
-    A string of digits may be letters of bases; `-0.1234567` for a sequence of ten bases is not.
+    A string of digits may be labels of bases; `-0.1234567` for a sequence of ten bases may not.
     """
     if max(length for _, length in labels) < 2:
         return False
@@ -99,18 +100,18 @@ def _are_letters_of_bases(labels: Sequence[tuple[str, int]]) -> bool:
     )
 
 
-def _refuse_nearly_per_base(known: Sequence[tuple[int, str, int]], name: str) -> None:
+def _refuse_nearly_per_base(labelled: Sequence[tuple[int, str, int]], name: str) -> None:
     """Refuse labels of which most, but not all, have one letter per base.
 
     Raises:
         InputError: They may be per-base labels of which some are too short or too long.
     """
-    others = [(row, label) for row, label, length in known if len(label) != length]
-    whole = [(label, length) for _, label, length in known if len(label) == length]
-    if 0 < len(others) < len(whole) and _are_letters_of_bases(whole):
+    mismatches = [(row, label) for row, label, length in labelled if len(label) != length]
+    matches = [(label, length) for _, label, length in labelled if len(label) == length]
+    if 0 < len(mismatches) < len(matches) and _are_letters_of_bases(matches):
         raise _ambiguous(
-            f"{len(whole):,} of {len(known):,} labels have one letter per base, the others do "
-            f"not: {_named(others)}",
+            f"{len(matches):,} of {len(labelled):,} labels have one letter per base, the others do "
+            f"not: {_list_cells(mismatches)}",
             name,
             "`--kind per-base` learns a letter per base",
         )
@@ -142,27 +143,27 @@ def _kind_of_columns(labels: Sequence[str], rows: Sequence[int], name: str) -> T
     if texts:
         raise InputError(
             f"`{name}`: cells of several label columns are neither 0 or 1 nor numbers: "
-            + _named(texts),
+            + _list_cells(texts),
             hint="give columns of 0 and 1 (`--kind multi-label`) or of finite numbers "
             "(`--kind regression`), or one column alone",
         )
     return TaskKind.REGRESSION
 
 
-def _named(cells: Sequence[tuple[int, str]]) -> str:
-    named = ", ".join(f"`{cell[:40]}` (row {row})" for row, cell in cells[:_MAX_NAMED])
-    return named + (f" and {len(cells) - _MAX_NAMED:,} more" if len(cells) > _MAX_NAMED else "")
+def _list_cells(cells: Sequence[tuple[int, str]]) -> str:
+    shown = ", ".join(f"`{cell[:40]}` (row {row})" for row, cell in cells[:_MAX_NAMED])
+    return shown + (f" and {len(cells) - _MAX_NAMED:,} more" if len(cells) > _MAX_NAMED else "")
 
 
-def _ambiguous(what: str, name: str, hint: str = "") -> InputError:
-    return InputError(f"`{name}`: {what}", hint=f"{hint}; {_KIND_HINT}" if hint else _KIND_HINT)
+def _ambiguous(problem: str, name: str, hint: str = "") -> InputError:
+    return InputError(f"`{name}`: {problem}", hint=f"{hint}; {_KIND_HINT}" if hint else _KIND_HINT)
 
 
 def check_inferred(kind: TaskKind, labels: Sequence[str], name: str) -> None:
-    """Refuse labels of an inferred kind that are damaged, or that are hardly of that kind.
+    """Check labels of an inferred kind for spelling variants and implausible values.
 
     Raises:
-        InputError: They are.
+        InputError: Labels differ only in spelling, use two separators, or are nearly all distinct.
     """
     hint = "write each class in one way; "
     if kind is TaskKind.CLASSIFICATION:
@@ -172,33 +173,33 @@ def check_inferred(kind: TaskKind, labels: Sequence[str], name: str) -> None:
         letters = {letter for label in labels for letter in label}
         check_spelling(letters, name, f"{hint}`--kind per-base` takes letters as written")
     elif kind is TaskKind.MULTI_LABEL and COLUMN not in labels[0]:
-        parts = {part.strip() for label in labels for part in label.split(SEPARATORS[0])}
-        check_spelling(parts, name, f"{hint}`--kind multi-label` takes labels as written")
-        others = [mark for mark in SEPARATORS[1:] if any(mark in part for part in parts)]
-        if others:
+        names = {part.strip() for label in labels for part in label.split(SEPARATORS[0])}
+        check_spelling(names, name, f"{hint}`--kind multi-label` takes labels as written")
+        separators = [mark for mark in SEPARATORS[1:] if any(mark in part for part in names)]
+        if separators:
             raise InputError(
-                f"`{name}`: labels hold `{SEPARATORS[0]}` and `{others[0]}`, and only one of them "
-                "can separate",
+                f"`{name}`: labels hold `{SEPARATORS[0]}` and `{separators[0]}`, and only one of "
+                "them can separate",
                 hint=f"separate labels by `{SEPARATORS[0]}` alone; `--kind multi-label` takes "
-                f"`{others[0]}` as part of a name",
+                f"`{separators[0]}` as part of a name",
             )
 
 
 def spelling_warning(kind: TaskKind, labels: Sequence[str], name: str) -> str:
-    """Return a warning where classes of a stated kind differ only in spelling; else empty."""
+    """Return a warning if classes of a stated kind differ only in spelling; else empty."""
     if kind is not TaskKind.CLASSIFICATION:
         return ""
     groups = ["`, `".join(group) for group in same_but_for_spelling(labels)]
-    listed = "; ".join(f"`{group}`" for group in groups[:_MAX_NAMED])
-    return f"`{name}`: taken as different classes, as written: {listed}" if groups else ""
+    shown_groups = "; ".join(f"`{group}`" for group in groups[:_MAX_NAMED])
+    return f"`{name}`: taken as different classes, as written: {shown_groups}" if groups else ""
 
 
 def missing_test(
     kind: TaskKind, num_columns: int, *, inferred: bool
 ) -> tuple[Callable[[str], bool], str]:
-    """Return the test for a cell that holds no label of that kind, and a hint where one is found.
+    """Return the predicate for a cell without a label of that kind, and the hint of its error.
 
-    An empty list of labels is one, none of them holds, but only where `--kind` says that cells are
+    An empty list of labels is a label (all negative), but only if `--kind` states that cells are
     lists.
     """
     hint = "`--missing drop` leaves them out and counts them; or complete the table"
@@ -216,30 +217,30 @@ def missing_test(
 
 
 def _is_missing_list(cell: str) -> bool:
-    """True for a cell that is not a list; an empty list is one: none of the labels holds."""
+    """Return True for a cell that is not a list; an empty list has no positive label."""
     return bool(cell) and is_missing(cell)
 
 
 def check_quantities(examples: Sequence[Example], name: str) -> None:
-    """Refuse cells of a regression that are not finite numbers.
+    """Check that the cells of a regression are finite numbers.
 
     Raises:
-        InputError: A cell is not one; the row is named.
+        InputError: A cell is not a finite number; the message names the row.
     """
-    for one in examples:
-        for cell in one.label.split(COLUMN):
+    for example in examples:
+        where = f"`{name}`: row {example.row} (`{example.id}`)"
+        for cell in example.label.split(COLUMN):
             number = number_of(cell)
             if number is not None and abs(number) <= _MAX_QUANTITY:
                 continue
             if number is not None:
                 raise InputError(
-                    f"`{name}`: row {one.row} (`{one.id}`): `{cell[:40]}` is beyond what single "
-                    "precision can learn",
+                    f"{where}: `{cell[:40]}` is beyond the range of single precision",
                     hint="rescale the column, such as to its logarithm",
                 )
             comma = _DECIMAL_COMMA.fullmatch(cell) is not None
             raise InputError(
-                f"`{name}`: row {one.row} (`{one.id}`): `{cell[:40]}` is not a finite number",
+                f"{where}: `{cell[:40]}` is not a finite number",
                 hint="write a decimal point, not a comma"
                 if comma
                 else "leave the row out, or choose another `--kind`",

@@ -1,8 +1,8 @@
-"""LoRA: to every matrix of the blocks a change of low rank is learned, the matrix itself stays.
+"""LoRA: train a low-rank update of every matrix of the blocks, with the matrices frozen.
 
 Hu et al. 2022, "LoRA: Low-Rank Adaptation of Large Language Models", section 4.1: W + alpha / r
-B A, A random and B zero at the start. As a parametrization it serves whoever reads `.weight`;
-merged, it leaves no trace.
+B A, with A random and B zero at the start. As a parametrization it applies wherever `.weight` is
+read; after merging, the model has its original structure.
 """
 
 from __future__ import annotations
@@ -17,36 +17,36 @@ from genomeformer_cli.core.models.protocol import Model
 
 
 class LoraLinear(nn.Module):
-    """A change of low rank.
+    """Low-rank update of a matrix.
 
     Args:
-        weight: Whose.
+        weight: The matrix.
         rank: r.
         scale: alpha / r.
-        generator: Draws A.
+        generator: Random generator of A.
     """
 
     def __init__(self, weight: Tensor, rank: int, scale: float, generator: torch.Generator) -> None:
         super().__init__()
         rows, columns = weight.shape
-        drawn = torch.randn(rank, columns, generator=generator) * columns**-0.5
+        initial_down = torch.randn(rank, columns, generator=generator) * columns**-0.5
         self.scale = scale
-        self.down = nn.Parameter(drawn.to(weight))
+        self.down = nn.Parameter(initial_down.to(weight))
         self.up = nn.Parameter(weight.new_zeros(rows, rank))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The matrix as it is used."""
+        """Return the updated matrix."""
         return torch.addmm(weight, self.up, self.down, alpha=self.scale)
 
 
 def add_lora(model: Model, rank: int, alpha: float, *, seed: int) -> int:
-    """Freeze a model and let the matrices of its blocks change by low rank.
+    """Freeze a model and add low-rank updates to the matrices of its blocks.
 
     Returns:
-        How many matrices.
+        Number of matrices.
 
     Raises:
-        ConfigError: It has none.
+        ConfigError: The blocks have no matrices.
     """
     generator = part_generator(seed, "low-rank changes")
     model.requires_grad_(requires_grad=False)
@@ -56,15 +56,15 @@ def add_lora(model: Model, rank: int, alpha: float, *, seed: int) -> int:
         if isinstance(module, nn.Linear) and ".blocks." in f".{name}."
     ]
     for module in matrices:
-        change = LoraLinear(module.weight, rank, alpha / rank, generator)
-        parametrize.register_parametrization(module, "weight", change)
+        update = LoraLinear(module.weight, rank, alpha / rank, generator)
+        parametrize.register_parametrization(module, "weight", update)
     if not matrices:
         raise ConfigError("the model's blocks hold no matrices to adapt", hint="`--method full`")
     return len(matrices)
 
 
 def merge_lora(model: Model) -> None:
-    """Make the changes part of the matrices."""
+    """Merge the updates into the matrices."""
     for module in list(model.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)

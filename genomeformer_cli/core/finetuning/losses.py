@@ -1,4 +1,4 @@
-"""Losses, and probabilities or quantities of outputs.
+"""Losses, and predictions from outputs.
 
 Shape letters: B rows or bases, C outputs.
 """
@@ -18,56 +18,57 @@ from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """The loss of a task: cross-entropy, a logistic loss a label, or squared error.
+    """Loss of a task: cross-entropy, one logistic loss per label, or squared error.
 
     Attributes:
-        targets: What is asked.
-        weights: What each class, or each label that holds, counts.
+        label_space: Classes or quantities.
+        weights: Weight of each class, or of each positive label.
     """
 
-    targets: LabelSpace
+    label_space: LabelSpace
     weights: tuple[float, ...]
 
-    def total(self, outputs_BC: Tensor, truth_B: Tensor, smoothing: float = 0.0) -> Tensor:
-        """Sum over what is asked; divide it by `weight` of the same to have the mean.
+    def total(self, outputs_BC: Tensor, targets_B: Tensor, smoothing: float = 0.0) -> Tensor:
+        """Return the summed loss; divide it by `weight` of the targets for the mean.
 
         Args:
-            outputs_BC: Of rows or bases.
-            truth_B: Their labels.
-            smoothing: Part of a class's weight that all classes share: Szegedy et al. 2016,
-                "Rethinking the Inception Architecture for Computer Vision", section 7.
+            outputs_BC: Outputs of rows or bases.
+            targets_B: Labels.
+            smoothing: Fraction of a class's weight that all classes share: Szegedy et al. 2016,
+                "Rethinking
+                the Inception Architecture for Computer Vision", section 7.
         """
         # A GPU waits for numbers that are sent to it: none are where all count alike.
-        alike = all(one == 1 for one in self.weights)
-        weight_C = None if alike else outputs_BC.new_tensor(self.weights)
-        if self.targets.is_exclusive:
+        is_uniform = all(weight == 1 for weight in self.weights)
+        weight_C = None if is_uniform else outputs_BC.new_tensor(self.weights)
+        if self.label_space.is_exclusive:
             return functional.cross_entropy(
                 outputs_BC,
-                truth_B,
+                targets_B,
                 weight_C,
                 ignore_index=-1,
                 reduction="sum",
                 label_smoothing=smoothing,
             )
-        if self.targets.kind is TaskKind.REGRESSION:
-            return functional.mse_loss(outputs_BC, truth_B, reduction="sum")
+        if self.label_space.kind is TaskKind.REGRESSION:
+            return functional.mse_loss(outputs_BC, targets_B, reduction="sum")
         return functional.binary_cross_entropy_with_logits(
-            outputs_BC, truth_B, pos_weight=weight_C, reduction="sum"
+            outputs_BC, targets_B, pos_weight=weight_C, reduction="sum"
         )
 
-    def weight(self, truth_B: Tensor) -> float:
-        """By what the sum is divided."""
-        if not self.targets.is_exclusive:
-            return float(truth_B.numel())
-        known_B = truth_B[truth_B >= 0]
-        return float(torch.tensor(self.weights, dtype=torch.float64)[known_B].sum())
+    def weight(self, targets_B: Tensor) -> float:
+        """Return the normaliser of the summed loss."""
+        if not self.label_space.is_exclusive:
+            return float(targets_B.numel())
+        labelled_B = targets_B[targets_B >= 0]
+        return float(torch.tensor(self.weights, dtype=torch.float64)[labelled_B].sum())
 
 
-def answers(targets: LabelSpace, outputs_BC: Tensor) -> npt.NDArray[np.float64]:
-    """Probabilities, or quantities in their own units, (B, C)."""
+def to_predictions(label_space: LabelSpace, outputs_BC: Tensor) -> npt.NDArray[np.float64]:
+    """Return probabilities, or quantities in their original units, shape (B, C)."""
     outputs_BC = outputs_BC.detach().double().cpu()
-    if targets.is_exclusive:
+    if label_space.is_exclusive:
         return outputs_BC.softmax(dim=-1).numpy()
-    if targets.kind is TaskKind.MULTI_LABEL:
+    if label_space.kind is TaskKind.MULTI_LABEL:
         return outputs_BC.sigmoid().numpy()
-    return np.asarray(outputs_BC.numpy() * targets.spreads + targets.means)
+    return np.asarray(outputs_BC.numpy() * label_space.spreads + label_space.means)

@@ -1,13 +1,13 @@
-"""How good answers are; every measure is better the larger it is, but for `loss` and `rmse`.
+"""Metrics of predictions; larger is better for all but `loss` and `rmse`.
 
-| kind                         | measures                                                         |
+| kind                         | metrics                                                          |
 |------------------------------|------------------------------------------------------------------|
 | `classification`, `per-base` | `mcc` (Gorodkin 2004), `accuracy`, `f1` of all classes, `auroc`  |
-| `multi-label`                | the same, means over the labels that some rows hold and some not |
+| `multi-label`                | as above, means over the labels with positive and negative rows  |
 | `regression`                 | `r2`, `pearson`, `spearman`, `rmse`, means over the quantities   |
 
-Of two classes, and of a label, `sensitivity` is the part of the second that is found and
-`specificity` that of the first.
+For two classes, and for a label, `sensitivity` is the recall of the second class and `specificity`
+that of the first.
 
 Shape letters: N rows or bases, C outputs.
 """
@@ -27,13 +27,13 @@ from genomeformer_cli.core.evaluation.token_scores import (
     percentile_interval,
     without_interval,
 )
-from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind, Truth
+from genomeformer_cli.core.finetuning.labels import LabelSpace, TargetArray, TaskKind
 
 LOSS = "loss"
 CLASS_MEASURES = ("mcc", "accuracy", "f1", "auroc")
 NUMBER_MEASURES = ("r2", "pearson", "spearman", "rmse")
 _SMALLER_IS_BETTER = (LOSS, "rmse")
-_NUM_DRAWS = 200
+_NUM_SAMPLES = 200
 _DEFAULT = {
     TaskKind.CLASSIFICATION: "mcc",
     TaskKind.PER_BASE: "mcc",
@@ -46,152 +46,175 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class TaskScore:
-    """How well labels were answered.
+    """Scores of predictions.
 
     Attributes:
-        loss: Mean.
-        measures: By name; one that the rows leave undefined is missing.
-        num_rows: Rows.
+        loss: Mean loss.
+        measures: Metrics by name; a metric that the rows leave undefined is missing.
+        num_rows: Number of rows.
     """
 
     loss: float
     measures: dict[str, float] = field(default_factory=dict)
     num_rows: int
 
-    def by(self, metric: str) -> tuple[float, float]:
-        """By a measure, and by the loss where that is alike: larger is better."""
+    def sort_key(self, metric: str) -> tuple[float, float]:
+        """Return the metric, with ties broken by the loss; larger is better."""
         value = self.loss if metric == LOSS else self.measures.get(metric, float("nan"))
         value = -value if metric in _SMALLER_IS_BETTER else value
         return (value if value == value else -np.inf, -self.loss)
 
 
-def choose_metric(targets: LabelSpace, wanted: str) -> str:
-    """The measure that validation chooses by.
+def choose_metric(label_space: LabelSpace, name: str) -> str:
+    """Return the metric of model selection.
 
     Raises:
-        ConfigError: The task has no such measure.
+        ConfigError: The task does not support the metric.
     """
-    known = NUMBER_MEASURES if targets.kind is TaskKind.REGRESSION else CLASS_MEASURES
-    chosen = wanted or _DEFAULT[targets.kind]
-    if chosen not in (*known, LOSS):
+    known_metrics = NUMBER_MEASURES if label_space.kind is TaskKind.REGRESSION else CLASS_MEASURES
+    metric = name or _DEFAULT[label_space.kind]
+    if metric not in (*known_metrics, LOSS):
         raise ConfigError(
-            f"`{chosen}` is no measure of {targets.kind.value}",
-            hint="choose one of " + ", ".join(f"`{one}`" for one in (*known, LOSS)),
+            f"invalid metric `{metric}` for {label_space.kind.value}",
+            hint="choose one of "
+            + ", ".join(f"`{known_metric}`" for known_metric in (*known_metrics, LOSS)),
         )
-    return chosen
+    return metric
 
 
-def measure(
-    targets: LabelSpace, answers: Sequence[Floats], truth: Sequence[Truth]
+def task_metrics(
+    label_space: LabelSpace, predictions: Sequence[Floats], targets: Sequence[TargetArray]
 ) -> dict[str, float]:
-    """Every measure that is defined.
+    """Return every metric that is defined.
 
     Args:
-        targets: What was asked.
-        answers: One (1, C) or (bases, C) array a row.
-        truth: Its label as numbers.
+        label_space: Classes or quantities.
+        predictions: One (1, C) or (bases, C) array per row.
+        targets: Numeric label of each row.
     """
-    answers_NC = np.concatenate(answers)
-    if targets.kind is TaskKind.REGRESSION:
-        means, spreads = np.array(targets.means), np.array(targets.spreads)
-        truth_NC = np.stack(truth) * spreads + means
-        columns = range(truth_NC.shape[1])
-        return _means([_of_numbers(answers_NC[:, c], truth_NC[:, c]) for c in columns])
-    if targets.kind is TaskKind.MULTI_LABEL:
-        truth_NC = np.stack(truth).astype(np.float64)
+    predictions_NC = np.concatenate(predictions)
+    if label_space.kind is TaskKind.REGRESSION:
+        means, spreads = np.array(label_space.means), np.array(label_space.spreads)
+        targets_NC = np.stack(targets) * spreads + means
+        columns = range(targets_NC.shape[1])
         return _means(
-            [_of_label(answers_NC[:, c], truth_NC[:, c]) for c in range(truth_NC.shape[1])]
+            [_regression_metrics(predictions_NC[:, c], targets_NC[:, c]) for c in columns]
         )
-    truth_N = np.concatenate(truth).astype(np.int64)
-    known_N = truth_N >= 0
-    return _of_classes(answers_NC[known_N], truth_N[known_N])
+    if label_space.kind is TaskKind.MULTI_LABEL:
+        targets_NC = np.stack(targets).astype(np.float64)
+        return _means(
+            [
+                _binary_metrics(predictions_NC[:, c], targets_NC[:, c])
+                for c in range(targets_NC.shape[1])
+            ]
+        )
+    targets_N = np.concatenate(targets).astype(np.int64)
+    is_known_N = targets_N >= 0
+    return _class_metrics(predictions_NC[is_known_N], targets_N[is_known_N])
 
 
-def _means(found: Sequence[dict[str, float]]) -> dict[str, float]:
-    names = dict.fromkeys(name for one in found for name in one)
-    return {name: float(np.mean([one[name] for one in found if name in one])) for name in names}
+def _means(metrics_by_output: Sequence[dict[str, float]]) -> dict[str, float]:
+    names = dict.fromkeys(
+        name for metrics_of_output in metrics_by_output for name in metrics_of_output
+    )
+    return {
+        name: float(
+            np.mean(
+                [
+                    metrics_of_output[name]
+                    for metrics_of_output in metrics_by_output
+                    if name in metrics_of_output
+                ]
+            )
+        )
+        for name in names
+    }
 
 
-def _of_numbers(said_N: Floats, true_N: Floats) -> dict[str, float]:
-    error = said_N - true_N
-    found = {"rmse": float(np.sqrt(np.mean(error**2)))}
-    spread = float(np.var(true_N))
+def _regression_metrics(predicted_N: Floats, targets_N: Floats) -> dict[str, float]:
+    error = predicted_N - targets_N
+    metrics = {"rmse": float(np.sqrt(np.mean(error**2)))}
+    spread = float(np.var(targets_N))
     if spread > 0:
-        found["r2"] = 1 - float(np.mean(error**2)) / spread
-        if np.var(said_N) > 0:
-            found["pearson"] = float(np.corrcoef(said_N, true_N)[0, 1])
-            found["spearman"] = float(np.corrcoef(_ranks(said_N), _ranks(true_N))[0, 1])
-    return found
+        metrics["r2"] = 1 - float(np.mean(error**2)) / spread
+        if np.var(predicted_N) > 0:
+            metrics["pearson"] = float(np.corrcoef(predicted_N, targets_N)[0, 1])
+            metrics["spearman"] = float(np.corrcoef(_ranks(predicted_N), _ranks(targets_N))[0, 1])
+    return metrics
 
 
 def _ranks(values_N: Floats) -> Floats:
-    """Ties share the mean of their ranks."""
-    _, place_N, counts = np.unique(values_N, return_inverse=True, return_counts=True)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[place_N], dtype=np.float64)
+    """Return ranks; ties share the mean of their ranks."""
+    _, group_N, counts = np.unique(values_N, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[group_N], dtype=np.float64)
 
 
-def _of_label(chance_N: Floats, holds_N: Floats) -> dict[str, float]:
-    both_N2 = np.stack((1 - chance_N, chance_N), axis=1)
-    truth_N = holds_N.astype(np.int64)
-    return _of_classes(both_N2, truth_N) if 0 < truth_N.sum() < truth_N.size else {}
+def _binary_metrics(probability_N: Floats, labels_N: Floats) -> dict[str, float]:
+    probabilities_N2 = np.stack((1 - probability_N, probability_N), axis=1)
+    targets_N = labels_N.astype(np.int64)
+    return (
+        _class_metrics(probabilities_N2, targets_N) if 0 < targets_N.sum() < targets_N.size else {}
+    )
 
 
-def _of_classes(answers_NC: Floats, truth_N: npt.NDArray[np.int64]) -> dict[str, float]:
-    if not truth_N.size:
+def _class_metrics(predictions_NC: Floats, targets_N: npt.NDArray[np.int64]) -> dict[str, float]:
+    if not targets_N.size:
         return {}
-    number = answers_NC.shape[1]
-    said_N = answers_NC.argmax(axis=1)
-    confusion = np.bincount(truth_N * number + said_N, minlength=number * number)
-    confusion_CC = confusion.astype(np.float64).reshape(number, number)
-    found = {
+    num_classes = predictions_NC.shape[1]
+    predicted_N = predictions_NC.argmax(axis=1)
+    confusion = np.bincount(
+        targets_N * num_classes + predicted_N, minlength=num_classes * num_classes
+    )
+    confusion_CC = confusion.astype(np.float64).reshape(num_classes, num_classes)
+    metrics = {
         "mcc": correlation(confusion_CC),
         "accuracy": float(np.trace(confusion_CC) / confusion_CC.sum()),
     }
-    if number == 2 and confusion_CC.sum(axis=1).min() > 0:
-        found["specificity"], found["sensitivity"] = (
-            float(part) for part in np.diag(confusion_CC) / confusion_CC.sum(axis=1)
+    if num_classes == 2 and confusion_CC.sum(axis=1).min() > 0:
+        metrics["specificity"], metrics["sensitivity"] = (
+            float(fraction) for fraction in np.diag(confusion_CC) / confusion_CC.sum(axis=1)
         )
-    # A class that neither is nor is said has no part in the mean.
+    # A class without true or predicted rows is left out of the mean.
     sums_C = confusion_CC.sum(axis=0) + confusion_CC.sum(axis=1)
-    found["f1"] = float(np.mean((2 * np.diag(confusion_CC))[sums_C > 0] / sums_C[sums_C > 0]))
+    metrics["f1"] = float(np.mean((2 * np.diag(confusion_CC))[sums_C > 0] / sums_C[sums_C > 0]))
     areas = []
-    for column in [1] if number == 2 else range(number):
-        is_N = truth_N == column
+    for column in [1] if num_classes == 2 else range(num_classes):
+        is_N = targets_N == column
         if 0 < is_N.sum() < is_N.size:
-            _, rank_N = np.unique(answers_NC[:, column], return_inverse=True)
+            _, rank_N = np.unique(predictions_NC[:, column], return_inverse=True)
             areas.append(area_under_curve(rank_N, is_N, np.ones(is_N.size)))
     if areas:
-        found["auroc"] = float(np.mean(areas))
-    return found
+        metrics["auroc"] = float(np.mean(areas))
+    return metrics
 
 
-def interval(
-    targets: LabelSpace,
-    answers: Sequence[Floats],
-    truth: Sequence[Truth],
+def bootstrap_interval(
+    label_space: LabelSpace,
+    predictions: Sequence[Floats],
+    targets: Sequence[TargetArray],
     metric: str,
     *,
     seed: int,
 ) -> Interval:
-    """Return a measure with its bootstrap interval over rows; a single row has no interval."""
-    value = measure(targets, answers, truth).get(metric, float("nan"))
-    if len(truth) < 2:
+    """Return a metric with its bootstrap interval over rows; a single row has no interval."""
+    value = task_metrics(label_space, predictions, targets).get(metric, float("nan"))
+    if len(targets) < 2:
         return without_interval(value)
     generator = np.random.default_rng([seed, 13])
     samples = []
-    taken = _taker(targets, answers, truth)
-    for _ in range(_NUM_DRAWS):
-        drawn = generator.integers(0, len(truth), len(truth))
-        found = measure(targets, *taken(drawn))
-        samples.append(found.get(metric, np.nan))
+    select = _row_selector(label_space, predictions, targets)
+    for _ in range(_NUM_SAMPLES):
+        rows = generator.integers(0, len(targets), len(targets))
+        sample = task_metrics(label_space, *select(rows))
+        samples.append(sample.get(metric, np.nan))
     return percentile_interval(value, np.array(samples))
 
 
-def _taker(
-    targets: LabelSpace, answers: Sequence[Floats], truth: Sequence[Truth]
-) -> Callable[[npt.NDArray[np.int64]], tuple[Sequence[Floats], Sequence[Truth]]]:
-    """Takes rows; where each has one class, all at once, which is many times faster."""
-    if targets.kind is not TaskKind.CLASSIFICATION:
-        return lambda rows: ([answers[row] for row in rows], [truth[row] for row in rows])
-    answers_NC, truth_N = np.concatenate(answers), np.concatenate(list(truth))
-    return lambda rows: ([answers_NC[rows]], [truth_N[rows]])
+def _row_selector(
+    label_space: LabelSpace, predictions: Sequence[Floats], targets: Sequence[TargetArray]
+) -> Callable[[npt.NDArray[np.int64]], tuple[Sequence[Floats], Sequence[TargetArray]]]:
+    """Return a function that selects rows; one class per row is indexed at once, for speed."""
+    if label_space.kind is not TaskKind.CLASSIFICATION:
+        return lambda rows: ([predictions[row] for row in rows], [targets[row] for row in rows])
+    predictions_NC, targets_N = np.concatenate(predictions), np.concatenate(list(targets))
+    return lambda rows: ([predictions_NC[rows]], [targets_N[rows]])

@@ -1,7 +1,7 @@
-"""Rows to train on, to choose on and to test on.
+"""Training, validation and test rows.
 
-The split of the file is kept. Else rows are drawn: each class alike, or whole groups, so that no
-group stands on both sides.
+A split of the file is kept. Otherwise rows are drawn stratified by class, or in whole groups, so
+that no group occurs in two splits.
 """
 
 from __future__ import annotations
@@ -16,103 +16,105 @@ from genomeformer_cli.core.finetuning.config import SplitRule
 from genomeformer_cli.core.formats.labelled import Example
 
 TRAIN, VALIDATION, TEST = "train", "val", "test"
-Rows = npt.NDArray[np.int64]
+RowIndices = npt.NDArray[np.int64]
 _MAX_NAMED = 5
 
 
 def split_rows(
-    examples: Sequence[Example], strata: Sequence[str], rule: SplitRule
-) -> Mapping[str, Rows]:
-    """Rows of each part.
+    examples: Sequence[Example], strata: Sequence[str], config: SplitRule
+) -> Mapping[str, RowIndices]:
+    """Return the rows of each split.
 
     Args:
         examples: All rows.
-        strata: What is to be as frequent in every part: classes, or empty.
-        rule: For what the file does not say.
+        strata: Strata with equal fractions in every split: classes, or empty.
+        config: Fractions and seed for a file without a split.
 
     Raises:
-        InputError: A part would have no rows.
+        InputError: A split would have no rows.
     """
-    said = np.array([one.split for one in examples])
+    file_splits = np.array([example.split for example in examples])
     groups = _groups(examples)
-    generator = np.random.default_rng([rule.seed, 11])
-    everyone = np.arange(len(examples))
-    if not said.astype(np.bool_).any():
-        test, rest = _drawn(everyone, groups, strata, rule.test, generator)
-        validation, train = _drawn(
-            rest, groups, strata, rule.validation / (1 - rule.test), generator
+    generator = np.random.default_rng([config.seed, 11])
+    all_rows = np.arange(len(examples))
+    if not file_splits.astype(np.bool_).any():
+        test, remaining = _draw(all_rows, groups, strata, config.test, generator)
+        validation, train = _draw(
+            remaining, groups, strata, config.validation / (1 - config.test), generator
         )
-    elif (said == "").any():
-        lacking = [one.row or place for place, one in enumerate(examples, 1) if not one.split]
-        named = ", ".join(map(str, lacking[:_MAX_NAMED])) + (
-            ", ..." if len(lacking) > _MAX_NAMED else ""
+    elif (file_splits == "").any():
+        unassigned = [
+            example.row or row for row, example in enumerate(examples, 1) if not example.split
+        ]
+        shown = ", ".join(map(str, unassigned[:_MAX_NAMED])) + (
+            ", ..." if len(unassigned) > _MAX_NAMED else ""
         )
         raise InputError(
-            f"{len(lacking):,} of {len(examples):,} rows have no `split`, the others do: "
-            f"row {named}",
+            f"{len(unassigned):,} of {len(examples):,} rows have no `split`, the others do: "
+            f"row {shown}",
             hint="give every row `train`, `val` or `test`, or none",
         )
     else:
         train, validation, test = (
-            np.flatnonzero(said == part) for part in (TRAIN, VALIDATION, TEST)
+            np.flatnonzero(file_splits == split) for split in (TRAIN, VALIDATION, TEST)
         )
         if train.size and not test.size:
-            test, train = _drawn(train, groups, strata, rule.test, generator)
+            test, train = _draw(train, groups, strata, config.test, generator)
         if train.size and not validation.size:
-            validation, train = _drawn(train, groups, strata, rule.validation, generator)
-    parts = {TRAIN: train, VALIDATION: validation, TEST: test}
-    for name, rows in parts.items():
+            validation, train = _draw(train, groups, strata, config.validation, generator)
+    splits = {TRAIN: train, VALIDATION: validation, TEST: test}
+    for name, rows in splits.items():
         if not rows.size:
             raise InputError(
-                f"of {len(examples)} rows none are left for the part `{name}`",
-                hint="give more rows, or groups that can be parted",
+                f"{len(examples)} rows leave none for the split `{name}`",
+                hint="give more rows, or smaller groups",
             )
-    return {name: np.sort(rows) for name, rows in parts.items()}
+    return {name: np.sort(rows) for name, rows in splits.items()}
 
 
 def _groups(examples: Sequence[Example]) -> npt.NDArray[np.str_]:
-    """The group of every row; one of its own where none is given; empty if no row has one."""
-    if not any(one.group for one in examples):
+    """Return the group of every row, unique if none is given; empty if no row has one."""
+    if not any(example.group for example in examples):
         return np.array([], dtype=np.str_)
-    return np.array([one.group or f"\0{number}" for number, one in enumerate(examples)])
+    return np.array([example.group or f"\0{row}" for row, example in enumerate(examples)])
 
 
-def _drawn(
-    rows: Rows,
+def _draw(
+    rows: RowIndices,
     groups: npt.NDArray[np.str_],
     strata: Sequence[str],
-    share: float,
+    fraction: float,
     generator: np.random.Generator,
-) -> tuple[Rows, Rows]:
-    """About that share of the rows, and the rest."""
+) -> tuple[RowIndices, RowIndices]:
+    """Draw about a fraction of the rows; return the drawn rows and the remaining rows."""
     if groups.size:
-        chosen = _whole_groups(groups[rows], share, generator)
+        selected = _draw_groups(groups[rows], fraction, generator)
     else:
-        chosen = np.zeros(rows.size, dtype=np.bool_)
+        selected = np.zeros(rows.size, dtype=np.bool_)
         names = np.array([strata[row] for row in rows])
         for name in np.unique(names):
-            of_it = generator.permutation(np.flatnonzero(names == name))
-            number = of_it.size * share
+            members = generator.permutation(np.flatnonzero(names == name))
+            expected = members.size * fraction
             # A class of few rows gives one more now and then, by chance.
-            some = int(number) + int(generator.random() < number - int(number))
-            chosen[of_it[:some]] = True
-    return rows[chosen], rows[~chosen]
+            num_drawn = int(expected) + int(generator.random() < expected - int(expected))
+            selected[members[:num_drawn]] = True
+    return rows[selected], rows[~selected]
 
 
-def _whole_groups(
-    groups_N: npt.NDArray[np.str_], share: float, generator: np.random.Generator
+def _draw_groups(
+    groups_N: npt.NDArray[np.str_], fraction: float, generator: np.random.Generator
 ) -> npt.NDArray[np.bool_]:
     names, member_N, sizes = np.unique(groups_N, return_inverse=True, return_counts=True)
-    wanted, taken = share * groups_N.size, 0
-    chosen = np.zeros(names.size, dtype=np.bool_)
+    target_size, num_taken = fraction * groups_N.size, 0
+    selected = np.zeros(names.size, dtype=np.bool_)
     for group in generator.permutation(names.size):
         # A group that would lead further from the share than to it stays.
-        if abs(taken + sizes[group] - wanted) < abs(taken - wanted):
-            chosen[group] = True
-            taken += int(sizes[group])
-    if chosen.all() or not chosen.any():
+        if abs(num_taken + sizes[group] - target_size) < abs(num_taken - target_size):
+            selected[group] = True
+            num_taken += int(sizes[group])
+    if selected.all() or not selected.any():
         raise InputError(
-            f"{names.size} groups cannot be parted into {share:.0%} and the rest",
+            f"{names.size} groups cannot be divided into {fraction:.0%} and the rest",
             hint="choose another `--group`, or other shares",
         )
-    return np.asarray(chosen[member_N], dtype=np.bool_)
+    return np.asarray(selected[member_N], dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""What fine-tuning came to: seed by seed, from pretrained weights and from scratch."""
+"""Results of fine-tuning, seed by seed, from pretrained weights and from scratch."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ SCRATCH: Origin = "scratch"
 
 @dataclass(frozen=True, kw_only=True)
 class SeedResult:
-    """One fine-tuning.
+    """Result of one fine-tuning.
 
     Attributes:
-        origin: What it started from: pretrained or random weights.
-        seed: Of the head, the order of rows, and random weights.
-        steps: Taken.
-        best_step: Whose weights were kept.
-        validation: Score of these on the rows to choose on.
-        test: Score of these on the rows to be judged on.
-        interval: Of the reported measure there, by a bootstrap over rows.
-        num_trained: Numbers that were trained.
+        origin: Initial weights: pretrained or random.
+        seed: Seed of the head, the order of rows, and random weights.
+        steps: Training steps.
+        best_step: Step of the selected weights.
+        validation: Score of the selected weights on the validation rows.
+        test: Score of the selected weights on the test rows.
+        interval: Bootstrap interval of the reported metric over test rows.
+        num_trained: Number of trained parameters.
     """
 
     origin: Origin
@@ -44,11 +44,11 @@ class SeedResult:
 
 @dataclass(frozen=True, kw_only=True)
 class LinearResult:
-    """The linear model by itself, the same for every seed.
+    """Result of the linear model alone, independent of the seed.
 
     Attributes:
-        test: Score on the rows to be judged on.
-        interval: Of the reported measure there.
+        test: Score on the test rows.
+        interval: Bootstrap interval of the reported metric.
     """
 
     test: TaskScore
@@ -56,26 +56,26 @@ class LinearResult:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TunedSummary:
-    """All of them.
+class FinetuneSummary:
+    """Results of all seeds.
 
     Attributes:
-        name: Of the run.
-        base: The model that was fine-tuned, as it was asked for.
-        base_sha256: Of its weights.
-        task: Its name.
-        kind: Of the task.
+        name: Name of the run.
+        base: Fine-tuned model, as named in the request.
+        base_sha256: Checksum of the model's weights.
+        task: Name of the task.
+        kind: Kind of the task.
         classes: Classes, labels or quantities.
-        metric: What validation chose by.
-        reported: The measure that results are told in.
-        method: What was adapted.
-        num_parameters: Of the model and its head.
-        num_rows: Rows of each part.
-        official_split: Whether the file says which row is in which part.
+        metric: Metric of model selection.
+        reported: Metric of the reported results.
+        method: Trained weights.
+        num_parameters: Parameters of the model and its head.
+        num_rows: Rows of each split.
+        official_split: True if the file defines the split.
         count: Rows of the file, used and left out.
-        duplicates: Test rows whose sequence also stands in another part.
-        results: Seed by seed.
-        linear: The linear model beside the head, by itself; None if there is none.
+        duplicates: Test rows whose sequence also occurs in training or validation rows.
+        results: Results of each seed.
+        linear: Result of the linear model alone; None without one.
         environment: Versions and device.
     """
 
@@ -97,16 +97,18 @@ class TunedSummary:
     duplicates: Duplicates | None = None
     environment: dict[str, str] = field(default_factory=dict)
 
-    def of(self, origin: str) -> list[SeedResult]:
-        """Results from pretrained weights, or from scratch."""
-        return [one for one in self.results if one.origin == origin]
+    def from_origin(self, origin: str) -> list[SeedResult]:
+        """Return the results from pretrained weights, or from scratch."""
+        return [result for result in self.results if result.origin == origin]
 
     @property
-    def chosen(self) -> SeedResult:
-        """The seed that did best on validation: what is saved."""
-        return max(self.of(PRETRAINED), key=lambda one: one.validation.by(self.metric))
+    def best_seed(self) -> SeedResult:
+        """Result of the seed with the best validation score, whose weights are saved."""
+        return max(
+            self.from_origin(PRETRAINED), key=lambda result: result.validation.sort_key(self.metric)
+        )
 
 
-def spread(values: Sequence[float]) -> tuple[float, float]:
-    """Mean, and standard deviation of several seeds; of one seed there is none: 0."""
+def mean_and_deviation(values: Sequence[float]) -> tuple[float, float]:
+    """Return the mean and the standard deviation over seeds; the deviation of one seed is 0."""
     return fmean(values), stdev(values) if len(values) > 1 else 0.0

@@ -1,4 +1,4 @@
-"""Labels as the loop of `core/training` learns them: which weights move, and which are kept."""
+"""Fine-tuning task for the loop of `core/training`: trained weights, gradients, model selection."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from genomeformer_cli.core.finetuning.batches import TaskBatch
-from genomeformer_cli.core.finetuning.collate import Collated
+from genomeformer_cli.core.finetuning.collate import CollatedBatch
 from genomeformer_cli.core.finetuning.config import TuningConfig
-from genomeformer_cli.core.finetuning.head import NAME, head_of, outputs
+from genomeformer_cli.core.finetuning.head import NAME, get_head, head_outputs
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.finetuning.metrics import TaskScore
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
@@ -37,37 +37,37 @@ _BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningTask:
-    """A task of labels.
+    """Task of learning labels.
 
     Attributes:
-        tuning: What is adapted.
-        loss: Of the task.
-        metric: What validation chooses by.
-        seed: Of dropout.
-        beside_NC: What a linear model says of the training rows, to which outputs are added; None:
-            there is none.
+        tuning: Trained weights, head and regularisation.
+        loss: Loss of the task.
+        metric: Metric of model selection.
+        seed: Seed of dropout.
+        linear_outputs_NC: Outputs of a linear model for the training rows, which are added; None
+            without one.
     """
 
     tuning: TuningConfig
     loss: Loss
     metric: str
     seed: int
-    beside_NC: Tensor | None = None
+    linear_outputs_NC: Tensor | None = None
 
     def optimizers(self, model: Model, config: TrainingConfig) -> Optimizers:
-        """AdamW over what is to move, a group for each rate; matrices decay."""
+        """Return AdamW with one group per learning rate and weight decay; only matrices decay."""
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
-                matrix = parameter.dim() >= 2 and "embedding." not in name
-                decay = config.weight_decay if matrix else 0.0
-                scale = self._scale(name, model.config.depth)
+                is_matrix = parameter.dim() >= 2 and "embedding." not in name
+                decay = config.weight_decay if is_matrix else 0.0
+                scale = self._learning_rate_scale(name, model.config.depth)
                 groups.setdefault((scale, decay), []).append(parameter)
         return [
             torch.optim.AdamW(
                 [
-                    {"params": some, "weight_decay": decay, "scale": scale}
-                    for (scale, decay), some in groups.items()
+                    {"params": parameters, "weight_decay": decay, "scale": scale}
+                    for (scale, decay), parameters in groups.items()
                 ],
                 lr=config.learning_rate,
                 betas=(config.beta1, config.beta2),
@@ -75,58 +75,62 @@ class FinetuningTask:
             )
         ]
 
-    def _scale(self, name: str, depth: int) -> float:
-        """Times the learning rate that a weight moves at."""
+    def _learning_rate_scale(self, name: str, depth: int) -> float:
+        """Return the factor of the learning rate of a parameter."""
         if name.startswith(f"{NAME}."):
             return self.tuning.head_rate
         block = _BLOCK.search(name)
-        height = int(block.group(1)) + 1 if block else 0 if "embedding." in name else depth + 1
-        return float(self.tuning.layer_decay ** (depth + 1 - height))
+        level = int(block.group(1)) + 1 if block else 0 if "embedding." in name else depth + 1
+        return float(self.tuning.layer_decay ** (depth + 1 - level))
 
     def gradients(
         self, model: Model, batch: StepBatch, memory: MemoryConfig, team: ProcessGroup
     ) -> StepResult:
-        """By autograd, part after part, in one process."""
+        """Compute gradients by autograd, one micro batch after another, in one process."""
         del memory, team
         assert isinstance(batch, TaskBatch)
-        weight = max(sum(self.loss.weight(part.truth) for part in batch.parts), 1e-9)
-        found = 0.0
-        for number, part in enumerate(batch.parts):
-            truth = part.truth.to(model.device, non_blocking=True)
-            kept = self._kept(model, batch.step, number, part.packed)
+        weight = max(
+            sum(self.loss.weight(micro_batch.targets) for micro_batch in batch.micro_batches), 1e-9
+        )
+        loss = 0.0
+        for number, micro_batch in enumerate(batch.micro_batches):
+            targets = micro_batch.targets.to(model.device, non_blocking=True)
+            dropout_mask = self._dropout_mask(model, batch.step, number, micro_batch.inputs)
             with parametrize.cached():
-                said = outputs(model, part.packed.to(model.device), kept)
-                if self.beside_NC is not None:
-                    said = said + self.beside_NC[part.chosen].to(model.device)
-                total = self.loss.total(said, truth, self.tuning.smoothing) / weight
+                outputs = head_outputs(model, micro_batch.inputs.to(model.device), dropout_mask)
+                if self.linear_outputs_NC is not None:
+                    outputs = outputs + self.linear_outputs_NC[micro_batch.rows].to(model.device)
+                total = self.loss.total(outputs, targets, self.tuning.smoothing) / weight
                 torch.autograd.backward(total)
-            found += total.item()
-        return StepResult(loss=found, score=TaskScore(loss=found, num_rows=batch.num_rows))
+            loss += total.item()
+        return StepResult(loss=loss, score=TaskScore(loss=loss, num_rows=batch.num_rows))
 
-    def _kept(self, model: Model, step: int, part: int, packed: Collated) -> Tensor | None:
-        """Factors of dropout: a function of seed, step and part, on any device."""
+    def _dropout_mask(
+        self, model: Model, step: int, micro_batch: int, inputs: CollatedBatch
+    ) -> Tensor | None:
+        """Return the dropout factors: a function of seed, step and micro batch, on any device."""
         rate = self.tuning.dropout
         if not rate:
             return None
-        words = np.random.SeedSequence([self.seed, _DROPOUT, step, part]).generate_state(1)
-        generator = torch.Generator().manual_seed(int(words[0]))
-        head = head_of(model)
-        number = packed.place_P.numel() if head.pool == "none" else packed.num_rows
+        state = np.random.SeedSequence([self.seed, _DROPOUT, step, micro_batch]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(state[0]))
+        head = get_head(model)
+        number = inputs.flat_index_P.numel() if head.pool == "none" else inputs.num_rows
         shape = (number, head.out.in_features)
-        kept = torch.rand(shape, generator=generator) >= rate
-        return kept.to(model.device, non_blocking=True) / (1 - rate)
+        dropout_mask = torch.rand(shape, generator=generator) >= rate
+        return dropout_mask.to(model.device, non_blocking=True) / (1 - rate)
 
     def read_score(self, plain: Row) -> TaskScore:
-        """A score as it stands in the metrics."""
+        """Parse a score of the metrics file."""
         return TaskScore(**plain)
 
     def score_of(self, row: Row) -> TaskScore:
-        """What validation says of the weights that a row of the metrics may keep."""
+        """Return the validation score of the weights of a metrics row."""
         return self.read_score(row.get("validation_average", row["validation"]))
 
     def keep(self, model: Model, folder: Path, validations: Sequence[Row]) -> None:
-        """Put the weights aside if none before were better."""
-        if self._best(validations) != len(validations) - 1:
+        """Save the weights if they have the best validation score so far."""
+        if self._best_index(validations) != len(validations) - 1:
             return
         with atomic_folder(folder / BEST, replace=True) as best:
             tensors = {
@@ -137,27 +141,29 @@ class FinetuningTask:
             seal(best)
 
     def ends(self, validations: Sequence[Row]) -> bool:
-        """Whether too many validations in a row brought nothing better."""
+        """Return True after too many validations without improvement."""
         patience = self.tuning.patience
         return bool(
-            patience and validations and len(validations) - 1 - self._best(validations) >= patience
+            patience
+            and validations
+            and len(validations) - 1 - self._best_index(validations) >= patience
         )
 
-    def _best(self, validations: Sequence[Row]) -> int:
-        """Which of them; the first where several are alike."""
-        found = [self.score_of(row).by(self.metric) for row in validations]
-        return found.index(max(found))
+    def _best_index(self, validations: Sequence[Row]) -> int:
+        """Return the index of the best validation; the first of equal ones."""
+        keys = [self.score_of(row).sort_key(self.metric) for row in validations]
+        return keys.index(max(keys))
 
     def best_row(self, validations: Sequence[Row]) -> Row:
-        """The row of the metrics whose weights are kept."""
-        return validations[self._best(validations)]
+        """Return the metrics row of the selected weights."""
+        return validations[self._best_index(validations)]
 
 
 def load_best(model: Model, folder: Path) -> None:
-    """Go back to the weights that were kept.
+    """Load the selected weights.
 
     Raises:
-        CorruptError: They are damaged.
+        CorruptError: The file is damaged.
     """
     check_seal(folder / BEST)
     model.load_state_dict(read_tensors(folder / BEST / _WEIGHTS))

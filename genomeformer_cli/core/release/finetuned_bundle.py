@@ -14,7 +14,12 @@ from genomeformer_cli.core.evaluation.token_scores import Interval
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned, write_finetuned
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
-from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, TunedSummary, spread
+from genomeformer_cli.core.finetuning.summary import (
+    PRETRAINED,
+    SCRATCH,
+    FinetuneSummary,
+    mean_and_deviation,
+)
 from genomeformer_cli.core.model_io.bundle_layout import CARD_FILE, RESULTS_FILE, TRAIN_CONFIG_FILE
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.sequence import Codes
@@ -67,8 +72,8 @@ def verify_tuned_bundle(
     device = tuned[0].model.device
     found = []
     for loaded, task in (tuned, read_finetuned(folder)):
-        answerer = task.answerer(loaded.model.to(device), loaded.tokenizer, 4_096)
-        found.append(np.concatenate(answerer.answers(codes)))
+        answerer = task.predictor(loaded.model.to(device), loaded.tokenizer, 4_096)
+        found.append(np.concatenate(answerer.predict(codes)))
     scale = max(1.0, float(np.abs(found[0]).max()))
     difference = float(np.abs(found[0] - found[1]).max()) / scale
     if not difference <= _MOST_DIFFERENT:
@@ -79,7 +84,7 @@ def verify_tuned_bundle(
     return difference
 
 
-def write_tuned_card(summary: TunedSummary, config: FinetuneConfig, task: SavedTask) -> str:
+def write_tuned_card(summary: FinetuneSummary, config: FinetuneConfig, task: SavedTask) -> str:
     """Return the text of the card, from `assets/templates/finetuned_card.md.j2`."""
     return render_template(
         "finetuned_card.md",
@@ -97,7 +102,7 @@ def write_tuned_card(summary: TunedSummary, config: FinetuneConfig, task: SavedT
     )
 
 
-def _results_table(summary: TunedSummary) -> Table:
+def _results_table(summary: FinetuneSummary) -> Table:
     rows: list[tuple[str, ...]] = [
         (
             result.origin,
@@ -126,9 +131,12 @@ def _measures(measures: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.4f}" for name, value in measures.items())
 
 
-def _seed_spread(summary: TunedSummary) -> Iterator[tuple[str, int, float, float]]:
+def _seed_spread(summary: FinetuneSummary) -> Iterator[tuple[str, int, float, float]]:
     """Return origin, number of seeds, mean and deviation of the reported measure."""
     for origin in (PRETRAINED, SCRATCH):
-        values = [result.test.measures.get(summary.reported, 0.0) for result in summary.of(origin)]
+        values = [
+            result.test.measures.get(summary.reported, 0.0)
+            for result in summary.from_origin(origin)
+        ]
         if values:
-            yield (origin, len(values), *spread(values))
+            yield (origin, len(values), *mean_and_deviation(values))

@@ -23,21 +23,21 @@ from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows, label_rows
 from genomeformer_cli.core.finetuning.labels import TaskKind
-from genomeformer_cli.core.finetuning.reading import read_table_of
+from genomeformer_cli.core.finetuning.reading import read_task_table
 from genomeformer_cli.core.finetuning.run import (
     FinetuningRun,
-    linear_result,
-    loaded_best,
-    prepared,
-    tune,
+    evaluate_linear,
+    load_best_model,
+    prepare_run,
+    train_seed,
 )
 from genomeformer_cli.core.finetuning.splits import TEST
 from genomeformer_cli.core.finetuning.summary import (
     PRETRAINED,
     SCRATCH,
+    FinetuneSummary,
     Origin,
     SeedResult,
-    TunedSummary,
 )
 from genomeformer_cli.core.formats.labelled import Example, LabelColumns
 from genomeformer_cli.core.model_io.bundle_layout import RESULTS_FILE as RESULTS_OF_BUNDLE
@@ -130,7 +130,7 @@ class FinetuneResult:
     name: str
     folder: Path
     run: Path
-    summary: TunedSummary
+    summary: FinetuneSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +180,7 @@ def finetune_model(
     base_sha256 = weights_digest(read_model(base).model)
     set_threads(request.threads)
     device = choose_device(request.device, reporter)
-    tuning = prepared(rows, request.config, base, device)
+    tuning = prepare_run(rows, request.config, base, device)
     name = check_name(request.name or _named(request.model_name, rows.name))
     run = store.path(Kind.RUNS, name)
     with (
@@ -209,13 +209,13 @@ def read_rows(request: FinetuneRequest, *, reporter: Reporter) -> LabelledRows:
         InputError, AlphabetError, FastaError: The labelled sequences cannot be used.
     """
     return label_rows(
-        read_table_of(
+        read_task_table(
             request.data,
             LabelColumns(labels=request.targets, sequence=request.sequence, group=request.group),
-            only=request.only,
+            prefix=request.only,
         ),
         kind=request.kind,
-        rule=request.config.split,
+        split=request.config.split,
         reporter=reporter,
         missing=request.missing,
     )
@@ -250,7 +250,7 @@ def _open(
     identity = {
         "task": rows.name,
         "rows_sha256": _digest(rows.examples),
-        "targets": to_plain(rows.targets),
+        "targets": to_plain(rows.label_space),
         "base_sha256": base_sha256,
     }
     if not (run / RUN_CONFIG_FILE).exists():
@@ -295,7 +295,7 @@ def _all_seeds(
                 num_parameters=tuning.num_parameters,
             )
             reporter.record(started)
-            results.append(tune(tuning, run, origin, seed, reporter))
+            results.append(train_seed(tuning, run, origin, seed, reporter))
     return results
 
 
@@ -305,8 +305,8 @@ def _summary(
     run: Path,
     results: list[SeedResult],
     base_sha256: str,
-) -> TunedSummary:
-    return TunedSummary(
+) -> FinetuneSummary:
+    return FinetuneSummary(
         name=run.name,
         base=request.model_name,
         base_sha256=base_sha256,
@@ -314,7 +314,7 @@ def _summary(
         kind=tuning.task.targets.kind.value,
         classes=tuning.task.targets.names,
         metric=tuning.config.tuning.metric,
-        reported=tuning.reported,
+        reported=tuning.report_metric,
         method=tuning.config.tuning.method,
         num_parameters=tuning.num_parameters,
         num_rows=tuning.num_rows,
@@ -322,7 +322,7 @@ def _summary(
         count=tuning.rows.count,
         duplicates=tuning.rows.duplicates,
         results=tuple(results),
-        linear=linear_result(tuning, run, SilentReporter()),
+        linear=evaluate_linear(tuning, run, SilentReporter()),
         environment={
             "genomeformer": __version__,
             "torch": torch.__version__,
@@ -333,18 +333,22 @@ def _summary(
     )
 
 
-def _plain(summary: TunedSummary) -> dict[str, Any]:
+def _plain(summary: FinetuneSummary) -> dict[str, Any]:
     return dataclasses.asdict(summary)
 
 
 def _install(
-    request: FinetuneRequest, tuning: FinetuningRun, run: Path, summary: TunedSummary, store: Store
+    request: FinetuneRequest,
+    tuning: FinetuningRun,
+    run: Path,
+    summary: FinetuneSummary,
+    store: Store,
 ) -> Path:
     """Put the chosen weights into the cache, proved to answer as the run does."""
-    chosen = loaded_best(tuning, run, summary.chosen)
+    chosen = load_best_model(tuning, run, summary.best_seed)
     card = write_tuned_card(summary, tuning.config, tuning.task)
     train_config = (run / RUN_CONFIG_FILE).read_text(encoding="utf-8")
-    compared = [tuning.rows.codes[row] for row in tuning.rows.parts[TEST][:_ROWS_COMPARED]]
+    compared = [tuning.rows.codes[row] for row in tuning.rows.splits[TEST][:_ROWS_COMPARED]]
     replaced = _check_place(request, store, summary.name, summary.task, summary.base_sha256)
     with (
         store.lock(Kind.WEIGHTS, summary.name),

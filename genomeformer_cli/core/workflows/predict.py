@@ -102,7 +102,7 @@ def load_predictor(
     set_threads(request.threads)
     loaded.model.to(choose_device(request.device, reporter))
     tokens = request.tokens_per_batch or _TOKENS
-    answerer = task.answerer(loaded.model, loaded.tokenizer, tokens)
+    answerer = task.predictor(loaded.model, loaded.tokenizer, tokens)
     return LoadedPredictor(answerer=answerer, task=task, folder=folder)
 
 
@@ -130,7 +130,7 @@ def predict_sequences(
         notes: Counter[str] = Counter()
         for group in _groups(look.read()):
             codes = [query.codes for query in group]
-            found = predictor.answerer.answers(codes, tracker.advance)
+            found = predictor.answerer.predict(codes, tracker.advance)
             for query, answers in zip(group, found, strict=True):
                 note = _note(query.codes)
                 notes[note] += 1

@@ -15,10 +15,10 @@ from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.finetuning.collate import Collator
 from genomeformer_cli.core.finetuning.head import (
     TaskHead,
-    attach,
-    features,
-    outputs,
-    outputs_of_both_strands,
+    attach_head,
+    both_strand_outputs,
+    head_outputs,
+    position_features,
 )
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
@@ -71,9 +71,9 @@ def packer(**changes: Any) -> Collator:
 def test_rows_of_one_length_are_pooled_as_among_others(pool: str) -> None:
     head = TaskHead(WIDTH, 3, pool, seed=1)
     rows = [encode_bases(random_dna(length, seed)) for seed, length in enumerate((9, 9, 9, 5))]
-    even, uneven = packer().pack(rows[:3]), packer().pack(rows)
-    assert even.is_even
-    assert not uneven.is_even
+    even, uneven = packer().collate(rows[:3]), packer().collate(rows)
+    assert even.is_rectangular
+    assert not uneven.is_rectangular
     generator = torch.Generator().manual_seed(4)
     positions_PE = torch.randn(27, WIDTH, generator=generator)
     d_pooled = torch.randn(3, head.out.in_features, generator=generator)
@@ -81,7 +81,7 @@ def test_rows_of_one_length_are_pooled_as_among_others(pool: str) -> None:
     for packed, others in ((even, 0), (uneven, 5)):
         features_PE = positions_PE.clone().requires_grad_()
         among_PE = torch.cat((features_PE, torch.randn(others, WIDTH, generator=generator)))
-        pooled = head.pooled(among_PE, packed)[:3]
+        pooled = head.pool_features(among_PE, packed)[:3]
         found.append((pooled, torch.autograd.grad(pooled, features_PE, d_pooled)[0]))
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other)
@@ -93,31 +93,31 @@ def test_a_row_answers_alike_alone_and_among_others(kind: str, pool: str) -> Non
     model = model_of(**MODELS[kind])
     head = TaskHead(model.feature_width, 3, pool, seed=1)
     torch.nn.init.normal_(head.out.weight)
-    attach(model, head)
+    attach_head(model, head)
     rows = rows_of(9, 31, 80, 5)
     with torch.no_grad():
-        together = outputs(model, packer().pack(rows))
+        together = head_outputs(model, packer().collate(rows))
         for number, row in enumerate(rows):
-            alone = outputs(model, packer().pack([row]))
+            alone = head_outputs(model, packer().collate([row]))
             torch.testing.assert_close(together[number : number + 1], alone, atol=1e-5, rtol=1e-4)
-        in_parts = outputs(model, packer().pack(rows), tokens_at_once=40)
+        in_parts = head_outputs(model, packer().collate(rows), tokens_at_once=40)
     torch.testing.assert_close(in_parts, together, atol=1e-5, rtol=1e-4)
 
 
 def test_pools_are_those_of_a_loop_over_rows() -> None:
     model = model_of()
     rows = rows_of(9, 31, 20)
-    packed = packer().pack(rows)
+    packed = packer().collate(rows)
     with torch.no_grad():
-        found_PE = features(model, packed)
+        found_PE = position_features(model, packed)
         for pool in ("mean", "max", "attention"):
             head = TaskHead(WIDTH, 2, pool, seed=2)
-            pooled = head.pooled(found_PE, packed)
+            pooled = head.pool_features(found_PE, packed)
             for number in range(3):
                 own_PE = found_PE[packed.row_P == number]
                 real = int((rows[number] < 4).sum())
                 assert len(own_PE) == real, "N is no position that counts"
-                along_P = packed.along_P[packed.row_P == number]
+                along_P = packed.relative_position_P[packed.row_P == number]
                 expected = _pooled(head, pool, own_PE, along_P)
                 torch.testing.assert_close(pooled[number], expected, atol=1e-5, rtol=1e-4)
 
@@ -140,14 +140,14 @@ def test_a_base_has_the_features_of_its_token(k: int, stride: int) -> None:
     )
     model = build_model(config)
     rows = rows_of(10, 70)
-    packed = packer(tokenizer=tokenizer, per_base=True).pack(rows)
+    packed = packer(tokenizer=tokenizer, per_base=True).collate(rows)
     head = TaskHead(WIDTH, WIDTH, "none")
     with torch.no_grad():
         head.out.weight.copy_(torch.eye(WIDTH))
-        attach(model, head)
-        found = outputs(model, packed)
+        attach_head(model, head)
+        found = head_outputs(model, packed)
         assert len(found) == 80
-        torch.testing.assert_close(outputs(model, packed, tokens_at_once=32), found)
+        torch.testing.assert_close(head_outputs(model, packed, tokens_at_once=32), found)
         ids = tokenizer.encode(rows[0])
         tokens = torch.from_numpy(ids.astype(np.int64))[None]
         hidden_LE = model.hidden(tokens, None)[0]
@@ -159,12 +159,12 @@ def test_a_base_has_the_features_of_its_token(k: int, stride: int) -> None:
 
 def test_a_row_without_a_position_that_counts_is_seen_as_zero() -> None:
     model = model_of()
-    packed = packer().pack(rows_of(5, 9))
+    packed = packer().collate(rows_of(5, 9))
     own = packed.row_P == 1
     parts = {name: getattr(packed, name)[own] for name in ("place_P", "row_P", "along_P")}
     packed = replace(packed, **parts)
     for pool in ("mean", "max", "attention"):
-        pooled = TaskHead(WIDTH, 2, pool).pooled(features(model, packed), packed)
+        pooled = TaskHead(WIDTH, 2, pool).pool_features(position_features(model, packed), packed)
         assert not pooled[0].any()
         assert torch.isfinite(pooled[1]).all()
 
@@ -175,17 +175,17 @@ def test_the_mean_of_both_strands_turns_with_the_strand(per_base: bool) -> None:
     kind = TaskKind.PER_BASE if per_base else TaskKind.CLASSIFICATION
     head = TaskHead(WIDTH, 2, "none" if per_base else "mean")
     torch.nn.init.normal_(head.out.weight)
-    attach(model, head)
+    attach_head(model, head)
     answerer = Predictor(
         model=model,
-        packer=packer(per_base=per_base),
-        targets=LabelSpace(kind=kind, names=("a", "b")),
+        collator=packer(per_base=per_base),
+        label_space=LabelSpace(kind=kind, names=("a", "b")),
         both_strands=True,
         tokens_per_batch=64,
     )
     rows = rows_of(9, 31)
     turned = [np.where(row < 4, 3 - row, 4)[::-1].astype(np.uint8) for row in rows]
-    for one, other in zip(answerer.answers(rows), answerer.answers(turned), strict=True):
+    for one, other in zip(answerer.predict(rows), answerer.predict(turned), strict=True):
         np.testing.assert_allclose(one, other[::-1], atol=1e-6)
 
 
@@ -203,12 +203,12 @@ def test_a_model_that_holds_both_strands_is_read_once(kind: dict[str, Any], pool
     assert model.is_equivariant
     head = TaskHead(model.feature_width, 3, pool, seed=1)
     torch.nn.init.normal_(head.out.weight)
-    attach(model, head)
+    attach_head(model, head)
     rows, packs = rows_of(9, 31, 12, 5), packer(per_base=pool == "none")
-    packed, turned = packs.pack(rows), packs.pack(rows, reverse=[True] * 4)
+    packed, turned = packs.collate(rows), packs.collate(rows, reverse=[True] * 4)
     with torch.no_grad():
-        found = outputs_of_both_strands(model, packed, tokens_at_once=40 if pool == "none" else 0)
-        here, there = outputs(model, packed), outputs(model, turned)
+        found = both_strand_outputs(model, packed, tokens_at_once=40 if pool == "none" else 0)
+        here, there = head_outputs(model, packed), head_outputs(model, turned)
     if pool == "none":
         there = torch.cat([one.flip(0) for one in torch.split(there, [row.size for row in rows])])
     torch.testing.assert_close(found, (here + there) / 2, atol=1e-5, rtol=1e-4)
@@ -216,15 +216,15 @@ def test_a_model_that_holds_both_strands_is_read_once(kind: dict[str, Any], pool
 
 def test_rows_without_a_base_are_nan_and_keep_their_place() -> None:
     model = model_of()
-    attach(model, TaskHead(WIDTH, 2, "none"))
+    attach_head(model, TaskHead(WIDTH, 2, "none"))
     answerer = Predictor(
         model=model,
-        packer=packer(per_base=True),
-        targets=LabelSpace(kind=TaskKind.PER_BASE, names=("a", "b")),
+        collator=packer(per_base=True),
+        label_space=LabelSpace(kind=TaskKind.PER_BASE, names=("a", "b")),
         both_strands=False,
         tokens_per_batch=64,
     )
-    found = answerer.answers([encode_bases(text) for text in ("NNN", "ACGT", "", "AC")])
+    found = answerer.predict([encode_bases(text) for text in ("NNN", "ACGT", "", "AC")])
     assert [one.shape for one in found] == [(3, 2), (4, 2), (0, 2), (2, 2)]
     assert [bool(np.isnan(one).all()) for one in found] == [True, False, True, False]
 
@@ -246,11 +246,11 @@ def test_a_fresh_head_sees_standardised_features_and_prefers_nothing() -> None:
 def test_low_rank_begins_as_the_model_and_merges_without_a_trace(kind: str) -> None:
     model, twin = model_of(**MODELS[kind]), model_of(**MODELS[kind])
     names = set(model.state_dict())
-    rows = packer().pack(rows_of(9, 31))
+    rows = packer().collate(rows_of(9, 31))
     number = add_lora(model, 2, 8.0, seed=0)
     assert number >= 2 * 4
     with torch.no_grad():
-        torch.testing.assert_close(features(model, rows), features(twin, rows))
+        torch.testing.assert_close(position_features(model, rows), position_features(twin, rows))
     trained = {name for name, p in model.named_parameters() if p.requires_grad}
     assert trained
     assert all(name.rpartition(".")[2] in ("down", "up") for name in trained)
@@ -258,10 +258,10 @@ def test_low_rank_begins_as_the_model_and_merges_without_a_trace(kind: str) -> N
         for name, parameter in model.named_parameters():
             if name.endswith(".up"):
                 torch.nn.init.normal_(parameter)
-        changed = features(model, rows)
-        assert not torch.allclose(changed, features(twin, rows), atol=1e-3)
+        changed = position_features(model, rows)
+        assert not torch.allclose(changed, position_features(twin, rows), atol=1e-3)
         merge_lora(model)
-        torch.testing.assert_close(features(model, rows), changed)
+        torch.testing.assert_close(position_features(model, rows), changed)
     assert set(model.state_dict()) == names
 
 
@@ -287,11 +287,13 @@ def test_a_step_neither_mixes_devices_nor_waits_for_numbers(
     model = tied_model(**tied) if kind == "tied" else model_of(**MODELS[kind])
     meta = torch.device("meta")
     head = TaskHead(model.feature_width, 2, pool)
-    attach(model, head)
+    attach_head(model, head)
     model.to(meta)
-    packed = packer().pack(rows_of(20, 20, 20)).to(meta)
-    said = outputs(model, packed, torch.ones(3, head.out.in_features, device=meta))
-    loss = Loss(targets=LabelSpace(kind=TaskKind.CLASSIFICATION, names=("a", "b")), weights=(1, 1))
+    packed = packer().collate(rows_of(20, 20, 20)).to(meta)
+    said = head_outputs(model, packed, torch.ones(3, head.out.in_features, device=meta))
+    loss = Loss(
+        label_space=LabelSpace(kind=TaskKind.CLASSIFICATION, names=("a", "b")), weights=(1, 1)
+    )
     torch.autograd.backward(loss.total(said, torch.zeros(3, dtype=torch.long, device=meta)))
     assert all(one.grad is not None for one in head.parameters())
     assert any(one.grad is not None for name, one in model.named_parameters() if "blocks" in name)

@@ -17,13 +17,13 @@ from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.evaluation.kmers import kmer_counts, kmer_frequencies, positional_pairs
 from genomeformer_cli.core.finetuning import kmer_baseline as linear
 from genomeformer_cli.core.finetuning.config import SplitRule, TuningConfig
-from genomeformer_cli.core.finetuning.dataset import LabelledRows, Table, label_rows
+from genomeformer_cli.core.finetuning.dataset import LabelledRows, LabelledTable, label_rows
 from genomeformer_cli.core.finetuning.kmer_baseline import (
     BaselineFeatures,
     KmerBaseline,
     fit_linear,
-    known_or_fitted,
-    wanted_features,
+    load_or_fit,
+    select_features,
 )
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.formats.labelled import Example
@@ -42,22 +42,22 @@ def other_strand(letters: str) -> str:
 def rows_of(labels: list[str], sequences: list[str], columns: tuple[str, ...]) -> LabelledRows:
     pairs = enumerate(zip(sequences, labels, strict=True))
     examples = [Example(str(n), letters, label) for n, (letters, label) in pairs]
-    table = Table(name="task", examples=examples, columns=columns)
-    return label_rows(table, kind=None, rule=SplitRule(), reporter=SilentReporter())
+    table = LabelledTable(name="task", examples=examples, columns=columns)
+    return label_rows(table, kind=None, split=SplitRule(), reporter=SilentReporter())
 
 
 def plain_loss(rows: LabelledRows) -> Loss:
-    return Loss(targets=rows.targets, weights=(1.0,) * len(rows.targets.names))
+    return Loss(label_space=rows.label_space, weights=(1.0,) * len(rows.label_space.names))
 
 
 def seen_of(codes: list[Codes]) -> np.ndarray:
-    return np.asarray(WORDS.of(codes).table((len(codes), WORDS.number)).toarray())
+    return np.asarray(WORDS.extract(codes).table((len(codes), WORDS.num_features)).toarray())
 
 
 def trained(rows: LabelledRows) -> tuple[np.ndarray, np.ndarray]:
-    chosen = rows.parts["train"]
+    chosen = rows.splits["train"]
     return seen_of([rows.codes[row] for row in chosen]), np.array(
-        [rows.truth[row] for row in chosen]
+        [rows.targets[row] for row in chosen]
     )
 
 
@@ -80,7 +80,7 @@ def test_words_are_counted_as_by_hand(k: int, both_strands: bool) -> None:
 
 
 def names(rows: LabelledRows) -> list[str]:
-    return [rows.groups[row] for row in rows.parts["train"]]
+    return [rows.groups[row] for row in rows.splits["train"]]
 
 
 def test_pairs_are_told_by_their_places() -> None:
@@ -116,10 +116,10 @@ def test_what_is_said_of_a_training_row_was_learned_from_others(number: int) -> 
     assert min(closest) < 1e-3
     strength = linear.STRENGTHS[int(np.argmin(closest))]
     whole = LogisticRegression(C=strength, tol=1e-3, max_iter=300).fit(seen, truth[:, 0])
-    part = KmerBaseline(WORDS, len(rows.targets.names))
-    fit.into(part)
-    found = part.outputs([rows.codes[row] for row in rows.parts["test"]]).softmax(dim=1)
-    codes = [rows.codes[row] for row in rows.parts["test"]]
+    part = KmerBaseline(WORDS, len(rows.label_space.names))
+    fit.copy_to(part)
+    found = part.outputs([rows.codes[row] for row in rows.splits["test"]]).softmax(dim=1)
+    codes = [rows.codes[row] for row in rows.splits["test"]]
     np.testing.assert_allclose(found, whole.predict_proba(seen_of(codes)), atol=1e-3)
 
 
@@ -175,26 +175,26 @@ def test_a_fit_is_made_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     sequences = [random_dna(30, n) for n in range(60)]
     rows = rows_of([letters[0] for letters in sequences], sequences, ("label",))
     folder = tmp_path / "linear"
-    made = known_or_fitted(folder, rows, WORDS, plain_loss(rows), SilentReporter())
+    made = load_or_fit(folder, rows, WORDS, plain_loss(rows), SilentReporter())
     monkeypatch.setattr(linear, "fit_linear", None)
-    again = known_or_fitted(folder, rows, WORDS, plain_loss(rows), SilentReporter())
+    again = load_or_fit(folder, rows, WORDS, plain_loss(rows), SilentReporter())
     for name, tensor in vars(made).items():
         assert torch.equal(vars(again)[name], tensor)
     path = folder / "linear.safetensors"
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     with pytest.raises(CorruptError):
-        known_or_fitted(folder, rows, WORDS, plain_loss(rows), SilentReporter())
+        load_or_fit(folder, rows, WORDS, plain_loss(rows), SilentReporter())
 
 
 def test_what_cannot_be_is_refused() -> None:
     sequences = ["ACGTAC", "GGCCTA"] * 20
     rows = rows_of(["swwsws", "sswwsw"] * 20, sequences, ("label",))
-    with pytest.raises(ConfigError, match="no single base"):
-        wanted_features(rows, TuningConfig(linear="kmers"))
-    assert wanted_features(rows, TuningConfig()) is None
+    with pytest.raises(ConfigError, match="labels of bases"):
+        select_features(rows, TuningConfig(linear="kmers"))
+    assert select_features(rows, TuningConfig()) is None
     with pytest.raises(ConfigError, match="one strand"):
         TuningConfig(linear="both", strands="average")
-    with pytest.raises(ConfigError, match="words of 10"):
+    with pytest.raises(ConfigError, match="k-mer length 10"):
         TuningConfig(kmer=10)
 
 
@@ -208,10 +208,10 @@ def test_relatives_are_left_out_together() -> None:
     ]
     right = []
     for examples in (copies, [replace(one, group="") for one in copies]):
-        table = Table(name="task", examples=examples, columns=("label",))
-        rows = label_rows(table, kind=None, rule=SplitRule(), reporter=SilentReporter())
+        table = LabelledTable(name="task", examples=examples, columns=("label",))
+        rows = label_rows(table, kind=None, split=SplitRule(), reporter=SilentReporter())
         fit = fit_linear(rows, replace(WORDS, k=5), plain_loss(rows), SilentReporter())
-        truth = np.array([rows.truth[row][0] for row in rows.parts["train"]])
+        truth = np.array([rows.targets[row][0] for row in rows.splits["train"]])
         right.append(float((fit.outputs_NC.argmax(dim=1).numpy() == truth).mean()))
     assert right[0] < 0.75
     assert right[1] > 0.95

@@ -9,7 +9,7 @@ from genomeformer_cli.core.finetuning.kinds import infer_kind
 from genomeformer_cli.core.finetuning.labels import (
     LabelSpace,
     TaskKind,
-    as_numbers,
+    encode_label,
     find_label_space,
 )
 
@@ -38,42 +38,42 @@ def test_classes_stand_in_the_order_a_person_would_give_them() -> None:
     labels = ["10", "9", "b", "a", "9"]
     targets = find_label_space(TaskKind.CLASSIFICATION, labels, labels, ("label",))
     assert targets.names == ("9", "10", "a", "b")
-    assert as_numbers(targets, "a", "row", 5).tolist() == [2]
+    assert encode_label(targets, "a", "row", 5).tolist() == [2]
     with pytest.raises(InputError, match="not known"):
-        as_numbers(targets, "c", "row", 5)
+        encode_label(targets, "c", "row", 5)
 
 
 def test_labels_of_a_cell_and_of_columns_are_flags() -> None:
     cells = ["b;a", "", "c ; a"]
     targets = find_label_space(TaskKind.MULTI_LABEL, cells, cells, ("tags",))
     assert (targets.names, targets.separator) == (("a", "b", "c"), ";")
-    assert [as_numbers(targets, one, "row", 5).tolist() for one in cells] == [
+    assert [encode_label(targets, one, "row", 5).tolist() for one in cells] == [
         [1, 1, 0],
         [0, 0, 0],
         [1, 0, 1],
     ]
     columns = find_label_space(TaskKind.MULTI_LABEL, ["0\t1"], ["0\t1"], ("x", "y"))
-    assert as_numbers(columns, "0\t1", "row", 5).tolist() == [0, 1]
+    assert encode_label(columns, "0\t1", "row", 5).tolist() == [0, 1]
     with pytest.raises(InputError, match="not 0 or 1"):
-        as_numbers(columns, "0\t2", "row", 5)
+        encode_label(columns, "0\t2", "row", 5)
 
 
 def test_quantities_are_standardised_by_the_rows_learned_from() -> None:
     trained = ["1\t7", "3\t7", "5\t7"]
     targets = find_label_space(TaskKind.REGRESSION, trained, trained, ("x", "y"))
     assert targets.means == (3.0, 7.0)
-    values = [as_numbers(targets, one, "row", 5) for one in trained]
+    values = [encode_label(targets, one, "row", 5) for one in trained]
     np.testing.assert_allclose(np.std(values, axis=0), [1, 0], atol=1e-6)
     with pytest.raises(InputError, match="not a finite number"):
-        as_numbers(targets, "1\tnan", "row", 5)
+        encode_label(targets, "1\tnan", "row", 5)
 
 
 def test_a_base_has_a_letter_and_may_be_unknown() -> None:
     labels = ["ab?", "ba"]
     targets = find_label_space(TaskKind.PER_BASE, labels, labels, ("label",))
-    assert as_numbers(targets, "ab?", "row", 3).tolist() == [0, 1, -1]
+    assert encode_label(targets, "ab?", "row", 3).tolist() == [0, 1, -1]
     with pytest.raises(InputError, match="3 bases and 2 labels"):
-        as_numbers(targets, "ba", "row", 3)
+        encode_label(targets, "ba", "row", 3)
 
 
 def test_too_few_and_too_many_classes_are_refused() -> None:

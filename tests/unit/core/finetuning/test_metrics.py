@@ -7,7 +7,12 @@ import pytest
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
-from genomeformer_cli.core.finetuning.metrics import TaskScore, choose_metric, interval, measure
+from genomeformer_cli.core.finetuning.metrics import (
+    TaskScore,
+    bootstrap_interval,
+    choose_metric,
+    task_metrics,
+)
 
 metrics = pytest.importorskip("sklearn.metrics")
 GENERATOR = np.random.default_rng(5)
@@ -20,7 +25,7 @@ def test_classes_are_measured_as_by_scikit_learn(number: int) -> None:
     answers_NC = GENERATOR.dirichlet([0.7] * number, 300)
     answers_NC[np.arange(150), truth_N[:150]] += 1
     answers_NC /= answers_NC.sum(axis=1, keepdims=True)
-    found = measure(targets, list(answers_NC[:, None]), list(truth_N[:, None]))
+    found = task_metrics(targets, list(answers_NC[:, None]), list(truth_N[:, None]))
     said_N = answers_NC.argmax(axis=1)
     assert found["mcc"] == pytest.approx(metrics.matthews_corrcoef(truth_N, said_N))
     assert found["accuracy"] == pytest.approx(metrics.accuracy_score(truth_N, said_N))
@@ -33,7 +38,7 @@ def test_classes_are_measured_as_by_scikit_learn(number: int) -> None:
 def test_bases_without_a_label_do_not_count() -> None:
     targets = LabelSpace(kind=TaskKind.PER_BASE, names=("a", "b"))
     answers = [np.array([[0.9, 0.1], [0.2, 0.8], [0.1, 0.9]]), np.array([[0.3, 0.7]])]
-    found = measure(targets, answers, [np.array([0, 1, -1]), np.array([0])])
+    found = task_metrics(targets, answers, [np.array([0, 1, -1]), np.array([0])])
     assert found["accuracy"] == pytest.approx(2 / 3)
 
 
@@ -42,7 +47,7 @@ def test_several_labels_are_the_mean_of_those_that_can_be_judged() -> None:
     truth_NC = np.stack([GENERATOR.integers(0, 2, 80), GENERATOR.integers(0, 2, 80), np.zeros(80)])
     truth_NC = truth_NC.T.astype(np.float32)
     answers_NC = GENERATOR.random((80, 3))
-    found = measure(targets, list(answers_NC[:, None]), list(truth_NC))
+    found = task_metrics(targets, list(answers_NC[:, None]), list(truth_NC))
     expected = [metrics.roc_auc_score(truth_NC[:, c], answers_NC[:, c]) for c in (0, 1)]
     assert found["auroc"] == pytest.approx(np.mean(expected))
 
@@ -51,7 +56,7 @@ def test_quantities_are_measured_in_their_own_units() -> None:
     targets = LabelSpace(kind=TaskKind.REGRESSION, names=("x",), means=(10.0,), spreads=(4.0,))
     truth_N = GENERATOR.normal(10, 4, 60)
     said_N = truth_N + GENERATOR.normal(0, 2, 60)
-    found = measure(
+    found = task_metrics(
         targets, list(said_N[:, None, None]), list(((truth_N - 10) / 4).astype("f4")[:, None])
     )
     assert found["r2"] == pytest.approx(metrics.r2_score(truth_N, said_N), abs=1e-5)
@@ -64,19 +69,21 @@ def test_quantities_are_measured_in_their_own_units() -> None:
 
 def test_what_is_undefined_is_missing_and_never_the_best() -> None:
     targets = LabelSpace(kind=TaskKind.CLASSIFICATION, names=("a", "b"))
-    found = measure(targets, [np.array([[0.9, 0.1]])] * 3, [np.array([0])] * 3)
+    found = task_metrics(targets, [np.array([[0.9, 0.1]])] * 3, [np.array([0])] * 3)
     assert "auroc" not in found
     score = TaskScore(loss=0.1, measures=found, num_rows=3)
-    assert score.by("auroc") < TaskScore(loss=9.0, measures={"auroc": 0.1}, num_rows=3).by("auroc")
-    assert score.by("loss") > TaskScore(loss=0.2, num_rows=3).by("loss")
+    assert score.sort_key("auroc") < TaskScore(
+        loss=9.0, measures={"auroc": 0.1}, num_rows=3
+    ).sort_key("auroc")
+    assert score.sort_key("loss") > TaskScore(loss=0.2, num_rows=3).sort_key("loss")
     alike = TaskScore(loss=0.2, measures={"mcc": 0.0}, num_rows=3)
-    assert score.by("mcc") > alike.by("mcc"), "of the same measure, the smaller loss"
+    assert score.sort_key("mcc") > alike.sort_key("mcc"), "of the same measure, the smaller loss"
 
 
 def test_metrics_are_those_of_the_kind() -> None:
     numbers = LabelSpace(kind=TaskKind.REGRESSION, names=("x",))
     assert choose_metric(numbers, "") == "r2"
-    with pytest.raises(ConfigError, match="no measure of regression"):
+    with pytest.raises(ConfigError, match="invalid metric"):
         choose_metric(numbers, "mcc")
 
 
@@ -88,7 +95,7 @@ def test_an_interval_holds_its_value_and_shrinks_with_rows() -> None:
         answers = [
             np.array([[0.8, 0.2]]) if n % 5 else np.array([[0.1, 0.9]]) for n in range(number)
         ]
-        found = interval(targets, answers, truth, "accuracy", seed=0)
+        found = bootstrap_interval(targets, answers, truth, "accuracy", seed=0)
         assert found.low <= found.value <= found.high
         widths.append(found.high - found.low)
     assert widths[1] < widths[0] / 3

@@ -14,15 +14,25 @@ from torch import Tensor
 
 from genomeformer_cli.core.configuration import overlay
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
-from genomeformer_cli.core.finetuning.batches import TaskBatches, mutated, shifted, steps_per_epoch
+from genomeformer_cli.core.finetuning.batches import TaskBatches, crop, mutate, steps_per_epoch
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned, write_finetuned
 from genomeformer_cli.core.finetuning.collate import Collator
 from genomeformer_cli.core.finetuning.config import FinetuneConfig, SplitRule, TuningConfig
-from genomeformer_cli.core.finetuning.dataset import LabelledRows, Table, class_weights, label_rows
-from genomeformer_cli.core.finetuning.head import TaskHead, attach
-from genomeformer_cli.core.finetuning.kmer_baseline import wanted_features
+from genomeformer_cli.core.finetuning.dataset import (
+    LabelledRows,
+    LabelledTable,
+    class_weights,
+    label_rows,
+)
+from genomeformer_cli.core.finetuning.head import TaskHead, attach_head
+from genomeformer_cli.core.finetuning.kmer_baseline import select_features
 from genomeformer_cli.core.finetuning.losses import Loss
-from genomeformer_cli.core.finetuning.run import FinetuningRun, loaded_best, prepared, tune
+from genomeformer_cli.core.finetuning.run import (
+    FinetuningRun,
+    load_best_model,
+    prepare_run,
+    train_seed,
+)
 from genomeformer_cli.core.finetuning.summary import PRETRAINED, SCRATCH, SeedResult
 from genomeformer_cli.core.finetuning.task import FinetuningTask
 from genomeformer_cli.core.formats.labelled import Example
@@ -77,8 +87,8 @@ def examples(number: int = 96) -> list[Example]:
 
 
 def rows_of(some: list[Example], **changes: Any) -> LabelledRows:
-    table = Table(name="task", examples=some, columns=("label",))
-    settings = {"kind": None, "rule": SplitRule(), "reporter": SilentReporter(), **changes}
+    table = LabelledTable(name="task", examples=some, columns=("label",))
+    settings = {"kind": None, "split": SplitRule(), "reporter": SilentReporter(), **changes}
     return label_rows(table, **settings)
 
 
@@ -93,14 +103,14 @@ def tuning_of(
     config = overlay(FinetuneConfig(), plain, where="test")
     config = overlay(config, {"tuning": {"metric": "mcc", "window": 48}}, where="test")
     config = overlay(config, dials, where="test")
-    pool = "none" if rows.targets.is_per_base else config.tuning.pool
+    pool = "none" if rows.label_space.is_per_base else config.tuning.pool
     task = SavedTask(
         name=rows.name,
-        targets=rows.targets,
+        targets=rows.label_space,
         pool=pool,
         strands=config.tuning.strands,
         window=config.tuning.window,
-        linear=wanted_features(rows, config.tuning),
+        linear=select_features(rows, config.tuning),
     )
     return FinetuningRun(rows=rows, task=task, config=config, base=base, device=torch.device("cpu"))
 
@@ -110,7 +120,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
     base: Path, tmp_path: Path, dials: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuning = tuning_of(base, dials)
-    whole = tune(tuning, tmp_path / "whole", "pretrained", 5, Listening())
+    whole = train_seed(tuning, tmp_path / "whole", "pretrained", 5, Listening())
     gradients = FinetuningTask.gradients
     for stop in (2, 5, 4):
         left = [stop]
@@ -123,9 +133,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(
 
         monkeypatch.setattr(FinetuningTask, "gradients", killed)
         with pytest.raises(KilledError):
-            tune(tuning, tmp_path / "stopped", "pretrained", 5, Listening())
+            train_seed(tuning, tmp_path / "stopped", "pretrained", 5, Listening())
     monkeypatch.setattr(FinetuningTask, "gradients", gradients)
-    again = tune(tuning, tmp_path / "stopped", "pretrained", 5, Listening())
+    again = train_seed(tuning, tmp_path / "stopped", "pretrained", 5, Listening())
     assert again == whole
     one, other = (tmp_path / run / "pretrained-seed-5" for run in ("whole", "stopped"))
     last = sorted((one / "checkpoints").iterdir())[-1].name
@@ -146,7 +156,7 @@ def test_a_killed_run_goes_on_on_a_gpu(
     longer = {"training": {"steps": 60, "learning_rate": 3e-3}, "tuning": {"patience": 0}}
     tuning = tuning_of(base, overlaid(dials, longer))
     on_gpu = replace(tuning, device=torch.device("cuda"))
-    wanted = tune(tuning, tmp_path / "cpu", "pretrained", 5, SilentReporter())
+    wanted = train_seed(tuning, tmp_path / "cpu", "pretrained", 5, SilentReporter())
     gradients, left = FinetuningTask.gradients, [31]
 
     def killed(self: FinetuningTask, *given: Any) -> Any:
@@ -157,8 +167,8 @@ def test_a_killed_run_goes_on_on_a_gpu(
 
     monkeypatch.setattr(FinetuningTask, "gradients", killed)
     with pytest.raises(KilledError):
-        tune(on_gpu, tmp_path / "gpu", "pretrained", 5, SilentReporter())
-    found = tune(on_gpu, tmp_path / "gpu", "pretrained", 5, SilentReporter())
+        train_seed(on_gpu, tmp_path / "gpu", "pretrained", 5, SilentReporter())
+    found = train_seed(on_gpu, tmp_path / "gpu", "pretrained", 5, SilentReporter())
     assert found.steps == wanted.steps == 60
     assert found.test.loss == pytest.approx(wanted.test.loss, rel=0.05)
 
@@ -173,22 +183,24 @@ def test_composition_is_learned_and_the_twin_has_its_own_weights(
     dials = {"training": {"steps": 60, "validate_every": 20, "learning_rate": 3e-3}}
     tuning = tuning_of(base, dials)
     origins = (PRETRAINED, SCRATCH)
-    results = [tune(tuning, tmp_path / "r", origin, 0, SilentReporter()) for origin in origins]
+    results = [
+        train_seed(tuning, tmp_path / "r", origin, 0, SilentReporter()) for origin in origins
+    ]
     for result in results:
         assert result.test.measures["mcc"] > 0.5
         assert result.interval.low <= result.interval.value <= result.interval.high
-        assert result.test.num_rows == tuning.rows.parts["test"].size
+        assert result.test.num_rows == tuning.rows.splits["test"].size
     assert results[0].test != results[1].test
-    again = tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
+    again = train_seed(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
     assert isinstance(again, SeedResult)
     assert again == results[0], "a finished seed is read, not trained again"
 
 
 def test_the_head_alone_leaves_the_model_as_it_was(base: Path, tmp_path: Path) -> None:
     tuning = tuning_of(base, DIALS["head"])
-    result = tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
+    result = train_seed(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
     assert result.num_trained == 16 * 2 + 2
-    model = loaded_best(tuning, tmp_path / "r", result).model
+    model = load_best_model(tuning, tmp_path / "r", result).model
     for name, tensor in build_model(MODEL, seed=1).state_dict().items():
         assert torch.equal(tensor, model.state_dict()[name])
 
@@ -198,8 +210,8 @@ def test_what_is_saved_answers_as_what_was_trained(
     base: Path, tmp_path: Path, dials: Mapping[str, Any]
 ) -> None:
     tuning = tuning_of(base, dials)
-    result = tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
-    tuned = loaded_best(tuning, tmp_path / "r", result)
+    result = train_seed(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
+    tuned = load_best_model(tuning, tmp_path / "r", result)
     (tmp_path / "b").mkdir()
     write_finetuned(tuned.model, tuned.tokenizer, tuning.task, tmp_path / "b")
     seal(tmp_path / "b")
@@ -207,29 +219,29 @@ def test_what_is_saved_answers_as_what_was_trained(
     assert task == tuning.task
     codes = tuning.rows.codes
     one, other = (
-        np.concatenate(task.answerer(a.model, a.tokenizer, size).answers(codes))
+        np.concatenate(task.predictor(a.model, a.tokenizer, size).predict(codes))
         for a, size in ((tuned, 64), (loaded, 4_096))
     )
     np.testing.assert_allclose(one, other, atol=1e-5)
-    score, _ = task.answerer(loaded.model, loaded.tokenizer, 64).judged(
+    score, _ = task.predictor(loaded.model, loaded.tokenizer, 64).evaluate(
         tuning.rows, "test", tuning.loss
     )
     assert score.measures == pytest.approx(result.test.measures)
-    with pytest.raises(CheckpointError, match="answers no task"):
+    with pytest.raises(CheckpointError, match="no prediction head"):
         read_finetuned(base)
 
 
 def test_the_average_of_the_weights_is_what_is_kept(base: Path, tmp_path: Path) -> None:
     dials = {"training": {"ema": 0.9, "learning_rate": 3e-3}}
     tuning = tuning_of(base, dials)
-    result = tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
+    result = train_seed(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
     rows = read_rows(tmp_path / "r" / "pretrained-seed-0" / "metrics.jsonl")
     (best,) = [row for row in rows if row["step"] == result.best_step]
     assert best["validation"] != best["validation_average"]
     assert result.validation.loss == best["validation_average"]["loss"]
-    tuned = loaded_best(tuning, tmp_path / "r", result)
-    answerer = tuning.task.answerer(tuned.model, tuned.tokenizer, 4_096)
-    score, _ = answerer.judged(tuning.rows, "val", tuning.loss)
+    tuned = load_best_model(tuning, tmp_path / "r", result)
+    answerer = tuning.task.predictor(tuned.model, tuned.tokenizer, 4_096)
+    score, _ = answerer.evaluate(tuning.rows, "val", tuning.loss)
     assert score.loss == pytest.approx(result.validation.loss)
 
 
@@ -237,21 +249,21 @@ def test_patience_ends_a_run_and_it_stays_ended(base: Path, tmp_path: Path) -> N
     # Steps too small to change a weight: the first validation stays the best.
     dials = {"tuning": {"patience": 2, "metric": "loss"}, "training": {"learning_rate": 1e-30}}
     tuning = tuning_of(base, dials)
-    result = tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
+    result = train_seed(tuning, tmp_path / "r", "pretrained", 0, SilentReporter())
     assert (result.best_step, result.steps) == (3, 9)
     folder = tmp_path / "r" / "pretrained-seed-0"
     rows = (folder / "metrics.jsonl").read_bytes()
     (folder / RESULT).unlink()
-    assert tune(tuning, tmp_path / "r", "pretrained", 0, SilentReporter()) == result
+    assert train_seed(tuning, tmp_path / "r", "pretrained", 0, SilentReporter()) == result
     assert (folder / "metrics.jsonl").read_bytes() == rows
     assert read_rows(folder / "metrics.jsonl")[-1]["step"] == result.steps
 
 
 def test_rates_fall_from_the_head_down() -> None:
     model = build_model(MODEL)
-    attach(model, TaskHead(16, 2, "mean"))
+    attach_head(model, TaskHead(16, 2, "mean"))
     tuning = TuningConfig(layer_decay=0.5, head_rate=4.0)
-    loss = Loss(targets=rows_of(examples(20)).targets, weights=(1.0, 1.0))
+    loss = Loss(label_space=rows_of(examples(20)).label_space, weights=(1.0, 1.0))
     learning = FinetuningTask(tuning=tuning, loss=loss, metric="mcc", seed=0)
     (optimizer,) = learning.optimizers(model, TrainingConfig())
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -273,23 +285,25 @@ def test_an_epoch_has_every_row_once_beside_rows_of_like_length() -> None:
     def made(step: int, seed: int = 0) -> list[bytes]:
         tuning = TuningConfig(tokens_per_batch=256)
         batches = TaskBatches(rows, packer, tuning, batch_size=8, seed=seed)
-        return [part.packed.tokens_WL.numpy().tobytes() for part in batches.make(step).parts]
+        return [
+            part.inputs.tokens_WL.numpy().tobytes() for part in batches.make(step).micro_batches
+        ]
 
     assert made(3) == made(3)
     assert made(3) != made(3, seed=1)
     batches = TaskBatches(rows, packer, TuningConfig(), batch_size=8, seed=0)
-    per_epoch = steps_per_epoch(rows.parts["train"].size, 8)
+    per_epoch = steps_per_epoch(rows.splits["train"].size, 8)
     for epoch in (0, 1):
         steps = [batches.make(epoch * per_epoch + n) for n in range(per_epoch)]
-        assert sum(step.num_rows for step in steps) == rows.parts["train"].size
-        bases = sum(rows.codes[row].size for row in rows.parts["train"])
+        assert sum(step.num_rows for step in steps) == rows.splits["train"].size
+        bases = sum(rows.codes[row].size for row in rows.splits["train"])
         assert sum(step.num_bases for step in steps) == bases
     assert made(0) != made(per_epoch)
 
 
 def test_mutated_bases_are_others_and_n_stays() -> None:
     codes = np.tile(np.arange(5, dtype=np.uint8), 4_000)
-    found = mutated(codes, 0.2, np.random.default_rng(0))
+    found = mutate(codes, 0.2, np.random.default_rng(0))
     real = codes < 4
     assert found.dtype == codes.dtype
     assert (found[~real] == 4).all()
@@ -307,7 +321,7 @@ def test_each_step_mutates_anew_and_any_step_alike() -> None:
 
     def tokens(step: int, share: float) -> Tensor:
         batches = TaskBatches(rows, packer, TuningConfig(mutation=share), batch_size=64, seed=0)
-        return batches.make(step).parts[0].packed.tokens_WL
+        return batches.make(step).micro_batches[0].inputs.tokens_WL
 
     assert torch.equal(tokens(0, 0.1), tokens(0, 0.1))
     assert 0 < float((tokens(0, 0.1) != tokens(0, 0.0)).float().mean()) < 0.1
@@ -319,8 +333,8 @@ def test_a_shift_leaves_out_as_many_bases_at_any_place() -> None:
 
     def bases(step: int, shift: int) -> list[bytes]:
         tuning = TuningConfig(shift=shift)
-        (part,) = TaskBatches(rows, packer, tuning, batch_size=64, seed=0).make(step).parts
-        return [row[row > 0].numpy().tobytes() for row in part.packed.tokens_WL]
+        (part,) = TaskBatches(rows, packer, tuning, batch_size=64, seed=0).make(step).micro_batches
+        return [row[row > 0].numpy().tobytes() for row in part.inputs.tokens_WL]
 
     assert bases(0, 5) == bases(0, 5)
     places = set()
@@ -328,19 +342,19 @@ def test_a_shift_leaves_out_as_many_bases_at_any_place() -> None:
         assert len(part) == len(whole) - 5 * 8
         places |= {whole[start * 8 :].startswith(part) and start for start in range(6)}
     assert places >= {0, 1, 2, 3, 4, 5}
-    assert shifted(np.zeros(5, np.uint8), 2, 5).size == 5
+    assert crop(np.zeros(5, np.uint8), 2, 5).size == 5
 
 
 def test_labels_of_bases_are_not_shifted(base: Path) -> None:
     some = [replace_label(one, KINDS["per-base"](one)) for one in examples(60)]
     config = FinetuneConfig(tuning=TuningConfig(shift=4))
     with pytest.raises(ConfigError, match="are not shifted"):
-        prepared(rows_of(some), config, base, torch.device("cpu"))
+        prepare_run(rows_of(some), config, base, torch.device("cpu"))
 
 
 def test_smoothing_shares_the_weight_of_a_class() -> None:
-    targets = rows_of(examples(20)).targets
-    loss = Loss(targets=targets, weights=(1.0, 1.0))
+    targets = rows_of(examples(20)).label_space
+    loss = Loss(label_space=targets, weights=(1.0, 1.0))
     said, truth = torch.tensor([[2.0, -1.0], [0.5, 0.0]]), torch.tensor([0, 1])
     wanted = -(
         0.95 * said.log_softmax(1)[[0, 1], truth] + 0.05 * said.log_softmax(1)[[0, 1], 1 - truth]
@@ -352,7 +366,7 @@ def test_numbers_are_not_smoothed(base: Path) -> None:
     some = [replace_label(one, KINDS["regression"](one)) for one in examples(60)]
     config = FinetuneConfig(tuning=TuningConfig(smoothing=0.1))
     with pytest.raises(ConfigError, match="regression are not smoothed"):
-        prepared(rows_of(some), config, base, torch.device("cpu"))
+        prepare_run(rows_of(some), config, base, torch.device("cpu"))
 
 
 def test_computing_in_parts_changes_no_gradient() -> None:
@@ -363,11 +377,11 @@ def test_computing_in_parts_changes_no_gradient() -> None:
         model = build_model(MODEL)
         head = TaskHead(16, 2, "mean")
         torch.nn.init.normal_(head.out.weight, generator=torch.Generator().manual_seed(0))
-        attach(model, head)
+        attach_head(model, head)
         tuning = TuningConfig(tokens_per_batch=tokens, dropout=0.0)
         packer = Collator(tokenizer=CharTokenizer(), window=48, per_base=False)
         batch = TaskBatches(rows, packer, tuning, batch_size=16, seed=0).make(0)
-        loss = Loss(targets=rows.targets, weights=weights)
+        loss = Loss(label_space=rows.label_space, weights=weights)
         learning = FinetuningTask(tuning=tuning, loss=loss, metric="mcc", seed=0)
         learned = learning.gradients(model, batch, None, SINGLE_PROCESS)  # type: ignore[arg-type]
         assert learned.score.num_rows == 16
@@ -381,7 +395,7 @@ def test_rare_classes_count_as_much_as_frequent_ones() -> None:
     some = [replace_label(one, "gc" if n < 8 else "at") for n, one in enumerate(examples(80))]
     rows = rows_of(some)
     weights = class_weights(rows, balanced=True)
-    truth = np.concatenate([rows.truth[row] for row in rows.parts["train"]])
+    truth = np.concatenate([rows.targets[row] for row in rows.splits["train"]])
     counts = np.bincount(truth)
     np.testing.assert_allclose(weights * counts, truth.size / 2)
     assert class_weights(rows, balanced=False) == [1.0, 1.0]
@@ -402,13 +416,15 @@ KINDS: dict[str, Callable[[Example], str]] = {
 def test_every_kind_is_learned(kind: str, base: Path, tmp_path: Path) -> None:
     some = [replace_label(one, KINDS[kind](one)) for one in examples(120)]
     rows = rows_of(some)
-    assert rows.targets.kind.value == kind
+    assert rows.label_space.kind.value == kind
     metric = {"per-base": "mcc", "regression": "r2", "multi-label": "auroc"}[kind]
     dials = {
         "tuning": {"metric": metric, "strands": "augment"},
         "training": {"steps": 60, "validate_every": 20, "learning_rate": 3e-3},
     }
-    result = tune(tuning_of(base, dials, rows), tmp_path / "r", "pretrained", 0, SilentReporter())
+    result = train_seed(
+        tuning_of(base, dials, rows), tmp_path / "r", "pretrained", 0, SilentReporter()
+    )
     assert result.test.measures[metric] > 0.6
 
 
