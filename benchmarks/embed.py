@@ -26,8 +26,8 @@ import numpy as np
 import torch
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import CPU_TOKENS, Embedder
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -99,7 +99,7 @@ def command(model: Path, fasta: Path, output: Path, window: int | None) -> float
     request = EmbedRequest(
         sources=EmbedSources(files=(str(fasta),)),
         model=str(model),
-        choices=EmbedChoices(window=window),
+        choices=EmbedOptions(window=window),
         output=output,
     )
     Embedder._forward = watched  # type: ignore[method-assign]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
 from genomeformer_cli.core.evaluation.kmers import kmer_frequencies
 from genomeformer_cli.core.evaluation.probes import draw_task_rows, folds, measure_probe, run_probe
@@ -58,7 +58,7 @@ def main() -> None:
 
 def embedded(loaded: LoadedModel, codes: list[Codes], way: dict[str, str]) -> object:
     """Vectors of sequences."""
-    choices = EmbedChoices(**way)  # type: ignore[arg-type]
+    choices = EmbedOptions(**way)  # type: ignore[arg-type]
     return np.nan_to_num(Embedder(loaded, choices).embed(codes))
 
 

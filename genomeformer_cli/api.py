@@ -11,9 +11,9 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.embedding.choices import AUTO, EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
+from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, model_folder
@@ -58,7 +58,7 @@ class EmbeddingModel:
         Args:
             sequences: DNA, any case, IUPAC codes.
             choices: `pool`, `layers`, `rc`, `window`, `stride`, `tokens_per_batch`: see
-                `EmbedChoices`.
+                `EmbedOptions`.
 
         Returns:
             (N, width), a row a sequence in the order given, NaN where there is no real base; with
@@ -68,9 +68,9 @@ class EmbeddingModel:
             AlphabetError: A sequence holds something that is no nucleotide.
             ConfigError: The model cannot do what was chosen.
         """
-        embedder = Embedder(self.loaded, EmbedChoices(**choices))
+        embedder = Embedder(self.loaded, EmbedOptions(**choices))
         codes = base_codes(sequences)
-        if not embedder.choices.per_base:
+        if not embedder.options.per_base:
             return embedder.embed(codes)
         rows = np.empty((sum(one.size for one in codes), embedder.width), dtype=np.float32)
         embedder.embed_bases(codes, rows)
@@ -98,7 +98,7 @@ class GenomeEmbedder:
 
     Args:
         model: As for `load`.
-        pool: See `EmbedChoices`, as for the others.
+        pool: See `EmbedOptions`, as for the others.
         layers: Which layers.
         rc: What the other strand adds.
         window: Longest stretch seen at once.
@@ -167,9 +167,9 @@ class GenomeEmbedder:
             setattr(self, name, value)
         return self
 
-    def _choices(self) -> EmbedChoices:
+    def _choices(self) -> EmbedOptions:
         settings = self.get_params()
-        return EmbedChoices(**{k: settings[k] for k in settings if k not in ("model", "device")})
+        return EmbedOptions(**{k: settings[k] for k in settings if k not in ("model", "device")})
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "model_")

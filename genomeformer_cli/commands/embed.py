@@ -54,7 +54,7 @@ def command(
             "an array would garble the terminal",
             hint="redirect it, as in `> vectors.npy`, or give `-o`",
         )
-    from genomeformer_cli.core.embedding.choices import EmbedChoices
+    from genomeformer_cli.core.embedding.options import EmbedOptions
     from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
     from genomeformer_cli.core.workflows.embed_sources import EmbedSources
     from genomeformer_cli.render.console import show
@@ -73,7 +73,7 @@ def command(
             shard=options.shard_from_text(shard),
         ),
         model=model,
-        choices=EmbedChoices(
+        choices=EmbedOptions(
             pool="none" if include == "per-base" else pool,  # type: ignore[arg-type]
             layers=layers,
             rc=rc,

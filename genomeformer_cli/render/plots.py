@@ -14,7 +14,7 @@ from genomeformer_cli.core.templates import render_template
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows, training_bits
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.embedding.projection import Plane
+    from genomeformer_cli.core.embedding.projection import Projection
     from genomeformer_cli.core.reporting import Reporter
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
     from genomeformer_cli.core.workflows.runs import WatchedRun
@@ -226,7 +226,7 @@ def read_colors(color_by: str | None) -> Colors | None:
     return Colors(column, {row[0]: row[index] for row in rows if len(row) > index})
 
 
-def draw_plane(plane: Plane, ids: Sequence[str], path: Path, colors: Colors | None) -> None:
+def draw_plane(plane: Projection, ids: Sequence[str], path: Path, colors: Colors | None) -> None:
     """Draw projected vectors; ids that the table lacks are grey.
 
     Raises:
@@ -267,7 +267,7 @@ def _color_groups(ids: Sequence[str], colors: Colors | None) -> list[tuple[str, 
 
 
 def _plane_page(
-    plane: Plane, ids: Sequence[str], groups: list[tuple[str, str, list[int]]], title: str
+    plane: Projection, ids: Sequence[str], groups: list[tuple[str, str, list[int]]], title: str
 ) -> str:
     """Return a self-contained page: an SVG that shows the id of the point under the pointer."""
     import numpy as np

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 from safetensors.torch import load_file, save_file
 
-from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.errors import (
     CheckpointError,
     CorruptError,
@@ -305,7 +305,7 @@ def test_weights_that_are_not_finite_are_refused(
 def test_rows_without_numbers_are_an_error_where_there_are_bases(
     bundle: Path, monkeypatch: pytest.MonkeyPatch, per_base: bool
 ) -> None:
-    embedder = Embedder(read_model(bundle), EmbedChoices(pool="none" if per_base else "mean"))
+    embedder = Embedder(read_model(bundle), EmbedOptions(pool="none" if per_base else "mean"))
     good = embedder._forward
     empty, real = (np.array(codes, dtype=np.uint8) for codes in ([4, 4], [0, 1, 4, 2]))
 

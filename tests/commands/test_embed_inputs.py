@@ -154,7 +154,7 @@ def test_without_a_model_it_is_said_what_to_do(
         ("- --pool none --plot x.html", "picture of bases"),
         ("- --color-by x.tsv", "colours without a picture"),
         ("- --plot x.jpg", "unknown picture format"),
-        ("- -o vectors.doc", "no kind we write"),
+        ("- -o vectors.doc", "unknown file type"),
         ("- --resume", "stream cannot be resumed"),
         ("- --resume -o v.npy", "cannot be resumed"),
         ("- --layers 9", "layers 0 to 1"),

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
-from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder, embed_tokens
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation import base_likelihood as scoring
 from genomeformer_cli.core.evaluation import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import Queries
@@ -111,7 +111,7 @@ def assert_alone_as_in_company(compute: Compute, number: int) -> None:
 
 
 def test_vectors(loaded: LoadedModel) -> None:
-    embedder = Embedder(loaded, EmbedChoices(rc="concat", tokens_per_batch=100))
+    embedder = Embedder(loaded, EmbedOptions(rc="concat", tokens_per_batch=100))
 
     def compute(rows: Sequence[int]) -> list[Floats]:
         return list(embedder.embed([ROWS[row] for row in rows]))
@@ -120,7 +120,7 @@ def test_vectors(loaded: LoadedModel) -> None:
 
 
 def test_vectors_of_bases(loaded: LoadedModel) -> None:
-    embedder = Embedder(loaded, EmbedChoices(pool="none", tokens_per_batch=100))
+    embedder = Embedder(loaded, EmbedOptions(pool="none", tokens_per_batch=100))
 
     def compute(rows: Sequence[int]) -> list[Floats]:
         codes = [ROWS[row] for row in rows]

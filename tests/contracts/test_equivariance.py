@@ -9,8 +9,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 
-from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions, base_log2
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -50,7 +50,7 @@ def loaded(request: pytest.FixtureRequest, tmp_path: Path) -> LoadedModel:
 def test_the_other_strand_gives_the_same_numbers_halves_swapped(
     loaded: LoadedModel, windows: dict[str, Any], pool: Literal["mean", "max"]
 ) -> None:
-    embedder = Embedder(loaded, EmbedChoices(pool=pool, **windows))
+    embedder = Embedder(loaded, EmbedOptions(pool=pool, **windows))
     codes = [encode_bases(random_dna(length, length)) for length in LENGTHS]
     vectors = embedder.embed(codes)
     others = embedder.embed([reverse_complement_codes(one) for one in codes])

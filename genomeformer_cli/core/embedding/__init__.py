@@ -1,7 +1,8 @@
 """Embedding: sequences to vectors.
 
-`choices` says what is wanted, `windows` cuts and batches, `features` runs the model, `pooling`
-makes rows, and `embedder` joins these. `processes` runs several embedders; `rows` writes as it
-goes; `formats` makes files of other kinds; `projection` puts rows on a plane; `module` is for
-fine-tuning.
+`options` configures, `windows` cuts and batches, `features` selects layers, `pooling` pools
+windows,
+and `embedder` combines these. `workers` runs several embedders; `vector_writer` writes resumable
+arrays; `formats` writes other file types; `projection` projects rows onto a plane; `module` is a
+trainable torch module.
 """

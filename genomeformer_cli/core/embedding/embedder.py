@@ -1,8 +1,8 @@
-"""Run a model over sequences: one row a sequence or a base, in input order.
+"""Run a model over sequences: one row per sequence or base, in input order.
 
-A pooled row speaks of the sequence's real tokens (A C G T alone); N, padding and the batch that a
-sequence happens to be in do not enter. A sequence longer than the window is cut (see `windows`);
-with `whole` it is not: the model's state is passed from slice to slice, which is exact.
+A pooled row depends on the sequence's real tokens (A C G T) alone, not on N, padding or the other
+sequences of a batch. A sequence longer than the window is cut (see `windows`); with `whole` the
+model's state is passed from slice to slice, which is exact.
 Shape letters: B batch, L length, K columns, N sequences, W windows, T bases.
 """
 
@@ -17,16 +17,16 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.embedding.choices import WHOLE, EmbedChoices
 from genomeformer_cli.core.embedding.features import (
     check_layers,
+    combine_layers,
     features_width,
-    joined_layers,
 )
-from genomeformer_cli.core.embedding.pooling import Rows, pool_windows
+from genomeformer_cli.core.embedding.options import WHOLE, EmbedOptions
+from genomeformer_cli.core.embedding.pooling import PooledRows, pool_windows
 from genomeformer_cli.core.embedding.windows import (
     Numbers,
-    Windows,
+    WindowBatch,
     batch_windows,
     cut_windows,
     slice_sequences,
@@ -44,118 +44,118 @@ from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids
 CPU_TOKENS, DEVICE_TOKENS = 2_048, 65_536
 SLICE = 16_384
 # Windows whose features are pooled before they become rows: bounds memory, not results.
-_WINDOWS_AT_ONCE = 1 << 16
+_WINDOWS_PER_CHUNK = 1 << 16
 
 Floats = npt.NDArray[np.floating[Any]]
 Tokens = npt.NDArray[np.integer[Any]]
 Progress = Callable[[int], None]
 
 
-def _no_progress(done: int) -> None:
-    del done
+def _no_progress(num_bases: int) -> None:
+    del num_bases
 
 
 class Embedder:
-    """A model and what is wanted of it.
+    """Model with embedding options.
 
     Args:
-        loaded: The model, on the device where it is to run.
-        choices: What a row is.
+        loaded: The model, on its device.
+        options: Options of the embedding.
 
     Attributes:
-        layers: Numbers of the layers.
-        width: Columns of a row.
+        layers: Layer numbers.
+        width: Columns per row.
 
     Raises:
-        ConfigError: The model cannot do what was chosen.
+        ConfigError: The model does not support the options.
     """
 
-    def __init__(self, loaded: LoadedModel, choices: EmbedChoices) -> None:
+    def __init__(self, loaded: LoadedModel, options: EmbedOptions) -> None:
         model = loaded.model
         self.loaded = loaded
-        self.choices = choices = choices.settled(loaded.layers)
-        self.layers = choices.numbers(model.config.depth)
-        self._mean_of_layers = choices.layers == "mean"
+        self.options = options = options.resolve_layers(loaded.layers)
+        self.layers = options.layer_numbers(model.config.depth)
+        self._mean_of_layers = options.layers == "mean"
         check_layers(model, self.layers, mean=self._mean_of_layers)
-        self._num_strands = 1 if choices.rc == "none" else 2
+        self._num_strands = 1 if options.rc == "none" else 2
         self._columns = features_width(model, self.layers, mean=self._mean_of_layers)
-        self.width = self._columns * (2 if choices.rc == "concat" else 1)
-        self.is_whole = choices.window == WHOLE
-        self.window = choices.window if isinstance(choices.window, int) else model.config.context
+        self.width = self._columns * (2 if options.rc == "concat" else 1)
+        self.is_whole = options.window == WHOLE
+        self.window = options.window if isinstance(options.window, int) else model.config.context
         default = CPU_TOKENS if model.device.type == "cpu" else DEVICE_TOKENS
-        self._tokens_per_batch = choices.tokens_per_batch or default
+        self._tokens_per_batch = options.tokens_per_batch or default
         if self.is_whole:
             _check_whole(loaded, self.layers)
 
     def embed(
         self, sequences: Sequence[Codes], progress: Progress = _no_progress
     ) -> npt.NDArray[np.float32]:
-        """One row a sequence, (N, width); NaN where there is no real base.
+        """Return one row per sequence, shape (N, width); NaN without a real base.
 
         Args:
             sequences: Base codes (see `core.sequence`).
-            progress: Is told of the bases that are done.
+            progress: Receives the number of bases of each finished batch.
         """
         strands = [
-            self.pooled(self._tokens(sequences, reverse=reverse), progress)
+            self.pool_tokens(self._tokens(sequences, reverse=reverse), progress)
             for reverse in (False, True)[: self._num_strands]
         ]
-        rows_NK = self._both(strands)
-        lost_N = ~np.isfinite(rows_NK).all(axis=1)
-        for row in np.flatnonzero(lost_N):
+        rows_NK = self._combine_strands(strands)
+        is_not_finite_N = ~np.isfinite(rows_NK).all(axis=1)
+        for row in np.flatnonzero(is_not_finite_N):
             if (sequences[int(row)] < NUM_REAL_BASES).any():
-                raise _lost(self.loaded.folder)
+                raise _not_finite_error(self.loaded.folder)
         return rows_NK.astype(np.float32)
 
     def embed_bases(
         self, sequences: Sequence[Codes], out_TK: Floats, progress: Progress = _no_progress
     ) -> None:
-        """One row a base, the sequences end to end; NaN throughout a sequence without a real base.
+        """Write one row per base, sequences concatenated; NaN in a sequence without a real base.
 
         Args:
             sequences: Base codes.
-            out_TK: Takes the rows; may be a memory-mapped file.
-            progress: Is told of the bases that are done.
+            out_TK: Output rows; may be a memory-mapped file.
+            progress: Receives the number of bases of each finished batch.
         """
         ends = np.cumsum([codes.size for codes in sequences])
         columns = self._columns
-        self._fill(sequences, out_TK[:, :columns], progress)
-        if self.choices.rc == "concat":
-            self._fill(sequences, out_TK[:, columns:], progress, other_strand=True)
-        elif self.choices.rc == "mean":
-            self._fill(sequences, out_TK, progress, other_strand=True, mean=True)
+        self._write_strand(sequences, out_TK[:, :columns], progress)
+        if self.options.rc == "concat":
+            self._write_strand(sequences, out_TK[:, columns:], progress, reverse=True)
+        elif self.options.rc == "mean":
+            self._write_strand(sequences, out_TK, progress, reverse=True, mean=True)
         for codes, end in zip(sequences, ends, strict=True):
             rows_TK = out_TK[end - codes.size : end]
             if not (codes < NUM_REAL_BASES).any():
                 rows_TK[:] = np.nan
             elif np.isnan(rows_TK).any():
-                raise _lost(self.loaded.folder)
+                raise _not_finite_error(self.loaded.folder)
 
     @torch.inference_mode()
-    def pooled(
+    def pool_tokens(
         self, sequences: Sequence[Ids], progress: Progress = _no_progress
     ) -> npt.NDArray[np.float64]:
-        """Rows of token sequences as they stand, one strand: (N, K)."""
-        pool = self.choices.pool
-        windows, passed = self._cut([ids.size for ids in sequences])
-        rows = Rows.empty(len(sequences), self._columns, pool)
+        """Return pooled rows of token sequences, one strand, shape (N, K)."""
+        pool = self.options.pool
+        windows, streamed_rows = self._cut([ids.size for ids in sequences])
+        rows = PooledRows.empty(len(sequences), self._columns, pool)
         real_ids = self.loaded.tokenizer.real_ids
-        for first in range(0, len(windows), _WINDOWS_AT_ONCE):
-            some = windows[first : first + _WINDOWS_AT_ONCE]
-            values_WK = torch.empty(len(some), self._columns, device=self.loaded.model.device)
-            counts_W = np.zeros(len(some), dtype=np.int64)
-            for batch, tokens_BL, features_BLK in self._features(sequences, some, passed):
-                place_L = np.arange(tokens_BL.shape[1])
+        for first in range(0, len(windows), _WINDOWS_PER_CHUNK):
+            chunk = windows[first : first + _WINDOWS_PER_CHUNK]
+            values_WK = torch.empty(len(chunk), self._columns, device=self.loaded.model.device)
+            counts_W = np.zeros(len(chunk), dtype=np.int64)
+            for batch, tokens_BL, features_BLK in self._features(sequences, chunk, streamed_rows):
+                position_L = np.arange(tokens_BL.shape[1])
                 real_BL = (tokens_BL >= real_ids.start) & (tokens_BL < real_ids.stop)
-                real_BL &= place_L >= some.own_start[batch, None]
-                real_BL &= place_L < some.own_stop[batch, None]
+                real_BL &= position_L >= chunk.own_start[batch, None]
+                real_BL &= position_L < chunk.own_stop[batch, None]
                 values_WK[torch.from_numpy(batch)] = pool_windows(
                     features_BLK, real_BL, pool
                 ).float()
                 counts_W[batch] = real_BL.sum(axis=1)
-                progress(int((some.own_stop - some.own_start)[batch].sum()))
-            rows.add(some.row, values_WK.cpu().numpy(), counts_W, pool)
-        return rows.finished(pool)
+                progress(int((chunk.own_stop - chunk.own_start)[batch].sum()))
+            rows.add(chunk.row, values_WK.cpu().numpy(), counts_W, pool)
+        return rows.result(pool)
 
     def _tokens(self, sequences: Sequence[Codes], *, reverse: bool) -> list[Ids]:
         encode = self.loaded.tokenizer.encode
@@ -163,82 +163,84 @@ class Embedder:
             return [encode(reverse_complement_codes(codes)) for codes in sequences]
         return [encode(codes) for codes in sequences]
 
-    def _both(self, strands: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    def _combine_strands(self, strands: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
         if len(strands) == 1:
             return strands[0]
-        if self.choices.rc == "concat":
+        if self.options.rc == "concat":
             return np.concatenate(strands, axis=1)
         return (strands[0] + strands[1]) / 2
 
     @torch.inference_mode()
-    def _fill(
+    def _write_strand(
         self,
         sequences: Sequence[Codes],
         out_TK: Floats,
         progress: Progress,
         *,
-        other_strand: bool = False,
+        reverse: bool = False,
         mean: bool = False,
     ) -> None:
-        """Write the features of every base of one strand, in the order of the given strand.
+        """Write the features of every base of one strand, in the order of the forward strand.
 
         Args:
             sequences: Base codes.
-            out_TK: Takes the rows.
-            progress: Is told of the bases that are done.
-            other_strand: Whether the sequences are read from their other strand.
-            mean: Whether what stands in the rows is the other half of a mean.
+            out_TK: Output rows.
+            progress: Receives the number of bases of each finished batch.
+            reverse: Read the reverse complements.
+            mean: Average with the rows that were written before.
         """
-        tokens = self._tokens(sequences, reverse=other_strand)
+        tokens = self._tokens(sequences, reverse=reverse)
         ends = np.cumsum([codes.size for codes in sequences])
-        firsts = [self._firsts(codes, ids) for codes, ids in zip(sequences, tokens, strict=True)]
-        windows, passed = self._cut([ids.size for ids in tokens])
-        for batch, _, features_BLK in self._features(tokens, windows, passed):
+        first_bases = [
+            self._first_bases(codes, ids) for codes, ids in zip(sequences, tokens, strict=True)
+        ]
+        windows, streamed_rows = self._cut([ids.size for ids in tokens])
+        for batch, _, features_BLK in self._features(tokens, windows, streamed_rows):
             features = features_BLK.float().cpu().numpy()
-            for place, window in enumerate(batch):
+            for index, window in enumerate(batch):
                 row = int(windows.row[window])
-                own = slice(int(windows.own_start[window]), int(windows.own_stop[window]))
+                owned = slice(int(windows.own_start[window]), int(windows.own_stop[window]))
                 start = int(windows.start[window])
                 size = sequences[row].size
-                edges = _edges(firsts[row], start + own.start, start + own.stop, size)
-                features_TK = features[place, own]
+                edges = _edges(first_bases[row], start + owned.start, start + owned.stop, size)
+                features_TK = features[index, owned]
                 if edges.size > 1 and edges[-1] - edges[0] != features_TK.shape[0]:
                     features_TK = np.repeat(features_TK, np.diff(edges), axis=0)
                 low, high = int(edges[0]), int(edges[-1])
                 begin = int(ends[row]) - size
-                if other_strand:
+                if reverse:
                     low, high = size - high, size - low
                     features_TK = features_TK[::-1]
-                here = slice(begin + low, begin + high)
-                out_TK[here] = (out_TK[here] + features_TK) / 2 if mean else features_TK
+                rows = slice(begin + low, begin + high)
+                out_TK[rows] = (out_TK[rows] + features_TK) / 2 if mean else features_TK
             progress(int((windows.own_stop - windows.own_start)[batch].sum()))
 
-    def _firsts(self, codes: Codes, ids: Ids) -> Numbers | None:
-        """First base of every token; None where token i is base i."""
+    def _first_bases(self, codes: Codes, ids: Ids) -> Numbers | None:
+        """Return the first base of every token; None if token i is base i."""
         tokenizer = self.loaded.tokenizer
         return None if tokenizer.one_token_per_base else tokenizer.firsts(codes, ids)
 
-    def _cut(self, lengths: Sequence[int]) -> tuple[Windows, set[int]]:
-        """Windows, and the rows along which the state is passed."""
+    def _cut(self, lengths: Sequence[int]) -> tuple[WindowBatch, set[int]]:
+        """Return the windows, and the rows that are read with a passed state."""
         if not self.is_whole:
-            return cut_windows(lengths, self.window, self.choices.stride), set()
-        passed = {row for row, length in enumerate(lengths) if length > SLICE}
-        return slice_sequences(lengths, SLICE), passed
+            return cut_windows(lengths, self.window, self.options.stride), set()
+        streamed_rows = {row for row, length in enumerate(lengths) if length > SLICE}
+        return slice_sequences(lengths, SLICE), streamed_rows
 
     def _features(
-        self, sequences: Sequence[Ids], windows: Windows, passed: set[int]
+        self, sequences: Sequence[Ids], windows: WindowBatch, streamed_rows: set[int]
     ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
-        """Windows of a batch, their tokens (B, L), their features (B, L, K)."""
-        for row in sorted(passed.intersection(windows.row.tolist())):
-            yield from self._passed(sequences[row], windows, row)
-        batched = np.flatnonzero(~np.isin(windows.row, list(passed)))
+        """Yield the windows of each batch, their tokens (B, L) and their features (B, L, K)."""
+        for row in sorted(streamed_rows.intersection(windows.row.tolist())):
+            yield from self._stream(sequences[row], windows, row)
+        batched = np.flatnonzero(~np.isin(windows.row, list(streamed_rows)))
         for chosen in batch_windows(windows.length[batched], self._tokens_per_batch):
             yield from self._run(sequences, windows, batched[chosen])
 
     def _run(
-        self, sequences: Sequence[Ids], windows: Windows, batch: Numbers
+        self, sequences: Sequence[Ids], windows: WindowBatch, batch: Numbers
     ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
-        """Run a batch; where memory is short, its halves one after the other."""
+        """Run a batch; if memory is short, its halves one after the other."""
         tokens_BL = _padded(sequences, windows, batch)
         features_BLK: Tensor | None = None
         try:
@@ -266,12 +268,12 @@ class Embedder:
         inputs_BL = inputs_BL.to(model.device)
         mask_BL = None if mask_BL is None else mask_BL.to(model.device)
         features = model.hidden_layers(inputs_BL, mask_BL, self.layers)
-        return joined_layers(features, mean=self._mean_of_layers)
+        return combine_layers(features, mean=self._mean_of_layers)
 
-    def _passed(
-        self, ids: Ids, windows: Windows, row: int
+    def _stream(
+        self, ids: Ids, windows: WindowBatch, row: int
     ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
-        """The slices of one row, the model's state passed along."""
+        """Yield the slices of one row, with the model's state passed along."""
         model = self.loaded.model
         own = np.flatnonzero(windows.row == row)
         tokens_1L = ids[None]
@@ -290,36 +292,36 @@ def embed_tokens(
     reporter: Reporter,
     tokens_per_batch: int | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Mean-pooled features of token sequences.
+    """Return mean-pooled features of token sequences.
 
     Args:
         loaded: The model.
-        sequences: Token ids, one array a sequence, any lengths.
-        window: Longest stretch the model sees at once.
-        reporter: Follows the work.
-        tokens_per_batch: Largest batch, padding included; it changes speed and memory, not the
+        sequences: Token ids, one array per sequence, of any lengths.
+        window: Maximum window of the model.
+        reporter: Receives progress.
+        tokens_per_batch: Maximum batch size, padding included; changes speed and memory, not
             vectors.
 
     Returns:
-        (N, E) float32; a sequence without a single real base is a row of NaN.
+        (N, E) float32; NaN for a sequence without a real base.
     """
-    choices = EmbedChoices(window=window, tokens_per_batch=tokens_per_batch)
-    embedder = Embedder(loaded, choices)
+    options = EmbedOptions(window=window, tokens_per_batch=tokens_per_batch)
+    embedder = Embedder(loaded, options)
     with reporter.track("embedding", sum(ids.size for ids in sequences), "tokens") as tracker:
-        return embedder.pooled(sequences, tracker.advance).astype(np.float32)
+        return embedder.pool_tokens(sequences, tracker.advance).astype(np.float32)
 
 
 def is_out_of_memory(failure: Exception) -> bool:
-    """Whether torch, on any device, says that memory is short."""
+    """Return True for an out-of-memory error of torch on any device."""
     text = str(failure)
     return isinstance(failure, torch.OutOfMemoryError) or (
         "out of memory" in text or "can't allocate memory" in text
     )
 
 
-def _lost(folder: Path) -> CheckpointError:
+def _not_finite_error(folder: Path) -> CheckpointError:
     return CheckpointError(
-        f"the model in `{folder}` gives no finite numbers for a record that has bases",
+        f"the model in `{folder}` computes values that are not finite for a record with bases",
         hint="its weights are too large or damaged; fetch or train it again",
     )
 
@@ -327,28 +329,30 @@ def _lost(folder: Path) -> CheckpointError:
 def _check_whole(loaded: LoadedModel, layers: tuple[int, ...]) -> None:
     if not loaded.model.can_stream:
         raise ConfigError(
-            f"`{loaded.model.config.attention.name}` attention passes no state along a sequence, "
-            "so it cannot read one whole",
+            f"`{loaded.model.config.attention.name}` attention carries no state, which "
+            "whole sequences need",
             hint="leave `--window` out, or take a model of linear memory",
         )
     if layers != (loaded.model.config.depth,):
         raise ConfigError(
-            "of whole sequences only the last layer can be had",
+            "`--window whole` gives only the last layer",
             hint="leave `--layers` at `last`, or `--window` out",
         )
 
 
-def _padded(sequences: Sequence[Ids], windows: Windows, batch: Numbers) -> npt.NDArray[np.int64]:
+def _padded(
+    sequences: Sequence[Ids], windows: WindowBatch, batch: Numbers
+) -> npt.NDArray[np.int64]:
     tokens_BL = np.full((len(batch), int(windows.length[batch[0]])), PAD_ID, dtype=np.int64)
-    for place, window in enumerate(batch):
+    for index, window in enumerate(batch):
         start, length = windows.start[window], windows.length[window]
-        tokens_BL[place, :length] = sequences[windows.row[window]][start : start + length]
+        tokens_BL[index, :length] = sequences[windows.row[window]][start : start + length]
     return tokens_BL
 
 
-def _edges(firsts: Numbers | None, start: int, stop: int, size: int) -> Numbers:
-    """First base of each of some tokens, and the end of the last: a base is of the latest token."""
-    if firsts is None:
+def _edges(first_bases: Numbers | None, start: int, stop: int, size: int) -> Numbers:
+    """Return the first base of each token and the end of the last one."""
+    if first_bases is None:
         return np.array([start, stop])
-    end = int(firsts[stop]) if stop < firsts.size else size
-    return np.append(firsts[start:stop], end)
+    end = int(first_bases[stop]) if stop < first_bases.size else size
+    return np.append(first_bases[start:stop], end)

@@ -1,4 +1,4 @@
-"""A torch module around a model, for fine-tuning: sequences in, features with gradients out.
+"""Trainable torch module around a model: sequences in, features with gradients out.
 
 Shape letters: B batch, L length, K columns.
 """
@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.embedding.choices import AUTO, EmbedChoices
 from genomeformer_cli.core.embedding.features import (
     check_layers,
+    combine_layers,
     features_width,
-    joined_layers,
 )
+from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.sequence import encode_bases
@@ -24,40 +24,40 @@ from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 
 
 class EmbeddingModule(nn.Module):
-    """Features of sequences, each read whole: it cuts no windows and reads one strand.
+    """Features of sequences, without windows and of one strand.
 
     Args:
         loaded: The model; its weights are shared, not copied.
         pool: `mean`, `max`, `first`, `last` over real bases, or `none`: every token.
-        layers: As in `EmbedChoices`.
+        layers: Layers, as in `EmbedOptions`.
 
     Attributes:
-        width: Columns of what comes out.
+        width: Output columns.
 
     Raises:
-        ConfigError: The model cannot do what was chosen.
+        ConfigError: The model does not support the options.
     """
 
     def __init__(self, loaded: LoadedModel, *, pool: str = "mean", layers: str = AUTO) -> None:
         super().__init__()
-        choices = EmbedChoices(pool=pool, layers=layers).settled(loaded.layers)  # type: ignore[arg-type]
+        options = EmbedOptions(pool=pool, layers=layers).resolve_layers(loaded.layers)  # type: ignore[arg-type]
         self.model = loaded.model
-        self.choices = choices
-        self.layers = choices.numbers(loaded.model.config.depth)
-        mean = choices.layers == "mean"
+        self.options = options
+        self.layers = options.layer_numbers(loaded.model.config.depth)
+        mean = options.layers == "mean"
         check_layers(loaded.model, self.layers, mean=mean)
         self.width = features_width(loaded.model, self.layers, mean=mean)
         self._tokenizer = loaded.tokenizer
 
     def encode(self, sequences: Sequence[str]) -> Tensor:
-        """Token ids (B, L), padded at the end; on the model's device.
+        """Return token ids (B, L), padded at the end, on the model's device.
 
         Raises:
-            AlphabetError: A sequence holds something that is no nucleotide.
+            AlphabetError: A sequence holds a letter that is not a nucleotide.
         """
         rows = [
-            self._tokenizer.encode(encode_bases(one, where=f"sequence {number}"))
-            for number, one in enumerate(sequences)
+            self._tokenizer.encode(encode_bases(sequence, where=f"sequence {number}"))
+            for number, sequence in enumerate(sequences)
         ]
         longest = max((row.size for row in rows), default=0)
         tokens = np.full((len(rows), longest), PAD_ID, dtype=np.int64)
@@ -66,31 +66,31 @@ class EmbeddingModule(nn.Module):
         return torch.from_numpy(tokens).to(self.model.device)
 
     def forward(self, sequences: Sequence[str] | Tensor) -> Tensor:
-        """Features (B, K), or (B, L, K) without pooling; zero where there is no real base.
+        """Return features (B, K), or (B, L, K) without pooling; zero without a real base.
 
         Args:
             sequences: DNA, or token ids (B, L) from `encode`.
         """
         tokens_BL = sequences if isinstance(sequences, Tensor) else self.encode(sequences)
         features = self.model.hidden_layers(tokens_BL, padding_mask(tokens_BL, PAD_ID), self.layers)
-        features_BLK = joined_layers(features, mean=self.choices.layers == "mean")
+        features_BLK = combine_layers(features, mean=self.options.layers == "mean")
         real = self._tokenizer.real_ids
         real_BL = (tokens_BL >= real.start) & (tokens_BL < real.stop)
-        return self._pooled(features_BLK, real_BL)
+        return self._pool(features_BLK, real_BL)
 
-    def _pooled(self, features_BLK: Tensor, real_BL: Tensor) -> Tensor:
-        pool = self.choices.pool
+    def _pool(self, features_BLK: Tensor, real_BL: Tensor) -> Tensor:
+        pool = self.options.pool
         if pool == "none":
             return features_BLK * (real_BL[..., None])
         if pool == "mean":
             count_B1 = real_BL.sum(dim=1, keepdim=True).clamp_min(1)
             return (features_BLK * real_BL[..., None]).sum(dim=1) / count_B1
-        some_B1 = real_BL.any(dim=1, keepdim=True)
+        has_real_B1 = real_BL.any(dim=1, keepdim=True)
         if pool == "max":
-            largest_BK = features_BLK.masked_fill(~real_BL[..., None], -torch.inf).amax(dim=1)
-            return largest_BK.where(some_B1, torch.zeros_like(largest_BK))
-        place_B = real_BL.int().argmax(dim=1)
+            max_BK = features_BLK.masked_fill(~real_BL[..., None], -torch.inf).amax(dim=1)
+            return max_BK.where(has_real_B1, torch.zeros_like(max_BK))
+        position_B = real_BL.int().argmax(dim=1)
         if pool == "last":
-            place_B = real_BL.shape[1] - 1 - real_BL.flip(1).int().argmax(dim=1)
+            position_B = real_BL.shape[1] - 1 - real_BL.flip(1).int().argmax(dim=1)
         rows_B = torch.arange(len(features_BLK), device=features_BLK.device)
-        return features_BLK[rows_B, place_B] * some_B1
+        return features_BLK[rows_B, position_B] * has_real_B1

@@ -1,4 +1,4 @@
-"""From the features of windows to one row a sequence.
+"""Pooling of the features of windows into one row per sequence.
 
 Shape letters: B batch, L length, W windows, K columns, N sequences.
 """
@@ -12,34 +12,34 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.embedding.choices import Pool
+from genomeformer_cli.core.embedding.options import Pool
 from genomeformer_cli.core.embedding.windows import Numbers
 
 Real = npt.NDArray[np.bool_]
 
 
 def pool_windows(features_BLK: Tensor, real_BL: Real, pool: Pool) -> Tensor:
-    """What each window says of its real positions (B, K): their sum, largest, first or last."""
+    """Pool the real positions of each window (B, K): sum, maximum, first or last."""
     if pool == "mean" and real_BL.all():
         return features_BLK.sum(dim=1)
     if pool in ("first", "last"):
         first_B = real_BL.argmax(axis=1)
         last_B = real_BL.shape[1] - 1 - real_BL[:, ::-1].argmax(axis=1)
-        place_B = torch.from_numpy(first_B if pool == "first" else np.ascontiguousarray(last_B))
+        position_B = torch.from_numpy(first_B if pool == "first" else np.ascontiguousarray(last_B))
         rows_B = torch.arange(len(features_BLK), device=features_BLK.device)
-        return features_BLK[rows_B, place_B.to(features_BLK.device)]
-    kept_BL = torch.from_numpy(real_BL).to(features_BLK.device)
+        return features_BLK[rows_B, position_B.to(features_BLK.device)]
+    mask_BL = torch.from_numpy(real_BL).to(features_BLK.device)
     if pool == "max":
-        return features_BLK.masked_fill(~kept_BL[..., None], -torch.inf).amax(dim=1)
-    return torch.bmm(kept_BL[:, None].to(features_BLK.dtype), features_BLK).squeeze(1)
+        return features_BLK.masked_fill(~mask_BL[..., None], -torch.inf).amax(dim=1)
+    return torch.bmm(mask_BL[:, None].to(features_BLK.dtype), features_BLK).squeeze(1)
 
 
 @dataclass
-class Rows:
-    """Rows in the making.
+class PooledRows:
+    """Accumulator of pooled rows.
 
     Attributes:
-        values_NK: Sums, largest, first or last features so far.
+        values_NK: Sum, maximum, first or last features so far.
         counts_N: Real positions so far.
     """
 
@@ -47,24 +47,28 @@ class Rows:
     counts_N: Numbers
 
     @classmethod
-    def empty(cls, number: int, columns: int, pool: Pool) -> Rows:
-        """No position seen yet."""
+    def empty(cls, number: int, columns: int, pool: Pool) -> PooledRows:
+        """Return an accumulator without positions."""
         start = -np.inf if pool == "max" else 0.0
         return cls(np.full((number, columns), start), np.zeros(number, dtype=np.int64))
 
     def add(
         self, row_W: Numbers, values_WK: npt.NDArray[np.float32], counts_W: Numbers, pool: Pool
     ) -> None:
-        """Take what windows say.
+        """Add pooled windows.
 
         Args:
-            row_W: Whose windows, ascending, the windows of a row from left to right.
-            values_WK: From `pool_windows`.
-            counts_W: Real positions of each.
-            pool: How.
+            row_W: Row of each window, ascending; the windows of a row from left to right.
+            values_WK: Pooled features, from `pool_windows`.
+            counts_W: Real positions of each window.
+            pool: Pooling.
         """
-        some = counts_W > 0
-        row_W, values_WK, counts_W = row_W[some], values_WK[some], counts_W[some]
+        is_nonempty = counts_W > 0
+        row_W, values_WK, counts_W = (
+            row_W[is_nonempty],
+            values_WK[is_nonempty],
+            counts_W[is_nonempty],
+        )
         if not row_W.size:
             return
         firsts = np.flatnonzero(np.append(True, row_W[1:] != row_W[:-1]))
@@ -72,18 +76,18 @@ class Rows:
         if pool == "mean":
             self.values_NK[rows] += np.add.reduceat(values_WK.astype(np.float64), firsts)
         elif pool == "max":
-            largest = np.maximum.reduceat(values_WK, firsts)
-            self.values_NK[rows] = np.maximum(self.values_NK[rows], largest)
+            max_values = np.maximum.reduceat(values_WK, firsts)
+            self.values_NK[rows] = np.maximum(self.values_NK[rows], max_values)
         elif pool == "last":
             lasts = np.append(firsts[1:], row_W.size) - 1
             self.values_NK[rows] = values_WK[lasts]
         else:
-            new = self.counts_N[rows] == 0
-            self.values_NK[rows[new]] = values_WK[firsts[new]]
+            is_new = self.counts_N[rows] == 0
+            self.values_NK[rows[is_new]] = values_WK[firsts[is_new]]
         self.counts_N[rows] += np.add.reduceat(counts_W, firsts)
 
-    def finished(self, pool: Pool) -> npt.NDArray[np.float64]:
-        """(N, K); a row without a single real position is NaN."""
+    def result(self, pool: Pool) -> npt.NDArray[np.float64]:
+        """Return the rows (N, K); NaN for a row without a real position."""
         values_NK = self.values_NK
         if pool == "mean":
             values_NK = values_NK / np.maximum(self.counts_N, 1)[:, None]

@@ -1,4 +1,4 @@
-"""Rows on a plane: principal components by numpy, or UMAP where it is installed."""
+"""Projection of rows onto a plane: principal components by NumPy, or UMAP if installed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy.typing as npt
 from genomeformer_cli.core.errors import InputError, MissingExtraError
 
 Method = Literal["pca", "umap"]
-_ROWS_AT_ONCE = 1 << 14
+_ROWS_PER_CHUNK = 1 << 14
 
 
 @dataclass(frozen=True)
-class Plane:
-    """Rows as points.
+class Projection:
+    """Rows as points of a plane.
 
     Attributes:
-        points: (N, 2); NaN where the row is.
-        axes: What the axes are.
+        points: (N, 2); NaN for rows with NaN.
+        axes: Axis labels.
     """
 
     points: npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ class Plane:
 
 
 def check_method(method: str) -> None:
-    """Refuse a projection that cannot be made here.
+    """Check that a projection method is available.
 
     Raises:
         MissingExtraError: UMAP is not installed.
@@ -42,55 +42,61 @@ def check_method(method: str) -> None:
         )
 
 
-def project(rows: npt.NDArray[Any], method: Method = "pca") -> Plane:
-    """Put rows on a plane.
+def project(rows: npt.NDArray[Any], method: Method = "pca") -> Projection:
+    """Project rows onto a plane.
 
     Args:
-        rows: (N, K), perhaps mapped; NaN rows are left out.
-        method: Principal components, their signs fixed so that runs agree; or UMAP, seeded.
+        rows: (N, K), perhaps memory-mapped; NaN rows are left out.
+        method: Principal components with fixed signs, so that runs agree; or seeded UMAP.
 
     Raises:
-        InputError: Fewer than two rows are numbers.
+        InputError: Fewer than two rows are finite.
     """
-    real = np.concatenate(
-        [np.isfinite(part).all(axis=1) for part in _parts(rows)] or [np.empty(0, dtype=bool)]
+    is_finite = np.concatenate(
+        [np.isfinite(chunk).all(axis=1) for chunk in _chunks(rows)] or [np.empty(0, dtype=bool)]
     )
-    if real.sum() < 2:
+    if is_finite.sum() < 2:
         raise InputError(
-            f"{real.sum()} rows with numbers make no picture", hint="give two sequences or more"
+            f"{is_finite.sum()} finite rows cannot be projected",
+            hint="give two sequences or more",
         )
     points = np.full((len(rows), 2), np.nan)
     if method == "umap":
         umap = importlib.import_module("umap")
-        points[real] = umap.UMAP(random_state=0, n_jobs=1).fit_transform(np.asarray(rows)[real])
-        return Plane(points, ("UMAP 1", "UMAP 2"))
-    points[real], shares = _principal(rows, real)
+        points[is_finite] = umap.UMAP(random_state=0, n_jobs=1).fit_transform(
+            np.asarray(rows)[is_finite]
+        )
+        return Projection(points, ("UMAP 1", "UMAP 2"))
+    points[is_finite], shares = _principal(rows, is_finite)
     first, second = (f"component {k + 1}, {shares[k]:.0%} of variance" for k in (0, 1))
-    return Plane(points, (first, second))
+    return Projection(points, (first, second))
 
 
-def _parts(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    return [rows[at : at + _ROWS_AT_ONCE] for at in range(0, len(rows), _ROWS_AT_ONCE)]
+def _chunks(rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+    return [rows[start : start + _ROWS_PER_CHUNK] for start in range(0, len(rows), _ROWS_PER_CHUNK)]
 
 
 def _principal(
-    rows: npt.NDArray[Any], real: npt.NDArray[np.bool_]
+    rows: npt.NDArray[Any], is_finite: npt.NDArray[np.bool_]
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """From the covariance, gathered a stretch of rows at a time."""
-    stretches = [
-        (part, real[at : at + _ROWS_AT_ONCE])
-        for part, at in zip(_parts(rows), range(0, len(rows), _ROWS_AT_ONCE), strict=True)
+    """Return points and variance fractions from the covariance, accumulated in chunks of rows."""
+    chunks = [
+        (chunk, is_finite[start : start + _ROWS_PER_CHUNK])
+        for chunk, start in zip(_chunks(rows), range(0, len(rows), _ROWS_PER_CHUNK), strict=True)
     ]
-    mean = sum(part[kept].sum(axis=0, dtype=np.float64) for part, kept in stretches) / real.sum()
+    mean = (
+        sum(chunk[is_finite].sum(axis=0, dtype=np.float64) for chunk, is_finite in chunks)
+        / is_finite.sum()
+    )
     covariance = np.zeros((rows.shape[1], rows.shape[1]))
-    for part, kept in stretches:
-        centred = part[kept].astype(np.float64) - mean
+    for chunk, is_finite in chunks:
+        centred = chunk[is_finite].astype(np.float64) - mean
         covariance += centred.T @ centred
     variances, vectors = np.linalg.eigh(covariance)
     axes = vectors[:, ::-1][:, :2]
     axes = axes * np.sign(axes[np.abs(axes).argmax(axis=0), np.arange(axes.shape[1])])
     shares = variances[::-1][:2] / max(float(variances.sum()), 1e-300)
-    points = np.concatenate([(part[kept] - mean) @ axes for part, kept in stretches])
+    points = np.concatenate([(chunk[is_finite] - mean) @ axes for chunk, is_finite in chunks])
     if points.shape[1] < 2:
         points = np.pad(points, ((0, 0), (0, 1)))
         shares = np.pad(shares, (0, 1))

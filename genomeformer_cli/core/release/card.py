@@ -9,8 +9,8 @@ import torch
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
-from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.features import features_width
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation.tables import evaluation_tables
 from genomeformer_cli.core.model_io.bundle_layout import PICTURES
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -110,7 +110,7 @@ def write_card(facts: CardFacts) -> str:
 def _features_width(facts: CardFacts) -> int:
     model = facts.configs[0]
     with torch.device("meta"):
-        layers = EmbedChoices(layers=facts.layers).numbers(model.depth)
+        layers = EmbedOptions(layers=facts.layers).layer_numbers(model.depth)
         return features_width(build_model(model), layers, mean=facts.layers == "mean")
 
 

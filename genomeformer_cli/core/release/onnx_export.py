@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genomeformer_cli.core.embedding.choices import EmbedChoices
-from genomeformer_cli.core.embedding.features import joined_layers
+from genomeformer_cli.core.embedding.features import combine_layers
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.errors import CheckpointError, MissingExtraError
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.protocol import Model
@@ -62,7 +62,7 @@ class _Whole(nn.Module):
     def __init__(self, model: Model, layers: str) -> None:
         super().__init__()
         self.model = model
-        self._numbers = EmbedChoices(layers=layers).numbers(model.config.depth)
+        self._numbers = EmbedOptions(layers=layers).layer_numbers(model.config.depth)
         self._mean = layers == "mean"
 
     def forward(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,7 +71,7 @@ class _Whole(nn.Module):
         features_BLE = hidden_BLE
         if self._numbers != (self.model.config.depth,):
             kept = self.model.hidden_layers(input_ids, mask_BL, self._numbers)
-            features_BLE = joined_layers(kept, mean=self._mean)
+            features_BLE = combine_layers(kept, mean=self._mean)
         return self.model.logits(hidden_BLE), features_BLE
 
 

@@ -16,12 +16,12 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.embedding.choices import EmbedChoices, Precision
 from genomeformer_cli.core.embedding.embedder import Embedder
-from genomeformer_cli.core.embedding.formats import Table, check_format, write_table
-from genomeformer_cli.core.embedding.processes import Job, fill_here, fill_there
-from genomeformer_cli.core.embedding.projection import Method, Plane, check_method, project
-from genomeformer_cli.core.embedding.rows import RowFile
+from genomeformer_cli.core.embedding.formats import VectorTable, check_format, write_table
+from genomeformer_cli.core.embedding.options import EmbedOptions, Precision
+from genomeformer_cli.core.embedding.projection import Method, Projection, check_method, project
+from genomeformer_cli.core.embedding.vector_writer import VectorWriter
+from genomeformer_cli.core.embedding.workers import WorkerJob, embed_parallel, embed_serial
 from genomeformer_cli.core.errors import ConfigError, GenomeformerError, UsageError
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.model_io.model_folder import read_model
@@ -81,7 +81,7 @@ class EmbedRequest:
 
     sources: EmbedSources
     model: str | None = None
-    choices: EmbedChoices = field(default_factory=EmbedChoices)
+    choices: EmbedOptions = field(default_factory=EmbedOptions)
     output: Path | None = None
     ids: Path | None = None
     dtype: Precision = "float32"
@@ -114,7 +114,7 @@ class EmbedResult:
     num_records: int
     done_before: int = 0
     ids: tuple[str, ...] = ()
-    plane: Plane | None = None
+    plane: Projection | None = None
 
 
 def embed_sequences(
@@ -198,10 +198,10 @@ class _Group:
 
     ids: list[str]
     codes: list[Codes]
-    rows: RowFile
+    rows: VectorWriter
     per_base: bool
 
-    def room(self) -> npt.NDArray[np.floating[Any]]:
+    def allocate(self) -> npt.NDArray[np.floating[Any]]:
         sizes = [one.size if self.per_base else 1 for one in self.codes]
         return self.rows.add_records(self.ids, sizes)
 
@@ -232,15 +232,17 @@ class _Work:
             folder = output.with_name(f".{output.name}.partial")
             if self._request.resume and (finished := self._finished(output, folder)):
                 return finished
-        rows = RowFile(
+        rows = VectorWriter(
             folder,
             width=self._embedder.width,
             dtype=np.dtype(self._request.dtype),
             job=self._job,
             resume=self._request.resume,
         )
-        if rows.dropped:
-            self._reporter.warn(f"`{folder}` cannot be resumed: {rows.dropped}: starting over")
+        if rows.discard_reason:
+            self._reporter.warn(
+                f"`{folder}` cannot be resumed: {rows.discard_reason}: starting over"
+            )
         done_before = rows.num_rows
         if done_before:
             self._reporter.note(f"{rows.num_records} records were done before: going on")
@@ -263,7 +265,7 @@ class _Work:
     def _job_is_kept(self, folder: Path) -> bool:
         return (folder / "state.json").is_file()
 
-    def _fill(self, rows: RowFile) -> None:
+    def _fill(self, rows: VectorWriter) -> None:
         look, request = self._look, self._request
         groups = self._groups(islice(look.read(), rows.num_records, None), rows)
         strands = 1 if request.choices.rc == "none" else 2
@@ -273,21 +275,21 @@ class _Work:
         unit = "bases" if is_char or several else "tokens"
         with self._reporter.track("embedding", total, unit) as tracker:
             if not several:
-                done = fill_here(self._embedder, groups, tracker)
+                done = embed_serial(self._embedder, groups, tracker)
             else:
-                done = fill_there(self._pool_job(), groups, tracker)
+                done = embed_parallel(self._pool_job(), groups, tracker)
             for _ in done:
-                rows.keep()
+                rows.commit()
 
-    def _pool_job(self) -> Job:
-        return Job(
+    def _pool_job(self) -> WorkerJob:
+        return WorkerJob(
             folder=self._embedder.loaded.folder,
-            choices=self._request.choices,
+            options=self._request.choices,
             devices=self._devices,
             threads=self._request.threads,
         )
 
-    def _groups(self, queries: Iterator[Query], rows: RowFile) -> Iterator[_Group]:
+    def _groups(self, queries: Iterator[Query], rows: VectorWriter) -> Iterator[_Group]:
         """Records together until they are worth sorting, and while their rows fit into memory.
 
         GPUs get the groups that one process would make, and so give the same bits.
@@ -307,7 +309,9 @@ class _Work:
         if group.ids:
             yield group
 
-    def _finish(self, rows: RowFile, done_before: int, stream: IO[bytes] | None) -> EmbedResult:
+    def _finish(
+        self, rows: VectorWriter, done_before: int, stream: IO[bytes] | None
+    ) -> EmbedResult:
         request = self._request
         array = rows.finish()
         plane = project(array, request.plane) if request.plane else None
@@ -321,7 +325,9 @@ class _Work:
             assert stream is not None
             rows.copy_to(stream)
         else:
-            table = None if is_npy else Table(array, ids, rows.sizes, request.choices.per_base)
+            table = (
+                None if is_npy else VectorTable(array, ids, rows.sizes, request.choices.per_base)
+            )
             self._put_in_place(rows, table, request.output)
         return EmbedResult(
             rows=rows.num_rows,
@@ -333,7 +339,7 @@ class _Work:
             plane=plane,
         )
 
-    def _put_in_place(self, rows: RowFile, table: Table | None, output: Path) -> None:
+    def _put_in_place(self, rows: VectorWriter, table: VectorTable | None, output: Path) -> None:
         """Replace the output and then its sidecar, so that a kill in between loses nothing.
 
         The new sidecar waits in the partial folder, and the old one is gone before its array is.
@@ -359,7 +365,7 @@ class _Work:
         except OSError as failure:
             raise explain_write_failure(sidecar(output), failure) from failure
         if table is None:
-            rows.become(output)
+            rows.rename_to(output)
         else:
             move_into_place(written, output)
         move_into_place(waiting, sidecar(output))
@@ -397,7 +403,7 @@ class _Work:
         return None
 
 
-def _save_ids(rows: RowFile, look: Look, path: Path) -> None:
+def _save_ids(rows: VectorWriter, look: Look, path: Path) -> None:
     if path.suffix.lower() != ".tsv":
         write_text(path, "".join(f"{name}\n" for name, _ in rows.records()))
         return

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from genomeformer_cli.core.configuration import to_plain
-from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.evaluation.masked_queries import make_queries
 from genomeformer_cli.core.genomes.lockfile import row_of
@@ -218,7 +218,7 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
     loaded = LoadedModel(
         model=stored, tokenizer=tokenizer, folder=source.checkpoint, layers=request.layers
     )
-    Embedder(loaded, EmbedChoices())
+    Embedder(loaded, EmbedOptions())
     return _Ready(
         name=name,
         source=source,

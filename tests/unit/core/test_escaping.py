@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genomeformer_cli.core.embedding.projection import Plane
+from genomeformer_cli.core.embedding.projection import Projection
 from genomeformer_cli.core.escaping import encodable, markdown, one_line, printable
 from genomeformer_cli.core.tables import Table
 from genomeformer_cli.core.templates import render_template
@@ -67,7 +67,7 @@ class Tags(HTMLParser):
 
 @pytest.mark.parametrize("name", [HOSTILE, '" onload="x', "</text><script>x</script>"])
 def test_a_drawing_of_vectors_has_names_as_text(name: str, tmp_path: Path) -> None:
-    plane = Plane(points=np.array([[0.0, 0.0], [1.0, 1.0]]), axes=(name, name))
+    plane = Projection(points=np.array([[0.0, 0.0], [1.0, 1.0]]), axes=(name, name))
     colors = Colors(title=name, values={name: name, "b": name})
     draw_plane(plane, (name, "b"), tmp_path / "plane.html", colors)
     assert_no_script((tmp_path / "plane.html").read_text(encoding="utf-8"))

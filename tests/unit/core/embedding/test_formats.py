@@ -10,7 +10,7 @@ import pytest
 
 from genomeformer_cli.core.embedding.formats import (
     FORMATS,
-    Table,
+    VectorTable,
     check_format,
     unique_names,
     write_table,
@@ -19,8 +19,8 @@ from genomeformer_cli.core.errors import MissingExtraError, UsageError
 
 IDS = ("a", "b/c", "a", "")
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
-POOLED = Table(ROWS, IDS, [1, 1, 1, 1], per_base=False)
-BY_BASE = Table(ROWS, IDS, [2, 1, 0, 1], per_base=True)
+POOLED = VectorTable(ROWS, IDS, [1, 1, 1, 1], per_base=False)
+BY_BASE = VectorTable(ROWS, IDS, [2, 1, 0, 1], per_base=True)
 NAMES = ["a", "b_c", "a.2", "record"]
 
 
@@ -92,7 +92,7 @@ def test_parquet(tmp_path: Path) -> None:
 
 
 def test_tsv(tmp_path: Path) -> None:
-    table = Table(np.array([[0.1, np.nan]], dtype=np.float32), ["x"], [1], per_base=False)
+    table = VectorTable(np.array([[0.1, np.nan]], dtype=np.float32), ["x"], [1], per_base=False)
     write_table(table, tmp_path / "p.tsv")
     assert (tmp_path / "p.tsv").read_text() == "id\te0\te1\nx\t0.1\tnan\n"
     write_table(BY_BASE, tmp_path / "b.tsv")
@@ -107,7 +107,7 @@ def test_tsv(tmp_path: Path) -> None:
 
 
 def test_a_name_of_no_kind_is_refused() -> None:
-    with pytest.raises(UsageError, match="no kind"):
+    with pytest.raises(UsageError, match="unknown file type"):
         check_format(Path("vectors.doc"), per_base=False)
     with pytest.raises(UsageError, match="not a row a base"):
         check_format(Path("vectors.h5ad"), per_base=True)

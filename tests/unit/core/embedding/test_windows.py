@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genomeformer_cli.core.embedding.windows import (
-    Windows,
+    WindowBatch,
     batch_windows,
     cut_windows,
     slice_sequences,
@@ -15,14 +15,14 @@ from tests.strategies import repeatable
 lengths = st.lists(st.integers(0, 300), max_size=20)
 
 
-def listed(windows: Windows) -> list[tuple[int, ...]]:
+def listed(windows: WindowBatch) -> list[tuple[int, ...]]:
     return [
         (int(row), int(start), int(length))
         for row, start, length in zip(windows.row, windows.start, windows.length, strict=True)
     ]
 
 
-def assert_every_token_is_owned_once(windows: Windows, lengths: list[int]) -> None:
+def assert_every_token_is_owned_once(windows: WindowBatch, lengths: list[int]) -> None:
     owners = [np.zeros(length, dtype=int) for length in lengths]
     for index in range(len(windows)):
         start, first, last = windows.start[index], windows.own_start[index], windows.own_stop[index]

@@ -161,7 +161,10 @@ def test_a_row_without_a_position_that_counts_is_seen_as_zero() -> None:
     model = model_of()
     packed = packer().collate(rows_of(5, 9))
     own = packed.row_P == 1
-    parts = {name: getattr(packed, name)[own] for name in ("place_P", "row_P", "along_P")}
+    parts = {
+        name: getattr(packed, name)[own]
+        for name in ("flat_index_P", "row_P", "relative_position_P")
+    }
     packed = replace(packed, **parts)
     for pool in ("mean", "max", "attention"):
         pooled = TaskHead(WIDTH, 2, pool).pool_features(position_features(model, packed), packed)

@@ -192,7 +192,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ConfigError, match="labels of bases"):
         select_features(rows, TuningConfig(linear="kmers"))
     assert select_features(rows, TuningConfig()) is None
-    with pytest.raises(ConfigError, match="one strand"):
+    with pytest.raises(ConfigError, match="single strand"):
         TuningConfig(linear="both", strands="average")
     with pytest.raises(ConfigError, match="k-mer length 10"):
         TuningConfig(kmer=10)

@@ -39,7 +39,7 @@ def test_classes_stand_in_the_order_a_person_would_give_them() -> None:
     targets = find_label_space(TaskKind.CLASSIFICATION, labels, labels, ("label",))
     assert targets.names == ("9", "10", "a", "b")
     assert encode_label(targets, "a", "row", 5).tolist() == [2]
-    with pytest.raises(InputError, match="not known"):
+    with pytest.raises(InputError, match="unknown label"):
         encode_label(targets, "c", "row", 5)
 
 

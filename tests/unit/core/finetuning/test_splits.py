@@ -78,7 +78,7 @@ def test_what_cannot_be_parted() -> None:
     only = rows(8, split="test")
     with pytest.raises(InputError, match="`train`"):
         split_rows(only, labels(only), SplitRule())
-    with pytest.raises(ConfigError, match="leave no rows"):
+    with pytest.raises(ConfigError, match="invalid fractions"):
         SplitRule(validation=0.5, test=0.5)
 
 

@@ -13,9 +13,9 @@ import torch
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.embedding import embedder as embedding
-from genomeformer_cli.core.embedding.choices import EmbedChoices
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
+from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.errors import ConfigError, InputError
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -52,11 +52,11 @@ def load(
 
 
 def rows(loaded: LoadedModel, texts: list[str], **choices: Any) -> Array:
-    return Embedder(loaded, EmbedChoices(**choices)).embed([encode_bases(one) for one in texts])
+    return Embedder(loaded, EmbedOptions(**choices)).embed([encode_bases(one) for one in texts])
 
 
 def bases(loaded: LoadedModel, texts: list[str], **choices: Any) -> list[Array]:
-    embedder = Embedder(loaded, EmbedChoices(pool="none", **choices))
+    embedder = Embedder(loaded, EmbedOptions(pool="none", **choices))
     codes = [encode_bases(one) for one in texts]
     out = np.full((sum(one.size for one in codes), embedder.width), 7, dtype=np.float32)
     embedder.embed_bases(codes, out)
@@ -153,7 +153,7 @@ def test_layers_of_other_models(kind: dict[str, Any]) -> None:
             np.testing.assert_allclose(halves[:, ::-1].reshape(-1, 32), one, atol=1e-5)
     if "patch" in kind:
         with pytest.raises(ConfigError, match="narrower"):
-            Embedder(loaded, EmbedChoices(layers="mean"))
+            Embedder(loaded, EmbedOptions(layers="mean"))
 
 
 def test_a_model_says_which_layers_serve_best() -> None:
@@ -282,26 +282,26 @@ def test_batches_without_padding_have_no_mask(monkeypatch: pytest.MonkeyPatch) -
         ({"pool": "median"}, "unknown pooling `median`"),
         ({"rc": "maybe"}, "`maybe`"),
         ({"layers": "4"}, "layers 0 to 3"),
-        ({"layers": "top"}, "`top` names no layers"),
+        ({"layers": "top"}, "`top` is not a list of layers"),
         ({"window": 0}, "window"),
         ({"stride": 4}, "without a window"),
         ({"window": 8, "stride": 9}, "leave bases out"),
         ({"window": "half"}, "`half`"),
-        ({"tokens_per_batch": 0}, "holds nothing"),
+        ({"tokens_per_batch": 0}, "invalid batch size"),
         ({"window": "whole", "layers": "1"}, "only the last layer"),
     ],
     ids=str,
 )
 def test_what_cannot_be_is_refused(choices: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Embedder(load(), EmbedChoices(**choices))
+        Embedder(load(), EmbedOptions(**choices))
 
 
 def test_what_a_model_cannot_do_is_refused() -> None:
-    with pytest.raises(ConfigError, match="`softmax` attention passes no state"):
-        Embedder(load(attention="softmax"), EmbedChoices(window="whole"))
+    with pytest.raises(ConfigError, match="`softmax` attention carries no state"):
+        Embedder(load(attention="softmax"), EmbedOptions(window="whole"))
     with pytest.raises(ConfigError, match="only the last layer"):
-        Embedder(load(residual="reversible"), EmbedChoices(layers="all"))
+        Embedder(load(residual="reversible"), EmbedOptions(layers="all"))
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "first", "last"])

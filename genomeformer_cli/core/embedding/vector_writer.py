@@ -1,9 +1,10 @@
-"""Rows written as they are made, in a folder beside the output, so that a broken-off job can go on.
+"""Resumable writer of rows, in a folder beside the output.
 
-`.NAME.partial/` holds `rows.npy` (its header is filled in at the end, so it is an array only then),
-`records.tsv` (id and number of rows of every record) and `state.json` (how far it is, of which job,
-and the checksums of both files so far). The folder becomes the output, whole, or stays for
-`--resume`; a folder in which anything is missing or odd is not resumed.
+`.NAME.partial/` holds `rows.npy` (its header is filled in at the end), `records.tsv` (id and number
+of rows of every record) and `state.json` (progress, the job, and the checksums of both files). The
+folder becomes the output, complete, or is kept for `--resume`; a folder with missing or
+inconsistent
+content is not resumed.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ Floats = npt.NDArray[np.floating[Any]]
 
 
 def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
-    """What stands before the numbers of a `.npy` file, version 1.0."""
+    """Return the header of a `.npy` file, version 1.0."""
     from io import BytesIO
 
     stream = BytesIO()
-    described = {
+    header_fields = {
         "descr": npy_format.dtype_to_descr(dtype),
         "fortran_order": False,
         "shape": shape,
     }
-    npy_format.write_array_header_1_0(stream, described)
+    npy_format.write_array_header_1_0(stream, header_fields)
     header = stream.getvalue()
     assert len(header) == HEADER, "numpy leaves room for any number of rows"
     return header
@@ -66,25 +67,26 @@ class _State:
     records_sha256: str
 
 
-class _OddError(Exception):
+class _NotResumableError(Exception):
     """The partial folder cannot be resumed."""
 
 
-class RowFile:
-    """Rows on their way to the disk.
+class VectorWriter:
+    """Writer of rows to disk.
 
     Args:
-        folder: Made if need be; its own alone.
+        folder: Private folder; created if missing.
         width: Columns.
-        dtype: Of the numbers.
-        job: What identifies the job; rows of another job are dropped.
-        resume: Whether to go on where the same job stopped.
+        dtype: Data type of the rows.
+        job: Identity of the job; rows of another job are discarded.
+        resume: Continue the same job.
 
     Attributes:
-        num_records: Records that are done.
-        num_rows: Rows that are written.
+        num_records: Finished records.
+        num_rows: Written rows.
         sizes: Rows of every record.
-        dropped: Why an earlier attempt could not be resumed; empty if it was, or there was none.
+        discard_reason: Reason why an earlier attempt was not resumed; empty if it was, or there was
+            none.
     """
 
     def __init__(
@@ -95,7 +97,7 @@ class RowFile:
         self.dtype = dtype
         self.num_records = self.num_rows = 0
         self.sizes = array("q")
-        self.dropped = ""
+        self.discard_reason = ""
         self._job = job
         self._digest, self._records_digest = hashlib.sha256(), hashlib.sha256()
         self._hashed = HEADER
@@ -108,7 +110,7 @@ class RowFile:
 
     @property
     def path(self) -> Path:
-        """The array."""
+        """Path of the array."""
         return self.folder / ROWS
 
     def _open(self, *, resume: bool) -> None:
@@ -116,10 +118,10 @@ class RowFile:
         if resume and os.path.lexists(self.folder):
             try:
                 state = self._read_state()
-            except (OSError, _OddError) as failure:
-                self.dropped = str(failure)
+            except (OSError, _NotResumableError) as failure:
+                self.discard_reason = str(failure)
             except (ValueError, TypeError, OverflowError, RecursionError):
-                self.dropped = f"`{STATE}` is damaged"
+                self.discard_reason = f"`{STATE}` is damaged"
         if state is None:
             _remove(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -134,29 +136,31 @@ class RowFile:
         self._rows.truncate(self._end)
 
     def _read_state(self) -> _State:
-        """Read and check an earlier attempt; take over its counts, sizes and checksums.
+        """Read and check an earlier attempt; restore its counts, sizes and checksums.
 
         Raises:
-            _OddError, OSError, ValueError, TypeError: It cannot be resumed.
+            _NotResumableError, OSError, ValueError, TypeError: The attempt cannot be resumed.
         """
         fields = read_json(self.folder / STATE)
         if any(unknown_keys(_State, fields)):
-            raise _OddError(f"`{STATE}` is of another version")
+            raise _NotResumableError(f"`{STATE}` is of another version")
         state: _State = convert(fields, _State, source=STATE)
         if state.job != self._job:
-            raise _OddError("it belongs to other sequences, another model or other options")
+            raise _NotResumableError(
+                "it belongs to other sequences, another model or other options"
+            )
         row_bytes = state.rows * self.width * self.dtype.itemsize
         digest = _digest_part(self.path, HEADER, row_bytes)
         records_digest = _digest_part(self.folder / RECORDS, 0, state.bytes)
-        for name, found, recorded in (
+        for name, computed, recorded in (
             (ROWS, digest, state.rows_sha256),
             (RECORDS, records_digest, state.records_sha256),
         ):
-            if found.hexdigest() != recorded:
-                raise _OddError(f"`{name}` does not match its recorded checksum")
+            if computed.hexdigest() != recorded:
+                raise _NotResumableError(f"`{name}` does not match its recorded checksum")
         sizes = array("q", (size for _, size in _read_records(self.folder, state.bytes)))
         if (len(sizes), sum(sizes)) != (state.records, state.rows):
-            raise _OddError(f"`{STATE}` contradicts `{RECORDS}`")
+            raise _NotResumableError(f"`{STATE}` contradicts `{RECORDS}`")
         self.num_records, self.num_rows, self.sizes = state.records, state.rows, sizes
         self._digest, self._records_digest = digest, records_digest
         self._hashed = self._end
@@ -167,18 +171,20 @@ class RowFile:
         return HEADER + self.num_rows * self.width * self.dtype.itemsize
 
     def add_records(self, ids: Sequence[str], sizes: Sequence[int]) -> Floats:
-        """Room for the rows of some records, on the disk; call `keep` when they are filled in.
+        """Return the rows of new records, allocated on disk; call `commit` when they are filled in.
 
         Args:
-            ids: Of the records.
-            sizes: Rows of each.
+            ids: Record ids.
+            sizes: Rows of each record.
 
         Raises:
             StoreError: The system refused the write.
         """
         number, start = sum(sizes), self._end
         try:
-            lines = "".join(f"{one}\t{size}\n" for one, size in zip(ids, sizes, strict=True))
+            lines = "".join(
+                f"{identifier}\t{size}\n" for identifier, size in zip(ids, sizes, strict=True)
+            )
             self._ids.write(lines.encode("utf-8"))
             self._records_digest.update(lines.encode("utf-8"))
             num_bytes = number * self.width * self.dtype.itemsize
@@ -186,7 +192,7 @@ class RowFile:
                 rows: Floats = np.empty((number, self.width), self.dtype)
             else:
                 # A full disk is said here; found out by writing to mapped memory, it would kill us.
-                _take_room(self._rows, start, num_bytes)
+                _allocate(self._rows, start, num_bytes)
                 rows = np.memmap(
                     self._rows, self.dtype, "r+", offset=start, shape=(number, self.width)
                 )
@@ -197,8 +203,8 @@ class RowFile:
         self.num_rows += number
         return rows
 
-    def keep(self) -> None:
-        """Make sure that what was written so far outlives us."""
+    def commit(self) -> None:
+        """Flush the rows to disk and record the progress."""
         try:
             for file in (self._rows, self._ids):
                 file.flush()
@@ -217,7 +223,7 @@ class RowFile:
             raise explain_write_failure(self.path, failure) from failure
 
     def _hash_rows(self) -> None:
-        """Add the rows that were filled in since the last call to the checksum."""
+        """Add the rows filled in since the last call to the checksum."""
         with self.path.open("rb") as file:
             file.seek(self._hashed)
             while self._hashed < self._end:
@@ -228,12 +234,12 @@ class RowFile:
                 self._hashed += len(chunk)
 
     def records(self) -> Iterator[tuple[str, int]]:
-        """Id and number of rows of every record so far."""
+        """Yield the id and the number of rows of every record so far."""
         self._ids.flush()
         yield from _read_records(self.folder, self._ids.tell())
 
     def finish(self) -> Floats:
-        """Write the header; the file is an array now. Returns it, mapped."""
+        """Write the header, which completes the array, and return the array memory-mapped."""
         try:
             self._rows.seek(0)
             self._rows.write(npy_header((self.num_rows, self.width), self.dtype))
@@ -246,8 +252,8 @@ class RowFile:
             self.path, self.dtype, "r", offset=HEADER, shape=(self.num_rows, self.width)
         )
 
-    def become(self, output: Path) -> None:
-        """Put the array in the place of `output`, in one step.
+    def rename_to(self, output: Path) -> None:
+        """Rename the array to `output`, atomically.
 
         Raises:
             StoreError: The system refused it, or `output` is a folder or a device.
@@ -255,7 +261,7 @@ class RowFile:
         move_into_place(self.path, output)
 
     def copy_to(self, stream: IO[bytes]) -> None:
-        """Write the array to a stream, a pipe included."""
+        """Write the array to a stream, such as a pipe."""
         self._rows.flush()
         with self.path.open("rb") as file:
             while chunk := file.read(1 << 20):
@@ -263,21 +269,21 @@ class RowFile:
         stream.flush()
 
     def close(self, *, remove: bool) -> None:
-        """Let go of the files; remove the folder or leave it for `--resume`."""
+        """Close the files; remove the folder or keep it for `--resume`."""
         self._rows.close()
         self._ids.close()
         if remove:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def let_go(rows: Floats) -> None:
-    """Give back the memory of mapped rows; what was written to them stays in their file."""
+def release_pages(rows: Floats) -> None:
+    """Release the memory of mapped rows; their file keeps the content."""
     mapped = getattr(rows, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _take_room(file: IO[bytes], start: int, num_bytes: int) -> None:
+def _allocate(file: IO[bytes], start: int, num_bytes: int) -> None:
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), start, num_bytes)
         return
@@ -288,10 +294,10 @@ def _take_room(file: IO[bytes], start: int, num_bytes: int) -> None:
 
 
 def write_all(stream: IO[bytes], content: bytes) -> None:
-    """Write all of it; an unbuffered stream may take only a part at a time."""
-    rest = memoryview(content)
-    while rest:
-        rest = rest[stream.write(rest) :]
+    """Write all content; an unbuffered stream may accept only a part at a time."""
+    remaining = memoryview(content)
+    while remaining:
+        remaining = remaining[stream.write(remaining) :]
 
 
 def _read_records(folder: Path, num_bytes: int) -> Iterator[tuple[str, int]]:
@@ -310,14 +316,14 @@ def _digest_part(path: Path, start: int, num_bytes: int) -> hashlib._Hash:
     Raises:
         _OddError: The file is shorter.
     """
-    digest, rest = hashlib.sha256(), num_bytes
+    digest, remaining = hashlib.sha256(), num_bytes
     with path.open("rb") as file:
         file.seek(start)
-        while rest > 0 and (chunk := file.read(min(_CHUNK, rest))):
+        while remaining > 0 and (chunk := file.read(min(_CHUNK, remaining))):
             digest.update(chunk)
-            rest -= len(chunk)
-    if rest:
-        raise _OddError(f"`{path.name}` is incomplete")
+            remaining -= len(chunk)
+    if remaining:
+        raise _NotResumableError(f"`{path.name}` is incomplete")
     return digest
 
 

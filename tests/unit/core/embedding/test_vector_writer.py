@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from genomeformer_cli.core.embedding.rows import HEADER, RowFile, let_go, npy_header, write_all
+from genomeformer_cli.core.embedding.vector_writer import (
+    HEADER,
+    VectorWriter,
+    npy_header,
+    release_pages,
+    write_all,
+)
 from genomeformer_cli.core.errors import StoreError
 from tests.files import fill_the_disk, names_in
 
@@ -22,7 +28,7 @@ def vectors(*shape: int) -> Vectors:
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
-OPENED: list[RowFile] = []
+OPENED: list[VectorWriter] = []
 
 
 @pytest.fixture(autouse=True)
@@ -33,8 +39,8 @@ def _close_all() -> Iterator[None]:
     OPENED.clear()
 
 
-def row_file(folder: Path, *, width: int = 4, resume: bool = False, job: str = "j") -> RowFile:
-    rows = RowFile(folder, width=width, dtype=np.dtype("float32"), job=job, resume=resume)
+def row_file(folder: Path, *, width: int = 4, resume: bool = False, job: str = "j") -> VectorWriter:
+    rows = VectorWriter(folder, width=width, dtype=np.dtype("float32"), job=job, resume=resume)
     OPENED.append(rows)
     return rows
 
@@ -75,7 +81,7 @@ def test_the_bytes_are_those_that_numpy_saves(tmp_path: Path) -> None:
     rows.copy_to(stream)
     np.save(theirs, array)
     assert stream.getvalue() == theirs.getvalue()
-    rows.become(tmp_path / "a.npy")
+    rows.rename_to(tmp_path / "a.npy")
     rows.close(remove=True)
     assert (tmp_path / "a.npy").read_bytes() == theirs.getvalue()
     assert names_in(tmp_path) == ["a.npy"]
@@ -86,7 +92,7 @@ def test_no_rows_are_an_array_too(tmp_path: Path) -> None:
     rows.add_records([], [])
     rows.add_records(["a"], [0])
     assert rows.finish().shape == (0, 4)
-    rows.become(tmp_path / "a.npy")
+    rows.rename_to(tmp_path / "a.npy")
     assert np.load(tmp_path / "a.npy").shape == (0, 4)
 
 
@@ -94,7 +100,7 @@ def test_a_broken_off_job_goes_on_from_what_was_kept(tmp_path: Path) -> None:
     array = vectors(6, 4)
     first = row_file(tmp_path / "p")
     first.add_records(["a", "b"], [2, 1])[:] = array[:3]
-    first.keep()
+    first.commit()
     first.add_records(["lost"], [2])[:] = 7
     first.close(remove=False)
     again = row_file(tmp_path / "p", resume=True)
@@ -109,7 +115,7 @@ def test_a_broken_off_job_goes_on_from_what_was_kept(tmp_path: Path) -> None:
 def test_rows_of_another_job_are_dropped(changed: dict[str, Any], tmp_path: Path) -> None:
     first = row_file(tmp_path / "p")
     first.add_records(["a"], [1])[:] = 1
-    first.keep()
+    first.commit()
     first.close(remove=False)
     again = row_file(tmp_path / "p", **{"resume": True, **changed})
     assert again.num_rows == 0
@@ -144,7 +150,7 @@ def test_a_full_disk_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     fill_the_disk(monkeypatch)
     rows.add_records(["a"], [1])
     with pytest.raises(StoreError, match="No space left on device"):
-        rows.keep()
+        rows.commit()
 
 
 def test_a_disk_that_cannot_hold_the_rows_is_found_out_before_they_are_mapped(
@@ -167,7 +173,7 @@ def test_room_is_taken_where_the_system_cannot_set_it_aside(
     array = vectors(70_000, 4)
     rows = row_file(tmp_path / "p")
     rows.add_records(["a"], [69_999])[:] = array[:-1]
-    rows.keep()
+    rows.commit()
     rows.add_records(["b"], [1])[:] = array[-1:]
     assert (np.asarray(rows.finish()) == array).all()
 
@@ -178,12 +184,12 @@ def test_rows_that_are_let_go_stay_in_their_file(tmp_path: Path) -> None:
     room = rows.add_records(["a"], [3_000])
     for first in range(0, 3_000, 1_000):
         room[first : first + 1_000] = array[first : first + 1_000]
-        let_go(room)
+        release_pages(room)
     assert (np.asarray(rows.finish()) == array).all()
-    let_go(np.empty((2, 2)))
+    release_pages(np.empty((2, 2)))
 
 
 def test_a_folder_is_no_place_for_an_array(tmp_path: Path) -> None:
     rows = row_file(tmp_path / "p")
     with pytest.raises(StoreError, match="not an ordinary file"):
-        rows.become(tmp_path)
+        rows.rename_to(tmp_path)

@@ -1,0 +1,126 @@
+"""Options of an embedding: layers, pooling, strands and windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from genomeformer_cli.core.errors import ConfigError
+
+Pool = Literal["mean", "max", "first", "last", "none"]
+Strands = Literal["none", "mean", "concat"]
+Precision = Literal["float32", "float16", "float64"]
+WHOLE = "whole"
+AUTO = "auto"
+_LAYER_HINT = "give `last`, `mean`, `all`, or numbers such as `0,2,4`; 0 is the token embedding"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbedOptions:
+    """Options of the conversion of sequences to rows.
+
+    Attributes:
+        pool: `mean`, `max`, `first` or `last` over the real bases (A C G T) of a sequence: one row
+            per
+            sequence; `none`: one row per base.
+        layers: `last`, `mean` (of all blocks), `all` (the embedding and every block) or numbers,
+            with 0
+            for the token embedding; several layers are concatenated. `auto`: the recommended layers
+            of
+            the model, else the last.
+        rc: Use of the reverse strand: `none`; `mean` of both strands; `concat`: both concatenated.
+        window: Maximum window of the model, in tokens; None: the context of its training; `whole`:
+            no
+            windows, the model's state is passed along the sequence.
+        stride: Tokens between window starts; None: non-overlapping windows of nearly equal length.
+            In
+            overlapping windows, a token is read from the window with the most context around it.
+        tokens_per_batch: Maximum batch size, padding included; None: suited to the device.
+    """
+
+    pool: Pool = "mean"
+    layers: str = AUTO
+    rc: Strands = "none"
+    window: int | Literal["whole"] | None = None
+    stride: int | None = None
+    tokens_per_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        _check_choice(self.pool, Pool, "pooling")
+        _check_choice(self.rc, Strands, "use of the other strand")
+        _check_windows(self.window, self.stride)
+        if self.tokens_per_batch is not None and self.tokens_per_batch < 1:
+            raise ConfigError(
+                f"invalid batch size of {self.tokens_per_batch} tokens",
+                hint="leave `--toks-per-batch` at `auto`, or raise it",
+            )
+
+    @property
+    def per_base(self) -> bool:
+        """True if there is one row per base."""
+        return self.pool == "none"
+
+    def resolve_layers(self, recommended: str) -> EmbedOptions:
+        """Replace `auto` by the recommended layers of the model.
+
+        With `whole` windows only the last layer is available.
+        """
+        if self.layers != AUTO:
+            return self
+        return replace(self, layers="last" if self.window == WHOLE else recommended)
+
+    def layer_numbers(self, depth: int) -> tuple[int, ...]:
+        """Return the layer numbers for a model of `depth` blocks.
+
+        Raises:
+            ConfigError: A layer does not exist.
+        """
+        layers_by_name = {"last": (depth,), "mean": range(1, depth + 1), "all": range(depth + 1)}
+        if self.layers in layers_by_name:
+            return tuple(layers_by_name[self.layers])
+        try:
+            numbers = tuple(int(part) for part in self.layers.split(","))
+        except ValueError:
+            raise ConfigError(
+                f"`{self.layers}` is not a list of layers", hint=_LAYER_HINT
+            ) from None
+        numbers = tuple(layer + depth + 1 if layer < 0 else layer for layer in numbers)
+        if missing := [layer for layer in numbers if not 0 <= layer <= depth]:
+            raise ConfigError(
+                f"the model has layers 0 to {depth}, not {missing[0]}", hint=_LAYER_HINT
+            )
+        return numbers
+
+
+def _check_choice(value: str, allowed: object, setting: str) -> None:
+    if value == "cls":
+        raise ConfigError(
+            "the models have no [CLS] token",
+            hint="`mean` is recommended; `first` takes the first base",
+        )
+    if value not in get_args(allowed):
+        known = ", ".join(f"`{choice}`" for choice in get_args(allowed))
+        raise ConfigError(f"unknown {setting} `{value}`", hint=f"choose one of {known}")
+
+
+def _check_windows(window: int | str | None, stride: int | None) -> None:
+    if isinstance(window, str) and window != WHOLE:
+        raise ConfigError(
+            f"invalid window `{window}`", hint="give a number of tokens, or `whole` for no windows"
+        )
+    if isinstance(window, int) and window < 1:
+        raise ConfigError(
+            f"invalid window of {window} tokens",
+            hint="leave `--window` out, or raise it",
+        )
+    if stride is None:
+        return
+    if window is None or isinstance(window, str):
+        raise ConfigError(
+            "a stride without a window length", hint="give `--window LENGTH` with `--stride`"
+        )
+    if not 1 <= stride <= window:
+        raise ConfigError(
+            f"a stride of {stride} over windows of {window} would leave bases out",
+            hint=f"choose 1 to {window}",
+        )

@@ -1,0 +1,147 @@
+"""Embedding of groups of sequences in one process, or in several at once, in order.
+
+Small models use two cores better as two processes than as two threads of one; each GPU has its own
+process. A process reads the model from its folder; only arrays are exchanged.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing.queues import SimpleQueue
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.options import EmbedOptions
+from genomeformer_cli.core.embedding.vector_writer import release_pages
+from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.model_io.model_folder import read_model
+from genomeformer_cli.core.reporting import Tracker
+from genomeformer_cli.core.sequence import Codes
+from genomeformer_cli.core.settings import usable_cores
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+class SequenceGroup(Protocol):
+    """Sequences and their output rows."""
+
+    @property
+    def codes(self) -> Sequence[Codes]:
+        """Base codes of each sequence."""
+
+    def allocate(self) -> Floats:
+        """Allocate the output rows; called once, in the order of the groups."""
+
+
+G = TypeVar("G", bound=SequenceGroup)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerJob:
+    """Settings of the worker processes.
+
+    Attributes:
+        folder: Folder of the model.
+        options: Options of the embedding.
+        devices: Device of each process.
+        threads: Threads of each process; None: an equal share of the cores.
+    """
+
+    folder: Path
+    options: EmbedOptions
+    devices: tuple[str, ...]
+    threads: int | None
+
+    @property
+    def num_processes(self) -> int:
+        """Number of processes."""
+        return len(self.devices)
+
+
+def embed_serial(embedder: Embedder, groups: Iterator[G], tracker: Tracker) -> Iterator[G]:
+    """Embed one group after the other; yield each when it is done."""
+    for group in groups:
+        allocate = group.allocate()
+        if embedder.options.per_base:
+            embedder.embed_bases(
+                group.codes, allocate, partial(_release_and_advance, allocate, tracker)
+            )
+        else:
+            allocate[:] = embedder.embed(group.codes, tracker.advance)
+        yield group
+
+
+def _release_and_advance(allocate: Floats, tracker: Tracker, num_bases: int) -> None:
+    release_pages(allocate)
+    tracker.advance(num_bases)
+
+
+def embed_parallel(job: WorkerJob, groups: Iterator[G], tracker: Tracker) -> Iterator[G]:
+    """Embed groups in several processes, a few groups ahead, and yield them in order."""
+    pending: deque[tuple[G, Future[npt.NDArray[np.float32]]]] = deque()
+    with _pool(job) as pool:
+        for group in groups:
+            pending.append((group, pool.submit(_embed_sequences, list(group.codes))))
+            if len(pending) > job.num_processes + 1:
+                yield _collect(*pending.popleft(), tracker)
+        while pending:
+            yield _collect(*pending.popleft(), tracker)
+
+
+def _collect(group: G, rows: Future[npt.NDArray[np.float32]], tracker: Tracker) -> G:
+    vectors = rows.result()
+    group.allocate()[:] = vectors
+    tracker.advance(sum(codes.size for codes in group.codes))
+    return group
+
+
+@contextmanager
+def _pool(job: WorkerJob) -> Iterator[ProcessPoolExecutor]:
+    # A fork would copy torch's threads as they stand.
+    context = multiprocessing.get_context("spawn")
+    devices = context.SimpleQueue()
+    for device in job.devices:
+        devices.put(device)
+    pool = ProcessPoolExecutor(
+        job.num_processes, mp_context=context, initializer=_start_worker, initargs=(job, devices)
+    )
+    try:
+        yield pool
+    except BrokenProcessPool as failure:
+        raise InputError(
+            "one of the processes was ended by the system, for want of memory perhaps",
+            hint="choose fewer `--jobs` or `--gpus`",
+        ) from failure
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+_EMBEDDER: list[Embedder] = []
+
+
+def _start_worker(job: WorkerJob, devices: SimpleQueue[str]) -> None:
+    torch.set_num_threads(job.threads or max(1, usable_cores() // job.num_processes))
+    loaded = read_model(job.folder)
+    loaded.model.to(torch.device(devices.get()))
+    _EMBEDDER.append(Embedder(loaded, job.options))
+
+
+def _embed_sequences(codes: list[Codes]) -> npt.NDArray[np.float32]:
+    (embedder,) = _EMBEDDER
+    if not embedder.options.per_base:
+        return embedder.embed(codes)
+    rows = np.empty((sum(sequence.size for sequence in codes), embedder.width), dtype=np.float32)
+    embedder.embed_bases(codes, rows)
+    return rows
