@@ -93,7 +93,7 @@ def parse_value(text: str) -> Any:
         parsed = documents.parse_toml(f"value = {text}", source="--set")
     except DocumentError:
         return text
-    # A line break would begin another key; TOML dates are no values of a setting.
+    # A line break would begin another key; TOML dates are not valid settings.
     valid = [*parsed] == ["value"] and isinstance(parsed["value"], _KINDS)
     return parsed["value"] if valid else text
 

@@ -78,7 +78,7 @@ def overlay(config: Config, plain: Mapping[str, Any], *, where: str) -> Config:
     for path, value in _numbers(plain):
         if not math.isfinite(value):
             raise ConfigError(f"`{where}`: `{path}` cannot be `{value}`", hint="it takes a number")
-    return from_plain(type(config), _replaced(config, plain), where=where)
+    return from_plain(type(config), _replace(config, plain), where=where)
 
 
 def _numbers(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
@@ -90,13 +90,13 @@ def _numbers(plain: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield f"{prefix}{key}", value
 
 
-def _replaced(config: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
+def _replace(config: Any, plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return all values of a configuration, with those of `plain` replaced."""
     values = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     for key, value in plain.items():
         inner = values.get(key)
         is_table = dataclasses.is_dataclass(inner) and isinstance(value, Mapping)
-        values[key] = _replaced(inner, value) if is_table else value
+        values[key] = _replace(inner, value) if is_table else value
     plain_values: dict[str, Any] = msgspec.to_builtins(values)
     return plain_values
 

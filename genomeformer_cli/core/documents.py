@@ -114,7 +114,7 @@ def parse_json(
         _refuse(source, f"it has more than {max_bytes:,} bytes")
     try:
         value = json.loads(text) if nonfinite else msgspec.json.decode(text)
-    # Older releases of msgspec raise an error of their own for input that is cut off.
+    # Older releases of msgspec raise another error for truncated input.
     except (ValueError, RecursionError, msgspec.MsgspecError) as failure:
         _refuse(source, _reason(failure))
     return convert(value, kind, source=source)
@@ -165,7 +165,7 @@ def convert(value: Any, kind: Any, *, source: str) -> Any:
         reason = message[: match.start()] if match else message
         where = f"`{place}`: " if place else ""
         raise DocumentError(f"`{source}`: {where}{_lower(reason)}", place=place) from failure
-    # A name with a lone surrogate has no UTF-8.
+    # A name with a lone surrogate cannot be encoded as UTF-8.
     except (RecursionError, UnicodeError) as failure:
         _refuse(source, _reason(failure))
 
@@ -214,7 +214,7 @@ def _children(value: Any) -> list[Any]:
 def _read(path: Path, max_bytes: int) -> bytes:
     try:
         with path.open("rb") as file:
-            # One byte beyond the size it has now: a file that grows, or a pipe, is bounded too.
+            # One byte beyond the current size, so that growing files and pipes are bounded too.
             return file.read(min(os.fstat(file.fileno()).st_size or max_bytes, max_bytes) + 1)
     except OSError as failure:
         _refuse(str(path), failure.strerror or str(failure))

@@ -14,7 +14,7 @@ _CONTROL = re.compile(
     "\ud800-\udfff]"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# What makes markup of a cell of a table: code, emphasis, HTML, columns, the address of a link.
+# Characters of Markdown in a table cell: code, emphasis, HTML, columns, link targets.
 _MARKDOWN = re.compile(r"([\\`*<>|]|(?<=\])\()")
 
 

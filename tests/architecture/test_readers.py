@@ -18,7 +18,7 @@ PARSERS = {
 # Files that this package wrote, or that are parts of a protocol, have readers of their own.
 OWN_FILES = {
     "byte order marks": {"documents.py", "escaping.py"},
-    "packings": {"genomes/ncbi/shelf.py", "release/archive.py"},
+    "packings": {"genomes/ncbi/remote_files.py", "model_io/archive.py"},
 }
 
 

@@ -100,7 +100,7 @@ def test_bytes_of_another_encoding_in_info_do_not_matter(case: Case, info: bytes
 @pytest.mark.parametrize("position", [0, 121], ids=["case-22-first", "case-22-last"])
 def test_a_telomere_is_a_row_that_says_so_and_others_are_scored(case: Case, position: int) -> None:
     vcf = HEADER + row(position, "end", "N", "A") + snv(50, "ok")
-    assert case.reasons(vcf)["end"].startswith(f"telomere: position {position} lies")
+    assert case.reasons(vcf)["end"].startswith(f"telomere: position {position} is")
     assert case.score(vcf)[1]["log_odds"] != "NA"
 
 

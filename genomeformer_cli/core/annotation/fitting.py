@@ -42,7 +42,7 @@ def fit(annotated: RecordFeatures, length: int, shown: str, tally: Tally) -> tup
     features: list[Feature] = []
     whole_record = bool(annotated.placeless)
     for original in annotated.features:
-        fitted = _fitted(original, annotated, length, shown)
+        fitted = _fit_feature(original, annotated, length, shown)
         whole_record |= fitted.unclear == _IN_DOUBT
         features.append(fitted)
         if fitted.unclear:
@@ -56,7 +56,7 @@ def fit(annotated: RecordFeatures, length: int, shown: str, tally: Tally) -> tup
     return tuple(features)
 
 
-def _fitted(feature: Feature, annotated: RecordFeatures, length: int, shown: str) -> Feature:
+def _fit_feature(feature: Feature, annotated: RecordFeatures, length: int, shown: str) -> Feature:
     for part in feature.parts:
         _check(part, feature, annotated, length, shown)
     if len({part.strand for part in feature.parts}) > 1:

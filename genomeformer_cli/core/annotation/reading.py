@@ -93,10 +93,10 @@ def annotated_records(
                 for genbank in read_genbank(genes.lines(), genes.shown)
             }
             pairs = _fasta_pairs(sequences, by_id, genes.shown, reporter, intake)
-        yield from _checked(pairs, genes.shown, reporter, intake)
+        yield from _encode_records(pairs, genes.shown, reporter, intake)
 
 
-def _checked(
+def _encode_records(
     pairs: Iterator[Pair], shown: str, reporter: Reporter, intake: Intake
 ) -> Iterator[AnnotatedRecord]:
     problems = _CodingProblems()
@@ -147,7 +147,7 @@ def _fasta_pairs(
         annotated_record = by_id.get(record.id)
         if annotated_record is not None and record.id in seen:
             raise FastaError(
-                f"`{fasta.shown}` has two records `{record.id}`: which one is annotated?",
+                f"`{fasta.shown}` has two records `{record.id}`, and one of them is annotated",
                 hint="give each record an id of its own",
             )
         seen.add(record.id)

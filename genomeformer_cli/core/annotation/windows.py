@@ -134,9 +134,11 @@ class _Cutter:
     ) -> Iterator[Candidate]:
         """Yield the window around a boundary, with `flanks` on the feature's strand."""
         before, after = flanks if feature.strand == PLUS else flanks[::-1]
-        yield from self._placed(label, position - before, position + after, feature)
+        yield from self._place_window(label, position - before, position + after, feature)
 
-    def _placed(self, label: Label, start: int, end: int, feature: Feature) -> Iterator[Candidate]:
+    def _place_window(
+        self, label: Label, start: int, end: int, feature: Feature
+    ) -> Iterator[Candidate]:
         """Yield the window, wrapped around a circle; nothing if it leaves a linear record."""
         if self._record.circular:
             start, end = start % self._length, start % self._length + end - start
@@ -149,7 +151,7 @@ class _Cutter:
         excluded = (
             (low - margin, high + margin) for low, high in feature_intervals(self._record.features)
         )
-        free = ~self._marked([*excluded, *positives])
+        free = ~self._mark([*excluded, *positives])
         runs = true_runs(free, circular=self._record.circular)
         for start, end in self._rows(runs, self._generator(Label.INTERGENIC)):
             start, end = self._on_record(start, end)
@@ -197,7 +199,7 @@ class _Cutter:
             if feature.kind is Kind.TRNA and feature.strand and feature.is_certain:
                 start = (feature.start + feature.end - self._rules.length) // 2
                 end = start + self._rules.length
-                yield from self._placed(Label.TRNA, start, end, feature)
+                yield from self._place_window(Label.TRNA, start, end, feature)
 
     def _rows(
         self, runs: Iterable[tuple[int, int]], generator: np.random.Generator
@@ -217,7 +219,7 @@ class _Cutter:
     def _on_record(self, start: int, end: int) -> tuple[int, int]:
         return start % self._length, start % self._length + end - start
 
-    def _marked(self, intervals: Iterable[tuple[int, int]]) -> Flags:
+    def _mark(self, intervals: Iterable[tuple[int, int]]) -> Flags:
         return mark_intervals(intervals, self._length, circular=self._record.circular)
 
 

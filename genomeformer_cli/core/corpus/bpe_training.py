@@ -99,7 +99,7 @@ def _pieces(
     buffer = b""
     for block in FastaReader(fasta).blocks():
         letters = block.marked.tobytes().translate(_LETTERS)
-        edges = [at for at, _ in block.starts]
+        edges = [position for position, _ in block.starts]
         for index, (start, stop) in enumerate(
             zip([0, *edges], [*edges, len(letters)], strict=True)
         ):

@@ -138,9 +138,9 @@ def _hold_out_named(
     segments: Sequence[Segment], names: tuple[str, ...]
 ) -> tuple[list[Segment], str]:
     requested = set(names)
-    known = {name for segment in segments for name in _names_of(segment)}
-    if not requested <= known:
-        missing = sorted(requested - known)[0]
+    available = {name for segment in segments for name in _names_of(segment)}
+    if not requested <= available:
+        missing = sorted(requested - available)[0]
         raise ConfigError(
             f"no genome or record is called `{missing}`",
             hint="give the name of a genome, the id of a record, or `GENOME/RECORD`",

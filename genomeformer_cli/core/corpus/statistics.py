@@ -302,7 +302,7 @@ def lengths_of(lengths: npt.NDArray[np.int64]) -> Lengths:
     """Compute the distribution of one or more lengths."""
     descending = np.sort(lengths)[::-1]
     cumulative = np.cumsum(descending)
-    # In whole numbers: half of an odd sum is not rounded.
+    # Doubled, so that half of an odd sum stays an integer.
     l50 = int(np.searchsorted(2 * cumulative, cumulative[-1])) + 1
     shortest, longest = int(descending[-1]), int(descending[0])
     edges = np.geomspace(shortest, max(longest, shortest + 1), _NUM_BINS + 1)

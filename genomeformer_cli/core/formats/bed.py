@@ -169,7 +169,7 @@ def _row(line: str, number: int, where: str) -> BedRow:
         if problem
         else Interval(record=cells[0], start=start, stop=stop, reverse=reverse),
         problem=problem,
-        remark=remark or _blocks(cells) or _undecoded(name),
+        remark=remark or _blocks(cells) or _decoding_remark(name),
     )
 
 
@@ -215,5 +215,5 @@ def _blocks(cells: list[str]) -> str:
     return "blocks (BED12): the whole interval is taken, not its blocks" if has_blocks else ""
 
 
-def _undecoded(name: str) -> str:
+def _decoding_remark(name: str) -> str:
     return f"the name is not UTF-8: read with `{REPLACEMENT}`" if REPLACEMENT in name else ""

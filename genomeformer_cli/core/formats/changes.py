@@ -67,7 +67,7 @@ class Changes:
         if clean and not starts:
             self._size += flagged.size
             return flagged
-        edges = np.array([0, *(at for at, _ in starts), flagged.size])
+        edges = np.array([0, *(position for position, _ in starts), flagged.size])
         unknown = np.zeros(edges.size - 1, dtype=np.int64)
         if not clean:
             self.num_uracil += int(np.count_nonzero(flagged & np.uint8(URACIL_BIT)))

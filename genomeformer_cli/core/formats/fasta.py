@@ -212,8 +212,8 @@ class FastaReader:
     ) -> Block:
         joined = b"".join(parts)
         flagged = flag_bases(joined) if self._letters else joined
-        counted = self.changes.count(np.frombuffer(flagged, dtype=np.uint8), starts)
-        marked = np.frombuffer(joined, dtype=np.uint8) if self._letters else counted
+        unflagged = self.changes.count(np.frombuffer(flagged, dtype=np.uint8), starts)
+        marked = np.frombuffer(joined, dtype=np.uint8) if self._letters else unflagged
         return Block(marked, starts, descriptions)
 
     def _begin(self, header: bytes) -> tuple[str, str]:
@@ -296,9 +296,9 @@ def refuse_other_formats(first: bytes, shown: str) -> None:
     if first[:1] in (b">", b"@"):
         return
     name = next((name for magic, name in _OTHER_FORMATS if first.startswith(magic)), None)
-    found = f"is {name}" if name else "is not FASTA: its first line does not start with `>`"
+    description = f"is {name}" if name else "is not FASTA: its first line does not start with `>`"
     raise FastaError(
-        f"`{shown}` {found}{', not FASTA' if name else ''}",
+        f"`{shown}` {description}{', not FASTA' if name else ''}",
         hint="give FASTA or FASTQ, plain or compressed",
     )
 

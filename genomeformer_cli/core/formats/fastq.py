@@ -53,7 +53,7 @@ def fastq_records(lines: Iterator[bytes], shown: str) -> Iterator[tuple[bytes, b
                 f"`{shown}` is a SAM file, not FASTQ", hint="convert it, as in `samtools fastq`"
             )
         if header[:1] != b"@":
-            raise _damaged(header, shown)
+            raise _damaged_error(header, shown)
         letters: list[bytes] = []
         plus = b""
         for line in lines:
@@ -62,7 +62,7 @@ def fastq_records(lines: Iterator[bytes], shown: str) -> Iterator[tuple[bytes, b
                 break
             letters.append(line.strip())
         if not plus:
-            raise _damaged(header, shown)
+            raise _damaged_error(header, shown)
         sequence = b"".join(letters)
         _skip_qualities(lines, len(sequence), header, shown, wrapped=len(letters) > 1)
         yield header[1:], sequence
@@ -76,13 +76,13 @@ def _skip_qualities(
     while num_left:
         line = next(lines, None)
         if line is None:
-            raise _damaged(header, shown)
+            raise _damaged_error(header, shown)
         num_left -= len(line) if len(line) <= num_left else len(line.rstrip(b" \t"))
         if num_left < 0 or (num_left and not wrapped):
-            raise _damaged(header, shown)
+            raise _damaged_error(header, shown)
 
 
-def _damaged(header: bytes, shown: str) -> FastaError:
+def _damaged_error(header: bytes, shown: str) -> FastaError:
     name = header[:40].decode("utf-8", errors="replace")
     return FastaError(
         f"`{shown}` is damaged or truncated FASTQ at `{name}`",

@@ -38,7 +38,7 @@ INPUT = InputFormat(
     ),
     refused=(
         "a record without its end (`//`), without an id, or with the id of another",
-        "a record whose sequence is not as long as its LOCUS line says",
+        "a record whose sequence differs in length from its LOCUS line",
         "`90..9` on a record that is not a circle; base 0; bases past the end",
         "proteins",
     ),
@@ -244,7 +244,7 @@ class _Record:
         declared = int(match[1]) if match else None
         if num_letters and declared is not None and declared != num_letters:
             raise self.failure(
-                f"has {num_letters:,} bases, and its LOCUS line says {declared:,}",
+                f"has {num_letters:,} bases, but {declared:,} in its LOCUS line",
                 hint=_CUT_OFF,
                 line=self._locus_line,
             )

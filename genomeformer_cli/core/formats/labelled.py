@@ -237,7 +237,7 @@ class _Sequences:
         if self.fasta is None:
             return
         yield f"`{self.table.shown}` has no column `sequence`: sequences are from `{self.fasta}`"
-        unused = len(self.records) - len({one.id for one in examples})
+        unused = len(self.records) - len({example.id for example in examples})
         if unused:
             yield f"{unused:,} records of `{self.fasta}` have no row in the table"
 
@@ -246,9 +246,9 @@ def _sequences(table: TextTable, name: str | None, path: Path | None) -> _Sequen
     if name is not None:
         place = table.index(name, "`--sequence-column` names the sequence")
         return _Sequences(table=table, place=place)
-    found = table.find(SEQUENCE)
-    if found is not None:
-        return _Sequences(table=table, place=found)
+    index = table.find(SEQUENCE)
+    if index is not None:
+        return _Sequences(table=table, place=index)
     fasta = None if path is None else _fasta_beside(path)
     if fasta is None:
         table_stem = task_name(path) if path is not None else ""

@@ -128,12 +128,12 @@ class LocationReader:
         remote = _REMOTE.match(text)
         if remote is not None and remote[1] in self._names:
             text, remote = text[remote.end() :], None
-        if found := _RANGE.fullmatch(text):
-            part = self._part(int(found[2]), int(found[4]), strand)
-            yield _Piece(part, bool(found[1]), bool(found[3]))
-        elif found := _BASE.fullmatch(text):
-            part = self._part(int(found[2]), int(found[2]), strand)
-            yield _Piece(part, found[1] == "<", found[1] == ">")
+        if match := _RANGE.fullmatch(text):
+            part = self._part(int(match[2]), int(match[4]), strand)
+            yield _Piece(part, bool(match[1]), bool(match[3]))
+        elif match := _BASE.fullmatch(text):
+            part = self._part(int(match[2]), int(match[2]), strand)
+            yield _Piece(part, match[1] == "<", match[1] == ">")
         else:
             self._unclear = self._unclear or text or "an empty part"
             extent = self._extent(text) if remote is None else None
@@ -149,11 +149,11 @@ class LocationReader:
         if len(choices) == 1 and call is not None and _is_balanced(call[1]):
             choices = _split(call[1]) if not text.startswith("gap(") else []
         if choices != [text] and depth < _DEEPEST:
-            found = [self._extent(one, depth + 1) for one in choices]
-            parts = [part for part in found if part is not None]
+            extents = [self._extent(choice, depth + 1) for choice in choices]
+            parts = [part for part in extents if part is not None]
             if not parts:
                 return None
-            return Part(min(one.start for one in parts), max(one.end for one in parts), PLUS)
+            return Part(min(p.start for p in parts), max(p.end for p in parts), PLUS)
         own_text = _REMOTE_ANYWHERE.sub("", text)
         low, high = _sides(own_text)
         first, last = _numbers(low), _numbers(high)
@@ -218,7 +218,7 @@ def _sides(text: str) -> tuple[str, str]:
 
 
 def _numbers(text: str) -> list[int]:
-    found = re.findall(r"[0-9]+", text)
-    if any(len(one) > _LONGEST_NUMBER for one in found):
+    numbers = re.findall(r"[0-9]+", text)
+    if any(len(number) > _LONGEST_NUMBER for number in numbers):
         raise LocationError("has a base that no record has")
-    return [int(one) for one in found]
+    return [int(number) for number in numbers]

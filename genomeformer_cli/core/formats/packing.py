@@ -269,12 +269,12 @@ class PackedFile:
                 else:
                     raw = raw or self._take(file, _RAW_CHUNK)
         except errors as failure:
-            raise self._damaged(packing, failure) from failure
+            raise self._damaged_error(packing, failure) from failure
         except OSError as failure:
             if failure.errno is not None:
                 raise
-            raise self._damaged(packing, failure) from failure
-        raise self._damaged(packing, EOFError("the file ends inside a member"))
+            raise self._damaged_error(packing, failure) from failure
+        raise self._damaged_error(packing, EOFError("the file ends inside a member"))
 
     def _next_member(self, file: IO[bytes], raw: bytes, packing: Packing) -> bytes:
         """Return the bytes from the next member on; empty after the last one."""
@@ -286,7 +286,7 @@ class PackedFile:
             raise self._followed_by_other_data(packing)
         return raw
 
-    def _damaged(self, packing: Packing, failure: Exception) -> FormatError:
+    def _damaged_error(self, packing: Packing, failure: Exception) -> FormatError:
         if "memory" in str(failure).lower():
             return FormatError(
                 f"`{self.shown}` needs too much memory to be unpacked ({packing.name})",
@@ -315,16 +315,16 @@ def _has_consumed(member: Any, text: bytes) -> bool:
 
 def _merge_chunks(texts: Iterator[bytes]) -> Iterator[bytes]:
     """Concatenate small members (bgzip has 64 kB ones) to larger chunks."""
-    waiting: list[bytes] = []
+    buffer: list[bytes] = []
     size = 0
     for text in texts:
-        waiting.append(text)
+        buffer.append(text)
         size += len(text)
         if size >= TEXT_CHUNK // 2:
-            yield waiting[0] if len(waiting) == 1 else b"".join(waiting)
-            waiting, size = [], 0
-    if waiting:
-        yield b"".join(waiting)
+            yield buffer[0] if len(buffer) == 1 else b"".join(buffer)
+            buffer, size = [], 0
+    if buffer:
+        yield b"".join(buffer)
 
 
 def _in_a_thread(source: Iterator[bytes]) -> Iterator[bytes]:

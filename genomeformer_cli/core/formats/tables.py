@@ -126,7 +126,7 @@ class TextTable:
             )
         named = [name for name in self.columns if name]
         more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
-        known = ", ".join(f"`{name[:60]}`" for name in named[:_MAX_NAMED])
+        listed = ", ".join(f"`{name[:60]}`" for name in named[:_MAX_NAMED])
         if self.separator == "\t" and any(cell.strip('"') == name.strip() for cell in named):
             raise FormatError(
                 f"`{self.shown}` has no column `{name}`, but a quoted one",
@@ -136,7 +136,7 @@ class TextTable:
         raise FormatError(
             f"`{self.shown}` has no column `{name}`",
             hint=f"read as {_SEPARATOR_NAMES[self.separator]}-separated, its columns are "
-            f"{known or '(without names)'}{more}" + (f"; {role}" if role else ""),
+            f"{listed or '(without names)'}{more}" + (f"; {role}" if role else ""),
         )
 
     def find(self, name: str) -> int | None:
@@ -146,18 +146,18 @@ class TextTable:
             FormatError: The column is not unique.
         """
         stripped = name.strip()
-        same = [place for place, column in enumerate(self.columns) if column == stripped]
-        same = same or [
+        exact = [place for place, column in enumerate(self.columns) if column == stripped]
+        exact = exact or [
             place
             for place, column in enumerate(self.columns)
             if column.casefold() == stripped.casefold()
         ]
-        if len(same) > 1:
+        if len(exact) > 1:
             raise FormatError(
-                f"`{self.shown}` has {len(same)} columns `{stripped}`",
+                f"`{self.shown}` has {len(exact)} columns `{stripped}`",
                 hint="rename or remove all but one of them",
             )
-        return same[0] if same else None
+        return exact[0] if exact else None
 
     def cell(self, row: TableRow, place: int) -> str:
         """Return a required cell.
@@ -266,14 +266,14 @@ def _cells(line: Line, separator: str, where: str) -> Iterator[str]:
             end = text.find(separator, place)
             yield text[place : end if end >= 0 else None].strip()
         else:
-            cell, end = _quoted(text, start + 1, separator, where)
+            cell, end = _read_quoted(text, start + 1, separator, where)
             yield cell.strip()
         if end < 0:
             return
         place = end + 1
 
 
-def _quoted(text: str, start: int, separator: str, where: str) -> tuple[str, int]:
+def _read_quoted(text: str, start: int, separator: str, where: str) -> tuple[str, int]:
     """Return the cell after an opening quote, and the position of the separator (-1 at the end)."""
     place = start
     while True:

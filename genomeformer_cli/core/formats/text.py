@@ -100,23 +100,23 @@ class TextFile:
             FormatError: The file is missing, unreadable, damaged, or not text.
             MissingExtraError: The file is zstd, and `zstandard` is not installed.
         """
-        waiting = b"\n"  # so that the first line starts like all others
+        buffer = b"\n"  # so that the first line starts like all others
         first = True
         for raw in self._unpacked():
             if first:
                 self._refuse_other_contents(raw)
             if b"\0" in raw:
                 raise self._not_text()
-            chunk, waiting = _normalize(waiting + raw if waiting else raw)
+            chunk, buffer = _normalize(buffer + raw if buffer else raw)
             if b"\r" in chunk:
                 raise old_line_ends(self.shown)
             if first and chunk:
                 chunk, first = chunk[1:], False
             if chunk:
                 yield chunk
-        if waiting == b"\r":
+        if buffer == b"\r":
             raise old_line_ends(self.shown)
-        rest = waiting[1:] if first else waiting
+        rest = buffer[1:] if first else buffer
         if rest:
             yield rest
 

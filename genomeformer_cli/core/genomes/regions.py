@@ -168,8 +168,8 @@ def variant_problem(variant: Variant, codes: Codes) -> str:
     if not np.array_equal(observed, reference):
         first = int(np.argmax(observed != reference))
         bases = decode_bases(observed[:_SHOWN]) + ("..." if size > _SHOWN else "")
-        where = f", from base {first + 1} of the allele on" if first >= _SHOWN else ""
-        return f"reference mismatch: the genome has `{bases}` there{where}"
+        position_note = f", from base {first + 1} of the allele on" if first >= _SHOWN else ""
+        return f"reference mismatch: the genome has `{bases}` there{position_note}"
     return ""
 
 

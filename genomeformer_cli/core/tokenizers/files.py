@@ -77,10 +77,10 @@ def build_tokenizer(kind: str, **settings: Any) -> Tokenizer:
         )
     unknown = sorted(set(settings) - set(_SETTINGS[kind]))
     if unknown:
-        known = ", ".join(f"`{name}`" for name in _SETTINGS[kind])
+        available = ", ".join(f"`{name}`" for name in _SETTINGS[kind])
         raise ConfigError(
             f"the tokenizer `{kind}` has no setting `{unknown[0]}`",
-            hint=f"known: {known}" if known else "it has none",
+            hint=f"known: {available}" if available else "it has none",
         )
     return _BUILDERS[kind](**settings)
 

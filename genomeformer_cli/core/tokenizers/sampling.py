@@ -61,7 +61,7 @@ def sample_windows(sequences: Iterable[bytes], rule: SampleRule) -> Sample:
     """
     generator = np.random.default_rng(rule.seed)
     num_windows = rule.num_bases // rule.window
-    kept: list[tuple[float, int, bytes]] = []
+    reservoir: list[tuple[float, int, bytes]] = []
     threshold = 1.0
     num_seen = number = 0
     for sequence in sequences:
@@ -69,12 +69,12 @@ def sample_windows(sequences: Iterable[bytes], rule: SampleRule) -> Sample:
         for index in np.flatnonzero(draws < threshold).tolist():
             start = index * rule.window
             window = bytes(sequence[start : start + rule.window])
-            kept.append((float(draws[index]), number + index, window))
-            if len(kept) >= 2 * num_windows:
-                kept = sorted(kept)[:num_windows]
-                threshold = kept[-1][0]
+            reservoir.append((float(draws[index]), number + index, window))
+            if len(reservoir) >= 2 * num_windows:
+                reservoir = sorted(reservoir)[:num_windows]
+                threshold = reservoir[-1][0]
         num_seen += len(sequence)
         number += draws.size
-    selected = sorted(sorted(kept)[:num_windows], key=lambda draw: draw[1])
+    selected = sorted(sorted(reservoir)[:num_windows], key=lambda draw: draw[1])
     windows = tuple(decode_bases(encode_bases(window)) for _, _, window in selected)
     return Sample(windows=windows, num_bases=sum(map(len, windows)), num_seen=num_seen)

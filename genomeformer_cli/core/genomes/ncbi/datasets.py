@@ -262,7 +262,7 @@ def _filters(criteria: Criteria) -> dict[str, str | list[str]]:
         "filters.is_type_material": criteria.type_material,
         "filters.exclude_atypical": criteria.exclude_atypical,
     }
-    filters.update({name: "true" for name, wanted in flags.items() if wanted})
+    filters.update({name: "true" for name, is_set in flags.items() if is_set})
     dates = {
         "filters.first_release_date": criteria.released_after,
         "filters.last_release_date": criteria.released_before,

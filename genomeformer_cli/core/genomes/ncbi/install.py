@@ -194,8 +194,8 @@ class Installer:
         downloads: Mapping[str, tuple[DownloadedFile | None, RemoteFile | None]],
     ) -> Genome:
         name = item.assembly.accession
-        old = self.store.path(Kind.GENOMES, name)
-        kept = cached.files if cached is not None else ()
+        old_folder = self.store.path(Kind.GENOMES, name)
+        old_files = cached.files if cached is not None else ()
         added = [
             (download, file)
             for download, file in downloads.values()
@@ -203,11 +203,11 @@ class Installer:
         ]
         absent = {kind for kind, (download, _) in downloads.items() if download is None}
         with self.store.create(Kind.GENOMES, name, replace=True) as folder:
-            for file in kept:
-                _link(old / file.file, folder / file.file)
+            for file in old_files:
+                _link(old_folder / file.file, folder / file.file)
             for download, file in added:
                 _link(download.path, folder / file.file)
-            files = (*kept, *(file for _, file in added))
+            files = (*old_files, *(file for _, file in added))
             absent |= set(cached.absent if cached is not None else ())
             genome = (
                 replace(cached, files=files, absent=tuple(sorted(absent)))

@@ -243,10 +243,10 @@ def select(
             passed.append(assembly)
         else:
             excluded_by[reason] += 1
-    kept = sorted(drop_twins(passed), key=best_first)
-    if len(passed) > len(kept):
-        excluded_by["twin or older version"] += len(passed) - len(kept)
-    return Selection(assemblies=tuple(kept), excluded=dict(excluded_by))
+    ranked = sorted(drop_twins(passed), key=best_first)
+    if len(passed) > len(ranked):
+        excluded_by["twin or older version"] += len(passed) - len(ranked)
+    return Selection(assemblies=tuple(ranked), excluded=dict(excluded_by))
 
 
 def keep_best(
@@ -254,14 +254,14 @@ def keep_best(
 ) -> Selection:
     """Keep the best of each taxon; an assembly without that rank is its own taxon."""
     num_kept: Counter[int] = Counter()
-    kept = []
+    best = []
     for assembly in selection.assemblies:
         taxon = taxon_at(assembly, top.rank)
         taxon = assembly.taxid if taxon is None else taxon
         if num_kept[taxon] < top.number:
             num_kept[taxon] += 1
-            kept.append(assembly)
-    return _cut(selection, kept, "--top-per")
+            best.append(assembly)
+    return _cut(selection, best, "--top-per")
 
 
 def keep_first(selection: Selection, limit: int) -> Selection:
@@ -269,7 +269,7 @@ def keep_first(selection: Selection, limit: int) -> Selection:
     return _cut(selection, list(selection.assemblies[:limit]), "--limit")
 
 
-def _cut(selection: Selection, kept: list[Assembly], option: str) -> Selection:
-    num_excluded = len(selection.assemblies) - len(kept)
+def _cut(selection: Selection, remaining: list[Assembly], option: str) -> Selection:
+    num_excluded = len(selection.assemblies) - len(remaining)
     excluded = {**selection.excluded, option: num_excluded} if num_excluded else selection.excluded
-    return Selection(assemblies=tuple(kept), excluded=excluded)
+    return Selection(assemblies=tuple(remaining), excluded=excluded)

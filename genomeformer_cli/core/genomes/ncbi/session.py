@@ -24,11 +24,11 @@ from genomeformer_cli.core.reporting import Reporter
 
 T = TypeVar("T")
 
-# NCBI allows 5 requests a second, 10 with a key; the files' host minds connections more.
+# NCBI allows 5 requests per second, 10 with a key; the file host limits connections instead.
 API_RATE = 3.0
 API_RATE_WITH_KEY = 8.0
 FILES_RATE = 100.0
-# Statuses that say that the question is wrong, not that the host is out of reach.
+# Statuses of an invalid request, for which the fallback would not help.
 _CLIENT_ERRORS = frozenset({400, 401, 404, 414, 422})
 
 
@@ -171,8 +171,8 @@ class WithFallback:
 
     def lineages(self, taxids: Iterable[int]) -> Mapping[int, Lineage]:
         """Return the lineage of every known taxid."""
-        wanted = list(taxids)
-        return self._query(lambda source: source.lineages(wanted))
+        ids = list(taxids)
+        return self._query(lambda source: source.lineages(ids))
 
     def directory(self, accession: str) -> str | None:
         """Return the current directory of an assembly's files."""

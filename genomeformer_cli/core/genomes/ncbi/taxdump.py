@@ -76,14 +76,14 @@ def build_taxonomy(archive: Path, target: Path) -> None:
             database.commit()
     except (tarfile.TarError, EOFError, OSError, sqlite3.Error, ValueError) as failure:
         temporary.unlink(missing_ok=True)
-        raise _damaged(archive, str(failure)) from failure
+        raise _damaged_error(archive, str(failure)) from failure
     if needed:
         temporary.unlink(missing_ok=True)
-        raise _damaged(archive, f"no `{min(needed)}` in it")
+        raise _damaged_error(archive, f"no `{min(needed)}` in it")
     temporary.replace(target)
 
 
-def _damaged(archive: Path, reason: str) -> CorruptError:
+def _damaged_error(archive: Path, reason: str) -> CorruptError:
     return CorruptError(
         f"the taxonomy `{archive.name}` is damaged: {reason}", hint="fetch it again"
     )
@@ -129,9 +129,9 @@ class Taxonomy:
         """Close the database."""
         self._database.close()
 
-    def _taxa(self, where: str, value: object) -> list[Taxon]:
+    def _taxa(self, condition: str, value: object) -> list[Taxon]:
         rows = self._database.execute(
-            f"SELECT DISTINCT taxid, taxa.name, rank FROM taxa {where}",  # noqa: S608
+            f"SELECT DISTINCT taxid, taxa.name, rank FROM taxa {condition}",  # noqa: S608
             (value,),
         )
         return [Taxon(taxid=taxid, name=name, rank=rank) for taxid, name, rank in rows]

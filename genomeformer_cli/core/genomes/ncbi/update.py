@@ -38,19 +38,19 @@ class Update:
 
 
 def compare(
-    before: Iterable[LockRow], now: Iterable[Assembly], metadata: Metadata | None
+    before: Iterable[LockRow], selection: Iterable[Assembly], metadata: Metadata | None
 ) -> Update:
     """Compare a selection with the last lock file.
 
     Args:
         before: Rows of the last lock file.
-        now: Selected assemblies.
+        selection: Selected assemblies.
         metadata: Source to query about missing assemblies; None offline.
     """
-    old = {row.accession for row in before}
-    selected = {assembly.accession: assembly for assembly in now}
+    old_accessions = {row.accession for row in before}
+    selected = {assembly.accession: assembly for assembly in selection}
     newest = {assembly.base: assembly.accession for assembly in selected.values()}
-    missing = sorted(old - set(selected))
+    missing = sorted(old_accessions - set(selected))
     superseded = {
         accession: newest[b]
         for accession in missing
@@ -66,7 +66,7 @@ def compare(
         else:
             dropped.append(accession)
     return Update(
-        new=tuple(sorted(set(selected) - old)),
+        new=tuple(sorted(set(selected) - old_accessions)),
         superseded=tuple(sorted(superseded.items())),
         suppressed=tuple(suppressed),
         dropped=tuple(dropped),

@@ -113,5 +113,5 @@ def test_damage_is_an_error_that_says_where() -> None:
     with pytest.raises(AnnotationError, match=r"`x\.gb` .* record 2"):
         genbank_records(text)
     text = genbank(DNA, "gene 1..9").replace("100 bp", "120 bp")
-    with pytest.raises(AnnotationError, match="has 100 bases, and its LOCUS line says 120"):
+    with pytest.raises(AnnotationError, match="has 100 bases, but 120 in its LOCUS line"):
         genbank_records(text)
