@@ -307,3 +307,39 @@ def test_a_run_starts_from_the_weights_of_another(
 
 def newest_weights(run: Path) -> Path:
     return max(run.glob("checkpoints/*/model.safetensors"))
+
+
+def test_a_run_without_a_checkpoint_does_not_bind_its_name(
+    run_cli: RunCommand, config: str, cache_home: Path
+) -> None:
+    corpus(run_cli, "c")
+    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
+    # A plan that cannot train this model stops the run after its records were begun.
+    assert run_cli(*arguments, "--memory", "slim").exit_code == 2
+    run = cache_home / "runs" / "r"
+    assert (run / "config.toml").is_file()
+    (run / "memory.json").write_text("{}")
+    done = run_cli(*arguments, "--memory", "full", "--steps", "2")
+    assert done.exit_code == 0, done.err
+    assert tomllib.loads((run / "config.toml").read_text())["memory"]["plan"] == "full"
+    refused = run_cli(*arguments, "--memory", "full", "--steps", "3")
+    assert_failure(refused, "training.steps: 2 -> 3", hint="--name", exit_code=2)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("pretrain --corpus cc --name x", "did you mean `c`?"),
+        ("pretrain --corpus c --name x --attention sofmax", "did you mean `softmax`?"),
+        ("pretrain --corpus c --name x --memory fulll", "did you mean `full`?"),
+        ("pretrain --corpus c --name x --preset smal", "did you mean `small`?"),
+        ("embed - --model defualt", "did you mean `default`?"),
+        ("cache rm corpora/cc", "did you mean `c`?"),
+        ("tokenize --all --name x --tokenizer kmre", "did you mean `kmer`?"),
+    ],
+)
+def test_a_mistyped_name_gets_a_proposal(line: str, words: str, run_cli: RunCommand) -> None:
+    corpus(run_cli, "c")
+    done = run_cli(*line.split(), stdin=b">a\nACGT\n")
+    assert done.exit_code in (1, 2)
+    assert words in done.err

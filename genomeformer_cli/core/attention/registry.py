@@ -28,6 +28,7 @@ from genomeformer_cli.core.attention.ops.performer import (
 from genomeformer_cli.core.attention.ops.reformer import ReformerAttention
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.proposals import propose
 
 _MOST_ITERATIONS = 64
 
@@ -375,7 +376,10 @@ def attention_entry(name: str) -> AttentionEntry:
     """
     if name not in ATTENTIONS:
         known = ", ".join(f"`{known}`" for known in ATTENTIONS)
-        raise ConfigError(f"unknown attention `{name}`", hint=f"known: {known}")
+        raise ConfigError(
+            f"unknown attention `{name}`",
+            hint=propose(name, ATTENTIONS, otherwise=f"known: {known}"),
+        )
     return ATTENTIONS[name]
 
 

@@ -28,6 +28,7 @@ from genomeformer_cli.core.models.genomeformer.streaming_forward import (
 )
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import Examples, Prediction
+from genomeformer_cli.core.proposals import propose
 
 AUTO = "auto"
 STORAGES = {"weights": None, "bfloat16": torch.bfloat16}
@@ -248,7 +249,10 @@ def plan_entry(name: str) -> PlanEntry:
     """
     if name not in PLANS:
         known = ", ".join(f"`{known}`" for known in ("auto", *PLANS))
-        raise ConfigError(f"unknown memory plan `{name}`", hint=f"known: {known}")
+        raise ConfigError(
+            f"unknown memory plan `{name}`",
+            hint=propose(name, (AUTO, *PLANS), otherwise=f"known: {known}"),
+        )
     return PLANS[name]
 
 

@@ -8,6 +8,7 @@ from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
 from genomeformer_cli.core.model_io.rotation import newest_whole_checkpoint
 from genomeformer_cli.core.model_io.tensors import has_weights
+from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 
@@ -64,5 +65,6 @@ def _unknown(name: str, store: Store) -> NotInCacheError:
         else "train one with `genomeformer pretrain`"
     )
     return NotInCacheError(
-        f"no model `{name}`: neither a folder nor a name in the cache", hint=hint
+        f"no model `{name}`: neither a folder nor a name in the cache",
+        hint=propose(name, [*known, "default"], otherwise=hint),
     )

@@ -26,6 +26,7 @@ from pathlib import Path
 import filelock
 
 from genomeformer_cli.core.errors import EntryExistsError, NotInCacheError, StoreError, UsageError
+from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.settings import cache_root
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import SEAL, check_seal, check_seal_once, has_same_seal, seal
@@ -125,7 +126,12 @@ class Store:
             ", ".join(f"`{entry.name}`" for entry in self.entries(kind)[:12]) or "nothing yet"
         )
         raise NotInCacheError(
-            f"the cache has no {kind} entry `{name}`", hint=f"under {kind} it holds {available}"
+            f"the cache has no {kind} entry `{name}`",
+            hint=propose(
+                name,
+                [entry.name for entry in self.entries(kind)],
+                otherwise=f"under {kind} it holds {available}",
+            ),
         )
 
     def find(self, name: str) -> list[Entry]:

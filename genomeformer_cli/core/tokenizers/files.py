@@ -16,6 +16,7 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from genomeformer_cli.core.documents import convert, parse_json, read_json
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
+from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.tokenizers.bpe import BpeTokenizer, merges_of
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
@@ -73,7 +74,11 @@ def build_tokenizer(kind: str, **settings: Any) -> Tokenizer:
     if kind not in _BUILDERS:
         raise ConfigError(
             f"unknown tokenizer `{kind}`",
-            hint="known: " + ", ".join(f"`{name}`" for name in tokenizer_names()),
+            hint=propose(
+                kind,
+                tokenizer_names(),
+                otherwise="known: " + ", ".join(f"`{name}`" for name in tokenizer_names()),
+            ),
         )
     unknown = sorted(set(settings) - set(_SETTINGS[kind]))
     if unknown:

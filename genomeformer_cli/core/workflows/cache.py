@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from genomeformer_cli.core.errors import CorruptError, NotInCacheError, UsageError
+from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Entry, Kind, Store
 
@@ -103,7 +104,11 @@ def _find(names: tuple[str, ...], store: Store) -> list[Entry]:
         if not found:
             raise NotInCacheError(
                 f"the cache has no entry `{name}`",
-                hint="`genomeformer cache ls` lists what it holds",
+                hint=propose(
+                    name.rpartition("/")[2],
+                    [entry.name for entry in store.entries()],
+                    otherwise="`genomeformer cache ls` lists its entries",
+                ),
             )
         if len(found) > 1:
             kinds = ", ".join(f"`{entry.kind}/{entry.name}`" for entry in found)

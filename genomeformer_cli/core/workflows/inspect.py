@@ -24,6 +24,7 @@ from genomeformer_cli.core.errors import (
 from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.formats.text import STDIN, local_copy
 from genomeformer_cli.core.genomes.peek import Peek, peek_records
+from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.sequence import AMBIGUITY_CODES, MASK_LETTER, are_bases, encode_bases
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import SEAL, check_seal
@@ -263,7 +264,11 @@ def _vocabulary_folder(vocabulary: str, store: Store) -> Path:
     raise NotInCacheError(
         f"no vocabulary `{vocabulary}`: neither a name in the cache nor a folder with "
         f"`{TOKENIZER_FILE}`",
-        hint=f"the cache holds {known}" if known else "`genomeformer tokenize` makes them",
+        hint=propose(
+            vocabulary,
+            [entry.name for entry in store.entries(Kind.VOCABULARIES)],
+            otherwise=f"the cache holds {known}" if known else "`genomeformer tokenize` makes them",
+        ),
     )
 
 

@@ -60,13 +60,13 @@ from genomeformer_cli.core.training.summary import (
 from genomeformer_cli.core.training.task import PretrainingTask
 from genomeformer_cli.core.workflows.compute import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.run_folder import (
+    COMPUTE_FILE,
+    MEMORY_FILE,
     open_run,
     resolve_config,
 )
 from genomeformer_cli.core.workflows.run_scores import asking_of, run_baseline, summarise
 
-MEMORY_FILE = "memory.json"
-COMPUTE_FILE = "compute.json"
 C = TypeVar("C")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,9 @@ from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+from genomeformer_cli.core.training.loggers import WANDB_ID_FILE
 from genomeformer_cli.core.training.logging_config import LoggingConfig
+from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE
 from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.training.presets import (
     EXECUTION_SECTIONS,
@@ -27,12 +30,21 @@ from genomeformer_cli.core.training.presets import (
     PretrainSettings,
     preset,
 )
+from genomeformer_cli.core.training.summary import SUMMARY_FILE
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 
 RUN_CONFIG_FILE = "config.toml"
 BASELINE_FILE = "baseline.json"
+MEMORY_FILE = "memory.json"
+COMPUTE_FILE = "compute.json"
+# Records of a run before its first checkpoint. The configuration goes last but for its identity, so
+# that an interruption leaves a folder that is cleared again or begun anew.
+_FIRST_RECORDS = (
+    *(MEMORY_FILE, COMPUTE_FILE, BASELINE_FILE, METRICS_FILE, THROUGHPUT_FILE),
+    *("tensorboard", "wandb", WANDB_ID_FILE, RUN_CONFIG_FILE, RUN_IDENTITY_FILE),
+)
 
 
 def resolve_config(
@@ -150,7 +162,8 @@ def open_run(
         origin_sha256: Checksum of the weights it starts from; None: random ones.
 
     Raises:
-        ConfigError: It was begun with others; they are named.
+        ConfigError: The run has a checkpoint of other settings; they are named. Without a
+            checkpoint, the run starts again with the new settings.
         CorruptError: Its records are damaged.
     """
     plain = to_plain(config)
@@ -167,11 +180,30 @@ def open_run(
         return
     before = {**read_config(folder / RUN_CONFIG_FILE), **_identity(folder)}
     changed = differences(before, {**plain, **identity, "genomeformer": before.get("genomeformer")})
-    if changed:
+    if changed and not _has_results(folder):
+        _clear(folder)
+        open_run(folder, config, corpus, origin_sha256)
+    elif changed:
         raise ConfigError(
             f"the run `{folder.name}` was started with other settings: " + "; ".join(changed),
             hint="give the same settings to go on with it, or another `--name` to start a new run",
         )
+
+
+def _has_results(folder: Path) -> bool:
+    from genomeformer_cli.core.model_io.rotation import list_checkpoints
+
+    return bool(list_checkpoints(folder)) or (folder / SUMMARY_FILE).exists()
+
+
+def _clear(folder: Path) -> None:
+    """Remove the records of a run that stopped before its first checkpoint."""
+    for name in _FIRST_RECORDS:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def _identity(folder: Path) -> dict[str, Any]:
