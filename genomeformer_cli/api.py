@@ -35,7 +35,7 @@ def load(model: str | Path = DEFAULT_MODEL, *, device: str = "auto") -> Embeddin
 
     Raises:
         NotInCacheError, CheckpointError, CorruptError: The model cannot be used.
-        MissingExtraError, NetworkError: It is on the Hub, and cannot be had.
+        NetworkError: It is on the Hub, and cannot be had.
     """
     loaded = read_model(model_folder(str(model), store=Store(), reporter=SilentReporter()))
     loaded.model.to(choose_device(device))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 from genomeformer_cli.core.escaping import markdown
@@ -22,6 +23,16 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     title: str = ""
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse other values than text, which a JSON file from outside may hold.
+
+        Raises:
+            TypeError: A cell is not text.
+        """
+        for cell in (self.title, *self.headings, *self.notes, *itertools.chain(*self.rows)):
+            if not isinstance(cell, str):
+                raise TypeError(f"not text: {cell!r}")
 
 
 def markdown_table(table: Table) -> str:

@@ -133,7 +133,7 @@ PushOption = Annotated[
     str | None,
     Option(
         help="Send it to this repository on the Hub; private, and with the token of `HF_TOKEN` or "
-        "`hf auth login`; the extra `hub`.",
+        "`hf auth login`.",
         metavar="ORG/NAME",
         show_default=False,
         rich_help_panel=_SHARE,

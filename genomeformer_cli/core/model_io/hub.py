@@ -21,7 +21,6 @@ from typing import Any
 
 from genomeformer_cli.core.errors import (
     CorruptError,
-    MissingExtraError,
     NetworkError,
     RefusedError,
     UsageError,
@@ -115,7 +114,6 @@ def fetch_bundle(address: Address, store: Store) -> Fetched:
     looked up first, unless `HF_HUB_OFFLINE` says that there is no network.
 
     Raises:
-        MissingExtraError: The extra `hub` is not installed.
         RefusedError: There is no such repository or revision, or it is not for us.
         NetworkError: The Hub is down, or the download broke off; a rerun goes on.
         CorruptError: What came is no bundle, or not the one that was pinned.
@@ -227,7 +225,6 @@ def push_bundle(
         rehearse: Say what would be sent, and send nothing.
 
     Raises:
-        MissingExtraError: The extra `hub` is not installed.
         UsageError: The name cannot be, or a private push would become public.
         RefusedError: The token is missing, or may not.
         NetworkError: The Hub is down; a rerun goes on.
@@ -300,20 +297,10 @@ def _git_blob(path: Path) -> str:
 
 
 def _client() -> Any:
-    """The Hub's client, without bars of its own.
-
-    Raises:
-        MissingExtraError: It is not installed.
-    """
-    try:
-        hub: Any = importlib.import_module("huggingface_hub")
-        for part in ("constants", "errors", "utils"):
-            importlib.import_module(f"huggingface_hub.{part}")
-    except ImportError as failure:
-        raise MissingExtraError(
-            "the Hub is reached by the package `huggingface_hub`",
-            hint="install it with `pip install 'genomeformer[hub]'`",
-        ) from failure
+    """Import the Hub's client and turn off its progress bars."""
+    hub: Any = importlib.import_module("huggingface_hub")
+    for part in ("constants", "errors", "utils"):
+        importlib.import_module(f"huggingface_hub.{part}")
     hub.utils.disable_progress_bars()
     hub.utils.logging.set_verbosity_error()
     return hub

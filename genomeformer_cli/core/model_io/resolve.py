@@ -34,7 +34,7 @@ def model_folder(model: str | None, *, store: Store, reporter: Reporter) -> Path
         NotInCacheError: Nothing is called that; the hint lists what there is.
         CheckpointError: The folder holds no model.
         CorruptError: A checksum does not hold.
-        MissingExtraError, NetworkError: It is on the Hub, and cannot be had.
+        NetworkError: It is on the Hub, and cannot be had.
     """
     if model is None or model == DEFAULT_MODEL:
         return _bundled(store)

@@ -1,7 +1,7 @@
-"""What `genomeformer evaluate` found, to be quoted by a card: its numbers, and its pictures.
+"""Results of `genomeformer evaluate` for a model card: numbers and pictures.
 
-`eval_results.json` is taken but for paths and for the points of pictures; the pictures are those
-of `report.html` beside it.
+The numbers are those of `eval_results.json` without paths and points of pictures; the pictures are
+those of `report.html` beside it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.evaluation.tables import evaluation_tables
 from genomeformer_cli.core.model_io.bundle_layout import RESULTS_FILE
 
 _PAGE_FILE = "report.html"
@@ -28,8 +29,8 @@ class Picture:
     """A picture for a card.
 
     Attributes:
-        name: Of its file.
-        shows: What it shows, in words.
+        name: File name.
+        shows: Description.
         content: PNG.
     """
 
@@ -40,12 +41,12 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """One evaluation.
+    """Results of one evaluation.
 
     Attributes:
-        results: Its `eval_results.json`, without paths.
-        pictures: Of its page.
-        before_storing: Whether it is of the weights as they were trained, not as they are stored.
+        results: Values of `eval_results.json`, without paths.
+        pictures: Pictures of the report.
+        before_storing: True if the weights were evaluated before storage in reduced precision.
     """
 
     results: dict[str, Any]
@@ -54,7 +55,7 @@ class Evidence:
 
     @property
     def digest(self) -> str:
-        """Of the weights that were evaluated; empty if it was not recorded."""
+        """Digest of the evaluated weights; empty if it was not recorded."""
         return str(self.results.get("weights_digest", ""))
 
 
@@ -62,21 +63,21 @@ def read_evidence(paths: Sequence[Path], digests: Sequence[str]) -> tuple[Eviden
     """Read evaluations of a model.
 
     Args:
-        paths: Folders that `evaluate` wrote, or their `eval_results.json`.
-        digests: Of the weights that they may be of: as they are stored, and as they were trained.
+        paths: Folders from `evaluate`, or their `eval_results.json`.
+        digests: Accepted digests of the weights: as stored, then as trained.
 
     Raises:
-        InputError: One is no evaluation, or is of another model.
+        InputError: A file is not a valid evaluation, or evaluates another model.
     """
-    found = [_read(path, number) for number, path in enumerate(paths, start=1)]
-    for path, one in zip(paths, found, strict=True):
-        if one.digest not in digests:
+    reports = [_read(path, number) for number, path in enumerate(paths, start=1)]
+    for path, report in zip(paths, reports, strict=True):
+        if report.digest not in digests:
             raise InputError(
                 f"the evaluation in `{path}` is of other weights than those to be released",
                 hint="evaluate the run, or the bundle that `release` made of it before, and "
                 "release again with `--replace`",
             )
-    return tuple(replace(one, before_storing=one.digest != digests[0]) for one in found)
+    return tuple(replace(report, before_storing=report.digest != digests[0]) for report in reports)
 
 
 def _read(path: Path, number: int) -> Evidence:
@@ -86,17 +87,20 @@ def _read(path: Path, number: int) -> Evidence:
         model = PurePath(str(results["model"])).name
         tasks = [_without(task, "points") for task in results["tasks"]]
         results = {**_without(results, "folder"), "model": model, "tasks": tasks}
-        if not isinstance(results["predictions"], list):
-            raise TypeError("`predictions` is not a list")
-    except (ValueError, KeyError, TypeError) as failure:
-        raise InputError(f"`{file}` is no evaluation: {failure!r}", hint=_HINT) from failure
+        if not isinstance(results.get("counted_on"), str | None):
+            raise TypeError("`counted_on` is not a name")
+        evaluation_tables(results)  # a missing or wrong value must not surface in the card
+    except (ValueError, LookupError, TypeError, AttributeError) as failure:
+        raise InputError(
+            f"`{file}` is not a valid evaluation: {failure!r}", hint=_HINT
+        ) from failure
     page = file.with_name(_PAGE_FILE)
     pictures = _pictures(page.read_text(encoding="utf-8")) if page.is_file() else []
     return Evidence(
         results=results,
         pictures=tuple(
-            Picture(name=f"evaluation-{number}-{place}.png", shows=shows, content=content)
-            for place, (shows, content) in enumerate(pictures, start=1)
+            Picture(name=f"evaluation-{number}-{index}.png", shows=shows, content=content)
+            for index, (shows, content) in enumerate(pictures, start=1)
         ),
     )
 
@@ -108,23 +112,23 @@ def _without(plain: dict[str, Any], key: str) -> dict[str, Any]:
 def _pictures(page: str) -> list[tuple[str, bytes]]:
     reader = _PictureReader()
     reader.feed(page)
-    return reader.found
+    return reader.pictures
 
 
 class _PictureReader(HTMLParser):
-    """Collects the PNG pictures that a page carries inside itself, with their words."""
+    """Parser that collects the PNG pictures embedded in a page, with their descriptions."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.found: list[tuple[str, bytes]] = []
+        self.pictures: list[tuple[str, bytes]] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = dict(attrs)
-        source = given.get("src") or ""
+        attributes = dict(attrs)
+        source = attributes.get("src") or ""
         if tag != "img" or not source.startswith(_PNG):
             return
         try:
             content = base64.b64decode(source.removeprefix(_PNG), validate=True)
         except binascii.Error as failure:
             raise InputError(f"a picture of the evaluation is damaged: {failure}") from failure
-        self.found.append((given.get("alt") or "a picture of the evaluation", content))
+        self.pictures.append((attributes.get("alt") or "a picture of the evaluation", content))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from genomeformer_cli import __version__
 from genomeformer_cli.core.errors import InputError, UsageError
@@ -317,8 +320,39 @@ def test_an_evaluation_of_other_weights_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "[]", '{"model": "x"}', '{"model": 1, "tasks": 1}'])
 def test_what_is_no_evaluation_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "eval_results.json").write_text(text, encoding="utf-8")
-    with pytest.raises(InputError, match="no evaluation"):
+    with pytest.raises(InputError, match="not a valid evaluation"):
         read_evidence([tmp_path], ["abc"])
+
+
+def values_within(document: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Return the path of every value of a JSON document."""
+    pairs = document.items() if isinstance(document, dict) else enumerate(document)
+    for key, value in pairs:
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from values_within(value, (*path, key))
+
+
+@settings(max_examples=200)
+@given(
+    path=st.sampled_from(list(values_within(results()))),
+    value=st.sampled_from([None, 3, "x", [], {}, [1], ["a"], {"a": 1}]),
+)
+def test_a_wrong_value_in_an_evaluation_is_refused_or_written(
+    path: tuple[Any, ...], value: Any, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    document = results()
+    parent = document
+    for key in path[:-1]:
+        parent = parent[key]
+    parent[path[-1]] = value
+    folder = tmp_path_factory.mktemp("evaluation")
+    (folder / "eval_results.json").write_text(json.dumps(document), encoding="utf-8")
+    try:
+        reports = read_evidence([folder], ["abc"])
+    except InputError:
+        return
+    assert "## Evaluation" in card(evidence=reports)
 
 
 def test_notes_stand_at_the_end() -> None:
