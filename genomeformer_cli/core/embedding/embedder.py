@@ -43,7 +43,7 @@ from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids
 
 CPU_TOKENS, DEVICE_TOKENS = 2_048, 65_536
 SLICE = 16_384
-# Windows whose features are pooled before they become rows: bounds memory, not results.
+# Windows per pooling chunk: bounds memory, does not change results.
 _WINDOWS_PER_CHUNK = 1 << 16
 
 Floats = npt.NDArray[np.floating[Any]]
@@ -234,8 +234,8 @@ class Embedder:
         for row in sorted(streamed_rows.intersection(windows.row.tolist())):
             yield from self._stream(sequences[row], windows, row)
         batched = np.flatnonzero(~np.isin(windows.row, list(streamed_rows)))
-        for chosen in batch_windows(windows.length[batched], self._tokens_per_batch):
-            yield from self._run(sequences, windows, batched[chosen])
+        for selected in batch_windows(windows.length[batched], self._tokens_per_batch):
+            yield from self._run(sequences, windows, batched[selected])
 
     def _run(
         self, sequences: Sequence[Ids], windows: WindowBatch, batch: Numbers
@@ -275,11 +275,11 @@ class Embedder:
     ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
         """Yield the slices of one row, with the model's state passed along."""
         model = self.loaded.model
-        own = np.flatnonzero(windows.row == row)
+        row_windows = np.flatnonzero(windows.row == row)
         tokens_1L = ids[None]
         inputs_1L = torch.from_numpy(tokens_1L).to(model.device)
         slices = features_by_slices(model, inputs_1L, SLICE)
-        by_start = {int(windows.start[window]): window for window in own}
+        by_start = {int(windows.start[window]): window for window in row_windows}
         for start, stop, features_1CE in slices:
             yield np.array([by_start[start]]), tokens_1L[:, start:stop], features_1CE
 

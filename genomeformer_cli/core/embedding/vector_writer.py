@@ -57,7 +57,7 @@ def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 @dataclass(frozen=True, kw_only=True)
 class _State:
-    """Contents of `state.json`: sizes and checksums of what is complete."""
+    """Contents of `state.json`: sizes and checksums of the finished records."""
 
     job: str
     records: int
@@ -191,7 +191,7 @@ class VectorWriter:
             if not num_bytes:
                 rows: Floats = np.empty((number, self.width), self.dtype)
             else:
-                # A full disk is said here; found out by writing to mapped memory, it would kill us.
+                # A full disk raises here; a write to mapped memory would end the process (SIGBUS).
                 _allocate(self._rows, start, num_bytes)
                 rows = np.memmap(
                     self._rows, self.dtype, "r+", offset=start, shape=(number, self.width)

@@ -109,7 +109,7 @@ def _collect(group: G, rows: Future[npt.NDArray[np.float32]], tracker: Tracker) 
 
 @contextmanager
 def _pool(job: WorkerJob) -> Iterator[ProcessPoolExecutor]:
-    # A fork would copy torch's threads as they stand.
+    # A forked process would inherit torch's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
     devices = context.SimpleQueue()
     for device in job.devices:

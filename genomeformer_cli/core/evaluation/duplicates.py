@@ -35,7 +35,7 @@ class Duplicates:
         """Return a warning about the task `name`."""
         return (
             f"`{name}`: of {self.num_test:,} test rows {self.num_same:,} have a sequence that also "
-            f"stands in training or validation rows, and {self.num_reverse:,} more its reverse "
+            f"occurs in training or validation rows, and {self.num_reverse:,} more its reverse "
             "complement: scores on them can come from memory"
         )
 

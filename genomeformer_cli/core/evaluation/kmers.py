@@ -39,8 +39,8 @@ class SparseEntries:
         """Return the entries as a SciPy array in compressed rows."""
         from scipy.sparse import csr_array
 
-        places = (self.rows_K.astype(np.int32), self.columns_K.astype(np.int32))
-        return csr_array((self.values_K, places), shape=shape)
+        positions = (self.rows_K.astype(np.int32), self.columns_K.astype(np.int32))
+        return csr_array((self.values_K, positions), shape=shape)
 
 
 def kmer_frequencies(sequences: Sequence[Codes], k: int) -> csr_array:
@@ -87,10 +87,10 @@ def positional_pairs(sequences: Sequence[Codes], length: int) -> SparseEntries:
     entries = []
     for codes in sequences:
         prefix = codes[:length].astype(np.int64)
-        left, right = prefix[:-1], prefix[1:]
-        (places,) = np.nonzero((left < NUM_REAL_BASES) & (right < NUM_REAL_BASES))
-        pairs = NUM_REAL_BASES * left[places] + right[places]
-        entries.append((NUM_REAL_BASES**2 * places + pairs, np.ones(places.size)))
+        first, second = prefix[:-1], prefix[1:]
+        (positions,) = np.nonzero((first < NUM_REAL_BASES) & (second < NUM_REAL_BASES))
+        pairs = NUM_REAL_BASES * first[positions] + second[positions]
+        entries.append((NUM_REAL_BASES**2 * positions + pairs, np.ones(positions.size)))
     return _entries(entries)
 
 
@@ -101,8 +101,8 @@ def one_hot(sequences: Sequence[Codes]) -> csr_array | None:
         return None
     (length,) = lengths
     codes_NL = np.stack(sequences)
-    rows_K, places_K = np.nonzero(codes_NL < NUM_REAL_BASES)
-    columns_K = places_K * NUM_REAL_BASES + codes_NL[rows_K, places_K]
+    rows_K, positions_K = np.nonzero(codes_NL < NUM_REAL_BASES)
+    columns_K = positions_K * NUM_REAL_BASES + codes_NL[rows_K, positions_K]
     ones_K = np.ones(rows_K.size, dtype=np.float32)
     shape = (len(sequences), NUM_REAL_BASES * length)
     return SparseEntries(rows_K, columns_K, ones_K).table(shape)

@@ -66,8 +66,8 @@ def _count_into(tables: Tables, codes: Codes) -> None:
         windows = np.lib.stride_tricks.sliding_window_view(codes, k + 1)
         real = (windows < NUM_REAL_BASES).all(axis=1)
         keys = np.zeros(len(windows), dtype=np.int64)
-        for place in range(k + 1):
-            keys = keys * NUM_REAL_BASES + codes[place : place + len(windows)]
+        for offset in range(k + 1):
+            keys = keys * NUM_REAL_BASES + codes[offset : offset + len(windows)]
         _add_cells(table, keys[real])
 
 
@@ -139,8 +139,8 @@ def _probabilities(tables: Tables, before_TC: Codes) -> npt.NDArray[np.float64]:
     probability_T4 = np.full((len(before_TC), NUM_REAL_BASES), 1 / NUM_REAL_BASES)
     for order, table in enumerate(tables):
         key_T = np.zeros(len(before_TC), dtype=np.int64)
-        for place in range(order, 0, -1):
-            key_T = key_T * NUM_REAL_BASES + before_TC[:, -place]
+        for offset in range(order, 0, -1):
+            key_T = key_T * NUM_REAL_BASES + before_TC[:, -offset]
         counts_T4 = table.reshape(-1, NUM_REAL_BASES)[key_T].astype(np.float64)
         probability_T4 = (counts_T4 + ALPHA * probability_T4) / (
             counts_T4.sum(axis=1, keepdims=True) + ALPHA

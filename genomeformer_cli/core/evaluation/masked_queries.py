@@ -213,16 +213,18 @@ def _base_queries(
 
 
 def _has_margins(
-    tokens_WL: npt.NDArray[np.int64], known: range, margins: tuple[int, int]
+    tokens_WL: npt.NDArray[np.int64], allowed: range, margins: tuple[int, int]
 ) -> npt.NDArray[np.bool_]:
     """Return True at known tokens with enough known tokens before and after them in the window."""
     before, after = margins
     length = tokens_WL.shape[1]
-    known_WL = (tokens_WL >= known.start) & (tokens_WL < known.stop)
-    queryable_WL = np.zeros_like(known_WL)
+    is_allowed_WL = (tokens_WL >= allowed.start) & (tokens_WL < allowed.stop)
+    queryable_WL = np.zeros_like(is_allowed_WL)
     width = before + 1 + after
     if length >= width:
-        surrounded = np.lib.stride_tricks.sliding_window_view(known_WL, width, axis=1).all(axis=-1)
+        surrounded = np.lib.stride_tricks.sliding_window_view(is_allowed_WL, width, axis=1).all(
+            axis=-1
+        )
         queryable_WL[:, before : length - after] = surrounded
     return queryable_WL
 
@@ -239,7 +241,7 @@ def _reverse_strand(queries: Queries, tokenizer: Tokenizer, *, causal: bool) -> 
     """Return the queries on the reverse strand: windows reversed, padding still at their ends."""
     if causal or queries.k > 1 or queries.bases_V is not None:
         raise ConfigError(
-            "both strands can be asked only where a token is a base and both sides are seen",
+            "queries on both strands need single-base tokens and a model that sees both sides",
             hint="set `training.both_strands=false`, or use `--tokenizer char` and `--objective "
             "masked`",
         )

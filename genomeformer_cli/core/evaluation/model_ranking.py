@@ -153,10 +153,10 @@ def position_curve(query_scores: QueryScores, *, logarithmic: bool) -> tuple[Pos
     counts = (
         query_scores.tables[best_order(list(query_scores.tables))] if query_scores.tables else None
     )
-    places: list[PositionBin] = []
+    bins: list[PositionBin] = []
     for bin_number in np.unique(bins_N):
         selected_N = bins_N == bin_number
-        places.append(
+        bins.append(
             PositionBin(
                 place=float(query_scores.positions_N[selected_N].mean()),
                 model=float(query_scores.model.bits_N[selected_N].mean()),
@@ -164,4 +164,4 @@ def position_curve(query_scores: QueryScores, *, logarithmic: bool) -> tuple[Pos
                 num_bases=int(selected_N.sum()),
             )
         )
-    return tuple(places)
+    return tuple(bins)

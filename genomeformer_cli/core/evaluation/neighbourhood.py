@@ -48,17 +48,17 @@ class Neighbourhood:
     num_rows: int
 
 
-def draw_rows(classes_N: Rows, seed: int, most: int = MOST_ROWS) -> Rows:
-    """Draw at most `most` rows, stratified by class."""
-    if classes_N.size <= most:
+def draw_rows(classes_N: Rows, seed: int, max_rows: int = MOST_ROWS) -> Rows:
+    """Draw at most `max_rows` rows, stratified by class."""
+    if classes_N.size <= max_rows:
         return np.arange(classes_N.size)
     generator = np.random.default_rng([seed, 11])
-    drawn: list[Rows] = []
+    sampled: list[Rows] = []
     for label in np.unique(classes_N):
         rows = np.flatnonzero(classes_N == label)
-        class_size = max(2, round(most * rows.size / classes_N.size))
-        drawn.append(generator.choice(rows, min(class_size, rows.size), replace=False))
-    return np.sort(np.concatenate(drawn))
+        class_size = max(2, round(max_rows * rows.size / classes_N.size))
+        sampled.append(generator.choice(rows, min(class_size, rows.size), replace=False))
+    return np.sort(np.concatenate(sampled))
 
 
 def distances(vectors_NE: Vectors) -> npt.NDArray[np.float32]:
@@ -74,9 +74,9 @@ def neighbourhood(vectors_NE: Vectors, classes_N: Rows, seed: int) -> Neighbourh
     distance_NN = distances(vectors_NE)
     num_rows = classes_N.size
     same_NN = classes_N[:, None] == classes_N[None, :]
-    others_NN = ~np.eye(num_rows, dtype=np.bool_)
+    is_other_NN = ~np.eye(num_rows, dtype=np.bool_)
     mates_N = same_NN.sum(axis=1) - 1
-    within, between = distance_NN[same_NN & others_NN], distance_NN[~same_NN]
+    within, between = distance_NN[same_NN & is_other_NN], distance_NN[~same_NN]
     ordered_NN = _order(distance_NN)
     hits_NN = np.take_along_axis(same_NN, ordered_NN, axis=1)
     ranks_N = np.arange(1, num_rows)
@@ -133,10 +133,10 @@ def _silhouette(distance_NN: npt.NDArray[np.float32], classes_N: Rows) -> float:
     member_NC = _one_hot(classes_N)
     sizes_C = member_NC.sum(axis=0)
     sums_NC = distance_NN @ member_NC
-    own_N = (sums_NC * member_NC).sum(axis=1) / np.maximum(sizes_C @ member_NC.T - 1, 1)
+    own_class_N = (sums_NC * member_NC).sum(axis=1) / np.maximum(sizes_C @ member_NC.T - 1, 1)
     means_NC = np.where(member_NC > 0, np.inf, sums_NC / sizes_C)
     nearest_N = means_NC.min(axis=1)
-    silhouette_N = (nearest_N - own_N) / np.maximum(np.maximum(nearest_N, own_N), 1e-12)
+    silhouette_N = (nearest_N - own_class_N) / np.maximum(np.maximum(nearest_N, own_class_N), 1e-12)
     silhouette_N[(sizes_C @ member_NC.T) == 1] = 0
     return float(silhouette_N.mean())
 

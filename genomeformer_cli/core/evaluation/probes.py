@@ -133,7 +133,7 @@ def _draw_folds(task: Task, generator: np.random.Generator) -> Iterator[tuple[Ro
     num_folds = min(num_folds, len(set(names))) if names else num_folds
     if num_folds < 2:
         raise InputError(
-            f"`{task.name}` has {targets_N.size} rows, too few to learn from some and test others",
+            f"`{task.name}` has {targets_N.size} rows, too few to train and test",
             hint="at least two classes of two rows each are needed, of two groups if there are any",
         )
     seed = int(generator.integers(1 << 31))
@@ -318,8 +318,8 @@ def _bootstrap_weights(
     generator = np.random.default_rng([seed, 7])
     num_rows = predictions.targets_N.size
     for _ in range(NUM_SAMPLES):
-        drawn = generator.integers(0, num_rows, num_rows)
-        yield np.bincount(drawn, minlength=num_rows).astype(np.float64)
+        sampled = generator.integers(0, num_rows, num_rows)
+        yield np.bincount(sampled, minlength=num_rows).astype(np.float64)
 
 
 class _WeightedMetrics:
@@ -349,8 +349,12 @@ class _WeightedMetrics:
         confusion = self._confusion(weights_N)
         areas = [area_under_curve(rank_N, is_N, weights_N) for rank_N, is_N in self._curves]
         accuracy = float(np.trace(confusion) / confusion.sum())
-        known = [area for area in areas if np.isfinite(area)]
-        return accuracy, correlation(confusion), float(np.mean(known)) if known else float("nan")
+        finite_areas = [area for area in areas if np.isfinite(area)]
+        return (
+            accuracy,
+            correlation(confusion),
+            float(np.mean(finite_areas)) if finite_areas else float("nan"),
+        )
 
 
 def correlation(confusion_CC: npt.NDArray[np.float64]) -> float:

@@ -116,14 +116,14 @@ def read_task(
     return class_task(NamedFile(name=name or task_name(path), file=file), missing, str(path))
 
 
-def class_task(named: NamedFile, missing: Missing, shown: str | None = None) -> Task:
+def class_task(task_file: NamedFile, missing: Missing, shown: str | None = None) -> Task:
     """Return the rows as a task of at least two classes.
 
     Raises:
         InputError: Labels are missing, of fewer than two classes, or not classes.
     """
-    shown = shown or named.name
-    file = without_missing(named.file, shown, missing, is_missing)
+    shown = shown or task_file.name
+    file = without_missing(task_file.file, shown, missing, is_missing)
     labels = [example.label for example in file.examples]
     if len(set(labels)) < 2:
         raise InputError(
@@ -132,7 +132,7 @@ def class_task(named: NamedFile, missing: Missing, shown: str | None = None) -> 
         )
     check_spelling(labels, shown, "write each class in one way; `evaluate` takes classes alone")
     check_classes(labels, shown, "`evaluate` takes classes alone; `finetune` learns numbers")
-    return Task(name=named.name, examples=file.examples, count=file.count, notes=file.notes)
+    return Task(name=task_file.name, examples=file.examples, count=file.count, notes=file.notes)
 
 
 def _split_files(task_folder: Path, suffix: str) -> Files:
@@ -266,8 +266,8 @@ def read_folder(folder: Path, prefixes: Sequence[str] = ()) -> Iterator[NamedFil
             f"`{folder}` holds no task" + (" of that name" if tasks else ""),
             hint=f"it holds {known}"
             if tasks
-            else "tables must be listed in its `INDEX.tsv`, or lie as GUE, Genomic Benchmarks or "
-            "NT publish them: see the guide `evaluate`",
+            else "tables must be listed in its `INDEX.tsv`, or follow the layout of GUE, Genomic "
+            "Benchmarks or NT: see the guide `evaluate`",
         )
     for name, task_folder, read in selected:
         yield NamedFile(name=name, file=read(task_folder))
@@ -281,8 +281,8 @@ def read_suite(
     Raises:
         InputError: The folder holds no task, none of the wanted tasks, or a task without classes.
     """
-    for named in read_folder(folder, prefixes):
-        yield class_task(named, missing)
+    for task_file in read_folder(folder, prefixes):
+        yield class_task(task_file, missing)
 
 
 def _task_folders(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], LabelledFile]]]:
@@ -316,5 +316,5 @@ def _indexed_file(folder: Path, name: str) -> Path:
 
 
 def _folder_name(folder: Path, task_folder: Path) -> str:
-    parts = task_folder.relative_to(folder).parts
-    return "_".join(parts) if parts else folder.name
+    names = task_folder.relative_to(folder).parts
+    return "_".join(names) if names else folder.name

@@ -55,13 +55,13 @@ class TokenScores:
         )
 
 
-def concatenate_scores(parts: Sequence[TokenScores]) -> TokenScores:
+def concatenate_scores(chunks: Sequence[TokenScores]) -> TokenScores:
     """Concatenate scores: all of single bases, or all of whole tokens."""
-    sizes = [part.bases_N for part in parts if part.bases_N is not None]
-    assert len(sizes) in (0, len(parts))
+    sizes = [chunk.bases_N for chunk in chunks if chunk.bases_N is not None]
+    assert len(sizes) in (0, len(chunks))
     return TokenScores(
-        bits_N=np.concatenate([part.bits_N for part in parts]),
-        correct_N=np.concatenate([part.correct_N for part in parts]),
+        bits_N=np.concatenate([chunk.bits_N for chunk in chunks]),
+        correct_N=np.concatenate([chunk.correct_N for chunk in chunks]),
         bases_N=np.concatenate(sizes) if sizes else None,
     )
 
@@ -111,8 +111,8 @@ def bootstrap_mean(
         return without_interval(float(values_N.mean()))
     samples_S = np.empty(NUM_SAMPLES)
     for sample in range(NUM_SAMPLES):
-        drawn = generator.integers(0, sums_G.size, sums_G.size)
-        samples_S[sample] = sums_G[drawn].sum() / sizes_G[drawn].sum()
+        sampled = generator.integers(0, sums_G.size, sums_G.size)
+        samples_S[sample] = sums_G[sampled].sum() / sizes_G[sampled].sum()
     return percentile_interval(float(values_N.mean()), samples_S)
 
 

@@ -125,17 +125,17 @@ def _score_batch(
     genome: Mapping[str, Codes],
     window: int,
 ) -> list[VariantScore]:
-    places = [_window_of(variant, genome, window) for variant in variants]
-    pairs = [place for place in places if isinstance(place, _Pair)]
+    results = [_window_of(variant, genome, window) for variant in variants]
+    pairs = [result for result in results if isinstance(result, _Pair)]
     strands = (pairs, [pair.reverse_complement for pair in pairs])
     odds = iter(zip(*(_log_odds(loaded, strand_pairs) for strand_pairs in strands), strict=True))
     distances = iter(
         np.mean([_distances(loaded, strand_pairs) for strand_pairs in strands], axis=0)
     )
     scores: list[VariantScore] = []
-    for variant, place in zip(variants, places, strict=True):
-        if isinstance(place, str):
-            log_odds, distance, note = None, None, place
+    for variant, result in zip(variants, results, strict=True):
+        if isinstance(result, str):
+            log_odds, distance, note = None, None, result
         else:
             forward, reverse = next(odds)
             log_odds = None if forward is None or reverse is None else (forward + reverse) / 2
@@ -174,13 +174,13 @@ def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _P
     flank = (window - longer) // 2
     is_whole = codes.size + longer - ref.size <= window
     width = codes.size if is_whole else min(ref.size + 2 * flank, codes.size)
-    left = min(max(start - flank, 0), codes.size - width)
-    right = left + width
-    before, after = codes[left:start], codes[start + ref.size : right]
+    window_start = min(max(start - flank, 0), codes.size - width)
+    window_end = window_start + width
+    before, after = codes[window_start:start], codes[start + ref.size : window_end]
     return _Pair(
-        codes[left:right],
+        codes[window_start:window_end],
         np.concatenate((before, alt, after)),
-        start - left,
+        start - window_start,
         ref.size,
         alt.size,
     )
@@ -212,9 +212,9 @@ def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]
         features = features_NLE[row, pair.changed]
         logits = real_logits(loaded.model, features, loaded.tokenizer.real_ids)
         log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
-        places = np.arange(pair.num_ref)
+        rows = np.arange(pair.num_ref)
         ref_codes, alt_codes = pair.ref[pair.changed], pair.alt[pair.changed]
-        odds.append(float((log2[places, alt_codes] - log2[places, ref_codes]).sum()))
+        odds.append(float((log2[rows, alt_codes] - log2[rows, ref_codes]).sum()))
     return odds
 
 
@@ -258,19 +258,19 @@ def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
     reference = _log_likelihoods(loaded, tokens_L[None])[0]
     odds_LR = np.zeros((codes.size, NUM_REAL_BASES))
     substitutions = [
-        (place, base)
-        for place in range(codes.size)
+        (position, base)
+        for position in range(codes.size)
         for base in range(NUM_REAL_BASES)
-        if codes[place] < NUM_REAL_BASES and base != codes[place]
+        if codes[position] < NUM_REAL_BASES and base != codes[position]
     ]
     for first in range(0, len(substitutions), _VARIANTS_PER_BATCH):
         batch = substitutions[first : first + _VARIANTS_PER_BATCH]
         mutants_NL = np.repeat(tokens_L[None], len(batch), axis=0)
-        for row, (place, base) in enumerate(batch):
-            mutants_NL[row, place] = real_ids.start + base
+        for row, (position, base) in enumerate(batch):
+            mutants_NL[row, position] = real_ids.start + base
         log_odds = _log_likelihoods(loaded, mutants_NL) - reference
-        for (place, base), odds in zip(batch, log_odds, strict=True):
-            odds_LR[place, base] = odds
+        for (position, base), odds in zip(batch, log_odds, strict=True):
+            odds_LR[position, base] = odds
     return odds_LR
 
 

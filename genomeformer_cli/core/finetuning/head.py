@@ -87,8 +87,8 @@ class TaskHead(nn.Module):
         return torch.cat([pool(features_PE, batch) for pool in pools], dim=1)
 
     def _attention_pool(self, features_PE: Tensor, batch: CollatedBatch) -> Tensor:
-        place_P = (batch.relative_position_P * _NUM_PLACES).long().clamp_max(_NUM_PLACES - 1)
-        scores_PH = features_PE @ self.query_HE.T + functional.embedding(place_P, self.place_AH)
+        bin_P = (batch.relative_position_P * _NUM_PLACES).long().clamp_max(_NUM_PLACES - 1)
+        scores_PH = features_PE @ self.query_HE.T + functional.embedding(bin_P, self.place_AH)
         index_PH = batch.row_P[:, None].expand_as(scores_PH)
         shape = (batch.num_rows, _NUM_HEADS)
         # The largest of a row is taken away for the exponential's sake, and cancels.
@@ -157,8 +157,8 @@ def _as_matrix(features_PE: Tensor, batch: CollatedBatch) -> Tensor:
 def _counts(features_PE: Tensor, batch: CollatedBatch) -> Tensor:
     """Return the number of positions of each row that count, shape (B, 1)."""
     # `bincount` would make a GPU wait: it looks at the numbers first.
-    one_P = features_PE.new_ones(len(features_PE))
-    return one_P.new_zeros(batch.num_rows).index_add(0, batch.row_P, one_P)[:, None]
+    ones_P = features_PE.new_ones(len(features_PE))
+    return ones_P.new_zeros(batch.num_rows).index_add(0, batch.row_P, ones_P)[:, None]
 
 
 _POOLS = {"mean": _mean, "max": _max}
@@ -241,7 +241,7 @@ def _apply_head(
 ) -> Tensor:
     if get_head(model).pool != "none":
         return compute(position_features(model, batch, tokens_at_once))
-    # Of a chromosome the features would be many times what is kept of them.
+    # The features of a chromosome need many times the memory of its outputs.
     chunks = _feature_chunks(model, batch, tokens_at_once)
     outputs_PC = torch.cat([compute(chunk) for chunk in chunks])
     return outputs_PC if batch.base_index_N is None else outputs_PC[batch.base_index_N]

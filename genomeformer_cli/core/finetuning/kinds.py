@@ -173,9 +173,13 @@ def check_inferred(kind: TaskKind, labels: Sequence[str], name: str) -> None:
         letters = {letter for label in labels for letter in label}
         check_spelling(letters, name, f"{hint}`--kind per-base` takes letters as written")
     elif kind is TaskKind.MULTI_LABEL and COLUMN not in labels[0]:
-        names = {part.strip() for label in labels for part in label.split(SEPARATORS[0])}
+        names = {
+            label_part.strip() for label in labels for label_part in label.split(SEPARATORS[0])
+        }
         check_spelling(names, name, f"{hint}`--kind multi-label` takes labels as written")
-        separators = [mark for mark in SEPARATORS[1:] if any(mark in part for part in names)]
+        separators = [
+            mark for mark in SEPARATORS[1:] if any(mark in label_part for label_part in names)
+        ]
         if separators:
             raise InputError(
                 f"`{name}`: labels hold `{SEPARATORS[0]}` and `{separators[0]}`, and only one of "

@@ -109,7 +109,7 @@ def test_tsv(tmp_path: Path) -> None:
 def test_a_name_of_no_kind_is_refused() -> None:
     with pytest.raises(UsageError, match="unknown file type"):
         check_format(Path("vectors.doc"), per_base=False)
-    with pytest.raises(UsageError, match="not a row a base"):
+    with pytest.raises(UsageError, match="not one per base"):
         check_format(Path("vectors.h5ad"), per_base=True)
 
 

@@ -241,7 +241,7 @@ def test_few_rows_of_a_class_are_probed_without_a_crash(probe: str, sizes: tuple
 @pytest.mark.parametrize("labels", ["ab", "aaaab", "abc", "aaaa"])
 def test_case_attack_14_too_few_rows_to_probe_are_refused(labels: str) -> None:
     examples = tuple(Example(str(n), random_dna(20, n), one) for n, one in enumerate(labels))
-    with pytest.raises(InputError, match="too few to learn"):
+    with pytest.raises(InputError, match="too few to train"):
         folds(Task(name="few", examples=examples), 0)
 
 
