@@ -56,7 +56,7 @@ def npy_header(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bytes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _State:
+class _PartialState:
     """Contents of `state.json`: sizes and checksums of the finished records."""
 
     job: str
@@ -135,16 +135,16 @@ class VectorWriter:
         self._ids.seek(0, os.SEEK_END)
         self._rows.truncate(self._end)
 
-    def _read_state(self) -> _State:
+    def _read_state(self) -> _PartialState:
         """Read and check an earlier attempt; restore its counts, sizes and checksums.
 
         Raises:
             _NotResumableError, OSError, ValueError, TypeError: The attempt cannot be resumed.
         """
         fields = read_json(self.folder / STATE)
-        if any(unknown_keys(_State, fields)):
+        if any(unknown_keys(_PartialState, fields)):
             raise _NotResumableError(f"`{STATE}` is of another version")
-        state: _State = convert(fields, _State, source=STATE)
+        state: _PartialState = convert(fields, _PartialState, source=STATE)
         if state.job != self._job:
             raise _NotResumableError(
                 "it belongs to other sequences, another model or other options"
@@ -210,7 +210,7 @@ class VectorWriter:
                 file.flush()
                 os.fsync(file.fileno())
             self._hash_rows()
-            state = _State(
+            state = _PartialState(
                 job=self._job,
                 records=self.num_records,
                 rows=self.num_rows,

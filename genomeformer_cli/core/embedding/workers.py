@@ -34,7 +34,7 @@ from genomeformer_cli.core.settings import usable_cores
 Floats = npt.NDArray[np.floating[Any]]
 
 
-class SequenceGroup(Protocol):
+class RecordGroup(Protocol):
     """Sequences and their output rows."""
 
     @property
@@ -45,7 +45,7 @@ class SequenceGroup(Protocol):
         """Allocate the output rows; called once, in the order of the groups."""
 
 
-G = TypeVar("G", bound=SequenceGroup)
+G = TypeVar("G", bound=RecordGroup)
 
 
 @dataclass(frozen=True, kw_only=True)

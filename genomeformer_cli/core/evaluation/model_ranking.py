@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.evaluation.counts import best_order
 from genomeformer_cli.core.evaluation.token_scores import (
+    ConfidenceInterval,
     Groups,
-    Interval,
     TokenScores,
     bootstrap_mean,
 )
@@ -44,9 +44,9 @@ class RankingRow:
     part: str
     who: str
     detail: int | None
-    bits: Interval
-    accuracy: Interval
-    gain: Interval | None
+    bits: ConfidenceInterval
+    accuracy: ConfidenceInterval
+    gain: ConfidenceInterval | None
     num_bases: int
 
 

@@ -23,7 +23,7 @@ from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.evaluation.token_scores import (
     NUM_SAMPLES,
-    Interval,
+    ConfidenceInterval,
     percentile_interval,
     without_interval,
 )
@@ -275,9 +275,9 @@ class ProbeMetrics:
         num_rows: Number of tested rows.
     """
 
-    accuracy: Interval
-    mcc: Interval
-    auroc: Interval
+    accuracy: ConfidenceInterval
+    mcc: ConfidenceInterval
+    auroc: ConfidenceInterval
     num_rows: int
 
 
@@ -299,7 +299,9 @@ def measure_probe(predictions: ProbePredictions, seed: int) -> ProbeMetrics:
     )
 
 
-def mcc_gain(predictions: ProbePredictions, baseline: ProbePredictions, seed: int) -> Interval:
+def mcc_gain(
+    predictions: ProbePredictions, baseline: ProbePredictions, seed: int
+) -> ConfidenceInterval:
     """Return the gain in Matthews correlation over a baseline on the same rows."""
     metrics, baseline_metrics = _WeightedMetrics(predictions), _WeightedMetrics(baseline)
     ones = np.ones(predictions.targets_N.size)

@@ -38,7 +38,7 @@ from genomeformer_cli.core.evaluation.probes import (
     run_probe,
 )
 from genomeformer_cli.core.evaluation.tasks import Task
-from genomeformer_cli.core.evaluation.token_scores import Interval
+from genomeformer_cli.core.evaluation.token_scores import ConfidenceInterval
 from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.reporting import Reporter
@@ -85,7 +85,7 @@ class ProbeRow:
     neighbourhood: Neighbourhood | None
     logistic: ProbeMetrics
     neighbours: ProbeMetrics
-    gain: Interval | None = None
+    gain: ConfidenceInterval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -77,7 +77,7 @@ def scores_from_probabilities(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interval:
+class ConfidenceInterval:
     """Mean and the central 95 % range of its bootstrap samples.
 
     Attributes:
@@ -98,7 +98,7 @@ class Interval:
 
 def bootstrap_mean(
     values_N: npt.NDArray[np.float64], groups_N: Groups, generator: np.random.Generator
-) -> Interval:
+) -> ConfidenceInterval:
     """Return the mean of grouped values, and a bootstrap interval over the groups.
 
     Bases of one window are not independent; windows nearly are. Efron and Tibshirani 1993, "An
@@ -116,16 +116,16 @@ def bootstrap_mean(
     return percentile_interval(float(values_N.mean()), samples_S)
 
 
-def without_interval(value: float) -> Interval:
+def without_interval(value: float) -> ConfidenceInterval:
     """Return the value of a single unit, which a bootstrap cannot resample."""
-    return Interval(value=value, low=float("nan"), high=float("nan"))
+    return ConfidenceInterval(value=value, low=float("nan"), high=float("nan"))
 
 
-def percentile_interval(value: float, samples_S: npt.NDArray[np.float64]) -> Interval:
+def percentile_interval(value: float, samples_S: npt.NDArray[np.float64]) -> ConfidenceInterval:
     """Return the interval of a value from its bootstrap samples."""
     finite_S = samples_S[np.isfinite(samples_S)]
     if not finite_S.size:
         return without_interval(value)
     tail = 50 * (1 - _COVERAGE)
     low, high = np.percentile(finite_S, [tail, 100 - tail])
-    return Interval(value=value, low=float(low), high=float(high))
+    return ConfidenceInterval(value=value, low=float(low), high=float(high))

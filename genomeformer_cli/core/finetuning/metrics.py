@@ -23,7 +23,7 @@ import numpy.typing as npt
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.probes import area_under_curve, correlation
 from genomeformer_cli.core.evaluation.token_scores import (
-    Interval,
+    ConfidenceInterval,
     percentile_interval,
     without_interval,
 )
@@ -195,7 +195,7 @@ def bootstrap_interval(
     metric: str,
     *,
     seed: int,
-) -> Interval:
+) -> ConfidenceInterval:
     """Return a metric with its bootstrap interval over rows; a single row has no interval."""
     value = task_metrics(label_space, predictions, targets).get(metric, float("nan"))
     if len(targets) < 2:

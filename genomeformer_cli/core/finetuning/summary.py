@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Literal
 
 from genomeformer_cli.core.evaluation.duplicates import Duplicates
-from genomeformer_cli.core.evaluation.token_scores import Interval
+from genomeformer_cli.core.evaluation.token_scores import ConfidenceInterval
 from genomeformer_cli.core.finetuning.metrics import TaskScore
 from genomeformer_cli.core.formats.labelled import RowCount
 
@@ -38,7 +38,7 @@ class SeedResult:
     best_step: int
     validation: TaskScore
     test: TaskScore
-    interval: Interval
+    interval: ConfidenceInterval
     num_trained: int
 
 
@@ -52,7 +52,7 @@ class LinearResult:
     """
 
     test: TaskScore
-    interval: Interval
+    interval: ConfidenceInterval
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.evaluation.token_scores import Interval
+from genomeformer_cli.core.evaluation.token_scores import ConfidenceInterval
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned, write_finetuned
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.splits import TEST, TRAIN, VALIDATION
@@ -123,7 +123,7 @@ def _results_table(summary: FinetuneSummary) -> Table:
     )
 
 
-def _bounds(interval: Interval) -> str:
+def _bounds(interval: ConfidenceInterval) -> str:
     return f"{interval.low:.4f} to {interval.high:.4f}" if interval.known else _MISSING
 
 
