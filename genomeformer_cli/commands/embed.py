@@ -95,7 +95,7 @@ def command(
     with terminal_reporter() as reporter:
         result = embed_sequences(request, reporter=reporter, stream=sys.stdout.buffer)
         if plot is not None and result.plane is not None:
-            draw_plane(result.plane, result.ids, plot, colors)
+            draw_plane(result.plane, result.ids, plot, colors, reporter)
     if output is None:
         return
     text = f"{output}: {result.rows} rows of {result.width}"

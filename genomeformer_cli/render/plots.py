@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.formats.tables import read_table
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES
 from genomeformer_cli.core.store.atomic import atomic_file, write_text
 from genomeformer_cli.core.templates import render_template
@@ -205,33 +206,44 @@ def read_colors(color_by: str | None) -> Colors | None:
     """Read the column `TSV[:COLUMN]`.
 
     Raises:
-        InputError: The table cannot be read, or lacks the column.
+        InputError: The table cannot be read, lacks the column, or gives an id two values.
     """
     if color_by is None:
         return None
     name, _, column = color_by.rpartition(":") if ":" in color_by else (color_by, "", "")
     if not Path(name).is_file() and Path(color_by).is_file():
         name, column = color_by, ""
-    try:
-        lines = Path(name).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as failure:
-        raise InputError(f"`{name}` cannot be read: {failure}", hint="check the path") from failure
-    columns = lines[0].split("\t") if lines else []
-    column = column or (columns[1] if len(columns) > 1 else "")
-    if column not in columns[1:]:
-        known = ", ".join(f"`{known}`" for known in columns[1:]) or "none"
-        raise InputError(f"`{name}` has no column `{column}`", hint=f"it has {known}")
-    index = columns.index(column)
-    rows = (line.split("\t") for line in lines[1:])
-    return Colors(column, {row[0]: row[index] for row in rows if len(row) > index})
+    table = read_table(Path(name))
+    if len(table.columns) < 2:
+        raise InputError(
+            f"`{name}` has one column", hint="give the ids in the first column, values in another"
+        )
+    place = table.index(column, "name one as `TABLE:COLUMN`") if column else 1
+    values: dict[str, str] = {}
+    for row in table.rows:
+        value = table.cell(row, place)
+        if values.setdefault(table.cell(row, 0), value) != value:
+            raise InputError(
+                f"{table.where(row)}: `{row.cells[0]}` has two values of `{table.columns[place]}`",
+                hint="give one row per id",
+            )
+    return Colors(table.columns[place], values)
 
 
-def draw_plane(plane: Projection, ids: Sequence[str], path: Path, colors: Colors | None) -> None:
-    """Draw projected vectors; ids that the table lacks are grey.
+def draw_plane(
+    plane: Projection, ids: Sequence[str], path: Path, colors: Colors | None, reporter: Reporter
+) -> None:
+    """Draw projected vectors; ids that the table lacks are grey, with a warning.
 
     Raises:
         StoreError: The file cannot be written.
     """
+    unknown = [one for one in ids if one not in colors.values] if colors else []
+    if unknown:
+        reporter.warn(
+            f"{len(unknown):,} of {len(ids):,} rows are not in the table of colours and grey, the "
+            f"first is `{unknown[0]}`"
+        )
     groups = _color_groups(ids, colors)
     if path.suffix.lower() == ".html":
         write_text(path, _plane_page(plane, ids, groups, colors.title if colors else ""))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from importlib.resources import files
 from pathlib import Path
+
+import pytest
 
 CORE = Path(str(files("genomeformer_cli"))) / "core"
 PARSERS = {
@@ -18,8 +21,81 @@ PARSERS = {
 # Files that this package wrote, or that are parts of a protocol, have readers of their own.
 OWN_FILES = {
     "byte order marks": {"documents.py", "escaping.py"},
-    "packings": {"genomes/ncbi/remote_files.py", "model_io/archive.py"},
+    "packings": {"model_io/archive.py"},
 }
+
+
+# Modules that unpack or parse, whatever the name, and the files that may import them.
+PACKAGE = CORE.parent
+NEVER = "bz2 lzma isal zstandard csv pyfastx pandas polars Bio pysam codecs"
+PARSING_MODULES: dict[str, set[str]] = {
+    **{name: set() for name in NEVER.split()},
+    "gzip": {"core/genomes/local.py", "core/model_io/archive.py"},  # both write what we read
+    "zlib": {"core/evaluation/model_ranking.py", "core/model_io/archive.py"},
+    "zipfile": {"core/embedding/formats.py"},
+}
+TABLE_CALLS = {"read_csv", "read_table", "genfromtxt", "loadtxt", "fromregex"}
+# NCBI's summaries are a protocol; the others are readers of formats.
+TAB_SPLITTERS = {"core/genomes/ncbi/summaries.py"}
+
+
+def imported_modules(tree: ast.AST) -> set[str]:
+    """Return the top-level modules that a file imports, by statement or by name."""
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {one.name for one in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module or "")
+        elif isinstance(node, ast.Call) and "import" in ast.unparse(node.func):
+            names |= {one.value for one in node.args if isinstance(one, ast.Constant)}
+    return {str(name).partition(".")[0] for name in names}
+
+
+def parses_tables(tree: ast.AST) -> bool:
+    """Return whether a file splits text at tabs, or calls a reader of NumPy or pandas."""
+    for node in ast.walk(tree):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        owner, name = ast.unparse(node.func.value), node.func.attr
+        if name in TABLE_CALLS and owner not in {"tables", "self"}:
+            return True
+        first = node.args[0] if node.args else None
+        if name in {"split", "rsplit"} and isinstance(first, ast.Constant) and first.value == "\t":
+            return True
+    return False
+
+
+def test_no_alias_hides_a_second_reader() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name.startswith("core/formats/"):
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        odd = {
+            one for one in imported_modules(tree) if name not in PARSING_MODULES.get(one, {name})
+        }
+        assert not odd, f"{name} imports {odd}"
+        assert name in TAB_SPLITTERS or not parses_tables(tree), f"{name} parses a table"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from csv import reader as rows",
+        "import gzip as g",
+        "def f():\n    from bz2 import open as o",
+        "importlib.import_module('zstandard')",
+        "__import__('lzma')",
+    ],
+)
+def test_aliases_are_seen(source: str) -> None:
+    assert imported_modules(ast.parse(source)) & set(PARSING_MODULES)
+
+
+@pytest.mark.parametrize("source", ["a.split('\\t')", "np.loadtxt(x)", "pd.read_csv(x, sep=',')"])
+def test_tables_that_are_split_by_hand_are_seen(source: str) -> None:
+    assert parses_tables(ast.parse(source))
 
 
 def modules_with(pattern: str) -> set[str]:

@@ -243,11 +243,16 @@ def test_rows_are_drawn_on_a_plane(suffix: str, run_cli: RunCommand, tmp_path: P
     text = PROMOTERS.read_text(encoding="ascii").splitlines()
     ids = [line[1:].split()[0] for line in text if line.startswith(">")]
     lines = [f"{one}\tx\t{'<long>' if row % 3 else 'short'}" for row, one in enumerate(ids[:90])]
-    table.write_text("\n".join(["id\tother\tkind", *lines]) + "\n")
+    # As Excel writes it; the reader of all tables reads it.
+    table.write_text("\n".join(["id\tother\tkind", *lines]) + "\n", "utf-8-sig", newline="\r\n")
     picture = tmp_path / f"p.{suffix}"
     line = ("embed", str(PROMOTERS), *MODEL, "--plot", str(picture))
     expected = array(run_cli("embed", str(PROMOTERS), *MODEL))
-    assert (array(run_cli(*line, "--color-by", f"{table}:kind")) == expected).all()
+    coloured = run_cli(*line, "--color-by", f"{table}:Kind")
+    assert (array(coloured) == expected).all()
+    missing = f"{NUM_PROMOTERS - 90} of {NUM_PROMOTERS} rows are not in the table"
+    assert missing in coloured.err
+    assert f"the first is `{ids[90]}`" in coloured.err
     content = picture.read_bytes()
     first = content
     if suffix == "html":
@@ -260,6 +265,8 @@ def test_rows_are_drawn_on_a_plane(suffix: str, run_cli: RunCommand, tmp_path: P
         assert picture.read_bytes() == first
     assert_failure(run_cli(*line, "--color-by", f"{table}:none"), "no column `none`", hint="`kind`")
     assert_failure(run_cli(*line, "--color-by", "missing.tsv"), "missing.tsv")
+    table.write_text(f"id\tkind\n{ids[0]}\ta\n{ids[0]}\tb\n")
+    assert_failure(run_cli(*line, "--color-by", str(table)), "two values of `kind`")
 
 
 def test_umap_without_its_package_is_said_so(run_cli: RunCommand, tmp_path: Path) -> None:

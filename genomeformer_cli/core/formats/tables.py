@@ -24,6 +24,7 @@ INPUT = InputFormat(
         "evaluate --task",
         "evaluate --suite",
         "embed FILE",
+        "embed --color-by",
         "score FILE",
         "predict FILE",
     ),
