@@ -41,15 +41,15 @@ TAB_SPLITTERS = {"core/genomes/ncbi/summaries.py"}
 
 def imported_modules(tree: ast.AST) -> set[str]:
     """Return the top-level modules that a file imports, by statement or by name."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {one.name for one in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
             names.add(node.module or "")
         elif isinstance(node, ast.Call) and "import" in ast.unparse(node.func):
-            names |= {one.value for one in node.args if isinstance(one, ast.Constant)}
-    return {str(name).partition(".")[0] for name in names}
+            names |= {str(one.value) for one in node.args if isinstance(one, ast.Constant)}
+    return {name.partition(".")[0] for name in names}
 
 
 def parses_tables(tree: ast.AST) -> bool:

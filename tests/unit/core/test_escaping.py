@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from genomeformer_cli.core.embedding.projection import Projection
 from genomeformer_cli.core.escaping import encodable, markdown, one_line, printable
-from genomeformer_cli.core.reporting import Silent
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.tables import Table
 from genomeformer_cli.core.templates import render_template
 from genomeformer_cli.render.plots import Colors, draw_plane
@@ -70,7 +70,7 @@ class Tags(HTMLParser):
 def test_a_drawing_of_vectors_has_names_as_text(name: str, tmp_path: Path) -> None:
     plane = Projection(points=np.array([[0.0, 0.0], [1.0, 1.0]]), axes=(name, name))
     colors = Colors(title=name, values={name: name, "b": name})
-    draw_plane(plane, (name, "b"), tmp_path / "plane.html", colors, Silent())
+    draw_plane(plane, (name, "b"), tmp_path / "plane.html", colors, SilentReporter())
     assert_no_script((tmp_path / "plane.html").read_text(encoding="utf-8"))
 
 
