@@ -177,3 +177,11 @@ def test_every_command_takes_quiet_and_verbose() -> None:
     for command in leaves(typer.main.get_command(app)):
         spellings = {spelling for parameter in command.params for spelling in parameter.opts}
         assert {"--quiet", "--verbose"} <= spellings, command.name
+
+
+def test_verbose_names_model_and_device(run_cli: RunCommand, tmp_path: Path) -> None:
+    line = ("embed", "-", "--device", "cpu", "--threads", "1", "-o", str(tmp_path / "x.npy"))
+    done = run_cli(*line, "--verbose", stdin=b">a\nACGTACGT\n")
+    assert done.exit_code == 0, done.err
+    assert "model: " in done.err
+    assert "device: cpu, CPU threads: 1" in done.err

@@ -36,6 +36,12 @@ def model_folder(model: str | None, *, store: Store, reporter: Reporter) -> Path
         CorruptError: A checksum does not hold.
         NetworkError: It is on the Hub, and cannot be had.
     """
+    folder = _resolve(model, store=store, reporter=reporter)
+    reporter.debug(f"model: {folder}")
+    return folder
+
+
+def _resolve(model: str | None, *, store: Store, reporter: Reporter) -> Path:
     if model is None or model == DEFAULT_MODEL:
         return _bundled(store)
     if model.startswith(SCHEME):

@@ -202,6 +202,8 @@ class _Pretraining:
         self._folder = runs.path(Kind.RUNS, self._name)
         self._corpus = open_corpus(store, request.corpus, check=team.is_main)
         self._origin = _origin(request, self._corpus, store, reporter)
+        reporter.debug(f"corpus: {store.path(Kind.CORPORA, request.corpus)}")
+        reporter.debug(f"settings: preset `{request.preset}`, file {request.config_file or 'none'}")
         self._config = resolve_config(
             request.preset,
             request.config_file,
