@@ -353,7 +353,7 @@ def test_a_cds_that_cannot_be_read_in_frame_blocks_and_is_counted(
     assert words in cut.err
 
 
-def test_case_51_a_pseudogene_in_any_spelling_gives_nothing_and_says_so(cut: Cut) -> None:
+def test_case_51_a_pseudogene_in_any_spelling_gives_no_windows_and_is_reported(cut: Cut) -> None:
     """`pseudo=true` among blanks, in quotation marks or in capitals."""
     for spelling in (" pseudo=true", 'pseudo="true"', "pseudo=TRUE", "pseudogene=unknown"):
         done = cut.finish(

@@ -153,7 +153,7 @@ def test_tables_as_excel_and_pandas_write_them(tmp_path: Path, content: bytes) -
     assert [one.sequence for one in rows.examples] == [random_dna(30, row) for row in range(40)]
 
 
-def test_case_62_a_table_without_a_header_is_said_to_have_none(tmp_path: Path) -> None:
+def test_case_62_a_table_without_a_header_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_bytes(classes(lambda text: text.partition("\n")[2]))
     words = said(path)
@@ -261,7 +261,7 @@ def test_case_66_many_whole_numbers_may_be_classes_or_quantities(
     assert finetuned(path, kind=KIND)[0].label_space.names == ("label",)
 
 
-def test_case_66_twenty_whole_numbers_are_classes_and_said_to_be(tmp_path: Path) -> None:
+def test_case_66_twenty_whole_numbers_are_classes_with_a_note(tmp_path: Path) -> None:
     rows, _ = finetuned(table(tmp_path, [str(row % 20) for row in range(100)]))
     assert any("read as classification (20: 0, 1" in note for note in rows.notes)
 

@@ -98,7 +98,7 @@ def test_bytes_of_another_encoding_in_info_do_not_matter(case: Case, info: bytes
 
 
 @pytest.mark.parametrize("position", [0, 121], ids=["case-22-first", "case-22-last"])
-def test_a_telomere_is_a_row_that_says_so_and_others_are_scored(case: Case, position: int) -> None:
+def test_a_telomere_has_a_reason_and_other_rows_are_scored(case: Case, position: int) -> None:
     vcf = HEADER + row(position, "end", "N", "A") + snv(50, "ok")
     assert case.reasons(vcf)["end"].startswith(f"telomere: position {position} is")
     assert case.score(vcf)[1]["log_odds"] != "NA"
@@ -191,7 +191,7 @@ def test_records_named_with_and_without_chr_are_refused(command: str, case: Case
 
 
 @pytest.mark.parametrize("size", [40, 65, 119], ids="case-32-{}".format)
-def test_a_long_deletion_is_scored_or_says_why_not(case: Case, size: int) -> None:
+def test_a_long_deletion_is_scored_or_has_a_reason(case: Case, size: int) -> None:
     vcf = HEADER + row(1, "long", BASES[:size], BASES[0]) + row(1, "swap", BASES[:size], "A" * size)
     rows = case.score(vcf)
     if size > 64:

@@ -172,7 +172,7 @@ def test_the_vocabulary_is_laid_out_alike(name: str) -> None:
 
 
 @every_tokenizer
-def test_one_token_a_base_is_what_it_says(name: str) -> None:
+def test_one_token_per_base_holds_for_all_sequences(name: str) -> None:
     tokenizer = tokenizer_of(name)
     offsets = tokenizer.offsets(encode_bases("ACGTACGTACGTNACGT" * 4))
     assert tokenizer.one_token_per_base == bool((offsets[:, 1] - offsets[:, 0] == 1).all())

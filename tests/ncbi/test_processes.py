@@ -107,7 +107,7 @@ def check_resumed(ncbi: MiniNcbi, before: dict[str, int]) -> None:
         assert offset >= have
 
 
-def test_interrupted_it_says_so_and_keeps_parts(ncbi: MiniNcbi, tmp_path: Path) -> None:
+def test_an_interrupted_fetch_keeps_its_parts(ncbi: MiniNcbi, tmp_path: Path) -> None:
     total = sum(len(a.fasta()) for a in ncbi.world.assemblies)
     ncbi.bandwidth = total / 4.0
     process = start(ncbi, tmp_path)

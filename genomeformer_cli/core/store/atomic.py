@@ -45,7 +45,7 @@ def write_hint(number: int | None) -> str:
     if number in (errno.EMFILE, errno.ENFILE):
         return "allow more open files with `ulimit -n`, or close some programs"
     if number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.EISDIR):
-        return "check that the path exists, or choose another one"
+        return "check that the path exists, or choose another name"
     return "free some space or choose another place"
 
 

@@ -117,7 +117,7 @@ def test_invalid_assignments_are_one_sentence(texts: list[str], message: str, hi
     assert hint in str(caught.value.hint)
 
 
-def test_a_setting_cannot_be_given_both_ways() -> None:
+def test_a_setting_and_its_option_cannot_be_combined() -> None:
     assert combine_settings(Whole, ["training.ema=1"], {"processes": 2}) == {
         "training": {"ema": 1},
         "processes": 2,

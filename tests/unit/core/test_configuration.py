@@ -77,7 +77,7 @@ def test_presets_survive_toml() -> None:
         assert from_plain(PretrainConfig, plain, where="x.toml") == build()
 
 
-def test_an_overlay_replaces_what_is_given_and_keeps_the_rest() -> None:
+def test_an_overlay_replaces_given_values_only() -> None:
     changed = overlay(CONFIG, {"inner": {"count": 9}, "colour": "red"}, where="x.toml")
     assert changed.inner == Inner(rate=0.1, count=9)
     assert changed.colour is Colour.RED
@@ -119,7 +119,7 @@ def test_an_error_names_the_key_its_source_and_what_it_takes(
     assert hint in str(caught.value.hint)
 
 
-def test_what_is_missing_is_named() -> None:
+def test_missing_keys_are_named() -> None:
     with pytest.raises(ConfigError, match="`name`"):
         from_plain(Outer, {}, where="x.toml")
 
@@ -129,7 +129,7 @@ def test_the_configuration_itself_may_refuse() -> None:
         overlay(CONFIG, {"name": "refused"}, where="x.toml")
 
 
-def test_differences_are_told_by_dotted_key() -> None:
+def test_differences_are_listed_by_dotted_key() -> None:
     other = overlay(CONFIG, {"inner": {"count": 9}, "name": "two"}, where="x.toml")
     assert differences(to_plain(CONFIG), to_plain(other)) == [
         "inner.count: 7 -> 9",

@@ -27,7 +27,7 @@ def test_bases_are_marked_one_by_one(
 
 @given(flags=st.lists(st.booleans(), min_size=1, max_size=40), circular=st.booleans())
 @repeatable
-def test_stretches_hold_what_is_marked_and_nothing_more(flags: list[bool], circular: bool) -> None:
+def test_true_runs_cover_the_marked_bases_exactly(flags: list[bool], circular: bool) -> None:
     runs = true_runs(np.array(flags), circular=circular)
     covered = [base % len(flags) for start, end in runs for base in range(start, end)]
     assert sorted(covered) == [base for base, flag in enumerate(flags) if flag]

@@ -31,7 +31,7 @@ def test_flanks_are_two_numbers(text: str) -> None:
     "wrong",
     [{"labels": ()}, {"length": 0}, {"promoter": (0, 0)}, {"margin": -1}, {"max_n": 1.1}],
 )
-def test_rules_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
+def test_invalid_rules_are_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         WindowRules(**wrong)
 
@@ -57,5 +57,5 @@ def test_rules_that_cannot_be_are_refused(wrong: dict[str, Any]) -> None:
         ("mobile_genetic_element", Kind.PLACE),
     ],
 )
-def test_what_a_type_is_to_us(name: str, kind: Kind | None) -> None:
+def test_categories_of_feature_types(name: str, kind: Kind | None) -> None:
     assert kind_of(name) is kind

@@ -51,7 +51,7 @@ def test_a_real_circle_has_genes_across_its_origin() -> None:
     assert across == [(3980, 5386 + 136), (4496, 5386 + 136), (5074, 5386 + 51)]
 
 
-def test_ids_that_do_not_meet_are_listed_on_both_sides(tmp_path: Path) -> None:
+def test_ids_without_a_match_are_listed_on_both_sides(tmp_path: Path) -> None:
     text = gff("NC_1.1 gene 1 9 + . ID=g", "NC_2.1 gene 1 9 + . ID=h")
     fasta = "".join(f">chr{n}\n{DNA}\n" for n in range(1, 6))
     with pytest.raises(AnnotationError) as failure:
@@ -59,7 +59,7 @@ def test_ids_that_do_not_meet_are_listed_on_both_sides(tmp_path: Path) -> None:
     assert "`chr1`, `chr2`, `chr3` and 2 more against `NC_1.1`, `NC_2.1`" in failure.value.message
 
 
-def test_records_without_annotation_and_annotation_without_records_are_told(
+def test_records_without_annotation_and_annotation_without_records_are_reported(
     tmp_path: Path,
 ) -> None:
     listening = Listening()
@@ -103,7 +103,7 @@ def test_genbank_without_sequence_needs_a_fasta(tmp_path: Path) -> None:
         (truncated_gzip(gff("a gene 1 9 + . ID=g").encode() * 50), "truncated gzip"),
     ],
 )
-def test_what_is_no_annotation_is_refused(content: bytes, words: str, tmp_path: Path) -> None:
+def test_other_files_are_refused_as_annotation(content: bytes, words: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(content)
     (tmp_path / "a.fa").write_text(f">a\n{DNA}\n", encoding="utf-8")
     with pytest.raises(FormatError, match=words):
@@ -117,7 +117,7 @@ def test_a_damaged_genbank_gzip_is_refused(tmp_path: Path) -> None:
         list(annotated_records(None, path, reporter=SilentReporter()))
 
 
-def test_a_cds_without_a_phase_is_told(tmp_path: Path) -> None:
+def test_a_cds_without_a_phase_is_reported(tmp_path: Path) -> None:
     listening = Listening()
     read_text(tmp_path, gff("a CDS 1 9 + . ID=g"), f">a\n{DNA}\n", reporter=listening)
     assert any("gives 1 CDS no phase" in one for one in listening.warnings)

@@ -173,7 +173,7 @@ def test_genbank_comes_back_base_by_base(folder: Path, seed: int) -> None:
 
 @given(seed=seeds)
 @repeatable
-def test_what_is_not_understood_is_never_called_intergenic(folder: Path, seed: int) -> None:
+def test_unclear_features_are_never_intergenic(folder: Path, seed: int) -> None:
     check_unclear_genbank(folder, seed)
 
 

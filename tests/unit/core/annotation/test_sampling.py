@@ -93,7 +93,7 @@ def test_sequences_are_those_at_the_coordinates() -> None:
     assert set(strands) == {(PLUS, PLUS), (MINUS, MINUS), (0, PLUS), (0, MINUS)}
 
 
-def test_the_plus_strand_can_be_had_for_all() -> None:
+def test_all_windows_can_be_written_from_the_plus_strand() -> None:
     rules = WindowRules(strand=WrittenStrand.PLUS)
     found = mycoplasma(rules)
     assert {window.strand for window in found} == {PLUS}

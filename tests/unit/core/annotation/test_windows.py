@@ -189,7 +189,7 @@ def test_introns_are_neither_coding_nor_intergenic() -> None:
     assert all(end <= 30 or start >= 70 for start, end, _ in places(found, Label.CODING))
 
 
-def test_between_parts_on_both_strands_lie_other_things() -> None:
+def test_gaps_between_parts_on_both_strands_are_not_covered() -> None:
     """Trans-splicing, as of rps12 in chloroplasts: no intron joins the parts."""
     parts = (Part(80, 100, PLUS), Part(0, 20, MINUS))
     found = cut(record_of(DNA, Feature(kind=Kind.GENE, parts=parts)))

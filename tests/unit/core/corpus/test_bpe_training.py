@@ -36,7 +36,7 @@ def longest(tokenizer: BpeTokenizer) -> int:
     return max(len(token) for token in tokenizer.tokens[5:])
 
 
-def test_what_is_held_out_teaches_nothing(tmp_path: Path) -> None:
+def test_held_out_records_are_not_trained_on(tmp_path: Path) -> None:
     path = write(tmp_path / "g.fa", RECORDS)
     without = learn(path, SplitConfig(holdout=("r1",)))
     assert longest(learn(path, SplitConfig(holdout=("r0",)))) >= len(MOTIF)
@@ -70,14 +70,14 @@ def test_nothing_teaches_nothing(tmp_path: Path) -> None:
         learn(write(tmp_path / "g.fa", ["", ""]), TAIL)
 
 
-def test_a_split_that_cannot_be_is_refused_before_anything_is_learned(tmp_path: Path) -> None:
+def test_an_invalid_split_is_refused_before_training(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="`nobody`"):
         learn(write(tmp_path / "g.fa", RECORDS), SplitConfig(holdout=("nobody",)))
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("by", ["genome", "record"])
-def test_the_corpus_holds_out_what_taught_nothing(
+def test_the_corpus_holds_out_the_records_that_were_not_trained_on(
     by: str, seed: int, run_cli: RunCommand, tmp_path: Path, cache_home: Path
 ) -> None:
     """Tokens of these genomes hold from one to twenty bases: a draw by tokens would differ."""

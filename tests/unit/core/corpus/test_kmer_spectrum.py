@@ -70,7 +70,7 @@ def test_long_pieces_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spelled(counter, 4) == by_letters(["ACGTACGTTTGANACCA"], 4)
 
 
-def test_a_spectrum_says_what_its_counts_say() -> None:
+def test_a_spectrum_agrees_with_its_counts() -> None:
     counter = counted(["AAAAC"])  # AA AA AA AC
     found = spectrum_of(2, counter.counts()[2])
     assert found is not None
@@ -81,7 +81,7 @@ def test_a_spectrum_says_what_its_counts_say() -> None:
     assert found.bits_per_base == pytest.approx(entropy / 2)
 
 
-def test_words_of_both_strands_are_one() -> None:
+def test_a_kmer_and_its_reverse_complement_are_counted_together() -> None:
     (record,) = read_records(SAMPLE_FOLDER / "NC_001422.1.fa.gz")
     found = spectrum_of(3, counted([record.sequence]).counts()[3])
     assert found is not None
@@ -103,7 +103,7 @@ def test_four_letters_words_equal_to_their_own_other_strand_are_kept_once() -> N
     assert found.bits_per_base == 2.0
 
 
-def test_no_word_is_no_spectrum() -> None:
+def test_counts_of_zero_have_no_spectrum() -> None:
     counts = counted(["ACG"]).counts()
     assert spectrum_of(4, counts[4]) is None
     assert spectrum_of(3, counts[3]) is not None

@@ -186,7 +186,7 @@ def test_an_illegal_character_is_named_with_genome_record_and_position(tmp_path:
 
 @pytest.mark.parametrize("name", [MANIFEST_FILE, SEGMENTS_FILE, tokens_file(0), soft_mask_file(0)])
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut"])
-def test_a_damaged_corpus_is_said_so(tmp_path: Path, name: str, damage: str) -> None:
+def test_a_damaged_corpus_is_an_error(tmp_path: Path, name: str, damage: str) -> None:
     path = tmp_path / "c" / name
     build_corpus(tmp_path / "c", {"a": "ACGTacgt" * 10})
     content = path.read_bytes()
@@ -199,7 +199,7 @@ def test_a_damaged_corpus_is_said_so(tmp_path: Path, name: str, damage: str) -> 
     assert caught.value.hint
 
 
-def test_a_corpus_without_its_tokenizer_is_said_so(tmp_path: Path) -> None:
+def test_a_corpus_without_its_tokenizer_is_an_error(tmp_path: Path) -> None:
     build_corpus(tmp_path / "c", {"a": "ACGTacgt" * 10})
     (tmp_path / "c" / "tokenizer.json").unlink()
     with pytest.raises(CheckpointError, match="no readable tokenizer"):

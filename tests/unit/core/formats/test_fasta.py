@@ -68,21 +68,21 @@ def test_crlf_split_between_chunks(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [0.5, 0.9, 0.999])
-def test_a_truncated_gz_is_refused_and_pyfastx_says_nothing(tmp_path: Path, kept: float) -> None:
+def test_a_truncated_gz_is_refused_though_pyfastx_accepts_it(tmp_path: Path, kept: float) -> None:
     path = saved(tmp_path, COMPRESSED[: int(len(COMPRESSED) * kept)])
     assert alone(path) != alone(saved(tmp_path, COMPRESSED, "whole.gz")) or kept > 0.9
     with pytest.raises(FormatError, match="truncated"):
         list(read_records(path))
 
 
-def test_a_missing_trailer_is_refused_and_pyfastx_says_nothing(tmp_path: Path) -> None:
+def test_a_missing_trailer_is_refused_though_pyfastx_accepts_it(tmp_path: Path) -> None:
     path = saved(tmp_path, COMPRESSED[:-8])
     assert len(alone(path)) == 2
     with pytest.raises(FormatError, match="truncated"):
         list(read_records(path))
 
 
-def test_a_wrong_checksum_is_refused_and_pyfastx_says_nothing(tmp_path: Path) -> None:
+def test_a_wrong_checksum_is_refused_though_pyfastx_accepts_it(tmp_path: Path) -> None:
     path = saved(tmp_path, COMPRESSED[:-8] + b"\0\0\0\0" + COMPRESSED[-4:])
     alone(path)
     with pytest.raises(FormatError, match="damaged"):
@@ -171,7 +171,7 @@ def test_empty_records_and_bare_headers_are_kept(tmp_path: Path) -> None:
     assert [(r.id, r.sequence) for r in read_records(path)] == expected
 
 
-def test_a_header_sign_within_a_line_is_no_header(tmp_path: Path) -> None:
+def test_a_header_sign_within_a_line_does_not_start_a_record(tmp_path: Path) -> None:
     (record,) = read_records(saved(tmp_path, b">a >b\nAC\nGT\n", "x.fa"))
     assert record == Record("a", ">b", "ACGT")
 
@@ -302,7 +302,7 @@ def test_standard_input_is_spooled(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (path, shown) == (Path("x.fa"), "x.fa")
 
 
-def test_a_terminal_is_no_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     with pytest.raises(InputError, match="terminal"), local_copy("-"):
         pass

@@ -65,7 +65,7 @@ def test_open_ends_follow_the_strand(location: str, open_5: bool, open_3: bool) 
     assert (one.open_5, one.open_3) == (open_5, open_3)
 
 
-def test_a_pseudogene_makes_what_bears_its_tag_pseudo() -> None:
+def test_features_with_the_tag_of_a_pseudogene_are_pseudo() -> None:
     found = features(
         'gene 1..30 /locus_tag="a" /pseudo',
         'CDS 1..30 /locus_tag="a"',
@@ -76,7 +76,7 @@ def test_a_pseudogene_makes_what_bears_its_tag_pseudo() -> None:
     assert pseudo == {"a": True, "b": True, "c": False}
 
 
-def test_what_lies_between_bases_or_elsewhere_is_marked_and_counted() -> None:
+def test_locations_between_bases_or_on_other_records_are_unclear() -> None:
     text = genbank(DNA, "gene 5^6", "gene J00194.1:1..5", "gene 7..9", "source 1..9")
     (record,) = genbank_records(text)
     assert [(one.parts, one.unclear) for one in record.features] == [
@@ -108,7 +108,7 @@ def test_an_intron_across_the_origin_stays_one(tmp_path: Path) -> None:
     assert record.features[0].parts == (Part(80, 90, PLUS, 0), Part(110, 119, PLUS, 2))
 
 
-def test_damage_is_an_error_that_says_where() -> None:
+def test_damage_is_an_error_with_its_line() -> None:
     text = genbank(DNA, "gene 1..9") + genbank(DNA, "gene 1..9")[:150]
     with pytest.raises(AnnotationError, match=r"`x\.gb` .* record 2"):
         genbank_records(text)

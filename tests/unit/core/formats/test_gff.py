@@ -58,12 +58,12 @@ def test_escapes_are_decoded() -> None:
         ("c CDS 1 9 + 0 Name=WP_1.1", ""),
     ],
 )
-def test_a_symbol_is_no_tag_and_no_protein(row: str, gene: str) -> None:
+def test_a_symbol_is_neither_a_tag_nor_a_protein(row: str, gene: str) -> None:
     (record,) = gff_records(gff(row))
     assert record.features[0].gene == gene
 
 
-def test_a_pseudogene_makes_what_is_in_it_pseudo() -> None:
+def test_children_of_a_pseudogene_are_pseudo() -> None:
     text = gff(
         "c pseudogene 1 30 + . ID=g",
         "c mRNA 1 30 + . ID=m;Parent=g",
@@ -115,7 +115,7 @@ def test_sequence_after_the_annotation_is_not_read_as_lines() -> None:
         ('c\tt\tgene\t1\t9\t.\t+\t.\tgene_id "g";', "GTF"),
     ],
 )
-def test_a_line_that_is_no_gff3_is_named(line: str, words: str) -> None:
+def test_an_invalid_line_is_named(line: str, words: str) -> None:
     with pytest.raises(AnnotationError, match=r"x\.gff") as failure:
         gff_records(f"##gff-version 3\n{line}")
     assert words in failure.value.message

@@ -74,7 +74,7 @@ def test_a_record_that_spans_many_blocks_is_whole(tmp_path: Path) -> None:
     assert decode_bases(first.codes[-8:]) == "ACGTACGT"
 
 
-def test_zstd_without_its_package_is_said_so(
+def test_zstd_without_its_package_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = saved(tmp_path, b"\x28\xb5\x2f\xfd....")

@@ -120,7 +120,7 @@ def test_each_fault_passes_in_the_middle_of_a_resumed_file(
     assert got.path.read_bytes() == ncbi.files[path_of(ncbi)]
 
 
-def test_a_resumed_file_asks_for_the_missing_bytes_alone(
+def test_a_resumed_download_requests_only_the_missing_bytes(
     ncbi: MiniNcbi, transport: HttpTransport, tmp_path: Path
 ) -> None:
     ncbi.scripts.add(".fna.gz", [Fault.FIN, Fault.FIN, Fault.FIN])
@@ -133,7 +133,7 @@ def test_a_resumed_file_asks_for_the_missing_bytes_alone(
     assert all(asked.headers["if-range"] for asked in ncbi.log[1:])
 
 
-def test_a_second_process_goes_on_where_the_first_stopped(ncbi: MiniNcbi, tmp_path: Path) -> None:
+def test_a_second_process_resumes_the_download(ncbi: MiniNcbi, tmp_path: Path) -> None:
     ncbi.scripts.add(".fna.gz", [Fault.FIN, *[Fault.ERROR_503] * 20])
     part = tmp_path / "x.part"
     with HttpTransport(QUICK) as http, pytest.raises(NetworkError) as caught:
@@ -161,7 +161,7 @@ def test_progress_resets_the_count(
     assert len(ncbi.log) > QUICK.retries + 1
 
 
-def test_a_damaged_part_or_sidecar_is_no_obstacle(
+def test_a_damaged_part_or_sidecar_is_replaced(
     ncbi: MiniNcbi, transport: HttpTransport, tmp_path: Path
 ) -> None:
     part = tmp_path / "x.part"
@@ -204,7 +204,7 @@ def test_without_md5_the_inner_checksum_vouches(
     assert not got.attested
 
 
-def test_what_the_host_means_to_send_and_is_damaged_is_refused(
+def test_a_damaged_file_with_the_published_checksum_is_refused(
     ncbi: MiniNcbi, transport: HttpTransport, tmp_path: Path
 ) -> None:
     path = path_of(ncbi)
@@ -245,7 +245,7 @@ def test_halting_keeps_the_part(ncbi: MiniNcbi, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", MD5_FAULTS)
-def test_small_answers_are_asked_for_again(
+def test_small_responses_are_requested_again(
     ncbi: MiniNcbi, transport: HttpTransport, fault: Fault
 ) -> None:
     path = path_of(ncbi).rsplit("/", 1)[0] + "/md5checksums.txt"
@@ -259,7 +259,7 @@ def test_small_answers_are_asked_for_again(
     assert transport.get(ncbi.url + path, parse) == ncbi.files[path]
 
 
-def test_downloaded_says_what_it_is(tmp_path: Path) -> None:
+def test_a_downloaded_file_has_its_checksum_and_size(tmp_path: Path) -> None:
     got = DownloadedFile(path=tmp_path / "x.part", md5="", num_bytes=0, last_modified=None)
     got.drop()
     assert not got.attested

@@ -33,7 +33,7 @@ def test_a_genome_survives_json() -> None:
     assert genome_from_json(genome_to_json(GENOME)) == GENOME
 
 
-def test_what_a_later_version_adds_is_ignored() -> None:
+def test_keys_of_a_later_version_are_ignored() -> None:
     assert genome_from_json({**genome_to_json(GENOME), "chromosomes": 3}) == GENOME
 
 
@@ -42,7 +42,7 @@ def test_the_label_names_the_organism_if_known() -> None:
     assert genome_from_json({**genome_to_json(GENOME), "organism": None}).label == "g"
 
 
-def test_cached_genomes_come_in_the_order_asked_for(cache_home: Path) -> None:
+def test_cached_genomes_keep_the_requested_order(cache_home: Path) -> None:
     store = Store(cache_home)
     for sample in sample_genomes():
         install_sample(sample, store=store)
@@ -59,7 +59,7 @@ def test_cached_genomes_come_in_the_order_asked_for(cache_home: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["", "{", "{}", '{"name": "g"}', "\x00"])
-def test_a_damaged_description_is_said_so(damage: str, cache_home: Path) -> None:
+def test_a_damaged_description_is_an_error(damage: str, cache_home: Path) -> None:
     store = Store(cache_home)
     with store.create(Kind.GENOMES, "g") as folder:
         (folder / GENOME_FILE).write_text(damage, encoding="utf-8")

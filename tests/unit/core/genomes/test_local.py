@@ -110,7 +110,7 @@ def test_a_name_taken_by_other_content_is_refused(tmp_path: Path, store: Store) 
     assert (genome.name, new) == ("g2", True)
 
 
-def test_duplicate_ids_and_empty_records_are_kept_and_told_of(tmp_path: Path, store: Store) -> None:
+def test_duplicate_ids_and_empty_records_give_warnings(tmp_path: Path, store: Store) -> None:
     path = written(tmp_path / "g.fa", b">a\nACGT\n>b\n>a\nGG\n")
     listening = Listening()
     genome, _ = import_fasta(path, store=store, reporter=listening)
@@ -150,7 +150,7 @@ def test_an_impossible_name_is_refused_before_anything_is_read(store: Store) -> 
 
 @repeatable
 @given(records())
-def test_what_is_imported_is_read_back(drawn: list[Record]) -> None:
+def test_an_imported_genome_is_read_back(drawn: list[Record]) -> None:
     kept = drawn or [Record("only", "", "A")]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "g.fa"

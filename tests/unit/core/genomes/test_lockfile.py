@@ -32,7 +32,7 @@ class Listening(SilentReporter):
         self.warned.append(message)
 
 
-def test_a_genome_that_was_not_fetched_is_told_of_and_read_back(tmp_path: Path) -> None:
+def test_a_genome_that_was_not_fetched_is_written_and_read_back(tmp_path: Path) -> None:
     write_lock(tmp_path / "lock", [row_of(MINE, ("chr1", "chr2"))])
     (row,) = read_lock(tmp_path / "lock")
     assert (row.accession, row.files, row.records) == ("mine", (), ("chr1", "chr2"))
@@ -43,7 +43,7 @@ def test_a_genome_that_was_not_fetched_is_told_of_and_read_back(tmp_path: Path) 
     assert row.descriptions == ("Mus musculus", "")
 
 
-def test_what_can_be_fetched_is_ordered_and_the_rest_is_warned_of(tmp_path: Path) -> None:
+def test_rows_without_a_url_are_left_out_with_a_warning(tmp_path: Path) -> None:
     lock, reporter = tmp_path / "lock", Listening()
     write_lock(lock, [row_of(MINE), row_of(FETCHED, ("ignored",))])
     (order,) = orders_of(lock, reporter)

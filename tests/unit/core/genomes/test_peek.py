@@ -76,7 +76,7 @@ def test_reads_are_cut_between_records(tmp_path: Path) -> None:
     ]
 
 
-def test_damage_is_said(tmp_path: Path) -> None:
+def test_damage_is_an_error(tmp_path: Path) -> None:
     path = put(tmp_path, truncated_gzip(b">a\n" + b"ACGT" * 100 + b"\n"), "x.fa.gz")
     with pytest.raises(FormatError, match="truncated"):
         peek_records(path, 10, shown="x")

@@ -21,7 +21,7 @@ def test_the_three_genomes_are_there() -> None:
 
 
 @pytest.mark.parametrize("genome", sample_genomes(), ids=lambda genome: genome.name)
-def test_a_sample_is_what_its_manifest_says(genome: Genome, cache_home: Path) -> None:
+def test_a_sample_matches_its_manifest(genome: Genome, cache_home: Path) -> None:
     store = Store(cache_home)
     assert install_sample(genome, store=store)
     ((cached, path),) = cached_genomes(store, [genome.name])

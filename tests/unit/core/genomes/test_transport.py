@@ -111,7 +111,7 @@ def test_answers_that_lead_nowhere(
         ("/list", "answered 404", "renamed"),
     ],
 )
-def test_refusals_say_what_the_host_said(
+def test_refusals_include_the_message_of_the_host(
     urls: tuple[str, str], transport: HttpTransport, path: str, said: str, hint: str
 ) -> None:
     with pytest.raises(RefusedError, match=said) as caught:

@@ -59,7 +59,7 @@ def test_a_failing_block_leaves_the_old_file_and_no_trace(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("full_disk")
-def test_a_full_disk_leaves_no_file_and_says_so(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_and_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="No space left on device") as caught:
         write_text(tmp_path / "a.txt", "text")
     assert str(tmp_path / "a.txt") in caught.value.message
@@ -138,7 +138,7 @@ def test_a_failing_block_leaves_the_old_folder(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["f"]
 
 
-def test_a_folder_replaces_another_only_when_told(tmp_path: Path) -> None:
+def test_a_folder_replaces_another_only_on_request(tmp_path: Path) -> None:
     (tmp_path / "f").mkdir()
     (tmp_path / "f" / "old").write_bytes(b"")
     with pytest.raises(StoreError), atomic_folder(tmp_path / "f") as folder:
@@ -161,13 +161,13 @@ def test_a_folder_replaces_another_only_when_told(tmp_path: Path) -> None:
         (errno.EDQUOT, "free some space"),
     ],
 )
-def test_the_hint_fits_what_the_system_said(number: int, hint: str) -> None:
+def test_the_hint_fits_the_error_of_the_system(number: int, hint: str) -> None:
     failure = explain_write_failure(Path("x.npy"), OSError(number, os.strerror(number)))
     assert failure.message == f"could not write `x.npy`: {os.strerror(number)}"
     assert hint in str(failure.hint)
 
 
-def test_copying_to_a_full_disk_is_told_in_words(
+def test_copying_to_a_full_disk_is_a_readable_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:

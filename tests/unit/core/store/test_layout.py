@@ -27,7 +27,7 @@ def add(store: Store, kind: Kind, name: str, content: bytes = b"content") -> Non
         (folder / "file").write_bytes(content)
 
 
-def test_the_store_stands_where_the_settings_say(cache_home: Path) -> None:
+def test_the_store_uses_the_root_of_the_settings(cache_home: Path) -> None:
     assert Store().root == cache_home
 
 
@@ -83,7 +83,7 @@ def test_of_a_run_every_sealed_folder_is_verified(store: Store) -> None:
         store.verify(store.entry(Kind.RUNS, "r"))
 
 
-def test_an_entry_is_never_overwritten_unless_told(store: Store) -> None:
+def test_an_entry_is_overwritten_only_on_request(store: Store) -> None:
     add(store, Kind.GENOMES, "a", b"old")
     with pytest.raises(EntryExistsError), store.create(Kind.GENOMES, "a"):
         pytest.fail("the block must not run")
@@ -92,7 +92,7 @@ def test_an_entry_is_never_overwritten_unless_told(store: Store) -> None:
     assert (store.path(Kind.GENOMES, "a") / "file").read_bytes() == b"new"
 
 
-def test_half_an_entry_is_no_entry(store: Store) -> None:
+def test_an_incomplete_entry_is_not_listed(store: Store) -> None:
     def write_half(folder: Path) -> None:
         (folder / "file").write_bytes(b"half")
         assert store.entries() == []
@@ -103,7 +103,7 @@ def test_half_an_entry_is_no_entry(store: Store) -> None:
     assert names_in(store.root / "genomes") == []
 
 
-def test_what_is_not_there_is_named_beside_what_is(store: Store) -> None:
+def test_a_missing_entry_is_named_with_the_existing_ones(store: Store) -> None:
     with pytest.raises(NotInCacheError, match="`b`") as caught:
         store.entry(Kind.GENOMES, "b")
     assert "nothing yet" in str(caught.value.hint)
@@ -132,7 +132,7 @@ def test_removing_leaves_nothing(store: Store) -> None:
     assert names_in(store.root / "genomes") == ["b"]
 
 
-def test_the_lock_keeps_others_out_of_one_entry_only(store: Store) -> None:
+def test_a_lock_covers_one_entry_only(store: Store) -> None:
     with store.lock(Kind.GENOMES, "a"):
         with (
             pytest.raises(StoreError, match="`genomes/a` is in use"),
@@ -145,7 +145,7 @@ def test_the_lock_keeps_others_out_of_one_entry_only(store: Store) -> None:
         pass
 
 
-def test_a_cache_that_cannot_be_made_is_said_so(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with (
         pytest.raises(StoreError, match="cannot use the cache") as caught,

@@ -23,7 +23,7 @@ class Warnings(SilentReporter):
         self.warnings.append(message)
 
 
-def test_a_second_writer_is_told_the_process_of_the_first(tmp_path: Path) -> None:
+def test_the_error_of_a_second_writer_names_the_process_of_the_first(tmp_path: Path) -> None:
     output = tmp_path / "x.npy"
     refused = pytest.raises(StoreError, match=f"`x.npy` is being written by process {os.getpid()}$")
     with lock_outputs(output, reporter=SilentReporter()):

@@ -67,7 +67,7 @@ def test_a_missing_file_is_found(sealed: Path) -> None:
         check_seal(sealed)
 
 
-def test_a_file_that_nobody_listed_is_found(sealed: Path) -> None:
+def test_an_unlisted_file_is_an_error(sealed: Path) -> None:
     (sealed / "deep" / "extra").write_bytes(b"")
     with pytest.raises(CorruptError, match=r"extra` is not listed"):
         check_seal(sealed)
@@ -128,7 +128,9 @@ def test_files_that_have_not_changed_are_read_once(
 @pytest.mark.parametrize(
     "content", [b"", b"[]", b"5", b"{", b'{"a b.txt": 5}', b'{"a b.txt": []}', b"[" * 100_000]
 )
-def test_an_odd_memory_is_no_memory(content: bytes, sealed: Path, tmp_path: Path) -> None:
+def test_an_invalid_record_of_verified_files_is_ignored(
+    content: bytes, sealed: Path, tmp_path: Path
+) -> None:
     memory = tmp_path / "m.json"
     memory.write_bytes(content)
     (sealed / "a b.txt").write_bytes(b"two")
@@ -136,7 +138,7 @@ def test_an_odd_memory_is_no_memory(content: bytes, sealed: Path, tmp_path: Path
         check_seal_once(sealed, memory)
 
 
-def test_a_memory_that_cannot_be_written_hinders_nothing(sealed: Path, tmp_path: Path) -> None:
+def test_an_unwritable_record_of_verified_files_is_ignored(sealed: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     assert check_seal_once(sealed, tmp_path / "file" / "m.json") == 2
 

@@ -33,7 +33,7 @@ def test_the_checksum_is_that_of_the_file(tmp_path: Path, num_writes: int) -> No
     assert (tmp_path / "f").read_bytes() == content
 
 
-def test_a_full_disk_is_told_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_raises_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill_the_disk(monkeypatch)
     file = HashedFile(tmp_path / "f")
     file.write(b"x")

@@ -64,7 +64,7 @@ def test_the_commonest_pair_is_learned_first() -> None:
     assert tokenizer.dtype == np.dtype(np.uint8)
 
 
-def test_settings_say_what_was_seen_and_what_was_used() -> None:
+def test_settings_record_the_sample() -> None:
     rule = SampleRule(num_bases=3000, window=100, seed=4)
     records = [b"ACGGT" * 1000, b"TTGAC" * 400]
     tokenizer = train_bpe(records, 20, rule=rule)
@@ -81,14 +81,14 @@ def test_settings_say_what_was_seen_and_what_was_used() -> None:
     assert vocabulary_sha256(again) == vocabulary_sha256(tokenizer)
 
 
-def test_too_little_to_learn_gives_a_smaller_vocabulary() -> None:
+def test_a_small_sample_gives_a_smaller_vocabulary() -> None:
     tokenizer = train_bpe([b"ACGT"], 500)
     assert tokenizer.tokens[5:] == tuple("ACGTN")
     assert tokenizer.settings["vocab_size"] == 10
 
 
 @pytest.mark.parametrize("vocab_size", [0, 9, 65_537])
-def test_a_vocabulary_that_cannot_be_is_refused(vocab_size: int) -> None:
+def test_an_invalid_vocabulary_size_is_refused(vocab_size: int) -> None:
     with pytest.raises(ConfigError, match="invalid"):
         train_bpe([b"ACGT"], vocab_size)
 

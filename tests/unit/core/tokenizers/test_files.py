@@ -56,7 +56,7 @@ def test_the_hugging_face_config_names_the_special_tokens(saved: Path) -> None:
 
 @pytest.mark.parametrize("name", [CONFIG_FILE, TOKENIZER_FILE])
 @pytest.mark.parametrize("damage", [None, "", "{}", "[]"])
-def test_a_damaged_file_is_said_so(saved: Path, name: str, damage: str | None) -> None:
+def test_a_damaged_tokenizer_file_is_an_error(saved: Path, name: str, damage: str | None) -> None:
     (saved / name).unlink()
     if damage is not None:
         (saved / name).write_text(damage, encoding="utf-8")

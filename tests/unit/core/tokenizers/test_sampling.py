@@ -9,7 +9,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.tokenizers.sampling import SampleRule, sample_windows
 
 
-def test_what_fits_is_kept_whole_and_in_order() -> None:
+def test_sequences_within_the_limit_are_kept_in_order() -> None:
     sample = sample_windows([b"acgu", b"", b"RAC"], SampleRule(num_bases=100, window=3))
     assert sample.windows == ("ACG", "T", "NAC")
     assert (sample.num_bases, sample.num_seen) == (7, 7)
@@ -38,6 +38,6 @@ def test_every_window_has_the_same_chance() -> None:
 
 
 @pytest.mark.parametrize(("num_bases", "window"), [(10, 11), (10, 0)])
-def test_a_rule_that_cannot_be_is_refused(num_bases: int, window: int) -> None:
+def test_an_invalid_rule_is_refused(num_bases: int, window: int) -> None:
     with pytest.raises(ConfigError, match="cannot hold a window"):
         SampleRule(num_bases=num_bases, window=window)

@@ -104,7 +104,7 @@ def test_a_cut_summary_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "<html>", "a\tb\nc\td\n"])
-def test_what_is_no_summary_is_refused(tmp_path: Path, text: str) -> None:
+def test_an_invalid_summary_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "summary.txt"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(CorruptError):

@@ -207,7 +207,7 @@ def test_rebase(scheme: str) -> None:
         "",
     ],
 )
-def test_rebase_leaves_the_area_to_nobody(url: str) -> None:
+def test_rebase_refuses_urls_outside_the_genomes_area(url: str) -> None:
     with pytest.raises(ConfigError):
         rebase(url, "http://m")
 
