@@ -30,6 +30,7 @@ from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.streaming_forward import (
     features_by_slices,
 )
+from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
 
@@ -88,8 +89,8 @@ def _strand_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log
         return log2_LR
     tokens_L = torch.from_numpy(loaded.tokenizer.encode(codes).astype(np.int64))
     tokens_L = tokens_L.to(loaded.model.device)
-    direction = loaded.model.config.direction
-    if direction != "bidirectional" and loaded.model.can_stream and rule.window is None:
+    objective = objective_for(loaded.model.config.direction)
+    if not objective.hides_targets and loaded.model.can_stream and rule.window is None:
         _score_whole(loaded, tokens_L, log2_LR)
     else:
         _score_windows(loaded, tokens_L, log2_LR, rule)
@@ -110,7 +111,7 @@ def _log2(loaded: LoadedModel, features: Tensor) -> Log2:
 
 @torch.inference_mode()
 def _score_whole(loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2) -> None:
-    shift = 1 if loaded.model.config.direction == "causal" else 0
+    shift = 1 if objective_for(loaded.model.config.direction).is_causal else 0
     for start, stop, features_BCE in features_by_slices(loaded.model, tokens_L[None], _SLICE):
         end = min(stop + shift, len(log2_LR))
         log2_LR[start + shift : end] = _log2(loaded, features_BCE[0])[: end - start - shift]
@@ -156,24 +157,24 @@ def scoring_windows(length: int, window: int, *, causal: bool) -> list[ScoringWi
 def _score_windows(
     loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2, rule: ScoringOptions
 ) -> None:
-    direction = loaded.model.config.direction
+    objective = objective_for(loaded.model.config.direction)
     length = rule.window or loaded.model.config.context
-    windows = scoring_windows(len(log2_LR), length, causal=direction == "causal")
+    windows = scoring_windows(len(log2_LR), length, causal=objective.is_causal)
     width = max(window.stop - window.start for window in windows)
-    num_passes = min(rule.every, width) if direction == "bidirectional" else 1
+    num_passes = min(rule.every, width) if objective.hides_targets else 1
     rows = [(window, offset) for window in windows for offset in range(num_passes)]
     for batch in _batches(rows, max(_TOKENS_PER_BATCH // width, 1)):
         inputs_BT = torch.full((len(batch), width), PAD_ID, dtype=torch.int64)
         inputs_BT = inputs_BT.to(tokens_L.device)
         for row, (window, offset) in enumerate(batch):
             inputs_BT[row, : window.stop - window.start] = tokens_L[window.start : window.stop]
-            if direction == "bidirectional":
+            if objective.hides_targets:
                 inputs_BT[row, offset : window.stop - window.start : num_passes] = MASK_ID
         features_BTE = loaded.model.hidden(inputs_BT, padding_mask(inputs_BT, PAD_ID))
         log2_BTR = _log2(loaded, features_BTE)
         for row, (window, offset) in enumerate(batch):
             _copy_owned(
-                log2_LR, log2_BTR[row], window, (offset, num_passes), causal=direction == "causal"
+                log2_LR, log2_BTR[row], window, (offset, num_passes), causal=objective.is_causal
             )
 
 

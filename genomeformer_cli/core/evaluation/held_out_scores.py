@@ -55,6 +55,7 @@ from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatena
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES
 from genomeformer_cli.core.training.metrics import Score
@@ -153,20 +154,20 @@ def score_held_out(
             "compared with a table of counts",
             hint="evaluate it on labelled sequences alone: `--no-likelihood --task FILE`",
         )
-    direction = loaded.model.config.direction
-    sides = Sides.LEFT if direction == "causal" else Sides.BOTH
+    objective = objective_for(loaded.model.config.direction)
+    sides = Sides.LEFT if objective.is_causal else Sides.BOTH
     tables = None
     if corpus is not None:
         tables = count_contexts(
             corpus, widest_order(corpus.manifest.num_train, sides), reporter, sides
         )
     comparison = _Comparison(loaded=loaded, tables=tables, config=config, reporter=reporter)
-    if direction == "causal":
+    if objective.is_causal:
         return (_score_records(comparison, sequences),)
     length = config.window or loaded.model.config.context
     windows = cut_sequences(sequences, loaded.tokenizer, length=length, max_windows=config.windows)
     real_ids = loaded.tokenizer.real_ids
-    if direction == "two-stack":
+    if not objective.hides_targets:
         queries_by_name = {
             "each base, all others visible": all_queries(windows.tokens_WT, real_ids)
         }

@@ -25,8 +25,9 @@ from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.streaming_forward import features_by_slices
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import BITS_PER_NAT
+from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.sequence import NUM_REAL_BASES
-from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
+from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 from genomeformer_cli.core.training.metrics import Score
 
 _TOKENS_PER_BATCH = 16_384
@@ -91,13 +92,9 @@ def _log_probabilities(
 def _features(model: Model, tokens_BL: Tensor, is_masked_BL: Tensor, is_query_BL: Tensor) -> Tensor:
     """Return the input of the prediction head at each queried position."""
     mask_BL = padding_mask(tokens_BL, PAD_ID)
-    if model.config.direction == "bidirectional":
-        inputs_BL = tokens_BL.masked_fill(is_masked_BL, MASK_ID)
-        return model.hidden_at(inputs_BL, mask_BL, None, SelectedPositions.from_mask(is_query_BL))
-    features_BLE = model.hidden(tokens_BL, mask_BL)
-    if model.config.direction == "causal":
-        features_BLE = features_BLE.roll(1, dims=1)
-    return features_BLE[is_query_BL]
+    queries = SelectedPositions.from_mask(is_query_BL)
+    objective = objective_for(model.config.direction)
+    return objective.query_features(model, tokens_BL, mask_BL, is_masked_BL, queries)
 
 
 def _candidates(
@@ -168,7 +165,7 @@ def _slices(
     real_ids: range,
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield for each slice the logits, the index of each true base, and the queries."""
-    shift = 1 if model.config.direction == "causal" else 0
+    shift = 1 if objective_for(model.config.direction).is_causal else 0
     tokens = torch.from_numpy(tokens_L).to(model.device)
     is_query = torch.from_numpy(is_query_L).to(model.device)
     for start, stop, features_BCE in features_by_slices(model, tokens[None], _SLICE):

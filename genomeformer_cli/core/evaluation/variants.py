@@ -35,6 +35,7 @@ from genomeformer_cli.core.formats.vcf import Variant, allele_problem
 from genomeformer_cli.core.genomes.regions import variant_problem
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
+from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter, SilentReporter
 from genomeformer_cli.core.sequence import (
     NUM_REAL_BASES,
@@ -188,10 +189,10 @@ def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _P
 
 @torch.inference_mode()
 def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]:
-    direction = loaded.model.config.direction
     if not pairs:
         return []
-    if direction == "causal":
+    objective = objective_for(loaded.model.config.direction)
+    if objective.is_causal:
         windows = [pair.ref for pair in pairs] + [pair.alt for pair in pairs]
         log_likelihoods = _log_likelihoods(loaded, _padded(loaded, windows))
         return [
@@ -199,14 +200,14 @@ def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]
             for log_odds in log_likelihoods[len(pairs) :] - log_likelihoods[: len(pairs)]
         ]
     tokens_NL = _padded(loaded, [pair.ref for pair in pairs])
-    if direction == "bidirectional":
+    if objective.hides_targets:
         for row, pair in enumerate(pairs):
             tokens_NL[row, pair.changed] = MASK_ID
     tokens = torch.from_numpy(tokens_NL).to(loaded.model.device)
     features_NLE = loaded.model.hidden(tokens, padding_mask(tokens, PAD_ID))
     odds: list[float | None] = []
     for row, pair in enumerate(pairs):
-        if pair.num_ref != pair.num_alt or (direction == "two-stack" and pair.num_ref > 1):
+        if pair.num_ref != pair.num_alt or (not objective.hides_targets and pair.num_ref > 1):
             odds.append(None)
             continue
         features = features_NLE[row, pair.changed]
@@ -239,7 +240,7 @@ def mutagenesis_map(loaded: LoadedModel, codes: Codes, every: int) -> Log2:
 
     Both strands are averaged. NaN at N.
     """
-    if loaded.model.config.direction != "causal":
+    if not objective_for(loaded.model.config.direction).is_causal:
         log2_LR = base_log2(loaded, codes, ScoringOptions(every=every, both_strands=True))
         odds_LR = log2_LR - true_base_log2(log2_LR, codes)[:, None]
     else:

@@ -28,6 +28,7 @@ from genomeformer_cli.core.memory_plans.plans import (
 )
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import Examples
+from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
 
 SHARE_OF_AVAILABLE = 0.85
@@ -311,7 +312,7 @@ def random_examples(model: Model, step: Step) -> Examples:
     ids = (step.real_ids.start, step.real_ids.stop)
     tokens_BL = torch.randint(*ids, shape, generator=generator)
     targets_BL = tokens_BL
-    if model.config.direction == "bidirectional":
+    if objective_for(model.config.direction).hides_targets:
         asked_BL = torch.rand(shape, generator=generator) < _MASKED
         targets_BL = torch.where(asked_BL, tokens_BL, -1)
     return Examples(

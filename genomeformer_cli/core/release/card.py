@@ -15,6 +15,7 @@ from genomeformer_cli.core.evaluation.tables import evaluation_tables
 from genomeformer_cli.core.model_io.bundle_layout import PICTURES
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.release.card_data import (
     CardGenome,
     count_phyla,
@@ -89,6 +90,7 @@ def write_card(facts: CardFacts) -> str:
         "model_card.md",
         facts=facts,
         model=model,
+        objective=objective_for(model.direction),
         masking=masking,
         training=training,
         summary=facts.summary,

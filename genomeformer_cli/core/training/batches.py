@@ -22,8 +22,8 @@ from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.windows import Sampling, Short, WindowSampler
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.objectives.examples import make_examples
 from genomeformer_cli.core.objectives.loss import Examples
-from genomeformer_cli.core.objectives.targets import make_targets
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 from genomeformer_cli.core.tokenizers.token_lengths import token_layout
 from genomeformer_cli.core.training.config import TrainingConfig
@@ -128,7 +128,7 @@ class Batches:
         stage = stage_of(step, self._stages)
         windows, generator = self._samplers[stage.length].batch(step - stage.first)
         real_ids = self._tokenizer.real_ids
-        examples = make_targets(windows, real_ids, self._model, self._masking, generator)
+        examples = make_examples(windows, real_ids, self._model, self._masking, generator)
         bases_V = self._geometry.bases_V
         targets = examples.targets_BL.numpy()
         return Batch(

@@ -30,6 +30,7 @@ from genomeformer_cli.core.model_io.model_folder import (
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Event, Reporter, SilentReporter
 from genomeformer_cli.core.settings import ProcessRank, process_rank
 from genomeformer_cli.core.store.atomic import write_json
@@ -250,7 +251,7 @@ class _Pretraining:
                 f"a process ended: all were started again ({self._team.restarts} of at most "
                 f"{parallel.restarts} times)"
             )
-        causal = config.model.direction == "causal"
+        causal = objective_for(config.model.direction).is_causal
         baseline = self._told(
             CountBaseline,
             lambda: run_baseline(self._folder, corpus, questions, reporter, causal=causal),

@@ -16,6 +16,7 @@ from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.markov import markov_baseline
 from genomeformer_cli.core.evaluation.masked_queries import Queries, QueryConfig
 from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.training.loop import TrainingRun
@@ -38,7 +39,7 @@ def asking_of(config: PretrainConfig) -> QueryConfig:
         length=config.model.context,
         max_windows=config.training.validation_windows,
         passes=config.training.validation_passes,
-        causal=config.model.direction == "causal",
+        causal=objective_for(config.model.direction).is_causal,
         both_strands=config.training.both_strands,
     )
 

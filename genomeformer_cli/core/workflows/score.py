@@ -27,6 +27,7 @@ from genomeformer_cli.core.genomes.genome import genome_file
 from genomeformer_cli.core.genomes.regions import count_noun, reasons
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
+from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.layout import Store
@@ -151,7 +152,7 @@ def map_sequences(
     longest = loaded.model.config.context
     with reporter.track("mutating", None, "bases") as tracker:
         for identifier, codes in _records(source, reporter):
-            if loaded.model.config.direction == "causal" and codes.size > longest:
+            if objective_for(loaded.model.config.direction).is_causal and codes.size > longest:
                 raise ConfigError(
                     f"record `{identifier}` has {codes.size:,} bases, and the model a context of "
                     f"{longest:,}",

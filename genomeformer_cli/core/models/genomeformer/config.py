@@ -9,6 +9,8 @@ from typing import Literal
 from genomeformer_cli.core.attention.registry import AttentionConfig, check_direction
 from genomeformer_cli.core.errors import ConfigError
 
+Direction = Literal["bidirectional", "causal", "two-stack"]
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
@@ -25,13 +27,10 @@ class ModelConfig:
         attention: Attention mechanism and its options.
         rotary_base: Base of the wavelengths of rotary positions.
         conv_width: Kernel size of a short depthwise convolution before each attention; odd unless
-            the
-            model is causal, 0 for none. Mechanisms that approximate softmax cannot attend to a
-            single
-            neighbour; the convolution provides it.
+            the model is causal, 0 for none. Mechanisms that approximate softmax cannot attend to a
+            single neighbour; the convolution provides it.
         patch: Tokens per position of the stack; a light decoder separates them again. The work
-            falls
-            by this factor.
+            falls by this factor.
         direction: `bidirectional`: every position sees both sides. `causal`: itself and its past.
             `two-stack`: two causal stacks in opposite directions, joined at the top, so that every
             position sees all others but not itself.
@@ -53,7 +52,7 @@ class ModelConfig:
     rotary_base: float = 10_000.0
     conv_width: int = 0
     patch: int = 1
-    direction: Literal["bidirectional", "causal", "two-stack"] = "bidirectional"
+    direction: Direction = "bidirectional"
     tied: bool = True
     residual: Literal["plain", "reversible"] = "plain"
     strands: Literal["one", "both"] = "one"

@@ -10,7 +10,7 @@ import pytest
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.windows import Windows
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.objectives.targets import make_targets
+from genomeformer_cli.core.objectives.examples import make_examples
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 
@@ -37,7 +37,7 @@ def test_no_base_is_asked_across_documents(
     masking = MaskingConfig(soft_mask_weight=0.25)
     model = ModelConfig(direction=direction, tied=False)
     generator = np.random.default_rng(0)
-    batch = make_targets(windows, CharTokenizer().real_ids, model, masking, generator)
+    batch = make_examples(windows, CharTokenizer().real_ids, model, masking, generator)
     targets = [target if target >= 0 else None for target in batch.targets_BL[0].tolist()]
     assert targets == expected
     shift = 1 if direction == "causal" else 0

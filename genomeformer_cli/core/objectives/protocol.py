@@ -1,0 +1,102 @@
+"""Interface of training objectives, and the targets of those that hide nothing.
+
+Shape letters: B batch, L length, T queries of a batch, E features.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from genomeformer_cli.core.data.masking import NOT_A_TARGET, MaskingConfig
+from genomeformer_cli.core.data.windows import Windows
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from genomeformer_cli.core.attention.positions import SelectedPositions
+    from genomeformer_cli.core.models.genomeformer.config import Direction
+    from genomeformer_cli.core.models.protocol import Model
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Targets:
+    """Inputs, targets and loss weights of a batch of windows.
+
+    Attributes:
+        inputs_BL: Token ids given to the model.
+        targets_BL: True id at the positions to predict, else `NOT_A_TARGET`.
+        weights_BL: Loss weight of each target.
+    """
+
+    inputs_BL: Array
+    targets_BL: Array
+    weights_BL: Array
+
+
+class Objective(Protocol):
+    """Training objective: the tokens that a model predicts, and from which others."""
+
+    @property
+    def direction(self) -> Direction:
+        """Direction of the models that are trained with this objective."""
+
+    @property
+    def context(self) -> str:
+        """Positions visible to each position, for the model card."""
+
+    @property
+    def goal(self) -> str:
+        """Predicted tokens, for the model card."""
+
+    @property
+    def hides_targets(self) -> bool:
+        """True if tokens must be masked in the input to be predicted."""
+
+    @property
+    def is_causal(self) -> bool:
+        """True if each token is predicted from the features of the position before it."""
+
+    def make_targets(
+        self,
+        windows: Windows,
+        real_ids: range,
+        masking: MaskingConfig,
+        generator: np.random.Generator,
+    ) -> Targets:
+        """Make inputs and targets of one training batch."""
+
+    def query_features(
+        self,
+        model: Model,
+        tokens_BL: Tensor,
+        mask_BL: Tensor | None,
+        masked_BL: Tensor,
+        queries: SelectedPositions,
+    ) -> Tensor:
+        """Return the features (T, E) from which the tokens at some positions are predicted.
+
+        Args:
+            model: Model to evaluate.
+            tokens_BL: Token ids.
+            mask_BL: False at padding; None without padding.
+            masked_BL: Tokens to mask, if the objective hides targets.
+            queries: Positions of the predicted tokens.
+        """
+
+
+def every_base(windows: Windows, real_ids: range, masking: MaskingConfig) -> Targets:
+    """Make a target of every real base, at its own position."""
+    tokens_BL = windows.tokens_BL
+    real_BL = (tokens_BL >= real_ids.start) & (tokens_BL < real_ids.stop)
+    weights_BL = np.where(windows.soft_mask_BL, masking.soft_mask_weight, 1.0)
+    return Targets(
+        inputs_BL=tokens_BL,
+        targets_BL=np.where(real_BL, tokens_BL, NOT_A_TARGET),
+        weights_BL=weights_BL.astype(np.float32),
+    )
