@@ -41,7 +41,7 @@ from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import Store
-from genomeformer_cli.core.workflows.compute import choose_device
+from genomeformer_cli.core.workflows.devices import choose_device
 
 # What matters most comes first.
 TASKS = (

@@ -41,7 +41,7 @@ from genomeformer_cli.core.finetuning.run import (
 from genomeformer_cli.core.finetuning.summary import Origin
 from genomeformer_cli.core.formats.labelled import Example, read_labelled, task_name
 from genomeformer_cli.core.reporting import SilentReporter
-from genomeformer_cli.core.workflows.compute import choose_device
+from genomeformer_cli.core.workflows.devices import choose_device
 
 Record = dict[str, Any]
 _LOOK_AGAIN = 1.0

@@ -20,7 +20,7 @@ from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, model_folder
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.store.layout import Store
-from genomeformer_cli.core.workflows.compute import choose_device
+from genomeformer_cli.core.workflows.devices import choose_device
 
 Floats = npt.NDArray[np.float32]
 

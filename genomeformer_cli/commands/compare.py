@@ -32,7 +32,7 @@ from genomeformer_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.training.budget import Budget
-    from genomeformer_cli.core.workflows.comparison_folder import Variant
+    from genomeformer_cli.core.workflows.compare_folder import Variant
 
 EXAMPLE = "Example:  genomeformer compare demo --attention softmax,performer,linear --minutes 5"
 _VARIANTS, _BUDGET = "Variants", "Budget of each training"
@@ -116,7 +116,7 @@ def command(
     """Train several models on a genome under one budget and compare them; resumable."""
     from genomeformer_cli.core.training.presets import PretrainConfig
     from genomeformer_cli.core.workflows.compare import CompareRequest, compare_models
-    from genomeformer_cli.core.workflows.run_folder import resolve_config
+    from genomeformer_cli.core.workflows.run_config import resolve_config
     from genomeformer_cli.render.comparison import (
         check_all_ended,
         draw_comparison,
@@ -197,7 +197,7 @@ def parse_mechanisms(text: str | None) -> list[Variant]:
         ConfigError: A mechanism is unknown.
     """
     from genomeformer_cli.core.attention.registry import attention_entry
-    from genomeformer_cli.core.workflows.comparison_folder import Variant
+    from genomeformer_cli.core.workflows.compare_folder import Variant
 
     variants = []
     for name in [part.strip() for part in text.split(",")] if text else []:
@@ -216,7 +216,7 @@ def parse_variant(text: str) -> Variant:
         UsageError: The text has no settings, or one of them is unknown.
     """
     from genomeformer_cli.core.training.presets import PretrainConfig
-    from genomeformer_cli.core.workflows.comparison_folder import Variant
+    from genomeformer_cli.core.workflows.compare_folder import Variant
 
     match = re.fullmatch(r"\s*(?:([^=,:]+):)?(.*)", text, re.DOTALL)
     assert match is not None

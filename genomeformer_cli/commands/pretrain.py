@@ -128,9 +128,9 @@ def command(
     """Pretrain a model by predicting masked bases; the same command again resumes it."""
     from genomeformer_cli.core.config_text import combine_settings
     from genomeformer_cli.core.training.presets import PretrainSettings
-    from genomeformer_cli.core.workflows.dry_run import forecast_run, pretrain_settings
+    from genomeformer_cli.core.workflows.pretrain_dry_run import forecast_run, pretrain_settings
     from genomeformer_cli.core.workflows.pretrain import PretrainRequest
-    from genomeformer_cli.core.workflows.run_folder import resolve_execution
+    from genomeformer_cli.core.workflows.run_config import resolve_execution
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.runs import render_forecast
@@ -174,7 +174,7 @@ def command(
 
 def _show_presets(*, as_json: bool) -> None:
     from genomeformer_cli.core.reporting import SilentReporter
-    from genomeformer_cli.core.workflows.presets import forecast_presets
+    from genomeformer_cli.core.workflows.pretrain_presets import forecast_presets
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.runs import render_presets
 
@@ -183,7 +183,7 @@ def _show_presets(*, as_json: bool) -> None:
 
 
 def _show_runs(names: list[str], *, as_json: bool) -> None:
-    from genomeformer_cli.core.workflows.runs import watch_runs
+    from genomeformer_cli.core.workflows.run_status import watch_runs
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.plots import draw_runs
     from genomeformer_cli.render.progress import terminal_reporter

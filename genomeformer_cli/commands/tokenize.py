@@ -46,7 +46,7 @@ def command(
     sizes = {"k": k, "stride": stride, "vocab_size": vocab_size}
     settings = {key: value for key, value in sizes.items() if value is not None}
     if inspect is not None:
-        from genomeformer_cli.core.workflows.inspect import InspectRequest, inspect_sequences
+        from genomeformer_cli.core.workflows.tokenize_inspect import InspectRequest, inspect_sequences
         from genomeformer_cli.render.tokens import TokensView
 
         inspected = inspect_sequences(
@@ -81,7 +81,7 @@ def command(
             result = tokenize_genomes(request, reporter=reporter)
             show(result, render_corpus(result), as_json=as_json)
             return
-        from genomeformer_cli.core.workflows.describe import describe_corpus
+        from genomeformer_cli.core.workflows.tokenize import describe_corpus
         from genomeformer_cli.render.corpus import picture_path, plot_statistics, render_statistics
 
         picture = picture_path(name, plot)

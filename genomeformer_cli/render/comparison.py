@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from genomeformer_cli.core.reporting import Reporter
     from genomeformer_cli.core.workflows.compare import CompareResult
-    from genomeformer_cli.core.workflows.standings import Baseline, Row, Spread
+    from genomeformer_cli.core.workflows.compare_ranking import Baseline, Row, Spread
 
 PICTURE_FILE = "comparison.png"
 _MEGABYTE = 1e6

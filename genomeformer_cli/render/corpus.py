@@ -22,7 +22,7 @@ if TYPE_CHECKING:
         GenomeStatistics,
         Lengths,
     )
-    from genomeformer_cli.core.workflows.describe import DescribeResult
+    from genomeformer_cli.core.workflows.tokenize import DescribeResult
     from genomeformer_cli.core.workflows.tokenize import TokenizeResult
 
 MAX_GENOMES = 24

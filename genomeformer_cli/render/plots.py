@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.embedding.projection import Projection
     from genomeformer_cli.core.reporting import Reporter
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
-    from genomeformer_cli.core.workflows.runs import WatchedRun
+    from genomeformer_cli.core.workflows.run_status import WatchedRun
     from genomeformer_cli.core.workflows.score import MutatedRecord
 
 LOSS_FILE = "loss.png"

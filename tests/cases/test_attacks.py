@@ -28,7 +28,7 @@ from genomeformer_cli.core.errors import (
     RefusedError,
 )
 from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
-from genomeformer_cli.core.model_io.archive import pack, unpacked
+from genomeformer_cli.core.model_io.archive import pack, unpack_archive
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.seal import seal
@@ -235,7 +235,7 @@ def test_an_odd_archive_is_refused(tmp_path: Path, members: list[tarfile.TarInfo
     archive = archive_of(tmp_path / "x.tar.gz", *members)
     store = Store(tmp_path / "cache")
     with pytest.raises(CorruptError):
-        unpacked(archive, store)
+        unpack_archive(archive, store)
     assert not [path for path in store.root.rglob("*") if path.name in ("README.md", "LICENSE")]
 
 
@@ -250,7 +250,7 @@ def test_a_bomb_fills_no_disk(tmp_path: Path) -> None:
             info.size = 48 << 20
             tar.addfile(info, io.BytesIO(bytes(info.size)))
     with pytest.raises(CorruptError, match="unpacks to more than"):
-        unpacked(archive, Store(tmp_path / "cache"))
+        unpack_archive(archive, Store(tmp_path / "cache"))
     left = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in left) < 1 << 20
 
@@ -264,7 +264,7 @@ def test_a_header_of_an_archive_may_not_be_a_bomb_either(tmp_path: Path) -> None
         for _ in range(80):
             packed.write(bytes(1 << 20))
     with pytest.raises(CorruptError):
-        unpacked(archive, Store(tmp_path / "cache"))
+        unpack_archive(archive, Store(tmp_path / "cache"))
 
 
 def test_every_cut_of_an_archive_is_refused(bundle: Path, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_every_cut_of_an_archive_is_refused(bundle: Path, tmp_path: Path) -> Non
     for stop in range(0, len(content) - 9, max(1, len(content) // 25)):
         cut.write_bytes(content[:stop])
         with pytest.raises(CorruptError):
-            unpacked(cut, Store(tmp_path / "cache"))
+            unpack_archive(cut, Store(tmp_path / "cache"))
 
 
 # attack-11: weights that are not finite

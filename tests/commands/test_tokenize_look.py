@@ -86,7 +86,7 @@ def test_colours_stand_for_what_bars_show(tmp_path: Path) -> None:
     script = (
         "import sys; from rich.console import Console\n"
         "from genomeformer_cli.render.tokens import *\n"
-        "from genomeformer_cli.core.workflows.inspect import *\n"
+        "from genomeformer_cli.core.workflows.tokenize_inspect import *\n"
         "request = InspectRequest(source='ACGTNacg', tokenizer='kmer', settings={'k': 3})\n"
         "console = Console(force_terminal=True, color_system='truecolor', width=60)\n"
         "console.print(TokensView(inspect_sequences(request)))\n"

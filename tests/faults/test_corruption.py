@@ -18,7 +18,7 @@ from genomeformer_cli.core.genomes.genome import cached_genomes
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.store.layout import Entry, Kind, Store
 from genomeformer_cli.core.store.seal import SEAL, check_seal
-from genomeformer_cli.core.workflows.inspect import InspectRequest, inspect_sequences
+from genomeformer_cli.core.workflows.tokenize_inspect import InspectRequest, inspect_sequences
 from tests.faults.commands import COMMANDS
 from tests.faults.harness import Place, contents, differences
 from tests.faults.kills import run_undisturbed

@@ -34,7 +34,7 @@ from genomeformer_cli.core.formats.vcf import read_variants
 from genomeformer_cli.core.genomes.genome import GENOME_FILE, genome_from_json
 from genomeformer_cli.core.genomes.lockfile import read_lock
 from genomeformer_cli.core.genomes.ncbi.datasets import _page
-from genomeformer_cli.core.model_io.archive import unpacked
+from genomeformer_cli.core.model_io.archive import unpack_archive
 from genomeformer_cli.core.model_io.hub import read_address
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.tensors import read_header, weight_files
@@ -44,7 +44,7 @@ from genomeformer_cli.core.store.seal import SEAL, read_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer
 from genomeformer_cli.core.training.metrics import read_rows, training_bits
 from genomeformer_cli.core.training.presets import PRESETS
-from genomeformer_cli.core.workflows.embed_finished import read_finished
+from genomeformer_cli.core.workflows.embed_record import read_finished
 from tests.bundles import make_bundle
 
 Read = Callable[[Path], object]
@@ -106,7 +106,7 @@ def _model_without_seal(folder: Path) -> object:
 
 def _unpack(path: Path) -> object:
     with TemporaryDirectory(dir=path.parent) as home:
-        return unpacked(path, Store(Path(home)))
+        return unpack_archive(path, Store(Path(home)))
 
 
 def _archive(*, packed: bool) -> bytes:

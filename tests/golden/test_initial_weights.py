@@ -11,7 +11,7 @@ from typing import Any
 from genomeformer_cli.core.attention.registry import ATTENTIONS
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
-from genomeformer_cli.core.workflows.run_folder import resolve_config
+from genomeformer_cli.core.workflows.run_config import resolve_config
 from tests.conftest import GoldenNumbers
 from tests.golden_numbers import Tolerance
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from genomeformer_cli.core.reporting import Reporter, SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
-from genomeformer_cli.core.workflows.fetch_ncbi import (
+from genomeformer_cli.core.workflows.fetch import (
     FetchNcbiRequest,
     FetchResult,
     fetch_ncbi,

@@ -1,5 +1,6 @@
-"""Models and training state on disk: safetensors and JSON in sealed folders, nothing pickled.
+"""Find, download, load and save models: safetensors and JSON in sealed folders, nothing pickled.
 
-`weights` is a model with its configuration and tokenizer; `state` what training needs to go on;
-`rotation` keeps the newest checkpoints of a run and finds the newest whole one.
+`resolve` finds the model that a user names, in the cache (`find`), on the Hub (`hub`) or in an
+archive (`archive`). `model_folder` reads and writes weights, configuration and tokenizer;
+`training_state` adds the optimizer; `rotation` keeps the newest checkpoints of a run.
 """

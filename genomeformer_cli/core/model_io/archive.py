@@ -1,7 +1,7 @@
-"""A bundle as one file, `NAME.tar.gz`: the same bytes whenever and wherever it is packed.
+"""A bundle in one file, `NAME.tar.gz`, with reproducible bytes.
 
-Names in order, no owner, no date, plain modes; and gzip without a name or a time. Unpacking takes
-regular files that a bundle may hold, in one folder, and nothing else.
+Members are sorted, without owner, date or special modes; the gzip header has no name and no time.
+Unpacking accepts only regular files of a bundle, in one folder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
 from genomeformer_cli.core.errors import CorruptError
-from genomeformer_cli.core.model_io.bundle_layout import check_layout, files_of, is_of_a_bundle
+from genomeformer_cli.core.model_io.bundle_layout import check_layout, is_bundle_file, list_files
 from genomeformer_cli.core.store.atomic import atomic_file
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import check_seal, file_sha256
@@ -47,9 +47,9 @@ def pack(folder: Path, name: str, archive: Path) -> None:
     """Write a bundle as an archive.
 
     Args:
-        folder: The bundle.
-        name: Of the folder inside the archive.
-        archive: Where to.
+        folder: Folder of the bundle.
+        name: Name of the folder inside the archive.
+        archive: Output file.
 
     Raises:
         StoreError: The system refused the write.
@@ -59,18 +59,18 @@ def pack(folder: Path, name: str, archive: Path) -> None:
         gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=_LEVEL) as packed,
         tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        for member in files_of(folder):
+        for member in list_files(folder):
             info = tarfile.TarInfo(f"{name}/{member}")
             info.size, info.mode = (folder / member).stat().st_size, _MODE
             with (folder / member).open("rb") as file:
                 tar.addfile(info, file)
 
 
-def unpacked(archive: Path, store: Store) -> Path:
-    """The bundle of an archive, unpacked into the cache under the archive's checksum.
+def unpack_archive(archive: Path, store: Store) -> Path:
+    """Unpack an archive into the cache, under its checksum, and return the folder of the bundle.
 
     Raises:
-        CorruptError: It is no archive of a bundle, or a checksum does not hold.
+        CorruptError: The file is not an archive of a bundle, or a checksum differs.
         StoreError: The system refused a write.
     """
     digest = file_sha256(archive)
@@ -90,7 +90,9 @@ def _unpack(archive: Path, folder: Path) -> None:
         with (
             gzip.open(archive) as packed,
             # A stream is read once, in order, and never further than the limit.
-            tarfile.open(fileobj=cast("IO[bytes]", _Limited(packed, limit)), mode="r|") as tar,
+            tarfile.open(
+                fileobj=cast("IO[bytes]", _LimitedStream(packed, limit)), mode="r|"
+            ) as tar,
         ):
             for member, name, root in _members(archive, tar):
                 roots.add(root)
@@ -105,7 +107,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 with content, (folder / name).open("wb") as file:
                     shutil.copyfileobj(content, file, io.DEFAULT_BUFFER_SIZE)
-    except _BeyondLimitError as failure:
+    except _TooLargeError as failure:
         raise CorruptError(
             f"`{archive}` unpacks to more than {limit:,} bytes, {_MAX_RATIO} times its size",
             hint=_HINT,
@@ -116,12 +118,12 @@ def _unpack(archive: Path, folder: Path) -> None:
         raise CorruptError(f"`{archive}` does not hold one bundle", hint=_HINT)
 
 
-class _BeyondLimitError(Exception):
-    """An archive that unpacks to more than it may."""
+class _TooLargeError(Exception):
+    """Archive that unpacks to more bytes than allowed."""
 
 
-class _Limited:
-    """A stream that refuses to give more than a number of bytes.
+class _LimitedStream:
+    """Stream that raises after a given number of bytes.
 
     Args:
         stream: Source.
@@ -136,17 +138,17 @@ class _Limited:
         """Read at most `size` bytes.
 
         Raises:
-            _BeyondLimitError: The stream has more than the limit.
+            _TooLargeError: The stream has more than the limit.
         """
         content = self._stream.read(self._left + 1 if size < 0 else min(size, self._left + 1))
         self._left -= len(content)
         if self._left < 0:
-            raise _BeyondLimitError
+            raise _TooLargeError
         return content
 
 
 def _members(archive: Path, tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarInfo, str, str]]:
-    """Every file of an archive, its name in the bundle, and the folder it is in."""
+    """Yield every file of an archive, its name in the bundle, and its folder."""
     names: set[str] = set()
     for number, member in enumerate(tar, start=1):
         if number > _MAX_MEMBERS:
@@ -156,7 +158,7 @@ def _members(archive: Path, tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarI
         root, *parts = PurePosixPath(member.name).parts or (".",)
         name = "/".join(parts)
         plain = member.isreg() and not member.issparse() and root not in ("/", ".", "..")
-        if not plain or not is_of_a_bundle(name):
+        if not plain or not is_bundle_file(name):
             raise CorruptError(
                 f"`{archive}` holds `{member.name}`, which is no file of a bundle", hint=_HINT
             )

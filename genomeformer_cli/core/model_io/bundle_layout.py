@@ -1,17 +1,17 @@
-"""Which files a bundle has, and that it has no others.
+"""Files of a bundle; no others are allowed.
 
-model.safetensors    the weights; above 5 GB in shards, with `model.safetensors.index.json`
-config.json          the model
-tokenizer.json       the vocabulary, with tokenizer_config.json and special_tokens_map.json
-README.md            the card
-eval_results.json    its numbers for machines
-train_config.toml    the configuration that made it
-genomes.lock.jsonl   the genomes it was made from
-CITATION.cff         how to cite it
-LICENSE              what one may do with it
-images/NAME.png      the pictures of the card
-model.onnx           the same model for other runtimes, if it was asked for
-SHA256SUMS           every other file; SHA256SUMS.sig signs it, if it is signed
+model.safetensors    weights; above 5 GB in shards, with `model.safetensors.index.json`
+config.json          configuration of the model
+tokenizer.json       vocabulary, with tokenizer_config.json and special_tokens_map.json
+README.md            model card
+eval_results.json    numbers of the card, for programs
+train_config.toml    configuration of the training run
+genomes.lock.jsonl   genomes of the corpus
+CITATION.cff         citation
+LICENSE              licence
+images/NAME.png      pictures of the card
+model.onnx           model for ONNX runtimes, on request
+SHA256SUMS           checksums of all other files; SHA256SUMS.sig is their signature, on request
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ _PICTURE = re.compile(rf"{PICTURES}/[A-Za-z0-9][A-Za-z0-9._-]*\.png")
 PATTERNS = (*REQUIRED, *_OPTIONAL, "model-?????-of-?????.safetensors", f"{PICTURES}/*.png")
 
 
-def is_of_a_bundle(name: str) -> bool:
-    """Whether a bundle may hold a file of that name."""
+def is_bundle_file(name: str) -> bool:
+    """Return True if a bundle may contain a file of that name."""
     return (
         name in (*REQUIRED, *_OPTIONAL)
         or SHARD_NAME.fullmatch(name) is not None
@@ -60,29 +60,29 @@ def is_of_a_bundle(name: str) -> bool:
     )
 
 
-def files_of(folder: Path) -> list[str]:
-    """Names of all files below a folder, in order."""
+def list_files(folder: Path) -> list[str]:
+    """Return the names of all files below a folder, sorted."""
     files = (file for file in folder.rglob("*") if file.is_file())
     return sorted(file.relative_to(folder).as_posix() for file in files)
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder looks like a bundle: it has a card and a seal."""
+    """Return True if the folder has both model card and seal."""
     return (folder / CARD_FILE).is_file() and (folder / SEAL).is_file()
 
 
 def check_layout(folder: Path) -> None:
-    """Make sure that a bundle has every file it must have, and no other.
+    """Check that a bundle has all required files and no others.
 
     Raises:
-        CorruptError: One is missing, or one is too many.
+        CorruptError: A file is missing or unexpected.
     """
-    names = files_of(folder)
+    names = list_files(folder)
     hint = "make the bundle again with `genomeformer release`, or fetch it again"
     for name in REQUIRED:
         if name not in names:
             raise CorruptError(f"the bundle `{folder.name}` has no `{name}`", hint=hint)
-    strange = [name for name in names if not is_of_a_bundle(name)]
+    strange = [name for name in names if not is_bundle_file(name)]
     if strange:
         raise CorruptError(
             f"the bundle `{folder.name}` holds `{strange[0]}`, which is no file of a bundle",

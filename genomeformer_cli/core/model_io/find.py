@@ -1,4 +1,4 @@
-"""Find the model a user means: a run, a checkpoint or bundle folder, or a name in the cache."""
+"""Find a model by name or folder: a run, a checkpoint, a bundle, or a name in the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
-from genomeformer_cli.core.model_io.rotation import newest_whole_checkpoint
+from genomeformer_cli.core.model_io.rotation import newest_valid_checkpoint
 from genomeformer_cli.core.model_io.tensors import has_weights
 from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.reporting import Reporter
@@ -14,16 +14,16 @@ from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 
 
 def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
-    """The folder that holds the weights.
+    """Return the folder that holds the weights.
 
     Args:
-        model: The name of released weights or of a run in the cache, or else a folder (bundle,
-            checkpoint or run); `./NAME` is always the folder.
-        store: The cache.
-        reporter: Is told when a damaged checkpoint is passed over.
+        model: Name of released weights or of a run in the cache, otherwise a folder (bundle,
+            checkpoint or run); `./NAME` is always a folder.
+        store: Cache.
+        reporter: Receives a warning for each damaged checkpoint that is skipped.
 
     Raises:
-        NotInCacheError: Nothing is called that; the hint lists what there is.
+        NotInCacheError: The name is unknown; the hint lists the known names.
         CheckpointError: The folder holds no model.
     """
     folder = _cached(model, store) or Path(model)
@@ -31,7 +31,7 @@ def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
         raise _unknown(model, store)
     if has_weights(folder):
         return folder
-    newest = newest_whole_checkpoint(folder, reporter)
+    newest = newest_valid_checkpoint(folder, reporter)
     if newest is None:
         raise _without_weights(model, folder)
     return newest

@@ -1,10 +1,9 @@
-"""The one door to the Hugging Face Hub: bundles go there, and come from there, by its own client.
+"""Hugging Face Hub: download and upload bundles with `huggingface_hub`, the only module that does.
 
-Where the Hub is, where downloads are kept, whether there is a network and who asks is all decided
-by `huggingface_hub` as everywhere else: `HF_ENDPOINT`, `HF_HOME`, `HF_HUB_OFFLINE`, and the token
-of `HF_TOKEN` or of `hf auth login`. No token is ever shown. Of a repository only the files that a
-bundle may have are fetched, at one commit, and their checksums are compared before anything is
-loaded; there is no code among them, and none would be run.
+Endpoint, cache folder, offline mode and token are those of `huggingface_hub`: `HF_ENDPOINT`,
+`HF_HOME`, `HF_HUB_OFFLINE`, and the token of `HF_TOKEN` or of `hf auth login`. Tokens are never
+printed. Only the files that a bundle may have are downloaded, at one commit, and their checksums
+are compared before anything is loaded. None of them is code, and none is executed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from genomeformer_cli.core.errors import (
     RefusedError,
     UsageError,
 )
-from genomeformer_cli.core.model_io.bundle_layout import PATTERNS, check_layout, files_of
+from genomeformer_cli.core.model_io.bundle_layout import PATTERNS, check_layout, list_files
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import SEAL, SIGNATURE, check_seal, file_sha256, read_seal
 
@@ -40,12 +39,12 @@ _LOG_IN = "log in with `hf auth login`, or set `HF_TOKEN`"
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """A bundle on the Hub: `hf://ORG/NAME@REVISION#SHA256`.
+    """Address of a bundle on the Hub: `hf://ORG/NAME@REVISION#SHA256`.
 
     Attributes:
         repository: `ORG/NAME`.
         revision: Branch, tag or commit.
-        seal: SHA-256 that its `SHA256SUMS` must have; None: any.
+        seal: Required SHA-256 of `SHA256SUMS`; None: any.
     """
 
     repository: str
@@ -57,12 +56,12 @@ class Address:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Fetched:
-    """A bundle that came from the Hub.
+class FetchedBundle:
+    """Downloaded bundle.
 
     Attributes:
-        folder: Where it lies, in the Hub's own cache.
-        address: With the commit, and the checksum of its seal.
+        folder: Folder in the cache of the Hub's client.
+        address: Address with commit and checksum of the seal.
     """
 
     folder: Path
@@ -70,14 +69,14 @@ class Fetched:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pushed:
-    """A bundle that was sent, or would be.
+class PushedBundle:
+    """Uploaded bundle, or the plan of an upload.
 
     Attributes:
         repository: `ORG/NAME`.
-        public: Whether everybody may see it.
-        files: Size of every file, in bytes, by name.
-        address: By which it is found again; None of a rehearsal.
+        public: True if everybody may read it.
+        files: Size of every file in bytes, by name.
+        address: Address of the uploaded bundle; None of a rehearsal.
     """
 
     repository: str
@@ -87,10 +86,10 @@ class Pushed:
 
 
 def read_address(text: str) -> Address:
-    """Read `hf://ORG/NAME`, with `@REVISION` and `#SHA256` if they are there.
+    """Parse `hf://ORG/NAME`, optionally with `@REVISION` and `#SHA256`.
 
     Raises:
-        UsageError: It is no such address.
+        UsageError: The address is invalid.
     """
     rest, _, seal = text.removeprefix(SCHEME).partition("#")
     repository, _, revision = rest.partition("@")
@@ -107,23 +106,23 @@ def read_address(text: str) -> Address:
     return Address(repository=repository, revision=revision or "main", seal=seal or None)
 
 
-def fetch_bundle(address: Address, store: Store) -> Fetched:
-    """Fetch a bundle, or find it where an earlier fetch put it.
+def fetch_bundle(address: Address, store: Store) -> FetchedBundle:
+    """Download a bundle, or return the copy of an earlier download.
 
-    What is there at the commit that was asked for is not asked for again. A branch or a tag is
-    looked up first, unless `HF_HUB_OFFLINE` says that there is no network.
+    Files already present at the requested commit are not requested again. Branches and tags are
+    resolved first, unless `HF_HUB_OFFLINE` is set.
 
     Raises:
-        RefusedError: There is no such repository or revision, or it is not for us.
-        NetworkError: The Hub is down, or the download broke off; a rerun goes on.
-        CorruptError: What came is no bundle, or not the one that was pinned.
+        RefusedError: The repository or revision does not exist, or access is denied.
+        NetworkError: The Hub is down, or the download was interrupted; a rerun resumes it.
+        CorruptError: The download is not a bundle, or not the pinned one.
     """
     hub = _client()
     folder = None
     if _COMMIT.fullmatch(address.revision) or hub.constants.HF_HUB_OFFLINE:
-        folder = _kept(hub, address)
+        folder = _earlier_download(hub, address)
     if folder is None:
-        with _explained(hub, str(address)):
+        with _client_errors(hub, str(address)):
             hub.HfApi().model_info(address.repository, revision=address.revision)
             folder = Path(
                 hub.snapshot_download(
@@ -131,7 +130,7 @@ def fetch_bundle(address: Address, store: Store) -> Fetched:
                 )
             )
     commit = folder.name
-    folder = _checked(folder, store)
+    folder = _check_download(folder, store)
     check_layout(folder)
     seal = file_sha256(folder / SEAL)
     if address.seal not in (None, seal):
@@ -139,17 +138,17 @@ def fetch_bundle(address: Address, store: Store) -> Fetched:
             f"`{address}` is sealed by {seal}, not by {address.seal}",
             hint="it is another bundle than the one that was pinned: do not use it",
         )
-    return Fetched(folder=folder, address=f"{SCHEME}{address.repository}@{commit}#{seal}")
+    return FetchedBundle(folder=folder, address=f"{SCHEME}{address.repository}@{commit}#{seal}")
 
 
-def _checked(folder: Path, store: Store) -> Path:
-    """The bundle in a folder, its seal checked; what came damaged is dropped.
+def _check_download(folder: Path, store: Store) -> Path:
+    """Check the seal of the bundle in a folder, and return its folder; damaged files are removed.
 
     Raises:
-        CorruptError: A checksum does not hold.
+        CorruptError: A checksum differs.
     """
     try:
-        alone = _bundle_alone(folder, store)
+        alone = _link_bundle_files(folder, store)
         check_seal(alone)
     except CorruptError as failure:
         _drop_damaged(folder)
@@ -160,26 +159,28 @@ def _checked(folder: Path, store: Store) -> Path:
 
 
 def _drop_damaged(folder: Path) -> None:
-    """Remove what does not match its checksum; and the seal, which may be what is damaged."""
+    """Remove files that differ from their checksum, and the seal, which may itself be damaged."""
     try:
         recorded = read_seal(folder)
     except CorruptError:
         recorded = {}
-    present = recorded.keys() & set(files_of(folder))
+    present = recorded.keys() & set(list_files(folder))
     damaged = [name for name in present if file_sha256(folder / name) != recorded[name]]
     for name in [*damaged, SEAL]:
         (folder / name).resolve().unlink(missing_ok=True)
         (folder / name).unlink(missing_ok=True)
 
 
-def _bundle_alone(folder: Path, store: Store) -> Path:
-    """The bundle without what other programs fetched of the same repository beside it.
+def _link_bundle_files(folder: Path, store: Store) -> Path:
+    """Return a folder with only the files of the bundle.
+
+    Other programs may have downloaded further files of the repository into the Hub's cache.
 
     Raises:
-        CorruptError: There is no seal.
+        CorruptError: The seal is missing.
     """
     own = {*read_seal(folder), SEAL, SIGNATURE}
-    present = files_of(folder)
+    present = list_files(folder)
     if own.issuperset(present):
         return folder
     name = file_sha256(folder / SEAL)
@@ -193,8 +194,8 @@ def _bundle_alone(folder: Path, store: Store) -> Path:
     return store.path(Kind.UNPACKED, name)
 
 
-def _kept(hub: Any, address: Address) -> Path | None:
-    """The bundle as an earlier fetch left it; None if it is not there, or broke off."""
+def _earlier_download(hub: Any, address: Address) -> Path | None:
+    """Return the bundle of an earlier download; None if it is missing or incomplete."""
     try:
         folder = Path(
             hub.snapshot_download(
@@ -212,36 +213,36 @@ def _kept(hub: Any, address: Address) -> Path | None:
 
 def push_bundle(
     folder: Path, repository: str, *, public: bool = False, rehearse: bool = False
-) -> Pushed:
-    """Send a bundle to the Hub, and compare what lies there afterwards.
+) -> PushedBundle:
+    """Upload a bundle to the Hub, and compare the uploaded files afterwards.
 
-    A file that is there already is not sent again, so a push that broke off goes on. Files of an
-    earlier release that this one does not have are removed in the same commit.
+    Files already on the Hub are not sent again, so that an interrupted upload resumes. Files of an
+    earlier release that are not in this one are removed in the same commit.
 
     Args:
-        folder: The bundle.
-        repository: `ORG/NAME`; it is made if it is not there.
-        public: Whether everybody may see it.
-        rehearse: Say what would be sent, and send nothing.
+        folder: Folder of the bundle.
+        repository: `ORG/NAME`; created if missing.
+        public: True if everybody may read it.
+        rehearse: Return the plan of the upload without sending anything.
 
     Raises:
-        UsageError: The name cannot be, or a private push would become public.
-        RefusedError: The token is missing, or may not.
-        NetworkError: The Hub is down; a rerun goes on.
-        CorruptError: What lies there is something else.
+        UsageError: The name is invalid, or a private upload would be public.
+        RefusedError: The token is missing or has no permission.
+        NetworkError: The Hub is down; a rerun resumes.
+        CorruptError: The files on the Hub differ.
     """
     if not _REPOSITORY.fullmatch(repository):
         raise UsageError(f"`{repository}` is no repository", hint="it is `ORG/NAME`")
     check_seal(folder)
     check_layout(folder)
-    files = {name: (folder / name).stat().st_size for name in files_of(folder)}
+    files = {name: (folder / name).stat().st_size for name in list_files(folder)}
     if rehearse:
-        return Pushed(repository=repository, public=public, files=files)
+        return PushedBundle(repository=repository, public=public, files=files)
     hub = _client()
     if hub.get_token() is None:
         raise RefusedError("the Hub takes nothing without a token", status=401, hint=_LOG_IN)
     api = hub.HfApi()
-    with _explained(hub, repository):
+    with _client_errors(hub, repository):
         api.create_repo(repository, private=not public, exist_ok=True)
         _check_visibility(api, repository, public=public)
         commit = api.upload_folder(
@@ -253,14 +254,14 @@ def push_bundle(
         info = api.model_info(repository, revision=commit.oid, files_metadata=True)
     _compare(folder, list(files), info)
     address = f"{SCHEME}{repository}@{info.sha}#{file_sha256(folder / SEAL)}"
-    return Pushed(repository=repository, public=public, files=files, address=address)
+    return PushedBundle(repository=repository, public=public, files=files, address=address)
 
 
 def _check_visibility(api: Any, repository: str, *, public: bool) -> None:
-    """Whether the repository, which may have been there before, is what was asked for.
+    """Check that an existing repository is as public as requested.
 
     Raises:
-        UsageError: It is not.
+        UsageError: It is public and should be private, or the reverse.
     """
     private = api.model_info(repository).private
     if public and private:
@@ -276,7 +277,7 @@ def _check_visibility(api: Any, repository: str, *, public: bool) -> None:
 
 
 def _compare(folder: Path, names: list[str], info: Any) -> None:
-    """Make sure that the Hub has these bytes."""
+    """Check that the files on the Hub have the same bytes."""
     there = {sibling.rfilename: sibling for sibling in info.siblings}
     for name in names:
         sibling = there.get(name)
@@ -290,35 +291,43 @@ def _compare(folder: Path, names: list[str], info: Any) -> None:
 
 
 def _git_blob(path: Path) -> str:
-    """The name that git gives to a file's bytes."""
+    """Return the git object id of a file's bytes."""
     content = path.read_bytes()
     head = f"blob {len(content)}\0".encode()
     return hashlib.sha1(head + content, usedforsecurity=False).hexdigest()
 
 
 def _client() -> Any:
-    """Import the Hub's client and turn off its progress bars."""
-    hub: Any = importlib.import_module("huggingface_hub")
-    for part in ("constants", "errors", "utils"):
-        importlib.import_module(f"huggingface_hub.{part}")
+    """Import the Hub's client, with its progress bars disabled.
+
+    Raises:
+    """
+    try:
+        hub: Any = importlib.import_module("huggingface_hub")
+        for part in ("constants", "errors", "utils"):
+            importlib.import_module(f"huggingface_hub.{part}")
+    except ImportError as failure:
+            "the Hub is reached by the package `huggingface_hub`",
+            hint="install it with `pip install 'genomeformer[hub]'`",
+        ) from failure
     hub.utils.disable_progress_bars()
     hub.utils.logging.set_verbosity_error()
     return hub
 
 
 @contextmanager
-def _explained(hub: Any, what: str) -> Iterator[None]:
-    """Turn the client's errors into ours; what they say of the request is not passed on.
+def _client_errors(hub: Any, what: str) -> Iterator[None]:
+    """Convert the client's errors to ours, without their details of the request.
 
     Raises:
-        RefusedError: An answer that asking again will not change.
-        NetworkError: One that it may.
+        RefusedError: Repeating the request cannot help.
+        NetworkError: Repeating the request may help.
     """
     again = "run the command again: what has arrived is kept"
     try:
         yield
     except hub.errors.GatedRepoError as failure:
-        raise _gated(hub, what, failure) from failure
+        raise _gated_error(hub, what, failure) from failure
     except hub.errors.HfHubHTTPError as failure:
         status = getattr(getattr(failure, "response", None), "status_code", None)
         if status is None or status >= _SERVER:
@@ -344,8 +353,8 @@ def _explained(hub: Any, what: str) -> Iterator[None]:
         ) from failure
 
 
-def _gated(hub: Any, what: str, failure: Any) -> RefusedError:
-    """Build the error for a repository whose terms have to be accepted on the Hub first."""
+def _gated_error(hub: Any, what: str, failure: Any) -> RefusedError:
+    """Build the error for a repository whose terms must be accepted on the Hub first."""
     status = getattr(getattr(failure, "response", None), "status_code", _UNAUTHORISED)
     repository = what.removeprefix(SCHEME).partition("@")[0]
     page = f"{hub.constants.ENDPOINT}/{repository}"

@@ -1,4 +1,4 @@
-"""A model in a folder: `model.safetensors`, `config.json`, and the tokenizer's three files."""
+"""A model in a folder: `model.safetensors`, `config.json`, and three files of the tokenizer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genomeformer_cli._version import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, convert, read_json
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.model_io.quantize import METHOD, dequantized
+from genomeformer_cli.core.model_io.quantize import METHOD, dequantize_tensors
 from genomeformer_cli.core.model_io.skeleton import check_shapes
 from genomeformer_cli.core.model_io.tensors import (
     DAMAGED,
@@ -34,20 +34,20 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 CONFIG_FILE = "config.json"
 _MAX_CONFIG_BYTES = 16 << 20
-# Makes of a whole tensor what stands in the place of another.
-Place = Callable[[Tensor, Tensor], Tensor]
+# Returns the part of a whole tensor that a process keeps in the place of a parameter.
+Placement = Callable[[Tensor, Tensor], Tensor]
 _KNOWN_METHODS = (None, METHOD)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """A model ready for use.
+    """Model ready for use.
 
     Attributes:
-        model: In evaluation mode.
-        tokenizer: Of its tokens.
-        folder: Where it came from.
-        layers: Whose features serve best, as `embed --layers` names them.
+        model: Model in evaluation mode.
+        tokenizer: Tokenizer of the model.
+        folder: Source folder.
+        layers: Recommended layers for embeddings, in the syntax of `embed --layers`.
     """
 
     model: Model
@@ -69,13 +69,13 @@ class _Description(TypedDict, total=False):
     embedding: _Embedding | None
 
 
-def as_it_is(tensor: Tensor) -> Tensor:
-    """A tensor that is whole here."""
+def unsharded(tensor: Tensor) -> Tensor:
+    """Return a tensor that is not sharded."""
     return tensor
 
 
-def as_read(tensor: Tensor, like: Tensor) -> Tensor:
-    """A tensor that is to be whole here too."""
+def whole_tensor(tensor: Tensor, like: Tensor) -> Tensor:
+    """Return the whole tensor, for a parameter that is not sharded."""
     del like
     return tensor
 
@@ -83,25 +83,25 @@ def as_read(tensor: Tensor, like: Tensor) -> Tensor:
 def write_model(
     model: Model, tokenizer: Tokenizer, folder: Path, tensors: dict[str, Tensor] | None = None
 ) -> None:
-    """Write a model and its tokenizer into a folder (which the caller seals).
+    """Write a model and its tokenizer into a folder, which the caller seals.
 
     Args:
-        model: What it is.
-        tokenizer: Of its tokens.
-        folder: Where to.
-        tensors: Its `whole_tensors`, if they were put together before.
+        model: Model to write.
+        tokenizer: Tokenizer of the model.
+        folder: Output folder.
+        tensors: Result of `whole_tensors`, if already gathered.
     """
     write_weights(whole_tensors(model) if tensors is None else tensors, folder)
     write_json(folder / CONFIG_FILE, describe_model(model.config))
     save_tokenizer(tokenizer, folder)
 
 
-def whole_tensors(model: Model, whole: Callable[[Tensor], Tensor] = as_it_is) -> dict[str, Tensor]:
-    """Everything a model keeps, by name, in the memory of the CPU.
+def whole_tensors(model: Model, whole: Callable[[Tensor], Tensor] = unsharded) -> dict[str, Tensor]:
+    """Return the state of a model, by name, in CPU memory.
 
     Args:
-        model: Whose weights.
-        whole: Puts together a tensor of which this process has but a part.
+        model: Model.
+        whole: Function that gathers a sharded tensor.
     """
     return {
         name: whole(tensor.detach()).cpu().contiguous()
@@ -110,7 +110,12 @@ def whole_tensors(model: Model, whole: Callable[[Tensor], Tensor] = as_it_is) ->
 
 
 def describe_model(config: ModelConfig, *, layers: str = "last") -> dict[str, Any]:
-    """What `config.json` says of a model, and of the layers whose features serve best."""
+    """Return the contents of `config.json`.
+
+    Args:
+        config: Configuration of the model.
+        layers: Recommended layers for embeddings.
+    """
     return {
         "model_type": model_type(config),
         "genomeformer_version": __version__,
@@ -120,9 +125,9 @@ def describe_model(config: ModelConfig, *, layers: str = "last") -> dict[str, An
 
 
 def weights_digest(model: Model) -> str:
-    """SHA-256 of what a model computes with: names, shapes and numbers as float32.
+    """Return the SHA-256 of names, shapes and float32 values of a model.
 
-    It is the same however the weights are stored, as long as nothing is lost.
+    The digest does not depend on how the weights are stored, unless precision is lost.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(whole_tensors(model).items()):
@@ -133,11 +138,11 @@ def weights_digest(model: Model) -> str:
 
 
 def read_model_config(folder: Path) -> ModelConfig:
-    """The configuration of the model in a folder.
+    """Read the configuration of the model in a folder.
 
     Raises:
-        CheckpointError: It is missing, or describes no model of ours.
-        ConfigError: It holds a setting this version does not know.
+        CheckpointError: The file is missing or does not describe a genomeformer model.
+        ConfigError: The file has a setting that is unknown to this version.
     """
     plain = _description(folder)
     config = ARCHITECTURES[plain["model_type"]].config
@@ -145,7 +150,7 @@ def read_model_config(folder: Path) -> ModelConfig:
 
 
 def _description(folder: Path) -> dict[str, Any]:
-    """What `config.json` says, once it is known to speak of a model of ours."""
+    """Read and check `config.json`."""
     path = folder / CONFIG_FILE
     try:
         plain: dict[str, Any] = read_json(path, max_bytes=_MAX_CONFIG_BYTES)
@@ -169,17 +174,17 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def read_model(folder: Path) -> LoadedModel:
-    """Load a model from a sealed folder, every checksum verified first.
+    """Load a model from a sealed folder, after verifying every checksum.
 
     Raises:
         CorruptError: A file does not match its checksum.
-        CheckpointError: The weights are not those of the model that `config.json` describes.
+        CheckpointError: The weights do not fit `config.json`.
     """
     check_seal(folder)
     config = read_model_config(folder)
     check_shapes(config, read_entries(folder), folder)
     model = build_model(config)
-    load_weights(model, dequantized(read_weights(folder)), folder)
+    load_weights(model, dequantize_tensors(read_weights(folder)), folder)
     model.eval()
     layers = (_description(folder).get("embedding") or {}).get("layers", "last")
     return LoadedModel(
@@ -189,15 +194,15 @@ def read_model(folder: Path) -> LoadedModel:
 
 @torch.no_grad()
 def load_weights(
-    model: Model, tensors: dict[str, Tensor], folder: Path, place: Place = as_read
+    model: Model, tensors: dict[str, Tensor], folder: Path, place: Placement = whole_tensor
 ) -> None:
     """Copy tensors into a model.
 
     Args:
-        model: Whose weights they become.
-        tensors: By their names.
-        folder: Where they come from.
-        place: Makes of a tensor what a process holds of it.
+        model: Model to change.
+        tensors: Tensors by name.
+        folder: Source folder, for messages.
+        place: Function that returns the part of a tensor that this process holds.
 
     Raises:
         CheckpointError: Names or shapes do not fit.

@@ -1,9 +1,9 @@
-"""Weights in whole numbers of eight bits: a matrix is a scale a row and numbers from -127 to 127.
+"""Weights as 8-bit integers: one scale per row of a matrix, and values from -127 to 127.
 
-`NAME` holds the numbers, `NAME.int8_scale` the scales, w[i] = scale[i] * number[i]. The largest of
-a row decides its scale, so that no weight is cut; a row of zeros has scale 0. They become float32
-again when they are loaded, so that everything computes with them as with any other weights.
-Shape letters: R rows, C the rest.
+`NAME` holds the integers q, `NAME.int8_scale` the scales: w[i] = scale[i] * q[i]. The largest
+absolute weight of a row sets its scale, so that no weight is clipped; rows of zeros have scale 0.
+Loading converts to float32.
+Shape letters: R rows, C columns and further dimensions.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _LARGEST = 127
 _SMALLEST = 1_024
 
 
-def quantized(tensors: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
-    """The tensors, those of `names` that are worth it in eight bits."""
+def quantize_tensors(tensors: Mapping[str, Tensor], names: Collection[str]) -> dict[str, Tensor]:
+    """Return the tensors, with those of `names` that become smaller as 8-bit integers."""
     result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         worth = tensor.is_floating_point() and tensor.dim() > 1 and tensor.numel() >= _SMALLEST
@@ -39,11 +39,11 @@ def quantized(tensors: Mapping[str, Tensor], names: Collection[str]) -> dict[str
     return result
 
 
-def dequantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors as float32 again, the scales gone.
+def dequantize_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors in float32, without scales.
 
     Raises:
-        CheckpointError: Numbers and scales do not belong together.
+        CheckpointError: Integers and scales do not match.
     """
     result: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
@@ -60,8 +60,3 @@ def dequantized(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             )
         result[name] = tensor.float() * scale_R.view(-1, *[1] * (tensor.dim() - 1))
     return result
-
-
-def is_quantized(tensors: Mapping[str, Tensor]) -> bool:
-    """Whether some of the tensors are in eight bits."""
-    return any(name.endswith(SCALE_SUFFIX) for name in tensors)

@@ -1,9 +1,9 @@
-"""Find the model that a user means, wherever it is.
+"""Find the model that a user names.
 
-default                          the bundle that came with the package
-hf://ORG/NAME@REVISION#SHA256    a bundle on the Hub, fetched at one commit and checked
-NAME.tar.gz                      an archive of a bundle
-anything else                    a name in the cache or a folder: `core/model_io/find.py`
+default                          default model of the package
+hf://ORG/NAME@REVISION#SHA256    bundle on the Hub, downloaded at one commit and checked
+NAME.tar.gz                      archive of a bundle
+anything else                    name in the cache, or folder: see `core/model_io/find.py`
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 from genomeformer_cli.core.errors import NotInCacheError
-from genomeformer_cli.core.model_io.archive import SUFFIX, unpacked
+from genomeformer_cli.core.model_io.archive import SUFFIX, unpack_archive
 from genomeformer_cli.core.model_io.find import find_model
 from genomeformer_cli.core.model_io.hub import SCHEME, fetch_bundle, read_address
 from genomeformer_cli.core.model_io.tensors import has_weights
@@ -23,18 +23,17 @@ DEFAULT_MODEL = "default"
 
 
 def model_folder(model: str | None, *, store: Store, reporter: Reporter) -> Path:
-    """The folder that holds the weights.
+    """Return the folder that holds the weights.
 
     Args:
-        model: As a user names it; None: `default`.
-        store: The cache.
-        reporter: Is told by what address exactly a model of the Hub is found again.
+        model: Name, address, archive or folder; None: `default`.
+        store: Cache.
+        reporter: Receives the exact address of a model from the Hub.
 
     Raises:
-        NotInCacheError: Nothing is called that; the hint lists what there is.
+        NotInCacheError: The name is unknown; the hint lists the known names.
         CheckpointError: The folder holds no model.
-        CorruptError: A checksum does not hold.
-        NetworkError: It is on the Hub, and cannot be had.
+        CorruptError: A checksum differs.
     """
     folder = _resolve(model, store=store, reporter=reporter)
     reporter.debug(f"model: {folder}")
@@ -50,17 +49,17 @@ def _resolve(model: str | None, *, store: Store, reporter: Reporter) -> Path:
             reporter.note(f"model: {fetched.address}")
         return fetched.folder
     if model.endswith(SUFFIX) and Path(model).is_file():
-        return unpacked(Path(model), store)
+        return unpack_archive(Path(model), store)
     return find_model(model, store=store, reporter=reporter)
 
 
 def bundled_folder() -> Path:
-    """Where the default model lies, or would lie, in the installed package."""
+    """Return the folder of the default model in the installed package, present or not."""
     return Path(str(resources.files("genomeformer_cli"))) / "assets" / "models" / DEFAULT_MODEL
 
 
 def has_default() -> bool:
-    """Whether a default model came with the package."""
+    """Return True if the package contains a default model."""
     return has_weights(bundled_folder())
 
 

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: the newest few are kept; a damaged one gives way, with a word."""
+"""Checkpoints of a run: keep the newest few, and skip damaged ones with a warning."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _PREFIX = "step-"
 
 
 def checkpoint_folder(run: Path, step: int) -> Path:
-    """Where the checkpoint after `step` steps lies."""
+    """Return the folder of the checkpoint after `step` steps."""
     return run / "checkpoints" / f"{_PREFIX}{step:08d}"
 
 
 def list_checkpoints(run: Path) -> list[Path]:
-    """Checkpoints of a run, oldest first."""
+    """Return the checkpoints of a run, oldest first."""
     return sorted(folder for folder in (run / "checkpoints").glob(f"{_PREFIX}*") if folder.is_dir())
 
 
-def newest_whole_checkpoint(run: Path, reporter: Reporter) -> Path | None:
-    """The newest checkpoint whose checksums hold; None if the run has none at all.
+def newest_valid_checkpoint(run: Path, reporter: Reporter) -> Path | None:
+    """Return the newest checkpoint with valid checksums; None if the run has no checkpoint.
 
     Raises:
-        CheckpointError: There are checkpoints, and every one of them is damaged.
+        CheckpointError: Every checkpoint is damaged.
     """
     checkpoints = list_checkpoints(run)
     for folder in reversed(checkpoints):

@@ -39,12 +39,12 @@ class _WithoutRandomness(TorchFunctionMode):
 
 
 def check_shapes(config: ModelConfig, entries: Mapping[str, TensorEntry], folder: Path) -> None:
-    """Refuse a configuration whose tensors are not those of the headers.
+    """Check that a configuration has the tensors of the headers.
 
     Args:
         config: Configuration to build.
         entries: Tensors in the files, by name.
-        folder: Folder of both, named in errors.
+        folder: Folder of configuration and files, named in errors.
 
     Raises:
         CheckpointError: Names or shapes differ, or the model computes tables that are too large.
@@ -52,31 +52,31 @@ def check_shapes(config: ModelConfig, entries: Mapping[str, TensorEntry], folder
     stored = {name: entry.shape for name, entry in entries.items() if not is_scale(name)}
     # Every block has tensors of its own: more blocks than tensors are refused unbuilt.
     if config.depth > len(stored):
-        raise _misfit(folder, f"{config.depth:,} blocks, {len(stored):,} tensors")
+        raise _mismatch(folder, f"{config.depth:,} blocks, {len(stored):,} tensors")
     try:
         with torch.device("meta"), _WithoutRandomness():
             model = build_model(config)
     except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as failure:
         reason = str(failure).partition("\n")[0]
-        raise _misfit(folder, f"no model can have such sizes: {reason}") from failure
+        raise _mismatch(folder, f"no model can have such sizes: {reason}") from failure
     own = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     if own.keys() != stored.keys():
         name = min(own.keys() ^ stored.keys())
-        raise _misfit(folder, f"`{name}` is in {'the weights' if name in stored else 'it'} alone")
+        raise _mismatch(folder, f"`{name}` is in {'the weights' if name in stored else 'it'} alone")
     for name, shape in own.items():
         if shape != stored[name]:
-            raise _misfit(folder, f"`{name}` has shape {stored[name]}, not {shape}")
+            raise _mismatch(folder, f"`{name}` has shape {stored[name]}, not {shape}")
     computed = [buffer for name, buffer in model.named_buffers() if name not in own]
     if sum(buffer.nbytes for buffer in computed) > _COMPUTED_BYTES:
-        raise _misfit(folder, "it would compute tables of more than 64 MiB")
+        raise _mismatch(folder, "it would compute tables of more than 64 MiB")
 
 
 def is_scale(name: str) -> bool:
-    """Return whether a tensor holds the scales of another one in eight bits."""
+    """Return True if a tensor holds the scales of an 8-bit tensor."""
     return name.endswith(SCALE_SUFFIX)
 
 
-def _misfit(folder: Path, reason: str) -> CheckpointError:
+def _mismatch(folder: Path, reason: str) -> CheckpointError:
     return CheckpointError(
         f"the weights in `{folder}` do not fit their `config.json`: {reason}", hint=DAMAGED
     )

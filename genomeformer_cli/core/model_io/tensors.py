@@ -1,7 +1,7 @@
-"""Weights as files: one safetensors file, or several with an index, and what is said in the header.
+"""Weights as files: one safetensors file, or several with an index; metadata in the header.
 
-model.safetensors                    or, above a limit,
-model-00001-of-00002.safetensors     and `model.safetensors.index.json`, which says where each lies
+model.safetensors                    or, above a size limit,
+model-00001-of-00002.safetensors     and `model.safetensors.index.json`, which maps tensors to files
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class TensorEntry:
     """Entry of a tensor in the header of a safetensors file.
 
     Attributes:
-        dtype: Its type, in the format's words, such as `F32`.
-        shape: Its dimensions.
-        data_offsets: First byte after the header, and the one after its last.
+        dtype: Type in the words of the format, such as `F32`.
+        shape: Dimensions.
+        data_offsets: Offsets of the data from the end of the header, start and end.
     """
 
     dtype: str
@@ -56,12 +56,12 @@ class _Index(TypedDict):
 def write_tensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write a safetensors file, to the same bytes each time.
+    """Write a safetensors file with reproducible bytes.
 
     Args:
-        tensors: By name.
-        path: Where to.
-        metadata: What its header says beside `format`.
+        tensors: Tensors by name.
+        path: Output file.
+        metadata: Metadata of the header, in addition to `format`.
 
     Raises:
         StoreError: The system refused the write.
@@ -73,11 +73,11 @@ def write_tensors(
         reason = str(failure).removeprefix("Error while serializing: ").removeprefix("I/O error: ")
         raise explain_write_failure(path, OSError(reason)) from failure
     if metadata:
-        _say_in_header(path, {"format": "pt", **dict(sorted(metadata.items()))})
+        _write_metadata(path, {"format": "pt", **dict(sorted(metadata.items()))})
 
 
-def _say_in_header(path: Path, metadata: Mapping[str, str]) -> None:
-    """Give a safetensors file other metadata; offsets count from the header's end, so they hold."""
+def _write_metadata(path: Path, metadata: Mapping[str, str]) -> None:
+    """Replace the metadata of a safetensors file; offsets count from the end of the header."""
     with path.open("rb") as old, atomic_file(path) as new:
         length = int.from_bytes(old.read(_LENGTH_BYTES), "little")
         header = parse_json(old.read(length), dict[str, Any], source=str(path))
@@ -88,20 +88,11 @@ def _say_in_header(path: Path, metadata: Mapping[str, str]) -> None:
         shutil.copyfileobj(old, new)
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata in the header of a safetensors file.
-
-    Raises:
-        CheckpointError: The file is missing or not of that format.
-    """
-    return read_header(path)[1]
-
-
 def read_header(path: Path) -> tuple[dict[str, TensorEntry], dict[str, str]]:
     """Return the tensors that a safetensors file holds, by name, and its metadata.
 
     Raises:
-        CheckpointError: The file is missing or not of that format, or tensors lie outside it.
+        CheckpointError: The file is missing or has another format, or tensors exceed the file.
     """
     try:
         with path.open("rb") as file:
@@ -125,7 +116,7 @@ def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:
     """Read the tensors of a safetensors file.
 
     Args:
-        path: The file.
+        path: Input file.
         finite: Refuse NaN and infinity.
 
     Raises:
@@ -142,10 +133,10 @@ def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:
 
 
 def check_finite(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse tensors with NaN or infinity: whatever is computed with them means nothing.
+    """Check that tensors hold neither NaN nor infinity, which would spread to every result.
 
     Raises:
-        CheckpointError: A tensor has such a number.
+        CheckpointError: A number is not finite.
     """
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
@@ -164,9 +155,9 @@ def write_weights(
     metadata: Mapping[str, str] | None = None,
     max_shard_bytes: int = MAX_SHARD_BYTES,
 ) -> None:
-    """Write a model's tensors into one file, or into several if they are larger than the limit.
+    """Write a model's tensors into one file, or into several above a size limit.
 
-    A tensor is never cut, so a shard of one tensor may be larger.
+    Tensors are not split, so a shard of one tensor may exceed the limit.
 
     Raises:
         StoreError: The system refused a write.
@@ -198,12 +189,12 @@ def _shards(tensors: Mapping[str, Tensor], limit: int) -> list[dict[str, Tensor]
 
 
 def has_weights(folder: Path) -> bool:
-    """Whether a folder holds a model's tensors."""
+    """Return True if the folder contains weights."""
     return (folder / WEIGHTS_FILE).is_file() or (folder / INDEX_FILE).is_file()
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The files that hold a model's tensors, in order.
+    """Return the files that hold a model's tensors, in order.
 
     Raises:
         CheckpointError: The index is damaged, or names a file that cannot be a shard.
@@ -223,7 +214,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def read_weights(folder: Path) -> dict[str, Tensor]:
-    """Read a model's tensors, out of one file or several; `load_weights` looks at their numbers.
+    """Read a model's tensors from one file or several; `load_weights` checks their values.
 
     Raises:
         CheckpointError: A file is missing or damaged.
@@ -235,7 +226,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def read_entries(folder: Path) -> dict[str, TensorEntry]:
-    """Return what the headers of a model's files say of its tensors, without reading them.
+    """Return the header entries of a model's tensors, without reading the data.
 
     Raises:
         CheckpointError: A file is missing or damaged.
@@ -247,7 +238,7 @@ def read_entries(folder: Path) -> dict[str, TensorEntry]:
 
 
 def weights_sha256(folder: Path) -> str:
-    """SHA-256 of the file of the weights; of several, of their checksums one after the other."""
+    """Return the SHA-256 of the file of weights; for shards, of their concatenated checksums."""
     digests = [file_sha256(path) for path in weight_files(folder)]
     if len(digests) == 1:
         return digests[0]

@@ -16,10 +16,10 @@ from torch import Tensor
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model_io.model_folder import (
-    Place,
-    as_it_is,
-    as_read,
+    Placement,
     load_weights,
+    unsharded,
+    whole_tensor,
     whole_tensors,
     write_model,
 )
@@ -36,12 +36,12 @@ STATE_FILE = "state.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """What training needs to go on, whole and in the memory of the CPU.
+    """State needed to resume training, gathered in CPU memory.
 
     Attributes:
-        weights: Of the model.
-        optimizer: Of the optimizers, by weight and what it is.
-        average: The weights' moving average, if there is one.
+        weights: State of the model.
+        optimizer: State of the optimizers, by weight and kind.
+        average: Moving average of the weights, if there is one.
     """
 
     weights: dict[str, Tensor]
@@ -53,16 +53,15 @@ def gather_state(
     model: Model,
     optimizers: Sequence[torch.optim.Optimizer],
     average: Mapping[str, Tensor] | None = None,
-    whole: Callable[[Tensor], Tensor] = as_it_is,
+    whole: Callable[[Tensor], Tensor] = unsharded,
 ) -> TrainingState:
-    """Put together the state of a training.
+    """Gather the state of a training.
 
     Args:
-        model: What is trained.
-        optimizers: Whose states are kept; no two share a parameter.
-        average: The weights' moving average, if there is one.
-        whole: Puts together a tensor of which this process has but a part; all processes that
-            have parts must be here.
+        model: Model in training.
+        optimizers: Optimizers; no two share a parameter.
+        average: Moving average of the weights, if there is one.
+        whole: Function that gathers a sharded tensor; every process with a shard must call it.
     """
 
     def kept(value: Any) -> Tensor:
@@ -83,14 +82,14 @@ def gather_state(
 def write_checkpoint(
     folder: Path, *, model: Model, tokenizer: Tokenizer, state: TrainingState, step: int
 ) -> None:
-    """Write all that training needs to go on after `step` into a folder the caller seals.
+    """Write the state after `step` into a folder, which the caller seals.
 
     Args:
-        folder: Empty.
-        model: What is trained.
-        tokenizer: Its tokenizer.
-        state: Of the training.
-        step: Steps taken.
+        folder: Empty folder.
+        model: Model in training.
+        tokenizer: Tokenizer of the model.
+        state: Gathered state.
+        step: Number of optimizer steps.
     """
     write_model(model, tokenizer, folder, state.weights)
     write_tensors(state.optimizer, folder / OPTIMIZER_FILE)
@@ -104,15 +103,15 @@ def read_checkpoint(
     *,
     model: Model,
     optimizers: Sequence[torch.optim.Optimizer],
-    place: Place = as_read,
+    place: Placement = whole_tensor,
 ) -> int:
-    """Restore model and optimizers from a sealed checkpoint; return the steps it has seen.
+    """Restore model and optimizers from a sealed checkpoint; return its number of steps.
 
     Args:
-        folder: Sealed.
-        model: Whose weights are restored.
-        optimizers: Whose states are.
-        place: Makes of a tensor what this process holds of it.
+        folder: Sealed folder.
+        model: Model to restore.
+        optimizers: Optimizers to restore.
+        place: Function that returns the part of a tensor that this process holds.
 
     Raises:
         CorruptError: A file does not match its checksum.
@@ -159,18 +158,18 @@ def read_step(folder: Path) -> int:
 def device_of_state(
     tensor: Tensor, parameter: Tensor, optimizer: torch.optim.Optimizer
 ) -> torch.device:
-    """Where an optimizer looks for a tensor of its state.
+    """Return the device on which an optimizer keeps a tensor of its state.
 
-    A fused one counts its steps where the weights are, others in the memory of the CPU.
+    Fused optimizers count steps on the device of the weights, others in CPU memory.
     """
     beside = bool(tensor.dim()) or bool(optimizer.defaults.get("fused"))
     return parameter.device if beside else torch.device("cpu")
 
 
 def read_average(folder: Path) -> dict[str, Tensor]:
-    """The weights' moving average in a checkpoint.
+    """Read the moving average of the weights of a checkpoint.
 
     Raises:
-        CheckpointError: It has none, or it is damaged.
+        CheckpointError: The checkpoint has no average, or it is damaged.
     """
     return read_tensors(folder / AVERAGE_FILE)

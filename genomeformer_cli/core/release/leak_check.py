@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.model_io.bundle_layout import ONNX_FILE, PICTURES, files_of
+from genomeformer_cli.core.model_io.bundle_layout import ONNX_FILE, PICTURES, list_files
 
 # Shorter ones stand in any large file by chance.
 _READABLE = re.compile(rb"[ -~]{16,}")
@@ -37,7 +37,7 @@ def check_privacy(folder: Path, *, wanted: str = "") -> None:
         CheckpointError: There is one.
     """
     names = _user_names(wanted)
-    for name in files_of(folder):
+    for name in list_files(folder):
         if name.startswith(f"{PICTURES}/"):
             continue
         text = _text_of(folder / name)

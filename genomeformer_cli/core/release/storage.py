@@ -20,7 +20,7 @@ from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.likelihood import score_windows
 from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.model_io.model_folder import whole_tensors
-from genomeformer_cli.core.model_io.quantize import METHOD, dequantized, quantized
+from genomeformer_cli.core.model_io.quantize import METHOD, dequantize_tensors, quantize_tensors
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.training.metrics import Score
@@ -94,7 +94,7 @@ def stored_tensors(model: Model, storage: Storage) -> dict[str, Tensor]:
     weights = {name for name, _ in model.named_parameters()}
     tensors = whole_tensors(model)
     if storage.quantize is not None:
-        tensors = quantized(tensors, weights)
+        tensors = quantize_tensors(tensors, weights)
     for name in weights & tensors.keys():
         if tensors[name].is_floating_point():
             tensors[name] = tensors[name].to(kind)
@@ -108,7 +108,7 @@ def stored_tensors(model: Model, storage: Storage) -> dict[str, Tensor]:
 def model_as_stored(model: Model, tensors: Mapping[str, Tensor]) -> Model:
     """The model that somebody who loads these tensors will have."""
     copy = build_model(model.config).to(model.device)
-    copy.load_state_dict(dequantized(tensors))
+    copy.load_state_dict(dequantize_tensors(tensors))
     return copy.eval()
 
 

@@ -23,7 +23,7 @@ from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.model_io.rotation import (
     checkpoint_folder,
     drop_old_checkpoints,
-    newest_whole_checkpoint,
+    newest_valid_checkpoint,
 )
 from genomeformer_cli.core.model_io.training_state import (
     gather_state,
@@ -324,7 +324,7 @@ class _Trainer:
 def _newest(folder: Path, reporter: Reporter) -> str:
     """Return the name of the newest complete checkpoint; remove what killed processes left."""
     clear_leftovers(folder / "checkpoints")
-    newest = newest_whole_checkpoint(folder, reporter)
+    newest = newest_valid_checkpoint(folder, reporter)
     return newest.name if newest else ""
 
 

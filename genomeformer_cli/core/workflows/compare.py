@@ -23,7 +23,7 @@ from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.budget import Budget, Plan
 from genomeformer_cli.core.training.presets import EXECUTION_SECTIONS, PretrainConfig
-from genomeformer_cli.core.workflows.comparison_folder import (
+from genomeformer_cli.core.workflows.compare_folder import (
     RESULTS_FILE,
     Training,
     Variant,
@@ -32,12 +32,12 @@ from genomeformer_cli.core.workflows.comparison_folder import (
     plan_path,
     trainings,
 )
-from genomeformer_cli.core.workflows.compute import choose_device, set_threads
-from genomeformer_cli.core.workflows.fresh_process import run_in_fresh_process
-from genomeformer_cli.core.workflows.planning import plan_training, planned
+from genomeformer_cli.core.workflows.devices import choose_device, set_threads
+from genomeformer_cli.core.processes import run_in_fresh_process
+from genomeformer_cli.core.workflows.compare_budget import plan_training, planned
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, pretrain_model
-from genomeformer_cli.core.workflows.run_folder import resolve_config
-from genomeformer_cli.core.workflows.standings import (
+from genomeformer_cli.core.workflows.run_config import resolve_config
+from genomeformer_cli.core.workflows.compare_ranking import (
     Baseline,
     Row,
     Trained,

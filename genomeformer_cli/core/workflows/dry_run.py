@@ -14,9 +14,9 @@ from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.training.presets import PretrainSettings
-from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, plan_step
-from genomeformer_cli.core.workflows.run_folder import resolve_config, resolve_settings
+from genomeformer_cli.core.workflows.run_config import resolve_config, resolve_settings
 
 
 @dataclass(frozen=True, kw_only=True)

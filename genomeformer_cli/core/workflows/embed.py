@@ -37,9 +37,9 @@ from genomeformer_cli.core.store.atomic import (
 )
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.output_lock import lock_outputs
-from genomeformer_cli.core.workflows.compute import choose_device, gpu_names, set_threads
-from genomeformer_cli.core.workflows.embed_description import describe, sidecar
-from genomeformer_cli.core.workflows.embed_finished import (
+from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
+from genomeformer_cli.core.workflows.embed_record import describe, sidecar
+from genomeformer_cli.core.workflows.embed_record import (
     FINISHED,
     identify_file,
     is_unchanged,

@@ -33,7 +33,7 @@ from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model,
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
-from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 
 BUNDLE_RESULTS_FILE = "eval_results.json"
 

@@ -11,7 +11,7 @@ from genomeformer_cli.core.genomes.local import import_fasta
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Store
-from genomeformer_cli.core.workflows.fetch_ncbi import FetchNcbiRequest, FetchResult, fetch_ncbi
+from genomeformer_cli.core.workflows.fetch import FetchNcbiRequest, FetchResult, fetch_ncbi
 
 __all__ = ["FetchNcbiRequest", "FetchRequest", "FetchResult", "FetchedGenome", "fetch_genomes"]
 

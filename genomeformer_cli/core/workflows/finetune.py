@@ -60,8 +60,8 @@ from genomeformer_cli.core.store.layout import (
 )
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.training.precision import ComputeConfig, choose_compute
-from genomeformer_cli.core.workflows.compute import choose_device, set_threads
-from genomeformer_cli.core.workflows.run_folder import (
+from genomeformer_cli.core.workflows.devices import choose_device, set_threads
+from genomeformer_cli.core.workflows.run_config import (
     RUN_CONFIG_FILE,
 )
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from genomeformer_cli.core.settings import LAUNCH_VARIABLE, process_rank
 from genomeformer_cli.core.training.launcher import launch
 from genomeformer_cli.core.training.parallel_config import ParallelConfig
-from genomeformer_cli.core.workflows.compute import gpu_names
+from genomeformer_cli.core.workflows.devices import gpu_names
 
 
 def launched(arguments: Sequence[str], scale: ParallelConfig) -> bool:

@@ -28,9 +28,9 @@ from genomeformer_cli.core.training.loop import TrainingRun, time_step
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.precision import choose_compute
 from genomeformer_cli.core.training.presets import PretrainConfig
-from genomeformer_cli.core.workflows.compute import choose_device, set_threads
+from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, plan_step
-from genomeformer_cli.core.workflows.run_folder import resolve_config
+from genomeformer_cli.core.workflows.run_config import resolve_config
 
 # Of a budget of time, this part is spent beside it on finding out what a step takes, within bounds.
 _TRIED_SHARE = 0.05

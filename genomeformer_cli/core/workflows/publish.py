@@ -15,10 +15,10 @@ from genomeformer_cli.core.model_io.bundle_layout import (
     ONNX_FILE,
     RESULTS_FILE,
     check_layout,
-    files_of,
     is_bundle,
+    list_files,
 )
-from genomeformer_cli.core.model_io.hub import Pushed, push_bundle
+from genomeformer_cli.core.model_io.hub import PushedBundle, push_bundle
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, bundled_folder, model_folder
 from genomeformer_cli.core.release.card import add_onnx_note
@@ -90,7 +90,7 @@ class PublishResult:
     signed_by: str | None = None
     archive: Path | None = None
     archive_sha256: str | None = None
-    pushed: Pushed | None = None
+    pushed: PushedBundle | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +169,7 @@ def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as place:
         folder = Path(place) / "bundle"
         folder.mkdir()
-        for name in files_of(bundle):
+        for name in list_files(bundle):
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(bundle / name, folder / name)
         (folder / SIGNATURE).unlink(missing_ok=True)

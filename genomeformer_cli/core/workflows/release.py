@@ -44,8 +44,8 @@ from genomeformer_cli.core.workflows.release_source import (
     find_source,
     summary_of,
 )
-from genomeformer_cli.core.workflows.run_folder import RUN_CONFIG_FILE
-from genomeformer_cli.core.workflows.run_scores import asking_of
+from genomeformer_cli.core.workflows.run_config import RUN_CONFIG_FILE
+from genomeformer_cli.core.workflows.run_baselines import asking_of
 
 LOSS_PICTURE = "loss.png"
 # Of held-out windows, to see what storing weights costs: the same questions to both.

@@ -17,7 +17,7 @@ from genomeformer_cli.core.evaluation.held_out_scores import TWIN_SEED_SHIFT
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, load_weights, read_model
-from genomeformer_cli.core.model_io.rotation import newest_whole_checkpoint
+from genomeformer_cli.core.model_io.rotation import newest_valid_checkpoint
 from genomeformer_cli.core.model_io.training_state import (
     AVERAGE_FILE,
     STATE_FILE,
@@ -36,7 +36,7 @@ from genomeformer_cli.core.training.metrics import (
 )
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, read_summary
-from genomeformer_cli.core.workflows.run_folder import (
+from genomeformer_cli.core.workflows.run_config import (
     BASELINE_FILE,
     RUN_CONFIG_FILE,
 )
@@ -95,7 +95,7 @@ def find_source(name: str, *, store: Store, reporter: Reporter) -> Source:
     else:
         run = folder if _is_run(folder, name, store) else store.entry(Kind.RUNS, name).path
         read_summary(run)
-        newest = newest_whole_checkpoint(run, reporter)
+        newest = newest_valid_checkpoint(run, reporter)
         if newest is None:
             raise CheckpointError(f"the run `{run.name}` has no checkpoint", hint="train it first")
         checkpoint = newest

@@ -28,7 +28,7 @@ from genomeformer_cli.core.training.metrics import (
 )
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import RunSummary, write_summary
-from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE
+from genomeformer_cli.core.workflows.run_config import BASELINE_FILE
 
 _TWIN_SEED_SHIFT = 1_000_003
 

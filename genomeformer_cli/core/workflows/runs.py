@@ -19,7 +19,7 @@ from genomeformer_cli.core.training.metrics import (
     score_of,
     training_bits,
 )
-from genomeformer_cli.core.workflows.run_folder import BASELINE_FILE, RUN_CONFIG_FILE
+from genomeformer_cli.core.workflows.run_config import BASELINE_FILE, RUN_CONFIG_FILE
 
 _SMOOTHED = 50
 

@@ -20,7 +20,7 @@ from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
-from genomeformer_cli.core.workflows.describe import DescribeResult, describe_corpus
+from genomeformer_cli.core.workflows.tokenize import DescribeResult, describe_corpus
 from genomeformer_cli.render.corpus import (
     MAX_GENOMES,
     largest_genomes,

@@ -18,8 +18,8 @@ from genomeformer_cli.core.training.presets import PRESETS
 from genomeformer_cli.core.training.summary import RunSummary
 from genomeformer_cli.core.workflows.cache import VerifiedEntry
 from genomeformer_cli.core.workflows.fetch import FetchResult
-from genomeformer_cli.core.workflows.presets import PresetForecast
-from genomeformer_cli.core.workflows.runs import WatchedRun
+from genomeformer_cli.core.workflows.pretrain_presets import PresetForecast
+from genomeformer_cli.core.workflows.run_status import WatchedRun
 from genomeformer_cli.render.plots import LOSS_FILE
 from genomeformer_cli.render.runs import (
     compare_with_counts,

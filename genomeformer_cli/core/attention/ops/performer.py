@@ -29,20 +29,6 @@ from genomeformer_cli.core.attention.kernels.random_features import (
 from genomeformer_cli.core.attention.streaming import StreamingAttention
 
 
-def performer_attention(
-    q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None, projection_FD: Tensor
-) -> Tensor:
-    """Sum features of the keys and values once, then let every query read the sum.
-
-    A query's features are scaled by their own maximum, which cancels between numerator and
-    denominator; a key's depend on the key alone, so that sums of slices add up.
-    """
-    features = SoftmaxFeatures(projection_FD)
-    return query_state(
-        q_BHLD, sum_keys_values(k_BHLD, v_BHLD, mask_BL, features), features, mask_BL
-    )
-
-
 def performer_attention_reference(
     q_BHLD: Tensor,
     k_BHLD: Tensor,

@@ -11,7 +11,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.genomes.genome import RemoteFile
 from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
 from genomeformer_cli.core.reporting import SilentReporter
-from genomeformer_cli.core.workflows.fetch_ncbi import orders_of
+from genomeformer_cli.core.workflows.fetch import orders_of
 from tests.corpora import genome
 
 URL = "https://ftp.ncbi.nlm.nih.gov/genomes/all/GCF/000/005/845/GCF_000005845.2_X/x_genomic.fna.gz"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from genomeformer_cli.core.errors import CorruptError
-from genomeformer_cli.core.model_io.archive import pack, unpacked
+from genomeformer_cli.core.model_io.archive import pack, unpack_archive
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Store
@@ -37,7 +37,7 @@ def test_an_archive_is_a_model(bundle: Path, tmp_path: Path) -> None:
     pack(bundle, "gf", archive)
     folder = model_folder(str(archive), store=store, reporter=SilentReporter())
     assert everything_in(folder) == everything_in(bundle)
-    assert unpacked(archive, store) == folder
+    assert unpack_archive(archive, store) == folder
 
 
 def test_an_archive_names_no_owner_and_no_time(bundle: Path, tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, name: str) -> No
         info.size = 1
         tar.addfile(info, io.BytesIO(b"x"))
     with pytest.raises(CorruptError, match="no file of a bundle"):
-        unpacked(archive, Store(tmp_path / "cache"))
+        unpack_archive(archive, Store(tmp_path / "cache"))
     assert not (tmp_path / "README.md").exists()
 
 
@@ -69,7 +69,7 @@ def test_a_link_is_refused(tmp_path: Path) -> None:
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         tar.addfile(info)
     with pytest.raises(CorruptError, match="no file of a bundle"):
-        unpacked(archive, Store(tmp_path / "cache"))
+        unpack_archive(archive, Store(tmp_path / "cache"))
 
 
 def test_half_an_archive_is_none(bundle: Path, tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_half_an_archive_is_none(bundle: Path, tmp_path: Path) -> None:
     archive.write_bytes(whole[: len(whole) // 2])
     store = Store(tmp_path / "cache")
     with pytest.raises(CorruptError):
-        unpacked(archive, store)
+        unpack_archive(archive, store)
     assert not any((store.root / "unpacked").iterdir())
 
 
@@ -88,4 +88,4 @@ def test_a_flipped_byte_in_an_archive_is_found(bundle: Path, tmp_path: Path) -> 
     pack(bundle, "gf", archive)
     flip_a_byte(archive)
     with pytest.raises(CorruptError):
-        unpacked(archive, Store(tmp_path / "cache"))
+        unpack_archive(archive, Store(tmp_path / "cache"))

@@ -14,7 +14,7 @@ from genomeformer_cli.core.model_io.rotation import (
     checkpoint_folder,
     drop_old_checkpoints,
     list_checkpoints,
-    newest_whole_checkpoint,
+    newest_valid_checkpoint,
 )
 from genomeformer_cli.core.model_io.training_state import (
     device_of_state,
@@ -151,12 +151,12 @@ def test_a_damaged_newest_checkpoint_gives_way_with_a_word(tmp_path: Path) -> No
     older, newer = save(tmp_path, 5), save(tmp_path, 10)
     flip_byte(newer / "optimizer.safetensors")
     listener = Listener()
-    assert newest_whole_checkpoint(tmp_path, listener) == older
+    assert newest_valid_checkpoint(tmp_path, listener) == older
     assert "optimizer.safetensors" in listener.warnings[0]
 
 
 def test_nothing_but_damaged_checkpoints_is_an_error(tmp_path: Path) -> None:
     flip_byte(save(tmp_path, 5) / "model.safetensors")
     with pytest.raises(CheckpointError, match="every checkpoint"):
-        newest_whole_checkpoint(tmp_path, Listener())
-    assert newest_whole_checkpoint(tmp_path / "fresh", Listener()) is None
+        newest_valid_checkpoint(tmp_path, Listener())
+    assert newest_valid_checkpoint(tmp_path / "fresh", Listener()) is None

@@ -11,14 +11,14 @@ from genomeformer_cli.core.errors import CheckpointError, CorruptError
 from genomeformer_cli.core.model_io.bundle_layout import (
     REQUIRED,
     check_layout,
-    files_of,
-    is_of_a_bundle,
+    is_bundle_file,
+    list_files,
 )
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.model_io.tensors import (
     INDEX_FILE,
     WEIGHTS_FILE,
-    read_metadata,
+    read_header,
     read_tensors,
     write_tensors,
 )
@@ -41,13 +41,13 @@ def bundle(original: LoadedModel) -> Path:
 
 
 def test_a_bundle_is_whole(bundle: Path) -> None:
-    assert check_seal(bundle) == len(files_of(bundle)) - 1
-    assert {*files_of(bundle)} == {*REQUIRED, WEIGHTS_FILE, "images/loss.png"}
+    assert check_seal(bundle) == len(list_files(bundle)) - 1
+    assert {*list_files(bundle)} == {*REQUIRED, WEIGHTS_FILE, "images/loss.png"}
     check_layout(bundle)
 
 
 def test_the_header_of_the_weights_says_what_they_are(bundle: Path, original: LoadedModel) -> None:
-    said = read_metadata(bundle / WEIGHTS_FILE)
+    _, said = read_header(bundle / WEIGHTS_FILE)
     assert said["format"] == "pt"
     assert (said["name"], said["licence"], said["stored_as"]) == (NAME, "apache-2.0", "float32")
     assert said["weights_digest"] == weights_digest(original.model)
@@ -61,12 +61,12 @@ def test_two_bundles_have_the_same_bytes(bundle: Path, tmp_path: Path) -> None:
 def test_a_fresh_process_says_the_same(bundle: Path, original: LoadedModel) -> None:
     verified = verify_bundle(bundle, said_by(original))
     assert max(verified.vectors, verified.logits) <= 1e-5
-    assert verified.num_files == len(files_of(bundle)) - 1
+    assert verified.num_files == len(list_files(bundle)) - 1
 
 
 def test_shards_say_the_same_as_one_file(tmp_path: Path) -> None:
     cut = make_bundle(tmp_path / "cut", max_shard_bytes=4_000)
-    names = files_of(cut.folder)
+    names = list_files(cut.folder)
     shards = [name for name in names if name.startswith("model-")]
     assert len(shards) > 2
     assert INDEX_FILE in names
@@ -103,7 +103,7 @@ def test_other_weights_are_found_though_the_seal_holds(
 
 @pytest.mark.parametrize("name", ["modeling.py", "optimizer.safetensors", "images/x.svg", "a/b"])
 def test_a_file_that_does_not_belong_there_is_found(bundle: Path, name: str) -> None:
-    assert not is_of_a_bundle(name)
+    assert not is_bundle_file(name)
     (bundle / name).parent.mkdir(exist_ok=True)
     (bundle / name).write_bytes(b"x")
     seal(bundle)

@@ -10,7 +10,11 @@ import torch
 
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.evaluation.masked_queries import Queries
-from genomeformer_cli.core.model_io.quantize import SCALE_SUFFIX, dequantized, quantized
+from genomeformer_cli.core.model_io.quantize import (
+    SCALE_SUFFIX,
+    dequantize_tensors,
+    quantize_tensors,
+)
 from genomeformer_cli.core.model_io.tensors import WEIGHTS_FILE, read_tensors
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
@@ -36,10 +40,10 @@ def questions() -> Queries:
 def test_eight_bits_are_within_half_a_step_of_every_row() -> None:
     weight = torch.randn(40, 64, generator=torch.Generator().manual_seed(0))
     weight[3] = 0
-    stored = quantized({"w": weight, "gain": torch.ones(64)}, {"w", "gain"})
+    stored = quantize_tensors({"w": weight, "gain": torch.ones(64)}, {"w", "gain"})
     assert stored["w"].dtype == torch.int8
     assert stored["gain"].dtype == torch.float32
-    back = dequantized(stored)
+    back = dequantize_tensors(stored)
     step = weight.abs().amax(dim=1, keepdim=True) / 127
     assert back.keys() == {"w", "gain"}
     assert ((back["w"] - weight).abs() <= step / 2 + 1e-7).all()
@@ -48,7 +52,7 @@ def test_eight_bits_are_within_half_a_step_of_every_row() -> None:
 
 def test_what_is_no_weight_keeps_its_bits() -> None:
     drawn = torch.randn(64, 64)
-    assert torch.equal(quantized({"features": drawn}, set())["features"], drawn)
+    assert torch.equal(quantize_tensors({"features": drawn}, set())["features"], drawn)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +67,7 @@ def test_scales_that_are_not_those_of_the_rows_are_refused(
     tensors: dict[str, torch.Tensor],
 ) -> None:
     with pytest.raises(CheckpointError, match="scales"):
-        dequantized(tensors)
+        dequantize_tensors(tensors)
 
 
 def test_files_shrink_as_they_should(tmp_path: Path) -> None:

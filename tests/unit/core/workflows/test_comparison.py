@@ -18,13 +18,13 @@ from genomeformer_cli.core.training.metrics import Pace, Score
 from genomeformer_cli.core.training.summary import RunSummary
 from genomeformer_cli.core.workflows import compare as compare_module
 from genomeformer_cli.core.workflows.compare import CompareRequest, CompareResult, compare_models
-from genomeformer_cli.core.workflows.comparison_folder import (
+from genomeformer_cli.core.workflows.compare_folder import (
     Variant,
     open_comparison,
     trainings,
 )
-from genomeformer_cli.core.workflows.fresh_process import Failed
-from genomeformer_cli.core.workflows.standings import Trained, baselines, spread, standings
+from genomeformer_cli.core.processes import Failed
+from genomeformer_cli.core.workflows.compare_ranking import Trained, baselines, spread, standings
 from tests.models import CORPUS, SMALL
 from tests.reporters import Listening
 

@@ -25,7 +25,7 @@ from genomeformer_cli.core.genomes.genome import load_genome
 from genomeformer_cli.core.genomes.lockfile import read_lock
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
-from genomeformer_cli.core.workflows.fetch_ncbi import FetchResult
+from genomeformer_cli.core.workflows.fetch import FetchResult
 from tests.mini_ncbi.client import fasta_bytes, fetch_from, leftovers, truth
 from tests.mini_ncbi.faults import Fault
 from tests.mini_ncbi.server import MiniNcbi

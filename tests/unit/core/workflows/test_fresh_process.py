@@ -10,7 +10,7 @@ import pytest
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.reporting import Event, Reporter
-from genomeformer_cli.core.workflows.fresh_process import Failed, run_in_fresh_process
+from genomeformer_cli.core.processes import Failed, run_in_fresh_process
 from tests.reporters import Listening
 
 

@@ -13,7 +13,7 @@ from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.bpe import train_bpe
 from genomeformer_cli.core.tokenizers.files import build_tokenizer, save_tokenizer
-from genomeformer_cli.core.workflows.inspect import InspectRequest, inspect_sequences
+from genomeformer_cli.core.workflows.tokenize_inspect import InspectRequest, inspect_sequences
 from tests.corpora import random_dna
 
 SETTINGS: list[tuple[str, dict[str, Any]]] = [
