@@ -17,7 +17,6 @@ REMAINING: dict[str, int] = {
     ".": 4,
     "commands": 5,
 <<<<<<< HEAD
-    "core/model_io": 46,
 =======
     "core/embedding": 39,
     "core/finetuning": 107,
