@@ -16,11 +16,6 @@ FOLDERS = sorted({path.parent for path in PACKAGE.rglob("*.py")})
 REMAINING: dict[str, int] = {
     ".": 4,
     "commands": 5,
-<<<<<<< HEAD
-=======
-    "core/embedding": 39,
-    "core/finetuning": 107,
->>>>>>> a67bceb (model_io: docstrings and names in plain words; dead functions are gone)
     "core/release": 39,
     "core/workflows": 233,
     "render": 25,
