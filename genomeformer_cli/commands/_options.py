@@ -133,7 +133,6 @@ TRAINING_PLACES = {
     "memory": "memory.plan",
     "gpus": "parallel.gpus",
 }
-_DIRECTIONS = {"masked": "bidirectional", "causal": "causal", "surrounding": "two-stack"}
 
 
 def training_settings(context: Context) -> dict[str, Any]:
@@ -157,13 +156,15 @@ def parse_objective(name: str) -> dict[str, Any]:
     Raises:
         UsageError: The objective is unknown.
     """
-    if name not in _DIRECTIONS:
-        known = ", ".join(f"`{objective}`" for objective in _DIRECTIONS)
+    from genomeformer_cli.core.objectives.registry import OBJECTIVES
+
+    if name not in OBJECTIVES:
+        known = ", ".join(f"`{objective}`" for objective in OBJECTIVES)
         raise UsageError(
             f"unknown objective `{name}`",
-            hint=propose(name, _DIRECTIONS, otherwise=f"known: {known}"),
+            hint=propose(name, OBJECTIVES, otherwise=f"known: {known}"),
         )
-    return {"model": {"direction": _DIRECTIONS[name]}}
+    return {"model": {"direction": OBJECTIVES[name].direction}}
 
 
 def parse_context(text: str) -> dict[str, Any]:

@@ -128,8 +128,8 @@ def command(
     """Pretrain a model by predicting masked bases; the same command again resumes it."""
     from genomeformer_cli.core.config_text import combine_settings
     from genomeformer_cli.core.training.presets import PretrainSettings
-    from genomeformer_cli.core.workflows.pretrain_dry_run import forecast_run, pretrain_settings
     from genomeformer_cli.core.workflows.pretrain import PretrainRequest
+    from genomeformer_cli.core.workflows.pretrain_dry_run import forecast_run, pretrain_settings
     from genomeformer_cli.core.workflows.run_config import resolve_execution
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter

@@ -44,7 +44,7 @@ def command(
 
     from genomeformer_cli.core.release.storage import Storage
     from genomeformer_cli.core.store.output_lock import lock_outputs
-    from genomeformer_cli.core.workflows import publish as carry
+    from genomeformer_cli.core.workflows import release_publish as carry
     from genomeformer_cli.core.workflows.release import ReleaseRequest, release_run
     from genomeformer_cli.render import runs
     from genomeformer_cli.render.console import show

@@ -46,7 +46,10 @@ def command(
     sizes = {"k": k, "stride": stride, "vocab_size": vocab_size}
     settings = {key: value for key, value in sizes.items() if value is not None}
     if inspect is not None:
-        from genomeformer_cli.core.workflows.tokenize_inspect import InspectRequest, inspect_sequences
+        from genomeformer_cli.core.workflows.tokenize_inspect import (
+            InspectRequest,
+            inspect_sequences,
+        )
         from genomeformer_cli.render.tokens import TokensView
 
         inspected = inspect_sequences(

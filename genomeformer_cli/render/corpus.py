@@ -22,8 +22,7 @@ if TYPE_CHECKING:
         GenomeStatistics,
         Lengths,
     )
-    from genomeformer_cli.core.workflows.tokenize import DescribeResult
-    from genomeformer_cli.core.workflows.tokenize import TokenizeResult
+    from genomeformer_cli.core.workflows.tokenize import DescribeResult, TokenizeResult
 
 MAX_GENOMES = 24
 _SPLITS = {"train": "training", "unused": "unused, between them", "validation": "held out"}

@@ -21,12 +21,12 @@ from genomeformer_cli.render.tables import (
 if TYPE_CHECKING:
     from genomeformer_cli.core.finetuning.summary import FinetuneSummary, LinearResult, SeedResult
     from genomeformer_cli.core.training.summary import RunSummary
-    from genomeformer_cli.core.workflows.pretrain_dry_run import DryRun
     from genomeformer_cli.core.workflows.finetune import FinetuneResult
-    from genomeformer_cli.core.workflows.pretrain_presets import PresetForecast
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
-    from genomeformer_cli.core.workflows.release_publish import CheckedBundle, PublishResult
+    from genomeformer_cli.core.workflows.pretrain_dry_run import DryRun
+    from genomeformer_cli.core.workflows.pretrain_presets import PresetForecast
     from genomeformer_cli.core.workflows.release import ReleaseResult
+    from genomeformer_cli.core.workflows.release_publish import CheckedBundle, PublishResult
     from genomeformer_cli.core.workflows.run_status import WatchedRun
 
 _NOT_KNOWN = "-"

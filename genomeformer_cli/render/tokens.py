@@ -11,7 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.workflows.tokenize_inspect import InspectedRecord, InspectResult, Treatment
+    from genomeformer_cli.core.workflows.tokenize_inspect import (
+        InspectedRecord,
+        InspectResult,
+        Treatment,
+    )
 
 _TOKENS = ("black on #8ecae6", "black on #ffd166")
 _SPELLED = ("black on #a7c957", "black on #d0e8a0")

@@ -128,7 +128,8 @@ def _make_small() -> None:
     from genomeformer_cli.core.model_io.model_folder import read_model
     from genomeformer_cli.core.release import selftest as fresh
     from genomeformer_cli.core.release import verify
-    from genomeformer_cli.core.workflows import compare, embed, publish
+    from genomeformer_cli.core.workflows import compare, embed
+    from genomeformer_cli.core.workflows import release_publish as publish
 
     torch.set_num_threads(1)
     embed._BASES = 200
@@ -136,13 +137,13 @@ def _make_small() -> None:
         vars(dated)["datetime"] = _SameDay
 
     def answer(folder: Path) -> dict[str, torch.Tensor]:
-        return fresh.said_by(read_model(folder))
+        return fresh.reference_outputs(read_model(folder))
 
     def call(function: Any, task: Any, reporter: Any) -> None:
         function(task, reporter)
 
     for module in (verify, publish):
-        vars(module)["said_in_a_fresh_process"] = answer
+        vars(module)["outputs_in_fresh_process"] = answer
     vars(compare)["run_in_fresh_process"] = call
 
 

@@ -6,7 +6,6 @@ process. A process reads the model from its folder; only arrays are exchanged.
 
 from __future__ import annotations
 
-import multiprocessing
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -27,6 +26,7 @@ from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.embedding.vector_writer import release_pages
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.model_io.model_folder import read_model
+from genomeformer_cli.core.processes import shared_queue, worker_pool
 from genomeformer_cli.core.reporting import Tracker
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.settings import usable_cores
@@ -109,23 +109,16 @@ def _collect(group: G, rows: Future[npt.NDArray[np.float32]], tracker: Tracker) 
 
 @contextmanager
 def _pool(job: WorkerJob) -> Iterator[ProcessPoolExecutor]:
-    # A forked process would inherit torch's threads in an undefined state.
-    context = multiprocessing.get_context("spawn")
-    devices = context.SimpleQueue()
-    for device in job.devices:
-        devices.put(device)
-    pool = ProcessPoolExecutor(
-        job.num_processes, mp_context=context, initializer=_start_worker, initargs=(job, devices)
-    )
     try:
-        yield pool
+        with worker_pool(
+            job.num_processes, _start_worker, (job, shared_queue(job.devices))
+        ) as pool:
+            yield pool
     except BrokenProcessPool as failure:
         raise InputError(
             "one of the processes was ended by the system, for want of memory perhaps",
             hint="choose fewer `--jobs` or `--gpus`",
         ) from failure
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 _EMBEDDER: list[Embedder] = []

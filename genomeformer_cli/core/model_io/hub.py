@@ -298,18 +298,10 @@ def _git_blob(path: Path) -> str:
 
 
 def _client() -> Any:
-    """Import the Hub's client, with its progress bars disabled.
-
-    Raises:
-    """
-    try:
-        hub: Any = importlib.import_module("huggingface_hub")
-        for part in ("constants", "errors", "utils"):
-            importlib.import_module(f"huggingface_hub.{part}")
-    except ImportError as failure:
-            "the Hub is reached by the package `huggingface_hub`",
-            hint="install it with `pip install 'genomeformer[hub]'`",
-        ) from failure
+    """Import the Hub's client and turn off its progress bars."""
+    hub: Any = importlib.import_module("huggingface_hub")
+    for part in ("constants", "errors", "utils"):
+        importlib.import_module(f"huggingface_hub.{part}")
     hub.utils.disable_progress_bars()
     hub.utils.logging.set_verbosity_error()
     return hub

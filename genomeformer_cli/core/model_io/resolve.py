@@ -34,6 +34,7 @@ def model_folder(model: str | None, *, store: Store, reporter: Reporter) -> Path
         NotInCacheError: The name is unknown; the hint lists the known names.
         CheckpointError: The folder holds no model.
         CorruptError: A checksum differs.
+        NetworkError: The model is on the Hub and cannot be downloaded.
     """
     folder = _resolve(model, store=store, reporter=reporter)
     reporter.debug(f"model: {folder}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.objectives.causal import Causal
 from genomeformer_cli.core.objectives.masked import Masked
 from genomeformer_cli.core.objectives.protocol import Objective
@@ -13,18 +12,6 @@ OBJECTIVES: dict[str, Objective] = {
     "causal": Causal(),
     "surrounding": Surrounding(),
 }
-
-
-def objective(name: str) -> Objective:
-    """Return the objective of that name.
-
-    Raises:
-        ConfigError: The name is unknown; the hint lists the known names.
-    """
-    if name not in OBJECTIVES:
-        known = ", ".join(f"`{known}`" for known in OBJECTIVES)
-        raise ConfigError(f"unknown objective `{name}`", hint=f"known: {known}")
-    return OBJECTIVES[name]
 
 
 def objective_for(direction: str) -> Objective:

@@ -35,7 +35,7 @@ def probe_sequences(context: int) -> list[Codes]:
 
 
 @torch.inference_mode()
-def said_by(loaded: LoadedModel) -> dict[str, Tensor]:
+def reference_outputs(loaded: LoadedModel) -> dict[str, Tensor]:
     """Vectors of the probes, and the logits of each one's first window."""
     context = min(loaded.model.config.context, _LONGEST)
     tokens = [loaded.tokenizer.encode(codes) for codes in probe_sequences(context)]
@@ -51,7 +51,7 @@ def said_by(loaded: LoadedModel) -> dict[str, Tensor]:
 def main(folder: Path, answers: Path) -> None:
     """Load the bundle, its seal checked, and write down what it says."""
     check_seal(folder)
-    write_tensors(said_by(read_model(folder)), answers)
+    write_tensors(reference_outputs(read_model(folder)), answers)
 
 
 if __name__ == "__main__":

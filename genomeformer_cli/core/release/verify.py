@@ -6,9 +6,6 @@ but the folder; its vectors and logits are compared with those of the run.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,10 +13,10 @@ from pathlib import Path
 
 from torch import Tensor
 
-from genomeformer_cli import _version
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model_io.bundle_layout import check_layout
 from genomeformer_cli.core.model_io.tensors import read_tensors
+from genomeformer_cli.core.processes import run_module
 from genomeformer_cli.core.release.leak_check import check_privacy
 from genomeformer_cli.core.settings import fresh_environment
 from genomeformer_cli.core.store.seal import check_seal
@@ -57,7 +54,7 @@ def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, wanted: str =
     num_files = check_seal(folder)
     check_layout(folder)
     check_privacy(folder, wanted=wanted)
-    found = said_in_a_fresh_process(folder)
+    found = outputs_in_fresh_process(folder)
     if found.keys() != expected.keys():
         raise _differ("answers other questions")
     differences = {name: _difference(found[name], expected[name]) for name in expected}
@@ -83,34 +80,25 @@ def _differ(how: str) -> CheckpointError:
     )
 
 
-def said_in_a_fresh_process(folder: Path) -> dict[str, Tensor]:
+def outputs_in_fresh_process(folder: Path) -> dict[str, Tensor]:
     """What the model of a bundle says, loaded by a new process with an empty cache.
 
     Raises:
         CheckpointError: That process failed.
     """
-    package = Path(_version.__file__).parents[1]
-    module = "genomeformer_cli.core.release.selftest"
-    with tempfile.TemporaryDirectory(prefix="genomeformer-") as place:
-        answers = Path(place) / "answers.safetensors"
-        done = subprocess.run(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-P", "-m", module, folder.absolute(), answers],
-            cwd=place,
-            env={**fresh_environment(Path(place)), "PYTHONPATH": _path(package)},
-            capture_output=True,
-            check=False,
-            text=True,
+    with tempfile.TemporaryDirectory(prefix="genomeformer-") as name:
+        working_folder = Path(name)
+        outputs = working_folder / "outputs.safetensors"
+        done = run_module(
+            "genomeformer_cli.core.release.selftest",
+            [folder.absolute(), outputs],
+            folder=working_folder,
+            environment=fresh_environment(working_folder),
         )
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise CheckpointError(
                 f"a fresh process could not load the bundle: {last}",
                 hint="this should not happen; please report it",
             )
-        return read_tensors(answers, finite=False)
-
-
-def _path(package: Path) -> str:
-    """Where modules are found: our own package first, then wherever this process finds them."""
-    parts = (os.path.abspath(part) for part in sys.path if part)  # noqa: PTH100 - of any text
-    return os.pathsep.join([str(package), *parts])
+        return read_tensors(outputs, finite=False)

@@ -18,11 +18,13 @@ from genomeformer_cli.core.config_text import read_config
 from genomeformer_cli.core.configuration import merge_values, to_plain
 from genomeformer_cli.core.corpus.reader import open_corpus
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.processes import run_in_fresh_process
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.budget import Budget, Plan
 from genomeformer_cli.core.training.presets import EXECUTION_SECTIONS, PretrainConfig
+from genomeformer_cli.core.workflows.compare_budget import plan_training, planned
 from genomeformer_cli.core.workflows.compare_folder import (
     RESULTS_FILE,
     Training,
@@ -32,11 +34,6 @@ from genomeformer_cli.core.workflows.compare_folder import (
     plan_path,
     trainings,
 )
-from genomeformer_cli.core.workflows.devices import choose_device, set_threads
-from genomeformer_cli.core.processes import run_in_fresh_process
-from genomeformer_cli.core.workflows.compare_budget import plan_training, planned
-from genomeformer_cli.core.workflows.pretrain import PretrainRequest, pretrain_model
-from genomeformer_cli.core.workflows.run_config import resolve_config
 from genomeformer_cli.core.workflows.compare_ranking import (
     Baseline,
     Row,
@@ -46,6 +43,9 @@ from genomeformer_cli.core.workflows.compare_ranking import (
     standings,
     taken_by,
 )
+from genomeformer_cli.core.workflows.devices import choose_device, set_threads
+from genomeformer_cli.core.workflows.pretrain import PretrainRequest, pretrain_model
+from genomeformer_cli.core.workflows.run_config import resolve_config
 
 # Unless somebody says otherwise, a run is validated and saved so many times.
 _VALIDATIONS, _CHECKPOINTS = 2, 10

@@ -38,12 +38,13 @@ from genomeformer_cli.core.store.atomic import (
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
-from genomeformer_cli.core.workflows.embed_record import describe, sidecar
 from genomeformer_cli.core.workflows.embed_record import (
     FINISHED,
+    describe_embedding,
     identify_file,
     is_unchanged,
     read_finished,
+    sidecar,
     with_checksum,
 )
 from genomeformer_cli.core.workflows.embed_sources import (
@@ -220,7 +221,7 @@ class _Work:
         self._look = look
         self._devices = devices
         self._reporter = reporter
-        self._described = describe(request, embedder, look)
+        self._described = describe_embedding(request.sources, request.dtype, embedder, look)
         self._job = hashlib.sha256(json.dumps(self._described).encode()).hexdigest()
 
     def run(self, stream: IO[bytes] | None, stack: ExitStack) -> EmbedResult:

@@ -1,19 +1,341 @@
-"""Bring genomes into the cache: the samples that ship, files of the user's own, or NCBI's."""
+"""Fetch genomes from NCBI: by taxon, by accession, or exactly as a lock file says.
+
+Resolve names -> list assemblies -> filter and choose -> look what is there -> check the disk ->
+download, verify, seal -> write the lock file and say what changed since last time. Every step can
+be interrupted; running the same request again goes on.
+"""
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.core.errors import ConfigError, PartialError, UsageError
+from genomeformer_cli.core.formats.accessions import read_accession_list
+from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.genomes.genome import FetchedGenome
 from genomeformer_cli.core.genomes.local import import_fasta
+from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
+from genomeformer_cli.core.genomes.ncbi.batch import FileMeter, install_all
+from genomeformer_cli.core.genomes.ncbi.install import Installer
+from genomeformer_cli.core.genomes.ncbi.lineage import with_lineages
+from genomeformer_cli.core.genomes.ncbi.plan import Plan, check_space, make_plan
+from genomeformer_cli.core.genomes.ncbi.query import Matches, QuerySource, match_assemblies
+from genomeformer_cli.core.genomes.ncbi.query_dir import AssemblyQuery, Failure, QueryDir
+from genomeformer_cli.core.genomes.ncbi.remote_files import FetchItem, fetch_item
+from genomeformer_cli.core.genomes.ncbi.selection import (
+    MAGS,
+    SOURCES,
+    Criteria,
+    parse_date,
+    parse_formats,
+    parse_levels,
+    parse_top_per,
+    parse_word,
+)
+from genomeformer_cli.core.genomes.ncbi.session import Connection, Session
+from genomeformer_cli.core.genomes.ncbi.update import Update, compare, prune
+from genomeformer_cli.core.genomes.regions import count_noun
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.settings import api_key, base_url, ftp_url
 from genomeformer_cli.core.store.layout import Store
-from genomeformer_cli.core.workflows.fetch import FetchNcbiRequest, FetchResult, fetch_ncbi
 
-__all__ = ["FetchNcbiRequest", "FetchRequest", "FetchResult", "FetchedGenome", "fetch_genomes"]
+__all__ = ["FetchNcbiRequest", "FetchResult", "fetch_ncbi"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchNcbiRequest:
+    """What to fetch, as the user said it; each field is an option of `genomeformer fetch`.
+
+    Attributes:
+        taxa: Names or taxids; their descendants are included.
+        exclude_taxa: Taxa to leave out.
+        accessions: Assembly accessions, with or without version.
+        accession_file: List of accessions, see `core/formats/accessions.py`; `-` is standard input.
+        lock: A lock file whose bytes to bring again.
+        source: `refseq`, `genbank` or `both`.
+        level: Assembly levels, comma-separated; all if empty.
+        reference: Reference genomes alone.
+        mag: Metagenome-derived assemblies: `include`, `exclude`, `only`.
+        type_material: Those from type material alone.
+        released_after: YYYY-MM-DD.
+        released_before: YYYY-MM-DD.
+        min_length: Fewest bases.
+        max_contigs: Most contigs.
+        min_completeness: Least CheckM completeness, percent.
+        max_contamination: Most CheckM contamination, percent.
+        exclude_atypical: Leave out what NCBI marks as atypical.
+        limit: Keep the best so many.
+        top_per: Keep the best of each taxon, as `species:1`.
+        formats: `fasta`, and `gff`, `gbff` beside it, comma-separated.
+        jobs: Files at once.
+        retries: Failures in a row, without progress, after which a file is given up.
+        rate: Requests a second to each host.
+        timeout: Seconds without a byte after which a line is dropped.
+        backoff: Longest first wait after a failure, in seconds.
+        api_key: NCBI key; else that of the environment.
+        base_url: NCBI Datasets; else that of the environment.
+        ftp_url: The genomes area; else that of the environment.
+        dry_run: Say what would be fetched, fetch nothing.
+        refresh: Ask NCBI again for what is listed, however fresh the last answer.
+        offline: Touch no network.
+        verify: Check what is in the cache, and fetch again what is damaged.
+        prune: Remove what was superseded or suppressed since the last fetch of this request.
+        save_lock: Write the lock file here too.
+    """
+
+    taxa: tuple[str, ...] = ()
+    exclude_taxa: tuple[str, ...] = ()
+    accessions: tuple[str, ...] = ()
+    accession_file: str | None = None
+    lock: Path | None = None
+    source: str = "refseq"
+    level: str = ""
+    reference: bool = False
+    mag: str = "include"
+    type_material: bool = False
+    released_after: str | None = None
+    released_before: str | None = None
+    min_length: int | None = None
+    max_contigs: int | None = None
+    min_completeness: float | None = None
+    max_contamination: float | None = None
+    exclude_atypical: bool = True
+    limit: int | None = None
+    top_per: str | None = None
+    formats: str = "fasta"
+    jobs: int = 4
+    retries: int = 8
+    rate: float | None = None
+    timeout: float = 60.0
+    backoff: float = 1.0
+    api_key: str | None = field(default=None, repr=False)
+    base_url: str | None = None
+    ftp_url: str | None = None
+    dry_run: bool = False
+    refresh: bool = False
+    offline: bool = False
+    verify: bool = False
+    prune: bool = False
+    save_lock: Path | None = None
+
+    @property
+    def names_genomes(self) -> bool:
+        """Whether it says which genomes."""
+        return bool(self.taxa or self.accessions or self.accession_file or self.lock)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchResult:
+    """What came of a fetch.
+
+    Attributes:
+        genomes: The genomes asked for that are in the cache now.
+        plan: How many assemblies, bases and bytes, and the disk, if NCBI was asked.
+        num_bytes: Bytes of files that were downloaded now.
+        failures: What could not be had, and why.
+        update: What changed since the last fetch of the same request.
+        left_out: Assemblies that each filter left out.
+        lock: Where the lock file lies; `None` if none was written.
+        dry_run: Whether nothing was to be fetched.
+    """
+
+    genomes: tuple[FetchedGenome, ...] = ()
+    plan: Plan | None = None
+    num_bytes: int = 0
+    failures: tuple[Failure, ...] = ()
+    update: Update | None = None
+    left_out: dict[str, int] = field(default_factory=dict)
+    lock: Path | None = None
+    dry_run: bool = False
+
+    def raise_for_failures(self) -> None:
+        """Say that some could not be had, once the rest is shown.
+
+        Raises:
+            PartialError: Some could not be had.
+        """
+        if self.failures:
+            number = len(self.failures)
+            raise PartialError(
+                f"{number} of {number + len(self.genomes)} genomes could not be fetched",
+                hint="run the command again: it fetches only what is missing",
+            )
+
+
+def fetch_ncbi(
+    request: FetchNcbiRequest, *, reporter: Reporter, store: Store | None = None
+) -> FetchResult:
+    """Bring genomes into the cache.
+
+    Args:
+        request: What to fetch.
+        reporter: Follows the work.
+        store: The cache; else the one of the environment.
+
+    Raises:
+        UsageError: The request contradicts itself.
+        NothingMatchedError: No assembly answers to it.
+        NetworkError: NCBI cannot be reached; running again goes on.
+        StoreError: The disk is too small, or the cache cannot be written.
+    """
+    inquiry, connection = _inquiry(request, reporter), _connection(request)
+    store = store if store is not None else Store()
+    folder = QueryDir(store.root, inquiry)
+    with Session(
+        connection,
+        store.root / "catalogue",
+        offline=request.offline,
+        refresh=request.refresh,
+        reporter=reporter,
+    ) as session:
+        if request.lock is not None:
+            orders = orders_of(request.lock, reporter)
+            chosen = Matches()
+        else:
+            chosen = match_assemblies(
+                inquiry,
+                QuerySource(
+                    metadata=session.metadata,
+                    folder=folder,
+                    reporter=reporter,
+                    offline=request.offline,
+                    refresh=request.refresh,
+                ),
+            )
+            orders = [FetchItem(assembly=assembly) for assembly in chosen.assemblies]
+        installer = Installer(
+            store=store,
+            transport=session.files,
+            ftp_url=connection.ftp_url,
+            find_directory=session.metadata.directory,
+            formats=parse_formats(request.formats),
+            verify=request.verify,
+            open_meter=lambda name: FileMeter(name, reporter),
+            slots=threading.BoundedSemaphore(request.jobs),
+        )
+        plan = make_plan(orders, installer)
+        if request.dry_run:
+            return FetchResult(plan=plan, left_out=chosen.excluded, dry_run=True)
+        check_space(plan)
+        if request.lock is None and not request.offline:
+            orders = with_lineages(orders, installer, session.metadata, reporter)
+        batch = install_all(
+            orders, installer, workers=2 * request.jobs, cancel=session.cancel, reporter=reporter
+        )
+        failures = (*chosen.failures, *batch.failures)
+        update = None
+        if request.lock is None:
+            known = None if request.offline else session.metadata
+            update = compare(folder.read_lock(), chosen.assemblies, known)
+            if request.prune:
+                update = replace(update, pruned=prune(update, store))
+    rows = [row_of(fetched.genome) for fetched in batch.genomes]
+    if request.lock is None:
+        folder.write(rows, failures)
+    if request.save_lock is not None:
+        write_lock(request.save_lock, rows)
+    return FetchResult(
+        genomes=batch.genomes,
+        plan=plan,
+        num_bytes=batch.num_bytes,
+        failures=failures,
+        update=update,
+        left_out=chosen.excluded,
+        lock=folder.lock if request.lock is None else None,
+    )
+
+
+def _inquiry(request: FetchNcbiRequest, reporter: Reporter) -> AssemblyQuery:
+    if not request.names_genomes:
+        raise UsageError(
+            "these options are about genomes at NCBI, and none was named",
+            hint="give `--taxon`, `--accession`, `--accession-file` or `--lock`",
+        )
+    accessions = (*request.accessions, *_read_accessions(request.accession_file, reporter))
+    if request.lock and (request.taxa or accessions):
+        raise UsageError(
+            "`--lock` already says what to fetch", hint="leave out `--taxon` and `--accession`"
+        )
+    if request.offline and request.refresh:
+        raise UsageError("`--offline` and `--refresh` exclude each other")
+    for option, value in (("--jobs", request.jobs), ("--limit", request.limit)):
+        if value is not None and value < 1:
+            raise UsageError(f"`{option}` has to be at least 1")
+    if request.rate is not None and not request.rate > 0:
+        raise UsageError("`--rate` has to be more than 0")
+    inquiry = AssemblyQuery(
+        taxa=request.taxa,
+        exclude_taxa=request.exclude_taxa,
+        accessions=accessions,
+        criteria=Criteria(
+            source=parse_word(request.source, SOURCES, "--source"),
+            levels=parse_levels(request.level),
+            reference=request.reference,
+            mag=parse_word(request.mag, MAGS, "--mag"),
+            type_material=request.type_material,
+            released_after=parse_date(request.released_after),
+            released_before=parse_date(request.released_before),
+            min_length=request.min_length,
+            max_contigs=request.max_contigs,
+            min_completeness=request.min_completeness,
+            max_contamination=request.max_contamination,
+            exclude_atypical=request.exclude_atypical,
+        ),
+        top_per=parse_top_per(request.top_per) if request.top_per else None,
+        limit=request.limit,
+    )
+    if not request.taxa and inquiry.filters_anything:
+        raise UsageError(
+            "filters apply to `--taxon`; accessions and lock files are taken as they stand",
+            hint="leave the filters out",
+        )
+    return inquiry
+
+
+def _read_accessions(source: str | None, reporter: Reporter) -> tuple[str, ...]:
+    if source is None:
+        return ()
+    with local_copy(source, command="fetch --accession-file -") as (path, shown):
+        accessions = read_accession_list(path, shown=shown)
+    reporter.note(f"`{shown}`: {count_noun(len(accessions), 'accession')}")
+    return accessions
+
+
+def _connection(request: FetchNcbiRequest) -> Connection:
+    return Connection(
+        base_url=request.base_url or base_url(),
+        ftp_url=request.ftp_url or ftp_url(),
+        jobs=request.jobs,
+        retries=request.retries,
+        rate=request.rate,
+        timeout=request.timeout,
+        backoff=request.backoff,
+        api_key=request.api_key or api_key(),
+    )
+
+
+def orders_of(lock: Path, reporter: Reporter) -> list[FetchItem]:
+    """What a lock file orders; a released model's also names genomes that no host has.
+
+    Raises:
+        ConfigError: It is no lock file, or there is nothing to fetch in it.
+    """
+    rows = read_lock(lock)
+    lost = [row.accession for row in rows if not row.files]
+    if len(lost) == len(rows):
+        raise ConfigError(
+            f"of the genomes in `{lock}` none was fetched from NCBI, so none can be fetched again",
+            hint="import them with `genomeformer fetch --file`",
+        )
+    if lost:
+        reporter.warn(
+            f"{len(lost)} of the genomes in `{lock}` were not fetched from NCBI and cannot be "
+            f"fetched again: {', '.join(lost[:12])}"
+        )
+    return [fetch_item(row) for row in rows if row.files]
 
 
 @dataclass(frozen=True, kw_only=True)

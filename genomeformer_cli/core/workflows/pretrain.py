@@ -60,13 +60,13 @@ from genomeformer_cli.core.training.summary import (
 )
 from genomeformer_cli.core.training.task import PretrainingTask
 from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
+from genomeformer_cli.core.workflows.run_baselines import asking_of, run_baseline, summarise
 from genomeformer_cli.core.workflows.run_config import (
     COMPUTE_FILE,
     MEMORY_FILE,
     open_run,
     resolve_config,
 )
-from genomeformer_cli.core.workflows.run_baselines import asking_of, run_baseline, summarise
 
 C = TypeVar("C")
 

@@ -22,7 +22,7 @@ from genomeformer_cli.core.release.citation import DEFAULT_LICENCE, licence_text
 from genomeformer_cli.core.release.eval_report import Picture, read_evidence
 from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
-from genomeformer_cli.core.release.selftest import said_by
+from genomeformer_cli.core.release.selftest import reference_outputs
 from genomeformer_cli.core.release.signature import need_cryptography, sign
 from genomeformer_cli.core.release.storage import (
     Storage,
@@ -44,8 +44,8 @@ from genomeformer_cli.core.workflows.release_source import (
     find_source,
     summary_of,
 )
-from genomeformer_cli.core.workflows.run_config import RUN_CONFIG_FILE
 from genomeformer_cli.core.workflows.run_baselines import asking_of
+from genomeformer_cli.core.workflows.run_config import RUN_CONFIG_FILE
 
 LOSS_PICTURE = "loss.png"
 # Of held-out windows, to see what storing weights costs: the same questions to both.
@@ -150,7 +150,7 @@ def release_run(
             export_onnx(model, folder / ONNX_FILE)
         seal(folder)
         wanted = " ".join([name, *request.authors, facts.notes])
-        verified = verify_bundle(folder, said_by(model), wanted=wanted)
+        verified = verify_bundle(folder, reference_outputs(model), wanted=wanted)
         if request.sign is not None:
             signed_by = sign(folder, request.sign)
     cached = store.entry(Kind.WEIGHTS, name)

@@ -19,8 +19,9 @@ from genomeformer_cli.core.corpus.build_dir import BuildDir, clear_parts
 from genomeformer_cli.core.corpus.format import Manifest, Segment
 from genomeformer_cli.core.corpus.genome_shards import GenomeShard, GenomeShardWriter, load_minhash
 from genomeformer_cli.core.corpus.minhash import Hashes, shared_fractions
-from genomeformer_cli.core.corpus.reader import load_manifest
+from genomeformer_cli.core.corpus.reader import Corpus, load_manifest, open_corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig, unit_of
+from genomeformer_cli.core.corpus.statistics import CorpusStatistics, corpus_statistics
 from genomeformer_cli.core.corpus.writer import CorpusPlan, TokenizedGenome, finish_corpus
 from genomeformer_cli.core.errors import (
     ConfigError,
@@ -346,3 +347,39 @@ def _keep_vocabulary(tokenizer: Tokenizer, store: Store) -> None:
         if not store.has(Kind.VOCABULARIES, name):
             with store.create(Kind.VOCABULARIES, name) as folder:
                 save_tokenizer(tokenizer, folder)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DescribeResult(TokenizeResult):
+    """A corpus and its numbers.
+
+    Attributes:
+        statistics: What was counted.
+    """
+
+    statistics: CorpusStatistics
+
+
+def describe_corpus(
+    request: str | TokenizeRequest, *, reporter: Reporter, store: Store | None = None
+) -> DescribeResult:
+    """Count what a corpus is made of.
+
+    Args:
+        request: The name of a corpus, or what to make one of first.
+        reporter: Follows the reading.
+        store: The cache.
+
+    Raises:
+        NotInCacheError: There is no corpus of that name.
+        CorruptError: It is damaged.
+        GenomeformerError: What making it may raise.
+    """
+    store = store or Store()
+    if isinstance(request, TokenizeRequest):
+        made = tokenize_genomes(request, reporter=reporter, store=store)
+        corpus = Corpus(made.folder)
+    else:
+        corpus = open_corpus(store, request)
+        made = TokenizeResult(manifest=corpus.manifest, folder=corpus.folder, new=False)
+    return DescribeResult(**vars(made), statistics=corpus_statistics(corpus, reporter))

@@ -22,7 +22,7 @@ from genomeformer_cli.core.model_io.tensors import (
     read_tensors,
     write_tensors,
 )
-from genomeformer_cli.core.release.selftest import said_by
+from genomeformer_cli.core.release.selftest import reference_outputs
 from genomeformer_cli.core.release.storage import Storage
 from genomeformer_cli.core.release.verify import verify_bundle
 from genomeformer_cli.core.store.seal import check_seal, seal
@@ -59,7 +59,7 @@ def test_two_bundles_have_the_same_bytes(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_a_fresh_process_says_the_same(bundle: Path, original: LoadedModel) -> None:
-    verified = verify_bundle(bundle, said_by(original))
+    verified = verify_bundle(bundle, reference_outputs(original))
     assert max(verified.vectors, verified.logits) <= 1e-5
     assert verified.num_files == len(list_files(bundle)) - 1
 
@@ -98,7 +98,7 @@ def test_other_weights_are_found_though_the_seal_holds(
     write_tensors({**tensors, name: moved}, bundle / WEIGHTS_FILE)
     seal(bundle)
     with pytest.raises(CheckpointError, match=r"differs|numbers"):
-        verify_bundle(bundle, said_by(original))
+        verify_bundle(bundle, reference_outputs(original))
 
 
 @pytest.mark.parametrize("name", ["modeling.py", "optimizer.safetensors", "images/x.svg", "a/b"])

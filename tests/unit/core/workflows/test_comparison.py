@@ -11,6 +11,7 @@ import pytest
 
 from genomeformer_cli.core.configuration import merge_values
 from genomeformer_cli.core.errors import ConfigError, CorruptError
+from genomeformer_cli.core.processes import TaskFailure
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.training.budget import Budget, Plan
@@ -23,7 +24,6 @@ from genomeformer_cli.core.workflows.compare_folder import (
     open_comparison,
     trainings,
 )
-from genomeformer_cli.core.processes import Failed
 from genomeformer_cli.core.workflows.compare_ranking import Trained, baselines, spread, standings
 from tests.models import CORPUS, SMALL
 from tests.reporters import Listening
@@ -122,10 +122,10 @@ def here(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Trainings run in this process, and are listed; those of `linear` fail when asked to."""
     ran: list[str] = []
 
-    def run(work: Work, task: Any, reporter: Reporter) -> Failed | None:
+    def run(work: Work, task: Any, reporter: Reporter) -> TaskFailure | None:
         ran.append(task.training.run)
         if "fails" in ran and task.training.variant.name == "linear":
-            return Failed(message="no memory")
+            return TaskFailure(message="no memory")
         work(task, reporter)
         return None
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.processes import TaskFailure, run_in_fresh_process
 from genomeformer_cli.core.reporting import Event, Reporter
-from genomeformer_cli.core.processes import Failed, run_in_fresh_process
 from tests.reporters import Listening
 
 
@@ -53,11 +53,14 @@ def test_what_is_reported_arrives() -> None:
 @pytest.mark.parametrize(
     ("how", "failed"),
     [
-        ("user", Failed(message="that cannot be", hint="do this")),
-        ("bug", Failed(message="ValueError: one line")),
-        ("exit", Failed(message="its process ended with exit code 7")),
-        ("killed", Failed(message="its process was ended by SIGKILL, for want of memory perhaps")),
+        ("user", TaskFailure(message="that cannot be", hint="do this")),
+        ("bug", TaskFailure(message="ValueError: one line")),
+        ("exit", TaskFailure(message="its process ended with exit code 7")),
+        (
+            "killed",
+            TaskFailure(message="its process was ended by SIGKILL, for want of memory perhaps"),
+        ),
     ],
 )
-def test_however_it_fails_we_go_on(how: str, failed: Failed) -> None:
+def test_however_it_fails_we_go_on(how: str, failed: TaskFailure) -> None:
     assert run_in_fresh_process(fail, how, Listening()) == failed

@@ -1,4 +1,7 @@
-"""Records of finished embedding jobs: sizes and checksums by which a rerun knows its own files."""
+"""JSON beside an array of embeddings: how to make it again, and which files the job finished.
+
+A rerun compares sizes and checksums of its files with this record.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.documents import DocumentError, read_json
+from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.model_io.model_folder import LoadedModel
+from genomeformer_cli.core.model_io.tensors import weights_sha256
 from genomeformer_cli.core.store.seal import file_sha256
+from genomeformer_cli.core.tokenizers.protocol import vocabulary_sha256
+from genomeformer_cli.core.workflows.embed_sources import EmbedSources, Look
 
 # The sidecar of a job whose files are complete, before all of them have their final names.
 FINISHED = "finished.json"
@@ -97,3 +106,57 @@ def read_finished(path: Path, job: str) -> FinishedJob | None:
         output=found.output,
         ids=found.ids,
     )
+
+
+_MERGE = {
+    None: "a token is taken from the window in which it stands further from an edge",
+    "whole": "none: the state is passed along the sequence",
+}
+
+
+def sidecar(output: Path) -> Path:
+    """Return the path of the JSON file that describes an array, beside it."""
+    return output.with_name(f"{output.name}.json")
+
+
+def describe_embedding(
+    sources: EmbedSources, dtype: str, embedder: Embedder, look: Look
+) -> dict[str, Any]:
+    """Return everything that determines the numbers of an array, as JSON.
+
+    Args:
+        sources: Sources of the sequences.
+        dtype: Output precision.
+        embedder: Model and embedding options.
+        look: Result of reading the sources.
+    """
+    loaded: LoadedModel = embedder.loaded
+    choices = embedder.options
+    identities = look.identities or [(name, 0, 0) for name in sources.files]
+    window: int | str = "whole" if embedder.is_whole else embedder.window
+    return {
+        "genomeformer_version": __version__,
+        "model": loaded.folder.name,
+        "model_sha256": weights_sha256(loaded.folder),
+        "vocabulary_sha256": vocabulary_sha256(loaded.tokenizer),
+        "row": "a base" if choices.per_base else "a record",
+        "pool": choices.pool,
+        "layers": list(embedder.layers),
+        "layers_joined": "mean" if choices.layers == "mean" else "side by side",
+        "rc": choices.rc,
+        "window": window,
+        "stride": choices.stride,
+        "merge": _MERGE["whole" if embedder.is_whole else None],
+        "dtype": dtype,
+        "sources": [list(identity) for identity in identities],
+        "regions": _describe_regions(sources),
+        "shard": list(sources.shard) if sources.shard else None,
+    }
+
+
+def _describe_regions(sources: EmbedSources) -> dict[str, Any] | None:
+    """Return the regions of a genome, as JSON; None for whole records."""
+    if not (sources.bed or sources.vcf):
+        return None
+    flank = sources.flank if sources.vcf else None
+    return {"genome": sources.genome, "file": str(sources.bed or sources.vcf), "flank": flank}

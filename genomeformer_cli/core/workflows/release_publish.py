@@ -24,9 +24,9 @@ from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, bundled_folder
 from genomeformer_cli.core.release.card import add_onnx_note
 from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
-from genomeformer_cli.core.release.selftest import said_by
+from genomeformer_cli.core.release.selftest import reference_outputs
 from genomeformer_cli.core.release.signature import check_signature, sign
-from genomeformer_cli.core.release.verify import said_in_a_fresh_process, verify_bundle
+from genomeformer_cli.core.release.verify import outputs_in_fresh_process, verify_bundle
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_text
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
@@ -179,7 +179,7 @@ def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
         write_text(folder / CARD_FILE, add_onnx_note(card))
         seal(folder)
         # What the card says was checked when it was written.
-        verify_bundle(folder, said_by(loaded), wanted=card)
+        verify_bundle(folder, reference_outputs(loaded), wanted=card)
         copy_bundle(folder, output, replace=False)
 
 
@@ -263,7 +263,7 @@ def check_bundle(
     num_files = check_seal(folder)
     check_layout(folder)
     signed_by = check_signature(folder, key) if key is not None else None
-    said_in_a_fresh_process(folder)
+    outputs_in_fresh_process(folder)
     return CheckedBundle(
         folder=folder,
         name=_name_of(folder),
