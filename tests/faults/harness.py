@@ -33,7 +33,7 @@ _LONGEST = 120.0
 GROWTH = {"open", "os.mkdir", "os.fsync", "tempfile.mkdtemp", "tempfile.mkstemp"}
 # Measured times, and what follows from them; two undisturbed runs differ in these too.
 VOLATILE = re.compile(
-    r"(catalogue/.*\.sqlite|throughput\.jsonl|compute\.json|memory\.json|trials\.json|summary\.json|plan.*\.json"
+    r"(catalogue/.*\.sqlite|throughput\.jsonl|compute\.json|memory\.json|trials\.json|summary\.json(\.sha256)?|plan.*\.json"
     r"|comparison\.json|results\.json|\.png|\.svg|report\.html)$"
 )
 # Behind the messages on the pipe of standard error: how many events there were.

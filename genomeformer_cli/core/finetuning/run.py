@@ -37,7 +37,8 @@ from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model,
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.atomic import clear_leftovers, write_json
+from genomeformer_cli.core.store.atomic import clear_leftovers
+from genomeformer_cli.core.store.results import check_result, write_result
 from genomeformer_cli.core.tokenizers.files import load_tokenizer
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
@@ -193,6 +194,7 @@ def train_seed(
     """
     folder = run / _folder_name(origin, seed)
     if (folder / RESULT_FILE).is_file():
+        check_result(folder / RESULT_FILE)
         plain = read_json(folder / RESULT_FILE)
         return from_plain(SeedResult, plain, where=str(folder / RESULT_FILE))
     folder.mkdir(parents=True, exist_ok=True)
@@ -238,7 +240,7 @@ def train_seed(
     )
     load_best(model, folder)
     result = _judged(finetuning, task, predictor, folder, (origin, seed, num_trained))
-    write_json(folder / RESULT_FILE, asdict(result))
+    write_result(folder / RESULT_FILE, asdict(result), sources=(METRICS_FILE,))
     return result
 
 

@@ -29,6 +29,7 @@ from genomeformer_cli.core.errors import EntryExistsError, NotInCacheError, Stor
 from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.settings import cache_root
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
+from genomeformer_cli.core.store.results import check_results
 from genomeformer_cli.core.store.seal import SEAL, check_seal, check_seal_once, has_same_seal, seal
 
 # Written when a run is created: identifies its configuration.
@@ -224,7 +225,8 @@ class Store:
         """
         if entry.kind not in _OPEN:
             return check_seal(entry.path)
-        return sum(check_seal(sealed.parent) for sealed in sorted(entry.path.rglob(SEAL)))
+        sealed = sum(check_seal(sealed.parent) for sealed in sorted(entry.path.rglob(SEAL)))
+        return sealed + check_results(entry.path)
 
     def verify_once(self, entry: Entry) -> int:
         """Verify a sealed entry, skipping files that are unchanged since the last verification.

@@ -9,8 +9,13 @@ from typing import Any
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.store.atomic import write_json
-from genomeformer_cli.core.training.metrics import Score, name_of_counts
+from genomeformer_cli.core.store.results import check_result, write_result
+from genomeformer_cli.core.training.metrics import (
+    METRICS_FILE,
+    THROUGHPUT_FILE,
+    Score,
+    name_of_counts,
+)
 
 SUMMARY_FILE = "summary.json"
 
@@ -59,7 +64,8 @@ class RunSummary:
 
 def write_summary(summary: RunSummary, run: Path) -> None:
     """Save the summary in a run folder."""
-    write_json(run / SUMMARY_FILE, to_plain(summary))
+    sources = (METRICS_FILE, THROUGHPUT_FILE)
+    write_result(run / SUMMARY_FILE, to_plain(summary), sources=sources)
 
 
 def read_summary(run: Path) -> RunSummary:
@@ -67,7 +73,9 @@ def read_summary(run: Path) -> RunSummary:
 
     Raises:
         CheckpointError: The run is not finished.
+        CorruptError: The summary or the metrics changed after they were written.
     """
+    check_result(run / SUMMARY_FILE)
     try:
         plain: dict[str, Any] = read_json(run / SUMMARY_FILE)
     except DocumentError as failure:

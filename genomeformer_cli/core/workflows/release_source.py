@@ -27,6 +27,7 @@ from genomeformer_cli.core.model_io.training_state import (
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
+from genomeformer_cli.core.store.results import check_result
 from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
     THROUGHPUT_FILE,
@@ -169,6 +170,7 @@ def summary_of(source: Source, chosen: ChosenWeights, questions: Queries) -> Run
     rows = read_rows(source.run / METRICS_FILE)[: source.step]
     speeds = read_rows(source.run / THROUGHPUT_FILE)
     spent = [row["seconds"] for row in speeds if row.get("step", 0) <= source.step]
+    check_result(source.run / BASELINE_FILE)
     plain = read_json(source.run / BASELINE_FILE)
     baseline = from_plain(CountBaseline, plain, where=BASELINE_FILE)
     twin = build_model(source.config.model, seed=source.config.training.seed + TWIN_SEED_SHIFT)

@@ -18,7 +18,7 @@ from genomeformer_cli.core.evaluation.masked_queries import Queries, QueryConfig
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.results import check_result, write_result
 from genomeformer_cli.core.training.loop import TrainingRun
 from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
@@ -50,6 +50,7 @@ def run_baseline(
     """What tables of counts score, counted once a run."""
     path = folder / BASELINE_FILE
     if path.exists():
+        check_result(path)
         plain = read_json(path)
         return from_plain(CountBaseline, plain, where=str(path))
     if questions.bases_V is None:
@@ -57,7 +58,7 @@ def run_baseline(
         baseline = count_baseline(corpus, questions, reporter, sides)
     else:
         baseline = markov_baseline(corpus, questions, reporter)
-    write_json(path, to_plain(baseline))
+    write_result(path, to_plain(baseline))
     return baseline
 
 
