@@ -29,12 +29,14 @@ from genomeformer_cli.commands._options import (
     check_renamed,
     with_verbosity,
 )
-from genomeformer_cli.core.errors import UsageError
+from genomeformer_cli.core.errors import GenomeformerError, UsageError
 from genomeformer_cli.core.settings import is_main_process, launch_folder
 from genomeformer_cli.render.streams import open_missing_streams
 from genomeformer_cli.render.verbosity import reset_verbosity, set_verbosity
 
 _INTERRUPTED = 130
+# The system's words for a library that there is no memory for.
+_NOT_LOADED = "failed to map segment"
 
 app = Typer(
     name="genomeformer",
@@ -96,6 +98,19 @@ def _end_quietly() -> NoReturn:
     sys.exit(0)
 
 
+def _report(failure: Exception) -> int:
+    """Print a failure, also if there is no memory to import the module that prints it."""
+    try:
+        from genomeformer_cli.render.failures import report_failure
+
+        return report_failure(check_renamed(failure))
+    except (MemoryError, ImportError) as late:
+        if isinstance(late, ImportError) and _NOT_LOADED not in str(late):
+            raise
+        sys.stderr.write("error: not enough memory\n\nhint: use a machine with more memory\n")
+        return GenomeformerError.exit_code
+
+
 def main() -> None:
     """Run the command line; every failure ends here, as a sentence, a hint and an exit code."""
     debug = "--debug" in sys.argv[1:]
@@ -116,9 +131,7 @@ def main() -> None:
     except Exception as failure:
         if debug:
             raise
-        from genomeformer_cli.render.failures import report_failure
-
-        sys.exit(report_failure(check_renamed(failure)))
+        sys.exit(_report(failure))
     if code == _INTERRUPTED and launch_folder() is None and is_main_process():
         from genomeformer_cli.render.failures import print_failure
 

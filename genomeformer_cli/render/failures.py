@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import time
 from contextlib import suppress
@@ -29,6 +30,10 @@ _NO_MEMORY = (
     "not enough memory",
     "can't start new thread",
     "failed to map segment",  # a library that is imported late
+)
+# torch has no OSError for files of tensors.
+_TORCH_OPENED = re.compile(
+    r"unable to open file <(?P<name>.*)> in .* mode: (?P<reason>.*) \((?P<number>\d+)\)"
 )
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -102,6 +107,9 @@ def _text_of(name: object) -> str:
 
 def _describe_system(failure: Exception) -> tuple[str, str] | None:
     """Return the sentence and hint for an error of the operating system."""
+    opened = isinstance(failure, RuntimeError) and _TORCH_OPENED.match(str(failure))
+    if opened:
+        failure = OSError(int(opened["number"]), opened["reason"], opened["name"])
     if not isinstance(failure, OSError):
         return None
     if output_is_missing() and failure.errno == errno.EBADF:

@@ -159,8 +159,10 @@ def test_a_device_is_not_taken_for_a_file(
     ("limit", "amount", "words"),
     [
         pytest.param("RLIMIT_FSIZE", 100, "File too large", id="case-76-file-size"),
+        pytest.param("RLIMIT_NOFILE", 4, "Too many open files", id="case-76-few-open-files"),
         pytest.param("RLIMIT_NOFILE", 5, "Too many open files", id="case-76-open-files"),
-        pytest.param("RLIMIT_AS", 900 << 20, "not enough memory", id="case-76-address-space"),
+        pytest.param("RLIMIT_AS", 300 << 20, "not enough memory", id="case-76-no-memory"),
+        pytest.param("RLIMIT_AS", 600 << 20, "not enough memory", id="case-76-little-memory"),
     ],
 )
 def test_a_limit_of_the_shell_is_an_error_and_leaves_nothing(

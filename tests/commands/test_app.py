@@ -185,3 +185,24 @@ def test_verbose_names_model_and_device(run_cli: RunCommand, tmp_path: Path) -> 
     assert done.exit_code == 0, done.err
     assert "model: " in done.err
     assert "device: cpu, CPU threads: 1" in done.err
+
+
+@pytest.mark.parametrize("failure", [MemoryError(), ImportError("failed to map segment")])
+def test_want_of_memory_for_the_message_is_no_traceback(
+    failure: Exception, run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Exception) -> int:
+        raise failure
+
+    monkeypatch.setattr("genomeformer_cli.render.failures.report_failure", fail)
+    assert_failure(run_cli("cache", "ls", "odd"), "not enough memory", hint="more memory")
+
+
+def test_ctrl_c_before_the_command_starts_is_no_traceback(
+    run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("genomeformer_cli.app._check_working_folder", interrupt)
+    assert_failure(run_cli("cache", "ls"), "interrupted", hint="run the same", exit_code=130)

@@ -116,6 +116,8 @@ def test_a_run_with_a_step_that_was_no_number_is_drawn_too(
     row = json.loads(first) | {"left_out": True}
     row["training"]["bits_per_base"] = float("nan")
     path.write_text(json.dumps(row) + "\n" + "".join(rest))
+    # As of an earlier version, whose results have no checksums.
+    path.with_name("summary.json.sha256").unlink()
     done = run_cli(*arguments)
     assert done.exit_code == 0, done.err
     assert "picture: " in done.err

@@ -108,6 +108,22 @@ def test_a_damaged_output_is_written_anew(suffix: str, prepared_place: tuple[Pla
         assert differences(contents(place), expected.contents) == []
 
 
+@pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "summary.json.sha256"])
+def test_damaged_results_of_a_run_are_not_released(
+    name: str, prepared_place: tuple[Place, Path]
+) -> None:
+    place, base = prepared_place
+    place.reset(base)
+    flip_a_byte(place.cache / "runs/run" / name)
+    done = place.run(("release", "run", "--name", "again"))
+    assert done.code == 1, done.err
+    assert name in done.err
+    assert not (place.cache / "weights/again").exists()
+    store = Store(place.cache)
+    with pytest.raises(CorruptError, match=name):
+        store.verify(store.entry(Kind.RUNS, "run"))
+
+
 @pytest.mark.slow
 def test_a_damaged_file_of_a_run_is_no_bug(prepared_place: tuple[Place, Path]) -> None:
     place, base = prepared_place

@@ -69,8 +69,7 @@ class DownloadedFile:
 
     def drop(self) -> None:
         """Remove the part and its sidecar."""
-        self.path.unlink(missing_ok=True)
-        _sidecar(self.path).unlink(missing_ok=True)
+        drop_part(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +251,12 @@ class _Part:
 def part_path(folder: Path, name: str) -> Path:
     """Return the path of a file's part."""
     return folder / f"{name}.part"
+
+
+def drop_part(path: Path) -> None:
+    """Remove a part and its sidecar, if they are there."""
+    path.unlink(missing_ok=True)
+    _sidecar(path).unlink(missing_ok=True)
 
 
 def download(transport: Transport, url: str, path: Path, *, meter: Meter) -> DownloadedFile:

@@ -52,6 +52,11 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
         (OverflowError("int too large to convert to float"), "too large", "options"),
         (PermissionError(errno.EACCES, "Permission denied", "x.fa"), "`x.fa`", "permissions"),
         (FileNotFoundError(errno.ENOENT, "No such file", "x.fa"), "`x.fa`", "another name"),
+        (
+            RuntimeError("unable to open file <w.st> in read-only mode: Too many open files (24)"),
+            "`w.st`: Too many open files",
+            "ulimit -n",
+        ),
         (OSError(errno.EMFILE, "Too many open files", "x.fa"), "`x.fa`", "ulimit -n"),
     ],
 )

@@ -25,6 +25,7 @@ from genomeformer_cli.core.genomes.download import (
     DownloadItem,
     Meter,
     download_verified,
+    drop_part,
     part_path,
 )
 from genomeformer_cli.core.genomes.genome import (
@@ -96,6 +97,9 @@ class Installer:
             cached = self._present(item)
             formats = [kind for kind in self._formats(item) if not _has(cached, kind)]
             if cached is not None and not formats:
+                # A kill after the entry was sealed leaves them.
+                for file in cached.files:
+                    drop_part(part_path(self.store.root / "downloads", file.file))
                 return InstallResult(genome=cached)
             if self.transport is None:
                 raise NotInCacheError(
