@@ -31,7 +31,7 @@ def base_lines(folder: Path) -> dict[str, list[str]]:
         "fetch": ["fetch", "--offline", "--taxon", "9606"],
         "tokenize": ["tokenize", "--name", "odd"],
         "windows": ["windows", str(fasta), str(gff), "-o", str(folder / "w")],
-        "pretrain": ["pretrain", "phage", "--name", "odd", "--dry-run"],
+        "pretrain": ["pretrain", "--corpus", "phage", "--name", "odd", "--show-config"],
         "compare": ["compare", "--name", "odd"],
         "embed": ["embed", str(fasta), "--model", "run", "-o", str(folder / "e.npy")],
         "evaluate": ["evaluate", "run", "-o", str(folder / "report")],
