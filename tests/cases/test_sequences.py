@@ -115,6 +115,11 @@ REFUSED: dict[str, tuple[bytes | str, tuple[str, ...], str]] = {
     "case-15-cr-only": (CLEAN.replace("\n", "\r"), ("lone carriage return",), "tr "),
     "case-17-truncated": (PACKED[:-20], ("damaged or truncated gzip",), "again"),
     "case-06-utf16": (CLEAN.encode("utf-16"), ("UTF-16",), "iconv"),
+    "case-05-fastq-blanks": (
+        fastq("a", A, "I" * (len(A) - 3) + "   "),
+        ("truncated",),
+        "qualities",
+    ),
     "case-05-fastq-truncated": (fastq("a", A, "I" * 179), ("truncated FASTQ",), "qualities"),
 }
 

@@ -77,7 +77,7 @@ def _skip_qualities(
         line = next(lines, None)
         if line is None:
             raise _damaged_error(header, shown)
-        num_left -= len(line) if len(line) <= num_left else len(line.rstrip(b" \t"))
+        num_left -= len(line.rstrip(b" \t"))  # a quality is never a blank
         if num_left < 0 or (num_left and not wrapped):
             raise _damaged_error(header, shown)
 
