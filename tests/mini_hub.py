@@ -65,6 +65,12 @@ class Hub:
     objects: dict[str, bytes] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    # Answer every request with a redirect to this address; "" for none.
+    moved_to: str = ""
+    # Address of the store of large files; "" for this server under another name.
+    store: str = ""
+    # Requests that carried a token.
+    authorised: list[str] = field(default_factory=list)
 
     def fault_at(self, method: str, path: str) -> str | None:
         for fault in self.faults:
@@ -116,6 +122,12 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         body = self.rfile.read(length)
         self.hub.asked.append(f"{self.command} {path}")
+        if self.headers.get("Authorization"):
+            self.hub.authorised.append(f"{self.command} {path}")
+        self._fault: str | None = None
+        if self.hub.moved_to:
+            self._send(307, b"", {"Location": self.hub.moved_to + self.path})
+            return
         self._fault = self.hub.fault_at(self.command, path)
         if self._fault is not None and self._fault.isdigit():
             self._json({"error": "injected"}, int(self._fault))
@@ -303,7 +315,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.hub.objects[sha256(content)] = content
         headers |= {"X-Linked-Size": str(len(content)), "X-Linked-Etag": headers["ETag"]}
         # Another host, as the Hub's own stores are.
-        store = self.hub.url.replace("127.0.0.1", "localhost")
+        store = self.hub.store or self.hub.url.replace("127.0.0.1", "localhost")
         headers["Location"] = f"{store}/store/{sha256(content)}"
         self._send(302, b"", headers)
 

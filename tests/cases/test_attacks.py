@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import shutil
 import struct
 import tarfile
 import threading
@@ -27,6 +28,7 @@ from genomeformer_cli.core.errors import (
     GenomeformerError,
     RefusedError,
 )
+from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
 from genomeformer_cli.core.model_io.archive import pack, unpack_archive
 from genomeformer_cli.core.model_io.model_folder import read_model
@@ -38,12 +40,19 @@ from tests.bundles import make_bundle
 from tests.cli import RunCommand
 from tests.failures import assert_failure
 
+MOST_MEMBERS = 20
 Edit = Callable[[dict[str, Any]], object]
 
 
+@pytest.fixture(scope="session")
+def made_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_bundle(tmp_path_factory.mktemp("made") / "bundle").folder
+
+
 @pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return make_bundle(tmp_path / "bundle").folder
+def bundle(made_bundle: Path, tmp_path: Path) -> Path:
+    """This test's own copy, to be damaged."""
+    return Path(shutil.copytree(made_bundle, tmp_path / "bundle"))
 
 
 def edit_json(path: Path, edit: Edit) -> None:
@@ -227,11 +236,15 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
         [member("gf/README.md"), member("gf/README.md")],
         [member("gf/README.md"), member("fg/LICENSE")],
         [member("gf/\x1b[31mREADME.md")],
-        [member(f"gf/images/{n}.png") for n in range(10_001)],
+        [member(f"gf/images/{n}.png") for n in range(MOST_MEMBERS + 1)],
     ],
     ids=range(12),
 )
-def test_an_odd_archive_is_refused(tmp_path: Path, members: list[tarfile.TarInfo]) -> None:
+def test_an_odd_archive_is_refused(
+    tmp_path: Path, members: list[tarfile.TarInfo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As many as the format allows would take seconds to pack.
+    monkeypatch.setattr("genomeformer_cli.core.model_io.archive._MAX_MEMBERS", MOST_MEMBERS)
     archive = archive_of(tmp_path / "x.tar.gz", *members)
     store = Store(tmp_path / "cache")
     with pytest.raises(CorruptError):
@@ -346,7 +359,7 @@ class Listener(BaseHTTPRequestHandler):
 def serve(target: str | None = None) -> tuple[ThreadingHTTPServer, type[Listener]]:
     kind = type("Kind", (Listener,), {"target": target, "keys": []})
     server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     return server, kind
 
 
@@ -398,17 +411,16 @@ def test_a_redirect_never_leaves_encryption() -> None:
 
 
 def test_control_characters_of_names_reach_no_message(
-    trained: Path, tmp_path: Path, run_cli: RunCommand
+    bundle: Path, tmp_path: Path, run_cli: RunCommand
 ) -> None:
-    del trained
-    source = tmp_path / "esc.fa"
+    source, model = tmp_path / "esc.fa", ("--model", str(bundle))
     name = b"a\x1b]0;owned\x07\x1b[2J[red]b[/red]\x9b31m"
     source.write_bytes(b">" + name + b"\nACGT\n>" + name + b"\nNNNN\n>x\x1b[1m\nAC!T\n")
     for arguments in (
-        ("embed", str(source), "-o", str(tmp_path / "e.npy"), "--model", "run"),
-        ("score", str(source), "--model", "run"),
+        ("embed", str(source), "-o", str(tmp_path / "e.npy"), *model),
+        ("score", str(source), *model),
         ("tokenize", str(source), "--name", "e\x1b"),
-        ("embed", str(tmp_path / "no\x1b[31m.fa"), "-o", str(tmp_path / "e.npy"), "--model", "run"),
+        ("embed", str(tmp_path / "no\x1b[31m.fa"), "-o", str(tmp_path / "e.npy"), *model),
         ("embed", str(source), "--model", "no\x1b[31m", "-o", str(tmp_path / "e.npy")),
         ("cache", "rm", "genomes/\x1b[31m"),
         ("fetch", "--taxon", "\x1b[31m", "--offline"),
@@ -421,22 +433,22 @@ def test_control_characters_of_names_reach_no_message(
 
 
 def test_names_of_files_need_not_be_utf_8(
-    trained: Path, tmp_path: Path, run_cli: RunCommand
+    bundle: Path, tmp_path: Path, run_cli: RunCommand
 ) -> None:
-    del trained
+    model = ("--model", str(bundle))
     source, output = tmp_path / "a\udcff.fa", tmp_path / "b\udcfe.npy"
     source.write_text(">a\nACGTACGT\n", encoding="utf-8")
-    done = run_cli("embed", str(source), "-o", str(output), "--model", "run")
+    done = run_cli("embed", str(source), "-o", str(output), *model)
     assert done.exit_code == 0, done.err
     assert output.stat().st_size > 0
     assert r"b\udcfe.npy" in done.out
-    done = run_cli("embed", str(tmp_path / "no\udcff.fa"), "-o", str(output), "--model", "run")
+    done = run_cli("embed", str(tmp_path / "no\udcff.fa"), "-o", str(output), *model)
     assert_failure(done, r"no\udcff.fa")
     for arguments in (
         ("tokenize", str(source), "--name", "odd\udcff"),
-        ("score", str(source), "--model", "run", "-o", str(tmp_path / "s\udcff.tsv")),
+        ("score", str(source), *model, "-o", str(tmp_path / "s\udcff.tsv")),
         ("fetch", "--lock", str(source)),
-        ("release", "run", "-o", str(tmp_path / "bundle\udcff")),
+        ("release", str(bundle), "-o", str(tmp_path / "bundle\udcff")),
         ("release", "--verify", str(source)),
     ):
         done = run_cli(*arguments)
@@ -445,9 +457,10 @@ def test_names_of_files_need_not_be_utf_8(
 
 
 def test_a_genome_that_lost_its_file_is_an_error_that_names_it(
-    trained: Path, run_cli: RunCommand
+    cache_home: Path, run_cli: RunCommand
 ) -> None:
-    for path in (trained / "genomes").rglob("*.fa.gz"):
+    install_sample(sample_genomes()[0], store=Store(cache_home))
+    for path in (cache_home / "genomes").rglob("*.fa.gz"):
         path.unlink()
     done = run_cli("tokenize", "--all", "--name", "again")
     assert done.exit_code == 1

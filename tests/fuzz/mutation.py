@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+from collections.abc import Iterable
+from typing import Any
 
 # Pieces that readers stumble over: numbers at limits, nesting, encodings, ends of lines.
 PIECES = (
@@ -16,16 +19,47 @@ PIECES = (
     b"join(", b"complement(", b"2147483648", b"9223372036854775808", b"18446744073709551616",
     b"\x1f\x8b\x08", b"BZh9", b"\xfd7zXZ\0", b"(\xb5/\xfd", b"PK\x03\x04",
 )  # fmt: skip
+# Values that take the place of others in JSON.
+VALUES: tuple[Any, ...] = (
+    None, True, 0, -1, 1.5, float("nan"), 10**20, 10**400, "", "x", "²", "\ud800", "a" * 5000, [],
+    [None], ["x"], [[]], {}, {"x": 1}, {"": {}}, 2**31, 2**63, "1e400", "9" * 30,
+)  # fmt: skip
 LONGEST = 1 << 15
 _DIGITS = re.compile(rb"[0-9]+")
 
 
 def mutate(content: bytes, draw: random.Random) -> bytes:
-    """Return the content with one to eight changes."""
+    """Return the content with one to eight changes; JSON also with values of other types."""
     changed = bytearray(content)
+    if content[:1] == b"{" and draw.randrange(2):
+        changed[:] = b"\n".join(_replace_value(line, draw) for line in content.split(b"\n"))
+        if draw.randrange(4):
+            return bytes(changed[:LONGEST])
     for _ in range(draw.choice((1, 1, 1, 2, 3, 8))):
         _change(changed, draw)
     return bytes(changed[:LONGEST])
+
+
+def _replace_value(text: bytes, draw: random.Random) -> bytes:
+    """Replace a value of a JSON document, so that types are reached beyond the syntax."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    # Places of all values: the container and the key in it.
+    places: list[tuple[Any, Any]] = [([value], 0)]
+    for container, key in places:
+        inner = container[key]
+        places += [(inner, key) for key in _keys(inner)]
+    container, key = draw.choice(places)
+    container[key] = draw.choice(VALUES)
+    return json.dumps(places[0][0][0], ensure_ascii=False).encode("utf-8", "surrogatepass")
+
+
+def _keys(value: object) -> Iterable[Any]:
+    return (
+        value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ()
+    )
 
 
 def _change(content: bytearray, draw: random.Random) -> None:

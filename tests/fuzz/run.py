@@ -16,8 +16,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from genomeformer_cli.core.errors import GenomeformerError
+from tests.fuzz.folder_targets import Target, memory_folder
 from tests.fuzz.mutation import mutate
-from tests.fuzz.targets import Target, targets
+from tests.fuzz.targets import targets
 
 CORPUS = Path(__file__).parent / "corpus"
 # A reader that takes longer for 32 kB could be made to hang.
@@ -28,15 +29,15 @@ def attempt(target: Target, content: bytes, folder: Path) -> BaseException | Non
     """Return what a parser raised that is not an error of the package; None if it behaved."""
     path = folder / target.name
     path.write_bytes(content)
-    started = time.monotonic()
+    started = time.process_time()
     try:
         target.read(path)
     except GenomeformerError:
         pass
     except Exception as failure:  # noqa: BLE001 - the point of it
         return failure
-    if time.monotonic() - started > SLOWEST_SECONDS:
-        return TimeoutError(f"more than {SLOWEST_SECONDS} s")
+    if time.process_time() - started > SLOWEST_SECONDS:
+        return TimeoutError(f"more than {SLOWEST_SECONDS} s of CPU time")
     return None
 
 
@@ -52,7 +53,7 @@ def fuzz(name: str, *, inputs: int, seconds: float, first: int = 0) -> tuple[int
     until = time.monotonic() + seconds
     found: dict[str, bytes] = {}
     number = first
-    with TemporaryDirectory(prefix="genomeformer-fuzz-") as place:
+    with TemporaryDirectory(prefix="genomeformer-fuzz-", dir=memory_folder()) as place:
         folder = Path(place)
         while number < first + inputs and time.monotonic() < until:
             content = inputs_of(name, number)

@@ -10,9 +10,9 @@ import pytest
 from tests.fuzz.run import CORPUS, attempt, inputs_of
 from tests.fuzz.targets import targets
 
-INPUTS = 200
-# They read a model, or write and remove a folder.
-SLOW = ("config", "weights", "bundle", "archive", "archive-inner")
+INPUTS = 40
+# They build a model, or write a folder or a database.
+SLOW = ("config", "weights", "archive", "archive-inner", "ncbi-taxdump", "task-text")
 KEPT = sorted(path for path in CORPUS.rglob("*") if path.is_file())
 
 
@@ -29,7 +29,8 @@ def test_a_parser_gives_a_result_or_an_error_of_ours(name: str, tmp_path: Path) 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for seed in target.seeds:
-            assert attempt(target, seed, tmp_path) is None
+            (tmp_path / target.name).write_bytes(seed)
+            target.read(tmp_path / target.name)  # a seed is valid, or mutations reach little
         for number in range(INPUTS // 4 if name in SLOW else INPUTS):
             failure = attempt(target, inputs_of(name, number), tmp_path)
             assert failure is None, f"input {number} of {name}"

@@ -15,7 +15,7 @@ from tests.models import trained, trained_cache
 
 __all__ = ["trained", "trained_cache"]
 
-SAMPLE = 25
+SAMPLE = 12
 SECONDS = 4.0
 
 

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,9 @@ from genomeformer_cli.core.formats.text import read_lines
 SPLITS = ("train", "val", "test")
 _COMPRESSIONS = ("", ".gz", ".bz2", ".xz", ".zst")
 _OTHER_FILES = "files of a class folder that are not `.txt`"
+# A file of the same folder: not hidden, and no path.
+_TASK_NAME = re.compile(r"(?!\.)[^/\\\0]+")
+_MAX_NAME_BYTES = 200
 Files = list[tuple[str, Path]]
 
 
@@ -303,7 +307,13 @@ def _indexed_names(path: Path) -> Iterator[str]:
     table = read_table(path)
     column = table.index("task", "it names the tables of the tasks")
     for row in table.rows:
-        yield table.cell(row, column)
+        name = table.cell(row, column)
+        if not _TASK_NAME.fullmatch(name) or len(name.encode()) > _MAX_NAME_BYTES:
+            raise FormatError(
+                f"{table.where(row)}: `{name}` does not name a table beside `{path.name}`",
+                hint="write the file name without `.tsv` or `.csv`, and without a folder",
+            )
+        yield name
 
 
 def _indexed_file(folder: Path, name: str) -> Path:

@@ -12,16 +12,64 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from html.parser import HTMLParser
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from genomeformer_cli.core.documents import read_json
+from genomeformer_cli.core.documents import convert, read_json
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.evaluation.tables import evaluation_tables
 from genomeformer_cli.core.model_io.bundle_layout import RESULTS_FILE
 
 _PAGE_FILE = "report.html"
 _PNG = "data:image/png;base64,"
 _HINT = "give the folder that `genomeformer evaluate -o` wrote"
+
+
+class _Interval(TypedDict):
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class _PredictionRow(TypedDict):
+    part: str
+    who: str
+    detail: str | int | None
+    bits: _Interval | None
+    accuracy: _Interval | None
+    gain: _Interval | None
+    num_bases: int
+
+
+class _Prediction(TypedDict):
+    question: str
+    rows: list[_PredictionRow]
+
+
+class _Measures(TypedDict):
+    accuracy: _Interval
+    mcc: _Interval
+    auroc: _Interval
+
+
+class _TaskRow(TypedDict):
+    who: str
+    seed: int
+    logistic: _Measures
+    neighbours: _Measures
+    gain: NotRequired[_Interval | None]
+    neighbourhood: NotRequired[dict[str, float | None] | None]
+
+
+class _Task(TypedDict):
+    name: str
+    classes: list[str]
+    rows: list[_TaskRow]
+
+
+class _Evaluation(TypedDict):
+    model: str
+    counted_on: NotRequired[str | None]
+    predictions: list[_Prediction]
+    tasks: list[_Task]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,16 +132,15 @@ def _read(path: Path, number: int) -> Evidence:
     file = path / RESULTS_FILE if path.is_dir() else path
     try:
         results = read_json(file)
-        model = PurePath(str(results["model"])).name
-        tasks = [_without(task, "points") for task in results["tasks"]]
-        results = {**_without(results, "folder"), "model": model, "tasks": tasks}
-        if not isinstance(results.get("counted_on"), str | None):
-            raise TypeError("`counted_on` is not a name")
-        evaluation_tables(results)  # a missing or wrong value must not surface in the card
-    except (ValueError, LookupError, TypeError, AttributeError) as failure:
-        raise InputError(
-            f"`{file}` is not a valid evaluation: {failure!r}", hint=_HINT
-        ) from failure
+        # Only checked: a file holds more than the card quotes.
+        quoted: _Evaluation = convert(results, _Evaluation, source=str(file))
+        if not all(task["rows"] for task in quoted["tasks"]):
+            raise ValueError("a task has no rows")
+    except ValueError as failure:
+        raise InputError(f"`{file}` is not a valid evaluation: {failure}", hint=_HINT) from failure
+    model = PurePath(quoted["model"]).name
+    tasks = [_without(task, "points") for task in results["tasks"]]
+    results = {**_without(results, "folder"), "model": model, "tasks": tasks}
     page = file.with_name(_PAGE_FILE)
     pictures = _pictures(page.read_text(encoding="utf-8")) if page.is_file() else []
     return Evidence(

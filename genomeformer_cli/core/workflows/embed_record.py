@@ -70,7 +70,7 @@ def with_checksum(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _checksum(facts: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(facts, ensure_ascii=False).encode("utf-8")).hexdigest()
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def identify_file(path: Path) -> dict[str, int | str]:

@@ -257,12 +257,13 @@ def check_bundle(
 
     Raises:
         CorruptError: A checksum or the signature does not hold, or a file does not belong there.
-        CheckpointError: A fresh process cannot load the model.
+        CheckpointError: The model cannot be loaded, here or by a fresh process.
     """
     folder = model_folder(bundle, store=store or Store(), reporter=reporter)
     num_files = check_seal(folder)
     check_layout(folder)
     signed_by = check_signature(folder, key) if key is not None else None
+    read_model(folder)  # names the fault of a damaged bundle; the fresh process knows no cause
     outputs_in_fresh_process(folder)
     return CheckedBundle(
         folder=folder,

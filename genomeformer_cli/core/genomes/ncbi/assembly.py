@@ -17,6 +17,8 @@ from genomeformer_cli.core.documents import convert
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.formats.accessions import is_nucleotide_accession, read_accession
 
+# SQLite stores integers of 64 bits.
+_BEYOND_64_BITS = 2**63
 _ACCESSION = re.compile(r"(GC[AF])_(\d{9})(?:\.(\d{1,3}))?")
 # Words in the summaries' `excluded_from_refseq` for which Datasets calls an assembly atypical.
 _ATYPICAL = (
@@ -142,11 +144,13 @@ def read_level(word: str) -> Level:
     return Level(first) if first in list(Level) else Level.CONTIG
 
 
-def _int(value: object) -> int | None:
+def read_integer(value: object) -> int | None:
+    """Return a number of at most 64 bits; None for anything else."""
     try:
-        return int(str(value))
+        number = int(str(value))
     except ValueError:
         return None
+    return number if abs(number) < _BEYOND_64_BITS else None
 
 
 def _float(value: object) -> float | None:
@@ -193,7 +197,7 @@ def from_report(report: Mapping[str, Any], *, is_mag: bool | None = None) -> Ass
     stats = report.get("assembly_stats") or {}
     organism = report.get("organism") or {}
     checkm = report.get("checkm_info") or {}
-    accession, taxid = str(report.get("accession", "")), _int(organism.get("tax_id"))
+    accession, taxid = str(report.get("accession", "")), read_integer(organism.get("tax_id"))
     if not _ACCESSION.fullmatch(accession) or taxid is None:
         raise ValueError(f"a report without accession or organism: {str(report)[:80]}")
     notes = " ".join(info.get("genome_notes") or []).lower()
@@ -206,8 +210,8 @@ def from_report(report: Mapping[str, Any], *, is_mag: bool | None = None) -> Ass
         level=read_level(str(info.get("assembly_level", ""))),
         status=str(info.get("assembly_status", "current")),
         released=str(info.get("release_date", ""))[:10],
-        num_bases=_int(stats.get("total_sequence_length")) or 0,
-        num_contigs=_int(stats.get("number_of_contigs")),
+        num_bases=read_integer(stats.get("total_sequence_length")) or 0,
+        num_contigs=read_integer(stats.get("number_of_contigs")),
         completeness=_float(checkm.get("completeness")),
         contamination=_float(checkm.get("contamination")),
         is_reference=info.get("refseq_category") == "reference genome",
@@ -227,7 +231,7 @@ def from_summary(row: Mapping[str, str]) -> Assembly | None:
         value = row.get(column, "").strip()
         return "" if value in ("na", "-") else value
 
-    accession, taxid = cell("assembly_accession"), _int(cell("taxid"))
+    accession, taxid = cell("assembly_accession"), read_integer(cell("taxid"))
     if not _ACCESSION.fullmatch(accession) or taxid is None:
         return None
     excluded = cell("excluded_from_refseq").lower()
@@ -242,13 +246,13 @@ def from_summary(row: Mapping[str, str]) -> Assembly | None:
         level=read_level(cell("assembly_level")),
         status=status,
         released=cell("seq_rel_date").replace("/", "-"),
-        num_bases=_int(cell("genome_size")) or 0,
-        num_contigs=_int(cell("contig_count")),
+        num_bases=read_integer(cell("genome_size")) or 0,
+        num_contigs=read_integer(cell("contig_count")),
         is_reference=cell("refseq_category") == "reference genome",
         is_type=bool(cell("relation_to_type_material")),
         is_atypical=any(word in excluded for word in _ATYPICAL),
         is_mag="metagenome" in excluded,
         paired=cell("gbrs_paired_asm") or None,
-        species=_int(cell("species_taxid")),
+        species=read_integer(cell("species_taxid")),
         directory=cell("ftp_path").rstrip("/") or None,
     )

@@ -8,13 +8,13 @@ response.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 from urllib.parse import quote
 
-from genomeformer_cli.core.documents import parse_json
+from genomeformer_cli.core.documents import convert, parse_json
 from genomeformer_cli.core.errors import NothingMatchedError, RefusedError
 from genomeformer_cli.core.genomes.genome import Ancestor, Lineage
-from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, from_report
+from genomeformer_cli.core.genomes.ncbi.assembly import Assembly, from_report, read_integer
 from genomeformer_cli.core.genomes.ncbi.metadata import Page, Taxon, choose, read_taxon
 from genomeformer_cli.core.genomes.ncbi.selection import Criteria
 from genomeformer_cli.core.genomes.transport import Params, Transport
@@ -30,6 +30,32 @@ _RANKS = (
 )
 
 
+class _Answer(TypedDict, total=False):
+    reports: list[dict[str, Any]] | None
+    next_page_token: str | None
+    total_count: Any
+    sci_name_and_ids: list[dict[str, Any]] | None
+    assembly_links: list[dict[str, Any]] | None
+
+
+class _Taxonomy(TypedDict, total=False):
+    tax_id: Any
+    organism_name: Any
+    rank: Any
+    secondary_tax_ids: list[Any] | None
+    current_scientific_name: dict[str, Any] | None
+    classification: dict[str, Any] | None
+    parents: list[Any] | None
+
+
+class _TaxonReport(TypedDict, total=False):
+    taxonomy: _Taxonomy | None
+
+
+class _TaxonomyAnswer(TypedDict, total=False):
+    reports: list[_TaxonReport] | None
+
+
 class Datasets:
     """Metadata from the REST API of NCBI."""
 
@@ -41,8 +67,8 @@ class Datasets:
 
     def _request(
         self, path: str, params: Params | None = None, body: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        return self._transport.get(self._base + path, _read_object, params=params, body=body)
+    ) -> _Answer:
+        return self._transport.get(self._base + path, _read_answer, params=params, body=body)
 
     def resolve(self, text: str) -> Taxon:
         """Return the taxon of a name or taxid.
@@ -66,8 +92,8 @@ class Datasets:
 
     def _resolve_id(self, taxid: int) -> Taxon:
         for report in self._taxonomy([taxid]) or self._taxonomy([taxid]):
-            current = _int(report.get("tax_id"))
-            secondary = {_int(value) for value in report.get("secondary_tax_ids") or []}
+            current = read_integer(report.get("tax_id"))
+            secondary = {read_integer(value) for value in report.get("secondary_tax_ids") or []}
             if current is not None and (current == taxid or taxid in secondary or not secondary):
                 name = (report.get("current_scientific_name") or {}).get("name")
                 return Taxon(
@@ -78,11 +104,13 @@ class Datasets:
                 )
         raise NothingMatchedError(f"NCBI has no taxid {taxid}", hint="look it up by its name")
 
-    def _taxonomy(self, taxids: Sequence[int]) -> list[dict[str, Any]]:
+    def _taxonomy(self, taxids: Sequence[int]) -> list[_Taxonomy]:
         ids = ",".join(map(str, taxids))
         try:
-            response = self._request(
-                f"/taxonomy/taxon/{ids}/dataset_report", {"page_size": str(_PAGE)}
+            response = self._transport.get(
+                f"{self._base}/taxonomy/taxon/{ids}/dataset_report",
+                _read_taxonomy,
+                params={"page_size": str(_PAGE)},
             )
         except RefusedError as failure:
             if failure.status in _UNKNOWN:
@@ -108,7 +136,7 @@ class Datasets:
             hits = [hit for hit in hits if _names_of(hit) & {name.casefold()}] or hits
         taxa: dict[int, Taxon] = {}
         for hit in hits:
-            taxid = _int(hit.get("tax_id"))
+            taxid = read_integer(hit.get("tax_id"))
             if taxid is not None:
                 label, rank = str(hit.get("sci_name", taxid)), str(hit.get("rank", "")).lower()
                 taxa.setdefault(taxid, Taxon(taxid=taxid, name=label, rank=rank))
@@ -121,7 +149,7 @@ class Datasets:
 
     def _genomes(
         self, taxids: Sequence[int], filters: dict[str, str | list[str]], token: str | None
-    ) -> dict[str, Any]:
+    ) -> _Answer:
         params: dict[str, Any] = {**filters, "page_size": str(_PAGE)}
         if token:
             params["page_token"] = token
@@ -161,7 +189,7 @@ class Datasets:
             for report in self._taxonomy(unique[first : first + _TAXA_PER_CALL]):
                 lineage = _lineage(report)
                 for value in [report.get("tax_id"), *(report.get("secondary_tax_ids") or [])]:
-                    if (taxid := _int(value)) is not None:
+                    if (taxid := read_integer(value)) is not None:
                         lineages[taxid] = lineage
         return lineages
 
@@ -180,11 +208,21 @@ class Datasets:
         return None
 
 
-def _read_object(content: bytes) -> dict[str, Any]:
+def _read_object(content: bytes, kind: Any) -> Any:
     value: dict[str, Any] = parse_json(content, dict[str, Any], source="answer")
     if "error" in value and "code" in value:
         raise ValueError(str(value.get("message") or value["error"]))
-    return value
+    return convert(value, kind, source="answer")
+
+
+def _read_answer(content: bytes) -> _Answer:
+    answer: _Answer = _read_object(content, _Answer)
+    return answer
+
+
+def _read_taxonomy(content: bytes) -> _TaxonomyAnswer:
+    answer: _TaxonomyAnswer = _read_object(content, _TaxonomyAnswer)
+    return answer
 
 
 def _unknown_name(name: str) -> NothingMatchedError:
@@ -199,19 +237,19 @@ def _unknown_name(name: str) -> NothingMatchedError:
     )
 
 
-def _lineage(report: Mapping[str, Any]) -> Lineage:
+def _lineage(report: _Taxonomy) -> Lineage:
     """Order the ancestors: unranked ones first (the API gives only their ids), then by rank."""
     named: dict[int, Ancestor] = {}
     for rank, node in (report.get("classification") or {}).items():
-        taxid = _int(node.get("id")) if isinstance(node, dict) else None
+        taxid = read_integer(node.get("id")) if isinstance(node, dict) else None
         if taxid is not None:
             named[taxid] = Ancestor(taxid=taxid, name=str(node.get("name", "")), rank=rank.lower())
     ranked = sorted(named.values(), key=lambda taxon: _rank_index(taxon.rank))
-    parents = [_int(value) for value in report.get("parents") or []]
+    parents = [read_integer(value) for value in report.get("parents") or []]
     unranked = [
         Ancestor(taxid=p) for p in parents if p is not None and p != _ROOT and p not in named
     ]
-    own = _int(report.get("tax_id"))
+    own = read_integer(report.get("tax_id"))
     if own is not None and own not in named:
         name = (report.get("current_scientific_name") or {}).get("name")
         rank = str(report.get("rank", "")).lower()
@@ -223,17 +261,12 @@ def _rank_index(rank: str) -> int:
     return _RANKS.index(rank) if rank in _RANKS else 0
 
 
-def _int(value: object) -> int | None:
-    text = str(value)
-    return int(text) if text.isdigit() else None
-
-
 def _names_of(hit: Mapping[str, Any]) -> set[str]:
     keys = ("sci_name", "common_name", "matched_term")
     return {str(hit[key]).casefold() for key in keys if hit.get(key)}
 
 
-def _page(response: Mapping[str, Any], *, is_mag: bool | None = None) -> Page:
+def _page(response: _Answer, *, is_mag: bool | None = None) -> Page:
     assemblies: list[Assembly] = []
     for report in response.get("reports") or []:
         try:
@@ -243,7 +276,7 @@ def _page(response: Mapping[str, Any], *, is_mag: bool | None = None) -> Page:
     return Page(
         assemblies=tuple(assemblies),
         token=response.get("next_page_token") or None,
-        total=_int(response.get("total_count")),
+        total=read_integer(response.get("total_count")),
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import sqlite3
 import tarfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -28,6 +29,11 @@ _NAME_CLASSES = frozenset(
         "blast name",
     }
 )
+# A row that is too short, a number beyond 64 bits, or any damage of the packing.
+_DAMAGE = (
+    *(tarfile.TarError, EOFError, OSError, zlib.error, sqlite3.Error),
+    *(ValueError, IndexError, OverflowError),
+)
 _SCHEMA = """
 CREATE TABLE taxa (taxid INTEGER PRIMARY KEY, parent INTEGER, rank TEXT, name TEXT);
 CREATE TABLE names (name TEXT COLLATE NOCASE, taxid INTEGER);
@@ -37,6 +43,8 @@ _INDEXES = """
 CREATE INDEX taxa_parent ON taxa (parent);
 CREATE INDEX names_name ON names (name COLLATE NOCASE);
 """
+# The deepest lineage of NCBI has fewer than 50 ancestors.
+_MAX_RANKS = 1000
 _DESCENDANTS = """
 WITH RECURSIVE below(taxid) AS (
   SELECT ?1 UNION SELECT taxa.taxid FROM taxa JOIN below ON taxa.parent = below.taxid
@@ -74,7 +82,7 @@ def build_taxonomy(archive: Path, target: Path) -> None:
             database.execute("DROP TABLE scientific")
             database.executescript(_INDEXES)
             database.commit()
-    except (tarfile.TarError, EOFError, OSError, sqlite3.Error, ValueError) as failure:
+    except _DAMAGE as failure:
         temporary.unlink(missing_ok=True)
         raise _damaged_error(archive, str(failure)) from failure
     if needed:
@@ -174,6 +182,11 @@ class Taxonomy:
             row = self._database.execute(query, (current,)).fetchone()
             if row is None or row[0] is None:
                 break
+            if len(ancestors) >= _MAX_RANKS:
+                raise CorruptError(
+                    f"the taxonomy is damaged: taxid {taxid} is its own ancestor",
+                    hint="run the command again with `--refresh`",
+                )
             ancestors.append(Ancestor(taxid=current, name=row[1], rank=row[2]))
             current = row[0]
         return tuple(reversed(ancestors))

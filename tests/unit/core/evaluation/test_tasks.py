@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.evaluation.tasks import read_suite, read_task
+from genomeformer_cli.core.evaluation.tasks import read_folder, read_suite, read_task
 from genomeformer_cli.core.formats.labelled import LabelColumns
 
 
@@ -91,3 +91,14 @@ def test_an_empty_folder_is_no_suite(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no task") as caught:
         list(read_suite(tmp_path))
     assert "`INDEX.tsv`" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("name", ["../other", "/etc/x", "a/b", ".hidden", "a" * 300, ""])
+def test_a_list_of_tasks_names_files_of_its_folder(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "tasks"
+    folder.mkdir()
+    for path in (folder / "a.tsv", tmp_path / "other.tsv"):
+        path.write_text("sequence\tlabel\nACGT\t0\nACGA\t1\n", encoding="utf-8")
+    (folder / "INDEX.tsv").write_text(f"task\tsource\n{name}\tx\n", encoding="utf-8")
+    with pytest.raises(InputError, match="does not name a table"):
+        list(read_folder(folder))

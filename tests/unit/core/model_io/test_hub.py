@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
@@ -14,31 +13,11 @@ from genomeformer_cli.core.model_io.hub import Address, fetch_bundle, push_bundl
 from genomeformer_cli.core.store.layout import Store
 from tests.bundles import make_bundle
 from tests.files import everything_in
-from tests.mini_hub import TOKEN, Fault, Hub, running_hub
+from tests.mini_hub import TOKEN, Fault, Hub
 
 REPOSITORY = "org/gf-by-hand"
 # The Hub's own client uploads by an argument that its transport has renamed.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
-    """A Hub that this process's client talks to; how processes are told is tested by commands."""
-    with running_hub() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setenv("HF_TOKEN", TOKEN)
-        yield server
-        huggingface_hub.close_session()
-
-
-@pytest.fixture
-def bundle(tmp_path: Path) -> Path:
-    return make_bundle(tmp_path / "bundle").folder
 
 
 @pytest.fixture
