@@ -35,8 +35,7 @@ def functions_of(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("row", [*rows(THREATS, "Promise"), *rows(RELIABILITY, "promise")])
 def test_every_promise_names_a_test(row: str) -> None:
-    named = row.split("|")[-2]
-    assert NAMED.search(named) or "fuzz target" in named, row
+    assert NAMED.search(row), row
 
 
 @pytest.mark.parametrize("page", [THREATS, RELIABILITY, ROOT / "SECURITY.md"], ids=lambda p: p.name)
