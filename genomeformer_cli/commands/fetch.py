@@ -5,73 +5,183 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+from typer import Context, Exit, Option
 
-from genomeformer_cli.commands._options import JsonOption
-from genomeformer_cli.render import fetch_options as o
+from genomeformer_cli.commands._options import (
+    ConfigOption,
+    JsonOption,
+    SetOption,
+    ShowConfigOption,
+    given,
+    show_settings,
+)
 
 EXAMPLE = "Example:  genomeformer fetch --taxon Mycoplasmoides --level complete --top-per species:1"
+_NCBI, _CHOICE, _RUN = "Genomes at NCBI", "Choice of assemblies", "This run"
+_PLACES = {"source": "filter.source", "level": "filter.level"}
 
 
 def command(
+    context: Context,
     *,
     sample: Annotated[
         bool,
         Option(
             "--sample",
-            help="The real genomes that ship with the package: phiX174, lambda, M. genitalium.",
+            help="Real genomes from the package: phiX174, lambda, M. genitalium.",
         ),
     ] = False,
     file: Annotated[
         list[Path] | None,
         Option(
             "--file",
-            help="A FASTA file of your own, plain or .gz, `-` for stdin; repeatable. "
+            help="FASTA or FASTQ file, plain or packed, `-` for stdin; repeatable. "
             "Every record is kept.",
         ),
     ] = None,
-    name: Annotated[str | None, Option(help="Name in the cache for the one file given.")] = None,
-    taxon: o.TaxonOption = None,
-    exclude_taxon: o.ExcludeTaxonOption = None,
-    accession: o.AccessionOption = None,
-    accession_file: o.AccessionFileOption = None,
-    lock: o.LockOption = None,
-    formats: o.FormatOption = "fasta",
-    source: o.SourceOption = "refseq",
-    level: o.LevelOption = "",
-    reference: o.ReferenceOption = False,
-    mag: o.MagOption = "include",
-    type_material: o.TypeMaterialOption = False,
-    released_after: o.ReleasedAfterOption = None,
-    released_before: o.ReleasedBeforeOption = None,
-    min_length: o.MinLengthOption = None,
-    max_contigs: o.MaxContigsOption = None,
-    min_completeness: o.MinCompletenessOption = None,
-    max_contamination: o.MaxContaminationOption = None,
-    exclude_atypical: o.ExcludeAtypicalOption = True,
-    top_per: o.TopPerOption = None,
-    limit: o.LimitOption = None,
-    jobs: o.JobsOption = 4,
-    retries: o.RetriesOption = 8,
-    rate: o.RateOption = None,
-    timeout: o.TimeoutOption = 60.0,
-    api_key: o.ApiKeyOption = None,
-    base_url: o.BaseUrlOption = None,
-    ftp_url: o.FtpUrlOption = None,
-    dry_run: o.DryRunOption = False,
-    refresh: o.RefreshOption = False,
-    offline: o.OfflineOption = False,
-    verify: o.VerifyOption = False,
-    prune: o.PruneOption = False,
-    save_lock: o.SaveLockOption = None,
+    name: Annotated[
+        str | None, Option(help="Name in the cache, for a single `--file`.", show_default=False)
+    ] = None,
+    taxon: Annotated[
+        list[str] | None,
+        Option(
+            "--taxon",
+            help="NCBI taxon, name or taxid, with all its descendants; repeatable.",
+            rich_help_panel=_NCBI,
+        ),
+    ] = None,
+    exclude_taxon: Annotated[
+        list[str] | None,
+        Option("--exclude-taxon", help="Taxon to exclude; repeatable.", rich_help_panel=_NCBI),
+    ] = None,
+    accession: Annotated[
+        list[str] | None,
+        Option(
+            "--accession",
+            help="Assembly such as `GCF_000005845.2`, with or without version; repeatable.",
+            rich_help_panel=_NCBI,
+        ),
+    ] = None,
+    accession_file: Annotated[
+        str | None,
+        Option(
+            metavar="FILE",
+            help="List or table of assemblies; `-` reads standard input.",
+            rich_help_panel=_NCBI,
+        ),
+    ] = None,
+    lock: Annotated[
+        Path | None,
+        Option(
+            "--lock",
+            help="Lock file whose exact bytes are fetched again.",
+            rich_help_panel=_NCBI,
+        ),
+    ] = None,
+    formats: Annotated[
+        str,
+        Option(
+            "--format",
+            help="`fasta`, and annotation in addition: `gff`, `gbff`, comma-separated.",
+            rich_help_panel=_NCBI,
+        ),
+    ] = "fasta",
+    source: Annotated[
+        str,
+        Option(
+            help="`refseq`, `genbank`, or `both` (of a pair, the RefSeq assembly).",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = "refseq",
+    level: Annotated[
+        str,
+        Option(
+            help="`complete`, `chromosome`, `scaffold`, `contig`, comma-separated; default: all.",
+            show_default=False,
+            rich_help_panel=_CHOICE,
+        ),
+    ] = "",
+    top_per: Annotated[
+        str | None,
+        Option(
+            metavar="RANK:N",
+            help="Keep the best N assemblies of each taxon of a rank, such as `species:1`.",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None, Option(min=1, help="Keep the best N assemblies.", rich_help_panel=_CHOICE)
+    ] = None,
+    api_key: Annotated[
+        str | None,
+        Option(
+            metavar="KEY",
+            help="NCBI key, better given as `NCBI_API_KEY`; it is never logged, shown or stored.",
+            show_default=False,
+            rich_help_panel=_RUN,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool,
+        Option(
+            "--dry-run",
+            help="Report what would be fetched, and the disk space it needs.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    refresh: Annotated[
+        bool,
+        Option(
+            "--refresh",
+            help="Query NCBI again, even if the listing is less than a day old.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    offline: Annotated[
+        bool, Option("--offline", help="Use the cache only.", rich_help_panel=_RUN)
+    ] = False,
+    verify: Annotated[
+        bool,
+        Option(
+            "--verify",
+            help="Check cached files, and fetch damaged ones again.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    prune: Annotated[
+        bool,
+        Option(
+            "--prune",
+            help="Remove assemblies superseded or suppressed since the last fetch.",
+            rich_help_panel=_RUN,
+        ),
+    ] = False,
+    save_lock: Annotated[
+        Path | None,
+        Option("--save-lock", help="Additional path of the lock file.", rich_help_panel=_RUN),
+    ] = None,
+    settings: SetOption = None,
+    config: ConfigOption = None,
+    show_config: ShowConfigOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Bring genomes into the local cache: from NCBI, from files, or those that ship."""
-    from genomeformer_cli.core.workflows.fetch import FetchNcbiRequest, FetchRequest, fetch_genomes
+    """Download or import genomes into the local cache."""
+    from genomeformer_cli.core.config_text import combine_settings, resolve
+    from genomeformer_cli.core.workflows.fetch import (
+        FetchConfig,
+        FetchNcbiRequest,
+        FetchRequest,
+        fetch_genomes,
+    )
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.tables import render_fetch
 
+    overrides = combine_settings(FetchConfig, settings or [], given(context, _PLACES))
+    resolved = resolve(FetchConfig(), config, overrides)
+    if show_config:
+        show_settings(resolved, as_json=as_json)
+        raise Exit
     ncbi = FetchNcbiRequest(
         taxa=tuple(taxon or ()),
         exclude_taxa=tuple(exclude_taxon or ()),
@@ -79,33 +189,17 @@ def command(
         accession_file=accession_file,
         lock=lock,
         formats=formats,
-        source=source,
-        level=level,
-        reference=reference,
-        mag=mag,
-        type_material=type_material,
-        released_after=released_after,
-        released_before=released_before,
-        min_length=min_length,
-        max_contigs=max_contigs,
-        min_completeness=min_completeness,
-        max_contamination=max_contamination,
-        exclude_atypical=exclude_atypical,
         top_per=top_per,
         limit=limit,
-        jobs=jobs,
-        retries=retries,
-        rate=rate,
-        timeout=timeout,
         api_key=api_key,
-        base_url=base_url,
-        ftp_url=ftp_url,
         dry_run=dry_run,
         refresh=refresh,
         offline=offline,
         verify=verify,
         prune=prune,
         save_lock=save_lock,
+        **vars(resolved.filter),
+        **vars(resolved.connection),
     )
     request = FetchRequest(sample=sample, files=tuple(file or ()), name=name, ncbi=ncbi)
     with terminal_reporter() as reporter:

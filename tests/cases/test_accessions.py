@@ -113,7 +113,7 @@ def test_case_85_the_command_fetches_all_and_prints_how_many(
     with MiniNcbi() as server:
         monkeypatch.setenv("GENOMEFORMER_BASE_URL", server.base_url)
         monkeypatch.setenv("GENOMEFORMER_FTP_URL", server.url)
-        line = ("fetch", "--accession-file", str(listed), "--rate", "1000", "--json")
+        line = ("fetch", "--accession-file", str(listed), "--set", "connection.rate=1000", "--json")
         done = run_cli(*line)
         assert done.exit_code == 0, done.err
         names = [row["genome"]["name"] for row in json.loads(done.out)["genomes"]]

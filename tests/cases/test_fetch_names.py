@@ -15,7 +15,7 @@ from tests.mini_ncbi import world
 from tests.mini_ncbi.server import MiniNcbi
 from tests.mini_ncbi.world import FakeAssembly, make_world
 
-FAST = ("--rate", "1000", "--retries", "0")
+FAST = ("--set", "connection.rate=1000", "--set", "connection.retries=0")
 CANDIDATE, BRACKETS, VIRUS = 197, 29347, 11320
 ASSEMBLIES = ["ASM_100%_v1", "caf\u00e9 v1?", "a+b=c&d", "UoM_v1.0;x", "v1..2", "[x]'y\""]
 

@@ -23,7 +23,7 @@ def ncbi(monkeypatch: pytest.MonkeyPatch) -> Iterator[MiniNcbi]:
         yield server
 
 
-FAST = ("--rate", "1000", "--timeout", "1")
+FAST = ("--set", "connection.rate=1000", "--set", "connection.timeout=1")
 
 
 def test_all_is_zero_and_a_line_a_file(ncbi: MiniNcbi, run_cli: RunCommand) -> None:
@@ -71,10 +71,17 @@ def test_accessions_from_standard_input(ncbi: MiniNcbi, run_cli: RunCommand) -> 
     [
         (("--taxon", "Bacillus"), 2, "is the name of 2 taxa"),
         (("--taxon", "Nonsuch"), 2, "has no taxon"),
-        (("--taxon", "562", "--min-length", "999999999"), 2, "left out"),
+        (("--taxon", "562", "--set", "filter.min_length=999999999"), 2, "left out"),
         (("--accession", "nonsense"), 2, "not an assembly accession"),
-        (("--reference",), 2, "none was named"),
-        (("--taxon", "562", "--jobs", "0"), 2, "--jobs"),
+        (
+            (
+                "--set",
+                "filter.reference=true",
+            ),
+            2,
+            "none was named",
+        ),
+        (("--taxon", "562", "--set", "connection.jobs=0"), 2, "connection.jobs"),
         (("--accession", "GCF_000005845.2", "--accession", "GCF_111111111.1"), 3, "could not be"),
     ],
 )
@@ -94,7 +101,14 @@ def test_exit_codes(
 
 def test_network_down_is_75(ncbi: MiniNcbi, run_cli: RunCommand) -> None:
     nowhere = "http://127.0.0.1:9"
-    options = ("--base-url", nowhere, "--ftp-url", nowhere, "--retries", "0")
+    options = (
+        "--set",
+        f"connection.base_url={nowhere}",
+        "--set",
+        f"connection.ftp_url={nowhere}",
+        "--set",
+        "connection.retries=0",
+    )
     done = run_cli("fetch", "--taxon", "562", *options)
     assert done.exit_code == 75
     assert "run the command again" in done.err
@@ -123,7 +137,9 @@ def test_the_key_goes_to_the_api_alone_and_is_never_shown(
     options = ("--api-key", KEY) if given == "option" else ()
     runs = [run_cli("fetch", "--taxon", "562", "--json", *options, *FAST)]
     ncbi.scripts.add("taxon_suggest/Escherichia", [Fault.ERROR_500] * 99)
-    runs.append(run_cli("fetch", "--taxon", "Escherichia", "--retries", "0", *options, *FAST))
+    runs.append(
+        run_cli("fetch", "--taxon", "Escherichia", "--set", "connection.retries=0", *options, *FAST)
+    )
     runs.append(run_cli("fetch", "--taxon", "562", "--source", "x", *options, *FAST))
     runs.append(run_cli("fetch", "--help"))
     keys = {a.path.startswith("/datasets"): a.headers.get("api-key") for a in ncbi.log}

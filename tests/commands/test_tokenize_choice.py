@@ -17,7 +17,7 @@ from tests.failures import assert_failure
 from tests.mini_ncbi.faults import Fault
 from tests.mini_ncbi.server import MiniNcbi
 
-FAST = ("--rate", "1000", "--timeout", "1")
+FAST = ("--set", "connection.rate=1000", "--set", "connection.timeout=1")
 ECOLI, SHIGELLA, BACILLUS = "GCF_000005845.2", "GCF_000006925.2", "GCF_000009045.1"
 FAMILY = Ancestor(taxid=543, name="Enterobacteriaceae", rank="family")
 
@@ -163,7 +163,7 @@ def test_a_fetch_does_not_fail_for_want_of_a_lineage(
         return Fault.NO_FILE if "taxdump" in path else Fault.ERROR_500
 
     ncbi.find_fault = no_taxonomy
-    done = run_cli("fetch", "--accession", ECOLI, "--retries", "0", *FAST)
+    done = run_cli("fetch", "--accession", ECOLI, "--set", "connection.retries=0", *FAST)
     assert done.exit_code == 0, done.err
     assert "lineages are unavailable" in done.err
     assert (cache_home / "genomes" / ECOLI).is_dir()

@@ -64,7 +64,7 @@ def _embed(suffix: str, *more: str) -> Command:
 
 COMMANDS = {
     "fetch --file": Command(line=("fetch", "--file", "x.fa", "--name", "mine")),
-    "fetch": Command(line=("fetch", "--accession", ACCESSION, "--rate", "2000")),
+    "fetch": Command(line=("fetch", "--accession", ACCESSION, "--set", "connection.rate=2000")),
     "tokenize": Command(
         line=("tokenize", "--all", "--name", "new", "--tokenizer", "kmer", "--jobs", "1")
     ),

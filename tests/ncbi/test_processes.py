@@ -36,7 +36,7 @@ def ncbi(world: World) -> Iterator[MiniNcbi]:
 
 
 def start(ncbi: MiniNcbi, home: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    command = ("fetch", "--taxon", "562", "--rate", "500", "--json", *arguments)
+    command = ("fetch", "--taxon", "562", "--set", "connection.rate=500", "--json", *arguments)
     return subprocess.Popen(
         [sys.executable, "-m", "genomeformer_cli", *command],
         env={

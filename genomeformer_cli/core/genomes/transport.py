@@ -372,7 +372,7 @@ def _refusal(response: httpx.Response, url: str) -> RefusedError:
     support = response.headers.get("ncbi-phid")
     hint = {
         401: "check the key in `NCBI_API_KEY`",
-        403: "NCBI blocks clients above its rate limit; wait, lower `--rate`, or use a key",
+        403: "NCBI blocks clients above its rate limit; wait, or lower `connection.rate`",
         404: "it may have been renamed or withdrawn",
     }.get(status, "check the request")
     if support:

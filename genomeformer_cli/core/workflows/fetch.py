@@ -46,51 +46,25 @@ __all__ = ["FetchNcbiRequest", "FetchResult", "fetch_ncbi"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchNcbiRequest:
-    """What to fetch, as the user said it; each field is an option of `genomeformer fetch`.
+class FilterConfig:
+    """Filters on the assemblies of a taxon.
 
     Attributes:
-        taxa: Names or taxids; their descendants are included.
-        exclude_taxa: Taxa to leave out.
-        accessions: Assembly accessions, with or without version.
-        accession_file: List of accessions, see `core/formats/accessions.py`; `-` is standard input.
-        lock: A lock file whose bytes to bring again.
-        source: `refseq`, `genbank` or `both`.
-        level: Assembly levels, comma-separated; all if empty.
-        reference: Reference genomes alone.
-        mag: Metagenome-derived assemblies: `include`, `exclude`, `only`.
-        type_material: Those from type material alone.
-        released_after: YYYY-MM-DD.
-        released_before: YYYY-MM-DD.
-        min_length: Fewest bases.
-        max_contigs: Most contigs.
-        min_completeness: Least CheckM completeness, percent.
-        max_contamination: Most CheckM contamination, percent.
-        exclude_atypical: Leave out what NCBI marks as atypical.
-        limit: Keep the best so many.
-        top_per: Keep the best of each taxon, as `species:1`.
-        formats: `fasta`, and `gff`, `gbff` beside it, comma-separated.
-        jobs: Files at once.
-        retries: Failures in a row, without progress, after which a file is given up.
-        rate: Requests a second to each host.
-        timeout: Seconds without a byte after which a line is dropped.
-        backoff: Longest first wait after a failure, in seconds.
-        api_key: NCBI key; else that of the environment.
-        base_url: NCBI Datasets; else that of the environment.
-        ftp_url: The genomes area; else that of the environment.
-        dry_run: Say what would be fetched, fetch nothing.
-        refresh: Ask NCBI again for what is listed, however fresh the last answer.
-        offline: Touch no network.
-        verify: Check what is in the cache, and fetch again what is damaged.
-        prune: Remove what was superseded or suppressed since the last fetch of this request.
-        save_lock: Write the lock file here too.
+        source: Database: `refseq`, `genbank`, or `both` (of a pair, the RefSeq assembly).
+        level: Assembly levels, comma-separated: `complete`, `chromosome`, `scaffold`, `contig`;
+            empty: all.
+        reference: Reference genomes only.
+        mag: Metagenome-assembled genomes: `include`, `exclude` or `only`.
+        type_material: Type material only.
+        released_after: First release date, YYYY-MM-DD.
+        released_before: Last release date, YYYY-MM-DD.
+        min_length: Minimum number of bases.
+        max_contigs: Maximum number of contigs.
+        min_completeness: Minimum CheckM completeness in percent.
+        max_contamination: Maximum CheckM contamination in percent.
+        exclude_atypical: Exclude assemblies that NCBI marks as atypical.
     """
 
-    taxa: tuple[str, ...] = ()
-    exclude_taxa: tuple[str, ...] = ()
-    accessions: tuple[str, ...] = ()
-    accession_file: str | None = None
-    lock: Path | None = None
     source: str = "refseq"
     level: str = ""
     reference: bool = False
@@ -103,17 +77,75 @@ class FetchNcbiRequest:
     min_completeness: float | None = None
     max_contamination: float | None = None
     exclude_atypical: bool = True
-    limit: int | None = None
-    top_per: str | None = None
-    formats: str = "fasta"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionConfig:
+    """Addresses and limits of the connections to NCBI.
+
+    Attributes:
+        jobs: Concurrent downloads.
+        retries: Consecutive failures without progress after which a file is given up.
+        rate: Requests per second to each host; by default NCBI's limit, with a margin.
+        timeout: Seconds without data after which a connection is dropped and opened again.
+        backoff: Longest first wait after a failure, in seconds.
+        base_url: Address of NCBI Datasets; by default `GENOMEFORMER_BASE_URL`, or NCBI.
+        ftp_url: Address of the genomes area; by default `GENOMEFORMER_FTP_URL`, or NCBI.
+    """
+
     jobs: int = 4
     retries: int = 8
     rate: float | None = None
     timeout: float = 60.0
     backoff: float = 1.0
-    api_key: str | None = field(default=None, repr=False)
     base_url: str | None = None
     ftp_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchConfig:
+    """Settings of `genomeformer fetch`.
+
+    Attributes:
+        filter: Filters on the assemblies of a taxon.
+        connection: Addresses and limits of the connections to NCBI.
+    """
+
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    connection: ConnectionConfig = field(default_factory=ConnectionConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FetchNcbiRequest(FilterConfig, ConnectionConfig):
+    """Genomes to fetch from NCBI, with filters and connection.
+
+    Attributes:
+        taxa: Names or taxids; their descendants are included.
+        exclude_taxa: Taxa to exclude.
+        accessions: Assembly accessions, with or without version.
+        accession_file: List of accessions, see `core/formats/accessions.py`; `-` is standard input.
+        lock: Lock file whose exact bytes are fetched again.
+        limit: Number of best assemblies to keep.
+        top_per: Best assemblies of each taxon to keep, such as `species:1`.
+        formats: `fasta`, and `gff`, `gbff` in addition, comma-separated.
+        api_key: NCBI key; by default that of the environment.
+        dry_run: Report what would be fetched without fetching.
+        refresh: Query NCBI again, even if the last listing is recent.
+        offline: Use the cache only.
+        verify: Check cached files, and fetch damaged ones again.
+        prune: Remove assemblies superseded or suppressed since the last fetch of this request.
+        save_lock: Additional path of the lock file.
+    """
+
+    taxa: tuple[str, ...] = ()
+    exclude_taxa: tuple[str, ...] = ()
+    accessions: tuple[str, ...] = ()
+    accession_file: str | None = None
+    lock: Path | None = None
+    limit: int | None = None
+    top_per: str | None = None
+    formats: str = "fasta"
+    api_key: str | None = field(default=None, repr=False)
     dry_run: bool = False
     refresh: bool = False
     offline: bool = False
@@ -261,11 +293,11 @@ def _inquiry(request: FetchNcbiRequest, reporter: Reporter) -> AssemblyQuery:
         )
     if request.offline and request.refresh:
         raise UsageError("`--offline` and `--refresh` exclude each other")
-    for option, value in (("--jobs", request.jobs), ("--limit", request.limit)):
+    for option, value in (("connection.jobs", request.jobs), ("--limit", request.limit)):
         if value is not None and value < 1:
             raise UsageError(f"`{option}` has to be at least 1")
     if request.rate is not None and not request.rate > 0:
-        raise UsageError("`--rate` has to be more than 0")
+        raise UsageError("`connection.rate` has to be more than 0")
     inquiry = AssemblyQuery(
         taxa=request.taxa,
         exclude_taxa=request.exclude_taxa,
@@ -274,7 +306,7 @@ def _inquiry(request: FetchNcbiRequest, reporter: Reporter) -> AssemblyQuery:
             source=parse_word(request.source, SOURCES, "--source"),
             levels=parse_levels(request.level),
             reference=request.reference,
-            mag=parse_word(request.mag, MAGS, "--mag"),
+            mag=parse_word(request.mag, MAGS, "filter.mag"),
             type_material=request.type_material,
             released_after=parse_date(request.released_after),
             released_before=parse_date(request.released_before),

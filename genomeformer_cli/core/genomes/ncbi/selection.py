@@ -91,21 +91,27 @@ _FILTERS: tuple[tuple[str, _Filter], ...] = (
     ("--source", lambda c, a: c.source == "both" or a.is_refseq == (c.source == "refseq")),
     ("--level", lambda c, a: not c.levels or a.level in c.levels),
     ("--reference", lambda c, a: a.is_reference or not c.reference),
-    ("--mag", lambda c, a: c.mag == "include" or a.is_mag == (c.mag == "only")),
-    ("--type-material", lambda c, a: a.is_type or not c.type_material),
-    ("--released-after", lambda c, a: not c.released_after or a.released >= c.released_after),
-    ("--released-before", lambda c, a: not c.released_before or a.released <= c.released_before),
-    ("--min-length", lambda c, a: a.num_bases >= (c.min_length or 0)),
-    ("--max-contigs", lambda c, a: c.max_contigs is None or _at_most(a.num_contigs, c.max_contigs)),
+    ("filter.mag", lambda c, a: c.mag == "include" or a.is_mag == (c.mag == "only")),
+    ("filter.type_material", lambda c, a: a.is_type or not c.type_material),
+    ("filter.released_after", lambda c, a: not c.released_after or a.released >= c.released_after),
     (
-        "--min-completeness",
+        "filter.released_before",
+        lambda c, a: not c.released_before or a.released <= c.released_before,
+    ),
+    ("filter.min_length", lambda c, a: a.num_bases >= (c.min_length or 0)),
+    (
+        "filter.max_contigs",
+        lambda c, a: c.max_contigs is None or _at_most(a.num_contigs, c.max_contigs),
+    ),
+    (
+        "filter.min_completeness",
         lambda c, a: c.min_completeness is None or (a.completeness or 0.0) >= c.min_completeness,
     ),
     (
-        "--max-contamination",
+        "filter.max_contamination",
         lambda c, a: c.max_contamination is None or _at_most(a.contamination, c.max_contamination),
     ),
-    ("--exclude-atypical", lambda c, a: not (c.exclude_atypical and a.is_atypical)),
+    ("filter.exclude_atypical", lambda c, a: not (c.exclude_atypical and a.is_atypical)),
 )
 
 

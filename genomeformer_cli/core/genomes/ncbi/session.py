@@ -147,8 +147,8 @@ class WithFallback:
             )
         if criteria is not None and criteria.needs_checkm:
             raise NetworkError(
-                "`--min-completeness` and `--max-contamination` need NCBI Datasets, which is out"
-                f" of reach: {self._failed.message}",
+                "`filter.min_completeness` and `filter.max_contamination` need NCBI Datasets, "
+                f"which cannot be reached: {self._failed.message}",
                 hint="run the command again later, or without these two",
             ) from self._failed
         return query(self._fallback)

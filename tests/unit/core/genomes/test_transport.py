@@ -107,7 +107,7 @@ def test_answers_that_lead_nowhere(
     ("path", "said", "hint"),
     [
         ("/refused", "no such taxon", "ABC"),
-        ("/page", "403 Error - NCBI", "--rate"),
+        ("/page", "403 Error - NCBI", "connection.rate"),
         ("/list", "answered 404", "renamed"),
     ],
 )

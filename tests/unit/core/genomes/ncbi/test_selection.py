@@ -57,34 +57,34 @@ def some(number: int, **changes: Any) -> Assembly:
     ("criteria", "in_changes", "out_changes", "reason"),
     [
         ({}, {}, {"status": "suppressed"}, "status"),
-        ({}, {}, {"is_atypical": True}, "--exclude-atypical"),
+        ({}, {}, {"is_atypical": True}, "filter.exclude_atypical"),
         ({"exclude_atypical": False}, {"is_atypical": True}, None, ""),
         ({"source": "refseq"}, {}, {"accession": "GCA_000000002.1"}, "--source"),
         ({"source": "genbank"}, {"accession": "GCA_000000002.1"}, {}, "--source"),
         ({"levels": (Level.COMPLETE,)}, {"level": Level.COMPLETE}, {}, "--level"),
         ({"reference": True}, {"is_reference": True}, {}, "--reference"),
-        ({"mag": "exclude"}, {}, {"is_mag": True}, "--mag"),
-        ({"mag": "only"}, {"is_mag": True}, {}, "--mag"),
-        ({"type_material": True}, {"is_type": True}, {}, "--type-material"),
+        ({"mag": "exclude"}, {}, {"is_mag": True}, "filter.mag"),
+        ({"mag": "only"}, {"is_mag": True}, {}, "filter.mag"),
+        ({"type_material": True}, {"is_type": True}, {}, "filter.type_material"),
         (
             {"released_after": "2020-01-01"},
             {},
             {"released": "2019-12-31"},
-            "--released-after",
+            "filter.released_after",
         ),
         (
             {"released_before": "2020-01-01"},
             {},
             {"released": "2020-01-02"},
-            "--released-before",
+            "filter.released_before",
         ),
-        ({"min_length": 1000}, {}, {"num_bases": 999}, "--min-length"),
-        ({"max_contigs": 10}, {}, {"num_contigs": 11}, "--max-contigs"),
-        ({"max_contigs": 10}, {}, {"num_contigs": None}, "--max-contigs"),
-        ({"min_completeness": 95.0}, {}, {"completeness": 94.9}, "--min-completeness"),
-        ({"min_completeness": 95.0}, {}, {"completeness": None}, "--min-completeness"),
-        ({"max_contamination": 1.0}, {}, {"contamination": 1.1}, "--max-contamination"),
-        ({"max_contamination": 1.0}, {}, {"contamination": None}, "--max-contamination"),
+        ({"min_length": 1000}, {}, {"num_bases": 999}, "filter.min_length"),
+        ({"max_contigs": 10}, {}, {"num_contigs": 11}, "filter.max_contigs"),
+        ({"max_contigs": 10}, {}, {"num_contigs": None}, "filter.max_contigs"),
+        ({"min_completeness": 95.0}, {}, {"completeness": 94.9}, "filter.min_completeness"),
+        ({"min_completeness": 95.0}, {}, {"completeness": None}, "filter.min_completeness"),
+        ({"max_contamination": 1.0}, {}, {"contamination": 1.1}, "filter.max_contamination"),
+        ({"max_contamination": 1.0}, {}, {"contamination": None}, "filter.max_contamination"),
     ],
 )
 def test_each_filter_lets_in_and_keeps_out(
@@ -163,7 +163,7 @@ def test_words_of_options() -> None:
     assert parse_formats("gff") == ("fasta", "gff")
     assert parse_date("2024-02-29") == "2024-02-29"
     assert parse_date(None) is None
-    assert parse_word("only", MAGS, "--mag") == "only"
+    assert parse_word("only", MAGS, "filter.mag") == "only"
 
 
 @pytest.mark.parametrize("wrong", ["species", "species:0", "kind:1", "species:x"])
@@ -181,7 +181,7 @@ def test_wrong_words() -> None:
     with pytest.raises(UsageError):
         parse_formats("fasta,embl")
     with pytest.raises(UsageError):
-        parse_word("all", MAGS, "--mag")
+        parse_word("all", MAGS, "filter.mag")
 
 
 def test_directories_replace_odd_characters() -> None:
