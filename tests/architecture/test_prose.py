@@ -17,7 +17,6 @@ REMAINING: dict[str, int] = {
     ".": 4,
     "commands": 5,
     "core/release": 39,
-    "core/workflows": 233,
     "render": 25,
 }
 

@@ -1,4 +1,4 @@
-"""Look after the cache: list it, verify its checksums, remove from it."""
+"""Manage the cache: list, verify and remove entries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from genomeformer_cli.core.store.layout import Entry, Kind, Store
 
 @dataclass(frozen=True, kw_only=True)
 class CachedEntry:
-    """One line of the cache's list."""
+    """Entry of the cache."""
 
     kind: Kind
     name: str
@@ -25,7 +25,7 @@ class CachedEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class VerifiedEntry:
-    """What verifying one entry found: files compared, or what is wrong."""
+    """Result of verifying an entry: number of files, or the problem."""
 
     kind: Kind
     name: str
@@ -34,7 +34,7 @@ class VerifiedEntry:
 
 
 def list_cache(kind: Kind | None = None, *, store: Store | None = None) -> tuple[CachedEntry, ...]:
-    """What the cache holds."""
+    """List the entries of the cache."""
     return tuple(
         CachedEntry(
             kind=entry.kind,
@@ -50,7 +50,7 @@ def list_cache(kind: Kind | None = None, *, store: Store | None = None) -> tuple
 def verify_cache(
     names: tuple[str, ...], *, reporter: Reporter, store: Store | None = None
 ) -> tuple[VerifiedEntry, ...]:
-    """Compare every file with its recorded checksum (no names: the whole cache)."""
+    """Compare every file with its recorded checksum; without names, in the whole cache."""
     store = store or Store()
     entries = _find(names, store) if names else store.entries()
     verified: list[VerifiedEntry] = []
@@ -76,8 +76,8 @@ def remove_from_cache(
     """Remove entries; nothing is removed unless every name is found.
 
     Raises:
-        NotInCacheError: A name is not there.
-        UsageError: A name is of several kinds.
+        NotInCacheError: A name is unknown.
+        UsageError: A name belongs to several kinds.
     """
     store = store or Store()
     store.finish_removals()

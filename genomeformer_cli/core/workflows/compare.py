@@ -1,7 +1,7 @@
-"""Train several on the same corpus under one budget, and see what each of them is worth.
+"""Train several models on the same corpora with one budget each, and compare their scores.
 
-Each training is a pretraining run in a process of its own. The same request again goes on where it
-was stopped: what is finished is read, what was begun goes on, what failed is tried again.
+Each training is a pretraining run in its own process. The same request again resumes: finished runs
+are read, interrupted ones continue, failed ones are tried again.
 """
 
 from __future__ import annotations
@@ -53,19 +53,18 @@ _VALIDATIONS, _CHECKPOINTS = 2, 10
 
 @dataclass(frozen=True, kw_only=True)
 class CompareRequest:
-    """What to train, on what, for how long.
+    """Request to compare models.
 
     Attributes:
         corpora: Names of corpora in the cache.
-        name: Of the comparison.
-        budget: Of each training.
-        variants: What is compared; empty: every mechanism of the registry that can look as the
-            configuration says.
-        seeds: How many trainings of each, which differ in nothing but the seed.
-        preset: The configuration to start from.
-        config_file: TOML whose values replace the preset's.
-        overrides: Values that replace both, nested as in the TOML; those of a variant replace
-            them.
+        name: Name of the comparison.
+        budget: Budget of each training.
+        variants: Compared configurations; empty: every mechanism of the registry that supports the
+            direction of the model.
+        seeds: Seeds per variant.
+        preset: Preset to start from.
+        config_file: TOML file whose values replace the preset's.
+        overrides: Values that replace both, nested as in the TOML file; a variant replaces them.
         device: `auto`, `cpu`, or a torch device such as `cuda:0`.
         threads: CPU threads of a training; None: all usable cores.
     """
@@ -84,16 +83,16 @@ class CompareRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class CompareResult:
-    """What came of it.
+    """Result of a comparison.
 
     Attributes:
-        name: Of the comparison.
-        folder: Where it lies.
-        budget: Of each training.
-        rows: By corpus, the best first.
-        baselines: What they stand beside.
-        trainings: Every one.
-        environment: What they were trained with.
+        name: Name of the comparison.
+        folder: Folder of the comparison.
+        budget: Budget of each training.
+        rows: Rows by corpus, the best first.
+        baselines: Baselines of the corpora.
+        trainings: All trainings.
+        environment: Versions and hardware.
     """
 
     name: str
@@ -108,12 +107,12 @@ class CompareResult:
 def compare_models(
     request: CompareRequest, *, reporter: Reporter, store: Store | None = None
 ) -> CompareResult:
-    """Train what is not trained yet, and put all beside each other.
+    """Train the missing runs of a comparison, and rank all of them.
 
     Raises:
-        NotInCacheError: There is no such corpus.
-        ConfigError: What all share cannot be, or is not what the comparison was started with.
-        StoreError: The comparison is being made by another process.
+        NotInCacheError: The corpus is unknown.
+        ConfigError: The configuration is invalid, or differs from that of the started comparison.
+        StoreError: Another process works on the comparison.
     """
     store = store or Store()
     folder = comparison_folder(store, check_name(request.name))
@@ -136,7 +135,7 @@ def compare_models(
 
 
 def plain_result(result: CompareResult) -> dict[str, Any]:
-    """A result as plain values."""
+    """Return a result as plain values."""
     return {**asdict(result), "folder": str(result.folder)}
 
 
@@ -156,7 +155,7 @@ def _result(
 
 @dataclass(frozen=True, kw_only=True)
 class _Shared:
-    """What all trainings on a corpus have in common."""
+    """Configuration shared by all trainings on a corpus."""
 
     config: PretrainConfig
     inputs_sha256: str
@@ -164,7 +163,7 @@ class _Shared:
 
 
 def _shared(request: CompareRequest, store: Store) -> dict[str, _Shared]:
-    """What trainings have in common, by corpus; so a mistake in it is found at once."""
+    """Return the shared configuration of each corpus, checked before any training."""
     if not request.corpora or request.seeds < 1:
         raise ConfigError(
             "nothing to train", hint="name at least one corpus, and at least one seed"
@@ -196,7 +195,7 @@ def _check_execution(config_file: Path | None) -> None:
 
 
 def _collection(config: PretrainConfig, reporter: Reporter) -> tuple[Variant, ...]:
-    """Every mechanism that can look as the model is to."""
+    """Return every mechanism that supports the direction of the model."""
     direction = "causal" if config.model.causal else "bidirectional"
     able = [name for name, entry in ATTENTIONS.items() if direction in entry.directions]
     unable = [name for name in ATTENTIONS if name not in able]
@@ -233,7 +232,7 @@ def _settings(
 def _trained(
     training: Training, request: CompareRequest, store: Store, say: tuple[Reporter, str]
 ) -> Trained:
-    """A training that has ended, well or not; now, if it had not."""
+    """Return a finished or failed training; run it if needed."""
     reporter, place = say
     folder = comparison_folder(store, request.name)
     run = Store(folder).path(Kind.RUNS, training.run)
@@ -265,12 +264,12 @@ def _no_plan() -> Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class _Task:
-    """What a fresh process needs to know.
+    """Task of a fresh process.
 
     Attributes:
-        root: Of the cache.
-        training: Which one is wanted.
-        request: What of.
+        root: Root of the cache.
+        training: Training to run.
+        request: Request of the comparison.
     """
 
     root: Path
@@ -279,7 +278,7 @@ class _Task:
 
 
 def _train(task: _Task, reporter: Reporter) -> None:
-    """Plan a training, unless another seed has, and train."""
+    """Plan a training, unless another seed has a plan, and run it."""
     store, training, request = Store(task.root), task.training, task.request
     folder = comparison_folder(store, request.name)
     pretrain = _pretrain_request(training, request)
@@ -309,19 +308,19 @@ def _pretrain_request(training: Training, request: CompareRequest) -> PretrainRe
 
 
 def _compute(device: str) -> dict[str, str]:
-    """One precision for all, so that what a trial finds of each decides nothing."""
+    """Return one precision for all trainings, so that trials do not affect the ranking."""
     on_gpu = choose_device(device).type == "cuda"
     return {"precision": "bf16" if on_gpu else "fp32", "compile": "off"}
 
 
 def _said(config_file: Path | None, overrides: Mapping[str, Any], part: str) -> dict[str, Any]:
-    """What somebody has set of a part of the configuration, beyond the preset."""
+    """Return the settings of a section that the file or the command line gives."""
     given = read_config(config_file) if config_file is not None else {}
     return {**given.get(part, {}), **overrides.get(part, {})}
 
 
 def _schedule(plan: Plan, request: PretrainRequest) -> dict[str, int]:
-    """The steps, and how often to look and to save where nobody has said."""
+    """Return the steps, and the intervals of validation and checkpoints unless they are set."""
     said = _said(request.config_file, request.overrides, "training")
     intervals = {
         "validate_every": max(plan.steps // _VALIDATIONS, 1),

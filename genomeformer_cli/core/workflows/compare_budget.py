@@ -1,8 +1,7 @@
-"""What a training costs a step, and so what a budget buys of it.
+"""Cost of a training step, and number of steps that a budget allows.
 
-Tokens and operations are arithmetic, the same on any machine. Time is measured: some steps are
-taken on weights that are thrown away, and the median, which a moment's pause of the machine does
-not move, is what a step takes.
+Tokens and operations are arithmetic, equal on any machine. Time is measured: the median of some
+steps on temporary weights, which short pauses of the machine do not affect.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _TRIED_SECONDS = (2.0, 20.0)
 
 
 def planned(path: Path, make: Callable[[], Plan]) -> Plan:
-    """The plan that a file holds, or a new one, which is put there."""
+    """Read the plan of a file, or make and write it."""
     if path.exists():
         return from_plain(Plan, read_json(path), where=str(path))
     plan = make()
@@ -49,11 +48,11 @@ def planned(path: Path, make: Callable[[], Plan]) -> Plan:
 def plan_training(
     request: PretrainRequest, budget: Budget, *, reporter: Reporter, store: Store
 ) -> Plan:
-    """What a budget buys of a training, whose own number of steps is left aside.
+    """Return the plan of a training within a budget; its configured number of steps is ignored.
 
     Raises:
-        NotInCacheError: There is no such corpus.
-        ConfigError: The configuration cannot be, or the budget does not buy a step.
+        NotInCacheError: The corpus is unknown.
+        ConfigError: The configuration is invalid, or the budget is less than one step.
     """
     corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)
     config = resolve_config(
@@ -83,7 +82,7 @@ def _trial_run(
     request: PretrainRequest,
     around: tuple[Store, Reporter],
 ) -> TrainingRun:
-    """The run as it will be, without a folder."""
+    """Return the run without a folder."""
     store, reporter = around
     trial = plan_step(model, corpus, config)
     memory = choose(model, trial.step, trial.memory, request.memory_budget, reporter)

@@ -1,10 +1,10 @@
-"""What a comparison is: its settings, the trainings they call for, and where each of them lies.
+"""Folder of a comparison: settings, trainings and paths.
 
 ROOT/comparisons/NAME/
-    settings.json             what all trainings share and in what they differ
-    plans/RUN.json            how many steps the budget buys
-    runs/CORPUS-VARIANT-SEED/ each an ordinary run folder
-    results.json              what came of it, rewritten after every training
+    settings.json             shared settings and variants
+    plans/RUN.json            number of steps that the budget allows
+    runs/CORPUS-VARIANT-SEED/ ordinary run folders
+    results.json              results, rewritten after every training
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _VERSION = "genomeformer"
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One of those that are compared.
+    """Compared configuration.
 
     Attributes:
-        name: What it is called.
-        overrides: Values of a configuration in which it differs, nested as in a TOML.
+        name: Name of the variant.
+        overrides: Settings of the variant, nested as in a TOML file.
     """
 
     name: str
@@ -41,12 +41,12 @@ class Variant:
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """One training of a comparison.
+    """Training of a comparison.
 
     Attributes:
-        corpus: What it is trained on.
-        variant: Which one.
-        seed: Of weights, data order, masks and strands.
+        corpus: Name of the corpus.
+        variant: Compared configuration.
+        seed: Seed of weights, data order, masks and strands.
     """
 
     corpus: str
@@ -55,23 +55,23 @@ class Training:
 
     @property
     def run(self) -> str:
-        """The name of its run."""
+        """Name of the run."""
         return check_name(f"{self.subject}-{self.seed}")
 
     @property
     def subject(self) -> str:
-        """What it is a training of, whatever the seed."""
+        """Name of corpus and variant, without the seed."""
         return f"{self.corpus}-{self.variant.name.replace('+', '_')}"
 
 
 def trainings(
     corpora: tuple[str, ...], variants: tuple[Variant, ...], seeds: range
 ) -> list[Training]:
-    """Every variant on every corpus with every seed; all of the first seed come first.
+    """Return every variant on every corpus with every seed, by seed.
 
     Raises:
-        ConfigError: Two would lie in one folder.
-        UsageError: A name cannot be one.
+        ConfigError: Two trainings have equal names.
+        UsageError: A name is invalid.
     """
     found = [
         Training(corpus=corpus, variant=variant, seed=seed)
@@ -90,21 +90,21 @@ def trainings(
 
 
 def comparison_folder(store: Store, name: str) -> Path:
-    """Where a comparison lies."""
+    """Return the folder of a comparison."""
     return store.path(Kind.COMPARISONS, name)
 
 
 def plan_path(folder: Path, training: Training) -> Path:
-    """Where the plan of a training lies: one for all its seeds."""
+    """Return the path of the plan of a training, which all seeds share."""
     return folder / "plans" / f"{training.subject}.json"
 
 
 def open_comparison(folder: Path, settings: Mapping[str, Any]) -> None:
-    """Begin a comparison, or make sure that one was begun with the same settings.
+    """Create the folder of a comparison, or check that the settings are those it was started with.
 
     Raises:
-        ConfigError: It was begun with others; they are named.
-        CorruptError: Its records are damaged.
+        ConfigError: The settings differ; the message lists them.
+        CorruptError: The records are damaged.
     """
     path = folder / SETTINGS_FILE
     if not path.exists():

@@ -1,4 +1,4 @@
-"""Who stands where: trainings of a comparison as rows over their seeds, beside their baselines."""
+"""Ranking of a comparison: trainings as rows over their seeds, beside their baselines."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, rea
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """A number over several seeds.
+    """Mean and deviation over several seeds.
 
     Attributes:
-        mean: Of all.
-        deviation: Sample standard deviation; None of a single one.
+        mean: Mean.
+        deviation: Sample standard deviation; None for a single value.
     """
 
     mean: float
@@ -27,17 +27,17 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """One training, as it ended.
+    """Ended training.
 
     Attributes:
-        run: Name of its run.
-        corpus: What it was trained on.
-        variant: Which one.
-        seed: Its seed.
-        problem: Why it did not end well, if it did not.
-        plan: What the budget bought, if that is known.
-        summary: Its result, if it has one.
-        pace: What it took, likewise.
+        run: Name of the run.
+        corpus: Name of the corpus.
+        variant: Name of the variant.
+        seed: Seed.
+        problem: Reason of a failure, if it failed.
+        plan: Number of steps that the budget allows, if known.
+        summary: Summary of the run, if it has one.
+        pace: Time and memory, if known.
     """
 
     run: str
@@ -52,23 +52,23 @@ class Trained:
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """One that is compared, over its seeds; numbers are None where no training ended well.
+    """Compared variant over its seeds; numbers are None if no training succeeded.
 
     Attributes:
-        corpus: What it was trained on.
-        variant: Which one.
-        num_seeds: Trainings that ended well.
-        problem: Why one did not, if one did not.
-        bits_per_base: Of held-out bases.
-        accuracy: Part of these that were right.
-        gain: Bits per base better than the table of counts; less than 0: worse.
-        bases_per_second: While training, validations and checkpoints apart.
-        peak_bytes: Most memory of its process; on a GPU, of the allocator.
-        training_seconds: Of all steps.
-        num_parameters: Of the model.
+        corpus: Name of the corpus.
+        variant: Name of the variant.
+        num_seeds: Number of successful trainings.
+        problem: Reason of the first failure, if any.
+        bits_per_base: Score on held-out bases.
+        accuracy: Fraction of correct predictions.
+        gain: Improvement over the table of counts in bits per base; negative: worse.
+        bases_per_second: Training speed without validations and checkpoints.
+        peak_bytes: Largest memory of the process; on a GPU, of the allocator.
+        training_seconds: Time of all steps.
+        num_parameters: Number of parameters.
         steps: Optimizer steps.
-        tokens: Seen in all.
-        flops: Operations in all, where they were counted.
+        tokens: Number of tokens seen.
+        flops: Number of operations, where counted.
     """
 
     corpus: str
@@ -89,15 +89,15 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """What all stand beside.
+    """Baseline of a corpus.
 
     Attributes:
-        corpus: Whose held-out bases were asked for.
-        name: Which one.
-        bits_per_base: Its score.
-        accuracy: Its score.
-        num_bases: How many bases were asked for.
-        is_random: Whether it is the random twins, and not a table of counts.
+        corpus: Corpus of the held-out bases.
+        name: Name of the baseline.
+        bits_per_base: Cross-entropy.
+        accuracy: Fraction of correct predictions.
+        num_bases: Number of queries.
+        is_random: True for random twins, False for tables of counts.
     """
 
     corpus: str
@@ -109,24 +109,24 @@ class Baseline:
 
 
 def has_ended(folder: Path) -> bool:
-    """Whether a run is finished, so that it need not be trained again."""
+    """Return True if a run is finished."""
     return (folder / SUMMARY_FILE).exists()
 
 
 def taken_by(folder: Path) -> tuple[RunSummary, Pace]:
-    """What a finished run found, and what it took."""
+    """Return the summary of a finished run, and its time and memory."""
     return read_summary(folder), pace(read_rows(folder / THROUGHPUT_FILE))
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Mean and spread of one value or more."""
+    """Return mean and deviation of one value or more."""
     known = list(values)
     deviation = statistics.stdev(known) if len(known) > 1 else None
     return Spread(mean=statistics.fmean(known), deviation=deviation)
 
 
 def standings(trained: Sequence[Trained]) -> tuple[Row, ...]:
-    """A row for each that is compared: by corpus, the best first, those that failed last."""
+    """Return one row per corpus and variant: by corpus, the best first, failures last."""
     groups: dict[tuple[str, str], list[Trained]] = {}
     for one in trained:
         groups.setdefault((one.corpus, one.variant), []).append(one)
@@ -167,7 +167,7 @@ def _row(group: list[Trained]) -> Row:
 
 
 def baselines(trained: Sequence[Trained]) -> tuple[Baseline, ...]:
-    """The tables of counts, one for each set of questions, and the random twins, all together."""
+    """Return the tables of counts, one per set of queries, and the random twins together."""
     found: list[Baseline] = []
     for corpus in dict.fromkeys(one.corpus for one in trained):
         summaries = [one.summary for one in trained if one.corpus == corpus and one.summary]

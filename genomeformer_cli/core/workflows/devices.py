@@ -1,4 +1,4 @@
-"""Where the arithmetic runs: device and threads, as a user names them."""
+"""Devices and threads, as a user names them."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def _find_device(device: str) -> torch.device:
 
 
 def gpu_names(num_gpus: int) -> list[str]:
-    """The first so many GPUs of this machine, as torch calls them.
+    """Return the torch names of the first GPUs of this machine.
 
     Raises:
-        ConfigError: It has fewer.
+        ConfigError: The machine has fewer GPUs.
     """
     there = torch.cuda.device_count() if num_gpus else 0
     if num_gpus > there:
@@ -56,11 +56,11 @@ def gpu_names(num_gpus: int) -> list[str]:
 
 
 def set_threads(threads: int | None, *, of: int = 1) -> None:
-    """Use this many CPU threads.
+    """Set the number of CPU threads.
 
     Args:
-        threads: How many; None leaves torch's choice, which `OMP_NUM_THREADS` can set.
-        of: Processes on this machine: if nobody chose, each has its part of the cores.
+        threads: Number of threads; None: torch's default, which `OMP_NUM_THREADS` can set.
+        of: Processes on this machine; they share the cores unless threads are set.
     """
     if threads is None and of > 1 and not has_thread_setting():
         threads = max(usable_cores() // of, 1)

@@ -1,4 +1,4 @@
-"""Turn sequences into vectors."""
+"""Embed sequences: one vector per record or per base."""
 
 from __future__ import annotations
 
@@ -62,22 +62,22 @@ _BYTES_OF_ROWS = 1 << 27
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedRequest:
-    """What to embed, with which model, and where to.
+    """Request to embed sequences.
 
     Attributes:
-        sources: Where the sequences are.
-        model: As a user names it, see `core/model_io/resolve.py`; None: `default`.
-        choices: What a row is.
-        output: The file, its kind by its name; None: `.npy` to the stream.
-        ids: Where ids go, one a line; as `.tsv` with row, length and rows of each record.
-        dtype: Of the numbers.
+        sources: Sources of the sequences.
+        model: Model, see `core/model_io/resolve.py`; None: `default`.
+        choices: Options of the embedding: rows, pooling, layers, strands, windows.
+        output: Output file, its format by its name; None: `.npy` to the stream.
+        ids: File of ids, one per line; `.tsv` adds row, length and number of rows of each record.
+        dtype: Output precision.
         jobs: Processes on the CPU.
-        gpus: GPUs of this machine, a process each; 0: the CPU; None: as the device says.
+        gpus: GPUs of this machine, one process each; 0: the CPU; None: by `device`.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads of each process; None: all usable cores, or a process's share.
-        strict: Whether a record without a vector, or an id that occurs twice, is an error.
-        resume: Whether to go on where the same job broke off, and to leave a finished one alone.
-        plane: Whether, and how, to put the rows on a plane.
+        strict: Raise for records without a vector and for duplicate ids.
+        resume: Continue an interrupted run of the same job, and leave a finished one unchanged.
+        plane: Projection of the rows onto a plane; None: no projection.
     """
 
     sources: EmbedSources
@@ -97,16 +97,16 @@ class EmbedRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedResult:
-    """What was made.
+    """Result of an embedding.
 
     Attributes:
         rows: Number of rows.
         width: Columns.
-        model: The folder the weights came from.
-        num_records: Sequences.
-        done_before: Rows that were there from an earlier try.
-        ids: Of the records, if a plane was asked for.
-        plane: The rows as points.
+        model: Folder of the weights.
+        num_records: Number of records.
+        done_before: Rows of an earlier, interrupted run.
+        ids: Ids of the records, if a projection was requested.
+        plane: Rows as points of the plane.
     """
 
     rows: int
@@ -128,16 +128,16 @@ def embed_sequences(
     """Embed every record, in order.
 
     Args:
-        request: What is wanted.
-        reporter: Follows the work.
-        store: The cache.
-        stream: Where the array goes if there is no output file.
+        request: Sources, model and output.
+        reporter: Receives progress.
+        store: Cache.
+        stream: Output stream, if there is no output file.
 
     Raises:
-        FastaError, AlphabetError, InputError: The input cannot be used.
-        NotInCacheError, CheckpointError, CorruptError: The model cannot be used.
-        ConfigError, UsageError, MissingExtraError: What is asked for cannot be done here.
-        StoreError: The output cannot be written; what was there before stays.
+        FastaError, AlphabetError, InputError: The input is invalid.
+        NotInCacheError, CheckpointError, CorruptError: The model cannot be loaded.
+        ConfigError, UsageError, MissingExtraError: The request cannot be fulfilled on this machine.
+        StoreError: The output cannot be written; an earlier output is unchanged.
     """
     store = store or Store()
     _check(request)
@@ -195,7 +195,7 @@ def _check(request: EmbedRequest) -> None:
 
 @dataclass
 class _Group:
-    """Some records, and the rows they get when it is their turn."""
+    """Records embedded together, and their rows of the output."""
 
     ids: list[str]
     codes: list[Codes]
@@ -291,9 +291,9 @@ class _Work:
         )
 
     def _groups(self, queries: Iterator[Query], rows: VectorWriter) -> Iterator[_Group]:
-        """Records together until they are worth sorting, and while their rows fit into memory.
+        """Yield groups of records, large enough to sort by length and small enough for memory.
 
-        GPUs get the groups that one process would make, and so give the same bits.
+        Groups do not depend on the number of GPUs, so that results are bitwise equal.
         """
         per_base = self._request.choices.per_base
         most = _BASES if self._request.jobs == 1 else _BASES_OF_A_PROCESS
@@ -343,7 +343,8 @@ class _Work:
     def _put_in_place(self, rows: VectorWriter, table: VectorTable | None, output: Path) -> None:
         """Replace the output and then its sidecar, so that a kill in between loses nothing.
 
-        The new sidecar waits in the partial folder, and the old one is gone before its array is.
+        The new sidecar is in the partial folder until the array is replaced; the old one is removed
+        first.
         """
         waiting = rows.folder / FINISHED
         written = rows.path

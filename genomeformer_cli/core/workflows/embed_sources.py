@@ -1,7 +1,7 @@
-"""What is to be embedded: files, cached genomes, regions; looked through once before any work.
+"""Sources of sequences: files, cached genomes, regions; all input is read once before any work.
 
-The look costs little beside the model and finds early what is wrong: a damaged file, a letter that
-is no base, records that will have no vector, ids that occur twice.
+Reading costs little beside the model, and finds errors early: damaged files, invalid letters,
+records without a vector, duplicate ids.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ Place = tuple[Path, str]
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedSources:
-    """Where sequences come from.
+    """Sources of sequences.
 
     Attributes:
-        files: FASTA or FASTQ files of any packing, `-` for standard input, names of cached genomes.
-        genome: A cached genome or a FASTA file, which `bed` and `vcf` are of.
-        bed: Intervals of it.
-        vcf: Variants of it.
-        flank: Bases to either side of a variant.
+        files: FASTA or FASTQ files, compressed or not; `-` for standard input; cached genomes.
+        genome: Cached genome or FASTA file to which `bed` and `vcf` refer.
+        bed: BED file of regions.
+        vcf: VCF file of variants.
+        flank: Bases on each side of a variant.
         shard: (i, n): only every n-th record, beginning with the i-th.
     """
 
@@ -87,15 +87,15 @@ class EmbedSources:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a look through the sources found.
+    """Result of reading the sources.
 
     Attributes:
-        read: Gives all records again.
-        num_records: How many.
-        num_bases: Of all of them.
-        odd: Row and description of records that have no vector.
-        identities: Names, sizes and times of the files, by which a job is known again; None if
-            one of them was a pipe.
+        read: Function that reads all records again.
+        num_records: Number of records.
+        num_bases: Number of bases.
+        odd: Row and description of records without a vector.
+        identities: Names, sizes and times of the files, which identify the job; None if one of them
+            is a pipe.
     """
 
     read: Read
@@ -111,15 +111,15 @@ def look_through(
     """Find the sources and read them once.
 
     Args:
-        sources: Where sequences come from.
-        store: The cache.
+        sources: Sources of sequences.
+        store: Cache.
         stack: Keeps copies of pipes until it is closed.
-        reporter: Is told of records without a vector and of ids that occur twice.
-        strict: Whether those are errors.
+        reporter: Receives records without a vector and duplicate ids.
+        strict: Raise for these instead of warning.
 
     Raises:
-        FastaError, AlphabetError, InputError: A source cannot be used.
-        NotInCacheError: Nothing is called that.
+        FastaError, AlphabetError, InputError: A source is invalid.
+        NotInCacheError: A name is unknown.
     """
     places = [
         _place(source, store=store, stack=stack) for source in sources.files or [sources.genome]
@@ -247,7 +247,7 @@ def _look(
 
 
 def _problem(query: Query) -> str:
-    """Why a record has no vector; empty if it has one."""
+    """Return the reason why a record has no vector; empty if it has one."""
     if query.problem:
         return f"region `{query.id}`: {query.problem}"
     if not query.codes.size:
@@ -270,7 +270,7 @@ def _tell_of_doubles(hashes: list[int], read: Read, reporter: Reporter, *, stric
 
 
 def warn_of(lines: Sequence[str], what: str, reporter: Reporter) -> None:
-    """One warning a line, up to a hundred."""
+    """Warn once per line, up to a hundred times."""
     for line in lines[:_MAX_WARNINGS]:
         reporter.warn(line)
     if len(lines) > _MAX_WARNINGS:

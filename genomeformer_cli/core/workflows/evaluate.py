@@ -1,4 +1,4 @@
-"""Is a model any good? Held-out bases and labelled sequences, each beside what counting can do."""
+"""Evaluate a model on held-out bases and labelled sequences, beside counting baselines."""
 
 from __future__ import annotations
 
@@ -40,24 +40,24 @@ BUNDLE_RESULTS_FILE = "eval_results.json"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
-    """What to evaluate, on what.
+    """Request to evaluate a model.
 
     Attributes:
-        model: As a user names it, see `core/model_io/resolve.py`.
-        likelihood: Whether to ask for held-out bases.
-        corpus: Whose training part is counted, and whose held-out part is asked for unless
-            `held_out` is given; None: the corpus the model was trained on.
-        held_out: FASTA files whose bases are asked for.
-        annotation: GFF3 or GenBank of the one file of `held_out`, or with sequence in it.
-        by: What gets a row of its own.
+        model: Model, see `core/model_io/resolve.py`.
+        likelihood: Evaluate held-out bases.
+        corpus: Corpus whose training part is counted, and whose held-out part is evaluated unless
+            `held_out` is given; None: the corpus of the model's training.
+        held_out: FASTA files to evaluate instead of the held-out part.
+        annotation: GFF3 or GenBank file for the one file of `held_out`, or with sequence in it.
+        by: Grouping of the rows of results.
         tasks: Files of labelled sequences.
         suites: Folders of tasks.
-        only: Of the suites, tasks whose names begin so.
+        only: Prefix of the names of the tasks of suites.
         label: Column of the labels in a table.
         sequence: Column of the sequences; None: `sequence`, or a FASTA file beside the table.
         missing: Treatment of rows without a label or a sequence.
-        prediction: How much is asked.
-        labelled: How labelled sequences are looked at.
+        prediction: Options of the evaluation on held-out bases.
+        labelled: Options of the evaluation on labelled sequences.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads; None: all usable cores.
     """
@@ -82,21 +82,21 @@ class EvaluateRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateResult:
-    """What was found.
+    """Result of an evaluation.
 
     Attributes:
-        model: As it was asked for.
-        folder: Where the weights came from.
-        num_parameters: Of the model.
-        attention: Its mechanism.
-        direction: What its positions see.
-        counted_on: Corpus of the tables of counts; None: none were counted.
-        predictions: Held-out bases, a kind of question each.
-        tasks: Labelled sequences.
-        prediction_config: How much was asked.
-        labelled_config: How labelled sequences were looked at.
+        model: Model as named in the request.
+        folder: Folder of the weights.
+        num_parameters: Number of parameters.
+        attention: Attention mechanism.
+        direction: Direction of the model.
+        counted_on: Corpus of the tables of counts; None: no counts.
+        predictions: Results on held-out bases, one per kind of query.
+        tasks: Results on labelled sequences.
+        prediction_config: Options of the evaluation on held-out bases.
+        labelled_config: Options of the evaluation on labelled sequences.
         environment: Versions and device.
-        weights_digest: Of what the model computes with, by which a card knows its evaluation.
+        weights_digest: Digest of the weights, by which a model card finds its evaluation.
     """
 
     model: str
@@ -119,8 +119,8 @@ def evaluate_model(
     """Evaluate a model.
 
     Raises:
-        NotInCacheError, CheckpointError, CorruptError: The model or the corpus cannot be used.
-        ConfigError: There is nothing to evaluate on, or it does not fit the model.
+        NotInCacheError, CheckpointError, CorruptError: The model or the corpus cannot be loaded.
+        ConfigError: The request names no data, or data that do not fit the model.
         InputError: Labelled or held-out sequences cannot be read.
     """
     store = store or Store()
@@ -205,7 +205,7 @@ def _corpus(
 
 
 def _identity(folder: Path) -> dict[str, str]:
-    """What a bundle, or the run of a checkpoint, says of its corpus."""
+    """Return the corpus recorded in a bundle, or in the run of a checkpoint."""
     for path in (folder / BUNDLE_RESULTS_FILE, folder.parent.parent / RUN_IDENTITY_FILE):
         if path.is_file():
             found = read_json(path)

@@ -1,8 +1,8 @@
-"""Fetch genomes from NCBI: by taxon, by accession, or exactly as a lock file says.
+"""Fetch genomes into the cache: from NCBI by taxon, accession or lock file, from files, or samples.
 
-Resolve names -> list assemblies -> filter and choose -> look what is there -> check the disk ->
-download, verify, seal -> write the lock file and say what changed since last time. Every step can
-be interrupted; running the same request again goes on.
+NCBI: resolve names -> list assemblies -> filter and select -> compare with the cache -> check the
+disk -> download, verify, seal -> write the lock file and report changes since the last fetch. Every
+step can be interrupted; the same request again resumes.
 """
 
 from __future__ import annotations
@@ -155,23 +155,23 @@ class FetchNcbiRequest(FilterConfig, ConnectionConfig):
 
     @property
     def names_genomes(self) -> bool:
-        """Whether it says which genomes."""
+        """True if the request selects genomes."""
         return bool(self.taxa or self.accessions or self.accession_file or self.lock)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FetchResult:
-    """What came of a fetch.
+    """Result of a fetch.
 
     Attributes:
-        genomes: The genomes asked for that are in the cache now.
-        plan: How many assemblies, bases and bytes, and the disk, if NCBI was asked.
-        num_bytes: Bytes of files that were downloaded now.
-        failures: What could not be had, and why.
-        update: What changed since the last fetch of the same request.
-        left_out: Assemblies that each filter left out.
-        lock: Where the lock file lies; `None` if none was written.
-        dry_run: Whether nothing was to be fetched.
+        genomes: Requested genomes that are in the cache.
+        plan: Number of assemblies, bases and bytes, and disk space; None without NCBI.
+        num_bytes: Downloaded bytes.
+        failures: Genomes that could not be fetched, with reasons.
+        update: Changes since the last fetch of the same request.
+        left_out: Number of assemblies that each filter excluded.
+        lock: Path of the lock file; None if none was written.
+        dry_run: True if nothing was fetched on request.
     """
 
     genomes: tuple[FetchedGenome, ...] = ()
@@ -184,10 +184,10 @@ class FetchResult:
     dry_run: bool = False
 
     def raise_for_failures(self) -> None:
-        """Say that some could not be had, once the rest is shown.
+        """Raise if genomes could not be fetched; called after the others are shown.
 
         Raises:
-            PartialError: Some could not be had.
+            PartialError: Some genomes could not be fetched.
         """
         if self.failures:
             number = len(self.failures)
@@ -200,18 +200,18 @@ class FetchResult:
 def fetch_ncbi(
     request: FetchNcbiRequest, *, reporter: Reporter, store: Store | None = None
 ) -> FetchResult:
-    """Bring genomes into the cache.
+    """Fetch genomes from NCBI into the cache.
 
     Args:
-        request: What to fetch.
-        reporter: Follows the work.
-        store: The cache; else the one of the environment.
+        request: Selection and options.
+        reporter: Receives progress.
+        store: Cache; default: from the environment.
 
     Raises:
         UsageError: The request contradicts itself.
-        NothingMatchedError: No assembly answers to it.
-        NetworkError: NCBI cannot be reached; running again goes on.
-        StoreError: The disk is too small, or the cache cannot be written.
+        NothingMatchedError: No assembly matches.
+        NetworkError: NCBI is not reachable; the same request again resumes.
+        StoreError: The disk is full, or the cache is not writable.
     """
     inquiry, connection = _inquiry(request, reporter), _connection(request)
     store = store if store is not None else Store()
@@ -350,10 +350,10 @@ def _connection(request: FetchNcbiRequest) -> Connection:
 
 
 def orders_of(lock: Path, reporter: Reporter) -> list[FetchItem]:
-    """What a lock file orders; a released model's also names genomes that no host has.
+    """Return the items of a lock file; genomes without a host are skipped with a warning.
 
     Raises:
-        ConfigError: It is no lock file, or there is nothing to fetch in it.
+        ConfigError: The lock file is invalid, or has nothing to fetch.
     """
     rows = read_lock(lock)
     lost = [row.accession for row in rows if not row.files]
@@ -372,13 +372,13 @@ def orders_of(lock: Path, reporter: Reporter) -> list[FetchItem]:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchRequest:
-    """What to bring in.
+    """Request to fetch genomes.
 
     Attributes:
-        sample: The genomes that ship with the package.
-        files: FASTA files, plain or gzip'd.
-        name: Cache name of the one file given; else names are made from file names.
-        ncbi: Genomes at NCBI.
+        sample: Fetch the sample genomes of the package.
+        files: FASTA files, plain or gzip.
+        name: Cache name of a single file; otherwise names derive from file names.
+        ncbi: Genomes from NCBI.
     """
 
     sample: bool = False
@@ -390,12 +390,12 @@ class FetchRequest:
 def fetch_genomes(
     request: FetchRequest, *, reporter: Reporter, store: Store | None = None
 ) -> FetchResult:
-    """Bring genomes into the cache.
+    """Fetch genomes into the cache.
 
     Raises:
-        UsageError: Nothing was asked for, or `name` with several files.
-        FastaError, AlphabetError: A file cannot be used; files before it are already in the cache.
-        NothingMatchedError, NetworkError: NCBI has no such genomes, or cannot be reached.
+        UsageError: The request is empty, or has a name for several files.
+        FastaError, AlphabetError: A file is invalid; earlier files are already in the cache.
+        NothingMatchedError, NetworkError: NCBI has no such genomes, or is not reachable.
     """
     store = store or Store()
     if request == FetchRequest():

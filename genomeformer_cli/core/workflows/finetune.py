@@ -1,4 +1,4 @@
-"""Fine-tune a model on labelled sequences; the same request again goes on where it stopped."""
+"""Fine-tune a model on labelled sequences; the same request again resumes."""
 
 from __future__ import annotations
 
@@ -72,23 +72,23 @@ _ROWS_COMPARED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneRequest:
-    """What to fine-tune, on what.
+    """Request to fine-tune.
 
     Attributes:
-        data: TSV, CSV or FASTA of labelled sequences, or a folder of tasks.
-        model: As a user names it, see `core/model_io/resolve.py`; None: `default`.
+        data: TSV, CSV or FASTA file of labelled sequences, or a folder of tasks.
+        model: Model, see `core/model_io/resolve.py`; None: `default`.
         targets: Columns of the labels.
         sequence: Column of the sequences; None: `sequence`, or a FASTA file beside the table.
         missing: Treatment of rows without a label or a sequence.
-        only: Of a folder, the task whose name begins so.
-        kind: Of the task; None: what the labels look like.
-        group: Column whose values never stand on both sides of a split; None: `group`, if there.
-        name: Of the run and of what it makes; None: of model and data.
-        config: Everything else.
-        num_seeds: Seeds to go through, beginning with the configuration's.
-        from_scratch: Whether to train the same model from random weights too, seed by seed.
-        output: Folder to write the bundle to; None: only into the cache.
-        replace: Put the bundle in the place of one of the same name.
+        only: Prefix of the name of one task of a folder.
+        kind: Kind of the task; None: inferred from the labels.
+        group: Column whose values never occur on both sides of a split; None: `group`, if present.
+        name: Name of the run and of the model; None: from model and data.
+        config: All other settings.
+        num_seeds: Number of seeds, beginning with the configuration's.
+        from_scratch: Train the same model from random weights too, with every seed.
+        output: Folder of the bundle; None: only in the cache.
+        replace: Replace a bundle of the same name.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads; None: all usable cores.
     """
@@ -112,19 +112,19 @@ class FinetuneRequest:
 
     @property
     def model_name(self) -> str:
-        """What the model is called beside the name of a task."""
+        """Name of the model, for the name of the run."""
         return Path(self.model or DEFAULT_MODEL).name or "model"
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneResult:
-    """A fine-tuned model.
+    """Result of fine-tuning.
 
     Attributes:
-        name: In the cache.
-        folder: Of the bundle: the output folder if one was given, else the cache.
+        name: Name in the cache.
+        folder: Folder of the bundle: the output folder if given, otherwise in the cache.
         run: Folder of the run.
-        summary: What it came to.
+        summary: Scores and settings.
     """
 
     name: str
@@ -135,18 +135,18 @@ class FinetuneResult:
 
 @dataclass(frozen=True, kw_only=True)
 class TuningStarted(Event):
-    """One seed is about to be trained.
+    """Training of one seed is about to start.
 
     Attributes:
-        name: Of the run.
-        task: Its name.
-        kind: Of the task.
+        name: Name of the run.
+        task: Name of the task.
+        kind: Kind of the task.
         classes: Classes, labels or quantities.
-        origin: What it starts from.
-        seed: Which.
-        metric: What validation chooses by.
-        num_rows: Rows of each part.
-        num_parameters: Of the model and its head.
+        origin: Initial weights.
+        seed: Seed.
+        metric: Validation metric.
+        num_rows: Rows of each split.
+        num_parameters: Number of parameters of model and head.
     """
 
     name: str
@@ -163,15 +163,15 @@ class TuningStarted(Event):
 def finetune_model(
     request: FinetuneRequest, *, reporter: Reporter, store: Store | None = None
 ) -> FinetuneResult:
-    """Train every seed, judge them on the test rows, and install the one that validation chose.
+    """Train every seed, score it on the test rows, and install the model with the best validation.
 
     Raises:
-        NotInCacheError, CheckpointError, CorruptError: The model cannot be used.
-        InputError, AlphabetError, FastaError: The labelled sequences cannot be used.
-        ConfigError: The configuration cannot be, or is not the one the run was started with.
-        EntryExistsError: The name is taken by a model of other origin and `replace` is false.
+        NotInCacheError, CheckpointError, CorruptError: The model cannot be loaded.
+        InputError, AlphabetError, FastaError: The labelled sequences are invalid.
+        ConfigError: The configuration is invalid, or differs from that of the started run.
+        EntryExistsError: Another model has the name and `replace` is false.
         StoreError: The output folder exists and is not empty.
-        TrainingError: The loss is no longer a number.
+        TrainingError: The loss is not finite.
     """
     store = store or Store()
     check_output(request.output)
@@ -203,10 +203,10 @@ def finetune_model(
 
 
 def read_rows(request: FinetuneRequest, *, reporter: Reporter) -> LabelledRows:
-    """Read the labelled rows of a request, split and as numbers.
+    """Read the labelled rows of a request, split and encoded.
 
     Raises:
-        InputError, AlphabetError, FastaError: The labelled sequences cannot be used.
+        InputError, AlphabetError, FastaError: The labelled sequences are invalid.
     """
     return label_rows(
         read_task_table(
@@ -226,7 +226,7 @@ def _named(model: str, task: str) -> str:
 
 
 def _compute(tuning: FinetuningRun, run: Path, trials: Path, reporter: Reporter) -> ComputeConfig:
-    """The precision that was asked for, that the run was begun with, or the faster one."""
+    """Return the requested precision, that of the started run, or the faster one."""
     config, begun = tuning.config, run / RUN_CONFIG_FILE
     if config.compute.precision != "auto":
         return config.compute
@@ -241,10 +241,10 @@ def _open(
     rows: LabelledRows,
     base_sha256: str,
 ) -> None:
-    """Begin a run folder, or make sure that one was begun with the same settings and rows.
+    """Create a run folder, or check that settings and rows are those it was started with.
 
     Raises:
-        ConfigError: It was begun with others; they are named.
+        ConfigError: Settings or rows differ; the message lists them.
     """
     plain = to_plain(config)
     identity = {
@@ -344,7 +344,7 @@ def _install(
     summary: FinetuneSummary,
     store: Store,
 ) -> Path:
-    """Put the chosen weights into the cache, proved to answer as the run does."""
+    """Install the selected weights in the cache, after verifying that they reproduce the run."""
     chosen = load_best_model(tuning, run, summary.best_seed)
     card = write_tuned_card(summary, tuning.config, tuning.task)
     train_config = (run / RUN_CONFIG_FILE).read_text(encoding="utf-8")
@@ -372,12 +372,12 @@ def _install(
 def _check_place(
     request: FinetuneRequest, store: Store, name: str, task: str, base_sha256: str
 ) -> bool:
-    """Whether the weights of that name, if there are any, may be replaced.
+    """Return True if existing weights of that name may be replaced.
 
-    They may if they came of this very run, with fewer seeds or all of them.
+    They may be if they are from this run, with any number of seeds.
 
     Raises:
-        EntryExistsError: They may not.
+        EntryExistsError: They are from another run.
     """
     if not store.has(Kind.WEIGHTS, name) or request.replace:
         return request.replace

@@ -1,4 +1,4 @@
-"""Start a command as several processes of this machine, and stand by until they are done."""
+"""Start a command as several processes of this machine, and wait for them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from genomeformer_cli.core.workflows.devices import gpu_names
 
 
 def launched(arguments: Sequence[str], scale: ParallelConfig) -> bool:
-    """Run the program with these arguments as several processes, if several are wanted.
+    """Run the program with these arguments as several processes, if several are requested.
 
     Returns:
-        False if this process is to do the work: alone, or as one of several that were started.
+        False if this process should do the work itself: alone, or as a started process.
 
     Raises:
-        ConfigError: There are not so many GPUs, or so many processes cannot do it.
-        GenomeformerError: What one of them failed with.
+        ConfigError: The machine has too few GPUs, or the number of processes is invalid.
+        GenomeformerError: A process failed.
     """
     if scale.num_processes == 1 or process_rank() is not None:
         return False

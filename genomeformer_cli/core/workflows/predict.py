@@ -1,4 +1,4 @@
-"""Apply a fine-tuned model to sequences, in the order of the input; nothing vanishes."""
+"""Apply a fine-tuned model to sequences, in the order of the input; no record is dropped."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _TOKENS = 16_384
 
 @dataclass(frozen=True, kw_only=True)
 class PredictRequest:
-    """What to apply, to what.
+    """Request to predict.
 
     Attributes:
-        files: FASTA or FASTQ files of any packing, `-` for standard input, names of cached genomes.
-        model: A bundle of a fine-tuned model, or its name in the cache.
-        tokens_per_batch: Computed at once, padding included; None: what suits most machines.
+        files: FASTA or FASTQ files, compressed or not; `-` for standard input; cached genomes.
+        model: Bundle of a fine-tuned model, or its name in the cache.
+        tokens_per_batch: Tokens per batch, padding included; None: default.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads; None: all usable cores.
     """
@@ -49,13 +49,13 @@ class PredictRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
-    """One sequence.
+    """Prediction of one sequence.
 
     Attributes:
-        id: Its name.
-        codes: Its base codes.
+        id: Id of the record.
+        codes: Base codes.
         answers: (1, C) probabilities or quantities, or (bases, C); NaN without a real base.
-        note: Why there is no answer; empty if there is one.
+        note: Reason for a missing prediction; empty if there is one.
     """
 
     id: str
@@ -64,9 +64,9 @@ class Answered:
     note: str = ""
 
     def labels(self, targets: LabelSpace) -> list[str] | None:
-        """The most probable class, or of every base, or all labels above one half.
+        """Return the most probable class (of each base), or all labels above one half.
 
-        None where there is no answer; of quantities, an empty list.
+        None without a prediction; an empty list for quantities.
         """
         if self.note:
             return None
@@ -80,7 +80,7 @@ class Answered:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedPredictor:
-    """A loaded model and what it answers."""
+    """Loaded model and its labels."""
 
     answerer: Predictor
     task: SavedTask
@@ -93,9 +93,8 @@ def load_predictor(
     """Load a fine-tuned model.
 
     Raises:
-        NotInCacheError, CheckpointError, CorruptError: The model cannot be used, or answers
-            nothing.
-        ConfigError: There is no such device.
+        NotInCacheError, CheckpointError, CorruptError: The model cannot be loaded, or has no head.
+        ConfigError: The device is unknown.
     """
     folder = model_folder(request.model, store=store or Store(), reporter=reporter)
     loaded, task = read_finetuned(folder)
@@ -113,10 +112,10 @@ def predict_sequences(
     reporter: Reporter,
     store: Store | None = None,
 ) -> Iterator[Answered]:
-    """Every record's answer, in order.
+    """Yield the prediction of every record, in order.
 
     Raises:
-        FastaError, AlphabetError, InputError: The input cannot be used.
+        FastaError, AlphabetError, InputError: The input is invalid.
     """
     with ExitStack() as stack:
         look = look_through(
@@ -153,7 +152,7 @@ def _note(codes: Codes) -> str:
 
 
 def _groups(queries: Iterator[Query]) -> Iterator[Sequence[Query]]:
-    """Records that are sorted by length together."""
+    """Yield records that are sorted by length together."""
     group: list[Query] = []
     num_bases = 0
     for query in queries:

@@ -1,4 +1,4 @@
-"""Pretrain a model on a corpus; the same request again goes on where the run stopped."""
+"""Pretrain a model on a corpus; the same request again resumes."""
 
 from __future__ import annotations
 
@@ -73,20 +73,21 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainRequest:
-    """What to train, on what.
+    """Request to pretrain.
 
     Attributes:
         corpus: Name of a corpus in the cache.
-        name: Of the run.
-        preset: The configuration to start from.
-        config_file: TOML whose values replace the preset's.
-        overrides: Values that replace both, nested as in the TOML.
+        name: Name of the run.
+        preset: Preset to start from.
+        config_file: TOML file whose values replace the preset's.
+        overrides: Values that replace both, nested as in the TOML file.
         device: `auto`, `cpu`, or a torch device such as `cuda:0`.
         threads: CPU threads; None: all usable cores.
-        memory_budget: Bytes that a step may take; None: a plan that is named is not held to any,
-            `auto` to most of what is available.
-        origin: The model whose weights to start from: a run, a bundle, a name; None: random ones.
-        parallel: Over how many processes; this one is one of them if it was started as one.
+        memory_budget: Largest memory of a step in bytes; None: no limit for a named plan, most of
+            the
+            available memory for `auto`.
+        origin: Model whose weights to start from: a run, a bundle, a name; None: random weights.
+        parallel: Processes of the run; this process is one of them if it was started as one.
         logging: Services that show the run.
     """
 
@@ -105,7 +106,7 @@ class PretrainRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainResult:
-    """A finished run."""
+    """Finished run."""
 
     name: str
     folder: Path
@@ -114,15 +115,15 @@ class PretrainResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """A run is about to take its first step, or the first since it was resumed.
+    """Training is about to start or resume.
 
     Attributes:
-        name: Of the run.
-        attention: Mechanism.
-        num_parameters: Of the model.
-        context: Tokens in a window.
+        name: Name of the run.
+        attention: Attention mechanism.
+        num_parameters: Number of parameters.
+        context: Tokens per window.
         num_train_bases: Tokens in the training split.
-        baseline: What a context-count table scores on the held-out bases.
+        baseline: Score of a table of context counts on the held-out bases.
     """
 
     name: str
@@ -140,20 +141,20 @@ def pretrain_model(
     store: Store | None = None,
     runs: Store | None = None,
 ) -> PretrainResult:
-    """Train to the last step, as one of several processes if this is one.
+    """Train to the last step, in this process or as one of several.
 
     Args:
-        request: What to train, on what.
-        reporter: Hears how it goes.
-        store: Where the corpus is.
-        runs: Where the run's folder is; None: in the same store.
+        request: Corpus and configuration.
+        reporter: Receives progress.
+        store: Cache that holds the corpus.
+        runs: Cache that holds the run; None: `store`.
 
     Raises:
-        NotInCacheError: There is no such corpus.
-        ConfigError: The configuration cannot be, or is not the one the run was started with.
-        TrainingError: The loss is no longer a number.
+        NotInCacheError: The corpus is unknown.
+        ConfigError: The configuration is invalid, or differs from that of the started run.
+        TrainingError: The loss is not finite.
         LostProcessError: Another process ended.
-        CheckpointError, CorruptError: What the run would start or go on from is damaged.
+        CheckpointError, CorruptError: The initial weights or the checkpoint are damaged.
     """
     store, me = store or Store(), process_rank()
     request.parallel.check_size(1 if me is None else me.size)
@@ -167,7 +168,7 @@ def pretrain_model(
 
 
 def _device(request: PretrainRequest, me: ProcessRank | None) -> str:
-    """The device of this process: of several GPUs, its own."""
+    """Return the device of this process: its own GPU, if there are several."""
     if request.parallel.on_cpu:
         if request.device not in ("auto", "cpu"):
             raise ConfigError(
@@ -182,7 +183,7 @@ def _device(request: PretrainRequest, me: ProcessRank | None) -> str:
 
 
 class _Pretraining:
-    """One process' part in a run: the first one prepares and writes what all of them use."""
+    """Work of one process of a run; the first process prepares and writes what all of them use."""
 
     def __init__(
         self,
@@ -226,7 +227,7 @@ class _Pretraining:
         )
 
     def _lock(self) -> AbstractContextManager[None]:
-        """Held by the process that writes."""
+        """Lock the run in the process that writes."""
         if self._team.is_main:
             return self._runs.lock(Kind.RUNS, self._name, timeout=1)
         return nullcontext()
@@ -295,7 +296,7 @@ class _Pretraining:
         self._told(RunSummary, lambda: summarise(run, corpus, questions, baseline, self._team.size))
 
     def _compute(self, trial: Trial) -> ComputeConfig:
-        """The precision that the run was begun with, or that it is to begin with."""
+        """Return the precision of the started run, or choose one."""
         path = self._folder / COMPUTE_FILE
         if path.exists():
             plain = read_json(path)
@@ -309,7 +310,7 @@ class _Pretraining:
         return compute
 
     def _told(self, kind: type[C], make: Callable[[], C]) -> C:
-        """What the first process makes, on all of them."""
+        """Make a value in the first process and broadcast it."""
         told = self._team.broadcast_from_main(lambda: json.dumps(to_plain(make())))
         return from_plain(kind, parse_json(told, source="rank 0"), where="rank 0")
 
@@ -329,7 +330,7 @@ def _origin(
 
 
 def plan_step(model: Model, corpus: Corpus, config: PretrainConfig, *, shares: int = 1) -> Trial:
-    """The longest step of a run, or a share of it, as plans and precisions are tried on it."""
+    """Return the longest step of a run, or a share of it, for trials of plans and precisions."""
     stage = stages(config.training, config.model.context)[-1]
     rows = -(-stage.rows // shares)
     return Trial(
@@ -344,7 +345,7 @@ def plan_step(model: Model, corpus: Corpus, config: PretrainConfig, *, shares: i
 def _memory(
     folder: Path, request: PretrainRequest, trial: Trial, reporter: Reporter
 ) -> MemoryConfig:
-    """The plan that the run was begun with, or that it is to begin with."""
+    """Return the memory plan of the started run, or choose one."""
     path = folder / MEMORY_FILE
     if path.exists():
         plain = read_json(path)

@@ -1,4 +1,4 @@
-"""What a pretraining run would take, before it is begun: parameters, tokens, memory, time."""
+"""Forecast of a pretraining run: parameters, tokens, memory, time."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from genomeformer_cli.core.workflows.run_config import resolve_config, resolve_s
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """What a run would be and take.
+    """Forecast of a run.
 
     Attributes:
-        attention: Mechanism.
-        direction: Of the model.
-        num_parameters: Of the model.
-        batch_size: Windows a step.
-        context: Tokens in a window.
+        attention: Attention mechanism.
+        direction: Direction of the model.
+        num_parameters: Number of parameters.
+        batch_size: Windows per step.
+        context: Tokens per window.
         steps: Optimizer steps.
-        epochs: How often the run sees the training split.
-        chosen: The plan that the run would use.
-        rows: Windows that it would compute at a time.
-        kept: Slices that it would keep, to compute them once; 0: the plan keeps none.
-        base_bytes: What this process, or the GPU's allocator, holds beside the tensors of a step.
-        forecasts: What each plan would take.
+        epochs: Passes over the training split.
+        chosen: Memory plan that the run would use.
+        rows: Windows computed at a time.
+        kept: Slices whose activations are kept; 0: the plan keeps none.
+        base_bytes: Memory of the process, or of the GPU's allocator, besides the tensors of a step.
+        forecasts: Cost of each memory plan.
     """
 
     attention: str
@@ -55,11 +55,11 @@ class DryRun:
 def forecast_run(
     request: PretrainRequest, *, reporter: Reporter, store: Store | None = None
 ) -> DryRun:
-    """Try every memory plan on short rows; nothing is written.
+    """Measure every memory plan on short rows, without writing anything.
 
     Raises:
-        NotInCacheError: There is no such corpus.
-        ConfigError: The configuration cannot be, or no plan fits.
+        NotInCacheError: The corpus is unknown.
+        ConfigError: The configuration is invalid, or no plan fits.
     """
     store = store or Store()
     corpus = Corpus(store.entry(Kind.CORPORA, request.corpus).path)

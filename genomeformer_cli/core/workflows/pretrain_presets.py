@@ -1,9 +1,8 @@
-"""What each preset would take, without building it: parameters, memory, time on this machine.
+"""Forecast of each preset without building it: parameters, memory, time on this machine.
 
-What a step keeps grows with the tokens, the width and the blocks, and blocks are alike; so narrow
-models of one block and of two, tried on short rows, tell of all.
-Time is arithmetic over the speed of a matrix product here and now, of which a training step
-reaches about two thirds.
+Memory of a step grows with tokens, width and blocks, and blocks are alike; narrow models of one and
+of two blocks on short rows therefore suffice. Time is arithmetic over the measured speed of a
+matrix product, of which a training step reaches about two thirds.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ _TRIALS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class PresetForecast:
-    """What a preset would take.
+    """Forecast of a preset.
 
     Attributes:
-        config: The preset.
-        num_parameters: Of its model.
+        config: Configuration.
+        num_parameters: Number of parameters.
         full_bytes: Tensors of a step under `--memory full`, weights and optimizer included.
-        checkpoint_bytes: The same under `--memory checkpoint`.
+        checkpoint_bytes: Tensors of a step under `--memory checkpoint`.
         flops: Floating-point operations of the whole run.
-        seconds: Of the whole run on this machine, about.
+        seconds: Approximate time of the whole run on this machine.
     """
 
     config: PretrainConfig
@@ -54,7 +53,7 @@ class PresetForecast:
 
 
 def forecast_presets(*, reporter: Reporter) -> dict[str, PresetForecast]:
-    """What every preset would take here."""
+    """Forecast every preset on this machine."""
     speed = matrix_speed()
     found: dict[str, PresetForecast] = {}
     with reporter.track("trying presets", len(PRESETS), "presets") as tracker:
@@ -65,11 +64,11 @@ def forecast_presets(*, reporter: Reporter) -> dict[str, PresetForecast]:
 
 
 def forecast_preset(config: PretrainConfig, speed: float) -> PresetForecast:
-    """What a preset would take.
+    """Forecast a preset.
 
     Args:
-        config: The preset.
-        speed: Floating-point operations a second of a matrix product.
+        config: Configuration.
+        speed: Floating-point operations per second of a matrix product.
     """
     # Which token is whose complement is known with the corpus; to what a step takes it is nothing.
     model = replace(config.model, complement=tuple(range(config.model.vocabulary_size)))
@@ -92,7 +91,7 @@ def forecast_preset(config: PretrainConfig, speed: float) -> PresetForecast:
 
 
 def bytes_a_token(config: ModelConfig, plan: str) -> float:
-    """What a plan keeps for each token, from narrow models of one block and of two."""
+    """Measure the bytes that a plan keeps per token, on narrow models of one and of two blocks."""
     scale = _NARROW / config.width
     heads = max(round(config.num_heads * scale), 1)
     twin = replace(
@@ -108,7 +107,7 @@ def bytes_a_token(config: ModelConfig, plan: str) -> float:
 
 @cache
 def _slope(config: ModelConfig, plan: str) -> float:
-    """Bytes that each further token of a row takes."""
+    """Measure the bytes per further token of a row."""
     model = build_model(config)
     short, long = (
         try_step(model, Step(batch=1, length=length, real_ids=_REAL_IDS), MemoryConfig(plan=plan))
@@ -118,9 +117,9 @@ def _slope(config: ModelConfig, plan: str) -> float:
 
 
 def _flops_a_token(config: ModelConfig, num_parameters: int) -> float:
-    """Forward and backward: six a parameter, and the scores where attention is quadratic.
+    """Return forward and backward operations: six per parameter, plus quadratic attention scores.
 
-    Weights of the blocks work once a patch; tied stacks work twice.
+    Weights of blocks are used once per patch; tied stacks use them twice.
     """
     quadratic = sum("L^2" in attention_entry(name).time for name in config.attention.names)
     layers = config.depth * quadratic / len(config.attention.names)
@@ -135,7 +134,7 @@ def _flops_a_token(config: ModelConfig, num_parameters: int) -> float:
 
 
 def matrix_speed() -> float:
-    """Floating-point operations a second of a matrix product: on a GPU bfloat16, else float32."""
+    """Measure operations per second of a matrix product: bfloat16 on a GPU, otherwise float32."""
     on_gpu = torch.cuda.is_available()
     size = _MATRIX * (8 if on_gpu else 1)
     kind = {"device": "cuda", "dtype": torch.bfloat16} if on_gpu else {}

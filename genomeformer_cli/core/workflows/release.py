@@ -1,4 +1,4 @@
-"""Make a bundle of a run, prove that it says what the run says, install it, and carry it on."""
+"""Release a run: make a bundle, verify that it reproduces the run, install it."""
 
 from __future__ import annotations
 
@@ -54,24 +54,24 @@ _TOKENS_ASKED = 2**19
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseRequest:
-    """What to release, and how.
+    """Request to release a run.
 
     Attributes:
-        run: A run in the cache, or the folder of a run or of one of its checkpoints.
-        name: Of the released model; None: the run's.
-        output: Folder to write the bundle to as well; None: only into the cache.
-        replace: Put the bundle in the place of one of the same name.
-        weights: The last weights, their moving average, or whichever answers better.
-        storage: In which precision they are stored.
-        evaluations: What `evaluate` wrote, to be quoted.
+        run: Run in the cache, or folder of a run or of a checkpoint.
+        name: Name of the released model; None: name of the run.
+        output: Folder of the bundle; None: only in the cache.
+        replace: Replace a bundle of the same name.
+        weights: Last weights, their moving average, or the better of both.
+        storage: Precision of the stored weights.
+        evaluations: Results of `evaluate` to quote.
         notes: Markdown of the authors, for the end of the card.
-        authors: For `CITATION.cff`.
+        authors: Authors for `CITATION.cff`.
         licence: SPDX id of the licence of the weights.
-        licence_file: Its text, unless it is Apache-2.0.
-        onnx: Whether an ONNX file is wanted too.
-        sign: An Ed25519 private key.
-        max_shard_bytes: Larger weights are cut into files of at most this size.
-        layers: Whose features `embed` is to take by itself.
+        licence_file: Text of the licence, unless it is Apache-2.0.
+        onnx: Write an ONNX file too.
+        sign: Ed25519 private key.
+        max_shard_bytes: Largest size of a file of weights.
+        layers: Default layers of `embed` for this model.
     """
 
     run: str
@@ -93,19 +93,19 @@ class ReleaseRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseResult:
-    """A released model.
+    """Released model.
 
     Attributes:
-        name: In the cache.
-        folder: Where it lies: the output folder if one was given, else the cache.
-        largest_difference: Between the vectors of the run and of the bundle read back.
-        verified: What was compared.
+        name: Name in the cache.
+        folder: Folder of the bundle: the output folder if given, otherwise in the cache.
+        largest_difference: Largest difference between vectors of the run and of the bundle.
+        verified: Result of the verification.
         num_bytes: Size of the bundle.
-        weights: Which weights of the run it has.
-        stored_as: In which precision.
-        cost: What that costs; None if nothing is lost.
-        summary: The run's result with these weights.
-        signed_by: Fingerprint of the key, if it is signed.
+        weights: Released weights of the run, in words.
+        stored_as: Precision of the stored weights.
+        cost: Loss of accuracy through storing; None if exact.
+        summary: Summary of the run with these weights.
+        signed_by: Fingerprint of the key, if signed.
     """
 
     name: str
@@ -126,13 +126,13 @@ def release_run(
     """Write, verify and install a bundle.
 
     Raises:
-        NotInCacheError: There is no such run, or its corpus is gone.
+        NotInCacheError: The run is unknown, or its corpus is missing.
         CheckpointError: The run is not finished, or the bundle does not reproduce it.
         ConfigError: The model has no such layers.
-        EntryExistsError: The name is taken by another model and `replace` is false.
-        StoreError: The output folder exists and holds something else.
-        InputError: An evaluation, notes, licence or key cannot be used.
-        MissingExtraError: What is asked for needs an extra that is not installed.
+        EntryExistsError: Another model has the name and `replace` is false.
+        StoreError: The output folder exists and holds other files.
+        InputError: An evaluation, notes, licence or key is invalid.
+        MissingExtraError: An option needs an extra that is not installed.
     """
     store = store or Store()
     _check(request)
@@ -172,17 +172,17 @@ def release_run(
 
 @dataclass(frozen=True, kw_only=True)
 class _Ready:
-    """A model ready to be written down.
+    """Model to be written.
 
     Attributes:
-        name: It is to have.
-        source: What it is made of.
-        summary: The run's result with the weights that were chosen.
-        weights: As they are to be stored.
-        model: The model that somebody who loads them will have.
-        trained_digest: Of the weights as they were trained.
-        cost: Of storing them.
-        genomes: What it was trained and validated on.
+        name: Name of the model.
+        source: Run and checkpoint.
+        summary: Summary of the run with the selected weights.
+        weights: Weights as stored.
+        model: Model as loaded from the bundle.
+        trained_digest: Digest of the weights as trained.
+        cost: Loss of accuracy through storing.
+        genomes: Genomes of training and validation.
     """
 
     name: str
@@ -196,7 +196,7 @@ class _Ready:
 
 
 def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Ready:
-    """Choose the weights, and see what storing them costs."""
+    """Select the weights, and measure the loss through storing them."""
     source = find_source(request.run, store=store, reporter=reporter)
     name = check_name(request.name or source.run.name)
     if name == DEFAULT_MODEL:
@@ -240,7 +240,7 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
 
 
 def _check(request: ReleaseRequest) -> None:
-    """Refuse, before any work, what cannot be done in the end."""
+    """Check the request before any work."""
     if request.onnx:
         need_onnx()
     if request.sign is not None:
@@ -250,7 +250,7 @@ def _check(request: ReleaseRequest) -> None:
 
 
 def _facts(request: ReleaseRequest, ready: _Ready) -> CardFacts:
-    """What the card says."""
+    """Return the facts of the model card."""
     source = ready.source
     manifest, config = source.corpus.manifest, source.config
     settings = ", ".join(f"{key} {value}" for key, value in manifest.tokenizer_settings.items())
@@ -288,7 +288,7 @@ def _read_notes(path: Path | None) -> str:
 
 
 def _papers(request: ReleaseRequest, ready: _Ready, facts: CardFacts) -> Papers:
-    """All the texts of the bundle."""
+    """Return all texts of the bundle."""
     weights, run = ready.weights, ready.source.run
     manifest = ready.source.corpus.manifest
     results = {

@@ -1,7 +1,7 @@
-"""What a card says of the genomes of a corpus: from its manifest, and from the files in the cache.
+"""Genomes of a corpus for the model card: from the manifest, and from files in the cache.
 
-A corpus holds ids of records and no more. What their headers say is read from the genomes it was
-made of, if the cache still has them, bytes unchanged.
+A corpus holds only ids of records. Their headers are read from the genomes of the corpus, if the
+cache still holds them unchanged.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from genomeformer_cli.core.store.layout import Kind, Store
 
 
 def card_genomes(corpus: Corpus, *, store: Store, reporter: Reporter) -> tuple[CardGenome, ...]:
-    """The genomes of a corpus, what each was used for, and its records.
+    """Return the genomes of a corpus, their roles and their records.
 
     Args:
-        corpus: What the model was trained on.
-        store: The cache, which may still have the genomes.
-        reporter: Is told of genomes whose organisms cannot be named.
+        corpus: Training corpus.
+        store: Cache, which may hold the genomes.
+        reporter: Receives genomes whose organisms are unknown.
     """
     splits: dict[str, dict[str, set[str]]] = {}
     for segment in corpus.segments():
@@ -63,7 +63,7 @@ def _described(genome: Genome, store: Store, reporter: Reporter) -> dict[str, De
 
 
 def _cached(genome: Genome, store: Store) -> Path | None:
-    """The genome's FASTA, if the cache has the one that the corpus was made of."""
+    """Return the FASTA file of a genome, if the cache holds the one of the corpus."""
     if not store.has(Kind.GENOMES, genome.name):
         return None
     entry = store.entry(Kind.GENOMES, genome.name)
@@ -74,7 +74,7 @@ def _cached(genome: Genome, store: Store) -> Path | None:
 def _descriptions(
     records: tuple[str, ...], described: dict[str, DescribedRecord]
 ) -> tuple[str, ...]:
-    """One a record; none at all if no header names an organism."""
+    """Return one description per record; none if no header names an organism."""
     found = tuple(
         described[record].description if record in described else "" for record in records
     )

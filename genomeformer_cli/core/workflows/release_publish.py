@@ -1,4 +1,4 @@
-"""Carry a bundle on: copy it, add an ONNX file, sign, pack and send it; or check a foreign one."""
+"""Publish a bundle: copy, add an ONNX file, sign, pack and upload it; or check a foreign bundle."""
 
 from __future__ import annotations
 
@@ -51,17 +51,17 @@ _DECIDED = {
 
 @dataclass(frozen=True, kw_only=True)
 class PublishRequest:
-    """What is to become of a bundle.
+    """Request to publish a bundle.
 
     Attributes:
-        bundle: Its folder.
-        output: Folder to copy it to first; what follows is done with the copy.
-        onnx: Whether the copy is to have an ONNX file.
-        sign: An Ed25519 private key.
-        archive: File to pack it into.
+        bundle: Folder of the bundle.
+        output: Folder of a copy, to which the other steps are applied.
+        onnx: Add an ONNX file to the copy.
+        sign: Ed25519 private key.
+        archive: Archive to write.
         push: Repository on the Hub, `ORG/NAME`.
-        public: Whether everybody may see it there.
-        rehearse: Send nothing, say what would be sent.
+        public: Upload for everybody to read.
+        rehearse: Report the upload without sending.
     """
 
     bundle: Path
@@ -76,14 +76,14 @@ class PublishRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class PublishResult:
-    """What became of it.
+    """Result of publishing.
 
     Attributes:
-        bundle: Its folder.
-        signed_by: Fingerprint of the key; None if it was not signed now.
-        archive: Where it was packed; None if it was not.
-        archive_sha256: Of the archive.
-        pushed: What was sent, or would be; None if nothing was to be.
+        bundle: Folder of the bundle.
+        signed_by: Fingerprint of the key; None if not signed now.
+        archive: Path of the archive; None if none was written.
+        archive_sha256: Checksum of the archive.
+        pushed: Upload, or its plan; None without one.
     """
 
     bundle: Path
@@ -95,15 +95,15 @@ class PublishResult:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedBundle:
-    """A bundle that was checked.
+    """Verified bundle.
 
     Attributes:
-        folder: Where it lies.
-        name: Of its model.
-        num_files: Whose checksums hold.
-        seal: SHA-256 of its `SHA256SUMS`.
-        signed: Whether there is a signature.
-        signed_by: Fingerprint of the key that it was checked with; None if none was given.
+        folder: Folder of the bundle.
+        name: Name of the model.
+        num_files: Number of files with valid checksums.
+        seal: SHA-256 of `SHA256SUMS`.
+        signed: True if there is a signature.
+        signed_by: Fingerprint of the key used for verification; None without a key.
     """
 
     folder: Path
@@ -115,10 +115,10 @@ class CheckedBundle:
 
 
 def find_bundle(source: str, *, store: Store | None = None) -> Path | None:
-    """The bundle that a user means by `weights/NAME` or by a folder; None if it is a run.
+    """Return the bundle named by `weights/NAME` or by a folder; None for a run.
 
     Raises:
-        NotInCacheError: The cache has no such weights.
+        NotInCacheError: The weights are unknown.
     """
     store = store or Store()
     if source.startswith(_WEIGHTS) and not is_bundle(Path(source)):
@@ -129,13 +129,13 @@ def find_bundle(source: str, *, store: Store | None = None) -> Path | None:
 
 
 def publish_bundle(request: PublishRequest) -> PublishResult:
-    """Copy, sign, pack and send, in this order, what of it was asked for.
+    """Copy, sign, pack and upload, in this order, as requested.
 
     Raises:
         CorruptError: The bundle is damaged.
-        UsageError: The archive or the repository cannot be called that.
+        UsageError: The name of the archive or of the repository is invalid.
         StoreError: A file cannot be written.
-        MissingExtraError, NetworkError: The bundle cannot be signed or sent; run it again.
+        MissingExtraError, NetworkError: Signing or uploading failed; try again.
     """
     check_publication(request)
     folder = request.bundle
@@ -184,10 +184,10 @@ def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
 
 
 def publish_made(request: PublishRequest, made: ReleaseResult | None) -> PublishResult | None:
-    """Carry on what was just made, if that was asked for; or a bundle that was there.
+    """Publish a bundle that was just made, if requested, or an existing one.
 
     Raises:
-        UsageError: A bundle that was there, and nothing to do with it.
+        UsageError: The bundle existed and nothing is requested.
     """
     wanted = request.sign or request.archive or request.push
     if made is None:
@@ -203,11 +203,11 @@ def publish_made(request: PublishRequest, made: ReleaseResult | None) -> Publish
 
 
 def check_publication(request: PublishRequest) -> None:
-    """Refuse, before any work, what cannot be.
+    """Check the request before any work.
 
     Raises:
-        UsageError: Options that do not go together, or an archive of another name.
-        StoreError: The output folder exists and is not an empty folder.
+        UsageError: Options contradict each other, or the archive has an invalid name.
+        StoreError: The output folder exists and is not empty.
         MissingExtraError: An ONNX file needs an extra that is not installed.
     """
     if request.onnx:
@@ -228,10 +228,10 @@ def check_publication(request: PublishRequest) -> None:
 
 
 def check_of_a_bundle(request: ReleaseRequest) -> None:
-    """Refuse what can be decided only when a run becomes a bundle.
+    """Refuse options that apply only to the release of a run.
 
     Raises:
-        UsageError: Something of that kind was asked for.
+        UsageError: Such an option is set.
     """
     usual = ReleaseRequest(run=request.run)
     for field in fields(request):
@@ -247,17 +247,17 @@ def check_of_a_bundle(request: ReleaseRequest) -> None:
 def check_bundle(
     bundle: str, key: Path | None = None, *, reporter: Reporter, store: Store | None = None
 ) -> CheckedBundle:
-    """Make sure that a bundle is whole, loads, and is signed with a key, if one is given.
+    """Check that a bundle is complete, loads, and is signed with a key, if one is given.
 
     Args:
-        bundle: As `--model` takes it.
-        key: An Ed25519 public key.
-        reporter: Is told where it was found.
-        store: The cache.
+        bundle: Bundle, as for `--model`.
+        key: Ed25519 public key.
+        reporter: Receives the source of the bundle.
+        store: Cache.
 
     Raises:
-        CorruptError: A checksum or the signature does not hold, or a file does not belong there.
-        CheckpointError: The model cannot be loaded, here or by a fresh process.
+        CorruptError: A checksum or the signature is invalid, or a file is unexpected.
+        CheckpointError: The model cannot be loaded, in this process or in a fresh one.
     """
     folder = model_folder(bundle, store=store or Store(), reporter=reporter)
     num_files = check_seal(folder)
@@ -276,6 +276,6 @@ def check_bundle(
 
 
 def _name_of(folder: Path) -> str:
-    """What the model of a bundle is called."""
+    """Return the name of the model of a bundle."""
     results = read_json(folder / RESULTS_FILE)
     return check_name(str(results.get("name") or folder.resolve().name))

@@ -1,4 +1,4 @@
-"""What a release is made of: a run or one of its checkpoints, its corpus, its records."""
+"""Source of a release: a run or one of its checkpoints, its corpus, its records."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ WhichWeights = Literal["auto", "last", "average"]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """A run, and where in it the weights come from.
+    """Run and checkpoint of the released weights.
 
     Attributes:
-        run: Its folder.
-        checkpoint: The checkpoint's folder.
-        step: Steps that it has seen.
-        config: The run's configuration.
-        corpus: What it was trained on.
+        run: Folder of the run.
+        checkpoint: Folder of the checkpoint.
+        step: Number of steps of the checkpoint.
+        config: Configuration of the run.
+        corpus: Training corpus.
     """
 
     run: Path
@@ -66,12 +66,12 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenWeights:
-    """The weights of a checkpoint that are released.
+    """Selected weights of a checkpoint.
 
     Attributes:
-        loaded: The model with them in it.
-        score: On the run's held-out questions.
-        name: Which they are, in words, and beside what they were chosen.
+        loaded: Model with these weights.
+        score: Score on the run's validation queries.
+        name: Name of the weights and of the alternative, in words.
     """
 
     loaded: LoadedModel
@@ -84,10 +84,10 @@ class _Identity(TypedDict):
 
 
 def find_source(name: str, *, store: Store, reporter: Reporter) -> Source:
-    """The run of that name, at its end, or the run of a checkpoint's folder, at that checkpoint.
+    """Return the end of the named run, or the checkpoint in the named folder.
 
     Raises:
-        NotInCacheError: There is no such run, or its corpus is gone.
+        NotInCacheError: The run is unknown, or its corpus is missing.
         CheckpointError: The run is not finished, or has no checkpoint.
     """
     folder = Path(name).absolute()
@@ -116,10 +116,10 @@ def _is_run(folder: Path, name: str, store: Store) -> bool:
 
 
 def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> ChosenWeights:
-    """The last weights or their moving average: `auto` takes what answers held-out bases better.
+    """Return the last weights or their moving average; `auto` selects by score on held-out bases.
 
     Raises:
-        CheckpointError: The average was asked for, and there is none.
+        CheckpointError: The average is requested and missing.
         CorruptError: A file does not match its checksum.
     """
     last = read_model(source.checkpoint)
@@ -154,7 +154,7 @@ def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> C
 
 
 def _recorded(source: Source) -> dict[str, Score]:
-    """What the run wrote of the weights and of their average when it validated them."""
+    """Return the recorded validation scores of the weights and of their average."""
     names = {"last": "validation", "average": "validation_average"}
     rows = read_rows(source.run / METRICS_FILE)
     row = next((row for row in rows if row["step"] == source.step), {})
@@ -162,7 +162,7 @@ def _recorded(source: Source) -> dict[str, Score]:
 
 
 def summary_of(source: Source, chosen: ChosenWeights, questions: Queries) -> RunSummary:
-    """The run's result at the checkpoint, of the weights that were chosen."""
+    """Return the summary of the run at the checkpoint, with the selected weights."""
     if (source.run / SUMMARY_FILE).is_file():
         summary = read_summary(source.run)
         if summary.num_steps == source.step:

@@ -1,4 +1,4 @@
-"""What a run is scored on, and beside what: tables of counts, and its twin with random weights."""
+"""Baselines of a run: tables of counts, and its twin with random weights."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _TWIN_SEED_SHIFT = 1_000_003
 
 
 def asking_of(config: PretrainConfig) -> QueryConfig:
-    """How a run of this configuration is validated."""
+    """Return the validation queries of a configuration."""
     return QueryConfig(
         length=config.model.context,
         max_windows=config.training.validation_windows,
@@ -47,7 +47,7 @@ def asking_of(config: PretrainConfig) -> QueryConfig:
 def run_baseline(
     folder: Path, corpus: Corpus, questions: Queries, reporter: Reporter, *, causal: bool
 ) -> CountBaseline:
-    """What tables of counts score, counted once a run."""
+    """Return the score of tables of counts, computed once per run."""
     path = folder / BASELINE_FILE
     if path.exists():
         check_result(path)
@@ -69,7 +69,7 @@ def summarise(
     baseline: CountBaseline,
     num_processes: int,
 ) -> RunSummary:
-    """Write what a finished run came to."""
+    """Write the summary of a finished run."""
     device = run.model.device
     twin = build_model(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
     steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))

@@ -1,4 +1,4 @@
-"""What a run is: one resolved configuration, saved beside what it is trained on."""
+"""Configuration of a run: resolved from preset, file and command line; saved in the run's folder."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def resolve_settings(
 
 
 def _same_tokens(config: PretrainConfig, values: Mapping[str, Any]) -> PretrainConfig:
-    """Batches of as many tokens in the context that is asked for."""
+    """Scale the batch size so that a new context keeps the tokens per step."""
     model, training = values.get("model"), values.get("training", {})
     context = model.get("context") if isinstance(model, Mapping) else None
     if not isinstance(context, int) or context < 1 or not isinstance(training, Mapping):
@@ -153,18 +153,18 @@ def _complement(tokenizer: Tokenizer) -> list[int]:
 def open_run(
     folder: Path, config: PretrainConfig, corpus: Corpus, origin_sha256: str | None = None
 ) -> None:
-    """Begin a run folder, or make sure that one was begun with the same settings.
+    """Create a run folder, or check that the settings are those it was started with.
 
     Args:
-        folder: Of the run.
-        config: Its settings.
-        corpus: What it is trained on.
-        origin_sha256: Checksum of the weights it starts from; None: random ones.
+        folder: Folder of the run.
+        config: Configuration.
+        corpus: Training corpus.
+        origin_sha256: Checksum of the initial weights; None: random weights.
 
     Raises:
         ConfigError: The run has a checkpoint of other settings; they are named. Without a
             checkpoint, the run starts again with the new settings.
-        CorruptError: Its records are damaged.
+        CorruptError: The records of the run are damaged.
     """
     plain = to_plain(config)
     identity = {

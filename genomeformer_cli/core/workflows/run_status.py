@@ -1,4 +1,4 @@
-"""How far runs are, beside each other: read from their folders, while they train or after."""
+"""Progress of several runs, read from their folders during training or later."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ _SMOOTHED = 50
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedRun:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
-        name: Of the run.
-        folder: Where it lies.
-        step: Steps taken.
-        steps: Steps in all.
-        training_bits: Bits per base of training, the mean of the latest steps; None before any.
+        name: Name of the run.
+        folder: Folder of the run.
+        step: Number of steps taken.
+        steps: Number of steps of the whole run.
+        training_bits: Bits per base in training, mean of the latest steps; None before the first.
         validation: Newest score on held-out bases, if there is one.
-        baseline: What a table of counts scores on them, if it has been counted.
-        baseline_name: Which table.
+        baseline: Score of a table of counts on the same bases, if computed.
+        baseline_name: Name of the table.
         bases_per_second: Newest speed, if there is one.
-        left_out: Steps left out as spikes.
+        left_out: Steps skipped as spikes.
     """
 
     name: str
@@ -68,11 +68,11 @@ class _Config(TypedDict):
 
 
 def watch_runs(names: Sequence[str], *, store: Store | None = None) -> list[WatchedRun]:
-    """How far these runs are.
+    """Return the progress of runs.
 
     Raises:
-        NotInCacheError: There is no such run; the hint lists what there is.
-        ConfigError: The run's records cannot be read.
+        NotInCacheError: A run is unknown; the hint lists the known names.
+        ConfigError: The records of a run cannot be read.
     """
     store = store or Store()
     return [_watched(name, store.entry(Kind.RUNS, name).path) for name in names]

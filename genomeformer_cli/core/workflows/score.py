@@ -1,4 +1,4 @@
-"""How probable a model finds sequences, variants of a genome, and every substitution."""
+"""Score sequences, variants of a genome, and all substitutions by their probability."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ from genomeformer_cli.core.workflows.embed_sources import (
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRequest:
-    """What to score, with which model.
+    """Request to score.
 
     Attributes:
-        model: As a user names it, see `core/model_io/resolve.py`; None: `default`.
-        rule: How sequences are read.
+        model: Model, see `core/model_io/resolve.py`; None: `default`.
+        rule: Scoring options.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads; None: all usable cores.
     """
@@ -73,12 +73,12 @@ class VariantSource:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredRecord:
-    """A record and what was asked of it.
+    """Scored record.
 
     Attributes:
-        score: Its sums, and the bits of each base.
-        codes: Its bases.
-        log2_LR: (L, 4) log2 of the probabilities of A C G T.
+        score: Sums, and bits of each base.
+        codes: Base codes.
+        log2_LR: (L, 4) log2 probabilities of A C G T.
     """
 
     score: RecordScore
@@ -88,12 +88,12 @@ class ScoredRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class MutatedRecord:
-    """A record and its map of substitutions.
+    """Record and scores of its substitutions.
 
     Attributes:
-        id: First word of its header.
-        codes: Its bases.
-        odds_LR: (L, 4) log-odds of each base in the place of the one that is there.
+        id: First word of the header.
+        codes: Base codes.
+        odds_LR: (L, 4) log-odds of each base against the present one.
     """
 
     id: str
@@ -104,11 +104,11 @@ class MutatedRecord:
 def load_scorer(
     request: ScoreRequest, *, reporter: Reporter, store: Store | None = None
 ) -> LoadedModel:
-    """The model, where it is to run.
+    """Load the model onto its device.
 
     Raises:
-        NotInCacheError, CheckpointError, CorruptError: It cannot be used.
-        ConfigError: Its tokens are not single bases, or the rule cannot be.
+        NotInCacheError, CheckpointError, CorruptError: The model cannot be loaded.
+        ConfigError: The tokens are not single bases, or the options are invalid.
     """
     if request.rule.every < 1 or (request.rule.window or 1) < 1:
         raise ConfigError("nothing can be read so", hint="`--every` and `--window` are at least 1")
@@ -143,11 +143,11 @@ def score_sequences(
 def map_sequences(
     loaded: LoadedModel, source: str, every: int, reporter: Reporter
 ) -> Iterator[MutatedRecord]:
-    """The substitution map of every record of a file.
+    """Yield the substitution scores of every record of a file.
 
     Raises:
         ConfigError: A record is longer than the context of a causal model.
-        FastaError, AlphabetError: The input cannot be used.
+        FastaError, AlphabetError: The input is invalid.
     """
     longest = loaded.model.config.context
     with reporter.track("mutating", None, "bases") as tracker:

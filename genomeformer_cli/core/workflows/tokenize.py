@@ -1,4 +1,4 @@
-"""Make a corpus of genomes: each tokenized in one pass, several at a time, resumable."""
+"""Make a corpus of genomes: each tokenized in one pass, several at a time, resumable; count it."""
 
 from __future__ import annotations
 
@@ -48,19 +48,19 @@ DEFAULT_VOCABULARY = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizeRequest:
-    """What to tokenize, and how.
+    """Request to tokenize.
 
     Attributes:
-        name: Of the corpus.
-        genomes: Names of genomes in the cache.
+        name: Name of the corpus.
+        genomes: Genomes in the cache.
         files: FASTA files, imported into the cache in the same pass.
-        taxon: Every genome in the cache of this taxon: a taxid or a name, of any rank.
-        lock: Every genome that a lock file names.
-        all_genomes: Every genome in the cache.
+        taxon: Taxid or name of any rank; all its genomes in the cache.
+        lock: Lock file; all its genomes.
+        all_genomes: All genomes in the cache.
         tokenizer: Kind of tokenizer.
-        settings: Of the tokenizer: `k` and `stride`, or `vocab_size`.
-        split: Who is held out.
-        jobs: Genomes worked on at a time.
+        settings: Settings of the tokenizer: `k` and `stride`, or `vocab_size`.
+        split: Rule of the held-out split.
+        jobs: Genomes tokenized at a time.
     """
 
     name: str
@@ -77,14 +77,13 @@ class TokenizeRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizeResult:
-    """The corpus, whether it had to be made, and which held-out units are nearly copies.
+    """Corpus.
 
     Attributes:
-        manifest: What the corpus is made of.
-        folder: Where it lies.
-        new: Whether it had to be made.
-        near_copies: Part of the 31-mers that training shares, by name of the held-out unit, where
-            it is most of them.
+        manifest: Contents of the corpus.
+        folder: Folder of the corpus.
+        new: True if it was made now.
+        near_copies: Held-out units that share most 31-mers with training, and the shared fraction.
     """
 
     manifest: Manifest
@@ -96,12 +95,12 @@ class TokenizeResult:
 def tokenize_genomes(
     request: TokenizeRequest, *, reporter: Reporter, store: Store | None = None
 ) -> TokenizeResult:
-    """Make a corpus, or find it made.
+    """Make a corpus, or find it in the cache.
 
     Raises:
-        UsageError: No genomes were given.
-        EntryExistsError: A corpus of that name was made from something else.
-        FastaError, AlphabetError, CorruptError: A genome cannot be used.
+        UsageError: No genomes are given.
+        EntryExistsError: A corpus of that name has other contents.
+        FastaError, AlphabetError, CorruptError: A genome is invalid.
     """
     store = store or Store()
     check_name(request.name)
@@ -124,7 +123,7 @@ def tokenize_genomes(
 def _tokenizer(
     request: TokenizeRequest, cached: list[tuple[Genome, Path]], store: Store, reporter: Reporter
 ) -> Tokenizer:
-    """Build the tokenizer, or learn it from a sample of what will be trained on."""
+    """Build the tokenizer, or train it on a sample of the training genomes."""
     if request.tokenizer != BpeTokenizer.kind:
         return build_tokenizer(request.tokenizer, **request.settings)
     settings = {"vocab_size": DEFAULT_VOCABULARY, **request.settings}
@@ -181,11 +180,11 @@ def _inputs_sha256(tokenizer: Tokenizer, genomes: Sequence[Genome], split: Split
 
 
 class _StoppedError(Exception):
-    """Another genome failed, or the user gave up."""
+    """Another genome failed, or the user interrupted."""
 
 
 class _Build:
-    """Makes one corpus; its lock is held."""
+    """Builder of one corpus, whose lock is held."""
 
     def __init__(
         self, request: TokenizeRequest, tokenizer: Tokenizer, store: Store, reporter: Reporter
@@ -310,13 +309,13 @@ class _Build:
 
 
 class _KnownError(Exception):
-    """The file is a genome of the cache already."""
+    """The file is a genome of the cache."""
 
 
 def _near_copies(
     genomes: Sequence[TokenizedGenome], segments: Sequence[Segment], by: SplitBy
 ) -> dict[str, float]:
-    """Held-out units most of whose k-mers training has too."""
+    """Return held-out units that share most k-mers with training."""
     held: dict[str, list[Hashes]] = {}
     for segment, hashes in _sketches(genomes, segments):
         if segment.split == "validation":
@@ -351,10 +350,10 @@ def _keep_vocabulary(tokenizer: Tokenizer, store: Store) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DescribeResult(TokenizeResult):
-    """A corpus and its numbers.
+    """Corpus and its statistics.
 
     Attributes:
-        statistics: What was counted.
+        statistics: Counts.
     """
 
     statistics: CorpusStatistics
@@ -363,17 +362,17 @@ class DescribeResult(TokenizeResult):
 def describe_corpus(
     request: str | TokenizeRequest, *, reporter: Reporter, store: Store | None = None
 ) -> DescribeResult:
-    """Count what a corpus is made of.
+    """Compute the statistics of a corpus.
 
     Args:
-        request: The name of a corpus, or what to make one of first.
-        reporter: Follows the reading.
-        store: The cache.
+        request: Name of a corpus, or a request to make one first.
+        reporter: Receives progress.
+        store: Cache.
 
     Raises:
-        NotInCacheError: There is no corpus of that name.
-        CorruptError: It is damaged.
-        GenomeformerError: What making it may raise.
+        NotInCacheError: The corpus is unknown.
+        CorruptError: The corpus is damaged.
+        GenomeformerError: The corpus cannot be made.
     """
     store = store or Store()
     if isinstance(request, TokenizeRequest):

@@ -1,7 +1,7 @@
-"""Show how a tokenizer cuts a sequence: tokens, ids, places, and what its rules did to the letters.
+"""Show the tokens of a sequence: tokens, ids, offsets, and the treatment of letters.
 
-A long record is cut to its beginning before it is tokenized. So that its end is not taken for the
-end of the record, a piece more than is shown is tokenized: no rule looks further ahead.
+Long records are cut before they are tokenized. A piece more than shown is tokenized, so that the
+cut does not affect the tokens shown; no rule looks further ahead.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ LITERAL_ID = "sequence"
 
 @dataclass(frozen=True, kw_only=True)
 class InspectRequest:
-    """What to cut, and how.
+    """Request to show tokens.
 
     Attributes:
-        source: DNA; or a FASTA or FASTQ file, plain or gzip'd; or `-` for standard input.
-        tokenizer: Kind of tokenizer; None: that of the vocabulary or corpus, else `char`.
-        settings: Of the tokenizer.
-        vocabulary: Name of a vocabulary in the cache, or a folder that holds a tokenizer.
-        corpus: Name of a corpus in the cache, whose tokenizer is taken.
-        limit: Bases to show in all; a record counts as one at least.
+        source: DNA; a FASTA or FASTQ file, plain or gzip; or `-` for standard input.
+        tokenizer: Kind of tokenizer; None: that of the vocabulary or corpus, otherwise `char`.
+        settings: Settings of the tokenizer.
+        vocabulary: Vocabulary in the cache, or folder of a tokenizer.
+        corpus: Corpus in the cache, whose tokenizer is used.
+        limit: Number of bases to show; each record counts as one at least.
     """
 
     source: str
@@ -64,15 +64,14 @@ class InspectRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class Treatment:
-    """What the rules for letters did to a record.
+    """Counts of letters of a record that were changed.
 
     Attributes:
-        num_lower_case: Letters read as the same base in upper case.
+        num_lower_case: Lower-case letters read as upper case.
         num_uracil: U read as T.
-        num_unknown: N, a token each.
-        ambiguous: Other codes read as N, and how often.
-        num_spelled: Bases of A C G T that stand by themselves, where tokens of k bases are the
-            rule.
+        num_unknown: N, each its own token.
+        ambiguous: Counts of ambiguity codes read as N.
+        num_spelled: Bases A C G T with a token of their own, where tokens of k bases are the rule.
     """
 
     num_lower_case: int
@@ -84,17 +83,17 @@ class Treatment:
 
 @dataclass(frozen=True, kw_only=True)
 class InspectedRecord:
-    """A record and its tokens.
+    """Record and its tokens.
 
     Attributes:
-        id: First word of the header; `sequence` for DNA given on the command line.
-        description: The rest of the header.
-        sequence: The letters that are shown, as they stand.
-        complete: Whether that is the whole record.
-        tokens: The tokens.
-        ids: Their ids.
-        offsets: First base and the one after the last of each.
-        treatment: What the rules for letters did.
+        id: First word of the header; `sequence` for DNA on the command line.
+        description: Rest of the header.
+        sequence: Shown letters, unchanged.
+        complete: True if the whole record is shown.
+        tokens: Tokens.
+        ids: Token ids.
+        offsets: Start and end of each token, in bases.
+        treatment: Counts of changed letters.
     """
 
     id: str
@@ -109,14 +108,14 @@ class InspectedRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class InspectResult:
-    """How some sequences are cut.
+    """Tokens of sequences.
 
     Attributes:
         tokenizer: Kind of tokenizer.
-        settings: What it was made with.
-        vocabulary_size: Tokens it has, special ones too.
-        records: The first records.
-        complete: Whether these are all, to their ends.
+        settings: Settings of the tokenizer.
+        vocabulary_size: Number of tokens, special ones included.
+        records: First records.
+        complete: True if all records are shown entirely.
     """
 
     tokenizer: str
@@ -127,12 +126,12 @@ class InspectResult:
 
 
 def inspect_sequences(request: InspectRequest, *, store: Store | None = None) -> InspectResult:
-    """Tokenize the beginning of what is given.
+    """Tokenize the beginning of the source.
 
     Raises:
-        UsageError: No tokenizer is known by what was given, or two.
-        NotInCacheError: No vocabulary or corpus has that name.
-        FastaError, AlphabetError: The input cannot be used.
+        UsageError: The request names no tokenizer, or two.
+        NotInCacheError: The vocabulary or corpus is unknown.
+        FastaError, AlphabetError: The input is invalid.
     """
     tokenizer = _tokenizer(request, store or Store())
     peek, shown = _records(request)
@@ -193,7 +192,7 @@ def _treatment(sequence: str, tokenizer: Tokenizer, offsets: Offsets) -> Treatme
 
 
 def _records(request: InspectRequest) -> tuple[Peek, str]:
-    """The first records, and the name of the file in messages, if it is one."""
+    """Return the first records, and the name of the file in messages, if there is one."""
     source = request.source
     letters = "".join(source.split())
     if not letters:
@@ -214,7 +213,7 @@ def _records(request: InspectRequest) -> tuple[Peek, str]:
 
 
 def _is_path(source: str) -> bool:
-    """Whether a word that is not DNA means a file, be it there or not."""
+    """Return True if a word that is not DNA names a file, present or not."""
     try:
         return Path(source).exists() or re.search(r"[/\\.]", source) is not None
     except OSError:  # too long to be one
@@ -273,7 +272,7 @@ def _vocabulary_folder(vocabulary: str, store: Store) -> Path:
 
 
 def _checked(tokenizer: Tokenizer, request: InspectRequest, whose: str) -> Tokenizer:
-    """The tokenizer, unless what else was asked for contradicts it."""
+    """Return the tokenizer after checking it against the request."""
     kind = request.tokenizer
     if kind is not None and kind not in tokenizer_names():
         return build_tokenizer(kind)

@@ -1,4 +1,4 @@
-"""Cut genomes into labelled windows by their annotation, for questions with known answers."""
+"""Cut genomes into labelled windows by their annotation."""
 
 from __future__ import annotations
 
@@ -33,16 +33,15 @@ class WindowsRequest:
 
     Attributes:
         output: Prefix of the two files, or a folder for them.
-        genomes: Names of genomes in the cache.
-        taxon: Every genome in the cache of this taxon: a taxid, or the first words of its name.
-        lock: Every genome that a lock file names.
-        all_genomes: Every genome in the cache.
-        annotation: A file of the user's own, for `fasta`, for the one genome named, or with
-            sequence in it.
-        fasta: Sequences of the user's own.
+        genomes: Genomes in the cache.
+        taxon: Taxid, or first words of a name; all its genomes in the cache.
+        lock: Lock file; all its genomes.
+        all_genomes: All genomes in the cache.
+        annotation: Annotation file for `fasta`, for the one genome named, or with sequence in it.
+        fasta: FASTA file.
         rules: Rules of cutting.
-        per_class: Windows of each class, of all genomes together; None: all there are.
-        force: Replace files that are there.
+        per_class: Windows per class over all genomes; None: no limit.
+        force: Replace existing files.
     """
 
     output: Path
@@ -80,14 +79,14 @@ class GenomeWindows:
 
 @dataclass(frozen=True, kw_only=True)
 class WindowsResult:
-    """Windows that were written.
+    """Written windows.
 
     Attributes:
-        fasta: The sequences.
-        table: A row a sequence, in the same order.
-        counts: Windows by class; every class that was asked for is there.
-        genomes: By genome.
-        seed: Seed of every choice.
+        fasta: FASTA file of the sequences.
+        table: Table with one row per sequence, in the same order.
+        counts: Windows by class, all requested classes included.
+        genomes: Windows of each genome.
+        seed: Seed of all random choices.
     """
 
     fasta: Path
@@ -99,7 +98,7 @@ class WindowsResult:
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """One genome to be cut: files, and the name its windows bear."""
+    """Genome to cut: files, and its name in window ids."""
 
     name: str
     fasta: Path | None
@@ -113,8 +112,8 @@ def cut_windows(
 
     Raises:
         UsageError: The request contradicts itself, or names no genome with annotation.
-        EntryExistsError: The files are there.
-        AnnotationError, FastaError, AlphabetError: An input cannot be used.
+        EntryExistsError: The files exist.
+        AnnotationError, FastaError, AlphabetError: An input is invalid.
         InputError: No window fits.
         MissingExtraError: GenBank needs the extra `annotation`.
     """
@@ -167,7 +166,7 @@ def _write(
 
 
 class _Cut:
-    """Goes through all genomes once, a record at a time."""
+    """Single pass over all genomes, record by record."""
 
     def __init__(self, request: WindowsRequest, reporter: Reporter) -> None:
         self._request = request
@@ -175,7 +174,7 @@ class _Cut:
         self.intakes: dict[str, Intake] = {}
 
     def windows(self, sources: list[_Source]) -> Iterator[Window]:
-        """Those to be written, in order."""
+        """Yield the windows to write, in order."""
         per_class = self._request.per_class
         sample = Sample(per_class) if per_class else None
         keep = sample or Distinct()
@@ -257,7 +256,7 @@ def _own(annotation: Path, fasta: Path | None, chosen: list[tuple[Genome, Path]]
 
 
 def _annotation(genome: Genome, folder: Path) -> Path | None:
-    """The genome's own annotation: GFF3 if it is there, else GenBank."""
+    """Return the genome's own annotation: GFF3 if present, otherwise GenBank."""
     for wanted in _FORMATS:
         for file in genome.files:
             if file.format == wanted and (folder / file.file).is_file():
