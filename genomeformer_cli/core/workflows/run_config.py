@@ -1,4 +1,4 @@
-"""Configuration of a run: resolved from preset, file and command line; saved in the run's folder."""
+"""Configuration of a run: resolved from preset, file and command line; saved with the run."""
 
 from __future__ import annotations
 
