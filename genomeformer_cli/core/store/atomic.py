@@ -16,7 +16,6 @@ from typing import IO, Any, cast
 
 from genomeformer_cli.core.errors import StoreError
 
-_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _PERMISSION = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
