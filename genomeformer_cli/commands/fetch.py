@@ -167,12 +167,8 @@ def command(
 ) -> None:
     """Download or import genomes into the local cache."""
     from genomeformer_cli.core.config_text import combine_settings, resolve
-    from genomeformer_cli.core.workflows.fetch import (
-        FetchConfig,
-        FetchNcbiRequest,
-        FetchRequest,
-        fetch_genomes,
-    )
+    from genomeformer_cli.core.workflows.fetch import FetchRequest, fetch_genomes
+    from genomeformer_cli.core.workflows.fetch_request import FetchConfig, FetchNcbiRequest
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.tables import render_fetch

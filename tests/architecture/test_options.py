@@ -16,7 +16,7 @@ from genomeformer_cli.commands._options import RENAMED
 from genomeformer_cli.core.config_text import parse_settings
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.training.presets import PretrainSettings
-from genomeformer_cli.core.workflows.fetch import FetchConfig
+from genomeformer_cli.core.workflows.fetch_request import FetchConfig
 from tests.cli import RunCommand
 from tests.failures import assert_failure
 
