@@ -108,7 +108,7 @@ COMMANDS = {
 }
 
 # The default tests take these.
-SAMPLE = ("fetch", "tokenize", "embed .npy", "score", "release", "cache rm")
+SAMPLE = ("fetch", "tokenize", "embed .npy", "release", "score", "cache rm")
 
 
 class _SameDay(datetime):

@@ -16,6 +16,7 @@ import os
 import shutil
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -105,7 +106,11 @@ class VectorWriter:
             self._open(resume=resume)
         except OSError as failure:
             if not self.num_records:
-                shutil.rmtree(folder, ignore_errors=True)
+                # One by one: `rmtree` needs free descriptors, and there may be none.
+                with suppress(OSError):
+                    for name in (ROWS, RECORDS):
+                        (folder / name).unlink(missing_ok=True)
+                    folder.rmdir()
             raise explain_write_failure(folder, failure) from failure
 
     @property
