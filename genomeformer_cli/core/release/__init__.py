@@ -1,6 +1,5 @@
-"""Release: bundles, cards, verification, signatures, the Hub, ONNX.
+"""Release: make, describe, verify and sign bundles; export ONNX.
 
-`bundle` lays it out, `card` writes the page about it, `evidence` quotes what `evaluate` found;
-`stored` chooses the precision and says what it costs, `verify` reads it back in a fresh process;
-`signature`, `archive` and `hub` carry it, `sources` finds it again.
+`bundle` lays out a bundle, `card` writes its model card, `eval_report` reads results of `evaluate`;
+`storage` reduces the precision and measures the loss, `verify` reads the bundle in a fresh process.
 """

@@ -1,4 +1,4 @@
-"""The bundle: a model laid out as on the Hub; `layout` says which files."""
+"""Bundle: a model laid out as on the Hub; `model_io/bundle_layout` lists the files."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """The model of a bundle.
+    """Model of a bundle.
 
     Attributes:
-        config: What it is.
-        tokenizer: What it reads.
-        tensors: As they are to be stored.
-        storage: How that is.
-        digest: Of what it computes with, once it is loaded.
+        config: Configuration of the model.
+        tokenizer: Tokenizer of the model.
+        tensors: Tensors as stored.
+        storage: Precision of the stored tensors.
+        digest: Digest of the weights after loading.
         which: Weights of the run, in words.
-        layers: Whose features serve best.
+        layers: Default layers of `embed`.
     """
 
     config: ModelConfig
@@ -54,18 +54,18 @@ class Weights:
 
 @dataclass(frozen=True, kw_only=True)
 class Papers:
-    """What is said of the model.
+    """Texts of a bundle.
 
     Attributes:
-        name: Of the model.
+        name: Name of the model.
         card: README.md.
         results: Values of `eval_results.json`.
         train_config: TOML.
-        genomes: What it was made from.
+        genomes: Genomes of the corpus.
         citation: CITATION.cff.
         licence: SPDX id.
         licence_text: LICENSE.
-        pictures: Of the card.
+        pictures: Pictures of the card.
     """
 
     name: str
@@ -82,7 +82,7 @@ class Papers:
 def write_bundle(
     folder: Path, weights: Weights, papers: Papers, *, max_shard_bytes: int = MAX_SHARD_BYTES
 ) -> None:
-    """Lay out a bundle in an empty folder, which the caller seals.
+    """Write a bundle into an empty folder, which the caller seals.
 
     Raises:
         StoreError: The system refused a write.

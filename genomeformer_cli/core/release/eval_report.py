@@ -1,7 +1,7 @@
 """Results of `genomeformer evaluate` for a model card: numbers and pictures.
 
-The numbers are those of `eval_results.json` without paths and points of pictures; the pictures are
-those of `report.html` beside it.
+`eval_results.json` is read without paths and without the points of pictures; the pictures are those
+of `report.html` beside it.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class _Evaluation(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """A picture for a card.
+    """Picture of a model card.
 
     Attributes:
         name: File name.
@@ -89,12 +89,12 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Results of one evaluation.
+    """Evaluation of a model.
 
     Attributes:
-        results: Values of `eval_results.json`, without paths.
+        results: Contents of `eval_results.json`, without paths.
         pictures: Pictures of the report.
-        before_storing: True if the weights were evaluated before storage in reduced precision.
+        before_storing: True if the weights were evaluated as trained, not as stored.
     """
 
     results: dict[str, Any]
@@ -103,7 +103,7 @@ class Evidence:
 
     @property
     def digest(self) -> str:
-        """Digest of the evaluated weights; empty if it was not recorded."""
+        """Digest of the evaluated weights; empty if not recorded."""
         return str(self.results.get("weights_digest", ""))
 
 
@@ -111,11 +111,11 @@ def read_evidence(paths: Sequence[Path], digests: Sequence[str]) -> tuple[Eviden
     """Read evaluations of a model.
 
     Args:
-        paths: Folders from `evaluate`, or their `eval_results.json`.
-        digests: Accepted digests of the weights: as stored, then as trained.
+        paths: Folders written by `evaluate`, or their `eval_results.json`.
+        digests: Digests of the weights as stored and as trained.
 
     Raises:
-        InputError: A file is not a valid evaluation, or evaluates another model.
+        InputError: A path is not an evaluation, or not of this model.
     """
     reports = [_read(path, number) for number, path in enumerate(paths, start=1)]
     for path, report in zip(paths, reports, strict=True):
@@ -163,7 +163,7 @@ def _pictures(page: str) -> list[tuple[str, bytes]]:
 
 
 class _PictureReader(HTMLParser):
-    """Parser that collects the PNG pictures embedded in a page, with their descriptions."""
+    """Reader of the PNG pictures inside an HTML page, and their descriptions."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,8 +1,7 @@
-"""What must not leave a machine: where things lay on it, and what its user is called.
+"""Check that a bundle reveals neither paths of this machine nor the name of its user.
 
-Every text of a bundle, the headers of its weights and its ONNX file are looked through. A user's
-name is looked for as a word of its own, unless it is one of those that say nothing, or stands in
-what the user wanted on the card.
+All texts of a bundle, the headers of its weights and its ONNX file are searched. The name of the
+user is searched as a whole word, unless it is a generic one or part of the requested card.
 """
 
 from __future__ import annotations
@@ -27,14 +26,14 @@ _SHORTEST_NAME = 3
 
 
 def check_privacy(folder: Path, *, wanted: str = "") -> None:
-    """Look through a bundle for paths of this machine and for the name of its user.
+    """Search a bundle for paths of this machine and for the name of its user.
 
     Args:
-        folder: The bundle.
-        wanted: What the user asked to stand in it: names of models and authors.
+        folder: Folder of the bundle.
+        wanted: Text that may occur: names of models and authors.
 
     Raises:
-        CheckpointError: There is one.
+        CheckpointError: A path or the name occurs.
     """
     names = _user_names(wanted)
     for name in list_files(folder):
@@ -49,7 +48,7 @@ def check_privacy(folder: Path, *, wanted: str = "") -> None:
 
 
 def _text_of(path: Path) -> str:
-    """A text as it is; of numbers in bytes, the stretches that can be read."""
+    """Return the text of a file; of binary files, the readable parts."""
     with path.open("rb") as file:
         if path.suffix == ".safetensors":
             content = file.read(int.from_bytes(file.read(8), "little"))

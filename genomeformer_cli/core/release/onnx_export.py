@@ -1,9 +1,8 @@
-"""The same model for ONNX runtimes: `input_ids` (batch, length) in, `logits` and `features` out.
+"""Export to ONNX: `input_ids` (batch, length) in, `logits` and `features` out.
 
-The features are of the layers that `embed` takes by itself.
-Shorter rows of a batch end in [PAD]; what comes out there means nothing. torch exports the model,
-its mechanisms in the form of `onnx_forms`; onnxruntime runs the file on several shapes, short and
-odd ones and padded ones among them, and what it says is compared with what the model itself says.
+The features are those of the default layers of `embed`. Shorter rows of a batch end in [PAD], where
+outputs are undefined. torch exports the model with the mechanisms of `onnx_forms`; onnxruntime runs
+the file on several shapes, odd and padded ones included, and the outputs are compared.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def need_onnx() -> None:
-    """Make sure that a model can be exported and checked.
+    """Check that a model can be exported and verified.
 
     Raises:
         MissingExtraError: The extra `onnx` is not installed.
@@ -52,11 +51,11 @@ def need_onnx() -> None:
 
 
 class _Whole(nn.Module):
-    """Both answers of a model, from token ids alone: [PAD] at the end of a row is no position.
+    """Both outputs of a model from token ids; [PAD] at the end of a row is masked.
 
     Args:
-        model: The model.
-        layers: Whose features are given, as `embed --layers` names them.
+        model: Model.
+        layers: Layers of the features, in the syntax of `embed --layers`.
     """
 
     def __init__(self, model: Model, layers: str) -> None:
@@ -76,11 +75,11 @@ class _Whole(nn.Module):
 
 
 def export_onnx(loaded: LoadedModel, path: Path) -> None:
-    """Write a model as ONNX, any batch and any length, and make sure that it says the same.
+    """Write a model as ONNX, for any batch and length, and compare its outputs with the model's.
 
     Raises:
-        CheckpointError: The mechanism cannot be exported, or the file says something else.
-        StoreError: It cannot be written.
+        CheckpointError: The mechanism cannot be exported, or the outputs differ.
+        StoreError: The file cannot be written.
     """
     name = loaded.model.config.attention.name
     missing = without_form(loaded.model)
@@ -145,7 +144,7 @@ def _first_line(failure: BaseException) -> str:
 
 
 def _forget_where_it_was_made(model: Any) -> None:
-    """Drop what the exporter says of source files: it names folders of this machine."""
+    """Remove the exporter's notes on source files, which name folders of this machine."""
     model.doc_string = ""
     del model.metadata_props[:]
     for graph in (model.graph, *model.functions):
@@ -159,7 +158,7 @@ def _forget_where_it_was_made(model: Any) -> None:
 
 
 def largest_difference(content: bytes, loaded: LoadedModel) -> float:
-    """Between what onnxruntime and the model itself say at real positions, over several shapes."""
+    """Return the largest difference between onnxruntime and the model, over several shapes."""
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     context = loaded.model.config.context
@@ -188,7 +187,7 @@ def _tokens(loaded: LoadedModel, rows: int, length: int) -> Tensor:
 
 @contextlib.contextmanager
 def _quiet() -> Any:
-    """The exporter talks on every stream; what matters it raises."""
+    """Silence the exporter, which writes to every stream; errors are raised."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -1,9 +1,8 @@
-"""Attention as an exporter can follow it: whole rows at once, no decision that hangs on a value.
+"""Attention in a form that can be exported: whole rows, and no branch on values.
 
-The mechanisms themselves go through rows in pieces that fit a cache, as many as the length asks
-for, and skip what a mask does not need. Here the same sums stand written out once. Where one sees a
-window, or is causal and no softmax, that takes a matrix of L x L, so memory that grows with the
-square of L. Whether a form says what its mechanism says is checked on every file (`onnx_export`).
+The mechanisms work in tiles that depend on the length, and skip masked parts. Here the sums are
+written out once. For windows, and for causal mechanisms without softmax, this takes an L x L
+matrix, hence memory that grows with L^2. `onnx_export` compares every file with the model.
 Shape letters: B batch, H heads, L length, M landmarks, D head width, F features, G gates.
 """
 
@@ -45,10 +44,10 @@ Form = Callable[[nn.Module, Heads, Tensor, Tensor | None], Tensor]
 
 
 class PlainForm(nn.Module):
-    """A mechanism in the form that can be exported; it shares the weights.
+    """Mechanism in the form that can be exported; the weights are shared.
 
     Args:
-        mechanism: One of `FORMS`.
+        mechanism: Mechanism, one of `FORMS`.
     """
 
     def __init__(self, mechanism: nn.Module) -> None:
@@ -65,13 +64,13 @@ class PlainForm(nn.Module):
         mask_BL: Tensor | None,
         gates_BHLG: Tensor | None = None,
     ) -> Tensor:
-        """Attend."""
+        """Return the attention output."""
         assert mask_BL is not None
         return self._form(self.mechanism, (q_BHLD, k_BHLD, v_BHLD), mask_BL, gates_BHLG)
 
 
 def without_form(model: Model) -> str | None:
-    """The first mechanism of a model that has no such form; None if all have."""
+    """Return the first mechanism of a model that cannot be exported; None if there is none."""
     for layer in model.modules():
         if isinstance(layer, AttentionLayer):
             for mechanism in _ways(layer.mechanism):
@@ -81,7 +80,7 @@ def without_form(model: Model) -> str | None:
 
 
 def in_plain_form(model: Model) -> Model:
-    """A copy of a model whose mechanisms stand in the form that can be exported."""
+    """Return a copy of a model with mechanisms that can be exported."""
     model = copy.deepcopy(model)
     for layer in model.modules():
         if isinstance(layer, AttentionLayer):
@@ -103,14 +102,14 @@ def _plain(mechanism: nn.Module) -> nn.Module:
 
 
 def _softmax(heads: Heads, seen: Tensor) -> Tensor:
-    """Over the keys that are seen; a query that sees none reads them all, so that all is finite."""
+    """Attend with softmax to visible keys; a query without any attends to all, to stay finite."""
     q_BHLD, k_BHLD, v_BHLD = heads
     seen = seen | ~seen.any(dim=-1, keepdim=True)
     return functional.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, attn_mask=seen)
 
 
 def _places_back(like_BHLD: Tensor) -> Tensor:
-    """How far back each key lies of each query."""
+    """Return the distance from each query back to each key."""
     place_L = torch.arange(like_BHLD.shape[2], device=like_BHLD.device)
     return place_L[:, None] - place_L
 
@@ -188,7 +187,7 @@ def _of_nystromformer(
 
 
 def _segments(mask_BL: Tensor, num_segments: int) -> tuple[Tensor, Tensor]:
-    """What each landmark takes of each position (B, M, L), and which stand for any (B, M)."""
+    """Return the weights of positions in landmarks (B, M, L), and the landmarks in use (B, M)."""
     count_B1 = mask_BL.to(torch.int64).sum(dim=1, keepdim=True)
     size_B1 = torch.div(count_B1, num_segments, rounding_mode="floor")
     longer_B1 = count_B1 - size_B1 * num_segments

@@ -1,9 +1,9 @@
-"""Whose records a corpus holds: organisms and accessions, read off the headers of its files.
+"""Organisms and accessions of the records of a corpus, from the headers of its files.
 
-Two kinds of header are understood, and what is neither is left as it is:
+Two kinds of header are parsed, others are left unchanged:
 
-    >ITEM|ACCESSION organism          a file of several genomes: the records of an item are one's
-    >ACCESSION organism, more         a record as archives give it
+    >ITEM|ACCESSION organism          file of several genomes; records of an item belong together
+    >ACCESSION organism, more         record as in archives
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _NO_NAME = re.compile(r"=|\\|(?:^|\s)[/~]|://")
 
 @dataclass(frozen=True, kw_only=True)
 class Organism:
-    """The records of one organism.
+    """Records of one organism.
 
     Attributes:
-        name: As the headers say it, strain and all; empty if they do not.
-        accessions: Of its records, or their ids.
-        num_bases: Letters of them; None if that is no longer known.
-        role: `trained on`, `held out`, or `both`, where parts of it are held out.
+        name: Name in the headers, strain included; empty if absent.
+        accessions: Accessions of the records, or their ids.
+        num_bases: Number of letters; None if unknown.
+        role: `trained on`, `held out`, or `both`, if parts are held out.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Organism:
 
 
 def role_of(splits: Iterable[str]) -> str:
-    """What was done with what lies in these splits, in words."""
+    """Return the role of records in these splits, in words."""
     distinct = set(splits) - {"unused"}
     if len(distinct) > 1:
         return BOTH
@@ -45,7 +45,7 @@ def role_of(splits: Iterable[str]) -> str:
 
 
 def organism_named(description: str) -> str:
-    """The name of an organism that a description begins with; empty if it names none."""
+    """Return the name of the organism at the start of a description; empty if there is none."""
     name = description.split(",")[0].strip(" -")
     return "" if _NO_NAME.search(name) else name
 
@@ -53,11 +53,11 @@ def organism_named(description: str) -> str:
 def organisms_of(
     splits: Mapping[str, set[str]], described: Mapping[str, DescribedRecord]
 ) -> tuple[Organism, ...]:
-    """The organisms of a file, in its order; none if its headers neither name any nor have items.
+    """Return the organisms of a file, in order; none if the headers have neither names nor items.
 
     Args:
-        splits: By the id of each record, those that it has parts in.
-        described: What the file says of the records, by their ids; empty if it is no longer there.
+        splits: Splits of each record, by id.
+        described: Headers of the records, by id; empty if the file is missing.
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for record in splits:
@@ -79,7 +79,7 @@ def organisms_of(
 
 
 def _parts(record: str) -> tuple[str, str]:
-    """Item and accession of a record; without an item the whole id is the accession."""
+    """Return item and accession of a record; without an item the whole id is the accession."""
     parts = record.split("|")
     return (parts[0], parts[1]) if len(parts) == 2 and all(parts) else ("", record)
 

@@ -12,12 +12,12 @@ from genomeformer_cli.core.store.seal import check_seal, has_same_seal
 
 
 def check_output(output: Path | None) -> None:
-    """Make sure, before any work, that a bundle may be written to a folder.
+    """Check, before any work, that a bundle may be written to a folder.
 
-    A bundle that is there already is compared by `copy_bundle`, once the new one is made.
+    An existing bundle is compared by `copy_bundle`, once the new one is made.
 
     Raises:
-        StoreError: It exists and is neither an empty folder nor a bundle.
+        StoreError: The folder exists and is neither empty nor a bundle.
     """
     if output is None or not output.exists() or (output.is_dir() and is_bundle(output)):
         return
@@ -26,7 +26,7 @@ def check_output(output: Path | None) -> None:
 
 
 def copy_bundle(bundle: Path, output: Path, *, replace: bool) -> None:
-    """Copy a bundle to its output folder; one with the same contents is left as it is.
+    """Copy a bundle to its output folder, unless the folder has the same contents already.
 
     Raises:
         StoreError: The folder holds another bundle and `replace` is false, or a write was refused.

@@ -1,8 +1,8 @@
-"""What a bundle's model says, asked in a process that has only the bundle.
+"""Reference outputs of the model of a bundle, computed by a process that has only the bundle.
 
-    python -m genomeformer_cli.core.release.selftest BUNDLE ANSWERS.safetensors
+    python -m genomeformer_cli.core.release.selftest BUNDLE OUTPUTS.safetensors
 
-It writes vectors and logits of `probe_sequences` to the file. `verify` starts it.
+The file receives vectors and logits of `probe_sequences`. `verify` starts the process.
 Shape letters: L length, V vocabulary.
 """
 
@@ -26,7 +26,7 @@ _LONGEST = 4_096
 
 
 def probe_sequences(context: int) -> list[Codes]:
-    """Base codes: one base, a few, a full window, more than one; with N among them."""
+    """Return base codes: one base, a few, a full window, more than one; with N among them."""
     generator = np.random.default_rng(0)
     window = min(context, _LONGEST)
     lengths = (57, window, window + 13)
@@ -36,7 +36,7 @@ def probe_sequences(context: int) -> list[Codes]:
 
 @torch.inference_mode()
 def reference_outputs(loaded: LoadedModel) -> dict[str, Tensor]:
-    """Vectors of the probes, and the logits of each one's first window."""
+    """Return the vectors of the probes, and the logits of the first window of each."""
     context = min(loaded.model.config.context, _LONGEST)
     tokens = [loaded.tokenizer.encode(codes) for codes in probe_sequences(context)]
     vectors = embed_tokens(loaded, tokens, window=context, reporter=SilentReporter())
@@ -49,7 +49,7 @@ def reference_outputs(loaded: LoadedModel) -> dict[str, Tensor]:
 
 
 def main(folder: Path, answers: Path) -> None:
-    """Load the bundle, its seal checked, and write down what it says."""
+    """Load the bundle, check its seal, and write the reference outputs."""
     check_seal(folder)
     write_tensors(reference_outputs(read_model(folder)), answers)
 

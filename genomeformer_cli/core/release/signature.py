@@ -1,10 +1,9 @@
-"""Who made a bundle: an Ed25519 signature of its list of checksums (RFC 8032), by `cryptography`.
+"""Signature of a bundle: Ed25519 over its list of checksums (RFC 8032), by `cryptography`.
 
-`SHA256SUMS` names every other file by its checksum, so signing it signs them all. The signature,
-64 bytes in `SHA256SUMS.sig`, is what OpenSSL writes and reads too. Keys are files: private ones as
-`openssl genpkey -algorithm ed25519` or `ssh-keygen -t ed25519` write them, public ones as PEM or
-as an `ssh-ed25519` line. The public key is not in the bundle: a key that comes with what it signs
-proves nothing, so it must come from its owner by another way.
+`SHA256SUMS` lists the checksum of every other file, so that one signature covers all. The signature
+of 64 bytes in `SHA256SUMS.sig` is compatible with OpenSSL. Private keys are files as written by
+`openssl genpkey -algorithm ed25519` or `ssh-keygen -t ed25519`, public keys PEM or an `ssh-ed25519`
+line. The public key is not in the bundle: it must come from its owner by another channel.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _OPENSSH_PUBLIC = b"ssh-ed25519 "
 
 
 def need_cryptography() -> None:
-    """Make sure that signatures can be made and checked.
+    """Check that signatures can be made and verified.
 
     Raises:
         MissingExtraError: The extra `sign` is not installed.
@@ -61,12 +60,12 @@ def sign(folder: Path, key_file: Path) -> str:
 
 
 def check_signature(folder: Path, key_file: Path) -> str:
-    """Make sure that a folder is signed by the owner of a key; return the key's fingerprint.
+    """Check the signature of a folder with a key; return the fingerprint of the key.
 
     Raises:
         MissingExtraError: The extra `sign` is not installed.
         InputError: The file holds no Ed25519 public key.
-        CorruptError: There is no signature, or it is not of this key, or a checksum does not hold.
+        CorruptError: The signature is missing or of another key, or a checksum differs.
     """
     from cryptography.exceptions import InvalidSignature
 
@@ -86,11 +85,11 @@ def check_signature(folder: Path, key_file: Path) -> str:
 
 
 def read_private_key(path: Path) -> Ed25519PrivateKey:
-    """An Ed25519 private key, PEM or OpenSSH, without a passphrase.
+    """Read an Ed25519 private key, PEM or OpenSSH, without a passphrase.
 
     Raises:
         MissingExtraError: The extra `sign` is not installed.
-        InputError: The file holds none that can be read.
+        InputError: The file holds no readable key.
     """
     need_cryptography()
     from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -108,11 +107,11 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
 
 
 def read_public_key(path: Path) -> Ed25519PublicKey:
-    """An Ed25519 public key, PEM or an `ssh-ed25519` line.
+    """Read an Ed25519 public key, PEM or an `ssh-ed25519` line.
 
     Raises:
         MissingExtraError: The extra `sign` is not installed.
-        InputError: The file holds none.
+        InputError: The file holds no readable key.
     """
     need_cryptography()
     from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -154,7 +153,7 @@ def _parsed(path: Path, kind: str, parse: Any) -> Any:
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:
-    """SHA-256 of the public key as `ssh-keygen -l` shows it."""
+    """Return the SHA-256 of the public key as shown by `ssh-keygen -l`."""
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
     line = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)

@@ -1,8 +1,7 @@
-"""In which precision weights are stored, and what that costs on held-out bases.
+"""Precision of stored weights, and its cost on held-out bases.
 
-Everything computes in float32; what is stored in fewer bits has lost something for good. So the
-same held-out questions are put to both, and weights that answer worse than `MOST_LOST` more bits
-per base are not released.
+All computation is in float32; fewer bits lose information. The same queries are scored with both,
+and weights that lose more than `MOST_LOST` bits per base are not released.
 Shape letters: L length, V vocabulary.
 """
 
@@ -33,11 +32,11 @@ _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """How weights are stored.
+    """Precision of stored weights.
 
     Attributes:
         dtype: Type of the numbers.
-        quantize: `int8`: matrices in eight bits with a scale a row, the rest as `dtype`.
+        quantize: `int8`: matrices in 8 bits with one scale per row, other tensors as `dtype`.
     """
 
     dtype: StoredType = "fp32"
@@ -45,19 +44,19 @@ class Storage:
 
     @property
     def is_exact(self) -> bool:
-        """Whether nothing is lost."""
+        """True if no precision is lost."""
         return self.dtype == "fp32" and self.quantize is None
 
     @property
     def name(self) -> str:
-        """In words."""
+        """Description in words."""
         rest = str(_TYPES[self.dtype]).removeprefix("torch.")
         if self.quantize is None:
             return rest
         return f"int8 with a float32 scale a row of each matrix, the rest {rest}"
 
     def plain(self) -> dict[str, object]:
-        """For `config.json`."""
+        """Return the entries of `config.json`."""
         plain: dict[str, object] = {"dtype": str(_TYPES[self.dtype]).removeprefix("torch.")}
         if self.quantize is not None:
             plain["quantization"] = {"method": METHOD, "bits": 8}
@@ -66,12 +65,12 @@ class Storage:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageCost:
-    """What storing costs, on the same held-out questions.
+    """Cost of storing, on the same held-out queries.
 
     Attributes:
-        exact: Score of the weights as they were trained.
-        stored: Score of the weights as they are stored.
-        mean_change: Mean absolute difference of the bits of one question.
+        exact: Score of the weights as trained.
+        stored: Score of the weights as stored.
+        mean_change: Mean absolute difference of the bits of a query.
     """
 
     exact: Score
@@ -80,15 +79,15 @@ class StorageCost:
 
     @property
     def lost(self) -> float:
-        """Bits per base lost; negative if the stored weights happen to answer better."""
+        """Bits per base lost; negative if the stored weights score better."""
         return self.stored.bits_per_base - self.exact.bits_per_base
 
 
 def stored_tensors(model: Model, storage: Storage) -> dict[str, Tensor]:
-    """A model's tensors as they are to be stored.
+    """Return the tensors of a model as stored.
 
     Raises:
-        CheckpointError: A weight is too large for the type.
+        CheckpointError: A weight exceeds the range of the type.
     """
     kind = _TYPES[storage.dtype]
     weights = {name for name, _ in model.named_parameters()}
@@ -106,17 +105,17 @@ def stored_tensors(model: Model, storage: Storage) -> dict[str, Tensor]:
 
 
 def model_as_stored(model: Model, tensors: Mapping[str, Tensor]) -> Model:
-    """The model that somebody who loads these tensors will have."""
+    """Return the model as loaded from the stored tensors."""
     copy = build_model(model.config).to(model.device)
     copy.load_state_dict(dequantize_tensors(tensors))
     return copy.eval()
 
 
 def cost_of_storing(exact: Model, stored: Model, questions: Queries) -> StorageCost:
-    """Put the same questions to both.
+    """Score the same queries with both models.
 
     Raises:
-        CheckpointError: The stored weights answer worse by more than `MOST_LOST`.
+        CheckpointError: The stored weights lose more than `MOST_LOST`.
     """
     before, after = score_windows(exact, questions), score_windows(stored, questions)
     cost = StorageCost(

@@ -1,7 +1,7 @@
-"""The proof that a bundle is whole, gives nothing away, and says what the run says.
+"""Verify that a bundle is complete, reveals nothing private, and reproduces the run.
 
-The bundle is read back by a process of its own that has an empty cache, no network, and nothing
-but the folder; its vectors and logits are compared with those of the run.
+A fresh process with an empty cache and no network reads the bundle; its vectors and logits are
+compared with those of the run.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ LARGEST_DIFFERENCE = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """What was found of a bundle.
+    """Result of the verification of a bundle.
 
     Attributes:
-        num_files: Whose checksums hold.
-        vectors: Largest difference of a number of a vector.
+        num_files: Number of files with valid checksums.
+        vectors: Largest difference of a vector element.
         logits: Largest difference of a logit.
     """
 
@@ -40,16 +40,16 @@ class Verified:
 
 
 def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, wanted: str = "") -> Verified:
-    """Check a bundle's files, and compare what its model says in a fresh process.
+    """Check the files of a bundle, and compare the outputs of its model in a fresh process.
 
     Args:
-        folder: The bundle.
-        expected: What `fresh.said_by` says of the model in this process.
-        wanted: What the user asked to stand on the card.
+        folder: Folder of the bundle.
+        expected: Reference outputs of the model in this process.
+        wanted: Names that may occur on the card.
 
     Raises:
-        CorruptError: A file is missing, changed, or does not belong there.
-        CheckpointError: The model says something else, or the bundle gives something away.
+        CorruptError: A file is missing, changed, or unexpected.
+        CheckpointError: The outputs differ, or the bundle reveals something private.
     """
     num_files = check_seal(folder)
     check_layout(folder)
@@ -69,7 +69,7 @@ def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, wanted: str =
 
 
 def _difference(found: Tensor, expected: Tensor) -> float:
-    """Largest difference of two numbers, as a part of the largest number if that is above 1."""
+    """Return the largest difference, relative to the largest number if that exceeds 1."""
     scale = max(1.0, float(expected.nan_to_num(0.0).abs().max()))
     return float((found.double() - expected.double()).abs().nan_to_num(0.0).max()) / scale
 
@@ -81,10 +81,10 @@ def _differ(how: str) -> CheckpointError:
 
 
 def outputs_in_fresh_process(folder: Path) -> dict[str, Tensor]:
-    """What the model of a bundle says, loaded by a new process with an empty cache.
+    """Return the outputs of the model of a bundle, loaded by a new process with an empty cache.
 
     Raises:
-        CheckpointError: That process failed.
+        CheckpointError: The process failed.
     """
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as name:
         working_folder = Path(name)
