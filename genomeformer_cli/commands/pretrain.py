@@ -196,7 +196,7 @@ def _show_runs(names: list[str], *, as_json: bool) -> None:
 
 
 def _train(request: PretrainRequest, *, as_json: bool) -> None:
-    from genomeformer_cli.core.workflows.launch import launched
+    from genomeformer_cli.core.workflows.launch import launch_processes
     from genomeformer_cli.core.workflows.pretrain import pretrain_model
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.plots import draw_loss
@@ -204,7 +204,7 @@ def _train(request: PretrainRequest, *, as_json: bool) -> None:
     from genomeformer_cli.render.runs import render_run
 
     with terminal_reporter() as reporter:
-        if launched(sys.argv[1:], request.parallel):
+        if launch_processes(sys.argv[1:], request.parallel):
             return
         result = pretrain_model(request, reporter=reporter)
         if is_main_process():

@@ -74,7 +74,7 @@ def command(
             sign=sign,
         )
         if bundle is not None:
-            carry.check_of_a_bundle(request)
+            carry.check_run_options(request)
         publish = carry.PublishRequest(
             bundle=bundle or Path(),
             output=output if bundle is not None else None,
@@ -88,6 +88,6 @@ def command(
         carry.check_publication(publish)
         with lock_outputs(output, archive, reporter=reporter):
             made = release_run(request, reporter=reporter) if bundle is None else None
-            published = carry.publish_made(publish, made)
+            published = carry.publish_released(publish, made)
     result = runs.release_json(made, published)
     show(result, runs.render_release(made, published), as_json=as_json)

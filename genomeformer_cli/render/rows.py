@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.evaluation.variants import VariantScore
     from genomeformer_cli.core.finetuning.checkpoint import SavedTask
     from genomeformer_cli.core.finetuning.labels import LabelSpace
-    from genomeformer_cli.core.workflows.predict import Answered
+    from genomeformer_cli.core.workflows.predict import PredictedRecord
     from genomeformer_cli.core.workflows.score import MutatedRecord, ScoredRecord
 
 RECORD_COLUMNS = (*("id", "length", "scored", "log_likelihood", "bits_per_base", "perplexity"),)
@@ -93,7 +93,7 @@ def write_rows(out: IO[bytes], columns: tuple[str, ...], rows: Iterable[bytes]) 
 
 
 def prediction_lines(
-    task: SavedTask, predictions: Iterable[Answered], *, by_base: bool, as_json: bool
+    task: SavedTask, predictions: Iterable[PredictedRecord], *, by_base: bool, as_json: bool
 ) -> Iterator[bytes]:
     """Return the output of `predict`; the header waits for the first prediction.
 
@@ -128,7 +128,9 @@ def _is_regression(space: LabelSpace) -> bool:
     return space.kind.value == "regression"
 
 
-def _prediction_rows(space: LabelSpace, prediction: Answered, *, by_base: bool) -> Iterator[bytes]:
+def _prediction_rows(
+    space: LabelSpace, prediction: PredictedRecord, *, by_base: bool
+) -> Iterator[bytes]:
     labels, size, name = prediction.labels(space), prediction.codes.size, prediction.id
     if space.is_per_base and by_base:
         for index, code in enumerate(prediction.codes):
@@ -155,7 +157,7 @@ def _format_number(value: float) -> str:
     return f"{value:.{_DIGITS}g}" if math.isfinite(value) else _NO_LABEL
 
 
-def _prediction_json(task: SavedTask, predictions: Iterable[Answered]) -> Iterator[bytes]:
+def _prediction_json(task: SavedTask, predictions: Iterable[PredictedRecord]) -> Iterator[bytes]:
     from genomeformer_cli.core.workflows.predict import count_notes
 
     space = task.targets
@@ -173,7 +175,7 @@ def _prediction_json(task: SavedTask, predictions: Iterable[Answered]) -> Iterat
     yield f'\n], "count": {count}}}\n'.encode()
 
 
-def _prediction_record(space: LabelSpace, prediction: Answered) -> dict[str, Any]:
+def _prediction_record(space: LabelSpace, prediction: PredictedRecord) -> dict[str, Any]:
     labels = prediction.labels(space)
     values = [
         [round(float(value), 8) if math.isfinite(value) else None for value in row]

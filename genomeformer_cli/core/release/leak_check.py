@@ -39,7 +39,7 @@ def check_privacy(folder: Path, *, wanted: str = "") -> None:
     for name in list_files(folder):
         if name.startswith(f"{PICTURES}/"):
             continue
-        text = _text_of(folder / name)
+        text = _readable_text(folder / name)
         for found in _found_in(text, names):
             raise CheckpointError(
                 f"`{name}` would give away `{found}`, which is a path or a user of this machine",
@@ -47,7 +47,7 @@ def check_privacy(folder: Path, *, wanted: str = "") -> None:
             )
 
 
-def _text_of(path: Path) -> str:
+def _readable_text(path: Path) -> str:
     """Return the text of a file; of binary files, the readable parts."""
     with path.open("rb") as file:
         if path.suffix == ".safetensors":

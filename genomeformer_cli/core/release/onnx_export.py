@@ -50,7 +50,7 @@ def need_onnx() -> None:
             ) from failure
 
 
-class _Whole(nn.Module):
+class _ExportedModel(nn.Module):
     """Both outputs of a model from token ids; [PAD] at the end of a row is masked.
 
     Args:
@@ -107,7 +107,7 @@ def export_onnx(loaded: LoadedModel, path: Path) -> None:
 def _exported(loaded: LoadedModel) -> bytes:
     onnx = importlib.import_module("onnx")
     config = loaded.model.config
-    whole = _Whole(in_plain_form(loaded.model), loaded.layers).eval()
+    whole = _ExportedModel(in_plain_form(loaded.model), loaded.layers).eval()
     # What the exporter derives of lengths holds from here on; shorter rows are only run and
     # compared, which is proof enough.
     shortest = 2 * config.patch + 2
@@ -134,7 +134,7 @@ def _exported(loaded: LoadedModel) -> bytes:
                 hint=_HINT,
             ) from failure
         model = onnx.load(str(file))
-    _forget_where_it_was_made(model)
+    _drop_source_locations(model)
     return bytes(model.SerializeToString())
 
 
@@ -143,7 +143,7 @@ def _first_line(failure: BaseException) -> str:
     return next((line.strip() for line in str(cause).splitlines() if line.strip()), repr(cause))
 
 
-def _forget_where_it_was_made(model: Any) -> None:
+def _drop_source_locations(model: Any) -> None:
     """Remove the exporter's notes on source files, which name folders of this machine."""
     model.doc_string = ""
     del model.metadata_props[:]
@@ -162,7 +162,7 @@ def largest_difference(content: bytes, loaded: LoadedModel) -> float:
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     context = loaded.model.config.context
-    whole = _Whole(loaded.model, loaded.layers)
+    whole = _ExportedModel(loaded.model, loaded.layers)
     largest = 0.0
     for wanted in ([context], [context // 2 + 1] * 2, [7] * 5, [1], [context, 9, 1, 8]):
         lengths = [min(length, context) for length in wanted]

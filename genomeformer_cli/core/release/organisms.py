@@ -44,7 +44,7 @@ def role_of(splits: Iterable[str]) -> str:
     return {"train": TRAINED, "validation": HELD_OUT}.get(next(iter(distinct), ""), NEITHER)
 
 
-def organism_named(description: str) -> str:
+def parse_organism(description: str) -> str:
     """Return the name of the organism at the start of a description; empty if there is none."""
     name = description.split(",")[0].strip(" -")
     return "" if _NO_NAME.search(name) else name
@@ -61,16 +61,16 @@ def organisms_of(
     """
     groups: dict[tuple[str, str], list[str]] = {}
     for record in splits:
-        item, _ = _parts(record)
+        item, _ = _split_item(record)
         known = described.get(record)
-        name = organism_named(known.description) if known is not None else ""
+        name = parse_organism(known.description) if known is not None else ""
         groups.setdefault((item, name), []).append(record)
     if groups.keys() == {("", "")}:
         return ()
     return tuple(
         Organism(
             name=name,
-            accessions=tuple(_parts(record)[1] for record in records),
+            accessions=tuple(_split_item(record)[1] for record in records),
             num_bases=_bases(records, described),
             role=role_of(split for record in records for split in splits[record]),
         )
@@ -78,7 +78,7 @@ def organisms_of(
     )
 
 
-def _parts(record: str) -> tuple[str, str]:
+def _split_item(record: str) -> tuple[str, str]:
     """Return item and accession of a record; without an item the whole id is the accession."""
     parts = record.split("|")
     return (parts[0], parts[1]) if len(parts) == 2 and all(parts) else ("", record)

@@ -24,7 +24,7 @@ from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.budget import Budget, Plan
 from genomeformer_cli.core.training.presets import EXECUTION_SECTIONS, PretrainConfig
-from genomeformer_cli.core.workflows.compare_budget import plan_training, planned
+from genomeformer_cli.core.workflows.compare_budget import plan_training, read_or_make_plan
 from genomeformer_cli.core.workflows.compare_folder import (
     RESULTS_FILE,
     Training,
@@ -37,11 +37,11 @@ from genomeformer_cli.core.workflows.compare_folder import (
 from genomeformer_cli.core.workflows.compare_ranking import (
     Baseline,
     Row,
-    Trained,
+    TrainingResult,
     baselines,
     has_ended,
+    read_result,
     standings,
-    taken_by,
 )
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, pretrain_model
@@ -100,7 +100,7 @@ class CompareResult:
     budget: Budget
     rows: tuple[Row, ...]
     baselines: tuple[Baseline, ...]
-    trainings: tuple[Trained, ...]
+    trainings: tuple[TrainingResult, ...]
     environment: dict[str, str]
 
 
@@ -125,10 +125,10 @@ def compare_models(
     with store.lock(Kind.COMPARISONS, request.name, timeout=1):
         environment = _environment(request)
         open_comparison(folder, _settings(request, variants, shared, environment))
-        done: list[Trained] = []
+        done: list[TrainingResult] = []
         for number, training in enumerate(wanted, start=1):
             place = f"training {number} of {len(wanted)}: {training.run}"
-            done.append(_trained(training, request, store, (reporter, place)))
+            done.append(_train_once(training, request, store, (reporter, place)))
             result = _result(request, folder, done, environment)
             write_json(folder / RESULTS_FILE, plain_result(result))
     return result
@@ -140,7 +140,7 @@ def plain_result(result: CompareResult) -> dict[str, Any]:
 
 
 def _result(
-    request: CompareRequest, folder: Path, done: list[Trained], environment: dict[str, str]
+    request: CompareRequest, folder: Path, done: list[TrainingResult], environment: dict[str, str]
 ) -> CompareResult:
     return CompareResult(
         name=request.name,
@@ -229,15 +229,15 @@ def _settings(
     }
 
 
-def _trained(
+def _train_once(
     training: Training, request: CompareRequest, store: Store, say: tuple[Reporter, str]
-) -> Trained:
+) -> TrainingResult:
     """Return a finished or failed training; run it if needed."""
     reporter, place = say
     folder = comparison_folder(store, request.name)
     run = Store(folder).path(Kind.RUNS, training.run)
     path = plan_path(folder, training)
-    told = Trained(
+    told = TrainingResult(
         run=training.run,
         corpus=training.corpus,
         variant=training.variant.name,
@@ -252,8 +252,8 @@ def _trained(
         if failed is not None:
             reporter.warn(f"{training.run} failed: {failed.message}")
             return replace(told, problem=failed.message)
-    summary, pace = taken_by(run)
-    return replace(told, plan=planned(path, _no_plan), summary=summary, pace=pace)
+    summary, pace = read_result(run)
+    return replace(told, plan=read_or_make_plan(path, _no_plan), summary=summary, pace=pace)
 
 
 def _no_plan() -> Plan:
@@ -282,7 +282,7 @@ def _train(task: _Task, reporter: Reporter) -> None:
     store, training, request = Store(task.root), task.training, task.request
     folder = comparison_folder(store, request.name)
     pretrain = _pretrain_request(training, request)
-    plan = planned(
+    plan = read_or_make_plan(
         plan_path(folder, training),
         lambda: plan_training(pretrain, request.budget, reporter=reporter, store=store),
     )
@@ -293,7 +293,7 @@ def _train(task: _Task, reporter: Reporter) -> None:
 
 def _pretrain_request(training: Training, request: CompareRequest) -> PretrainRequest:
     overrides = merge_values(request.overrides, training.variant.overrides)
-    said = _said(request.config_file, overrides, "compute")
+    said = _given_settings(request.config_file, overrides, "compute")
     chosen = {key: value for key, value in _compute(request.device).items() if key not in said}
     more = {"training": {"seed": training.seed}, "compute": chosen}
     return PretrainRequest(
@@ -313,7 +313,9 @@ def _compute(device: str) -> dict[str, str]:
     return {"precision": "bf16" if on_gpu else "fp32", "compile": "off"}
 
 
-def _said(config_file: Path | None, overrides: Mapping[str, Any], part: str) -> dict[str, Any]:
+def _given_settings(
+    config_file: Path | None, overrides: Mapping[str, Any], part: str
+) -> dict[str, Any]:
     """Return the settings of a section that the file or the command line gives."""
     given = read_config(config_file) if config_file is not None else {}
     return {**given.get(part, {}), **overrides.get(part, {})}
@@ -321,7 +323,7 @@ def _said(config_file: Path | None, overrides: Mapping[str, Any], part: str) -> 
 
 def _schedule(plan: Plan, request: PretrainRequest) -> dict[str, int]:
     """Return the steps, and the intervals of validation and checkpoints unless they are set."""
-    said = _said(request.config_file, request.overrides, "training")
+    said = _given_settings(request.config_file, request.overrides, "training")
     intervals = {
         "validate_every": max(plan.steps // _VALIDATIONS, 1),
         "checkpoint_every": max(plan.steps // _CHECKPOINTS, 1),

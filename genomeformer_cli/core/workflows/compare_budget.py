@@ -36,7 +36,7 @@ _TRIED_SHARE = 0.05
 _TRIED_SECONDS = (2.0, 20.0)
 
 
-def planned(path: Path, make: Callable[[], Plan]) -> Plan:
+def read_or_make_plan(path: Path, make: Callable[[], Plan]) -> Plan:
     """Read the plan of a file, or make and write it."""
     if path.exists():
         return from_plain(Plan, read_json(path), where=str(path))

@@ -26,7 +26,7 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trained:
+class TrainingResult:
     """Ended training.
 
     Attributes:
@@ -113,7 +113,7 @@ def has_ended(folder: Path) -> bool:
     return (folder / SUMMARY_FILE).exists()
 
 
-def taken_by(folder: Path) -> tuple[RunSummary, Pace]:
+def read_result(folder: Path) -> tuple[RunSummary, Pace]:
     """Return the summary of a finished run, and its time and memory."""
     return read_summary(folder), pace(read_rows(folder / THROUGHPUT_FILE))
 
@@ -125,9 +125,9 @@ def spread(values: Iterable[float]) -> Spread:
     return Spread(mean=statistics.fmean(known), deviation=deviation)
 
 
-def standings(trained: Sequence[Trained]) -> tuple[Row, ...]:
+def standings(trained: Sequence[TrainingResult]) -> tuple[Row, ...]:
     """Return one row per corpus and variant: by corpus, the best first, failures last."""
-    groups: dict[tuple[str, str], list[Trained]] = {}
+    groups: dict[tuple[str, str], list[TrainingResult]] = {}
     for one in trained:
         groups.setdefault((one.corpus, one.variant), []).append(one)
     rows = [_row(group) for group in groups.values()]
@@ -139,7 +139,7 @@ def _bits(row: Row) -> float:
     return row.bits_per_base.mean if row.bits_per_base else float("inf")
 
 
-def _row(group: list[Trained]) -> Row:
+def _row(group: list[TrainingResult]) -> Row:
     first = group[0]
     problem = next((one.problem for one in group if one.problem), None)
     ended = [(one.summary, one.pace) for one in group if one.summary and one.pace]
@@ -166,7 +166,7 @@ def _row(group: list[Trained]) -> Row:
     )
 
 
-def baselines(trained: Sequence[Trained]) -> tuple[Baseline, ...]:
+def baselines(trained: Sequence[TrainingResult]) -> tuple[Baseline, ...]:
     """Return the tables of counts, one per set of queries, and the random twins together."""
     found: list[Baseline] = []
     for corpus in dict.fromkeys(one.corpus for one in trained):

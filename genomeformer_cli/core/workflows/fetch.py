@@ -111,7 +111,7 @@ def fetch_ncbi(
         reporter=reporter,
     ) as session:
         if request.lock is not None:
-            orders = orders_of(request.lock, reporter)
+            orders = read_lock_items(request.lock, reporter)
             chosen = Matches()
         else:
             chosen = match_assemblies(
@@ -240,7 +240,7 @@ def _connection(request: FetchNcbiRequest) -> Connection:
     )
 
 
-def orders_of(lock: Path, reporter: Reporter) -> list[FetchItem]:
+def read_lock_items(lock: Path, reporter: Reporter) -> list[FetchItem]:
     """Return the items of a lock file; genomes without a host are skipped with a warning.
 
     Raises:

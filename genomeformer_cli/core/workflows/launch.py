@@ -14,7 +14,7 @@ from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.workflows.devices import gpu_names
 
 
-def launched(arguments: Sequence[str], scale: ParallelConfig) -> bool:
+def launch_processes(arguments: Sequence[str], scale: ParallelConfig) -> bool:
     """Run the program with these arguments as several processes, if several are requested.
 
     Returns:

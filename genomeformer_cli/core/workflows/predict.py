@@ -48,7 +48,7 @@ class PredictRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class PredictedRecord:
     """Prediction of one sequence.
 
     Attributes:
@@ -111,7 +111,7 @@ def predict_sequences(
     *,
     reporter: Reporter,
     store: Store | None = None,
-) -> Iterator[Answered]:
+) -> Iterator[PredictedRecord]:
     """Yield the prediction of every record, in order.
 
     Raises:
@@ -133,7 +133,7 @@ def predict_sequences(
             for query, answers in zip(group, found, strict=True):
                 note = _note(query.codes)
                 notes[note] += 1
-                yield Answered(id=query.id, codes=query.codes, answers=answers, note=note)
+                yield PredictedRecord(id=query.id, codes=query.codes, answers=answers, note=note)
         reporter.note(count_notes(notes).sentence("sequences"))
 
 

@@ -60,7 +60,11 @@ from genomeformer_cli.core.training.summary import (
 )
 from genomeformer_cli.core.training.task import PretrainingTask
 from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
-from genomeformer_cli.core.workflows.run_baselines import asking_of, run_baseline, summarise
+from genomeformer_cli.core.workflows.run_baselines import (
+    run_baseline,
+    summarise,
+    validation_queries,
+)
 from genomeformer_cli.core.workflows.run_config import (
     COMPUTE_FILE,
     MEMORY_FILE,
@@ -216,7 +220,7 @@ class _Pretraining:
 
     def run(self) -> PretrainResult:
         with self._lock():
-            questions = make_queries(self._corpus, asking_of(self._config))
+            questions = make_queries(self._corpus, validation_queries(self._config))
             batches = Batches(
                 self._corpus, self._config.model, self._config.masking, self._config.training
             )

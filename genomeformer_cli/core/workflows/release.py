@@ -44,7 +44,7 @@ from genomeformer_cli.core.workflows.release_source import (
     find_source,
     summary_of,
 )
-from genomeformer_cli.core.workflows.run_baselines import asking_of
+from genomeformer_cli.core.workflows.run_baselines import validation_queries
 from genomeformer_cli.core.workflows.run_config import RUN_CONFIG_FILE
 
 LOSS_PICTURE = "loss.png"
@@ -144,7 +144,7 @@ def release_run(
         store.create(Kind.WEIGHTS, name, replace=request.replace, accept_same=True) as folder,
     ):
         facts = _facts(request, ready)
-        papers = _papers(request, ready, facts)
+        papers = _write_texts(request, ready, facts)
         write_bundle(folder, ready.weights, papers, max_shard_bytes=request.max_shard_bytes)
         if request.onnx:
             export_onnx(model, folder / ONNX_FILE)
@@ -171,7 +171,7 @@ def release_run(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Ready:
+class _PreparedModel:
     """Model to be written.
 
     Attributes:
@@ -195,7 +195,7 @@ class _Ready:
     genomes: tuple[CardGenome, ...]
 
 
-def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Ready:
+def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _PreparedModel:
     """Select the weights, and measure the loss through storing them."""
     source = find_source(request.run, store=store, reporter=reporter)
     name = check_name(request.name or source.run.name)
@@ -204,14 +204,14 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
             f"`{name}` is the name of the model that comes with the package",
             hint="choose a name that says what the model is",
         )
-    questions = make_queries(source.corpus, asking_of(source.config))
+    questions = make_queries(source.corpus, validation_queries(source.config))
     chosen = choose_weights(source, questions, request.weights)
     trained, tokenizer = chosen.loaded.model, chosen.loaded.tokenizer
     tensors = stored_tensors(trained, request.storage)
     stored, cost = trained, None
     if not request.storage.is_exact:
         stored = model_as_stored(trained, tensors)
-        some = asking_of(source.config)
+        some = validation_queries(source.config)
         most = max(_TOKENS_ASKED // some.length, 1)
         some = replace(some, max_windows=min(some.max_windows, most))
         cost = cost_of_storing(trained, stored, make_queries(source.corpus, some))
@@ -219,7 +219,7 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Read
         model=stored, tokenizer=tokenizer, folder=source.checkpoint, layers=request.layers
     )
     Embedder(loaded, EmbedOptions())
-    return _Ready(
+    return _PreparedModel(
         name=name,
         source=source,
         summary=summary_of(source, chosen, questions),
@@ -249,7 +249,7 @@ def _check(request: ReleaseRequest) -> None:
     check_output(request.output)
 
 
-def _facts(request: ReleaseRequest, ready: _Ready) -> CardFacts:
+def _facts(request: ReleaseRequest, ready: _PreparedModel) -> CardFacts:
     """Return the facts of the model card."""
     source = ready.source
     manifest, config = source.corpus.manifest, source.config
@@ -287,7 +287,7 @@ def _read_notes(path: Path | None) -> str:
         raise InputError(f"the notes `{path}` cannot be read: {failure}") from failure
 
 
-def _papers(request: ReleaseRequest, ready: _Ready, facts: CardFacts) -> Papers:
+def _write_texts(request: ReleaseRequest, ready: _PreparedModel, facts: CardFacts) -> Papers:
     """Return all texts of the bundle."""
     weights, run = ready.weights, ready.source.run
     manifest = ready.source.corpus.manifest

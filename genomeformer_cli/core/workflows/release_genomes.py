@@ -13,7 +13,7 @@ from genomeformer_cli.core.errors import AlphabetError, CorruptError, FormatErro
 from genomeformer_cli.core.genomes.fasta_headers import DescribedRecord, described_records
 from genomeformer_cli.core.genomes.genome import Genome, genome_from_json, load_genome
 from genomeformer_cli.core.release.card_data import CardGenome
-from genomeformer_cli.core.release.organisms import organism_named, organisms_of, role_of
+from genomeformer_cli.core.release.organisms import organisms_of, parse_organism, role_of
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
 
@@ -79,5 +79,5 @@ def _descriptions(
         described[record].description if record in described else "" for record in records
     )
     # What names nobody may be anything, paths too.
-    found = tuple(one if organism_named(one) else "" for one in found)
+    found = tuple(one if parse_organism(one) else "" for one in found)
     return found if any(found) else ()

@@ -183,7 +183,7 @@ def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
         copy_bundle(folder, output, replace=False)
 
 
-def publish_made(request: PublishRequest, made: ReleaseResult | None) -> PublishResult | None:
+def publish_released(request: PublishRequest, made: ReleaseResult | None) -> PublishResult | None:
     """Publish a bundle that was just made, if requested, or an existing one.
 
     Raises:
@@ -227,7 +227,7 @@ def check_publication(request: PublishRequest) -> None:
         )
 
 
-def check_of_a_bundle(request: ReleaseRequest) -> None:
+def check_run_options(request: ReleaseRequest) -> None:
     """Refuse options that apply only to the release of a run.
 
     Raises:

@@ -65,7 +65,7 @@ class Source:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ChosenWeights:
+class SelectedWeights:
     """Selected weights of a checkpoint.
 
     Attributes:
@@ -115,7 +115,7 @@ def _is_run(folder: Path, name: str, store: Store) -> bool:
     return not store.has(Kind.RUNS, name) and (folder / RUN_CONFIG_FILE).is_file()
 
 
-def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> ChosenWeights:
+def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> SelectedWeights:
     """Return the last weights or their moving average; `auto` selects by score on held-out bases.
 
     Raises:
@@ -124,7 +124,7 @@ def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> C
     """
     last = read_model(source.checkpoint)
     last_name = f"the weights after step {source.step:,}"
-    recorded = _recorded(source)
+    recorded = _recorded_scores(source)
     if not (source.checkpoint / AVERAGE_FILE).is_file():
         if which == "average":
             raise CheckpointError(
@@ -132,7 +132,7 @@ def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> C
                 hint="train with `--set training.ema=0.999`, or leave out `--weights average`",
             )
         score = recorded.get("last") or likelihood(last.model, questions)
-        return ChosenWeights(loaded=last, score=score, name=last_name)
+        return SelectedWeights(loaded=last, score=score, name=last_name)
     averaged = read_model(source.checkpoint)
     tensors = {**averaged.model.state_dict(), **read_average(source.checkpoint)}
     load_weights(averaged.model, tensors, source.checkpoint)
@@ -146,14 +146,14 @@ def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> C
     beside = f"{scores[chosen].bits_per_base:.4f} bits per base on held-out bases, where the "
     beside += f"{'last weights' if other == 'last' else 'moving average'} "
     beside += f"took {scores[other].bits_per_base:.4f}"
-    return ChosenWeights(
+    return SelectedWeights(
         loaded=averaged if chosen == "average" else last,
         score=scores[chosen],
         name=f"{name if chosen == 'average' else last_name} ({beside})",
     )
 
 
-def _recorded(source: Source) -> dict[str, Score]:
+def _recorded_scores(source: Source) -> dict[str, Score]:
     """Return the recorded validation scores of the weights and of their average."""
     names = {"last": "validation", "average": "validation_average"}
     rows = read_rows(source.run / METRICS_FILE)
@@ -161,7 +161,7 @@ def _recorded(source: Source) -> dict[str, Score]:
     return {name: score_of(row, key) for name, key in names.items() if key in row}
 
 
-def summary_of(source: Source, chosen: ChosenWeights, questions: Queries) -> RunSummary:
+def summary_of(source: Source, chosen: SelectedWeights, questions: Queries) -> RunSummary:
     """Return the summary of the run at the checkpoint, with the selected weights."""
     if (source.run / SUMMARY_FILE).is_file():
         summary = read_summary(source.run)

@@ -33,7 +33,7 @@ from genomeformer_cli.core.workflows.run_config import BASELINE_FILE
 _TWIN_SEED_SHIFT = 1_000_003
 
 
-def asking_of(config: PretrainConfig) -> QueryConfig:
+def validation_queries(config: PretrainConfig) -> QueryConfig:
     """Return the validation queries of a configuration."""
     return QueryConfig(
         length=config.model.context,

@@ -229,10 +229,12 @@ def _tokenizer(request: InspectRequest, store: Store) -> Tokenizer:
         folder = _vocabulary_folder(request.vocabulary, store)
         if (folder / SEAL).is_file():
             check_seal(folder)
-        return _checked(load_tokenizer(folder), request, f"the vocabulary `{request.vocabulary}`")
+        return _check_tokenizer(
+            load_tokenizer(folder), request, f"the vocabulary `{request.vocabulary}`"
+        )
     if request.corpus is not None:
         folder = store.entry(Kind.CORPORA, request.corpus).path
-        return _checked(load_tokenizer(folder), request, f"the corpus `{request.corpus}`")
+        return _check_tokenizer(load_tokenizer(folder), request, f"the corpus `{request.corpus}`")
     if request.tokenizer == BpeTokenizer.kind:
         known = _learned(store)
         named = ", ".join(f"`{name}`" for name in known[:12])
@@ -271,7 +273,7 @@ def _vocabulary_folder(vocabulary: str, store: Store) -> Path:
     )
 
 
-def _checked(tokenizer: Tokenizer, request: InspectRequest, whose: str) -> Tokenizer:
+def _check_tokenizer(tokenizer: Tokenizer, request: InspectRequest, whose: str) -> Tokenizer:
     """Return the tokenizer after checking it against the request."""
     kind = request.tokenizer
     if kind is not None and kind not in tokenizer_names():

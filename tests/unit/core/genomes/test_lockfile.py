@@ -11,7 +11,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.genomes.genome import RemoteFile
 from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
 from genomeformer_cli.core.reporting import SilentReporter
-from genomeformer_cli.core.workflows.fetch import orders_of
+from genomeformer_cli.core.workflows.fetch import read_lock_items
 from tests.corpora import genome
 
 URL = "https://ftp.ncbi.nlm.nih.gov/genomes/all/GCF/000/005/845/GCF_000005845.2_X/x_genomic.fna.gz"
@@ -46,10 +46,10 @@ def test_a_genome_that_was_not_fetched_is_written_and_read_back(tmp_path: Path) 
 def test_rows_without_a_url_are_left_out_with_a_warning(tmp_path: Path) -> None:
     lock, reporter = tmp_path / "lock", Listening()
     write_lock(lock, [row_of(MINE), row_of(FETCHED, ("ignored",))])
-    (order,) = orders_of(lock, reporter)
+    (order,) = read_lock_items(lock, reporter)
     assert order.assembly.accession == "GCF_000005845.2"
     (warning,) = reporter.warned
     assert "mine" in warning
     write_lock(lock, [row_of(MINE)])
     with pytest.raises(ConfigError, match="none was fetched"):
-        orders_of(lock, reporter)
+        read_lock_items(lock, reporter)

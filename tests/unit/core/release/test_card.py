@@ -22,7 +22,7 @@ from genomeformer_cli.core.release.card import CardFacts, write_card
 from genomeformer_cli.core.release.card_data import CardGenome
 from genomeformer_cli.core.release.citation import licence_text, write_citation
 from genomeformer_cli.core.release.eval_report import Evidence, Picture, read_evidence
-from genomeformer_cli.core.release.organisms import organism_named, organisms_of
+from genomeformer_cli.core.release.organisms import organisms_of, parse_organism
 from genomeformer_cli.core.release.storage import Storage, StorageCost
 from genomeformer_cli.core.training.metrics import Score
 from genomeformer_cli.core.training.presets import tiny
@@ -228,7 +228,7 @@ def test_organisms_and_accessions_of_a_file_are_named_held_out_ones_apart() -> N
 def test_a_name_is_told_from_what_a_program_wrote_into_a_header(
     description: str, name: str
 ) -> None:
-    assert organism_named(description) == name
+    assert parse_organism(description) == name
     record = DescribedRecord(id="contig_1", description=description, num_bases=4)
     found = organisms_of({"contig_1": {"train"}}, {"contig_1": record})
     assert [one.name for one in found] == ([name] if name else [])

@@ -24,7 +24,12 @@ from genomeformer_cli.core.workflows.compare_folder import (
     open_comparison,
     trainings,
 )
-from genomeformer_cli.core.workflows.compare_ranking import Trained, baselines, spread, standings
+from genomeformer_cli.core.workflows.compare_ranking import (
+    TrainingResult,
+    baselines,
+    spread,
+    standings,
+)
 from tests.models import CORPUS, SMALL
 from tests.reporters import Listening
 
@@ -52,9 +57,9 @@ def summary(bits: float, counts: float = 1.9, twin: float = 2.1) -> RunSummary:
     )
 
 
-def trained(variant: str, seed: int, bits: float | None, **more: Any) -> Trained:
+def trained(variant: str, seed: int, bits: float | None, **more: Any) -> TrainingResult:
     ended = {} if bits is None else {"summary": summary(bits, **more)}
-    return Trained(
+    return TrainingResult(
         run=f"c-{variant}-{seed}",
         corpus="c",
         variant=variant,
@@ -218,7 +223,7 @@ def test_the_collection_is_what_can_look_that_way(
     reporter = Listening()
     overrides = merge_values({"model": SMALL["model"]}, {"model": {"direction": "causal"}})
     monkeypatch.setattr(
-        compare_module, "_trained", lambda training, *_: trained(training.variant.name, 0, None)
+        compare_module, "_train_once", lambda training, *_: trained(training.variant.name, 0, None)
     )
     result = compared(trained_home, reporter, variants=(), overrides=overrides)
     assert {"softmax", "gated-delta"} <= {row.variant for row in result.rows}
