@@ -30,7 +30,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_a_result_has_checksums_that_coreutils_can_read(run: Path) -> None:
     assert json.loads((run / "summary.json").read_text()) == {"bits": 1.9}
-    assert check_results(run.parent) == 2
+    assert check_results(run) == 2
     subprocess.run(["sha256sum", "-c", "--quiet", "summary.json.sha256"], cwd=run, check=True)
 
 
