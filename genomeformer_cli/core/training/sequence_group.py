@@ -143,7 +143,9 @@ class _Enter(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[None, ...]:
-        ctx.line.pass_to(-1, gradients, _STATE)
+        # `ctx` is untyped: the annotation lets the type checker see the methods.
+        line: ProcessSequenceGroup = ctx.line
+        line.send(-1, gradients, _STATE)
         return None, None, *(None for _ in gradients)
 
 
@@ -158,7 +160,8 @@ class _Leave(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_x: Tensor) -> tuple[Tensor | None, ...]:
-        return None, d_x, *ctx.line.take_from(1, ctx.like, _STATE)
+        line: ProcessSequenceGroup = ctx.line
+        return None, d_x, *line.recv(1, ctx.like, _STATE)
 
 
 class _Total(torch.autograd.Function):
@@ -170,7 +173,8 @@ class _Total(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        return None, *ctx.line.add_up(gradients)
+        line: ProcessSequenceGroup = ctx.line
+        return None, *line.all_reduce(gradients)
 
 
 class _Around(torch.autograd.Function):
