@@ -116,5 +116,5 @@ class FetchNcbiRequest(FilterConfig, ConnectionConfig):
 
     @property
     def names_genomes(self) -> bool:
-        """Whether it says which genomes."""
+        """Return True if the request names genomes."""
         return bool(self.taxa or self.accessions or self.accession_file or self.lock)
