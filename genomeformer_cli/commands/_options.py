@@ -19,6 +19,7 @@ from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.render.verbosity import set_verbosity
 
 _MESSAGES, _COMPUTE, _MODEL, _TRAINING = "Messages", "Compute", "Model", "Training"
+_GENOMES = "Genomes"
 
 MODEL_HELP = (
     "A released model or run in the cache, a folder, an archive, `hf://ORG/NAME@REVISION`, or "
@@ -86,7 +87,23 @@ MissingOption = Annotated[
         "count them."
     ),
 ]
-
+GenomesOption = Annotated[
+    list[str] | None,
+    Option("--genome", help="Genome in the cache; may be repeated.", rich_help_panel=_GENOMES),
+]
+TaxonOption = Annotated[
+    str | None,
+    Option(
+        help="Cached genomes of a taxon of any rank: its name or taxid.", rich_help_panel=_GENOMES
+    ),
+]
+LockOption = Annotated[
+    Path | None,
+    Option(help="Cached genomes that a lock file of `fetch` names.", rich_help_panel=_GENOMES),
+]
+AllGenomesOption = Annotated[
+    bool, Option("--all", help="Every genome in the cache.", rich_help_panel=_GENOMES)
+]
 
 PresetOption = Annotated[
     str,

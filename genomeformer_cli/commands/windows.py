@@ -2,43 +2,115 @@
 
 from __future__ import annotations
 
-from genomeformer_cli.commands._options import JsonOption
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from genomeformer_cli.commands._options import (
+    AllGenomesOption,
+    GenomesOption,
+    JsonOption,
+    LockOption,
+    TaxonOption,
+)
 from genomeformer_cli.core.annotation.config import (
     WindowRules,
     WrittenStrand,
     flanks_from_text,
     labels_from_text,
 )
-from genomeformer_cli.render import window_options as options
 
 EXAMPLE = (
     "Example:  genomeformer windows --fasta genome.fa.gz --annotation genes.gff.gz "
     "--per-class 500 -o labelled/mine"
 )
+_GENOMES, _WINDOWS, _OUTPUT = "Genomes", "Windows", "Sample and output"
 
 
 def command(
     *,
-    genome: options.GenomeOption = None,
-    taxon: options.TaxonOption = None,
-    lock: options.LockOption = None,
-    all_genomes: options.AllOption = False,
-    annotation: options.AnnotationOption = None,
-    fasta: options.FastaOption = None,
-    classes: options.ClassesOption = "coding,intergenic,promoter,terminator",
-    length: options.LengthOption = 200,
-    promoter: options.PromoterOption = "150,50",
-    terminator: options.TerminatorOption = "50,150",
-    margin: options.MarginOption = 50,
-    max_n: options.MaxNOption = 0.0,
-    strand: options.StrandOption = WrittenStrand.FEATURE,
-    output: options.OutputOption,
-    per_class: options.PerClassOption = None,
-    seed: options.SeedOption = 0,
-    force: options.ForceOption = False,
+    genome: GenomesOption = None,
+    taxon: TaxonOption = None,
+    lock: LockOption = None,
+    all_genomes: AllGenomesOption = False,
+    annotation: Annotated[
+        Path | None,
+        Option(
+            help="GFF3 or GenBank file, packed or not, for `--fasta` or for one `--genome`; a file "
+            "with sequences needs neither.",
+            rich_help_panel=_GENOMES,
+        ),
+    ] = None,
+    fasta: Annotated[
+        Path | None,
+        Option(help="FASTA file; replaces sequences in the annotation.", rich_help_panel=_GENOMES),
+    ] = None,
+    classes: Annotated[
+        str,
+        Option(
+            help="Comma-separated: `coding`, `intergenic`, `promoter`, `terminator`, `rrna`, "
+            "`trna`.",
+            rich_help_panel=_WINDOWS,
+        ),
+    ] = "coding,intergenic,promoter,terminator",
+    length: Annotated[
+        int,
+        Option(
+            help="Bases per window, except promoters and terminators.", rich_help_panel=_WINDOWS
+        ),
+    ] = 200,
+    promoter: Annotated[
+        str,
+        Option(
+            help="Bases before the first base of a gene, and from it on.", rich_help_panel=_WINDOWS
+        ),
+    ] = "150,50",
+    terminator: Annotated[
+        str,
+        Option(help="Bases up to the last base of a gene, and after it.", rich_help_panel=_WINDOWS),
+    ] = "50,150",
+    margin: Annotated[
+        int,
+        Option(
+            help="Bases between an intergenic window and any feature.", rich_help_panel=_WINDOWS
+        ),
+    ] = 50,
+    max_n: Annotated[
+        float, Option(help="Largest share of N in a window.", rich_help_panel=_WINDOWS)
+    ] = 0.0,
+    strand: Annotated[
+        WrittenStrand,
+        Option(
+            help="Written strand: that of the gene, or always that of the FASTA file.",
+            rich_help_panel=_WINDOWS,
+        ),
+    ] = WrittenStrand.FEATURE,
+    output: Annotated[
+        Path,
+        Option(
+            "-o",
+            "--output",
+            help="Write PREFIX.fa and PREFIX.tsv; into a folder, `windows.fa` and `windows.tsv`.",
+            metavar="PREFIX",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ],
+    per_class: Annotated[
+        int | None,
+        Option(
+            help="Windows per class, over all genomes; default: all of them.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    seed: Annotated[int, Option(help="Seed of every random draw.", rich_help_panel=_OUTPUT)] = 0,
+    force: Annotated[
+        bool, Option("--force", help="Replace existing files.", rich_help_panel=_OUTPUT)
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Cut annotated genomes into labelled windows: FASTA, and a table of what each one is."""
+    """Cut annotated genomes into labelled windows: a FASTA file and a table of their classes."""
     from genomeformer_cli.core.workflows.windows import WindowsRequest, cut_windows
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter

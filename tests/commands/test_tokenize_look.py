@@ -171,7 +171,7 @@ def test_what_cannot_be_inspected_is_said(
 @pytest.mark.parametrize(
     ("line", "words", "exit_code"),
     [
-        ("--inspect ACG --all", "`--all` cannot stand beside `--inspect`", 2),
+        ("--inspect ACG --all", "`--all` cannot be combined with `--inspect`", 2),
         ("x.fa --inspect ACG --split tail", "`--split`, `FILES`", 2),
         ("--inspect ACG --stats", "`--stats`", 2),
         ("--inspect ACG --vocabulary nope", "`nope`", 1),

@@ -34,7 +34,7 @@ class WindowsRequest:
     Attributes:
         output: Prefix of the two files, or a folder for them.
         genomes: Genomes in the cache.
-        taxon: Taxid, or first words of a name; all its genomes in the cache.
+        taxon: Taxid or name of any rank; all its genomes in the cache.
         lock: Lock file; all its genomes.
         all_genomes: All genomes in the cache.
         annotation: Annotation file for `fasta`, for the one genome named, or with sequence in it.
