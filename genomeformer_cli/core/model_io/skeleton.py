@@ -21,10 +21,16 @@ from genomeformer_cli.core.models.registry import build_model
 
 # Tables that a model computes for itself, such as the angles of its positions.
 _COMPUTED_BYTES = 64 << 20
+# In-place functions that do more than change numbers.
+_STRUCTURAL = {"requires_grad_", "resize_", "squeeze_", "unsqueeze_", "transpose_", "t_", "set_"}
 
 
-class _WithoutRandomness(TorchFunctionMode):
-    """Drop generators from calls: those of the CPU draw no numbers on the `meta` device."""
+class _ShapesOnly(TorchFunctionMode):
+    """Skip in-place operations, which change no shape, and drop generators, which `meta` lacks.
+
+    On `meta`, most of these operations run as Python references that import torch's compiler, which
+    takes longer than all else at the start of a command.
+    """
 
     def __torch_function__(
         self,
@@ -33,9 +39,12 @@ class _WithoutRandomness(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        return func(
-            *args, **{name: item for name, item in (kwargs or {}).items() if name != "generator"}
-        )
+        options = {key: item for key, item in (kwargs or {}).items() if key != "generator"}
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.endswith("__") and name not in _STRUCTURAL:
+            # `torch.nn.init` names its tensor; methods have it first.
+            return args[0] if args else options["tensor"]
+        return func(*args, **options)
 
 
 def check_shapes(config: ModelConfig, entries: Mapping[str, TensorEntry], folder: Path) -> None:
@@ -54,7 +63,7 @@ def check_shapes(config: ModelConfig, entries: Mapping[str, TensorEntry], folder
     if config.depth > len(stored):
         raise _mismatch(folder, f"{config.depth:,} blocks, {len(stored):,} tensors")
     try:
-        with torch.device("meta"), _WithoutRandomness():
+        with torch.device("meta"), _ShapesOnly():
             model = build_model(config)
     except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as failure:
         reason = str(failure).partition("\n")[0]
