@@ -51,7 +51,7 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply", "file"),
         (OverflowError("int too large to convert to float"), "too large", "options"),
         (PermissionError(errno.EACCES, "Permission denied", "x.fa"), "`x.fa`", "permissions"),
-        (FileNotFoundError(errno.ENOENT, "No such file", "x.fa"), "`x.fa`", "another one"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "x.fa"), "`x.fa`", "another name"),
         (
             RuntimeError("unable to open file <w.st> in read-only mode: Too many open files (24)"),
             "`w.st`: Too many open files",

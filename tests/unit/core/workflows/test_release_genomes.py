@@ -97,7 +97,7 @@ def test_descriptions_follow_their_records_across_chunks(tmp_path: Path) -> None
     assert list(described_records(tmp_path / "x.fa.gz", shown="x")) == [
         DescribedRecord(id="a", description="one two", num_bases=4),
         DescribedRecord(id="b", description="", num_bases=0),
-        DescribedRecord(id="", description="odd", num_bases=2),
+        DescribedRecord(id="odd", description="", num_bases=2),
         DescribedRecord(id="c", description="last", num_bases=(1 << 20) + 3),
         DescribedRecord(id="d", description="end", num_bases=0),
     ]
