@@ -87,6 +87,9 @@ MissingOption = Annotated[
         "count them."
     ),
 ]
+ReplaceOption = Annotated[
+    bool, Option("--replace", help="Replace a model of the same name in the cache.")
+]
 GenomesOption = Annotated[
     list[str] | None,
     Option("--genome", help="Genome in the cache; may be repeated.", rich_help_panel=_GENOMES),

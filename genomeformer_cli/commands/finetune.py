@@ -14,6 +14,7 @@ from genomeformer_cli.commands._options import (
     JsonOption,
     MissingOption,
     ModelOption,
+    ReplaceOption,
     SequenceColumnOption,
     SetOption,
     ShowConfigOption,
@@ -143,9 +144,7 @@ def command(
     output: Annotated[
         Path | None, Option("-o", "--output", help="Also write the bundle to this folder.")
     ] = None,
-    replace: Annotated[
-        bool, Option("--replace", help="Replace a model of the same name in the cache.")
-    ] = False,
+    replace: ReplaceOption = False,
     settings: SetOption = None,
     config: ConfigOption = None,
     show_config: ShowConfigOption = False,

@@ -2,36 +2,180 @@
 
 from __future__ import annotations
 
-from genomeformer_cli.commands._options import JsonOption
+from pathlib import Path
+from typing import Annotated, Literal
+
+from typer import Argument, Option
+
+from genomeformer_cli.commands._options import JsonOption, ReplaceOption
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.render import release_options as o
 
 EXAMPLE = "Example:  genomeformer release demo-performer --name gf-performer-char-1m -o bundle/"
+_WEIGHTS, _CARD, _BUNDLE, _SHARING, _CHECK = "Weights", "Card", "Bundle", "Sharing", "Check"
 
 
 def command(
-    run: o.SourceArgument = None,
+    run: Annotated[
+        str | None,
+        Argument(
+            help="Finished run in the cache, or folder of one of its checkpoints; or a bundle to "
+            "copy, sign, pack or push: `default`, `weights/NAME` or a folder.",
+            metavar="RUN",
+            show_default=False,
+        ),
+    ] = None,
     *,
-    name: o.NameOption = None,
-    output: o.OutputOption = None,
-    replace: o.ReplaceOption = False,
-    onnx: o.OnnxOption = False,
-    weights: o.WeightsOption = "auto",
-    dtype: o.DtypeOption = "fp32",
-    quantize: o.QuantizeOption = None,
-    layers: o.LayersOption = "last",
-    evaluation: o.EvaluationOption = None,
-    notes: o.NotesOption = None,
-    author: o.AuthorOption = None,
-    license_id: o.LicenseOption = "apache-2.0",
-    license_file: o.LicenseFileOption = None,
-    sign: o.SignOption = None,
-    archive: o.ArchiveOption = None,
-    push: o.PushOption = None,
-    public: o.PublicOption = False,
-    dry_run: o.DryRunOption = False,
-    verify: o.VerifyOption = None,
-    key: o.KeyOption = None,
+    name: Annotated[
+        str | None,
+        Option(
+            help="Name of the released model; default: that of the run.",
+            show_default=False,
+            rich_help_panel=_BUNDLE,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        Option(
+            "-o", "--output", help="Also write the bundle to this folder.", rich_help_panel=_BUNDLE
+        ),
+    ] = None,
+    replace: ReplaceOption = False,
+    onnx: Annotated[
+        bool,
+        Option(
+            "--onnx",
+            help="Add `model.onnx`, compared with the model by onnxruntime; needs the extra "
+            "`onnx`.",
+            rich_help_panel=_BUNDLE,
+        ),
+    ] = False,
+    weights: Annotated[
+        Literal["auto", "last", "average"],
+        Option(
+            help="Last weights, or their average (`training.ema`); `auto`: whichever predicts "
+            "held-out bases better.",
+            rich_help_panel=_WEIGHTS,
+        ),
+    ] = "auto",
+    dtype: Annotated[
+        Literal["fp32", "bf16", "fp16"],
+        Option(
+            help="Precision of the stored weights; computation is in float32.",
+            rich_help_panel=_WEIGHTS,
+        ),
+    ] = "fp32",
+    quantize: Annotated[
+        Literal["int8"] | None,
+        Option(
+            help="Store matrices in eight bits with one scale per row; refused if held-out bases "
+            "cost over 0.002 bits more.",
+            show_default=False,
+            rich_help_panel=_WEIGHTS,
+        ),
+    ] = None,
+    layers: Annotated[
+        str,
+        Option(
+            help="Default layers of `embed` for this model, written as for its `--layers`.",
+            rich_help_panel=_WEIGHTS,
+        ),
+    ] = "last",
+    evaluation: Annotated[
+        list[Path] | None,
+        Option(
+            help="Folder written by `evaluate`, whose numbers and pictures the card shows; may be "
+            "repeated.",
+            show_default=False,
+            rich_help_panel=_CARD,
+        ),
+    ] = None,
+    notes: Annotated[
+        Path | None,
+        Option(
+            help="Markdown file for the end of the card.",
+            show_default=False,
+            rich_help_panel=_CARD,
+        ),
+    ] = None,
+    author: Annotated[
+        list[str] | None,
+        Option(help="Author to cite; may be repeated.", show_default=False, rich_help_panel=_CARD),
+    ] = None,
+    license_id: Annotated[
+        str,
+        Option(
+            "--license",
+            help="SPDX id of the licence of the weights.",
+            metavar="ID",
+            rich_help_panel=_CARD,
+        ),
+    ] = "apache-2.0",
+    license_file: Annotated[
+        Path | None,
+        Option(
+            help="Text of the licence, needed unless it is Apache-2.0.",
+            show_default=False,
+            rich_help_panel=_CARD,
+        ),
+    ] = None,
+    sign: Annotated[
+        Path | None,
+        Option(
+            help="Sign with this Ed25519 private key (PEM or OpenSSH); needs the extra `sign`.",
+            metavar="KEY",
+            show_default=False,
+            rich_help_panel=_SHARING,
+        ),
+    ] = None,
+    archive: Annotated[
+        Path | None,
+        Option(
+            help="Pack the bundle into this `.tar.gz`.",
+            show_default=False,
+            rich_help_panel=_SHARING,
+        ),
+    ] = None,
+    push: Annotated[
+        str | None,
+        Option(
+            help="Push the bundle to this repository of the Hub, private; with the token of "
+            "`HF_TOKEN` or `hf auth login`.",
+            metavar="ORG/NAME",
+            show_default=False,
+            rich_help_panel=_SHARING,
+        ),
+    ] = None,
+    public: Annotated[
+        bool,
+        Option(
+            "--public", help="With `--push`: make the repository public.", rich_help_panel=_SHARING
+        ),
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        Option(
+            "--dry-run",
+            help="With `--push`: make the bundle, and list the files without sending them.",
+            rich_help_panel=_SHARING,
+        ),
+    ] = False,
+    verify: Annotated[
+        str | None,
+        Option(
+            help="Check the files and checksums of a bundle, given as for `--model`, and load it.",
+            metavar="BUNDLE",
+            show_default=False,
+            rich_help_panel=_CHECK,
+        ),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        Option(
+            help="With `--verify`: Ed25519 public key of the required signature.",
+            show_default=False,
+            rich_help_panel=_CHECK,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Release a run: weights, tokenizer, model card and checksums, read back and compared."""
@@ -40,8 +184,6 @@ def command(
             "either a run to release, or `--verify` with or without `--key`",
             hint=EXAMPLE.removeprefix("Example:  "),
         )
-    from pathlib import Path
-
     from genomeformer_cli.core.release.storage import Storage
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import release_publish as carry
