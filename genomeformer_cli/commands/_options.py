@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Argument, Context, Option
+from typer import Context, Option
 
 from genomeformer_cli.core.configuration import merge_values, unflatten
 from genomeformer_cli.core.errors import UsageError
@@ -25,12 +25,47 @@ MODEL_HELP = (
     "A released model or run in the cache, a folder, an archive, `hf://ORG/NAME@REVISION`, or "
     "`default`, the one that came with the package."
 )
+# Help texts of options whose types or defaults differ between commands.
+ANNOTATION_HELP = (
+    "GFF3 or GenBank file, packed or not, of the given sequences or with sequences in it."
+)
+ATTENTION_HELP = (
+    "Mechanism, such as `softmax` or `linear`; `linear+local` alternates from block to block. "
+    "`compare` takes several, separated by commas; default there: all, or none beside variants."
+)
+CORPUS_HELP = "Corpus made by `tokenize`; default of `evaluate`: that of the model's training."
+DRY_RUN_HELP = (
+    "Report and stop: genomes and disk space of `fetch`, files of `release --push`, memory of each "
+    "plan of `pretrain`."
+)
+DTYPE_HELP = "Precision of the written numbers; computation is in float32."
+GENOME_HELP = (
+    "Genome in the cache; `embed` and `score` also take a FASTA file, `tokenize` and `windows` "
+    "several genomes."
+)
+JOBS_HELP = "Number of parallel jobs on the CPU; results do not depend on it."
+LAYERS_HELP = (
+    "Layers of the vectors: `last`, `mean`, `all`, or numbers such as `0,2,4`, concatenated, 0 for "
+    "the token embedding. `release` stores its choice in the model, as `auto` of `embed`."
+)
+LIMIT_HELP = "Maximum number: of assemblies to fetch, the best first; of bases to inspect."
+LOCK_HELP = "Lock file of `fetch`: exactly its genomes."
+ONLY_HELP = "Task of a folder of tasks: its name or the beginning of it; `evaluate` takes several."
+SEED_HELP = "Seed of all random numbers; the first seed if there are several."
+SEEDS_HELP = "Number of seeds, from `--seed` on, for a mean and its spread."
+TAXON_HELP = (
+    "NCBI taxon of any rank, name or taxid, with all its descendants; `fetch` takes several."
+)
+VCF_HELP = "Variants of a VCF file, or `-`, instead of sequences."
+WINDOW_HELP = (
+    "Longest window that the model reads at once, in tokens. Default: its training context. "
+    "`embed` also takes `whole`: the state of a linear-memory model is passed along the sequence."
+)
 
 ModelOption = Annotated[
     str | None,
     Option(help=f"{MODEL_HELP} Without this: `default`.", show_default=False),
 ]
-ModelArgument = Annotated[str, Argument(help=MODEL_HELP, metavar="MODEL")]
 ConfigOption = Annotated[
     Path | None,
     Option(help="TOML file of settings, such as a run's `config.toml`.", metavar="FILE"),
@@ -58,7 +93,7 @@ VerboseOption = Annotated[
         rich_help_panel=_MESSAGES,
     ),
 ]
-JsonOption = Annotated[bool, Option("--json", help="Print the result as JSON on stdout.")]
+JsonOption = Annotated[bool, Option("--json", help="Write the result as JSON.")]
 DeviceOption = Annotated[
     str,
     Option(help="`auto`, `cpu`, or a torch device such as `cuda:0`.", rich_help_panel=_COMPUTE),
@@ -92,17 +127,15 @@ ReplaceOption = Annotated[
 ]
 GenomesOption = Annotated[
     list[str] | None,
-    Option("--genome", help="Genome in the cache; may be repeated.", rich_help_panel=_GENOMES),
+    Option("--genome", help=GENOME_HELP, rich_help_panel=_GENOMES),
 ]
 TaxonOption = Annotated[
     str | None,
-    Option(
-        help="Cached genomes of a taxon of any rank: its name or taxid.", rich_help_panel=_GENOMES
-    ),
+    Option(help=TAXON_HELP, rich_help_panel=_GENOMES),
 ]
 LockOption = Annotated[
     Path | None,
-    Option(help="Cached genomes that a lock file of `fetch` names.", rich_help_panel=_GENOMES),
+    Option(help=LOCK_HELP, rich_help_panel=_GENOMES),
 ]
 AllGenomesOption = Annotated[
     bool, Option("--all", help="Every genome in the cache.", rich_help_panel=_GENOMES)
@@ -141,7 +174,7 @@ LearningRateOption = Annotated[
 ]
 SeedOption = Annotated[
     int | None,
-    Option(help="Seed of weights, data order, masks and strands.", rich_help_panel=_TRAINING),
+    Option(help=SEED_HELP, rich_help_panel=_TRAINING),
 ]
 # Places of the settings that options of `pretrain` and `compare` give.
 TRAINING_PLACES = {
@@ -299,6 +332,24 @@ RENAMED: dict[tuple[str, str], str] = {
         --scratch-rate scratch_rate=...
         --precision compute.precision=...
         --toks-per-batch tuning.tokens_per_batch=...
+        """,
+    ),
+    **_settings(
+        "evaluate",
+        """
+        --passes    prediction.passes=...
+        --mask-rate prediction.rate=...
+        --max-train labelled.most_training=...
+        """,
+    ),
+    ("embed", "--include"): "--pool none",
+    **_settings(
+        "embed",
+        """
+        --stride         rows.stride=...
+        --toks-per-batch rows.tokens_per_batch=...
+        --flank          flank=...
+        --plot-method    plot_method=...
         """,
     ),
     ("compare", "--seq-len"): "--context",

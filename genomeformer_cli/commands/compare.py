@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Context, Option
 
 from genomeformer_cli.commands._options import (
+    ATTENTION_HELP,
+    SEEDS_HELP,
     TRAINING_PLACES,
     BatchSizeOption,
     ConfigOption,
@@ -58,8 +60,7 @@ def command(
         str | None,
         Option(
             "--attention",
-            help="Mechanisms, such as `softmax,performer,linear+local`; default: all, or none if "
-            "there are variants.",
+            help=ATTENTION_HELP,
             rich_help_panel=_VARIANTS,
         ),
     ] = None,
@@ -77,7 +78,7 @@ def command(
         int,
         Option(
             min=1,
-            help="Trainings of each variant, with seeds from `--seed` on: mean and spread.",
+            help=SEEDS_HELP,
             rich_help_panel=_VARIANTS,
         ),
     ] = 1,

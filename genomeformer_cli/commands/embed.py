@@ -3,47 +3,173 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
+from typing import Annotated, Literal
 
-from genomeformer_cli.commands._options import DeviceOption, JsonOption, ModelOption, ThreadsOption
+from typer import Argument, Context, Exit, Option
+
+from genomeformer_cli.commands._options import (
+    DTYPE_HELP,
+    GENOME_HELP,
+    JOBS_HELP,
+    LAYERS_HELP,
+    VCF_HELP,
+    WINDOW_HELP,
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    ModelOption,
+    SetOption,
+    ShowConfigOption,
+    ThreadsOption,
+    given,
+    show_settings,
+)
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.render import embed_options as options
 
 EXAMPLE = (
     "Example:  genomeformer embed promoters.fa --model demo-performer --ids ids.txt > promoters.npy"
 )
+_INPUT, _OUTPUT, _VECTORS, _COMPUTE, _PICTURE = "Input", "Output", "Vectors", "Compute", "Picture"
+
+# Setting of each option that is one, by parameter name.
+_PLACES = {"pool": "rows.pool", "layers": "rows.layers", "rc": "rows.rc"}
 
 
 def command(
-    sources: options.SourcesArgument = None,
+    context: Context,
+    sources: Annotated[
+        list[str] | None,
+        Argument(
+            help="FASTA or FASTQ files, plain or gzip, bzip2, xz, zstd; `-` reads standard input; "
+            "or genomes of the cache.",
+            metavar="FASTA...",
+            show_default=False,
+        ),
+    ] = None,
     *,
     model: ModelOption = None,
-    genome: options.GenomeOption = None,
-    bed: options.BedOption = None,
-    vcf: options.VcfOption = None,
-    flank: options.FlankOption = 100,
-    shard: options.ShardOption = None,
-    strict: options.StrictOption = False,
-    output: options.OutputOption = None,
-    ids: options.IdsOption = None,
-    dtype: options.DtypeOption = "float32",
-    resume: options.ResumeOption = False,
-    pool: options.PoolOption = "mean",
-    include: options.IncludeOption = "pooled",
-    layers: options.LayersOption = "auto",
-    rc: options.RcOption = "none",
-    window: options.WindowOption = None,
-    stride: options.StrideOption = None,
-    toks_per_batch: options.BatchOption = "auto",
-    jobs: options.JobsOption = 1,
-    gpus: options.GpusOption = None,
+    genome: Annotated[str | None, Option(help=GENOME_HELP, rich_help_panel=_INPUT)] = None,
+    bed: Annotated[
+        Path | None,
+        Option(
+            help="Intervals of a BED file, or `-`, instead of sequences.", rich_help_panel=_INPUT
+        ),
+    ] = None,
+    vcf: Annotated[Path | None, Option(help=VCF_HELP, rich_help_panel=_INPUT)] = None,
+    shard: Annotated[
+        str | None,
+        Option(
+            help="`i/n`: only every n-th record, beginning with the i-th.",
+            metavar="I/N",
+            rich_help_panel=_INPUT,
+        ),
+    ] = None,
+    strict: Annotated[
+        bool,
+        Option(
+            "--strict",
+            help="Fail before any work if a record would be a row of NaN or an id occurs twice.",
+            rich_help_panel=_INPUT,
+        ),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        Option(
+            "-o",
+            "--output",
+            help="Write `.npy`, `.npz`, `.h5`, `.h5ad`, `.parquet` or `.tsv`, by its name, with a "
+            "record of its making beside it. Default: `.npy` on standard output.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        Option(
+            help="File of the ids, one per line, in the order of the rows; a `.tsv` also has "
+            "lengths and rows.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    dtype: Annotated[
+        Literal["float32", "float16", "float64"],
+        Option(help=DTYPE_HELP, rich_help_panel=_OUTPUT),
+    ] = "float32",
+    resume: Annotated[
+        bool,
+        Option(
+            "--resume",
+            help="Continue an interrupted run of the same command; keep a finished output.",
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = False,
+    pool: Annotated[
+        Literal["mean", "max", "first", "last", "cls", "none"],
+        Option(
+            help="Pooling over the real bases of a record; `none`: one row per base. `cls` is "
+            "refused: the models have no [CLS] token.",
+            rich_help_panel=_VECTORS,
+        ),
+    ] = "mean",
+    layers: Annotated[str, Option(help=LAYERS_HELP, rich_help_panel=_VECTORS)] = "auto",
+    rc: Annotated[
+        Literal["none", "mean", "concat"],
+        Option(
+            help="Use of the reverse complement: `none`, `mean` of both strands, or `concat`.",
+            rich_help_panel=_VECTORS,
+        ),
+    ] = "none",
+    window: Annotated[
+        str | None,
+        Option(help=WINDOW_HELP, metavar="TOKENS|whole", rich_help_panel=_VECTORS),
+    ] = None,
+    jobs: Annotated[int, Option(min=1, help=JOBS_HELP, rich_help_panel=_COMPUTE)] = 1,
+    gpus: Annotated[
+        int | None,
+        Option(
+            min=0,
+            help="GPUs of this machine, one process each; 0: the CPU.",
+            rich_help_panel=_COMPUTE,
+        ),
+    ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    plot: options.PlotOption = None,
-    plot_method: options.PlotMethodOption = "pca",
-    color_by: options.ColorByOption = None,
+    plot: Annotated[
+        Path | None,
+        Option(
+            help="Picture of the rows on a plane: `.png`, `.svg`, `.pdf`, or `.html` with ids "
+            "under the pointer.",
+            rich_help_panel=_PICTURE,
+        ),
+    ] = None,
+    color_by: Annotated[
+        str | None,
+        Option(
+            help="Colours of the picture: column of a table with ids in its first column; default: "
+            "the second.",
+            metavar="TSV[:COLUMN]",
+            rich_help_panel=_PICTURE,
+        ),
+    ] = None,
+    settings: SetOption = None,
+    config: ConfigOption = None,
+    show_config: ShowConfigOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn sequences into vectors, in input order: a float32 .npy array, one row a record."""
+    """Convert sequences to vectors, in input order: a float32 .npy array, one row per record."""
+    from genomeformer_cli.core.config_text import combine_settings, resolve
+    from genomeformer_cli.core.configuration import merge_values
+    from genomeformer_cli.core.embedding.options import EmbedConfig, EmbedOptions
+
+    options = given(context, _PLACES)
+    if window is not None:
+        options = merge_values(options, {"rows": {"window": parse_window(window)}})
+    # `cls` is refused here, with its reason; the type of the setting does not have it.
+    defaults = EmbedConfig(rows=EmbedOptions(pool=pool))  # type: ignore[arg-type]
+    resolved = resolve(defaults, config, combine_settings(EmbedConfig, settings or [], options))
+    if show_config:
+        show_settings(resolved, as_json=as_json)
+        raise Exit
     if output is None and as_json:
         raise UsageError(
             "standard output cannot hold both the array and JSON",
@@ -54,7 +180,6 @@ def command(
             "an array would garble the terminal",
             hint="redirect it, as in `> vectors.npy`, or give `-o`",
         )
-    from genomeformer_cli.core.embedding.options import EmbedOptions
     from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
     from genomeformer_cli.core.workflows.embed_sources import EmbedSources
     from genomeformer_cli.render.console import show
@@ -69,18 +194,11 @@ def command(
             genome=genome,
             bed=bed,
             vcf=vcf,
-            flank=flank,
-            shard=options.shard_from_text(shard),
+            flank=resolved.flank,
+            shard=parse_shard(shard),
         ),
         model=model,
-        choices=EmbedOptions(
-            pool="none" if include == "per-base" else pool,  # type: ignore[arg-type]
-            layers=layers,
-            rc=rc,
-            window=options.window_from_text(window),
-            stride=stride,
-            tokens_per_batch=options.batch_from_text(toks_per_batch),
-        ),
+        choices=resolved.rows,
         output=output,
         ids=ids,
         dtype=dtype,
@@ -90,7 +208,7 @@ def command(
         threads=threads,
         strict=strict,
         resume=resume,
-        plane=plot_method if plot else None,
+        plane=resolved.plot_method if plot else None,
     )
     with terminal_reporter() as reporter:
         result = embed_sequences(request, reporter=reporter, stream=sys.stdout.buffer)
@@ -106,3 +224,33 @@ def command(
         "model": result.model,
     }
     show(shown, text, as_json=as_json)
+
+
+def parse_window(text: str) -> int | str:
+    """Parse a number of tokens, or `whole`.
+
+    Raises:
+        UsageError: The text is neither.
+    """
+    if text == "whole":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        raise UsageError(
+            f"invalid window `{text}`", hint="give `--window` a number of tokens, or `whole`"
+        ) from None
+
+
+def parse_shard(text: str | None) -> tuple[int, int] | None:
+    """Parse a shard such as `1/4`.
+
+    Raises:
+        UsageError: The text is not two numbers with a slash between them.
+    """
+    if text is None:
+        return None
+    first, slash, step = text.partition("/")
+    if not (slash and first.isdecimal() and step.isdecimal()):
+        raise UsageError(f"invalid shard `{text}`", hint="give `--shard` a part such as `1/4`")
+    return int(first), int(step)

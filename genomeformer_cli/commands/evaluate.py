@@ -3,57 +3,183 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Context, Exit, Option
 
 from genomeformer_cli.commands._options import (
+    ANNOTATION_HELP,
+    CORPUS_HELP,
+    MODEL_HELP,
+    ONLY_HELP,
+    SEED_HELP,
+    SEEDS_HELP,
+    WINDOW_HELP,
+    ConfigOption,
     DeviceOption,
     JsonOption,
     MissingOption,
-    ModelArgument,
     SequenceColumnOption,
+    SetOption,
+    ShowConfigOption,
     ThreadsOption,
+    given,
+    show_settings,
 )
-from genomeformer_cli.render import evaluate_options as o
+from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = "Example:  genomeformer evaluate demo --task promoters.tsv --suite tasks/ --only gue_tf"
+_HELD_OUT, _LABELLED = "Held-out bases", "Labelled sequences"
+
+# Settings of each option that is one, by parameter name.
+_PREDICTION_PLACES = {
+    "window": "prediction.window",
+    "windows": "prediction.windows",
+    "seed": "prediction.seed",
+    "seeds": "prediction.num_twins",
+}
+_LABELLED_PLACES = {
+    "window": "labelled.window",
+    "seed": "labelled.seed",
+    "seeds": "labelled.num_seeds",
+}
 
 
 def command(
-    model: ModelArgument,
+    context: Context,
+    model: Annotated[
+        str | None, Argument(help=MODEL_HELP, metavar="MODEL", show_default=False)
+    ] = None,
     *,
-    likelihood: o.LikelihoodOption = True,
-    corpus: o.CorpusOption = None,
-    held_out: o.HeldOutOption = None,
-    annotation: o.AnnotationOption = None,
-    by: o.ByOption = "genome",
-    windows: o.WindowsOption = 200,
-    passes: o.PassesOption = 4,
-    mask_rate: o.MaskRateOption = 0.15,
-    task: o.TaskOption = None,
-    suite: o.SuiteOption = None,
-    only: o.OnlyOption = None,
-    label: o.LabelOption = "label",
+    likelihood: Annotated[
+        bool,
+        Option(
+            "--likelihood/--no-likelihood",
+            help="Score held-out bases, beside tables of counts.",
+            rich_help_panel=_HELD_OUT,
+        ),
+    ] = True,
+    corpus: Annotated[
+        str | None,
+        Option(
+            help=CORPUS_HELP,
+            show_default=False,
+            rich_help_panel=_HELD_OUT,
+        ),
+    ] = None,
+    held_out: Annotated[
+        list[Path] | None,
+        Option(
+            help="FASTA file to score instead of the held-out part of the corpus; may be repeated.",
+            show_default=False,
+            rich_help_panel=_HELD_OUT,
+        ),
+    ] = None,
+    annotation: Annotated[
+        Path | None,
+        Option(
+            help=ANNOTATION_HELP,
+            show_default=False,
+            rich_help_panel=_HELD_OUT,
+        ),
+    ] = None,
+    by: Annotated[
+        str,
+        Option(
+            help="Unit of a row of results: `genome` (or file), `record`, or `prefix` (of ids, up "
+            "to `|`).",
+            rich_help_panel=_HELD_OUT,
+        ),
+    ] = "genome",
+    windows: Annotated[
+        int,
+        Option(
+            min=2,
+            help="Maximum number of windows per genome; of whole records, as many bases.",
+            rich_help_panel=_HELD_OUT,
+        ),
+    ] = 200,
+    task: Annotated[
+        list[Path] | None,
+        Option(
+            help="TSV or CSV with `sequence` and a label, or FASTA with `label=X`; may be "
+            "repeated.",
+            show_default=False,
+            rich_help_panel=_LABELLED,
+        ),
+    ] = None,
+    suite: Annotated[
+        list[Path] | None,
+        Option(
+            help="Folder of tasks: ours, GUE, Genomic Benchmarks, or NT, as downloaded; may be "
+            "repeated.",
+            show_default=False,
+            rich_help_panel=_LABELLED,
+        ),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        Option(
+            help=ONLY_HELP,
+            show_default=False,
+            rich_help_panel=_LABELLED,
+        ),
+    ] = None,
+    label: Annotated[
+        str, Option(help="Column of the labels in a table.", rich_help_panel=_LABELLED)
+    ] = "label",
     sequence_column: SequenceColumnOption = None,
     missing: MissingOption = "refuse",
-    max_train: o.MaxTrainOption = 10_000,
-    window: o.WindowOption = None,
-    seed: o.SeedOption = 0,
-    seeds: o.SeedsOption = 1,
-    output: o.OutputOption = None,
+    window: Annotated[
+        int | None,
+        Option(
+            min=1,
+            help=WINDOW_HELP,
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, Option(min=0, help=SEED_HELP)] = 0,
+    seeds: Annotated[int, Option(min=1, help=SEEDS_HELP)] = 1,
+    output: Annotated[
+        Path | None,
+        Option(
+            "-o",
+            "--output",
+            help="Folder of `eval_results.json` and `report.html`. Default: `NAME-evaluation`.",
+            show_default=False,
+        ),
+    ] = None,
+    settings: SetOption = None,
+    config: ConfigOption = None,
+    show_config: ShowConfigOption = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Is a model any good? Beside tables of counts, k-mers and its twin with random weights."""
-    from genomeformer_cli.core.evaluation.held_out_scores import HeldOutConfig
+    """Compare a model with tables of counts, k-mers and its twin of random weights."""
+    from genomeformer_cli.core.config_text import combine_settings, resolve
+    from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.evaluation.held_out_sequences import parse_group_by
     from genomeformer_cli.core.evaluation.labels import missing_from_text
-    from genomeformer_cli.core.evaluation.probing import ProbingConfig
     from genomeformer_cli.core.store.output_lock import lock_outputs
-    from genomeformer_cli.core.workflows.evaluate import EvaluateRequest, evaluate_model
+    from genomeformer_cli.core.workflows.evaluate import (
+        EvaluateConfig,
+        EvaluateRequest,
+        evaluate_model,
+    )
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.evaluation import render_evaluation, write_report
     from genomeformer_cli.render.progress import terminal_reporter
 
+    options = merge_values(given(context, _PREDICTION_PLACES), given(context, _LABELLED_PLACES))
+    resolved = resolve(
+        EvaluateConfig(), config, combine_settings(EvaluateConfig, settings or [], options)
+    )
+    if show_config:
+        show_settings(resolved, as_json=as_json)
+        raise Exit
+    if model is None:
+        raise UsageError("no model is given", hint=EXAMPLE.partition(":  ")[2])
     request = EvaluateRequest(
         model=model,
         likelihood=likelihood,
@@ -67,15 +193,7 @@ def command(
         label=label,
         sequence=sequence_column,
         missing=missing_from_text(missing),
-        prediction=HeldOutConfig(
-            window=window,
-            windows=windows,
-            passes=passes,
-            rate=mask_rate,
-            seed=seed,
-            num_twins=seeds,
-        ),
-        labelled=ProbingConfig(window=window, most_training=max_train, seed=seed, num_seeds=seeds),
+        config=resolved,
         device=device,
         threads=threads,
     )

@@ -8,6 +8,10 @@ from typing import Annotated
 from typer import Context, Exit, Option
 
 from genomeformer_cli.commands._options import (
+    DRY_RUN_HELP,
+    LIMIT_HELP,
+    LOCK_HELP,
+    TAXON_HELP,
     ConfigOption,
     JsonOption,
     SetOption,
@@ -46,7 +50,7 @@ def command(
         list[str] | None,
         Option(
             "--taxon",
-            help="NCBI taxon, name or taxid, with all its descendants; repeatable.",
+            help=TAXON_HELP,
             rich_help_panel=_NCBI,
         ),
     ] = None,
@@ -74,7 +78,7 @@ def command(
         Path | None,
         Option(
             "--lock",
-            help="Lock file whose exact bytes are fetched again.",
+            help=LOCK_HELP,
             rich_help_panel=_NCBI,
         ),
     ] = None,
@@ -109,9 +113,7 @@ def command(
             rich_help_panel=_CHOICE,
         ),
     ] = None,
-    limit: Annotated[
-        int | None, Option(min=1, help="Keep the best N assemblies.", rich_help_panel=_CHOICE)
-    ] = None,
+    limit: Annotated[int | None, Option(min=1, help=LIMIT_HELP, rich_help_panel=_CHOICE)] = None,
     api_key: Annotated[
         str | None,
         Option(
@@ -125,7 +127,7 @@ def command(
         bool,
         Option(
             "--dry-run",
-            help="Report what would be fetched, and the disk space it needs.",
+            help=DRY_RUN_HELP,
             rich_help_panel=_RUN,
         ),
     ] = False,

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Argument, Context, Exit, Option
 
 from genomeformer_cli.commands._options import (
+    ONLY_HELP,
+    SEED_HELP,
+    SEEDS_HELP,
     ConfigOption,
     DeviceOption,
     JsonOption,
@@ -76,7 +79,7 @@ def command(
     only: Annotated[
         str | None,
         Option(
-            help="Task of a folder of tasks: its name or the beginning of it.",
+            help=ONLY_HELP,
             show_default=False,
             rich_help_panel=_TASK,
         ),
@@ -131,11 +134,11 @@ def command(
     ] = False,
     seed: Annotated[
         int,
-        Option(min=0, help="First seed, and seed of the split.", rich_help_panel=_SEEDS),
+        Option(min=0, help=SEED_HELP, rich_help_panel=_SEEDS),
     ] = 0,
     seeds: Annotated[
         int,
-        Option(min=1, help="Number of seeds, for a mean and its spread.", rich_help_panel=_SEEDS),
+        Option(min=1, help=SEEDS_HELP, rich_help_panel=_SEEDS),
     ] = 1,
     name: Annotated[
         str | None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from genomeformer_cli.commands._options import DeviceOption, ThreadsOption
+from genomeformer_cli.commands._options import DeviceOption, JsonOption, ThreadsOption
 from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = "Example:  genomeformer predict promoters.fa --model demo-promoters > answers.tsv"
@@ -31,8 +31,8 @@ def command(
     per_base: Annotated[
         str,
         Option(
-            help="Of labels of bases: `string`: one row a sequence, a letter a base; `rows`: one "
-            "row a base, with probabilities."
+            help="Labels of bases: `string`: one row per sequence, one letter per base; `rows`: "
+            "one row per base, with probabilities."
         ),
     ] = "string",
     toks_per_batch: Annotated[
@@ -41,7 +41,7 @@ def command(
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
-    as_json: Annotated[bool, Option("--json", help="Write JSON, with the task's name.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Apply a fine-tuned model: labels and probabilities, tab-separated, in input order."""
     if per_base not in ("string", "rows"):

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 from typer import Context, Exit, Option
 
 from genomeformer_cli.commands._options import (
+    ATTENTION_HELP,
+    CORPUS_HELP,
+    DRY_RUN_HELP,
     BatchSizeOption,
     ConfigOption,
     ContextOption,
@@ -42,9 +45,7 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 def command(
     ctx: Context,
     *,
-    corpus: Annotated[
-        str | None, Option(help="Name of a corpus, made by `tokenize`.", show_default=False)
-    ] = None,
+    corpus: Annotated[str | None, Option(help=CORPUS_HELP, show_default=False)] = None,
     name: Annotated[
         str | None,
         Option(
@@ -62,8 +63,7 @@ def command(
     attention: Annotated[
         str | None,
         Option(
-            help="Mechanism, such as `softmax` or `performer`; several, joined by `+`, alternate "
-            "from block to block; an unknown name lists all.",
+            help=ATTENTION_HELP,
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -103,9 +103,7 @@ def command(
     ] = None,
     dry_run: Annotated[
         bool,
-        Option(
-            "--dry-run", help="Print the memory of each plan and stop.", rich_help_panel=_MEMORY
-        ),
+        Option("--dry-run", help=DRY_RUN_HELP, rich_help_panel=_MEMORY),
     ] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,

@@ -7,7 +7,13 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
-from genomeformer_cli.commands._options import JsonOption, ReplaceOption
+from genomeformer_cli.commands._options import (
+    DRY_RUN_HELP,
+    DTYPE_HELP,
+    LAYERS_HELP,
+    JsonOption,
+    ReplaceOption,
+)
 from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = "Example:  genomeformer release demo-performer --name gf-performer-char-1m -o bundle/"
@@ -60,7 +66,7 @@ def command(
     dtype: Annotated[
         Literal["fp32", "bf16", "fp16"],
         Option(
-            help="Precision of the stored weights; computation is in float32.",
+            help=DTYPE_HELP,
             rich_help_panel=_WEIGHTS,
         ),
     ] = "fp32",
@@ -76,7 +82,7 @@ def command(
     layers: Annotated[
         str,
         Option(
-            help="Default layers of `embed` for this model, written as for its `--layers`.",
+            help=LAYERS_HELP,
             rich_help_panel=_WEIGHTS,
         ),
     ] = "last",
@@ -155,7 +161,7 @@ def command(
         bool,
         Option(
             "--dry-run",
-            help="With `--push`: make the bundle, and list the files without sending them.",
+            help=DRY_RUN_HELP,
             rich_help_panel=_SHARING,
         ),
     ] = False,

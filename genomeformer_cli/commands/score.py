@@ -8,7 +8,14 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from genomeformer_cli.commands._options import DeviceOption, ModelOption, ThreadsOption
+from genomeformer_cli.commands._options import (
+    GENOME_HELP,
+    VCF_HELP,
+    WINDOW_HELP,
+    DeviceOption,
+    ModelOption,
+    ThreadsOption,
+)
 from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = "Example:  genomeformer score promoters.fa > scores.tsv"
@@ -23,11 +30,11 @@ def command(
     model: ModelOption = None,
     vcf: Annotated[
         Path | None,
-        Option(help="Score the variants of a VCF file, or `-`, in place of sequences."),
+        Option(help=VCF_HELP),
     ] = None,
     genome: Annotated[
         str | None,
-        Option(help="Genome of the variants: a FASTA file, or a name of the cache."),
+        Option(help=GENOME_HELP),
     ] = None,
     ism: Annotated[
         bool, Option("--ism", help="Score every single substitution of every sequence.")
@@ -36,20 +43,19 @@ def command(
         Path | None, Option(help="With `--ism`: draw the maps of the first six records here.")
     ] = None,
     per_base: Annotated[
-        Path | None, Option(help="Write a row a base here: bits, and the chances of A C G T.")
+        Path | None,
+        Option(help="File of one row per base: bits, and the probabilities of A C G T."),
     ] = None,
     both_strands: Annotated[
         bool, Option("--both-strands", help="Average the log-probabilities of both strands.")
     ] = False,
     every: Annotated[
         int,
-        Option(min=1, help="Of a masked model, one base in so many is hidden at a time."),
+        Option(min=1, help="Distance of the bases that a masked model hides at a time."),
     ] = 16,
     window: Annotated[
         int | None,
-        Option(
-            min=2, help="Longest stretch read at once. Default: the context.", show_default=False
-        ),
+        Option(min=2, help=WINDOW_HELP, show_default=False),
     ] = None,
     output: Annotated[
         Path | None, Option("-o", "--output", help="Write here instead of to standard output.")
@@ -57,7 +63,7 @@ def command(
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
-    """How probable is a sequence, a variant, a substitution? Tab-separated, in input order."""
+    """Score sequences, variants or substitutions by probability, tab-separated, in input order."""
     if vcf is not None and genome is None:
         raise UsageError("`--vcf` needs a genome", hint="name it by `--genome`")
     if (source is None) == (vcf is None) or (vcf is None) != (genome is None):

@@ -8,6 +8,8 @@ from typing import Annotated
 from typer import Argument, Context, Option
 
 from genomeformer_cli.commands._options import (
+    JOBS_HELP,
+    LIMIT_HELP,
     AllGenomesOption,
     GenomesOption,
     JsonOption,
@@ -105,9 +107,7 @@ def command(
             rich_help_panel=_OTHER,
         ),
     ] = None,
-    limit: Annotated[
-        int, Option(min=1, help="With `--inspect`: bases to show.", rich_help_panel=_OTHER)
-    ] = 500,
+    limit: Annotated[int, Option(min=1, help=LIMIT_HELP, rich_help_panel=_OTHER)] = 500,
     stats: Annotated[
         bool,
         Option(
@@ -126,9 +126,7 @@ def command(
             rich_help_panel=_OTHER,
         ),
     ] = None,
-    jobs: Annotated[
-        int, Option(min=1, help="Genomes processed in parallel.", rich_help_panel="Compute")
-    ] = 2,
+    jobs: Annotated[int, Option(min=1, help=JOBS_HELP, rich_help_panel="Compute")] = 2,
     as_json: JsonOption = False,
 ) -> None:
     """Tokenize genomes once into a corpus for training, or show the tokens of a sequence."""

@@ -8,6 +8,8 @@ from typing import Annotated
 from typer import Option
 
 from genomeformer_cli.commands._options import (
+    ANNOTATION_HELP,
+    SEED_HELP,
     AllGenomesOption,
     GenomesOption,
     JsonOption,
@@ -37,8 +39,7 @@ def command(
     annotation: Annotated[
         Path | None,
         Option(
-            help="GFF3 or GenBank file, packed or not, for `--fasta` or for one `--genome`; a file "
-            "with sequences needs neither.",
+            help=ANNOTATION_HELP,
             rich_help_panel=_GENOMES,
         ),
     ] = None,
@@ -104,7 +105,7 @@ def command(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
-    seed: Annotated[int, Option(help="Seed of every random draw.", rich_help_panel=_OUTPUT)] = 0,
+    seed: Annotated[int, Option(help=SEED_HELP, rich_help_panel=_OUTPUT)] = 0,
     force: Annotated[
         bool, Option("--force", help="Replace existing files.", rich_help_panel=_OUTPUT)
     ] = False,

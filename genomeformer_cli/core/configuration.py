@@ -145,6 +145,20 @@ def setting_paths(kind: type, prefix: str = "") -> list[str]:
     return paths
 
 
+def check_range(
+    setting: str, value: float | None, lowest: float, highest: float | None = None
+) -> None:
+    """Check that a number is within its bounds; None is unset and passes.
+
+    Raises:
+        ConfigError: The number is out of range, or NaN.
+    """
+    if value is None or (value >= lowest and (highest is None or value <= highest)):
+        return
+    bounds = f"{lowest:g} or more" if highest is None else f"{lowest:g} to {highest:g}"
+    raise ConfigError(f"`{setting}` cannot be {value:g}", hint=f"give {bounds}")
+
+
 def _steps(place: str) -> list[str]:
     return [step for step in re.split(r"[.\[\]]+", place) if step]
 

@@ -53,7 +53,7 @@ class Case:
 
     def embed(self, vcf: bytes | str) -> list[bool]:
         """Return, per row of `embed`, whether it has a vector."""
-        done = self.run("embed", vcf, "--flank", "5")
+        done = self.run("embed", vcf, "--set", "flank=5")
         assert done.exit_code == 0, done.err
         return [bool(one) for one in np.isfinite(np.load(io.BytesIO(done.stdout))).all(axis=1)]
 

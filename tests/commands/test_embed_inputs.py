@@ -80,7 +80,7 @@ def test_variants_are_pairs_of_rows(run_cli: RunCommand, tmp_path: Path) -> None
     vcf = tmp_path / "v.vcf"
     vcf.write_text(f"{PHAGE}\t1\t.\tG\tT\n")  # phiX174 begins with GAGTTTTATC
     ids = tmp_path / "ids.txt"
-    line = ("embed", "--genome", PHAGE, "--vcf", str(vcf), "--flank", "9", *MODEL)
+    line = ("embed", "--genome", PHAGE, "--vcf", str(vcf), "--set", "flank=9", *MODEL)
     found = array(run_cli(*line, "--ids", str(ids)))
     content = b">r\nGAGTTTTATC\n>a\nTAGTTTTATC\n"
     assert (found == array(run_cli("embed", "-", *MODEL, stdin=content))).all()
@@ -146,10 +146,10 @@ def test_without_a_model_it_is_said_what_to_do(
         ("--genome y --bed r.bed --vcf v.vcf", "at once"),
         ("- -", "only once"),
         ("- --shard 4/3", "no shard 4 of 3"),
-        ("- --shard 3", "`3` is no shard"),
-        ("- --flank=-1", "flank of -1"),
+        ("- --shard 3", "invalid shard `3`"),
+        ("- --set flank=-1", "flank of -1"),
         ("- --window wide", "`wide`"),
-        ("- --toks-per-batch many", "`many`"),
+        ("- --set rows.tokens_per_batch=many", "`many`"),
         ("- --pool cls", "no [CLS] token"),
         ("- --pool none --plot x.html", "picture of bases"),
         ("- --color-by x.tsv", "colours without a picture"),

@@ -106,7 +106,7 @@ def test_what_stands_beside_the_array_says_how_it_was_made(
 
 def test_a_row_a_base(run_cli: RunCommand, tmp_path: Path) -> None:
     ids = tmp_path / "ids.tsv"
-    done = run_cli("embed", "-", *MODEL, "--include", "per-base", "--ids", str(ids), stdin=ODD)
+    done = run_cli("embed", "-", *MODEL, "--pool", "none", "--ids", str(ids), stdin=ODD)
     found = array(done)
     assert found.shape == (12, WIDTH)
     assert np.isnan(found).all(axis=1).tolist() == [False] * 7 + [True] * 3 + [False] * 2
@@ -274,4 +274,6 @@ def test_umap_without_its_package_is_said_so(run_cli: RunCommand, tmp_path: Path
     if importlib.util.find_spec("umap"):
         pytest.skip("it is installed")
     line = ("embed", str(PROMOTERS), *MODEL, "--plot", str(tmp_path / "p.html"))
-    assert_failure(run_cli(*line, "--plot-method", "umap"), "umap-learn", hint="genomeformer[umap]")
+    assert_failure(
+        run_cli(*line, "--set", "plot_method=umap"), "umap-learn", hint="genomeformer[umap]"
+    )

@@ -62,7 +62,7 @@ def test_held_out_files_by_region(run_cli: RunCommand, tmp_path: Path) -> None:
     annotation = Path(__file__).parents[1] / "data" / "annotation" / "NC_001422.1.gb.gz"
     done = run_cli(
         *("evaluate", RELEASED, "--annotation", str(annotation), "-o", str(tmp_path / "e")),
-        *("--json", "--passes", "16"),
+        *("--json", "--set", "prediction.passes=16"),
     )
     assert done.exit_code == 0, done.err
     rows = json.loads(done.out)["predictions"][0]["rows"]
@@ -76,6 +76,10 @@ def test_held_out_files_by_region(run_cli: RunCommand, tmp_path: Path) -> None:
     [
         (["--no-likelihood"], 2, "nothing to evaluate on"),
         (["--by", "species"], 2, "cannot have rows"),
+        (["--set", "prediction.passes=65"], 2, "`passes` cannot be 65"),
+        (["--set", "prediction.rate=0"], 2, "`rate` cannot be 0"),
+        (["--set", "labelled.most_training=9"], 2, "`most_training` cannot be 9"),
+        (["--set", "prediction.window=32", "--window", "16"], 2, "an option and by `--set`"),
         (["--corpus", "nowhere"], 1, "nowhere"),
         (["--no-likelihood", "--task", "absent.tsv"], 1, "absent.tsv"),
         (["--no-likelihood", "--suite", "absent"], 1, "holds no task"),

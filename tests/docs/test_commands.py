@@ -38,7 +38,7 @@ PRINTED = [ROOT / "README.md", ROOT / "docs" / "quick-start.md"]
 SHRINK = {
     "pretrain": ("--steps", "10", "--threads", "1"),
     "finetune": ("--epochs", "0.2", "--threads", "1"),
-    "evaluate": ("--windows", "2", "--passes", "1", "--threads", "1"),
+    "evaluate": ("--windows", "2", "--set", "prediction.passes=1", "--threads", "1"),
     "compare": ("--threads", "1"),
 }
 NO_TRAINING = {"--list-presets", "--watch"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from genomeformer_cli.core.errors import ConfigError
 
 Pool = Literal["mean", "max", "first", "last", "none"]
 Strands = Literal["none", "mean", "concat"]
+PlotMethod = Literal["pca", "umap"]
 Precision = Literal["float32", "float16", "float64"]
 WHOLE = "whole"
 AUTO = "auto"
@@ -21,20 +22,15 @@ class EmbedOptions:
 
     Attributes:
         pool: `mean`, `max`, `first` or `last` over the real bases (A C G T) of a sequence: one row
-            per
-            sequence; `none`: one row per base.
+            per sequence; `none`: one row per base.
         layers: `last`, `mean` (of all blocks), `all` (the embedding and every block) or numbers,
-            with 0
-            for the token embedding; several layers are concatenated. `auto`: the recommended layers
-            of
-            the model, else the last.
+            with 0 for the token embedding; several layers are concatenated. `auto`: the recommended
+            layers of the model, else the last.
         rc: Use of the reverse strand: `none`; `mean` of both strands; `concat`: both concatenated.
         window: Maximum window of the model, in tokens; None: the context of its training; `whole`:
-            no
-            windows, the model's state is passed along the sequence.
+            no windows, the model's state is passed along the sequence.
         stride: Tokens between window starts; None: non-overlapping windows of nearly equal length.
-            In
-            overlapping windows, a token is read from the window with the most context around it.
+            In overlapping windows, a token is read from the window with the most context around it.
         tokens_per_batch: Maximum batch size, padding included; None: suited to the device.
     """
 
@@ -52,7 +48,7 @@ class EmbedOptions:
         if self.tokens_per_batch is not None and self.tokens_per_batch < 1:
             raise ConfigError(
                 f"invalid batch size of {self.tokens_per_batch} tokens",
-                hint="leave `--toks-per-batch` at `auto`, or raise it",
+                hint="leave `tokens_per_batch` unset, or raise it",
             )
 
     @property
@@ -92,6 +88,21 @@ class EmbedOptions:
         return numbers
 
 
+@dataclass(frozen=True, kw_only=True)
+class EmbedConfig:
+    """Settings of `embed`.
+
+    Attributes:
+        rows: Options of the conversion of sequences to rows.
+        flank: Bases on each side of a variant.
+        plot_method: Projection of the rows for a picture: principal components, or UMAP.
+    """
+
+    rows: EmbedOptions = field(default_factory=EmbedOptions)
+    flank: int = 100
+    plot_method: PlotMethod = "pca"
+
+
 def _check_choice(value: str, allowed: object, setting: str) -> None:
     if value == "cls":
         raise ConfigError(
@@ -117,7 +128,7 @@ def _check_windows(window: int | str | None, stride: int | None) -> None:
         return
     if window is None or isinstance(window, str):
         raise ConfigError(
-            "a stride without a window length", hint="give `--window LENGTH` with `--stride`"
+            "a stride without a window length", hint="give the window too, as in `--window 512`"
         )
     if not 1 <= stride <= window:
         raise ConfigError(

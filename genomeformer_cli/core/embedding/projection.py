@@ -5,14 +5,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from genomeformer_cli.core.embedding.options import PlotMethod
 from genomeformer_cli.core.errors import InputError, MissingExtraError
 
-Method = Literal["pca", "umap"]
 _ROWS_PER_CHUNK = 1 << 14
 
 
@@ -38,11 +38,11 @@ def check_method(method: str) -> None:
     if method == "umap" and importlib.util.find_spec("umap") is None:
         raise MissingExtraError(
             "UMAP needs `umap-learn`",
-            hint="`pip install 'genomeformer[umap]'`, or leave `--plot-method` at `pca`",
+            hint="`pip install 'genomeformer[umap]'`, or leave `plot_method` at `pca`",
         )
 
 
-def project(rows: npt.NDArray[Any], method: Method = "pca") -> Projection:
+def project(rows: npt.NDArray[Any], method: PlotMethod = "pca") -> Projection:
     """Project rows onto a plane.
 
     Args:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from genomeformer_cli.core.configuration import check_range
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import (
@@ -39,6 +40,7 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
 )
 from genomeformer_cli.core.evaluation.likelihood import score_record_tokens, score_windows
 from genomeformer_cli.core.evaluation.masked_queries import (
+    HIDE_ONE_IN,
     Queries,
     all_queries,
     queries_at_rate,
@@ -82,6 +84,19 @@ class HeldOutConfig:
     rate: float = 0.15
     seed: int = 0
     num_twins: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the settings.
+
+        Raises:
+            ConfigError: A number is out of range.
+        """
+        check_range("window", self.window, 1)
+        check_range("windows", self.windows, 2)
+        check_range("passes", self.passes, 1, HIDE_ONE_IN)
+        check_range("rate", self.rate, 0.01, 0.9)
+        check_range("seed", self.seed, 0)
+        check_range("num_twins", self.num_twins, 1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.formats import VectorTable, check_format, write_table
-from genomeformer_cli.core.embedding.options import EmbedOptions, Precision
-from genomeformer_cli.core.embedding.projection import Method, Projection, check_method, project
+from genomeformer_cli.core.embedding.options import EmbedOptions, PlotMethod, Precision
+from genomeformer_cli.core.embedding.projection import Projection, check_method, project
 from genomeformer_cli.core.embedding.vector_writer import VectorWriter
 from genomeformer_cli.core.embedding.workers import WorkerJob, embed_parallel, embed_serial
 from genomeformer_cli.core.errors import ConfigError, GenomeformerError, UsageError
@@ -92,7 +92,7 @@ class EmbedRequest:
     threads: int | None = None
     strict: bool = False
     resume: bool = False
-    plane: Method | None = None
+    plane: PlotMethod | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,6 +39,19 @@ BUNDLE_RESULTS_FILE = "eval_results.json"
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluateConfig:
+    """Settings of an evaluation.
+
+    Attributes:
+        prediction: Settings of the evaluation on held-out bases.
+        labelled: Settings of the evaluation on labelled sequences.
+    """
+
+    prediction: HeldOutConfig = field(default_factory=HeldOutConfig)
+    labelled: ProbingConfig = field(default_factory=ProbingConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
     """Request to evaluate a model.
 
@@ -56,8 +69,7 @@ class EvaluateRequest:
         label: Column of the labels in a table.
         sequence: Column of the sequences; None: `sequence`, or a FASTA file beside the table.
         missing: Treatment of rows without a label or a sequence.
-        prediction: Options of the evaluation on held-out bases.
-        labelled: Options of the evaluation on labelled sequences.
+        config: Settings of the evaluation.
         device: `auto`, `cpu`, or a torch device.
         threads: CPU threads; None: all usable cores.
     """
@@ -74,8 +86,7 @@ class EvaluateRequest:
     label: str = "label"
     sequence: str | None = None
     missing: Missing = Missing.REFUSE
-    prediction: HeldOutConfig = field(default_factory=HeldOutConfig)
-    labelled: ProbingConfig = field(default_factory=ProbingConfig)
+    config: EvaluateConfig = field(default_factory=EvaluateConfig)
     device: str = "auto"
     threads: int | None = None
 
@@ -134,10 +145,10 @@ def evaluate_model(
     if request.likelihood:
         corpus = _corpus(request, loaded, store, reporter)
         texts = _texts(request, corpus, reporter)
-        predictions = score_held_out(loaded, texts, corpus, request.prediction, reporter)
+        predictions = score_held_out(loaded, texts, corpus, request.config.prediction, reporter)
     results = []
     for task in read_tasks(request):
-        results.append(evaluate_task(loaded, task, request.labelled, reporter))
+        results.append(evaluate_task(loaded, task, request.config.labelled, reporter))
         reporter.note(_short(results[-1]))
     return EvaluateResult(
         model=request.model,
@@ -148,8 +159,8 @@ def evaluate_model(
         counted_on=corpus.manifest.name if corpus else None,
         predictions=predictions,
         tasks=tuple(results),
-        prediction_config=request.prediction,
-        labelled_config=request.labelled,
+        prediction_config=request.config.prediction,
+        labelled_config=request.config.labelled,
         environment={
             "genomeformer": __version__,
             "torch": torch.__version__,

@@ -8,7 +8,13 @@ from typing import Any, Literal
 import pytest
 import tomli_w
 
-from genomeformer_cli.core.configuration import differences, from_plain, overlay, to_plain
+from genomeformer_cli.core.configuration import (
+    check_range,
+    differences,
+    from_plain,
+    overlay,
+    to_plain,
+)
 from genomeformer_cli.core.errors import ConfigError, GenomeformerError, RefusedError
 
 
@@ -137,6 +143,19 @@ def test_differences_are_listed_by_dotted_key() -> None:
     ]
     assert differences(to_plain(CONFIG), to_plain(CONFIG)) == []
     assert differences({}, {"new": 1}) == ["new: None -> 1"]
+
+
+@pytest.mark.parametrize("value", [None, 1, 1.5, 64])
+def test_a_number_within_its_bounds_passes(value: float | None) -> None:
+    check_range("passes", value, 1, 64)
+    check_range("passes", value, 1)
+
+
+@pytest.mark.parametrize("value", [0, -1, 0.999, 64.5, float("nan"), float("inf")])
+def test_a_number_out_of_its_bounds_is_refused(value: float) -> None:
+    with pytest.raises(ConfigError, match="`passes` cannot be") as caught:
+        check_range("passes", value, 1, 64)
+    assert caught.value.hint == "give 1 to 64"
 
 
 def test_every_error_has_a_sentence_a_hint_and_a_code() -> None:
