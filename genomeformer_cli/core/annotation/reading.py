@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -161,12 +161,7 @@ def _fasta_pairs(
         place = f"`{fasta.shown}`: record `{record.id}`"
         yield record.id, record.sequence, annotated_record, place
     if not used:
-        with_genes = [features.id for features in by_id.values() if features.has_genes]
-        raise AnnotationError(
-            f"no sequence of `{fasta.shown}` is annotated in `{shown}`: {_preview(without)} "
-            f"against {_preview(with_genes)}",
-            hint="both must use the same ids: take both files from the same source, or rename",
-        )
+        raise _nothing_annotated(fasta.shown, shown, without, by_id.values())
     if without:
         reporter.warn(f"no genes are annotated on {_preview(without)}: no windows from there")
     missing = [features for features in by_id.values() if features.id not in seen]
@@ -180,6 +175,24 @@ def _fasta_pairs(
             f"`{fasta.shown}` lacks annotated sequences: "
             f"{_preview([features.id for features in missing])}, with {number:,} features"
         )
+
+
+def _nothing_annotated(
+    fasta: str, annotation: str, without: Sequence[str], records: Collection[RecordFeatures]
+) -> AnnotationError:
+    """Build the error for sequences of which none has annotated genes."""
+    ids = [features.id for features in records]
+    with_genes = [features.id for features in records if features.has_genes]
+    if not with_genes:
+        return AnnotationError(
+            f"`{annotation}` has no gene, CDS, tRNA or rRNA features on {_preview(ids)}",
+            hint="labels are made from these types; check the third column or the feature keys",
+        )
+    return AnnotationError(
+        f"no sequence of `{fasta}` is annotated in `{annotation}`: {_preview(without)} "
+        f"against {_preview(with_genes)}",
+        hint="both must use the same ids: take both files from the same source, or rename",
+    )
 
 
 def _count(annotated: RecordFeatures, intake: Intake) -> None:

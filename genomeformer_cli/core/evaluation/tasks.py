@@ -116,6 +116,11 @@ def read_task(
         InputError: The file cannot be read as sequences of at least two classes.
         FastaError: The FASTA file is damaged.
     """
+    if path.is_dir():
+        raise InputError(
+            f"`{path}` is a folder, not a table or FASTA file of one task",
+            hint=f"name a file in it, or evaluate all its tasks: `--suite {path}`",
+        )
     file = read_labelled(path, columns)
     return class_task(NamedFile(name=name or task_name(path), file=file), missing, str(path))
 

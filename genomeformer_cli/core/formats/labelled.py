@@ -210,8 +210,15 @@ def _of_table(
         count=RowCount(read=table.num_rows, used=table.num_rows).without(
             EMPTY_ROWS, table.num_empty
         ),
-        notes=tuple(sequences.notes(examples)),
+        notes=(*sequences.notes(examples), *_group_notes(table, examples)),
     )
+
+
+def _group_notes(table: TextTable, examples: Sequence[Example]) -> Iterator[str]:
+    """Report rows without a group in a table whose other rows have one."""
+    empty = sum(not example.group for example in examples)
+    if 0 < empty < len(examples):
+        yield f"`{table.shown}`: {empty:,} rows have no group: each is a group of its own"
 
 
 @dataclass(frozen=True, kw_only=True)

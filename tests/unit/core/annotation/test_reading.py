@@ -59,6 +59,11 @@ def test_ids_without_a_match_are_listed_on_both_sides(tmp_path: Path) -> None:
     assert "`chr1`, `chr2`, `chr3` and 2 more against `NC_1.1`, `NC_2.1`" in failure.value.message
 
 
+def test_an_annotation_without_gene_features_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AnnotationError, match="no gene, CDS, tRNA or rRNA features on `a`"):
+        read_text(tmp_path, gff("a region 1 9 + . ID=r"), f">a\n{DNA}\n")
+
+
 def test_records_without_annotation_and_annotation_without_records_are_reported(
     tmp_path: Path,
 ) -> None:

@@ -87,6 +87,12 @@ def test_what_is_no_task_is_refused(tmp_path: Path, name: str, text: str, said: 
         read_task(write(tmp_path / name, text))
 
 
+def test_a_folder_is_not_a_task(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is a folder") as caught:
+        read_task(tmp_path)
+    assert f"--suite {tmp_path}" in str(caught.value.hint)
+
+
 def test_an_empty_folder_is_no_suite(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no task") as caught:
         list(read_suite(tmp_path))

@@ -40,6 +40,14 @@ def test_ids_splits_and_groups_are_optional(tmp_path: Path) -> None:
     assert read_labelled(path, split="train").examples[1].split == "train"
 
 
+def test_rows_without_a_group_are_reported(tmp_path: Path) -> None:
+    header = "label,sequence,group\n"
+    some = write(tmp_path / "some.csv", header + "a,ACGT,g\nb,AC,\nb,AG,\n")
+    assert "2 rows have no group" in read_labelled(some).notes[0]
+    for text in ("a,ACGT,g\nb,AC,h\n", "a,ACGT,\nb,AC,\n"):
+        assert not read_labelled(write(tmp_path / "all.csv", header + text)).notes
+
+
 def test_a_column_of_sequences_can_be_named(tmp_path: Path) -> None:
     path = write(tmp_path / "t.tsv", "dna\tlabel\nACGT\ta\n")
     columns = LabelColumns(sequence="DNA")
