@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
@@ -178,7 +178,7 @@ def _fasta_pairs(
 
 
 def _nothing_annotated(
-    fasta: str, annotation: str, without: Sequence[str], records: Collection[RecordFeatures]
+    fasta: str, annotation: str, without: list[str], records: Collection[RecordFeatures]
 ) -> AnnotationError:
     """Build the error for sequences of which none has annotated genes."""
     ids = [features.id for features in records]
