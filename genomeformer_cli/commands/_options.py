@@ -68,13 +68,13 @@ ModelOption = Annotated[
 ]
 ConfigOption = Annotated[
     Path | None,
-    Option(help="TOML file of settings, such as a run's `config.toml`.", metavar="FILE"),
+    Option(help="TOML file of settings, such as the output of `--show-config`.", metavar="FILE"),
 ]
 SetOption = Annotated[
     list[str] | None,
     Option(
         "--set",
-        help="Any other setting, such as `training.ema=0.999`; may be repeated.",
+        help="Any other setting, as `--show-config` lists them; may be repeated.",
         metavar="SECTION.KEY=VALUE",
     ),
 ]

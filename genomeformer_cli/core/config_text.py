@@ -128,7 +128,7 @@ def read_config(path: Path) -> dict[str, Any]:
     except DocumentError as failure:
         raise ConfigError(
             failure.message.replace("cannot be read:", "cannot be read as TOML:"),
-            hint="see a run's `config.toml`",
+            hint="`--show-config` prints a file of all settings",
         ) from failure
 
 
