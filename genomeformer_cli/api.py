@@ -26,16 +26,16 @@ Floats = npt.NDArray[np.float32]
 
 
 def load(model: str | Path = DEFAULT_MODEL, *, device: str = "auto") -> EmbeddingModel:
-    """Load a model to embed with.
+    """Load a model for embedding.
 
     Args:
-        model: A bundle, run or checkpoint folder, an archive, a name in the cache, `hf://ORG/NAME`,
-            or `default`, the one that came with the package.
+        model: Bundle, run or checkpoint folder, archive, name in the cache, `hf://ORG/NAME`, or
+            `default`, the model in the package.
         device: `auto`, `cpu`, or a torch device.
 
     Raises:
         NotInCacheError, CheckpointError, CorruptError: The model cannot be used.
-        NetworkError: It is on the Hub, and cannot be had.
+        NetworkError: The Hub cannot be reached.
     """
     loaded = read_model(model_folder(str(model), store=Store(), reporter=SilentReporter()))
     loaded.model.to(choose_device(device))
@@ -43,30 +43,31 @@ def load(model: str | Path = DEFAULT_MODEL, *, device: str = "auto") -> Embeddin
 
 
 class EmbeddingModel:
-    """A loaded model.
+    """Loaded model.
 
     Attributes:
-        loaded: The torch model, its tokenizer, its folder.
+        loaded: Torch model, tokenizer and folder.
     """
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
 
     def embed(self, sequences: Iterable[str], **choices: Any) -> Floats | list[Floats]:
-        """Turn DNA into vectors.
+        """Return vectors of DNA sequences.
 
         Args:
-            sequences: DNA, any case, IUPAC codes.
+            sequences: DNA in upper or lower case, with IUPAC codes.
             choices: `pool`, `layers`, `rc`, `window`, `stride`, `tokens_per_batch`: see
                 `EmbedOptions`.
 
         Returns:
-            (N, width), a row a sequence in the order given, NaN where there is no real base; with
-            `pool="none"` one (bases, width) array a sequence.
+            Array (N, width), one row per sequence in input order, NaN for sequences without real
+            bases;
+            with `pool="none"` a list with one array (bases, width) per sequence.
 
         Raises:
-            AlphabetError: A sequence holds something that is no nucleotide.
-            ConfigError: The model cannot do what was chosen.
+            AlphabetError: A sequence holds a character that is not a nucleotide code.
+            ConfigError: The model does not support the options.
         """
         embedder = Embedder(self.loaded, EmbedOptions(**choices))
         codes = base_codes(sequences)
@@ -77,16 +78,16 @@ class EmbeddingModel:
         return np.split(rows, np.cumsum([one.size for one in codes])[:-1]) if codes else []
 
     def module(self, *, pool: str = "mean", layers: str = AUTO) -> EmbeddingModule:
-        """The model as a torch module for fine-tuning; it shares the weights."""
+        """Return the model as a torch module for fine-tuning, with shared weights."""
         return EmbeddingModule(self.loaded, pool=pool, layers=layers)
 
 
 def base_codes(sequences: Iterable[str]) -> list[Codes]:
-    """Base codes of DNA.
+    """Encode DNA as base codes.
 
     Raises:
-        InputError: It is one sequence, not several.
-        AlphabetError: A sequence holds something that is no nucleotide.
+        InputError: A single sequence is given instead of several.
+        AlphabetError: A sequence holds a character that is not a nucleotide code.
     """
     if isinstance(sequences, str | bytes):
         raise InputError("one sequence where several are expected", hint='give a list: `["ACGT"]`')
@@ -94,16 +95,16 @@ def base_codes(sequences: Iterable[str]) -> list[Codes]:
 
 
 class GenomeEmbedder:
-    """DNA to vectors as a step of a scikit-learn `Pipeline`; scikit-learn itself is not needed.
+    """Transformer from DNA to vectors for a scikit-learn `Pipeline`.
 
     Args:
-        model: As for `load`.
-        pool: See `EmbedOptions`, as for the others.
-        layers: Which layers.
-        rc: What the other strand adds.
-        window: Longest stretch seen at once.
-        stride: From one window to the next.
-        tokens_per_batch: Largest batch.
+        model: Model, as for `load`.
+        pool: Pooling of positions, see `EmbedOptions`.
+        layers: Layers whose features are used.
+        rc: Use of the reverse complement: `none`, `mean` or `concat`.
+        window: Longest window in bases.
+        stride: Distance between windows.
+        tokens_per_batch: Largest number of tokens per batch.
         device: `auto`, `cpu`, or a torch device.
     """
 
@@ -129,29 +130,29 @@ class GenomeEmbedder:
         self.device = device
 
     def fit(self, X: Sequence[str], y: object = None) -> GenomeEmbedder:
-        """Load the model; nothing is learned."""
+        """Load the model; no parameters are fitted."""
         del X, y
         self.model_ = load(self.model, device=self.device)
         self.n_features_out_ = Embedder(self.model_.loaded, self._choices()).width
         return self
 
     def transform(self, X: Sequence[str]) -> Floats:
-        """One row a sequence."""
+        """Return vectors, one row per sequence."""
         if not hasattr(self, "model_"):
             self.fit(X)
         return cast(Floats, self.model_.embed(X, **vars(self._choices())))
 
     def fit_transform(self, X: Sequence[str], y: object = None) -> Floats:
-        """Both."""
+        """Load the model and return vectors, one row per sequence."""
         return self.fit(X, y).transform(X)
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[Any]:
-        """Names of the columns."""
+        """Return the names of the columns."""
         del input_features
         return np.array([f"e{column}" for column in range(self.n_features_out_)], dtype=object)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: FBT001, FBT002 - its signature
-        """The settings."""
+        """Return the settings."""
         del deep
         return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
 
@@ -159,7 +160,7 @@ class GenomeEmbedder:
         """Change settings.
 
         Raises:
-            ValueError: There is no such setting, as scikit-learn expects it to be said.
+            ValueError: A setting does not exist, as scikit-learn expects.
         """
         for name, value in settings.items():
             if name not in self.get_params():
