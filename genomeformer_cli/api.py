@@ -15,8 +15,9 @@ from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
 from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
 from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
-from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, model_folder
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.store.layout import Store

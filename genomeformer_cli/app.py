@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
 
-from typer import Exit, Option, Typer
+from typer import Context, Exit, Option, Typer
 
 from genomeformer_cli._version import __version__
 from genomeformer_cli.commands import (
@@ -61,25 +61,41 @@ for command in (*app.registered_commands, *cache.app.registered_commands):
 app.add_typer(cache.app, name="cache")
 
 
-def _show_version(wanted: bool) -> None:  # noqa: FBT001 - Typer's callback signature
-    if wanted:
-        sys.stdout.write(f"genomeformer {__version__}\n")
-        raise Exit
-
-
-@app.callback()
-def options(
+@app.callback(invoke_without_command=True)
+def options(  # noqa: PLR0913 - one parameter per option
+    context: Context,
     *,
     debug: Annotated[bool, Option("--debug", help="Show the traceback of a failure.")] = False,
-    version: Annotated[
-        bool, Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    version: Annotated[bool, Option("--version", help="Show the version.")] = False,
+    as_json: Annotated[
+        bool, Option("--json", help="With `--version`: also of Python, torch, the model, as JSON.")
     ] = False,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Options before any command."""
-    del debug, version
+    del debug
     set_verbosity(quiet=quiet, verbose=verbose)
+    if version:
+        _show_version(as_json=as_json)
+        raise Exit
+    if as_json:
+        raise UsageError(
+            "before a command, `--json` needs `--version`",
+            hint="give `--json` after the command's name",
+        )
+    if context.invoked_subcommand is None:
+        raise UsageError("missing command", hint="`genomeformer --help` lists the commands")
+
+
+def _show_version(*, as_json: bool) -> None:
+    if not as_json:
+        sys.stdout.write(f"genomeformer {__version__}\n")
+        return
+    from genomeformer_cli.core.workflows.versions import collect_versions
+    from genomeformer_cli.render.console import show
+
+    show(collect_versions(), "", as_json=True)
 
 
 def _check_working_folder() -> None:

@@ -64,7 +64,7 @@ def rm(names: Names, *, as_json: JsonOption = False) -> None:
     """Remove entries."""
     from genomeformer_cli.core.workflows.cache import remove_from_cache
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.tables import render_cache_entries
+    from genomeformer_cli.render.tables import render_removed_entries
 
     removed = remove_from_cache(tuple(names))
-    show(removed, render_cache_entries(removed), as_json=as_json)
+    show(removed, render_removed_entries(removed), as_json=as_json)

@@ -197,6 +197,15 @@ def render_cache_entries(entries: tuple[CachedEntry, ...]) -> RenderableType:
     return table
 
 
+def render_removed_entries(removed: tuple[CachedEntry, ...]) -> RenderableType:
+    """Return the removed entries of the cache, one line each."""
+    lines = (
+        f"removed {entry.kind.value}/{entry.name} ({format_size(entry.num_bytes)})"
+        for entry in removed
+    )
+    return Text("\n".join(lines))
+
+
 def render_verified_entries(verified: tuple[VerifiedEntry, ...]) -> RenderableType:
     """Return the verified entries of the cache with their problems."""
     table = plain_table("kind", "name", "files", "", right=("files",))

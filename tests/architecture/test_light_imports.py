@@ -60,3 +60,4 @@ def test_fetching_and_tokenizing_run_without_torch(
 
 def test_version_is_light() -> None:
     assert imported("--version", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []
+    assert imported("--version", "--json", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []

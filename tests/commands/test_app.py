@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +18,7 @@ import typer.main
 
 from genomeformer_cli import __version__
 from genomeformer_cli.app import app
+from genomeformer_cli.core.model_io.bundled import bundled_folder
 from genomeformer_cli.core.workflows import fetch
 from tests.cli import RunCommand, run_fresh
 from tests.failures import assert_failure
@@ -57,6 +61,25 @@ def test_the_version_is_that_of_the_package(run_cli: RunCommand) -> None:
     assert (done.exit_code, done.err) == (0, "")
     assert done.out == f"genomeformer {__version__}\n"
     assert version("genomeformer") == __version__
+
+
+def test_versions_of_the_libraries_and_of_the_model_are_json(run_cli: RunCommand) -> None:
+    done = run_cli("--version", "--json")
+    assert (done.exit_code, done.err) == (0, "")
+    versions = json.loads(done.out)
+    model = versions.pop("model")
+    assert versions.pop("python") == platform.python_version()
+    assert versions == {name: version(name) for name in versions}
+    assert {"genomeformer", "torch", "numpy"} <= set(versions)
+    seal = bundled_folder() / "SHA256SUMS"
+    assert model == {"name": "default", "digest": hashlib.sha256(seal.read_bytes()).hexdigest()}
+    assert run_cli("--json", "--version").out == done.out
+
+
+def test_options_without_a_command_are_refused(run_cli: RunCommand) -> None:
+    assert_failure(run_cli("--json"), "`--version`", hint="after the command", exit_code=2)
+    assert_failure(run_cli("--json", "cache", "ls"), "`--version`", exit_code=2)
+    assert_failure(run_cli("--verbose"), "missing command", hint="--help", exit_code=2)
 
 
 @pytest.mark.parametrize("command", [[], ["cache"]], ids=["genomeformer", "cache"])

@@ -83,6 +83,16 @@ def test_rm_removes_what_is_named_and_nothing_else(run_cli: RunCommand, trained:
     assert names_in(trained / "corpora") == names_in(trained / "weights") == []
 
 
+def test_rm_names_each_removed_entry_once(run_cli: RunCommand, trained: Path) -> None:
+    done = run_cli("cache", "rm", "phage", "corpora/phage", "released", "phage")
+    assert (done.exit_code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    assert [line.partition(" (")[0] for line in lines] == [
+        "removed corpora/phage",
+        "removed weights/released",
+    ]
+
+
 def test_rm_removes_nothing_unless_every_name_is_there(run_cli: RunCommand, trained: Path) -> None:
     before = everything_in(trained)
     assert_failure(run_cli("cache", "rm", "phage", "nothing"), "`nothing`", hint="cache ls")

@@ -8,18 +8,16 @@ anything else                    name in the cache, or folder: see `core/model_i
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 from genomeformer_cli.core.errors import NotInCacheError
 from genomeformer_cli.core.model_io.archive import SUFFIX, unpack_archive
+from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL, bundled_folder
 from genomeformer_cli.core.model_io.find import find_model
 from genomeformer_cli.core.model_io.hub import SCHEME, fetch_bundle, read_address
 from genomeformer_cli.core.model_io.tensors import has_weights
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
-
-DEFAULT_MODEL = "default"
 
 
 def model_folder(model: str | None, *, store: Store, reporter: Reporter) -> Path:
@@ -52,11 +50,6 @@ def _resolve(model: str | None, *, store: Store, reporter: Reporter) -> Path:
     if model.endswith(SUFFIX) and Path(model).is_file():
         return unpack_archive(Path(model), store)
     return find_model(model, store=store, reporter=reporter)
-
-
-def bundled_folder() -> Path:
-    """Return the folder of the default model in the installed package, present or not."""
-    return Path(str(resources.files("genomeformer_cli"))) / "assets" / "models" / DEFAULT_MODEL
 
 
 def has_default() -> bool:

@@ -41,8 +41,9 @@ from genomeformer_cli.core.finetuning.summary import (
 )
 from genomeformer_cli.core.formats.labelled import Example, LabelColumns
 from genomeformer_cli.core.model_io.bundle_layout import RESULTS_FILE as RESULTS_OF_BUNDLE
+from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
 from genomeformer_cli.core.model_io.model_folder import read_model, weights_digest
-from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, model_folder
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.release.finetuned_bundle import (
     verify_tuned_bundle,
     write_tuned_bundle,

@@ -12,8 +12,8 @@ from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.evaluation.masked_queries import make_queries
 from genomeformer_cli.core.genomes.lockfile import row_of
 from genomeformer_cli.core.model_io.bundle_layout import ONNX_FILE
+from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, weights_digest
-from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL
 from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES
 from genomeformer_cli.core.release.bundle import Papers, Weights, write_bundle
 from genomeformer_cli.core.release.card import CardFacts, write_card

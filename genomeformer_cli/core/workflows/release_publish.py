@@ -18,9 +18,10 @@ from genomeformer_cli.core.model_io.bundle_layout import (
     is_bundle,
     list_files,
 )
+from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL, bundled_folder
 from genomeformer_cli.core.model_io.hub import PushedBundle, push_bundle
 from genomeformer_cli.core.model_io.model_folder import read_model
-from genomeformer_cli.core.model_io.resolve import DEFAULT_MODEL, bundled_folder, model_folder
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.release.card import add_onnx_note
 from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle

@@ -13,7 +13,8 @@ from genomeformer_cli import load
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.errors import NotInCacheError
 from genomeformer_cli.core.model_io import resolve as sources
-from genomeformer_cli.core.model_io.resolve import bundled_folder, has_default, model_folder
+from genomeformer_cli.core.model_io.bundled import bundled_folder
+from genomeformer_cli.core.model_io.resolve import has_default, model_folder
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.release.storage import Storage
 from genomeformer_cli.core.reporting import SilentReporter

@@ -16,8 +16,9 @@ from transformers import PreTrainedTokenizerFast
 from genomeformer_cli import load
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, attention_entry
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io.bundled import bundled_folder
 from genomeformer_cli.core.model_io.model_folder import read_model
-from genomeformer_cli.core.model_io.resolve import bundled_folder, has_default
+from genomeformer_cli.core.model_io.resolve import has_default
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
