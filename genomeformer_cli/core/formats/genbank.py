@@ -1,7 +1,7 @@
 """GenBank flat file reader: feature tables, and sequences if present.
 
 Implemented here, because a location that a parser silently shortens becomes a mislabelled window
-(docs/adr/0022).
+(docs/adr/0018).
 """
 
 from __future__ import annotations
