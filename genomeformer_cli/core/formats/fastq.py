@@ -29,10 +29,12 @@ INPUT = InputFormat(
     ),
     changed=("letters as in FASTA",),
     refused=(
-        "as many qualities as letters are not there: damaged or truncated",
+        "fewer or more qualities than letters, or one that is not printable ASCII: damaged",
         "SAM, whose first line starts with `@` too",
     ),
 )
+
+_QUALITIES = bytes(range(33, 127))
 
 
 def fastq_records(lines: Iterator[bytes], shown: str) -> Iterator[tuple[bytes, bytes]]:
@@ -77,8 +79,9 @@ def _skip_qualities(
         line = next(lines, None)
         if line is None:
             raise _damaged_error(header, shown)
-        num_left -= len(line.rstrip(b" \t"))  # a quality is never a blank
-        if num_left < 0 or (num_left and not wrapped):
+        qualities = line.strip()
+        num_left -= len(qualities)
+        if qualities.translate(None, _QUALITIES) or num_left < 0 or (num_left and not wrapped):
             raise _damaged_error(header, shown)
 
 

@@ -274,6 +274,14 @@ def test_damaged_fastq_is_refused_and_pyfastx_ends_in_silence(
         list(read_records(path))
 
 
+@pytest.mark.parametrize("quality", [b"\x0b", b"\x1f", b"\x7f", "é".encode()])
+def test_a_quality_is_printable_ascii(tmp_path: Path, quality: bytes) -> None:
+    letters = b"ACGT" + b"A" * (len(quality) - 1)
+    content = b"@a\nAC\n\n" + letters[2:] + b"\n+\nII\n\nI" + quality + b"\n"
+    with pytest.raises(FastaError, match="FASTQ"):
+        list(read_records(saved(tmp_path, content, "x.fq")))
+
+
 def test_no_index_is_written_so_none_can_be_stale(tmp_path: Path) -> None:
     path = saved(tmp_path, COMPRESSED)
     assert list(read_records(path)) == TRUTH
