@@ -12,6 +12,7 @@ from genomeformer_cli._version import __version__
 from genomeformer_cli.commands import (
     cache,
     compare,
+    doctor,
     embed,
     evaluate,
     fetch,
@@ -50,7 +51,7 @@ app = Typer(
 
 _COMMANDS = (
     *(fetch, tokenize, windows, pretrain, compare, embed, evaluate, score),
-    *(finetune, predict, release),
+    *(finetune, predict, release, doctor),
 )
 
 for module in _COMMANDS:

@@ -156,6 +156,11 @@ def has_thread_setting() -> bool:
     return "OMP_NUM_THREADS" in os.environ
 
 
+def thread_setting() -> str | None:
+    """Return the value of `OMP_NUM_THREADS`, if set."""
+    return os.environ.get("OMP_NUM_THREADS")
+
+
 def usable_cores() -> int:
     """Return the number of cores available to this process, or of the machine if unknown."""
     if hasattr(os, "sched_getaffinity"):

@@ -35,7 +35,7 @@ def imported(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> list[str]:
     "command",
     [
         *("", "fetch", "tokenize", "windows", "pretrain", "compare", "embed", "evaluate", "score"),
-        *("release", "cache", "cache ls"),
+        *("release", "cache", "cache ls", "doctor"),
         *("", "fetch", "tokenize", "windows", "pretrain", "embed", "evaluate", "score", "release"),
         *("finetune", "predict"),
         *("cache", "cache ls"),

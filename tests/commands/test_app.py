@@ -30,6 +30,7 @@ COMMANDS = [
     ["embed"],
     ["release"],
     ["cache"],
+    ["doctor"],
     ["cache", "path"],
     ["cache", "ls"],
     ["cache", "verify"],

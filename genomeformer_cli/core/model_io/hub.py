@@ -297,6 +297,11 @@ def _git_blob(path: Path) -> str:
     return hashlib.sha1(head + content, usedforsecurity=False).hexdigest()
 
 
+def hub_endpoint() -> str:
+    """Return the address of the Hub."""
+    return str(_client().constants.ENDPOINT)
+
+
 def _client() -> Any:
     """Import the Hub's client and turn off its progress bars."""
     hub: Any = importlib.import_module("huggingface_hub")

@@ -1,0 +1,277 @@
+"""Check of the installation and the machine: devices, memory, folders, network, versions."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from genomeformer_cli.core.errors import RefusedError, UsageError
+from genomeformer_cli.core.settings import (
+    HOME_VARIABLE,
+    base_url,
+    ftp_url,
+    thread_setting,
+    usable_cores,
+)
+from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.workflows.versions import Versions, collect_versions
+
+_GIB = 2**30
+_LEAST_MEMORY, _LEAST_DISK, _LEAST_TEMPORARY = 2 * _GIB, 5 * _GIB, _GIB
+_TIMEOUT = 5.0
+
+
+class State(StrEnum):
+    """State of a checked part."""
+
+    OK = "ok"
+    WARNING = "warning"
+    UNUSABLE = "unusable"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Result of one check.
+
+    Attributes:
+        name: Part of the installation or machine.
+        state: State of the part.
+        text: Values that were read.
+        advice: Next step of the user; None if all is well.
+    """
+
+    name: str
+    state: State
+    text: str
+    advice: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnosis:
+    """Results of all checks, and the versions of the libraries."""
+
+    checks: tuple[Check, ...]
+    versions: Versions
+
+    @property
+    def usable(self) -> bool:
+        """True if no part is unusable."""
+        return all(check.state is not State.UNUSABLE for check in self.checks)
+
+
+def diagnose(*, network: bool = False, store: Store | None = None) -> Diagnosis:
+    """Check the installation and the machine; nothing is written that remains.
+
+    Args:
+        network: Connect to the hosts of NCBI and of the Hub.
+        store: Cache.
+    """
+    versions = collect_versions()
+    checks = [
+        _check_device(),
+        _check_threads(),
+        _check_memory(),
+        _check_cache(store or Store()),
+        _check_temporary(),
+        _check_versions(versions),
+        _check_model(versions),
+    ]
+    if network:
+        checks += _check_network()
+    else:
+        checks.append(
+            Check(name="network", state=State.OK, text="not checked; `--network` connects")
+        )
+    return Diagnosis(checks=tuple(checks), versions=versions)
+
+
+def _check_device() -> Check:
+    try:
+        import torch
+    except (ImportError, OSError) as failure:
+        return Check(
+            name="device",
+            state=State.UNUSABLE,
+            text=f"torch cannot be imported: {failure}",
+            advice="install torch again, in the build for this machine",
+        )
+    build = f"torch {torch.__version__}"
+    if torch.cuda.is_available():
+        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+        return Check(name="device", state=State.OK, text=f"{', '.join(names)}; {build}")
+    if torch.version.cuda is None:
+        return Check(name="device", state=State.OK, text=f"CPU; {build}, without CUDA")
+    return Check(
+        name="device",
+        state=State.WARNING,
+        text=f"CPU; {build} for CUDA {torch.version.cuda} has no GPU to use",
+        advice="if there is a GPU, check its driver with `nvidia-smi`; else ignore this",
+    )
+
+
+def _check_threads() -> Check:
+    cores, threads = usable_cores(), thread_setting()
+    if threads is None:
+        return Check(name="threads", state=State.OK, text=f"{cores} usable cores")
+    text = f"{cores} usable cores, `OMP_NUM_THREADS` is `{threads}`"
+    number = int(threads) if threads.isascii() and threads.isdecimal() else 0
+    if 1 <= number <= cores:
+        return Check(name="threads", state=State.OK, text=text)
+    return Check(
+        name="threads",
+        state=State.WARNING,
+        text=text,
+        advice=f"set it to a number from 1 to {cores}, or unset it",
+    )
+
+
+def _check_memory() -> Check:
+    try:
+        import torch
+
+        from genomeformer_cli.core.memory_plans.memory_meter import available_bytes
+    except (ImportError, OSError):
+        return Check(
+            name="memory",
+            state=State.WARNING,
+            text="not measured without torch",
+            advice="install torch",
+        )
+    available = available_bytes(torch.device("cpu"))
+    few = available < _LEAST_MEMORY
+    return Check(
+        name="memory",
+        state=State.WARNING if few else State.OK,
+        text=f"{_gib(available)} available",
+        advice="close other programs, or train with a small `--batch-size`" if few else None,
+    )
+
+
+def _check_cache(store: Store) -> Check:
+    advice = f"set `{HOME_VARIABLE}` to a folder that you can write to"
+    try:
+        folder = _existing_folder(store.root)
+        _write_in(folder)
+        entries = store.entries()
+        size = sum(entry.num_bytes for entry in entries)
+        free = shutil.disk_usage(folder).free
+    except OSError as failure:
+        return Check(
+            name="cache",
+            state=State.UNUSABLE,
+            text=f"`{store.root}`: {failure.strerror or failure}",
+            advice=advice,
+        )
+    text = f"`{store.root}`, {len(entries):,} entries of {_gib(size)}, {_gib(free)} of disk free"
+    few = free < _LEAST_DISK
+    return Check(
+        name="cache",
+        state=State.WARNING if few else State.OK,
+        text=text,
+        advice=f"remove entries with `genomeformer cache rm`, or {advice}" if few else None,
+    )
+
+
+def _check_temporary() -> Check:
+    try:
+        folder = Path(tempfile.gettempdir())
+        _write_in(folder)
+        free = shutil.disk_usage(folder).free
+    except OSError as failure:
+        return Check(
+            name="temporary files",
+            state=State.UNUSABLE,
+            text=failure.strerror or str(failure),
+            advice="set `TMPDIR` to a folder that you can write to",
+        )
+    few = free < _LEAST_TEMPORARY
+    return Check(
+        name="temporary files",
+        state=State.WARNING if few else State.OK,
+        text=f"`{folder}`, {_gib(free)} of disk free",
+        advice="set `TMPDIR` to a folder on a larger disk" if few else None,
+    )
+
+
+def _check_versions(versions: Versions) -> Check:
+    libraries = {
+        name: getattr(versions, name) for name in ("torch", "numpy", "tokenizers", "safetensors")
+    }
+    missing = [name for name, version in libraries.items() if version is None]
+    text = ", ".join(
+        f"{name} {version or 'missing'}"
+        for name, version in {
+            "genomeformer": versions.genomeformer,
+            "Python": versions.python,
+            **libraries,
+        }.items()
+    )
+    return Check(
+        name="versions",
+        state=State.UNUSABLE if missing else State.OK,
+        text=text,
+        advice=f"install {', '.join(missing)}" if missing else None,
+    )
+
+
+def _check_model(versions: Versions) -> Check:
+    if versions.model is None:
+        return Check(
+            name="model",
+            state=State.WARNING,
+            text="this installation came without a default model",
+            advice="name a model with `--model`",
+        )
+    return Check(
+        name="model", state=State.OK, text=f"`{versions.model.name}`, {versions.model.digest}"
+    )
+
+
+def _check_network() -> list[Check]:
+    from genomeformer_cli.core.model_io.hub import hub_endpoint
+
+    addresses = {"NCBI Datasets": base_url(), "NCBI genomes": ftp_url(), "Hub": hub_endpoint()}
+    return [_check_host(name, url) for name, url in addresses.items()]
+
+
+def _check_host(name: str, url: str) -> Check:
+    from genomeformer_cli.core.genomes.rate_limit import TransientError
+    from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
+
+    settings = TransportSettings(
+        rate=1.0, retries=0, connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT
+    )
+    text = f"`{url}` can be reached"
+    with ExitStack() as stack:
+        transport = stack.enter_context(HttpTransport(settings))
+        try:
+            stack.enter_context(transport.stream(url))
+        except RefusedError:  # a response, such as 404 for an address without a page
+            pass
+        except (TransientError, UsageError) as failure:
+            return Check(
+                name=name,
+                state=State.UNUSABLE,
+                text=str(failure),
+                advice="check the network, and `HTTPS_PROXY` behind a proxy",
+            )
+    return Check(name=name, state=State.OK, text=text)
+
+
+def _existing_folder(folder: Path) -> Path:
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
+
+
+def _write_in(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"0")
+
+
+def _gib(num_bytes: int) -> str:
+    return f"{num_bytes / _GIB:.1f} GiB"
