@@ -13,6 +13,11 @@ from typing import Annotated, Any
 
 from typer import Context, Option
 
+from genomeformer_cli.commands._completion import (
+    complete_genomes,
+    complete_models,
+    complete_presets,
+)
 from genomeformer_cli.core.configuration import merge_values, unflatten
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.proposals import propose
@@ -64,7 +69,11 @@ WINDOW_HELP = (
 
 ModelOption = Annotated[
     str | None,
-    Option(help=f"{MODEL_HELP} Without this: `default`.", show_default=False),
+    Option(
+        help=f"{MODEL_HELP} Without this: `default`.",
+        show_default=False,
+        autocompletion=complete_models,
+    ),
 ]
 ConfigOption = Annotated[
     Path | None,
@@ -127,7 +136,7 @@ ReplaceOption = Annotated[
 ]
 GenomesOption = Annotated[
     list[str] | None,
-    Option("--genome", help=GENOME_HELP, rich_help_panel=_GENOMES),
+    Option("--genome", help=GENOME_HELP, autocompletion=complete_genomes, rich_help_panel=_GENOMES),
 ]
 TaxonOption = Annotated[
     str | None,
@@ -143,7 +152,10 @@ AllGenomesOption = Annotated[
 
 PresetOption = Annotated[
     str,
-    Option(help="Configuration to start from; see `pretrain --list-presets`."),
+    Option(
+        help="Configuration to start from; see `pretrain --list-presets`.",
+        autocompletion=complete_presets,
+    ),
 ]
 ContextOption = Annotated[
     str | None,

@@ -7,11 +7,14 @@ from typing import Annotated
 
 from typer import Argument, Exit, Typer
 
+from genomeformer_cli.commands._completion import complete_entries
 from genomeformer_cli.commands._options import JsonOption
 from genomeformer_cli.core.store.layout import Kind
 
 app = Typer(help="Look after the local cache.", no_args_is_help=True, rich_markup_mode="rich")
-Names = Annotated[list[str], Argument(help="Names of entries, or KIND/NAME.")]
+Names = Annotated[
+    list[str], Argument(help="Names of entries, or KIND/NAME.", autocompletion=complete_entries)
+]
 
 
 @app.command(epilog="Example:  du -sh $(genomeformer cache path)")
@@ -41,7 +44,11 @@ def ls(
 def verify(
     names: Annotated[
         list[str] | None,
-        Argument(help="Names of entries, or KIND/NAME; default: all.", show_default=False),
+        Argument(
+            help="Names of entries, or KIND/NAME; default: all.",
+            autocompletion=complete_entries,
+            show_default=False,
+        ),
     ] = None,
     *,
     as_json: JsonOption = False,

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
 
+from genomeformer_cli.commands._completion import (
+    complete_attentions,
+    complete_comparisons,
+    complete_corpora,
+)
 from genomeformer_cli.commands._options import (
     ATTENTION_HELP,
     SEEDS_HELP,
@@ -45,7 +50,11 @@ def command(
     ctx: Context,
     corpora: Annotated[
         list[str] | None,
-        Argument(help="Corpora, made by `tokenize`; each is compared.", show_default=False),
+        Argument(
+            help="Corpora, made by `tokenize`; each is compared.",
+            autocompletion=complete_corpora,
+            show_default=False,
+        ),
     ] = None,
     *,
     name: Annotated[
@@ -53,6 +62,7 @@ def command(
         Option(
             help="Name of the comparison; the same name and settings again resume it. Default: "
             "the names of the corpora.",
+            autocompletion=complete_comparisons,
             show_default=False,
         ),
     ] = None,
@@ -61,6 +71,7 @@ def command(
         Option(
             "--attention",
             help=ATTENTION_HELP,
+            autocompletion=complete_attentions,
             rich_help_panel=_VARIANTS,
         ),
     ] = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from typer import Argument, Context, Exit, Option
 
+from genomeformer_cli.commands._completion import complete_genomes
 from genomeformer_cli.commands._options import (
     DTYPE_HELP,
     GENOME_HELP,
@@ -49,7 +50,10 @@ def command(
     ] = None,
     *,
     model: ModelOption = None,
-    genome: Annotated[str | None, Option(help=GENOME_HELP, rich_help_panel=_INPUT)] = None,
+    genome: Annotated[
+        str | None,
+        Option(help=GENOME_HELP, autocompletion=complete_genomes, rich_help_panel=_INPUT),
+    ] = None,
     bed: Annotated[
         Path | None,
         Option(

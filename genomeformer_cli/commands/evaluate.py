@@ -7,6 +7,7 @@ from typing import Annotated
 
 from typer import Argument, Context, Exit, Option
 
+from genomeformer_cli.commands._completion import complete_corpora, complete_models
 from genomeformer_cli.commands._options import (
     ANNOTATION_HELP,
     CORPUS_HELP,
@@ -48,7 +49,10 @@ _LABELLED_PLACES = {
 def command(
     context: Context,
     model: Annotated[
-        str | None, Argument(help=MODEL_HELP, metavar="MODEL", show_default=False)
+        str | None,
+        Argument(
+            help=MODEL_HELP, autocompletion=complete_models, metavar="MODEL", show_default=False
+        ),
     ] = None,
     *,
     likelihood: Annotated[
@@ -63,6 +67,7 @@ def command(
         str | None,
         Option(
             help=CORPUS_HELP,
+            autocompletion=complete_corpora,
             show_default=False,
             rich_help_panel=_HELD_OUT,
         ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Context, Exit, Option
 
+from genomeformer_cli.commands._completion import complete_runs
 from genomeformer_cli.commands._options import (
     ONLY_HELP,
     SEED_HELP,
@@ -142,7 +143,11 @@ def command(
     ] = 1,
     name: Annotated[
         str | None,
-        Option(help="Name of the run and of its model. Default: `MODEL-DATA`.", show_default=False),
+        Option(
+            help="Name of the run and of its model. Default: `MODEL-DATA`.",
+            autocompletion=complete_runs,
+            show_default=False,
+        ),
     ] = None,
     output: Annotated[
         Path | None, Option("-o", "--output", help="Also write the bundle to this folder.")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from genomeformer_cli.commands._completion import complete_released
 from genomeformer_cli.commands._options import DeviceOption, JsonOption, ThreadsOption
 from genomeformer_cli.core.errors import UsageError
 
@@ -24,7 +25,12 @@ def command(
         ),
     ],
     *,
-    model: Annotated[str, Option(help="A fine-tuned model in the cache, or its folder.")],
+    model: Annotated[
+        str,
+        Option(
+            help="A fine-tuned model in the cache, or its folder.", autocompletion=complete_released
+        ),
+    ],
     output: Annotated[
         Path | None, Option("-o", "--output", help="Write here instead of to standard output.")
     ] = None,

@@ -8,6 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Context, Exit, Option
 
+from genomeformer_cli.commands._completion import (
+    complete_attentions,
+    complete_corpora,
+    complete_models,
+    complete_runs,
+)
 from genomeformer_cli.commands._options import (
     ATTENTION_HELP,
     CORPUS_HELP,
@@ -45,11 +51,14 @@ _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 def command(
     ctx: Context,
     *,
-    corpus: Annotated[str | None, Option(help=CORPUS_HELP, show_default=False)] = None,
+    corpus: Annotated[
+        str | None, Option(help=CORPUS_HELP, autocompletion=complete_corpora, show_default=False)
+    ] = None,
     name: Annotated[
         str | None,
         Option(
             help="Name of the run; the same name and settings again resume it.",
+            autocompletion=complete_runs,
             show_default=False,
         ),
     ] = None,
@@ -64,6 +73,7 @@ def command(
         str | None,
         Option(
             help=ATTENTION_HELP,
+            autocompletion=complete_attentions,
             rich_help_panel=_MODEL,
         ),
     ] = None,
@@ -77,6 +87,7 @@ def command(
             "architecture.",
             rich_help_panel=_MODEL,
             metavar="MODEL",
+            autocompletion=complete_models,
         ),
     ] = None,
     steps: Annotated[int | None, Option(help="Optimizer steps.", rich_help_panel=_TRAINING)] = None,

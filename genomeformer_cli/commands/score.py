@@ -8,6 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
+from genomeformer_cli.commands._completion import complete_genomes
 from genomeformer_cli.commands._options import (
     GENOME_HELP,
     VCF_HELP,
@@ -34,7 +35,7 @@ def command(
     ] = None,
     genome: Annotated[
         str | None,
-        Option(help=GENOME_HELP),
+        Option(help=GENOME_HELP, autocompletion=complete_genomes),
     ] = None,
     ism: Annotated[
         bool, Option("--ism", help="Score every single substitution of every sequence.")

@@ -7,6 +7,11 @@ from typing import Annotated
 
 from typer import Argument, Context, Option
 
+from genomeformer_cli.commands._completion import (
+    complete_corpora,
+    complete_tokenizers,
+    complete_vocabularies,
+)
 from genomeformer_cli.commands._options import (
     JOBS_HELP,
     LIMIT_HELP,
@@ -40,13 +45,21 @@ def command(
         ),
     ] = None,
     *,
-    name: Annotated[str | None, Option(help="Name of the corpus.", show_default=False)] = None,
+    name: Annotated[
+        str | None,
+        Option(help="Name of the corpus.", autocompletion=complete_corpora, show_default=False),
+    ] = None,
     genome: GenomesOption = None,
     taxon: TaxonOption = None,
     lock: LockOption = None,
     all_genomes: AllGenomesOption = False,
     tokenizer: Annotated[
-        str, Option(help="Kind of tokenizer: `char`, `kmer` or `bpe`.", rich_help_panel=_TOKENIZER)
+        str,
+        Option(
+            help="Kind of tokenizer: `char`, `kmer` or `bpe`.",
+            autocompletion=complete_tokenizers,
+            rich_help_panel=_TOKENIZER,
+        ),
     ] = "char",
     k: Annotated[
         int | None,
@@ -101,6 +114,7 @@ def command(
         str | None,
         Option(
             metavar="NAME|FOLDER",
+            autocompletion=complete_vocabularies,
             help="With `--inspect`: a vocabulary of the cache, or a folder with `tokenizer.json`; "
             "or give the `--name` of a corpus for its tokenizer.",
             show_default=False,

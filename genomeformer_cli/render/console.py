@@ -72,7 +72,7 @@ def show(result: object, rendered: RenderableType, *, as_json: bool) -> None:
     if output_is_missing():  # a summary, of files that are written
         return
     # What a user named, such as `a[red].npy` or `:smile:`, is no markup.
-    _escaping(Console(highlight=False, markup=False, emoji=False)).print(rendered)
+    _escaping(Console(highlight=False, markup=False, emoji=False)).print(rendered, crop=False)
 
 
 def _json_printable(text: str) -> str:

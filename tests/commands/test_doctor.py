@@ -36,6 +36,15 @@ def test_every_part_has_a_line(run_cli: RunCommand, cache_home: Path) -> None:
     assert not cache_home.exists()
 
 
+def test_a_narrow_terminal_loses_nothing(
+    run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    lines = run_cli("doctor").out.splitlines()
+    assert len(lines) == len(NAMES)
+    assert f"safetensors {version('safetensors')}" in lines[NAMES.index("versions")]
+
+
 def test_entries_of_the_cache_are_counted(run_cli: RunCommand) -> None:
     assert run_cli("fetch", "--sample", "--quiet").exit_code == 0
     assert ", 3 entries of " in checks_of(run_cli)["cache"]["text"]

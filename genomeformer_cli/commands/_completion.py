@@ -1,0 +1,107 @@
+"""Names that the shell completes, from the cache folder and without torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
+
+from genomeformer_cli.core.store.layout import Entry, Kind, Store
+
+# Names of registries that import torch; a test compares both.
+PRESET_NAMES = ("tiny", "small", "default", "default-large", "medium", "base", "large", "xl")
+ATTENTION_NAMES = (
+    "softmax",
+    "local",
+    "longformer",
+    "reformer",
+    "linformer",
+    "nystromformer",
+    "performer",
+    "linear",
+    "gated-linear",
+    "gated-delta",
+)
+TOKENIZER_NAMES = ("char", "kmer", "bpe")
+_DEFAULT_MODEL = "default"
+
+
+def complete_presets(incomplete: str) -> list[str]:
+    """Return the presets that begin with a text."""
+    return _matching(PRESET_NAMES, incomplete)
+
+
+def complete_attentions(incomplete: str) -> list[str]:
+    """Return the mechanisms that begin with a text, after the last `,` or `+` of a list."""
+    start = max(incomplete.rfind(","), incomplete.rfind("+")) + 1
+    names = _matching(ATTENTION_NAMES, incomplete[start:])
+    return [incomplete[:start] + name for name in names]
+
+
+def complete_tokenizers(incomplete: str) -> list[str]:
+    """Return the kinds of tokenizers that begin with a text."""
+    return _matching(TOKENIZER_NAMES, incomplete)
+
+
+def complete_genomes(incomplete: str) -> list[str]:
+    """Return the genomes of the cache that begin with a text."""
+    return _names(incomplete, Kind.GENOMES)
+
+
+def complete_corpora(incomplete: str) -> list[str]:
+    """Return the corpora of the cache that begin with a text."""
+    return _names(incomplete, Kind.CORPORA)
+
+
+def complete_vocabularies(incomplete: str) -> list[str]:
+    """Return the vocabularies of the cache that begin with a text."""
+    return _names(incomplete, Kind.VOCABULARIES)
+
+
+def complete_runs(incomplete: str) -> list[str]:
+    """Return the runs of the cache that begin with a text."""
+    return _names(incomplete, Kind.RUNS)
+
+
+def complete_comparisons(incomplete: str) -> list[str]:
+    """Return the comparisons of the cache that begin with a text."""
+    return _names(incomplete, Kind.COMPARISONS)
+
+
+def complete_released(incomplete: str) -> list[str]:
+    """Return the released models of the cache that begin with a text."""
+    return _names(incomplete, Kind.WEIGHTS)
+
+
+def complete_models(incomplete: str) -> list[str]:
+    """Return `default`, the released models and the runs that begin with a text."""
+    cached = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in _entries(kind)]
+    return _matching((_DEFAULT_MODEL, *cached), incomplete)
+
+
+def complete_entries(incomplete: str) -> list[str]:
+    """Return the entries of the cache that begin with a text, as `KIND/NAME` where needed."""
+    entries = _entries(None)
+    counts = Counter(entry.name for entry in entries)
+    qualified = "/" in incomplete
+    return _matching(
+        (
+            f"{entry.kind}/{entry.name}" if qualified or counts[entry.name] > 1 else entry.name
+            for entry in entries
+        ),
+        incomplete,
+    )
+
+
+def _names(incomplete: str, kind: Kind) -> list[str]:
+    return _matching((entry.name for entry in _entries(kind)), incomplete)
+
+
+def _entries(kind: Kind | None) -> list[Entry]:
+    with suppress(OSError):  # an unreadable cache must not print into the line that is typed
+        return Store().entries(kind)
+    return []
+
+
+def _matching(names: Iterable[str], incomplete: str) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]

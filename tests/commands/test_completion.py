@@ -1,0 +1,92 @@
+"""Names that bash and zsh complete: those of the registries and of the cache, each once."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from genomeformer_cli.commands import _completion as completion
+from genomeformer_cli.core.attention.registry import ATTENTIONS
+from genomeformer_cli.core.tokenizers.files import tokenizer_names
+from genomeformer_cli.core.training.presets import PRESETS
+from tests.cli import run_python
+
+# Completes a line; the last line of stderr is True if torch was imported.
+PROBE = """
+import sys
+from genomeformer_cli.app import app
+try:
+    app(prog_name="genomeformer")
+finally:
+    sys.stderr.write(str("torch" in sys.modules))
+"""
+
+
+@pytest.fixture
+def filled(cache_home: Path) -> Path:
+    for entry in (
+        *("genomes/NC_1", "genomes/NC_2", "corpora/demo", "runs/demo", "runs/trial"),
+        *("weights/demo", "vocabularies/bytes", "comparisons/both"),
+    ):
+        (cache_home / entry).mkdir(parents=True)
+    return cache_home
+
+
+def complete(line: str, shell: str) -> list[str]:
+    words = f"genomeformer {line}"
+    environment = {"_GENOMEFORMER_COMPLETE": f"complete_{shell}"}
+    if shell == "bash":
+        environment |= {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    else:
+        environment |= {"_TYPER_COMPLETE_ARGS": words}
+    done = run_python("-c", PROBE, environment=environment)
+    assert done.err == "False", done.err
+    if shell == "bash":
+        return done.out.split()
+    return re.findall(r'"([^"]+)"', done.out)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize(
+    ("line", "names"),
+    [
+        ("pretrain --preset ti", ["tiny"]),
+        ("compare demo --attention softmax,perf", ["softmax,performer"]),
+        ("embed --model ", ["default", "demo", "trial"]),
+        ("tokenize --genome NC", ["NC_1", "NC_2"]),
+    ],
+)
+def test_shells_complete_names_without_torch(
+    line: str, names: list[str], shell: str, filled: Path
+) -> None:
+    assert complete(line, shell) == names
+
+
+@pytest.mark.usefixtures("filled")
+def test_a_name_is_listed_once() -> None:
+    assert completion.complete_models("") == ["default", "demo", "trial"]
+    entries = completion.complete_entries("")
+    assert len(entries) == len(set(entries)) == 8
+    assert {"corpora/demo", "runs/demo", "weights/demo", "trial"} <= set(entries)
+    assert completion.complete_entries("runs/") == ["runs/demo", "runs/trial"]
+    assert completion.complete_corpora("") == completion.complete_released("") == ["demo"]
+    assert completion.complete_runs("t") == ["trial"]
+    assert completion.complete_vocabularies("x") == []
+    assert completion.complete_comparisons("") == ["both"]
+
+
+def test_names_are_those_of_the_registries() -> None:
+    assert set(completion.PRESET_NAMES) == set(PRESETS)
+    assert set(completion.ATTENTION_NAMES) == set(ATTENTIONS)
+    assert set(completion.TOKENIZER_NAMES) == set(tokenizer_names())
+
+
+def test_an_unreadable_cache_completes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(completion.Store, "entries", refuse)
+    assert completion.complete_corpora("") == []
+    assert completion.complete_models("") == ["default"]
