@@ -9,6 +9,7 @@ import pytest
 
 from genomeformer_cli.commands import _completion as completion
 from genomeformer_cli.core.attention.registry import ATTENTIONS
+from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.tokenizers.files import tokenizer_names
 from genomeformer_cli.core.training.presets import PRESETS
 from tests.cli import run_python
@@ -87,6 +88,6 @@ def test_an_unreadable_cache_completes_nothing(monkeypatch: pytest.MonkeyPatch) 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(completion.Store, "entries", refuse)
+    monkeypatch.setattr(Store, "entries", refuse)
     assert completion.complete_corpora("") == []
     assert completion.complete_models("") == ["default"]
