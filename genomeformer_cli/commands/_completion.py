@@ -79,6 +79,13 @@ def complete_models(incomplete: str) -> list[str]:
     return _matching((_DEFAULT_MODEL, *cached), incomplete)
 
 
+def complete_release_sources(incomplete: str) -> list[str]:
+    """Return the runs, `default` and the bundles as `weights/NAME` that begin with a text."""
+    runs = [entry.name for entry in _entries(Kind.RUNS)]
+    bundles = [f"{entry.kind}/{entry.name}" for entry in _entries(Kind.WEIGHTS)]
+    return _matching((*runs, _DEFAULT_MODEL, *bundles), incomplete)
+
+
 def complete_entries(incomplete: str) -> list[str]:
     """Return the entries of the cache that begin with a text, as `KIND/NAME` where needed."""
     entries = _entries(None)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from typer import Argument, Option
 
-from genomeformer_cli.commands._completion import complete_models
+from genomeformer_cli.commands._completion import complete_release_sources
 from genomeformer_cli.commands._options import (
     DRY_RUN_HELP,
     DTYPE_HELP,
@@ -28,7 +28,7 @@ def command(
             help="Finished run in the cache, or folder of one of its checkpoints; or a bundle to "
             "copy, sign, pack or push: `default`, `weights/NAME` or a folder.",
             metavar="RUN",
-            autocompletion=complete_models,
+            autocompletion=complete_release_sources,
             show_default=False,
         ),
     ] = None,

@@ -73,6 +73,8 @@ def test_a_name_is_listed_once() -> None:
     assert {"corpora/demo", "runs/demo", "weights/demo", "trial"} <= set(entries)
     assert completion.complete_entries("runs/") == ["runs/demo", "runs/trial"]
     assert completion.complete_corpora("") == completion.complete_released("") == ["demo"]
+    sources = completion.complete_release_sources("")
+    assert sources == ["demo", "trial", "default", "weights/demo"]
     assert completion.complete_runs("t") == ["trial"]
     assert completion.complete_vocabularies("x") == []
     assert completion.complete_comparisons("") == ["both"]
