@@ -17,6 +17,8 @@ from genomeformer_cli.core.documents import DocumentError, convert, unknown_keys
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.proposals import propose
 
+# Arrays of longer rows cannot be indexed by 32-bit kernels; NumPy refuses much longer ones.
+MAX_WINDOW = 2**31 - 1
 Config = TypeVar("Config")
 
 

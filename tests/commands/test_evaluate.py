@@ -76,6 +76,7 @@ def test_held_out_files_by_region(run_cli: RunCommand, tmp_path: Path) -> None:
     [
         (["--no-likelihood"], 2, "nothing to evaluate on"),
         (["--by", "species"], 2, "cannot have rows"),
+        (["--window", "9" * 20], 2, "`window` cannot be 1e+20"),
         (["--set", "prediction.passes=65"], 2, "`passes` cannot be 65"),
         (["--set", "prediction.rate=0"], 2, "`rate` cannot be 0"),
         (["--set", "labelled.most_training=9"], 2, "`most_training` cannot be 9"),

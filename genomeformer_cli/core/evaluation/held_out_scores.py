@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.configuration import check_range
+from genomeformer_cli.core.configuration import MAX_WINDOW, check_range
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import (
@@ -91,7 +91,7 @@ class HeldOutConfig:
         Raises:
             ConfigError: A number is out of range.
         """
-        check_range("window", self.window, 1)
+        check_range("window", self.window, 1, MAX_WINDOW)
         check_range("windows", self.windows, 2)
         check_range("passes", self.passes, 1, HIDE_ONE_IN)
         check_range("rate", self.rate, 0.01, 0.9)

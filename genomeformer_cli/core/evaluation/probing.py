@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.configuration import check_range
+from genomeformer_cli.core.configuration import MAX_WINDOW, check_range
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.evaluation.duplicates import Duplicates, find_duplicates
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
@@ -70,7 +70,7 @@ class ProbingConfig:
         Raises:
             ConfigError: A number is out of range.
         """
-        check_range("window", self.window, 1)
+        check_range("window", self.window, 1, MAX_WINDOW)
         check_range("most_training", self.most_training, 10)
         check_range("seed", self.seed, 0)
         check_range("num_seeds", self.num_seeds, 1)
