@@ -78,6 +78,8 @@ def parse(arguments: tuple[str, ...]) -> None:
     context = typer.main.get_command(app).make_context("genomeformer", list(arguments))
     while hasattr(context.command, "resolve_command"):
         rest = [*context._protected_args, *context.args]
+        if not rest and context.params.get("version"):
+            return
         name, command, remaining = context.command.resolve_command(context, rest)
         context = command.make_context(name, remaining, parent=context)
 
