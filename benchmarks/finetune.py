@@ -62,19 +62,12 @@ ANYWHERE = ("gue_tf", "gue_mouse", "guelow_mouse", "ienhancer")
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What all cells share.
+    """What all cells share."""
 
-    Attributes:
-        index: Rows of `INDEX.tsv`, by task.
-        base: Settings of every cell, those of the task left out.
-        base_sha256: Of the pretrained weights.
-        chosen: The command line.
-    """
-
-    index: Mapping[str, Mapping[str, str]]
-    base: Mapping[str, Any]
-    base_sha256: str
-    chosen: argparse.Namespace
+    index: Mapping[str, Mapping[str, str]]  # Rows of `INDEX.tsv`, by task.
+    base: Mapping[str, Any]  # Settings of every cell, those of the task left out.
+    base_sha256: str  # Of the pretrained weights.
+    chosen: argparse.Namespace  # The command line.
 
     def cell(
         self, task: str, origin: str, seed: int, changes: tuple[str, Mapping[str, Any]]

@@ -51,33 +51,19 @@ _LEAVE = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One fine-tuning.
+    """One fine-tuning."""
 
-    Attributes:
-        task: Its name.
-        origin: `pretrained` or `scratch`.
-        seed: Of everything that is drawn.
-        setting: What the settings are called.
-        plain: The settings.
-        num_rows: To train on, for what a cell may take.
-        base_sha256: Of the pretrained weights.
-        rows_sha256: Of the task's file.
-        limit: Rows of a part at most; 0: all.
-        precision: Of matrix products.
-        tested: Whether the test rows are told of; who chooses settings may not see them.
-    """
-
-    task: str
-    origin: str
-    seed: int
-    setting: str
-    plain: Mapping[str, Any]
-    num_rows: int
-    base_sha256: str
-    rows_sha256: str
-    limit: int
-    precision: str
-    tested: bool
+    task: str  # Its name.
+    origin: str  # `pretrained` or `scratch`.
+    seed: int  # Of everything that is drawn.
+    setting: str  # What the settings are called.
+    plain: Mapping[str, Any]  # The settings.
+    num_rows: int  # To train on, for what a cell may take.
+    base_sha256: str  # Of the pretrained weights.
+    rows_sha256: str  # Of the task's file.
+    limit: int  # Rows of a part at most; 0: all.
+    precision: str  # Of matrix products.
+    tested: bool  # Whether the test rows are told of; who chooses settings may not see them.
 
     @property
     def key(self) -> str:
@@ -93,23 +79,14 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where cells run.
+    """Where cells run."""
 
-    Attributes:
-        tasks: Folder of the tasks.
-        base: Folder of the pretrained weights.
-        device: Of torch.
-        threads: CPU threads of a worker.
-        scratch: Folder for what a run writes and nobody keeps; None: the system's.
-        start: `forkserver`: torch is imported once for all workers; `spawn`: once for each.
-    """
-
-    tasks: Path
-    base: Path
-    device: str
-    threads: int
-    scratch: Path | None
-    start: str
+    tasks: Path  # Folder of the tasks.
+    base: Path  # Folder of the pretrained weights.
+    device: str  # Of torch.
+    threads: int  # CPU threads of a worker.
+    scratch: Path | None  # Folder for what a run writes and nobody keeps; None: the system's.
+    start: str  # `forkserver`: torch is imported once for all workers; `spawn`: once for each.
 
 
 def read_results(path: Path) -> dict[str, Record]:

@@ -42,21 +42,13 @@ Record = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Known:
-    """What others have on a task, Matthews correlation times 100; None: nothing.
+    """What others have on a task, Matthews correlation times 100; None: nothing."""
 
-    Attributes:
-        words: Logistic regression on 3- to 5-mers.
-        places: Logistic regression on one-hot bases.
-        who: Published what follows.
-        published: Their score.
-        sides: Their sensitivity and specificity, 0 to 1.
-    """
-
-    words: float | None
-    places: float | None
-    who: str = ""
-    published: float | None = None
-    sides: tuple[float, float] | None = None
+    words: float | None  # Logistic regression on 3- to 5-mers.
+    places: float | None  # Logistic regression on one-hot bases.
+    who: str = ""  # Published what follows.
+    published: float | None = None  # Their score.
+    sides: tuple[float, float] | None = None  # Their sensitivity and specificity, 0 to 1.
 
 
 def known(row: Mapping[str, str]) -> Known:

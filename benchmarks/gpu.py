@@ -69,18 +69,13 @@ Fits = dict[tuple[str, int], int]
 
 @dataclass(frozen=True, kw_only=True)
 class Utilised:
-    """One row of the table of MFU.
+    """One row of the table of MFU."""
 
-    Attributes:
-        config: The model.
-        compile: `off`; `on`: the model, as `compute.compile=on`; `blocks`: each block, which are
-            alike, so that one is compiled for all.
-        kernel: Of softmax attention.
-    """
-
-    config: ModelConfig
+    config: ModelConfig  # The model.
+    # `off`; `on`: the model, as `compute.compile=on`; `blocks`: each block, which are alike, so
+    # that one is compiled for all.
     compile: str
-    kernel: str
+    kernel: str  # Of softmax attention.
 
 
 def steps(cells: Cells, options: argparse.Namespace) -> None:

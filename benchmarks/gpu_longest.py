@@ -38,23 +38,14 @@ _STEPS = 4
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """What is tried.
+    """What is tried."""
 
-    Attributes:
-        first: Shortest row.
-        last: Longest row.
-        step_seconds: No row is tried whose step is foreseen to take longer.
-        sizes: Of the model; attention, direction, residual and context are filled in.
-        chunk: Tokens of a slice.
-        compute: Precision.
-    """
-
-    first: int
-    last: int
-    step_seconds: float
-    sizes: ModelConfig
-    chunk: int
-    compute: ComputeConfig
+    first: int  # Shortest row.
+    last: int  # Longest row.
+    step_seconds: float  # No row is tried whose step is foreseen to take longer.
+    sizes: ModelConfig  # Of the model; attention, direction, residual and context are filled in.
+    chunk: int  # Tokens of a slice.
+    compute: ComputeConfig  # Precision.
 
 
 def longest(cells: Cells, search: Search, mechanisms: list[str], plans: list[str]) -> None:

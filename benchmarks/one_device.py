@@ -34,17 +34,11 @@ class TooLongError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long is waited.
+    """How long is waited."""
 
-    Attributes:
-        cell: Seconds of a cell.
-        timed: Seconds of the steps that are timed.
-        until: When no further cell begins, on the monotonic clock.
-    """
-
-    cell: float
-    timed: float
-    until: float
+    cell: float  # Seconds of a cell.
+    timed: float  # Seconds of the steps that are timed.
+    until: float  # When no further cell begins, on the monotonic clock.
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, calls: int = 1) -> float:

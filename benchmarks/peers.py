@@ -19,39 +19,22 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class Size:
-    """Of every encoder of a run.
+    """Of every encoder of a run."""
 
-    Attributes:
-        length: L.
-        width: E.
-        depth: Layers.
-        heads: Of a layer.
-        hidden: Features inside the MLP.
-        vocabulary: Token ids.
-        features: Random features of a head.
-        projected: Mixtures of keys and of values that linformer learns.
-        landmarks: Of nystromformer.
-        iterations: Of its pseudo-inverse.
-        convolution: Width of its convolution of the values.
-        window: Positions seen to either side.
-        rounds: Of hashing.
-        chunk: Of the sorted row.
-    """
-
-    length: int
-    width: int = 256
-    depth: int = 4
-    heads: int = 4
-    hidden: int = 1024
-    vocabulary: int = 10
-    features: int = 256
-    projected: int = 256
-    landmarks: int = 64
-    iterations: int = 6
-    convolution: int = 33
-    window: int = 128
-    rounds: int = 2
-    chunk: int = 64
+    length: int  # L.
+    width: int = 256  # E.
+    depth: int = 4  # Layers.
+    heads: int = 4  # Of a layer.
+    hidden: int = 1024  # Features inside the MLP.
+    vocabulary: int = 10  # Token ids.
+    features: int = 256  # Random features of a head.
+    projected: int = 256  # Mixtures of keys and of values that linformer learns.
+    landmarks: int = 64  # Of nystromformer.
+    iterations: int = 6  # Of its pseudo-inverse.
+    convolution: int = 33  # Width of its convolution of the values.
+    window: int = 128  # Positions seen to either side.
+    rounds: int = 2  # Of hashing.
+    chunk: int = 64  # Of the sorted row.
 
     @property
     def head_width(self) -> int:

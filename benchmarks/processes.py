@@ -26,17 +26,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """When a case is ended.
+    """When a case is ended."""
 
-    Attributes:
-        seconds: Wall time of its process, start included.
-        gigabytes: GiB resident.
-        threads: Cores that it is pinned to, and threads.
-    """
-
-    seconds: float
-    gigabytes: float
-    threads: int = 1
+    seconds: float  # Wall time of its process, start included.
+    gigabytes: float  # GiB resident.
+    threads: int = 1  # Cores that it is pinned to, and threads.
 
 
 def run_case(script: str, case: Row, limits: Limits) -> Row:

@@ -16,9 +16,12 @@ import inspect
 import itertools
 import re
 import statistics
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from genomeformer_cli.core.config_text import field_comments
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = ROOT / "genomeformer_cli"
@@ -59,36 +62,24 @@ _NUMPY_SECTION = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Text:
-    """One docstring, parameter text or help text, and the place that it documents.
+    """One docstring, parameter text or help text, and the place that it documents."""
 
-    Attributes:
-        place: File, line and name.
-        text: Words as written, without indentation.
-    """
-
-    place: str
-    text: str
+    place: str  # File, line and name.
+    text: str  # Words as written, without indentation.
 
 
 @dataclass(kw_only=True)
 class Prose:
-    """Texts and sizes of a package.
+    """Texts and sizes of a package."""
 
-    Attributes:
-        docstrings: Docstrings of modules, classes and functions.
-        parameters: Texts of arguments, attributes and results, and `help=` of options.
-        file_lines: Number of lines of each file.
-        docstring_lines: Number of lines inside docstrings.
-        function_lines: Number of lines of each function.
-        many_parameters: Number of functions with more than six parameters.
-    """
-
+    # Docstrings of modules, classes and functions.
     docstrings: list[Text] = field(default_factory=list)
+    # Texts of arguments, fields and results, and `help=` of options.
     parameters: list[Text] = field(default_factory=list)
-    file_lines: list[int] = field(default_factory=list)
-    docstring_lines: int = 0
-    function_lines: list[int] = field(default_factory=list)
-    many_parameters: int = 0
+    file_lines: list[int] = field(default_factory=list)  # Number of lines of each file.
+    docstring_lines: int = 0  # Number of lines inside docstrings.
+    function_lines: list[int] = field(default_factory=list)  # Number of lines of each function.
+    many_parameters: int = 0  # Number of functions with more than six parameters.
 
     def words(self) -> int:
         """Return the number of words in all docstrings."""
@@ -112,6 +103,12 @@ def read_prose(paths: list[Path], root: Path) -> Prose:
                 prose.parameters += [Text(place=place, text=text) for text in _literals(node.value)]
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
                 _read_definition(prose, node, place)
+            if isinstance(node, ast.ClassDef):
+                definition = "\n".join(source.splitlines()[node.lineno - 1 : node.end_lineno])
+                prose.parameters += [
+                    Text(place=f"{place} {node.name}.{name}", text=text)
+                    for name, text in field_comments(textwrap.dedent(definition)).items()
+                ]
     return prose
 
 

@@ -35,21 +35,16 @@ LENGTH = HEAD_WIDTH = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Pattern:
-    """What a picture shows.
+    """What a picture shows."""
 
-    Attributes:
-        words: The pattern in words; stands under the picture.
-        dials: Settings of `AttentionConfig` that make it visible at 128 positions.
-        gates: Raw gates, which forget slowly enough for the picture to show it.
-        both_ways: Whether the picture is of the causal mechanism run from either end and summed.
-        of: The mechanism, where its name is not the picture's.
-    """
-
-    words: str
+    words: str  # The pattern in words; stands under the picture.
+    # Settings of `AttentionConfig` that make it visible at 128 positions.
     dials: dict[str, Any] = field(default_factory=dict)
+    # Raw gates, which forget slowly enough for the picture to show it.
     gates: tuple[float, ...] = ()
+    # Whether the picture is of the causal mechanism run from either end and summed.
     both_ways: bool = False
-    of: str = ""
+    of: str = ""  # The mechanism, where its name is not the picture's.
 
 
 PATTERNS: dict[str, Pattern] = {

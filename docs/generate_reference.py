@@ -304,15 +304,10 @@ def _clause(path: Path) -> str:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Experiment:
-    """One entry of a page of experiments.
+    """One entry of a page of experiments."""
 
-    Attributes:
-        question: Heading of the entry.
-        fields: Date, Setting, Command, Result and Verdict, as far as given.
-    """
-
-    question: str
-    fields: Mapping[str, str]
+    question: str  # Heading of the entry.
+    fields: Mapping[str, str]  # Date, Setting, Command, Result and Verdict, as far as given.
 
 
 def experiments_of(path: Path) -> list[Experiment]:

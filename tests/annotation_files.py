@@ -29,23 +29,15 @@ TYPES = ("gene", "CDS", "tRNA", "rRNA", "exon", "misc_feature", "mobile_element"
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A feature as it is.
+    """A feature as it is."""
 
-    Attributes:
-        type: Feature type.
-        name: Locus tag.
-        exons: 0-based, half-open, ascending; past the length where they cross the origin.
-        minus: It lies on the minus strand.
-        phase: Bases to the first whole codon, from the 5' end.
-        unclear: Spelled so that its ends are not stated.
-    """
-
-    type: str
-    name: str
+    type: str  # Feature type.
+    name: str  # Locus tag.
+    # 0-based, half-open, ascending; past the length where they cross the origin.
     exons: tuple[tuple[int, int], ...]
-    minus: bool
-    phase: int
-    unclear: bool = False
+    minus: bool  # It lies on the minus strand.
+    phase: int  # Bases to the first whole codon, from the 5' end.
+    unclear: bool = False  # Spelled so that its ends are not stated.
 
     def bases(self, length: int) -> list[int]:
         """Bases from 5' to 3'."""

@@ -15,17 +15,11 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Tolerance:
-    """Largest accepted difference: `absolute + relative * |expected|`.
+    """Largest accepted difference: `absolute + relative * |expected|`."""
 
-    Attributes:
-        relative: Factor of the expected number.
-        absolute: Difference accepted near zero.
-        reason: Cause of the differences.
-    """
-
-    relative: float
-    absolute: float
-    reason: str
+    relative: float  # Factor of the expected number.
+    absolute: float  # Difference accepted near zero.
+    reason: str  # Cause of the differences.
 
 
 def to_text(values: Mapping[str, Any], tolerance: Tolerance) -> str:

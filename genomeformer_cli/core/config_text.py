@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
-import re
+import io
 import textwrap
+import tokenize
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -34,19 +36,12 @@ _KINDS = (bool, int, float, str, list, dict)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Setting:
-    """One setting of a configuration.
+    """One setting of a configuration."""
 
-    Attributes:
-        key: Dotted place, such as `training.ema`.
-        value: Current value, or default; None if it is unset.
-        type: Description of the accepted values.
-        meaning: Sentence of the docstring.
-    """
-
-    key: str
-    value: Any
-    type: str
-    meaning: str
+    key: str  # Dotted place, such as `training.ema`.
+    value: Any  # Current value, or default; None if it is unset.
+    type: str  # Description of the accepted values.
+    meaning: str  # Sentence of the docstring.
 
 
 def parse_settings(
@@ -174,21 +169,36 @@ def _flat_keys(plain: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
 
 
 def documented(kind: type[Any]) -> tuple[str, dict[str, str]]:
-    """Split a Google docstring into the text before `Attributes:` and the meaning of each field.
+    """Return the docstring of a dataclass and the comment on each field.
 
-    Inherited fields keep the meanings of the base class.
+    Inherited fields keep the comments of the base class.
     """
     meanings: dict[str, str] = {}
-    summary = ""
     for base in reversed(kind.__mro__):
-        if not dataclasses.is_dataclass(base):
-            continue
-        summary, _, attributes = (inspect.cleandoc(base.__doc__ or "")).partition("Attributes:\n")
-        for entry in re.split(r"\n(?=    \S)", attributes.rstrip()):
-            name, colon, meaning = entry.strip().partition(":")
-            if colon:
-                meanings[name] = " ".join(meaning.split())
-    return summary.strip(), meanings
+        if dataclasses.is_dataclass(base):
+            meanings |= field_comments(textwrap.dedent(inspect.getsource(base)))
+    return inspect.cleandoc(kind.__doc__ or ""), meanings
+
+
+def field_comments(source: str) -> dict[str, str]:
+    """Read the comments behind or directly above the fields of a class."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {
+        token.start[0]: (token.string.removeprefix("#").strip(), token.line.lstrip()[0] == "#")
+        for token in tokens
+        if token.type == tokenize.COMMENT
+    }
+    meanings = {}
+    [definition] = ast.parse(source).body
+    for node in ast.iter_child_nodes(definition):
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            first = last = node.lineno - 1
+            while comments.get(first, ("", False))[1]:
+                first -= 1
+            above = [comments[line][0] for line in range(first + 1, last + 1)]
+            behind, _ = comments.get(node.end_lineno or node.lineno, ("", False))
+            meanings[node.target.id] = " ".join([*above, behind]).strip()
+    return meanings
 
 
 def describe_config(config: Any, prefix: str = "") -> list[Setting]:

@@ -30,15 +30,10 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True, kw_only=True)
 class TaskFailure:
-    """Failure of a task in another process.
+    """Failure of a task in another process."""
 
-    Attributes:
-        message: One sentence.
-        hint: Possible next step.
-    """
-
-    message: str
-    hint: str | None = None
+    message: str  # One sentence.
+    hint: str | None = None  # Possible next step.
 
 
 def run_in_fresh_process(

@@ -63,27 +63,16 @@ def fresh_environment(cache: Path) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class ProcessRank:
-    """Rank of this process in distributed training.
+    """Rank of this process in distributed training."""
 
-    Attributes:
-        rank: Global rank, from 0.
-        size: Number of processes.
-        local_rank: Rank on this machine.
-        local_size: Number of processes on this machine.
-        address: Address of the rendezvous store.
-        port: Port of the rendezvous store.
-        agent_listens: True if the launcher hosts the store.
-        restarts: Number of restarts of the process group.
-    """
-
-    rank: int
-    size: int
-    local_rank: int
-    local_size: int
-    address: str
-    port: int
-    agent_listens: bool = False
-    restarts: int = 0
+    rank: int  # Global rank, from 0.
+    size: int  # Number of processes.
+    local_rank: int  # Rank on this machine.
+    local_size: int  # Number of processes on this machine.
+    address: str  # Address of the rendezvous store.
+    port: int  # Port of the rendezvous store.
+    agent_listens: bool = False  # True if the launcher hosts the store.
+    restarts: int = 0  # Number of restarts of the process group.
 
 
 def process_rank() -> ProcessRank | None:

@@ -10,19 +10,12 @@ from genomeformer_cli.core.escaping import markdown
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Table of text; every cell is unescaped.
+    """Table of text; every cell is unescaped."""
 
-    Attributes:
-        headings: Headings of the columns; the first column is left-aligned.
-        rows: Cells, one tuple per row.
-        title: Title.
-        notes: Sentences below the table.
-    """
-
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    headings: tuple[str, ...]  # Headings of the columns; the first column is left-aligned.
+    rows: tuple[tuple[str, ...], ...]  # Cells, one tuple per row.
     title: str = ""
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # Sentences below the table.
 
     def __post_init__(self) -> None:
         """Refuse other values than text, which a JSON file from outside may hold.

@@ -180,15 +180,10 @@ def plot_substitutions(maps: list[MutatedRecord], path: Path) -> None:
 
 @dataclass(frozen=True)
 class Colors:
-    """Values of a column, by which points are coloured.
+    """Values of a column, by which points are coloured."""
 
-    Attributes:
-        title: Name of the column.
-        values: Values by record id.
-    """
-
-    title: str
-    values: dict[str, str]
+    title: str  # Name of the column.
+    values: dict[str, str]  # Values by record id.
 
 
 def check_plane_options(path: Path | None, color_by: str | None) -> None:

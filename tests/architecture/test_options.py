@@ -13,7 +13,7 @@ import typer.main
 
 from genomeformer_cli.app import app
 from genomeformer_cli.commands._options import RENAMED
-from genomeformer_cli.core.config_text import parse_settings
+from genomeformer_cli.core.config_text import describe_config, parse_settings
 from genomeformer_cli.core.embedding.options import EmbedConfig
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.training.presets import PretrainSettings
@@ -145,6 +145,13 @@ def test_a_former_option_names_its_new_form(command: str, option: str, run_cli: 
     if word == "--set":
         kind = CONFIGURATIONS[command]
         assert parse_settings([assignment.replace("...", "3")], kind)
+
+
+@pytest.mark.parametrize("command", CONFIGURATIONS)
+def test_every_setting_has_a_meaning(command: str) -> None:
+    rows = describe_config(CONFIGURATIONS[command])
+    assert rows
+    assert [row.key for row in rows if not row.meaning] == []
 
 
 @pytest.mark.parametrize("name", CONFIGURED)

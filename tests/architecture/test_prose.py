@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -102,6 +104,37 @@ def test_parameter_texts_of_both_layouts_are_found() -> None:
         "Whose file is empty.",
     ]
     assert list(parameter_texts(numpy)) == ["Of the run.", "Number of rows.", "Its width."]
+
+
+def test_fields_are_documented_beside_them(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(
+        '"""Sample module."""\n\n\nclass Outer:\n    """Outer class."""\n\n'
+        '    class Inner:\n        """Inner class."""\n\n'
+        "        # Of the\n        # run.\n        size: int\n"
+        '        name: str = "# no comment"  # Its name.\n'
+    )
+    assert [text.place for text in offenders(read_prose([module], tmp_path))] == [
+        "module.py:7 Inner.size",
+        "module.py:7 Inner.name",
+    ]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_docstrings_do_not_repeat_the_names_of_fields(folder: Path) -> None:
+    repeated = [
+        f"{path.relative_to(PACKAGE)}:{node.lineno} {node.name}.{name}"
+        for path in sorted(folder.glob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+        for name in re.findall(r"^    (\w+):", _attributes_of(node), re.MULTILINE)
+        if name in {ast.unparse(s.target) for s in node.body if isinstance(s, ast.AnnAssign)}
+    ]
+    assert not repeated, f"write a comment beside or above the field: {repeated}"
+
+
+def _attributes_of(node: ast.ClassDef) -> str:
+    return (ast.get_docstring(node) or "").partition("\nAttributes:\n")[2]
 
 
 def test_a_broken_rule_is_reported_with_its_place(tmp_path: Path) -> None:

@@ -29,23 +29,14 @@ _PIECE = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """One line of shell, continuation lines joined.
+    """One line of shell, continuation lines joined."""
 
-    Attributes:
-        page: File name of the page.
-        line: Line number of the block.
-        text: Command as a shell reads it, without the prompt; or Python code.
-        is_python: True for Python code.
-        mark: Word of the comment before the block; "" means execute and compare.
-        output: Lines that the page shows below the command.
-    """
-
-    page: str
-    line: int
-    text: str
-    mark: str
-    is_python: bool = False
-    output: tuple[str, ...] = ()
+    page: str  # File name of the page.
+    line: int  # Line number of the block.
+    text: str  # Command as a shell reads it, without the prompt; or Python code.
+    mark: str  # Word of the comment before the block; "" means execute and compare.
+    is_python: bool = False  # True for Python code.
+    output: tuple[str, ...] = ()  # Lines that the page shows below the command.
 
     def __str__(self) -> str:
         return f"{self.page}:{self.line}: {self.text}"
@@ -106,19 +97,12 @@ def _read_console(body: str) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 @dataclass(frozen=True, kw_only=True)
 class Invocation:
-    """A shell line around one call of `genomeformer`.
+    """A shell line around one call of `genomeformer`."""
 
-    Attributes:
-        before: Shell text of the pipe in front of the call; "" without a pipe.
-        launcher: Words in front of the call, such as `srun`.
-        arguments: Arguments of `genomeformer`.
-        stdout: File that standard output is redirected to; "" for none.
-    """
-
-    before: str
-    launcher: tuple[str, ...]
-    arguments: tuple[str, ...]
-    stdout: str
+    before: str  # Shell text of the pipe in front of the call; "" without a pipe.
+    launcher: tuple[str, ...]  # Words in front of the call, such as `srun`.
+    arguments: tuple[str, ...]  # Arguments of `genomeformer`.
+    stdout: str  # File that standard output is redirected to; "" for none.
 
 
 def invocation_of(text: str) -> Invocation | None:

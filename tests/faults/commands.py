@@ -46,15 +46,10 @@ FINETUNE = (
 
 @dataclass(frozen=True, kw_only=True)
 class Command:
-    """A command that writes.
+    """A command that writes."""
 
-    Attributes:
-        line: Its arguments.
-        repeats: Whether a finished one can be run again; if not, it is refused by name.
-    """
-
-    line: tuple[str, ...]
-    repeats: bool = True
+    line: tuple[str, ...]  # Its arguments.
+    repeats: bool = True  # Whether a finished one can be run again; if not, it is refused by name.
 
 
 def _embed(suffix: str, *more: str) -> Command:

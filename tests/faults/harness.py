@@ -44,21 +44,13 @@ _NO_RESULT = ("cache/locks/", "cache/verified/")
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A disturbance of a forked command.
+    """A disturbance of a forked command."""
 
-    Attributes:
-        name: Name in reports.
-        before: File-system event that it precedes; 0 for none.
-        act: Called in the child with the name of the event.
-        lasts: Whether it acts before all later events too.
-        begin: Called in the child before the command starts.
-    """
-
-    name: str
-    before: int = 0
-    act: Callable[[str], None] = lambda _: None
-    lasts: bool = False
-    begin: Callable[[], None] = lambda: None
+    name: str  # Name in reports.
+    before: int = 0  # File-system event that it precedes; 0 for none.
+    act: Callable[[str], None] = lambda _: None  # Called in the child with the name of the event.
+    lasts: bool = False  # Whether it acts before all later events too.
+    begin: Callable[[], None] = lambda: None  # Called in the child before the command starts.
 
 
 NO_FAULT = Fault(name="nothing")
@@ -75,21 +67,13 @@ def send(number: signal.Signals, before: int) -> Fault:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """Exit of a forked command.
+    """Exit of a forked command."""
 
-    Attributes:
-        code: Exit code, or minus the signal that ended it.
-        events: File-system events; 0 if it was killed.
-        seconds: Time of the processor.
-        out: Standard output.
-        err: Standard error.
-    """
-
-    code: int
-    events: int
-    seconds: float
-    out: bytes
-    err: str
+    code: int  # Exit code, or minus the signal that ended it.
+    events: int  # File-system events; 0 if it was killed.
+    seconds: float  # Time of the processor.
+    out: bytes  # Standard output.
+    err: str  # Standard error.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,16 +86,11 @@ class Started:
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A working place of a command: its cache and its current folder.
+    """A working place of a command: its cache and its current folder."""
 
-    Attributes:
-        root: Holds both.
-        environment: Variables set for the command.
-        prepare: Called in the child before the command, to make it small.
-    """
-
-    root: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
+    root: Path  # Holds both.
+    environment: Mapping[str, str] = field(default_factory=dict)  # Variables set for the command.
+    # Called in the child before the command, to make it small.
     prepare: Callable[[], None] = lambda: None
 
     @property

@@ -34,18 +34,13 @@ SHARES = {"kills": 0.6, "disturbances": 0.2, "races": 0.2}
 
 @dataclass
 class Figures:
-    """Counts of one command.
+    """Counts of one command."""
 
-    Attributes:
-        name: Name of the command.
-        events: File-system events of an undisturbed run.
-        tried: Number of tries of each kind.
-        failures: Sentences about what was lost, half-written or garbage, of each kind.
-    """
-
-    name: str
-    events: int
+    name: str  # Name of the command.
+    events: int  # File-system events of an undisturbed run.
+    # Number of tries of each kind.
     tried: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
+    # Sentences about what was lost, half-written or garbage, of each kind.
     failures: dict[str, list[str]] = field(default_factory=lambda: {kind: [] for kind in SHARES})
 
 

@@ -38,17 +38,11 @@ ACCESSION = "GCF_000001405.1"
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """A parser.
+    """A parser."""
 
-    Attributes:
-        read: Reads a file to its end.
-        seeds: Valid files, mutated.
-        name: Name that the file gets.
-    """
-
-    read: Read
-    seeds: tuple[bytes, ...]
-    name: str = "input"
+    read: Read  # Reads a file to its end.
+    seeds: tuple[bytes, ...]  # Valid files, mutated.
+    name: str = "input"  # Name that the file gets.
 
 
 def memory_folder() -> Path | None:

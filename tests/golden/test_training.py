@@ -48,18 +48,13 @@ MUON_TOLERANCE = Tolerance(
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A run of 20 steps, small but for what its name says.
+    """A run of 20 steps, small but for what its name says."""
 
-    Attributes:
-        attention: Mechanism.
-        model: Other fields of the model's configuration.
-        plan: Memory plan.
-        training: Other fields of the training configuration.
-    """
-
-    attention: str = "softmax"
+    attention: str = "softmax"  # Mechanism.
+    # Other fields of the model's configuration.
     model: dict[str, Any] = field(default_factory=dict)
-    plan: str = "full"
+    plan: str = "full"  # Memory plan.
+    # Other fields of the training configuration.
     training: dict[str, Any] = field(default_factory=dict)
 
 

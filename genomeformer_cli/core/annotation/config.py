@@ -31,27 +31,16 @@ DEFAULT_LABELS = (Label.CODING, Label.INTERGENIC, Label.PROMOTER, Label.TERMINAT
 
 @dataclass(frozen=True, kw_only=True)
 class WindowRules:
-    """Rules for cutting windows.
+    """Rules for cutting windows."""
 
-    Attributes:
-        labels: Classes of windows.
-        length: Length in bases of windows other than promoters and terminators.
-        promoter: Bases before a gene's first base, and bases from it on.
-        terminator: Bases up to a gene's last base, and bases after it.
-        margin: Minimum distance in bases between an intergenic window and a gene.
-        max_n: Maximum fraction of N in a window.
-        strand: Strand of the written sequence.
-        seed: Seed of window offsets, of the strand of windows without one, and of sampling.
-    """
-
-    labels: tuple[Label, ...] = DEFAULT_LABELS
-    length: int = 200
-    promoter: tuple[int, int] = (150, 50)
-    terminator: tuple[int, int] = (50, 150)
-    margin: int = 50
-    max_n: float = 0.0
-    strand: WrittenStrand = WrittenStrand.FEATURE
-    seed: int = 0
+    labels: tuple[Label, ...] = DEFAULT_LABELS  # Classes of windows.
+    length: int = 200  # Length in bases of windows other than promoters and terminators.
+    promoter: tuple[int, int] = (150, 50)  # Bases before a gene's first base, and bases from it on.
+    terminator: tuple[int, int] = (50, 150)  # Bases up to a gene's last base, and bases after it.
+    margin: int = 50  # Minimum distance in bases between an intergenic window and a gene.
+    max_n: float = 0.0  # Maximum fraction of N in a window.
+    strand: WrittenStrand = WrittenStrand.FEATURE  # Strand of the written sequence.
+    seed: int = 0  # Seed of window offsets, of the strand of windows without one, and of sampling.
 
     def __post_init__(self) -> None:
         """Check the settings.

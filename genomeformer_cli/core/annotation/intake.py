@@ -29,17 +29,11 @@ _CONSEQUENCES = {
 
 @dataclass(slots=True)
 class Tally:
-    """Counts of items: read = used + left out.
+    """Counts of items: read = used + left out."""
 
-    Attributes:
-        read: Number of items in the file.
-        used: Number of items used.
-        left_out: Number of items left out, by reason.
-    """
-
-    read: int = 0
-    used: int = 0
-    left_out: Counter[str] = field(default_factory=Counter)
+    read: int = 0  # Number of items in the file.
+    used: int = 0  # Number of items used.
+    left_out: Counter[str] = field(default_factory=Counter)  # Number of items left out, by reason.
 
     def leave_out(self, reason: Reason, number: int = 1) -> None:
         """Count items that are left out."""
@@ -61,17 +55,12 @@ class Tally:
 
 @dataclass(slots=True)
 class Intake:
-    """Counts of one annotation.
+    """Counts of one annotation."""
 
-    Attributes:
-        records: Sequences, and annotated records without sequence.
-        features: Features of the annotation.
-        num_pseudo: Number of used features of pseudogenes, which give no windows.
-    """
-
+    # Sequences, and annotated records without sequence.
     records: Tally = field(default_factory=Tally)
-    features: Tally = field(default_factory=Tally)
-    num_pseudo: int = 0
+    features: Tally = field(default_factory=Tally)  # Features of the annotation.
+    num_pseudo: int = 0  # Number of used features of pseudogenes, which give no windows.
 
     def warn(self, shown: str, reporter: Reporter) -> None:
         """Warn about features with an unclear location."""

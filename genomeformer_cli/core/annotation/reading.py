@@ -45,19 +45,12 @@ class _File:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnotatedRecord:
-    """Record with sequence and features.
+    """Record with sequence and features."""
 
-    Attributes:
-        id: Id in the FASTA file, or accession with version in GenBank.
-        codes: Base codes.
-        features: Features in the coordinates of the sequence.
-        circular: True for a circular record.
-    """
-
-    id: str
-    codes: Codes
-    features: tuple[Feature, ...]
-    circular: bool
+    id: str  # Id in the FASTA file, or accession with version in GenBank.
+    codes: Codes  # Base codes.
+    features: tuple[Feature, ...]  # Features in the coordinates of the sequence.
+    circular: bool  # True for a circular record.
 
 
 def annotated_records(

@@ -26,23 +26,14 @@ _KEY_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Window with its sequence.
+    """Window with its sequence."""
 
-    Attributes:
-        genome: Name of the genome.
-        record: Id of the record.
-        candidate: Position and label.
-        strand: Strand of the sequence.
-        sequence: Letters A C G T N, 5' to 3' on that strand.
-        key: Hash shared by all copies of the sequence, on either strand.
-    """
-
-    genome: str
-    record: str
-    candidate: Candidate
-    strand: int
-    sequence: str
-    key: int
+    genome: str  # Name of the genome.
+    record: str  # Id of the record.
+    candidate: Candidate  # Position and label.
+    strand: int  # Strand of the sequence.
+    sequence: str  # Letters A C G T N, 5' to 3' on that strand.
+    key: int  # Hash shared by all copies of the sequence, on either strand.
 
 
 def windows_of(record: AnnotatedRecord, rules: WindowRules, genome: str) -> list[Window]:

@@ -40,23 +40,15 @@ _GENE_SUBSTITUTES = (Kind.CDS, Kind.RRNA, Kind.TRNA)
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """Window without its sequence.
+    """Window without its sequence."""
 
-    Attributes:
-        label: Class.
-        start: First base, 0-based, below the record's length.
-        end: End (exclusive); past the record's length across the origin of a circle.
-        strand: Strand of the feature; `UNSTRANDED` for intergenic windows.
-        feature: Feature of the window, if any.
-        phase: Number of bases before the first whole codon of a coding window, from the 5' end on
-            the feature's strand.
-    """
-
-    label: Label
-    start: int
-    end: int
-    strand: int
-    feature: Feature | None = None
+    label: Label  # Class.
+    start: int  # First base, 0-based, below the record's length.
+    end: int  # End (exclusive); past the record's length across the origin of a circle.
+    strand: int  # Strand of the feature; `UNSTRANDED` for intergenic windows.
+    feature: Feature | None = None  # Feature of the window, if any.
+    # Number of bases before the first whole codon of a coding window, from the 5' end on the
+    # feature's strand.
     phase: int | None = None
 
     def __post_init__(self) -> None:

@@ -17,14 +17,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LengthBucket:
-    """Documents of similar length, one per row.
+    """Documents of similar length, one per row."""
 
-    Attributes:
-        index_NM: Flat index into (B, L) of every position of every document.
-        mask_NM: True where a document has a position; None if all have the same length.
-    """
-
-    index_NM: Tensor
+    index_NM: Tensor  # Flat index into (B, L) of every position of every document.
+    # True where a document has a position; None if all have the same length.
     mask_NM: Tensor | None
 
     def gather(self, x_BHLD: Tensor) -> Tensor:
@@ -37,15 +33,10 @@ class LengthBucket:
 
 @dataclass(frozen=True)
 class Packing:
-    """Rows with several documents, and the location of each document.
+    """Rows with several documents, and the location of each document."""
 
-    Attributes:
-        buckets: Documents grouped by length, which limits padding.
-        inverse_BL: Index of every position of the batch into the concatenated buckets; arbitrary at
-            padding.
-    """
-
-    buckets: tuple[LengthBucket, ...]
+    buckets: tuple[LengthBucket, ...]  # Documents grouped by length, which limits padding.
+    # Index of every position of the batch into the concatenated buckets; arbitrary at padding.
     inverse_BL: Tensor
 
     def scatter(self, parts_NHMD: Sequence[Tensor]) -> Tensor:
@@ -57,22 +48,15 @@ class Packing:
 
 @dataclass(frozen=True)
 class Layout:
-    """Padding, documents and rotary positions of a batch or of a slice of it.
+    """Padding, documents and rotary positions of a batch or of a slice of it."""
 
-    Attributes:
-        mask_BL: True at real positions; None if all are real.
-        cos: Cosines of the rotary angles, (L, R) or (B, 1, L, R).
-        sin: Sines of the rotary angles.
-        documents_BL: Document number of every position, negative at padding; None if no row holds
-            more
-            than one document.
-        packing: Location of the documents; None if no row holds more than one document.
-    """
-
-    mask_BL: Tensor | None
-    cos: Tensor
-    sin: Tensor
+    mask_BL: Tensor | None  # True at real positions; None if all are real.
+    cos: Tensor  # Cosines of the rotary angles, (L, R) or (B, 1, L, R).
+    sin: Tensor  # Sines of the rotary angles.
+    # Document number of every position, negative at padding; None if no row holds more than one
+    # document.
     documents_BL: Tensor | None = None
+    # Location of the documents; None if no row holds more than one document.
     packing: Packing | None = None
 
     def slice(self, start: int, stop: int) -> Layout:
@@ -92,15 +76,10 @@ class Layout:
 
 @dataclass(frozen=True, kw_only=True)
 class Rotary:
-    """Rotary position embedding (Su et al. 2021, "RoFormer", equation 15).
+    """Rotary position embedding (Su et al. 2021, "RoFormer", equation 15)."""
 
-    Attributes:
-        head_width: Features per head, even.
-        base: Base of the wavelengths, which range from 2 pi to 2 pi base positions.
-    """
-
-    head_width: int
-    base: float
+    head_width: int  # Features per head, even.
+    base: float  # Base of the wavelengths, which range from 2 pi to 2 pi base positions.
 
     def angles(self, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Return cosine and sine (..., R), exact at any position of a chromosome."""

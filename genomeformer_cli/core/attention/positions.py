@@ -16,19 +16,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class SelectedPositions:
-    """Selected positions of a batch (B, L).
+    """Selected positions of a batch (B, L)."""
 
-    Attributes:
-        index_T: Flat indices into (B, L), row after row.
-        batch: Number of rows, B.
-        length: Length of the rows, L.
-        max_per_row: Largest number of selected positions in a row, at least 1, M.
-    """
-
-    index_T: Tensor
-    batch: int
-    length: int
-    max_per_row: int
+    index_T: Tensor  # Flat indices into (B, L), row after row.
+    batch: int  # Number of rows, B.
+    length: int  # Length of the rows, L.
+    max_per_row: int  # Largest number of selected positions in a row, at least 1, M.
 
     @classmethod
     def from_mask(cls, wanted_BL: Tensor) -> SelectedPositions:

@@ -74,13 +74,9 @@ class Additive(Protocol):
 
 @runtime_checkable
 class Local(Protocol):
-    """Mechanism in which no position sees beyond its neighbours.
+    """Mechanism in which no position sees beyond its neighbours."""
 
-    Attributes:
-        reach: Number of visible positions to either side.
-    """
-
-    reach: int
+    reach: int  # Number of visible positions to either side.
 
 
 @runtime_checkable

@@ -35,44 +35,30 @@ _MOST_ITERATIONS = 64
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionConfig:
-    """Attention mechanism and its options.
+    """Attention mechanism and its options."""
 
-    Attributes:
-        name: Mechanism of the registry; or several, joined by `+`, that alternate from block to
-            block.
-        num_features: Random features per head (performer).
-        feature_map: Replacement of the exponential: `elu` (elu + 1) or `squared` (linear).
-        tied_ways: Share the weights of both directions of a causal mechanism in a bidirectional
-            model
-            (gated-linear, gated-delta).
-        window: Visible positions to either side, or to the left if causal (local, longformer).
-        num_global: Number of first positions of a row that attend to all and are attended to by all
-            (longformer).
-        hash_rounds: Number of hash rounds (reformer).
-        hash_chunk: Positions per chunk of the sorted row (reformer).
-        num_projected: Learned mixtures of the keys and of the values per layer (linformer).
-        share_projections: Share one mixture matrix per layer among the heads, for the keys and for
-            the
-            values, or for both (linformer).
-        num_landmarks: Segments whose means represent the sequence (nystromformer).
-        inverse_iterations: Steps of the pseudo-inverse between landmarks (nystromformer).
-        value_conv_width: Kernel size of the convolution of the values that is added; odd, 0 for
-            none
-            (nystromformer).
-    """
-
+    # Mechanism of the registry; or several, joined by `+`, that alternate from block to block.
     name: str = "softmax"
-    num_features: int = 64
+    num_features: int = 64  # Random features per head (performer).
+    # Replacement of the exponential: `elu` (elu + 1) or `squared` (linear).
     feature_map: str = "elu"
+    # Share the weights of both directions of a causal mechanism in a bidirectional model
+    # (gated-linear, gated-delta).
     tied_ways: bool = False
+    # Visible positions to either side, or to the left if causal (local, longformer).
     window: int = 128
+    # Number of first positions of a row that attend to all and are attended to by all (longformer).
     num_global: int = 1
-    hash_rounds: int = 2
-    hash_chunk: int = 64
+    hash_rounds: int = 2  # Number of hash rounds (reformer).
+    hash_chunk: int = 64  # Positions per chunk of the sorted row (reformer).
+    # Learned mixtures of the keys and of the values per layer (linformer).
     num_projected: int = 128
+    # Share one mixture matrix per layer among the heads, for the keys and for the values, or for
+    # both (linformer).
     share_projections: Share = "heads"
-    num_landmarks: int = 64
-    inverse_iterations: int = 6
+    num_landmarks: int = 64  # Segments whose means represent the sequence (nystromformer).
+    inverse_iterations: int = 6  # Steps of the pseudo-inverse between landmarks (nystromformer).
+    # Kernel size of the convolution of the values that is added; odd, 0 for none (nystromformer).
     value_conv_width: int = 33
 
     def __post_init__(self) -> None:
@@ -98,19 +84,12 @@ class AttentionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionContext:
-    """Sizes and direction of the layer that contains a mechanism.
+    """Sizes and direction of the layer that contains a mechanism."""
 
-    Attributes:
-        num_heads: Heads of the layer.
-        head_width: Features per head.
-        context: Longest row supported by the model.
-        causal: True if a position sees only itself and earlier ones.
-    """
-
-    num_heads: int
-    head_width: int
-    context: int
-    causal: bool
+    num_heads: int  # Heads of the layer.
+    head_width: int  # Features per head.
+    context: int  # Longest row supported by the model.
+    causal: bool  # True if a position sees only itself and earlier ones.
 
 
 Build = Callable[[AttentionConfig, AttentionContext, torch.Generator], nn.Module]
@@ -119,35 +98,21 @@ CountGates = Callable[[AttentionConfig, AttentionContext], int]
 
 @dataclass(frozen=True, kw_only=True)
 class AttentionEntry:
-    """Entry of the registry.
+    """Entry of the registry."""
 
-    Attributes:
-        build: Function that builds the module from its options, its context and a random generator.
-        exact: True if the mechanism is not an approximation of softmax attention.
-        bidirectional: True if it supports bidirectional models.
-        causal: True if it supports causal models.
-        time: Time complexity in the length L.
-        memory: Memory complexity in the length L.
-        paper: Reference.
-        options: Settings of `AttentionConfig` that it uses.
-        limit: Description of what it does not support; empty if nothing.
-        rotary: True if queries and keys receive rotary positions.
-        shares_query_key: True if queries and keys share one projection.
-        num_gates: Raw gates per head that it uses.
-    """
-
+    # Function that builds the module from its options, its context and a random generator.
     build: Build
-    exact: bool
-    bidirectional: bool
-    causal: bool
-    time: str
-    memory: str
-    paper: str
-    options: tuple[str, ...] = ()
-    limit: str = ""
-    rotary: bool = True
-    shares_query_key: bool = False
-    num_gates: CountGates = lambda config, setting: 0
+    exact: bool  # True if the mechanism is not an approximation of softmax attention.
+    bidirectional: bool  # True if it supports bidirectional models.
+    causal: bool  # True if it supports causal models.
+    time: str  # Time complexity in the length L.
+    memory: str  # Memory complexity in the length L.
+    paper: str  # Reference.
+    options: tuple[str, ...] = ()  # Settings of `AttentionConfig` that it uses.
+    limit: str = ""  # Description of what it does not support; empty if nothing.
+    rotary: bool = True  # True if queries and keys receive rotary positions.
+    shares_query_key: bool = False  # True if queries and keys share one projection.
+    num_gates: CountGates = lambda config, setting: 0  # Raw gates per head that it uses.
 
     @property
     def directions(self) -> tuple[Literal["bidirectional", "causal"], ...]:

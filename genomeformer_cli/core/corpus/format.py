@@ -32,70 +32,40 @@ Split = Literal["train", "validation", "unused"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Segment:
-    """Contiguous range of one record.
+    """Contiguous range of one record."""
 
-    Attributes:
-        genome: Name of the genome.
-        record: Id of the record.
-        start: First token within the record.
-        length: Number of tokens.
-        shard: Number of the shard.
-        offset: First token within the shard.
-        split: Training, validation, or unused (tokens that contain bases of both).
-    """
-
-    genome: str
-    record: str
-    start: int
-    length: int
-    shard: int
-    offset: int
-    split: Split
+    genome: str  # Name of the genome.
+    record: str  # Id of the record.
+    start: int  # First token within the record.
+    length: int  # Number of tokens.
+    shard: int  # Number of the shard.
+    offset: int  # First token within the shard.
+    split: Split  # Training, validation, or unused (tokens that contain bases of both).
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """Description of a corpus.
+    """Description of a corpus."""
 
-    Attributes:
-        format: Version of the byte layout.
-        name: Name in the cache.
-        tokenizer: Kind of tokenizer.
-        vocabulary_sha256: Checksum of the vocabulary.
-        dtype: NumPy name of the integer type of ids.
-        shard_tokens: Number of tokens in each shard.
-        has_soft_mask: True if the soft-mask track exists.
-        inputs_sha256: Checksum of all inputs of the corpus.
-        split_rule: Rule for the held-out part, as text.
-        num_train: Number of tokens in training segments.
-        num_validation: Number of tokens in held-out segments.
-        base_counts: Count of each base, A C G T N.
-        num_soft_masked: Number of lower-case bases.
-        genomes: Contents of the genomes' `genome.json`, with checksums of the sources.
-        tokenizer_settings: Settings of the tokenizer.
-        num_bases: Number of letters in all genomes.
-        unknown_fraction: Fraction of letters that are N.
-        soft_mask_fraction: Fraction of letters that were lower case.
-    """
-
-    format: int
-    name: str
-    tokenizer: str
-    vocabulary_sha256: str
-    dtype: str
-    shard_tokens: list[int]
-    has_soft_mask: bool
-    inputs_sha256: str
-    split_rule: str
-    num_train: int
-    num_validation: int
-    base_counts: dict[str, int]
-    num_soft_masked: int
+    format: int  # Version of the byte layout.
+    name: str  # Name in the cache.
+    tokenizer: str  # Kind of tokenizer.
+    vocabulary_sha256: str  # Checksum of the vocabulary.
+    dtype: str  # NumPy name of the integer type of ids.
+    shard_tokens: list[int]  # Number of tokens in each shard.
+    has_soft_mask: bool  # True if the soft-mask track exists.
+    inputs_sha256: str  # Checksum of all inputs of the corpus.
+    split_rule: str  # Rule for the held-out part, as text.
+    num_train: int  # Number of tokens in training segments.
+    num_validation: int  # Number of tokens in held-out segments.
+    base_counts: dict[str, int]  # Count of each base, A C G T N.
+    num_soft_masked: int  # Number of lower-case bases.
+    # Contents of the genomes' `genome.json`, with checksums of the sources.
     genomes: list[dict[str, Any]]
-    tokenizer_settings: dict[str, Any] = field(default_factory=dict)
-    num_bases: int = 0
-    unknown_fraction: float = 0.0
-    soft_mask_fraction: float = 0.0
+    tokenizer_settings: dict[str, Any] = field(default_factory=dict)  # Settings of the tokenizer.
+    num_bases: int = 0  # Number of letters in all genomes.
+    unknown_fraction: float = 0.0  # Fraction of letters that are N.
+    soft_mask_fraction: float = 0.0  # Fraction of letters that were lower case.
 
 
 def tokens_file(shard: int) -> str:

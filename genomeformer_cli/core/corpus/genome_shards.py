@@ -36,48 +36,28 @@ SKETCH_FILE = "sketch.bin"
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeShardRecord:
-    """Record of a part: position of its tokens, and number of its hashes in the sketch.
+    """Record of a part: position of its tokens, and number of its hashes in the sketch."""
 
-    Attributes:
-        record: Id of the record.
-        length: Number of tokens.
-        shard: Number of the shard within the part.
-        offset: First token within the shard.
-        num_bases: Number of letters.
-        num_hashes: Number of hashes in the sketch.
-    """
-
-    record: str
-    length: int
-    shard: int
-    offset: int
-    num_bases: int
-    num_hashes: int = 0
+    record: str  # Id of the record.
+    length: int  # Number of tokens.
+    shard: int  # Number of the shard within the part.
+    offset: int  # First token within the shard.
+    num_bases: int  # Number of letters.
+    num_hashes: int = 0  # Number of hashes in the sketch.
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeShard:
-    """Tokenized genome.
+    """Tokenized genome."""
 
-    Attributes:
-        num_records: Number of records in the file, including empty ones.
-        num_bases: Number of letters in the file.
-        base_counts: Count of each base, A C G T N.
-        num_soft_masked: Number of lower-case letters.
-        shard_tokens: Number of tokens in each shard.
-        records: Records with at least one token.
-        empty: Ids of records without letters.
-        sha256: Checksums of the shards by file name, computed while writing.
-    """
-
-    num_records: int
-    num_bases: int
-    base_counts: list[int]
-    num_soft_masked: int
-    shard_tokens: list[int]
-    records: list[GenomeShardRecord]
-    empty: list[str]
-    sha256: dict[str, str]
+    num_records: int  # Number of records in the file, including empty ones.
+    num_bases: int  # Number of letters in the file.
+    base_counts: list[int]  # Count of each base, A C G T N.
+    num_soft_masked: int  # Number of lower-case letters.
+    shard_tokens: list[int]  # Number of tokens in each shard.
+    records: list[GenomeShardRecord]  # Records with at least one token.
+    empty: list[str]  # Ids of records without letters.
+    sha256: dict[str, str]  # Checksums of the shards by file name, computed while writing.
 
 
 def load_genome_shard(folder: Path) -> GenomeShard | None:

@@ -36,31 +36,19 @@ class KmerCount:
 
 @dataclass(frozen=True, kw_only=True)
 class Spectrum:
-    """Spectrum of k-mers.
+    """Spectrum of k-mers."""
 
-    Attributes:
-        k: Length of the k-mers.
-        num_possible: 4^k.
-        num_distinct: Number of distinct k-mers that occur.
-        num_words: Number of k-mers counted, overlapping.
-        bits_per_base: Entropy of the k-mers divided by k; 2 for a uniform distribution.
-        most: Most frequent k-mer.
-        least: Least frequent of all 4^k, possibly absent; ties resolved alphabetically.
-        num_canonical: Number of canonical k-mers (k-mer and reverse complement combined).
-        ranks: Ranks of canonical k-mers by frequency, evenly spaced on a logarithmic scale.
-        counts: Counts of the k-mers at these ranks.
-    """
-
-    k: int
-    num_possible: int
-    num_distinct: int
-    num_words: int
-    bits_per_base: float
-    most: KmerCount
-    least: KmerCount
-    num_canonical: int
+    k: int  # Length of the k-mers.
+    num_possible: int  # 4^k.
+    num_distinct: int  # Number of distinct k-mers that occur.
+    num_words: int  # Number of k-mers counted, overlapping.
+    bits_per_base: float  # Entropy of the k-mers divided by k; 2 for a uniform distribution.
+    most: KmerCount  # Most frequent k-mer.
+    least: KmerCount  # Least frequent of all 4^k, possibly absent; ties resolved alphabetically.
+    num_canonical: int  # Number of canonical k-mers (k-mer and reverse complement combined).
+    # Ranks of canonical k-mers by frequency, evenly spaced on a logarithmic scale.
     ranks: tuple[int, ...]
-    counts: tuple[int, ...]
+    counts: tuple[int, ...]  # Counts of the k-mers at these ranks.
 
 
 class KmerCounter:

@@ -28,21 +28,15 @@ class SplitBy(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SplitConfig:
-    """Rule for the held-out part.
+    """Rule for the held-out part."""
 
-    Attributes:
-        by: Unit: `genome`, `record`, or the `tail` of every record; `auto` uses genomes if there
-            are ten or more.
-        fraction: Fraction of all bases to hold out, between 0 and 1.
-        holdout: Names of genomes or records, or `GENOME/RECORD`, to hold out instead of a random
-            draw.
-        seed: Random seed of the draw.
-    """
-
+    # Unit: `genome`, `record`, or the `tail` of every record; `auto` uses genomes if there are ten
+    # or more.
     by: SplitBy = SplitBy.AUTO
-    fraction: float = 0.1
+    fraction: float = 0.1  # Fraction of all bases to hold out, between 0 and 1.
+    # Names of genomes or records, or `GENOME/RECORD`, to hold out instead of a random draw.
     holdout: tuple[str, ...] = ()
-    seed: int = 0
+    seed: int = 0  # Random seed of the draw.
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction < 1:

@@ -33,38 +33,24 @@ _NUM_SHOWN = 5
 
 @dataclass(frozen=True, kw_only=True)
 class Composition:
-    """Base composition.
+    """Base composition."""
 
-    Attributes:
-        num_bases: Number of letters.
-        base_counts: Count of each base, A C G T N.
-        gc: Fraction of G and C among A C G T; None without any of them.
-        unknown_fraction: Fraction of letters that are N.
-    """
-
-    num_bases: int
-    base_counts: dict[str, int]
-    gc: float | None
-    unknown_fraction: float
+    num_bases: int  # Number of letters.
+    base_counts: dict[str, int]  # Count of each base, A C G T N.
+    gc: float | None  # Fraction of G and C among A C G T; None without any of them.
+    unknown_fraction: float  # Fraction of letters that are N.
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeStatistics:
-    """Statistics of one genome.
+    """Statistics of one genome."""
 
-    Attributes:
-        name: Name in the cache.
-        organism: Scientific name, if known.
-        num_records: Number of records with at least one base.
-        composition: Base composition.
-        soft_mask_fraction: Fraction of lower-case bases; None if tokens hold several bases, because
-            the corpus stores the mask of the first base only.
-    """
-
-    name: str
-    organism: str | None
-    num_records: int
-    composition: Composition
+    name: str  # Name in the cache.
+    organism: str | None  # Scientific name, if known.
+    num_records: int  # Number of records with at least one base.
+    composition: Composition  # Base composition.
+    # Fraction of lower-case bases; None if tokens hold several bases, because the corpus stores the
+    # mask of the first base only.
     soft_mask_fraction: float | None
 
 
@@ -80,73 +66,43 @@ class SplitStatistics:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenUse:
-    """Usage of the vocabulary.
+    """Usage of the vocabulary."""
 
-    Attributes:
-        num_tokens: Number of tokens in the corpus.
-        vocabulary_size: Size of the vocabulary without special tokens.
-        num_used: Number of distinct tokens that occur.
-        bases_per_token: Number of bases per token.
-        bits_per_token: Entropy of the token distribution.
-        bits_per_base: Entropy per base: the code length of the corpus under a unigram model.
-        most: Most frequent tokens.
-    """
-
-    num_tokens: int
-    vocabulary_size: int
-    num_used: int
-    bases_per_token: float
-    bits_per_token: float
-    bits_per_base: float
-    most: tuple[KmerCount, ...]
+    num_tokens: int  # Number of tokens in the corpus.
+    vocabulary_size: int  # Size of the vocabulary without special tokens.
+    num_used: int  # Number of distinct tokens that occur.
+    bases_per_token: float  # Number of bases per token.
+    bits_per_token: float  # Entropy of the token distribution.
+    bits_per_base: float  # Entropy per base: the code length of the corpus under a unigram model.
+    most: tuple[KmerCount, ...]  # Most frequent tokens.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lengths:
-    """Distribution of record lengths, in bases.
+    """Distribution of record lengths, in bases."""
 
-    Attributes:
-        num_records: Number of records with at least one base.
-        shortest: Shortest length.
-        median: Median length.
-        longest: Longest length.
-        n50: Length such that records at least this long contain half of all bases.
-        l50: Number of these records.
-        bin_edges: Edges of the histogram, logarithmically spaced, one more than bins.
-        bin_counts: Number of records per bin; the last bin includes its upper edge.
-    """
-
-    num_records: int
-    shortest: int
-    median: float
-    longest: int
-    n50: int
-    l50: int
+    num_records: int  # Number of records with at least one base.
+    shortest: int  # Shortest length.
+    median: float  # Median length.
+    longest: int  # Longest length.
+    n50: int  # Length such that records at least this long contain half of all bases.
+    l50: int  # Number of these records.
+    # Edges of the histogram, logarithmically spaced, one more than bins.
     bin_edges: tuple[float, ...]
-    bin_counts: tuple[int, ...]
+    bin_counts: tuple[int, ...]  # Number of records per bin; the last bin includes its upper edge.
 
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusStatistics:
-    """Statistics of a corpus.
+    """Statistics of a corpus."""
 
-    Attributes:
-        composition: Composition of all genomes.
-        soft_mask_fraction: Fraction of lower-case letters, from the manifest.
-        splits: Sizes of the splits.
-        genomes: Statistics of each genome.
-        token_use: Usage of the vocabulary.
-        spectra: Spectra of 1- to 8-mers, up to the longest run of A C G T.
-        lengths: Distribution of record lengths.
-    """
-
-    composition: Composition
-    soft_mask_fraction: float
-    splits: tuple[SplitStatistics, ...]
-    genomes: tuple[GenomeStatistics, ...]
-    token_use: TokenUse
-    spectra: tuple[Spectrum, ...]
-    lengths: Lengths
+    composition: Composition  # Composition of all genomes.
+    soft_mask_fraction: float  # Fraction of lower-case letters, from the manifest.
+    splits: tuple[SplitStatistics, ...]  # Sizes of the splits.
+    genomes: tuple[GenomeStatistics, ...]  # Statistics of each genome.
+    token_use: TokenUse  # Usage of the vocabulary.
+    spectra: tuple[Spectrum, ...]  # Spectra of 1- to 8-mers, up to the longest run of A C G T.
+    lengths: Lengths  # Distribution of record lengths.
 
 
 def corpus_statistics(corpus: Corpus, reporter: Reporter) -> CorpusStatistics:

@@ -19,31 +19,21 @@ from genomeformer_cli.core.tokenizers.protocol import Ids, Tokenizer
 
 @dataclass(frozen=True, slots=True)
 class TokenBlock:
-    """Block of tokens of a genome.
+    """Block of tokens of a genome."""
 
-    Attributes:
-        ids: Token ids, end to end.
-        soft: True if the first base of a token was lower case.
-        starts: First token of each record that begins in the block, with the record's id.
-    """
-
-    ids: Ids
-    soft: Flags
+    ids: Ids  # Token ids, end to end.
+    soft: Flags  # True if the first base of a token was lower case.
+    # First token of each record that begins in the block, with the record's id.
     starts: list[tuple[int, str]]
 
 
 @dataclass(frozen=True, slots=True)
 class Bases:
-    """Block of bases of a genome, with the soft mask separated.
+    """Block of bases of a genome, with the soft mask separated."""
 
-    Attributes:
-        codes: Base codes, end to end.
-        soft: True for lower-case bases.
-        starts: First base of each record that begins in the block, with the record's id.
-    """
-
-    codes: Codes
-    soft: Flags
+    codes: Codes  # Base codes, end to end.
+    soft: Flags  # True for lower-case bases.
+    # First base of each record that begins in the block, with the record's id.
     starts: list[tuple[int, str]]
 
 

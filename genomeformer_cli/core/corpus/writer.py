@@ -49,34 +49,21 @@ class TokenizedGenome:
 
 @dataclass(frozen=True, kw_only=True)
 class MergedShards:
-    """Shards of a corpus.
+    """Shards of a corpus."""
 
-    Attributes:
-        sizes: Number of tokens in each shard.
-        segments: One segment per record, all in training.
-        num_bases: Number of bases of each segment.
-        sha256: Checksums by file name, computed while writing.
-    """
-
-    sizes: list[int]
-    segments: list[Segment]
-    num_bases: list[int]
-    sha256: dict[str, str]
+    sizes: list[int]  # Number of tokens in each shard.
+    segments: list[Segment]  # One segment per record, all in training.
+    num_bases: list[int]  # Number of bases of each segment.
+    sha256: dict[str, str]  # Checksums by file name, computed while writing.
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedCorpus:
-    """Complete corpus before it is sealed.
-
-    Attributes:
-        manifest: Manifest.
-        segments: Segments.
-        sha256: Checksums of the shards by file name, computed while writing.
-    """
+    """Complete corpus before it is sealed."""
 
     manifest: Manifest
     segments: list[Segment]
-    sha256: dict[str, str]
+    sha256: dict[str, str]  # Checksums of the shards by file name, computed while writing.
 
 
 class _OpenShard:

@@ -20,24 +20,16 @@ NOT_A_TARGET = -100
 
 @dataclass(frozen=True, kw_only=True)
 class MaskingConfig:
-    """Masking of bases.
+    """Masking of bases."""
 
-    Attributes:
-        rate: Probability that a real base becomes a target.
-        mask_share: Fraction of the targets replaced by [MASK].
-        random_share: Fraction of the targets replaced by a random base (A C G T); the others are
-            unchanged.
-        soft_mask_weight: Loss weight of soft-masked (lower-case) bases; 1 treats them like the
-            others.
-        span: Consecutive tokens hidden together, all in the same way. k-mers of stride 1 show each
-            base
-            k times: k - 1 more of them are hidden.
-    """
-
-    rate: float = 0.15
-    mask_share: float = 0.8
+    rate: float = 0.15  # Probability that a real base becomes a target.
+    mask_share: float = 0.8  # Fraction of the targets replaced by [MASK].
+    # Fraction of the targets replaced by a random base (A C G T); the others are unchanged.
     random_share: float = 0.1
+    # Loss weight of soft-masked (lower-case) bases; 1 treats them like the others.
     soft_mask_weight: float = 1.0
+    # Consecutive tokens hidden together, all in the same way. k-mers of stride 1 show each base k
+    # times: k - 1 more of them are hidden.
     span: int = 1
 
     def __post_init__(self) -> None:
@@ -61,17 +53,11 @@ class MaskingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class MaskedBatch:
-    """Windows with hidden bases.
+    """Windows with hidden bases."""
 
-    Attributes:
-        inputs_BL: Token ids given to the model.
-        targets_BL: True id at the positions to predict, else `NOT_A_TARGET`.
-        weights_BL: Loss weight of each target.
-    """
-
-    inputs_BL: npt.NDArray[np.int64]
-    targets_BL: npt.NDArray[np.int64]
-    weights_BL: npt.NDArray[np.float32]
+    inputs_BL: npt.NDArray[np.int64]  # Token ids given to the model.
+    targets_BL: npt.NDArray[np.int64]  # True id at the positions to predict, else `NOT_A_TARGET`.
+    weights_BL: npt.NDArray[np.float32]  # Loss weight of each target.
 
 
 def mask_windows(

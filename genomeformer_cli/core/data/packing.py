@@ -15,19 +15,12 @@ import numpy.typing as npt
 
 @dataclass(frozen=True)
 class Piece:
-    """Part of a contig that is one document of a row.
+    """Part of a contig that is one document of a row."""
 
-    Attributes:
-        contig: Index of the contig.
-        start: First token within the contig.
-        stop: End of the tokens within the contig, exclusive.
-        flipped: True if the other strand is read.
-    """
-
-    contig: int
-    start: int
-    stop: int
-    flipped: bool
+    contig: int  # Index of the contig.
+    start: int  # First token within the contig.
+    stop: int  # End of the tokens within the contig, exclusive.
+    flipped: bool  # True if the other strand is read.
 
 
 class PackedRows:

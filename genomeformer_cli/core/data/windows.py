@@ -28,38 +28,25 @@ Short = Literal["pack", "pad", "skip"]
 
 @dataclass(frozen=True, kw_only=True)
 class Windows:
-    """Batch of windows.
+    """Batch of windows."""
 
-    Attributes:
-        tokens_BL: Token ids, padded with `PAD_ID` at the end.
-        soft_mask_BL: True where the base was lower case.
-        documents_BL: Document number within the row of every position, -1 at padding; None if no
-            row
-            holds more than one document.
-    """
-
-    tokens_BL: npt.NDArray[np.int64]
-    soft_mask_BL: npt.NDArray[np.bool_]
+    tokens_BL: npt.NDArray[np.int64]  # Token ids, padded with `PAD_ID` at the end.
+    soft_mask_BL: npt.NDArray[np.bool_]  # True where the base was lower case.
+    # Document number within the row of every position, -1 at padding; None if no row holds more
+    # than one document.
     documents_BL: npt.NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """Settings of the batches.
+    """Settings of the batches."""
 
-    Attributes:
-        length: Tokens per window.
-        batch_size: Windows per batch.
-        seed: Seed of order, shifts and strands.
-        reverse_complement: Read each window from either strand with equal probability.
-        short: Segments shorter than a window: `pack` puts several into one row, `pad` gives each a
-            padded row, `skip` leaves them out.
-    """
-
-    length: int
-    batch_size: int
-    seed: int
-    reverse_complement: bool
+    length: int  # Tokens per window.
+    batch_size: int  # Windows per batch.
+    seed: int  # Seed of order, shifts and strands.
+    reverse_complement: bool  # Read each window from either strand with equal probability.
+    # Segments shorter than a window: `pack` puts several into one row, `pad` gives each a padded
+    # row, `skip` leaves them out.
     short: Short = "pad"
 
 

@@ -28,19 +28,12 @@ _IDS = "ids"
 
 @dataclass(frozen=True)
 class VectorTable:
-    """Vectors to write.
+    """Vectors to write."""
 
-    Attributes:
-        rows: (R, K), perhaps memory-mapped.
-        ids: Record ids.
-        sizes: Rows of each record: 1, or its bases.
-        per_base: True if there is one row per base.
-    """
-
-    rows: Floats
-    ids: Sequence[str]
-    sizes: Sequence[int]
-    per_base: bool
+    rows: Floats  # (R, K), perhaps memory-mapped.
+    ids: Sequence[str]  # Record ids.
+    sizes: Sequence[int]  # Rows of each record: 1, or its bases.
+    per_base: bool  # True if there is one row per base.
 
     def records(self) -> Iterator[tuple[str, Floats]]:
         """Yield the id and the rows of each record."""

@@ -18,27 +18,24 @@ _LAYER_HINT = "give `last`, `mean`, `all`, or numbers such as `0,2,4`; 0 is the 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedOptions:
-    """Options of the conversion of sequences to rows.
+    """Options of the conversion of sequences to rows."""
 
-    Attributes:
-        pool: `mean`, `max`, `first` or `last` over the real bases (A C G T) of a sequence: one row
-            per sequence; `none`: one row per base.
-        layers: `last`, `mean` (of all blocks), `all` (the embedding and every block) or numbers,
-            with 0 for the token embedding; several layers are concatenated. `auto`: the recommended
-            layers of the model, else the last.
-        rc: Use of the reverse strand: `none`; `mean` of both strands; `concat`: both concatenated.
-        window: Maximum window of the model, in tokens; None: the context of its training; `whole`:
-            no windows, the model's state is passed along the sequence.
-        stride: Tokens between window starts; None: non-overlapping windows of nearly equal length.
-            In overlapping windows, a token is read from the window with the most context around it.
-        tokens_per_batch: Maximum batch size, padding included; None: suited to the device.
-    """
-
+    # `mean`, `max`, `first` or `last` over the real bases (A C G T) of a sequence: one row per
+    # sequence; `none`: one row per base.
     pool: Pool = "mean"
+    # `last`, `mean` (of all blocks), `all` (the embedding and every block) or numbers, with 0 for
+    # the token embedding; several layers are concatenated. `auto`: the recommended layers of the
+    # model, else the last.
     layers: str = AUTO
+    # Use of the reverse strand: `none`; `mean` of both strands; `concat`: both concatenated.
     rc: Strands = "none"
+    # Maximum window of the model, in tokens; None: the context of its training; `whole`: no
+    # windows, the model's state is passed along the sequence.
     window: int | Literal["whole"] | None = None
+    # Tokens between window starts; None: non-overlapping windows of nearly equal length. In
+    # overlapping windows, a token is read from the window with the most context around it.
     stride: int | None = None
+    # Maximum batch size, padding included; None: suited to the device.
     tokens_per_batch: int | None = None
 
     def __post_init__(self) -> None:
@@ -90,16 +87,12 @@ class EmbedOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedConfig:
-    """Settings of `embed`.
+    """Settings of `embed`."""
 
-    Attributes:
-        rows: Options of the conversion of sequences to rows.
-        flank: Bases on each side of a variant.
-        plot_method: Projection of the rows for a picture: principal components, or UMAP.
-    """
-
+    # Options of the conversion of sequences to rows.
     rows: EmbedOptions = field(default_factory=EmbedOptions)
-    flank: int = 100
+    flank: int = 100  # Bases on each side of a variant.
+    # Projection of the rows for a picture: principal components, or UMAP.
     plot_method: PlotMethod = "pca"
 
 

@@ -36,15 +36,10 @@ def pool_windows(features_BLK: Tensor, real_BL: Real, pool: Pool) -> Tensor:
 
 @dataclass
 class PooledRows:
-    """Accumulator of pooled rows.
+    """Accumulator of pooled rows."""
 
-    Attributes:
-        values_NK: Sum, maximum, first or last features so far.
-        counts_N: Real positions so far.
-    """
-
-    values_NK: npt.NDArray[np.float64]
-    counts_N: Numbers
+    values_NK: npt.NDArray[np.float64]  # Sum, maximum, first or last features so far.
+    counts_N: Numbers  # Real positions so far.
 
     @classmethod
     def empty(cls, number: int, columns: int, pool: Pool) -> PooledRows:

@@ -18,15 +18,10 @@ _ROWS_PER_CHUNK = 1 << 14
 
 @dataclass(frozen=True)
 class Projection:
-    """Rows as points of a plane.
+    """Rows as points of a plane."""
 
-    Attributes:
-        points: (N, 2); NaN for rows with NaN.
-        axes: Axis labels.
-    """
-
-    points: npt.NDArray[np.float64]
-    axes: tuple[str, str]
+    points: npt.NDArray[np.float64]  # (N, 2); NaN for rows with NaN.
+    axes: tuple[str, str]  # Axis labels.
 
 
 def check_method(method: str) -> None:

@@ -18,21 +18,13 @@ Numbers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class WindowBatch:
-    """Windows in the order of their sequences; each array has one entry per window.
+    """Windows in the order of their sequences; each array has one entry per window."""
 
-    Attributes:
-        row: Index of the sequence.
-        start: First token.
-        length: Number of tokens.
-        own_start: First owned token, relative to the start of the window.
-        own_stop: End of the owned tokens, relative to the start of the window.
-    """
-
-    row: Numbers
-    start: Numbers
-    length: Numbers
-    own_start: Numbers
-    own_stop: Numbers
+    row: Numbers  # Index of the sequence.
+    start: Numbers  # First token.
+    length: Numbers  # Number of tokens.
+    own_start: Numbers  # First owned token, relative to the start of the window.
+    own_stop: Numbers  # End of the owned tokens, relative to the start of the window.
 
     def __len__(self) -> int:
         return self.row.size

@@ -50,19 +50,12 @@ G = TypeVar("G", bound=RecordGroup)
 
 @dataclass(frozen=True, kw_only=True)
 class WorkerJob:
-    """Settings of the worker processes.
+    """Settings of the worker processes."""
 
-    Attributes:
-        folder: Folder of the model.
-        options: Options of the embedding.
-        devices: Device of each process.
-        threads: Threads of each process; None: an equal share of the cores.
-    """
-
-    folder: Path
-    options: EmbedOptions
-    devices: tuple[str, ...]
-    threads: int | None
+    folder: Path  # Folder of the model.
+    options: EmbedOptions  # Options of the embedding.
+    devices: tuple[str, ...]  # Device of each process.
+    threads: int | None  # Threads of each process; None: an equal share of the cores.
 
     @property
     def num_processes(self) -> int:

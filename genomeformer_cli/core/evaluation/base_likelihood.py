@@ -44,17 +44,12 @@ Log2 = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringOptions:
-    """Options of scoring sequences base by base.
+    """Options of scoring sequences base by base."""
 
-    Attributes:
-        window: Longest window of a mechanism that cannot carry a state; None: the context.
-        every: Number of passes of a masked model; each pass masks one base in `every`.
-        both_strands: Average the log-probabilities of both strands.
-    """
-
+    # Longest window of a mechanism that cannot carry a state; None: the context.
     window: int | None = None
-    every: int = EVERY
-    both_strands: bool = False
+    every: int = EVERY  # Number of passes of a masked model; each pass masks one base in `every`.
+    both_strands: bool = False  # Average the log-probabilities of both strands.
 
 
 def check_scorable(loaded: LoadedModel) -> None:
@@ -200,25 +195,15 @@ def _batches(
 
 @dataclass(frozen=True, kw_only=True)
 class RecordScore:
-    """Likelihood of one record.
+    """Likelihood of one record."""
 
-    Attributes:
-        id: First word of the header.
-        length: Number of bases.
-        num_scored: Number of real bases that are predicted.
-        log_likelihood: Sum of the natural logarithms; NaN if no base is scored.
-        bits_per_base: Negative mean of the binary logarithms.
-        perplexity: 2 to the power of the bits per base.
-        bits_L: Bits of every base, NaN where it is not predicted.
-    """
-
-    id: str
-    length: int
-    num_scored: int
-    log_likelihood: float
-    bits_per_base: float
-    perplexity: float
-    bits_L: npt.NDArray[np.float64]
+    id: str  # First word of the header.
+    length: int  # Number of bases.
+    num_scored: int  # Number of real bases that are predicted.
+    log_likelihood: float  # Sum of the natural logarithms; NaN if no base is scored.
+    bits_per_base: float  # Negative mean of the binary logarithms.
+    perplexity: float  # 2 to the power of the bits per base.
+    bits_L: npt.NDArray[np.float64]  # Bits of every base, NaN where it is not predicted.
 
 
 def score_record(

@@ -56,16 +56,11 @@ class Sides(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class ContextTables:
-    """Counts of the bases in every context.
+    """Counts of the bases in every context."""
 
-    Attributes:
-        sides: Side of the neighbours.
-        tables: Flat tables of order 0, 1, ... with 4 counts per context; the nearest neighbours are
-            the
-            highest digits of a context's number. All orders count the windows of the widest order.
-    """
-
-    sides: Sides
+    sides: Sides  # Side of the neighbours.
+    # Flat tables of order 0, 1, ... with 4 counts per context; the nearest neighbours are the
+    # highest digits of a context's number. All orders count the windows of the widest order.
     tables: list[CountTable]
 
     @property
@@ -148,16 +143,11 @@ class ContextCounter:
 
 @dataclass(frozen=True, kw_only=True)
 class CountBaseline:
-    """Score of the best count table on the held-out queries.
+    """Score of the best count table on the held-out queries."""
 
-    Attributes:
-        order: Bases of context.
-        score: Bits per base and accuracy.
-        looks: Side of the context: on each side, or before the base.
-    """
-
-    order: int
-    score: Score
+    order: int  # Bases of context.
+    score: Score  # Bits per base and accuracy.
+    # Side of the context: on each side, or before the base.
     looks: Literal["a side", "before"] = "a side"
 
     @property

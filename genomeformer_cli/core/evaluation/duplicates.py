@@ -14,17 +14,11 @@ from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
 
 @dataclass(frozen=True, kw_only=True)
 class Duplicates:
-    """Numbers of test rows that also occur in training or validation rows.
+    """Numbers of test rows that also occur in training or validation rows."""
 
-    Attributes:
-        num_test: Distinct test rows.
-        num_same: Test rows with the sequence of a training or validation row.
-        num_reverse: Further test rows with the reverse complement of such a row.
-    """
-
-    num_test: int
-    num_same: int
-    num_reverse: int
+    num_test: int  # Distinct test rows.
+    num_same: int  # Test rows with the sequence of a training or validation row.
+    num_reverse: int  # Further test rows with the reverse complement of such a row.
 
     @property
     def exist(self) -> bool:

@@ -67,23 +67,15 @@ TWIN_SEED_SHIFT = 1_000_003
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutConfig:
-    """Settings of the evaluation on held-out bases.
+    """Settings of the evaluation on held-out bases."""
 
-    Attributes:
-        window: Bases per window; None: the model's context.
-        windows: Maximum number of windows per genome; for whole records, the same number of bases.
-        passes: Number of the 64 disjoint sets of masked bases that are scored.
-        rate: Masking rate of the training.
-        seed: Seed of the masks, the bootstrap and the first random twin.
-        num_twins: Number of models with random weights.
-    """
-
-    window: int | None = None
+    window: int | None = None  # Bases per window; None: the model's context.
+    # Maximum number of windows per genome; for whole records, the same number of bases.
     windows: int = 200
-    passes: int = 4
-    rate: float = 0.15
-    seed: int = 0
-    num_twins: int = 1
+    passes: int = 4  # Number of the 64 disjoint sets of masked bases that are scored.
+    rate: float = 0.15  # Masking rate of the training.
+    seed: int = 0  # Seed of the masks, the bootstrap and the first random twin.
+    num_twins: int = 1  # Number of models with random weights.
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -101,21 +93,13 @@ class HeldOutConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutScores:
-    """Scores on one kind of query.
+    """Scores on one kind of query."""
 
-    Attributes:
-        question: Description of the queries.
-        rows: Scores on all queries and on subsets.
-        places: Bits per base by position; `place_is` names the position.
-        place_is: Unit of the positions.
-        logarithmic: True if positions are best drawn on a logarithmic scale.
-    """
-
-    question: str
-    rows: tuple[RankingRow, ...]
-    places: tuple[PositionBin, ...]
-    place_is: str
-    logarithmic: bool = False
+    question: str  # Description of the queries.
+    rows: tuple[RankingRow, ...]  # Scores on all queries and on subsets.
+    places: tuple[PositionBin, ...]  # Bits per base by position; `place_is` names the position.
+    place_is: str  # Unit of the positions.
+    logarithmic: bool = False  # True if positions are best drawn on a logarithmic scale.
 
     def score_of(self, source: str) -> Score:
         """Return the score of a model, `counts` or `random` on all queries."""

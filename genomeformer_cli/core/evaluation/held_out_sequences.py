@@ -59,18 +59,12 @@ def parse_group_by(name: str) -> GroupBy:
 
 @dataclass(frozen=True, kw_only=True)
 class HeldOutSequence:
-    """Held-out sequence.
+    """Held-out sequence."""
 
-    Attributes:
-        group: Name of the row of the table.
-        record: Record id.
-        codes: Base codes.
-        regions_L: Region of each base, an index into `REGIONS`; None without annotation.
-    """
-
-    group: str
-    record: str
-    codes: Codes
+    group: str  # Name of the row of the table.
+    record: str  # Record id.
+    codes: Codes  # Base codes.
+    # Region of each base, an index into `REGIONS`; None without annotation.
     regions_L: npt.NDArray[np.uint8] | None = None
 
 
@@ -162,19 +156,12 @@ def regions(features: Sequence[Feature], length: int, *, circular: bool) -> npt.
 
 @dataclass(frozen=True, kw_only=True)
 class SequenceWindows:
-    """Non-overlapping windows, evenly spread over each group.
+    """Non-overlapping windows, evenly spread over each group."""
 
-    Attributes:
-        tokens_WT: Token ids, padded at the end.
-        groups_W: Group of each window, an index into `groups`.
-        groups: Group names.
-        regions_WT: Region of each base; None without annotation.
-    """
-
-    tokens_WT: npt.NDArray[np.int64]
-    groups_W: npt.NDArray[np.int64]
-    groups: tuple[str, ...]
-    regions_WT: npt.NDArray[np.uint8] | None
+    tokens_WT: npt.NDArray[np.int64]  # Token ids, padded at the end.
+    groups_W: npt.NDArray[np.int64]  # Group of each window, an index into `groups`.
+    groups: tuple[str, ...]  # Group names.
+    regions_WT: npt.NDArray[np.uint8] | None  # Region of each base; None without annotation.
 
 
 def cut_sequences(

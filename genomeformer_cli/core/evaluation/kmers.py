@@ -23,17 +23,11 @@ ONE_HOT = "one-hot"
 
 @dataclass(frozen=True)
 class SparseEntries:
-    """Non-zero entries of a table (N, W).
+    """Non-zero entries of a table (N, W)."""
 
-    Attributes:
-        rows_K: Sequences.
-        columns_K: K-mers, or other features.
-        values_K: Counts, or 1.
-    """
-
-    rows_K: npt.NDArray[np.int64]
-    columns_K: npt.NDArray[np.int64]
-    values_K: npt.NDArray[np.float32]
+    rows_K: npt.NDArray[np.int64]  # Sequences.
+    columns_K: npt.NDArray[np.int64]  # K-mers, or other features.
+    values_K: npt.NDArray[np.float32]  # Counts, or 1.
 
     def table(self, shape: tuple[int, int]) -> csr_array:
         """Return the entries as a SciPy array in compressed rows."""

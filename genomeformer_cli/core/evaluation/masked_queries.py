@@ -37,31 +37,22 @@ TOKENS_BEFORE = 12
 
 @dataclass(frozen=True, kw_only=True)
 class Queries:
-    """Windows and the bases that are queried.
+    """Windows and the bases that are queried."""
 
-    Attributes:
-        tokens_WL: Token ids of the windows.
-        hidden_PWL: True at masked tokens of each pass; a token is masked in one pass at most,
-            unless
-            tokens overlap.
-        real_ids: Candidate token ids.
-        query_mask_PWL: True at the queried tokens; None: the masked tokens.
-        base_mask_PWL: True at the tokens whose first bases are queried; None: the masked tokens.
-        bases_V: Number of bases of each token; None: every query is for one base.
-        k: Bases of a token that overlaps its neighbours; else 1.
-        base_offset: Index of the queried base within its token.
-        reverse_strand: Queries on the reverse strand, windows in the same order; None: the
-            forward strand alone.
-    """
-
-    tokens_WL: npt.NDArray[np.int64]
+    tokens_WL: npt.NDArray[np.int64]  # Token ids of the windows.
+    # True at masked tokens of each pass; a token is masked in one pass at most, unless tokens
+    # overlap.
     hidden_PWL: npt.NDArray[np.bool_]
-    real_ids: range
+    real_ids: range  # Candidate token ids.
+    # True at the queried tokens; None: the masked tokens.
     query_mask_PWL: npt.NDArray[np.bool_] | None = None
+    # True at the tokens whose first bases are queried; None: the masked tokens.
     base_mask_PWL: npt.NDArray[np.bool_] | None = None
+    # Number of bases of each token; None: every query is for one base.
     bases_V: npt.NDArray[np.int64] | None = None
-    k: int = 1
-    base_offset: int = 0
+    k: int = 1  # Bases of a token that overlaps its neighbours; else 1.
+    base_offset: int = 0  # Index of the queried base within its token.
+    # Queries on the reverse strand, windows in the same order; None: the forward strand alone.
     reverse_strand: Queries | None = None
 
     @property
@@ -85,21 +76,13 @@ class Queries:
 
 @dataclass(frozen=True, kw_only=True)
 class QueryConfig:
-    """Settings of held-out queries.
+    """Settings of held-out queries."""
 
-    Attributes:
-        length: Tokens per window.
-        max_windows: Maximum number of windows; a larger split is thinned evenly.
-        passes: Number of the 64 disjoint sets of bases that are queried.
-        causal: The model sees only the tokens before the query.
-        both_strands: Query the reverse strand too.
-    """
-
-    length: int
-    max_windows: int
-    passes: int
-    causal: bool = False
-    both_strands: bool = False
+    length: int  # Tokens per window.
+    max_windows: int  # Maximum number of windows; a larger split is thinned evenly.
+    passes: int  # Number of the 64 disjoint sets of bases that are queried.
+    causal: bool = False  # The model sees only the tokens before the query.
+    both_strands: bool = False  # Query the reverse strand too.
 
 
 def make_queries(corpus: Corpus, config: QueryConfig) -> Queries:

@@ -27,65 +27,40 @@ NUM_BINS = 12
 
 @dataclass(frozen=True, kw_only=True)
 class RankingRow:
-    """Scores of one model or table on a subset of the queries.
+    """Scores of one model or table on a subset of the queries."""
 
-    Attributes:
-        kind: `all`, `genome` or `region`.
-        part: Name of the genome or region.
-        who: `model`, `counts`, or `random` for the model with random weights.
-        detail: Best order of the counts; seed of a random model.
-        bits: Bits per base.
-        accuracy: Fraction of the bases whose most probable letter is correct.
-        gain: Bits per base of the counts minus those of this model; None for the counts.
-        num_bases: Number of queries.
-    """
-
-    kind: str
-    part: str
-    who: str
-    detail: int | None
-    bits: ConfidenceInterval
-    accuracy: ConfidenceInterval
+    kind: str  # `all`, `genome` or `region`.
+    part: str  # Name of the genome or region.
+    who: str  # `model`, `counts`, or `random` for the model with random weights.
+    detail: int | None  # Best order of the counts; seed of a random model.
+    bits: ConfidenceInterval  # Bits per base.
+    accuracy: ConfidenceInterval  # Fraction of the bases whose most probable letter is correct.
+    # Bits per base of the counts minus those of this model; None for the counts.
     gain: ConfidenceInterval | None
-    num_bases: int
+    num_bases: int  # Number of queries.
 
 
 @dataclass(frozen=True, kw_only=True)
 class PositionBin:
-    """Bits per base in a bin of positions, such as distances from the window's edge.
+    """Bits per base in a bin of positions, such as distances from the window's edge."""
 
-    Attributes:
-        place: Mean position of the bin, in bases.
-        model: Bits of the model.
-        counts: Bits of the order that does best on all queries; None without a corpus.
-        num_bases: Number of queries in the bin.
-    """
-
-    place: float
-    model: float
-    counts: float | None
-    num_bases: int
+    place: float  # Mean position of the bin, in bases.
+    model: float  # Bits of the model.
+    counts: float | None  # Bits of the order that does best on all queries; None without a corpus.
+    num_bases: int  # Number of queries in the bin.
 
 
 @dataclass(frozen=True, kw_only=True)
 class QueryScores:
-    """Scores of a model, tables and random twins on the same queries.
+    """Scores of a model, tables and random twins on the same queries."""
 
-    Attributes:
-        model: Scores of the model.
-        tables: Scores of tables of order 0, 1, ...; empty without a corpus.
-        twins: Scores of models with random weights, by seed.
-        windows_N: Window of each query, the unit of the bootstrap.
-        subsets: Queries of each genome and region, by kind and name.
-        positions_N: Position of each query.
-    """
-
-    model: TokenScores
-    tables: Sequence[TokenScores]
-    twins: Mapping[int, TokenScores]
-    windows_N: Groups
+    model: TokenScores  # Scores of the model.
+    tables: Sequence[TokenScores]  # Scores of tables of order 0, 1, ...; empty without a corpus.
+    twins: Mapping[int, TokenScores]  # Scores of models with random weights, by seed.
+    windows_N: Groups  # Window of each query, the unit of the bootstrap.
+    # Queries of each genome and region, by kind and name.
     subsets: Mapping[tuple[str, str], npt.NDArray[np.bool_]]
-    positions_N: npt.NDArray[np.int64]
+    positions_N: npt.NDArray[np.int64]  # Position of each query.
 
 
 def rank_models(query_scores: QueryScores, seed: int) -> tuple[RankingRow, ...]:

@@ -23,29 +23,17 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbourhood:
-    """Measures of how closely classes cluster.
+    """Measures of how closely classes cluster."""
 
-    Attributes:
-        purity: Fraction of the ten nearest neighbours with the row's own class.
-        precision: Mean average precision of retrieving a row's class by distance.
-        chance: Expected purity of vectors without information about the class.
-        precision_chance: Expected mean average precision of such vectors.
-        silhouette: Mean silhouette: 1 separated, 0 mixed, negative for misplaced rows.
-        within: Mean distance of two rows of one class.
-        between: Mean distance of two rows of different classes.
-        p_value: Fraction of label permutations whose between - within is as large.
-        num_rows: Number of rows.
-    """
-
-    purity: float
-    precision: float
-    chance: float
-    precision_chance: float
-    silhouette: float
-    within: float
-    between: float
-    p_value: float
-    num_rows: int
+    purity: float  # Fraction of the ten nearest neighbours with the row's own class.
+    precision: float  # Mean average precision of retrieving a row's class by distance.
+    chance: float  # Expected purity of vectors without information about the class.
+    precision_chance: float  # Expected mean average precision of such vectors.
+    silhouette: float  # Mean silhouette: 1 separated, 0 mixed, negative for misplaced rows.
+    within: float  # Mean distance of two rows of one class.
+    between: float  # Mean distance of two rows of different classes.
+    p_value: float  # Fraction of label permutations whose between - within is as large.
+    num_rows: int  # Number of rows.
 
 
 def draw_rows(classes_N: Rows, seed: int, max_rows: int = MOST_ROWS) -> Rows:

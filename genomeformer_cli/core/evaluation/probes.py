@@ -39,18 +39,12 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class ProbePredictions:
-    """Predictions of a probe on rows that it was not fitted on.
+    """Predictions of a probe on rows that it was not fitted on."""
 
-    Attributes:
-        targets_N: Class of each row.
-        probability_NC: Predicted probability of each class.
-        strength: Selected inverse regularisation strength; None for neighbours, and if folds
-            selected
-            different strengths.
-    """
-
-    targets_N: Rows
-    probability_NC: npt.NDArray[np.float64]
+    targets_N: Rows  # Class of each row.
+    probability_NC: npt.NDArray[np.float64]  # Predicted probability of each class.
+    # Selected inverse regularisation strength; None for neighbours, and if folds selected different
+    # strengths.
     strength: float | None
 
 
@@ -264,21 +258,14 @@ def _fit_logistic(scaled: dict[str, Any], train_N: Rows, validation_N: Rows) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeMetrics:
-    """Metrics of a probe.
+    """Metrics of a probe."""
 
-    Attributes:
-        accuracy: Fraction of the rows whose most probable class is the true one.
-        mcc: Matthews correlation; for several classes Gorodkin's (2004).
-        auroc: Area under the ROC curve; for several classes the mean of one against the rest, over
-            the
-            classes among the tested rows.
-        num_rows: Number of tested rows.
-    """
-
-    accuracy: ConfidenceInterval
-    mcc: ConfidenceInterval
+    accuracy: ConfidenceInterval  # Fraction of the rows whose most probable class is the true one.
+    mcc: ConfidenceInterval  # Matthews correlation; for several classes Gorodkin's (2004).
+    # Area under the ROC curve; for several classes the mean of one against the rest, over the
+    # classes among the tested rows.
     auroc: ConfidenceInterval
-    num_rows: int
+    num_rows: int  # Number of tested rows.
 
 
 def measure_probe(predictions: ProbePredictions, seed: int) -> ProbeMetrics:

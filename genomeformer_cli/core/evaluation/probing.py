@@ -50,19 +50,12 @@ MODEL, TWIN = "model", "random"
 
 @dataclass(frozen=True, kw_only=True)
 class ProbingConfig:
-    """Settings of the evaluation on labelled sequences.
+    """Settings of the evaluation on labelled sequences."""
 
-    Attributes:
-        window: Maximum window of the model; None: its context.
-        most_training: Maximum number of training rows of a probe.
-        seed: Seed of the folds, draws, bootstrap and the first twin.
-        num_seeds: Number of seeds; each has its own twin, training rows, folds and draws.
-    """
-
-    window: int | None = None
-    most_training: int = 10_000
-    seed: int = 0
-    num_seeds: int = 1
+    window: int | None = None  # Maximum window of the model; None: its context.
+    most_training: int = 10_000  # Maximum number of training rows of a probe.
+    seed: int = 0  # Seed of the folds, draws, bootstrap and the first twin.
+    num_seeds: int = 1  # Number of seeds; each has its own twin, training rows, folds and draws.
 
     def __post_init__(self) -> None:
         """Check the settings.
@@ -78,55 +71,35 @@ class ProbingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeRow:
-    """Metrics of one kind of vector on one task with one seed.
+    """Metrics of one kind of vector on one task with one seed."""
 
-    Attributes:
-        who: `model`, `random`, `3-mers` ..., `one-hot`.
-        seed: Seed of the folds, draws and twin.
-        neighbourhood: Clustering of the vectors, for classes of two rows or more; None if there are
-            fewer than two such classes.
-        logistic: Metrics of logistic regression.
-        neighbours: Metrics of the ten nearest neighbours.
-        gain: Matthews correlation of the logistic regression minus that of the best k-mers; None
-            for
-            k-mers.
-    """
-
-    who: str
-    seed: int
+    who: str  # `model`, `random`, `3-mers` ..., `one-hot`.
+    seed: int  # Seed of the folds, draws and twin.
+    # Clustering of the vectors, for classes of two rows or more; None if there are fewer than two
+    # such classes.
     neighbourhood: Neighbourhood | None
-    logistic: ProbeMetrics
-    neighbours: ProbeMetrics
+    logistic: ProbeMetrics  # Metrics of logistic regression.
+    neighbours: ProbeMetrics  # Metrics of the ten nearest neighbours.
+    # Matthews correlation of the logistic regression minus that of the best k-mers; None for
+    # k-mers.
     gain: ConfidenceInterval | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbingResult:
-    """Result on one task.
+    """Result on one task."""
 
-    Attributes:
-        name: Name of the task.
-        classes: Labels.
-        num_rows: Labelled sequences.
-        num_trained: Training rows of a probe.
-        official_split: True if the source defines train and test; else five folds.
-        count: Rows of the source, used and left out.
-        duplicates: Test rows whose sequence is also a training row, with the first seed.
-        rows: Metrics of every kind of vector and seed.
-        points: Sampled rows on the model's two main axes with their classes, for a plot.
-        shares: Variance fractions of these axes.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    num_rows: int
-    num_trained: int
-    official_split: bool
-    count: RowCount
-    duplicates: Duplicates
-    rows: tuple[ProbeRow, ...]
+    name: str  # Name of the task.
+    classes: tuple[str, ...]  # Labels.
+    num_rows: int  # Labelled sequences.
+    num_trained: int  # Training rows of a probe.
+    official_split: bool  # True if the source defines train and test; else five folds.
+    count: RowCount  # Rows of the source, used and left out.
+    duplicates: Duplicates  # Test rows whose sequence is also a training row, with the first seed.
+    rows: tuple[ProbeRow, ...]  # Metrics of every kind of vector and seed.
+    # Sampled rows on the model's two main axes with their classes, for a plot.
     points: tuple[tuple[float, float, int], ...] = field(default=(), repr=False)
-    shares: tuple[float, float] = (0.0, 0.0)
+    shares: tuple[float, float] = (0.0, 0.0)  # Variance fractions of these axes.
 
     def best_kmers(self, seed: int) -> ProbeRow:
         """Return the k-mers with the highest Matthews correlation of logistic regression."""

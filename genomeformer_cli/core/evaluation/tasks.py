@@ -48,21 +48,14 @@ Files = list[tuple[str, Path]]
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """Labelled sequences of one classification task.
+    """Labelled sequences of one classification task."""
 
-    Attributes:
-        name: Name in reports.
-        examples: Rows of at least two classes.
-        all_classes: Classes of the full task that these rows were taken from; empty: of the rows.
-        count: Rows of the source.
-        notes: Interpretations that a user may want to check.
-    """
-
-    name: str
-    examples: tuple[Example, ...]
+    name: str  # Name in reports.
+    examples: tuple[Example, ...]  # Rows of at least two classes.
+    # Classes of the full task that these rows were taken from; empty: of the rows.
     all_classes: tuple[str, ...] = ()
-    count: RowCount = field(default_factory=lambda: RowCount(read=0, used=0))
-    notes: tuple[str, ...] = ()
+    count: RowCount = field(default_factory=lambda: RowCount(read=0, used=0))  # Rows of the source.
+    notes: tuple[str, ...] = ()  # Interpretations that a user may want to check.
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -86,15 +79,10 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class NamedFile:
-    """Rows of a task as read, with labels of any kind.
+    """Rows of a task as read, with labels of any kind."""
 
-    Attributes:
-        name: Name of the task.
-        file: Rows and their count.
-    """
-
-    name: str
-    file: LabelledFile
+    name: str  # Name of the task.
+    file: LabelledFile  # Rows and their count.
 
 
 def read_task(

@@ -24,16 +24,11 @@ Groups = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class TokenScores:
-    """One score per query.
+    """One score per query."""
 
-    Attributes:
-        bits_N: -log2 of the probability of the true base or token.
-        correct_N: True if the most probable candidate is the true one.
-        bases_N: Number of bases of each queried token; None: queries are for single bases.
-    """
-
-    bits_N: npt.NDArray[np.float64]
-    correct_N: npt.NDArray[np.bool_]
+    bits_N: npt.NDArray[np.float64]  # -log2 of the probability of the true base or token.
+    correct_N: npt.NDArray[np.bool_]  # True if the most probable candidate is the true one.
+    # Number of bases of each queried token; None: queries are for single bases.
     bases_N: npt.NDArray[np.int64] | None = None
 
     def score(self, selected_N: Selection | None = None) -> Score:
@@ -78,17 +73,11 @@ def scores_from_probabilities(
 
 @dataclass(frozen=True, kw_only=True)
 class ConfidenceInterval:
-    """Mean and the central 95 % range of its bootstrap samples.
+    """Mean and the central 95 % range of its bootstrap samples."""
 
-    Attributes:
-        value: Mean.
-        low: 2.5 % quantile of the samples; NaN for a single unit.
-        high: 97.5 % quantile of the samples; NaN for a single unit.
-    """
-
-    value: float
-    low: float
-    high: float
+    value: float  # Mean.
+    low: float  # 2.5 % quantile of the samples; NaN for a single unit.
+    high: float  # 97.5 % quantile of the samples; NaN for a single unit.
 
     @property
     def known(self) -> bool:

@@ -51,21 +51,15 @@ _VARIANTS_PER_BATCH = 64
 
 @dataclass(frozen=True, kw_only=True)
 class VariantScore:
-    """Score of a variant.
+    """Score of a variant."""
 
-    Attributes:
-        variant: The variant.
-        log_odds: log2 p(alt) - log2 p(ref), mean of both strands; None if undefined for the model.
-        embedding_distance: Euclidean distance between the vectors of the window with and without
-            the
-            variant, mean of both strands; None if there is no window.
-        note: Reason for a missing value; empty if none is missing.
-    """
-
-    variant: Variant
+    variant: Variant  # The variant.
+    # log2 p(alt) - log2 p(ref), mean of both strands; None if undefined for the model.
     log_odds: float | None
+    # Euclidean distance between the vectors of the window with and without the variant, mean of
+    # both strands; None if there is no window.
     embedding_distance: float | None
-    note: str
+    note: str  # Reason for a missing value; empty if none is missing.
 
 
 @dataclass(frozen=True)

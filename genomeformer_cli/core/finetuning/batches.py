@@ -29,17 +29,11 @@ _BATCHES_SORTED = 32
 
 @dataclass(frozen=True, kw_only=True)
 class MicroBatch:
-    """Rows of a step that are computed together.
+    """Rows of a step that are computed together."""
 
-    Attributes:
-        rows: Indices into the training rows.
-        inputs: Collated bases.
-        targets: Labels.
-    """
-
-    rows: RowIndices
-    inputs: CollatedBatch
-    targets: Tensor
+    rows: RowIndices  # Indices into the training rows.
+    inputs: CollatedBatch  # Collated bases.
+    targets: Tensor  # Labels.
 
     def pinned(self) -> MicroBatch:
         """Return a copy in pinned memory."""
@@ -48,19 +42,12 @@ class MicroBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskBatch:
-    """Batch of one training step.
+    """Batch of one training step."""
 
-    Attributes:
-        step: Step number, from 0.
-        micro_batches: Parts that are computed one after the other.
-        num_rows: Rows of all parts.
-        num_bases: Bases of all parts.
-    """
-
-    step: int
-    micro_batches: tuple[MicroBatch, ...]
-    num_rows: int
-    num_bases: int
+    step: int  # Step number, from 0.
+    micro_batches: tuple[MicroBatch, ...]  # Parts that are computed one after the other.
+    num_rows: int  # Rows of all parts.
+    num_bases: int  # Bases of all parts.
 
     def pinned(self) -> StepBatch:
         """Return a copy in pinned memory."""

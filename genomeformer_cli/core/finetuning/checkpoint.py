@@ -37,22 +37,14 @@ _TASK = "task"
 
 @dataclass(frozen=True, kw_only=True)
 class SavedTask:
-    """Task of a fine-tuned model.
+    """Task of a fine-tuned model."""
 
-    Attributes:
-        name: Name of the task.
-        targets: Classes, labels or quantities.
-        pool: Pooling of positions.
-        strands: Strands in training and prediction.
-        window: Maximum window of the model, in tokens.
-        linear: Features of a linear model whose outputs are added; None without one.
-    """
-
-    name: str
-    targets: LabelSpace
-    pool: Literal["mean", "max", "mean-max", "attention", "none"]
-    strands: Literal["given", "augment", "average"] = "given"
-    window: int
+    name: str  # Name of the task.
+    targets: LabelSpace  # Classes, labels or quantities.
+    pool: Literal["mean", "max", "mean-max", "attention", "none"]  # Pooling of positions.
+    strands: Literal["given", "augment", "average"] = "given"  # Strands in training and prediction.
+    window: int  # Maximum window of the model, in tokens.
+    # Features of a linear model whose outputs are added; None without one.
     linear: BaselineFeatures | None = None
 
     def build_head(self, model: Model, *, seed: int = 0) -> TaskHead:

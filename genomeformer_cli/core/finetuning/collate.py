@@ -23,27 +23,17 @@ from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids, Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class CollatedBatch:
-    """Rows as tensors for a model and a head.
+    """Rows as tensors for a model and a head."""
 
-    Attributes:
-        tokens_WL: Token ids of the windows.
-        mask_WL: False at padding; None without padding.
-        flat_index_P: Index of each position in the flattened windows.
-        row_P: Row of each position.
-        relative_position_P: Position within the row, from 0 to 1.
-        base_index_N: For labels of bases, the position of every base; None: position i is base i.
-        num_rows: B.
-        num_bases: Bases of all rows.
-    """
-
-    tokens_WL: Tensor
-    mask_WL: Tensor | None
-    flat_index_P: Tensor
-    row_P: Tensor
-    relative_position_P: Tensor
+    tokens_WL: Tensor  # Token ids of the windows.
+    mask_WL: Tensor | None  # False at padding; None without padding.
+    flat_index_P: Tensor  # Index of each position in the flattened windows.
+    row_P: Tensor  # Row of each position.
+    relative_position_P: Tensor  # Position within the row, from 0 to 1.
+    # For labels of bases, the position of every base; None: position i is base i.
     base_index_N: Tensor | None
-    num_rows: int
-    num_bases: int
+    num_rows: int  # B.
+    num_bases: int  # Bases of all rows.
 
     @property
     def is_full(self) -> bool:
@@ -71,17 +61,11 @@ class CollatedBatch:
 
 @dataclass(frozen=True, kw_only=True)
 class Collator:
-    """Collator of rows into batches.
+    """Collator of rows into batches."""
 
-    Attributes:
-        tokenizer: Tokenizer of the model.
-        window: Maximum window, in tokens.
-        per_base: True if every base has a label, so that N counts too.
-    """
-
-    tokenizer: Tokenizer
-    window: int
-    per_base: bool
+    tokenizer: Tokenizer  # Tokenizer of the model.
+    window: int  # Maximum window, in tokens.
+    per_base: bool  # True if every base has a label, so that N counts too.
 
     def collate(
         self, rows: Sequence[Codes], *, reverse: Sequence[bool] | None = None

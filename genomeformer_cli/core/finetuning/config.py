@@ -15,58 +15,42 @@ _MAX_KMER = 9
 
 @dataclass(frozen=True, kw_only=True)
 class TuningConfig:
-    """Trainable weights, head and regularisation.
+    """Trainable weights, head and regularisation."""
 
-    Attributes:
-        method: `full`: every weight; `head`: the head alone; `lora`: the head, and a low-rank
-            update of
-            every matrix of the blocks.
-        rank: Rank of the updates of `lora`.
-        alpha: Scale of the updates times the rank.
-        pool: Pooling of positions: `mean`, `max`, `mean-max`: both concatenated, or `attention`:
-            four
-            weighted means, with weights from the features and the relative position.
-        dropout: Fraction of the features that the head drops in a training step.
-        mutation: Fraction of the bases that are replaced at random in a training step.
-        shift: Bases that a training step removes from the ends of every longer row, divided at
-            random
-            between start and end: features occur at varying positions.
-        smoothing: Label smoothing: fraction of a class's weight that all classes share.
-        head_rate: Learning rate of the head relative to that of the model.
-        layer_decay: Ratio of the learning rates of consecutive blocks, from the top down.
-        linear: Linear model that is fitted first and whose outputs are added to the head's: of
-            `kmers`,
-            of base pairs in their `places`, of `both`; or `none`.
-        kmer: K-mer length of the linear model.
-        strands: `given`: the sequences as given; `augment`: a random strand in training; `average`:
-            also average the predictions of both strands.
-        class_weights: `balanced`: every class has the same total weight.
-        metric: Metric of model selection; empty: `mcc`, for several labels `auroc`, for numbers
-            `r2`.
-        patience: Validations without improvement before training stops; 0: no early stopping.
-        window: Maximum window of the model, in tokens; 0: its context. Longer sequences are read
-            window
-            by window.
-        tokens_per_batch: Tokens computed at once, padding included; changes memory, not results.
-    """
-
+    # `full`: every weight; `head`: the head alone; `lora`: the head, and a low-rank update of every
+    # matrix of the blocks.
     method: Literal["full", "head", "lora"] = "full"
-    rank: int = 8
-    alpha: float = 16.0
+    rank: int = 8  # Rank of the updates of `lora`.
+    alpha: float = 16.0  # Scale of the updates times the rank.
+    # Pooling of positions: `mean`, `max`, `mean-max`: both concatenated, or `attention`: four
+    # weighted means, with weights from the features and the relative position.
     pool: Literal["mean", "max", "mean-max", "attention"] = "mean-max"
-    dropout: float = 0.1
-    mutation: float = 0.0
+    dropout: float = 0.1  # Fraction of the features that the head drops in a training step.
+    mutation: float = 0.0  # Fraction of the bases that are replaced at random in a training step.
+    # Bases that a training step removes from the ends of every longer row, divided at random
+    # between start and end: features occur at varying positions.
     shift: int = 0
-    smoothing: float = 0.0
+    smoothing: float = 0.0  # Label smoothing: fraction of a class's weight that all classes share.
+    # Linear model that is fitted first and whose outputs are added to the head's: of `kmers`, of
+    # base pairs in their `places`, of `both`; or `none`.
     linear: Literal["none", "kmers", "places", "both"] = "none"
-    kmer: int = 7
-    head_rate: float = 5.0
+    kmer: int = 7  # K-mer length of the linear model.
+    head_rate: float = 5.0  # Learning rate of the head relative to that of the model.
+    # Ratio of the learning rates of consecutive blocks, from the top down.
     layer_decay: float = 1.0
+    # `given`: the sequences as given; `augment`: a random strand in training; `average`: also
+    # average the predictions of both strands.
     strands: Literal["given", "augment", "average"] = "given"
+    # `balanced`: every class has the same total weight.
     class_weights: Literal["none", "balanced"] = "none"
+    # Metric of model selection; empty: `mcc`, for several labels `auroc`, for numbers `r2`.
     metric: str = ""
+    # Validations without improvement before training stops; 0: no early stopping.
     patience: int = 8
+    # Maximum window of the model, in tokens; 0: its context. Longer sequences are read window by
+    # window.
     window: int = 0
+    # Tokens computed at once, padding included; changes memory, not results.
     tokens_per_batch: int = 16_384
 
     def __post_init__(self) -> None:
@@ -103,17 +87,11 @@ class TuningConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class SplitRule:
-    """Split of rows for a file without a split.
+    """Split of rows for a file without a split."""
 
-    Attributes:
-        validation: Fraction of validation rows.
-        test: Fraction of test rows.
-        seed: Seed of the draw, independent of the seeds of a run.
-    """
-
-    validation: float = 0.1
-    test: float = 0.2
-    seed: int = 0
+    validation: float = 0.1  # Fraction of validation rows.
+    test: float = 0.2  # Fraction of test rows.
+    seed: int = 0  # Seed of the draw, independent of the seeds of a run.
 
     def __post_init__(self) -> None:
         if min(self.validation, self.test) <= 0 or self.validation + self.test >= 1:
@@ -125,28 +103,22 @@ class SplitRule:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneConfig:
-    """Complete configuration of a fine-tuning, without its model and rows.
+    """Complete configuration of a fine-tuning, without its model and rows."""
 
-    Attributes:
-        epochs: Maximum number of passes over the training rows.
-        validate_every: Steps between validations; 0: once per epoch, and at least ten times.
-        scratch_rate: Learning rate of the twin with random weights; 0: that of the model.
-        tuning: Trainable weights, head and regularisation.
-        split: Split of rows for a file without a split.
-        training: Steps, optimizer, schedule; the steps are computed from `epochs`.
-        compute: Precision; `auto` is resolved before the run starts.
-    """
-
-    epochs: float = 10.0
-    validate_every: int = 0
+    epochs: float = 10.0  # Maximum number of passes over the training rows.
+    validate_every: int = 0  # Steps between validations; 0: once per epoch, and at least ten times.
+    # Learning rate of the twin with random weights; 0: that of the model.
     scratch_rate: float = 0.0
+    # Trainable weights, head and regularisation.
     tuning: TuningConfig = field(default_factory=TuningConfig)
-    split: SplitRule = field(default_factory=SplitRule)
+    split: SplitRule = field(default_factory=SplitRule)  # Split of rows for a file without a split.
+    # Steps, optimizer, schedule; the steps are computed from `epochs`.
     training: TrainingConfig = field(
         default_factory=lambda: TrainingConfig(
             learning_rate=5e-4, decay_share=0.9, weight_decay=0.01, keep_checkpoints=1
         )
     )
+    # Precision; `auto` is resolved before the run starts.
     compute: ComputeConfig = field(
         default_factory=lambda: ComputeConfig(precision="auto", compile="off")
     )

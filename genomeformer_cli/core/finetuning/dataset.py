@@ -43,52 +43,31 @@ _MAX_NAMED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledRows:
-    """Training, validation and test rows.
+    """Training, validation and test rows."""
 
-    Attributes:
-        name: Name of the task.
-        examples: Rows of the file.
-        codes: Base codes of each row.
-        targets: Numeric label of each row: one class; flags; quantities; a class per base.
-        groups: Group of each row; a row without one is a group of its own.
-        splits: Training, validation and test rows.
-        label_space: Classes or quantities.
-        official_split: True if the file defines the split.
-        count: Rows of the file.
-        duplicates: Test rows whose sequence also occurs in training or validation rows.
-        notes: Number of rows read, and every inferred setting.
-    """
-
-    name: str
-    examples: Sequence[Example]
-    codes: Sequence[Codes]
+    name: str  # Name of the task.
+    examples: Sequence[Example]  # Rows of the file.
+    codes: Sequence[Codes]  # Base codes of each row.
+    # Numeric label of each row: one class; flags; quantities; a class per base.
     targets: Sequence[TargetArray]
-    groups: Sequence[str]
-    splits: Mapping[str, RowIndices]
-    label_space: LabelSpace
-    official_split: bool
-    count: RowCount
-    duplicates: Duplicates
-    notes: tuple[str, ...]
+    groups: Sequence[str]  # Group of each row; a row without one is a group of its own.
+    splits: Mapping[str, RowIndices]  # Training, validation and test rows.
+    label_space: LabelSpace  # Classes or quantities.
+    official_split: bool  # True if the file defines the split.
+    count: RowCount  # Rows of the file.
+    duplicates: Duplicates  # Test rows whose sequence also occurs in training or validation rows.
+    notes: tuple[str, ...]  # Number of rows read, and every inferred setting.
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledTable:
-    """Labelled sequences of a task as read.
+    """Labelled sequences of a task as read."""
 
-    Attributes:
-        name: Name of the task.
-        examples: Rows.
-        columns: Columns of the labels.
-        count: Rows of the file; None: the examples are all of them.
-        notes: Interpretations that a user may want to check.
-    """
-
-    name: str
-    examples: Sequence[Example]
-    columns: Sequence[str]
-    count: RowCount | None = None
-    notes: tuple[str, ...] = ()
+    name: str  # Name of the task.
+    examples: Sequence[Example]  # Rows.
+    columns: Sequence[str]  # Columns of the labels.
+    count: RowCount | None = None  # Rows of the file; None: the examples are all of them.
+    notes: tuple[str, ...] = ()  # Interpretations that a user may want to check.
 
     @property
     def file(self) -> LabelledFile:

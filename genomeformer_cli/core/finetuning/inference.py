@@ -33,21 +33,13 @@ def _no_progress(num_bases: int) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class Predictor:
-    """Predictor of a fine-tuned model.
+    """Predictor of a fine-tuned model."""
 
-    Attributes:
-        model: Model with a head.
-        collator: Collator of the model.
-        label_space: Classes or quantities.
-        both_strands: Average the outputs of both strands.
-        tokens_per_batch: Tokens computed at once, padding included.
-    """
-
-    model: Model
-    collator: Collator
-    label_space: LabelSpace
-    both_strands: bool
-    tokens_per_batch: int
+    model: Model  # Model with a head.
+    collator: Collator  # Collator of the model.
+    label_space: LabelSpace  # Classes or quantities.
+    both_strands: bool  # Average the outputs of both strands.
+    tokens_per_batch: int  # Tokens computed at once, padding included.
 
     @torch.inference_mode()
     def outputs(self, codes: Sequence[Codes], progress: Progress = _no_progress) -> list[Tensor]:

@@ -58,19 +58,13 @@ _FILE = "linear.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class BaselineFeatures:
-    """Features of the linear model; saved with it.
+    """Features of the linear model; saved with it."""
 
-    Attributes:
-        kind: `kmers`: k-mer counts; `places`: pairs of adjacent bases by position; or `both`.
-        k: K-mer length.
-        length: Leading bases whose positions are features.
-        both_strands: Count the k-mers of the reverse strand as well.
-    """
-
+    # `kmers`: k-mer counts; `places`: pairs of adjacent bases by position; or `both`.
     kind: LinearKind
-    k: int
-    length: int
-    both_strands: bool
+    k: int  # K-mer length.
+    length: int  # Leading bases whose positions are features.
+    both_strands: bool  # Count the k-mers of the reverse strand as well.
 
     @property
     def num_features(self) -> int:
@@ -148,17 +142,11 @@ class KmerBaseline(nn.Module):
 
 @dataclass(frozen=True, kw_only=True)
 class LinearFit:
-    """Fitted linear model.
+    """Fitted linear model."""
 
-    Attributes:
-        weight_FC: Weights.
-        bias_C: Intercepts.
-        outputs_NC: Out-of-fold outputs of the training rows.
-    """
-
-    weight_FC: Tensor
-    bias_C: Tensor
-    outputs_NC: Tensor
+    weight_FC: Tensor  # Weights.
+    bias_C: Tensor  # Intercepts.
+    outputs_NC: Tensor  # Out-of-fold outputs of the training rows.
 
     def copy_to(self, linear: KmerBaseline) -> None:
         """Copy the weights into the linear model of a head."""

@@ -43,21 +43,13 @@ class TaskKind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class LabelSpace:
-    """Outputs of a head; saved with it.
+    """Outputs of a head; saved with it."""
 
-    Attributes:
-        kind: Kind of the task.
-        names: Classes, labels or quantities, in the order of the outputs.
-        separator: Separator of the labels of a cell; empty: every label has a column.
-        means: Means of the quantities in the training rows.
-        spreads: Standard deviations of the quantities in the training rows.
-    """
-
-    kind: TaskKind
-    names: tuple[str, ...]
-    separator: str = ""
-    means: tuple[float, ...] = ()
-    spreads: tuple[float, ...] = ()
+    kind: TaskKind  # Kind of the task.
+    names: tuple[str, ...]  # Classes, labels or quantities, in the order of the outputs.
+    separator: str = ""  # Separator of the labels of a cell; empty: every label has a column.
+    means: tuple[float, ...] = ()  # Means of the quantities in the training rows.
+    spreads: tuple[float, ...] = ()  # Standard deviations of the quantities in the training rows.
 
     @property
     def is_per_base(self) -> bool:

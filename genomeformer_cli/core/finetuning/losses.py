@@ -18,15 +18,10 @@ from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 
 @dataclass(frozen=True, kw_only=True)
 class Loss:
-    """Loss of a task: cross-entropy, one logistic loss per label, or squared error.
+    """Loss of a task: cross-entropy, one logistic loss per label, or squared error."""
 
-    Attributes:
-        label_space: Classes or quantities.
-        weights: Weight of each class, or of each positive label.
-    """
-
-    label_space: LabelSpace
-    weights: tuple[float, ...]
+    label_space: LabelSpace  # Classes or quantities.
+    weights: tuple[float, ...]  # Weight of each class, or of each positive label.
 
     def total(self, outputs_BC: Tensor, targets_B: Tensor, smoothing: float = 0.0) -> Tensor:
         """Return the summed loss; divide it by `weight` of the targets for the mean.

@@ -46,17 +46,12 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class TaskScore:
-    """Scores of predictions.
+    """Scores of predictions."""
 
-    Attributes:
-        loss: Mean loss.
-        measures: Metrics by name; a metric that the rows leave undefined is missing.
-        num_rows: Number of rows.
-    """
-
-    loss: float
+    loss: float  # Mean loss.
+    # Metrics by name; a metric that the rows leave undefined is missing.
     measures: dict[str, float] = field(default_factory=dict)
-    num_rows: int
+    num_rows: int  # Number of rows.
 
     def sort_key(self, metric: str) -> tuple[float, float]:
         """Return the metric, with ties broken by the loss; larger is better."""

@@ -54,21 +54,13 @@ _BASES_STANDARDISED = 1 << 17
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningRun:
-    """Settings that all seeds share.
+    """Settings that all seeds share."""
 
-    Attributes:
-        rows: Labelled rows.
-        task: Task of the head.
-        config: Resolved configuration.
-        base: Folder of the pretrained weights.
-        device: Device of the computation.
-    """
-
-    rows: LabelledRows
-    task: SavedTask
-    config: FinetuneConfig
-    base: Path
-    device: torch.device
+    rows: LabelledRows  # Labelled rows.
+    task: SavedTask  # Task of the head.
+    config: FinetuneConfig  # Resolved configuration.
+    base: Path  # Folder of the pretrained weights.
+    device: torch.device  # Device of the computation.
 
     @property
     def num_rows(self) -> dict[str, int]:

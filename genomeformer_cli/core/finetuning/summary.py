@@ -19,83 +19,48 @@ SCRATCH: Origin = "scratch"
 
 @dataclass(frozen=True, kw_only=True)
 class SeedResult:
-    """Result of one fine-tuning.
+    """Result of one fine-tuning."""
 
-    Attributes:
-        origin: Initial weights: pretrained or random.
-        seed: Seed of the head, the order of rows, and random weights.
-        steps: Training steps.
-        best_step: Step of the selected weights.
-        validation: Score of the selected weights on the validation rows.
-        test: Score of the selected weights on the test rows.
-        interval: Bootstrap interval of the reported metric over test rows.
-        num_trained: Number of trained parameters.
-    """
-
-    origin: Origin
-    seed: int
-    steps: int
-    best_step: int
-    validation: TaskScore
-    test: TaskScore
-    interval: ConfidenceInterval
-    num_trained: int
+    origin: Origin  # Initial weights: pretrained or random.
+    seed: int  # Seed of the head, the order of rows, and random weights.
+    steps: int  # Training steps.
+    best_step: int  # Step of the selected weights.
+    validation: TaskScore  # Score of the selected weights on the validation rows.
+    test: TaskScore  # Score of the selected weights on the test rows.
+    interval: ConfidenceInterval  # Bootstrap interval of the reported metric over test rows.
+    num_trained: int  # Number of trained parameters.
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearResult:
-    """Result of the linear model alone, independent of the seed.
+    """Result of the linear model alone, independent of the seed."""
 
-    Attributes:
-        test: Score on the test rows.
-        interval: Bootstrap interval of the reported metric.
-    """
-
-    test: TaskScore
-    interval: ConfidenceInterval
+    test: TaskScore  # Score on the test rows.
+    interval: ConfidenceInterval  # Bootstrap interval of the reported metric.
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneSummary:
-    """Results of all seeds.
+    """Results of all seeds."""
 
-    Attributes:
-        name: Name of the run.
-        base: Fine-tuned model, as named in the request.
-        base_sha256: Checksum of the model's weights.
-        task: Name of the task.
-        kind: Kind of the task.
-        classes: Classes, labels or quantities.
-        metric: Metric of model selection.
-        reported: Metric of the reported results.
-        method: Trained weights.
-        num_parameters: Parameters of the model and its head.
-        num_rows: Rows of each split.
-        official_split: True if the file defines the split.
-        count: Rows of the file, used and left out.
-        duplicates: Test rows whose sequence also occurs in training or validation rows.
-        results: Results of each seed.
-        linear: Result of the linear model alone; None without one.
-        environment: Versions and device.
-    """
-
-    name: str
-    base: str
-    base_sha256: str
-    task: str
-    kind: str
-    classes: tuple[str, ...]
-    metric: str
-    reported: str
-    method: str
-    num_parameters: int
-    num_rows: dict[str, int]
-    official_split: bool
-    results: tuple[SeedResult, ...]
-    linear: LinearResult | None = None
-    count: RowCount | None = None
+    name: str  # Name of the run.
+    base: str  # Fine-tuned model, as named in the request.
+    base_sha256: str  # Checksum of the model's weights.
+    task: str  # Name of the task.
+    kind: str  # Kind of the task.
+    classes: tuple[str, ...]  # Classes, labels or quantities.
+    metric: str  # Metric of model selection.
+    reported: str  # Metric of the reported results.
+    method: str  # Trained weights.
+    num_parameters: int  # Parameters of the model and its head.
+    num_rows: dict[str, int]  # Rows of each split.
+    official_split: bool  # True if the file defines the split.
+    results: tuple[SeedResult, ...]  # Results of each seed.
+    linear: LinearResult | None = None  # Result of the linear model alone; None without one.
+    count: RowCount | None = None  # Rows of the file, used and left out.
+    # Test rows whose sequence also occurs in training or validation rows.
     duplicates: Duplicates | None = None
-    environment: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)  # Versions and device.
 
     def from_origin(self, origin: str) -> list[SeedResult]:
         """Return the results from pretrained weights, or from scratch."""

@@ -37,21 +37,13 @@ _BLOCK = re.compile(r"(?:^|\.)blocks\.(\d+)\.")
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuningTask:
-    """Task of learning labels.
+    """Task of learning labels."""
 
-    Attributes:
-        tuning: Trained weights, head and regularisation.
-        loss: Loss of the task.
-        metric: Metric of model selection.
-        seed: Seed of dropout.
-        linear_outputs_NC: Outputs of a linear model for the training rows, which are added; None
-            without one.
-    """
-
-    tuning: TuningConfig
-    loss: Loss
-    metric: str
-    seed: int
+    tuning: TuningConfig  # Trained weights, head and regularisation.
+    loss: Loss  # Loss of the task.
+    metric: str  # Metric of model selection.
+    seed: int  # Seed of dropout.
+    # Outputs of a linear model for the training rows, which are added; None without one.
     linear_outputs_NC: Tensor | None = None
 
     def optimizers(self, model: Model, config: TrainingConfig) -> Optimizers:

@@ -66,20 +66,14 @@ _COLUMNS_HINT = "a row is record, start, end, and perhaps name, score, strand, s
 class Interval:
     """Interval of a record, 0-based and half-open.
 
-    Attributes:
-        record: Id of the record.
-        start: First base.
-        stop: End (exclusive).
-        reverse: True for the reverse strand.
-
     Raises:
         ValueError: The interval is empty or starts before the record.
     """
 
-    record: str
-    start: int
-    stop: int
-    reverse: bool = False
+    record: str  # Id of the record.
+    start: int  # First base.
+    stop: int  # End (exclusive).
+    reverse: bool = False  # True for the reverse strand.
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.stop:
@@ -88,27 +82,16 @@ class Interval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BedRow:
-    """Row of a BED file.
+    """Row of a BED file."""
 
-    Attributes:
-        line: Line of the file.
-        record: First column.
-        start: Second column.
-        stop: Third column.
-        name: Fourth column; empty if absent.
-        interval: Interval; None if the numbers are invalid.
-        problem: Reason for an invalid interval; empty if valid.
-        remark: Deviation from the specification in the row; empty if none.
-    """
-
-    line: int
-    record: str
-    start: int
-    stop: int
-    name: str
-    interval: Interval | None
-    problem: str = ""
-    remark: str = ""
+    line: int  # Line of the file.
+    record: str  # First column.
+    start: int  # Second column.
+    stop: int  # Third column.
+    name: str  # Fourth column; empty if absent.
+    interval: Interval | None  # Interval; None if the numbers are invalid.
+    problem: str = ""  # Reason for an invalid interval; empty if valid.
+    remark: str = ""  # Deviation from the specification in the row; empty if none.
 
     @property
     def id(self) -> str:

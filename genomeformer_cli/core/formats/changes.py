@@ -17,33 +17,19 @@ _MAX_UNKNOWN = 1 / 3
 
 @dataclass(kw_only=True)
 class Changes:
-    """Counts of one or several files.
+    """Counts of one or several files."""
 
-    Attributes:
-        num_records: Number of records.
-        num_bases: Number of bases.
-        num_uracil: Number of U read as T.
-        num_ambiguous: Number of IUPAC codes other than N read as N.
-        num_masked: Number of X read as N.
-        num_comments: Number of skipped lines that start with `;`.
-        num_blank_starts: Number of headers with a blank between `>` and the id.
-        num_unnamed: Number of records without an id.
-        first_unnamed: Generated id of the first record without one.
-        num_mostly_unknown: Number of records of which more than a third became N.
-        first_mostly_unknown: Id of the first of these records.
-    """
-
-    num_records: int = 0
-    num_bases: int = 0
-    num_uracil: int = 0
-    num_ambiguous: int = 0
-    num_masked: int = 0
-    num_comments: int = 0
-    num_blank_starts: int = 0
-    num_unnamed: int = 0
-    first_unnamed: str = ""
-    num_mostly_unknown: int = 0
-    first_mostly_unknown: str = ""
+    num_records: int = 0  # Number of records.
+    num_bases: int = 0  # Number of bases.
+    num_uracil: int = 0  # Number of U read as T.
+    num_ambiguous: int = 0  # Number of IUPAC codes other than N read as N.
+    num_masked: int = 0  # Number of X read as N.
+    num_comments: int = 0  # Number of skipped lines that start with `;`.
+    num_blank_starts: int = 0  # Number of headers with a blank between `>` and the id.
+    num_unnamed: int = 0  # Number of records without an id.
+    first_unnamed: str = ""  # Generated id of the first record without one.
+    num_mostly_unknown: int = 0  # Number of records of which more than a third became N.
+    first_mostly_unknown: str = ""  # Id of the first of these records.
     _id: str = field(default="", repr=False)
     _size: int = field(default=0, repr=False)
     _unknown: int = field(default=0, repr=False)

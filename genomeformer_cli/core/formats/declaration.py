@@ -27,25 +27,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class InputFormat:
-    """Declaration of an input format.
+    """Declaration of an input format."""
 
-    Attributes:
-        name: Name of the format.
-        contents: Content of a file, as "sequences".
-        commands: Commands that read it, with their option or argument, as `score --vcf` or `embed
-            FILE`.
-        coordinates: Coordinate system, as "1-based, end included"; empty without coordinates.
-        accepted: Accepted variants.
-        changed: Changes made while reading, and their reports.
-        refused: Errors, and rows that are reported and not used.
-    """
-
-    name: str
-    contents: str
+    name: str  # Name of the format.
+    contents: str  # Content of a file, as "sequences".
+    # Commands that read it, with their option or argument, as `score --vcf` or `embed FILE`.
     commands: tuple[str, ...]
-    accepted: tuple[str, ...]
-    refused: tuple[str, ...]
-    changed: tuple[str, ...] = ()
+    accepted: tuple[str, ...]  # Accepted variants.
+    refused: tuple[str, ...]  # Errors, and rows that are reported and not used.
+    changed: tuple[str, ...] = ()  # Changes made while reading, and their reports.
+    # Coordinate system, as "1-based, end included"; empty without coordinates.
     coordinates: str = ""
 
 

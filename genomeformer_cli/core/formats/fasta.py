@@ -71,33 +71,22 @@ _OTHER_FORMATS = (
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Sequence of a file.
+    """Sequence of a file."""
 
-    Attributes:
-        id: First word of the header.
-        description: Rest of the header.
-        sequence: Letters with their case.
-    """
-
-    id: str
-    description: str
-    sequence: str
+    id: str  # First word of the header.
+    description: str  # Rest of the header.
+    sequence: str  # Letters with their case.
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive bases of a file.
+    """Consecutive bases of a file."""
 
-    Attributes:
-        marked: Base codes, with `SOFT_BIT` for lower case; or the letters.
-        starts: Positions and ids of records that start in the block; bases before the first belong
-            to the previous record.
-        descriptions: Rest of the headers of these records.
-    """
-
-    marked: Codes
+    marked: Codes  # Base codes, with `SOFT_BIT` for lower case; or the letters.
+    # Positions and ids of records that start in the block; bases before the first belong to the
+    # previous record.
     starts: list[tuple[int, str]]
-    descriptions: list[str] = field(default_factory=list)
+    descriptions: list[str] = field(default_factory=list)  # Rest of the headers of these records.
 
 
 class FastaReader:

@@ -65,18 +65,12 @@ _OF_THE_RECORD = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Contiguous part of a feature.
+    """Contiguous part of a feature."""
 
-    Attributes:
-        start: First base, 0-based.
-        end: End (exclusive).
-        strand: `PLUS`, `MINUS` or `UNSTRANDED`.
-        phase: Number of bases from the 5' end of a CDS part to its first complete codon.
-    """
-
-    start: int
-    end: int
-    strand: int
+    start: int  # First base, 0-based.
+    end: int  # End (exclusive).
+    strand: int  # `PLUS`, `MINUS` or `UNSTRANDED`.
+    # Number of bases from the 5' end of a CDS part to its first complete codon.
     phase: int | None = None
 
     def __post_init__(self) -> None:
@@ -94,34 +88,22 @@ class Part:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feature:
-    """Annotated feature: a gene, a CDS, an RNA, or anything else.
+    """Annotated feature: a gene, a CDS, an RNA, or anything else."""
 
-    Attributes:
-        kind: Category.
-        parts: Parts in ascending order; in biological order if their strands differ.
-        id: ID in GFF3; protein id, locus tag, gene or label in GenBank.
-        gene: Gene symbol, if any.
-        locus_tag: Locus tag, if any.
-        open_5: True if the 5' end is beyond the sequenced part (`<`).
-        open_3: True if the 3' end is beyond the sequenced part.
-        pseudo: True for a pseudogene or a part of one.
-        unclear: Part of the location that cannot be interpreted. Such a feature gives no windows,
-            and `parts` are the extent excluded from `intergenic`.
-        implied: True if the file has only the children of the feature.
-        line: First line of the feature in the file.
-    """
-
-    kind: Kind
+    kind: Kind  # Category.
+    # Parts in ascending order; in biological order if their strands differ.
     parts: tuple[Part, ...]
-    id: str = ""
-    gene: str = ""
-    locus_tag: str = ""
-    open_5: bool = False
-    open_3: bool = False
-    pseudo: bool = False
+    id: str = ""  # ID in GFF3; protein id, locus tag, gene or label in GenBank.
+    gene: str = ""  # Gene symbol, if any.
+    locus_tag: str = ""  # Locus tag, if any.
+    open_5: bool = False  # True if the 5' end is beyond the sequenced part (`<`).
+    open_3: bool = False  # True if the 3' end is beyond the sequenced part.
+    pseudo: bool = False  # True for a pseudogene or a part of one.
+    # Part of the location that cannot be interpreted. Such a feature gives no windows, and `parts`
+    # are the extent excluded from `intergenic`.
     unclear: str = ""
-    implied: bool = False
-    line: int = 0
+    implied: bool = False  # True if the file has only the children of the feature.
+    line: int = 0  # First line of the feature in the file.
 
     @property
     def strand(self) -> int:
@@ -152,25 +134,15 @@ class Feature:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFeatures:
-    """Annotation of one record.
+    """Annotation of one record."""
 
-    Attributes:
-        id: Id of the record in the annotation.
-        features: Features in file order.
-        circular: True for a circular record.
-        length: Length of the record, if declared.
-        num_described: Number of features that describe the whole record, or its letters.
-        placeless: Names of features without any interpretable location.
-        in_order: True if parts are in biological order; GFF3 does not define an order.
-    """
-
-    id: str
-    features: list[Feature] = field(default_factory=list)
-    circular: bool = False
-    length: int | None = None
-    num_described: int = 0
-    placeless: tuple[str, ...] = ()
-    in_order: bool = True
+    id: str  # Id of the record in the annotation.
+    features: list[Feature] = field(default_factory=list)  # Features in file order.
+    circular: bool = False  # True for a circular record.
+    length: int | None = None  # Length of the record, if declared.
+    num_described: int = 0  # Number of features that describe the whole record, or its letters.
+    placeless: tuple[str, ...] = ()  # Names of features without any interpretable location.
+    in_order: bool = True  # True if parts are in biological order; GFF3 does not define an order.
 
     @property
     def num_features(self) -> int:

@@ -58,15 +58,10 @@ _CUT_OFF = "the file was cut off or edited: fetch or export it again"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenBankRecord:
-    """Record of a GenBank file.
+    """Record of a GenBank file."""
 
-    Attributes:
-        annotated: Features, with the accession and version as id.
-        sequence: Letters; empty if the file has none.
-    """
-
-    annotated: RecordFeatures
-    sequence: bytes
+    annotated: RecordFeatures  # Features, with the accession and version as id.
+    sequence: bytes  # Letters; empty if the file has none.
 
 
 def read_genbank(lines: Iterator[Line], shown: str) -> Iterator[GenBankRecord]:

@@ -73,18 +73,13 @@ Attributes = Mapping[str, list[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GffFile:
-    """Annotation of a file.
+    """Annotation of a file."""
 
-    Attributes:
-        records: Annotation by record.
-        sequence_line: First line of the sequences, already consumed; None if a directive precedes
-            them, or there are none.
-        has_sequences: True if sequences follow the annotation.
-    """
-
-    records: dict[str, RecordFeatures]
+    records: dict[str, RecordFeatures]  # Annotation by record.
+    # First line of the sequences, already consumed; None if a directive precedes them, or there are
+    # none.
     sequence_line: Line | None = None
-    has_sequences: bool = False
+    has_sequences: bool = False  # True if sequences follow the annotation.
 
 
 @dataclass(slots=True)

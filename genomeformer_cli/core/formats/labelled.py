@@ -31,38 +31,24 @@ _PACKINGS = ("", ".gz", ".bz2", ".xz", ".zst")
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Labelled sequence.
+    """Labelled sequence."""
 
-    Attributes:
-        id: Name.
-        sequence: Letters; empty if the file has none.
-        label: Class or value; empty if the file has none; cells of several columns joined by tabs.
-        split: `train`, `val` or `test`; empty if undefined.
-        group: Group of related rows, which a split never separates; empty without groups.
-        row: Number of the row or record in the file, from 1.
-    """
-
-    id: str
-    sequence: str
+    id: str  # Name.
+    sequence: str  # Letters; empty if the file has none.
+    # Class or value; empty if the file has none; cells of several columns joined by tabs.
     label: str
-    split: str = ""
-    group: str = ""
-    row: int = 0
+    split: str = ""  # `train`, `val` or `test`; empty if undefined.
+    group: str = ""  # Group of related rows, which a split never separates; empty without groups.
+    row: int = 0  # Number of the row or record in the file, from 1.
 
 
 @dataclass(frozen=True, kw_only=True)
 class RowCount:
-    """Counts of rows: read, used, and left out by reason.
+    """Counts of rows: read, used, and left out by reason."""
 
-    Attributes:
-        read: Number of rows in the file.
-        used: Number of rows used.
-        left_out: Number of other rows, by reason.
-    """
-
-    read: int
-    used: int
-    left_out: Mapping[str, int] = field(default_factory=dict)
+    read: int  # Number of rows in the file.
+    used: int  # Number of rows used.
+    left_out: Mapping[str, int] = field(default_factory=dict)  # Number of other rows, by reason.
 
     def __post_init__(self) -> None:
         assert self.read == self.used + sum(self.left_out.values()), "a row is not accounted for"
@@ -95,32 +81,21 @@ class RowCount:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelColumns:
-    """Columns of a table to read.
+    """Columns of a table to read."""
 
-    Attributes:
-        labels: Columns of the labels.
-        sequence: Column of the sequences; by default `sequence`, or a FASTA file beside the table.
-        group: Column of the groups; by default `group`, if present.
-    """
-
-    labels: tuple[str, ...] = ("label",)
+    labels: tuple[str, ...] = ("label",)  # Columns of the labels.
+    # Column of the sequences; by default `sequence`, or a FASTA file beside the table.
     sequence: str | None = None
-    group: str | None = None
+    group: str | None = None  # Column of the groups; by default `group`, if present.
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelledFile:
-    """Labelled sequences of one or several files.
+    """Labelled sequences of one or several files."""
 
-    Attributes:
-        examples: Non-empty rows, in file order.
-        count: Counts of rows.
-        notes: Interpretations that the user should check.
-    """
-
-    examples: tuple[Example, ...]
-    count: RowCount
-    notes: tuple[str, ...] = ()
+    examples: tuple[Example, ...]  # Non-empty rows, in file order.
+    count: RowCount  # Counts of rows.
+    notes: tuple[str, ...] = ()  # Interpretations that the user should check.
 
 
 def read_labelled(

@@ -38,24 +38,16 @@ class LocationError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """Location of a feature.
+    """Location of a feature."""
 
-    Attributes:
-        parts: Parts in ascending order; in biological order if their strands differ. Empty if none
-            is on the record, or one has no known limit.
-        own_order: Parts from the feature's 5' end.
-        open_5: True if the 5' end is marked as open.
-        open_3: True if the 3' end is marked as open.
-        is_order: True for an `order`, whose parts may not belong together.
-        unclear: Part that cannot be interpreted; empty if none.
-    """
-
+    # Parts in ascending order; in biological order if their strands differ. Empty if none is on the
+    # record, or one has no known limit.
     parts: tuple[Part, ...]
-    own_order: tuple[Part, ...]
-    open_5: bool
-    open_3: bool
-    is_order: bool
-    unclear: str
+    own_order: tuple[Part, ...]  # Parts from the feature's 5' end.
+    open_5: bool  # True if the 5' end is marked as open.
+    open_3: bool  # True if the 3' end is marked as open.
+    is_order: bool  # True for an `order`, whose parts may not belong together.
+    unclear: str  # Part that cannot be interpreted; empty if none.
 
 
 class _Piece(NamedTuple):

@@ -41,23 +41,15 @@ class Copy(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Packing:
-    """Compression format.
+    """Compression format."""
 
-    Attributes:
-        name: Name in messages.
-        suffix: Usual file suffix.
-        magics: Alternative magic numbers.
-        program: Command that decompresses to standard output.
-        engine: Returns a decompressor of one member, and the errors that it raises.
-        input_chunk: Number of bytes per call of the decompressor.
-    """
-
-    name: str
-    suffix: str
-    magics: tuple[bytes, ...]
-    program: str
+    name: str  # Name in messages.
+    suffix: str  # Usual file suffix.
+    magics: tuple[bytes, ...]  # Alternative magic numbers.
+    program: str  # Command that decompresses to standard output.
+    # Returns a decompressor of one member, and the errors that it raises.
     engine: Callable[[str], tuple[Callable[[], Any], tuple[type[Exception], ...]]]
-    input_chunk: int = _RAW_CHUNK
+    input_chunk: int = _RAW_CHUNK  # Number of bytes per call of the decompressor.
 
     def starts(self, first: bytes) -> bool:
         """Return True if the first bytes are those of this format."""

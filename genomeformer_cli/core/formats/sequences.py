@@ -17,17 +17,11 @@ _BASE_BITS = np.uint8(SOFT_BIT - 1)
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """Sequence to compute on.
+    """Sequence to compute on."""
 
-    Attributes:
-        id: First word of the header, or name of the region.
-        codes: Base codes (see `core.sequence`).
-        problem: Reason that a region has no sequence; empty codes.
-    """
-
-    id: str
-    codes: Codes
-    problem: str = ""
+    id: str  # First word of the header, or name of the region.
+    codes: Codes  # Base codes (see `core.sequence`).
+    problem: str = ""  # Reason that a region has no sequence; empty codes.
 
 
 def read_sequences(

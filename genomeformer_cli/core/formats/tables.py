@@ -66,36 +66,22 @@ _MAX_NAMED = 20
 
 @dataclass(frozen=True, slots=True)
 class TableRow:
-    """Row of a table.
+    """Row of a table."""
 
-    Attributes:
-        number: Number of the row, from 1.
-        line: Line number in the file.
-        cells: Cells without surrounding blanks.
-    """
-
-    number: int
-    line: int
-    cells: tuple[str, ...]
+    number: int  # Number of the row, from 1.
+    line: int  # Line number in the file.
+    cells: tuple[str, ...]  # Cells without surrounding blanks.
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextTable:
-    """Table.
+    """Table."""
 
-    Attributes:
-        shown: Name in messages.
-        separator: Character between cells.
-        columns: Column names as written.
-        rows: Non-empty rows.
-        num_empty: Number of rows with only empty cells, which are left out.
-    """
-
-    shown: str
-    separator: str
-    columns: tuple[str, ...]
-    rows: tuple[TableRow, ...]
-    num_empty: int
+    shown: str  # Name in messages.
+    separator: str  # Character between cells.
+    columns: tuple[str, ...]  # Column names as written.
+    rows: tuple[TableRow, ...]  # Non-empty rows.
+    num_empty: int  # Number of rows with only empty cells, which are left out.
 
     @property
     def num_rows(self) -> int:

@@ -57,15 +57,10 @@ _TAR_MARK = slice(257, 262)
 
 
 class Line(NamedTuple):
-    """Line of a text.
+    """Line of a text."""
 
-    Attributes:
-        number: Line number, from 1.
-        text: Text without line end and trailing spaces.
-    """
-
-    number: int
-    text: str
+    number: int  # Line number, from 1.
+    text: str  # Text without line end and trailing spaces.
 
 
 class TextFile:

@@ -47,25 +47,15 @@ _SHOWN = 40
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Variant:
-    """Alternative allele of a VCF row, as written.
+    """Alternative allele of a VCF row, as written."""
 
-    Attributes:
-        chromosome: Record of the genome.
-        position: First base of `ref`, 1-based.
-        id: ID of the row.
-        ref: Reference allele.
-        alt: Alternative allele.
-        line: Line of the file; 0 for a variant without a file.
-        problem: Reason that the alleles are not sequences; empty if they are.
-    """
-
-    chromosome: str
-    position: int
-    id: str
-    ref: str
-    alt: str
-    line: int = 0
-    problem: str = ""
+    chromosome: str  # Record of the genome.
+    position: int  # First base of `ref`, 1-based.
+    id: str  # ID of the row.
+    ref: str  # Reference allele.
+    alt: str  # Alternative allele.
+    line: int = 0  # Line of the file; 0 for a variant without a file.
+    problem: str = ""  # Reason that the alleles are not sequences; empty if they are.
 
 
 def read_variants(path: Path, *, shown: str | None = None) -> Iterator[Variant]:

@@ -51,21 +51,13 @@ class NoMeter:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadedFile:
-    """Complete file, still under its `.part` name.
+    """Complete file, still under its `.part` name."""
 
-    Attributes:
-        path: Path of the part.
-        md5: MD5 checksum.
-        num_bytes: Size in bytes.
-        last_modified: `Last-Modified` header as sent.
-        attested: True if the MD5 equals the one published by the host.
-    """
-
-    path: Path
-    md5: str
-    num_bytes: int
-    last_modified: str | None
-    attested: bool = False
+    path: Path  # Path of the part.
+    md5: str  # MD5 checksum.
+    num_bytes: int  # Size in bytes.
+    last_modified: str | None  # `Last-Modified` header as sent.
+    attested: bool = False  # True if the MD5 equals the one published by the host.
 
     def drop(self) -> None:
         """Remove the part and its sidecar."""
@@ -308,21 +300,13 @@ def _try_once(transport: Transport, part: _Part, meter: Meter) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DownloadItem:
-    """File to download, with its checks.
+    """File to download, with its checks."""
 
-    Attributes:
-        url: Address of the file.
-        path: Path of the `.part`; the caller holds a lock on it.
-        read_md5: Returns the expected MD5; None if the host has none.
-        reread_md5: Requests the expected MD5 again.
-        check: Checks the content and raises `FormatError`.
-    """
-
-    url: str
-    path: Path
-    read_md5: Callable[[], str | None]
-    reread_md5: Callable[[], str | None]
-    check: Callable[[Path], None]
+    url: str  # Address of the file.
+    path: Path  # Path of the `.part`; the caller holds a lock on it.
+    read_md5: Callable[[], str | None]  # Returns the expected MD5; None if the host has none.
+    reread_md5: Callable[[], str | None]  # Requests the expected MD5 again.
+    check: Callable[[Path], None]  # Checks the content and raises `FormatError`.
 
 
 def download_verified(

@@ -9,16 +9,9 @@ from genomeformer_cli.core.reporting import Event
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeFetched(Event):
-    """A genome was installed, or failed.
+    """A genome was installed, or failed."""
 
-    Attributes:
-        accession: Accession of the assembly.
-        organism: Scientific name of the organism.
-        num_bytes: Number of bytes downloaded; 0 if the genome was cached.
-        reason: Message of the error, or None.
-    """
-
-    accession: str
-    organism: str
-    num_bytes: int = 0
-    reason: str | None = None
+    accession: str  # Accession of the assembly.
+    organism: str  # Scientific name of the organism.
+    num_bytes: int = 0  # Number of bytes downloaded; 0 if the genome was cached.
+    reason: str | None = None  # Message of the error, or None.

@@ -14,17 +14,11 @@ from genomeformer_cli.core.formats.fasta import FastaReader
 
 @dataclass(frozen=True, kw_only=True)
 class DescribedRecord:
-    """Header and length of a record.
+    """Header and length of a record."""
 
-    Attributes:
-        id: First word of the header.
-        description: Rest of the header.
-        num_bases: Number of letters.
-    """
-
-    id: str
-    description: str
-    num_bases: int
+    id: str  # First word of the header.
+    description: str  # Rest of the header.
+    num_bases: int  # Number of letters.
 
 
 def described_records(path: Path, *, shown: str) -> Iterator[DescribedRecord]:

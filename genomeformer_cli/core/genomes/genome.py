@@ -17,41 +17,26 @@ GENOME_FILE = "genome.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """File of a host.
+    """File of a host."""
 
-    Attributes:
-        format: `fasta`, `gff` or `gbff`.
-        file: File name, at the host and in the entry's folder.
-        url: Address of the file.
-        md5: MD5 checksum.
-        num_bytes: Size in bytes.
-        attested: True if the host published the MD5; otherwise only the gzip checksum and the
-            length were verified.
-        last_modified: `Last-Modified` header as sent.
-    """
-
-    format: str
-    file: str
-    url: str
-    md5: str
-    num_bytes: int
+    format: str  # `fasta`, `gff` or `gbff`.
+    file: str  # File name, at the host and in the entry's folder.
+    url: str  # Address of the file.
+    md5: str  # MD5 checksum.
+    num_bytes: int  # Size in bytes.
+    # True if the host published the MD5; otherwise only the gzip checksum and the length were
+    # verified.
     attested: bool = True
-    last_modified: str | None = None
+    last_modified: str | None = None  # `Last-Modified` header as sent.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ancestor:
-    """Taxon of a lineage.
+    """Taxon of a lineage."""
 
-    Attributes:
-        taxid: NCBI taxonomy id.
-        name: Scientific name; empty if unknown.
-        rank: `species`, `genus`, ...; empty if unknown.
-    """
-
-    taxid: int
-    name: str = ""
-    rank: str = ""
+    taxid: int  # NCBI taxonomy id.
+    name: str = ""  # Scientific name; empty if unknown.
+    rank: str = ""  # `species`, `genus`, ...; empty if unknown.
 
 
 Lineage = tuple[Ancestor, ...]
@@ -59,47 +44,27 @@ Lineage = tuple[Ancestor, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class Genome:
-    """Assembly as fetched, or FASTA file as imported.
+    """Assembly as fetched, or FASTA file as imported."""
 
-    Attributes:
-        name: Name in the cache: the accession, or the name of the imported file.
-        fasta: File name of the FASTA in the entry's folder, bytes unchanged.
-        sha256: Checksum of the FASTA file.
-        num_records: Number of records in the file.
-        num_bases: Number of letters in all records.
-        source: Origin: a URL, a package, or `file` (never a path of the user's disk).
-        retrieved: Date of fetching or import, YYYY-MM-DD.
-        accession: Accession with version, if any.
-        organism: Scientific name, if known.
-        taxid: NCBI taxonomy id, if known.
-        licence: Terms of use, if known.
-        assembly_name: NCBI's name of the assembly, if any.
-        level: Assembly level: `complete`, `chromosome`, `scaffold`, `contig`.
-        status: `current`, `previous`, `suppressed` or `retired`, when it was fetched.
-        released: Release date, YYYY-MM-DD.
-        files: Fetched files: the FASTA and annotation.
-        absent: Requested formats that the host does not have.
-        lineage: Lineage when it was fetched, from the highest taxon to the organism; empty if
-            unknown.
-    """
-
-    name: str
-    fasta: str
-    sha256: str
-    num_records: int
-    num_bases: int
-    source: str
-    retrieved: str
-    accession: str | None = None
-    organism: str | None = None
-    taxid: int | None = None
-    licence: str | None = None
-    assembly_name: str | None = None
-    level: str | None = None
+    name: str  # Name in the cache: the accession, or the name of the imported file.
+    fasta: str  # File name of the FASTA in the entry's folder, bytes unchanged.
+    sha256: str  # Checksum of the FASTA file.
+    num_records: int  # Number of records in the file.
+    num_bases: int  # Number of letters in all records.
+    source: str  # Origin: a URL, a package, or `file` (never a path of the user's disk).
+    retrieved: str  # Date of fetching or import, YYYY-MM-DD.
+    accession: str | None = None  # Accession with version, if any.
+    organism: str | None = None  # Scientific name, if known.
+    taxid: int | None = None  # NCBI taxonomy id, if known.
+    licence: str | None = None  # Terms of use, if known.
+    assembly_name: str | None = None  # NCBI's name of the assembly, if any.
+    level: str | None = None  # Assembly level: `complete`, `chromosome`, `scaffold`, `contig`.
+    # `current`, `previous`, `suppressed` or `retired`, when it was fetched.
     status: str | None = None
-    released: str | None = None
-    files: tuple[RemoteFile, ...] = ()
-    absent: tuple[str, ...] = ()
+    released: str | None = None  # Release date, YYYY-MM-DD.
+    files: tuple[RemoteFile, ...] = ()  # Fetched files: the FASTA and annotation.
+    absent: tuple[str, ...] = ()  # Requested formats that the host does not have.
+    # Lineage when it was fetched, from the highest taxon to the organism; empty if unknown.
     lineage: Lineage = ()
 
     @property

@@ -29,41 +29,24 @@ _HINT = "it is written by `genomeformer fetch`; get it again from where it came"
 
 @dataclass(frozen=True, kw_only=True)
 class LockRow:
-    """Genome of a lock file.
+    """Genome of a lock file."""
 
-    Attributes:
-        accession: Accession with version.
-        taxid: NCBI taxonomy id.
-        organism: Scientific name.
-        status: Status of the assembly when it was fetched.
-        files: URL, MD5 and size of each file, the FASTA first; empty if the genome was not fetched.
-        licence: Terms of use, if known.
-        date: Release date of the assembly, YYYY-MM-DD.
-        retrieved: Date of fetching.
-        assembly_name: Name of the assembly.
-        level: Assembly level.
-        lineage: Lineage when it was fetched.
-        source: Origin of a genome that was not fetched.
-        sha256: Checksum of the FASTA of a genome that was not fetched.
-        records: Record ids of a genome that was not fetched.
-        descriptions: Descriptions in the headers of these records, if known.
-    """
-
-    accession: str
-    taxid: int
-    organism: str
-    status: str
+    accession: str  # Accession with version.
+    taxid: int  # NCBI taxonomy id.
+    organism: str  # Scientific name.
+    status: str  # Status of the assembly when it was fetched.
+    # URL, MD5 and size of each file, the FASTA first; empty if the genome was not fetched.
     files: tuple[RemoteFile, ...]
-    licence: str
-    date: str
-    retrieved: str
-    assembly_name: str = ""
-    level: str = ""
-    lineage: Lineage = ()
-    source: str = ""
-    sha256: str = ""
-    records: tuple[str, ...] = ()
-    descriptions: tuple[str, ...] = ()
+    licence: str  # Terms of use, if known.
+    date: str  # Release date of the assembly, YYYY-MM-DD.
+    retrieved: str  # Date of fetching.
+    assembly_name: str = ""  # Name of the assembly.
+    level: str = ""  # Assembly level.
+    lineage: Lineage = ()  # Lineage when it was fetched.
+    source: str = ""  # Origin of a genome that was not fetched.
+    sha256: str = ""  # Checksum of the FASTA of a genome that was not fetched.
+    records: tuple[str, ...] = ()  # Record ids of a genome that was not fetched.
+    descriptions: tuple[str, ...] = ()  # Descriptions in the headers of these records, if known.
 
 
 def row_of(

@@ -13,17 +13,11 @@ from genomeformer_cli.core.sequence import Codes
 
 @dataclass(frozen=True, kw_only=True)
 class Peek:
-    """Beginning of a file.
+    """Beginning of a file."""
 
-    Attributes:
-        records: First records; the last one may be cut.
-        whole: True if this is the whole file.
-        last_is_whole: True if the last record is not cut.
-    """
-
-    records: tuple[Record, ...]
-    whole: bool
-    last_is_whole: bool
+    records: tuple[Record, ...]  # First records; the last one may be cut.
+    whole: bool  # True if this is the whole file.
+    last_is_whole: bool  # True if the last record is not cut.
 
 
 def peek_records(path: Path, num_letters: int, *, shown: str) -> Peek:

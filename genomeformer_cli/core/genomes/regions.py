@@ -32,25 +32,16 @@ _SHOWN = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Region:
-    """One row of output: an interval of a genome, or a window around a variant.
+    """One row of output: an interval of a genome, or a window around a variant."""
 
-    Attributes:
-        id: Id of the row.
-        record: Id of the FASTA record.
-        interval: Bases; None: none are named, or `variant` is the middle of a window.
-        variant: Variant in the middle of the window.
-        flank: Bases to either side of the variant, fewer at the ends of a record.
-        changed: True for the window with the alternative allele.
-        problem: Reason for which the file names no sequence; empty if it does.
-    """
-
-    id: str
-    record: str
+    id: str  # Id of the row.
+    record: str  # Id of the FASTA record.
+    # Bases; None: none are named, or `variant` is the middle of a window.
     interval: Interval | None = None
-    variant: Variant | None = None
-    flank: int = 0
-    changed: bool = False
-    problem: str = ""
+    variant: Variant | None = None  # Variant in the middle of the window.
+    flank: int = 0  # Bases to either side of the variant, fewer at the ends of a record.
+    changed: bool = False  # True for the window with the alternative allele.
+    problem: str = ""  # Reason for which the file names no sequence; empty if it does.
 
 
 def bed_regions(rows: Iterable[BedRow]) -> list[Region]:

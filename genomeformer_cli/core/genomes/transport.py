@@ -44,54 +44,32 @@ class RangeError(TransientError):
 
 @dataclass(frozen=True, kw_only=True)
 class TransportSettings:
-    """Limits and timeouts.
+    """Limits and timeouts."""
 
-    Attributes:
-        rate: Maximum number of requests per second.
-        retries: Consecutive failures without progress after which a request or file is given up.
-        connect_timeout: Seconds to connect to the host.
-        read_timeout: Seconds without data after which a connection is closed.
-        min_speed: Bytes per second below which a connection is closed and reopened.
-        speed_window: Seconds over which the speed is measured.
-        backoff_base: Longest first wait, in seconds; doubled after every failure.
-        backoff_cap: Longest wait between attempts, in seconds.
-        retry_after_cap: Longest wait that a host may request.
-        connections: Maximum number of open connections.
-    """
-
-    rate: float
+    rate: float  # Maximum number of requests per second.
+    # Consecutive failures without progress after which a request or file is given up.
     retries: int = 8
-    connect_timeout: float = 10.0
-    read_timeout: float = 60.0
-    min_speed: float = 512.0
-    speed_window: float = 30.0
-    backoff_base: float = 1.0
-    backoff_cap: float = 60.0
-    retry_after_cap: float = 300.0
-    connections: int = 8
+    connect_timeout: float = 10.0  # Seconds to connect to the host.
+    read_timeout: float = 60.0  # Seconds without data after which a connection is closed.
+    min_speed: float = 512.0  # Bytes per second below which a connection is closed and reopened.
+    speed_window: float = 30.0  # Seconds over which the speed is measured.
+    backoff_base: float = 1.0  # Longest first wait, in seconds; doubled after every failure.
+    backoff_cap: float = 60.0  # Longest wait between attempts, in seconds.
+    retry_after_cap: float = 300.0  # Longest wait that a host may request.
+    connections: int = 8  # Maximum number of open connections.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """Response whose body has not been read yet.
+    """Response whose body has not been read yet."""
 
-    Attributes:
-        status: 200 (whole file), 206 (from `start`) or 416 (nothing after the offset).
-        start: Offset of the first byte.
-        total: Size of the whole file, if known.
-        validator: Strong `ETag` or `Last-Modified`, for `If-Range`.
-        last_modified: `Last-Modified` as sent.
-        content_type: `Content-Type` as sent.
-        chunks: Bytes as they arrive.
-    """
-
-    status: int
-    start: int
-    total: int | None
-    validator: str | None
-    last_modified: str | None
-    content_type: str
-    chunks: Iterator[bytes]
+    status: int  # 200 (whole file), 206 (from `start`) or 416 (nothing after the offset).
+    start: int  # Offset of the first byte.
+    total: int | None  # Size of the whole file, if known.
+    validator: str | None  # Strong `ETag` or `Last-Modified`, for `If-Range`.
+    last_modified: str | None  # `Last-Modified` as sent.
+    content_type: str  # `Content-Type` as sent.
+    chunks: Iterator[bytes]  # Bytes as they arrive.
 
 
 class Transport(Protocol):

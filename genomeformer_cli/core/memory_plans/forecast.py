@@ -45,35 +45,24 @@ _ABOUT = 1.15
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """Shape of a training step.
+    """Shape of a training step."""
 
-    Attributes:
-        batch: Number of rows.
-        length: Tokens per row.
-        real_ids: Token ids that can be predicted.
-    """
-
-    batch: int
-    length: int
-    real_ids: range
+    batch: int  # Number of rows.
+    length: int  # Tokens per row.
+    real_ids: range  # Token ids that can be predicted.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Forecast:
-    """Predicted cost of a memory plan.
+    """Predicted cost of a memory plan."""
 
-    Attributes:
-        memory: Plan, with the number of kept slices where it keeps some.
-        num_bytes: Peak bytes of the tensors of a step, with weights and optimizer; None if the plan
-            cannot train the model.
-        seconds: Seconds per step without the optimizer; None if the plan cannot train the model.
-        objection: Reason why the plan cannot train the model; empty if it can.
-    """
-
-    memory: MemoryConfig
+    memory: MemoryConfig  # Plan, with the number of kept slices where it keeps some.
+    # Peak bytes of the tensors of a step, with weights and optimizer; None if the plan cannot train
+    # the model.
     num_bytes: int | None = None
+    # Seconds per step without the optimizer; None if the plan cannot train the model.
     seconds: float | None = None
-    objection: str | None = None
+    objection: str | None = None  # Reason why the plan cannot train the model; empty if it can.
 
 
 def forecasts(

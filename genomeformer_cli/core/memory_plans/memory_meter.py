@@ -25,15 +25,10 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Usage:
-    """Cost of a call.
+    """Cost of a call."""
 
-    Attributes:
-        num_bytes: Peak bytes of live tensors, without those that existed before the call.
-        seconds: Wall time.
-    """
-
-    num_bytes: int
-    seconds: float
+    num_bytes: int  # Peak bytes of live tensors, without those that existed before the call.
+    seconds: float  # Wall time.
 
 
 def measure(function: Callable[[], _Result], device: torch.device) -> tuple[_Result, Usage]:

@@ -36,21 +36,16 @@ STORAGES = {"weights": None, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryConfig:
-    """Computation of the gradients of a step.
+    """Computation of the gradients of a step."""
 
-    Attributes:
-        plan: Plan of the registry, or `auto`: the fastest that fits.
-        chunk: Tokens per slice over all rows, for the plans that work slice by slice.
-        kept: Slices at the end of a row whose activations `slim` keeps for the backward pass; 0: as
-            many as the budget allows; without a budget six, or as many as fit.
-        rows: Rows computed at a time; 0: the whole batch, or as many as fit if the plan is `auto`.
-        storage: Precision of the buffers of `two-sweep`: `weights` (as the weights) or `bfloat16`.
-    """
-
-    plan: str = AUTO
-    chunk: int = 2048
+    plan: str = AUTO  # Plan of the registry, or `auto`: the fastest that fits.
+    chunk: int = 2048  # Tokens per slice over all rows, for the plans that work slice by slice.
+    # Slices at the end of a row whose activations `slim` keeps for the backward pass; 0: as many as
+    # the budget allows; without a budget six, or as many as fit.
     kept: int = 0
+    # Rows computed at a time; 0: the whole batch, or as many as fit if the plan is `auto`.
     rows: int = 0
+    # Precision of the buffers of `two-sweep`: `weights` (as the weights) or `bfloat16`.
     storage: Literal["weights", "bfloat16"] = "weights"
 
     def __post_init__(self) -> None:
@@ -69,22 +64,14 @@ Gradients = Callable[[Model, Examples, MemoryConfig, Tensor], Prediction]
 
 @dataclass(frozen=True, kw_only=True)
 class PlanEntry:
-    """Entry of the registry.
+    """Entry of the registry."""
 
-    Attributes:
-        gradients: Function that adds the gradients of a batch to those of the weights.
-        objection: Function that returns why the plan cannot train a model and which plan can, or
-            None.
-        memory: Memory cost in terms of the length L, blocks n, width d and slice C.
-        passes: Forward passes per block.
-        keeps: True if the plan may keep slices, which then need one forward pass.
-    """
-
-    gradients: Gradients
+    gradients: Gradients  # Function that adds the gradients of a batch to those of the weights.
+    # Function that returns why the plan cannot train a model and which plan can, or None.
     objection: Callable[[Model], tuple[str, str] | None]
-    memory: str
-    passes: str
-    keeps: bool = False
+    memory: str  # Memory cost in terms of the length L, blocks n, width d and slice C.
+    passes: str  # Forward passes per block.
+    keeps: bool = False  # True if the plan may keep slices, which then need one forward pass.
 
 
 _M = TypeVar("_M", bound=Model)

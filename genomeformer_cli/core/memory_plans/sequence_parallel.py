@@ -35,14 +35,10 @@ class SequenceGroup(Protocol):
     """Processes that hold the shards of a row, seen from one of them.
 
     All exchanges are differentiable.
-
-    Attributes:
-        rank: Index of the shard of this process, counted from the end where the states start.
-        size: Number of shards.
     """
 
-    rank: int
-    size: int
+    rank: int  # Index of the shard of this process, counted from the end where the states start.
+    size: int  # Number of shards.
 
     def reversed(self) -> SequenceGroup:
         """Return the group with ranks counted from the other end."""

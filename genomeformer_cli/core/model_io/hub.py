@@ -39,17 +39,11 @@ _LOG_IN = "log in with `hf auth login`, or set `HF_TOKEN`"
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """Address of a bundle on the Hub: `hf://ORG/NAME@REVISION#SHA256`.
+    """Address of a bundle on the Hub: `hf://ORG/NAME@REVISION#SHA256`."""
 
-    Attributes:
-        repository: `ORG/NAME`.
-        revision: Branch, tag or commit.
-        seal: Required SHA-256 of `SHA256SUMS`; None: any.
-    """
-
-    repository: str
-    revision: str = "main"
-    seal: str | None = None
+    repository: str  # `ORG/NAME`.
+    revision: str = "main"  # Branch, tag or commit.
+    seal: str | None = None  # Required SHA-256 of `SHA256SUMS`; None: any.
 
     def __str__(self) -> str:
         return f"{SCHEME}{self.repository}@{self.revision}"
@@ -57,32 +51,20 @@ class Address:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchedBundle:
-    """Downloaded bundle.
+    """Downloaded bundle."""
 
-    Attributes:
-        folder: Folder in the cache of the Hub's client.
-        address: Address with commit and checksum of the seal.
-    """
-
-    folder: Path
-    address: str
+    folder: Path  # Folder in the cache of the Hub's client.
+    address: str  # Address with commit and checksum of the seal.
 
 
 @dataclass(frozen=True, kw_only=True)
 class PushedBundle:
-    """Uploaded bundle, or the plan of an upload.
+    """Uploaded bundle, or the plan of an upload."""
 
-    Attributes:
-        repository: `ORG/NAME`.
-        public: True if everybody may read it.
-        files: Size of every file in bytes, by name.
-        address: Address of the uploaded bundle; None of a rehearsal.
-    """
-
-    repository: str
-    public: bool
-    files: dict[str, int]
-    address: str | None = None
+    repository: str  # `ORG/NAME`.
+    public: bool  # True if everybody may read it.
+    files: dict[str, int]  # Size of every file in bytes, by name.
+    address: str | None = None  # Address of the uploaded bundle; None of a rehearsal.
 
 
 def read_address(text: str) -> Address:

@@ -41,19 +41,12 @@ _KNOWN_METHODS = (None, METHOD)
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedModel:
-    """Model ready for use.
+    """Model ready for use."""
 
-    Attributes:
-        model: Model in evaluation mode.
-        tokenizer: Tokenizer of the model.
-        folder: Source folder.
-        layers: Recommended layers for embeddings, in the syntax of `embed --layers`.
-    """
-
-    model: Model
-    tokenizer: Tokenizer
-    folder: Path
-    layers: str = "last"
+    model: Model  # Model in evaluation mode.
+    tokenizer: Tokenizer  # Tokenizer of the model.
+    folder: Path  # Source folder.
+    layers: str = "last"  # Recommended layers for embeddings, in the syntax of `embed --layers`.
 
 
 class _Quantization(TypedDict, total=False):

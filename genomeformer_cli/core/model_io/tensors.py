@@ -36,17 +36,11 @@ _MAX_HEADER_BYTES = 100_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class TensorEntry:
-    """Entry of a tensor in the header of a safetensors file.
+    """Entry of a tensor in the header of a safetensors file."""
 
-    Attributes:
-        dtype: Type in the words of the format, such as `F32`.
-        shape: Dimensions.
-        data_offsets: Offsets of the data from the end of the header, start and end.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    data_offsets: tuple[int, int]
+    dtype: str  # Type in the words of the format, such as `F32`.
+    shape: tuple[int, ...]  # Dimensions.
+    data_offsets: tuple[int, int]  # Offsets of the data from the end of the header, start and end.
 
 
 class _Index(TypedDict):

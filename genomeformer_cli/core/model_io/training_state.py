@@ -36,17 +36,11 @@ STATE_FILE = "state.json"
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingState:
-    """State needed to resume training, gathered in CPU memory.
+    """State needed to resume training, gathered in CPU memory."""
 
-    Attributes:
-        weights: State of the model.
-        optimizer: State of the optimizers, by weight and kind.
-        average: Moving average of the weights, if there is one.
-    """
-
-    weights: dict[str, Tensor]
-    optimizer: dict[str, Tensor]
-    average: dict[str, Tensor] | None = None
+    weights: dict[str, Tensor]  # State of the model.
+    optimizer: dict[str, Tensor]  # State of the optimizers, by weight and kind.
+    average: dict[str, Tensor] | None = None  # Moving average of the weights, if there is one.
 
 
 def gather_state(

@@ -18,10 +18,7 @@ class Model(nn.Module):
     """Sequence model over token ids.
 
     A subclass implements `device`, `feature_width`, `hidden`, `hidden_layers` and `logits`; the
-    other members have defaults.
-
-    Attributes:
-        config: Configuration of the model, saved as `config.json`.
+    other members have defaults. The configuration is saved as `config.json`.
     """
 
     config: ModelConfig

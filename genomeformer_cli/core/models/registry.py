@@ -14,14 +14,10 @@ from genomeformer_cli.core.models.protocol import Model
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
-    """Entry of the registry.
+    """Entry of the registry."""
 
-    Attributes:
-        config: Class of the configuration.
-        build: Function that builds a model with initial weights from a configuration and a seed.
-    """
-
-    config: type[ModelConfig]
+    config: type[ModelConfig]  # Class of the configuration.
+    # Function that builds a model with initial weights from a configuration and a seed.
     build: Callable[[ModelConfig, int], Model]
 
 

@@ -24,24 +24,15 @@ BITS_PER_NAT = 1 / math.log(2)
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Inputs, targets and loss weights of a batch.
+    """Inputs, targets and loss weights of a batch."""
 
-    Attributes:
-        inputs_BL: Token ids given to the model.
-        targets_BL: True id at the positions to predict, negative elsewhere.
-        weights_BL: Loss weight of each target.
-        real_ids: Token ids that can be predicted.
-        mask_BL: False at padding; None without padding.
-        documents_BL: Document number of every position, negative at padding, for rows that hold
-            several
-            documents; replaces the mask.
-    """
-
-    inputs_BL: Tensor
-    targets_BL: Tensor
-    weights_BL: Tensor
-    real_ids: range
-    mask_BL: Tensor | None = None
+    inputs_BL: Tensor  # Token ids given to the model.
+    targets_BL: Tensor  # True id at the positions to predict, negative elsewhere.
+    weights_BL: Tensor  # Loss weight of each target.
+    real_ids: range  # Token ids that can be predicted.
+    mask_BL: Tensor | None = None  # False at padding; None without padding.
+    # Document number of every position, negative at padding, for rows that hold several documents;
+    # replaces the mask.
     documents_BL: Tensor | None = None
 
     @property
@@ -95,19 +86,12 @@ class Examples:
 
 @dataclass(frozen=True, kw_only=True)
 class Prediction:
-    """Loss and accuracy of a batch or of a part of one.
+    """Loss and accuracy of a batch or of a part of one."""
 
-    Attributes:
-        loss: Contribution to the weighted mean cross-entropy in nats; differentiable.
-        bits: Unweighted sum of the cross-entropy over the targets, in bits.
-        num_correct: Targets whose most probable token is the true one.
-        num_targets: Number of targets.
-    """
-
-    loss: Tensor
-    bits: Tensor
-    num_correct: Tensor
-    num_targets: int
+    loss: Tensor  # Contribution to the weighted mean cross-entropy in nats; differentiable.
+    bits: Tensor  # Unweighted sum of the cross-entropy over the targets, in bits.
+    num_correct: Tensor  # Targets whose most probable token is the true one.
+    num_targets: int  # Number of targets.
 
     @property
     def bits_per_base(self) -> Tensor:

@@ -26,17 +26,11 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, kw_only=True)
 class Targets:
-    """Inputs, targets and loss weights of a batch of windows.
+    """Inputs, targets and loss weights of a batch of windows."""
 
-    Attributes:
-        inputs_BL: Token ids given to the model.
-        targets_BL: True id at the positions to predict, else `NOT_A_TARGET`.
-        weights_BL: Loss weight of each target.
-    """
-
-    inputs_BL: Array
-    targets_BL: Array
-    weights_BL: Array
+    inputs_BL: Array  # Token ids given to the model.
+    targets_BL: Array  # True id at the positions to predict, else `NOT_A_TARGET`.
+    weights_BL: Array  # Loss weight of each target.
 
 
 class Objective(Protocol):

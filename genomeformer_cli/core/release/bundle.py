@@ -31,52 +31,30 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class Weights:
-    """Model of a bundle.
+    """Model of a bundle."""
 
-    Attributes:
-        config: Configuration of the model.
-        tokenizer: Tokenizer of the model.
-        tensors: Tensors as stored.
-        storage: Precision of the stored tensors.
-        digest: Digest of the weights after loading.
-        which: Weights of the run, in words.
-        layers: Default layers of `embed`.
-    """
-
-    config: ModelConfig
-    tokenizer: Tokenizer
-    tensors: Mapping[str, Tensor]
-    storage: Storage
-    digest: str
-    which: str
-    layers: str = "last"
+    config: ModelConfig  # Configuration of the model.
+    tokenizer: Tokenizer  # Tokenizer of the model.
+    tensors: Mapping[str, Tensor]  # Tensors as stored.
+    storage: Storage  # Precision of the stored tensors.
+    digest: str  # Digest of the weights after loading.
+    which: str  # Weights of the run, in words.
+    layers: str = "last"  # Default layers of `embed`.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Papers:
-    """Texts of a bundle.
+    """Texts of a bundle."""
 
-    Attributes:
-        name: Name of the model.
-        card: README.md.
-        results: Values of `eval_results.json`.
-        train_config: TOML.
-        genomes: Genomes of the corpus.
-        citation: CITATION.cff.
-        licence: SPDX id.
-        licence_text: LICENSE.
-        pictures: Pictures of the card.
-    """
-
-    name: str
-    card: str
-    results: Mapping[str, object]
-    train_config: str
-    genomes: Sequence[LockRow]
-    citation: str
-    licence: str
-    licence_text: str
-    pictures: Sequence[Picture] = ()
+    name: str  # Name of the model.
+    card: str  # README.md.
+    results: Mapping[str, object]  # Values of `eval_results.json`.
+    train_config: str  # TOML.
+    genomes: Sequence[LockRow]  # Genomes of the corpus.
+    citation: str  # CITATION.cff.
+    licence: str  # SPDX id.
+    licence_text: str  # LICENSE.
+    pictures: Sequence[Picture] = ()  # Pictures of the card.
 
 
 def write_bundle(

@@ -35,39 +35,23 @@ _RESULTS = "## Held-out results"
 
 @dataclass(frozen=True, kw_only=True)
 class CardFacts:
-    """Values of a model card.
+    """Values of a model card."""
 
-    Attributes:
-        name: Name of the released model.
-        licence: SPDX id.
-        configs: Resolved configuration of the run: model, masking, training.
-        summary: Result of the run, for the released weights in full precision.
-        weights: Description of the weights.
-        storage: Precision of the stored weights.
-        cost: Cost of storage in reduced precision; None for exact storage.
-        genomes: Genomes of the corpus.
-        tokenizer: Kind of tokenizer, with its settings.
-        evidence: Results of `evaluate`.
-        loss: Picture of the run, if it was drawn.
-        onnx: True if the bundle has an ONNX file.
-        layers: Default layers of `embed`.
-        notes: Notes of the authors, Markdown.
-    """
-
-    name: str
-    licence: str
+    name: str  # Name of the released model.
+    licence: str  # SPDX id.
+    # Resolved configuration of the run: model, masking, training.
     configs: tuple[ModelConfig, MaskingConfig, TrainingConfig]
-    summary: RunSummary
-    weights: str
-    storage: Storage = field(default_factory=Storage)
-    cost: StorageCost | None = None
-    genomes: tuple[CardGenome, ...] = ()
-    tokenizer: str = "char"
-    evidence: tuple[Evidence, ...] = ()
-    loss: Picture | None = None
-    onnx: bool = False
-    layers: str = "last"
-    notes: str = ""
+    summary: RunSummary  # Result of the run, for the released weights in full precision.
+    weights: str  # Description of the weights.
+    storage: Storage = field(default_factory=Storage)  # Precision of the stored weights.
+    cost: StorageCost | None = None  # Cost of storage in reduced precision; None for exact storage.
+    genomes: tuple[CardGenome, ...] = ()  # Genomes of the corpus.
+    tokenizer: str = "char"  # Kind of tokenizer, with its settings.
+    evidence: tuple[Evidence, ...] = ()  # Results of `evaluate`.
+    loss: Picture | None = None  # Picture of the run, if it was drawn.
+    onnx: bool = False  # True if the bundle has an ONNX file.
+    layers: str = "last"  # Default layers of `embed`.
+    notes: str = ""  # Notes of the authors, Markdown.
 
     @property
     def pictures(self) -> tuple[Picture, ...]:

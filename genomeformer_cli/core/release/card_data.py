@@ -22,20 +22,14 @@ _ROLES = {
 
 @dataclass(frozen=True, kw_only=True)
 class CardGenome:
-    """A genome of the corpus and its role.
+    """A genome of the corpus and its role."""
 
-    Attributes:
-        genome: Entry of the cache.
-        role: `trained on`, `held out`, or `both` for a genome with held-out parts.
-        records: Ids of the records.
-        descriptions: Header text behind the ids, one per record; empty if unknown.
-        organisms: Organisms of the records, unless the genome's own entry states one.
-    """
-
-    genome: Genome
-    role: str
-    records: tuple[str, ...] = ()
+    genome: Genome  # Entry of the cache.
+    role: str  # `trained on`, `held out`, or `both` for a genome with held-out parts.
+    records: tuple[str, ...] = ()  # Ids of the records.
+    # Header text behind the ids, one per record; empty if unknown.
     descriptions: tuple[str, ...] = ()
+    # Organisms of the records, unless the genome's own entry states one.
     organisms: tuple[Organism, ...] = ()
 
 

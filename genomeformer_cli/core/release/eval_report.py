@@ -74,32 +74,20 @@ class _Evaluation(TypedDict):
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """Picture of a model card.
+    """Picture of a model card."""
 
-    Attributes:
-        name: File name.
-        shows: Description.
-        content: PNG.
-    """
-
-    name: str
-    shows: str
-    content: bytes
+    name: str  # File name.
+    shows: str  # Description.
+    content: bytes  # PNG.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """Evaluation of a model.
+    """Evaluation of a model."""
 
-    Attributes:
-        results: Contents of `eval_results.json`, without paths.
-        pictures: Pictures of the report.
-        before_storing: True if the weights were evaluated as trained, not as stored.
-    """
-
-    results: dict[str, Any]
-    pictures: tuple[Picture, ...]
-    before_storing: bool = False
+    results: dict[str, Any]  # Contents of `eval_results.json`, without paths.
+    pictures: tuple[Picture, ...]  # Pictures of the report.
+    before_storing: bool = False  # True if the weights were evaluated as trained, not as stored.
 
     @property
     def digest(self) -> str:

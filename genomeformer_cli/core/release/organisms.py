@@ -21,19 +21,12 @@ _NO_NAME = re.compile(r"=|\\|(?:^|\s)[/~]|://")
 
 @dataclass(frozen=True, kw_only=True)
 class Organism:
-    """Records of one organism.
+    """Records of one organism."""
 
-    Attributes:
-        name: Name in the headers, strain included; empty if absent.
-        accessions: Accessions of the records, or their ids.
-        num_bases: Number of letters; None if unknown.
-        role: `trained on`, `held out`, or `both`, if parts are held out.
-    """
-
-    name: str
-    accessions: tuple[str, ...]
-    num_bases: int | None
-    role: str
+    name: str  # Name in the headers, strain included; empty if absent.
+    accessions: tuple[str, ...]  # Accessions of the records, or their ids.
+    num_bases: int | None  # Number of letters; None if unknown.
+    role: str  # `trained on`, `held out`, or `both`, if parts are held out.
 
 
 def role_of(splits: Iterable[str]) -> str:

@@ -32,14 +32,10 @@ _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass(frozen=True, kw_only=True)
 class Storage:
-    """Precision of stored weights.
+    """Precision of stored weights."""
 
-    Attributes:
-        dtype: Type of the numbers.
-        quantize: `int8`: matrices in 8 bits with one scale per row, other tensors as `dtype`.
-    """
-
-    dtype: StoredType = "fp32"
+    dtype: StoredType = "fp32"  # Type of the numbers.
+    # `int8`: matrices in 8 bits with one scale per row, other tensors as `dtype`.
     quantize: Literal["int8"] | None = None
 
     @property
@@ -65,17 +61,11 @@ class Storage:
 
 @dataclass(frozen=True, kw_only=True)
 class StorageCost:
-    """Cost of storing, on the same held-out queries.
+    """Cost of storing, on the same held-out queries."""
 
-    Attributes:
-        exact: Score of the weights as trained.
-        stored: Score of the weights as stored.
-        mean_change: Mean absolute difference of the bits of a query.
-    """
-
-    exact: Score
-    stored: Score
-    mean_change: float
+    exact: Score  # Score of the weights as trained.
+    stored: Score  # Score of the weights as stored.
+    mean_change: float  # Mean absolute difference of the bits of a query.
 
     @property
     def lost(self) -> float:

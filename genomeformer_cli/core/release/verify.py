@@ -26,17 +26,11 @@ LARGEST_DIFFERENCE = 1e-5
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """Result of the verification of a bundle.
+    """Result of the verification of a bundle."""
 
-    Attributes:
-        num_files: Number of files with valid checksums.
-        vectors: Largest difference of a vector element.
-        logits: Largest difference of a logit.
-    """
-
-    num_files: int
-    vectors: float
-    logits: float
+    num_files: int  # Number of files with valid checksums.
+    vectors: float  # Largest difference of a vector element.
+    logits: float  # Largest difference of a logit.
 
 
 def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, wanted: str = "") -> Verified:

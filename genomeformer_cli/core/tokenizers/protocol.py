@@ -27,15 +27,11 @@ Positions = npt.NDArray[np.int64]
 
 
 class StablePrefix(NamedTuple):
-    """Position at which a record that arrives in blocks can be cut.
+    """Position at which a record that arrives in blocks can be cut."""
 
-    Attributes:
-        stop: Later bases do not change the tokens of the bases before this position.
-        resume: `encode` of the bases from this position gives the following tokens; before `stop`
-            if tokens overlap.
-    """
-
-    stop: int
+    stop: int  # Later bases do not change the tokens of the bases before this position.
+    # `encode` of the bases from this position gives the following tokens; before `stop` if tokens
+    # overlap.
     resume: int
 
 
@@ -45,24 +41,18 @@ class Tokenizer(Protocol):
     All tokenizers order their ids alike: special tokens, A C G T, longer tokens, N.
 
     Attributes:
-        kind: Name in the table of tokenizers, e.g. `char`.
         settings: Constructor settings as plain values.
-        tokens: All tokens, by id.
-        rules: Further inputs of the encoding, as text: a stride, merges.
-        real_ids: Ids of tokens of A C G T only: the prediction targets, and the candidates of
-            random replacement.
-        dtype: Smallest unsigned integer type for the ids.
-        one_token_per_base: True if token i is base i in every sequence.
-        reads_both_strands: True if `reverse_complement` is available.
     """
 
-    kind: str
-    tokens: tuple[str, ...]
-    rules: tuple[str, ...]
+    kind: str  # Name in the table of tokenizers, e.g. `char`.
+    tokens: tuple[str, ...]  # All tokens, by id.
+    rules: tuple[str, ...]  # Further inputs of the encoding, as text: a stride, merges.
+    # Ids of tokens of A C G T only: the prediction targets, and the candidates of random
+    # replacement.
     real_ids: range
-    dtype: np.dtype[np.unsignedinteger[Any]]
-    one_token_per_base: bool
-    reads_both_strands: bool
+    dtype: np.dtype[np.unsignedinteger[Any]]  # Smallest unsigned integer type for the ids.
+    one_token_per_base: bool  # True if token i is base i in every sequence.
+    reads_both_strands: bool  # True if `reverse_complement` is available.
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -18,17 +18,11 @@ from genomeformer_cli.core.sequence import decode_bases, encode_bases
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRule:
-    """Size and seed of a sample.
+    """Size and seed of a sample."""
 
-    Attributes:
-        num_bases: Maximum number of bases.
-        window: Number of bases per window.
-        seed: Random seed.
-    """
-
-    num_bases: int = 1 << 22
-    window: int = 2048
-    seed: int = 0
+    num_bases: int = 1 << 22  # Maximum number of bases.
+    window: int = 2048  # Number of bases per window.
+    seed: int = 0  # Random seed.
 
     def __post_init__(self) -> None:
         if not 1 <= self.window <= self.num_bases:
@@ -40,17 +34,11 @@ class SampleRule:
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Sampled windows.
+    """Sampled windows."""
 
-    Attributes:
-        windows: Bases A C G T N, in reading order.
-        num_bases: Number of bases in the windows.
-        num_seen: Number of bases in all sequences.
-    """
-
-    windows: tuple[str, ...]
-    num_bases: int
-    num_seen: int
+    windows: tuple[str, ...]  # Bases A C G T N, in reading order.
+    num_bases: int  # Number of bases in the windows.
+    num_seen: int  # Number of bases in all sequences.
 
 
 def sample_windows(sequences: Iterable[bytes], rule: SampleRule) -> Sample:

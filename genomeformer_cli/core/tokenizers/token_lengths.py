@@ -13,15 +13,11 @@ from genomeformer_cli.core.tokenizers.protocol import FIRST_REAL_ID, Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class TokenLayout:
-    """Positions of tokens on the bases.
+    """Positions of tokens on the bases."""
 
-    Attributes:
-        bases_V: Number of bases that each token adds to the sequence; 0 for special tokens.
-        k: Length of overlapping tokens; 1 without overlap.
-    """
-
+    # Number of bases that each token adds to the sequence; 0 for special tokens.
     bases_V: npt.NDArray[np.int64]
-    k: int = 1
+    k: int = 1  # Length of overlapping tokens; 1 without overlap.
 
     @property
     def overlaps(self) -> bool:

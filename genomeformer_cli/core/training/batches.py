@@ -51,23 +51,14 @@ class StepBatch(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Batch of one pretraining step.
+    """Batch of one pretraining step."""
 
-    Attributes:
-        step: Step number, from 0.
-        examples: Inputs, targets and loss weights.
-        num_tokens: Number of tokens without padding.
-        num_bases: Number of bases of these tokens.
-        target_bases: Number of bases of the targets.
-        total_weight: Weight of all targets, the normaliser of the loss.
-    """
-
-    step: int
-    examples: Examples
-    num_tokens: int
-    num_bases: int
-    target_bases: int
-    total_weight: Tensor
+    step: int  # Step number, from 0.
+    examples: Examples  # Inputs, targets and loss weights.
+    num_tokens: int  # Number of tokens without padding.
+    num_bases: int  # Number of bases of these tokens.
+    target_bases: int  # Number of bases of the targets.
+    total_weight: Tensor  # Weight of all targets, the normaliser of the loss.
 
     def rows(self, rows: slice) -> Batch:
         """Return this process's rows; the statistics remain those of the full batch."""

@@ -14,15 +14,11 @@ from genomeformer_cli.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """Budget of each training.
+    """Budget of each training."""
 
-    Attributes:
-        kind: `minutes` of training without validations and checkpoints; `tokens`; `flops`.
-        amount: Amount in this unit.
-    """
-
+    # `minutes` of training without validations and checkpoints; `tokens`; `flops`.
     kind: Literal["minutes", "tokens", "flops"]
-    amount: float
+    amount: float  # Amount in this unit.
 
     def __post_init__(self) -> None:
         if not 0 < self.amount < float("inf"):
@@ -56,16 +52,9 @@ class Budget:
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Number and cost of the steps of a training.
+    """Number and cost of the steps of a training."""
 
-    Attributes:
-        steps: Optimizer steps.
-        tokens: Tokens per step.
-        flops: Operations per step; None if not counted.
-        seconds: Measured seconds per step; None if not measured.
-    """
-
-    steps: int
-    tokens: int
-    flops: int | None = None
-    seconds: float | None = None
+    steps: int  # Optimizer steps.
+    tokens: int  # Tokens per step.
+    flops: int | None = None  # Operations per step; None if not counted.
+    seconds: float | None = None  # Measured seconds per step; None if not measured.

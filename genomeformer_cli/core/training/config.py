@@ -10,75 +10,48 @@ from genomeformer_cli.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Steps, batches, optimizer and schedule.
+    """Steps, batches, optimizer and schedule."""
 
-    Attributes:
-        steps: Optimizer steps.
-        batch_size: Windows whose gradients are computed together; one step, unless
-            `tokens_per_step`
-            is larger.
-        tokens_per_step: Tokens per step, with gradients accumulated over batches of `batch_size`
-            windows; 0: one batch.
-        pack: Segments shorter than a window: `on`: several share a row; `off`: each has a padded
-            row;
-            `auto`: `on` where there are any; `skip`: they are left out, so that every row is full,
-                as
-            compilers prefer.
-        start_length: Tokens per window at the start; the length doubles up to the context; 0: the
-            context from the start.
-        curriculum_share: Fraction of the steps with windows shorter than the context.
-        optimizer: `adamw`, or `muon`: Muon for the matrices of the blocks, AdamW for the rest.
-        learning_rate: Peak learning rate.
-        schedule: `wsd` (warm-up, stable, linear decay) or `cosine`.
-        warmup_share: Fraction of the steps in which the learning rate rises.
-        decay_share: Fraction of the steps in which it falls at the end (`wsd`).
-        weight_decay: Weight decay, for matrices only.
-        beta1: Decay of the first moment of AdamW.
-        beta2: Decay of the second moment of AdamW.
-        momentum: Momentum of Muon.
-        clip_norm: Largest gradient norm of a step.
-        spike_factor: Skip steps whose gradient norm exceeds this multiple of the median of the
-            latest
-            64; 0: skip none.
-        ema: Decay of the moving average of the weights, which is validated and saved too; 0: none.
-        redraw_every: Steps between new draws of random features; 0: never.
-        seed: Seed of weights, data order, masks and strands.
-        reverse_complement: Read each window from either strand with equal probability.
-        validate_every: Steps between validations.
-        validation_windows: Largest number of validation windows.
-        both_strands: Validate with the mean of the predictions from both strands.
-        validation_passes: Number of disjoint sets of bases of each window that are hidden in turn.
-        checkpoint_every: Steps between checkpoints.
-        keep_checkpoints: Number of newest checkpoints that are kept.
-    """
-
-    steps: int = 400
+    steps: int = 400  # Optimizer steps.
+    # Windows whose gradients are computed together; one step, unless `tokens_per_step` is larger.
     batch_size: int = 32
+    # Tokens per step, with gradients accumulated over batches of `batch_size` windows; 0: one
+    # batch.
     tokens_per_step: int = 0
+    # Segments shorter than a window: `on`: several share a row; `off`: each has a padded row;
+    # `auto`: `on` where there are any; `skip`: they are left out, so that every row is full, as
+    # compilers prefer.
     pack: Literal["auto", "on", "off", "skip"] = "auto"
+    # Tokens per window at the start; the length doubles up to the context; 0: the context from the
+    # start.
     start_length: int = 0
-    curriculum_share: float = 0.5
+    curriculum_share: float = 0.5  # Fraction of the steps with windows shorter than the context.
+    # `adamw`, or `muon`: Muon for the matrices of the blocks, AdamW for the rest.
     optimizer: Literal["adamw", "muon"] = "adamw"
-    learning_rate: float = 2e-3
-    schedule: Literal["wsd", "cosine"] = "wsd"
-    warmup_share: float = 0.1
-    decay_share: float = 0.3
-    weight_decay: float = 0.05
-    beta1: float = 0.9
-    beta2: float = 0.98
-    momentum: float = 0.95
-    clip_norm: float = 1.0
+    learning_rate: float = 2e-3  # Peak learning rate.
+    schedule: Literal["wsd", "cosine"] = "wsd"  # `wsd` (warm-up, stable, linear decay) or `cosine`.
+    warmup_share: float = 0.1  # Fraction of the steps in which the learning rate rises.
+    decay_share: float = 0.3  # Fraction of the steps in which it falls at the end (`wsd`).
+    weight_decay: float = 0.05  # Weight decay, for matrices only.
+    beta1: float = 0.9  # Decay of the first moment of AdamW.
+    beta2: float = 0.98  # Decay of the second moment of AdamW.
+    momentum: float = 0.95  # Momentum of Muon.
+    clip_norm: float = 1.0  # Largest gradient norm of a step.
+    # Skip steps whose gradient norm exceeds this multiple of the median of the latest 64; 0: skip
+    # none.
     spike_factor: float = 0.0
+    # Decay of the moving average of the weights, which is validated and saved too; 0: none.
     ema: float = 0.0
-    redraw_every: int = 0
-    seed: int = 0
-    reverse_complement: bool = True
-    validate_every: int = 100
-    validation_windows: int = 256
+    redraw_every: int = 0  # Steps between new draws of random features; 0: never.
+    seed: int = 0  # Seed of weights, data order, masks and strands.
+    reverse_complement: bool = True  # Read each window from either strand with equal probability.
+    validate_every: int = 100  # Steps between validations.
+    validation_windows: int = 256  # Largest number of validation windows.
+    # Number of disjoint sets of bases of each window that are hidden in turn.
     validation_passes: int = 4
-    both_strands: bool = False
-    checkpoint_every: int = 100
-    keep_checkpoints: int = 2
+    both_strands: bool = False  # Validate with the mean of the predictions from both strands.
+    checkpoint_every: int = 100  # Steps between checkpoints.
+    keep_checkpoints: int = 2  # Number of newest checkpoints that are kept.
 
     def __post_init__(self) -> None:
         counts = (

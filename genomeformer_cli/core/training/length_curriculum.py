@@ -11,18 +11,12 @@ from genomeformer_cli.core.training.config import TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """Steps with windows of one length.
+    """Steps with windows of one length."""
 
-    Attributes:
-        first: First step.
-        length: Tokens per window.
-        rows: Windows per step.
-        rows_at_once: Windows whose gradients are computed together; 0: given by the memory plan.
-    """
-
-    first: int
-    length: int
-    rows: int
+    first: int  # First step.
+    length: int  # Tokens per window.
+    rows: int  # Windows per step.
+    # Windows whose gradients are computed together; 0: given by the memory plan.
     rows_at_once: int = 0
 
 

@@ -7,12 +7,8 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class LoggingConfig:
-    """Services that show a run, beside its own `metrics.jsonl`.
+    """Services that show a run, beside its own `metrics.jsonl`."""
 
-    Attributes:
-        tensorboard: Write `tensorboard/` in the run folder (extra `tensorboard`).
-        wandb: Project of Weights & Biases that shows the run too (extra `wandb`); empty: none.
-    """
-
-    tensorboard: bool = False
+    tensorboard: bool = False  # Write `tensorboard/` in the run folder (extra `tensorboard`).
+    # Project of Weights & Biases that shows the run too (extra `wandb`); empty: none.
     wandb: str = ""

@@ -63,38 +63,23 @@ class MakesBatches(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """Everything needed to train a run.
+    """Everything needed to train a run."""
 
-    Attributes:
-        folder: Run folder.
-        model: Model with initial weights; those of the newest checkpoint replace them.
-        tokenizer: Tokenizer, saved with every checkpoint.
-        batches: Builder of the batches.
-        config: Steps, optimizer, schedule.
-        memory: Memory plan of the gradients.
-        compute: Precision and compilation.
-        validate: Function that scores a model on held-out data; returns a dataclass of plain
-            values.
-        task: Training task.
-        expected_bytes: Predicted peak memory of a step, if it was predicted.
-        loggers: Functions that open run loggers.
-        process_group: Processes that train together; only the main one writes files and logs.
-        shard: True if the weights are sharded over them.
-    """
-
-    folder: Path
-    model: Model
-    tokenizer: Tokenizer
-    batches: MakesBatches
-    config: TrainingConfig
-    memory: MemoryConfig
-    compute: ComputeConfig
+    folder: Path  # Run folder.
+    model: Model  # Model with initial weights; those of the newest checkpoint replace them.
+    tokenizer: Tokenizer  # Tokenizer, saved with every checkpoint.
+    batches: MakesBatches  # Builder of the batches.
+    config: TrainingConfig  # Steps, optimizer, schedule.
+    memory: MemoryConfig  # Memory plan of the gradients.
+    compute: ComputeConfig  # Precision and compilation.
+    # Function that scores a model on held-out data; returns a dataclass of plain values.
     validate: Callable[[Model], Any]
-    task: TrainingTask = field(default_factory=PretrainingTask)
-    expected_bytes: int | None = None
-    loggers: Sequence[OpenObserver] = ()
+    task: TrainingTask = field(default_factory=PretrainingTask)  # Training task.
+    expected_bytes: int | None = None  # Predicted peak memory of a step, if it was predicted.
+    loggers: Sequence[OpenObserver] = ()  # Functions that open run loggers.
+    # Processes that train together; only the main one writes files and logs.
     process_group: ProcessGroup = SINGLE_PROCESS
-    shard: bool = False
+    shard: bool = False  # True if the weights are sharded over them.
 
 
 def train(run: TrainingRun, reporter: Reporter) -> Path:

@@ -26,19 +26,13 @@ THROUGHPUT_FILE = "throughput.jsonl"
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Quality of predicted bases.
+    """Quality of predicted bases."""
 
-    Attributes:
-        bits_per_base: Mean of -log2 of the probability of the true base.
-        accuracy: Fraction of the bases whose most probable letter is the true one.
-        num_bases: Number of predicted bases.
-        num_tokens: Number of predicted tokens, for tokens of several bases; accuracy is then the
-            fraction of tokens that are entirely correct.
-    """
-
-    bits_per_base: float
-    accuracy: float
-    num_bases: int
+    bits_per_base: float  # Mean of -log2 of the probability of the true base.
+    accuracy: float  # Fraction of the bases whose most probable letter is the true one.
+    num_bases: int  # Number of predicted bases.
+    # Number of predicted tokens, for tokens of several bases; accuracy is then the fraction of
+    # tokens that are entirely correct.
     num_tokens: int | None = None
 
     @property
@@ -76,40 +70,24 @@ def name_of_counts(order: int, looks: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class StepDone(Event):
-    """A training step was completed.
+    """A training step was completed."""
 
-    Attributes:
-        step: Number of steps done.
-        steps: Number of steps of the run.
-        training: Score of the targets of this step: a `Score` or the score of another task.
-        validation: Latest score on held-out data, if any.
-        learning_rate: Learning rate of this step.
-        bases_per_second: Throughput since the run was started or resumed.
-        seconds_left: Estimated remaining time.
-    """
-
-    step: int
-    steps: int
-    training: Any
-    validation: Any
-    learning_rate: float
-    bases_per_second: float
-    seconds_left: float
+    step: int  # Number of steps done.
+    steps: int  # Number of steps of the run.
+    training: Any  # Score of the targets of this step: a `Score` or the score of another task.
+    validation: Any  # Latest score on held-out data, if any.
+    learning_rate: float  # Learning rate of this step.
+    bases_per_second: float  # Throughput since the run was started or resumed.
+    seconds_left: float  # Estimated remaining time.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """Cost of training without validations and checkpoints.
+    """Cost of training without validations and checkpoints."""
 
-    Attributes:
-        seconds: Total of all steps that were kept.
-        bases_per_second: Median over the run, which is robust to a suspended machine.
-        peak_bytes: Peak memory of a training process; on a GPU, of its allocator.
-    """
-
-    seconds: float
-    bases_per_second: float
-    peak_bytes: int
+    seconds: float  # Total of all steps that were kept.
+    bases_per_second: float  # Median over the run, which is robust to a suspended machine.
+    peak_bytes: int  # Peak memory of a training process; on a GPU, of its allocator.
 
 
 def pace(rows: Sequence[Mapping[str, Any]]) -> Pace:

@@ -25,19 +25,12 @@ _REPORT_SECONDS = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class StepOutcome:
-    """Result of a step that was taken or skipped.
+    """Result of a step that was taken or skipped."""
 
-    Attributes:
-        row: Row of the metrics.
-        score: Score of its targets.
-        num_bases: Number of bases in its windows.
-        rate: Learning rate.
-    """
-
-    row: dict[str, Any] = field(default_factory=dict)
-    score: Any
-    num_bases: int
-    rate: float
+    row: dict[str, Any] = field(default_factory=dict)  # Row of the metrics.
+    score: Any  # Score of its targets.
+    num_bases: int  # Number of bases in its windows.
+    rate: float  # Learning rate.
 
 
 class MetricsWriter:

@@ -14,21 +14,15 @@ from genomeformer_cli.core.training.config import TrainingConfig
 
 @dataclass(frozen=True, kw_only=True)
 class ParallelConfig:
-    """Number of processes and division of the work.
+    """Number of processes and division of the work."""
 
-    Attributes:
-        gpus: GPUs of this machine, one process each; 0: CPU; None: given by the device.
-        processes: Processes on the CPU of this machine; with GPUs, one process per GPU.
-        restarts: Largest number of restarts of all processes after one exits.
-        shard: Shard weights and optimizer over the processes (FSDP2).
-        sequence_parallel: Number of processes that share every row, each with a shard of it.
-    """
-
+    # GPUs of this machine, one process each; 0: CPU; None: given by the device.
     gpus: int | None = None
+    # Processes on the CPU of this machine; with GPUs, one process per GPU.
     processes: int | None = None
-    restarts: int = 3
-    shard: bool = False
-    sequence_parallel: int = 1
+    restarts: int = 3  # Largest number of restarts of all processes after one exits.
+    shard: bool = False  # Shard weights and optimizer over the processes (FSDP2).
+    sequence_parallel: int = 1  # Number of processes that share every row, each with a shard of it.
 
     def __post_init__(self) -> None:
         counts = (self.processes or 1, self.sequence_parallel, (self.gpus or 0) + 1)

@@ -41,36 +41,25 @@ _LENGTH_TRIED = 2048
 
 @dataclass(frozen=True, kw_only=True)
 class ComputeConfig:
-    """Precision and compilation of a step.
+    """Precision and compilation of a step."""
 
-    Attributes:
-        precision: `fp32`; `bf16`: matrix products in bfloat16 (autocast), and TF32 on GPUs for the
-            products that stay in float32; `auto`: the faster one.
-        compile: Compile the model with `torch.compile` (with `--memory full` and one document per
-            row); `auto`: if it is faster and the run is long enough to measure it.
-    """
-
+    # `fp32`; `bf16`: matrix products in bfloat16 (autocast), and TF32 on GPUs for the products that
+    # stay in float32; `auto`: the faster one.
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    # Compile the model with `torch.compile` (with `--memory full` and one document per row);
+    # `auto`: if it is faster and the run is long enough to measure it.
     compile: Literal["auto", "on", "off"] = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """Run for which precision and compilation are chosen.
+    """Run for which precision and compilation are chosen."""
 
-    Attributes:
-        model: Model to train.
-        step: Shape of a training step.
-        memory: Memory plan.
-        steps: Optimizer steps of the run.
-        packed: True if rows hold several documents.
-    """
-
-    model: Model
-    step: Step
-    memory: MemoryConfig
-    steps: int
-    packed: bool
+    model: Model  # Model to train.
+    step: Step  # Shape of a training step.
+    memory: MemoryConfig  # Memory plan.
+    steps: int  # Optimizer steps of the run.
+    packed: bool  # True if rows hold several documents.
 
 
 @contextmanager

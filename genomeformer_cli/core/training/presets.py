@@ -18,21 +18,14 @@ from genomeformer_cli.core.training.precision import ComputeConfig
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
-    """Complete configuration of a pretraining run, without its corpus.
+    """Complete configuration of a pretraining run, without its corpus."""
 
-    Attributes:
-        model: Encoder; its `context` is the length of a training window.
-        masking: Masking of bases.
-        training: Steps, optimizer, schedule.
-        memory: Memory plan of the gradients.
-        compute: Precision and compilation.
-    """
-
+    # Encoder; its `context` is the length of a training window.
     model: ModelConfig = field(default_factory=ModelConfig)
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    memory: MemoryConfig = field(default_factory=MemoryConfig)
-    compute: ComputeConfig = field(default_factory=ComputeConfig)
+    masking: MaskingConfig = field(default_factory=MaskingConfig)  # Masking of bases.
+    training: TrainingConfig = field(default_factory=TrainingConfig)  # Steps, optimizer, schedule.
+    memory: MemoryConfig = field(default_factory=MemoryConfig)  # Memory plan of the gradients.
+    compute: ComputeConfig = field(default_factory=ComputeConfig)  # Precision and compilation.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +33,11 @@ class PretrainSettings(PretrainConfig):
     """Settings of `pretrain`: the configuration of the run, and of its execution.
 
     The execution does not change the result; a run may be resumed with another one.
-
-    Attributes:
-        parallel: Number of processes and division of the work.
-        logging: Services that show the run.
     """
 
+    # Number of processes and division of the work.
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
-    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)  # Services that show the run.
 
 
 EXECUTION_SECTIONS = ("parallel", "logging")

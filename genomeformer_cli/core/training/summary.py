@@ -22,39 +22,22 @@ SUMMARY_FILE = "summary.json"
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """Result of a run beside its baselines.
+    """Result of a run beside its baselines."""
 
-    Attributes:
-        model: Score of the trained model on held-out bases.
-        counts: Score of the best context-count table on the same bases.
-        counts_order: Bases of context of this table.
-        counts_looks: Position of the context: on each side (`a side`), or `before`.
-        average: Score of the moving average of the weights, if any.
-        random_twin: Score of the same architecture with random weights on the same bases.
-        num_parameters: Number of parameters of the model.
-        num_steps: Optimizer steps.
-        num_bases_seen: Bases in all training windows, with repetitions.
-        num_train_bases: Bases in the training split.
-        split_rule: Rule of the held-out split.
-        training_seconds: Wall time of steps and validations since the run was last started.
-        environment: Versions, threads and device.
-        corpus: Name of the corpus.
-    """
-
-    model: Score
-    counts: Score
-    counts_order: int
-    random_twin: Score
-    num_parameters: int
-    num_steps: int
-    num_bases_seen: int
-    num_train_bases: int
-    split_rule: str
-    training_seconds: float
-    environment: dict[str, str]
-    corpus: str
-    counts_looks: str = "a side"
-    average: Score | None = None
+    model: Score  # Score of the trained model on held-out bases.
+    counts: Score  # Score of the best context-count table on the same bases.
+    counts_order: int  # Bases of context of this table.
+    random_twin: Score  # Score of the same architecture with random weights on the same bases.
+    num_parameters: int  # Number of parameters of the model.
+    num_steps: int  # Optimizer steps.
+    num_bases_seen: int  # Bases in all training windows, with repetitions.
+    num_train_bases: int  # Bases in the training split.
+    split_rule: str  # Rule of the held-out split.
+    training_seconds: float  # Wall time of steps and validations since the run was last started.
+    environment: dict[str, str]  # Versions, threads and device.
+    corpus: str  # Name of the corpus.
+    counts_looks: str = "a side"  # Position of the context: on each side (`a side`), or `before`.
+    average: Score | None = None  # Score of the moving average of the weights, if any.
 
     @property
     def counts_name(self) -> str:

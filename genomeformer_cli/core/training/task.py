@@ -26,15 +26,10 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, kw_only=True)
 class StepResult:
-    """Loss and score of the gradients of a step.
+    """Loss and score of the gradients of a step."""
 
-    Attributes:
-        loss: Loss, checked to be finite.
-        score: Score of the targets of the step, a dataclass of plain values.
-    """
-
-    loss: float
-    score: Any
+    loss: float  # Loss, checked to be finite.
+    score: Any  # Score of the targets of the step, a dataclass of plain values.
 
 
 class TrainingTask(Protocol):
@@ -66,12 +61,9 @@ class TrainingTask(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainingTask:
-    """Prediction of bases: every step is taken, and the last weights are the result.
+    """Prediction of bases: every step is taken, and the last weights are the result."""
 
-    Attributes:
-        per_token: True if scores are also reported per token, for tokens of several bases.
-    """
-
+    # True if scores are also reported per token, for tokens of several bases.
     per_token: bool = False
 
     def optimizers(self, model: Model, config: TrainingConfig) -> Optimizers:

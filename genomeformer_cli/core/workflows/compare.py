@@ -53,55 +53,34 @@ _VALIDATIONS, _CHECKPOINTS = 2, 10
 
 @dataclass(frozen=True, kw_only=True)
 class CompareRequest:
-    """Request to compare models.
+    """Request to compare models."""
 
-    Attributes:
-        corpora: Names of corpora in the cache.
-        name: Name of the comparison.
-        budget: Budget of each training.
-        variants: Compared configurations; empty: every mechanism of the registry that supports the
-            direction of the model.
-        seeds: Seeds per variant.
-        preset: Preset to start from.
-        config_file: TOML file whose values replace the preset's.
-        overrides: Values that replace both, nested as in the TOML file; a variant replaces them.
-        device: `auto`, `cpu`, or a torch device such as `cuda:0`.
-        threads: CPU threads of a training; None: all usable cores.
-    """
-
-    corpora: tuple[str, ...]
-    name: str
-    budget: Budget
+    corpora: tuple[str, ...]  # Names of corpora in the cache.
+    name: str  # Name of the comparison.
+    budget: Budget  # Budget of each training.
+    # Compared configurations; empty: every mechanism of the registry that supports the direction of
+    # the model.
     variants: tuple[Variant, ...] = ()
-    seeds: int = 1
-    preset: str = "tiny"
-    config_file: Path | None = None
+    seeds: int = 1  # Seeds per variant.
+    preset: str = "tiny"  # Preset to start from.
+    config_file: Path | None = None  # TOML file whose values replace the preset's.
+    # Values that replace both, nested as in the TOML file; a variant replaces them.
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    threads: int | None = None
+    device: str = "auto"  # `auto`, `cpu`, or a torch device such as `cuda:0`.
+    threads: int | None = None  # CPU threads of a training; None: all usable cores.
 
 
 @dataclass(frozen=True, kw_only=True)
 class CompareResult:
-    """Result of a comparison.
+    """Result of a comparison."""
 
-    Attributes:
-        name: Name of the comparison.
-        folder: Folder of the comparison.
-        budget: Budget of each training.
-        rows: Rows by corpus, the best first.
-        baselines: Baselines of the corpora.
-        trainings: All trainings.
-        environment: Versions and hardware.
-    """
-
-    name: str
-    folder: Path
-    budget: Budget
-    rows: tuple[Row, ...]
-    baselines: tuple[Baseline, ...]
-    trainings: tuple[TrainingResult, ...]
-    environment: dict[str, str]
+    name: str  # Name of the comparison.
+    folder: Path  # Folder of the comparison.
+    budget: Budget  # Budget of each training.
+    rows: tuple[Row, ...]  # Rows by corpus, the best first.
+    baselines: tuple[Baseline, ...]  # Baselines of the corpora.
+    trainings: tuple[TrainingResult, ...]  # All trainings.
+    environment: dict[str, str]  # Versions and hardware.
 
 
 def compare_models(
@@ -264,17 +243,11 @@ def _no_plan() -> Plan:
 
 @dataclass(frozen=True, kw_only=True)
 class _Task:
-    """Task of a fresh process.
+    """Task of a fresh process."""
 
-    Attributes:
-        root: Root of the cache.
-        training: Training to run.
-        request: Request of the comparison.
-    """
-
-    root: Path
-    training: Training
-    request: CompareRequest
+    root: Path  # Root of the cache.
+    training: Training  # Training to run.
+    request: CompareRequest  # Request of the comparison.
 
 
 def _train(task: _Task, reporter: Reporter) -> None:

@@ -28,30 +28,20 @@ _VERSION = "genomeformer"
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """Compared configuration.
+    """Compared configuration."""
 
-    Attributes:
-        name: Name of the variant.
-        overrides: Settings of the variant, nested as in a TOML file.
-    """
-
-    name: str
+    name: str  # Name of the variant.
+    # Settings of the variant, nested as in a TOML file.
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Training of a comparison.
+    """Training of a comparison."""
 
-    Attributes:
-        corpus: Name of the corpus.
-        variant: Compared configuration.
-        seed: Seed of weights, data order, masks and strands.
-    """
-
-    corpus: str
-    variant: Variant
-    seed: int
+    corpus: str  # Name of the corpus.
+    variant: Variant  # Compared configuration.
+    seed: int  # Seed of weights, data order, masks and strands.
 
     @property
     def run(self) -> str:

@@ -14,98 +14,57 @@ from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, rea
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """Mean and deviation over several seeds.
-
-    Attributes:
-        mean: Mean.
-        deviation: Sample standard deviation; None for a single value.
-    """
+    """Mean and deviation over several seeds."""
 
     mean: float
-    deviation: float | None = None
+    deviation: float | None = None  # Sample standard deviation; None for a single value.
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingResult:
-    """Ended training.
+    """Ended training."""
 
-    Attributes:
-        run: Name of the run.
-        corpus: Name of the corpus.
-        variant: Name of the variant.
-        seed: Seed.
-        problem: Reason of a failure, if it failed.
-        plan: Number of steps that the budget allows, if known.
-        summary: Summary of the run, if it has one.
-        pace: Time and memory, if known.
-    """
-
-    run: str
-    corpus: str
-    variant: str
+    run: str  # Name of the run.
+    corpus: str  # Name of the corpus.
+    variant: str  # Name of the variant.
     seed: int
-    problem: str | None = None
-    plan: Plan | None = None
-    summary: RunSummary | None = None
-    pace: Pace | None = None
+    problem: str | None = None  # Reason of a failure, if it failed.
+    plan: Plan | None = None  # Number of steps that the budget allows, if known.
+    summary: RunSummary | None = None  # Summary of the run, if it has one.
+    pace: Pace | None = None  # Time and memory, if known.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """Compared variant over its seeds; numbers are None if no training succeeded.
+    """Compared variant over its seeds; numbers are None if no training succeeded."""
 
-    Attributes:
-        corpus: Name of the corpus.
-        variant: Name of the variant.
-        num_seeds: Number of successful trainings.
-        problem: Reason of the first failure, if any.
-        bits_per_base: Score on held-out bases.
-        accuracy: Fraction of correct predictions.
-        gain: Improvement over the table of counts in bits per base; negative: worse.
-        bases_per_second: Training speed without validations and checkpoints.
-        peak_bytes: Largest memory of the process; on a GPU, of the allocator.
-        training_seconds: Time of all steps.
-        num_parameters: Number of parameters.
-        steps: Optimizer steps.
-        tokens: Number of tokens seen.
-        flops: Number of operations, where counted.
-    """
-
-    corpus: str
-    variant: str
-    num_seeds: int = 0
-    problem: str | None = None
-    bits_per_base: Spread | None = None
-    accuracy: Spread | None = None
+    corpus: str  # Name of the corpus.
+    variant: str  # Name of the variant.
+    num_seeds: int = 0  # Number of successful trainings.
+    problem: str | None = None  # Reason of the first failure, if any.
+    bits_per_base: Spread | None = None  # Score on held-out bases.
+    accuracy: Spread | None = None  # Fraction of correct predictions.
+    # Improvement over the table of counts in bits per base; negative: worse.
     gain: Spread | None = None
-    bases_per_second: Spread | None = None
-    peak_bytes: Spread | None = None
-    training_seconds: Spread | None = None
-    num_parameters: int | None = None
-    steps: int | None = None
-    tokens: int | None = None
-    flops: int | None = None
+    bases_per_second: Spread | None = None  # Training speed without validations and checkpoints.
+    peak_bytes: Spread | None = None  # Largest memory of the process; on a GPU, of the allocator.
+    training_seconds: Spread | None = None  # Time of all steps.
+    num_parameters: int | None = None  # Number of parameters.
+    steps: int | None = None  # Optimizer steps.
+    tokens: int | None = None  # Number of tokens seen.
+    flops: int | None = None  # Number of operations, where counted.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """Baseline of a corpus.
+    """Baseline of a corpus."""
 
-    Attributes:
-        corpus: Corpus of the held-out bases.
-        name: Name of the baseline.
-        bits_per_base: Cross-entropy.
-        accuracy: Fraction of correct predictions.
-        num_bases: Number of queries.
-        is_random: True for random twins, False for tables of counts.
-    """
-
-    corpus: str
-    name: str
-    bits_per_base: Spread
-    accuracy: Spread
-    num_bases: int
-    is_random: bool = False
+    corpus: str  # Corpus of the held-out bases.
+    name: str  # Name of the baseline.
+    bits_per_base: Spread  # Cross-entropy.
+    accuracy: Spread  # Fraction of correct predictions.
+    num_bases: int  # Number of queries.
+    is_random: bool = False  # True for random twins, False for tables of counts.
 
 
 def has_ended(folder: Path) -> bool:

@@ -35,19 +35,12 @@ class State(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Result of one check.
+    """Result of one check."""
 
-    Attributes:
-        name: Part of the installation or machine.
-        state: State of the part.
-        text: Values that were read.
-        advice: Next step of the user; None if all is well.
-    """
-
-    name: str
-    state: State
-    text: str
-    advice: str | None = None
+    name: str  # Part of the installation or machine.
+    state: State  # State of the part.
+    text: str  # Values that were read.
+    advice: str | None = None  # Next step of the user; None if all is well.
 
 
 @dataclass(frozen=True, kw_only=True)

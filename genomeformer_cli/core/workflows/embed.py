@@ -62,60 +62,39 @@ _BYTES_OF_ROWS = 1 << 27
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedRequest:
-    """Request to embed sequences.
+    """Request to embed sequences."""
 
-    Attributes:
-        sources: Sources of the sequences.
-        model: Model, see `core/model_io/resolve.py`; None: `default`.
-        choices: Options of the embedding: rows, pooling, layers, strands, windows.
-        output: Output file, its format by its name; None: `.npy` to the stream.
-        ids: File of ids, one per line; `.tsv` adds row, length and number of rows of each record.
-        dtype: Output precision.
-        jobs: Processes on the CPU.
-        gpus: GPUs of this machine, one process each; 0: the CPU; None: by `device`.
-        device: `auto`, `cpu`, or a torch device.
-        threads: CPU threads of each process; None: all usable cores, or a process's share.
-        strict: Raise for records without a vector and for duplicate ids.
-        resume: Continue an interrupted run of the same job, and leave a finished one unchanged.
-        plane: Projection of the rows onto a plane; None: no projection.
-    """
-
-    sources: EmbedSources
-    model: str | None = None
+    sources: EmbedSources  # Sources of the sequences.
+    model: str | None = None  # Model, see `core/model_io/resolve.py`; None: `default`.
+    # Options of the embedding: rows, pooling, layers, strands, windows.
     choices: EmbedOptions = field(default_factory=EmbedOptions)
-    output: Path | None = None
+    output: Path | None = None  # Output file, its format by its name; None: `.npy` to the stream.
+    # File of ids, one per line; `.tsv` adds row, length and number of rows of each record.
     ids: Path | None = None
-    dtype: Precision = "float32"
-    jobs: int = 1
+    dtype: Precision = "float32"  # Output precision.
+    jobs: int = 1  # Processes on the CPU.
+    # GPUs of this machine, one process each; 0: the CPU; None: by `device`.
     gpus: int | None = None
-    device: str = "auto"
+    device: str = "auto"  # `auto`, `cpu`, or a torch device.
+    # CPU threads of each process; None: all usable cores, or a process's share.
     threads: int | None = None
-    strict: bool = False
+    strict: bool = False  # Raise for records without a vector and for duplicate ids.
+    # Continue an interrupted run of the same job, and leave a finished one unchanged.
     resume: bool = False
-    plane: PlotMethod | None = None
+    plane: PlotMethod | None = None  # Projection of the rows onto a plane; None: no projection.
 
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedResult:
-    """Result of an embedding.
+    """Result of an embedding."""
 
-    Attributes:
-        rows: Number of rows.
-        width: Columns.
-        model: Folder of the weights.
-        num_records: Number of records.
-        done_before: Rows of an earlier, interrupted run.
-        ids: Ids of the records, if a projection was requested.
-        plane: Rows as points of the plane.
-    """
-
-    rows: int
-    width: int
-    model: Path
-    num_records: int
-    done_before: int = 0
-    ids: tuple[str, ...] = ()
-    plane: Projection | None = None
+    rows: int  # Number of rows.
+    width: int  # Columns.
+    model: Path  # Folder of the weights.
+    num_records: int  # Number of records.
+    done_before: int = 0  # Rows of an earlier, interrupted run.
+    ids: tuple[str, ...] = ()  # Ids of the records, if a projection was requested.
+    plane: Projection | None = None  # Rows as points of the plane.
 
 
 def embed_sequences(

@@ -35,21 +35,13 @@ class FileIdentity:
 
 @dataclass(frozen=True, kw_only=True)
 class FinishedJob:
-    """Sizes and files of a finished job.
+    """Sizes and files of a finished job."""
 
-    Attributes:
-        rows: Number of rows.
-        width: Columns.
-        records: Number of records.
-        output: The array.
-        ids: The list of ids; None if none was written.
-    """
-
-    rows: int
-    width: int
-    records: int
-    output: FileIdentity
-    ids: FileIdentity | None
+    rows: int  # Number of rows.
+    width: int  # Columns.
+    records: int  # Number of records.
+    output: FileIdentity  # The array.
+    ids: FileIdentity | None  # The list of ids; None if none was written.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,23 +42,15 @@ Place = tuple[Path, str]
 
 @dataclass(frozen=True, kw_only=True)
 class EmbedSources:
-    """Sources of sequences.
+    """Sources of sequences."""
 
-    Attributes:
-        files: FASTA or FASTQ files, compressed or not; `-` for standard input; cached genomes.
-        genome: Cached genome or FASTA file to which `bed` and `vcf` refer.
-        bed: BED file of regions.
-        vcf: VCF file of variants.
-        flank: Bases on each side of a variant.
-        shard: (i, n): only every n-th record, beginning with the i-th.
-    """
-
+    # FASTA or FASTQ files, compressed or not; `-` for standard input; cached genomes.
     files: tuple[str, ...] = ()
-    genome: str | None = None
-    bed: Path | None = None
-    vcf: Path | None = None
-    flank: int = 100
-    shard: tuple[int, int] | None = None
+    genome: str | None = None  # Cached genome or FASTA file to which `bed` and `vcf` refer.
+    bed: Path | None = None  # BED file of regions.
+    vcf: Path | None = None  # VCF file of variants.
+    flank: int = 100  # Bases on each side of a variant.
+    shard: tuple[int, int] | None = None  # (i, n): only every n-th record, beginning with the i-th.
 
     def __post_init__(self) -> None:
         regions = self.bed is not None or self.vcf is not None
@@ -87,21 +79,13 @@ class EmbedSources:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """Result of reading the sources.
+    """Result of reading the sources."""
 
-    Attributes:
-        read: Function that reads all records again.
-        num_records: Number of records.
-        num_bases: Number of bases.
-        odd: Row and description of records without a vector.
-        identities: Names, sizes and times of the files, which identify the job; None if one of them
-            is a pipe.
-    """
-
-    read: Read
-    num_records: int
-    num_bases: int
-    odd: tuple[tuple[int, str], ...]
+    read: Read  # Function that reads all records again.
+    num_records: int  # Number of records.
+    num_bases: int  # Number of bases.
+    odd: tuple[tuple[int, str], ...]  # Row and description of records without a vector.
+    # Names, sizes and times of the files, which identify the job; None if one of them is a pipe.
     identities: tuple[Identity, ...] | None
 
 

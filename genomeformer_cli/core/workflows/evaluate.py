@@ -40,88 +40,55 @@ BUNDLE_RESULTS_FILE = "eval_results.json"
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateConfig:
-    """Settings of an evaluation.
+    """Settings of an evaluation."""
 
-    Attributes:
-        prediction: Settings of the evaluation on held-out bases.
-        labelled: Settings of the evaluation on labelled sequences.
-    """
-
+    # Settings of the evaluation on held-out bases.
     prediction: HeldOutConfig = field(default_factory=HeldOutConfig)
+    # Settings of the evaluation on labelled sequences.
     labelled: ProbingConfig = field(default_factory=ProbingConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
-    """Request to evaluate a model.
+    """Request to evaluate a model."""
 
-    Attributes:
-        model: Model, see `core/model_io/resolve.py`.
-        likelihood: Evaluate held-out bases.
-        corpus: Corpus whose training part is counted, and whose held-out part is evaluated unless
-            `held_out` is given; None: the corpus of the model's training.
-        held_out: FASTA files to evaluate instead of the held-out part.
-        annotation: GFF3 or GenBank file for the one file of `held_out`, or with sequence in it.
-        by: Grouping of the rows of results.
-        tasks: Files of labelled sequences.
-        suites: Folders of tasks.
-        only: Prefix of the names of the tasks of suites.
-        label: Column of the labels in a table.
-        sequence: Column of the sequences; None: `sequence`, or a FASTA file beside the table.
-        missing: Treatment of rows without a label or a sequence.
-        config: Settings of the evaluation.
-        device: `auto`, `cpu`, or a torch device.
-        threads: CPU threads; None: all usable cores.
-    """
-
-    model: str
-    likelihood: bool = True
+    model: str  # Model, see `core/model_io/resolve.py`.
+    likelihood: bool = True  # Evaluate held-out bases.
+    # Corpus whose training part is counted, and whose held-out part is evaluated unless `held_out`
+    # is given; None: the corpus of the model's training.
     corpus: str | None = None
-    held_out: tuple[Path, ...] = ()
+    held_out: tuple[Path, ...] = ()  # FASTA files to evaluate instead of the held-out part.
+    # GFF3 or GenBank file for the one file of `held_out`, or with sequence in it.
     annotation: Path | None = None
-    by: GroupBy = GroupBy.GENOME
-    tasks: tuple[Path, ...] = ()
-    suites: tuple[Path, ...] = ()
-    only: tuple[str, ...] = ()
-    label: str = "label"
+    by: GroupBy = GroupBy.GENOME  # Grouping of the rows of results.
+    tasks: tuple[Path, ...] = ()  # Files of labelled sequences.
+    suites: tuple[Path, ...] = ()  # Folders of tasks.
+    only: tuple[str, ...] = ()  # Prefix of the names of the tasks of suites.
+    label: str = "label"  # Column of the labels in a table.
+    # Column of the sequences; None: `sequence`, or a FASTA file beside the table.
     sequence: str | None = None
-    missing: Missing = Missing.REFUSE
-    config: EvaluateConfig = field(default_factory=EvaluateConfig)
-    device: str = "auto"
-    threads: int | None = None
+    missing: Missing = Missing.REFUSE  # Treatment of rows without a label or a sequence.
+    config: EvaluateConfig = field(default_factory=EvaluateConfig)  # Settings of the evaluation.
+    device: str = "auto"  # `auto`, `cpu`, or a torch device.
+    threads: int | None = None  # CPU threads; None: all usable cores.
 
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateResult:
-    """Result of an evaluation.
+    """Result of an evaluation."""
 
-    Attributes:
-        model: Model as named in the request.
-        folder: Folder of the weights.
-        num_parameters: Number of parameters.
-        attention: Attention mechanism.
-        direction: Direction of the model.
-        counted_on: Corpus of the tables of counts; None: no counts.
-        predictions: Results on held-out bases, one per kind of query.
-        tasks: Results on labelled sequences.
-        prediction_config: Options of the evaluation on held-out bases.
-        labelled_config: Options of the evaluation on labelled sequences.
-        environment: Versions and device.
-        weights_digest: Digest of the weights, by which a model card finds its evaluation.
-    """
-
-    model: str
-    folder: Path
-    num_parameters: int
-    attention: str
-    direction: str
-    counted_on: str | None
-    predictions: tuple[HeldOutScores, ...]
-    tasks: tuple[ProbingResult, ...]
-    prediction_config: HeldOutConfig
-    labelled_config: ProbingConfig
-    environment: dict[str, str]
-    weights_digest: str = ""
+    model: str  # Model as named in the request.
+    folder: Path  # Folder of the weights.
+    num_parameters: int  # Number of parameters.
+    attention: str  # Attention mechanism.
+    direction: str  # Direction of the model.
+    counted_on: str | None  # Corpus of the tables of counts; None: no counts.
+    predictions: tuple[HeldOutScores, ...]  # Results on held-out bases, one per kind of query.
+    tasks: tuple[ProbingResult, ...]  # Results on labelled sequences.
+    prediction_config: HeldOutConfig  # Options of the evaluation on held-out bases.
+    labelled_config: ProbingConfig  # Options of the evaluation on labelled sequences.
+    environment: dict[str, str]  # Versions and device.
+    weights_digest: str = ""  # Digest of the weights, by which a model card finds its evaluation.
 
 
 def evaluate_model(

@@ -48,27 +48,18 @@ __all__ = ["FetchNcbiRequest", "FetchResult", "fetch_ncbi"]
 
 @dataclass(frozen=True, kw_only=True)
 class FetchResult:
-    """Result of a fetch.
+    """Result of a fetch."""
 
-    Attributes:
-        genomes: Requested genomes that are in the cache.
-        plan: Number of assemblies, bases and bytes, and disk space; None without NCBI.
-        num_bytes: Downloaded bytes.
-        failures: Genomes that could not be fetched, with reasons.
-        update: Changes since the last fetch of the same request.
-        left_out: Number of assemblies that each filter excluded.
-        lock: Path of the lock file; None if none was written.
-        dry_run: True if nothing was fetched on request.
-    """
-
-    genomes: tuple[FetchedGenome, ...] = ()
+    genomes: tuple[FetchedGenome, ...] = ()  # Requested genomes that are in the cache.
+    # Number of assemblies, bases and bytes, and disk space; None without NCBI.
     plan: Plan | None = None
-    num_bytes: int = 0
-    failures: tuple[Failure, ...] = ()
-    update: Update | None = None
+    num_bytes: int = 0  # Downloaded bytes.
+    failures: tuple[Failure, ...] = ()  # Genomes that could not be fetched, with reasons.
+    update: Update | None = None  # Changes since the last fetch of the same request.
+    # Number of assemblies that each filter excluded.
     left_out: dict[str, int] = field(default_factory=dict)
-    lock: Path | None = None
-    dry_run: bool = False
+    lock: Path | None = None  # Path of the lock file; None if none was written.
+    dry_run: bool = False  # True if nothing was fetched on request.
 
     def raise_for_failures(self) -> None:
         """Raise if genomes could not be fetched; called after the others are shown.
@@ -263,19 +254,12 @@ def read_lock_items(lock: Path, reporter: Reporter) -> list[FetchItem]:
 
 @dataclass(frozen=True, kw_only=True)
 class FetchRequest:
-    """Request to fetch genomes.
+    """Request to fetch genomes."""
 
-    Attributes:
-        sample: Fetch the sample genomes of the package.
-        files: FASTA files, plain or gzip.
-        name: Cache name of a single file; otherwise names derive from file names.
-        ncbi: Genomes from NCBI.
-    """
-
-    sample: bool = False
-    files: tuple[Path, ...] = ()
-    name: str | None = None
-    ncbi: FetchNcbiRequest = field(default_factory=FetchNcbiRequest)
+    sample: bool = False  # Fetch the sample genomes of the package.
+    files: tuple[Path, ...] = ()  # FASTA files, plain or gzip.
+    name: str | None = None  # Cache name of a single file; otherwise names derive from file names.
+    ncbi: FetchNcbiRequest = field(default_factory=FetchNcbiRequest)  # Genomes from NCBI.
 
 
 def fetch_genomes(

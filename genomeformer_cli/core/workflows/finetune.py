@@ -73,43 +73,26 @@ _ROWS_COMPARED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneRequest:
-    """Request to fine-tune.
+    """Request to fine-tune."""
 
-    Attributes:
-        data: TSV, CSV or FASTA file of labelled sequences, or a folder of tasks.
-        model: Model, see `core/model_io/resolve.py`; None: `default`.
-        targets: Columns of the labels.
-        sequence: Column of the sequences; None: `sequence`, or a FASTA file beside the table.
-        missing: Treatment of rows without a label or a sequence.
-        only: Prefix of the name of one task of a folder.
-        kind: Kind of the task; None: inferred from the labels.
-        group: Column whose values never occur on both sides of a split; None: `group`, if present.
-        name: Name of the run and of the model; None: from model and data.
-        config: All other settings.
-        num_seeds: Number of seeds, beginning with the configuration's.
-        from_scratch: Train the same model from random weights too, with every seed.
-        output: Folder of the bundle; None: only in the cache.
-        replace: Replace a bundle of the same name.
-        device: `auto`, `cpu`, or a torch device.
-        threads: CPU threads; None: all usable cores.
-    """
-
-    data: Path
-    model: str | None = None
-    targets: tuple[str, ...] = ("label",)
+    data: Path  # TSV, CSV or FASTA file of labelled sequences, or a folder of tasks.
+    model: str | None = None  # Model, see `core/model_io/resolve.py`; None: `default`.
+    targets: tuple[str, ...] = ("label",)  # Columns of the labels.
+    # Column of the sequences; None: `sequence`, or a FASTA file beside the table.
     sequence: str | None = None
-    missing: Missing = Missing.REFUSE
-    only: str | None = None
-    kind: TaskKind | None = None
+    missing: Missing = Missing.REFUSE  # Treatment of rows without a label or a sequence.
+    only: str | None = None  # Prefix of the name of one task of a folder.
+    kind: TaskKind | None = None  # Kind of the task; None: inferred from the labels.
+    # Column whose values never occur on both sides of a split; None: `group`, if present.
     group: str | None = None
-    name: str | None = None
-    config: FinetuneConfig = field(default_factory=FinetuneConfig)
-    num_seeds: int = 1
-    from_scratch: bool = False
-    output: Path | None = None
-    replace: bool = False
-    device: str = "auto"
-    threads: int | None = None
+    name: str | None = None  # Name of the run and of the model; None: from model and data.
+    config: FinetuneConfig = field(default_factory=FinetuneConfig)  # All other settings.
+    num_seeds: int = 1  # Number of seeds, beginning with the configuration's.
+    from_scratch: bool = False  # Train the same model from random weights too, with every seed.
+    output: Path | None = None  # Folder of the bundle; None: only in the cache.
+    replace: bool = False  # Replace a bundle of the same name.
+    device: str = "auto"  # `auto`, `cpu`, or a torch device.
+    threads: int | None = None  # CPU threads; None: all usable cores.
 
     @property
     def model_name(self) -> str:
@@ -119,46 +102,27 @@ class FinetuneRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class FinetuneResult:
-    """Result of fine-tuning.
+    """Result of fine-tuning."""
 
-    Attributes:
-        name: Name in the cache.
-        folder: Folder of the bundle: the output folder if given, otherwise in the cache.
-        run: Folder of the run.
-        summary: Scores and settings.
-    """
-
-    name: str
-    folder: Path
-    run: Path
-    summary: FinetuneSummary
+    name: str  # Name in the cache.
+    folder: Path  # Folder of the bundle: the output folder if given, otherwise in the cache.
+    run: Path  # Folder of the run.
+    summary: FinetuneSummary  # Scores and settings.
 
 
 @dataclass(frozen=True, kw_only=True)
 class TuningStarted(Event):
-    """Training of one seed is about to start.
+    """Training of one seed is about to start."""
 
-    Attributes:
-        name: Name of the run.
-        task: Name of the task.
-        kind: Kind of the task.
-        classes: Classes, labels or quantities.
-        origin: Initial weights.
-        seed: Seed.
-        metric: Validation metric.
-        num_rows: Rows of each split.
-        num_parameters: Number of parameters of model and head.
-    """
-
-    name: str
-    task: str
-    kind: str
-    classes: tuple[str, ...]
-    origin: str
+    name: str  # Name of the run.
+    task: str  # Name of the task.
+    kind: str  # Kind of the task.
+    classes: tuple[str, ...]  # Classes, labels or quantities.
+    origin: str  # Initial weights.
     seed: int
-    metric: str
-    num_rows: dict[str, int]
-    num_parameters: int
+    metric: str  # Validation metric.
+    num_rows: dict[str, int]  # Rows of each split.
+    num_parameters: int  # Number of parameters of model and head.
 
 
 def finetune_model(

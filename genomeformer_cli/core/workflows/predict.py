@@ -30,38 +30,25 @@ _TOKENS = 16_384
 
 @dataclass(frozen=True, kw_only=True)
 class PredictRequest:
-    """Request to predict.
+    """Request to predict."""
 
-    Attributes:
-        files: FASTA or FASTQ files, compressed or not; `-` for standard input; cached genomes.
-        model: Bundle of a fine-tuned model, or its name in the cache.
-        tokens_per_batch: Tokens per batch, padding included; None: default.
-        device: `auto`, `cpu`, or a torch device.
-        threads: CPU threads; None: all usable cores.
-    """
-
+    # FASTA or FASTQ files, compressed or not; `-` for standard input; cached genomes.
     files: tuple[str, ...]
-    model: str
-    tokens_per_batch: int | None = None
-    device: str = "auto"
-    threads: int | None = None
+    model: str  # Bundle of a fine-tuned model, or its name in the cache.
+    tokens_per_batch: int | None = None  # Tokens per batch, padding included; None: default.
+    device: str = "auto"  # `auto`, `cpu`, or a torch device.
+    threads: int | None = None  # CPU threads; None: all usable cores.
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedRecord:
-    """Prediction of one sequence.
+    """Prediction of one sequence."""
 
-    Attributes:
-        id: Id of the record.
-        codes: Base codes.
-        answers: (1, C) probabilities or quantities, or (bases, C); NaN without a real base.
-        note: Reason for a missing prediction; empty if there is one.
-    """
-
-    id: str
-    codes: Codes
+    id: str  # Id of the record.
+    codes: Codes  # Base codes.
+    # (1, C) probabilities or quantities, or (bases, C); NaN without a real base.
     answers: npt.NDArray[np.float64]
-    note: str = ""
+    note: str = ""  # Reason for a missing prediction; empty if there is one.
 
     def labels(self, targets: LabelSpace) -> list[str] | None:
         """Return the most probable class (of each base), or all labels above one half.

@@ -77,35 +77,24 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainRequest:
-    """Request to pretrain.
+    """Request to pretrain."""
 
-    Attributes:
-        corpus: Name of a corpus in the cache.
-        name: Name of the run.
-        preset: Preset to start from.
-        config_file: TOML file whose values replace the preset's.
-        overrides: Values that replace both, nested as in the TOML file.
-        device: `auto`, `cpu`, or a torch device such as `cuda:0`.
-        threads: CPU threads; None: all usable cores.
-        memory_budget: Largest memory of a step in bytes; None: no limit for a named plan, most of
-            the
-            available memory for `auto`.
-        origin: Model whose weights to start from: a run, a bundle, a name; None: random weights.
-        parallel: Processes of the run; this process is one of them if it was started as one.
-        logging: Services that show the run.
-    """
-
-    corpus: str
-    name: str
-    preset: str = "tiny"
-    config_file: Path | None = None
+    corpus: str  # Name of a corpus in the cache.
+    name: str  # Name of the run.
+    preset: str = "tiny"  # Preset to start from.
+    config_file: Path | None = None  # TOML file whose values replace the preset's.
+    # Values that replace both, nested as in the TOML file.
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    threads: int | None = None
+    device: str = "auto"  # `auto`, `cpu`, or a torch device such as `cuda:0`.
+    threads: int | None = None  # CPU threads; None: all usable cores.
+    # Largest memory of a step in bytes; None: no limit for a named plan, most of the available
+    # memory for `auto`.
     memory_budget: int | None = None
+    # Model whose weights to start from: a run, a bundle, a name; None: random weights.
     origin: str | None = None
+    # Processes of the run; this process is one of them if it was started as one.
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
-    logging: LoggingConfig = field(default_factory=LoggingConfig)
+    logging: LoggingConfig = field(default_factory=LoggingConfig)  # Services that show the run.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,23 +108,14 @@ class PretrainResult:
 
 @dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """Training is about to start or resume.
+    """Training is about to start or resume."""
 
-    Attributes:
-        name: Name of the run.
-        attention: Attention mechanism.
-        num_parameters: Number of parameters.
-        context: Tokens per window.
-        num_train_bases: Tokens in the training split.
-        baseline: Score of a table of context counts on the held-out bases.
-    """
-
-    name: str
-    attention: str
-    num_parameters: int
-    context: int
-    num_train_bases: int
-    baseline: CountBaseline
+    name: str  # Name of the run.
+    attention: str  # Attention mechanism.
+    num_parameters: int  # Number of parameters.
+    context: int  # Tokens per window.
+    num_train_bases: int  # Tokens in the training split.
+    baseline: CountBaseline  # Score of a table of context counts on the held-out bases.
 
 
 def pretrain_model(

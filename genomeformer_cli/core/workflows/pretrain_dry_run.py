@@ -21,35 +21,21 @@ from genomeformer_cli.core.workflows.run_config import resolve_config, resolve_s
 
 @dataclass(frozen=True, kw_only=True)
 class DryRun:
-    """Forecast of a run.
+    """Forecast of a run."""
 
-    Attributes:
-        attention: Attention mechanism.
-        direction: Direction of the model.
-        num_parameters: Number of parameters.
-        batch_size: Windows per step.
-        context: Tokens per window.
-        steps: Optimizer steps.
-        epochs: Passes over the training split.
-        chosen: Memory plan that the run would use.
-        rows: Windows computed at a time.
-        kept: Slices whose activations are kept; 0: the plan keeps none.
-        base_bytes: Memory of the process, or of the GPU's allocator, besides the tensors of a step.
-        forecasts: Cost of each memory plan.
-    """
-
-    attention: str
-    direction: str
-    num_parameters: int
-    batch_size: int
-    context: int
-    steps: int
-    epochs: float
-    chosen: str
-    rows: int
-    kept: int
+    attention: str  # Attention mechanism.
+    direction: str  # Direction of the model.
+    num_parameters: int  # Number of parameters.
+    batch_size: int  # Windows per step.
+    context: int  # Tokens per window.
+    steps: int  # Optimizer steps.
+    epochs: float  # Passes over the training split.
+    chosen: str  # Memory plan that the run would use.
+    rows: int  # Windows computed at a time.
+    kept: int  # Slices whose activations are kept; 0: the plan keeps none.
+    # Memory of the process, or of the GPU's allocator, besides the tensors of a step.
     base_bytes: int
-    forecasts: list[Forecast]
+    forecasts: list[Forecast]  # Cost of each memory plan.
 
 
 def forecast_run(

@@ -33,23 +33,14 @@ _TRIALS = 3
 
 @dataclass(frozen=True, kw_only=True)
 class PresetForecast:
-    """Forecast of a preset.
+    """Forecast of a preset."""
 
-    Attributes:
-        config: Configuration.
-        num_parameters: Number of parameters.
-        full_bytes: Tensors of a step under `--memory full`, weights and optimizer included.
-        checkpoint_bytes: Tensors of a step under `--memory checkpoint`.
-        flops: Floating-point operations of the whole run.
-        seconds: Approximate time of the whole run on this machine.
-    """
-
-    config: PretrainConfig
-    num_parameters: int
-    full_bytes: int
-    checkpoint_bytes: int
-    flops: float
-    seconds: float
+    config: PretrainConfig  # Configuration.
+    num_parameters: int  # Number of parameters.
+    full_bytes: int  # Tensors of a step under `--memory full`, weights and optimizer included.
+    checkpoint_bytes: int  # Tensors of a step under `--memory checkpoint`.
+    flops: float  # Floating-point operations of the whole run.
+    seconds: float  # Approximate time of the whole run on this machine.
 
 
 def forecast_presets(*, reporter: Reporter) -> dict[str, PresetForecast]:

@@ -54,70 +54,39 @@ _TOKENS_ASKED = 2**19
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseRequest:
-    """Request to release a run.
+    """Request to release a run."""
 
-    Attributes:
-        run: Run in the cache, or folder of a run or of a checkpoint.
-        name: Name of the released model; None: name of the run.
-        output: Folder of the bundle; None: only in the cache.
-        replace: Replace a bundle of the same name.
-        weights: Last weights, their moving average, or the better of both.
-        storage: Precision of the stored weights.
-        evaluations: Results of `evaluate` to quote.
-        notes: Markdown of the authors, for the end of the card.
-        authors: Authors for `CITATION.cff`.
-        licence: SPDX id of the licence of the weights.
-        licence_file: Text of the licence, unless it is Apache-2.0.
-        onnx: Write an ONNX file too.
-        sign: Ed25519 private key.
-        max_shard_bytes: Largest size of a file of weights.
-        layers: Default layers of `embed` for this model.
-    """
-
-    run: str
-    name: str | None = None
-    output: Path | None = None
-    replace: bool = False
-    weights: WhichWeights = "auto"
-    storage: Storage = field(default_factory=Storage)
-    evaluations: tuple[Path, ...] = ()
-    notes: Path | None = None
-    authors: tuple[str, ...] = ()
-    licence: str = DEFAULT_LICENCE
-    licence_file: Path | None = None
-    onnx: bool = False
-    sign: Path | None = None
-    max_shard_bytes: int = MAX_SHARD_BYTES
-    layers: str = "last"
+    run: str  # Run in the cache, or folder of a run or of a checkpoint.
+    name: str | None = None  # Name of the released model; None: name of the run.
+    output: Path | None = None  # Folder of the bundle; None: only in the cache.
+    replace: bool = False  # Replace a bundle of the same name.
+    weights: WhichWeights = "auto"  # Last weights, their moving average, or the better of both.
+    storage: Storage = field(default_factory=Storage)  # Precision of the stored weights.
+    evaluations: tuple[Path, ...] = ()  # Results of `evaluate` to quote.
+    notes: Path | None = None  # Markdown of the authors, for the end of the card.
+    authors: tuple[str, ...] = ()  # Authors for `CITATION.cff`.
+    licence: str = DEFAULT_LICENCE  # SPDX id of the licence of the weights.
+    licence_file: Path | None = None  # Text of the licence, unless it is Apache-2.0.
+    onnx: bool = False  # Write an ONNX file too.
+    sign: Path | None = None  # Ed25519 private key.
+    max_shard_bytes: int = MAX_SHARD_BYTES  # Largest size of a file of weights.
+    layers: str = "last"  # Default layers of `embed` for this model.
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReleaseResult:
-    """Released model.
+    """Released model."""
 
-    Attributes:
-        name: Name in the cache.
-        folder: Folder of the bundle: the output folder if given, otherwise in the cache.
-        largest_difference: Largest difference between vectors of the run and of the bundle.
-        verified: Result of the verification.
-        num_bytes: Size of the bundle.
-        weights: Released weights of the run, in words.
-        stored_as: Precision of the stored weights.
-        cost: Loss of accuracy through storing; None if exact.
-        summary: Summary of the run with these weights.
-        signed_by: Fingerprint of the key, if signed.
-    """
-
-    name: str
-    folder: Path
-    largest_difference: float
-    verified: Verified
-    num_bytes: int
-    weights: str
-    stored_as: str
-    cost: StorageCost | None
-    summary: RunSummary
-    signed_by: str | None = None
+    name: str  # Name in the cache.
+    folder: Path  # Folder of the bundle: the output folder if given, otherwise in the cache.
+    largest_difference: float  # Largest difference between vectors of the run and of the bundle.
+    verified: Verified  # Result of the verification.
+    num_bytes: int  # Size of the bundle.
+    weights: str  # Released weights of the run, in words.
+    stored_as: str  # Precision of the stored weights.
+    cost: StorageCost | None  # Loss of accuracy through storing; None if exact.
+    summary: RunSummary  # Summary of the run with these weights.
+    signed_by: str | None = None  # Fingerprint of the key, if signed.
 
 
 def release_run(
@@ -172,27 +141,16 @@ def release_run(
 
 @dataclass(frozen=True, kw_only=True)
 class _PreparedModel:
-    """Model to be written.
+    """Model to be written."""
 
-    Attributes:
-        name: Name of the model.
-        source: Run and checkpoint.
-        summary: Summary of the run with the selected weights.
-        weights: Weights as stored.
-        model: Model as loaded from the bundle.
-        trained_digest: Digest of the weights as trained.
-        cost: Loss of accuracy through storing.
-        genomes: Genomes of training and validation.
-    """
-
-    name: str
-    source: Source
-    summary: RunSummary
-    weights: Weights
-    model: LoadedModel
-    trained_digest: str
-    cost: StorageCost | None
-    genomes: tuple[CardGenome, ...]
+    name: str  # Name of the model.
+    source: Source  # Run and checkpoint.
+    summary: RunSummary  # Summary of the run with the selected weights.
+    weights: Weights  # Weights as stored.
+    model: LoadedModel  # Model as loaded from the bundle.
+    trained_digest: str  # Digest of the weights as trained.
+    cost: StorageCost | None  # Loss of accuracy through storing.
+    genomes: tuple[CardGenome, ...]  # Genomes of training and validation.
 
 
 def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _PreparedModel:

@@ -52,67 +52,39 @@ _DECIDED = {
 
 @dataclass(frozen=True, kw_only=True)
 class PublishRequest:
-    """Request to publish a bundle.
+    """Request to publish a bundle."""
 
-    Attributes:
-        bundle: Folder of the bundle.
-        output: Folder of a copy, to which the other steps are applied.
-        onnx: Add an ONNX file to the copy.
-        sign: Ed25519 private key.
-        archive: Archive to write.
-        push: Repository on the Hub, `ORG/NAME`.
-        public: Upload for everybody to read.
-        rehearse: Report the upload without sending.
-    """
-
-    bundle: Path
-    output: Path | None = None
-    onnx: bool = False
-    sign: Path | None = None
-    archive: Path | None = None
-    push: str | None = None
-    public: bool = False
-    rehearse: bool = False
+    bundle: Path  # Folder of the bundle.
+    output: Path | None = None  # Folder of a copy, to which the other steps are applied.
+    onnx: bool = False  # Add an ONNX file to the copy.
+    sign: Path | None = None  # Ed25519 private key.
+    archive: Path | None = None  # Archive to write.
+    push: str | None = None  # Repository on the Hub, `ORG/NAME`.
+    public: bool = False  # Upload for everybody to read.
+    rehearse: bool = False  # Report the upload without sending.
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishResult:
-    """Result of publishing.
+    """Result of publishing."""
 
-    Attributes:
-        bundle: Folder of the bundle.
-        signed_by: Fingerprint of the key; None if not signed now.
-        archive: Path of the archive; None if none was written.
-        archive_sha256: Checksum of the archive.
-        pushed: Upload, or its plan; None without one.
-    """
-
-    bundle: Path
-    signed_by: str | None = None
-    archive: Path | None = None
-    archive_sha256: str | None = None
-    pushed: PushedBundle | None = None
+    bundle: Path  # Folder of the bundle.
+    signed_by: str | None = None  # Fingerprint of the key; None if not signed now.
+    archive: Path | None = None  # Path of the archive; None if none was written.
+    archive_sha256: str | None = None  # Checksum of the archive.
+    pushed: PushedBundle | None = None  # Upload, or its plan; None without one.
 
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedBundle:
-    """Verified bundle.
+    """Verified bundle."""
 
-    Attributes:
-        folder: Folder of the bundle.
-        name: Name of the model.
-        num_files: Number of files with valid checksums.
-        seal: SHA-256 of `SHA256SUMS`.
-        signed: True if there is a signature.
-        signed_by: Fingerprint of the key used for verification; None without a key.
-    """
-
-    folder: Path
-    name: str
-    num_files: int
-    seal: str
-    signed: bool
-    signed_by: str | None
+    folder: Path  # Folder of the bundle.
+    name: str  # Name of the model.
+    num_files: int  # Number of files with valid checksums.
+    seal: str  # SHA-256 of `SHA256SUMS`.
+    signed: bool  # True if there is a signature.
+    signed_by: str | None  # Fingerprint of the key used for verification; None without a key.
 
 
 def find_bundle(source: str, *, store: Store | None = None) -> Path | None:

@@ -47,36 +47,22 @@ WhichWeights = Literal["auto", "last", "average"]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Run and checkpoint of the released weights.
+    """Run and checkpoint of the released weights."""
 
-    Attributes:
-        run: Folder of the run.
-        checkpoint: Folder of the checkpoint.
-        step: Number of steps of the checkpoint.
-        config: Configuration of the run.
-        corpus: Training corpus.
-    """
-
-    run: Path
-    checkpoint: Path
-    step: int
-    config: PretrainConfig
-    corpus: Corpus
+    run: Path  # Folder of the run.
+    checkpoint: Path  # Folder of the checkpoint.
+    step: int  # Number of steps of the checkpoint.
+    config: PretrainConfig  # Configuration of the run.
+    corpus: Corpus  # Training corpus.
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectedWeights:
-    """Selected weights of a checkpoint.
+    """Selected weights of a checkpoint."""
 
-    Attributes:
-        loaded: Model with these weights.
-        score: Score on the run's validation queries.
-        name: Name of the weights and of the alternative, in words.
-    """
-
-    loaded: LoadedModel
-    score: Score
-    name: str
+    loaded: LoadedModel  # Model with these weights.
+    score: Score  # Score on the run's validation queries.
+    name: str  # Name of the weights and of the alternative, in words.
 
 
 class _Identity(TypedDict):

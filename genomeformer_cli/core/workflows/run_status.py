@@ -26,31 +26,19 @@ _SMOOTHED = 50
 
 @dataclass(frozen=True, kw_only=True)
 class WatchedRun:
-    """Progress of a run.
+    """Progress of a run."""
 
-    Attributes:
-        name: Name of the run.
-        folder: Folder of the run.
-        step: Number of steps taken.
-        steps: Number of steps of the whole run.
-        training_bits: Bits per base in training, mean of the latest steps; None before the first.
-        validation: Newest score on held-out bases, if there is one.
-        baseline: Score of a table of counts on the same bases, if computed.
-        baseline_name: Name of the table.
-        bases_per_second: Newest speed, if there is one.
-        left_out: Steps skipped as spikes.
-    """
-
-    name: str
-    folder: Path
-    step: int
-    steps: int
+    name: str  # Name of the run.
+    folder: Path  # Folder of the run.
+    step: int  # Number of steps taken.
+    steps: int  # Number of steps of the whole run.
+    # Bits per base in training, mean of the latest steps; None before the first.
     training_bits: float | None = None
-    validation: Score | None = None
-    baseline: Score | None = None
-    baseline_name: str = ""
-    bases_per_second: float | None = None
-    left_out: int = 0
+    validation: Score | None = None  # Newest score on held-out bases, if there is one.
+    baseline: Score | None = None  # Score of a table of counts on the same bases, if computed.
+    baseline_name: str = ""  # Name of the table.
+    bases_per_second: float | None = None  # Newest speed, if there is one.
+    left_out: int = 0  # Steps skipped as spikes.
 
 
 class _Training(TypedDict):

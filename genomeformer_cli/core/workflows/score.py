@@ -41,64 +41,40 @@ from genomeformer_cli.core.workflows.embed_sources import (
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRequest:
-    """Request to score.
+    """Request to score."""
 
-    Attributes:
-        model: Model, see `core/model_io/resolve.py`; None: `default`.
-        rule: Scoring options.
-        device: `auto`, `cpu`, or a torch device.
-        threads: CPU threads; None: all usable cores.
-    """
-
-    model: str | None = None
-    rule: ScoringOptions = field(default_factory=ScoringOptions)
-    device: str = "auto"
-    threads: int | None = None
+    model: str | None = None  # Model, see `core/model_io/resolve.py`; None: `default`.
+    rule: ScoringOptions = field(default_factory=ScoringOptions)  # Scoring options.
+    device: str = "auto"  # `auto`, `cpu`, or a torch device.
+    threads: int | None = None  # CPU threads; None: all usable cores.
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariantSource:
-    """Variants to score.
+    """Variants to score."""
 
-    Attributes:
-        vcf: VCF file of any packing; `-` is standard input.
-        genome: FASTA file, or name of a genome of the cache.
-        window: Bases that hold a variant and what is around it; None: the context of the model.
-    """
-
-    vcf: Path
-    genome: str
+    vcf: Path  # VCF file of any packing; `-` is standard input.
+    genome: str  # FASTA file, or name of a genome of the cache.
+    # Bases that hold a variant and what is around it; None: the context of the model.
     window: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoredRecord:
-    """Scored record.
+    """Scored record."""
 
-    Attributes:
-        score: Sums, and bits of each base.
-        codes: Base codes.
-        log2_LR: (L, 4) log2 probabilities of A C G T.
-    """
-
-    score: RecordScore
-    codes: Codes
-    log2_LR: Log2
+    score: RecordScore  # Sums, and bits of each base.
+    codes: Codes  # Base codes.
+    log2_LR: Log2  # (L, 4) log2 probabilities of A C G T.
 
 
 @dataclass(frozen=True, kw_only=True)
 class MutatedRecord:
-    """Record and scores of its substitutions.
+    """Record and scores of its substitutions."""
 
-    Attributes:
-        id: First word of the header.
-        codes: Base codes.
-        odds_LR: (L, 4) log-odds of each base against the present one.
-    """
-
-    id: str
-    codes: Codes
-    odds_LR: Log2
+    id: str  # First word of the header.
+    codes: Codes  # Base codes.
+    odds_LR: Log2  # (L, 4) log-odds of each base against the present one.
 
 
 def load_scorer(

@@ -48,47 +48,29 @@ DEFAULT_VOCABULARY = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizeRequest:
-    """Request to tokenize.
+    """Request to tokenize."""
 
-    Attributes:
-        name: Name of the corpus.
-        genomes: Genomes in the cache.
-        files: FASTA files, imported into the cache in the same pass.
-        taxon: Taxid or name of any rank; all its genomes in the cache.
-        lock: Lock file; all its genomes.
-        all_genomes: All genomes in the cache.
-        tokenizer: Kind of tokenizer.
-        settings: Settings of the tokenizer: `k` and `stride`, or `vocab_size`.
-        split: Rule of the held-out split.
-        jobs: Genomes tokenized at a time.
-    """
-
-    name: str
-    genomes: tuple[str, ...] = ()
-    files: tuple[Path, ...] = ()
-    taxon: str | None = None
-    lock: Path | None = None
-    all_genomes: bool = False
-    tokenizer: str = "char"
+    name: str  # Name of the corpus.
+    genomes: tuple[str, ...] = ()  # Genomes in the cache.
+    files: tuple[Path, ...] = ()  # FASTA files, imported into the cache in the same pass.
+    taxon: str | None = None  # Taxid or name of any rank; all its genomes in the cache.
+    lock: Path | None = None  # Lock file; all its genomes.
+    all_genomes: bool = False  # All genomes in the cache.
+    tokenizer: str = "char"  # Kind of tokenizer.
+    # Settings of the tokenizer: `k` and `stride`, or `vocab_size`.
     settings: dict[str, Any] = field(default_factory=dict)
-    split: SplitConfig = field(default_factory=SplitConfig)
-    jobs: int = 2
+    split: SplitConfig = field(default_factory=SplitConfig)  # Rule of the held-out split.
+    jobs: int = 2  # Genomes tokenized at a time.
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizeResult:
-    """Corpus.
+    """Corpus."""
 
-    Attributes:
-        manifest: Contents of the corpus.
-        folder: Folder of the corpus.
-        new: True if it was made now.
-        near_copies: Held-out units that share most 31-mers with training, and the shared fraction.
-    """
-
-    manifest: Manifest
-    folder: Path
-    new: bool
+    manifest: Manifest  # Contents of the corpus.
+    folder: Path  # Folder of the corpus.
+    new: bool  # True if it was made now.
+    # Held-out units that share most 31-mers with training, and the shared fraction.
     near_copies: dict[str, float] = field(default_factory=dict)
 
 
@@ -350,13 +332,9 @@ def _keep_vocabulary(tokenizer: Tokenizer, store: Store) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class DescribeResult(TokenizeResult):
-    """Corpus and its statistics.
+    """Corpus and its statistics."""
 
-    Attributes:
-        statistics: Counts.
-    """
-
-    statistics: CorpusStatistics
+    statistics: CorpusStatistics  # Counts.
 
 
 def describe_corpus(

@@ -43,86 +43,52 @@ LITERAL_ID = "sequence"
 
 @dataclass(frozen=True, kw_only=True)
 class InspectRequest:
-    """Request to show tokens.
+    """Request to show tokens."""
 
-    Attributes:
-        source: DNA; a FASTA or FASTQ file, plain or gzip; or `-` for standard input.
-        tokenizer: Kind of tokenizer; None: that of the vocabulary or corpus, otherwise `char`.
-        settings: Settings of the tokenizer.
-        vocabulary: Vocabulary in the cache, or folder of a tokenizer.
-        corpus: Corpus in the cache, whose tokenizer is used.
-        limit: Number of bases to show; each record counts as one at least.
-    """
-
-    source: str
+    source: str  # DNA; a FASTA or FASTQ file, plain or gzip; or `-` for standard input.
+    # Kind of tokenizer; None: that of the vocabulary or corpus, otherwise `char`.
     tokenizer: str | None = None
-    settings: dict[str, Any] = field(default_factory=dict)
-    vocabulary: str | None = None
-    corpus: str | None = None
-    limit: int = DEFAULT_LIMIT
+    settings: dict[str, Any] = field(default_factory=dict)  # Settings of the tokenizer.
+    vocabulary: str | None = None  # Vocabulary in the cache, or folder of a tokenizer.
+    corpus: str | None = None  # Corpus in the cache, whose tokenizer is used.
+    limit: int = DEFAULT_LIMIT  # Number of bases to show; each record counts as one at least.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Treatment:
-    """Counts of letters of a record that were changed.
+    """Counts of letters of a record that were changed."""
 
-    Attributes:
-        num_lower_case: Lower-case letters read as upper case.
-        num_uracil: U read as T.
-        num_unknown: N, each its own token.
-        ambiguous: Counts of ambiguity codes read as N.
-        num_spelled: Bases A C G T with a token of their own, where tokens of k bases are the rule.
-    """
-
-    num_lower_case: int
-    num_uracil: int
-    num_unknown: int
-    ambiguous: dict[str, int]
+    num_lower_case: int  # Lower-case letters read as upper case.
+    num_uracil: int  # U read as T.
+    num_unknown: int  # N, each its own token.
+    ambiguous: dict[str, int]  # Counts of ambiguity codes read as N.
+    # Bases A C G T with a token of their own, where tokens of k bases are the rule.
     num_spelled: int
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectedRecord:
-    """Record and its tokens.
+    """Record and its tokens."""
 
-    Attributes:
-        id: First word of the header; `sequence` for DNA on the command line.
-        description: Rest of the header.
-        sequence: Shown letters, unchanged.
-        complete: True if the whole record is shown.
-        tokens: Tokens.
-        ids: Token ids.
-        offsets: Start and end of each token, in bases.
-        treatment: Counts of changed letters.
-    """
-
-    id: str
-    description: str
-    sequence: str
-    complete: bool
+    id: str  # First word of the header; `sequence` for DNA on the command line.
+    description: str  # Rest of the header.
+    sequence: str  # Shown letters, unchanged.
+    complete: bool  # True if the whole record is shown.
     tokens: tuple[str, ...]
-    ids: tuple[int, ...]
-    offsets: tuple[tuple[int, int], ...]
-    treatment: Treatment
+    ids: tuple[int, ...]  # Token ids.
+    offsets: tuple[tuple[int, int], ...]  # Start and end of each token, in bases.
+    treatment: Treatment  # Counts of changed letters.
 
 
 @dataclass(frozen=True, kw_only=True)
 class InspectResult:
-    """Tokens of sequences.
+    """Tokens of sequences."""
 
-    Attributes:
-        tokenizer: Kind of tokenizer.
-        settings: Settings of the tokenizer.
-        vocabulary_size: Number of tokens, special ones included.
-        records: First records.
-        complete: True if all records are shown entirely.
-    """
-
-    tokenizer: str
-    settings: dict[str, Any]
-    vocabulary_size: int
-    records: tuple[InspectedRecord, ...]
-    complete: bool
+    tokenizer: str  # Kind of tokenizer.
+    settings: dict[str, Any]  # Settings of the tokenizer.
+    vocabulary_size: int  # Number of tokens, special ones included.
+    records: tuple[InspectedRecord, ...]  # First records.
+    complete: bool  # True if all records are shown entirely.
 
 
 def inspect_sequences(request: InspectRequest, *, store: Store | None = None) -> InspectResult:

@@ -12,38 +12,23 @@ from genomeformer_cli.core.store.seal import SEAL, file_sha256
 
 @dataclass(frozen=True, kw_only=True)
 class BundledModel:
-    """Model of the installed package.
+    """Model of the installed package."""
 
-    Attributes:
-        name: Name for `--model`.
-        digest: SHA-256 of its list of checksums.
-    """
-
-    name: str
-    digest: str
+    name: str  # Name for `--model`.
+    digest: str  # SHA-256 of its list of checksums.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Versions:
-    """Versions that a bug report needs.
+    """Versions that a bug report needs."""
 
-    Attributes:
-        genomeformer: Version of this package.
-        python: Version of the interpreter.
-        torch: Version of the distribution and its build; None if missing.
-        numpy: Version; None if missing.
-        tokenizers: Version; None if missing.
-        safetensors: Version; None if missing.
-        model: Model of the package; None if the installation lacks it.
-    """
-
-    genomeformer: str
-    python: str
-    torch: str | None
-    numpy: str | None
-    tokenizers: str | None
-    safetensors: str | None
-    model: BundledModel | None
+    genomeformer: str  # Version of this package.
+    python: str  # Version of the interpreter.
+    torch: str | None  # Version of the distribution and its build; None if missing.
+    numpy: str | None  # Version; None if missing.
+    tokenizers: str | None  # Version; None if missing.
+    safetensors: str | None  # Version; None if missing.
+    model: BundledModel | None  # Model of the package; None if the installation lacks it.
 
 
 def collect_versions() -> Versions:

@@ -29,71 +29,42 @@ _SUFFIXES = (
 
 @dataclass(frozen=True, kw_only=True)
 class WindowsRequest:
-    """Request to cut windows.
+    """Request to cut windows."""
 
-    Attributes:
-        output: Prefix of the two files, or a folder for them.
-        genomes: Genomes in the cache.
-        taxon: Taxid or name of any rank; all its genomes in the cache.
-        lock: Lock file; all its genomes.
-        all_genomes: All genomes in the cache.
-        annotation: Annotation file for `fasta`, for the one genome named, or with sequence in it.
-        fasta: FASTA file.
-        rules: Rules of cutting.
-        per_class: Windows per class over all genomes; None: no limit.
-        force: Replace existing files.
-    """
-
-    output: Path
-    genomes: tuple[str, ...] = ()
-    taxon: str | None = None
-    lock: Path | None = None
-    all_genomes: bool = False
+    output: Path  # Prefix of the two files, or a folder for them.
+    genomes: tuple[str, ...] = ()  # Genomes in the cache.
+    taxon: str | None = None  # Taxid or name of any rank; all its genomes in the cache.
+    lock: Path | None = None  # Lock file; all its genomes.
+    all_genomes: bool = False  # All genomes in the cache.
+    # Annotation file for `fasta`, for the one genome named, or with sequence in it.
     annotation: Path | None = None
-    fasta: Path | None = None
-    rules: WindowRules = field(default_factory=WindowRules)
-    per_class: int | None = None
-    force: bool = False
+    fasta: Path | None = None  # FASTA file.
+    rules: WindowRules = field(default_factory=WindowRules)  # Rules of cutting.
+    per_class: int | None = None  # Windows per class over all genomes; None: no limit.
+    force: bool = False  # Replace existing files.
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenomeWindows:
-    """Windows of one genome, and what they were cut from.
+    """Windows of one genome, and what they were cut from."""
 
-    Attributes:
-        genome: Name of the genome.
-        num_records: Records with annotation.
-        counts: Windows written, by class.
-        records: Records read, used, and left out by reason.
-        features: Features read, used, and left out by reason.
-        num_pseudo: Used features of pseudogenes, which give no windows.
-    """
-
-    genome: str
-    num_records: int
-    counts: dict[str, int]
-    records: Tally
-    features: Tally
-    num_pseudo: int = 0
+    genome: str  # Name of the genome.
+    num_records: int  # Records with annotation.
+    counts: dict[str, int]  # Windows written, by class.
+    records: Tally  # Records read, used, and left out by reason.
+    features: Tally  # Features read, used, and left out by reason.
+    num_pseudo: int = 0  # Used features of pseudogenes, which give no windows.
 
 
 @dataclass(frozen=True, kw_only=True)
 class WindowsResult:
-    """Written windows.
+    """Written windows."""
 
-    Attributes:
-        fasta: FASTA file of the sequences.
-        table: Table with one row per sequence, in the same order.
-        counts: Windows by class, all requested classes included.
-        genomes: Windows of each genome.
-        seed: Seed of all random choices.
-    """
-
-    fasta: Path
-    table: Path
-    counts: dict[str, int]
-    genomes: tuple[GenomeWindows, ...]
-    seed: int
+    fasta: Path  # FASTA file of the sequences.
+    table: Path  # Table with one row per sequence, in the same order.
+    counts: dict[str, int]  # Windows by class, all requested classes included.
+    genomes: tuple[GenomeWindows, ...]  # Windows of each genome.
+    seed: int  # Seed of all random choices.
 
 
 @dataclass(frozen=True, kw_only=True)

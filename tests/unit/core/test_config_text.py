@@ -23,44 +23,29 @@ from genomeformer_cli.core.errors import ConfigError, UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """Steps.
+    """Steps."""
 
-    Attributes:
-        ema: Decay of the moving average.
-        pack: Rows that are
-            shared.
-        limit: Largest number.
-        tags: Words.
-    """
-
-    ema: float = 0.0
+    ema: float = 0.0  # Decay of the moving average.
+    # Rows that
+    # are shared.
     pack: Literal["on", "off"] = "on"
-    limit: int | None = None
-    tags: tuple[str, ...] = ()
+    limit: int | None = None  # Largest number.
+    tags: tuple[str, ...] = ("#",)  # Words.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """A run.
+    """A run."""
 
-    Attributes:
-        name: Name of the run.
-        training: Steps.
-    """
-
-    name: str = "r"
-    training: Training = field(default_factory=Training)
+    name: str = "r"  # Name of the run.
+    training: Training = field(default_factory=Training)  # Steps.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Whole(Base):
-    """A run and its processes.
+    """A run and its processes."""
 
-    Attributes:
-        processes: Number of processes.
-    """
-
-    processes: int = 1
+    processes: int = 1  # Number of processes.
 
 
 @pytest.mark.parametrize(

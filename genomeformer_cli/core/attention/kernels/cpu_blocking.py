@@ -61,15 +61,10 @@ def row_blocks(num_rows: int) -> list[slice]:
 
 @dataclass(frozen=True)
 class PositionBlock:
-    """Positions computed together: part of one row of a batch, or several whole rows.
+    """Positions computed together: part of one row of a batch, or several whole rows."""
 
-    Attributes:
-        rows: Rows of the batch.
-        span: Positions within each row.
-    """
-
-    rows: slice
-    span: slice
+    rows: slice  # Rows of the batch.
+    span: slice  # Positions within each row.
 
     def gather(self, x_BLE: Tensor) -> Tensor:
         """Return the positions as (N, E); a view if they are contiguous."""

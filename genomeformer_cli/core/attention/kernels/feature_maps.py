@@ -17,13 +17,9 @@ from genomeformer_cli.core.attention.kernels.random_features import LARGEST_LOG_
 
 
 class FeatureMap(Protocol):
-    """Positive features of queries and keys.
+    """Positive features of queries and keys."""
 
-    Attributes:
-        smallest_sum: Lower bound of the denominator.
-    """
-
-    smallest_sum: float
+    smallest_sum: float  # Lower bound of the denominator.
 
     def num_features(self, head_width: int, /) -> int:
         """Return the number of features F."""

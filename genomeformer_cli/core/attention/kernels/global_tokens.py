@@ -16,19 +16,12 @@ from genomeformer_cli.core.attention.kernels.key_tiles import HIDDEN
 
 @dataclass(frozen=True, kw_only=True)
 class GlobalTokens:
-    """Global tokens of a batch.
+    """Global tokens of a batch."""
 
-    Attributes:
-        index_GE: Indices among the queries; some entries may not exist.
-        exists_GE: True for the entries that exist.
-        bias_GM: Bias of the scores of the keys for the queries of the global tokens.
-        front: Rows of the layout before the key of the first query.
-    """
-
-    index_GE: Tensor
-    exists_GE: Tensor
-    bias_GM: Tensor
-    front: int
+    index_GE: Tensor  # Indices among the queries; some entries may not exist.
+    exists_GE: Tensor  # True for the entries that exist.
+    bias_GM: Tensor  # Bias of the scores of the keys for the queries of the global tokens.
+    front: int  # Rows of the layout before the key of the first query.
 
     def gather(self, x_GLD: Tensor, *, laid_out: bool = False) -> Tensor:
         """Gather the rows of the global tokens, (G, E, D)."""

@@ -35,19 +35,12 @@ Bias = Callable[[slice, slice], Tensor]
 
 @dataclass(frozen=True, kw_only=True)
 class KeyTiles:
-    """Tiling in which block n, queries n C to n C + C - 1, sees the keys n C to n C + K - 1.
+    """Tiling in which block n, queries n C to n C + C - 1, sees the keys n C to n C + K - 1."""
 
-    Attributes:
-        num_blocks: Number of blocks, N.
-        block: Queries per block, C.
-        width: Keys per window, K.
-        bias: Bias added to the scores.
-    """
-
-    num_blocks: int
-    block: int
-    width: int
-    bias: Bias
+    num_blocks: int  # Number of blocks, N.
+    block: int  # Queries per block, C.
+    width: int  # Keys per window, K.
+    bias: Bias  # Bias added to the scores.
 
     def tiles(self, q_GLD: Tensor) -> Iterator[tuple[slice, slice]]:
         """Yield groups and blocks of each tile."""

@@ -35,21 +35,16 @@ SORTED_NUMBERS_ELSEWHERE = 1 << 28
 
 @dataclass(frozen=True, kw_only=True)
 class HashRounds:
-    """Sorted chunks of every round.
+    """Sorted chunks of every round."""
 
-    Attributes:
-        position_RGM: Positions in the layout: the chunk before the first, then the sorted row.
-        hidden_GL: Bias added to the scores of a key by its position; None if all are real.
-        chunk: Queries per chunk, C.
-        bucket_RGM: Buckets of the positions in the layout, for a causal mechanism: a query sees the
-            C
-            positions before it in the sorted row that share its bucket, which are the last C of
-            them in the row. None: it sees its chunk and the previous one.
-    """
-
+    # Positions in the layout: the chunk before the first, then the sorted row.
     position_RGM: Tensor
+    # Bias added to the scores of a key by its position; None if all are real.
     hidden_GL: Tensor | None
-    chunk: int
+    chunk: int  # Queries per chunk, C.
+    # Buckets of the positions in the layout, for a causal mechanism: a query sees the C positions
+    # before it in the sorted row that share its bucket, which are the last C of them in the row.
+    # None: it sees its chunk and the previous one.
     bucket_RGM: Tensor | None = None
 
     def slices(self, head_width: int) -> Iterator[tuple[slice, HashRounds]]:

@@ -41,15 +41,10 @@ Angles = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Parts:
-    """Parts of a projection weight: first the rotated parts, then the others.
+    """Parts of a projection weight: first the rotated parts, then the others."""
 
-    Attributes:
-        num_heads: Number of heads, H.
-        widths: Widths of the other parts; rotated parts are as wide as the input.
-    """
-
-    num_heads: int
-    widths: tuple[int, ...]
+    num_heads: int  # Number of heads, H.
+    widths: tuple[int, ...]  # Widths of the other parts; rotated parts are as wide as the input.
 
 
 def projections(

@@ -33,16 +33,11 @@ from genomeformer_cli.core.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class NystromformerOptions:
-    """Options of nystromformer attention.
+    """Options of nystromformer attention."""
 
-    Attributes:
-        num_landmarks: Number of landmarks, M; independent of L.
-        iterations: Steps of the pseudo-inverse.
-        kernel_HK: Kernel of the convolution of the values that is added; None adds nothing.
-    """
-
-    num_landmarks: int
-    iterations: int
+    num_landmarks: int  # Number of landmarks, M; independent of L.
+    iterations: int  # Steps of the pseudo-inverse.
+    # Kernel of the convolution of the values that is added; None adds nothing.
     kernel_HK: Tensor | None
 
 

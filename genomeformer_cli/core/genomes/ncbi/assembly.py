@@ -57,49 +57,27 @@ class Level(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Assembly:
-    """One version of one assembly.
+    """One version of one assembly."""
 
-    Attributes:
-        accession: Accession with version.
-        taxid: Taxid of the sampled organism, often a strain.
-        organism: Scientific name of the organism.
-        name: Assembly name, part of the file names.
-        level: Assembly level.
-        status: `current`, `previous`, `suppressed` or `retired`.
-        released: Release date, YYYY-MM-DD.
-        num_bases: Total sequence length.
-        num_contigs: Number of contigs, if known.
-        completeness: CheckM completeness in percent, if known.
-        contamination: CheckM contamination in percent, if known.
-        is_reference: True for the reference genome of the species.
-        is_type: True for type material.
-        is_atypical: True for an assembly that NCBI marks as atypical.
-        is_mag: True for a metagenome-assembled genome.
-        paired: Accession of the RefSeq or GenBank twin.
-        current: Accession of the current version, if this one is superseded.
-        species: Taxid of the species, if known.
-        directory: Address of the directory with the files, if known.
-    """
-
-    accession: str
-    taxid: int
-    organism: str
-    name: str
-    level: str
-    status: str = "current"
-    released: str = ""
-    num_bases: int = 0
-    num_contigs: int | None = None
-    completeness: float | None = None
-    contamination: float | None = None
-    is_reference: bool = False
-    is_type: bool = False
-    is_atypical: bool = False
-    is_mag: bool = False
-    paired: str | None = None
-    current: str | None = None
-    species: int | None = None
-    directory: str | None = None
+    accession: str  # Accession with version.
+    taxid: int  # Taxid of the sampled organism, often a strain.
+    organism: str  # Scientific name of the organism.
+    name: str  # Assembly name, part of the file names.
+    level: str  # Assembly level.
+    status: str = "current"  # `current`, `previous`, `suppressed` or `retired`.
+    released: str = ""  # Release date, YYYY-MM-DD.
+    num_bases: int = 0  # Total sequence length.
+    num_contigs: int | None = None  # Number of contigs, if known.
+    completeness: float | None = None  # CheckM completeness in percent, if known.
+    contamination: float | None = None  # CheckM contamination in percent, if known.
+    is_reference: bool = False  # True for the reference genome of the species.
+    is_type: bool = False  # True for type material.
+    is_atypical: bool = False  # True for an assembly that NCBI marks as atypical.
+    is_mag: bool = False  # True for a metagenome-assembled genome.
+    paired: str | None = None  # Accession of the RefSeq or GenBank twin.
+    current: str | None = None  # Accession of the current version, if this one is superseded.
+    species: int | None = None  # Taxid of the species, if known.
+    directory: str | None = None  # Address of the directory with the files, if known.
 
     @property
     def is_refseq(self) -> bool:

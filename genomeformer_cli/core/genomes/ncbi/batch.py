@@ -29,17 +29,11 @@ _MIN_CONSECUTIVE = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Result of installing many assemblies.
+    """Result of installing many assemblies."""
 
-    Attributes:
-        genomes: Genomes in the cache, by accession.
-        num_bytes: Number of bytes downloaded.
-        failures: Assemblies that could not be installed.
-    """
-
-    genomes: tuple[FetchedGenome, ...] = ()
-    num_bytes: int = 0
-    failures: tuple[Failure, ...] = ()
+    genomes: tuple[FetchedGenome, ...] = ()  # Genomes in the cache, by accession.
+    num_bytes: int = 0  # Number of bytes downloaded.
+    failures: tuple[Failure, ...] = ()  # Assemblies that could not be installed.
 
 
 class FileMeter:

@@ -49,40 +49,25 @@ OpenMeter = Callable[[str], AbstractContextManager[Meter]]
 
 @dataclass(frozen=True, kw_only=True)
 class InstallResult:
-    """Result of installing one assembly.
+    """Result of installing one assembly."""
 
-    Attributes:
-        genome: Genome as cached.
-        num_bytes: Number of bytes downloaded; 0 if the cache was complete.
-    """
-
-    genome: Genome
-    num_bytes: int = 0
+    genome: Genome  # Genome as cached.
+    num_bytes: int = 0  # Number of bytes downloaded; 0 if the cache was complete.
 
 
 @dataclass(frozen=True, kw_only=True)
 class Installer:
-    """Settings and connections for installing assemblies.
+    """Settings and connections for installing assemblies."""
 
-    Attributes:
-        store: Cache.
-        transport: HTTP transport; None offline.
-        ftp_url: Root of the genomes area.
-        find_directory: Queries the metadata for the current directory of an assembly.
-        formats: Requested formats; `fasta` is always included.
-        verify: Check cached entries against their seals, and replace damaged ones.
-        open_meter: Creates the progress meter of a file.
-        slots: Limits concurrent downloads. Checksum requests and sealing happen outside of it, so
-            that the connection is never idle.
-    """
-
-    store: Store
-    transport: Transport | None
-    ftp_url: str
-    find_directory: FindDirectory
-    formats: tuple[str, ...]
-    verify: bool
-    open_meter: OpenMeter
+    store: Store  # Cache.
+    transport: Transport | None  # HTTP transport; None offline.
+    ftp_url: str  # Root of the genomes area.
+    find_directory: FindDirectory  # Queries the metadata for the current directory of an assembly.
+    formats: tuple[str, ...]  # Requested formats; `fasta` is always included.
+    verify: bool  # Check cached entries against their seals, and replace damaged ones.
+    open_meter: OpenMeter  # Creates the progress meter of a file.
+    # Limits concurrent downloads. Checksum requests and sealing happen outside of it, so that the
+    # connection is never idle.
     slots: threading.Semaphore
 
     def install(self, item: FetchItem) -> InstallResult:

@@ -17,19 +17,12 @@ _MOST_DIGITS = 10
 
 @dataclass(frozen=True, kw_only=True)
 class Taxon:
-    """Taxon resolved from a name or taxid.
+    """Taxon resolved from a name or taxid."""
 
-    Attributes:
-        taxid: Current taxid.
-        name: Scientific name.
-        rank: `species`, `genus`, ...; empty if unknown.
-        merged_from: Requested taxid, if it has been merged into `taxid`.
-    """
-
-    taxid: int
-    name: str
-    rank: str = ""
-    merged_from: int | None = None
+    taxid: int  # Current taxid.
+    name: str  # Scientific name.
+    rank: str = ""  # `species`, `genus`, ...; empty if unknown.
+    merged_from: int | None = None  # Requested taxid, if it has been merged into `taxid`.
 
     @property
     def label(self) -> str:
@@ -39,17 +32,11 @@ class Taxon:
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """One page of a listing.
+    """One page of a listing."""
 
-    Attributes:
-        assemblies: Assemblies of the page.
-        token: Token of the next page; None on the last.
-        total: Number of assemblies on all pages, if known.
-    """
-
-    assemblies: tuple[Assembly, ...]
-    token: str | None = None
-    total: int | None = None
+    assemblies: tuple[Assembly, ...]  # Assemblies of the page.
+    token: str | None = None  # Token of the next page; None on the last.
+    total: int | None = None  # Number of assemblies on all pages, if known.
 
 
 class Metadata(Protocol):

@@ -18,25 +18,15 @@ _MARGIN = 256 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """Size of a planned fetch.
+    """Size of a planned fetch."""
 
-    Attributes:
-        num_assemblies: Number of selected assemblies.
-        num_present: Number of selected assemblies that are cached.
-        num_bases: Total number of bases.
-        num_bytes: Bytes to download; estimated from the bases, exact for a lock file.
-        disk_needed: Bytes of disk needed.
-        disk_free: Bytes of disk free at the cache.
-        accessions: Accessions, best first.
-    """
-
-    num_assemblies: int
-    num_present: int
-    num_bases: int
-    num_bytes: int
-    disk_needed: int
-    disk_free: int
-    accessions: tuple[str, ...] = ()
+    num_assemblies: int  # Number of selected assemblies.
+    num_present: int  # Number of selected assemblies that are cached.
+    num_bases: int  # Total number of bases.
+    num_bytes: int  # Bytes to download; estimated from the bases, exact for a lock file.
+    disk_needed: int  # Bytes of disk needed.
+    disk_free: int  # Bytes of disk free at the cache.
+    accessions: tuple[str, ...] = ()  # Accessions, best first.
 
 
 def make_plan(items: Sequence[FetchItem], installer: Installer) -> Plan:

@@ -21,33 +21,23 @@ class Matches:
     """Assemblies that match a query.
 
     Attributes:
-        assemblies: Assemblies, best first.
-        failures: Named accessions that do not exist.
         left_out: Number of assemblies excluded by each filter.
     """
 
-    assemblies: tuple[Assembly, ...] = ()
-    failures: tuple[Failure, ...] = ()
+    assemblies: tuple[Assembly, ...] = ()  # Assemblies, best first.
+    failures: tuple[Failure, ...] = ()  # Named accessions that do not exist.
     excluded: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class QuerySource:
-    """Metadata source with its local cache.
+    """Metadata source with its local cache."""
 
-    Attributes:
-        metadata: Source of the metadata.
-        folder: Stored results of earlier queries.
-        reporter: Receives progress and warnings.
-        offline: Use stored results only.
-        refresh: Repeat the query, however recent the stored result.
-    """
-
-    metadata: Metadata
-    folder: QueryDir
-    reporter: Reporter
-    offline: bool = False
-    refresh: bool = False
+    metadata: Metadata  # Source of the metadata.
+    folder: QueryDir  # Stored results of earlier queries.
+    reporter: Reporter  # Receives progress and warnings.
+    offline: bool = False  # Use stored results only.
+    refresh: bool = False  # Repeat the query, however recent the stored result.
 
     def listing(self, parameters: object, fetch_page: FetchPage) -> list[Assembly]:
         """Return the complete listing of a query."""

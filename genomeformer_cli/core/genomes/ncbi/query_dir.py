@@ -45,17 +45,11 @@ class AssemblyQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Assembly that could not be fetched.
+    """Assembly that could not be fetched."""
 
-    Attributes:
-        accession: Accession of the assembly.
-        reason: Message of the error.
-        network: True for a network failure, which a second run may resolve.
-    """
-
-    accession: str
-    reason: str
-    network: bool = False
+    accession: str  # Accession of the assembly.
+    reason: str  # Message of the error.
+    network: bool = False  # True for a network failure, which a second run may resolve.
 
 
 class _Request(TypedDict):

@@ -31,19 +31,12 @@ FindDirectory = Callable[[str], str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class FetchItem:
-    """Assembly to install.
+    """Assembly to install."""
 
-    Attributes:
-        assembly: Metadata of the assembly.
-        licence: Terms of use.
-        pinned: Files pinned by a lock file.
-        lineage: Lineage, if known.
-    """
-
-    assembly: Assembly
-    licence: str = LICENCE
-    pinned: tuple[RemoteFile, ...] = ()
-    lineage: Lineage = ()
+    assembly: Assembly  # Metadata of the assembly.
+    licence: str = LICENCE  # Terms of use.
+    pinned: tuple[RemoteFile, ...] = ()  # Files pinned by a lock file.
+    lineage: Lineage = ()  # Lineage, if known.
 
 
 def fetch_item(row: LockRow) -> FetchItem:

@@ -28,35 +28,22 @@ _NO_CHECKM = -1e9
 
 @dataclass(frozen=True, kw_only=True)
 class Criteria:
-    """Filters on assemblies.
+    """Filters on assemblies."""
 
-    Attributes:
-        source: Database; `both` keeps one of each pair, the RefSeq one.
-        levels: Allowed levels; all if empty.
-        reference: Reference genomes only.
-        mag: Metagenome-assembled genomes: included, excluded, or only these.
-        type_material: Type material only.
-        released_after: First release date, YYYY-MM-DD.
-        released_before: Last release date, YYYY-MM-DD.
-        min_length: Minimum number of bases.
-        max_contigs: Maximum number of contigs.
-        min_completeness: Minimum CheckM completeness in percent; an unknown value is excluded.
-        max_contamination: Maximum CheckM contamination in percent; an unknown value is excluded.
-        exclude_atypical: Exclude assemblies that NCBI marks as atypical.
-    """
-
-    source: Source = "refseq"
-    levels: tuple[Level, ...] = ()
-    reference: bool = False
-    mag: Mag = "include"
-    type_material: bool = False
-    released_after: str | None = None
-    released_before: str | None = None
-    min_length: int | None = None
-    max_contigs: int | None = None
+    source: Source = "refseq"  # Database; `both` keeps one of each pair, the RefSeq one.
+    levels: tuple[Level, ...] = ()  # Allowed levels; all if empty.
+    reference: bool = False  # Reference genomes only.
+    mag: Mag = "include"  # Metagenome-assembled genomes: included, excluded, or only these.
+    type_material: bool = False  # Type material only.
+    released_after: str | None = None  # First release date, YYYY-MM-DD.
+    released_before: str | None = None  # Last release date, YYYY-MM-DD.
+    min_length: int | None = None  # Minimum number of bases.
+    max_contigs: int | None = None  # Maximum number of contigs.
+    # Minimum CheckM completeness in percent; an unknown value is excluded.
     min_completeness: float | None = None
+    # Maximum CheckM contamination in percent; an unknown value is excluded.
     max_contamination: float | None = None
-    exclude_atypical: bool = True
+    exclude_atypical: bool = True  # Exclude assemblies that NCBI marks as atypical.
 
     @property
     def needs_checkm(self) -> bool:

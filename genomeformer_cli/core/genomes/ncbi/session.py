@@ -34,26 +34,17 @@ _CLIENT_ERRORS = frozenset({400, 401, 404, 414, 422})
 
 @dataclass(frozen=True, kw_only=True)
 class Connection:
-    """Addresses and limits of the connections to NCBI.
+    """Addresses and limits of the connections to NCBI."""
 
-    Attributes:
-        base_url: Address of NCBI Datasets.
-        ftp_url: Address of the genomes area.
-        jobs: Number of concurrent downloads.
-        retries: Consecutive failures without progress after which a file is given up.
-        rate: Requests per second to each host; by default NCBI's limit, with a margin.
-        timeout: Seconds without data after which a connection is dropped.
-        backoff: Longest first wait after a failure, in seconds.
-        api_key: Key for a higher rate limit; sent to the metadata host only, never shown.
-    """
-
-    base_url: str
-    ftp_url: str
-    jobs: int = 4
-    retries: int = 8
+    base_url: str  # Address of NCBI Datasets.
+    ftp_url: str  # Address of the genomes area.
+    jobs: int = 4  # Number of concurrent downloads.
+    retries: int = 8  # Consecutive failures without progress after which a file is given up.
+    # Requests per second to each host; by default NCBI's limit, with a margin.
     rate: float | None = None
-    timeout: float = 60.0
-    backoff: float = 1.0
+    timeout: float = 60.0  # Seconds without data after which a connection is dropped.
+    backoff: float = 1.0  # Longest first wait after a failure, in seconds.
+    # Key for a higher rate limit; sent to the metadata host only, never shown.
     api_key: str | None = field(default=None, repr=False)
 
 

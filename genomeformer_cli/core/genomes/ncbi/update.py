@@ -20,21 +20,13 @@ _BATCH = 500
 
 @dataclass(frozen=True, kw_only=True)
 class Update:
-    """Changes since the last fetch.
+    """Changes since the last fetch."""
 
-    Attributes:
-        new: Accessions selected for the first time.
-        superseded: Pairs of old and new accession.
-        suppressed: Accessions withdrawn by NCBI.
-        dropped: Accessions that no longer pass the filters.
-        pruned: Accessions removed from the cache.
-    """
-
-    new: tuple[str, ...] = ()
-    superseded: tuple[tuple[str, str], ...] = ()
-    suppressed: tuple[str, ...] = ()
-    dropped: tuple[str, ...] = ()
-    pruned: tuple[str, ...] = ()
+    new: tuple[str, ...] = ()  # Accessions selected for the first time.
+    superseded: tuple[tuple[str, str], ...] = ()  # Pairs of old and new accession.
+    suppressed: tuple[str, ...] = ()  # Accessions withdrawn by NCBI.
+    dropped: tuple[str, ...] = ()  # Accessions that no longer pass the filters.
+    pruned: tuple[str, ...] = ()  # Accessions removed from the cache.
 
 
 def compare(

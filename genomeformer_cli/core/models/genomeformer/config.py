@@ -14,48 +14,38 @@ Direction = Literal["bidirectional", "causal", "two-stack"]
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """Configuration of an encoder.
+    """Configuration of an encoder."""
 
-    Attributes:
-        vocabulary_size: Number of token ids.
-        context: Tokens per training window; `embed` splits longer sequences into windows of this
-            length.
-        width: Features per position.
-        depth: Number of blocks.
-        num_heads: Attention heads per block.
-        mlp_width: Hidden features of the gated MLP.
-        attention: Attention mechanism and its options.
-        rotary_base: Base of the wavelengths of rotary positions.
-        conv_width: Kernel size of a short depthwise convolution before each attention; odd unless
-            the model is causal, 0 for none. Mechanisms that approximate softmax cannot attend to a
-            single neighbour; the convolution provides it.
-        patch: Tokens per position of the stack; a light decoder separates them again. The work
-            falls by this factor.
-        direction: `bidirectional`: every position sees both sides. `causal`: itself and its past.
-            `two-stack`: two causal stacks in opposite directions, joined at the top, so that every
-            position sees all others but not itself.
-        tied: Share the weights of the two stacks, the second one reading the other strand; such a
-            model is equivariant under reverse complement.
-        residual: `plain`, or `reversible` (two streams, each block invertible).
-        strands: `one`: the given strand. `both`: the model also reads the other strand and is
-            equivariant under reverse complement; twice the cost.
-        complement: Id of the complement of every token, for models that read the other strand.
-    """
-
-    vocabulary_size: int = 10
+    vocabulary_size: int = 10  # Number of token ids.
+    # Tokens per training window; `embed` splits longer sequences into windows of this length.
     context: int = 256
-    width: int = 128
-    depth: int = 4
-    num_heads: int = 4
-    mlp_width: int = 352
+    width: int = 128  # Features per position.
+    depth: int = 4  # Number of blocks.
+    num_heads: int = 4  # Attention heads per block.
+    mlp_width: int = 352  # Hidden features of the gated MLP.
+    # Attention mechanism and its options.
     attention: AttentionConfig = field(default_factory=AttentionConfig)
-    rotary_base: float = 10_000.0
+    rotary_base: float = 10_000.0  # Base of the wavelengths of rotary positions.
+    # Kernel size of a short depthwise convolution before each attention; odd unless the model is
+    # causal, 0 for none. Mechanisms that approximate softmax cannot attend to a single neighbour;
+    # the convolution provides it.
     conv_width: int = 0
+    # Tokens per position of the stack; a light decoder separates them again. The work falls by this
+    # factor.
     patch: int = 1
+    # `bidirectional`: every position sees both sides. `causal`: itself and its past. `two-stack`:
+    # two causal stacks in opposite directions, joined at the top, so that every position sees all
+    # others but not itself.
     direction: Direction = "bidirectional"
+    # Share the weights of the two stacks, the second one reading the other strand; such a model is
+    # equivariant under reverse complement.
     tied: bool = True
+    # `plain`, or `reversible` (two streams, each block invertible).
     residual: Literal["plain", "reversible"] = "plain"
+    # `one`: the given strand. `both`: the model also reads the other strand and is equivariant
+    # under reverse complement; twice the cost.
     strands: Literal["one", "both"] = "one"
+    # Id of the complement of every token, for models that read the other strand.
     complement: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:

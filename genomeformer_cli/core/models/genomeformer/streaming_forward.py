@@ -31,21 +31,13 @@ Read = Callable[[int, int], Tensor]
 
 @dataclass(frozen=True)
 class Slice:
-    """Positions with the neighbours that a block needs.
+    """Positions with the neighbours that a block needs."""
 
-    Attributes:
-        start: First position.
-        stop: End of the positions, exclusive.
-        first: First neighbour.
-        last: End of the neighbours, exclusive.
-        layout: Layout of positions and neighbours.
-    """
-
-    start: int
-    stop: int
-    first: int
-    last: int
-    layout: Layout
+    start: int  # First position.
+    stop: int  # End of the positions, exclusive.
+    first: int  # First neighbour.
+    last: int  # End of the neighbours, exclusive.
+    layout: Layout  # Layout of positions and neighbours.
 
     @property
     def core(self) -> slice:
