@@ -33,7 +33,7 @@ from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
-from genomeformer_cli.core.tokenizers.protocol import PAD_ID
+from genomeformer_cli.core.tokenizers.protocol import PAD_ID, require_ordered
 from tests.corpora import random_dna
 
 CONTEXT, WIDTH = 32, 8
@@ -209,7 +209,7 @@ def test_answers_to_held_out_questions(
     tokens_WL = np.full((len(rows), CONTEXT), PAD_ID, dtype=np.int64)
     for row, codes in enumerate(rows):
         tokens_WL[row, : codes.size] = loaded.tokenizer.encode(codes)
-    real_ids = loaded.tokenizer.real_ids
+    real_ids = require_ordered(loaded.tokenizer).real_ids
     hidden_WL = (tokens_WL >= real_ids.start) & (tokens_WL < real_ids.stop)
     hidden_WL &= np.arange(CONTEXT) % 3 == 1
     questions = Queries(tokens_WL=tokens_WL, hidden_PWL=hidden_WL[None], real_ids=real_ids)

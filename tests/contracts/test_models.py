@@ -9,7 +9,6 @@ from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.model_io.model_folder import describe_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.models.genomeformer.streaming_forward import features_by_slices
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import ARCHITECTURES, build_model
 
@@ -71,7 +70,7 @@ def test_layers_have_their_width_and_the_last_is_hidden(
 
 def test_slices_have_the_features_of_whole_rows(model: Model, token_rows: torch.Tensor) -> None:
     if model.can_stream:
-        slices = [part_BCE for _, _, part_BCE in features_by_slices(model, token_rows, 8)]
+        slices = [part_BCE for _, _, part_BCE in model.features_by_slices(token_rows, 8)]
         with torch.no_grad():
             torch.testing.assert_close(torch.cat(slices, dim=1), model.hidden(token_rows, None))
     else:

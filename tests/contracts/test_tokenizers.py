@@ -26,6 +26,7 @@ from genomeformer_cli.core.tokenizers.protocol import (
     SPECIAL_TOKENS,
     Ids,
     Tokenizer,
+    require_ordered,
     vocabulary_sha256,
 )
 from tests.dna_tokenizers import TOKENIZERS
@@ -165,7 +166,10 @@ def test_the_vocabulary_is_laid_out_alike(name: str) -> None:
     assert tokenizer.tokens[-1] == "N"
     assert len(set(tokenizer.tokens)) == len(tokenizer.tokens)
     real = [number for number, token in enumerate(tokenizer.tokens) if set(token) <= set("ACGT")]
-    assert list(tokenizer.real_ids) == real
+    assert list(require_ordered(tokenizer).real_ids) == real
+    assert np.flatnonzero(tokenizer.is_real).tolist() == real
+    assert tokenizer.base_ids is not None
+    assert "".join(tokenizer.tokens[number] for number in tokenizer.base_ids) == "ACGT"
     largest = {np.dtype(kind): np.iinfo(kind).max for kind in (np.uint8, np.uint16, np.uint32)}
     fitting = [kind for kind, most in largest.items() if len(tokenizer.tokens) - 1 <= most]
     assert tokenizer.dtype == fitting[0]

@@ -78,12 +78,12 @@ def _in_bundle(name: str, read: Read) -> Read:
 def _model_without_seal(folder: Path) -> object:
     """Compare configuration and headers; what both were from the start is not compared again."""
     from genomeformer_cli.core.model_io.model_folder import read_model_config
-    from genomeformer_cli.core.model_io.skeleton import check_shapes
+    from genomeformer_cli.core.model_io.skeleton import check_shapes, stored_shapes
     from genomeformer_cli.core.model_io.tensors import read_entries
 
     config, entries = read_model_config(folder), read_entries(folder)
     if (config, entries) != (read_model_config(bundle()), read_entries(bundle())):
-        check_shapes(config, entries, folder)
+        check_shapes(config, stored_shapes(entries), folder)
     return config
 
 

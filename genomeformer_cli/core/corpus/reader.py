@@ -22,7 +22,7 @@ from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.sequence import Flags
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.tokenizers.files import load_tokenizer
-from genomeformer_cli.core.tokenizers.protocol import Ids
+from genomeformer_cli.core.tokenizers.protocol import Ids, require_ordered
 
 
 def load_manifest(folder: Path) -> Manifest:
@@ -88,7 +88,7 @@ class Corpus:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.manifest = load_manifest(folder)
-        self.tokenizer = load_tokenizer(folder)
+        self.tokenizer = require_ordered(load_tokenizer(folder))
         self._segments = _load_segments(folder)
         shards = range(len(self.manifest.shard_tokens))
         self._tokens = [self._map(tokens_file(shard), self.manifest.dtype) for shard in shards]

@@ -34,12 +34,9 @@ from genomeformer_cli.core.embedding.windows import (
 from genomeformer_cli.core.errors import CheckpointError, ConfigError, InputError
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
-from genomeformer_cli.core.models.genomeformer.streaming_forward import (
-    features_by_slices,
-)
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
-from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids
+from genomeformer_cli.core.tokenizers.protocol import Ids
 
 CPU_TOKENS, DEVICE_TOKENS = 2_048, 65_536
 SLICE = 16_384
@@ -139,14 +136,14 @@ class Embedder:
         pool = self.options.pool
         windows, streamed_rows = self._cut([ids.size for ids in sequences])
         rows = PooledRows.empty(len(sequences), self._columns, pool)
-        real_ids = self.loaded.tokenizer.real_ids
+        is_real = self.loaded.tokenizer.is_real
         for first in range(0, len(windows), _WINDOWS_PER_CHUNK):
             chunk = windows[first : first + _WINDOWS_PER_CHUNK]
             values_WK = torch.empty(len(chunk), self._columns, device=self.loaded.model.device)
             counts_W = np.zeros(len(chunk), dtype=np.int64)
             for batch, tokens_BL, features_BLK in self._features(sequences, chunk, streamed_rows):
                 position_L = np.arange(tokens_BL.shape[1])
-                real_BL = (tokens_BL >= real_ids.start) & (tokens_BL < real_ids.stop)
+                real_BL = is_real[tokens_BL]
                 real_BL &= position_L >= chunk.own_start[batch, None]
                 real_BL &= position_L < chunk.own_stop[batch, None]
                 values_WK[torch.from_numpy(batch)] = pool_windows(
@@ -241,7 +238,7 @@ class Embedder:
         self, sequences: Sequence[Ids], windows: WindowBatch, batch: Numbers
     ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
         """Run a batch; if memory is short, its halves one after the other."""
-        tokens_BL = _padded(sequences, windows, batch)
+        tokens_BL = _padded(sequences, windows, batch, self.loaded.tokenizer.pad_id)
         features_BLK: Tensor | None = None
         try:
             features_BLK = self._forward(tokens_BL)
@@ -264,7 +261,7 @@ class Embedder:
     def _forward(self, tokens_BL: npt.NDArray[np.int64]) -> Tensor:
         model = self.loaded.model
         inputs_BL = torch.from_numpy(tokens_BL)
-        mask_BL = padding_mask(inputs_BL, PAD_ID)
+        mask_BL = padding_mask(inputs_BL, self.loaded.tokenizer.pad_id)
         inputs_BL = inputs_BL.to(model.device)
         mask_BL = None if mask_BL is None else mask_BL.to(model.device)
         features = model.hidden_layers(inputs_BL, mask_BL, self.layers)
@@ -278,7 +275,7 @@ class Embedder:
         row_windows = np.flatnonzero(windows.row == row)
         tokens_1L = ids[None]
         inputs_1L = torch.from_numpy(tokens_1L).to(model.device)
-        slices = features_by_slices(model, inputs_1L, SLICE)
+        slices = model.features_by_slices(inputs_1L, SLICE)
         by_start = {int(windows.start[window]): window for window in row_windows}
         for start, stop, features_1CE in slices:
             yield np.array([by_start[start]]), tokens_1L[:, start:stop], features_1CE
@@ -329,7 +326,7 @@ def _not_finite_error(folder: Path) -> CheckpointError:
 def _check_whole(loaded: LoadedModel, layers: tuple[int, ...]) -> None:
     if not loaded.model.can_stream:
         raise ConfigError(
-            f"`{loaded.model.config.attention.name}` attention carries no state, which "
+            f"`{loaded.model.config.mechanism}` attention carries no state, which "
             "whole sequences need",
             hint="leave `--window` out, or take a model of linear memory",
         )
@@ -341,9 +338,9 @@ def _check_whole(loaded: LoadedModel, layers: tuple[int, ...]) -> None:
 
 
 def _padded(
-    sequences: Sequence[Ids], windows: WindowBatch, batch: Numbers
+    sequences: Sequence[Ids], windows: WindowBatch, batch: Numbers, pad_id: int
 ) -> npt.NDArray[np.int64]:
-    tokens_BL = np.full((len(batch), int(windows.length[batch[0]])), PAD_ID, dtype=np.int64)
+    tokens_BL = np.full((len(batch), int(windows.length[batch[0]])), pad_id, dtype=np.int64)
     for index, window in enumerate(batch):
         start, length = windows.start[window], windows.length[window]
         tokens_BL[index, :length] = sequences[windows.row[window]][start : start + length]

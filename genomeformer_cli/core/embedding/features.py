@@ -23,7 +23,7 @@ def check_layers(model: Model, layers: tuple[int, ...], *, mean: bool = False) -
     """
     if layers == (model.config.depth,):
         return
-    if model.config.residual == "reversible":
+    if not model.has_one_stream:
         raise ConfigError(
             "only the last layer is available: the blocks do not share a residual stream",
             hint="leave `--layers` at `last`",

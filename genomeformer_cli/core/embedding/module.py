@@ -20,7 +20,6 @@ from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.sequence import encode_bases
-from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 
 
 class EmbeddingModule(nn.Module):
@@ -60,7 +59,7 @@ class EmbeddingModule(nn.Module):
             for number, sequence in enumerate(sequences)
         ]
         longest = max((row.size for row in rows), default=0)
-        tokens = np.full((len(rows), longest), PAD_ID, dtype=np.int64)
+        tokens = np.full((len(rows), longest), self._tokenizer.pad_id, dtype=np.int64)
         for number, row in enumerate(rows):
             tokens[number, : row.size] = row
         return torch.from_numpy(tokens).to(self.model.device)
@@ -72,10 +71,12 @@ class EmbeddingModule(nn.Module):
             sequences: DNA, or token ids (B, L) from `encode`.
         """
         tokens_BL = sequences if isinstance(sequences, Tensor) else self.encode(sequences)
-        features = self.model.hidden_layers(tokens_BL, padding_mask(tokens_BL, PAD_ID), self.layers)
+        features = self.model.hidden_layers(
+            tokens_BL, padding_mask(tokens_BL, self._tokenizer.pad_id), self.layers
+        )
         features_BLK = combine_layers(features, mean=self.options.layers == "mean")
-        real = self._tokenizer.real_ids
-        real_BL = (tokens_BL >= real.start) & (tokens_BL < real.stop)
+        is_real = torch.from_numpy(self._tokenizer.is_real).to(tokens_BL.device)
+        real_BL = is_real[tokens_BL.long()]
         return self._pool(features_BLK, real_BL)
 
     def _pool(self, features_BLK: Tensor, real_BL: Tensor) -> Tensor:

@@ -27,12 +27,9 @@ from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.evaluation.likelihood import real_logits
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
-from genomeformer_cli.core.models.genomeformer.streaming_forward import (
-    features_by_slices,
-)
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
-from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
+from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID, require_ordered
 
 EVERY = 16
 _TOKENS_PER_BATCH = 16_384
@@ -94,7 +91,7 @@ def _strand_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log
 
 
 def _log2(loaded: LoadedModel, features: Tensor) -> Log2:
-    logits = real_logits(loaded.model, features, loaded.tokenizer.real_ids)
+    logits = real_logits(loaded.model, features, require_ordered(loaded.tokenizer).real_ids)
     log2_R: Log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
     if np.isnan(log2_R).any():
         raise CheckpointError(
@@ -107,7 +104,7 @@ def _log2(loaded: LoadedModel, features: Tensor) -> Log2:
 @torch.inference_mode()
 def _score_whole(loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2) -> None:
     shift = 1 if objective_for(loaded.model.config.direction).is_causal else 0
-    for start, stop, features_BCE in features_by_slices(loaded.model, tokens_L[None], _SLICE):
+    for start, stop, features_BCE in loaded.model.features_by_slices(tokens_L[None], _SLICE):
         end = min(stop + shift, len(log2_LR))
         log2_LR[start + shift : end] = _log2(loaded, features_BCE[0])[: end - start - shift]
 

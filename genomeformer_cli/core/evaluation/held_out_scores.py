@@ -60,6 +60,7 @@ from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES
+from genomeformer_cli.core.tokenizers.protocol import require_ordered
 from genomeformer_cli.core.training.metrics import Score
 
 TWIN_SEED_SHIFT = 1_000_003
@@ -165,7 +166,7 @@ def score_held_out(
         return (_score_records(comparison, sequences),)
     length = config.window or loaded.model.config.context
     windows = cut_sequences(sequences, loaded.tokenizer, length=length, max_windows=config.windows)
-    real_ids = loaded.tokenizer.real_ids
+    real_ids = require_ordered(loaded.tokenizer).real_ids
     if not objective.hides_targets:
         queries_by_name = {
             "each base, all others visible": all_queries(windows.tokens_WT, real_ids)
@@ -336,11 +337,13 @@ def _segment_scorer(
             np.int64
         )
         if carries_state:
-            return score_record_tokens(model, tokens_L, segment.is_query_L, tokenizer.real_ids)
+            return score_record_tokens(
+                model, tokens_L, segment.is_query_L, require_ordered(tokenizer).real_ids
+            )
         queries = Queries(
             tokens_WL=tokens_L[None],
             hidden_PWL=segment.is_query_L[None, None],
-            real_ids=tokenizer.real_ids,
+            real_ids=require_ordered(tokenizer).real_ids,
         )
         return score_windows(model, queries)
 

@@ -22,7 +22,6 @@ from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatenate_scores
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
-from genomeformer_cli.core.models.genomeformer.streaming_forward import features_by_slices
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import BITS_PER_NAT
 from genomeformer_cli.core.objectives.registry import objective_for
@@ -168,7 +167,7 @@ def _slices(
     shift = 1 if objective_for(model.config.direction).is_causal else 0
     tokens = torch.from_numpy(tokens_L).to(model.device)
     is_query = torch.from_numpy(is_query_L).to(model.device)
-    for start, stop, features_BCE in features_by_slices(model, tokens[None], _SLICE):
+    for start, stop, features_BCE in model.features_by_slices(tokens[None], _SLICE):
         window = slice(start + shift, min(stop + shift, tokens.numel()))
         length = window.stop - window.start
         logits_CR = real_logits(model, features_BCE[0, :length], real_ids)

@@ -43,7 +43,7 @@ from genomeformer_cli.core.sequence import (
     encode_bases,
     reverse_complement_codes,
 )
-from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID
+from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID, require_ordered
 
 _LN2 = float(np.log(2))
 _VARIANTS_PER_BATCH = 64
@@ -205,7 +205,7 @@ def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]
             odds.append(None)
             continue
         features = features_NLE[row, pair.changed]
-        logits = real_logits(loaded.model, features, loaded.tokenizer.real_ids)
+        logits = real_logits(loaded.model, features, require_ordered(loaded.tokenizer).real_ids)
         log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
         rows = np.arange(pair.num_ref)
         ref_codes, alt_codes = pair.ref[pair.changed], pair.alt[pair.changed]
@@ -249,7 +249,7 @@ def mutagenesis_map(loaded: LoadedModel, codes: Codes, every: int) -> Log2:
 def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
     """Return the log-likelihood of every mutant minus that of the sequence, read as one window."""
     tokens_L = loaded.tokenizer.encode(codes).astype(np.int64)
-    real_ids = loaded.tokenizer.real_ids
+    real_ids = require_ordered(loaded.tokenizer).real_ids
     reference = _log_likelihoods(loaded, tokens_L[None])[0]
     odds_LR = np.zeros((codes.size, NUM_REAL_BASES))
     substitutions = [
@@ -273,7 +273,7 @@ def _log_likelihoods(
     loaded: LoadedModel, tokens_NL: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64]:
     """Return the sum of the log2 probabilities of each row's real bases but the first."""
-    real_ids = loaded.tokenizer.real_ids
+    real_ids = require_ordered(loaded.tokenizer).real_ids
     tokens = torch.from_numpy(tokens_NL).to(loaded.model.device)
     features = loaded.model.hidden(tokens, padding_mask(tokens, PAD_ID))[:, :-1]
     log2 = torch.log_softmax(real_logits(loaded.model, features, real_ids), dim=-1) / _LN2

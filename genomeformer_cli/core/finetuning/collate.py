@@ -18,7 +18,7 @@ from torch import Tensor
 from genomeformer_cli.core.embedding.windows import cut_windows
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
-from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Ids, Tokenizer
+from genomeformer_cli.core.tokenizers.protocol import Ids, Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,21 +83,21 @@ class Collator:
         ids = [self.tokenizer.encode(row) for row in codes]
         lengths = np.array([row.size for row in ids])
         windows = cut_windows(lengths.tolist(), self.window)
-        tokens_WL = np.full((len(windows), int(windows.length.max())), PAD_ID, dtype=np.int64)
+        pad_id = self.tokenizer.pad_id
+        tokens_WL = np.full((len(windows), int(windows.length.max())), pad_id, dtype=np.int64)
         for number in range(len(windows)):
             start, length = windows.start[number], windows.length[number]
             tokens_WL[number, :length] = ids[windows.row[number]][start : start + length]
-        real_ids = self.tokenizer.real_ids
-        is_counted_WL = tokens_WL != PAD_ID
+        is_counted_WL = tokens_WL != pad_id
         if not self.per_base:
-            is_counted_WL = (tokens_WL >= real_ids.start) & (tokens_WL < real_ids.stop)
+            is_counted_WL = self.tokenizer.is_real[tokens_WL]
         window_P, column_P = np.nonzero(is_counted_WL)
         row_P = windows.row[window_P]
         along_P = (windows.start[window_P] + column_P + 0.5) / lengths[row_P]
         tokens = torch.from_numpy(tokens_WL)
         return CollatedBatch(
             tokens_WL=tokens,
-            mask_WL=padding_mask(tokens, PAD_ID),
+            mask_WL=padding_mask(tokens, pad_id),
             flat_index_P=torch.from_numpy(window_P * tokens_WL.shape[1] + column_P),
             row_P=torch.from_numpy(row_P),
             relative_position_P=torch.from_numpy(along_P.astype(np.float32)),

@@ -40,6 +40,7 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import clear_leftovers
 from genomeformer_cli.core.store.results import check_result, write_result
 from genomeformer_cli.core.tokenizers.files import load_tokenizer
+from genomeformer_cli.core.tokenizers.protocol import real_id_range
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
 from genomeformer_cli.core.training.precision import Trial
@@ -102,7 +103,7 @@ class FinetuningRun:
             step=Step(
                 batch=min(self.config.training.batch_size, train_rows.size),
                 length=min(length, self.config.tuning.window),
-                real_ids=loaded.tokenizer.real_ids,
+                real_ids=real_id_range(loaded.tokenizer),
             ),
             memory=MemoryConfig(plan="full"),
             steps=self.config.training.steps,

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.memory_meter import (
     Usage,
@@ -276,8 +275,7 @@ def _fixed_bytes(model: Model) -> int:
 def _seconds(model: Model, length: int, one: tuple[int, float], two: tuple[int, float]) -> float:
     """Extrapolate a t + b t^2, or a line through the longer row for mechanisms linear in time."""
     (short, fast), (long, slow) = one, two
-    names = model.config.attention.names
-    if all("L^2" not in attention_entry(name).time for name in names):
+    if not model.is_quadratic:
         return slow * length / long
     curve = max((slow / long - fast / short) / (long - short), 0.0)
     return (slow / long + curve * (length - long)) * length

@@ -148,7 +148,7 @@ def _needs_two_stacks(model: Model) -> tuple[str, str] | None:
 
 def _no_state(model: Model) -> tuple[str, str]:
     return (
-        f"`{model.config.attention.name}` has no bounded state",
+        f"`{model.config.mechanism}` has no bounded state",
         "attention that has: " + _named(mechanisms_implementing((Streaming,), causal=True)),
     )
 
@@ -168,7 +168,7 @@ def _needs_sums(model: Model) -> tuple[str, str] | None:
         return "it cannot tell patches apart again", "`--memory checkpoint`, or `model.patch=1`"
     if not model.can_stream:
         return (
-            f"`{model.config.attention.name}` neither sums a row nor sees only its neighbours",
+            f"`{model.config.mechanism}` neither sums a row nor sees only its neighbours",
             "`--memory checkpoint`, or attention that does: "
             + _named(mechanisms_implementing((Additive, Local), causal=False)),
         )

@@ -74,7 +74,7 @@ def check_sequence_parallel(model: Model, plan: str) -> None:
             hint="a stretch is computed whole: `--memory full`, and more processes for longer rows",
         )
     causal = model.config.causal
-    what = f"`{model.config.attention.name}`"
+    what = f"`{model.config.mechanism}`"
     if model.config.strands == "both":
         what = "a model that reads both strands"
     elif (not causal or model.config.residual == "plain") and model.can_stream:

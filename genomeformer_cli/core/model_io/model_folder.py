@@ -15,8 +15,9 @@ from genomeformer_cli._version import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, convert, read_json
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io.published import read_published
 from genomeformer_cli.core.model_io.quantize import METHOD, dequantize_tensors
-from genomeformer_cli.core.model_io.skeleton import check_shapes
+from genomeformer_cli.core.model_io.skeleton import check_shapes, stored_shapes
 from genomeformer_cli.core.model_io.tensors import (
     DAMAGED,
     check_finite,
@@ -24,11 +25,10 @@ from genomeformer_cli.core.model_io.tensors import (
     read_weights,
     write_weights,
 )
-from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.protocol import ArchitectureConfig, Model
 from genomeformer_cli.core.models.registry import ARCHITECTURES, build_model, model_type
 from genomeformer_cli.core.store.atomic import write_json
-from genomeformer_cli.core.store.seal import check_seal
+from genomeformer_cli.core.store.seal import SEAL, check_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
@@ -102,7 +102,7 @@ def whole_tensors(model: Model, whole: Callable[[Tensor], Tensor] = unsharded) -
     }
 
 
-def describe_model(config: ModelConfig, *, layers: str = "last") -> dict[str, Any]:
+def describe_model(config: ArchitectureConfig, *, layers: str = "last") -> dict[str, Any]:
     """Return the contents of `config.json`.
 
     Args:
@@ -130,28 +130,42 @@ def weights_digest(model: Model) -> str:
     return digest.hexdigest()
 
 
-def read_model_config(folder: Path) -> ModelConfig:
+def read_model_config(folder: Path) -> ArchitectureConfig:
     """Read the configuration of the model in a folder.
 
     Raises:
         CheckpointError: The file is missing or does not describe a genomeformer model.
         ConfigError: The file has a setting that is unknown to this version.
     """
-    plain = _description(folder)
-    config = ARCHITECTURES[plain["model_type"]].config
-    return from_plain(config, plain["model"], where=str(folder / CONFIG_FILE))
+    document = _read_document(folder)
+    if not _is_ours(document):
+        return read_published(folder, document).config
+    return _own_config(folder, _check_description(folder, document))
 
 
-def _description(folder: Path) -> dict[str, Any]:
-    """Read and check `config.json`."""
-    path = folder / CONFIG_FILE
+def _own_config(folder: Path, plain: dict[str, Any]) -> ArchitectureConfig:
+    config: ArchitectureConfig = from_plain(
+        ARCHITECTURES[plain["model_type"]].config, plain["model"], where=str(folder / CONFIG_FILE)
+    )
+    return config
+
+
+def _read_document(folder: Path) -> dict[str, Any]:
     try:
-        plain: dict[str, Any] = read_json(path, max_bytes=_MAX_CONFIG_BYTES)
+        document: dict[str, Any] = read_json(folder / CONFIG_FILE, max_bytes=_MAX_CONFIG_BYTES)
     except DocumentError as failure:
         raise CheckpointError(failure.message, hint=DAMAGED) from failure
-    if str(plain.get("model_type")) not in ARCHITECTURES or not isinstance(
-        plain.get("model"), dict
-    ):
+    return document
+
+
+def _is_ours(document: dict[str, Any]) -> bool:
+    """Return True if `config.json` has our layout, False if it may have that of others."""
+    return "genomeformer_version" in document or document.get("model_type") in ARCHITECTURES
+
+
+def _check_description(folder: Path, plain: dict[str, Any]) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    if plain.get("model_type") not in ARCHITECTURES or not isinstance(plain.get("model"), dict):
         raise CheckpointError(f"`{path}` does not describe a genomeformer model", hint=DAMAGED)
     try:
         described: _Description = convert(plain, _Description, source=str(path))
@@ -167,21 +181,47 @@ def _description(folder: Path) -> dict[str, Any]:
 
 
 def read_model(folder: Path) -> LoadedModel:
-    """Load a model from a sealed folder, after verifying every checksum.
+    """Load a model from a folder of ours, or from one in the layout of its authors.
+
+    A folder of ours is sealed; every checksum is verified first. Of the others, those from the Hub
+    are.
 
     Raises:
         CorruptError: A file does not match its checksum.
-        CheckpointError: The weights do not fit `config.json`.
+        CheckpointError: The weights do not fit `config.json`, or the architecture is unknown.
+        ConfigError: A setting of `config.json` is not implemented.
     """
-    check_seal(folder)
-    config = read_model_config(folder)
-    check_shapes(config, read_entries(folder), folder)
+    may_be_published = (folder / CONFIG_FILE).exists() and not (folder / SEAL).exists()
+    if not may_be_published:
+        check_seal(folder)
+    document = _read_document(folder)
+    if not _is_ours(document):
+        return _read_published(folder, document)
+    if may_be_published:
+        check_seal(folder)
+    plain = _check_description(folder, document)
+    config = _own_config(folder, plain)
+    check_shapes(config, stored_shapes(read_entries(folder)), folder)
     model = build_model(config)
     load_weights(model, dequantize_tensors(read_weights(folder)), folder)
     model.eval()
-    layers = (_description(folder).get("embedding") or {}).get("layers", "last")
+    layers = (plain.get("embedding") or {}).get("layers", "last")
     return LoadedModel(
         model=model, tokenizer=load_tokenizer(folder), folder=folder, layers=str(layers)
+    )
+
+
+def _read_published(folder: Path, document: dict[str, Any]) -> LoadedModel:
+    published = read_published(folder, document)
+    check_shapes(published.config, published.shapes(read_entries(folder)), folder)
+    model = build_model(published.config)
+    load_weights(model, published.convert(read_weights(folder)), folder)
+    model.eval()
+    return LoadedModel(
+        model=model,
+        tokenizer=published.tokenizer,
+        folder=folder,
+        layers=published.family.layers,
     )
 
 

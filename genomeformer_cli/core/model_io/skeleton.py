@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model_io.quantize import SCALE_SUFFIX
 from genomeformer_cli.core.model_io.tensors import DAMAGED, TensorEntry
-from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import ArchitectureConfig
 from genomeformer_cli.core.models.registry import build_model
 
 # Tables that a model computes for itself, such as the angles of its positions.
@@ -47,18 +47,19 @@ class _ShapesOnly(TorchFunctionMode):
         return func(*args, **options)
 
 
-def check_shapes(config: ModelConfig, entries: Mapping[str, TensorEntry], folder: Path) -> None:
+def check_shapes(
+    config: ArchitectureConfig, stored: Mapping[str, tuple[int, ...]], folder: Path
+) -> None:
     """Check that a configuration has the tensors of the headers.
 
     Args:
         config: Configuration to build.
-        entries: Tensors in the files, by name.
+        stored: Shapes of the tensors in the files, by name; see `stored_shapes`.
         folder: Folder of configuration and files, named in errors.
 
     Raises:
         CheckpointError: Names or shapes differ, or the model computes tables that are too large.
     """
-    stored = {name: entry.shape for name, entry in entries.items() if not is_scale(name)}
     # Every block has tensors of its own: more blocks than tensors are refused unbuilt.
     if config.depth > len(stored):
         raise _mismatch(folder, f"{config.depth:,} blocks, {len(stored):,} tensors")
@@ -78,6 +79,11 @@ def check_shapes(config: ModelConfig, entries: Mapping[str, TensorEntry], folder
     computed = [buffer for name, buffer in model.named_buffers() if name not in own]
     if sum(buffer.nbytes for buffer in computed) > _COMPUTED_BYTES:
         raise _mismatch(folder, "it would compute tables of more than 64 MiB")
+
+
+def stored_shapes(entries: Mapping[str, TensorEntry]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a model's tensors in the files, by name."""
+    return {name: tuple(entry.shape) for name, entry in entries.items() if not is_scale(name)}
 
 
 def is_scale(name: str) -> bool:

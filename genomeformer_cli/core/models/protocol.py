@@ -7,11 +7,59 @@ Shape letters: B batch, L length, T selected positions of all rows, E features, 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Literal, Protocol
+
 import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.positions import SelectedPositions
-from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+
+Direction = Literal["bidirectional", "causal", "two-stack"]
+
+
+class ArchitectureConfig(Protocol):
+    """Configuration of a model: a frozen dataclass, saved as `config.json`."""
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Number of token ids."""
+
+    @property
+    def context(self) -> int:
+        """Longest window in tokens, without the tokens that the model adds around it."""
+
+    @property
+    def width(self) -> int:
+        """Features per position of the residual stream."""
+
+    @property
+    def depth(self) -> int:
+        """Number of blocks."""
+
+    @property
+    def direction(self) -> Direction:
+        """Positions that each position sees: all, earlier ones, or all but itself."""
+
+    @property
+    def causal(self) -> bool:
+        """True if each stack sees only the past."""
+
+    @property
+    def mechanism(self) -> str:
+        """Name of the mechanism that mixes positions, e.g. `softmax`."""
+
+    @property
+    def residual(self) -> Literal["plain", "reversible"]:
+        """Residual streams: one, or two of invertible blocks."""
+
+    @property
+    def strands(self) -> Literal["one", "both"]:
+        """Strands that the model reads."""
+
+    @property
+    def patch(self) -> int:
+        """Tokens per position of the stack."""
 
 
 class Model(nn.Module):
@@ -21,7 +69,7 @@ class Model(nn.Module):
     other members have defaults. The configuration is saved as `config.json`.
     """
 
-    config: ModelConfig
+    config: ArchitectureConfig
 
     @property
     def device(self) -> torch.device:
@@ -47,6 +95,16 @@ class Model(nn.Module):
     def can_stream(self) -> bool:
         """True if features of a row can be computed slice by slice, in bounded memory."""
         return False
+
+    @property
+    def has_one_stream(self) -> bool:
+        """True if every block adds to one residual stream, so that all layers have features."""
+        return self.config.residual == "plain"
+
+    @property
+    def is_quadratic(self) -> bool:
+        """True if the time of a row grows with the square of its length."""
+        return True
 
     def layer_width(self, layer: int) -> int:
         """Return the features per position of a layer; 0 is the embedding."""
@@ -96,6 +154,24 @@ class Model(nn.Module):
             tokens_BL: Token ids.
             mask_BL: True at real tokens; None without padding.
             layers: Block numbers from 1; 0 for the embedding.
+        """
+        raise NotImplementedError
+
+    def features_by_slices(
+        self, tokens_BL: Tensor, chunk: int
+    ) -> Iterator[tuple[int, int, Tensor]]:
+        """Yield features of rows without padding, slice by slice from left to right.
+
+        Args:
+            tokens_BL: Token ids, of any integer type.
+            chunk: Positions per slice, C.
+
+        Yields:
+            First position, end, and features (B, C, E) as returned by `hidden`.
+
+        Raises:
+            StoreError: The disk has no room for the residual stream.
+            NotImplementedError: The model cannot stream, see `can_stream`.
         """
         raise NotImplementedError
 

@@ -1,24 +1,31 @@
-"""Registry of architectures, keyed by the `model_type` of `config.json`."""
+"""Registries of architectures and of the published layouts of other authors' models.
+
+`ARCHITECTURES` is keyed by the `model_type` of our own `config.json`; `FAMILIES` recognise the
+`config.json` of others.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from genomeformer_cli.core.errors import CheckpointError, ConfigError
+from genomeformer_cli.core.models.families.protocol import Family
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.models.genomeformer.reverse_complement import BothStrands
-from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.protocol import ArchitectureConfig, Model
 
 
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """Entry of the registry."""
 
-    config: type[ModelConfig]  # Class of the configuration.
+    config: type[Any]  # Class of the configuration, a frozen dataclass.
     # Function that builds a model with initial weights from a configuration and a seed.
-    build: Callable[[ModelConfig, int], Model]
+    build: Callable[[Any, int], Model]
 
 
 def _build_genomeformer(config: ModelConfig, seed: int) -> Model:
@@ -30,19 +37,56 @@ def _build_genomeformer(config: ModelConfig, seed: int) -> Model:
 
 
 ARCHITECTURES: dict[str, Architecture] = {
-    "genomeformer-encoder": Architecture(config=ModelConfig, build=_build_genomeformer)
+    "genomeformer-encoder": Architecture(config=ModelConfig, build=_build_genomeformer),
 }
 
+FAMILIES: tuple[Family, ...] = ()
 
-def model_type(config: ModelConfig) -> str:
+
+def model_type(config: ArchitectureConfig) -> str:
     """Return the name of the architecture that a configuration belongs to."""
     return next(name for name, entry in ARCHITECTURES.items() if type(config) is entry.config)
 
 
-def build_model(config: ModelConfig, *, seed: int = 0) -> Model:
+def build_model(config: ArchitectureConfig, *, seed: int = 0) -> Model:
     """Build a model with initial weights.
 
     Raises:
         ConfigError: The configuration is invalid.
     """
     return ARCHITECTURES[model_type(config)].build(config, seed)
+
+
+def trainable_config(config: ArchitectureConfig) -> ModelConfig:
+    """Return the configuration of a model that `pretrain` can train.
+
+    Raises:
+        ConfigError: The model belongs to another family.
+    """
+    if not isinstance(config, ModelConfig):
+        raise ConfigError(
+            f"`pretrain` does not train models of the architecture `{model_type(config)}`",
+            hint="use `genomeformer finetune`, or start from a model of `genomeformer pretrain`",
+        )
+    return config
+
+
+def find_family(document: Mapping[str, Any]) -> Family:
+    """Return the family of a published `config.json`.
+
+    Raises:
+        CheckpointError: No family, or more than one, recognises it.
+    """
+    found = [family for family in FAMILIES if family.recognise(document)]
+    if len(found) == 1:
+        return found[0]
+    described = ", ".join(
+        f"`{key}` `{document[key]}`" for key in ("model_type", "architectures") if key in document
+    )
+    names = ", ".join(f"`{family.name}`" for family in found or FAMILIES)
+    raise CheckpointError(
+        f"no architecture for the model of this `config.json` ({described or 'no model_type'})"
+        if not found
+        else f"ambiguous `config.json` ({described}): it fits several families",
+        hint=f"families: {names}",
+    )

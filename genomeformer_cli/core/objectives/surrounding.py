@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from genomeformer_cli.core.attention.positions import SelectedPositions
-    from genomeformer_cli.core.models.genomeformer.config import Direction
-    from genomeformer_cli.core.models.protocol import Model
+    from genomeformer_cli.core.models.protocol import Direction, Model
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from genomeformer_cli.core.model_io.bundle_layout import (
 )
 from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE, describe_model
 from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES, write_weights
-from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import ArchitectureConfig
 from genomeformer_cli.core.models.registry import model_type
 from genomeformer_cli.core.release.eval_report import Picture
 from genomeformer_cli.core.release.storage import Storage
@@ -33,7 +33,7 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 class Weights:
     """Model of a bundle."""
 
-    config: ModelConfig  # Configuration of the model.
+    config: ArchitectureConfig  # Configuration of the model.
     tokenizer: Tokenizer  # Tokenizer of the model.
     tensors: Mapping[str, Tensor]  # Tensors as stored.
     storage: Storage  # Precision of the stored tensors.

@@ -26,7 +26,7 @@ from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.release.onnx_forms import in_plain_form, without_form
 from genomeformer_cli.core.store.atomic import atomic_file
-from genomeformer_cli.core.tokenizers.protocol import PAD_ID
+from genomeformer_cli.core.tokenizers.protocol import real_id_range
 
 INPUT, OUTPUTS = "input_ids", ("logits", "features")
 LARGEST_DIFFERENCE = 1e-4
@@ -56,16 +56,18 @@ class _ExportedModel(nn.Module):
     Args:
         model: Model.
         layers: Layers of the features, in the syntax of `embed --layers`.
+        pad_id: Id of padding.
     """
 
-    def __init__(self, model: Model, layers: str) -> None:
+    def __init__(self, model: Model, layers: str, pad_id: int) -> None:
         super().__init__()
+        self._pad_id = pad_id
         self.model = model
         self._numbers = EmbedOptions(layers=layers).layer_numbers(model.config.depth)
         self._mean = layers == "mean"
 
     def forward(self, input_ids: Tensor) -> tuple[Tensor, Tensor]:
-        mask_BL = input_ids != PAD_ID
+        mask_BL = input_ids != self._pad_id
         hidden_BLE = self.model.hidden(input_ids, mask_BL)
         features_BLE = hidden_BLE
         if self._numbers != (self.model.config.depth,):
@@ -81,7 +83,7 @@ def export_onnx(loaded: LoadedModel, path: Path) -> None:
         CheckpointError: The mechanism cannot be exported, or the outputs differ.
         StoreError: The file cannot be written.
     """
-    name = loaded.model.config.attention.name
+    name = loaded.model.config.mechanism
     missing = without_form(loaded.model)
     if missing is not None:
         raise CheckpointError(
@@ -107,7 +109,9 @@ def export_onnx(loaded: LoadedModel, path: Path) -> None:
 def _exported(loaded: LoadedModel) -> bytes:
     onnx = importlib.import_module("onnx")
     config = loaded.model.config
-    whole = _ExportedModel(in_plain_form(loaded.model), loaded.layers).eval()
+    whole = _ExportedModel(
+        in_plain_form(loaded.model), loaded.layers, loaded.tokenizer.pad_id
+    ).eval()
     # What the exporter derives of lengths holds from here on; shorter rows are only run and
     # compared, which is proof enough.
     shortest = 2 * config.patch + 2
@@ -129,7 +133,7 @@ def _exported(loaded: LoadedModel) -> bytes:
             program.save(str(file))
         except (RuntimeError, ValueError, TypeError, NotImplementedError) as failure:
             raise CheckpointError(
-                f"`{config.attention.name}` attention cannot be exported to ONNX: "
+                f"`{config.mechanism}` attention cannot be exported to ONNX: "
                 f"{_first_line(failure)}",
                 hint=_HINT,
             ) from failure
@@ -162,13 +166,13 @@ def largest_difference(content: bytes, loaded: LoadedModel) -> float:
     runtime = importlib.import_module("onnxruntime")
     session = runtime.InferenceSession(content, providers=["CPUExecutionProvider"])
     context = loaded.model.config.context
-    whole = _ExportedModel(loaded.model, loaded.layers)
+    whole = _ExportedModel(loaded.model, loaded.layers, loaded.tokenizer.pad_id)
     largest = 0.0
     for wanted in ([context], [context // 2 + 1] * 2, [7] * 5, [1], [context, 9, 1, 8]):
         lengths = [min(length, context) for length in wanted]
         tokens_BL = _tokens(loaded, len(lengths), max(lengths))
         real_BL = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-        tokens_BL[~real_BL] = PAD_ID
+        tokens_BL[~real_BL] = loaded.tokenizer.pad_id
         with torch.inference_mode():
             expected = whole(tokens_BL)
         found = session.run(list(OUTPUTS), {INPUT: tokens_BL.numpy()})
@@ -181,7 +185,7 @@ def largest_difference(content: bytes, loaded: LoadedModel) -> float:
 
 def _tokens(loaded: LoadedModel, rows: int, length: int) -> Tensor:
     generator = torch.Generator().manual_seed(rows * length)
-    real = loaded.tokenizer.real_ids
+    real = real_id_range(loaded.tokenizer)
     return torch.randint(real.start, real.stop, (rows, length), generator=generator)
 
 

@@ -27,6 +27,7 @@ from genomeformer_cli.core.tokenizers.protocol import (
     UNK_ID,
     Ids,
     Offsets,
+    OrderedVocabulary,
     Positions,
     StablePrefix,
     other_strand_error,
@@ -44,7 +45,7 @@ _BATCH = 1 << 20
 Merges = tuple[tuple[str, str], ...]
 
 
-class BpeTokenizer:
+class BpeTokenizer(OrderedVocabulary):
     """Trained tokens of any length up to a piece.
 
     Args:

@@ -15,12 +15,13 @@ from genomeformer_cli.core.tokenizers.protocol import (
     UNK_ID,
     Ids,
     Offsets,
+    OrderedVocabulary,
     Positions,
     StablePrefix,
 )
 
 
-class CharTokenizer:
+class CharTokenizer(OrderedVocabulary):
     """One token per base."""
 
     kind = "char"

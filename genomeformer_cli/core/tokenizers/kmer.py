@@ -24,6 +24,7 @@ from genomeformer_cli.core.tokenizers.protocol import (
     UNK_ID,
     Ids,
     Offsets,
+    OrderedVocabulary,
     Positions,
     StablePrefix,
     other_strand_error,
@@ -39,7 +40,7 @@ _LONG = 1 << 12
 _GROUP = 1 << 20
 
 
-class KmerTokenizer:
+class KmerTokenizer(OrderedVocabulary):
     """k-mers of one length.
 
     Args:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any, NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ FIRST_REAL_ID = len(SPECIAL_TOKENS)
 Ids = npt.NDArray[np.unsignedinteger[Any]]
 Offsets = npt.NDArray[np.int64]
 Positions = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
 
 
 class StablePrefix(NamedTuple):
@@ -38,7 +40,8 @@ class StablePrefix(NamedTuple):
 class Tokenizer(Protocol):
     """Convert base codes to token ids.
 
-    All tokenizers order their ids alike: special tokens, A C G T, longer tokens, N.
+    `encode` returns tokens of bases only: the model adds the tokens before and after a sequence
+    (see `core.models.framed`).
 
     Attributes:
         settings: Constructor settings as plain values.
@@ -47,9 +50,6 @@ class Tokenizer(Protocol):
     kind: str  # Name in the table of tokenizers, e.g. `char`.
     tokens: tuple[str, ...]  # All tokens, by id.
     rules: tuple[str, ...]  # Further inputs of the encoding, as text: a stride, merges.
-    # Ids of tokens of A C G T only: the prediction targets, and the candidates of random
-    # replacement.
-    real_ids: range
     dtype: np.dtype[np.unsignedinteger[Any]]  # Smallest unsigned integer type for the ids.
     one_token_per_base: bool  # True if token i is base i in every sequence.
     reads_both_strands: bool  # True if `reverse_complement` is available.
@@ -57,6 +57,30 @@ class Tokenizer(Protocol):
     @property
     def settings(self) -> dict[str, Any]:
         """Constructor settings as plain values."""
+
+    @property
+    def pad_id(self) -> int:
+        """Id of padding."""
+
+    @property
+    def mask_id(self) -> int | None:
+        """Id that hides a token from a masked model; None if the vocabulary has none."""
+
+    @property
+    def prefix_ids(self) -> tuple[int, ...]:
+        """Ids before every sequence, such as `[CLS]`."""
+
+    @property
+    def suffix_ids(self) -> tuple[int, ...]:
+        """Ids after every sequence, such as `[SEP]`."""
+
+    @property
+    def is_real(self) -> Mask:
+        """True at the ids of tokens of A C G T only, (V,)."""
+
+    @property
+    def base_ids(self) -> tuple[int, int, int, int] | None:
+        """Ids of the single bases A, C, G and T; None if one of them has no token."""
 
     def encode(self, codes: Codes) -> Ids:
         """Return the token ids of base codes (see `core.sequence`)."""
@@ -88,9 +112,61 @@ class Tokenizer(Protocol):
         """Return the Hugging Face `tokenizers` JSON, which gives equal ids on any DNA string."""
 
 
+class OrderedTokenizer(Tokenizer, Protocol):
+    """Tokenizer that `pretrain` can train on.
+
+    The ids are ordered: special tokens, A C G T, longer tokens, N.
+
+    Attributes:
+        real_ids: Ids of tokens of A C G T only: the prediction targets, and the candidates of
+            random replacement.
+    """
+
+    real_ids: range
+
+
+class OrderedVocabulary:
+    """Special tokens and bases of an ordered vocabulary: a base class."""
+
+    real_ids: range
+    tokens: tuple[str, ...]
+    pad_id: int = PAD_ID
+    mask_id: int = MASK_ID
+    prefix_ids: tuple[int, ...] = ()
+    suffix_ids: tuple[int, ...] = ()
+    base_ids = (FIRST_REAL_ID, FIRST_REAL_ID + 1, FIRST_REAL_ID + 2, FIRST_REAL_ID + 3)
+
+    @cached_property
+    def is_real(self) -> Mask:
+        """True at the ids of tokens of A C G T only, (V,)."""
+        ids = np.arange(len(self.tokens))
+        is_real: Mask = (ids >= self.real_ids.start) & (ids < self.real_ids.stop)
+        return is_real
+
+
+def require_ordered(tokenizer: Tokenizer) -> OrderedTokenizer:
+    """Return a tokenizer whose ids are ordered.
+
+    Raises:
+        ConfigError: It belongs to a model of another family.
+    """
+    if not isinstance(tokenizer, OrderedVocabulary):
+        raise ConfigError(
+            f"the tokens of the model are `{tokenizer.kind}`, those of another model family",
+            hint="use a model of `genomeformer pretrain`",
+        )
+    return cast("OrderedTokenizer", tokenizer)
+
+
 def smallest_dtype(num_tokens: int) -> np.dtype[np.unsignedinteger[Any]]:
     """Return the smallest unsigned integer type for the ids of a vocabulary."""
     return np.dtype(np.min_scalar_type(num_tokens - 1))
+
+
+def real_id_range(tokenizer: Tokenizer) -> range:
+    """Return the range of ids from the first to the last token of A C G T only."""
+    ids = np.flatnonzero(tokenizer.is_real)
+    return range(int(ids[0]), int(ids[-1]) + 1)
 
 
 def vocabulary_sha256(tokenizer: Tokenizer) -> str:

@@ -32,8 +32,7 @@ from genomeformer_cli.core.model_io.training_state import (
     write_checkpoint,
 )
 from genomeformer_cli.core.models.genomeformer.block import Block
-from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.protocol import ArchitectureConfig, Model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
 from genomeformer_cli.core.store.seal import seal
@@ -155,7 +154,7 @@ def time_step(run: TrainingRun, *, seconds: float, at_least: int = 5) -> float:
     return statistics.median(times[1:] or times)
 
 
-def check_rows(config: TrainingConfig, model: ModelConfig, team: ProcessGroup) -> None:
+def check_rows(config: TrainingConfig, model: ArchitectureConfig, team: ProcessGroup) -> None:
     """Check that every process has a row of every step.
 
     Raises:

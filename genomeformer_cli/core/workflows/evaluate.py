@@ -121,7 +121,7 @@ def evaluate_model(
         model=request.model,
         folder=loaded.folder,
         num_parameters=loaded.model.num_parameters,
-        attention=loaded.model.config.attention.name,
+        attention=loaded.model.config.mechanism,
         direction=loaded.model.config.direction,
         counted_on=corpus.manifest.name if corpus else None,
         predictions=predictions,

@@ -29,7 +29,7 @@ from genomeformer_cli.core.model_io.model_folder import (
 )
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.models.protocol import Model
-from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.models.registry import build_model, trainable_config
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Event, Reporter, SilentReporter
 from genomeformer_cli.core.settings import ProcessRank, process_rank
@@ -195,7 +195,7 @@ class _Pretraining:
             request.config_file,
             request.overrides,
             self._corpus.tokenizer,
-            None if self._origin is None else self._origin.model.config,
+            None if self._origin is None else trainable_config(self._origin.model.config),
         )
 
     def run(self) -> PretrainResult:

@@ -10,7 +10,7 @@ from genomeformer_cli.core.memory_plans.memory_meter import bytes_in_use
 from genomeformer_cli.core.memory_plans.plans import AUTO, plan_entry
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
-from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.models.registry import build_model, trainable_config
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.training.presets import PretrainSettings
@@ -99,5 +99,5 @@ def pretrain_settings(
         request.config_file,
         request.overrides,
         None if corpus is None else corpus.tokenizer,
-        None if origin is None else origin.model.config,
+        None if origin is None else trainable_config(origin.model.config),
     )

@@ -14,6 +14,7 @@ Shape letters: B batch, L length, T selected positions of all rows, E width, V v
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from genomeformer_cli.core.models.genomeformer.reverse_complement import (
     flip_rows,
 )
 from genomeformer_cli.core.models.genomeformer.seeds import part_generator, part_seed
+from genomeformer_cli.core.models.genomeformer.streaming_forward import two_stack_slices
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.tokenizers.protocol import CLS_ID
 
@@ -44,6 +46,8 @@ class TwoStack(Model):
     Raises:
         ConfigError: The stacks are tied and the tokens have no complement.
     """
+
+    config: ModelConfig
 
     complement_V: Tensor
 
@@ -138,6 +142,17 @@ class TwoStack(Model):
         mask_2BL = None if mask_BL is None else torch.cat((mask_BL, mask_BL))
         ahead_BLE, back_BLE = self.ahead.hidden(torch.cat((ahead_BL, back_BL)), mask_2BL).chunk(2)
         return ahead_BLE, back_BLE
+
+    def features_by_slices(
+        self, tokens_BL: Tensor, chunk: int
+    ) -> Iterator[tuple[int, int, Tensor]]:
+        """Yield features of rows slice by slice; see `Model.features_by_slices`."""
+        return two_stack_slices(self, tokens_BL, chunk)
+
+    @property
+    def is_quadratic(self) -> bool:
+        """True if the time of a row grows with the square of its length."""
+        return self.config.is_quadratic
 
     def set_checkpointing(self, *, wanted: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""

@@ -6,10 +6,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from genomeformer_cli.core.attention.registry import AttentionConfig, check_direction
+from genomeformer_cli.core.attention.registry import (
+    AttentionConfig,
+    attention_entry,
+    check_direction,
+)
 from genomeformer_cli.core.errors import ConfigError
-
-Direction = Literal["bidirectional", "causal", "two-stack"]
+from genomeformer_cli.core.models.protocol import Direction
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +99,16 @@ class ModelConfig:
                 "patches and reversible residuals do not go together",
                 hint="patches need little memory as it is: `--memory checkpoint` takes less",
             )
+
+    @property
+    def mechanism(self) -> str:
+        """Name of the attention mechanism."""
+        return self.attention.name
+
+    @property
+    def is_quadratic(self) -> bool:
+        """True if the time of one of the mechanisms grows with the square of the length."""
+        return any("L^2" in attention_entry(name).time for name in self.attention.names)
 
     @property
     def causal(self) -> bool:

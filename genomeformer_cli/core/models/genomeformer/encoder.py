@@ -5,7 +5,7 @@ Shape letters: B batch, L length, T selected positions of all rows, E width, V v
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import cast
 
@@ -20,6 +20,7 @@ from genomeformer_cli.core.attention.protocols import State, Streaming
 from genomeformer_cli.core.models.genomeformer.block import Block
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.patches import TOKEN_WIDTH, Patches, earlier
+from genomeformer_cli.core.models.genomeformer.streaming_forward import encoder_slices
 from genomeformer_cli.core.models.protocol import Model
 
 SMALL_STD = 0.02
@@ -32,6 +33,8 @@ class Encoder(Model):
         config: Configuration of the model.
         seed: Seed of the initial weights and of the random numbers of the attention mechanism.
     """
+
+    config: ModelConfig
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
         super().__init__()
@@ -163,6 +166,17 @@ class Encoder(Model):
         if self.config.causal:
             features_BNE = earlier(features_BNE)
         return patches.apart(patches.around(embedded_BLS), features_BNE, length)
+
+    def features_by_slices(
+        self, tokens_BL: Tensor, chunk: int
+    ) -> Iterator[tuple[int, int, Tensor]]:
+        """Yield features of rows slice by slice; see `Model.features_by_slices`."""
+        return encoder_slices(self, tokens_BL, chunk)
+
+    @property
+    def is_quadratic(self) -> bool:
+        """True if the time of a row grows with the square of its length."""
+        return self.config.is_quadratic
 
     def set_checkpointing(self, *, wanted: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""

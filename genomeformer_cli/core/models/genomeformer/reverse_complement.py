@@ -74,6 +74,8 @@ class BothStrands(Model):
         ConfigError: The tokens have no complement.
     """
 
+    config: ModelConfig
+
     complement_V: Tensor
 
     def __init__(self, config: ModelConfig, *, seed: int = 0) -> None:
@@ -100,6 +102,11 @@ class BothStrands(Model):
     def layer_width(self, layer: int) -> int:
         """Return the features per position of a layer: those of both strands."""
         return 2 * self.encoder.layer_width(layer)
+
+    @property
+    def is_quadratic(self) -> bool:
+        """True if the time of a row grows with the square of its length."""
+        return self.config.is_quadratic
 
     def set_checkpointing(self, *, wanted: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -21,10 +22,12 @@ from genomeformer_cli.core.models.genomeformer.activation_store import (
     ActivationStore,
     open_activations,
 )
-from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
-from genomeformer_cli.core.models.genomeformer.block import Block
-from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.models.protocol import Model
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
+    from genomeformer_cli.core.models.genomeformer.block import Block
+    from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 
 Read = Callable[[int, int], Tensor]
 
@@ -88,35 +91,45 @@ def sum_of_row(model: Encoder, block: Block, length: int, chunk: int, read: Read
 
 
 @torch.inference_mode()
-def features_by_slices(
-    model: Model, tokens_BL: Tensor, chunk: int
+def encoder_slices(
+    model: Encoder, tokens_BL: Tensor, chunk: int
 ) -> Iterator[tuple[int, int, Tensor]]:
-    """Yield features of rows without padding, slice by slice from left to right.
+    """Yield features of rows slice by slice; see `Model.features_by_slices`.
 
-    Causal stacks need memory for one slice; two stacks also the features of the backward stack,
-    (B, L, E); bidirectional ones the residual stream, (B, L, E), which is on disk for a long row
-    (see `activation_store`).
-
-    Args:
-        model: Model that `can_stream`.
-        tokens_BL: Token ids, of any integer type.
-        chunk: Positions per slice, C.
-
-    Yields:
-        First position, end, and features (B, C, E) as returned by `hidden`.
+    A causal stack needs memory for one slice; a bidirectional one also the residual stream,
+    (B, L, E), which is on disk for a long row (see `activation_store`).
 
     Raises:
         StoreError: The disk has no room for the residual stream.
     """
     chunk = whole_patches(model, chunk)
-    if isinstance(model, TwoStack):
-        yield from _of_two_stacks(model, tokens_BL, chunk)
-        return
-    assert isinstance(model, Encoder)
     if model.config.causal:
         yield from _of_causal_stack(model, tokens_BL, chunk)
     else:
         yield from _of_bidirectional_stack(model, tokens_BL, chunk)
+
+
+@torch.inference_mode()
+def two_stack_slices(
+    model: TwoStack, tokens_BL: Tensor, chunk: int
+) -> Iterator[tuple[int, int, Tensor]]:
+    """Yield features of rows slice by slice; see `Model.features_by_slices`.
+
+    Needs memory for one slice and for the features of the backward stack, (B, L, E).
+
+    Raises:
+        StoreError: The disk has no room for the features of the backward stack.
+    """
+    chunk = whole_patches(model, chunk)
+    batch, length = tokens_BL.shape
+    turned_BL = model.shifted(model.other_strand(tokens_BL.long().flip(1)))
+    back = open_activations((batch, length, model.back.feature_width), model.head.weight)
+    for _, stop, features_BCE in _of_causal_stack(model.back, turned_BL, chunk):
+        back.write(length - stop, features_BCE.flip(1))
+    del turned_BL
+    ahead = _of_causal_stack(model.ahead, model.shifted(tokens_BL), chunk)
+    for start, stop, features_BCE in ahead:
+        yield start, stop, torch.cat((features_BCE, back.read(start, stop)), dim=-1)
 
 
 def _of_causal_stack(
@@ -127,20 +140,6 @@ def _of_causal_stack(
         tokens_BC = tokens_BL[:, start:stop].long()
         features_BCE, states = model.step(tokens_BC, None, states, position=start)
         yield start, stop, features_BCE
-
-
-def _of_two_stacks(
-    model: TwoStack, tokens_BL: Tensor, chunk: int
-) -> Iterator[tuple[int, int, Tensor]]:
-    batch, length = tokens_BL.shape
-    turned_BL = model.shifted(model.other_strand(tokens_BL.long().flip(1)))
-    back = open_activations((batch, length, model.back.feature_width), model.head.weight)
-    for _, stop, features_BCE in _of_causal_stack(model.back, turned_BL, chunk):
-        back.write(length - stop, features_BCE.flip(1))
-    del turned_BL
-    ahead = _of_causal_stack(model.ahead, model.shifted(tokens_BL), chunk)
-    for start, stop, features_BCE in ahead:
-        yield start, stop, torch.cat((features_BCE, back.read(start, stop)), dim=-1)
 
 
 def _of_bidirectional_stack(

@@ -19,7 +19,6 @@ from genomeformer_cli.core.memory_plans.plans import (
 )
 from genomeformer_cli.core.models.genomeformer import activation_store as streams
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
-from genomeformer_cli.core.models.genomeformer.streaming_forward import features_by_slices
 from genomeformer_cli.core.models.registry import build_model
 from tests.gradient_cases import (
     COMPLEMENT,
@@ -203,7 +202,7 @@ def test_features_by_slices_are_those_of_whole_rows(
     # The last time, streams lie in files.
     for chunk, held in ((1, 2**20), (5, 2**20), (8, 2**20), (37, 2**20), (100, 2**20), (8, 0)):
         monkeypatch.setattr(streams, "HELD", held)
-        slices = features_by_slices(model, tokens.to(torch.uint8), chunk)
+        slices = model.features_by_slices(tokens.to(torch.uint8), chunk)
         found = torch.cat([features.clone() for _, _, features in slices], dim=1)
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-11)
 

@@ -133,9 +133,9 @@ def test_a_setting_of_a_later_version_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_of_another_program_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "config.json").write_text('{"model_type": "unheard-of"}')
     seal(tmp_path)
-    with pytest.raises(CheckpointError, match="does not describe"):
+    with pytest.raises(CheckpointError, match="no architecture"):
         read_model(tmp_path)
 
 

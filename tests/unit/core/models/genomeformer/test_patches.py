@@ -15,9 +15,6 @@ from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoSt
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.genomeformer.patches import TOKEN_WIDTH, Patches, earlier
-from genomeformer_cli.core.models.genomeformer.streaming_forward import (
-    features_by_slices,
-)
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.loss import Examples
@@ -204,7 +201,7 @@ def test_features_by_slices_are_those_of_whole_rows(shape: str, attention: str) 
         rows = tokens(2, length)
         wanted = model.hidden(rows, None)
         for chunk in (1, 4, 6, 16, 100):
-            slices = features_by_slices(model, rows, chunk)
+            slices = model.features_by_slices(rows, chunk)
             found = torch.cat([features.clone() for _, _, features in slices], dim=1)
             torch.testing.assert_close(found, wanted)
 

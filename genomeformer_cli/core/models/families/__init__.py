@@ -1,0 +1,1 @@
+"""Model families of other authors: their configurations, tensors and tokenizers."""

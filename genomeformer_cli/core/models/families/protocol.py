@@ -1,0 +1,258 @@
+"""Interface of a model family: the published layout of its files.
+
+A family reads the authors' `config.json`, tensors and tokenizer into an architecture of the
+registry. It refuses everything that it does not understand: the numbers of a model are those of the
+authors' code, or there is no model.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genomeformer_cli.core.errors import CheckpointError, ConfigError
+from genomeformer_cli.core.models.framed import Frame, FramedConfig
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+
+Document = Mapping[str, Any]
+_WHERE = "config.json"
+_UNREAD = "this model needs a port that this version does not have"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """Published layout of a model family.
+
+    Attributes:
+        name: Name of the family, e.g. `dnabert2`.
+        recognise: Function that returns True for the `config.json` of the family.
+        read_config: Function that reads `config.json`, given the tokens around every sequence.
+        convert: Function that renames the authors' tensors; it also works on the `meta` device.
+        read_tokenizer: Function that reads the tokenizer in a folder, given `config.json`.
+        vocabulary_multiple: Number of rows of the embedding is the size of the vocabulary, rounded
+            up to a multiple of this.
+        layers: Recommended layers for embeddings, in the syntax of `embed --layers`.
+        pool: Recommended pooling for embeddings.
+    """
+
+    name: str
+    recognise: Callable[[Document], bool]
+    read_config: Callable[[Document, Frame], FramedConfig]
+    convert: Callable[[Mapping[str, Tensor], Any], dict[str, Tensor]]
+    read_tokenizer: Callable[[Path, Document], Tokenizer]
+    vocabulary_multiple: int = 1
+    layers: str = "last"
+    pool: str = "mean"
+
+
+class ConfigReader:
+    """Reader of a published `config.json` that refuses every key it was not asked for.
+
+    Args:
+        document: Parsed file.
+        family: Name of the family, named in errors.
+    """
+
+    def __init__(self, document: Document, family: str) -> None:
+        self._document = dict(document)
+        self._family = family
+        self._read: set[str] = set()
+
+    def take(self, key: str, kind: type, default: Any = None) -> Any:
+        """Return a value.
+
+        Args:
+            key: Key.
+            kind: Required type; an integer is accepted where a float is required.
+            default: Value if the key is missing or null; None: it is required.
+
+        Raises:
+            ConfigError: The key is missing, or its value has another type.
+        """
+        self._read.add(key)
+        value = self._document.get(key)
+        if value is None:
+            if default is None:
+                raise ConfigError(f"`{_WHERE}` lacks `{key}`", hint=self._hint())
+            return default
+        if kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+            raise ConfigError(f"`{_WHERE}`: invalid `{key}`: `{value}`", hint=self._hint())
+        return value
+
+    def require(self, key: str, *allowed: Any, missing: bool = True) -> Any:
+        """Return a value that must be one of the values that are implemented.
+
+        Args:
+            key: Key.
+            allowed: Implemented values; the first one is meant where the key is missing.
+            missing: Accept a missing key.
+
+        Raises:
+            ConfigError: Another value.
+        """
+        self._read.add(key)
+        if key not in self._document and missing:
+            return allowed[0]
+        value = self._document.get(key)
+        if not any(type(value) is type(item) and value == item for item in allowed):
+            raise ConfigError(
+                f"`{_WHERE}`: `{key}` is `{value}`, which is not implemented for `{self._family}`",
+                hint="implemented: " + ", ".join(f"`{item}`" for item in allowed),
+            )
+        return value
+
+    def ignore(self, keys: Collection[str]) -> None:
+        """Accept keys that cannot change the numbers of the model."""
+        self._read |= set(keys)
+
+    def finish(self) -> None:
+        """Refuse keys that were neither read nor ignored.
+
+        Raises:
+            ConfigError: A key is unknown.
+        """
+        unknown = sorted(self._document.keys() - self._read - GENERAL_KEYS)
+        if unknown:
+            raise ConfigError(
+                f"`{_WHERE}`: unknown key `{unknown[0]}` for `{self._family}`", hint=self._hint()
+            )
+
+    def _hint(self) -> str:
+        return f"read as a model of the family `{self._family}`; {_UNREAD}"
+
+
+# Keys of every published configuration that cannot change features or logits in evaluation.
+GENERAL_KEYS = frozenset(
+    {
+        "_name_or_path",
+        "_commit_hash",
+        "_attn_implementation_autoset",
+        "architectures",
+        "auto_map",
+        "bos_token_id",
+        "chunk_size_feed_forward",
+        "classifier_dropout",
+        "cls_token_id",
+        "decoder_start_token_id",
+        "dtype",
+        "eos_token_id",
+        "gradient_checkpointing",
+        "id2label",
+        "initializer_range",
+        "keys_to_ignore_at_inference",
+        "label2id",
+        "mask_token_id",
+        "model_type",
+        "name_or_path",
+        "num_labels",
+        "output_attentions",
+        "output_hidden_states",
+        "output_past",
+        "pad_token_id",
+        "problem_type",
+        "return_dict",
+        "sep_token_id",
+        "tokenizer_class",
+        "torch_dtype",
+        "torchscript",
+        "transformers_version",
+        "unk_token_id",
+        "use_cache",
+    }
+)
+
+
+class TensorReader:
+    """Reader of published tensors that refuses every tensor it was not asked for.
+
+    Args:
+        tensors: Tensors by their published name.
+        family: Name of the family, named in errors.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], family: str) -> None:
+        self._tensors = dict(tensors)
+        self._family = family
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._tensors
+
+    def take(self, name: str) -> Tensor:
+        """Remove and return a tensor.
+
+        Raises:
+            CheckpointError: It is missing.
+        """
+        try:
+            return self._tensors.pop(name)
+        except KeyError:
+            raise CheckpointError(
+                f"the weights lack the tensor `{name}` of a model of the family `{self._family}`",
+                hint="fetch the model again; weights of another variant need another port",
+            ) from None
+
+    def rename(self, names: Mapping[str, str]) -> dict[str, Tensor]:
+        """Remove and return tensors under new names.
+
+        Args:
+            names: New name by published name.
+
+        Raises:
+            CheckpointError: A tensor is missing.
+        """
+        return {new: self.take(old) for old, new in names.items()}
+
+    def strip(self, prefix: str) -> None:
+        """Remove a prefix from the names of all tensors that have it."""
+        self._tensors = {name.removeprefix(prefix): item for name, item in self._tensors.items()}
+
+    def ignore(self, *patterns: str) -> None:
+        """Drop tensors whose numbers are not used, by regular expression of the whole name."""
+        self._tensors = {
+            name: item
+            for name, item in self._tensors.items()
+            if not any(re.fullmatch(pattern, name) for pattern in patterns)
+        }
+
+    def finish(self) -> None:
+        """Refuse tensors that were neither taken nor ignored.
+
+        Raises:
+            CheckpointError: A tensor is unknown.
+        """
+        if self._tensors:
+            raise CheckpointError(
+                f"the weights hold a tensor `{min(self._tensors)}`, unknown in the family "
+                f"`{self._family}`",
+                hint=_UNREAD,
+            )
+
+
+def check_auto_map(document: Document, known: Collection[str], family: str) -> None:
+    """Refuse remote code that was not ported; none of it is ever executed.
+
+    Args:
+        document: Parsed `config.json`.
+        known: Class references of the ported code, e.g. `modeling_esm.EsmForMaskedLM`.
+        family: Name of the family, named in the error.
+
+    Raises:
+        ConfigError: `auto_map` names other code.
+    """
+    auto_map = document.get("auto_map") or {}
+    references = auto_map.values() if isinstance(auto_map, Mapping) else [auto_map]
+    for reference in references:
+        # `ORG/NAME--module.Class` names the code of another repository.
+        name = str(reference).rpartition("--")[2]
+        if name not in known:
+            raise ConfigError(
+                f"`{_WHERE}`: `auto_map` names the code `{reference}`, which is not ported",
+                hint=f"ported for `{family}`: " + (", ".join(sorted(known)) or "none"),
+            )
