@@ -28,13 +28,7 @@ from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedModel:
-    """Description of a model of other authors.
-
-    Attributes:
-        family: Family of the model.
-        config: Configuration.
-        tokenizer: Tokenizer.
-    """
+    """Description of a model of other authors."""
 
     family: Family
     config: FramedConfig

@@ -20,17 +20,11 @@ from genomeformer_cli.core.models.protocol import ArchitectureConfig, Direction,
 
 @dataclass(frozen=True, kw_only=True)
 class Frame:
-    """Token ids around every sequence.
+    """Token ids around every sequence."""
 
-    Attributes:
-        pad_id: Id of padding.
-        prefix: Ids before a sequence, P.
-        suffix: Ids after a sequence, S.
-    """
-
-    pad_id: int = 0
-    prefix: tuple[int, ...] = ()
-    suffix: tuple[int, ...] = ()
+    pad_id: int = 0  # Id of padding.
+    prefix: tuple[int, ...] = ()  # Ids before a sequence, P.
+    suffix: tuple[int, ...] = ()  # Ids after a sequence, S.
 
     @property
     def size(self) -> int:
@@ -65,12 +59,9 @@ class FramedModel(Model):
 
     A subclass implements `device`, `feature_width`, `set_checkpointing`, `framed_layers` and
     `logits`.
-
-    Attributes:
-        config: Configuration of the model.
     """
 
-    config: FramedConfig
+    config: FramedConfig  # Configuration of the model.
 
     def framed_layers(
         self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]

@@ -116,12 +116,10 @@ class OrderedTokenizer(Tokenizer, Protocol):
     """Tokenizer that `pretrain` can train on.
 
     The ids are ordered: special tokens, A C G T, longer tokens, N.
-
-    Attributes:
-        real_ids: Ids of tokens of A C G T only: the prediction targets, and the candidates of
-            random replacement.
     """
 
+    # Ids of tokens of A C G T only: the prediction targets, and the candidates of random
+    # replacement.
     real_ids: range
 
 

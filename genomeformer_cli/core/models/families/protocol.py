@@ -26,28 +26,21 @@ _UNREAD = "this model needs a port that this version does not have"
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """Published layout of a model family.
+    """Published layout of a model family."""
 
-    Attributes:
-        name: Name of the family, e.g. `dnabert2`.
-        recognise: Function that returns True for the `config.json` of the family.
-        read_config: Function that reads `config.json`, given the tokens around every sequence.
-        convert: Function that renames the authors' tensors; it also works on the `meta` device.
-        read_tokenizer: Function that reads the tokenizer in a folder, given `config.json`.
-        vocabulary_multiple: Number of rows of the embedding is the size of the vocabulary, rounded
-            up to a multiple of this.
-        layers: Recommended layers for embeddings, in the syntax of `embed --layers`.
-        pool: Recommended pooling for embeddings.
-    """
-
-    name: str
+    name: str  # Name of the family, e.g. `dnabert2`.
+    # Function that returns True for the `config.json` of the family.
     recognise: Callable[[Document], bool]
+    # Function that reads `config.json`, given the tokens around every sequence.
     read_config: Callable[[Document, Frame], FramedConfig]
+    # Function that renames the authors' tensors; it also works on the `meta` device.
     convert: Callable[[Mapping[str, Tensor], Any], dict[str, Tensor]]
+    # Function that reads the tokenizer in a folder, given `config.json`.
     read_tokenizer: Callable[[Path, Document], Tokenizer]
+    # Rows of the embedding: the size of the vocabulary, rounded up to a multiple of this.
     vocabulary_multiple: int = 1
-    layers: str = "last"
-    pool: str = "mean"
+    layers: str = "last"  # Recommended layers for embeddings, in the syntax of `embed --layers`.
+    pool: str = "mean"  # Recommended pooling for embeddings.
 
 
 class ConfigReader:
