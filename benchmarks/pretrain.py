@@ -40,20 +40,17 @@ from torch import Tensor, nn
 from torch.nn import functional
 from training_steps import Step, operations, training_step
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
-from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.data.masking import MaskingConfig
-from genomeformer_cli.core.formats.fasta import Record
-from genomeformer_cli.core.genomes.genome import Genome
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.loss import Examples
-from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.precision import ComputeConfig
+from tests.corpora import build_corpus
 
 Precision = Literal["fp32", "bf16"]
 
@@ -349,22 +346,10 @@ def loading(length: int, consumed: float, clock: Callable[[], float]) -> None:
 
 def batches_of(folder: Path, records: dict[str, str], length: int) -> Batches:
     """Batches of a corpus of these records."""
-    folder.mkdir()
-    writer = CorpusWriter(folder, CharTokenizer())
-    genome = Genome(
-        name="random",
-        fasta="random.fa",
-        sha256="0" * 64,
-        num_records=len(records),
-        num_bases=sum(map(len, records.values())),
-        source="file",
-        retrieved="2026-01-01",
-    )
-    writer.add_genome(genome, [Record(name, "", text) for name, text in records.items()])
-    writer.finish(name="random", split=SplitConfig(by=SplitBy.TAIL), inputs_sha256="0" * 64)
+    corpus = build_corpus(folder, records)
     model = ModelConfig(vocabulary_size=VOCABULARY, context=length)
     config = TrainingConfig(batch_size=TOKENS // length)
-    return Batches(Corpus(folder), model, MaskingConfig(), config)
+    return Batches(corpus, model, MaskingConfig(), config)
 
 
 if __name__ == "__main__":

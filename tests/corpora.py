@@ -2,18 +2,79 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from genomeformer_cli.core.corpus.format import Manifest
+from genomeformer_cli.core.corpus.genome_shards import GenomeShardWriter
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
-from genomeformer_cli.core.corpus.writer import CorpusWriter
-from genomeformer_cli.core.formats.fasta import Record
+from genomeformer_cli.core.corpus.writer import (
+    SHARD_TOKENS,
+    CorpusPlan,
+    TokenizedGenome,
+    finish_corpus,
+)
+from genomeformer_cli.core.formats.fasta import Block, Record
 from genomeformer_cli.core.genomes.genome import Genome
+from genomeformer_cli.core.sequence import mark_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+
+
+class CorpusWriter:
+    """Build a corpus of records in memory by the steps of `tokenize`.
+
+    Args:
+        folder: Empty folder that becomes the corpus.
+        tokenizer: Tokenizer of the corpus.
+        shard_tokens: Size at which a shard is closed, after the record that reaches it.
+    """
+
+    def __init__(
+        self, folder: Path, tokenizer: Tokenizer, *, shard_tokens: int = SHARD_TOKENS
+    ) -> None:
+        self._folder = folder
+        self._tokenizer = tokenizer
+        self._limit = shard_tokens
+        self._parts = folder / "parts"
+        self._genomes: list[TokenizedGenome] = []
+
+    def add_genome(self, genome: Genome, records: Iterable[Record]) -> None:
+        """Append all records of a genome.
+
+        Raises:
+            AlphabetError: A character is not a nucleotide code.
+        """
+        folder = self._parts / str(len(self._genomes))
+        folder.mkdir(parents=True)
+        writer = GenomeShardWriter(folder, self._tokenizer, shard_tokens=self._limit)
+        part = writer.write(_blocks(genome, records))
+        self._genomes.append(TokenizedGenome(genome=genome, folder=folder, part=part))
+
+    def finish(self, *, name: str, split: SplitConfig, inputs_sha256: str) -> Manifest:
+        """Assign the splits and write the index, the manifest and the tokenizer.
+
+        Raises:
+            InputError: The genomes have no bases.
+            ConfigError: A split is empty.
+        """
+        plan = CorpusPlan(
+            name=name, split=split, inputs_sha256=inputs_sha256, shard_tokens=self._limit
+        )
+        corpus = finish_corpus(self._folder, self._tokenizer, self._genomes, plan)
+        shutil.rmtree(self._parts)
+        return corpus.manifest
+
+
+def _blocks(genome: Genome, records: Iterable[Record]) -> Iterator[Block]:
+    for record in records:
+        where = f"genome `{genome.name}`: record `{record.id}`"
+        marked = mark_bases(record.sequence.encode(), where=where)
+        yield Block(np.frombuffer(marked, dtype=np.uint8), [(0, record.id)])
 
 
 def random_dna(length: int, seed: int = 0) -> str:

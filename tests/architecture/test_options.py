@@ -12,7 +12,7 @@ import pytest
 import typer.main
 
 from genomeformer_cli.app import app
-from genomeformer_cli.commands._options import RENAMED
+from genomeformer_cli.commands._options import renamed_options
 from genomeformer_cli.core.config_text import describe_config, parse_settings
 from genomeformer_cli.core.embedding.options import EmbedConfig
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
@@ -42,6 +42,7 @@ CONFIGURATIONS: dict[str, type] = {
 # Words that still have another meaning in another command.
 SEVERAL_MEANINGS = {"--model", "--name", "--output", "--per-base", "--plot", "--verify"}
 # Options of other programs that messages and pages name.
+RENAMED = renamed_options()
 FOREIGN = {"--requeue", "--tune"}
 
 

@@ -103,128 +103,71 @@ class AttentionEntry:
     # Function that builds the module from its options, its context and a random generator.
     build: Build
     exact: bool  # True if the mechanism is not an approximation of softmax attention.
-    bidirectional: bool  # True if it supports bidirectional models.
-    causal: bool  # True if it supports causal models.
     time: str  # Time complexity in the length L.
     memory: str  # Memory complexity in the length L.
     paper: str  # Reference.
+    causal: bool = True  # True if it supports causal models; all support bidirectional ones.
     options: tuple[str, ...] = ()  # Settings of `AttentionConfig` that it uses.
     limit: str = ""  # Description of what it does not support; empty if nothing.
     rotary: bool = True  # True if queries and keys receive rotary positions.
     shares_query_key: bool = False  # True if queries and keys share one projection.
-    num_gates: CountGates = lambda config, setting: 0  # Raw gates per head that it uses.
+    num_gates: CountGates = lambda config, context: 0  # Raw gates per head that it uses.
 
     @property
     def directions(self) -> tuple[Literal["bidirectional", "causal"], ...]:
         """Supported directions."""
-        both: tuple[Literal["bidirectional", "causal"], ...] = ("bidirectional", "causal")
-        return tuple(one for one in both if getattr(self, one))
-
-
-def _build_softmax(
-    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
-) -> nn.Module:
-    del config, generator
-    return SoftmaxAttention(causal=setting.causal)
-
-
-def _build_performer(
-    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
-) -> nn.Module:
-    kind = CausalPerformerAttention if setting.causal else PerformerAttention
-    return kind(
-        num_features=config.num_features, head_width=setting.head_width, generator=generator
-    )
+        return ("bidirectional", "causal") if self.causal else ("bidirectional",)
 
 
 def _build_linear(
-    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
+    config: AttentionConfig, context: AttentionContext, generator: torch.Generator
 ) -> nn.Module:
     del generator
-    if setting.causal:
-        return CausalLinearAttention(feature_map=config.feature_map, head_width=setting.head_width)
+    if context.causal:
+        return CausalLinearAttention(feature_map=config.feature_map, head_width=context.head_width)
     return LinearAttention(feature_map=config.feature_map)
+
+
+def _build_performer(
+    config: AttentionConfig, context: AttentionContext, generator: torch.Generator
+) -> nn.Module:
+    kind = CausalPerformerAttention if context.causal else PerformerAttention
+    return kind(
+        num_features=config.num_features, head_width=context.head_width, generator=generator
+    )
+
+
+def _build_local(
+    config: AttentionConfig, context: AttentionContext, generator: torch.Generator
+) -> nn.Module:
+    del generator
+    if context.causal:
+        return CausalLocalAttention(window=config.window, head_width=context.head_width)
+    return LocalAttention(window=config.window)
 
 
 def _build_gated(kind: type[GatedLinearAttention | GatedDeltaAttention]) -> Build:
     def build(
-        config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
+        config: AttentionConfig, context: AttentionContext, generator: torch.Generator
     ) -> nn.Module:
         del generator
         ways = [
-            kind(num_heads=setting.num_heads, head_width=setting.head_width)
-            for _ in range(1 if setting.causal or config.tied_ways else 2)
+            kind(num_heads=context.num_heads, head_width=context.head_width)
+            for _ in range(_num_ways(config, context))
         ]
-        return ways[0] if setting.causal else BidirectionalAttention(*ways)
+        return ways[0] if context.causal else BidirectionalAttention(*ways)
 
     return build
 
 
-def _gates(kind: type[GatedLinearAttention | GatedDeltaAttention]) -> CountGates:
-    def count(config: AttentionConfig, setting: AttentionContext) -> int:
-        return kind.num_gates * (1 if setting.causal or config.tied_ways else 2)
-
-    return count
-
-
-def _build_local(
-    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
-) -> nn.Module:
-    del generator
-    if setting.causal:
-        return CausalLocalAttention(window=config.window, head_width=setting.head_width)
-    return LocalAttention(window=config.window)
-
-
-def _build_longformer(
-    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
-) -> nn.Module:
-    del setting, generator
-    return LongformerAttention(window=config.window, num_global=config.num_global)
-
-
-def _build_reformer(
-    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
-) -> nn.Module:
-    return ReformerAttention(
-        num_rounds=config.hash_rounds,
-        chunk=config.hash_chunk,
-        head_width=setting.head_width,
-        causal=setting.causal,
-        generator=generator,
-        context=setting.context,
-    )
-
-
-def _build_linformer(
-    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
-) -> nn.Module:
-    return LinformerAttention(
-        max_length=setting.context,
-        num_projected=config.num_projected,
-        share=config.share_projections,
-        generator=generator,
-    )
-
-
-def _build_nystromformer(
-    config: AttentionConfig, setting: AttentionContext, generator: torch.Generator
-) -> nn.Module:
-    return NystromformerAttention(
-        num_heads=setting.num_heads,
-        num_landmarks=config.num_landmarks,
-        iterations=config.inverse_iterations,
-        kernel=config.value_conv_width,
-        generator=generator,
-    )
+def _num_ways(config: AttentionConfig, context: AttentionContext) -> int:
+    return 1 if context.causal or config.tied_ways else 2
 
 
 ATTENTIONS: dict[str, AttentionEntry] = {
     "softmax": AttentionEntry(
-        build=_build_softmax,
+        build=lambda config, context, generator: SoftmaxAttention(causal=context.causal),
         exact=True,
-        bidirectional=True,
-        causal=True,
         time="L^2",
         memory="L",
         paper="Vaswani et al. 2017, arXiv 1706.03762",
@@ -232,8 +175,6 @@ ATTENTIONS: dict[str, AttentionEntry] = {
     "local": AttentionEntry(
         build=_build_local,
         exact=True,
-        bidirectional=True,
-        causal=True,
         time="L W",
         memory="L",
         paper="Beltagy et al. 2020, arXiv 2004.05150",
@@ -241,9 +182,10 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         limit="one layer sees no further than its window",
     ),
     "longformer": AttentionEntry(
-        build=_build_longformer,
+        build=lambda config, context, generator: LongformerAttention(
+            window=config.window, num_global=config.num_global
+        ),
         exact=True,
-        bidirectional=True,
         causal=False,
         time="L (W + E)",
         memory="L",
@@ -252,10 +194,15 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         limit="what is beyond the window is heard of through the global positions alone",
     ),
     "reformer": AttentionEntry(
-        build=_build_reformer,
+        build=lambda config, context, generator: ReformerAttention(
+            num_rounds=config.hash_rounds,
+            chunk=config.hash_chunk,
+            head_width=context.head_width,
+            causal=context.causal,
+            generator=generator,
+            context=context.context,
+        ),
         exact=False,
-        bidirectional=True,
-        causal=True,
         time="L log L",
         memory="L",
         paper="Kitaev et al. 2020, arXiv 2001.04451",
@@ -264,9 +211,13 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         shares_query_key=True,
     ),
     "linformer": AttentionEntry(
-        build=_build_linformer,
+        build=lambda config, context, generator: LinformerAttention(
+            max_length=context.context,
+            num_projected=config.num_projected,
+            share=config.share_projections,
+            generator=generator,
+        ),
         exact=False,
-        bidirectional=True,
         causal=False,
         time="L",
         memory="L",
@@ -275,9 +226,14 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         limit="no row may be longer than the context that the model was made for",
     ),
     "nystromformer": AttentionEntry(
-        build=_build_nystromformer,
+        build=lambda config, context, generator: NystromformerAttention(
+            num_heads=context.num_heads,
+            num_landmarks=config.num_landmarks,
+            iterations=config.inverse_iterations,
+            kernel=config.value_conv_width,
+            generator=generator,
+        ),
         exact=False,
-        bidirectional=True,
         causal=False,
         time="L",
         memory="L",
@@ -287,8 +243,6 @@ ATTENTIONS: dict[str, AttentionEntry] = {
     "performer": AttentionEntry(
         build=_build_performer,
         exact=False,
-        bidirectional=True,
-        causal=True,
         time="L",
         memory="L",
         paper="Choromanski et al. 2021, arXiv 2009.14794",
@@ -297,8 +251,6 @@ ATTENTIONS: dict[str, AttentionEntry] = {
     "linear": AttentionEntry(
         build=_build_linear,
         exact=True,
-        bidirectional=True,
-        causal=True,
         time="L",
         memory="L",
         paper="Katharopoulos et al. 2020, arXiv 2006.16236",
@@ -307,28 +259,28 @@ ATTENTIONS: dict[str, AttentionEntry] = {
     "gated-linear": AttentionEntry(
         build=_build_gated(GatedLinearAttention),
         exact=True,
-        bidirectional=True,
-        causal=True,
         time="L",
         memory="L",
         paper="Dao and Gu 2024, arXiv 2405.21060",
         options=("tied_ways",),
         limit="to see both sides it runs twice, once from each end",
         rotary=False,
-        num_gates=_gates(GatedLinearAttention),
+        num_gates=lambda config, context: (
+            GatedLinearAttention.num_gates * _num_ways(config, context)
+        ),
     ),
     "gated-delta": AttentionEntry(
         build=_build_gated(GatedDeltaAttention),
         exact=True,
-        bidirectional=True,
-        causal=True,
         time="L",
         memory="L",
         paper="Yang et al. 2024, arXiv 2412.06464",
         options=("tied_ways",),
         limit="to see both sides it runs twice, once from each end",
         rotary=False,
-        num_gates=_gates(GatedDeltaAttention),
+        num_gates=lambda config, context: (
+            GatedDeltaAttention.num_gates * _num_ways(config, context)
+        ),
     ),
 }
 
@@ -350,14 +302,14 @@ def attention_entry(name: str) -> AttentionEntry:
 
 def mechanisms_implementing(kinds: tuple[type, ...], *, causal: bool) -> list[str]:
     """Return the names of the mechanisms that implement one of `protocols` in that direction."""
-    setting = AttentionContext(num_heads=1, head_width=2, context=2, causal=causal)
+    context = AttentionContext(num_heads=1, head_width=2, context=2, causal=causal)
     direction = "causal" if causal else "bidirectional"
     generator = torch.Generator()
     return [
         name
         for name, entry in ATTENTIONS.items()
         if direction in entry.directions
-        and isinstance(entry.build(AttentionConfig(name=name), setting, generator), kinds)
+        and isinstance(entry.build(AttentionConfig(name=name), context, generator), kinds)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,12 +22,11 @@ from genomeformer_cli.core.corpus.format import (
     soft_mask_file,
     tokens_file,
 )
-from genomeformer_cli.core.corpus.genome_shards import GenomeShard, GenomeShardWriter
+from genomeformer_cli.core.corpus.genome_shards import GenomeShard
 from genomeformer_cli.core.corpus.splits import SplitConfig, assign_splits
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.formats.fasta import Block, Record
 from genomeformer_cli.core.genomes.genome import Genome, genome_to_json
-from genomeformer_cli.core.sequence import BASES, mark_bases
+from genomeformer_cli.core.sequence import BASES
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.stream import HashedFile
 from genomeformer_cli.core.tokenizers.files import save_tokenizer
@@ -219,55 +218,3 @@ def finish_corpus(
         file.writelines(json.dumps(asdict(segment)) + "\n" for segment in segments)
     write_json(folder / MANIFEST_FILE, asdict(manifest))
     return FinishedCorpus(manifest=manifest, segments=segments, sha256=merged.sha256)
-
-
-class CorpusWriter:
-    """Build a corpus of records in memory by the steps of `tokenize`, for tests and benchmarks.
-
-    Args:
-        folder: Empty folder that becomes the corpus.
-        tokenizer: Tokenizer of the corpus.
-        shard_tokens: Size at which a shard is closed, after the record that reaches it.
-    """
-
-    def __init__(
-        self, folder: Path, tokenizer: Tokenizer, *, shard_tokens: int = SHARD_TOKENS
-    ) -> None:
-        self._folder = folder
-        self._tokenizer = tokenizer
-        self._limit = shard_tokens
-        self._parts = folder / "parts"
-        self._genomes: list[TokenizedGenome] = []
-
-    def add_genome(self, genome: Genome, records: Iterable[Record]) -> None:
-        """Append all records of a genome.
-
-        Raises:
-            AlphabetError: A character is not a nucleotide code.
-        """
-        folder = self._parts / str(len(self._genomes))
-        folder.mkdir(parents=True)
-        writer = GenomeShardWriter(folder, self._tokenizer, shard_tokens=self._limit)
-        part = writer.write(_blocks(genome, records))
-        self._genomes.append(TokenizedGenome(genome=genome, folder=folder, part=part))
-
-    def finish(self, *, name: str, split: SplitConfig, inputs_sha256: str) -> Manifest:
-        """Assign the splits and write the index, the manifest and the tokenizer.
-
-        Raises:
-            InputError: The genomes have no bases.
-            ConfigError: A split is empty.
-        """
-        plan = CorpusPlan(
-            name=name, split=split, inputs_sha256=inputs_sha256, shard_tokens=self._limit
-        )
-        corpus = finish_corpus(self._folder, self._tokenizer, self._genomes, plan)
-        shutil.rmtree(self._parts)
-        return corpus.manifest
-
-
-def _blocks(genome: Genome, records: Iterable[Record]) -> Iterator[Block]:
-    for record in records:
-        where = f"genome `{genome.name}`: record `{record.id}`"
-        marked = mark_bases(record.sequence.encode(), where=where)
-        yield Block(np.frombuffer(marked, dtype=np.uint8), [(0, record.id)])

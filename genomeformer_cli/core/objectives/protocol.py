@@ -1,4 +1,4 @@
-"""Interface of training objectives, and the targets of those that hide nothing.
+"""Interface of training objectives.
 
 Shape letters: B batch, L length, T queries of a batch, E features.
 """
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.data.masking import NOT_A_TARGET, MaskingConfig
+from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.data.windows import Windows
 
 if TYPE_CHECKING:
@@ -81,15 +81,3 @@ class Objective(Protocol):
             masked_BL: Tokens to mask, if the objective hides targets.
             queries: Positions of the predicted tokens.
         """
-
-
-def every_base(windows: Windows, real_ids: range, masking: MaskingConfig) -> Targets:
-    """Make a target of every real base, at its own position."""
-    tokens_BL = windows.tokens_BL
-    real_BL = (tokens_BL >= real_ids.start) & (tokens_BL < real_ids.stop)
-    weights_BL = np.where(windows.soft_mask_BL, masking.soft_mask_weight, 1.0)
-    return Targets(
-        inputs_BL=tokens_BL,
-        targets_BL=np.where(real_BL, tokens_BL, NOT_A_TARGET),
-        weights_BL=weights_BL.astype(np.float32),
-    )

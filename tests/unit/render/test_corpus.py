@@ -14,7 +14,6 @@ from genomeformer_cli.core.corpus.statistics import (
     GenomeStatistics,
     composition_of,
 )
-from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.reporting import SilentReporter
@@ -28,7 +27,7 @@ from genomeformer_cli.render.corpus import (
     plot_statistics,
     render_statistics,
 )
-from tests.corpora import genome, random_dna
+from tests.corpora import CorpusWriter, genome, random_dna
 from tests.unit.render.test_tables import rendered
 
 

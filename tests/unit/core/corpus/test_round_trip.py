@@ -22,14 +22,13 @@ from genomeformer_cli.core.corpus.format import (
 )
 from genomeformer_cli.core.corpus.reader import Corpus, load_manifest
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
-from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.errors import AlphabetError, CheckpointError, CorruptError, InputError
 from genomeformer_cli.core.formats.fasta import Record, read_records
 from genomeformer_cli.core.genomes.genome import Genome, cached_genomes
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
-from tests.corpora import build_corpus, genome
+from tests.corpora import CorpusWriter, build_corpus, genome
 from tests.strategies import plain_bases, records, repeatable
 
 HALF = SplitConfig(by=SplitBy.TAIL, fraction=0.5)

@@ -15,14 +15,13 @@ from genomeformer_cli.core.corpus import statistics
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.corpus.statistics import CorpusStatistics, corpus_statistics, lengths_of
-from genomeformer_cli.core.corpus.writer import CorpusWriter
 from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.tokenizers.bpe import train_bpe
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.kmer import KmerTokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
-from tests.corpora import genome, random_dna
+from tests.corpora import CorpusWriter, genome, random_dna
 
 GENOMES = {
     "one": {"a": random_dna(997, 1), "b": "acgtNNNNacgtacg" + random_dna(300, 2) + "NNA"},

@@ -12,7 +12,7 @@ from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 
 COMPLEMENT = (0, 1, 2, 3, 4, 8, 7, 6, 5, 9)
-MECHANISMS = [name for name, entry in ATTENTIONS.items() if entry.bidirectional]
+MECHANISMS = [*ATTENTIONS]
 
 
 def reader(attention: str) -> Model:
