@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
+from genomeformer_cli.core.models.decoder import Decoder, DecoderConfig
 from genomeformer_cli.core.models.families.protocol import Family
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -36,8 +37,13 @@ def _build_genomeformer(config: ModelConfig, seed: int) -> Model:
     return Encoder(config, seed=seed)
 
 
+def _build_decoder(config: DecoderConfig, seed: int) -> Model:
+    return Decoder(config, seed=seed)
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "genomeformer-encoder": Architecture(config=ModelConfig, build=_build_genomeformer),
+    "genomeformer-decoder": Architecture(config=DecoderConfig, build=_build_decoder),
 }
 
 FAMILIES: tuple[Family, ...] = ()

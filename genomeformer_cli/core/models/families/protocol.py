@@ -101,6 +101,18 @@ class ConfigReader:
             )
         return value
 
+    def flag(self, key: str, *, is_on: bool) -> None:
+        """Require a switch to be as implemented, null or missing.
+
+        Args:
+            key: Key.
+            is_on: Implemented value.
+
+        Raises:
+            ConfigError: Another value.
+        """
+        self.require(key, is_on, None)
+
     def ignore(self, keys: Collection[str]) -> None:
         """Accept keys that cannot change the numbers of the model."""
         self._read |= set(keys)
@@ -202,7 +214,7 @@ class TensorReader:
         """
         return {new: self.take(old) for old, new in names.items()}
 
-    def strip(self, prefix: str) -> None:
+    def drop_prefix(self, prefix: str) -> None:
         """Remove a prefix from the names of all tensors that have it."""
         self._tensors = {name.removeprefix(prefix): item for name, item in self._tensors.items()}
 

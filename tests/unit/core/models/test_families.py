@@ -46,10 +46,20 @@ def test_a_value_that_is_not_implemented_is_refused() -> None:
         reader.require("form", "a", missing=False)
 
 
+def test_a_switch_is_as_implemented() -> None:
+    reader = ConfigReader({"cross": False, "tied": None, "scaled": True, "parallel": 0}, "toy")
+    for key in ("cross", "tied", "missing"):
+        reader.flag(key, is_on=False)
+    reader.flag("scaled", is_on=True)
+    for key in ("scaled", "parallel"):
+        with pytest.raises(ConfigError, match=f"`{key}` is `"):
+            reader.flag(key, is_on=False)
+
+
 def test_tensors_are_all_used_or_refused() -> None:
     tensors = {name: torch.zeros(2) for name in ("x.a.weight", "x.b", "x.pooler.bias", "c")}
     reader = TensorReader(tensors, "toy")
-    reader.strip("x.")
+    reader.drop_prefix("x.")
     assert "a.weight" in reader
     assert list(reader.rename({"a.weight": "blocks.0.weight", "c": "head"})) == [
         "blocks.0.weight",

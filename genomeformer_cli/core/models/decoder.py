@@ -1,0 +1,342 @@
+"""Decoder: causal pre-norm transformer of the Llama kind, or of the GPT-2 kind.
+
+Sources: Touvron et al. 2023, "LLaMA"; Jiang et al. 2023, "Mistral 7B" (grouped queries, sliding
+window); Jiang et al. 2024, "Mixtral of Experts"; Qwen team 2025, "Qwen3" (normalised queries and
+keys); Radford et al. 2019 (GPT-2); Gemma team 2024, "Gemma".
+Shape letters: B batch, L length with the frame, E width, V vocabulary, H heads, G heads of keys and
+values, D head width, N positions of all rows, K experts per position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import ClassVar, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from genomeformer_cli.core.attention.kernels.rotary import rotate
+from genomeformer_cli.core.attention.ops.local import local_attention
+from genomeformer_cli.core.attention.ops.softmax import softmax_attention
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.models.framed import Frame, FramedModel, PlainTraits
+from genomeformer_cli.core.models.protocol import Direction
+from genomeformer_cli.core.models.rotary_scaling import RotaryScaling
+
+Angles = tuple[Tensor, Tensor]
+Activation = Literal["silu", "gelu", "gelu-tanh"]
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    "silu": functional.silu,
+    "gelu": functional.gelu,
+    "gelu-tanh": partial(functional.gelu, approximate="tanh"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecoderConfig(PlainTraits):
+    """Configuration of a decoder."""
+
+    direction: ClassVar[Direction] = "causal"
+    mechanism: ClassVar[str] = "softmax"
+
+    frame: Frame = field(default_factory=Frame)  # Token ids around every sequence.
+    vocabulary_size: int = 16  # Number of token ids.
+    context: int = 512  # Longest window in tokens, without the frame.
+    width: int = 64  # Features per position.
+    depth: int = 2  # Number of blocks.
+    num_heads: int = 4  # Attention heads per block.
+    # Heads of keys and values; each of them serves equally many heads of queries.
+    num_key_value_heads: int = 4
+    head_width: int = 16  # Features per head.
+    mlp_width: int = 128  # Hidden features of the MLP, or of every expert.
+    norm: Literal["rms", "layer"] = "rms"  # Normalisation of the residual stream.
+    norm_epsilon: float = 1e-6  # Number added to the mean square or to the variance.
+    # `rotary`, or `learned` vectors that are added to the embedding.
+    positions: Literal["rotary", "learned"] = "rotary"
+    # Frequencies of rotary positions.
+    rotary: RotaryScaling = field(default_factory=RotaryScaling)
+    query_key_norm: bool = False  # Normalise queries and keys per head.
+    # For each block, the number of positions that a position sees, itself included; 0 for the whole
+    # past. Empty: the whole past in every block.
+    windows: tuple[int, ...] = ()
+    activation: Activation = "silu"  # Activation of the MLP.
+    gated: bool = True  # Multiply the activation by a second projection.
+    attention_bias: bool = False  # Biases of queries, keys and values.
+    attention_out_bias: bool = False  # Bias of the output of attention.
+    mlp_bias: bool = False  # Biases of the MLP.
+    # MLPs per block among which every position chooses; 0 for one MLP without choice.
+    num_experts: int = 0
+    experts_per_token: int = 0  # MLPs that every position chooses.
+    embedding_scale: float = 1.0  # Factor of the embedding.
+    tied_head: bool = False  # Use the embedding as the weights of the head.
+    initial_std: float = 0.02  # Standard deviation of initial weights.
+    # Standard deviation of the initial weights that add to the residual stream.
+    initial_out_std: float = 0.02
+
+    def __post_init__(self) -> None:
+        sizes = (
+            self.vocabulary_size,
+            self.context,
+            self.width,
+            self.depth,
+            self.num_heads,
+            self.num_key_value_heads,
+            self.head_width,
+            self.mlp_width,
+        )
+        if min(sizes) < 1:
+            raise _refused("every size is at least 1")
+        if self.num_heads % self.num_key_value_heads:
+            raise _refused(
+                f"{self.num_heads} heads cannot share {self.num_key_value_heads} keys and values"
+            )
+        if self.positions == "rotary" and self.head_width % 2:
+            raise _refused(f"rotary positions need an even head width, not {self.head_width}")
+        if self.windows and (len(self.windows) != self.depth or min(self.windows) < 0):
+            raise _refused(f"{len(self.windows)} windows do not fit {self.depth} blocks")
+        if not 0 <= self.experts_per_token <= self.num_experts or (
+            self.num_experts and not self.experts_per_token
+        ):
+            raise _refused(f"{self.experts_per_token} of {self.num_experts} experts per position")
+
+    @property
+    def num_positions(self) -> int:
+        """Number of positions of a window with its frame."""
+        return self.context + self.frame.size
+
+
+def _refused(reason: str) -> ConfigError:
+    return ConfigError(
+        f"invalid decoder: {reason}", hint="the `config.json` of the model is damaged"
+    )
+
+
+class Decoder(FramedModel):
+    """Decoder.
+
+    Args:
+        config: Configuration of the model.
+        seed: Seed of the initial weights.
+    """
+
+    config: DecoderConfig
+
+    def __init__(self, config: DecoderConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self._checkpointing = False
+        self.embedding = nn.Embedding(config.vocabulary_size, config.width)
+        self.positions = (
+            nn.Embedding(config.num_positions, config.width)
+            if config.positions == "learned"
+            else None
+        )
+        windows = config.windows or (0,) * config.depth
+        self.blocks = nn.ModuleList(DecoderBlock(config, window) for window in windows)
+        self.norm = _norm(config, config.width)
+        self.head = (
+            None
+            if config.tied_head
+            else nn.Linear(config.width, config.vocabulary_size, bias=False)
+        )
+        initialise(self, torch.Generator().manual_seed(seed))
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.embedding.weight.device
+
+    @property
+    def feature_width(self) -> int:
+        """Features per position."""
+        return self.config.width
+
+    def set_checkpointing(self, *, wanted: bool) -> None:
+        """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
+        self._checkpointing = wanted
+
+    def framed_layers(
+        self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]
+    ) -> list[Tensor]:
+        """Return features (B, L, E) after some blocks; the last one includes the final norm.
+
+        Padding stands at the end of rows, where a causal model does not see it: the mask is not
+        needed.
+        """
+        del mask_BM
+        x_BLE, angles = self._embedded(tokens_BM)
+        features = {0: x_BLE}
+        for number, block in enumerate(self.blocks[: max(layers)], start=1):
+            x_BLE = self._run(cast("DecoderBlock", block), x_BLE, angles)
+            if number in layers:
+                features[number] = self.norm(x_BLE) if number == self.config.depth else x_BLE
+        return [features[layer] for layer in layers]
+
+    def _embedded(self, tokens_BL: Tensor) -> tuple[Tensor, Angles | None]:
+        """Return the embedding and the angles of rotary positions, if any."""
+        config, length = self.config, tokens_BL.shape[1]
+        x_BLE = self.embedding(tokens_BL)
+        if config.embedding_scale != 1:
+            x_BLE = x_BLE * config.embedding_scale
+        if self.positions is None:
+            return x_BLE, config.rotary.angles(length, config.head_width, x_BLE.device)
+        if length > config.num_positions:
+            raise ConfigError(
+                f"the model has learned {config.num_positions:,} positions, not {length:,}",
+                hint=f"choose a window of at most {config.context:,} tokens",
+            )
+        return x_BLE + self.positions.weight[:length], None
+
+    def _run(self, block: DecoderBlock, x_BLE: Tensor, angles: Angles | None) -> Tensor:
+        if not self._checkpointing:
+            done_BLE: Tensor = block(x_BLE, angles)
+        else:
+            done_BLE = checkpoint(block, x_BLE, angles, use_reentrant=False)
+        return done_BLE
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (..., V) of the token after every position."""
+        weight_VE = self.embedding.weight if self.head is None else self.head.weight
+        return functional.linear(features, weight_VE)
+
+
+class DecoderBlock(nn.Module):
+    """Compute x + attention(norm(x)), then x + mlp(norm(x)).
+
+    Args:
+        config: Configuration of the model.
+        window: Positions that a position sees; 0 for the whole past.
+    """
+
+    def __init__(self, config: DecoderConfig, window: int) -> None:
+        super().__init__()
+        self.attention_norm = _norm(config, config.width)
+        self.attention = GroupedAttention(config, window)
+        self.mlp_norm = _norm(config, config.width)
+        self.mlp = Experts(config) if config.num_experts else MLP(config)
+
+    def forward(self, x_BLE: Tensor, angles: Angles | None) -> Tensor:
+        """Apply the block to whole rows."""
+        x_BLE = x_BLE + self.attention(self.attention_norm(x_BLE), angles)
+        mixed_BLE: Tensor = x_BLE + self.mlp(self.mlp_norm(x_BLE))
+        return mixed_BLE
+
+
+class GroupedAttention(nn.Module):
+    """Causal softmax attention in which several heads share keys and values.
+
+    Args:
+        config: Configuration of the model.
+        window: Positions that a position sees; 0 for the whole past.
+    """
+
+    def __init__(self, config: DecoderConfig, window: int) -> None:
+        super().__init__()
+        self.window = window
+        self.head_width = config.head_width
+        self.heads_per_group = config.num_heads // config.num_key_value_heads
+        queries = config.num_heads * config.head_width
+        keys = config.num_key_value_heads * config.head_width
+        self.widths = [queries, keys, keys]
+        self.qkv = nn.Linear(config.width, queries + 2 * keys, bias=config.attention_bias)
+        self.query_norm = _norm(config, config.head_width) if config.query_key_norm else None
+        self.key_norm = _norm(config, config.head_width) if config.query_key_norm else None
+        self.out = nn.Linear(queries, config.width, bias=config.attention_out_bias)
+
+    def forward(self, x_BLE: Tensor, angles: Angles | None) -> Tensor:
+        """Attend."""
+        batch, length, _ = x_BLE.shape
+        q_BHLD, k_BGLD, v_BGLD = (
+            part.view(batch, length, -1, self.head_width).transpose(1, 2)
+            for part in self.qkv(x_BLE).split(self.widths, dim=-1)
+        )
+        if self.query_norm is not None and self.key_norm is not None:
+            q_BHLD, k_BGLD = self.query_norm(q_BHLD), self.key_norm(k_BGLD)
+        if angles is not None:
+            q_BHLD, k_BGLD = rotate(q_BHLD, *angles), rotate(k_BGLD, *angles)
+        k_BHLD = k_BGLD.repeat_interleave(self.heads_per_group, dim=1)
+        v_BHLD = v_BGLD.repeat_interleave(self.heads_per_group, dim=1)
+        if 0 < self.window < length:
+            mixed_BHLD = local_attention(
+                q_BHLD, k_BHLD, v_BHLD, None, window=self.window - 1, causal=True
+            )
+        else:
+            mixed_BHLD = softmax_attention(q_BHLD, k_BHLD, v_BHLD, None, causal=True)
+        out_BLE: Tensor = self.out(mixed_BHLD.transpose(1, 2).flatten(2))
+        return out_BLE
+
+
+class MLP(nn.Module):
+    """Two layers, the first one gated if the family has it so: Shazeer 2020, equation 6.
+
+    Args:
+        config: Configuration of the model.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.gated = config.gated
+        self.activation = ACTIVATIONS[config.activation]
+        hidden = config.mlp_width * (2 if config.gated else 1)
+        self.up = nn.Linear(config.width, hidden, bias=config.mlp_bias)
+        self.out = nn.Linear(config.mlp_width, config.width, bias=config.mlp_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output (..., E) of the MLP."""
+        hidden = self.up(x)
+        if self.gated:
+            gate, hidden = hidden.chunk(2, dim=-1)
+            hidden = self.activation(gate) * hidden
+        else:
+            hidden = self.activation(hidden)
+        out: Tensor = self.out(hidden)
+        return out
+
+
+class Experts(nn.Module):
+    """Several MLPs, of which every position uses the most probable ones.
+
+    Args:
+        config: Configuration of the model.
+    """
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.experts_per_token = config.experts_per_token
+        self.router = nn.Linear(config.width, config.num_experts, bias=False)
+        self.experts = nn.ModuleList(MLP(config) for _ in range(config.num_experts))
+
+    def forward(self, x_BLE: Tensor) -> Tensor:
+        """Return the sum of the chosen MLPs, weighted by their probabilities."""
+        x_NE = x_BLE.flatten(0, 1)
+        probabilities_NX = torch.softmax(self.router(x_NE).float(), dim=-1)
+        weight_NK, expert_NK = probabilities_NX.topk(self.experts_per_token, dim=-1)
+        weight_NK = (weight_NK / weight_NK.sum(dim=-1, keepdim=True)).to(x_NE.dtype)
+        out_NE = torch.zeros_like(x_NE)
+        for number, expert in enumerate(self.experts):
+            position, rank = (expert_NK == number).nonzero(as_tuple=True)
+            added = expert(x_NE[position]) * weight_NK[position, rank, None]
+            out_NE = out_NE.index_add(0, position, added.to(out_NE.dtype))
+        return out_NE.view_as(x_BLE)
+
+
+def _norm(config: DecoderConfig, width: int) -> nn.Module:
+    if config.norm == "rms":
+        return nn.RMSNorm(width, eps=config.norm_epsilon)
+    return nn.LayerNorm(width, eps=config.norm_epsilon)
+
+
+@torch.no_grad()
+def initialise(model: Decoder, generator: torch.Generator) -> None:
+    """Draw normal weights, smaller ones where a block adds to the stream; biases start at 0."""
+    config = model.config
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1:
+            std = config.initial_out_std if name.endswith("out.weight") else config.initial_std
+            parameter.normal_(0.0, std, generator=generator)
+        elif name.endswith("bias"):
+            parameter.zero_()

@@ -1,0 +1,62 @@
+"""Mixtral: Mistral-DNA, and other models of the stock class `MixtralForCausalLM`.
+
+The loss that balances the experts in training is not a part of the features or logits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from genomeformer_cli.core.models.decoder import DecoderConfig
+from genomeformer_cli.core.models.families.llama_layout import (
+    convert_tensors,
+    read_sizes,
+    read_window,
+)
+from genomeformer_cli.core.models.families.protocol import ConfigReader, check_auto_map
+from genomeformer_cli.core.models.framed import Frame
+
+NAME = "mixtral"
+# Settings of training alone.
+_TRAINING_KEYS = ("output_router_logits", "router_aux_loss_coef", "router_jitter_noise")
+
+
+def recognise(document: Mapping[str, Any]) -> bool:
+    """Return True for a `config.json` of the family."""
+    return document.get("model_type") == NAME
+
+
+def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
+    """Read `config.json`.
+
+    Raises:
+        ConfigError: A setting is missing, unknown or not implemented.
+    """
+    check_auto_map(document, (), NAME)
+    reader = ConfigReader(document, NAME)
+    reader.require("architectures", ["MixtralForCausalLM"])
+    reader.require("hidden_act", "silu")
+    reader.ignore(_TRAINING_KEYS)
+    sizes = read_sizes(reader, frame, epsilon=1e-5, rotary_base=1e6)
+    config = DecoderConfig(
+        **sizes,
+        head_width=reader.take("head_dim", int, sizes["width"] // sizes["num_heads"]),
+        windows=(read_window(reader, document, 0),) * sizes["depth"],
+        num_experts=reader.take("num_local_experts", int),
+        experts_per_token=reader.take("num_experts_per_tok", int),
+        tied_head=reader.take("tie_word_embeddings", bool, default=False),
+    )
+    reader.finish()
+    return config
+
+
+def convert(tensors: Mapping[str, Tensor], config: DecoderConfig) -> dict[str, Tensor]:
+    """Rename the tensors.
+
+    Raises:
+        CheckpointError: A tensor is missing or unknown.
+    """
+    return convert_tensors(tensors, config, NAME)
