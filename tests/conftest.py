@@ -15,9 +15,14 @@ from hypothesis import settings
 from tests.cli import Finished, RunCommand, run_fresh
 from tests.golden_numbers import Tolerance, to_text
 from tests.golden_numbers import compare as compare_numbers
+from tests.mini_hub import hub
+from tests.models import trained, trained_cache
+from tests.one_process import stay_in_one_process
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+__all__ = ["hub", "trained", "trained_cache"]
 
 # A time limit an example would make tests fail on a busy machine.
 settings.register_profile("genomeformer", deadline=None)
@@ -98,6 +103,12 @@ def run_cli_fresh() -> RunCommand:
         return run_fresh(*arguments, stdin=stdin)
 
     return run
+
+
+@pytest.fixture
+def one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Load released bundles, and train compared models, without fresh processes."""
+    stay_in_one_process(monkeypatch)
 
 
 @pytest.fixture

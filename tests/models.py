@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.one_process import stay_in_one_process
+
 CORPUS = "phage"
 RUN = "run"
 RELEASED = "released"
@@ -46,7 +48,9 @@ def trained_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenize_genomes(tokenize, reporter=reporter, store=store)
     pretrain = PretrainRequest(corpus=CORPUS, name=RUN, overrides=SMALL, device="cpu", threads=1)
     pretrain_model(pretrain, reporter=reporter, store=store)
-    release_run(ReleaseRequest(run=RUN, name=RELEASED), reporter=reporter, store=store)
+    with pytest.MonkeyPatch.context() as patch:
+        stay_in_one_process(patch)
+        release_run(ReleaseRequest(run=RUN, name=RELEASED), reporter=reporter, store=store)
     return store.root
 
 

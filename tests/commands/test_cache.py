@@ -101,6 +101,7 @@ def test_rm_removes_nothing_unless_every_name_is_there(run_cli: RunCommand, trai
     assert everything_in(trained) == before
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_name_of_several_kinds_must_be_told_apart(run_cli: RunCommand, trained: Path) -> None:
     assert run_cli("release", "run").exit_code == 0
     done = run_cli("cache", "rm", "run")

@@ -31,14 +31,21 @@ BUNDLE = [
 
 
 @pytest.fixture
-def home(trained: Path) -> Path:
+def unreleased(trained: Path) -> Path:
     """The trained cache without its released model."""
     shutil.rmtree(trained / "weights")
     return trained
 
 
+@pytest.fixture
+def home(unreleased: Path, one_process: None) -> Path:
+    """The trained cache without its released model; releases start no fresh process."""
+    del one_process
+    return unreleased
+
+
 def test_a_bundle_is_written_installed_and_the_same_in_both_places(
-    run_cli: RunCommand, home: Path, tmp_path: Path
+    run_cli: RunCommand, unreleased: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "deep" / "bundle"
     done = run_cli("release", RUN, "--name", "mine", "-o", str(output), "--json")
@@ -47,9 +54,9 @@ def test_a_bundle_is_written_installed_and_the_same_in_both_places(
     assert (result["name"], result["folder"]) == ("mine", str(output))
     assert result["largest_difference"] <= 1e-5
     assert names_in(output) == BUNDLE
-    assert everything_in(output) == everything_in(home / "weights" / "mine")
+    assert everything_in(output) == everything_in(unreleased / "weights" / "mine")
     assert run_cli("cache", "verify", "weights/mine").exit_code == 0
-    weights = home / "runs" / RUN / "checkpoints" / "step-00000004" / "model.safetensors"
+    weights = unreleased / "runs" / RUN / "checkpoints" / "step-00000004" / "model.safetensors"
     trained, released = load_file(weights), load_file(output / "model.safetensors")
     assert trained.keys() == released.keys()
     assert all(torch.equal(trained[name], released[name]) for name in trained)
@@ -120,6 +127,7 @@ def test_a_released_run_can_be_trained_again_from_its_configuration(
         assert again == (home / "runs" / RUN / file).read_bytes()
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_taken_name_is_refused(run_cli: RunCommand, trained: Path) -> None:
     before = everything_in(trained)
     done = run_cli("release", RUN, "--name", RELEASED, "--author", "A. Nother")

@@ -22,7 +22,7 @@ from tests.bundles import make_bundle
 from tests.cli import RunCommand, run_fresh
 from tests.failures import assert_failure
 from tests.files import everything_in, flip_a_byte
-from tests.mini_hub import TOKEN, running_hub
+from tests.mini_hub import TOKEN, Hub, running_hub
 from tests.models import RELEASED, RUN, WIDTH
 
 FASTA = b">a\nACGTACGTTTGACA\n>b\nGGGNCC\n"
@@ -57,6 +57,7 @@ def embedded(run_cli: RunCommand, model: str, folder: Path) -> Floats:
     return vectors
 
 
+@pytest.mark.usefixtures("one_process")
 def test_eight_bits_are_measured_and_load_like_any_model(
     run_cli: RunCommand, trained: Path, tmp_path: Path
 ) -> None:
@@ -75,6 +76,7 @@ def test_eight_bits_are_measured_and_load_like_any_model(
     assert 0 < np.abs(small - whole).max() < 0.1
 
 
+@pytest.mark.usefixtures("one_process")
 def test_the_average_is_released_where_it_is_better_or_asked_for(
     run_cli: RunCommand, trained: Path
 ) -> None:
@@ -105,6 +107,7 @@ def test_the_average_is_released_where_it_is_better_or_asked_for(
     assert bits["auto"]["bits_per_base"] == best
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_checkpoint_of_a_run_that_goes_on_can_be_released(
     run_cli: RunCommand, trained: Path
 ) -> None:
@@ -125,6 +128,7 @@ def test_a_checkpoint_of_a_run_that_goes_on_can_be_released(
     assert tomli_w.dumps(config)
 
 
+@pytest.mark.usefixtures("one_process")
 def test_an_evaluation_stands_on_the_card_and_another_models_does_not(
     run_cli: RunCommand, trained: Path, tmp_path: Path
 ) -> None:
@@ -144,6 +148,7 @@ def test_an_evaluation_stands_on_the_card_and_another_models_does_not(
     assert not (trained / "weights" / "lied").exists()
 
 
+@pytest.mark.usefixtures("one_process")
 def test_notes_that_give_a_path_away_are_refused(
     run_cli: RunCommand, trained: Path, tmp_path: Path
 ) -> None:
@@ -154,6 +159,7 @@ def test_notes_that_give_a_path_away_are_refused(
     assert not (trained / "weights" / "told").exists()
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_bundle_is_signed_packed_and_checked(
     run_cli: RunCommand, bundle: Path, tmp_path: Path, keys: tuple[Path, Path]
 ) -> None:
@@ -198,40 +204,51 @@ def test_the_name_of_the_default_is_taken(run_cli: RunCommand, trained: Path) ->
     assert not (trained / "weights" / "default").exists()
 
 
-def test_processes_find_the_hub_where_the_environment_says(bundle: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("one_process")
+def test_processes_find_the_hub_where_the_environment_says(
+    run_cli: RunCommand, bundle: Path, tmp_path: Path
+) -> None:
     sequences = tmp_path / "x.fa"
     sequences.write_bytes(FASTA)
+    ours = run_cli("embed", str(sequences), "--model", str(bundle), "--threads", "1")
     with running_hub() as hub:
         known = hub.environment(str(tmp_path / "home"))
         line = ["release", str(bundle), "--push", "org/gf", "--json"]
         done = run_fresh(*line, environment=known)
         assert done.exit_code == 0, done.err
         address = json.loads(done.out)["pushed"]["address"]
-        ours = run_fresh("embed", str(sequences), "--model", str(bundle), environment=known)
-        theirs = run_fresh("embed", str(sequences), "--model", "hf://org/gf", environment=known)
+        line = ["embed", str(sequences), "--model", "hf://org/gf", "--threads", "1"]
+        theirs = run_fresh(*line, environment=known)
         assert theirs.exit_code == 0, theirs.err
         assert theirs.stdout == ours.stdout
         assert address in theirs.err
         assert TOKEN not in done.out + done.err + theirs.err
         assert (tmp_path / "home" / "hub").is_dir()
         before = len(hub.asked)
-        offline = {**known, "HF_HUB_OFFLINE": "1"}
-        again = run_fresh("embed", str(sequences), "--model", "hf://org/gf", environment=offline)
+        again = run_fresh(*line, environment={**known, "HF_HUB_OFFLINE": "1"})
         assert (again.exit_code, again.stdout) == (0, ours.stdout), again.err
-        nothing = run_fresh("embed", str(sequences), "--model", "hf://org/no", environment=offline)
-        assert_failure(nothing, "HF_HUB_OFFLINE", hint="unset", exit_code=75)
         assert hub.asked[before:] == []
 
 
-def test_a_rehearsed_push_sends_nothing_and_needs_no_token(bundle: Path, tmp_path: Path) -> None:
-    with running_hub() as hub:
-        known = hub.environment(str(tmp_path / "home"), token=None)
-        line = ["release", str(bundle), "--push", "org/gf", "--dry-run"]
-        done = run_fresh(*line, environment=known)
-        assert done.exit_code == 0, done.err
-        assert "would send" in done.out
-        assert "model.safetensors" in done.out
-        assert hub.asked == []
+def test_a_model_that_was_never_fetched_is_not_found_offline(
+    run_cli: RunCommand, hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    done = run_cli("embed", "-", "--model", "hf://org/no", stdin=FASTA)
+    assert_failure(done, "HF_HUB_OFFLINE", hint="unset", exit_code=75)
+    assert hub.asked == []
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_rehearsed_push_sends_nothing_and_needs_no_token(
+    run_cli: RunCommand, hub: Hub, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", "")
+    done = run_cli("release", str(bundle), "--push", "org/gf", "--dry-run")
+    assert done.exit_code == 0, done.err
+    assert "would send" in done.out
+    assert "model.safetensors" in done.out
+    assert hub.asked == []
 
 
 def test_a_release_of_a_run_goes_all_the_way(
@@ -252,6 +269,7 @@ def test_a_release_of_a_run_goes_all_the_way(
     assert archive.read_bytes() == first
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_bundle_is_verified_where_one_stands(
     run_cli: RunCommand, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -262,6 +280,7 @@ def test_a_bundle_is_verified_where_one_stands(
         assert done.exit_code == 0, done.err
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_bundle_is_copied_with_an_onnx_file_and_stays_as_it_is(
     run_cli: RunCommand, trained: Path, tmp_path: Path
 ) -> None:

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 import tomli_w
 import typer.main
-from torch import Tensor
 from typer import Exit
 
 from genomeformer_cli.app import app
@@ -147,21 +146,7 @@ def test_every_command_parses(path: Path) -> None:
                 raise AssertionError(f"{command}: {failure}") from failure
 
 
-@pytest.fixture
-def same_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Load released bundles in this process; the slow tests start a fresh one, as users do."""
-    from genomeformer_cli.core.model_io.model_folder import read_model
-    from genomeformer_cli.core.release import selftest, verify
-    from genomeformer_cli.core.workflows import release_publish
-
-    def outputs(folder: Path) -> dict[str, Tensor]:
-        return selftest.reference_outputs(read_model(folder))
-
-    for module in (verify, release_publish):
-        monkeypatch.setattr(module, "outputs_in_fresh_process", outputs)
-
-
-@pytest.mark.usefixtures("ncbi", "same_process")
+@pytest.mark.usefixtures("ncbi", "one_process")
 @pytest.mark.parametrize("path", PAGES, ids=name_of)
 def test_page_runs(path: Path, scratch: Path, run_cli: RunCommand) -> None:
     for command in commands_of(path):

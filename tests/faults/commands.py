@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
+
+import pytest
 
 from genomeformer_cli.core.embedding.formats import FORMATS
 from tests.annotations import MYCOPLASMA_FASTA, MYCOPLASMA_GFF
 from tests.faults.harness import Place
 from tests.mini_ncbi.server import MiniNcbi
 from tests.mini_ncbi.world import make_world
+from tests.one_process import stay_in_one_process
 
 ACCESSION = "GCF_000005845.2"
 CONFIG = """
@@ -120,26 +123,13 @@ def _make_small() -> None:
 
     from genomeformer_cli.core.genomes import local
     from genomeformer_cli.core.genomes.ncbi import install
-    from genomeformer_cli.core.model_io.model_folder import read_model
-    from genomeformer_cli.core.release import selftest as fresh
-    from genomeformer_cli.core.release import verify
-    from genomeformer_cli.core.workflows import compare, embed
-    from genomeformer_cli.core.workflows import release_publish as publish
+    from genomeformer_cli.core.workflows import embed
 
     torch.set_num_threads(1)
     embed._BASES = 200
     for dated in (local, install):
         vars(dated)["datetime"] = _SameDay
-
-    def answer(folder: Path) -> dict[str, torch.Tensor]:
-        return fresh.reference_outputs(read_model(folder))
-
-    def call(function: Any, task: Any, reporter: Any) -> None:
-        function(task, reporter)
-
-    for module in (verify, publish):
-        vars(module)["outputs_in_fresh_process"] = answer
-    vars(compare)["run_in_fresh_process"] = call
+    stay_in_one_process(pytest.MonkeyPatch())
 
 
 def import_everything() -> None:

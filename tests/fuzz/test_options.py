@@ -11,9 +11,6 @@ import pytest
 
 from tests.cli import RunCommand
 from tests.fuzz.options import command_lines
-from tests.models import trained, trained_cache
-
-__all__ = ["trained", "trained_cache"]
 
 SAMPLE = 12
 SECONDS = 4.0

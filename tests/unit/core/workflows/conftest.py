@@ -7,10 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.models import trained_cache
-
-__all__ = ["trained_cache", "trained_home"]
-
 
 @pytest.fixture
 def trained_home(trained_cache: Path, tmp_path: Path) -> Path:

@@ -1,0 +1,35 @@
+"""Steps that users run in fresh processes, run in the process of the test: seconds less each.
+
+A fresh process imports torch again. Tests of `core/release/verify.py`, of `core/processes.py` and
+one test of each command that uses them start it; all others use the fixture `one_process`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def stay_in_one_process(patch: pytest.MonkeyPatch) -> None:
+    """Load released bundles, and train compared models, in this process."""
+    from genomeformer_cli.core.model_io.model_folder import read_model
+    from genomeformer_cli.core.release import selftest, verify
+    from genomeformer_cli.core.store.seal import check_seal
+    from genomeformer_cli.core.workflows import compare, release_publish
+
+    def outputs(folder: Path) -> dict[str, Tensor]:
+        check_seal(folder)
+        return selftest.reference_outputs(read_model(folder))
+
+    def call(work: Callable[[Any, Any], None], task: Any, reporter: Any) -> None:
+        work(task, reporter)
+
+    for module in (verify, release_publish):
+        patch.setattr(module, "outputs_in_fresh_process", outputs)
+    patch.setattr(compare, "run_in_fresh_process", call)
