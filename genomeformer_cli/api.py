@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Iterable, Sequence
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,6 +96,7 @@ def base_codes(sequences: Iterable[str]) -> list[Codes]:
     return [encode_bases(one, where=f"sequence {number}") for number, one in enumerate(sequences)]
 
 
+@dataclass(eq=False)
 class GenomeEmbedder:
     """Transformer from DNA to vectors for a scikit-learn `Pipeline`.
 
@@ -109,26 +111,15 @@ class GenomeEmbedder:
         device: `auto`, `cpu`, or a torch device.
     """
 
-    def __init__(  # noqa: PLR0913 - scikit-learn's rule: every setting is a parameter
-        self,
-        model: str | Path = DEFAULT_MODEL,
-        *,
-        pool: str = "mean",
-        layers: str = AUTO,
-        rc: str = "none",
-        window: int | str | None = None,
-        stride: int | None = None,
-        tokens_per_batch: int | None = None,
-        device: str = "auto",
-    ) -> None:
-        self.model = model
-        self.pool = pool
-        self.layers = layers
-        self.rc = rc
-        self.window = window
-        self.stride = stride
-        self.tokens_per_batch = tokens_per_batch
-        self.device = device
+    model: str | Path = DEFAULT_MODEL
+    _: KW_ONLY
+    pool: str = "mean"
+    layers: str = AUTO
+    rc: str = "none"
+    window: int | str | None = None
+    stride: int | None = None
+    tokens_per_batch: int | None = None
+    device: str = "auto"
 
     def fit(self, X: Sequence[str], y: object = None) -> GenomeEmbedder:
         """Load the model; no parameters are fitted."""

@@ -7,7 +7,7 @@ resulting batches are shuffled.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -89,44 +89,29 @@ def steps_per_epoch(num_rows: int, batch_size: int) -> int:
     return -(-num_rows // batch_size)
 
 
+@dataclass(eq=False)
 class TaskBatches:
-    """Factory of the batch of any step.
+    """Factory of the batch of any step."""
 
-    Args:
-        rows: Labelled rows; batches are drawn from the split `train`.
-        collator: Collator of the model.
-        tuning: Strands, augmentation and tokens per micro batch.
-        batch_size: Rows per step.
-        seed: Seed of the order, the strands and the augmentation.
-    """
+    rows: LabelledRows  # Labelled rows; batches are drawn from the split `train`.
+    collator: Collator  # Collator of the model.
+    tuning: TuningConfig  # Strands, augmentation and tokens per micro batch.
+    _: KW_ONLY
+    batch_size: int  # Rows per step.
+    seed: int  # Seed of the order, the strands and the augmentation.
 
-    def __init__(
-        self,
-        rows: LabelledRows,
-        collator: Collator,
-        tuning: TuningConfig,
-        *,
-        batch_size: int,
-        seed: int,
-    ) -> None:
-        self._rows = rows
-        self._train = rows.splits[TRAIN]
-        self._lengths = np.array([rows.codes[row].size for row in self._train])
-        self._collator = collator
-        self._tuning = tuning
-        self._batch_size = batch_size
-        self._seed = seed
+    def __post_init__(self) -> None:
+        self._train = self.rows.splits[TRAIN]
+        self._lengths = np.array([self.rows.codes[row].size for row in self._train])
         self._epoch = lru_cache(maxsize=2)(self._draw_epoch)
 
     def make(self, step: int) -> TaskBatch:
         """Return the batch of a step."""
-        per_epoch = steps_per_epoch(self._train.size, self._batch_size)
+        per_epoch = steps_per_epoch(self._train.size, self.batch_size)
         rows = self._epoch(step // per_epoch)[step % per_epoch]
         is_reversed = np.zeros(rows.size, dtype=np.bool_)
-        if self._tuning.strands != "given":
-            is_reversed = (
-                np.random.default_rng([self._seed, _STRANDS, step]).random(rows.size) < 0.5
-            )
+        if self.tuning.strands != "given":
+            is_reversed = np.random.default_rng([self.seed, _STRANDS, step]).random(rows.size) < 0.5
         codes = self._codes(rows, step)
         micro_batches = [
             self._make_micro_batch(
@@ -134,7 +119,7 @@ class TaskBatches:
                 [codes[position] for position in micro_batch],
                 is_reversed[micro_batch].tolist(),
             )
-            for micro_batch in batch_windows(self._lengths[rows], self._tuning.tokens_per_batch)
+            for micro_batch in batch_windows(self._lengths[rows], self.tuning.tokens_per_batch)
         ]
         return TaskBatch(
             step=step,
@@ -145,42 +130,42 @@ class TaskBatches:
 
     def _codes(self, rows: RowIndices, step: int) -> list[Codes]:
         """Return the bases of rows, augmented as configured."""
-        codes = [self._rows.codes[row] for row in self._train[rows]]
-        if self._tuning.shift:
-            generator = np.random.default_rng([self._seed, _SHIFT, step])
-            starts = generator.integers(0, self._tuning.shift + 1, len(codes))
+        codes = [self.rows.codes[row] for row in self._train[rows]]
+        if self.tuning.shift:
+            generator = np.random.default_rng([self.seed, _SHIFT, step])
+            starts = generator.integers(0, self.tuning.shift + 1, len(codes))
             codes = [
-                crop(codes_of_row, start, self._tuning.shift)
+                crop(codes_of_row, start, self.tuning.shift)
                 for codes_of_row, start in zip(codes, starts.tolist(), strict=True)
             ]
-        if not self._tuning.mutation:
+        if not self.tuning.mutation:
             return codes
-        generator = np.random.default_rng([self._seed, _MUTATION, step])
-        flat = mutate(np.concatenate(codes), self._tuning.mutation, generator)
+        generator = np.random.default_rng([self.seed, _MUTATION, step])
+        flat = mutate(np.concatenate(codes), self.tuning.mutation, generator)
         return np.split(flat, np.cumsum([codes_of_row.size for codes_of_row in codes])[:-1])
 
     def _make_micro_batch(
         self, rows: RowIndices, codes: Sequence[Codes], is_reversed: Sequence[bool]
     ) -> MicroBatch:
-        inputs = self._collator.collate(codes, reverse=is_reversed)
-        targets = [self._rows.targets[row] for row in self._train[rows]]
-        if self._rows.label_space.is_per_base:
+        inputs = self.collator.collate(codes, reverse=is_reversed)
+        targets = [self.rows.targets[row] for row in self._train[rows]]
+        if self.rows.label_space.is_per_base:
             targets = [
                 target[::-1] if is_row_reversed else target
                 for target, is_row_reversed in zip(targets, is_reversed, strict=True)
             ]
         return MicroBatch(
-            rows=rows, inputs=inputs, targets=stack_targets(self._rows.label_space, targets)
+            rows=rows, inputs=inputs, targets=stack_targets(self.rows.label_space, targets)
         )
 
     def _draw_epoch(self, epoch: int) -> list[RowIndices]:
-        generator = np.random.default_rng([self._seed, _ORDER, epoch])
+        generator = np.random.default_rng([self.seed, _ORDER, epoch])
         order = generator.permutation(self._train.size)
-        chunk_size = self._batch_size * _BATCHES_SORTED
+        chunk_size = self.batch_size * _BATCHES_SORTED
         for first in range(0, order.size, chunk_size):
             chunk = order[first : first + chunk_size]
             order[first : first + chunk_size] = chunk[
                 np.argsort(self._lengths[chunk], kind="stable")
             ]
-        batches = np.split(order, np.arange(self._batch_size, order.size, self._batch_size))
+        batches = np.split(order, np.arange(self.batch_size, order.size, self.batch_size))
         return [batches[number] for number in generator.permutation(len(batches))]

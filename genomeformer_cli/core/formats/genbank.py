@@ -261,29 +261,23 @@ class _Record:
         return name
 
 
+@dataclass(eq=False)
 class _Features:
     """Parser of the features of one record."""
 
-    def __init__(
-        self,
-        entries: list[tuple[_Entry, Kind, dict[str, str]]],
-        reader: LocationReader,
-        record: _Record,
-        identity: str,
-    ) -> None:
-        self._entries = entries
-        self._reader = reader
-        self._record = record
-        self._identity = identity
+    entries: list[tuple[_Entry, Kind, dict[str, str]]]
+    reader: LocationReader
+    record: _Record
+    identity: str
 
     def read(self) -> list[Feature | str]:
         """Return every feature, or its name if its location cannot be interpreted."""
         pseudo_tags = {
             tags["locus_tag"]
-            for _, kind, tags in self._entries
+            for _, kind, tags in self.entries
             if kind is Kind.GENE and _is_pseudo(tags) and "locus_tag" in tags
         }
-        features = [self._feature(*feature, pseudo_tags) for feature in self._entries]
+        features = [self._feature(*feature, pseudo_tags) for feature in self.entries]
         pseudogenes: dict[str, list[Feature]] = {}
         for feature in features:
             if (
@@ -301,11 +295,11 @@ class _Features:
         locus_tag, gene = tags.get("locus_tag", ""), tags.get("gene", "")
         name = tags.get("protein_id") or locus_tag or gene or tags.get("label", "")
         try:
-            location = self._reader.read("".join(entry.location))
+            location = self.reader.read("".join(entry.location))
         except LocationError as failure:
             shown = name or "".join(entry.location)[:40]
-            raise self._record.failure(
-                f"(`{self._identity}`) has the {entry.key} `{shown}` that {failure}",
+            raise self.record.failure(
+                f"(`{self.identity}`) has the {entry.key} `{shown}` that {failure}",
                 hint="correct the location, or the shape (`circular`) in the LOCUS line",
                 line=entry.line,
             ) from failure

@@ -186,46 +186,43 @@ class _Group:
         return self.rows.add_records(self.ids, sizes)
 
 
+@dataclass(eq=False)
 class _Work:
-    def __init__(
-        self,
-        request: EmbedRequest,
-        embedder: Embedder,
-        look: Look,
-        devices: tuple[str, ...],
-        reporter: Reporter,
-    ) -> None:
-        self._request = request
-        self._embedder = embedder
-        self._look = look
-        self._devices = devices
-        self._reporter = reporter
-        self._described = describe_embedding(request.sources, request.dtype, embedder, look)
+    request: EmbedRequest
+    embedder: Embedder
+    look: Look
+    devices: tuple[str, ...]
+    reporter: Reporter
+
+    def __post_init__(self) -> None:
+        self._described = describe_embedding(
+            self.request.sources, self.request.dtype, self.embedder, self.look
+        )
         self._job = hashlib.sha256(json.dumps(self._described).encode()).hexdigest()
 
     def run(self, stream: IO[bytes] | None, stack: ExitStack) -> EmbedResult:
-        output = self._request.output
+        output = self.request.output
         if output is None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="genomeformer-"))
             folder = Path(scratch) / "rows"
         else:
             folder = output.with_name(f".{output.name}.partial")
-            if self._request.resume and (finished := self._finished(output, folder)):
+            if self.request.resume and (finished := self._finished(output, folder)):
                 return finished
         rows = VectorWriter(
             folder,
-            width=self._embedder.width,
-            dtype=np.dtype(self._request.dtype),
+            width=self.embedder.width,
+            dtype=np.dtype(self.request.dtype),
             job=self._job,
-            resume=self._request.resume,
+            resume=self.request.resume,
         )
         if rows.discard_reason:
-            self._reporter.warn(
+            self.reporter.warn(
                 f"`{folder}` cannot be resumed: {rows.discard_reason}: starting over"
             )
         done_before = rows.num_rows
         if done_before:
-            self._reporter.note(f"{rows.num_records} records were done before: going on")
+            self.reporter.note(f"{rows.num_records} records were done before: going on")
         keep = False
         try:
             self._fill(rows)
@@ -236,7 +233,7 @@ class _Work:
         except KeyboardInterrupt:
             keep = output is not None and self._job_is_kept(folder)
             if keep:
-                self._reporter.note("`--resume` with the same command goes on where this stopped")
+                self.reporter.note("`--resume` with the same command goes on where this stopped")
             raise
         finally:
             rows.close(remove=not keep)
@@ -246,16 +243,16 @@ class _Work:
         return (folder / "state.json").is_file()
 
     def _fill(self, rows: VectorWriter) -> None:
-        look, request = self._look, self._request
+        look, request = self.look, self.request
         groups = self._groups(islice(look.read(), rows.num_records, None), rows)
         strands = 1 if request.choices.rc == "none" else 2
-        is_char = self._embedder.loaded.tokenizer.one_token_per_base
-        several = len(self._devices) > 1
+        is_char = self.embedder.loaded.tokenizer.one_token_per_base
+        several = len(self.devices) > 1
         total = look.num_bases * (1 if several else strands) if is_char else None
         unit = "bases" if is_char or several else "tokens"
-        with self._reporter.track("embedding", total, unit) as tracker:
+        with self.reporter.track("embedding", total, unit) as tracker:
             if not several:
-                done = embed_serial(self._embedder, groups, tracker)
+                done = embed_serial(self.embedder, groups, tracker)
             else:
                 done = embed_parallel(self._pool_job(), groups, tracker)
             for _ in done:
@@ -263,10 +260,10 @@ class _Work:
 
     def _pool_job(self) -> WorkerJob:
         return WorkerJob(
-            folder=self._embedder.loaded.folder,
-            options=self._request.choices,
-            devices=self._devices,
-            threads=self._request.threads,
+            folder=self.embedder.loaded.folder,
+            options=self.request.choices,
+            devices=self.devices,
+            threads=self.request.threads,
         )
 
     def _groups(self, queries: Iterator[Query], rows: VectorWriter) -> Iterator[_Group]:
@@ -274,10 +271,10 @@ class _Work:
 
         Groups do not depend on the number of GPUs, so that results are bitwise equal.
         """
-        per_base = self._request.choices.per_base
-        most = _BASES if self._request.jobs == 1 else _BASES_OF_A_PROCESS
+        per_base = self.request.choices.per_base
+        most = _BASES if self.request.jobs == 1 else _BASES_OF_A_PROCESS
         if per_base:
-            most = min(most, max(1, _BYTES_OF_ROWS // (4 * self._embedder.width)))
+            most = min(most, max(1, _BYTES_OF_ROWS // (4 * self.embedder.width)))
         group, num_bases = _Group([], [], rows, per_base), 0
         for query in queries:
             if group.ids and (num_bases + query.codes.size > most or len(group.ids) == _RECORDS):
@@ -292,7 +289,7 @@ class _Work:
     def _finish(
         self, rows: VectorWriter, done_before: int, stream: IO[bytes] | None
     ) -> EmbedResult:
-        request = self._request
+        request = self.request
         array = rows.finish()
         plane = project(array, request.plane) if request.plane else None
         ids: tuple[str, ...] = ()
@@ -300,7 +297,7 @@ class _Work:
         if plane or not is_npy:
             ids = tuple(name for name, _ in rows.records())
         if request.ids is not None:
-            _save_ids(rows, self._look, request.ids)
+            _save_ids(rows, self.look, request.ids)
         if request.output is None:
             assert stream is not None
             rows.copy_to(stream)
@@ -312,7 +309,7 @@ class _Work:
         return EmbedResult(
             rows=rows.num_rows,
             width=rows.width,
-            model=self._embedder.loaded.folder,
+            model=self.embedder.loaded.folder,
             num_records=rows.num_records,
             done_before=done_before,
             ids=ids if plane else (),
@@ -334,12 +331,12 @@ class _Work:
             "rows": rows.num_rows,
             "width": rows.width,
             "records": rows.num_records,
-            "records_without_vector": len(self._look.odd),
+            "records_without_vector": len(self.look.odd),
             "job": self._job,
             "output": identify_file(written),
         }
-        if self._request.ids is not None:
-            facts["ids"] = identify_file(self._request.ids)
+        if self.request.ids is not None:
+            facts["ids"] = identify_file(self.request.ids)
         write_json(waiting, with_checksum({**self._described, **facts}))
         try:
             sidecar(output).unlink(missing_ok=True)
@@ -353,7 +350,7 @@ class _Work:
 
     def _finished(self, output: Path, folder: Path) -> EmbedResult | None:
         """Return the result of an earlier run of the same job, if its files are as it left them."""
-        if self._request.plane:
+        if self.request.plane:
             return None
         for place in (sidecar(output), folder / FINISHED):
             facts = read_finished(place, self._job)
@@ -361,23 +358,23 @@ class _Work:
                 continue
             changed = [
                 path
-                for path, recorded in ((output, facts.output), (self._request.ids, facts.ids))
+                for path, recorded in ((output, facts.output), (self.request.ids, facts.ids))
                 if path is not None and not is_unchanged(path, recorded)
             ]
             if changed:
                 if place == sidecar(output):
-                    self._reporter.warn(
+                    self.reporter.warn(
                         f"`{changed[0]}` is not as the finished job left it: starting over"
                     )
                 continue
             if place != sidecar(output):
                 move_into_place(place, sidecar(output))
             shutil.rmtree(folder, ignore_errors=True)
-            self._reporter.note(f"`{output}` is finished already")
+            self.reporter.note(f"`{output}` is finished already")
             return EmbedResult(
                 rows=facts.rows,
                 width=facts.width,
-                model=self._embedder.loaded.folder,
+                model=self.embedder.loaded.folder,
                 num_records=facts.records,
                 done_before=facts.rows,
             )
