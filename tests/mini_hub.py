@@ -25,7 +25,7 @@ import pytest
 from huggingface_hub import constants
 
 TOKEN = "hf_" + "t" * 34
-_LFS = (".safetensors", ".png", ".onnx", ".gz")
+_LFS = (".safetensors", ".bin", ".png", ".onnx", ".gz")
 
 
 @dataclass(kw_only=True)

@@ -1,4 +1,7 @@
-"""Find a model by name or folder: a run, a checkpoint, a bundle, or a name in the cache."""
+"""Find a model by name or folder: a run, a checkpoint, a bundle, or a name in the cache.
+
+A folder may also hold a model of other authors in their layout; pickled weights are converted once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
+from genomeformer_cli.core.model_io.published_copy import converted_copy, needs_conversion
 from genomeformer_cli.core.model_io.rotation import newest_valid_checkpoint
 from genomeformer_cli.core.model_io.tensors import has_weights
 from genomeformer_cli.core.proposals import propose
@@ -31,6 +35,8 @@ def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
         raise _unknown(model, store)
     if has_weights(folder):
         return folder
+    if needs_conversion(folder):
+        return converted_copy(folder, store)
     newest = newest_valid_checkpoint(folder, reporter)
     if newest is None:
         raise _without_weights(model, folder)

@@ -25,6 +25,12 @@ from genomeformer_cli.core.errors import (
     UsageError,
 )
 from genomeformer_cli.core.model_io.bundle_layout import PATTERNS, check_layout, list_files
+from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE, check_family
+from genomeformer_cli.core.model_io.published_copy import (
+    copy_name,
+    copy_published,
+    published_files,
+)
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import SEAL, SIGNATURE, check_seal, file_sha256, read_seal
 
@@ -88,6 +94,106 @@ def read_address(text: str) -> Address:
     return Address(repository=repository, revision=revision or "main", seal=seal or None)
 
 
+def fetch_model(address: Address, store: Store) -> FetchedBundle:
+    """Download a model: a bundle of ours, or the files that its authors published.
+
+    Raises:
+        RefusedError: The repository or revision does not exist, or access is denied.
+        NetworkError: The Hub is down, or the download was interrupted; a rerun resumes it.
+        CorruptError: A checksum differs, or the model is not the pinned one.
+        CheckpointError: The architecture is unknown, or the weights have no known format.
+    """
+    hub = _client()
+    commit = address.revision if _COMMIT.fullmatch(address.revision) else None
+    if commit is None and hub.constants.HF_HUB_OFFLINE:
+        commit = _known_commit(hub, address)
+    if commit is not None:
+        name = copy_name(address.repository, commit)
+        if store.has(Kind.UNPACKED, name):
+            return _published(address, commit, store.path(Kind.UNPACKED, name))
+    if hub.constants.HF_HUB_OFFLINE:
+        return fetch_bundle(address, store)
+    with _client_errors(hub, str(address)):
+        info = hub.HfApi().model_info(
+            address.repository, revision=address.revision, files_metadata=True
+        )
+    names = [sibling.rfilename for sibling in info.siblings]
+    if SEAL in names:
+        return fetch_bundle(address, store)
+    name = copy_name(address.repository, info.sha)
+    if not store.has(Kind.UNPACKED, name):
+        source = _download_published(hub, address, info, published_files(names))
+        copy_published(source, name, store, may_link=True)
+    return _published(address, info.sha, store.path(Kind.UNPACKED, name))
+
+
+def _known_commit(hub: Any, address: Address) -> str | None:
+    """Return the commit of a branch or tag at the last download; None without one."""
+    try:
+        folder = hub.snapshot_download(
+            address.repository,
+            revision=address.revision,
+            allow_patterns=[CONFIG_FILE],
+            local_files_only=True,
+        )
+    except hub.errors.LocalEntryNotFoundError:
+        return None
+    return Path(folder).name
+
+
+def _download_published(hub: Any, address: Address, info: Any, files: list[str]) -> Path:
+    """Download published files at one commit, and compare their checksums with the Hub's.
+
+    The configuration comes first, so that an unknown architecture is refused before its weights.
+
+    Raises:
+        CheckpointError: The architecture is unknown.
+        CorruptError: A file has other bytes than on the Hub; it is removed.
+    """
+    for wanted in ([CONFIG_FILE], files):
+        with _client_errors(hub, str(address)):
+            folder = Path(
+                hub.snapshot_download(
+                    address.repository, revision=address.revision, allow_patterns=wanted
+                )
+            )
+        _check_published(folder, wanted, info)
+        check_family(folder)
+    return folder
+
+
+def _check_published(folder: Path, names: list[str], info: Any) -> None:
+    siblings = {sibling.rfilename: sibling for sibling in info.siblings}
+    for name in names:
+        if not _has_same_bytes(folder / name, siblings.get(name)):
+            (folder / name).resolve().unlink(missing_ok=True)
+            (folder / name).unlink(missing_ok=True)
+            raise CorruptError(
+                f"`{name}` was downloaded with other bytes than the Hub lists",
+                hint="the damaged file was removed; run again to download it again",
+            )
+
+
+def _published(address: Address, commit: str, folder: Path) -> FetchedBundle:
+    """Return a published model in the cache, after comparing the seal with the pinned one."""
+    seal = file_sha256(folder / SEAL)
+    _check_pin(address, seal)
+    return FetchedBundle(folder=folder, address=f"{SCHEME}{address.repository}@{commit}#{seal}")
+
+
+def _check_pin(address: Address, seal: str) -> None:
+    """Compare a seal with the pinned one.
+
+    Raises:
+        CorruptError: They differ.
+    """
+    if address.seal not in (None, seal):
+        raise CorruptError(
+            f"`{address}` is sealed by {seal}, not by {address.seal}",
+            hint="it is another model than the pinned one: do not use it",
+        )
+
+
 def fetch_bundle(address: Address, store: Store) -> FetchedBundle:
     """Download a bundle, or return the copy of an earlier download.
 
@@ -115,11 +221,7 @@ def fetch_bundle(address: Address, store: Store) -> FetchedBundle:
     folder = _check_download(folder, store)
     check_layout(folder)
     seal = file_sha256(folder / SEAL)
-    if address.seal not in (None, seal):
-        raise CorruptError(
-            f"`{address}` is sealed by {seal}, not by {address.seal}",
-            hint="it is another bundle than the one that was pinned: do not use it",
-        )
+    _check_pin(address, seal)
     return FetchedBundle(folder=folder, address=f"{SCHEME}{address.repository}@{commit}#{seal}")
 
 
@@ -262,14 +364,16 @@ def _compare(folder: Path, names: list[str], info: Any) -> None:
     """Check that the files on the Hub have the same bytes."""
     there = {sibling.rfilename: sibling for sibling in info.siblings}
     for name in names:
-        sibling = there.get(name)
-        lfs = getattr(sibling, "lfs", None)
-        if lfs is not None:
-            same = lfs.sha256 == file_sha256(folder / name)
-        else:
-            same = getattr(sibling, "blob_id", None) == _git_blob(folder / name)
-        if not same:
+        if not _has_same_bytes(folder / name, there.get(name)):
             raise CorruptError(f"the Hub has another `{name}` than was sent", hint="push once more")
+
+
+def _has_same_bytes(path: Path, sibling: Any) -> bool:
+    """Return True if a file has the checksum that the Hub lists."""
+    lfs = getattr(sibling, "lfs", None)
+    if lfs is not None:
+        return bool(lfs.sha256 == file_sha256(path))
+    return bool(getattr(sibling, "blob_id", None) == _git_blob(path))
 
 
 def _git_blob(path: Path) -> str:

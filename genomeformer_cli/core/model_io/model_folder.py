@@ -26,7 +26,12 @@ from genomeformer_cli.core.model_io.tensors import (
     write_weights,
 )
 from genomeformer_cli.core.models.protocol import ArchitectureConfig, Model
-from genomeformer_cli.core.models.registry import ARCHITECTURES, build_model, model_type
+from genomeformer_cli.core.models.registry import (
+    ARCHITECTURES,
+    build_model,
+    find_family,
+    model_type,
+)
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.seal import SEAL, check_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer
@@ -161,6 +166,17 @@ def _read_document(folder: Path) -> dict[str, Any]:
 def _is_ours(document: dict[str, Any]) -> bool:
     """Return True if `config.json` has our layout, False if it may have that of others."""
     return "genomeformer_version" in document or document.get("model_type") in ARCHITECTURES
+
+
+def check_family(folder: Path) -> None:
+    """Check that the model of a published `config.json` belongs to a known family.
+
+    Raises:
+        CheckpointError: The file is damaged, or no family recognises it.
+    """
+    document = _read_document(folder)
+    if not _is_ours(document):
+        find_family(document)
 
 
 def _check_description(folder: Path, plain: dict[str, Any]) -> dict[str, Any]:

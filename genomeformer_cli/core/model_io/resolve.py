@@ -1,7 +1,8 @@
 """Find the model that a user names.
 
 default                          default model of the package
-hf://ORG/NAME@REVISION#SHA256    bundle on the Hub, downloaded at one commit and checked
+hf://ORG/NAME@REVISION#SHA256    bundle, or model of other authors, on the Hub: downloaded at one
+                                 commit and checked
 NAME.tar.gz                      archive of a bundle
 anything else                    name in the cache, or folder: see `core/model_io/find.py`
 """
@@ -14,7 +15,7 @@ from genomeformer_cli.core.errors import NotInCacheError
 from genomeformer_cli.core.model_io.archive import SUFFIX, unpack_archive
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL, bundled_folder
 from genomeformer_cli.core.model_io.find import find_model
-from genomeformer_cli.core.model_io.hub import SCHEME, fetch_bundle, read_address
+from genomeformer_cli.core.model_io.hub import SCHEME, fetch_model, read_address
 from genomeformer_cli.core.model_io.tensors import has_weights
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
@@ -43,7 +44,7 @@ def _resolve(model: str | None, *, store: Store, reporter: Reporter) -> Path:
     if model is None or model == DEFAULT_MODEL:
         return _bundled(store)
     if model.startswith(SCHEME):
-        fetched = fetch_bundle(read_address(model), store)
+        fetched = fetch_model(read_address(model), store)
         if fetched.address != model:
             reporter.note(f"model: {fetched.address}")
         return fetched.folder
