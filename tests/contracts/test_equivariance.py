@@ -8,12 +8,15 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import torch
 
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions, base_log2
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.mamba import CaduceusConfig
+from genomeformer_cli.core.models.protocol import ArchitectureConfig
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
@@ -26,11 +29,22 @@ COMPLEMENT = (0, 1, 2, 3, 4, 8, 7, 6, 5, 9)
 SMALL = ModelConfig(
     width=16, depth=1, num_heads=2, mlp_width=24, context=CONTEXT, complement=COMPLEMENT
 )
-MODELS: dict[str, dict[str, Any]] = {
-    "two stacks": {"direction": "two-stack"},
-    "two stacks of patches": {"direction": "two-stack", "patch": 4, "conv_width": 3},
-    "both strands": {"strands": "both"},
-    "both strands, patches": {"strands": "both", "patch": 4},
+CADUCEUS = CaduceusConfig(
+    vocabulary_size=len(COMPLEMENT),
+    width=16,
+    depth=3,
+    inner_width=32,
+    context=CONTEXT,
+    strands="both",
+    complement=COMPLEMENT,
+)
+MODELS: dict[str, ArchitectureConfig] = {
+    "two stacks": replace(SMALL, direction="two-stack"),
+    "two stacks of patches": replace(SMALL, direction="two-stack", patch=4, conv_width=3),
+    "both strands": replace(SMALL, strands="both"),
+    "both strands, patches": replace(SMALL, strands="both", patch=4),
+    "caduceus": CADUCEUS,
+    "caduceus, plain norms": replace(CADUCEUS, exchange=False),
 }
 WINDOWS: dict[str, dict[str, Any]] = {
     "context": {},
@@ -41,20 +55,20 @@ WINDOWS: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(params=MODELS)
 def loaded(request: pytest.FixtureRequest, tmp_path: Path) -> LoadedModel:
-    model = build_model(replace(SMALL, **MODELS[request.param]), seed=4).eval()
+    model = build_model(MODELS[request.param], seed=4).eval()
     return LoadedModel(model=model, tokenizer=CharTokenizer(), folder=tmp_path)
 
 
 @pytest.mark.parametrize("windows", WINDOWS.values(), ids=WINDOWS)
 @pytest.mark.parametrize("pool", ["mean", "max"])
-def test_the_other_strand_gives_the_same_numbers_halves_swapped(
+def test_the_other_strand_gives_the_same_numbers_strands_swapped(
     loaded: LoadedModel, windows: dict[str, Any], pool: Literal["mean", "max"]
 ) -> None:
     embedder = Embedder(loaded, EmbedOptions(pool=pool, **windows))
     codes = [encode_bases(random_dna(length, length)) for length in LENGTHS]
     vectors = embedder.embed(codes)
     others = embedder.embed([reverse_complement_codes(one) for one in codes])
-    swapped = np.roll(others, others.shape[1] // 2, axis=1)
+    swapped = loaded.model.swap_strands(torch.from_numpy(others)).numpy()
     np.testing.assert_allclose(vectors, swapped, rtol=1e-4, atol=1e-5)
 
 

@@ -228,8 +228,7 @@ def both_strand_outputs(model: Model, batch: CollatedBatch, tokens_at_once: int 
     reversed_batch = replace(batch, relative_position_P=1 - batch.relative_position_P)
 
     def mean(features_PE: Tensor) -> Tensor:
-        forward_PE, reverse_PE = features_PE.chunk(2, dim=-1)
-        swapped_PE = torch.cat((reverse_PE, forward_PE), dim=-1)
+        swapped_PE = model.swap_strands(features_PE)
         mean_BC: Tensor = (head(features_PE, batch) + head(swapped_PE, reversed_batch)) / 2
         return mean_BC
 

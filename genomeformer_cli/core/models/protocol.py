@@ -88,7 +88,7 @@ class Model(nn.Module):
 
     @property
     def is_equivariant(self) -> bool:
-        """True if the reverse complement flips the features of a row and swaps their halves."""
+        """True if the reverse complement flips the features of a row and swaps the strands."""
         return False
 
     @property
@@ -109,6 +109,11 @@ class Model(nn.Module):
     def layer_width(self, layer: int) -> int:
         """Return the features per position of a layer; 0 is the embedding."""
         return self.feature_width if layer == self.config.depth else self.config.width
+
+    def swap_strands(self, features: Tensor) -> Tensor:
+        """Return the features (..., E) that the reverse complement has, see `is_equivariant`."""
+        forward, reverse = features.chunk(2, dim=-1)
+        return torch.cat((reverse, forward), dim=-1)
 
     def set_checkpointing(self, *, wanted: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""

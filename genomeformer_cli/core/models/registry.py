@@ -17,6 +17,7 @@ from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoSt
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.models.genomeformer.reverse_complement import BothStrands
+from genomeformer_cli.core.models.mamba import Caduceus, CaduceusConfig, Mamba, MambaConfig
 from genomeformer_cli.core.models.protocol import ArchitectureConfig, Model
 
 
@@ -41,9 +42,19 @@ def _build_decoder(config: DecoderConfig, seed: int) -> Model:
     return Decoder(config, seed=seed)
 
 
+def _build_caduceus(config: CaduceusConfig, seed: int) -> Model:
+    return Caduceus(config, seed=seed)
+
+
+def _build_mamba(config: MambaConfig, seed: int) -> Model:
+    return Mamba(config, seed=seed)
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "genomeformer-encoder": Architecture(config=ModelConfig, build=_build_genomeformer),
     "genomeformer-decoder": Architecture(config=DecoderConfig, build=_build_decoder),
+    "genomeformer-caduceus": Architecture(config=CaduceusConfig, build=_build_caduceus),
+    "genomeformer-mamba": Architecture(config=MambaConfig, build=_build_mamba),
 }
 
 FAMILIES: tuple[Family, ...] = ()

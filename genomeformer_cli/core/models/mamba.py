@@ -1,0 +1,421 @@
+"""Mamba: blocks whose state depends on the input, as a causal stack or, in Caduceus, in both ways.
+
+Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces"; Schiff et al.
+2024, "Caduceus: Bi-Directional Equivariant Long-Range DNA Sequence Modeling".
+Shape letters: B batch, L length, M length with the frame, E width, D inner width, N states of a
+channel, K kernel, R rank of the step size, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from genomeformer_cli.core.attention.kernels.chunked_scan import working_dtype
+from genomeformer_cli.core.attention.kernels.selective_scan import selective_scan
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.models.framed import Frame, FramedModel, PlainTraits
+from genomeformer_cli.core.models.genomeformer.reverse_complement import flip_positions, flip_rows
+from genomeformer_cli.core.models.protocol import Direction
+
+_EMBEDDING_STD = 0.02
+# Step sizes of a fresh model are between these, evenly on a logarithmic scale.
+_SHORTEST_STEP, _LONGEST_STEP = 1e-3, 1e-1
+# Positions at a time, without gradients: what a direction computes on the way stays small.
+_SLICE = 1 << 11
+
+State = tuple[Tensor, Tensor]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MambaSizes:
+    """Sizes of a stack of Mamba blocks."""
+
+    mechanism: ClassVar[str] = "selective-scan"
+
+    vocabulary_size: int = 16  # Number of token ids.
+    context: int = 1_024  # Tokens per window, without the frame.
+    width: int = 128  # Features per position, E.
+    depth: int = 4  # Number of blocks.
+    inner_width: int = 256  # Channels of the recurrence, D.
+    state_size: int = 16  # States of a channel, N.
+    conv_width: int = 4  # Kernel size of the causal convolution before the recurrence, K.
+    step_rank: int = 8  # Rank of the map from channels to their step sizes, R.
+    conv_bias: bool = True  # Add a bias after the convolution.
+    norm_epsilon: float = 1e-5  # Term added to mean squares in norms.
+    frame: Frame = field(default_factory=Frame)  # Token ids around every sequence.
+
+    def __post_init__(self) -> None:
+        sizes = (self.vocabulary_size, self.context, self.width, self.depth, self.inner_width)
+        if min(*sizes, self.state_size, self.conv_width, self.step_rank) < 1:
+            raise ConfigError(
+                "every size of a Mamba model must be at least 1",
+                hint="compare its `config.json` with a published one",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class MambaConfig(MambaSizes, PlainTraits):
+    """Configuration of a causal Mamba model."""
+
+    direction: ClassVar[Direction] = "causal"
+
+    bias: bool = False  # Add biases in the projections into and out of the blocks.
+    tied: bool = True  # Use the embedding as the weights of the head.
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaduceusConfig(MambaSizes):
+    """Configuration of a bidirectional Mamba model."""
+
+    direction: ClassVar[Direction] = "bidirectional"
+    causal: ClassVar[bool] = False
+    residual: ClassVar[Literal["plain", "reversible"]] = "plain"
+    patch: ClassVar[int] = 1
+
+    # `one`: the given strand (Caduceus-Ph). `both`: each block also reads the other strand, and the
+    # model is equivariant under reverse complement (Caduceus-PS).
+    strands: Literal["one", "both"] = "one"
+    # The strands change places before every block, as in models trained with fused norms.
+    exchange: bool = True
+    # Id of the complement of every token, if both strands are read.
+    complement: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.strands == "both":
+            ids = range(self.vocabulary_size)
+            if len(self.complement) != self.vocabulary_size or any(
+                other not in ids or self.complement[other] != token
+                for token, other in enumerate(self.complement)
+            ):
+                raise ConfigError(
+                    "the complements of the tokens are not pairs of token ids",
+                    hint="compare the `config.json` of the model with a published one",
+                )
+
+
+class SelectiveState(nn.Module):
+    """Convolution and selective state of one direction.
+
+    Args:
+        config: Configuration of the model.
+    """
+
+    def __init__(self, config: MambaSizes) -> None:
+        super().__init__()
+        inner, states, rank = config.inner_width, config.state_size, config.step_rank
+        self._sizes = (rank, states, states)
+        self.kernel = nn.Parameter(torch.zeros(config.conv_width, inner))
+        self.kernel_bias = nn.Parameter(torch.zeros(inner)) if config.conv_bias else None
+        self.selection = nn.Linear(inner, rank + 2 * states, bias=False)
+        self.step_size = nn.Linear(rank, inner)
+        self.log_rate = nn.Parameter(torch.zeros(inner, states))
+        self.skip = nn.Parameter(torch.ones(inner))
+
+    def start(self, like_BLD: Tensor) -> State:
+        """Return the last inputs of the convolution, and the states, before the first position."""
+        batch, _, inner = like_BLD.shape
+        last_BKD = like_BLD.new_zeros(batch, len(self.kernel) - 1, inner)
+        states, dtype = self.log_rate.shape[1], working_dtype(like_BLD)
+        return last_BKD, like_BLD.new_zeros(batch, states, inner, dtype=dtype)
+
+    def forward(self, x_BLD: Tensor, real_BL1: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """Return the outputs (B, L, D) at the next positions, and the state after them.
+
+        Args:
+            x_BLD: Inputs, 0 at padding.
+            real_BL1: True at positions that may change the state; None: all.
+            state: State before the positions.
+        """
+        last_BKD, states_BND = state
+        padded_BMD = torch.cat((last_BKD, x_BLD), dim=1)
+        x_BLD = functional.silu(self._convolve(padded_BMD, x_BLD.shape[1]))
+        if real_BL1 is not None:
+            x_BLD = x_BLD * real_BL1
+        step_BLR, b_BLN, c_BLN = self.selection(x_BLD).split(self._sizes, dim=-1)
+        delta_BLD = functional.softplus(self.step_size(step_BLR))
+        a_DN = -self.log_rate.to(states_BND.dtype).exp()
+        y_BLD, states_BND = selective_scan(x_BLD, delta_BLD, a_DN, b_BLN, c_BLN, states_BND)
+        y_BLD = torch.addcmul(y_BLD.to(x_BLD.dtype), x_BLD, self.skip.to(x_BLD.dtype))
+        return y_BLD, (padded_BMD[:, padded_BMD.shape[1] - len(self.kernel) + 1 :], states_BND)
+
+    def _convolve(self, padded_BMD: Tensor, length: int) -> Tensor:
+        sums_BLD = padded_BMD[:, :length] * self.kernel[0]
+        for place in range(1, len(self.kernel)):
+            shifted_BLD = padded_BMD[:, place : place + length]
+            sums_BLD = torch.addcmul(sums_BLD, shifted_BLD, self.kernel[place])
+        return sums_BLD if self.kernel_bias is None else sums_BLD + self.kernel_bias
+
+
+class MambaMixer(nn.Module):
+    """Gated selective states, of one direction or the sum of both.
+
+    Both directions share the projections into and out of the block, which are computed once.
+
+    Args:
+        config: Configuration of the model.
+        bias: Add biases in the projections.
+        both_ways: Also run from the last position to the first.
+    """
+
+    def __init__(self, config: MambaSizes, *, bias: bool, both_ways: bool) -> None:
+        super().__init__()
+        self.into = nn.Linear(config.width, 2 * config.inner_width, bias=bias)
+        self.ahead = SelectiveState(config)
+        self.back = SelectiveState(config) if both_ways else None
+        self.out = nn.Linear(config.inner_width, config.width, bias=bias)
+
+    def forward(self, x_BME: Tensor, mask_BM: Tensor | None) -> Tensor:
+        """Mix every position with those before it, and with those after it if it runs both ways."""
+        x_BMD, gate_BMD = self.into(x_BME).chunk(2, dim=-1)
+        y_BMD = _run(self.ahead, x_BMD, None)
+        if self.back is not None:
+            real_BM1 = None if mask_BM is None else mask_BM[..., None].flip(1)
+            y_BMD = y_BMD + _run(self.back, x_BMD.flip(1), real_BM1).flip(1)
+        mixed_BME: Tensor = self.out(y_BMD * functional.silu(gate_BMD))
+        return mixed_BME
+
+
+def _run(direction: SelectiveState, x_BMD: Tensor, real_BM1: Tensor | None) -> Tensor:
+    """Return the outputs at all positions; without gradients, slice by slice."""
+    if real_BM1 is not None:
+        x_BMD = x_BMD * real_BM1
+    length = x_BMD.shape[1]
+    state, size = direction.start(x_BMD), length if torch.is_grad_enabled() else _SLICE
+    if length <= size:
+        y_BMD: Tensor = direction(x_BMD, real_BM1, state)[0]
+        return y_BMD
+    y_BMD = torch.empty_like(x_BMD)
+    for start in range(0, length, size):
+        span = slice(start, start + size)
+        real_BL1 = None if real_BM1 is None else real_BM1[:, span]
+        y_BMD[:, span], state = direction(x_BMD[:, span], real_BL1, state)
+    return y_BMD
+
+
+class MambaBlock(nn.Module):
+    """Norm, then the mixer; the caller adds the result to the residual stream.
+
+    Args:
+        config: Configuration of the model.
+        bias: Add biases in the projections.
+        both_ways: Also run from the last position to the first.
+    """
+
+    def __init__(self, config: MambaSizes, *, bias: bool, both_ways: bool) -> None:
+        super().__init__()
+        self.norm = nn.RMSNorm(config.width, eps=config.norm_epsilon)
+        self.mixer = MambaMixer(config, bias=bias, both_ways=both_ways)
+
+    def forward(self, x_BME: Tensor, mask_BM: Tensor | None) -> Tensor:
+        """Return what the block adds to the residual stream."""
+        added_BME: Tensor = self.mixer(self.norm(x_BME), mask_BM)
+        return added_BME
+
+
+class _MambaStack(FramedModel):
+    """Embedding, blocks and final norm: what both architectures share."""
+
+    config: MambaSizes  # type: ignore[assignment]
+
+    def _build(self, config: MambaSizes, *, bias: bool, both_ways: bool) -> None:
+        self._checkpointing = False
+        self.embedding = nn.Embedding(config.vocabulary_size, config.width)
+        self.blocks = nn.ModuleList(
+            MambaBlock(config, bias=bias, both_ways=both_ways) for _ in range(config.depth)
+        )
+        self.norm = nn.RMSNorm(config.width, eps=config.norm_epsilon)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return self.embedding.weight.device
+
+    @property
+    def feature_width(self) -> int:
+        """Features per position."""
+        return self.config.width
+
+    @property
+    def is_quadratic(self) -> bool:
+        """False: the time of a row grows with its length."""
+        return False
+
+    def set_checkpointing(self, *, wanted: bool) -> None:
+        """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
+        self._checkpointing = wanted
+
+    def _added(self, block: Callable[..., Tensor], x_BME: Tensor, mask_BM: Tensor | None) -> Tensor:
+        if not self._checkpointing:
+            return block(x_BME, mask_BM)
+        added_BME: Tensor = checkpoint(block, x_BME, mask_BM, use_reentrant=False)
+        return added_BME
+
+
+class Mamba(_MambaStack):
+    """Causal stack of Mamba blocks.
+
+    Features of a layer are the residual stream after it, those of the last one also through the
+    final norm.
+
+    Args:
+        config: Configuration of the model.
+        seed: Seed of the initial weights.
+    """
+
+    config: MambaConfig
+
+    def __init__(self, config: MambaConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self._build(config, bias=config.bias, both_ways=False)
+        vocabulary = config.vocabulary_size
+        self.head = None if config.tied else nn.Linear(config.width, vocabulary, bias=False)
+        initialise(self, torch.Generator().manual_seed(seed))
+
+    def framed_layers(
+        self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]
+    ) -> list[Tensor]:
+        """Return features (B, M, E) after each of some blocks; see `FramedModel.framed_layers`."""
+        x_BME = self.embedding(tokens_BM)
+        features = {0: x_BME}
+        for number, block in enumerate(self.blocks[: max(layers)], start=1):
+            x_BME = x_BME + self._added(block, x_BME, mask_BM)
+            if number in layers:
+                features[number] = x_BME
+        if self.config.depth in layers:
+            features[self.config.depth] = self.norm(x_BME)
+        return [features[layer] for layer in layers]
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (..., V) of the token after every position."""
+        weight_VE = self.embedding.weight if self.head is None else self.head.weight
+        return functional.linear(features, weight_VE)
+
+
+class Caduceus(_MambaStack):
+    """Bidirectional stack of Mamba blocks.
+
+    Features of a layer are the output of its block before it is added to the residual stream; those
+    of the last one are the whole stream through the final norm. This is what the authors' code
+    returns as hidden states. If both strands are read, the second half of the features belongs to
+    the other strand, with its channels in reverse order.
+
+    Args:
+        config: Configuration of the model.
+        seed: Seed of the initial weights.
+    """
+
+    config: CaduceusConfig
+    complement_V: Tensor
+
+    def __init__(self, config: CaduceusConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self._build(config, bias=False, both_ways=True)
+        complement = config.complement or range(config.vocabulary_size)
+        self.register_buffer("complement_V", torch.tensor(tuple(complement)), persistent=False)
+        initialise(self, torch.Generator().manual_seed(seed))
+
+    @property
+    def reads_both(self) -> bool:
+        """True if every block also reads the other strand."""
+        return self.config.strands == "both"
+
+    @property
+    def feature_width(self) -> int:
+        """Features per position: those of both strands, if both are read."""
+        return self.config.width * (2 if self.reads_both else 1)
+
+    @property
+    def is_equivariant(self) -> bool:
+        """True if both strands are read and no token around a sequence tells them apart."""
+        return self.reads_both and not self.config.frame.size
+
+    def layer_width(self, layer: int) -> int:
+        """Return the features per position of a layer; 0 is the embedding."""
+        return self.feature_width
+
+    def swap_strands(self, features: Tensor) -> Tensor:
+        """Return the features that the reverse complement has: the channels in reverse order."""
+        return features.flip(-1)
+
+    def framed_layers(
+        self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]
+    ) -> list[Tensor]:
+        """Return features (B, M, E or 2 E) after each of some blocks."""
+        turn_BM = None
+        if self.reads_both:
+            turn_BM = flip_positions(tokens_BM, mask_BM)
+            other_BM = self.complement_V[tokens_BM.gather(1, turn_BM)]
+            tokens_BM = torch.cat((tokens_BM, other_BM))
+            mask_BM = None if mask_BM is None else torch.cat((mask_BM, mask_BM))
+        added_BME = self.embedding(tokens_BM)
+        features = {0: _by_strand(added_BME, turn_BM)}
+        x_BME = torch.zeros_like(added_BME)
+        for number, block in enumerate(self.blocks[: max(layers)], start=1):
+            x_BME = x_BME + added_BME
+            if turn_BM is not None and self.config.exchange:
+                x_BME = _exchange(x_BME, turn_BM)
+            added_BME = self._added(block, x_BME, mask_BM)
+            if number in layers:
+                features[number] = _by_strand(added_BME, turn_BM)
+        if self.config.depth in layers:
+            features[self.config.depth] = _by_strand(self.norm(x_BME + added_BME), turn_BM)
+        return [features[layer] for layer in layers]
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return logits (..., V) of the token at every position, the sum of both strands'."""
+        weight_VE = self.embedding.weight
+        if not self.reads_both:
+            return functional.linear(features, weight_VE)
+        forward, reverse = features.chunk(2, dim=-1)
+        return functional.linear(forward, weight_VE) + functional.linear(
+            reverse.flip(-1), weight_VE[self.complement_V]
+        )
+
+
+def _by_strand(x_BME: Tensor, turn_BM: Tensor | None) -> Tensor:
+    """Return the features of rows; those of the other strand, if any, as the second half."""
+    if turn_BM is None:
+        return x_BME
+    forward_BME, reverse_BME = x_BME.chunk(2)
+    return torch.cat((forward_BME, flip_rows(reverse_BME, turn_BM).flip(-1)), dim=-1)
+
+
+def _exchange(x_BME: Tensor, turn_BM: Tensor) -> Tensor:
+    """Exchange the strands, each with its positions and its channels in reverse order."""
+    forward_BME, reverse_BME = x_BME.flip(-1).chunk(2)
+    return torch.cat((flip_rows(reverse_BME, turn_BM), flip_rows(forward_BME, turn_BM)))
+
+
+@torch.no_grad()
+def initialise(model: _MambaStack, generator: torch.Generator) -> None:
+    """Initialise as the reference code: rates of decay 1 to N, steps between 0.001 and 0.1."""
+    depth = model.config.depth
+    for name, parameter in model.named_parameters():
+        leaf = name.rpartition(".")[0].rpartition(".")[2] if name.endswith("weight") else ""
+        if name.endswith("log_rate"):
+            parameter.copy_(torch.arange(1, parameter.shape[1] + 1).log().expand_as(parameter))
+        elif name.endswith("step_size.bias"):
+            steps = torch.empty_like(parameter).uniform_(
+                math.log(_SHORTEST_STEP), math.log(_LONGEST_STEP), generator=generator
+            )
+            # Softplus of this bias is the step size.
+            parameter.copy_(steps.exp().expm1().log())
+        elif leaf in ("embedding", "head"):
+            parameter.normal_(0.0, _EMBEDDING_STD, generator=generator)
+        elif name.endswith("kernel") or (parameter.dim() == 2 and leaf):
+            inputs = parameter.shape[0] if name.endswith("kernel") else parameter.shape[1]
+            bound = inputs**-0.5 / (depth**0.5 if leaf == "out" else 1)
+            parameter.uniform_(-bound, bound, generator=generator)
+        elif name.endswith("bias"):
+            parameter.zero_()
