@@ -1,0 +1,341 @@
+"""Tokenizers of a published `tokenizer.json`: byte pairs and their kind.
+
+DNABERT-2, GROVER, GENA-LM, ModernGENA, Mistral-DNA, METAGENE-1, and single characters in that form.
+The Hugging Face library computes the ids, so that they are those of the authors' file; the tokens
+around a sequence are read from its post-processor. Letters are read by the rule of `core.sequence`
+first: the authors' tokenizers make unknown tokens of lower case and of most other codes.
+
+Tokens of A C G T give back their bases. What is unknown to the vocabulary, and runs of N that it
+shortens to one token, are decoded as one N per token.
+
+A long sequence of byte pairs is encoded in blocks that overlap, and two blocks are joined at a
+token that both have. The tokens are those of the whole sequence: a row of tokens is the encoding of its
+text if and only if every two neighbours are the encoding of theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tokenizers import Encoding
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes, decode_bases
+from genomeformer_cli.core.tokenizers.protocol import Ids, Offsets, Positions, StablePrefix
+from genomeformer_cli.core.tokenizers.published.base import PublishedTokenizer, bases_of
+from genomeformer_cli.core.tokenizers.published.untrusted import (
+    WORD_PATTERNS,
+    check_tokenizer_json,
+    components,
+    pattern_of,
+)
+from genomeformer_cli.core.tokenizers.published.vocabulary import (
+    MAX_TOKENS,
+    SpecialTokens,
+    Vocabulary,
+)
+
+BLOCK, OVERLAP = 1 << 14, 1 << 10
+_BATCH = 64
+_UNUSED = "<unused id {}>"
+_WORD_STARTS = ("##", "Ġ", "▁")
+_WORD_END = "</w>"
+_HASHED = ("normalizer", "pre_tokenizer", "model")
+_WHOLE_WORDS = (
+    *("Whitespace", "WhitespaceSplit", "BertPreTokenizer", "ByteLevel", "Metaspace"),
+    *("Punctuation", "Digits"),
+)
+
+
+class TrainedTokenizer(PublishedTokenizer):
+    """Tokenizer that the Hugging Face library runs.
+
+    Args:
+        document: Parsed `tokenizer.json`, untrusted.
+        special: Tokens with a role.
+
+    Raises:
+        ValueError: The file is refused, or its tokens are not those of the bases.
+    """
+
+    kind = "huggingface"
+
+    def __init__(self, document: Mapping[str, Any], special: SpecialTokens) -> None:
+        self._document = without_limits(document)
+        self._plain = parse(self._document)
+        tokens = _tokens_by_id(self._plain)
+        normalizer = self._plain.normalizer
+        lower = normalizer is not None and normalizer.normalize_str("ACGT") == "acgt"
+        bases = tuple(_bases(token, lower=lower) for token in tokens)
+        super().__init__(Vocabulary(tokens=tokens, special=special), bases)
+        if self._single_ids_are_ambiguous():
+            self.base_ids = None
+        self._num_bases = np.array([len(text) for text in bases], dtype=np.int64)
+        self.rules = (_checksum(self._document),)
+        self._joins = _can_join(self._document)
+        self._table = self._character_table()
+        self.one_token_per_base = self._table is not None
+        self.reads_both_strands = self.one_token_per_base
+        self._check_bases()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Empty: `tokenizer.json` holds everything."""
+        return {}
+
+    def encode(self, codes: Codes) -> Ids:
+        """Return the token ids of base codes."""
+        if self._table is not None:
+            ids: Ids = self._table[codes]
+            return ids
+        return self._tokens(decode_bases(codes))[0]
+
+    def decode(self, ids: Ids) -> str:
+        """Return the bases of token ids; one N per token that stands for other bases."""
+        return "".join(self._texts[number] for number in ids.tolist())
+
+    @cached_property
+    def _texts(self) -> list[str]:
+        """Text of every token: its bases, N for tokens of N without letters."""
+        texts = list(self.bases)
+        for size in (1, 10, 100, 1000):
+            for number in self._plain.encode(BASES[-1] * size, add_special_tokens=False).ids:
+                texts[number] = texts[number] or BASES[-1]
+        return texts
+
+    def offsets(self, codes: Codes) -> Offsets:
+        """Return the first base and the end (exclusive) of every token."""
+        starts = self.firsts(codes, self.encode(codes))
+        return np.stack([starts, np.append(starts[1:], codes.size)[: starts.size]], axis=1)
+
+    def firsts(self, codes: Codes, ids: Ids) -> Positions:
+        """Return the first base of every token."""
+        lengths = self._num_bases[ids]
+        if lengths.all():
+            firsts: Positions = np.cumsum(lengths) - lengths
+            return firsts
+        return self._tokens(decode_bases(codes))[1]
+
+    def stable_prefix(self, codes: Codes) -> StablePrefix:
+        """Return 0, or the end of single characters: a later base can change all merges."""
+        stop = codes.size if self.one_token_per_base else 0
+        return StablePrefix(stop, stop)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the published `tokenizer.json`, without padding and truncation."""
+        return dict(self._document)
+
+    def _tokens(self, text: str) -> tuple[Ids, Positions]:
+        """Return the ids of a text and the first letter of each token."""
+        if len(text) > BLOCK and self._joins:
+            joined = self._tokens_of_blocks(text)
+            if joined is not None:
+                return joined
+        ids, spans = self._arrays(self._plain.encode(text, add_special_tokens=False))
+        return ids, self._starts(ids, spans)
+
+    def _tokens_of_blocks(self, text: str) -> tuple[Ids, Positions] | None:
+        """Return tokens of overlapping blocks, joined; None if two blocks share no token."""
+        pieces: list[tuple[Ids, Offsets]] = []
+        for start, encoding in self._encoded_blocks(text):
+            ids, spans = self._arrays(encoding)
+            spans += start
+            if pieces:
+                cuts = self._shared_token(pieces[-1], (ids, spans))
+                if cuts is None:
+                    return None
+                last_ids, last_spans = pieces[-1]
+                pieces[-1] = last_ids[: cuts[0]], last_spans[: cuts[0]]
+                ids, spans = ids[cuts[1] :], spans[cuts[1] :]
+            pieces.append((ids, spans))
+        all_ids = np.concatenate([ids for ids, _ in pieces])
+        return all_ids, self._starts(all_ids, np.concatenate([spans for _, spans in pieces]))
+
+    def _encoded_blocks(self, text: str) -> Iterator[tuple[int, Encoding]]:
+        step = BLOCK - OVERLAP
+        starts = range(0, max(len(text) - OVERLAP, 1), step)
+        for first in range(0, len(starts), _BATCH):
+            batch = starts[first : first + _BATCH]
+            texts = [text[start : start + BLOCK] for start in batch]
+            yield from zip(
+                batch, self._plain.encode_batch(texts, add_special_tokens=False), strict=True
+            )
+
+    def _shared_token(
+        self, left: tuple[Ids, Offsets], right: tuple[Ids, Offsets]
+    ) -> tuple[int, int] | None:
+        """Return the ends, in both blocks, of the first real token that both have."""
+        begin = int(np.searchsorted(left[1][:, 0], right[1][0, 0]))
+        keys = [
+            (spans[:, 0] * (BLOCK + 1) + spans[:, 1] - spans[:, 0]) * len(self.tokens) + ids
+            for ids, spans in ((left[0][begin:], left[1][begin:]), right)
+        ]
+        is_real = self.is_real[right[0]]
+        places = np.flatnonzero(np.isin(keys[1], keys[0]) & is_real)
+        if not places.size:
+            return None
+        place = int(places[0])
+        return begin + int(np.argmax(keys[0] == keys[1][place])) + 1, place + 1
+
+    def _starts(self, ids: Ids, spans: Offsets) -> Positions:
+        """Return the first letter of each token, so that tokens cover the text without gaps.
+
+        A token that spells no bases starts at the end of the one before: the library gives only the
+        last letter of a run that was replaced.
+        """
+        if not ids.size:
+            return spans[:, 0]
+        before = np.append(0, spans[:-1, 1])
+        starts = np.where(self._num_bases[ids] > 0, spans[:, 0], before)
+        starts[0] = 0
+        ordered: Positions = np.maximum.accumulate(starts)
+        return ordered
+
+    def _arrays(self, encoding: Encoding) -> tuple[Ids, Offsets]:
+        """Return ids and the letters that each token covers."""
+        ids = np.array(encoding.ids, dtype=self.dtype)
+        lengths = self._num_bases[ids]
+        if lengths.all():
+            ends = np.cumsum(lengths)
+            return ids, np.stack([ends - lengths, ends], axis=1)
+        return ids, np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
+
+    def _single_ids_are_ambiguous(self) -> bool:
+        """Return True if a base has several tokens, such as one for the start of a word."""
+        singles = [text for text in self.bases if len(text) == 1 and text != BASES[-1]]
+        return len(singles) > NUM_REAL_BASES
+
+    def _character_table(self) -> Ids | None:
+        """Return the id of each base code; None if tokens are longer or depend on neighbours."""
+        if max(map(len, self.bases)) > 1:
+            return None
+        singles = [self._plain.encode(base, add_special_tokens=False).ids for base in BASES]
+        if any(len(ids) != 1 for ids in singles):
+            return None
+        table = np.array([ids[0] for ids in singles], dtype=self.dtype)
+        for codes in _probes():
+            ids = self._plain.encode(decode_bases(codes), add_special_tokens=False).ids
+            if len(ids) != codes.size or (table[codes] != ids).any():
+                return None
+        return table
+
+    def _check_bases(self) -> None:
+        """Check on random bases that tokens stand for the bases that they spell.
+
+        Raises:
+            ValueError: They stand for others, or sequences become unknown.
+        """
+        for codes in _probes():
+            text = decode_bases(codes)
+            offsets = self.offsets(codes)
+            for number, (start, stop) in zip(self.encode(codes).tolist(), offsets, strict=True):
+                if self.bases[number] and self.bases[number] != text[start:stop]:
+                    raise ValueError(f"the token `{self.tokens[number][:40]}` is of other bases")
+            if BASES[-1] not in text and not self.is_real[self.encode(codes)].all():
+                raise ValueError(f"no tokens for {codes.size:,} bases of A C G T")
+
+
+def parse(document: Mapping[str, Any]) -> HuggingFaceTokenizer:
+    """Build the library's tokenizer from an untrusted `tokenizer.json`.
+
+    Raises:
+        ValueError: The file is refused, or the library rejects it.
+    """
+    check_tokenizer_json(document)
+    try:
+        plain = HuggingFaceTokenizer.from_str(json.dumps(document))
+    except (KeyboardInterrupt, SystemExit, MemoryError):
+        raise
+    # A panic of the native library is not an `Exception`.
+    except BaseException as failure:
+        raise ValueError(f"the library rejects it: {str(failure)[:200]}") from failure
+    for token in document.get("added_tokens") or []:
+        if plain.token_to_id(token["content"]) != token["id"]:
+            raise ValueError(f"the added token `{token['content'][:40]}` has another id")
+    return plain
+
+
+def frame_of(plain: HuggingFaceTokenizer) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the tokens that the post-processor puts before and after a sequence.
+
+    Raises:
+        ValueError: It changes the tokens of the sequence.
+    """
+    text = "ACGTTGCA"
+    inside = plain.encode(text, add_special_tokens=False).ids
+    framed = plain.encode(text, add_special_tokens=True)
+    size = len(framed.ids) - len(inside)
+    for start in range(size + 1):
+        if framed.ids[start : start + len(inside)] == inside:
+            tokens = framed.tokens
+            return tuple(tokens[:start]), tuple(tokens[start + len(inside) :])
+    raise ValueError("`post_processor` changes the tokens of the sequence")
+
+
+def without_limits(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a `tokenizer.json` without truncation and padding, which the caller does."""
+    return {**document, "truncation": None, "padding": None}
+
+
+def _tokens_by_id(plain: HuggingFaceTokenizer) -> tuple[str, ...]:
+    """Return all tokens by id; ids without a token get a name that says so."""
+    ids = plain.get_vocab(with_added_tokens=True)
+    size = max(ids.values(), default=-1) + 1
+    if not 0 < size <= MAX_TOKENS:
+        raise ValueError(f"{size:,} ids; 1 to {MAX_TOKENS:,} are possible")
+    tokens = [_UNUSED.format(number) for number in range(size)]
+    for token, number in ids.items():
+        tokens[number] = token
+    return tuple(tokens)
+
+
+def _bases(token: str, *, lower: bool) -> str:
+    """Return the bases that a token spells; empty for other tokens."""
+    for start in _WORD_STARTS:
+        token = token.removeprefix(start)
+    token = token.removesuffix(_WORD_END)
+    if lower:
+        return bases_of(token.upper()) if token.islower() else ""
+    return bases_of(token)
+
+
+def _can_join(document: Mapping[str, Any]) -> bool:
+    """Return True if a sequence is one word of byte pairs, whatever its letters."""
+    model = document["model"]
+    if model["type"] != "BPE" or model.get("ignore_merges"):
+        return False
+    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
+        return False
+    real = set(BASES[:NUM_REAL_BASES])
+    for component in components(document, "normalizer"):
+        if component["type"] == "Replace" and real & set(pattern_of(component)[0].upper()):
+            return False
+    for component in components(document, "pre_tokenizer"):
+        if component["type"] == "Split":
+            pattern, is_expression = pattern_of(component)
+            if pattern not in WORD_PATTERNS and (is_expression or set(BASES) & set(pattern)):
+                return False
+        elif component["type"] not in _WHOLE_WORDS:
+            return False
+    return True
+
+
+def _probes() -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield base codes that show how a tokenizer cuts: random bases, repeats, runs of N."""
+    generator = np.random.default_rng(0)
+    yield generator.integers(0, NUM_REAL_BASES, 2000).astype(np.uint8)
+    yield np.repeat(generator.integers(0, NUM_REAL_BASES, 50), 20).astype(np.uint8)
+    yield generator.integers(0, len(BASES), 200).astype(np.uint8)
+    yield np.repeat(np.array([0, 4, 1, 4, 2, 3], dtype=np.uint8), [3, 1, 5, 40, 2, 7])
+
+
+def _checksum(document: Mapping[str, Any]) -> str:
+    """Return a checksum of everything that affects the ids of a sequence."""
+    relevant = {key: document.get(key) for key in _HASHED}
+    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()
