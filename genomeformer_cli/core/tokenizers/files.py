@@ -3,12 +3,15 @@
 tokenizer.json            tokenizer
 tokenizer_config.json     special tokens; key `genomeformer`: kind and settings
 special_tokens_map.json   special tokens, as read by older tools
+
+Tokenizers of other authors are saved in the same files, which give their ids in any tool.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Required, TypedDict
 
@@ -23,6 +26,12 @@ from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.tokenizers.hf_json import with_mask_rule
 from genomeformer_cli.core.tokenizers.kmer import KmerTokenizer
 from genomeformer_cli.core.tokenizers.protocol import SPECIAL_TOKENS, Tokenizer
+from genomeformer_cli.core.tokenizers.published.base import PublishedTokenizer
+from genomeformer_cli.core.tokenizers.published.files import role_tokens, vocabulary_of
+from genomeformer_cli.core.tokenizers.published.greedy import GreedyKmerTokenizer
+from genomeformer_cli.core.tokenizers.published.trained import TrainedTokenizer
+from genomeformer_cli.core.tokenizers.published.vocabulary import SpecialTokens
+from genomeformer_cli.core.tokenizers.published.windows import WindowTokenizer
 
 TOKENIZER_FILE = "tokenizer.json"
 CONFIG_FILE = "tokenizer_config.json"
@@ -31,6 +40,7 @@ TOKENIZER_FILES = (TOKENIZER_FILE, CONFIG_FILE, SPECIAL_TOKENS_FILE)
 
 _BUILDERS: dict[str, Callable[..., Tokenizer]] = {"char": CharTokenizer, "kmer": KmerTokenizer}
 _SETTINGS: dict[str, tuple[str, ...]] = {"char": (), "kmer": ("k", "stride")}
+PUBLISHED_KINDS = (GreedyKmerTokenizer.kind, TrainedTokenizer.kind, WindowTokenizer.kind)
 _MAX_CONFIG_BYTES, _MAX_TOKENIZER_BYTES = 1 << 20, 64 << 20
 _PARSED = ("normalizer", "pre_tokenizer")
 _RELEVANT = ("version", "added_tokens", "normalizer", "pre_tokenizer", "model")
@@ -40,6 +50,7 @@ _COMPARED = ("normalizer", "pre_tokenizer", "model")
 class _Description(TypedDict, total=False):
     tokenizer: Required[str]
     settings: dict[str, Any]
+    special: SpecialTokens
 
 
 class _Config(TypedDict):
@@ -92,9 +103,13 @@ def build_tokenizer(kind: str, **settings: Any) -> Tokenizer:
 
 def save_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     """Write the three files into a folder."""
-    roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
-    special = dict(zip(roles, SPECIAL_TOKENS, strict=True))
-    description = {"tokenizer": tokenizer.kind, "settings": tokenizer.settings}
+    description: dict[str, Any] = {"tokenizer": tokenizer.kind, "settings": tokenizer.settings}
+    if isinstance(tokenizer, PublishedTokenizer):
+        special = role_tokens(tokenizer.vocabulary.special)
+        description["special"] = asdict(tokenizer.vocabulary.special)
+    else:
+        roles = ("pad_token", "unk_token", "cls_token", "sep_token", "mask_token")
+        special = dict(zip(roles, SPECIAL_TOKENS, strict=True))
     write_json(folder / TOKENIZER_FILE, tokenizer.to_json())
     write_json(
         folder / CONFIG_FILE,
@@ -118,13 +133,10 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     try:
         config: _Config = read_json(folder / CONFIG_FILE, _Config, max_bytes=_MAX_CONFIG_BYTES)
         kind = config["genomeformer"]["tokenizer"]
-        settings = config["genomeformer"].get("settings", {})
         saved = read_json(folder / TOKENIZER_FILE, max_bytes=_MAX_TOKENIZER_BYTES)
-        tokenizer = (
-            BpeTokenizer(merges_of(saved), settings)
-            if kind == BpeTokenizer.kind
-            else build_tokenizer(kind, **settings)
-        )
+        tokenizer = _rebuild(config["genomeformer"], saved)
+        if isinstance(tokenizer, TrainedTokenizer):
+            return tokenizer
         expected = tokenizer.to_json()
         _check_before_parsing(saved, expected)
         plain = _normalize(saved)
@@ -138,6 +150,29 @@ def load_tokenizer(folder: Path) -> Tokenizer:
             f"`{folder / TOKENIZER_FILE}` differs from the declared `{kind}` tokenizer", hint=hint
         )
     return tokenizer
+
+
+def _rebuild(description: _Description, saved: dict[str, Any]) -> Tokenizer:
+    """Build the tokenizer that a folder describes.
+
+    Raises:
+        ConfigError: A setting is out of range.
+        ValueError: The vocabulary is not one of that tokenizer.
+    """
+    kind, settings = description["tokenizer"], description.get("settings", {})
+    if kind == BpeTokenizer.kind:
+        return BpeTokenizer(merges_of(saved), settings)
+    if kind not in PUBLISHED_KINDS:
+        return build_tokenizer(kind, **settings)
+    if "special" not in description:
+        raise ValueError(f"{CONFIG_FILE} names no special tokens")
+    special = description["special"]
+    if kind == TrainedTokenizer.kind:
+        return TrainedTokenizer(saved, special)
+    vocabulary = vocabulary_of(saved, special)
+    if kind == GreedyKmerTokenizer.kind:
+        return GreedyKmerTokenizer(vocabulary)
+    return WindowTokenizer(vocabulary, **settings)
 
 
 def _check_before_parsing(saved: dict[str, Any], expected: dict[str, Any]) -> None:

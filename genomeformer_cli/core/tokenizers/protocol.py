@@ -1,8 +1,9 @@
 """Interface of all tokenizers.
 
-Three rules hold for each of them. Letters are read as in `core.sequence`: lower case is the same
-base, `U` is `T`, every other IUPAC code is `N`. Every N is a separate token, and the runs of A C G
-T between them are cut independently. The encoding is lossless: `decode` returns all bases.
+Letters are read as in `core.sequence` by each of them: lower case is the same base, `U` is `T`,
+every other IUPAC code is `N`. For the tokenizers that `pretrain` trains on, two more rules hold.
+Every N is a separate token, and the runs of A C G T between them are cut independently. The
+encoding is lossless: `decode` returns all bases.
 """
 
 from __future__ import annotations
@@ -79,6 +80,10 @@ class Tokenizer(Protocol):
         """True at the ids of tokens of A C G T only, (V,)."""
 
     @property
+    def bases(self) -> tuple[str, ...]:
+        """Bases of every token, by id; empty for tokens that spell none."""
+
+    @property
     def base_ids(self) -> tuple[int, int, int, int] | None:
         """Ids of the single bases A, C, G and T; None if one of them has no token."""
 
@@ -133,6 +138,11 @@ class OrderedVocabulary:
     prefix_ids: tuple[int, ...] = ()
     suffix_ids: tuple[int, ...] = ()
     base_ids = (FIRST_REAL_ID, FIRST_REAL_ID + 1, FIRST_REAL_ID + 2, FIRST_REAL_ID + 3)
+
+    @cached_property
+    def bases(self) -> tuple[str, ...]:
+        """Bases of every token, by id; empty for tokens that spell none."""
+        return ("",) * FIRST_REAL_ID + self.tokens[FIRST_REAL_ID:]
 
     @cached_property
     def is_real(self) -> Mask:

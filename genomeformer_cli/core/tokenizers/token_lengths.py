@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.tokenizers.protocol import FIRST_REAL_ID, Tokenizer
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +43,7 @@ def token_layout(tokenizer: Tokenizer) -> TokenLayout:
     Raises:
         ConfigError: Tokens overlap at a stride other than 1.
     """
-    bases_V = np.array([len(token) for token in tokenizer.tokens], dtype=np.int64)
-    bases_V[:FIRST_REAL_ID] = 0
+    bases_V = np.array([len(bases) for bases in tokenizer.bases], dtype=np.int64)
     k = int(tokenizer.settings.get("k", 1))
     stride = int(tokenizer.settings.get("stride", k))
     if stride == k:

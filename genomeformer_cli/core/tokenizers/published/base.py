@@ -23,15 +23,7 @@ class PublishedTokenizer:
         bases: Bases of every token, by id; empty for other tokens.
 
     Attributes:
-        vocabulary: Tokens and their roles.
-        bases: Bases of every token, by id; empty for other tokens.
-        pad_id: Id of padding.
         unknown_id: Id of everything that has no other token; None if there is none.
-        mask_id: Id that hides a token; None if there is none.
-        prefix_ids: Ids before every sequence.
-        suffix_ids: Ids after every sequence.
-        is_real: True at the ids of tokens of A C G T only, (V,).
-        base_ids: Ids of the single bases A, C, G and T; None if one of them has no token.
     """
 
     kind: str

@@ -50,17 +50,6 @@ def vocabulary_json(
     return plain
 
 
-def special_settings(special: SpecialTokens) -> dict[str, Any]:
-    """Return the tokens with a role as plain values."""
-    return {
-        "pad": special.pad,
-        "unknown": special.unknown,
-        "mask": special.mask,
-        "prefix": list(special.prefix),
-        "suffix": list(special.suffix),
-    }
-
-
 def role_tokens(special: SpecialTokens) -> dict[str, str]:
     """Return the entries of `tokenizer_config.json` for tokens with a role."""
     roles = {"pad_token": special.pad, "unk_token": special.unknown, "mask_token": special.mask}

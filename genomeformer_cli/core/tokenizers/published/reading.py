@@ -35,6 +35,8 @@ TOKENIZER_FILE = "tokenizer.json"
 _BERT = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 _ESM = {"pad": "<pad>", "unk": "<unk>", "cls": "<cls>", "mask": "<mask>", "eos": "<eos>"}
 _MAX_WORD = 8
+_CARBON_FILE = "dna_config.json"
+_CARBON_K, _CARBON_TEXTS = 6, 151_669
 
 
 def read_published_tokenizer(
@@ -47,7 +49,7 @@ def read_published_tokenizer(
         rule: `esm`, `dnabert`, `lca`, `generator`, `carbon`, `characters` or `tokenizer.json`.
         num_rows: Rows of the model's embedding (`vocab_size` of `config.json`), so that no id is
             beyond it.
-        settings: What the files do not say; see the function of the rule.
+        settings: Settings that the files lack; see the function of the rule.
 
     Raises:
         CheckpointError: A file is missing, damaged, or not understood; the message names it.
@@ -142,33 +144,32 @@ def _read_generator(folder: Path, num_rows: int | None) -> Tokenizer:
     return WindowTokenizer(vocabulary, k=k, stride=k, rest="unknown")
 
 
-def _read_carbon(
-    folder: Path, num_rows: int | None, *, k: int = 6, num_text_tokens: int = 151_669
-) -> Tokenizer:
+def _read_carbon(folder: Path, num_rows: int | None) -> Tokenizer:
     """Build the DNA part of the tokenizer of Carbon, whose vocabulary is code.
 
+    `<dna>` before a sequence selects k-mers; tokens of text have no part in a sequence, so that
+    their names are not read. `dna_config.json` gives their number.
+
     Args:
-        folder: Not read: the authors' class computes the ids.
+        folder: Folder with the authors' files.
         num_rows: Rows of the model's embedding, which are the ids of the vocabulary.
-        k: Number of bases per token.
-        num_text_tokens: Number of tokens of text, which precede those of DNA.
     """
-    del folder
+    config = read_optional(folder / _CARBON_FILE)
+    k = _number(config, "k", _CARBON_K, file=_CARBON_FILE)
+    num_texts = _number(config, "dna_start_id", _CARBON_TEXTS, file=_CARBON_FILE)
+    if not 1 <= k <= _MAX_WORD or not 1 <= num_texts < MAX_TOKENS:
+        raise ValueError(f"invalid numbers of {k} bases per token, or {num_texts} tokens of text")
     kmers = ["".join(letters) for letters in product("ATCG", repeat=k)]
-    text = [f"<text {number}>" for number in range(num_text_tokens)]
-    tokens = [*text, "<dna>", "</dna>", "<oov>", *kmers]
+    texts = [f"<text {number}>" for number in range(num_texts)]
+    tokens = [*texts, "<dna>", "</dna>", "<oov>", *kmers]
     size = -(-len(tokens) // 128) * 128 if num_rows is None else num_rows
     if not len(tokens) <= size <= MAX_TOKENS:
         raise ValueError(f"{len(tokens):,} tokens, but the model has embeddings of {size:,}")
     tokens += [f"<unused {number}>" for number in range(size - len(tokens))]
-    special = SpecialTokens(pad=text[_END_OF_TEXT], unknown="<oov>", prefix=("<dna>",))
-    return WindowTokenizer(
-        Vocabulary(tokens=tuple(tokens), special=special), k=k, stride=k, rest="pad"
-    )
-
-
-# Padding of Carbon: `<|endoftext|>` of its tokens of text.
-_END_OF_TEXT = 151_643
+    # Padding is hidden from every model, so that any token of text can stand for it.
+    special = SpecialTokens(pad=texts[-1], unknown="<oov>", prefix=("<dna>",))
+    vocabulary = Vocabulary(tokens=tuple(tokens), special=special)
+    return WindowTokenizer(vocabulary, k=k, stride=k, rest="pad")
 
 
 def _read_characters(folder: Path, num_rows: int | None, *, letters: str = "ACGTN") -> Tokenizer:
@@ -276,10 +277,12 @@ def _word_length(vocabulary: Vocabulary) -> int:
     return k
 
 
-def _number(config: Mapping[str, Any], key: str, otherwise: int | None) -> int:
+def _number(
+    config: Mapping[str, Any], key: str, otherwise: int | None, *, file: str = CONFIG_FILE
+) -> int:
     value = config.get(key, otherwise)
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ValueError(f"`{CONFIG_FILE}` has no whole number `{key}`")
+        raise ValueError(f"`{file}` has no whole number `{key}`")
     return value
 
 
@@ -288,7 +291,7 @@ _RULES: dict[str, tuple[Callable[..., Tokenizer], str]] = {
     "dnabert": (_read_dnabert, VOCABULARY_FILE),
     "lca": (_read_lca, VOCABULARY_FILE),
     "generator": (_read_generator, VOCABULARY_FILE),
-    "carbon": (_read_carbon, CONFIG_FILE),
+    "carbon": (_read_carbon, _CARBON_FILE),
     "characters": (_read_characters, CONFIG_FILE),
     "tokenizer.json": (_read_json, TOKENIZER_FILE),
 }

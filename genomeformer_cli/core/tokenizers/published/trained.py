@@ -9,8 +9,8 @@ Tokens of A C G T give back their bases. What is unknown to the vocabulary, and 
 shortens to one token, are decoded as one N per token.
 
 A long sequence of byte pairs is encoded in blocks that overlap, and two blocks are joined at a
-token that both have. The tokens are those of the whole sequence: a row of tokens is the encoding of its
-text if and only if every two neighbours are the encoding of theirs.
+token that both have. The tokens are those of the whole sequence: a row of tokens is the encoding of
+its text if and only if every two neighbours are the encoding of theirs.
 """
 
 from __future__ import annotations
@@ -76,6 +76,8 @@ class TrainedTokenizer(PublishedTokenizer):
         super().__init__(Vocabulary(tokens=tokens, special=special), bases)
         if self._single_ids_are_ambiguous():
             self.base_ids = None
+        # Tokens of the start of a word only, which cover no letter.
+        self._is_mark = np.isin(np.array(tokens, dtype=object), _WORD_STARTS)
         self._num_bases = np.array([len(text) for text in bases], dtype=np.int64)
         self.rules = (_checksum(self._document),)
         self._joins = _can_join(self._document)
@@ -106,7 +108,8 @@ class TrainedTokenizer(PublishedTokenizer):
         texts = list(self.bases)
         for size in (1, 10, 100, 1000):
             for number in self._plain.encode(BASES[-1] * size, add_special_tokens=False).ids:
-                texts[number] = texts[number] or BASES[-1]
+                if not self._is_mark[number]:
+                    texts[number] = texts[number] or BASES[-1]
         return texts
 
     def offsets(self, codes: Codes) -> Offsets:
@@ -191,7 +194,8 @@ class TrainedTokenizer(PublishedTokenizer):
         """
         if not ids.size:
             return spans[:, 0]
-        before = np.append(0, spans[:-1, 1])
+        ends = np.where(self._is_mark[ids], spans[:, 0], spans[:, 1])
+        before = np.append(0, ends[:-1])
         starts = np.where(self._num_bases[ids] > 0, spans[:, 0], before)
         starts[0] = 0
         ordered: Positions = np.maximum.accumulate(starts)

@@ -31,21 +31,13 @@ Roles = Mapping[str, str | None]
 
 @dataclass(frozen=True, kw_only=True)
 class SpecialTokens:
-    """Tokens with a role in the rows of a model.
-
-    Attributes:
-        pad: Padding.
-        unknown: Token of everything that has no other token; None if there is none.
-        mask: Token that hides another one from a masked model; None if there is none.
-        prefix: Tokens before every sequence.
-        suffix: Tokens after every sequence.
-    """
+    """Tokens with a role in the rows of a model."""
 
     pad: str
-    unknown: str | None = None
-    mask: str | None = None
-    prefix: tuple[str, ...] = ()
-    suffix: tuple[str, ...] = ()
+    unknown: str | None = None  # Token of everything that has no other token.
+    mask: str | None = None  # Token that hides another one from a masked model.
+    prefix: tuple[str, ...] = ()  # Tokens before every sequence.
+    suffix: tuple[str, ...] = ()  # Tokens after every sequence.
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -58,15 +50,11 @@ class SpecialTokens:
 class Vocabulary:
     """Tokens of a published tokenizer.
 
-    Attributes:
-        tokens: Tokens by id.
-        special: Tokens with a role.
-
     Raises:
         ValueError: There are too many tokens, a token occurs twice, or a role has no token.
     """
 
-    tokens: tuple[str, ...]
+    tokens: tuple[str, ...]  # Tokens by id.
     special: SpecialTokens
 
     def __post_init__(self) -> None:
@@ -122,7 +110,7 @@ def read_vocabulary_file(path: Path) -> tuple[str, ...]:
         content = file.read(MAX_FILE_BYTES + 1)
     if len(content) > MAX_FILE_BYTES:
         raise ValueError(f"it has more than {MAX_FILE_BYTES:,} bytes")
-    lines = content.decode("utf-8-sig").splitlines()
+    lines = content.decode("utf-8").splitlines()
     return tuple(line.strip() for line in islice(lines, MAX_TOKENS + 1))
 
 
