@@ -27,6 +27,16 @@ CONFIGS = {
     ),
     "both strands": ModelConfig(width=32, depth=2, strands="both", complement=COMPLEMENT),
     "patches": ModelConfig(width=32, depth=2, patch=4),
+    "without query-key norm": ModelConfig(
+        width=32, depth=2, query_key_norm=False, attention=AttentionConfig(name="linear")
+    ),
+    "causal without query-key norm": ModelConfig(
+        width=32,
+        depth=2,
+        query_key_norm=False,
+        direction="causal",
+        attention=AttentionConfig(name="linear"),
+    ),
 }
 
 

@@ -17,7 +17,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from genomeformer_cli.core.models.decoder import Decoder, DecoderConfig
-from genomeformer_cli.core.models.families import gemma, gpt2, llama, mistral, mixtral, qwen3
+from genomeformer_cli.core.models.families import (
+    eurobert,
+    gemma,
+    gpt2,
+    llama,
+    mistral,
+    mixtral,
+    qwen3,
+)
 from genomeformer_cli.core.models.framed import Frame
 
 transformers = pytest.importorskip("transformers")
@@ -146,6 +154,13 @@ ORACLES = {
         "Gemma",
         {**SIZES, "head_dim": 6, "attention_bias": True, "tie_word_embeddings": False},
     ),
+    "eurobert": Oracle(eurobert, "EuroBert", {**SIZES, "mask_token_id": 4}, "ForMaskedLM"),
+    "eurobert-all-heads": Oracle(
+        eurobert,
+        "EuroBert",
+        {**SIZES, "num_key_value_heads": 6, "attention_bias": True, "tie_word_embeddings": True},
+        "ForMaskedLM",
+    ),
     "gpt2": Oracle(gpt2, "GPT2", GPT2, "LMHeadModel"),
     "gpt2-inner-untied": Oracle(
         gpt2,
@@ -203,7 +218,7 @@ def test_hidden_states_and_logits_are_those_of_the_stock_class(name: str, tmp_pa
         )
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral-window", "mixtral", "gpt2"])
+@pytest.mark.parametrize("name", ["llama", "mistral-window", "mixtral", "eurobert", "gpt2"])
 @torch.no_grad()
 def test_the_frame_stands_around_every_row(name: str, tmp_path: Path) -> None:
     oracle = ORACLES[name]
@@ -218,7 +233,9 @@ def test_the_frame_stands_around_every_row(name: str, tmp_path: Path) -> None:
         torch.testing.assert_close(found_BLE[row, real_L], expected[0, 2:-1], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["llama-llama3", "mistral-window", "mixtral", "qwen3", "gpt2"])
+@pytest.mark.parametrize(
+    "name", ["llama-llama3", "mistral-window", "mixtral", "qwen3", "eurobert", "gpt2"]
+)
 def test_gradients_are_those_of_the_stock_class(name: str, tmp_path: Path) -> None:
     oracle = ORACLES[name]
     stock = oracle.build()

@@ -26,9 +26,9 @@ Heads = tuple[Tensor, Tensor, Tensor, Tensor | None]
 class AttentionLayer(nn.Module):
     """Multi-head attention with any mechanism of the registry.
 
-    Queries and keys are normalised per head (Henry et al. 2020, "Query-Key Normalization"), which
-    bounds the scores of the exact mechanisms and the variance of those that estimate them by
-    random features.
+    Queries and keys are normalised per head (Henry et al. 2020, "Query-Key Normalization"), unless
+    the model leaves it out. It bounds the scores of the exact mechanisms and the variance of those
+    that estimate them by random features.
 
     Args:
         name: Name of the mechanism.
@@ -54,8 +54,8 @@ class AttentionLayer(nn.Module):
         self.is_rotary = entry.rotary
         self.shares_query_key = entry.shares_query_key
         self.qkv = nn.Linear(width, (2 if entry.shares_query_key else 3) * width, bias=False)
-        self.query_norm = RMSNorm(setting.head_width)
-        self.key_norm = RMSNorm(setting.head_width)
+        self.query_norm = RMSNorm(setting.head_width) if setting.query_key_norm else None
+        self.key_norm = RMSNorm(setting.head_width) if setting.query_key_norm else None
         self.gates = (
             nn.Linear(width, num_gates * setting.num_heads, bias=False) if num_gates else None
         )
@@ -187,20 +187,21 @@ class AttentionLayer(nn.Module):
         x_BLE: Tensor,
         angles: Angles,
         norm: RMSNorm | None,
-        head_norms: list[RMSNorm],
+        head_norms: list[RMSNorm | None],
         weight_WE: Tensor,
     ) -> tuple[Tensor, ...]:
-        """Return queries, keys or both, one per norm, and the remaining projections."""
+        """Return queries, keys or both, one per head norm, and the remaining projections."""
         width = x_BLE.shape[-1]
         others = len(weight_WE) - len(head_norms) * width
         widths = tuple(one for one in (min(others, width), others - width) if one > 0)
+        gains: list[Tensor] = [one.weight for one in head_norms if one is not None]
         return projections(
             x_BLE,
             None if norm is None else norm.weight,
             weight_WE,
-            torch.stack([one.weight for one in head_norms]),
+            torch.stack(gains) if gains else None,
             angles if self.is_rotary else None,
-            Parts(num_heads=self.num_heads, widths=widths),
+            Parts(num_heads=self.num_heads, num_rotated=len(head_norms), widths=widths),
         )
 
     def _merged(self, mixed_BHLD: Tensor) -> Tensor:

@@ -90,6 +90,7 @@ class AttentionContext:
     head_width: int  # Features per head.
     context: int  # Longest row supported by the model.
     causal: bool  # True if a position sees only itself and earlier ones.
+    query_key_norm: bool = True  # Normalise queries and keys per head.
 
 
 Build = Callable[[AttentionConfig, AttentionContext, torch.Generator], nn.Module]

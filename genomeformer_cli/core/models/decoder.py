@@ -1,8 +1,9 @@
-"""Decoder: causal pre-norm transformer of the Llama kind, or of the GPT-2 kind.
+"""Decoder: pre-norm transformer of the Llama kind, causal or not, or of the GPT-2 kind.
 
 Sources: Touvron et al. 2023, "LLaMA"; Jiang et al. 2023, "Mistral 7B" (grouped queries, sliding
 window); Jiang et al. 2024, "Mixtral of Experts"; Qwen team 2025, "Qwen3" (normalised queries and
-keys); Radford et al. 2019 (GPT-2); Gemma team 2024, "Gemma".
+keys); Radford et al. 2019 (GPT-2); Gemma team 2024, "Gemma"; Boizard et al. 2025, "EuroBERT"
+(bidirectional).
 Shape letters: B batch, L length with the frame, E width, V vocabulary, H heads, G heads of keys and
 values, D head width, N positions of all rows, K experts per position.
 """
@@ -24,7 +25,6 @@ from genomeformer_cli.core.attention.ops.local import local_attention
 from genomeformer_cli.core.attention.ops.softmax import softmax_attention
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.framed import Frame, FramedModel, PlainTraits
-from genomeformer_cli.core.models.protocol import Direction
 from genomeformer_cli.core.models.rotary_scaling import RotaryScaling
 
 Angles = tuple[Tensor, Tensor]
@@ -40,10 +40,11 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 class DecoderConfig(PlainTraits):
     """Configuration of a decoder."""
 
-    direction: ClassVar[Direction] = "causal"
     mechanism: ClassVar[str] = "softmax"
 
     frame: Frame = field(default_factory=Frame)  # Token ids around every sequence.
+    # `causal`: a position sees itself and its past. `bidirectional`: the whole row.
+    direction: Literal["causal", "bidirectional"] = "causal"  # type: ignore[misc]
     vocabulary_size: int = 16  # Number of token ids.
     context: int = 512  # Longest window in tokens, without the frame.
     width: int = 64  # Features per position.
@@ -96,6 +97,8 @@ class DecoderConfig(PlainTraits):
             )
         if self.positions == "rotary" and self.head_width % 2:
             raise _refused(f"rotary positions need an even head width, not {self.head_width}")
+        if max(self.windows, default=0) and self.direction != "causal":
+            raise _refused("windows are those of causal models")
         if self.windows and (len(self.windows) != self.depth or min(self.windows) < 0):
             raise _refused(f"{len(self.windows)} windows do not fit {self.depth} blocks")
         if not 0 <= self.experts_per_token <= self.num_experts or (
@@ -164,14 +167,13 @@ class Decoder(FramedModel):
     ) -> list[Tensor]:
         """Return features (B, L, E) after some blocks; the last one includes the final norm.
 
-        Padding stands at the end of rows, where a causal model does not see it: the mask is not
-        needed.
+        Padding stands at the end of rows, where a causal model does not see it.
         """
-        del mask_BM
+        mask_BL = None if self.config.direction == "causal" else mask_BM
         x_BLE, angles = self._embedded(tokens_BM)
         features = {0: x_BLE}
         for number, block in enumerate(self.blocks[: max(layers)], start=1):
-            x_BLE = self._run(cast("DecoderBlock", block), x_BLE, angles)
+            x_BLE = self._run(cast("DecoderBlock", block), x_BLE, angles, mask_BL)
             if number in layers:
                 features[number] = self.norm(x_BLE) if number == self.config.depth else x_BLE
         return [features[layer] for layer in layers]
@@ -191,11 +193,13 @@ class Decoder(FramedModel):
             )
         return x_BLE + self.positions.weight[:length], None
 
-    def _run(self, block: DecoderBlock, x_BLE: Tensor, angles: Angles | None) -> Tensor:
+    def _run(
+        self, block: DecoderBlock, x_BLE: Tensor, angles: Angles | None, mask_BL: Tensor | None
+    ) -> Tensor:
         if not self._checkpointing:
-            done_BLE: Tensor = block(x_BLE, angles)
+            done_BLE: Tensor = block(x_BLE, angles, mask_BL)
         else:
-            done_BLE = checkpoint(block, x_BLE, angles, use_reentrant=False)
+            done_BLE = checkpoint(block, x_BLE, angles, mask_BL, use_reentrant=False)
         return done_BLE
 
     def logits(self, features: Tensor) -> Tensor:
@@ -219,15 +223,15 @@ class DecoderBlock(nn.Module):
         self.mlp_norm = _norm(config, config.width)
         self.mlp = Experts(config) if config.num_experts else MLP(config)
 
-    def forward(self, x_BLE: Tensor, angles: Angles | None) -> Tensor:
+    def forward(self, x_BLE: Tensor, angles: Angles | None, mask_BL: Tensor | None) -> Tensor:
         """Apply the block to whole rows."""
-        x_BLE = x_BLE + self.attention(self.attention_norm(x_BLE), angles)
+        x_BLE = x_BLE + self.attention(self.attention_norm(x_BLE), angles, mask_BL)
         mixed_BLE: Tensor = x_BLE + self.mlp(self.mlp_norm(x_BLE))
         return mixed_BLE
 
 
 class GroupedAttention(nn.Module):
-    """Causal softmax attention in which several heads share keys and values.
+    """Softmax attention in which several heads share keys and values.
 
     Args:
         config: Configuration of the model.
@@ -237,6 +241,7 @@ class GroupedAttention(nn.Module):
     def __init__(self, config: DecoderConfig, window: int) -> None:
         super().__init__()
         self.window = window
+        self.causal = config.direction == "causal"
         self.head_width = config.head_width
         self.heads_per_group = config.num_heads // config.num_key_value_heads
         queries = config.num_heads * config.head_width
@@ -247,8 +252,8 @@ class GroupedAttention(nn.Module):
         self.key_norm = _norm(config, config.head_width) if config.query_key_norm else None
         self.out = nn.Linear(queries, config.width, bias=config.attention_out_bias)
 
-    def forward(self, x_BLE: Tensor, angles: Angles | None) -> Tensor:
-        """Attend."""
+    def forward(self, x_BLE: Tensor, angles: Angles | None, mask_BL: Tensor | None) -> Tensor:
+        """Attend; the mask is None if the model is causal or no row is padded."""
         batch, length, _ = x_BLE.shape
         q_BHLD, k_BGLD, v_BGLD = (
             part.view(batch, length, -1, self.head_width).transpose(1, 2)
@@ -265,7 +270,7 @@ class GroupedAttention(nn.Module):
                 q_BHLD, k_BHLD, v_BHLD, None, window=self.window - 1, causal=True
             )
         else:
-            mixed_BHLD = softmax_attention(q_BHLD, k_BHLD, v_BHLD, None, causal=True)
+            mixed_BHLD = softmax_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, causal=self.causal)
         out_BLE: Tensor = self.out(mixed_BHLD.transpose(1, 2).flatten(2))
         return out_BLE
 

@@ -1,7 +1,8 @@
 """Queries, keys and values of a layer: normalise, project and position in one operation.
 
-Queries and keys are normalised per head (Henry et al. 2020, "Query-Key Normalization") and rotated
-by their position if the mechanism uses rotary positions (Su et al. 2021, "RoFormer", equation 34).
+Queries and keys are normalised per head (Henry et al. 2020, "Query-Key Normalization"), unless the
+model leaves it out, and rotated by their position if the mechanism uses rotary positions (Su et al.
+2021, "RoFormer", equation 34).
 On a CPU a few hundred rows are processed at a time, so that intermediates stay in the cache. The
 backward pass needs the input, two scales per row and the projections before rotation.
 
@@ -44,6 +45,7 @@ class Parts:
     """Parts of a projection weight: first the rotated parts, then the others."""
 
     num_heads: int  # Number of heads, H.
+    num_rotated: int  # Number of rotated parts, P.
     widths: tuple[int, ...]  # Widths of the other parts; rotated parts are as wide as the input.
 
 
@@ -51,7 +53,7 @@ def projections(
     x_BLE: Tensor,
     gain_E: Tensor | None,
     weight_WE: Tensor,
-    gains_PD: Tensor,
+    gains_PD: Tensor | None,
     angles: Angles | None,
     parts: Parts,
 ) -> tuple[Tensor, ...]:
@@ -61,13 +63,13 @@ def projections(
         x_BLE: Residual stream, or a tensor derived from it.
         gain_E: Gain of its normalisation; None: the input is not normalised.
         weight_WE: Weight of all parts.
-        gains_PD: Gains of the normalisation of each rotated part.
+        gains_PD: Gains of the normalisation of each rotated part; None: they are not normalised.
         angles: Cosines and sines (L, R), or (B, 1, L, R); None: nothing is rotated.
         parts: Parts of the weight.
     """
     x_BLE = as_weights(x_BLE, weight_WE)
     given = [one for one in (gain_E, weight_WE, gains_PD) if one is not None]
-    if not use_cpu_blocking(x_BLE, *given):
+    if gains_PD is None or not use_cpu_blocking(x_BLE, *given):
         return projections_reference(x_BLE, gain_E, weight_WE, gains_PD, angles, parts)
     if angles is not None:
         angles = (angles[0].to(x_BLE.dtype), angles[1].to(x_BLE.dtype))
@@ -81,7 +83,7 @@ def projections_reference(
     x_BLE: Tensor,
     gain_E: Tensor | None,
     weight_WE: Tensor,
-    gains_PD: Tensor,
+    gains_PD: Tensor | None,
     angles: Angles | None,
     parts: Parts,
 ) -> tuple[Tensor, ...]:
@@ -89,11 +91,12 @@ def projections_reference(
     batch, length, width = x_BLE.shape
     if gain_E is not None:
         x_BLE = rms_norm_reference(x_BLE, gain_E)
-    widths = (width,) * len(gains_PD) + parts.widths
+    widths = (width,) * parts.num_rotated + parts.widths
     split = torch.split(functional.linear(x_BLE, weight_WE), list(widths), dim=-1)
     heads = [one.view(batch, length, parts.num_heads, -1).transpose(1, 2) for one in split]
-    for number, gain_D in enumerate(gains_PD.unbind()):
-        heads[number] = rms_norm_reference(heads[number], gain_D)
+    for number in range(parts.num_rotated):
+        if gains_PD is not None:
+            heads[number] = rms_norm_reference(heads[number], gains_PD[number])
         if angles is not None:
             heads[number] = rotate(heads[number], *angles)
     return tuple(heads)

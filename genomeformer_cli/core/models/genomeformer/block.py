@@ -38,6 +38,7 @@ class Block(nn.Module):
             head_width=config.width // config.num_heads,
             context=config.context,
             causal=config.causal,
+            query_key_norm=config.query_key_norm,
         )
         self.attention_norm = RMSNorm(config.width)
         self.attention = AttentionLayer(

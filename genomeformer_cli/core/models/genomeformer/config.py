@@ -29,6 +29,9 @@ class ModelConfig:
     # Attention mechanism and its options.
     attention: AttentionConfig = field(default_factory=AttentionConfig)
     rotary_base: float = 10_000.0  # Base of the wavelengths of rotary positions.
+    # Normalise queries and keys per head. Softmax models without it have the form of Llama or
+    # EuroBERT.
+    query_key_norm: bool = True
     # Kernel size of a short depthwise convolution before each attention; odd unless the model is
     # causal, 0 for none. Mechanisms that approximate softmax cannot attend to a single neighbour;
     # the convolution provides it.

@@ -56,7 +56,7 @@ def test_projections(
         draw(num_placed, HEAD_WIDTH, seed=3).requires_grad_(),
     ]
     gain_E = draw(WIDTH, seed=4).requires_grad_() if is_normed else None
-    parts = Parts(num_heads=HEADS, widths=widths)
+    parts = Parts(num_heads=HEADS, num_rotated=num_placed, widths=widths)
     found, wanted = (
         function(leaves[0], gain_E, leaves[1], leaves[2], angles, parts)
         for function in (projections, projections_reference)
@@ -71,7 +71,7 @@ def test_projections(
 def test_nothing_is_kept_without_gradients() -> None:
     x, weight, gains = draw(2, 300, WIDTH, seed=1), draw(72, WIDTH, seed=2), draw(2, 8, seed=3)
     place = layout(2, 300, packed=False)
-    parts = Parts(num_heads=HEADS, widths=(WIDTH,))
+    parts = Parts(num_heads=HEADS, num_rotated=2, widths=(WIDTH,))
     arguments = (x, None, weight, gains, (place.cos, place.sin), parts)
     torch.testing.assert_close(projections(*arguments), projections_reference(*arguments))
 
@@ -79,7 +79,7 @@ def test_nothing_is_kept_without_gradients() -> None:
 @pytest.mark.parametrize("narrow", [False, True])
 def test_autocast_is_no_further_from_the_truth_than_in_plain_torch(*, narrow: bool) -> None:
     place = layout(2, 300, packed=False)
-    parts = Parts(num_heads=HEADS, widths=(WIDTH, 2 * HEADS))
+    parts = Parts(num_heads=HEADS, num_rotated=2, widths=(WIDTH, 2 * HEADS))
     exact = [
         draw(2, 300, WIDTH, seed=1).requires_grad_(),
         draw(WIDTH, seed=2).requires_grad_(),
