@@ -12,6 +12,7 @@ from typing import Any
 
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.models.decoder import Decoder, DecoderConfig
+from genomeformer_cli.core.models.encoder import EncoderConfig, build_encoder
 from genomeformer_cli.core.models.families.protocol import Family
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -52,6 +53,7 @@ def _build_mamba(config: MambaConfig, seed: int) -> Model:
 
 ARCHITECTURES: dict[str, Architecture] = {
     "genomeformer-encoder": Architecture(config=ModelConfig, build=_build_genomeformer),
+    "published-encoder": Architecture(config=EncoderConfig, build=build_encoder),
     "genomeformer-decoder": Architecture(config=DecoderConfig, build=_build_decoder),
     "genomeformer-caduceus": Architecture(config=CaduceusConfig, build=_build_caduceus),
     "genomeformer-mamba": Architecture(config=MambaConfig, build=_build_mamba),
