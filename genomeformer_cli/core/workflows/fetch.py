@@ -34,12 +34,11 @@ from genomeformer_cli.core.genomes.ncbi.selection import (
     parse_top_per,
     parse_word,
 )
-from genomeformer_cli.core.genomes.ncbi.session import Connection, Session
+from genomeformer_cli.core.genomes.ncbi.session import Session
 from genomeformer_cli.core.genomes.ncbi.update import Update, compare, prune
 from genomeformer_cli.core.genomes.regions import count_noun
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.settings import api_key, base_url, ftp_url
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.fetch_request import FetchNcbiRequest
 
@@ -91,11 +90,11 @@ def fetch_ncbi(
         NetworkError: NCBI is not reachable; the same request again resumes.
         StoreError: The disk is full, or the cache is not writable.
     """
-    inquiry, connection = _inquiry(request, reporter), _connection(request)
+    inquiry = _inquiry(request, reporter)
     store = store if store is not None else Store()
     folder = QueryDir(store.root, inquiry)
     with Session(
-        connection,
+        request,
         store.root / "catalogue",
         offline=request.offline,
         refresh=request.refresh,
@@ -119,7 +118,7 @@ def fetch_ncbi(
         installer = Installer(
             store=store,
             transport=session.files,
-            ftp_url=connection.ftp_url,
+            ftp_url=request.genomes_address,
             find_directory=session.metadata.directory,
             formats=parse_formats(request.formats),
             verify=request.verify,
@@ -216,19 +215,6 @@ def _read_accessions(source: str | None, reporter: Reporter) -> tuple[str, ...]:
         accessions = read_accession_list(path, shown=shown)
     reporter.note(f"`{shown}`: {count_noun(len(accessions), 'accession')}")
     return accessions
-
-
-def _connection(request: FetchNcbiRequest) -> Connection:
-    return Connection(
-        base_url=request.base_url or base_url(),
-        ftp_url=request.ftp_url or ftp_url(),
-        jobs=request.jobs,
-        retries=request.retries,
-        rate=request.rate,
-        timeout=request.timeout,
-        backoff=request.backoff,
-        api_key=request.api_key or api_key(),
-    )
 
 
 def read_lock_items(lock: Path, reporter: Reporter) -> list[FetchItem]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from genomeformer_cli.core.genomes.ncbi.session import Connection, ConnectionConfig
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
@@ -27,23 +29,6 @@ class FilterConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConnectionConfig:
-    """Addresses and limits of the connections to NCBI."""
-
-    jobs: int = 4  # Concurrent downloads.
-    retries: int = 8  # Consecutive failures without progress after which a file is given up.
-    # Requests per second to each host; by default NCBI's limit, with a margin.
-    rate: float | None = None
-    # Seconds without data after which a connection is dropped and opened again.
-    timeout: float = 60.0
-    backoff: float = 1.0  # Longest first wait after a failure, in seconds.
-    # Address of NCBI Datasets; by default `GENOMEFORMER_BASE_URL`, or NCBI.
-    base_url: str | None = None
-    # Address of the genomes area; by default `GENOMEFORMER_FTP_URL`, or NCBI.
-    ftp_url: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class FetchConfig:
     """Settings of `genomeformer fetch`."""
 
@@ -54,7 +39,7 @@ class FetchConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FetchNcbiRequest(FilterConfig, ConnectionConfig):
+class FetchNcbiRequest(FilterConfig, Connection):
     """Genomes to fetch from NCBI, with filters and connection."""
 
     taxa: tuple[str, ...] = ()  # Names or taxids; their descendants are included.
@@ -66,8 +51,6 @@ class FetchNcbiRequest(FilterConfig, ConnectionConfig):
     limit: int | None = None  # Number of best assemblies to keep.
     top_per: str | None = None  # Best assemblies of each taxon to keep, such as `species:1`.
     formats: str = "fasta"  # `fasta`, and `gff`, `gbff` in addition, comma-separated.
-    # NCBI key; by default that of the environment.
-    api_key: str | None = field(default=None, repr=False)
     dry_run: bool = False  # Report what would be fetched without fetching.
     refresh: bool = False  # Query NCBI again, even if the last listing is recent.
     offline: bool = False  # Use the cache only.

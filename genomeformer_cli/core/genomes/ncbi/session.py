@@ -21,6 +21,7 @@ from genomeformer_cli.core.genomes.ncbi.summaries import Summaries
 from genomeformer_cli.core.genomes.rate_limit import CancelToken
 from genomeformer_cli.core.genomes.transport import HttpTransport, TransportSettings
 from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.settings import api_key, base_url, ftp_url
 
 T = TypeVar("T")
 
@@ -33,19 +34,43 @@ _CLIENT_ERRORS = frozenset({400, 401, 404, 414, 422})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Connection:
+class ConnectionConfig:
     """Addresses and limits of the connections to NCBI."""
 
-    base_url: str  # Address of NCBI Datasets.
-    ftp_url: str  # Address of the genomes area.
-    jobs: int = 4  # Number of concurrent downloads.
+    jobs: int = 4  # Concurrent downloads.
     retries: int = 8  # Consecutive failures without progress after which a file is given up.
     # Requests per second to each host; by default NCBI's limit, with a margin.
     rate: float | None = None
-    timeout: float = 60.0  # Seconds without data after which a connection is dropped.
+    # Seconds without data after which a connection is dropped and opened again.
+    timeout: float = 60.0
     backoff: float = 1.0  # Longest first wait after a failure, in seconds.
-    # Key for a higher rate limit; sent to the metadata host only, never shown.
+    # Address of NCBI Datasets; by default `GENOMEFORMER_BASE_URL`, or NCBI.
+    base_url: str | None = None
+    # Address of the genomes area; by default `GENOMEFORMER_FTP_URL`, or NCBI.
+    ftp_url: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection(ConnectionConfig):
+    """Settings of the connections, with the key of the user."""
+
+    # NCBI key; by default that of the environment. Sent to the metadata host only, never shown.
     api_key: str | None = field(default=None, repr=False)
+
+    @property
+    def key(self) -> str | None:
+        """Key for a higher rate limit, if there is one."""
+        return self.api_key or api_key()
+
+    @property
+    def datasets_address(self) -> str:
+        """Address of NCBI Datasets."""
+        return self.base_url or base_url()
+
+    @property
+    def genomes_address(self) -> str:
+        """Address of the genomes area."""
+        return self.ftp_url or ftp_url()
 
 
 class Session:
@@ -65,18 +90,17 @@ class Session:
         self._api: HttpTransport | None = None
         self.files: HttpTransport | None = None
         if not offline:
-            key = connection.api_key
-            rate = connection.rate or (API_RATE_WITH_KEY if key else API_RATE)
-            headers = {"api-key": key} if key else None
+            rate = connection.rate or (API_RATE_WITH_KEY if connection.key else API_RATE)
+            headers = {"api-key": connection.key} if connection.key else None
             self._api = self._transport(rate, connections=2, headers=headers)
             rate = connection.rate or FILES_RATE
             self.files = self._transport(rate, connections=2 * connection.jobs)
         self._summaries = Summaries(
-            self.files, connection.ftp_url, folder, refresh=refresh, reporter=reporter
+            self.files, connection.genomes_address, folder, refresh=refresh, reporter=reporter
         )
         self.metadata: Metadata = self._summaries
         if self._api is not None:
-            datasets = Datasets(self._api, connection.base_url)
+            datasets = Datasets(self._api, connection.datasets_address)
             self.metadata = WithFallback(datasets, self._summaries, reporter=reporter)
 
     def _transport(
