@@ -98,15 +98,12 @@ QuietOption = Annotated[
 VerboseOption = Annotated[
     bool,
     Option(
-        "--verbose",
-        help="Print details too: device, files, timings.",
-        rich_help_panel=_MESSAGES,
+        "--verbose", help="Print details too: device, files, timings.", rich_help_panel=_MESSAGES
     ),
 ]
 JsonOption = Annotated[bool, Option("--json", help="Write the result as JSON.")]
 DeviceOption = Annotated[
-    str,
-    Option(help="`auto`, `cpu`, or a torch device such as `cuda:0`.", rich_help_panel=_COMPUTE),
+    str, Option(help="`auto`, `cpu`, or a torch device such as `cuda:0`.", rich_help_panel=_COMPUTE)
 ]
 ThreadsOption = Annotated[
     int | None,
@@ -139,14 +136,8 @@ GenomesOption = Annotated[
     list[str] | None,
     Option("--genome", help=GENOME_HELP, autocompletion=complete_genomes, rich_help_panel=_GENOMES),
 ]
-TaxonOption = Annotated[
-    str | None,
-    Option(help=TAXON_HELP, rich_help_panel=_GENOMES),
-]
-LockOption = Annotated[
-    Path | None,
-    Option(help=LOCK_HELP, rich_help_panel=_GENOMES),
-]
+TaxonOption = Annotated[str | None, Option(help=TAXON_HELP, rich_help_panel=_GENOMES)]
+LockOption = Annotated[Path | None, Option(help=LOCK_HELP, rich_help_panel=_GENOMES)]
 AllGenomesOption = Annotated[
     bool, Option("--all", help="Every genome in the cache.", rich_help_panel=_GENOMES)
 ]
@@ -185,10 +176,7 @@ LearningRateOption = Annotated[
     float | None,
     Option("--learning-rate", "--lr", help="Peak learning rate.", rich_help_panel=_TRAINING),
 ]
-SeedOption = Annotated[
-    int | None,
-    Option(help=SEED_HELP, rich_help_panel=_TRAINING),
-]
+SeedOption = Annotated[int | None, Option(help=SEED_HELP, rich_help_panel=_TRAINING)]
 # Places of the settings that options of `pretrain` and `compare` give.
 TRAINING_PLACES = {
     "attention": "model.attention.name",

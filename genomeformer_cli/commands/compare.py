@@ -85,14 +85,7 @@ def command(
             metavar="[NAME:] KEY=VALUE,...",
         ),
     ] = None,
-    seeds: Annotated[
-        int,
-        Option(
-            min=1,
-            help=SEEDS_HELP,
-            rich_help_panel=_VARIANTS,
-        ),
-    ] = 1,
+    seeds: Annotated[int, Option(min=1, help=SEEDS_HELP, rich_help_panel=_VARIANTS)] = 1,
     minutes: Annotated[
         float | None,
         Option(

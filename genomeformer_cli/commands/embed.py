@@ -96,8 +96,7 @@ def command(
         ),
     ] = None,
     dtype: Annotated[
-        Literal["float32", "float16", "float64"],
-        Option(help=DTYPE_HELP, rich_help_panel=_OUTPUT),
+        Literal["float32", "float16", "float64"], Option(help=DTYPE_HELP, rich_help_panel=_OUTPUT)
     ] = "float32",
     resume: Annotated[
         bool,
@@ -124,8 +123,7 @@ def command(
         ),
     ] = "none",
     window: Annotated[
-        str | None,
-        Option(help=WINDOW_HELP, metavar="TOKENS|whole", rich_help_panel=_VECTORS),
+        str | None, Option(help=WINDOW_HELP, metavar="TOKENS|whole", rich_help_panel=_VECTORS)
     ] = None,
     jobs: Annotated[int, Option(min=1, help=JOBS_HELP, rich_help_panel=_COMPUTE)] = 1,
     gpus: Annotated[
@@ -221,12 +219,7 @@ def command(
     if output is None:
         return
     text = f"{output}: {result.rows} rows of {result.width}"
-    shown = {
-        "output": output,
-        "rows": result.rows,
-        "width": result.width,
-        "model": result.model,
-    }
+    shown = {"output": output, "rows": result.rows, "width": result.width, "model": result.model}
     show(shown, text, as_json=as_json)
 
 

@@ -81,12 +81,7 @@ def command(
         ),
     ] = None,
     annotation: Annotated[
-        Path | None,
-        Option(
-            help=ANNOTATION_HELP,
-            show_default=False,
-            rich_help_panel=_HELD_OUT,
-        ),
+        Path | None, Option(help=ANNOTATION_HELP, show_default=False, rich_help_panel=_HELD_OUT)
     ] = None,
     by: Annotated[
         str,
@@ -123,26 +118,14 @@ def command(
         ),
     ] = None,
     only: Annotated[
-        list[str] | None,
-        Option(
-            help=ONLY_HELP,
-            show_default=False,
-            rich_help_panel=_LABELLED,
-        ),
+        list[str] | None, Option(help=ONLY_HELP, show_default=False, rich_help_panel=_LABELLED)
     ] = None,
     label: Annotated[
         str, Option(help="Column of the labels in a table.", rich_help_panel=_LABELLED)
     ] = "label",
     sequence_column: SequenceColumnOption = None,
     missing: MissingOption = "refuse",
-    window: Annotated[
-        int | None,
-        Option(
-            min=1,
-            help=WINDOW_HELP,
-            show_default=False,
-        ),
-    ] = None,
+    window: Annotated[int | None, Option(min=1, help=WINDOW_HELP, show_default=False)] = None,
     seed: Annotated[int, Option(min=0, help=SEED_HELP)] = 0,
     seeds: Annotated[int, Option(min=1, help=SEEDS_HELP)] = 1,
     output: Annotated[

@@ -30,10 +30,7 @@ def command(
     *,
     sample: Annotated[
         bool,
-        Option(
-            "--sample",
-            help="Real genomes from the package: phiX174, lambda, M. genitalium.",
-        ),
+        Option("--sample", help="Real genomes from the package: phiX174, lambda, M. genitalium."),
     ] = False,
     file: Annotated[
         list[Path] | None,
@@ -47,12 +44,7 @@ def command(
         str | None, Option(help="Name in the cache, for a single `--file`.", show_default=False)
     ] = None,
     taxon: Annotated[
-        list[str] | None,
-        Option(
-            "--taxon",
-            help=TAXON_HELP,
-            rich_help_panel=_NCBI,
-        ),
+        list[str] | None, Option("--taxon", help=TAXON_HELP, rich_help_panel=_NCBI)
     ] = None,
     exclude_taxon: Annotated[
         list[str] | None,
@@ -74,14 +66,7 @@ def command(
             rich_help_panel=_NCBI,
         ),
     ] = None,
-    lock: Annotated[
-        Path | None,
-        Option(
-            "--lock",
-            help=LOCK_HELP,
-            rich_help_panel=_NCBI,
-        ),
-    ] = None,
+    lock: Annotated[Path | None, Option("--lock", help=LOCK_HELP, rich_help_panel=_NCBI)] = None,
     formats: Annotated[
         str,
         Option(
@@ -123,14 +108,7 @@ def command(
             rich_help_panel=_RUN,
         ),
     ] = None,
-    dry_run: Annotated[
-        bool,
-        Option(
-            "--dry-run",
-            help=DRY_RUN_HELP,
-            rich_help_panel=_RUN,
-        ),
-    ] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help=DRY_RUN_HELP, rich_help_panel=_RUN)] = False,
     refresh: Annotated[
         bool,
         Option(

@@ -78,12 +78,7 @@ def command(
         ),
     ] = "auto",
     only: Annotated[
-        str | None,
-        Option(
-            help=ONLY_HELP,
-            show_default=False,
-            rich_help_panel=_TASK,
-        ),
+        str | None, Option(help=ONLY_HELP, show_default=False, rich_help_panel=_TASK)
     ] = None,
     group: Annotated[
         str | None,
@@ -133,14 +128,8 @@ def command(
             rich_help_panel=_SEEDS,
         ),
     ] = False,
-    seed: Annotated[
-        int,
-        Option(min=0, help=SEED_HELP, rich_help_panel=_SEEDS),
-    ] = 0,
-    seeds: Annotated[
-        int,
-        Option(min=1, help=SEEDS_HELP, rich_help_panel=_SEEDS),
-    ] = 1,
+    seed: Annotated[int, Option(min=0, help=SEED_HELP, rich_help_panel=_SEEDS)] = 0,
+    seeds: Annotated[int, Option(min=1, help=SEEDS_HELP, rich_help_panel=_SEEDS)] = 1,
     name: Annotated[
         str | None,
         Option(

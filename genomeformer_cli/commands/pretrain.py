@@ -71,11 +71,7 @@ def command(
     show_config: ShowConfigOption = False,
     attention: Annotated[
         str | None,
-        Option(
-            help=ATTENTION_HELP,
-            autocompletion=complete_attentions,
-            rich_help_panel=_MODEL,
-        ),
+        Option(help=ATTENTION_HELP, autocompletion=complete_attentions, rich_help_panel=_MODEL),
     ] = None,
     context: ContextOption = None,
     objective: ObjectiveOption = None,
@@ -113,8 +109,7 @@ def command(
         ),
     ] = None,
     dry_run: Annotated[
-        bool,
-        Option("--dry-run", help=DRY_RUN_HELP, rich_help_panel=_MEMORY),
+        bool, Option("--dry-run", help=DRY_RUN_HELP, rich_help_panel=_MEMORY)
     ] = False,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,

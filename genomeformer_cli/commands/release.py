@@ -66,11 +66,7 @@ def command(
         ),
     ] = "auto",
     dtype: Annotated[
-        Literal["fp32", "bf16", "fp16"],
-        Option(
-            help=DTYPE_HELP,
-            rich_help_panel=_WEIGHTS,
-        ),
+        Literal["fp32", "bf16", "fp16"], Option(help=DTYPE_HELP, rich_help_panel=_WEIGHTS)
     ] = "fp32",
     quantize: Annotated[
         Literal["int8"] | None,
@@ -81,13 +77,7 @@ def command(
             rich_help_panel=_WEIGHTS,
         ),
     ] = None,
-    layers: Annotated[
-        str,
-        Option(
-            help=LAYERS_HELP,
-            rich_help_panel=_WEIGHTS,
-        ),
-    ] = "last",
+    layers: Annotated[str, Option(help=LAYERS_HELP, rich_help_panel=_WEIGHTS)] = "last",
     evaluation: Annotated[
         list[Path] | None,
         Option(
@@ -100,9 +90,7 @@ def command(
     notes: Annotated[
         Path | None,
         Option(
-            help="Markdown file for the end of the card.",
-            show_default=False,
-            rich_help_panel=_CARD,
+            help="Markdown file for the end of the card.", show_default=False, rich_help_panel=_CARD
         ),
     ] = None,
     author: Annotated[
@@ -160,12 +148,7 @@ def command(
         ),
     ] = False,
     dry_run: Annotated[
-        bool,
-        Option(
-            "--dry-run",
-            help=DRY_RUN_HELP,
-            rich_help_panel=_SHARING,
-        ),
+        bool, Option("--dry-run", help=DRY_RUN_HELP, rich_help_panel=_SHARING)
     ] = False,
     verify: Annotated[
         str | None,

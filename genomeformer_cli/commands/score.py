@@ -29,14 +29,8 @@ def command(
     ] = None,
     *,
     model: ModelOption = None,
-    vcf: Annotated[
-        Path | None,
-        Option(help=VCF_HELP),
-    ] = None,
-    genome: Annotated[
-        str | None,
-        Option(help=GENOME_HELP, autocompletion=complete_genomes),
-    ] = None,
+    vcf: Annotated[Path | None, Option(help=VCF_HELP)] = None,
+    genome: Annotated[str | None, Option(help=GENOME_HELP, autocompletion=complete_genomes)] = None,
     ism: Annotated[
         bool, Option("--ism", help="Score every single substitution of every sequence.")
     ] = False,
@@ -51,13 +45,9 @@ def command(
         bool, Option("--both-strands", help="Average the log-probabilities of both strands.")
     ] = False,
     every: Annotated[
-        int,
-        Option(min=1, help="Distance of the bases that a masked model hides at a time."),
+        int, Option(min=1, help="Distance of the bases that a masked model hides at a time.")
     ] = 16,
-    window: Annotated[
-        int | None,
-        Option(min=2, help=WINDOW_HELP, show_default=False),
-    ] = None,
+    window: Annotated[int | None, Option(min=2, help=WINDOW_HELP, show_default=False)] = None,
     output: Annotated[
         Path | None, Option("-o", "--output", help="Write here instead of to standard output.")
     ] = None,

@@ -62,8 +62,7 @@ def command(
         ),
     ] = "char",
     k: Annotated[
-        int | None,
-        Option(help="Bases per k-mer, 1 to 8; default 6.", rich_help_panel=_TOKENIZER),
+        int | None, Option(help="Bases per k-mer, 1 to 8; default 6.", rich_help_panel=_TOKENIZER)
     ] = None,
     stride: Annotated[
         int | None,

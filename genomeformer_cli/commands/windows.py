@@ -37,11 +37,7 @@ def command(
     lock: LockOption = None,
     all_genomes: AllGenomesOption = False,
     annotation: Annotated[
-        Path | None,
-        Option(
-            help=ANNOTATION_HELP,
-            rich_help_panel=_GENOMES,
-        ),
+        Path | None, Option(help=ANNOTATION_HELP, rich_help_panel=_GENOMES)
     ] = None,
     fasta: Annotated[
         Path | None,

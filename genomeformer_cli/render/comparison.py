@@ -32,16 +32,7 @@ _OFFSETS = (
     *((6, 4, "left"), (6, -11, "left"), (-6, 4, "right"), (-6, -11, "right")),
     *((0, 9, "center"), (0, -16, "center"), (8, 16, "left"), (-8, -22, "right")),
 )
-_NUMBERS = (
-    "bits/base",
-    "±",
-    "gain",
-    "accuracy",
-    "bases/s",
-    "memory",
-    "params",
-    "trained",
-)
+_NUMBERS = ("bits/base", "±", "gain", "accuracy", "bases/s", "memory", "params", "trained")
 _LEGEND = (
     "gain: bits per base better than the table of counts; memory: peak of the training process; "
     "trained: time of the training steps"

@@ -17,11 +17,7 @@ from genomeformer_cli.render.tokens import tokenizer_name
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.corpus.kmer_spectrum import KmerCount, Spectrum
-    from genomeformer_cli.core.corpus.statistics import (
-        CorpusStatistics,
-        GenomeStatistics,
-        Lengths,
-    )
+    from genomeformer_cli.core.corpus.statistics import CorpusStatistics, GenomeStatistics, Lengths
     from genomeformer_cli.core.workflows.tokenize import DescribeResult, TokenizeResult
 
 MAX_GENOMES = 24

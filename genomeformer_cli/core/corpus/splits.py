@@ -72,8 +72,7 @@ def assign_splits(
     assigned, rule = _apply(segments, config, sizes, overlap)
     if not any(segment.split == "validation" for segment in assigned):
         raise ConfigError(
-            "the records are too short for a held-out part",
-            hint="raise `--validation-fraction`",
+            "the records are too short for a held-out part", hint="raise `--validation-fraction`"
         )
     if not any(segment.split == "train" for segment in assigned):
         raise ConfigError("the held-out part leaves nothing to train on", hint="hold out less")

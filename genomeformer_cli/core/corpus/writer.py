@@ -89,10 +89,7 @@ class _OpenShard:
 
 
 def merge_parts(
-    folder: Path,
-    genomes: Sequence[TokenizedGenome],
-    *,
-    shard_tokens: int = SHARD_TOKENS,
+    folder: Path, genomes: Sequence[TokenizedGenome], *, shard_tokens: int = SHARD_TOKENS
 ) -> MergedShards:
     """Merge parts into shards, in order.
 
@@ -176,8 +173,7 @@ def finish_corpus(
     """
     if not any(item.part.records for item in genomes):
         raise InputError(
-            "the genomes hold no bases",
-            hint="give genomes with at least one non-empty record",
+            "the genomes hold no bases", hint="give genomes with at least one non-empty record"
         )
     merged = merge_parts(folder, genomes, shard_tokens=plan.shard_tokens)
     for shard, size in enumerate(merged.sizes):

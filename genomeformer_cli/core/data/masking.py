@@ -61,10 +61,7 @@ class MaskedBatch:
 
 
 def mask_windows(
-    windows: Windows,
-    real_ids: range,
-    config: MaskingConfig,
-    generator: np.random.Generator,
+    windows: Windows, real_ids: range, config: MaskingConfig, generator: np.random.Generator
 ) -> MaskedBatch:
     """Choose targets among the real bases of a batch and hide them."""
     tokens_BL = windows.tokens_BL

@@ -26,13 +26,7 @@ from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer
 
 OTHER, INTERGENIC = 0, 4
-REGIONS = (
-    "other",
-    "codon position 1",
-    "codon position 2",
-    "codon position 3",
-    "intergenic",
-)
+REGIONS = ("other", "codon position 1", "codon position 2", "codon position 3", "intergenic")
 
 
 class GroupBy(StrEnum):

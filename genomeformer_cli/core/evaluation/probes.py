@@ -359,9 +359,7 @@ def correlation(confusion_CC: npt.NDArray[np.float64]) -> float:
 
 
 def area_under_curve(
-    rank_N: npt.NDArray[np.int64],
-    is_N: npt.NDArray[np.bool_],
-    weights_N: npt.NDArray[np.float64],
+    rank_N: npt.NDArray[np.int64], is_N: npt.NDArray[np.bool_], weights_N: npt.NDArray[np.float64]
 ) -> float:
     """Return the probability that a row of the class outranks a row of another; ties count half."""
     num_ranks = int(rank_N.max()) + 1

@@ -50,11 +50,7 @@ class SavedTask:
     def build_head(self, model: Model, *, seed: int = 0) -> TaskHead:
         """Return a newly initialised head for a model."""
         return TaskHead(
-            model.feature_width,
-            len(self.targets.names),
-            self.pool,
-            linear=self.linear,
-            seed=seed,
+            model.feature_width, len(self.targets.names), self.pool, linear=self.linear, seed=seed
         )
 
     def predictor(self, model: Model, tokenizer: Tokenizer, tokens_per_batch: int) -> Predictor:

@@ -25,11 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.evaluation.kmers import (
-    SparseEntries,
-    kmer_counts,
-    positional_pairs,
-)
+from genomeformer_cli.core.evaluation.kmers import SparseEntries, kmer_counts, positional_pairs
 from genomeformer_cli.core.finetuning.batches import stack_targets
 from genomeformer_cli.core.finetuning.config import TuningConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows

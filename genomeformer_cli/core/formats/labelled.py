@@ -240,8 +240,7 @@ def _sequences(table: TextTable, name: str | None, path: Path | None) -> _Sequen
             if not table_stem or "header" in failure.message:
                 raise
             raise FormatError(
-                f"{failure.message}, and there is no `{table_stem}.fa` beside it",
-                hint=failure.hint,
+                f"{failure.message}, and there is no `{table_stem}.fa` beside it", hint=failure.hint
             ) from None
     assert fasta is not None
     table.index("id", "it names the record of a row in the FASTA file")

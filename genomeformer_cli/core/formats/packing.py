@@ -73,10 +73,7 @@ def _bzip2_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception],
 
 def _xz_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
     del shown
-    return (
-        lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY),
-        (lzma.LZMAError,),
-    )
+    return (lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), (lzma.LZMAError,))
 
 
 class _ZstdMember:
@@ -115,11 +112,7 @@ def _zstd_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], 
 _SKIPPABLE = tuple(bytes([0x50 + number]) + b"\x2a\x4d\x18" for number in range(16))
 PACKINGS = (
     Packing(
-        name="gzip",
-        suffix=".gz",
-        magics=(b"\x1f\x8b",),
-        program="gzip -dc",
-        engine=_gzip_engine,
+        name="gzip", suffix=".gz", magics=(b"\x1f\x8b",), program="gzip -dc", engine=_gzip_engine
     ),
     Packing(
         name="bzip2",

@@ -121,10 +121,7 @@ class HttpTransport:
                 max_keepalive_connections=config.connections,
                 keepalive_expiry=4.0,
             ),
-            headers={
-                "User-Agent": f"genomeformer/{__version__}",
-                "Accept-Encoding": "identity",
-            },
+            headers={"User-Agent": f"genomeformer/{__version__}", "Accept-Encoding": "identity"},
         )
 
     def close(self) -> None:

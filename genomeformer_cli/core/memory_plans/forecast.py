@@ -65,12 +65,7 @@ class Forecast:
 
 
 def forecasts(
-    model: Model,
-    step: Step,
-    memory: MemoryConfig,
-    reporter: Reporter,
-    *,
-    limit: int | None = None,
+    model: Model, step: Step, memory: MemoryConfig, reporter: Reporter, *, limit: int | None = None
 ) -> list[Forecast]:
     """Predict the cost of every plan; plans that cannot train the model come last."""
     _warm_up(model, step)

@@ -23,9 +23,7 @@ from genomeformer_cli.core.memory_plans.two_sweep import two_sweep_gradients
 from genomeformer_cli.core.memory_plans.unpad import unpad_rows
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
-from genomeformer_cli.core.models.genomeformer.streaming_forward import (
-    whole_patches,
-)
+from genomeformer_cli.core.models.genomeformer.streaming_forward import whole_patches
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import Examples, Prediction
 from genomeformer_cli.core.proposals import propose
@@ -105,11 +103,7 @@ def _two_sweep(
     model: Encoder, rows: Examples, memory: MemoryConfig, total_weight: Tensor
 ) -> Prediction:
     return two_sweep_gradients(
-        model,
-        rows,
-        chunk=memory.chunk,
-        total_weight=total_weight,
-        storage=STORAGES[memory.storage],
+        model, rows, chunk=memory.chunk, total_weight=total_weight, storage=STORAGES[memory.storage]
     )
 
 

@@ -16,11 +16,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.errors import StoreError, UsageError
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.atomic import (
-    check_place,
-    clear_leftovers,
-    explain_write_failure,
-)
+from genomeformer_cli.core.store.atomic import check_place, clear_leftovers, explain_write_failure
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _OWNER_BYTES = 256

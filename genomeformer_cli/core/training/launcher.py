@@ -42,8 +42,7 @@ def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Pat
         local_addr="127.0.0.1",
         max_restarts=restarts,
         logs_specs=DefaultLogsSpecs(
-            log_dir=str(folder / "logs"),
-            redirects=dict.fromkeys(range(1, processes), Std.ALL),
+            log_dir=str(folder / "logs"), redirects=dict.fromkeys(range(1, processes), Std.ALL)
         ),
     )
     # Its words are for the developers of torch.

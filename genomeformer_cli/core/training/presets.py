@@ -50,11 +50,7 @@ def tiny() -> PretrainConfig:
             context=256, width=128, depth=4, num_heads=4, mlp_width=352, conv_width=5
         ),
         training=TrainingConfig(
-            steps=1_200,
-            batch_size=8,
-            learning_rate=2e-3,
-            validate_every=300,
-            checkpoint_every=200,
+            steps=1_200, batch_size=8, learning_rate=2e-3, validate_every=300, checkpoint_every=200
         ),
     )
 
@@ -194,9 +190,7 @@ def preset(name: str) -> PretrainConfig:
         raise ConfigError(
             f"unknown preset `{name}`",
             hint=propose(
-                name,
-                PRESETS,
-                otherwise="known: " + ", ".join(f"`{known}`" for known in PRESETS),
+                name, PRESETS, otherwise="known: " + ", ".join(f"`{known}`" for known in PRESETS)
             ),
         )
     return PRESETS[name]()

@@ -217,10 +217,7 @@ def _train_once(
     run = Store(folder).path(Kind.RUNS, training.run)
     path = plan_path(folder, training)
     told = TrainingResult(
-        run=training.run,
-        corpus=training.corpus,
-        variant=training.variant.name,
-        seed=training.seed,
+        run=training.run, corpus=training.corpus, variant=training.variant.name, seed=training.seed
     )
     if has_ended(run):
         reporter.note(f"{place} is finished already")

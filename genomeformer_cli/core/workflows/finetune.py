@@ -62,9 +62,7 @@ from genomeformer_cli.core.store.layout import (
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.training.precision import ComputeConfig, choose_compute
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
-from genomeformer_cli.core.workflows.run_config import (
-    RUN_CONFIG_FILE,
-)
+from genomeformer_cli.core.workflows.run_config import RUN_CONFIG_FILE
 
 RESULTS_FILE = "results.json"
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
@@ -148,10 +146,7 @@ def finetune_model(
     tuning = prepare_run(rows, request.config, base, device)
     name = check_name(request.name or _named(request.model_name, rows.name))
     run = store.path(Kind.RUNS, name)
-    with (
-        lock_outputs(request.output, reporter=reporter),
-        store.lock(Kind.RUNS, name, timeout=1),
-    ):
+    with lock_outputs(request.output, reporter=reporter), store.lock(Kind.RUNS, name, timeout=1):
         _check_place(request, store, name, rows.name, base_sha256)
         config = dataclasses.replace(
             tuning.config, compute=_compute(tuning, run, store.root / TRIALS_FILE, reporter)
@@ -200,12 +195,7 @@ def _compute(tuning: FinetuningRun, run: Path, trials: Path, reporter: Reporter)
     return choose_compute(config.compute, tuning.trial(), trials, reporter)
 
 
-def _open(
-    run: Path,
-    config: FinetuneConfig,
-    rows: LabelledRows,
-    base_sha256: str,
-) -> None:
+def _open(run: Path, config: FinetuneConfig, rows: LabelledRows, base_sha256: str) -> None:
     """Create a run folder, or check that settings and rows are those it was started with.
 
     Raises:

@@ -33,10 +33,7 @@ def launch_processes(arguments: Sequence[str], scale: ParallelConfig) -> bool:
         os.environ[LAUNCH_VARIABLE] = folder
         try:
             launch(
-                command,
-                processes=scale.num_processes,
-                restarts=scale.restarts,
-                folder=Path(folder),
+                command, processes=scale.num_processes, restarts=scale.restarts, folder=Path(folder)
             )
         finally:
             del os.environ[LAUNCH_VARIABLE]

@@ -53,11 +53,7 @@ from genomeformer_cli.core.training.precision import (
     default_compute,
 )
 from genomeformer_cli.core.training.presets import PretrainConfig
-from genomeformer_cli.core.training.summary import (
-    SUMMARY_FILE,
-    RunSummary,
-    read_summary,
-)
+from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, read_summary
 from genomeformer_cli.core.training.task import PretrainingTask
 from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.run_baselines import (
@@ -249,8 +245,7 @@ class _Pretraining:
         reporter.record(_started(self._name, config, corpus, model, baseline))
         trial = plan_step(model, corpus, config, shares=self._team.num_shares)
         memory = self._told(
-            MemoryConfig,
-            lambda: _memory(self._folder, self._request, trial, reporter),
+            MemoryConfig, lambda: _memory(self._folder, self._request, trial, reporter)
         )
         parallel.check_model(config.model, config.training, memory.plan)
         if self._team.line is not None:

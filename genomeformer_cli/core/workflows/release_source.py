@@ -37,10 +37,7 @@ from genomeformer_cli.core.training.metrics import (
 )
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, read_summary
-from genomeformer_cli.core.workflows.run_config import (
-    BASELINE_FILE,
-    RUN_CONFIG_FILE,
-)
+from genomeformer_cli.core.workflows.run_config import BASELINE_FILE, RUN_CONFIG_FILE
 
 WhichWeights = Literal["auto", "last", "average"]
 

@@ -15,11 +15,7 @@ from genomeformer_cli.core.evaluation.base_likelihood import (
     check_scorable,
     score_record,
 )
-from genomeformer_cli.core.evaluation.variants import (
-    VariantScore,
-    mutagenesis_map,
-    score_variants,
-)
+from genomeformer_cli.core.evaluation.variants import VariantScore, mutagenesis_map, score_variants
 from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
 from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.formats.vcf import Variant, read_variants
@@ -32,11 +28,7 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
-from genomeformer_cli.core.workflows.embed_sources import (
-    EmbedSources,
-    look_through,
-    records_text,
-)
+from genomeformer_cli.core.workflows.embed_sources import EmbedSources, look_through, records_text
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,10 +53,7 @@ def sum_keys_values(
 
 
 def query_state(
-    q_BHLD: Tensor,
-    sums: Sums,
-    feature_map: FeatureMap,
-    mask_BL: Tensor | None = None,
+    q_BHLD: Tensor, sums: Sums, feature_map: FeatureMap, mask_BL: Tensor | None = None
 ) -> Tensor:
     """Return the output of each query from S and z; with a mask, padding is ignored."""
     out_BHLD: Tensor = _Read.apply(q_BHLD, *sums, mask_BL, feature_map)  # type: ignore[no-untyped-call]

@@ -180,11 +180,7 @@ def _add_gradients(
         grad, inner, log_norm = (_take(x, sorted_GL) for x in queries)
         q, k, v = (_take(x, rows_GM) for x in qkv)
         gradients = tiled_softmax_backward(
-            grad,
-            inner,
-            log_norm,
-            (q[:, rounds.chunk :], k, v),
-            rounds.windows(round_, q),
+            grad, inner, log_norm, (q[:, rounds.chunk :], k, v), rounds.windows(round_, q)
         )
         sums[0].add_(_take(gradients[0], unsorting_GL))
         for total, part in zip(sums[1:], gradients[1:], strict=True):

@@ -75,10 +75,7 @@ def _unit(x_D: Tensor) -> Tensor:
 
 
 def _solve_block(
-    parts: Sequence[Tensor],
-    padding_B1L1: Tensor | None,
-    state: State,
-    shared: Sequence[Tensor],
+    parts: Sequence[Tensor], padding_B1L1: Tensor | None, state: State, shared: Sequence[Tensor]
 ) -> tuple[Tensor, State]:
     chunk = min(CHUNK, parts[0].shape[2])
     v_BHLD, q_BHLD, k_BHLD = (filled(part, padding_B1L1).to(state[0].dtype) for part in parts[:3])

@@ -68,10 +68,7 @@ def gated_linear_attention(
 
 
 def _solve_block(
-    parts: Sequence[Tensor],
-    padding_B1L1: Tensor | None,
-    state: State,
-    shared: Sequence[Tensor],
+    parts: Sequence[Tensor], padding_B1L1: Tensor | None, state: State, shared: Sequence[Tensor]
 ) -> tuple[Tensor, State]:
     chunk = min(CHUNK, parts[0].shape[2])
     v_BHLD, q_BHLD, k_BHLD = (filled(part, padding_B1L1) for part in parts[:3])

@@ -203,8 +203,6 @@ class NystromformerAttention(nn.Module):
         """Attend."""
         del gates_BHLG
         dials = NystromformerOptions(
-            num_landmarks=self.num_landmarks,
-            iterations=self.iterations,
-            kernel_HK=self.kernel_HK,
+            num_landmarks=self.num_landmarks, iterations=self.iterations, kernel_HK=self.kernel_HK
         )
         return nystromformer_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, dials)

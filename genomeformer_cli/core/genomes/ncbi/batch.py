@@ -130,6 +130,5 @@ def install_all(
 
 def _network_down(failure: GenomeformerError) -> NetworkError:
     return NetworkError(
-        f"the network is down: {failure.message}",
-        hint="run the command again to resume",
+        f"the network is down: {failure.message}", hint="run the command again to resume"
     )

@@ -51,10 +51,7 @@ def fetch_item(row: LockRow) -> FetchItem:
         released=row.date,
     )
     return FetchItem(
-        assembly=assembly,
-        licence=row.licence or LICENCE,
-        pinned=row.files,
-        lineage=row.lineage,
+        assembly=assembly, licence=row.licence or LICENCE, pinned=row.files, lineage=row.lineage
     )
 
 
