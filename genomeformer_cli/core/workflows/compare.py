@@ -24,7 +24,7 @@ from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.training.budget import Budget, Plan
 from genomeformer_cli.core.training.presets import EXECUTION_SECTIONS, PretrainConfig
-from genomeformer_cli.core.workflows.compare_budget import plan_training, read_or_make_plan
+from genomeformer_cli.core.workflows.compare_budget import plan_training
 from genomeformer_cli.core.workflows.compare_folder import (
     RESULTS_FILE,
     Training,
@@ -45,6 +45,7 @@ from genomeformer_cli.core.workflows.compare_ranking import (
 )
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, pretrain_model
+from genomeformer_cli.core.workflows.records import read_or_make
 from genomeformer_cli.core.workflows.run_config import resolve_config
 
 # Unless somebody says otherwise, a run is validated and saved so many times.
@@ -229,7 +230,7 @@ def _train_once(
             reporter.warn(f"{training.run} failed: {failed.message}")
             return replace(told, problem=failed.message)
     summary, pace = read_result(run)
-    return replace(told, plan=read_or_make_plan(path, _no_plan), summary=summary, pace=pace)
+    return replace(told, plan=read_or_make(path, Plan, _no_plan), summary=summary, pace=pace)
 
 
 def _no_plan() -> Plan:
@@ -252,8 +253,9 @@ def _train(task: _Task, reporter: Reporter) -> None:
     store, training, request = Store(task.root), task.training, task.request
     folder = comparison_folder(store, request.name)
     pretrain = _pretrain_request(training, request)
-    plan = read_or_make_plan(
+    plan = read_or_make(
         plan_path(folder, training),
+        Plan,
         lambda: plan_training(pretrain, request.budget, reporter=reporter, store=store),
     )
     overrides = merge_values(pretrain.overrides, {"training": _schedule(plan, pretrain)})

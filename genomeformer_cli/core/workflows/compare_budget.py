@@ -6,19 +6,15 @@ steps on temporary weights, which short pauses of the machine do not affect.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.memory_plans.flops import count_flops
 from genomeformer_cli.core.memory_plans.forecast import choose
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.budget import Budget, Plan
@@ -34,15 +30,6 @@ from genomeformer_cli.core.workflows.run_config import resolve_config
 # Of a budget of time, this part is spent beside it on finding out what a step takes, within bounds.
 _TRIED_SHARE = 0.05
 _TRIED_SECONDS = (2.0, 20.0)
-
-
-def read_or_make_plan(path: Path, make: Callable[[], Plan]) -> Plan:
-    """Read the plan of a file, or make and write it."""
-    if path.exists():
-        return from_plain(Plan, read_json(path), where=str(path))
-    plan = make()
-    write_json(path, to_plain(plan))
-    return plan
 
 
 def plan_training(

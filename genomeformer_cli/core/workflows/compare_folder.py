@@ -15,15 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from genomeformer_cli._version import __version__
-from genomeformer_cli.core.configuration import differences
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import ConfigError, CorruptError
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
+from genomeformer_cli.core.workflows.records import VERSION, changed_settings, refuse_changes
 
 SETTINGS_FILE = "settings.json"
 RESULTS_FILE = "results.json"
-_VERSION = "genomeformer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +97,7 @@ def open_comparison(folder: Path, settings: Mapping[str, Any]) -> None:
     """
     path = folder / SETTINGS_FILE
     if not path.exists():
-        write_json(path, {**settings, _VERSION: __version__})
+        write_json(path, {**settings, VERSION: __version__})
         return
     try:
         before: dict[str, Any] = read_json(path)
@@ -106,10 +105,5 @@ def open_comparison(folder: Path, settings: Mapping[str, Any]) -> None:
         raise CorruptError(
             f"`{path}` is damaged", hint=f"`genomeformer cache rm comparisons/{folder.name}`"
         ) from failure
-    changed = differences(before, {**settings, _VERSION: before.get(_VERSION)})
-    if changed:
-        raise ConfigError(
-            f"the comparison `{folder.name}` was started with other settings: "
-            + "; ".join(changed),
-            hint="give the same settings to go on with it, or another `--name` to start a new one",
-        )
+    changes = changed_settings(before, settings)
+    refuse_changes(f"comparison `{folder.name}`", changes, "a new one")

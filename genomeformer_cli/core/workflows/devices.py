@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.settings import has_thread_setting, usable_cores
@@ -66,3 +68,14 @@ def set_threads(threads: int | None, *, of: int = 1) -> None:
         threads = max(usable_cores() // of, 1)
     if threads is not None:
         torch.set_num_threads(threads)
+
+
+def environment(device: object, **more: str) -> dict[str, str]:
+    """Return the versions and the device that a result was computed with."""
+    return {
+        "genomeformer": __version__,
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "device": str(device),
+        **more,
+    }

@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-import torch
-
-from genomeformer_cli._version import __version__
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import ConfigError
@@ -33,7 +29,7 @@ from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model,
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
-from genomeformer_cli.core.workflows.devices import choose_device, set_threads
+from genomeformer_cli.core.workflows.devices import choose_device, environment, set_threads
 
 BUNDLE_RESULTS_FILE = "eval_results.json"
 
@@ -128,12 +124,7 @@ def evaluate_model(
         tasks=tuple(results),
         prediction_config=request.config.prediction,
         labelled_config=request.config.labelled,
-        environment={
-            "genomeformer": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "device": str(loaded.model.device),
-        },
+        environment=environment(loaded.model.device),
         weights_digest=weights_digest(loaded.model),
     )
 

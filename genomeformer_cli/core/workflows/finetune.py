@@ -8,17 +8,14 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import tomli_w
-import torch
 
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.config_text import read_config
-from genomeformer_cli.core.configuration import differences, from_plain, to_plain
+from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
-from genomeformer_cli.core.errors import ConfigError, EntryExistsError
+from genomeformer_cli.core.errors import EntryExistsError
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows, label_rows
@@ -61,7 +58,8 @@ from genomeformer_cli.core.store.layout import (
 )
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.training.precision import ComputeConfig, choose_compute
-from genomeformer_cli.core.workflows.devices import choose_device, set_threads
+from genomeformer_cli.core.workflows.devices import choose_device, environment, set_threads
+from genomeformer_cli.core.workflows.records import changed_settings, refuse_changes
 from genomeformer_cli.core.workflows.run_config import RUN_CONFIG_FILE
 
 RESULTS_FILE = "results.json"
@@ -157,7 +155,7 @@ def finetune_model(
             reporter.note(note)
         results = _all_seeds(request, tuning, run, name, reporter)
         summary = _summary(request, tuning, run, results, base_sha256)
-        write_json(run / RESULTS_FILE, _plain(summary))
+        write_json(run / RESULTS_FILE, dataclasses.asdict(summary))
         folder = _install(request, tuning, run, summary, store)
     return FinetuneResult(name=name, folder=folder, run=run, summary=summary)
 
@@ -214,12 +212,8 @@ def _open(run: Path, config: FinetuneConfig, rows: LabelledRows, base_sha256: st
         return
     known = read_json(run / RUN_IDENTITY_FILE)
     before = {**read_config(run / RUN_CONFIG_FILE), **known}
-    changed = differences(before, {**plain, **identity, "genomeformer": before.get("genomeformer")})
-    if changed:
-        raise ConfigError(
-            f"the run `{run.name}` was started with other settings: " + "; ".join(changed),
-            hint="give the same settings to go on with it, or another `--name` to start a new run",
-        )
+    changes = changed_settings(before, {**plain, **identity})
+    refuse_changes(f"run `{run.name}`", changes, "a new run")
 
 
 def _digest(examples: Sequence[Example]) -> str:
@@ -278,18 +272,8 @@ def _summary(
         duplicates=tuning.rows.duplicates,
         results=tuple(results),
         linear=evaluate_linear(tuning, run, SilentReporter()),
-        environment={
-            "genomeformer": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "device": str(tuning.device),
-            "precision": tuning.config.compute.precision,
-        },
+        environment=environment(tuning.device, precision=tuning.config.compute.precision),
     )
-
-
-def _plain(summary: FinetuneSummary) -> dict[str, Any]:
-    return dataclasses.asdict(summary)
 
 
 def _install(
@@ -313,7 +297,7 @@ def _install(
             folder,
             (chosen, tuning.task),
             card=card,
-            results=_plain(summary),
+            results=dataclasses.asdict(summary),
             train_config=train_config,
         )
         verify_tuned_bundle(folder, (chosen, tuning.task), compared)

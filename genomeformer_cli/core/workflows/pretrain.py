@@ -13,7 +13,7 @@ import torch
 
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
-from genomeformer_cli.core.documents import parse_json, read_json
+from genomeformer_cli.core.documents import parse_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.evaluation.likelihood import likelihood
@@ -33,7 +33,6 @@ from genomeformer_cli.core.models.registry import build_model, trainable_config
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Event, Reporter, SilentReporter
 from genomeformer_cli.core.settings import ProcessRank, process_rank
-from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store, check_name
 from genomeformer_cli.core.training.batches import Batches, short_segments
 from genomeformer_cli.core.training.distributed import ProcessGroup, join_process_group
@@ -56,6 +55,7 @@ from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, read_summary
 from genomeformer_cli.core.training.task import PretrainingTask
 from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
+from genomeformer_cli.core.workflows.records import read_or_make
 from genomeformer_cli.core.workflows.run_baselines import (
     run_baseline,
     summarise,
@@ -276,17 +276,14 @@ class _Pretraining:
 
     def _compute(self, trial: Trial) -> ComputeConfig:
         """Return the precision of the started run, or choose one."""
-        path = self._folder / COMPUTE_FILE
-        if path.exists():
-            plain = read_json(path)
-            return from_plain(ComputeConfig, plain, where=str(path))
-        if self._request.parallel.is_special:
-            compute = default_compute(self._config.compute, self._device)
-        else:
-            trials = self._store.root / TRIALS_FILE
-            compute = choose_compute(self._config.compute, trial, trials, self._reporter)
-        write_json(path, to_plain(compute))
-        return compute
+        wanted, trials = self._config.compute, self._store.root / TRIALS_FILE
+
+        def choose() -> ComputeConfig:
+            if self._request.parallel.is_special:
+                return default_compute(wanted, self._device)
+            return choose_compute(wanted, trial, trials, self._reporter)
+
+        return read_or_make(self._folder / COMPUTE_FILE, ComputeConfig, choose)
 
     def _told(self, kind: type[C], make: Callable[[], C]) -> C:
         """Make a value in the first process and broadcast it."""
@@ -325,17 +322,14 @@ def _memory(
     folder: Path, request: PretrainRequest, trial: Trial, reporter: Reporter
 ) -> MemoryConfig:
     """Return the memory plan of the started run, or choose one."""
-    path = folder / MEMORY_FILE
-    if path.exists():
-        plain = read_json(path)
-        return from_plain(MemoryConfig, plain, where=str(path))
-    memory = trial.memory
-    if not request.parallel.is_special:
-        memory = choose(trial.model, trial.step, memory, request.memory_budget, reporter)
-    elif memory.plan == AUTO:
-        memory = replace(memory, plan="full")
-    write_json(path, to_plain(memory))
-    return memory
+
+    def make() -> MemoryConfig:
+        if not request.parallel.is_special:
+            return choose(trial.model, trial.step, trial.memory, request.memory_budget, reporter)
+        plan = "full" if trial.memory.plan == AUTO else trial.memory.plan
+        return replace(trial.memory, plan=plan)
+
+    return read_or_make(folder / MEMORY_FILE, MemoryConfig, make)
 
 
 def _observers(request: PretrainRequest, config: PretrainConfig) -> list[OpenObserver]:

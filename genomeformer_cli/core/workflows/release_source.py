@@ -27,7 +27,6 @@ from genomeformer_cli.core.model_io.training_state import (
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
-from genomeformer_cli.core.store.results import check_result
 from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
     THROUGHPUT_FILE,
@@ -37,6 +36,7 @@ from genomeformer_cli.core.training.metrics import (
 )
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import SUMMARY_FILE, RunSummary, read_summary
+from genomeformer_cli.core.workflows.records import read_record
 from genomeformer_cli.core.workflows.run_config import BASELINE_FILE, RUN_CONFIG_FILE
 
 WhichWeights = Literal["auto", "last", "average"]
@@ -153,9 +153,7 @@ def summary_of(source: Source, chosen: SelectedWeights, questions: Queries) -> R
     rows = read_rows(source.run / METRICS_FILE)[: source.step]
     speeds = read_rows(source.run / THROUGHPUT_FILE)
     spent = [row["seconds"] for row in speeds if row.get("step", 0) <= source.step]
-    check_result(source.run / BASELINE_FILE)
-    plain = read_json(source.run / BASELINE_FILE)
-    baseline = from_plain(CountBaseline, plain, where=BASELINE_FILE)
+    baseline = read_record(source.run / BASELINE_FILE, CountBaseline)
     twin = build_model(source.config.model, seed=source.config.training.seed + TWIN_SEED_SHIFT)
     manifest = source.corpus.manifest
     return RunSummary(

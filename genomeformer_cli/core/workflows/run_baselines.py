@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from genomeformer_cli._version import __version__
-from genomeformer_cli.core.configuration import from_plain, to_plain
+from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.evaluation.counts import CountBaseline, Sides, count_baseline
+from genomeformer_cli.core.evaluation.held_out_scores import TWIN_SEED_SHIFT
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.markov import markov_baseline
 from genomeformer_cli.core.evaluation.masked_queries import Queries, QueryConfig
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.store.results import check_result, write_result
+from genomeformer_cli.core.store.results import write_result
 from genomeformer_cli.core.training.loop import TrainingRun
 from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
@@ -28,9 +26,9 @@ from genomeformer_cli.core.training.metrics import (
 )
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.training.summary import RunSummary, write_summary
+from genomeformer_cli.core.workflows.devices import environment
+from genomeformer_cli.core.workflows.records import read_record
 from genomeformer_cli.core.workflows.run_config import BASELINE_FILE
-
-_TWIN_SEED_SHIFT = 1_000_003
 
 
 def validation_queries(config: PretrainConfig) -> QueryConfig:
@@ -50,9 +48,7 @@ def run_baseline(
     """Return the score of tables of counts, computed once per run."""
     path = folder / BASELINE_FILE
     if path.exists():
-        check_result(path)
-        plain = read_json(path)
-        return from_plain(CountBaseline, plain, where=str(path))
+        return read_record(path, CountBaseline)
     if questions.bases_V is None:
         sides = Sides.LEFT if causal else Sides.BOTH
         baseline = count_baseline(corpus, questions, reporter, sides)
@@ -71,7 +67,7 @@ def summarise(
 ) -> RunSummary:
     """Write the summary of a finished run."""
     device = run.model.device
-    twin = build_model(run.model.config, seed=run.config.seed + _TWIN_SEED_SHIFT).to(device)
+    twin = build_model(run.model.config, seed=run.config.seed + TWIN_SEED_SHIFT).to(device)
     steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))
     summary = RunSummary(
         model=score_of(steps[-1], "validation"),
@@ -84,16 +80,13 @@ def summarise(
         num_train_bases=corpus.manifest.num_train,
         split_rule=corpus.manifest.split_rule,
         training_seconds=speeds[-1]["seconds"],
-        environment={
-            "genomeformer": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "device": str(device),
-            "threads": str(torch.get_num_threads()),
-            "precision": run.compute.precision,
-            "compiled": run.compute.compile,
-            "processes": str(num_processes),
-        },
+        environment=environment(
+            device,
+            threads=str(torch.get_num_threads()),
+            precision=run.compute.precision,
+            compiled=run.compute.compile,
+            processes=str(num_processes),
+        ),
         corpus=corpus.manifest.name,
         counts_looks=baseline.looks,
         average=score_of(steps[-1], "validation_average")

@@ -13,10 +13,10 @@ import tomli_w
 
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.config_text import read_config
-from genomeformer_cli.core.configuration import differences, overlay, to_plain
+from genomeformer_cli.core.configuration import overlay, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.documents import DocumentError, read_json
-from genomeformer_cli.core.errors import ConfigError, CorruptError
+from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
@@ -31,6 +31,7 @@ from genomeformer_cli.core.training.presets import (
     preset,
 )
 from genomeformer_cli.core.training.summary import SUMMARY_FILE
+from genomeformer_cli.core.workflows.records import changed_settings, refuse_changes
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -177,17 +178,13 @@ def open_run(
     if not (folder / RUN_CONFIG_FILE).exists():
         write_json(folder / RUN_IDENTITY_FILE, {**identity, "genomeformer": __version__})
         write_text(folder / RUN_CONFIG_FILE, tomli_w.dumps(plain))
-        return
+        return None
     before = {**read_config(folder / RUN_CONFIG_FILE), **_identity(folder)}
-    changed = differences(before, {**plain, **identity, "genomeformer": before.get("genomeformer")})
-    if changed and not _has_results(folder):
+    changes = changed_settings(before, {**plain, **identity})
+    if changes and not _has_results(folder):
         _clear(folder)
-        open_run(folder, config, corpus, origin_sha256)
-    elif changed:
-        raise ConfigError(
-            f"the run `{folder.name}` was started with other settings: " + "; ".join(changed),
-            hint="give the same settings to go on with it, or another `--name` to start a new run",
-        )
+        return open_run(folder, config, corpus, origin_sha256)
+    return refuse_changes(f"run `{folder.name}`", changes, "a new run")
 
 
 def _has_results(folder: Path) -> bool:
