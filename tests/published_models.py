@@ -5,73 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from genomeformer_cli.core.models.encoder import EncoderConfig
-from genomeformer_cli.core.models.families.bert import (
-    convert_bert,
-    is_bert,
-    is_gena,
-    read_bert_config,
-    read_gena_config,
-)
-from genomeformer_cli.core.models.families.dnabert2 import (
-    convert_dnabert2,
-    is_dnabert2,
-    read_dnabert2_config,
-)
-from genomeformer_cli.core.models.families.esm import (
-    convert_esm,
-    is_esm,
-    is_gated_esm,
-    read_esm_config,
-    read_gated_esm_config,
-)
-from genomeformer_cli.core.models.families.modernbert import (
-    convert_modernbert,
-    is_modernbert,
-    read_modernbert_config,
-)
-from genomeformer_cli.core.models.families.prokbert import (
-    convert_prokbert,
-    is_prokbert,
-    read_prokbert_config,
-)
+from genomeformer_cli.core.models.families.encoders import ENCODER_FAMILIES
 from genomeformer_cli.core.models.families.protocol import Document
 from genomeformer_cli.core.models.framed import Frame, FramedModel, add_frame
-from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.models.registry import build_model, find_family
 
 TOLERANCE = 1e-5
 LENGTHS = (1, 2, 7, 63, 64, 65, 66, 129, 130)
 
 
-class Layout(NamedTuple):
-    """Published layout of a family of encoders."""
-
-    recognise: Callable[[Document], bool]
-    read_config: Callable[[Document, Frame], EncoderConfig]
-    convert: Callable[[Mapping[str, Tensor], EncoderConfig], dict[str, Tensor]]
-
-
-ENCODERS = {
-    "bert": Layout(is_bert, read_bert_config, convert_bert),
-    "gena-lm": Layout(is_gena, read_gena_config, convert_bert),
-    "dnabert2": Layout(is_dnabert2, read_dnabert2_config, convert_dnabert2),
-    "nucleotide-transformer": Layout(is_esm, read_esm_config, convert_esm),
-    "nucleotide-transformer-v2": Layout(is_gated_esm, read_gated_esm_config, convert_esm),
-    "prokbert": Layout(is_prokbert, read_prokbert_config, convert_prokbert),
-    "modernbert": Layout(is_modernbert, read_modernbert_config, convert_modernbert),
-}
+ENCODERS = {family.name: family for family in ENCODER_FAMILIES}
 
 
 def find_encoder(document: Document) -> str:
     """Return the name of the one family that recognises a configuration."""
-    (name,) = [name for name, layout in ENCODERS.items() if layout.recognise(document)]
-    return name
+    return find_family(document).name
 
 
 DATA = Path(__file__).parent / "data" / "architectures"

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.model_io.tensors import TensorEntry
+from genomeformer_cli.core.model_io.tensors import TensorEntry, read_entries
 from genomeformer_cli.core.models.families.protocol import Family
 from genomeformer_cli.core.models.framed import Frame, FramedConfig
 from genomeformer_cli.core.models.registry import find_family
@@ -68,9 +68,10 @@ def read_published(folder: Path, document: Mapping[str, Any]) -> PublishedModel:
     family = find_family(document)
     tokenizer = family.read_tokenizer(folder, document)
     frame = Frame(pad_id=tokenizer.pad_id, prefix=tokenizer.prefix_ids, suffix=tokenizer.suffix_ids)
-    config = family.read_config(document, frame)
+    config = family.fit(family.read_config(document, frame), read_entries(folder).keys())
     num_tokens, multiple = len(tokenizer.tokens), family.vocabulary_multiple
-    if config.vocabulary_size != -(-num_tokens // multiple) * multiple:
+    spare = config.vocabulary_size - -(-num_tokens // multiple) * multiple
+    if spare < 0 or (spare and not family.has_spare_rows):
         raise CheckpointError(
             f"the vocabulary in `{folder}` has {num_tokens:,} tokens, and the embedding "
             f"{config.vocabulary_size:,} rows",

@@ -24,6 +24,12 @@ _WHERE = "config.json"
 _UNREAD = "this model needs a port that this version does not have"
 
 
+def keep_config(config: FramedConfig, names: Collection[str]) -> FramedConfig:
+    """Return a configuration that does not depend on the names of the tensors."""
+    del names
+    return config
+
+
 @dataclass(frozen=True, kw_only=True)
 class Family:
     """Published layout of a model family."""
@@ -37,8 +43,11 @@ class Family:
     convert: Callable[[Mapping[str, Tensor], Any], dict[str, Tensor]]
     # Function that reads the tokenizer in a folder, given `config.json`.
     read_tokenizer: Callable[[Path, Document], Tokenizer]
+    # Function that adjusts a configuration to the names of the tensors, e.g. without a head.
+    fit: Callable[[Any, Collection[str]], FramedConfig] = keep_config
     # Rows of the embedding: the size of the vocabulary, rounded up to a multiple of this.
     vocabulary_multiple: int = 1
+    has_spare_rows: bool = False  # The embedding may have any number of further rows.
     layers: str = "last"  # Recommended layers for embeddings, in the syntax of `embed --layers`.
     pool: str = "mean"  # Recommended pooling for embeddings.
 

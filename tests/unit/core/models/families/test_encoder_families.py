@@ -38,7 +38,9 @@ UNUSED_KEYS |= {"curricular_margin", "curricular_scale"}
 
 def read(document: dict[str, Any]) -> EncoderConfig:
     """Read a configuration by the one family that recognises it."""
-    return ENCODERS[find_encoder(document)].read_config(document, FRAME)
+    config = ENCODERS[find_encoder(document)].read_config(document, FRAME)
+    assert isinstance(config, EncoderConfig)
+    return config
 
 
 @pytest.fixture(params=[*RECORDED, "modernbert"])
