@@ -26,10 +26,9 @@ import genomeformer_cli.core
 from genomeformer_cli.app import app
 from genomeformer_cli.core import errors
 from genomeformer_cli.core.attention.registry import ATTENTIONS
-from genomeformer_cli.core.config_text import default_of, documented
+from genomeformer_cli.core.config_text import default_of, documented, read_config
 from genomeformer_cli.core.configuration import describe_type, from_plain, to_plain
 from genomeformer_cli.core.formats import text
-from genomeformer_cli.core.formats.declaration import input_formats
 from genomeformer_cli.core.memory_plans.plans import PLANS
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
@@ -361,10 +360,38 @@ def _cell(text: str) -> str:
     return text.replace("|", r"\|")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputFormat:
+    """Input format, as declared in `docs/data/inputs.toml`."""
+
+    name: str  # Name of the format.
+    contents: str  # Content of a file, as "sequences".
+    # Commands that read it, with their option or argument, as `score --vcf` or `embed FILE`.
+    commands: tuple[str, ...]
+    accepted: tuple[str, ...]  # Accepted variants.
+    refused: tuple[str, ...]  # Errors, and rows that are reported and not used.
+    changed: tuple[str, ...] = ()  # Changes made while reading, and their reports.
+    # Coordinate system, as "1-based, end included"; empty without coordinates.
+    coordinates: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputFormats:
+    """All input formats."""
+
+    formats: tuple[InputFormat, ...]
+
+
+def input_formats() -> tuple[InputFormat, ...]:
+    """Read the declarations of all input formats."""
+    path = ROOT / "docs" / "data" / "inputs.toml"
+    return from_plain(InputFormats, read_config(path), where=path.name).formats
+
+
 def inputs_page() -> str:
     """Every file format that is read: accepted, changed, refused, and the commands that take it."""
     conventions = (text.__doc__ or "").partition("\n| ")[2].partition("\n\n")[0]
-    formats = list(input_formats())
+    formats = input_formats()
     taken: dict[str, list[str]] = {}
     for one in formats:
         for command in one.commands:

@@ -22,28 +22,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.text import Line, read_lines
-
-INPUT = InputFormat(
-    name="Accession list",
-    contents="accessions of assemblies at NCBI",
-    commands=("fetch --accession-file",),
-    accepted=(
-        "one per line, or several, separated by blanks, tabs, commas or semicolons",
-        "a table, separated by tabs, commas or semicolons, whose first line names a column "
-        "`accession`, `assembly_accession` or `assembly`: that column alone, as in "
-        "NCBI's `assembly_summary.txt` and GTDB's metadata",
-        "comments from `#` to the end of a line",
-    ),
-    changed=(
-        "lower case becomes capitals, quotation marks are removed",
-        "the prefixes `RS_` and `GB_` of GTDB are removed",
-        "a file name or address, as `GCF_000005845.2_ASM584v2_genomic.fna.gz`: the accession alone",
-        "an accession that occurs twice is fetched once",
-    ),
-    refused=("any other word, a nucleotide accession among them: an error that names all of them",),
-)
 
 _ACCESSION = re.compile(
     r"(?:RS_|GB_)?(?:(GC[AF]_[0-9]{9}\.[0-9]+)_\S+|(GC[AF]_[0-9]{9}(?:\.[0-9]+)?))", re.IGNORECASE

@@ -21,35 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.text import REPLACEMENT, read_lines, require_text
-
-INPUT = InputFormat(
-    name="BED",
-    contents="intervals of a genome; one result per row",
-    commands=("embed --bed",),
-    coordinates="0-based, end excluded",
-    accepted=(
-        "3 columns or more, separated by tabs, or by blanks throughout a row",
-        "names with blanks, where tabs separate the columns",
-        "`track` and `browser` lines and lines that begin with `#` are skipped; rows on records of "
-        "such names are read",
-    ),
-    changed=(
-        "strand `-`: the reverse complement is taken",
-        "a strand in column 5, or in column 4 of 4: used, with a warning",
-        "any other text in column 6: read as +, with a warning",
-        "blocks (BED12): the whole interval is taken, with a warning",
-    ),
-    refused=(
-        "a row of fewer than 3 columns, or whose start or end is not a whole number: an error with "
-        "its line",
-        "all rows on records that the genome does not have: an error that names both sides",
-        "two records of the genome with the id of a row: an error",
-        "an end that is not after the start, a negative start, rows beyond or off the "
-        "genome: rows without a result, with the reason",
-    ),
-)
 
 _NUMBER = re.compile(r"-?[0-9]{1,15}")
 _HEADERS = ("track", "browser")

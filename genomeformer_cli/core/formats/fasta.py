@@ -19,38 +19,10 @@ import pyfastx
 from genomeformer_cli.core.errors import AlphabetError, FastaError
 from genomeformer_cli.core.formats import packing
 from genomeformer_cli.core.formats.changes import Changes
-from genomeformer_cli.core.formats.declaration import InputFormat
-from genomeformer_cli.core.formats.fastq import INPUT as FASTQ
 from genomeformer_cli.core.formats.fastq import fastq_records
 from genomeformer_cli.core.formats.text import TextFile, require_text, split_lines
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, flag_bases
-
-INPUT = InputFormat(
-    name="FASTA",
-    contents="sequences, one record per header",
-    commands=FASTQ.commands,
-    accepted=(
-        "any line length, blank lines, upper and lower case",
-        "`>id rest`, `> id rest`, tabs after the id, `>` inside a header; the id is the first word",
-        "spaces and tabs at either end of a sequence line",
-        "empty records and records of N alone: they keep their row, without numbers",
-        "lines that start with `;` (Pearson): skipped and counted",
-    ),
-    changed=(
-        "U is read as T, IUPAC ambiguity codes and X (masked DNA) as N: counted in a note",
-        "a blank between `>` and the id: a warning",
-        "a record without an id is called `record_N`, N its number in the file: a warning",
-        "more than a third of a record becomes N: a warning, as it may be protein",
-        "lower case is the same base; only corpora keep it, as soft mask",
-        "two records of one id: a warning; an error where a region or variant refers to that id",
-    ),
-    refused=(
-        "any other letter, `*`, `-`, digits or blanks inside a line: record and position are named",
-        "text before the first header; other formats are named",
-        "an id that is not UTF-8",
-    ),
-)
 
 _LONGEST_COMMENT = 1 << 20
 _BLANK = b" \t\v\f"

@@ -5,34 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from genomeformer_cli.core.errors import FastaError
-from genomeformer_cli.core.formats.declaration import InputFormat
-
-INPUT = InputFormat(
-    name="FASTQ",
-    contents="sequencing reads; qualities are checked for their number and not used",
-    commands=(
-        "embed FILE",
-        "score FILE",
-        "predict FILE",
-        "tokenize FILE",
-        "tokenize --inspect FILE",
-        "fetch --file FILE",
-        "evaluate --held-out FILE",
-        "finetune FILE",
-        "windows --fasta FILE",
-    ),
-    accepted=(
-        "four lines per record; qualities may start with `@` or `+`",
-        "wrapped records: sequence and qualities over as many lines as they need",
-        "reads trimmed to nothing, blank lines between records",
-        "a header repeated after `+`, or not",
-    ),
-    changed=("letters as in FASTA",),
-    refused=(
-        "fewer or more qualities than letters, or one that is not printable ASCII: damaged",
-        "SAM, whose first line starts with `@` too",
-    ),
-)
 
 _QUALITIES = bytes(range(33, 127))
 

@@ -11,38 +11,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from genomeformer_cli.core.errors import AnnotationError
-from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.feature import Feature, Kind, Part, RecordFeatures, kind_of
 from genomeformer_cli.core.formats.location import Location, LocationError, LocationReader
 from genomeformer_cli.core.formats.text import Line
-
-INPUT = InputFormat(
-    name="GenBank",
-    contents="annotation of sequences, and usually the sequences",
-    commands=("windows --annotation", "evaluate --annotation"),
-    coordinates="1-based, end included",
-    accepted=(
-        "records with or without sequence; without, a FASTA file is needed",
-        "`join`, `order`, `complement`, `<` and `>`; locations over several lines",
-        "circles (`circular` in the LOCUS line): `join(90..100,1..9)` and `90..9` are the same",
-        "LOCUS lines in which a long name runs into the length, or onto a second line",
-        "any feature key",
-    ),
-    changed=(
-        "keys that are not known count as places: no windows for them, none `intergenic` there",
-        "a location that is not understood (`one-of`, `(a.b)..c`, `bond`, `3^4`, another record): "
-        "counted, no windows, and none `intergenic` in its extent; without a known extent "
-        "(`9..x`), none on the whole record",
-        "parts in backward order on a record that is not a circle: the same",
-        "`order` in a CDS: no coding windows past its first part",
-    ),
-    refused=(
-        "a record without its end (`//`), without an id, or with the id of another",
-        "a record whose sequence differs in length from its LOCUS line",
-        "`90..9` on a record that is not a circle; base 0; bases past the end",
-        "proteins",
-    ),
-)
 
 # A feature's key begins in column 6, its location and qualifiers in column 22.
 _LARGEST_KEY_INDENT = 11

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 from genomeformer_cli.core.errors import AnnotationError
-from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.feature import (
     MINUS,
     PLUS,
@@ -24,36 +23,6 @@ from genomeformer_cli.core.formats.feature import (
     kind_of,
 )
 from genomeformer_cli.core.formats.text import Line, require_text
-
-INPUT = InputFormat(
-    name="GFF3",
-    contents="annotation of sequences, and at its end perhaps the sequences",
-    commands=("windows --annotation", "evaluate --annotation"),
-    coordinates="1-based, end included",
-    accepted=(
-        "nine columns separated by tabs; the line `##gff-version 3` may be missing",
-        "sequences after `##FASTA`, or after the first line that starts with `>`; "
-        "`--fasta` overrides them",
-        "lines that share type and ID as one feature; children without their parent's line as one "
-        "gene",
-        "circles (`Is_circular=true`), with features that end past the length, or are two lines",
-        "attributes with blanks around `=` and `;`, or in quotation marks; `%` escapes",
-        "any feature type, in any case, or the accession of the Sequence Ontology",
-    ),
-    changed=(
-        "types that are not known count as places: no windows for them, none `intergenic` there",
-        "bytes that are not UTF-8 outside of names and coordinates: replaced",
-        "a start after its end, on a circle: taken across the origin",
-        "a feature of several lines that may cover more than half of its circle: counted, no "
-        "windows, and none `intergenic` on its record",
-    ),
-    refused=(
-        "GTF and GFF 1 and 2",
-        "a line with other than nine columns, or with an invalid start, end, strand or phase",
-        "a start after its end, or an end past the sequence, on a record that is not a circle",
-        "features after the sequences",
-    ),
-)
 
 _STRANDS = {"+": PLUS, "-": MINUS, ".": UNSTRANDED, "?": UNSTRANDED}
 _PHASES = {"0": 0, "1": 1, "2": 2, ".": None}

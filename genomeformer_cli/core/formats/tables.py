@@ -13,50 +13,8 @@ from itertools import chain
 from pathlib import Path
 
 from genomeformer_cli.core.errors import FormatError
-from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.text import Line, read_lines, require_text
 
-INPUT = InputFormat(
-    name="Labelled table",
-    contents="sequences with classes, several labels, numbers, or a letter per base",
-    commands=(
-        "finetune FILE",
-        "evaluate --task",
-        "evaluate --suite",
-        "embed FILE",
-        "embed --color-by",
-        "score FILE",
-        "predict FILE",
-    ),
-    accepted=(
-        "tab-separated without quoting: a quote mark is a letter",
-        "comma- or semicolon-separated, cells quoted or not, a quote mark within quotes doubled; "
-        "a first line `sep=;`",
-        "a header of column names in any case and order; columns that are not needed, also without "
-        "a name or with bytes that are not UTF-8",
-        "for `embed`, `score` and `predict` a column `sequence`, and, where there, `id`",
-        "columns `sequence` (`--sequence-column`) and `label` (`--target`, `--label`), and, where "
-        "there, `id`, `split` (`train`, `val`, `dev`, `valid`, `validation`, `test`) and `group`",
-        "no column `sequence`: the records of a FASTA file of the same name, found by `id`",
-        "FASTA with `label=X` in each header, or headers that end in `|X`",
-        "folders: `INDEX.tsv`; `train.csv`, `dev.csv`, `test.csv`; `train.fna`, `test.fna`; "
-        "`train/CLASS/*.txt`, `test/CLASS/*.txt`",
-    ),
-    changed=(
-        "blanks around a cell are removed",
-        "a row of empty cells is left out and counted",
-        "with `--missing drop`, rows without a sequence or a label are left out and counted",
-    ),
-    refused=(
-        "a table without a header, without a needed column, or with two columns of one name",
-        "a quoted cell that is not closed on its line, or goes on after its closing quote mark",
-        "a row with more cells than the header has, or without a cell that is needed",
-        "an empty or `NaN` label (of numbers also `NA`, `null`, `None`, `-`), an empty, `NaN` or "
-        "`NA` sequence, unless `--missing drop` is given",
-        "numbers that are infinite or have a decimal comma",
-        "labels that may be classes or numbers, unless `--kind` is given",
-    ),
-)
 _SEPARATORS = ("\t", ",", ";")
 _SEPARATOR_NAMES = {"\t": "tab", ",": "comma", ";": "semicolon"}
 _DECLARED = re.compile(r"sep=([\t,;])", re.IGNORECASE)

@@ -15,30 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genomeformer_cli.core.errors import InputError
-from genomeformer_cli.core.formats.declaration import InputFormat
 from genomeformer_cli.core.formats.text import read_lines, require_text
 from genomeformer_cli.core.sequence import are_bases
-
-INPUT = InputFormat(
-    name="VCF",
-    contents="variants of a genome; one result per alternative allele",
-    commands=("score --vcf", "embed --vcf"),
-    coordinates="1-based; 0 and length + 1 are the telomeres",
-    accepted=(
-        "any version, with or without header; only CHROM, POS, ID, REF and ALT are read",
-        "columns separated by tabs, or by blanks throughout a row",
-        "upper and lower case, U for T, IUPAC codes and X",
-        "several alternative alleles in a row",
-    ),
-    changed=("alleles are compared with the genome regardless of case",),
-    refused=(
-        "a row of fewer than 5 columns, or whose POS is not a whole number: an error with its line",
-        "all rows on records that the genome does not have: an error that names both sides",
-        "two records of the genome with the id of a row: an error",
-        "symbolic alleles, breakends, `*`, `.`, telomeres, rows beyond or off the genome, and "
-        "reference alleles that the genome does not have: rows without a result, with the reason",
-    ),
-)
 
 _POSITION = re.compile(r"[0-9]{1,15}")
 _NUM_COLUMNS = 5
