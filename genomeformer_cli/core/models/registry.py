@@ -13,6 +13,7 @@ from typing import Any
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.models.decoder import Decoder, DecoderConfig
 from genomeformer_cli.core.models.encoder import EncoderConfig, build_encoder
+from genomeformer_cli.core.models.families.decoders import DECODER_FAMILIES
 from genomeformer_cli.core.models.families.encoders import ENCODER_FAMILIES
 from genomeformer_cli.core.models.families.protocol import Family
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
@@ -60,7 +61,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "genomeformer-mamba": Architecture(config=MambaConfig, build=_build_mamba),
 }
 
-FAMILIES: tuple[Family, ...] = (*ENCODER_FAMILIES,)
+FAMILIES: tuple[Family, ...] = (*ENCODER_FAMILIES, *DECODER_FAMILIES)
 
 
 def model_type(config: ArchitectureConfig) -> str:

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.decoder import DecoderConfig
+from genomeformer_cli.core.models.families.decoder_tokenizers import read_decoder_tokenizer
 from genomeformer_cli.core.models.families.protocol import (
     ConfigReader,
+    Family,
     TensorReader,
     check_auto_map,
 )
@@ -129,3 +131,12 @@ def convert(tensors: Mapping[str, Tensor], config: DecoderConfig) -> dict[str, T
                 converted[f"{new}.{ours}.{kind}"] = tensor.T if is_matrix else tensor
     reader.finish()
     return converted
+
+
+FAMILY = Family(
+    name=NAME,
+    recognise=recognise,
+    read_config=read_config,
+    convert=convert,
+    read_tokenizer=read_decoder_tokenizer,
+)

@@ -11,12 +11,13 @@ from typing import Any
 from torch import Tensor
 
 from genomeformer_cli.core.models.decoder import DecoderConfig
+from genomeformer_cli.core.models.families.decoder_tokenizers import read_decoder_tokenizer
 from genomeformer_cli.core.models.families.llama_layout import (
     convert_tensors,
     read_sizes,
     read_window,
 )
-from genomeformer_cli.core.models.families.protocol import ConfigReader, check_auto_map
+from genomeformer_cli.core.models.families.protocol import ConfigReader, Family, check_auto_map
 from genomeformer_cli.core.models.framed import Frame
 
 NAME = "mixtral"
@@ -60,3 +61,12 @@ def convert(tensors: Mapping[str, Tensor], config: DecoderConfig) -> dict[str, T
         CheckpointError: A tensor is missing or unknown.
     """
     return convert_tensors(tensors, config, NAME)
+
+
+FAMILY = Family(
+    name=NAME,
+    recognise=recognise,
+    read_config=read_config,
+    convert=convert,
+    read_tokenizer=read_decoder_tokenizer,
+)
