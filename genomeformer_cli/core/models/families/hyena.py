@@ -1,0 +1,191 @@
+"""HyenaDNA (Nguyen et al. 2023): the published layouts of its files.
+
+The `-hf` repositories (`model_type: hyenadna`) are read. The authors' first repositories hold a
+pickled Lightning checkpoint, which is refused: the `-hf` ones have the same weights as safetensors.
+Mean pooling of the last layer is the pooling of the authors' own classifiers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from genomeformer_cli.core.errors import CheckpointError, ConfigError
+from genomeformer_cli.core.models.families.protocol import (
+    ConfigReader,
+    Document,
+    Family,
+    TensorReader,
+    check_auto_map,
+)
+from genomeformer_cli.core.models.framed import Frame
+from genomeformer_cli.core.models.hyena import NORM_EPSILON, SHORT_KERNEL, HyenaConfig
+
+NAME = "hyenadna"
+_CODE = (
+    "configuration_hyena.HyenaConfig",
+    "modeling_hyena.HyenaDNAModel",
+    "modeling_hyena.HyenaDNAForCausalLM",
+    "modeling_hyena.HyenaDNAForSequenceClassification",
+)
+# Dropout acts in training alone; the published code reads `use_bias` and does nothing with it.
+_IGNORED = ("embed_dropout", "hyena_dropout", "hyena_filter_dropout", "use_bias")
+# Places of the kernels that the authors add to the context for tokens around a sequence.
+_SPARE_POSITIONS = 2
+_TRAINED, _TIED = (True,), (True, False)
+_BACKBONE = "hyena.backbone."
+
+
+def read_config(document: Document, frame: Frame) -> HyenaConfig:
+    """Read the `config.json` of a `-hf` repository.
+
+    Raises:
+        ConfigError: A key is unknown, missing or has a value that is not implemented.
+    """
+    check_auto_map(document, _CODE, NAME)
+    reader = ConfigReader(document, NAME)
+    reader.require("hyena_order", 2)
+    reader.require("short_filter_order", SHORT_KERNEL)
+    reader.require("layer_norm_epsilon", NORM_EPSILON)
+    reader.require("train_freq", *_TRAINED)
+    reader.ignore(_IGNORED)
+    width = reader.take("d_model", int, 256)
+    positions = reader.take("max_seq_len", int, 1_024)
+    config = HyenaConfig(
+        vocabulary_size=reader.take("vocab_size", int, 12),
+        vocabulary_multiple=reader.take("pad_vocab_size_multiple", int, 8),
+        context=positions - _SPARE_POSITIONS,
+        positions=positions,
+        width=width,
+        depth=reader.take("n_layer", int, 12),
+        mlp_width=reader.take("d_inner", int, 4 * width),
+        kernel_features=reader.take("emb_dim", int, 3),
+        kernel_width=reader.take("filter_order", int, 64),
+        kernel_depth=reader.take("num_inner_mlps", int, 2),
+        frequency=reader.take("activation_freq", float, 1.0),
+        tied=reader.require("tie_word_embeddings", *_TIED),
+        frame=frame,
+    )
+    reader.finish()
+    return config
+
+
+def convert(tensors: Mapping[str, Tensor], config: HyenaConfig) -> dict[str, Tensor]:
+    """Rename the tensors of a `-hf` repository.
+
+    Raises:
+        CheckpointError: A tensor is missing or unknown.
+    """
+    reader = TensorReader(tensors, NAME)
+    result = reader.rename(
+        {
+            f"{_BACKBONE}embeddings.word_embeddings.weight": "embedding.weight",
+            f"{_BACKBONE}ln_f.weight": "norm.weight",
+            f"{_BACKBONE}ln_f.bias": "norm.bias",
+        }
+    )
+    if config.tied:
+        reader.ignore(r"lm_head\.weight")
+    else:
+        result["head.weight"] = reader.take("lm_head.weight")
+    for index in range(config.depth):
+        result |= _convert_block(reader, index, config)
+    reader.finish()
+    return result
+
+
+def _convert_block(reader: TensorReader, index: int, config: HyenaConfig) -> dict[str, Tensor]:
+    theirs, ours = f"{_BACKBONE}layers.{index}.", f"blocks.{index}."
+    modules = {
+        "norm1": "mixer_norm",
+        "mixer.in_proj": "mixer.project_in",
+        "mixer.out_proj": "mixer.project_out",
+        "norm2": "mlp_norm",
+        "mlp.fc1": "mlp_in",
+        "mlp.fc2": "mlp_out",
+    }
+    network, kernel = f"{theirs}mixer.filter_fn.", f"{ours}mixer.kernel."
+    names = {
+        f"{theirs}{old}.{kind}": f"{ours}{new}.{kind}"
+        for old, new in modules.items()
+        for kind in ("weight", "bias")
+    }
+    names |= {
+        f"{theirs}mixer.short_filter.bias": f"{ours}mixer.short_bias",
+        f"{network}bias": f"{ours}mixer.direct",
+        # Linear layers and sines alternate.
+        f"{network}implicit_filter.{2 * config.kernel_depth + 2}.weight": f"{kernel}out.weight",
+    }
+    for layer in range(config.kernel_depth + 1):
+        for kind in ("weight", "bias"):
+            old = f"{network}implicit_filter.{2 * layer}.{kind}"
+            names[old] = f"{kernel}layers.{layer}.{kind}"
+    return reader.rename(names) | {
+        f"{ours}mixer.short_kernel": reader.take(f"{theirs}mixer.short_filter.weight")[:, 0],
+        f"{kernel}features_MF": reader.take(f"{network}pos_emb.z")[0],
+        f"{kernel}distances_M": reader.take(f"{network}pos_emb.t")[0, :, 0],
+        f"{kernel}decays_E": reader.take(f"{network}modulation.deltas")[0, 0],
+        f"{kernel}frequency": _frequency(reader, network, config),
+    }
+
+
+def _frequency(reader: TensorReader, network: str, config: HyenaConfig) -> Tensor:
+    """Return the frequency that all sines of a network share; files name it once or repeatedly.
+
+    Raises:
+        CheckpointError: It is missing, or its copies differ.
+    """
+    names = [
+        f"{network}implicit_filter.{2 * layer + 1}.freq" for layer in range(config.kernel_depth + 1)
+    ]
+    first, *others = [reader.take(name) for name in names if name in reader] or [
+        reader.take(names[0])
+    ]
+    if not first.is_meta and any(not first.equal(item) for item in others):
+        raise CheckpointError(
+            f"the copies of `{names[0]}` differ, which are one tensor in the code of `{NAME}`",
+            hint="fetch the model again; weights of another variant need another port",
+        )
+    return first[0]
+
+
+def _refuse_checkpoint(document: Document, frame: Frame) -> HyenaConfig:
+    del document, frame
+    raise ConfigError(
+        "this is the first layout of HyenaDNA, whose weights are a pickled Lightning checkpoint "
+        "(`weights.ckpt`), and no pickle is read",
+        hint="the same weights as safetensors: `hf://LongSafari/NAME-hf`, such as "
+        "`hf://LongSafari/hyenadna-small-32k-seqlen-hf`",
+    )
+
+
+def _is_checkpoint(document: Document) -> bool:
+    layer = document.get("layer")
+    return isinstance(layer, Mapping) and "l_max" in layer
+
+
+def _is_published(document: Document) -> bool:
+    return document.get("model_type") == "hyenadna"
+
+
+def _read_tokenizer(folder: Path, document: Document) -> Any:
+    raise NotImplementedError
+
+
+FAMILY = Family(
+    name=NAME,
+    recognise=_is_published,
+    read_config=read_config,
+    convert=convert,
+    read_tokenizer=_read_tokenizer,
+)
+CHECKPOINT_FAMILY = Family(
+    name="hyenadna-checkpoint",
+    recognise=_is_checkpoint,
+    read_config=_refuse_checkpoint,
+    convert=convert,
+    read_tokenizer=_read_tokenizer,
+)
