@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.framed import Frame, FramedModel, PlainTraits
-from genomeformer_cli.core.models.long_convolution import long_convolution, next_step
+from genomeformer_cli.core.models.long_convolution import long_convolution, next_step, widen
 from genomeformer_cli.core.models.protocol import Direction
 
 NORM_EPSILON = 1e-5
@@ -30,50 +30,33 @@ SHORT_KERNEL = 3
 _DECAY_TARGET, _FAST, _SLOW, _DECAY_SHIFT = 1e-2, 0.3, 1.5, 0.05
 _STD = 0.02
 # Positions of all rows that a position-wise function computes at a time, without gradients.
-_SLICE = 1 << 15
+_SLICE = 1 << 13
 
 
 @dataclass(frozen=True, kw_only=True)
 class HyenaConfig(PlainTraits):
-    """Configuration of a Hyena model.
-
-    Attributes:
-        vocabulary_size: Number of token ids.
-        vocabulary_multiple: Multiple to which the embedding and the head are padded.
-        context: Tokens per window, without the frame.
-        positions: Longest row with the frame: number of distances that the kernels are defined at.
-        width: Features per position.
-        depth: Number of blocks.
-        mlp_width: Hidden features of the MLP.
-        kernel_features: Features of a distance: the distance, then cosines and sines; odd.
-        kernel_width: Hidden features of the network that computes the kernels.
-        kernel_depth: Hidden layers of that network after the first one.
-        frequency: Initial frequency of its sine activations.
-        tied: Use the embedding as the weights of the head.
-        frame: Token ids around every sequence.
-    """
+    """Configuration of a Hyena model."""
 
     direction: ClassVar[Direction] = "causal"
     mechanism: ClassVar[str] = "hyena"
 
-    vocabulary_size: int = 12
-    vocabulary_multiple: int = 8
-    context: int = 1_024
+    vocabulary_size: int = 16  # Rows of the embedding and of the head.
+    context: int = 1_024  # Tokens per window, without the frame.
+    # Longest row with the frame: number of distances at which the kernels are defined.
     positions: int = 1_026
-    width: int = 128
-    depth: int = 2
-    mlp_width: int = 512
-    kernel_features: int = 5
-    kernel_width: int = 64
-    kernel_depth: int = 2
-    frequency: float = 10.0
-    tied: bool = True
-    frame: Frame = field(default_factory=Frame)
+    width: int = 128  # Features per position.
+    depth: int = 2  # Number of blocks.
+    mlp_width: int = 512  # Hidden features of the MLP.
+    kernel_features: int = 5  # Features of a distance: itself, cosines and sines; odd.
+    kernel_width: int = 64  # Hidden features of the network that computes the kernels.
+    kernel_depth: int = 2  # Hidden layers of that network after the first one.
+    frequency: float = 10.0  # Initial frequency of its sine activations.
+    tied: bool = True  # Use the embedding as the weights of the head.
+    frame: Frame = field(default_factory=Frame)  # Token ids around every sequence.
 
     def __post_init__(self) -> None:
-        sizes = (self.vocabulary_size, self.vocabulary_multiple, self.context, self.width)
-        inner = (self.depth, self.mlp_width, self.kernel_width)
-        if min(*sizes, *inner) < 1 or self.kernel_depth < 0:
+        sizes = (self.vocabulary_size, self.context, self.width, self.depth)
+        if min(*sizes, self.mlp_width, self.kernel_width) < 1 or self.kernel_depth < 0:
             raise ConfigError(
                 "every size of a Hyena model must be at least 1",
                 hint="compare its `config.json` with a published one",
@@ -90,12 +73,6 @@ class HyenaConfig(PlainTraits):
                 hint="choose a smaller context",
             )
 
-    @property
-    def table_size(self) -> int:
-        """Rows of the embedding and of the head."""
-        multiple = self.vocabulary_multiple
-        return -(-self.vocabulary_size // multiple) * multiple
-
 
 class Hyena(FramedModel):
     """Causal stack of Hyena blocks with pre-norm residuals, a final norm and a head.
@@ -109,10 +86,12 @@ class Hyena(FramedModel):
         super().__init__()
         self.config: HyenaConfig = config
         self._checkpointing = False
-        self.embedding = nn.Embedding(config.table_size, config.width)
+        self.embedding = nn.Embedding(config.vocabulary_size, config.width)
         self.blocks = nn.ModuleList(HyenaBlock(config) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width, eps=NORM_EPSILON)
-        self.head = None if config.tied else nn.Linear(config.width, config.table_size, bias=False)
+        self.head = (
+            None if config.tied else nn.Linear(config.width, config.vocabulary_size, bias=False)
+        )
         _initialise(self, torch.Generator().manual_seed(seed))
 
     @property
@@ -179,7 +158,7 @@ class Hyena(FramedModel):
         return [features[layer] for layer in layers]
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return logits (..., V) of the next token; V includes the rows of the padded table."""
+        """Return logits (..., V) of the next token."""
         weight = self.embedding.weight if self.head is None else self.head.weight
         return functional.linear(features, weight)
 
@@ -292,16 +271,16 @@ class KernelNetwork(nn.Module):
             (self.features_MF[None, :length], self.distances_M[None, :length, None]), dim=-1
         )
         with torch.autocast(features_1KX.device.type, enabled=False):
-            return by_slices(self._kernels, features_1KX.float())[0]
+            return by_slices(self._kernels, widen(features_1KX))[0]
 
     def _kernels(self, features_1KX: Tensor) -> Tensor:
         x_1KH, distance_1K1 = features_1KX[..., :-1], features_1KX[..., -1:]
         for layer in self.layers:
             linear = cast("nn.Linear", layer)
-            x_1KH = functional.linear(x_1KH, linear.weight.float(), linear.bias.float())
-            x_1KH = torch.sin(self.frequency.float() * x_1KH)
-        kernel_1KE = functional.linear(x_1KH, self.out.weight.float())
-        decay_1KE = torch.exp(-distance_1K1 * self.decays_E.float().abs())
+            x_1KH = functional.linear(x_1KH, widen(linear.weight), widen(linear.bias))
+            x_1KH = torch.sin(widen(self.frequency) * x_1KH)
+        kernel_1KE = functional.linear(x_1KH, widen(self.out.weight))
+        decay_1KE = torch.exp(-distance_1K1 * widen(self.decays_E).abs())
         return kernel_1KE * (decay_1KE + _DECAY_SHIFT)
 
 

@@ -1,8 +1,8 @@
 """Causal convolution with a kernel as long as the row, by FFT: O(L log L) time.
 
-Poli et al. 2023, "Hyena Hierarchy", section 3.3. The transform is computed in float32 whatever the
-type of the input. Without gradients, channels are transformed in groups, so that the spectra of
-long rows need little memory.
+Poli et al. 2023, "Hyena Hierarchy", section 3.3. The transform is computed in float32, or in
+float64 for input of that type. Without gradients, channels are transformed in groups, so that the
+spectra of long rows need little memory.
 Shape letters: B batch, L length, K length of a kernel, E channels, C channels of a group,
 F frequencies.
 """
@@ -18,7 +18,7 @@ _GROUP_NUMBERS = 1 << 22
 
 
 def long_convolution(x_BLE: Tensor, kernel_KE: Tensor, direct_E: Tensor) -> Tensor:
-    """Return y[l] = direct x[l] + sum over k <= l of kernel[k] x[l - k], shape (B, L, E), float32.
+    """Return y[l] = direct x[l] + sum over k <= l of kernel[k] x[l - k], shape (B, L, E).
 
     Args:
         x_BLE: Rows; zero at padding, or rounding errors of padding reach real positions.
@@ -28,7 +28,8 @@ def long_convolution(x_BLE: Tensor, kernel_KE: Tensor, direct_E: Tensor) -> Tens
     batch, _, width = x_BLE.shape
     size = fast_length(2 * len(kernel_KE))
     group = width if torch.is_grad_enabled() else max(1, _GROUP_NUMBERS // (batch * size))
-    y_BLE = direct_E.float() * x_BLE.float()
+    x_BLE, kernel_KE = widen(x_BLE), widen(kernel_KE)
+    y_BLE = widen(direct_E) * x_BLE
     if group >= width:
         return y_BLE + _convolve(x_BLE, kernel_KE, size)
     for start in range(0, width, group):
@@ -44,6 +45,11 @@ def long_convolution_reference(x_BLE: Tensor, kernel_KE: Tensor, direct_E: Tenso
     padded_BEX = functional.pad(x_BLE.transpose(1, 2), (length - 1, 0))
     y_BEL = functional.conv1d(padded_BEX, flipped_E1K, groups=width)
     return y_BEL.transpose(1, 2) + direct_E * x_BLE
+
+
+def widen(tensor: Tensor) -> Tensor:
+    """Return a tensor in float32 at least."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def next_step(length: int) -> int:
@@ -71,7 +77,7 @@ def _is_smooth(number: int) -> bool:
 
 
 def _convolve(x_BLC: Tensor, kernel_KC: Tensor, size: int) -> Tensor:
-    spectrum_BCF = torch.fft.rfft(x_BLC.float().transpose(1, 2), n=size)
-    spectrum_BCF = spectrum_BCF * torch.fft.rfft(kernel_KC.float().T, n=size)
+    spectrum_BCF = torch.fft.rfft(x_BLC.transpose(1, 2), n=size)
+    spectrum_BCF = spectrum_BCF * torch.fft.rfft(kernel_KC.T, n=size)
     y_BCL = torch.fft.irfft(spectrum_BCF, n=size)[..., : x_BLC.shape[1]]
     return y_BCL.transpose(1, 2)

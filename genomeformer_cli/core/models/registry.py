@@ -15,11 +15,13 @@ from genomeformer_cli.core.models.decoder import Decoder, DecoderConfig
 from genomeformer_cli.core.models.encoder import EncoderConfig, build_encoder
 from genomeformer_cli.core.models.families.decoders import DECODER_FAMILIES
 from genomeformer_cli.core.models.families.encoders import ENCODER_FAMILIES
+from genomeformer_cli.core.models.dilated import Dilated, DilatedConfig
 from genomeformer_cli.core.models.families.protocol import Family
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.models.genomeformer.reverse_complement import BothStrands
+from genomeformer_cli.core.models.hyena import Hyena, HyenaConfig
 from genomeformer_cli.core.models.mamba import Caduceus, CaduceusConfig, Mamba, MambaConfig
 from genomeformer_cli.core.models.protocol import ArchitectureConfig, Model
 
@@ -53,12 +55,22 @@ def _build_mamba(config: MambaConfig, seed: int) -> Model:
     return Mamba(config, seed=seed)
 
 
+def _build_hyena(config: HyenaConfig, seed: int) -> Model:
+    return Hyena(config, seed=seed)
+
+
+def _build_dilated(config: DilatedConfig, seed: int) -> Model:
+    return Dilated(config, seed=seed)
+
+
 ARCHITECTURES: dict[str, Architecture] = {
     "genomeformer-encoder": Architecture(config=ModelConfig, build=_build_genomeformer),
     "published-encoder": Architecture(config=EncoderConfig, build=build_encoder),
     "genomeformer-decoder": Architecture(config=DecoderConfig, build=_build_decoder),
     "genomeformer-caduceus": Architecture(config=CaduceusConfig, build=_build_caduceus),
     "genomeformer-mamba": Architecture(config=MambaConfig, build=_build_mamba),
+    "genomeformer-dilated": Architecture(config=DilatedConfig, build=_build_dilated),
+    "genomeformer-hyena": Architecture(config=HyenaConfig, build=_build_hyena),
 }
 
 FAMILIES: tuple[Family, ...] = (*ENCODER_FAMILIES, *DECODER_FAMILIES)

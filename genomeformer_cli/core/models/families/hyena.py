@@ -8,8 +8,6 @@ Mean pooling of the last layer is the pooling of the authors' own classifiers.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -17,7 +15,6 @@ from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.models.families.protocol import (
     ConfigReader,
     Document,
-    Family,
     TensorReader,
     check_auto_map,
 )
@@ -35,7 +32,8 @@ _CODE = (
 _IGNORED = ("embed_dropout", "hyena_dropout", "hyena_filter_dropout", "use_bias")
 # Places of the kernels that the authors add to the context for tokens around a sequence.
 _SPARE_POSITIONS = 2
-_TRAINED, _TIED = (True,), (True, False)
+# The embedding and the head have rows for a multiple of so many ids.
+_MULTIPLE = 8
 _BACKBONE = "hyena.backbone."
 
 
@@ -50,13 +48,13 @@ def read_config(document: Document, frame: Frame) -> HyenaConfig:
     reader.require("hyena_order", 2)
     reader.require("short_filter_order", SHORT_KERNEL)
     reader.require("layer_norm_epsilon", NORM_EPSILON)
-    reader.require("train_freq", *_TRAINED)
+    reader.require("pad_vocab_size_multiple", _MULTIPLE)
+    reader.flag("train_freq", is_on=True)
     reader.ignore(_IGNORED)
     width = reader.take("d_model", int, 256)
     positions = reader.take("max_seq_len", int, 1_024)
     config = HyenaConfig(
-        vocabulary_size=reader.take("vocab_size", int, 12),
-        vocabulary_multiple=reader.take("pad_vocab_size_multiple", int, 8),
+        vocabulary_size=-(-reader.take("vocab_size", int, 12) // _MULTIPLE) * _MULTIPLE,
         context=positions - _SPARE_POSITIONS,
         positions=positions,
         width=width,
@@ -66,7 +64,7 @@ def read_config(document: Document, frame: Frame) -> HyenaConfig:
         kernel_width=reader.take("filter_order", int, 64),
         kernel_depth=reader.take("num_inner_mlps", int, 2),
         frequency=reader.take("activation_freq", float, 1.0),
-        tied=reader.require("tie_word_embeddings", *_TIED),
+        tied=reader.take("tie_word_embeddings", bool, default=True),
         frame=frame,
     )
     reader.finish()
@@ -152,40 +150,27 @@ def _frequency(reader: TensorReader, network: str, config: HyenaConfig) -> Tenso
     return first[0]
 
 
-def _refuse_checkpoint(document: Document, frame: Frame) -> HyenaConfig:
-    del document, frame
-    raise ConfigError(
-        "this is the first layout of HyenaDNA, whose weights are a pickled Lightning checkpoint "
-        "(`weights.ckpt`), and no pickle is read",
-        hint="the same weights as safetensors: `hf://LongSafari/NAME-hf`, such as "
-        "`hf://LongSafari/hyenadna-small-32k-seqlen-hf`",
-    )
+def recognise(document: Document) -> bool:
+    """Return True for the `config.json` of a `-hf` repository."""
+    return document.get("model_type") == NAME
 
 
-def _is_checkpoint(document: Document) -> bool:
+def recognise_checkpoint(document: Document) -> bool:
+    """Return True for the `config.json` of one of the authors' first repositories."""
     layer = document.get("layer")
     return isinstance(layer, Mapping) and "l_max" in layer
 
 
-def _is_published(document: Document) -> bool:
-    return document.get("model_type") == "hyenadna"
+def refuse_checkpoint(document: Document, frame: Frame) -> HyenaConfig:
+    """Refuse a first repository, whose weights are a pickle.
 
-
-def _read_tokenizer(folder: Path, document: Document) -> Any:
-    raise NotImplementedError
-
-
-FAMILY = Family(
-    name=NAME,
-    recognise=_is_published,
-    read_config=read_config,
-    convert=convert,
-    read_tokenizer=_read_tokenizer,
-)
-CHECKPOINT_FAMILY = Family(
-    name="hyenadna-checkpoint",
-    recognise=_is_checkpoint,
-    read_config=_refuse_checkpoint,
-    convert=convert,
-    read_tokenizer=_read_tokenizer,
-)
+    Raises:
+        ConfigError: Always.
+    """
+    del document, frame
+    raise ConfigError(
+        "this is the first layout of HyenaDNA, whose weights are a pickled Lightning checkpoint "
+        "(`weights.ckpt`); pickles are not read",
+        hint="the same weights as safetensors: `hf://LongSafari/NAME-hf`, such as "
+        "`hf://LongSafari/hyenadna-small-32k-seqlen-hf`",
+    )
