@@ -14,10 +14,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
+from genomeformer_cli.core.model_io.published import read_published
 from genomeformer_cli.core.models import hyena as hyena_module
 from genomeformer_cli.core.models.families import gpn, hyena
 from genomeformer_cli.core.models.framed import Frame, FramedModel
-from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.models.registry import build_model, find_family
+from genomeformer_cli.core.sequence import encode_bases
 
 DATA = Path(__file__).parents[1] / "data" / "architectures"
 
@@ -133,7 +135,7 @@ def test_gradients_are_those_of_the_authors(oracle: Oracle) -> None:
         features_BME = model.framed_layers(ids_L[None], None, (model.config.depth,))[0]
         logits_LV = model.logits(features_BME)[0]
         weight_LV = torch.cos(torch.arange(logits_LV.numel())).view_as(logits_LV)
-        (logits_LV * weight_LV).sum().backward()
+        torch.autograd.backward((logits_LV * weight_LV).sum())
         gradient = model.get_parameter(oracle.gradient).grad
         assert gradient is not None
         assert_near(gradient / expected.abs().max(), expected / expected.abs().max())
@@ -187,23 +189,37 @@ def test_other_settings_are_refused(name: str, key: str, value: object, message:
         oracle.read_config(oracle.document | {key: value}, oracle.frame)
 
 
-def test_layouts_that_cannot_be_read_are_refused_with_a_way_out() -> None:
-    first = {"d_model": 128, "layer": {"_name_": "hyena", "l_max": 1026}}
-    assert hyena.recognise_checkpoint(first)
-    assert not hyena.recognise(first)
-    with pytest.raises(ConfigError, match="pickles are not read") as failure:
-        hyena.refuse_checkpoint(first, Frame())
-    assert "seqlen-hf" in str(failure.value.hint)
-    for model_type, name in (
-        ("GPNRoFormer", "GPN-MSA"),
-        ("GPNStar", "GPN-Star"),
-        ("PhyloGPN", "PhyloGPN"),
+@pytest.mark.parametrize(
+    ("document", "message", "hint"),
+    [
+        ({"d_model": 128, "layer": {"l_max": 1026}}, "never read", "seqlen-hf"),
+        ({"model_type": "GPNRoFormer"}, "GPN-MSA reads alignments", "brassicales"),
+        ({"model_type": "GPNStar"}, "GPN-Star reads alignments", "brassicales"),
+        ({"model_type": "PhyloGPN"}, "PhyloGPN predicts rates", "brassicales"),
+    ],
+)
+def test_layouts_that_cannot_be_read_are_refused_with_a_way_out(
+    document: dict[str, Any], message: str, hint: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=message) as failure:
+        read_published(tmp_path, document)
+    assert hint in str(failure.value.hint)
+    for function in (
+        lambda: find_family(document).read_config(document, Frame()),
+        lambda: find_family(document).convert({}, None),
     ):
-        document = {"model_type": model_type}
-        assert gpn.recognise_aligned(document)
-        assert not gpn.recognise(document)
-        with pytest.raises(ConfigError, match=name):
-            gpn.refuse_aligned(document, Frame())
+        with pytest.raises(ConfigError):
+            function()
+
+
+@torch.no_grad()
+def test_the_folder_of_the_authors_is_read_as_it_is(oracle: Oracle) -> None:
+    published = read_published(DATA / oracle.folder, oracle.document)
+    assert published.config == oracle.read_config(oracle.document, oracle.frame)
+    ids = published.tokenizer.encode(encode_bases("ACGTNacgturN")).tolist()
+    first, unknown = {4: (7, 11), 0: (3, 2)}[oracle.frame.pad_id]
+    bases = [first, first + 1, first + 2, first + 3]
+    assert ids == [*bases, unknown, *bases, first + 3, unknown, unknown]
 
 
 def test_copies_of_the_frequency_are_equal_or_the_model_is_refused() -> None:

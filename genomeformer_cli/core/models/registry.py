@@ -16,6 +16,7 @@ from genomeformer_cli.core.models.encoder import EncoderConfig, build_encoder
 from genomeformer_cli.core.models.families.decoders import DECODER_FAMILIES
 from genomeformer_cli.core.models.families.encoders import ENCODER_FAMILIES
 from genomeformer_cli.core.models.dilated import Dilated, DilatedConfig
+from genomeformer_cli.core.models.families import gpn, hyena
 from genomeformer_cli.core.models.families.protocol import Family
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -73,7 +74,15 @@ ARCHITECTURES: dict[str, Architecture] = {
     "genomeformer-hyena": Architecture(config=HyenaConfig, build=_build_hyena),
 }
 
-FAMILIES: tuple[Family, ...] = (*ENCODER_FAMILIES, *DECODER_FAMILIES)
+FAMILIES: tuple[Family, ...] = (
+    *ENCODER_FAMILIES,
+    *DECODER_FAMILIES,
+    gpn.FAMILY,
+    gpn.FIRST_FAMILY,
+    gpn.OTHER_INPUTS,
+    hyena.FAMILY,
+    hyena.CHECKPOINTS,
+)
 
 
 def model_type(config: ArchitectureConfig) -> str:

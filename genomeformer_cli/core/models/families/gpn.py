@@ -9,6 +9,7 @@ The authors take the mean of the last layer over a window as its vector.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -18,17 +19,21 @@ from genomeformer_cli.core.models.dilated import DilatedConfig
 from genomeformer_cli.core.models.families.protocol import (
     ConfigReader,
     Document,
+    Family,
     TensorReader,
     check_auto_map,
+    refuse,
 )
 from genomeformer_cli.core.models.framed import Frame
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+from genomeformer_cli.core.tokenizers.published.reading import read_published_tokenizer
 
 NAME, FIRST_NAME = "gpn", "gpn-convnet"
 # Window of the training of the published models; a convolution has no longest row.
 CONTEXT = 512
 # Bounds of what a damaged file can ask for.
 _MAX_DEPTH, _MAX_POWER = 4_096, 64
-_ALIGNED = {
+_OTHER_INPUTS = {
     "GPNRoFormer": "GPN-MSA",
     "GPNStar": "GPN-Star",
     "MSAConvNet": "GPN-MSA",
@@ -50,38 +55,6 @@ _UNUSED = (
     "rotary_value",
     "type_vocab_size",
 )
-
-
-def recognise(document: Document) -> bool:
-    """Return True for a `config.json` of the later layout."""
-    return document.get("model_type") == "GPN"
-
-
-def recognise_first(document: Document) -> bool:
-    """Return True for a `config.json` of the layout of gpn-brassicales."""
-    return document.get("model_type") == "ConvNet"
-
-
-def recognise_aligned(document: Document) -> bool:
-    """Return True for a `config.json` of a model that needs alignments."""
-    return document.get("model_type") in _ALIGNED
-
-
-def refuse_aligned(document: Document, frame: Frame) -> DilatedConfig:
-    """Refuse a model that needs alignments.
-
-    Raises:
-        ConfigError: Always.
-    """
-    del frame
-    name = _ALIGNED[document["model_type"]]
-    reason = (
-        "predicts rates of substitution" if name == "PhyloGPN" else "reads alignments of genomes"
-    )
-    raise ConfigError(
-        f"{name} {reason}, which is not implemented",
-        hint="models of single sequences: `hf://songlab/gpn-brassicales`",
-    )
 
 
 def read_config(document: Mapping[str, Any], frame: Frame) -> DilatedConfig:
@@ -256,3 +229,40 @@ def _rename(
     return reader.rename(
         {f"{old}.{kind}": f"{new}.{kind}" for old, new in renamed.items() for kind in kinds}
     )
+
+
+def _read_tokenizer(folder: Path, document: Document) -> Tokenizer:
+    del document
+    return read_published_tokenizer(folder, "tokenizer.json")
+
+
+def _explain_other_inputs(document: Document) -> ConfigError:
+    name = _OTHER_INPUTS[document["model_type"]]
+    reason = (
+        "predicts rates of substitution" if name == "PhyloGPN" else "reads alignments of genomes"
+    )
+    return ConfigError(
+        f"{name} {reason}, which is not implemented",
+        hint="models of single sequences: `hf://songlab/gpn-brassicales`",
+    )
+
+
+FAMILY = Family(
+    name=NAME,
+    recognise=lambda document: document.get("model_type") == "GPN",
+    read_config=read_config,
+    convert=convert,
+    read_tokenizer=_read_tokenizer,
+)
+FIRST_FAMILY = Family(
+    name=FIRST_NAME,
+    recognise=lambda document: document.get("model_type") == "ConvNet",
+    read_config=read_first_config,
+    convert=convert_first,
+    read_tokenizer=_read_tokenizer,
+)
+OTHER_INPUTS = refuse(
+    "gpn-aligned",
+    lambda document: document.get("model_type") in _OTHER_INPUTS,
+    _explain_other_inputs,
+)

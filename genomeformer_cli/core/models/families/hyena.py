@@ -15,11 +15,14 @@ from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.models.families.protocol import (
     ConfigReader,
     Document,
+    Family,
     TensorReader,
     check_auto_map,
+    refuse,
 )
 from genomeformer_cli.core.models.framed import Frame
 from genomeformer_cli.core.models.hyena import NORM_EPSILON, SHORT_KERNEL, HyenaConfig
+from genomeformer_cli.core.tokenizers.published.reading import read_published_tokenizer
 
 NAME = "hyenadna"
 _CODE = (
@@ -33,7 +36,7 @@ _IGNORED = ("embed_dropout", "hyena_dropout", "hyena_filter_dropout", "use_bias"
 # Places of the kernels that the authors add to the context for tokens around a sequence.
 _SPARE_POSITIONS = 2
 # The embedding and the head have rows for a multiple of so many ids.
-_MULTIPLE = 8
+MULTIPLE = 8
 _BACKBONE = "hyena.backbone."
 
 
@@ -48,13 +51,13 @@ def read_config(document: Document, frame: Frame) -> HyenaConfig:
     reader.require("hyena_order", 2)
     reader.require("short_filter_order", SHORT_KERNEL)
     reader.require("layer_norm_epsilon", NORM_EPSILON)
-    reader.require("pad_vocab_size_multiple", _MULTIPLE)
+    reader.require("pad_vocab_size_multiple", MULTIPLE)
     reader.flag("train_freq", is_on=True)
     reader.ignore(_IGNORED)
     width = reader.take("d_model", int, 256)
     positions = reader.take("max_seq_len", int, 1_024)
     config = HyenaConfig(
-        vocabulary_size=-(-reader.take("vocab_size", int, 12) // _MULTIPLE) * _MULTIPLE,
+        vocabulary_size=-(-reader.take("vocab_size", int, 12) // MULTIPLE) * MULTIPLE,
         context=positions - _SPARE_POSITIONS,
         positions=positions,
         width=width,
@@ -150,27 +153,27 @@ def _frequency(reader: TensorReader, network: str, config: HyenaConfig) -> Tenso
     return first[0]
 
 
-def recognise(document: Document) -> bool:
-    """Return True for the `config.json` of a `-hf` repository."""
-    return document.get("model_type") == NAME
-
-
-def recognise_checkpoint(document: Document) -> bool:
-    """Return True for the `config.json` of one of the authors' first repositories."""
+def _is_checkpoint(document: Document) -> bool:
     layer = document.get("layer")
     return isinstance(layer, Mapping) and "l_max" in layer
 
 
-def refuse_checkpoint(document: Document, frame: Frame) -> HyenaConfig:
-    """Refuse a first repository, whose weights are a pickle.
-
-    Raises:
-        ConfigError: Always.
-    """
-    del document, frame
-    raise ConfigError(
+def _explain_checkpoint(document: Document) -> ConfigError:
+    del document
+    return ConfigError(
         "this is the first layout of HyenaDNA, whose weights are a pickled Lightning checkpoint "
-        "(`weights.ckpt`); pickles are not read",
+        "(`weights.ckpt`), which is never read",
         hint="the same weights as safetensors: `hf://LongSafari/NAME-hf`, such as "
         "`hf://LongSafari/hyenadna-small-32k-seqlen-hf`",
     )
+
+
+FAMILY = Family(
+    name=NAME,
+    recognise=lambda document: document.get("model_type") == "hyenadna",
+    read_config=read_config,
+    convert=convert,
+    read_tokenizer=lambda folder, document: read_published_tokenizer(folder, "characters"),
+    vocabulary_multiple=MULTIPLE,
+)
+CHECKPOINTS = refuse("hyenadna-checkpoint", _is_checkpoint, _explain_checkpoint)

@@ -52,6 +52,38 @@ class Family:
     pool: str = "mean"  # Recommended pooling for embeddings.
 
 
+def refuse(
+    name: str, recognise: Callable[[Document], bool], explain: Callable[[Document], ConfigError]
+) -> Family:
+    """Return the entry of a layout that is known and not read.
+
+    Args:
+        name: Name of the layout.
+        recognise: Function that returns True for its `config.json`.
+        explain: Function that builds the error from `config.json`.
+    """
+
+    def read_tokenizer(folder: Path, document: Document) -> Tokenizer:
+        del folder
+        raise explain(document)
+
+    def read_config(document: Document, frame: Frame) -> FramedConfig:
+        del frame
+        raise explain(document)
+
+    def convert(tensors: Mapping[str, Tensor], config: Any) -> dict[str, Tensor]:
+        del tensors, config
+        raise ConfigError(f"models of the layout `{name}` are not read", hint=_UNREAD)
+
+    return Family(
+        name=name,
+        recognise=recognise,
+        read_config=read_config,
+        convert=convert,
+        read_tokenizer=read_tokenizer,
+    )
+
+
 class ConfigReader:
     """Reader of a published `config.json` that refuses every key it was not asked for.
 
