@@ -12,11 +12,11 @@ from typing import Any
 
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.models.decoder import Decoder, DecoderConfig
+from genomeformer_cli.core.models.dilated import Dilated, DilatedConfig
 from genomeformer_cli.core.models.encoder import EncoderConfig, build_encoder
+from genomeformer_cli.core.models.families import gpn, hyena
 from genomeformer_cli.core.models.families.decoders import DECODER_FAMILIES
 from genomeformer_cli.core.models.families.encoders import ENCODER_FAMILIES
-from genomeformer_cli.core.models.dilated import Dilated, DilatedConfig
-from genomeformer_cli.core.models.families import gpn, hyena
 from genomeformer_cli.core.models.families.protocol import Family
 from genomeformer_cli.core.models.genomeformer.bidirectional_causal import TwoStack
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
