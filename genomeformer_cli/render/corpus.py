@@ -16,7 +16,7 @@ from genomeformer_cli.render.tables import plain_table
 from genomeformer_cli.render.tokens import tokenizer_name
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.corpus.kmer_spectrum import KmerCount, Spectrum
+    from genomeformer_cli.core.corpus.kmer_spectrum import Spectrum
     from genomeformer_cli.core.corpus.statistics import CorpusStatistics, GenomeStatistics, Lengths
     from genomeformer_cli.core.workflows.tokenize import DescribeResult, TokenizeResult
 
@@ -90,7 +90,10 @@ def _overview(result: DescribeResult) -> Table:
     table.add_row(
         "entropy of tokens", f"{use.bits_per_token:.3f} bits each, {use.bits_per_base:.3f} per base"
     )
-    table.add_row("most used", ", ".join(_share(kmer, use.num_tokens) for kmer in use.most))
+    table.add_row(
+        "most used",
+        ", ".join(f"{kmer.word} {kmer.count / use.num_tokens:.2%}" for kmer in use.most),
+    )
     table.add_row("records", f"{lengths.num_records:,}")
     table.add_row(
         "their lengths",
@@ -99,10 +102,6 @@ def _overview(result: DescribeResult) -> Table:
     table.add_row("N50", f"{lengths.n50:,} (L50 {lengths.l50:,})")
     table.add_row("held out", manifest.split_rule)
     return table
-
-
-def _share(kmer: KmerCount, total: int) -> str:
-    return f"{kmer.word} {kmer.count / total:.2%}"
 
 
 def _percent(fraction: float | None) -> str:

@@ -60,7 +60,8 @@ def report_failure(failure: Exception) -> int:
         print_failure(failure.message, failure.hint)
         return failure.exit_code
     if isinstance(failure, TyperException):
-        message = _lower_first(failure.format_message()).rstrip(".")
+        text = failure.format_message()
+        message = (text[:1].lower() + text[1:]).rstrip(".")
         if message:  # without a message, the help is already on the screen
             print_failure(message, "add `--help` to see what is possible")
         return failure.exit_code
@@ -131,7 +132,3 @@ def _drop_stdout() -> None:
     """Redirect stdout to the null device, so that Python does not retry a failed write at exit."""
     with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
         os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:]

@@ -35,13 +35,10 @@ def set_verbosity(*, quiet: bool, verbose: bool) -> None:
     Raises:
         UsageError: Both options are given, before or after the command.
     """
-    wanted = [level for level, given in _levels(quiet=quiet, verbose=verbose) if given]
+    options = ((Verbosity.QUIET, quiet), (Verbosity.VERBOSE, verbose))
+    wanted = [level for level, given in options if given]
     if not wanted:
         return
     if len(wanted) > 1 or current_verbosity() not in (Verbosity.NORMAL, wanted[0]):
         raise UsageError("`--quiet` and `--verbose` exclude each other", hint="give one of them")
     _verbosity.set(wanted[0])
-
-
-def _levels(*, quiet: bool, verbose: bool) -> tuple[tuple[Verbosity, bool], ...]:
-    return (Verbosity.QUIET, quiet), (Verbosity.VERBOSE, verbose)

@@ -1,10 +1,12 @@
 """Protocols of attention mechanisms: whole rows, and optionally slice by slice.
 
-Every mechanism is a module whose `forward` takes queries, keys and values of whole rows. Optional
-protocols declare more: `Streaming` mechanisms carry a bounded state from left to right, `Additive`
-ones sum the row once and then read the sum, `Local` ones see no further than their reach. The
-memory plans in `core/memory_plans` require only these three. `Selective` mechanisms can skip
-queries.
+Every mechanism is a module whose `forward(q_BHLD, k_BHLD, v_BHLD, mask_BL, gates_BHLG)` returns the
+mixed values (B, H, L, D) of whole rows. The mask is True at real positions, None if all are real;
+padding does not affect real positions, and the output at padding is undefined. Raw gates are for
+the mechanisms that use them. Optional protocols declare more: `Streaming` mechanisms carry a
+bounded state from left to right, `Additive` ones sum the row once and then read the sum, `Local`
+ones see no further than their reach. The memory plans in `core/memory_plans` require only these
+three. `Selective` mechanisms can skip queries.
 
 Shape letters: B batch, H heads, L length, M some of its positions, D head width, G gates of a head.
 """
@@ -16,30 +18,6 @@ from typing import Protocol, runtime_checkable
 from torch import Tensor
 
 State = tuple[Tensor, ...]
-
-
-class Attention(Protocol):
-    """Attention over whole rows."""
-
-    def __call__(
-        self,
-        q_BHLD: Tensor,
-        k_BHLD: Tensor,
-        v_BHLD: Tensor,
-        mask_BL: Tensor | None,
-        gates_BHLG: Tensor | None,
-    ) -> Tensor:
-        """Mix the values (B, H, L, D).
-
-        Args:
-            q_BHLD: Queries.
-            k_BHLD: Keys.
-            v_BHLD: Values.
-            mask_BL: True at real positions, None if all are real. Padding does not affect real
-                positions;
-                the output at padding is undefined.
-            gates_BHLG: Raw gates, for the mechanisms that use them.
-        """
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from genomeformer_cli.core.errors import FormatError, InputError
@@ -148,39 +149,19 @@ def _split_files(task_folder: Path, suffix: str) -> Files:
     return files
 
 
-def _has_train_file(task_folder: Path, suffix: str) -> bool:
+def _has_train_file(suffix: str, task_folder: Path) -> bool:
     return any(
         (task_folder / f"train{suffix}{compression}").is_file() for compression in _COMPRESSIONS
     )
 
 
-def _read_splits(task_folder: Path, suffix: str) -> LabelledFile:
+def _read_splits(suffix: str, task_folder: Path) -> LabelledFile:
     return _concatenate(
         [
             _prefix_ids(read_labelled(path, split=split), f"{split}:" if suffix == ".csv" else "")
             for split, path in _split_files(task_folder, suffix)
         ]
     )
-
-
-def _is_index(task_folder: Path) -> bool:
-    return (task_folder / "INDEX.tsv").is_file()
-
-
-def _is_csv_splits(task_folder: Path) -> bool:
-    return _has_train_file(task_folder, ".csv")
-
-
-def _read_csv_splits(task_folder: Path) -> LabelledFile:
-    return _read_splits(task_folder, ".csv")
-
-
-def _is_fasta_splits(task_folder: Path) -> bool:
-    return _has_train_file(task_folder, ".fna")
-
-
-def _read_fasta_splits(task_folder: Path) -> LabelledFile:
-    return _read_splits(task_folder, ".fna")
 
 
 def _is_class_folders(task_folder: Path) -> bool:
@@ -235,8 +216,8 @@ def _concatenate(files: Sequence[LabelledFile]) -> LabelledFile:
 
 # Layouts of one task in one folder: recognise it, read it.
 LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], LabelledFile]], ...] = (
-    (_is_csv_splits, _read_csv_splits),
-    (_is_fasta_splits, _read_fasta_splits),
+    (partial(_has_train_file, ".csv"), partial(_read_splits, ".csv")),
+    (partial(_has_train_file, ".fna"), partial(_read_splits, ".fna")),
     (_is_class_folders, _read_class_folders),
 )
 
@@ -283,7 +264,7 @@ def read_suite(
 
 
 def _task_folders(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], LabelledFile]]]:
-    if _is_index(folder):
+    if (folder / "INDEX.tsv").is_file():
         for name in _indexed_names(folder / "INDEX.tsv"):
             yield name, _indexed_file(folder, name), read_labelled
         return

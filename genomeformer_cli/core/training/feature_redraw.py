@@ -5,7 +5,6 @@ Choromanski et al. 2021, "Rethinking Attention with Performers", appendix B.2.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -46,10 +45,7 @@ def redraw_features(model: Model, config: TrainingConfig, step: int) -> None:
     """Draw the features of step `step`, if that step starts with new ones."""
     if not config.redraw_every or step == 0 or step % config.redraw_every:
         return
-    for number, mechanism in enumerate(_mechanisms(model)):
+    mechanisms = (module for module in model.modules() if isinstance(module, Redrawable))
+    for number, mechanism in enumerate(mechanisms):
         words = np.random.SeedSequence([config.seed, _REDRAW, step, number]).generate_state(1)
         mechanism.redraw(torch.Generator().manual_seed(int(words[0])))
-
-
-def _mechanisms(model: Model) -> Iterator[Redrawable]:
-    return (module for module in model.modules() if isinstance(module, Redrawable))

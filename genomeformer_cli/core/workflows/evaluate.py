@@ -154,7 +154,7 @@ def read_tasks(request: EvaluateRequest) -> Iterator[Task]:
 def _corpus(
     request: EvaluateRequest, loaded: LoadedModel, store: Store, reporter: Reporter
 ) -> Corpus | None:
-    name = request.corpus or _trained_on(loaded.folder)
+    name = request.corpus or _identity(loaded.folder).get("corpus")
     if name is not None and (request.corpus or store.has(Kind.CORPORA, name)):
         corpus = open_corpus(store, name)
         _check_same(corpus, loaded.folder, reporter)
@@ -180,10 +180,6 @@ def _identity(folder: Path) -> dict[str, str]:
             found = read_json(path)
             return {key: value for key, value in found.items() if isinstance(value, str)}
     return {}
-
-
-def _trained_on(folder: Path) -> str | None:
-    return _identity(folder).get("corpus")
 
 
 def _check_same(corpus: Corpus, folder: Path, reporter: Reporter) -> None:

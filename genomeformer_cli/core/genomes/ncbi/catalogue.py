@@ -110,15 +110,12 @@ def _clear(database: sqlite3.Connection) -> None:
         database.execute("DELETE FROM facts")
 
 
-def _count(database: sqlite3.Connection) -> int:
-    return int(database.execute("SELECT count(*) FROM assemblies").fetchone()[0])
-
-
 def _list_all(database: sqlite3.Connection, fetch_page: FetchPage, reporter: Reporter) -> None:
     total = 0
     for _ in range(_MAX_PASSES):
         total = max(total, _list_once(database, fetch_page, reporter))
-        if (count := _count(database)) >= total:
+        count = int(database.execute("SELECT count(*) FROM assemblies").fetchone()[0])
+        if count >= total:
             break
     else:
         reporter.warn(f"the catalogue lists {count} assemblies but announced {total}")

@@ -62,12 +62,9 @@ class Summaries:
             self._taxonomy_open.close()
             self._taxonomy_open = None
 
-    def _database(self, name: str) -> Path:
-        return self._folder / f"{name}.sqlite"
-
     def _make(self, name: str, url: str) -> Path:
         """Return the database built from a file; rebuild it if it is outdated."""
-        target = self._database(name)
+        target = self._folder / f"{name}.sqlite"
         if name in self._ready:
             return target
         self._folder.mkdir(parents=True, exist_ok=True)
