@@ -11,8 +11,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import importlib
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genomeformer_cli.core.errors import CorruptError, InputError, MissingExtraError
 from genomeformer_cli.core.store.atomic import atomic_file
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
         Ed25519PublicKey,
     )
 
-_OPENSSH_PRIVATE = b"-----BEGIN OPENSSH PRIVATE KEY-----"
-_OPENSSH_PUBLIC = b"ssh-ed25519 "
+_OPENSSH = (b"-----BEGIN OPENSSH PRIVATE KEY-----", b"ssh-ed25519 ")
 
 
 def need_cryptography() -> None:
@@ -92,16 +93,12 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
         InputError: The file holds no readable key.
     """
     need_cryptography()
-    from cryptography.hazmat.primitives.asymmetric import ed25519
-    from cryptography.hazmat.primitives.serialization import (
-        load_pem_private_key,
-        load_ssh_private_key,
-    )
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-    content = _content(path)
-    read = load_ssh_private_key if content.startswith(_OPENSSH_PRIVATE) else load_pem_private_key
-    key = _parsed(path, "private", lambda: read(content, password=None))
-    if not isinstance(key, ed25519.Ed25519PrivateKey):
+    loaders = (serialization.load_ssh_private_key, serialization.load_pem_private_key)
+    key = _read_key(path, "private", [partial(load, password=None) for load in loaders])
+    if not isinstance(key, Ed25519PrivateKey):
         raise InputError(f"`{path}` is no Ed25519 key", hint=_HOW_TO_MAKE)
     return key
 
@@ -114,16 +111,12 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
         InputError: The file holds no readable key.
     """
     need_cryptography()
-    from cryptography.hazmat.primitives.asymmetric import ed25519
-    from cryptography.hazmat.primitives.serialization import (
-        load_pem_public_key,
-        load_ssh_public_key,
-    )
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-    content = _content(path)
-    read = load_ssh_public_key if content.startswith(_OPENSSH_PUBLIC) else load_pem_public_key
-    key = _parsed(path, "public", lambda: read(content))
-    if not isinstance(key, ed25519.Ed25519PublicKey):
+    loaders = (serialization.load_ssh_public_key, serialization.load_pem_public_key)
+    key = _read_key(path, "public", loaders)
+    if not isinstance(key, Ed25519PublicKey):
         raise InputError(f"`{path}` is no Ed25519 key", hint=_HOW_TO_MAKE)
     return key
 
@@ -131,18 +124,17 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
 _HOW_TO_MAKE = "make one with `openssl genpkey -algorithm ed25519 -out key.pem`"
 
 
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as failure:
-        raise InputError(f"the key `{path}` cannot be read: {failure.strerror}") from failure
-
-
-def _parsed(path: Path, kind: str, parse: Any) -> Any:
+def _read_key(path: Path, kind: str, loaders: Sequence[Callable[[bytes], object]]) -> object:
+    """Read a key with the loader of OpenSSH files or that of PEM files."""
     from cryptography.exceptions import UnsupportedAlgorithm
 
     try:
-        return parse()
+        content = path.read_bytes()
+    except OSError as failure:
+        raise InputError(f"the key `{path}` cannot be read: {failure.strerror}") from failure
+    load_openssh, load_pem = loaders
+    try:
+        return (load_openssh if content.startswith(_OPENSSH) else load_pem)(content)
     except TypeError as failure:
         raise InputError(
             f"the key `{path}` has a passphrase",

@@ -76,50 +76,43 @@ def diagnose(*, network: bool = False, store: Store | None = None) -> Diagnosis:
     if network:
         checks += _check_network()
     else:
-        checks.append(
-            Check(name="network", state=State.OK, text="not checked; `--network` connects")
-        )
+        checks.append(_check("network", "not checked; `--network` connects"))
     return Diagnosis(checks=tuple(checks), versions=versions)
+
+
+def _check(name: str, text: str, advice: str | None = None, state: State = State.WARNING) -> Check:
+    """Return the result of a check; without advice, all is well."""
+    return Check(name=name, state=State.OK if advice is None else state, text=text, advice=advice)
 
 
 def _check_device() -> Check:
     try:
         import torch
     except (ImportError, OSError) as failure:
-        return Check(
-            name="device",
-            state=State.UNUSABLE,
-            text=f"torch cannot be imported: {failure}",
-            advice="install torch again, in the build for this machine",
-        )
+        text = f"torch cannot be imported: {failure}"
+        advice = "install torch again, in the build for this machine"
+        return _check("device", text, advice, State.UNUSABLE)
     build = f"torch {torch.__version__}"
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return Check(name="device", state=State.OK, text=f"{', '.join(names)}; {build}")
+        return _check("device", f"{', '.join(names)}; {build}")
     if torch.version.cuda is None:
-        return Check(name="device", state=State.OK, text=f"CPU; {build}, without CUDA")
-    return Check(
-        name="device",
-        state=State.WARNING,
-        text=f"CPU; {build} for CUDA {torch.version.cuda} has no GPU to use",
-        advice="if there is a GPU, check its driver with `nvidia-smi`; else ignore this",
+        return _check("device", f"CPU; {build}, without CUDA")
+    return _check(
+        "device",
+        f"CPU; {build} for CUDA {torch.version.cuda} has no GPU to use",
+        "if there is a GPU, check its driver with `nvidia-smi`; else ignore this",
     )
 
 
 def _check_threads() -> Check:
     cores, threads = usable_cores(), thread_setting()
     if threads is None:
-        return Check(name="threads", state=State.OK, text=f"{cores} usable cores")
+        return _check("threads", f"{cores} usable cores")
     text = f"{cores} usable cores, `OMP_NUM_THREADS` is `{threads}`"
     number = int(threads) if threads.isascii() and threads.isdecimal() else 0
-    if 1 <= number <= cores:
-        return Check(name="threads", state=State.OK, text=text)
-    return Check(
-        name="threads",
-        state=State.WARNING,
-        text=text,
-        advice=f"set it to a number from 1 to {cores}, or unset it",
-    )
+    advice = f"set it to a number from 1 to {cores}, or unset it"
+    return _check("threads", text, None if 1 <= number <= cores else advice)
 
 
 def _check_memory() -> Check:
@@ -128,20 +121,11 @@ def _check_memory() -> Check:
 
         from genomeformer_cli.core.memory_plans.memory_meter import available_bytes
     except (ImportError, OSError):
-        return Check(
-            name="memory",
-            state=State.WARNING,
-            text="not measured without torch",
-            advice="install torch",
-        )
+        return _check("memory", "not measured without torch", "install torch")
     available = available_bytes(torch.device("cpu"))
+    advice = "close other programs, or train with a small `--batch-size`"
     few = available < _LEAST_MEMORY
-    return Check(
-        name="memory",
-        state=State.WARNING if few else State.OK,
-        text=f"{_gib(available)} available",
-        advice="close other programs, or train with a small `--batch-size`" if few else None,
-    )
+    return _check("memory", f"{_gib(available)} available", advice if few else None)
 
 
 def _check_cache(store: Store) -> Check:
@@ -153,20 +137,11 @@ def _check_cache(store: Store) -> Check:
         size = sum(entry.num_bytes for entry in entries)
         free = shutil.disk_usage(folder).free
     except OSError as failure:
-        return Check(
-            name="cache",
-            state=State.UNUSABLE,
-            text=f"`{store.root}`: {failure.strerror or failure}",
-            advice=advice,
-        )
+        text = f"`{store.root}`: {failure.strerror or failure}"
+        return _check("cache", text, advice, State.UNUSABLE)
     text = f"`{store.root}`, {len(entries):,} entries of {_gib(size)}, {_gib(free)} of disk free"
-    few = free < _LEAST_DISK
-    return Check(
-        name="cache",
-        state=State.WARNING if few else State.OK,
-        text=text,
-        advice=f"remove entries with `genomeformer cache rm`, or {advice}" if few else None,
-    )
+    more = f"remove entries with `genomeformer cache rm`, or {advice}"
+    return _check("cache", text, more if free < _LEAST_DISK else None)
 
 
 def _check_temporary() -> Check:
@@ -175,19 +150,12 @@ def _check_temporary() -> Check:
         _write_in(folder)
         free = shutil.disk_usage(folder).free
     except OSError as failure:
-        return Check(
-            name="temporary files",
-            state=State.UNUSABLE,
-            text=failure.strerror or str(failure),
-            advice="set `TMPDIR` to a folder that you can write to",
-        )
-    few = free < _LEAST_TEMPORARY
-    return Check(
-        name="temporary files",
-        state=State.WARNING if few else State.OK,
-        text=f"`{folder}`, {_gib(free)} of disk free",
-        advice="set `TMPDIR` to a folder on a larger disk" if few else None,
-    )
+        advice = "set `TMPDIR` to a folder that you can write to"
+        text = failure.strerror or str(failure)
+        return _check("temporary files", text, advice, State.UNUSABLE)
+    advice = "set `TMPDIR` to a folder on a larger disk"
+    text = f"`{folder}`, {_gib(free)} of disk free"
+    return _check("temporary files", text, advice if free < _LEAST_TEMPORARY else None)
 
 
 def _check_versions(versions: Versions) -> Check:
@@ -203,25 +171,15 @@ def _check_versions(versions: Versions) -> Check:
             **libraries,
         }.items()
     )
-    return Check(
-        name="versions",
-        state=State.UNUSABLE if missing else State.OK,
-        text=text,
-        advice=f"install {', '.join(missing)}" if missing else None,
-    )
+    advice = f"install {', '.join(missing)}" if missing else None
+    return _check("versions", text, advice, State.UNUSABLE)
 
 
 def _check_model(versions: Versions) -> Check:
     if versions.model is None:
-        return Check(
-            name="model",
-            state=State.WARNING,
-            text="this installation came without a default model",
-            advice="name a model with `--model`",
-        )
-    return Check(
-        name="model", state=State.OK, text=f"`{versions.model.name}`, {versions.model.digest}"
-    )
+        text = "this installation came without a default model"
+        return _check("model", text, "name a model with `--model`")
+    return _check("model", f"`{versions.model.name}`, {versions.model.digest}")
 
 
 def _check_network() -> list[Check]:
@@ -238,7 +196,6 @@ def _check_host(name: str, url: str) -> Check:
     settings = TransportSettings(
         rate=1.0, retries=0, connect_timeout=_TIMEOUT, read_timeout=_TIMEOUT
     )
-    text = f"`{url}` can be reached"
     with ExitStack() as stack:
         transport = stack.enter_context(HttpTransport(settings))
         try:
@@ -246,13 +203,9 @@ def _check_host(name: str, url: str) -> Check:
         except RefusedError:  # a response, such as 404 for an address without a page
             pass
         except (TransientError, UsageError) as failure:
-            return Check(
-                name=name,
-                state=State.UNUSABLE,
-                text=str(failure),
-                advice="check the network, and `HTTPS_PROXY` behind a proxy",
-            )
-    return Check(name=name, state=State.OK, text=text)
+            advice = "check the network, and `HTTPS_PROXY` behind a proxy"
+            return _check(name, str(failure), advice, State.UNUSABLE)
+    return _check(name, f"`{url}` can be reached")
 
 
 def _existing_folder(folder: Path) -> Path:
