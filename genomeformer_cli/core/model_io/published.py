@@ -18,12 +18,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model_io.tensors import TensorEntry, read_entries
 from genomeformer_cli.core.models.families.protocol import Family
+from genomeformer_cli.core.model_io.tensors import TensorEntry
+from genomeformer_cli.core.models.families.protocol import LONGEST_ROW, Family
 from genomeformer_cli.core.models.framed import Frame, FramedConfig
 from genomeformer_cli.core.models.registry import find_family
+from genomeformer_cli.core.tokenizers.files import CONFIG_FILE as TOKENIZER_CONFIG_FILE
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+
+_NO_LIMIT = 1 << 40
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,7 @@ def read_published(folder: Path, document: Mapping[str, Any]) -> PublishedModel:
         ConfigError: A setting is not implemented.
     """
     family = find_family(document)
+    document = {**_token_limit(folder), **document}
     tokenizer = family.read_tokenizer(folder, document)
     frame = Frame(pad_id=tokenizer.pad_id, prefix=tokenizer.prefix_ids, suffix=tokenizer.suffix_ids)
     config = family.fit(family.read_config(document, frame), read_entries(folder).keys())
@@ -78,3 +85,15 @@ def read_published(folder: Path, document: Mapping[str, Any]) -> PublishedModel:
             hint="the tokenizer belongs to another model; fetch the files of one commit",
         )
     return PublishedModel(family=family, config=config, tokenizer=tokenizer)
+
+
+def _token_limit(folder: Path) -> dict[str, int]:
+    """Return the longest row that the settings of the tokenizer name, if they name one."""
+    try:
+        settings = read_json(folder / TOKENIZER_CONFIG_FILE)
+    except DocumentError:
+        # The reader of the tokenizer reports a file that it needs.
+        return {}
+    limit = settings.get(LONGEST_ROW)
+    # The Hugging Face library writes 1e30 for no limit.
+    return {LONGEST_ROW: limit} if type(limit) is int and 0 < limit < _NO_LIMIT else {}

@@ -14,7 +14,7 @@ from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.models.decoder import Decoder, DecoderConfig
 from genomeformer_cli.core.models.dilated import Dilated, DilatedConfig
 from genomeformer_cli.core.models.encoder import EncoderConfig, build_encoder
-from genomeformer_cli.core.models.families import gpn, hyena
+from genomeformer_cli.core.models.families import caduceus, gpn, hyena, mamba
 from genomeformer_cli.core.models.families.decoders import DECODER_FAMILIES
 from genomeformer_cli.core.models.families.encoders import ENCODER_FAMILIES
 from genomeformer_cli.core.models.families.protocol import Family
@@ -82,6 +82,8 @@ FAMILIES: tuple[Family, ...] = (
     gpn.OTHER_INPUTS,
     hyena.FAMILY,
     hyena.CHECKPOINTS,
+    caduceus.FAMILY,
+    mamba.FAMILY,
 )
 
 

@@ -20,6 +20,9 @@ from genomeformer_cli.core.models.framed import Frame, FramedConfig
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
 Document = Mapping[str, Any]
+# Longest row with the tokens around it, from the settings of the tokenizer: some models have no
+# limit in `config.json`.
+LONGEST_ROW = "model_max_length"
 _WHERE = "config.json"
 _UNREAD = "this model needs a port that this version does not have"
 
@@ -195,6 +198,7 @@ GENERAL_KEYS = frozenset(
         "keys_to_ignore_at_inference",
         "label2id",
         "mask_token_id",
+        LONGEST_ROW,
         "model_type",
         "name_or_path",
         "num_labels",
