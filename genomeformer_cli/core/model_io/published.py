@@ -21,8 +21,6 @@ from torch import Tensor
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model_io.tensors import TensorEntry, read_entries
-from genomeformer_cli.core.models.families.protocol import Family
-from genomeformer_cli.core.model_io.tensors import TensorEntry
 from genomeformer_cli.core.models.families.protocol import LONGEST_ROW, Family
 from genomeformer_cli.core.models.framed import Frame, FramedConfig
 from genomeformer_cli.core.models.registry import find_family
