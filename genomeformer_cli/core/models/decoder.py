@@ -260,6 +260,8 @@ class GroupedAttention(nn.Module):
             for part in self.qkv(x_BLE).split(self.widths, dim=-1)
         )
         if self.query_norm is not None and self.key_norm is not None:
+            # Under autocast the projections are narrower than the stream and the gains of norms.
+            q_BHLD, k_BGLD = q_BHLD.to(x_BLE.dtype), k_BGLD.to(x_BLE.dtype)
             q_BHLD, k_BGLD = self.query_norm(q_BHLD), self.key_norm(k_BGLD)
         if angles is not None:
             q_BHLD, k_BGLD = rotate(q_BHLD, *angles), rotate(k_BGLD, *angles)
@@ -318,7 +320,9 @@ class Experts(nn.Module):
     def forward(self, x_BLE: Tensor) -> Tensor:
         """Return the sum of the chosen MLPs, weighted by their probabilities."""
         x_NE = x_BLE.flatten(0, 1)
-        probabilities_NX = torch.softmax(self.router(x_NE).float(), dim=-1)
+        scores_NX = self.router(x_NE)
+        dtype = torch.promote_types(scores_NX.dtype, torch.float32)
+        probabilities_NX = torch.softmax(scores_NX, dim=-1, dtype=dtype)
         weight_NK, expert_NK = probabilities_NX.topk(self.experts_per_token, dim=-1)
         weight_NK = (weight_NK / weight_NK.sum(dim=-1, keepdim=True)).to(x_NE.dtype)
         out_NE = torch.zeros_like(x_NE)
