@@ -136,7 +136,7 @@ PIECE_ROLES = {"pad_token": "<pad>", "unk_token": "<unk>"}
 BERT_ROLES = {
     "pad_token": "[PAD]",
     "unk_token": "[UNK]",
-    "mask_token": {"content": "[MASK]", "lstrip": True},
+    "mask_token": {"__type": "AddedToken", "content": "[MASK]", "lstrip": True},
 }
 Layout = Callable[[Path], Path]
 # Rule, writer of the authors' files, settings of the family.

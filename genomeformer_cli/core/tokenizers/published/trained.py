@@ -40,6 +40,7 @@ from genomeformer_cli.core.tokenizers.published.vocabulary import (
     SpecialTokens,
     Vocabulary,
 )
+from genomeformer_cli.core.tokenizers.published.word_pieces import WordPieces
 
 BLOCK, OVERLAP = 1 << 14, 1 << 10
 _BATCH = 64
@@ -71,8 +72,8 @@ class TrainedTokenizer(PublishedTokenizer):
         self._plain = parse(self._document)
         tokens = _tokens_by_id(self._plain)
         normalizer = self._plain.normalizer
-        lower = normalizer is not None and normalizer.normalize_str("ACGT") == "acgt"
-        bases = tuple(_bases(token, lower=lower) for token in tokens)
+        self._lower = normalizer is not None and normalizer.normalize_str("ACGT") == "acgt"
+        bases = tuple(_bases(token, lower=self._lower) for token in tokens)
         super().__init__(Vocabulary(tokens=tokens, special=special), bases)
         if self._single_ids_are_ambiguous():
             self.base_ids = None
@@ -80,7 +81,11 @@ class TrainedTokenizer(PublishedTokenizer):
         self._is_mark = np.isin(np.array(tokens, dtype=object), _WORD_STARTS)
         self._num_bases = np.array([len(text) for text in bases], dtype=np.int64)
         self.rules = (_checksum(self._document),)
-        self._joins = _can_join(self._document)
+        self._drops_n = not self._plain.encode(BASES[-1], add_special_tokens=False).ids
+        is_word = _is_one_word(self._document)
+        model = self._document["model"]
+        self._joins = is_word and _has_plain_merges(model)
+        self._pieces = WordPieces(model) if is_word and model["type"] == "WordPiece" else None
         self._table = self._character_table()
         self.one_token_per_base = self._table is not None
         self.reads_both_strands = self.one_token_per_base
@@ -96,7 +101,7 @@ class TrainedTokenizer(PublishedTokenizer):
         if self._table is not None:
             ids: Ids = self._table[codes]
             return ids
-        return self._tokens(decode_bases(codes))[0]
+        return self._cut(codes)[0]
 
     def decode(self, ids: Ids) -> str:
         """Return the bases of token ids; one N per token that stands for other bases."""
@@ -120,10 +125,10 @@ class TrainedTokenizer(PublishedTokenizer):
     def firsts(self, codes: Codes, ids: Ids) -> Positions:
         """Return the first base of every token."""
         lengths = self._num_bases[ids]
-        if lengths.all():
+        if lengths.all() and lengths.sum() == codes.size:
             firsts: Positions = np.cumsum(lengths) - lengths
             return firsts
-        return self._tokens(decode_bases(codes))[1]
+        return self._cut(codes)[1]
 
     def stable_prefix(self, codes: Codes) -> StablePrefix:
         """Return 0, or the end of single characters: a later base can change all merges."""
@@ -134,20 +139,37 @@ class TrainedTokenizer(PublishedTokenizer):
         """Return the published `tokenizer.json`, without padding and truncation."""
         return dict(self._document)
 
+    def _cut(self, codes: Codes) -> tuple[Ids, Positions]:
+        """Return the ids and the first base of each token."""
+        if not self._drops_n:
+            return self._tokens(decode_bases(codes))
+        # The library gives wrong places after a letter that it drops.
+        kept = np.flatnonzero(codes < NUM_REAL_BASES)
+        ids, starts = self._tokens(decode_bases(codes[kept]))
+        places: Positions = kept[starts]
+        if places.size:
+            places[0] = 0
+        return ids, places
+
     def _tokens(self, text: str) -> tuple[Ids, Positions]:
         """Return the ids of a text and the first letter of each token."""
         if len(text) > BLOCK and self._joins:
             joined = self._tokens_of_blocks(text)
             if joined is not None:
                 return joined
-        ids, spans = self._arrays(self._plain.encode(text, add_special_tokens=False))
+        if self._pieces is not None:
+            numbers, places = self._pieces.cut(text.lower() if self._lower else text)
+            ids = np.array(numbers, dtype=self.dtype)
+            return ids, np.array(places, dtype=np.int64).reshape(-1, 2)[:, 0]
+        encoding = self._plain.encode(text, add_special_tokens=False)
+        ids, spans = self._arrays(encoding, len(text))
         return ids, self._starts(ids, spans)
 
     def _tokens_of_blocks(self, text: str) -> tuple[Ids, Positions] | None:
         """Return tokens of overlapping blocks, joined; None if two blocks share no token."""
         pieces: list[tuple[Ids, Offsets]] = []
         for start, encoding in self._encoded_blocks(text):
-            ids, spans = self._arrays(encoding)
+            ids, spans = self._arrays(encoding, min(BLOCK, len(text) - start))
             spans += start
             if pieces:
                 cuts = self._shared_token(pieces[-1], (ids, spans))
@@ -201,11 +223,11 @@ class TrainedTokenizer(PublishedTokenizer):
         ordered: Positions = np.maximum.accumulate(starts)
         return ordered
 
-    def _arrays(self, encoding: Encoding) -> tuple[Ids, Offsets]:
+    def _arrays(self, encoding: Encoding, num_letters: int) -> tuple[Ids, Offsets]:
         """Return ids and the letters that each token covers."""
         ids = np.array(encoding.ids, dtype=self.dtype)
         lengths = self._num_bases[ids]
-        if lengths.all():
+        if lengths.all() and lengths.sum() == num_letters:
             ends = np.cumsum(lengths)
             return ids, np.stack([ends - lengths, ends], axis=1)
         return ids, np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
@@ -239,7 +261,11 @@ class TrainedTokenizer(PublishedTokenizer):
             text = decode_bases(codes)
             offsets = self.offsets(codes)
             for number, (start, stop) in zip(self.encode(codes).tolist(), offsets, strict=True):
-                if self.bases[number] and self.bases[number] != text[start:stop]:
+                # An N that the library drops is part of a token that does not spell it.
+                covered = (
+                    text[start:stop].replace(BASES[-1], "") if self._drops_n else text[start:stop]
+                )
+                if self.bases[number] not in (covered, ""):
                     raise ValueError(f"the token `{self.tokens[number][:40]}` is of other bases")
             if BASES[-1] not in text and not self.is_real[self.encode(codes)].all():
                 raise ValueError(f"no tokens for {codes.size:,} bases of A C G T")
@@ -309,13 +335,14 @@ def _bases(token: str, *, lower: bool) -> str:
     return bases_of(token)
 
 
-def _can_join(document: Mapping[str, Any]) -> bool:
-    """Return True if a sequence is one word of byte pairs, whatever its letters."""
-    model = document["model"]
-    if model["type"] != "BPE" or model.get("ignore_merges"):
-        return False
-    if model.get("continuing_subword_prefix") or model.get("end_of_word_suffix"):
-        return False
+def _has_plain_merges(model: Mapping[str, Any]) -> bool:
+    """Return True for byte pairs whose merges depend on neighbouring letters only."""
+    exceptions = ("ignore_merges", "continuing_subword_prefix", "end_of_word_suffix")
+    return model["type"] == "BPE" and not any(model.get(key) for key in exceptions)
+
+
+def _is_one_word(document: Mapping[str, Any]) -> bool:
+    """Return True if a sequence is one word, whatever its letters."""
     real = set(BASES[:NUM_REAL_BASES])
     for component in components(document, "normalizer"):
         if component["type"] == "Replace" and real & set(pattern_of(component)[0].upper()):

@@ -39,12 +39,12 @@ _INNER_POST = "processors"
 _MAX_COMPONENTS = 64
 _MAX_REPLACEMENT = 16
 _MAX_PATTERN = 200
-# Letters, classes of letters, and at most one unbounded repeat: at worst quadratic time.
+# Alternatives of letters and classes with one repeat of variable length: at worst quadratic time.
 _ATOM = r"(?:[A-Za-z.\- ]|\[\^?[A-Za-z\- ]+\])"
-_BOUNDED = r"(?:\?|\{\d{1,3}(?:,\d{1,3})?\})?"
-_SIMPLE = re.compile(
-    rf"(?:{_ATOM}{_BOUNDED})*(?:{_ATOM}(?:\+|\*|\{{\d{{1,3}},\}}))?(?:{_ATOM}{_BOUNDED})*"
-)
+_FIXED = rf"(?:{_ATOM}(?:\{{\d{{1,3}}\}})?)*"
+_VARIABLE = rf"(?:{_ATOM}(?:[?+*]|\{{\d{{1,3}},(?:\d{{1,3}})?\}}))?"
+_BRANCH = f"{_FIXED}{_VARIABLE}{_FIXED}"
+_SIMPLE = re.compile(rf"{_BRANCH}(?:\|{_BRANCH})*")
 _CONTRACTIONS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _PUNCTUATION = r" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 # Expressions of byte-level vocabularies; a run of letters is one match of them.
@@ -162,6 +162,8 @@ def _check_model(model: Any) -> None:
     limit = model.get("max_input_chars_per_word", MAX_TOKENS)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         raise ValueError("invalid `max_input_chars_per_word`")
+    if model.get("unk_token") not in vocabulary:
+        raise ValueError("the model has no unknown token")
 
 
 def _check_token(token: Any, number: Any) -> None:
