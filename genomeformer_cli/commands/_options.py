@@ -9,9 +9,9 @@ import sys
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from typer import Context, Option
+from typer import Context, Exit, Option
 
 from genomeformer_cli.commands._completion import (
     complete_genomes,
@@ -23,6 +23,8 @@ from genomeformer_cli.core.documents import read_toml
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.render.verbosity import set_verbosity
+
+Config = TypeVar("Config")
 
 _MESSAGES, _COMPUTE, _MODEL, _TRAINING = "Messages", "Compute", "Model", "Training"
 _GENOMES = "Genomes"
@@ -265,6 +267,22 @@ def show_settings(config: Any, *, as_json: bool) -> None:
     else:
         # Rich would wrap long lines, and the text could not be read as TOML again.
         sys.stdout.write(render_toml(config))
+
+
+def resolved_config(context: Context, defaults: Config, options: Mapping[str, Any]) -> Config:
+    """Resolve the defaults, `--config`, `--set` and nested settings of a command, in this order.
+
+    With `--show-config`, print every setting and end the command.
+    """
+    from genomeformer_cli.core.config_text import combine_settings, resolve
+
+    given = context.params
+    overrides = combine_settings(type(defaults), given["settings"] or [], options)
+    config = resolve(defaults, given["config"], overrides)
+    if given["show_config"]:
+        show_settings(config, as_json=given["as_json"])
+        raise Exit
+    return config
 
 
 def is_given(context: Context, parameter: str) -> bool:

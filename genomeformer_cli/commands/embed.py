@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Argument, Context, Exit, Option
+from typer import Argument, Context, Option
 
 from genomeformer_cli.commands._completion import complete_genomes
 from genomeformer_cli.commands._options import (
@@ -24,7 +24,7 @@ from genomeformer_cli.commands._options import (
     ShowConfigOption,
     ThreadsOption,
     given,
-    show_settings,
+    resolved_config,
 )
 from genomeformer_cli.core.errors import UsageError
 
@@ -159,7 +159,6 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Convert sequences to vectors, in input order: a float32 .npy array, one row per record."""
-    from genomeformer_cli.core.config_text import combine_settings, resolve
     from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.embedding.options import EmbedConfig, EmbedOptions
 
@@ -168,10 +167,7 @@ def command(
         options = merge_values(options, {"rows": {"window": parse_window(window)}})
     # `cls` is refused here, with its reason; the type of the setting does not have it.
     defaults = EmbedConfig(rows=EmbedOptions(pool=pool))  # type: ignore[arg-type]
-    resolved = resolve(defaults, config, combine_settings(EmbedConfig, settings or [], options))
-    if show_config:
-        show_settings(resolved, as_json=as_json)
-        raise Exit
+    resolved = resolved_config(context, defaults, options)
     if output is None and as_json:
         raise UsageError(
             "standard output cannot hold both the array and JSON",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Context, Exit, Option
+from typer import Argument, Context, Option
 
 from genomeformer_cli.commands._completion import complete_corpora, complete_models
 from genomeformer_cli.commands._options import (
@@ -25,7 +25,7 @@ from genomeformer_cli.commands._options import (
     ShowConfigOption,
     ThreadsOption,
     given,
-    show_settings,
+    resolved_config,
 )
 from genomeformer_cli.core.errors import UsageError
 
@@ -145,7 +145,6 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Compare a model with tables of counts, k-mers and its twin of random weights."""
-    from genomeformer_cli.core.config_text import combine_settings, resolve
     from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.evaluation.held_out_sequences import parse_group_by
     from genomeformer_cli.core.evaluation.labels import missing_from_text
@@ -160,12 +159,7 @@ def command(
     from genomeformer_cli.render.progress import terminal_reporter
 
     options = merge_values(given(context, _PREDICTION_PLACES), given(context, _LABELLED_PLACES))
-    resolved = resolve(
-        EvaluateConfig(), config, combine_settings(EvaluateConfig, settings or [], options)
-    )
-    if show_config:
-        show_settings(resolved, as_json=as_json)
-        raise Exit
+    resolved = resolved_config(context, EvaluateConfig(), options)
     if model is None:
         raise UsageError("no model is given", hint=EXAMPLE.partition(":  ")[2])
     request = EvaluateRequest(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from typer import Context, Exit, Option
+from typer import Context, Option
 
 from genomeformer_cli.commands._options import (
     DRY_RUN_HELP,
@@ -17,7 +17,7 @@ from genomeformer_cli.commands._options import (
     SetOption,
     ShowConfigOption,
     given,
-    show_settings,
+    resolved_config,
 )
 
 EXAMPLE = "Example:  genomeformer fetch --taxon Mycoplasmoides --level complete --top-per species:1"
@@ -146,18 +146,13 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Download or import genomes into the local cache."""
-    from genomeformer_cli.core.config_text import combine_settings, resolve
     from genomeformer_cli.core.workflows.fetch import FetchRequest, fetch_genomes
     from genomeformer_cli.core.workflows.fetch_request import FetchConfig, FetchNcbiRequest
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.tables import render_fetch
 
-    overrides = combine_settings(FetchConfig, settings or [], given(context, _PLACES))
-    resolved = resolve(FetchConfig(), config, overrides)
-    if show_config:
-        show_settings(resolved, as_json=as_json)
-        raise Exit
+    resolved = resolved_config(context, FetchConfig(), given(context, _PLACES))
     ncbi = FetchNcbiRequest(
         taxa=tuple(taxon or ()),
         exclude_taxa=tuple(exclude_taxon or ()),

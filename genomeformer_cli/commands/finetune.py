@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Context, Exit, Option
+from typer import Argument, Context, Option
 
 from genomeformer_cli.commands._completion import complete_runs
 from genomeformer_cli.commands._options import (
@@ -24,7 +24,7 @@ from genomeformer_cli.commands._options import (
     ShowConfigOption,
     ThreadsOption,
     given,
-    show_settings,
+    resolved_config,
 )
 from genomeformer_cli.core.errors import UsageError
 
@@ -150,7 +150,6 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Fine-tune a model on labels: classes, several labels, numbers, or one label per base."""
-    from genomeformer_cli.core.config_text import combine_settings, resolve
     from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.evaluation.labels import missing_from_text
     from genomeformer_cli.core.finetuning.config import FinetuneConfig
@@ -162,12 +161,7 @@ def command(
     options = given(context, _PLACES)
     if "seed" in options.get("training", {}):
         options = merge_values({"split": {"seed": seed}}, options)
-    resolved = resolve(
-        FinetuneConfig(), config, combine_settings(FinetuneConfig, settings or [], options)
-    )
-    if show_config:
-        show_settings(resolved, as_json=as_json)
-        raise Exit
+    resolved = resolved_config(context, FinetuneConfig(), options)
     if data is None:
         raise UsageError("no labelled sequences are given", hint=EXAMPLE.partition(":  ")[2])
     request = FinetuneRequest(
