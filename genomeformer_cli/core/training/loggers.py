@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,15 @@ from genomeformer_cli.core.store.atomic import write_text
 
 FOLDER = "tensorboard"
 WANDB_ID_FILE = "wandb.id"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingConfig:
+    """Services that show a run, beside its own `metrics.jsonl`."""
+
+    tensorboard: bool = False  # Write `tensorboard/` in the run folder (extra `tensorboard`).
+    # Project of Weights & Biases that shows the run too (extra `wandb`); empty: none.
+    wandb: str = ""
 
 
 class RunLogger(Protocol):
@@ -59,11 +69,6 @@ class TensorboardLogger:
         self._writer.close()
 
 
-def open_tensorboard_logger(folder: Path, resume_step: int) -> RunLogger:
-    """Open TensorBoard files in a run folder."""
-    return TensorboardLogger(folder, resume_step)
-
-
 class WandbLogger:
     """Logger that sends rows to Weights & Biases, or stores them in `wandb/` (`WANDB_MODE`).
 
@@ -72,6 +77,7 @@ class WandbLogger:
 
     Args:
         folder: Run folder.
+        resume_step: Ignored, because the service knows the steps that were sent.
         project: Project of the run.
         config: Settings of the run.
 
@@ -80,7 +86,10 @@ class WandbLogger:
         TrainingError: The service cannot be reached, or no user is logged in.
     """
 
-    def __init__(self, folder: Path, project: str, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, resume_step: int, *, project: str, config: Mapping[str, Any]
+    ) -> None:
+        del resume_step
         try:
             import wandb
         except ImportError as failure:
@@ -121,16 +130,6 @@ def _lasting_id(path: Path) -> str:
     if not path.exists():
         write_text(path, secrets.token_hex(8))
     return path.read_text(encoding="ascii")
-
-
-def open_wandb_logger(project: str, config: Mapping[str, Any]) -> OpenObserver:
-    """Return a function that opens a Weights & Biases logger with this configuration."""
-
-    def opened(folder: Path, resume_step: int) -> RunLogger:
-        del resume_step
-        return WandbLogger(folder, project, config)
-
-    return opened
 
 
 def _numbers(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:

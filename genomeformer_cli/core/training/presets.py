@@ -11,7 +11,7 @@ from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.training.config import TrainingConfig
-from genomeformer_cli.core.training.logging_config import LoggingConfig
+from genomeformer_cli.core.training.loggers import LoggingConfig
 from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.training.precision import ComputeConfig
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,11 +39,11 @@ from genomeformer_cli.core.training.batches import Batches, short_segments
 from genomeformer_cli.core.training.distributed import ProcessGroup, join_process_group
 from genomeformer_cli.core.training.length_curriculum import stages
 from genomeformer_cli.core.training.loggers import (
+    LoggingConfig,
     OpenObserver,
-    open_tensorboard_logger,
-    open_wandb_logger,
+    TensorboardLogger,
+    WandbLogger,
 )
-from genomeformer_cli.core.training.logging_config import LoggingConfig
 from genomeformer_cli.core.training.loop import TrainingRun, check_rows, train
 from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.training.precision import (
@@ -333,10 +334,14 @@ def _memory(
 
 
 def _observers(request: PretrainRequest, config: PretrainConfig) -> list[OpenObserver]:
-    found: list[OpenObserver] = [open_tensorboard_logger] if request.logging.tensorboard else []
+    found: list[OpenObserver] = [TensorboardLogger] if request.logging.tensorboard else []
     if request.logging.wandb:
         found.append(
-            open_wandb_logger(request.logging.wandb, {**to_plain(config), "corpus": request.corpus})
+            partial(
+                WandbLogger,
+                project=request.logging.wandb,
+                config={**to_plain(config), "corpus": request.corpus},
+            )
         )
     return found
 

@@ -20,8 +20,7 @@ from genomeformer_cli.core.errors import CorruptError
 from genomeformer_cli.core.store.atomic import write_json, write_text
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
-from genomeformer_cli.core.training.loggers import WANDB_ID_FILE
-from genomeformer_cli.core.training.logging_config import LoggingConfig
+from genomeformer_cli.core.training.loggers import WANDB_ID_FILE, LoggingConfig
 from genomeformer_cli.core.training.metrics import METRICS_FILE, THROUGHPUT_FILE
 from genomeformer_cli.core.training.parallel_config import ParallelConfig
 from genomeformer_cli.core.training.presets import (

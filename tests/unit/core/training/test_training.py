@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -25,7 +26,7 @@ from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.ema import WeightAverage
 from genomeformer_cli.core.training.feature_redraw import redraw_features
-from genomeformer_cli.core.training.loggers import open_tensorboard_logger, open_wandb_logger
+from genomeformer_cli.core.training.loggers import TensorboardLogger, WandbLogger
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import read_rows
 from genomeformer_cli.core.training.optimizer import build_optimizers
@@ -224,7 +225,7 @@ def test_tensorboard_holds_every_number(corpus: Corpus, tmp_path: Path) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     config = TrainingConfig(steps=4, batch_size=2, validate_every=2)
-    run = replace(run_of(tmp_path, corpus, config), loggers=(open_tensorboard_logger,))
+    run = replace(run_of(tmp_path, corpus, config), loggers=(TensorboardLogger,))
     train(run, Listening())
     rows = read_rows(tmp_path / "metrics.jsonl")
     events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
@@ -241,7 +242,7 @@ def test_a_missing_tensorboard_is_named(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "torch.utils.tensorboard", None)
     config = TrainingConfig(steps=1)
-    run = replace(run_of(tmp_path, corpus, config), loggers=(open_tensorboard_logger,))
+    run = replace(run_of(tmp_path, corpus, config), loggers=(TensorboardLogger,))
     with pytest.raises(MissingExtraError, match="TensorBoard"):
         train(run, Listening())
 
@@ -280,7 +281,7 @@ def test_weights_and_biases_is_sent_every_number_once(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = TrainingConfig(steps=4, batch_size=2, validate_every=2)
-    opened = open_wandb_logger("genomes", {"model": {"width": 16}})
+    opened = partial(WandbLogger, project="genomes", config={"model": {"width": 16}})
     run = replace(run_of(tmp_path, corpus, config), loggers=(opened,))
     first = SmallWandb()
     monkeypatch.setitem(sys.modules, "wandb", first)
@@ -323,4 +324,4 @@ def test_weights_and_biases_that_cannot_be_had_is_named(
     monkeypatch.setitem(sys.modules, "wandb", module)
     run = run_of(tmp_path, corpus, TrainingConfig(steps=1))
     with pytest.raises(error, match=words):
-        train(replace(run, loggers=(open_wandb_logger("p", {}),)), Listening())
+        train(replace(run, loggers=(partial(WandbLogger, project="p", config={}),)), Listening())
