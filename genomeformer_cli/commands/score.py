@@ -67,7 +67,7 @@ def command(
             "these options do not go together",
             hint="`--plot` needs `--ism`; `--per-base` is of plain scores; a VCF stands alone",
         )
-    from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions
+    from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import score as workflow
@@ -78,7 +78,13 @@ def command(
 
     check_picture_path(plot)
     rule = ScoringOptions(window=window, every=every, both_strands=both_strands)
-    request = workflow.ScoreRequest(model=model, rule=rule, device=device, threads=threads)
+    request = workflow.ScoreRequest(
+        model=model,
+        rule=rule,
+        needs_bases=ism or per_base is not None,
+        device=device,
+        threads=threads,
+    )
     with terminal_reporter() as reporter, ExitStack() as stack:
         stack.enter_context(lock_outputs(output, per_base, plot, reporter=reporter))
         loaded = workflow.load_scorer(request, reporter=reporter)

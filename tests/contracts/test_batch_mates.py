@@ -19,8 +19,9 @@ from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
 from genomeformer_cli.core.embedding.embedder import Embedder, embed_tokens
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation import base_likelihood as scoring
-from genomeformer_cli.core.evaluation import likelihood
+from genomeformer_cli.core.evaluation import likelihood, tokenized_record
 from genomeformer_cli.core.evaluation.masked_queries import Queries
+from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.evaluation.variants import score_variants
 from genomeformer_cli.core.finetuning.collate import Collator
 from genomeformer_cli.core.finetuning.head import TaskHead, attach_head
@@ -142,9 +143,9 @@ def test_vectors_that_evaluate_learns_from(loaded: LoadedModel) -> None:
 
 
 def test_scores_of_windows(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = scoring.ScoringOptions(window=CONTEXT, every=3)
+    rule = ScoringOptions(window=CONTEXT, every=3)
     together = [scoring.base_log2(loaded, codes, rule) for codes in ROWS[1:3]]
-    monkeypatch.setattr(scoring, "_TOKENS_PER_BATCH", 1)
+    monkeypatch.setattr(tokenized_record, "_TOKENS_PER_BATCH", 1)
     for codes, values in zip(ROWS[1:3], together, strict=True):
         alone = scoring.base_log2(loaded, codes, rule)
         np.testing.assert_allclose(values, alone, atol=1e-5, rtol=1e-5)

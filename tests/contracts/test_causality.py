@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig
-from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions, score_record
+from genomeformer_cli.core.evaluation.base_likelihood import score_record
+from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model

@@ -12,7 +12,8 @@ import torch
 
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.options import EmbedOptions
-from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions, base_log2
+from genomeformer_cli.core.evaluation.base_likelihood import base_log2
+from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.mamba import CaduceusConfig

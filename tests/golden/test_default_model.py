@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from genomeformer_cli import load
-from genomeformer_cli.core.evaluation.base_likelihood import ScoringOptions, score_record
+from genomeformer_cli.core.evaluation.base_likelihood import score_record
+from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes

@@ -14,57 +14,62 @@ Shape letters: L length, W windows, T tokens per window, R real bases.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
-from genomeformer_cli.core.embedding.windows import cut_windows
-from genomeformer_cli.core.errors import CheckpointError, ConfigError
-from genomeformer_cli.core.evaluation.likelihood import real_logits
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.evaluation.token_bases import Cut, TokenBases
+from genomeformer_cli.core.evaluation.token_scores import TokenScores
+from genomeformer_cli.core.evaluation.tokenized_record import (
+    Log2,
+    ScoringOptions,
+    TokenizedRecord,
+    record_logits,
+)
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
-from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID, require_ordered
 
-EVERY = 16
-_TOKENS_PER_BATCH = 16_384
-_SLICE = 4_096
 _LN2 = float(np.log(2))
-
-Log2 = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoringOptions:
-    """Options of scoring sequences base by base."""
-
-    # Longest window of a mechanism that cannot carry a state; None: the context.
-    window: int | None = None
-    every: int = EVERY  # Number of passes of a masked model; each pass masks one base in `every`.
-    both_strands: bool = False  # Average the log-probabilities of both strands.
 
 
 def check_scorable(loaded: LoadedModel) -> None:
-    """Check that a model predicts single bases.
+    """Check that a model predicts tokens, with or without masking them.
 
     Raises:
-        ConfigError: The model's tokens are longer than one base.
+        ConfigError: The model hides the tokens that it predicts, and its vocabulary has no mask.
     """
-    if not loaded.tokenizer.one_token_per_base:
+    hides = objective_for(loaded.model.config.direction).hides_targets
+    if hides and loaded.tokenizer.mask_id is None:
         raise ConfigError(
-            f"the tokens of the model are `{loaded.tokenizer.kind}`, and only single bases can be "
-            "scored",
-            hint="use a model of `char` tokens",
+            "the vocabulary of the model has no mask token, so that no base can be hidden",
+            hint="score with a causal model, or with one that was trained on masked tokens",
+        )
+
+
+def check_single_bases(loaded: LoadedModel) -> None:
+    """Check that the tokens of a model give probabilities of single bases.
+
+    Raises:
+        ConfigError: They are pieces of varying length.
+    """
+    if TokenBases(loaded.tokenizer).cut is Cut.PIECES:
+        raise ConfigError(
+            f"tokens of `{loaded.tokenizer.kind}` give probabilities of tokens, not of bases",
+            hint="leave out what needs single bases; records and variants can be scored",
         )
 
 
 def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
-    """Return log2 probabilities of A C G T at every base, shape (L, 4); NaN where not predicted."""
+    """Return log2 probabilities of A C G T at every base, shape (L, 4); NaN where not predicted.
+
+    Raises:
+        ConfigError: The tokens are pieces, which give no probabilities of bases.
+    """
+    check_single_bases(loaded)
     forward_LR = _strand_log2(loaded, codes, rule)
     # Nothing is masked and windows are mirror-symmetric: both strands give equal scores.
     is_symmetric = loaded.model.is_equivariant and loaded.model.config.direction == "two-stack"
@@ -77,117 +82,24 @@ def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
 
 def _strand_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
     log2_LR = np.full((codes.size, NUM_REAL_BASES), np.nan)
-    if not codes.size:
-        return log2_LR
-    tokens_L = torch.from_numpy(loaded.tokenizer.encode(codes).astype(np.int64))
-    tokens_L = tokens_L.to(loaded.model.device)
-    objective = objective_for(loaded.model.config.direction)
-    if not objective.hides_targets and loaded.model.can_stream and rule.window is None:
-        _score_whole(loaded, tokens_L, log2_LR)
-    else:
-        _score_windows(loaded, tokens_L, log2_LR, rule)
+    record = TokenizedRecord.of_codes(loaded, codes)
+    for queries, logits_NV in record_logits(record, rule):
+        record.write_bases(log2_LR, queries, logits_NV)
     log2_LR[codes >= NUM_REAL_BASES] = np.nan
     return log2_LR
 
 
-def _log2(loaded: LoadedModel, features: Tensor) -> Log2:
-    logits = real_logits(loaded.model, features, require_ordered(loaded.tokenizer).real_ids)
-    log2_R: Log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
-    if np.isnan(log2_R).any():
-        raise CheckpointError(
-            f"the model in `{loaded.folder}` computes values that are not finite",
-            hint="its weights are too large or damaged; fetch or train it again",
-        )
-    return log2_R
+def token_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
+    """Return the log2 probability of every token of a sequence, (T,); NaN where not predicted.
 
-
-@torch.inference_mode()
-def _score_whole(loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2) -> None:
-    shift = 1 if objective_for(loaded.model.config.direction).is_causal else 0
-    for start, stop, features_BCE in loaded.model.features_by_slices(tokens_L[None], _SLICE):
-        end = min(stop + shift, len(log2_LR))
-        log2_LR[start + shift : end] = _log2(loaded, features_BCE[0])[: end - start - shift]
-
-
-@dataclass(frozen=True)
-class ScoringWindow:
-    """Window `start:stop`, and the range `first:last` of bases that are scored in it."""
-
-    start: int
-    stop: int
-    first: int
-    last: int
-
-
-def scoring_windows(length: int, window: int, *, causal: bool) -> list[ScoringWindow]:
-    """Return windows that overlap by half or more; every base is scored in exactly one of them.
-
-    Windows of models that see both sides are mirror-symmetric.
+    The probability is one among all tokens of A C G T only.
     """
-    if length <= window:
-        return [ScoringWindow(0, length, 0, length)]
-    step = max(window // 2, 1)
-    if not causal:
-        cuts = cut_windows([length], window, step)
-        edges = (cuts.start, cuts.start + cuts.length)
-        owned_edges = (cuts.start + cuts.own_start, cuts.start + cuts.own_stop)
-        return [ScoringWindow(*map(int, row)) for row in zip(*edges, *owned_edges, strict=True)]
-    starts = [*range(0, length - window, step), length - window]
-    windows: list[ScoringWindow] = []
-    first = 0
-    for number, start in enumerate(starts):
-        stop = start + window
-        last = length
-        if number + 1 < len(starts):
-            last = stop
-        windows.append(ScoringWindow(start, stop, first, last))
-        first = last
-    return windows
-
-
-@torch.inference_mode()
-def _score_windows(
-    loaded: LoadedModel, tokens_L: Tensor, log2_LR: Log2, rule: ScoringOptions
-) -> None:
-    objective = objective_for(loaded.model.config.direction)
-    length = rule.window or loaded.model.config.context
-    windows = scoring_windows(len(log2_LR), length, causal=objective.is_causal)
-    width = max(window.stop - window.start for window in windows)
-    num_passes = min(rule.every, width) if objective.hides_targets else 1
-    rows = [(window, offset) for window in windows for offset in range(num_passes)]
-    for batch in _batches(rows, max(_TOKENS_PER_BATCH // width, 1)):
-        inputs_BT = torch.full((len(batch), width), PAD_ID, dtype=torch.int64)
-        inputs_BT = inputs_BT.to(tokens_L.device)
-        for row, (window, offset) in enumerate(batch):
-            inputs_BT[row, : window.stop - window.start] = tokens_L[window.start : window.stop]
-            if objective.hides_targets:
-                inputs_BT[row, offset : window.stop - window.start : num_passes] = MASK_ID
-        features_BTE = loaded.model.hidden(inputs_BT, padding_mask(inputs_BT, PAD_ID))
-        log2_BTR = _log2(loaded, features_BTE)
-        for row, (window, offset) in enumerate(batch):
-            _copy_owned(
-                log2_LR, log2_BTR[row], window, (offset, num_passes), causal=objective.is_causal
-            )
-
-
-def _copy_owned(
-    log2_LR: Log2, log2_TR: Log2, window: ScoringWindow, shift: tuple[int, int], *, causal: bool
-) -> None:
-    """Copy the scores of the bases that a window owns."""
-    owned = np.arange(window.first, window.last)
-    if causal:
-        owned = owned[owned > window.start]
-        log2_LR[owned] = log2_TR[owned - window.start - 1]
-        return
-    scored = owned[(owned - window.start) % shift[1] == shift[0]]
-    log2_LR[scored] = log2_TR[scored - window.start]
-
-
-def _batches(
-    rows: list[tuple[ScoringWindow, int]], size: int
-) -> Iterator[list[tuple[ScoringWindow, int]]]:
-    for first in range(0, len(rows), size):
-        yield rows[first : first + size]
+    record = TokenizedRecord.of_codes(loaded, codes)
+    log2_T = np.full(record.ids_T.size, np.nan)
+    for queries, logits_NV in record_logits(record, rule):
+        ids_N = torch.from_numpy(record.ids_T[queries.token_N]).to(logits_NV.device)
+        log2_T[queries.token_N] = record.bases.log2_of_tokens(logits_NV, ids_N).cpu().numpy()
+    return log2_T
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,23 +118,68 @@ class RecordScore:
 def score_record(
     loaded: LoadedModel, identifier: str, codes: Codes, rule: ScoringOptions
 ) -> tuple[RecordScore, Log2]:
-    """Score one record; return the score and the log2 probabilities, shape (L, 4)."""
+    """Score one record; return the score and the log2 probabilities, shape (L, 4).
+
+    Tokens that are pieces have probabilities, and their bases have none: NaN.
+    """
+    bases = TokenBases(loaded.tokenizer)
+    if bases.cut is Cut.PIECES:
+        return _score_pieces(loaded, identifier, codes, rule), np.full((codes.size, 4), np.nan)
     log2_LR = base_log2(loaded, codes, rule)
     bits_L = -true_base_log2(log2_LR, codes)
     scored_L = np.isfinite(bits_L)
-    number = int(scored_L.sum())
-    total = float(bits_L[scored_L].sum()) if number else float("nan")
-    mean = total / number if number else float("nan")
-    score = RecordScore(
+    bits = float(bits_L[scored_L].sum())
+    return _record_score(identifier, int(scored_L.sum()), bits, bits_L), log2_LR
+
+
+def _score_pieces(
+    loaded: LoadedModel, identifier: str, codes: Codes, rule: ScoringOptions
+) -> RecordScore:
+    """Score a record whose tokens are pieces: each token, given the others."""
+    strands = [codes, reverse_complement_codes(codes)] if rule.both_strands else [codes]
+    totals = []
+    for strand in strands:
+        log2_T = token_log2(loaded, strand, rule)
+        scored_T = np.isfinite(log2_T)
+        offsets_T2 = loaded.tokenizer.offsets(strand)
+        num_bases = int((offsets_T2[scored_T, 1] - offsets_T2[scored_T, 0]).sum())
+        totals.append((num_bases, -float(log2_T[scored_T].sum())))
+    num_scored, bits = np.mean(totals, axis=0)
+    return _record_score(identifier, int(num_scored), float(bits), np.full(codes.size, np.nan))
+
+
+def _record_score(
+    identifier: str, num_scored: int, bits: float, bits_L: npt.NDArray[np.float64]
+) -> RecordScore:
+    """Return the score of a record from its total bits."""
+    total = bits if num_scored else float("nan")
+    mean = total / num_scored if num_scored else float("nan")
+    return RecordScore(
         id=identifier,
-        length=codes.size,
-        num_scored=number,
+        length=bits_L.size,
+        num_scored=num_scored,
         log_likelihood=-total * _LN2,
         bits_per_base=mean,
         perplexity=2**mean,
         bits_L=bits_L,
     )
-    return score, log2_LR
+
+
+def score_bases(
+    loaded: LoadedModel, codes: Codes, is_query_L: npt.NDArray[np.bool_]
+) -> TokenScores:
+    """Score a model at some bases of a sequence, each predicted as by `base_log2`.
+
+    Args:
+        loaded: The model.
+        codes: Base codes.
+        is_query_L: True at the scored bases; never in the first token for a causal model.
+    """
+    log2_LR = base_log2(loaded, codes, ScoringOptions())
+    return TokenScores(
+        bits_N=-true_base_log2(log2_LR, codes)[is_query_L],
+        correct_N=(log2_LR[is_query_L].argmax(axis=1) == codes[is_query_L]),
+    )
 
 
 def true_base_log2(log2_LR: Log2, codes: Codes) -> npt.NDArray[np.float64]:

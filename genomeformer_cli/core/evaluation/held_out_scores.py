@@ -7,6 +7,7 @@
 | two stacks     | each base, all others of its window visible                                 |
 | causal         | each base, all before it in its record visible: whole records if the        |
 |                | mechanism can carry a state, else windows                                   |
+| other tokens   | each base, as `score` predicts it; see `token_bases`                        |
 
 Shape letters: W windows, T tokens per window, N queries, P passes.
 """
@@ -14,7 +15,7 @@ Shape letters: W windows, T tokens per window, N queries, P passes.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ import numpy.typing as npt
 from genomeformer_cli.core.configuration import MAX_WINDOW, check_range
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.evaluation.base_likelihood import check_scorable, score_bases
 from genomeformer_cli.core.evaluation.counts import (
     LONGEST_LEFT,
     ContextTables,
@@ -53,17 +55,21 @@ from genomeformer_cli.core.evaluation.model_ranking import (
     position_curve,
     rank_models,
 )
+from genomeformer_cli.core.evaluation.token_bases import Cut, TokenBases
 from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatenate_scores
+from genomeformer_cli.core.evaluation.tokenized_record import EVERY
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES
-from genomeformer_cli.core.tokenizers.protocol import require_ordered
+from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.metrics import Score
 
 TWIN_SEED_SHIFT = 1_000_003
+# Tokens of the queries, whatever the tokens of the model.
+CHAR = CharTokenizer()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,12 +152,13 @@ def score_held_out(
         reporter: Receives progress.
 
     Raises:
-        ConfigError: The model's tokens are not single bases, or the sequences are too short.
+        ConfigError: The model's tokens have no single bases, or the sequences are too short.
     """
-    if not loaded.tokenizer.one_token_per_base:
+    check_scorable(loaded)
+    if TokenBases(loaded.tokenizer).cut is Cut.PIECES:
         raise ConfigError(
-            f"the tokens of the model are `{loaded.tokenizer.kind}`, and only single bases can be "
-            "compared with a table of counts",
+            f"the tokens of the model are `{loaded.tokenizer.kind}`, which give no probabilities "
+            "of single bases to compare with a table of counts",
             hint="evaluate it on labelled sequences alone: `--no-likelihood --task FILE`",
         )
     objective = objective_for(loaded.model.config.direction)
@@ -165,9 +172,13 @@ def score_held_out(
     if objective.is_causal:
         return (_score_records(comparison, sequences),)
     length = config.window or loaded.model.config.context
-    windows = cut_sequences(sequences, loaded.tokenizer, length=length, max_windows=config.windows)
-    real_ids = require_ordered(loaded.tokenizer).real_ids
-    if not objective.hides_targets:
+    windows = cut_sequences(sequences, CHAR, length=length, max_windows=config.windows)
+    real_ids = CHAR.real_ids
+    if not _has_char_tokens(loaded):
+        queries_by_name = {
+            f"each base, one token in {EVERY} hidden": all_queries(windows.tokens_WT, real_ids)
+        }
+    elif not objective.hides_targets:
         queries_by_name = {
             "each base, all others visible": all_queries(windows.tokens_WT, real_ids)
         }
@@ -185,17 +196,40 @@ def score_held_out(
     )
 
 
+def _has_char_tokens(loaded: LoadedModel) -> bool:
+    """Return True for the tokens of `genomeformer tokenize --tokenizer char`."""
+    return loaded.tokenizer.tokens == CHAR.tokens
+
+
+def _window_scorer(loaded: LoadedModel) -> Callable[[Model, Queries], TokenScores]:
+    """Return the function that scores a model like this one on queries of single bases."""
+    if _has_char_tokens(loaded):
+        return score_windows
+
+    def score(model: Model, queries: Queries) -> TokenScores:
+        like = replace(loaded, model=model)
+        chunks = []
+        for tokens_T, is_query_T in zip(queries.tokens_WL, queries.hidden_PWL[0], strict=True):
+            size = int((tokens_T != CHAR.pad_id).sum())
+            codes = (tokens_T[:size] - CHAR.real_ids.start).astype(np.uint8)
+            chunks.append(score_bases(like, codes, is_query_T[:size]))
+        return concatenate_scores(chunks)
+
+    return score
+
+
 def _score_windowed(
     comparison: _Comparison, question: str, queries: Queries, windows: SequenceWindows
 ) -> HeldOutScores:
     loaded, tables, config = comparison.loaded, comparison.tables, comparison.config
     twins = random_twins(loaded, config.seed, config.num_twins)
     with comparison.reporter.track(question, 1 + len(twins), "models") as tracker:
-        model_scores = score_windows(loaded.model, queries)
+        score = _window_scorer(loaded)
+        model_scores = score(loaded.model, queries)
         tracker.advance(1)
         twin_scores = {}
         for seed, twin in twins.items():
-            twin_scores[seed] = score_windows(twin, queries)
+            twin_scores[seed] = score(twin, queries)
             tracker.advance(1)
     _, windows_N, columns_N = np.nonzero(queries.hidden_PWL)
     lengths_W = (windows.tokens_WT != 0).sum(axis=1)
@@ -330,20 +364,19 @@ def _subsets(
 def _segment_scorer(
     loaded: LoadedModel, *, carries_state: bool
 ) -> Callable[[Model, _Segment], TokenScores]:
-    tokenizer = loaded.tokenizer
+    real_ids = CHAR.real_ids
 
     def score(model: Model, segment: _Segment) -> TokenScores:
-        tokens_L = tokenizer.encode(segment.sequence.codes[segment.start : segment.stop]).astype(
-            np.int64
-        )
+        codes = segment.sequence.codes[segment.start : segment.stop]
+        if not _has_char_tokens(loaded):
+            return score_bases(replace(loaded, model=model), codes, segment.is_query_L)
+        tokens_L = CHAR.encode(codes).astype(np.int64)
         if carries_state:
-            return score_record_tokens(
-                model, tokens_L, segment.is_query_L, require_ordered(tokenizer).real_ids
-            )
+            return score_record_tokens(model, tokens_L, segment.is_query_L, real_ids)
         queries = Queries(
             tokens_WL=tokens_L[None],
             hidden_PWL=segment.is_query_L[None, None],
-            real_ids=require_ordered(tokenizer).real_ids,
+            real_ids=real_ids,
         )
         return score_windows(model, queries)
 

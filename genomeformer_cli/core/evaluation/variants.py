@@ -10,6 +10,10 @@ higher probability of the alternative allele.
 | bidirectional | of the changed bases, masked together, given the rest of the window; not for     |
 |               | insertions and deletions, which change the number of predicted bases             |
 
+Of longer tokens, those that differ between the two windows are masked together, and the sums of
+their log-probabilities are compared; if a change shifts the cut of pieces, each window has its own
+tokens. Overlapping tokens are all masked that cover a substituted base; see `token_bases`.
+
 Shape letters: N windows, L length, R real bases, E width.
 """
 
@@ -17,19 +21,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from genomeformer_cli.core.embedding.embedder import embed_tokens
-from genomeformer_cli.core.evaluation.base_likelihood import (
-    Log2,
-    ScoringOptions,
-    base_log2,
-    true_base_log2,
+from genomeformer_cli.core.evaluation.base_likelihood import base_log2, true_base_log2
+from genomeformer_cli.core.evaluation.token_bases import (
+    Coverage,
+    Cut,
+    Numbers,
+    TokenBases,
+    TokenQuery,
 )
-from genomeformer_cli.core.evaluation.likelihood import real_logits
+from genomeformer_cli.core.evaluation.tokenized_record import Log2, ScoringOptions
 from genomeformer_cli.core.formats.named_records import unknown_record
 from genomeformer_cli.core.formats.vcf import Variant, allele_problem
 from genomeformer_cli.core.genomes.regions import variant_problem
@@ -43,7 +50,6 @@ from genomeformer_cli.core.sequence import (
     encode_bases,
     reverse_complement_codes,
 )
-from genomeformer_cli.core.tokenizers.protocol import MASK_ID, PAD_ID, require_ordered
 
 _LN2 = float(np.log(2))
 _VARIANTS_PER_BATCH = 64
@@ -136,7 +142,7 @@ def _score_batch(
             log_odds = None if forward is None or reverse is None else (forward + reverse) / 2
             distance, note = (
                 float(next(distances)),
-                "" if log_odds is not None else _undefined_reason(loaded),
+                "" if log_odds is not None else _undefined_reason(result),
             )
         scores.append(
             VariantScore(variant=variant, log_odds=log_odds, embedding_distance=distance, note=note)
@@ -144,10 +150,10 @@ def _score_batch(
     return scores
 
 
-def _undefined_reason(loaded: LoadedModel) -> str:
-    if loaded.model.config.direction == "two-stack":
-        return "not a single substitution"
-    return "changes the length"
+def _undefined_reason(pair: _Pair) -> str:
+    if pair.num_ref != pair.num_alt:
+        return "changes the length"
+    return "not a single substitution"
 
 
 def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _Pair | str:
@@ -181,45 +187,123 @@ def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _P
     )
 
 
-@torch.inference_mode()
+@dataclass(frozen=True)
+class _Hidden:
+    """Tokens of a window, some of which are predicted from the others."""
+
+    ids_T: Numbers  # Token ids.
+    hidden: slice  # Predicted tokens, masked together.
+    query: TokenQuery | None = None  # Predicted base of an overlapping token.
+    asked: int = 0  # Index of the token that is asked for the base.
+
+
 def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]:
-    if not pairs:
-        return []
-    objective = objective_for(loaded.model.config.direction)
-    if objective.is_causal:
-        windows = [pair.ref for pair in pairs] + [pair.alt for pair in pairs]
-        log_likelihoods = _log_likelihoods(loaded, _padded(loaded, windows))
-        return [
-            float(log_odds)
-            for log_odds in log_likelihoods[len(pairs) :] - log_likelihoods[: len(pairs)]
-        ]
-    tokens_NL = _padded(loaded, [pair.ref for pair in pairs])
-    if objective.hides_targets:
-        for row, pair in enumerate(pairs):
-            tokens_NL[row, pair.changed] = MASK_ID
-    tokens = torch.from_numpy(tokens_NL).to(loaded.model.device)
-    features_NLE = loaded.model.hidden(tokens, padding_mask(tokens, PAD_ID))
+    """Return log2 p(alt) - log2 p(ref) of each pair on one strand; None where undefined."""
+    if objective_for(loaded.model.config.direction).is_causal:
+        windows = [window for pair in pairs for window in (pair.ref, pair.alt)]
+        sums = _log_likelihoods(loaded, [loaded.tokenizer.encode(codes) for codes in windows])
+        return [float(odds) for odds in sums[1::2] - sums[::2]]
+    bases = TokenBases(loaded.tokenizer)
+    questions = [_question(bases, loaded, pair) for pair in pairs]
+    asked = [hidden for question in questions if question for hidden in question]
+    answers = iter(_hidden_logits(loaded, asked))
     odds: list[float | None] = []
-    for row, pair in enumerate(pairs):
-        if pair.num_ref != pair.num_alt or (not objective.hides_targets and pair.num_ref > 1):
+    for pair, question in zip(pairs, questions, strict=True):
+        if question is None:
             odds.append(None)
             continue
-        features = features_NLE[row, pair.changed]
-        logits = real_logits(loaded.model, features, require_ordered(loaded.tokenizer).real_ids)
-        log2 = (torch.log_softmax(logits, dim=-1) / _LN2).cpu().numpy()
-        rows = np.arange(pair.num_ref)
-        ref_codes, alt_codes = pair.ref[pair.changed], pair.alt[pair.changed]
-        odds.append(float((log2[rows, alt_codes] - log2[rows, ref_codes]).sum()))
+        (ref, ref_logits), (alt, alt_logits) = ((hidden, next(answers)) for hidden in question)
+        if ref.query is not None:
+            log2_R = bases.log2_of_base(ref_logits, ref.ids_T[ref.asked : ref.asked + 1], ref.query)
+            odds.append(float(log2_R[0, pair.alt[pair.first]] - log2_R[0, pair.ref[pair.first]]))
+            continue
+        odds.append(_token_sum(bases, alt, alt_logits) - _token_sum(bases, ref, ref_logits))
     return odds
 
 
-def _padded(loaded: LoadedModel, windows: Sequence[Codes]) -> npt.NDArray[np.int64]:
-    tokens_NL = np.full(
-        (len(windows), max(codes.size for codes in windows)), PAD_ID, dtype=np.int64
+def _token_sum(bases: TokenBases, hidden: _Hidden, logits_NV: torch.Tensor) -> float:
+    ids_N = torch.from_numpy(hidden.ids_T[hidden.hidden]).to(logits_NV.device)
+    return float(bases.log2_of_tokens(logits_NV, ids_N).sum())
+
+
+def _question(
+    bases: TokenBases, loaded: LoadedModel, pair: _Pair
+) -> tuple[_Hidden, _Hidden] | None:
+    """Return the tokens of both alleles that are predicted; None if the log-odds are undefined."""
+    same_length = pair.num_ref == pair.num_alt
+    if not same_length and bases.cut is not Cut.PIECES:
+        return None
+    hides = objective_for(loaded.model.config.direction).hides_targets
+    ref, alt = (loaded.tokenizer.encode(codes).astype(np.int64) for codes in (pair.ref, pair.alt))
+    if bases.cut is Cut.OVERLAPPING:
+        if pair.num_ref > 1 or not hides:
+            return None
+        coverage = Coverage.of_sequence(loaded.tokenizer, pair.ref)
+        token = int(coverage.query_tokens(causal=False)[pair.first])
+        if token < 0:
+            return None
+        span = slice(int(coverage.low_L[pair.first]), int(coverage.high_L[pair.first]))
+        hidden = _Hidden(ref, span, coverage.query(pair.first, token), token)
+        return hidden, hidden
+    ref_span, alt_span = (
+        (pair.changed, pair.changed) if bases.cut is Cut.BASES else _differing(ref, alt)
     )
-    for row, codes in enumerate(windows):
-        tokens_NL[row, : codes.size] = loaded.tokenizer.encode(codes)
-    return tokens_NL
+    is_single = ref_span.stop - ref_span.start == alt_span.stop - alt_span.start == 1
+    is_real = loaded.tokenizer.is_real
+    if not (hides or is_single) or not (
+        is_real[ref[ref_span]].all() and is_real[alt[alt_span]].all()
+    ):
+        return None
+    return _Hidden(ref, ref_span), _Hidden(alt, alt_span)
+
+
+def _differing(ref: Numbers, alt: Numbers) -> tuple[slice, slice]:
+    """Return the tokens between the common start and the common end of two windows."""
+    shorter = min(ref.size, alt.size)
+    start = int(np.argmin(np.append(ref[:shorter] == alt[:shorter], False)))
+    end = int(
+        np.argmin(np.append(ref[::-1][: shorter - start] == alt[::-1][: shorter - start], False))
+    )
+    return slice(start, ref.size - end), slice(start, alt.size - end)
+
+
+@torch.inference_mode()
+def _hidden_logits(loaded: LoadedModel, asked: Sequence[_Hidden]) -> list[torch.Tensor]:
+    """Return the logits (N, V) at the predicted tokens of each window; equal rows are run once."""
+    tokenizer, model = loaded.tokenizer, loaded.model
+    hides = objective_for(model.config.direction).hides_targets
+    rows: dict[bytes, int] = {}
+    inputs: list[Numbers] = []
+    places: list[int] = []
+    for hidden in asked:
+        ids_T = hidden.ids_T.copy()
+        if hides:
+            assert tokenizer.mask_id is not None
+            ids_T[hidden.hidden] = tokenizer.mask_id
+        place = rows.setdefault(ids_T.tobytes(), len(inputs))
+        if place == len(inputs):
+            inputs.append(ids_T)
+        places.append(place)
+    if not inputs:
+        return []
+    tokens = _padded(loaded, inputs)
+    features_NLE = model.hidden(tokens, padding_mask(tokens, tokenizer.pad_id))
+    logits = []
+    for hidden, place in zip(asked, places, strict=True):
+        span = hidden.hidden
+        if hidden.query is not None:
+            span = slice(hidden.asked, hidden.asked + 1)
+        logits.append(model.logits(features_NLE[place, span]))
+    return logits
+
+
+def _padded(loaded: LoadedModel, rows: Sequence[npt.NDArray[Any]]) -> torch.Tensor:
+    """Return token ids (N, L), padded at the end, on the model's device."""
+    longest = max(ids.size for ids in rows)
+    tokens_NL = np.full((len(rows), longest), loaded.tokenizer.pad_id, dtype=np.int64)
+    for row, ids in enumerate(rows):
+        tokens_NL[row, : ids.size] = ids
+    return torch.from_numpy(tokens_NL).to(loaded.model.device)
 
 
 def _distances(loaded: LoadedModel, pairs: Sequence[_Pair]) -> npt.NDArray[np.float64]:
@@ -245,12 +329,10 @@ def mutagenesis_map(loaded: LoadedModel, codes: Codes, every: int) -> Log2:
     return odds_LR
 
 
-@torch.inference_mode()
 def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
     """Return the log-likelihood of every mutant minus that of the sequence, read as one window."""
-    tokens_L = loaded.tokenizer.encode(codes).astype(np.int64)
-    real_ids = require_ordered(loaded.tokenizer).real_ids
-    reference = _log_likelihoods(loaded, tokens_L[None])[0]
+    encode = loaded.tokenizer.encode
+    reference = _log_likelihoods(loaded, [encode(codes)])[0]
     odds_LR = np.zeros((codes.size, NUM_REAL_BASES))
     substitutions = [
         (position, base)
@@ -260,25 +342,33 @@ def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
     ]
     for first in range(0, len(substitutions), _VARIANTS_PER_BATCH):
         batch = substitutions[first : first + _VARIANTS_PER_BATCH]
-        mutants_NL = np.repeat(tokens_L[None], len(batch), axis=0)
-        for row, (position, base) in enumerate(batch):
-            mutants_NL[row, position] = real_ids.start + base
-        log_odds = _log_likelihoods(loaded, mutants_NL) - reference
+        mutants = []
+        for position, base in batch:
+            mutant = codes.copy()
+            mutant[position] = base
+            mutants.append(encode(mutant))
+        log_odds = _log_likelihoods(loaded, mutants) - reference
         for (position, base), odds in zip(batch, log_odds, strict=True):
             odds_LR[position, base] = odds
     return odds_LR
 
 
+@torch.inference_mode()
 def _log_likelihoods(
-    loaded: LoadedModel, tokens_NL: npt.NDArray[np.int64]
+    loaded: LoadedModel, rows: Sequence[npt.NDArray[Any]]
 ) -> npt.NDArray[np.float64]:
-    """Return the sum of the log2 probabilities of each row's real bases but the first."""
-    real_ids = require_ordered(loaded.tokenizer).real_ids
-    tokens = torch.from_numpy(tokens_NL).to(loaded.model.device)
-    features = loaded.model.hidden(tokens, padding_mask(tokens, PAD_ID))[:, :-1]
-    log2 = torch.log_softmax(real_logits(loaded.model, features, real_ids), dim=-1) / _LN2
-    targets = tokens[:, 1:] - real_ids.start
-    is_real = (targets >= 0) & (targets < len(real_ids))
-    true_log2 = log2.gather(2, targets.clamp(0, len(real_ids) - 1)[..., None])[..., 0]
-    sums_N: npt.NDArray[np.float64] = (true_log2 * is_real).sum(dim=1).cpu().numpy()
-    return sums_N
+    """Return the sum of the log2 probabilities of each row's real tokens but the first."""
+    if not rows:
+        return np.zeros(0)
+    bases = TokenBases(loaded.tokenizer)
+    tokens = _padded(loaded, rows)
+    features_NLE = loaded.model.hidden(tokens, padding_mask(tokens, loaded.tokenizer.pad_id))
+    is_real = torch.from_numpy(loaded.tokenizer.is_real).to(tokens.device)
+    sums = []
+    for row, features_LE in zip(tokens, features_NLE, strict=True):
+        position_N = is_real[row[1:]].nonzero()[:, 0]
+        log2_N = bases.log2_of_tokens(
+            loaded.model.logits(features_LE[position_N]), row[1:][position_N]
+        )
+        sums.append(float(log2_N.sum()))
+    return np.array(sums)

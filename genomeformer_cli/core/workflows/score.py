@@ -9,12 +9,12 @@ from pathlib import Path
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.base_likelihood import (
-    Log2,
     RecordScore,
-    ScoringOptions,
     check_scorable,
+    check_single_bases,
     score_record,
 )
+from genomeformer_cli.core.evaluation.tokenized_record import Log2, ScoringOptions
 from genomeformer_cli.core.evaluation.variants import VariantScore, mutagenesis_map, score_variants
 from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
 from genomeformer_cli.core.formats.text import local_copy
@@ -37,6 +37,7 @@ class ScoreRequest:
 
     model: str | None = None  # Model, see `core/model_io/resolve.py`; None: `default`.
     rule: ScoringOptions = field(default_factory=ScoringOptions)  # Scoring options.
+    needs_bases: bool = False  # The output has a value of every base.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
     threads: int | None = None  # CPU threads; None: all usable cores.
 
@@ -76,13 +77,15 @@ def load_scorer(
 
     Raises:
         NotInCacheError, CheckpointError, CorruptError: The model cannot be loaded.
-        ConfigError: The tokens are not single bases, or the options are invalid.
+        ConfigError: The tokens or the options do not allow the output.
     """
     if request.rule.every < 1 or (request.rule.window or 1) < 1:
         raise ConfigError("nothing can be read so", hint="`--every` and `--window` are at least 1")
     set_threads(request.threads)
     loaded = read_model(model_folder(request.model, store=store or Store(), reporter=reporter))
     check_scorable(loaded)
+    if request.needs_bases:
+        check_single_bases(loaded)
     loaded.model.to(choose_device(request.device, reporter))
     return loaded
 
@@ -151,7 +154,7 @@ def score_vcf(
     """Score every alternative allele of a VCF file, in its order.
 
     Args:
-        loaded: Model of single bases.
+        loaded: The model.
         source: Variants and their genome.
         reporter: Receives what was read, used and left out.
         store: Cache.

@@ -11,14 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.evaluation.base_likelihood import (
-    ScoringOptions,
-    base_log2,
-    check_scorable,
-    score_record,
-    scoring_windows,
-)
+from genomeformer_cli.core.evaluation.base_likelihood import base_log2, score_record
+from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions, scoring_windows
 from genomeformer_cli.core.evaluation.variants import (
     mutagenesis_map,
     score_variants,
@@ -30,7 +24,6 @@ from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
-from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import MASK_ID
 from tests.corpora import random_dna
 
@@ -159,13 +152,6 @@ def test_sums_of_a_record() -> None:
     nothing, _ = score_record(model, "n", encode_bases("NN"), ScoringOptions())
     assert nothing.num_scored == 0
     assert np.isnan(nothing.bits_per_base)
-
-
-def test_a_model_of_words_is_refused() -> None:
-    model = loaded("bidirectional", "softmax")
-    words = LoadedModel(model=model.model, tokenizer=build_tokenizer("kmer", k=3), folder=Path())
-    with pytest.raises(ConfigError, match="`kmer`"):
-        check_scorable(words)
 
 
 def variant(position: int, ref: str, alt: str) -> Variant:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.evaluation.base_likelihood import base_log2
 from genomeformer_cli.core.evaluation.held_out_scores import (
     HeldOutConfig,
     HeldOutScores,
@@ -23,14 +25,15 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
     HeldOutSequence,
     corpus_sequences,
 )
+from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
-from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from tests.corpora import build_corpus, random_dna
+from tests.dna_tokenizers import TOKENIZERS
 
 HELD = random_dna(150, 3) + "N" + random_dna(60, 4)
 
@@ -132,11 +135,48 @@ def test_without_a_corpus_there_is_no_table() -> None:
     assert all(row.gain is None for row in found[0].rows)
 
 
-def test_a_model_of_words_is_refused() -> None:
-    tokenizer = build_tokenizer("kmer", k=3)
-    plain = loaded("bidirectional", "softmax")
-    model = LoadedModel(model=plain.model, tokenizer=tokenizer, folder=Path())
-    with pytest.raises(ConfigError, match="`kmer`"):
+def with_tokens(name: str, direction: str) -> LoadedModel:
+    """Return a model of other tokens than single bases."""
+    tokenizer = TOKENIZERS[name]()
+    config = replace(
+        loaded(direction, "softmax").model.config,  # type: ignore[type-var]
+        vocabulary_size=len(tokenizer.tokens),
+    )
+    model = build_model(config, seed=1).eval()
+    with torch.no_grad():
+        head = model.get_parameter("head.weight")
+        head.normal_(generator=torch.Generator().manual_seed(2))
+    return LoadedModel(model=model, tokenizer=tokenizer, folder=Path())
+
+
+@pytest.mark.parametrize("direction", ["bidirectional", "causal"])
+@pytest.mark.parametrize("name", ["3-mers", "2-mers, overlapping"])
+def test_a_model_of_kmers_is_compared_at_single_bases(
+    tmp_path: Path, name: str, direction: str
+) -> None:
+    model = with_tokens(name, direction)
+    (found,) = asked(model, tmp_path / "c", HeldOutConfig(windows=5))
+    codes = encode_bases(HELD)
+    bits, right = [], []
+    # Windows of 40 bases; a table that 5,000 bases can fill sees 6 neighbours.
+    for start in range(0, 200, 40):
+        window = codes[start : start + 40]
+        log2_LR = base_log2(model, window, ScoringOptions())
+        behind = 6 if direction == "bidirectional" else 0
+        for place in range(6, window.size - behind):
+            if (window[place - 6 : place + behind + 1] < 4).all():
+                bits.append(-log2_LR[place, window[place]])
+                right.append(log2_LR[place].argmax() == window[place])
+    score = found.score_of("model")
+    assert score.num_bases == len(bits) > 100
+    assert score.bits_per_base == pytest.approx(np.mean(bits), abs=1e-6)
+    assert score.accuracy == pytest.approx(np.mean(right))
+    assert {row.who for row in found.rows} == {"model", "counts", "random"}
+
+
+def test_a_model_of_pieces_is_refused() -> None:
+    model = with_tokens("byte pairs, 64", "bidirectional")
+    with pytest.raises(ConfigError, match="`bpe`"):
         score_held_out(model, [], None, HeldOutConfig(), SilentReporter())
 
 
