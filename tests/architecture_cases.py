@@ -145,13 +145,14 @@ CASES: dict[str, Case] = {
     ),
     "mixtral": _decoder(num_experts=3, experts_per_token=2, windows=(0, 4)),
     "eurobert": _decoder(direction="bidirectional", query_key_norm=True),
-    "mamba": Case(config=MambaConfig(**_MAMBA)),
-    "caduceus": Case(config=CaduceusConfig(**_MAMBA)),
+    "mamba": Case(config=MambaConfig(**_MAMBA), onnx_refusal="SelectiveState"),
+    "caduceus": Case(config=CaduceusConfig(**_MAMBA), onnx_refusal="SelectiveState"),
     "caduceus, both strands": Case(
         config=CaduceusConfig(
             **_MAMBA,
             strands="both",
             complement=tuple(reversed(range(VOCABULARY))),
-        )
+        ),
+        onnx_refusal="SelectiveState",
     ),
 }
