@@ -64,8 +64,7 @@ class EmbeddingModel:
 
         Returns:
             Array (N, width), one row per sequence in input order, NaN for sequences without real
-            bases;
-            with `pool="none"` a list with one array (bases, width) per sequence.
+            bases; with `pool="none"` a list with one array (bases, width) per sequence.
 
         Raises:
             AlphabetError: A sequence holds a character that is not a nucleotide code.

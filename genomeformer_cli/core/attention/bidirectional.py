@@ -20,8 +20,7 @@ class BidirectionalAttention(nn.Module):
     forward direction and the second half to the backward direction.
 
     Either direction can be computed slice by slice through `start` and `step` of `ahead` and
-    `back`;
-    the backward direction starts at the last token.
+    `back`; the backward direction starts at the last token.
 
     Args:
         forward_op: Causal mechanism applied left to right.

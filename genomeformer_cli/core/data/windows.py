@@ -150,8 +150,7 @@ def other_strand(
     """Return the other strand of a document with at most as many tokens.
 
     Tokens that do not mirror (k-mers without overlap, byte pairs) are computed again from the
-    bases; if
-    there are more of them, the last ones are dropped.
+    bases; if there are more of them, the last ones are dropped.
     """
     tokens, soft_mask = document
     if tokenizer.reads_both_strands:

@@ -18,8 +18,7 @@ def check_layers(model: Model, layers: tuple[int, ...], *, mean: bool = False) -
 
     Raises:
         ConfigError: The blocks do not share one residual stream, or `mean` combines layers of
-            different
-            widths.
+            different widths.
     """
     if layers == (model.config.depth,):
         return

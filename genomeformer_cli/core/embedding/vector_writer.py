@@ -3,8 +3,7 @@
 `.NAME.partial/` holds `rows.npy` (its header is filled in at the end), `records.tsv` (id and number
 of rows of every record) and `state.json` (progress, the job, and the checksums of both files). The
 folder becomes the output, complete, or is kept for `--resume`; a folder with missing or
-inconsistent
-content is not resumed.
+inconsistent content is not resumed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Cut sequences into windows, and batch windows of similar length to limit padding.
 
 In overlapping windows each token is owned by the window in which it is further from an edge, so
-that
-every token has exactly one feature vector.
+that every token has exactly one feature vector.
 """
 
 from __future__ import annotations
@@ -44,9 +43,8 @@ def cut_windows(lengths: Sequence[int], max_length: int, stride: int | None = No
     """Cut each sequence into windows of at most `max_length` tokens, mirror-symmetrically.
 
     The windows of a reversed sequence are the windows of the sequence, reversed, and so are their
-    owned
-    tokens. A model that is equivariant under reverse complement therefore remains so beyond its
-    context.
+    owned tokens. A model that is equivariant under reverse complement therefore remains so beyond
+    its context.
 
     Args:
         lengths: Tokens of each sequence; an empty one has no window.
@@ -54,8 +52,7 @@ def cut_windows(lengths: Sequence[int], max_length: int, stride: int | None = No
         stride: None: the fewest non-overlapping windows of nearly equal length; one more if an even
             number would cut the central token of a sequence. Else windows of equal length, evenly
             spaced, with at most `stride` tokens between starts; one token shorter than
-            `max_length`, or
-            one window more, if the centre would otherwise be cut.
+            `max_length`, or one window more, if the centre would otherwise be cut.
     """
     size = np.asarray(lengths, dtype=np.int64)
     is_odd = size % 2 == 1

@@ -176,8 +176,7 @@ def count_contexts(
     """Count every training segment on both strands, for all orders up to `order`.
 
     Tokens may overlap at stride 1. Segments are read in chunks of 2^20 tokens; k-mers decode to k -
-    1
-    bases beyond the end of a chunk, so that as many windows are counted twice.
+    1 bases beyond the end of a chunk, so that as many windows are counted twice.
     """
     counter = ContextCounter(sides, order)
     overlap = sides.span(order) - 1

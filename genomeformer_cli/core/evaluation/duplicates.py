@@ -42,8 +42,7 @@ def find_duplicates(
     Args:
         sequences: Base codes of every row.
         folds: Pairs of training and validation rows, and test rows: one pair for a split, several
-            for
-            cross-validation.
+            for cross-validation.
     """
     digests = [_digest(codes) for codes in sequences]
     tested: set[int] = set()

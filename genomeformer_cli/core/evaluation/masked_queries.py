@@ -2,9 +2,8 @@
 
 One base in 64 is masked at a time, so that its neighbours are visible to the model as they are to
 the table; several disjoint sets are masked in turn. Only real bases with `MARGIN` real bases on
-both
-sides within the window are queried, so that the widest table has its context and both are scored on
-exactly the same queries.
+both sides within the window are queried, so that the widest table has its context and both are
+scored on exactly the same queries.
 
 k-mers of stride 1 cover each base k times: all k of them are masked, and the model is scored at the
 one in the middle, over the four k-mers that differ in the masked base. The score is comparable to

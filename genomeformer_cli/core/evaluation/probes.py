@@ -4,8 +4,7 @@ With an official split a probe is fitted on `train`, its regularisation strength
 `val` (a fifth of `train` if absent), and it is tested on `test`. Without a split, rows are divided
 into five folds (fewer if a class has fewer rows), groups kept together, and each fold is tested by
 a probe of the others. Intervals come from a bootstrap over tested rows: they do not cover the
-choice
-of training rows, which several seeds show if rows are drawn.
+choice of training rows, which several seeds show if rows are drawn.
 Shape letters: N rows, C classes.
 """
 

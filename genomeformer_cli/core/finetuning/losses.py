@@ -30,8 +30,7 @@ class Loss:
             outputs_BC: Outputs of rows or bases.
             targets_B: Labels.
             smoothing: Fraction of a class's weight that all classes share: Szegedy et al. 2016,
-                "Rethinking
-                the Inception Architecture for Computer Vision", section 7.
+                "Rethinking the Inception Architecture for Computer Vision", section 7.
         """
         # A GPU waits for numbers that are sent to it: none are where all count alike.
         is_uniform = all(weight == 1 for weight in self.weights)

@@ -172,8 +172,7 @@ def choose(
         step: Shape of a step.
         memory: Requested plan.
         budget: Bytes that a step may use. None: a named plan is not limited; `auto` and the number
-            of
-            kept slices are limited by most of the available memory.
+            of kept slices are limited by most of the available memory.
         reporter: Reports the progress of the trials.
 
     Raises:

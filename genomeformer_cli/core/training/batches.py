@@ -79,8 +79,7 @@ class Batches:
 
     Raises:
         ConfigError: The model would see its targets, or the configuration requires data that the
-            corpus
-            does not have.
+            corpus does not have.
     """
 
     def __init__(

@@ -137,8 +137,7 @@ class ProcessGroup:
         """Shard the weights again after a forward pass without a backward pass.
 
         FSDP leaves the outermost module gathered in this case, and its next gradients would count
-        each
-        share once per process.
+        each share once per process.
         """
         if self.shards:
             for module in model.modules():

@@ -18,8 +18,7 @@ def launch(command: Sequence[str], *, processes: int, restarts: int, folder: Pat
     """Run a command as several processes on this machine, under torch elastic.
 
     If one exits early, all are restarted. The main process writes to the streams of this process;
-    the
-    others write to files in the folder.
+    the others write to files in the folder.
 
     Args:
         command: Program and its arguments.

@@ -24,8 +24,7 @@ def stages(config: TrainingConfig, context: int) -> list[Stage]:
     """Return the stages of a run.
 
     The length doubles from `start_length` to the context; the shorter lengths share
-    `curriculum_share`
-    of the steps evenly, and the context has the rest.
+    `curriculum_share` of the steps evenly, and the context has the rest.
 
     Raises:
         ConfigError: The first length exceeds the context, or a stage has no step.

@@ -26,10 +26,8 @@ class DecayGate(nn.Module):
     """log a = -rate softplus(gate + bias), with one learned rate and one learned bias per head.
 
     A gate far below its bias preserves the state, a gate far above it clears the state. Rates start
-    at
-    1; biases start such that, with a gate of zero, the time constants of the heads are spread
-    evenly on
-    a logarithmic scale from 8 to 2,048 tokens.
+    at 1; biases start such that, with a gate of zero, the time constants of the heads are spread
+    evenly on a logarithmic scale from 8 to 2,048 tokens.
 
     Source: Dao and Gu 2024, "Transformers are SSMs" (Mamba-2), section 7.1; also the decay of Yang
         et al. 2024, "Gated Delta Networks".

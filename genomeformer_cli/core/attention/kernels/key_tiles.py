@@ -125,8 +125,7 @@ def tiled_softmax_backward(
         grad_GLD: Gradient of the output.
         inner_GL: Inner product of output and its gradient for every query.
         log_norm_GL: Base-2 log normalisers. They may include more keys than those of the window,
-            for
-            example if several rounds of windows share one softmax.
+            for example if several rounds of windows share one softmax.
         qkv: Queries (G, N C, D), keys and values (G, M, D).
         windows: Tiling of the forward pass.
     """

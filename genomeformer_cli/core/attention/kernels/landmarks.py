@@ -16,8 +16,7 @@ def segment_means(x_BHLD: Tensor, mask_BL: Tensor | None, num_segments: int) -> 
 
     The segments of a row with n real positions have n // M or n // M + 1 positions, the longer ones
     first; where n < M the last M - n are empty and their mean is 0. Only real positions are
-    counted, so
-    that the landmarks of a row do not depend on padding or on other rows.
+    counted, so that the landmarks of a row do not depend on padding or on other rows.
 
     Source: Xiong et al. 2021, "Nystromformer", section 3.2, equation 13 (there M divides L).
 

@@ -84,8 +84,7 @@ def add_over_tokens(
         a_RTF: Left factor.
         b_RTD: Right factor.
         piece: Tokens per product. A GPU assigns each product of a batch to few of its units, and
-            there
-            are only as many products as heads, so that None splits on a GPU and not on a CPU.
+            there are only as many products as heads, so that None splits on a GPU and not on a CPU.
     """
     if piece is None:
         piece = a_RTF.shape[1] if a_RTF.device.type == "cpu" else _PIECE
@@ -226,8 +225,7 @@ def _of_denominator(
     """Return the gradient of a clamped denominator from the feature gradient through the numerator.
 
     The numerator is linear in the features of the query, so that their product with their gradient
-    is
-    the numerator times its gradient: the output need not be kept.
+    is the numerator times its gradient: the output need not be kept.
     """
     d_below_RT1 = (phi_RTF * d_phi_RTF).sum(dim=-1, keepdim=True).div_(below_RT1).mul_(-1)
     return d_below_RT1.masked_fill_(below_RT1 <= feature_map.smallest_sum, 0)

@@ -116,8 +116,7 @@ def _what_each_token_writes(
     """Return U and W such that the tokens of a chunk that starts from S add k_i (U_i - W_i S)^T.
 
     Token i writes b_i (v_i - value of k_i in the state decayed to i), which earlier tokens of the
-    chunk
-    have changed: (I + T) (U - W S) = b (v - decay k S), T strictly lower triangular.
+    chunk have changed: (I + T) (U - W S) = b (v - decay k S), T strictly lower triangular.
     """
     weighted_BHNCD = k_BHNCD * replaced_BHNC1
     system_BHNCC = ((weighted_BHNCD @ k_BHNCD.mT) * decay_BHNCC).tril(-1)

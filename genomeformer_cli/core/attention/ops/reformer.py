@@ -191,8 +191,7 @@ class ReformerAttention(nn.Module):
         causal: True if no later position is visible.
         generator: Source of the rotations.
         context: Longest row supported by the model; gives the number of buckets of a causal
-            mechanism,
-            for every length of the row.
+            mechanism, for every length of the row.
         num_buckets: Largest number of buckets of a row.
 
     Attributes:

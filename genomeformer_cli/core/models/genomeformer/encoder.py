@@ -219,8 +219,7 @@ class Encoder(Model):
 
         Args:
             tokens_BL: Next token ids of every row, any number of them; whole patches, unless they
-                are the
-                last.
+                are the last.
             mask_BL: True at real tokens; None if all are real.
             states: States from the previous call, or from `start`.
             position: Number of tokens before these.

@@ -3,9 +3,8 @@
 A stack over patches of P tokens has P times fewer positions, and its work falls by that factor.
 A light decoder, which sees the neighbours of every token, resolves the tokens within a patch.
 
-Yu et al. 2023, "MEGABYTE: Predicting Million-byte Sequences with Multiscale Transformers",
-section 2, use a stack over patches and a decoder within them; the decoder here is a convolution and
-an MLP.
+Yu et al. 2023, "MEGABYTE: Predicting Million-byte Sequences with Multiscale Transformers", section
+2, use a stack over patches and a decoder within them; the decoder here is a convolution and an MLP.
 Shape letters: B batch, L length, P tokens of a patch, N patches, S features of an embedded token,
 E width, K tokens seen by the decoder.
 """
