@@ -145,7 +145,7 @@ def pretrain_model(
     with join_process_group(me, device) as team:
         team.form_sequence_groups(request.parallel.sequence_parallel)
         speaks = reporter if team.is_main else SilentReporter()
-        return _Pretraining(request, (store, runs or store), team, device, speaks).run()
+        return _Pretraining(request, store, runs or store, team, device, speaks).run()
 
 
 def _device(request: PretrainRequest, me: ProcessRank | None) -> str:
@@ -163,30 +163,26 @@ def _device(request: PretrainRequest, me: ProcessRank | None) -> str:
     return f"cuda:{me.local_rank}" if me is not None and on_gpus else request.device
 
 
+@dataclass(eq=False)
 class _Pretraining:
     """Work of one process of a run; the first process prepares and writes what all of them use."""
 
-    def __init__(
-        self,
-        request: PretrainRequest,
-        stores: tuple[Store, Store],
-        team: ProcessGroup,
-        device: torch.device,
-        reporter: Reporter,
-    ) -> None:
-        store, runs = stores
-        self._request = request
-        self._store = store
-        self._runs = runs
-        self._team = team
-        self._device = device
-        self._reporter = reporter
+    request: PretrainRequest
+    store: Store
+    runs: Store
+    team: ProcessGroup
+    device: torch.device
+    reporter: Reporter
+
+    def __post_init__(self) -> None:
+        request, store = self.request, self.store
         self._name = check_name(request.name)
-        self._folder = runs.path(Kind.RUNS, self._name)
-        self._corpus = open_corpus(store, request.corpus, check=team.is_main)
-        self._origin = _origin(request, self._corpus, store, reporter)
-        reporter.debug(f"corpus: {store.path(Kind.CORPORA, request.corpus)}")
-        reporter.debug(f"settings: preset `{request.preset}`, file {request.config_file or 'none'}")
+        self._folder = self.runs.path(Kind.RUNS, self._name)
+        self._corpus = open_corpus(store, request.corpus, check=self.team.is_main)
+        self._origin = _origin(request, self._corpus, store, self.reporter)
+        file = request.config_file or "none"
+        self.reporter.debug(f"corpus: {store.path(Kind.CORPORA, request.corpus)}")
+        self.reporter.debug(f"settings: preset `{request.preset}`, file {file}")
         self._config = resolve_config(
             request.preset,
             request.config_file,
@@ -209,8 +205,8 @@ class _Pretraining:
 
     def _lock(self) -> AbstractContextManager[None]:
         """Lock the run in the process that writes."""
-        if self._team.is_main:
-            return self._runs.lock(Kind.RUNS, self._name, timeout=1)
+        if self.team.is_main:
+            return self.runs.lock(Kind.RUNS, self._name, timeout=1)
         return nullcontext()
 
     def _is_finished(self) -> bool:
@@ -219,18 +215,18 @@ class _Pretraining:
             open_run(self._folder, self._config, self._corpus, origin)
             return str((self._folder / SUMMARY_FILE).exists())
 
-        finished = self._team.broadcast_from_main(look) == str(True)
+        finished = self.team.broadcast_from_main(look) == str(True)
         if finished:
-            self._reporter.note(f"the run `{self._name}` is finished already")
+            self.reporter.note(f"the run `{self._name}` is finished already")
         return finished
 
     def _train(self, questions: Queries, batches: Batches) -> None:
-        config, corpus, reporter = self._config, self._corpus, self._reporter
-        parallel = self._request.parallel
-        check_rows(config.training, config.model, self._team)
-        if self._team.restarts:
+        config, corpus, reporter = self._config, self._corpus, self.reporter
+        parallel = self.request.parallel
+        check_rows(config.training, config.model, self.team)
+        if self.team.restarts:
             reporter.warn(
-                f"a process ended: all were started again ({self._team.restarts} of at most "
+                f"a process ended: all were started again ({self.team.restarts} of at most "
                 f"{parallel.restarts} times)"
             )
         causal = objective_for(config.model.direction).is_causal
@@ -242,14 +238,12 @@ class _Pretraining:
         if self._origin is not None:
             load_weights(model, self._origin.model.state_dict(), self._origin.folder)
         if not parallel.shard:  # sharded, it is moved part by part
-            model = model.to(self._device)
+            model = model.to(self.device)
         reporter.record(_started(self._name, config, corpus, model, baseline))
-        trial = plan_step(model, corpus, config, shares=self._team.num_shares)
-        memory = self._told(
-            MemoryConfig, lambda: _memory(self._folder, self._request, trial, reporter)
-        )
+        trial = plan_step(model, corpus, config, shares=self.team.num_shares)
+        memory = self._told(MemoryConfig, lambda: self._memory(trial))
         parallel.check_model(config.model, config.training, memory.plan)
-        if self._team.line is not None:
+        if self.team.line is not None:
             check_sequence_parallel(model, memory.plan)
         trial = replace(trial, memory=memory)
         compute = self._told(ComputeConfig, lambda: self._compute(trial))
@@ -264,31 +258,43 @@ class _Pretraining:
             validate=lambda trained: likelihood(trained, questions),
             expected_bytes=(
                 expected_bytes(trial.model, trial.step, memory)
-                if self._team.is_main and not parallel.is_special
+                if self.team.is_main and not parallel.is_special
                 else None
             ),
             task=PretrainingTask(per_token=not corpus.tokenizer.one_token_per_base),
-            loggers=_observers(self._request, config),
-            process_group=self._team,
+            loggers=_observers(self.request, config),
+            process_group=self.team,
             shard=parallel.shard,
         )
         train(run, reporter)
-        self._told(RunSummary, lambda: summarise(run, corpus, questions, baseline, self._team.size))
+        self._told(RunSummary, lambda: summarise(run, corpus, questions, baseline, self.team.size))
 
     def _compute(self, trial: Trial) -> ComputeConfig:
         """Return the precision of the started run, or choose one."""
-        wanted, trials = self._config.compute, self._store.root / TRIALS_FILE
+        wanted, trials = self._config.compute, self.store.root / TRIALS_FILE
 
         def choose() -> ComputeConfig:
-            if self._request.parallel.is_special:
-                return default_compute(wanted, self._device)
-            return choose_compute(wanted, trial, trials, self._reporter)
+            if self.request.parallel.is_special:
+                return default_compute(wanted, self.device)
+            return choose_compute(wanted, trial, trials, self.reporter)
 
         return read_or_make(self._folder / COMPUTE_FILE, ComputeConfig, choose)
 
+    def _memory(self, trial: Trial) -> MemoryConfig:
+        """Return the memory plan of the started run, or choose one."""
+        request, memory = self.request, trial.memory
+
+        def make() -> MemoryConfig:
+            if not request.parallel.is_special:
+                budget = request.memory_budget
+                return choose(trial.model, trial.step, memory, budget, self.reporter)
+            return replace(memory, plan="full" if memory.plan == AUTO else memory.plan)
+
+        return read_or_make(self._folder / MEMORY_FILE, MemoryConfig, make)
+
     def _told(self, kind: type[C], make: Callable[[], C]) -> C:
         """Make a value in the first process and broadcast it."""
-        told = self._team.broadcast_from_main(lambda: json.dumps(to_plain(make())))
+        told = self.team.broadcast_from_main(lambda: json.dumps(to_plain(make())))
         return from_plain(kind, parse_json(told, source="rank 0"), where="rank 0")
 
 
@@ -317,20 +323,6 @@ def plan_step(model: Model, corpus: Corpus, config: PretrainConfig, *, shares: i
         steps=config.training.steps,
         packed=short_segments(corpus, config.model, config.training) == "pack",
     )
-
-
-def _memory(
-    folder: Path, request: PretrainRequest, trial: Trial, reporter: Reporter
-) -> MemoryConfig:
-    """Return the memory plan of the started run, or choose one."""
-
-    def make() -> MemoryConfig:
-        if not request.parallel.is_special:
-            return choose(trial.model, trial.step, trial.memory, request.memory_budget, reporter)
-        plan = "full" if trial.memory.plan == AUTO else trial.memory.plan
-        return replace(trial.memory, plan=plan)
-
-    return read_or_make(folder / MEMORY_FILE, MemoryConfig, make)
 
 
 def _observers(request: PretrainRequest, config: PretrainConfig) -> list[OpenObserver]:
