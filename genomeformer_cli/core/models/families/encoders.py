@@ -39,6 +39,10 @@ def _read_trained(folder: Path, document: Document) -> Tokenizer:
     return read_published_tokenizer(folder, TOKENIZER_FILE, num_rows=_rows(document))
 
 
+def _read_bert(folder: Path, document: Document) -> Tokenizer:
+    return read_published_tokenizer(folder, "bert", num_rows=_rows(document))
+
+
 def _read_words_or_trained(folder: Path, document: Document, *, rule: str) -> Tokenizer:
     """Read `vocab.txt` by a rule, or `tokenizer.json` where there is no such file."""
     if not (folder / VOCABULARY_FILE).exists():
@@ -64,7 +68,7 @@ ENCODER_FAMILIES = (
         read_config=bert.read_bert_config,
         convert=bert.convert_bert,
         fit=fit_head,
-        read_tokenizer=partial(_read_words_or_trained, rule="dnabert"),
+        read_tokenizer=_read_bert,
     ),
     Family(
         name="gena-lm",

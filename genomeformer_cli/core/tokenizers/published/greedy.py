@@ -56,6 +56,8 @@ class GreedyKmerTokenizer(PublishedTokenizer):
         # Cut by our own k-mers, whose ids are then translated.
         self._published = np.full(len(self._cut.tokens), unknown, dtype=self.dtype)
         self._published[self._cut.real_ids] = [vocabulary.kmers[token] for token in real]
+        self._texts = list(self.bases)
+        self._texts[unknown] = BASES[-1]
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -69,8 +71,7 @@ class GreedyKmerTokenizer(PublishedTokenizer):
 
     def decode(self, ids: Ids) -> str:
         """Return the bases of token ids; special tokens are omitted."""
-        texts = [BASES[-1] if n == self._unknown else text for n, text in enumerate(self.bases)]
-        return "".join(texts[number] for number in ids.tolist())
+        return "".join(self._texts[number] for number in ids.tolist())
 
     def offsets(self, codes: Codes) -> Offsets:
         """Return the first base and the end (exclusive) of every token."""

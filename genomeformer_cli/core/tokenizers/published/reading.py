@@ -46,7 +46,8 @@ def read_published_tokenizer(
 
     Args:
         folder: Folder with the authors' files.
-        rule: `esm`, `dnabert`, `lca`, `generator`, `carbon`, `characters` or `tokenizer.json`.
+        rule: `esm`, `dnabert`, `lca`, `generator`, `carbon`, `characters`, `tokenizer.json`, or
+            `bert`: `dnabert` for a vocabulary of k-mers, else `tokenizer.json`.
         num_rows: Rows of the model's embedding (`vocab_size` of `config.json`), so that no id is
             beyond it.
         settings: Settings that the files lack; see the function of the rule.
@@ -54,6 +55,8 @@ def read_published_tokenizer(
     Raises:
         CheckpointError: A file is missing, damaged, or not understood; the message names it.
     """
+    if rule == "bert":
+        rule = _bert_rule(folder)
     function, file = _RULES[rule]
     path = folder / file
     try:
@@ -72,6 +75,23 @@ def read_published_tokenizer(
             hint="the file is damaged, or this model needs a port that this version does not have",
         ) from failure
     return tokenizer
+
+
+def _bert_rule(folder: Path) -> str:
+    """Return the rule of a BERT model: its layout does not tell k-mers from byte pairs.
+
+    Folders of byte pairs may have a `vocab.txt` beside `tokenizer.json`, and folders of k-mers a
+    `tokenizer.json` that needs blanks between them.
+    """
+    if not (folder / TOKENIZER_FILE).is_file():
+        return "dnabert"
+    if not (folder / VOCABULARY_FILE).is_file():
+        return TOKENIZER_FILE
+    try:
+        _read_dnabert(folder, None)
+    except (ValueError, OSError):
+        return TOKENIZER_FILE
+    return "dnabert"
 
 
 def _read_esm(folder: Path, num_rows: int | None) -> Tokenizer:

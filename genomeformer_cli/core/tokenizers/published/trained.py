@@ -124,6 +124,8 @@ class TrainedTokenizer(PublishedTokenizer):
 
     def firsts(self, codes: Codes, ids: Ids) -> Positions:
         """Return the first base of every token."""
+        if self.one_token_per_base:
+            return np.arange(codes.size, dtype=np.int64)
         lengths = self._num_bases[ids]
         if lengths.all() and lengths.sum() == codes.size:
             firsts: Positions = np.cumsum(lengths) - lengths

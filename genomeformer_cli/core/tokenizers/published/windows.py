@@ -82,6 +82,8 @@ class WindowTokenizer(PublishedTokenizer):
         self.reads_both_strands = stride == 1
         if int(self.is_real.sum()) != NUM_REAL_BASES**k:
             raise ValueError(f"{int(self.is_real.sum()):,} of {NUM_REAL_BASES**k:,} {k}-mers")
+        if len(vocabulary.kmers) > NUM_REAL_BASES**k:
+            raise ValueError(f"tokens of A C G T other than {k}-mers")
         ids = {text: number for number, text in enumerate(self.bases) if text}
         unknown = self.unknown_id if self.unknown_id is not None else ids.get(BASES[-1] * k)
         if unknown is None:

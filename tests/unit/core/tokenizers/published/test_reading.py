@@ -55,6 +55,26 @@ def test_kmers_of_dnabert_need_no_blanks(tmp_path: Path) -> None:
     assert tokenizer.offsets(encode_bases("AC")).tolist() == [[0, 2]]
 
 
+@pytest.mark.parametrize(
+    ("tokens", "has_json", "kind"),
+    [
+        ([*BERT, *kmers(3)], False, "windows"),
+        ([*BERT, *kmers(3)], True, "windows"),
+        ([*BERT, *kmers(3), *"ACGT"], True, "huggingface"),
+        ([*BERT, "AC", "ACG"], True, "huggingface"),
+        (None, True, "huggingface"),
+    ],
+)
+def test_rule_of_a_bert_model_is_found(
+    tmp_path: Path, tokens: list[str] | None, *, has_json: bool, kind: str
+) -> None:
+    if has_json:
+        write_json(tmp_path, bert_pairs())
+    if tokens is not None:
+        write_vocabulary(tmp_path, tokens)
+    assert read_published_tokenizer(tmp_path, "bert").kind == kind
+
+
 @pytest.mark.parametrize(("k", "shift"), [(6, 1), (6, 2), (1, 1)])
 def test_bases_after_the_last_window_of_lca_belong_to_it(
     tmp_path: Path, k: int, shift: int
@@ -124,6 +144,10 @@ FULL = ("<unk>", "<pad>", "<mask>", "<cls>", *kmers(3), *"ATCGN")
         pytest.param("esm", lines("A" * 9, *FULL), "k-mers of 9 bases", id="long k-mers"),
         pytest.param("esm", "\ud800", "utf-8", id="not text"),
         pytest.param("dnabert", lines(*BERT, *kmers(3)[1:]), "63 of 64 3-mers", id="incomplete"),
+        pytest.param(
+            "dnabert", lines(*BERT, *kmers(3), "A"), "other than 3-mers", id="single bases too"
+        ),
+        pytest.param("bert", lines(*BERT, "AC"), "1 of 16 2-mers", id="few k-mers of BERT"),
         pytest.param("dnabert", lines(*BERT), "k-mers of 0 bases", id="no k-mers"),
         pytest.param("dnabert", lines(*kmers(3)), "`[PAD]` is missing", id="no special tokens"),
         pytest.param("lca", lines(*BERT, *kmers(3)), "no whole number `shift`", id="no shift"),
