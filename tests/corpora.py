@@ -79,7 +79,8 @@ def _blocks(genome: Genome, records: Iterable[Record]) -> Iterator[Block]:
 
 def random_dna(length: int, seed: int = 0) -> str:
     generator = np.random.default_rng(seed)
-    return "".join("ACGT"[code] for code in generator.integers(0, 4, length))
+    letters = np.frombuffer(b"ACGT", dtype=np.uint8)
+    return letters[generator.integers(0, 4, length)].tobytes().decode()
 
 
 def genome(name: str, num_bases: int = 0) -> Genome:

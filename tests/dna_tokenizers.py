@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -17,7 +18,7 @@ def learned(vocab_size: int) -> Tokenizer:
     return train_bpe([bases + b"ACGTTGCA" * 300 + b"a" * 500 + b"NNN", b"acgu" * 90], vocab_size)
 
 
-TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
+_BUILDERS: dict[str, Callable[[], Tokenizer]] = {
     "char": lambda: build_tokenizer("char"),
     "1-mers": lambda: build_tokenizer("kmer", k=1),
     "2-mers, overlapping": lambda: build_tokenizer("kmer", k=2, stride=1),
@@ -30,4 +31,8 @@ TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
     "8-mers, stride 3": lambda: build_tokenizer("kmer", k=8, stride=3),
     "byte pairs, 64": lambda: learned(64),
     "byte pairs, 400": lambda: learned(400),
+}
+# A tokenizer holds no state of its use: it is built once.
+TOKENIZERS: dict[str, Callable[[], Tokenizer]] = {
+    name: cache(build) for name, build in _BUILDERS.items()
 }

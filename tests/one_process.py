@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 def stay_in_one_process(patch: pytest.MonkeyPatch) -> None:
     """Load released bundles, and train compared models, in this process."""
+    from genomeformer_cli.core import processes
+    from genomeformer_cli.core.errors import GenomeformerError
     from genomeformer_cli.core.model_io.model_folder import read_model
     from genomeformer_cli.core.release import selftest, verify
     from genomeformer_cli.core.store.seal import check_seal
@@ -27,8 +29,14 @@ def stay_in_one_process(patch: pytest.MonkeyPatch) -> None:
         check_seal(folder)
         return selftest.reference_outputs(read_model(folder))
 
-    def call(work: Callable[[Any, Any], None], task: Any, reporter: Any) -> None:
-        work(task, reporter)
+    def call(
+        work: Callable[[Any, Any], None], task: Any, reporter: Any
+    ) -> processes.TaskFailure | None:
+        try:
+            work(task, reporter)
+        except GenomeformerError as failure:
+            return processes.TaskFailure(message=failure.message, hint=failure.hint)
+        return None
 
     for module in (verify, release_publish):
         patch.setattr(module, "outputs_in_fresh_process", outputs)

@@ -9,55 +9,58 @@ import pytest
 
 from tests.cli import run_python
 
-# Runs one command line; the last line of stderr then says which of the named modules it imported.
+# Runs command lines one after another; the last line of stderr then says for each how it ended,
+# and which of the named modules were imported by then.
 PROBE = """
 import json, sys
 from genomeformer_cli.app import main
-heavy, sys.argv = json.loads(sys.argv[1]), ["genomeformer", *sys.argv[2:]]
-code = 0
-try:
-    main()
-except SystemExit as finished:
-    code = finished.code
-sys.stderr.write("\\n" + json.dumps([code or 0, sorted(set(heavy) & set(sys.modules))]))
+heavy, found = json.loads(sys.argv[1]), []
+for line in json.loads(sys.argv[2]):
+    sys.argv, code = ["genomeformer", *line], 0
+    try:
+        main()
+    except SystemExit as finished:
+        code = finished.code
+    found.append([" ".join(line), code or 0, sorted(set(heavy) & set(sys.modules))])
+sys.stderr.write("\\n" + json.dumps(found))
 """
 HEAVY = ("torch", "matplotlib", "safetensors", "tokenizers", "transformers")
 
 
-def imported(*arguments: str, heavy: tuple[str, ...] = HEAVY) -> list[str]:
-    done = run_python("-c", PROBE, json.dumps(heavy), *arguments)
-    code, modules = json.loads(done.err.splitlines()[-1])
-    assert code == 0, done.err
-    return list(modules)
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        *("", "fetch", "tokenize", "windows", "pretrain", "compare", "embed", "evaluate", "score"),
-        *("release", "cache", "cache ls", "doctor"),
-        *("", "fetch", "tokenize", "windows", "pretrain", "embed", "evaluate", "score", "release"),
-        *("finetune", "predict"),
-        *("cache", "cache ls"),
-    ],
+# What no help needs.
+ALL_HEAVY = (*HEAVY, "httpx", "numpy", "pyfastx")
+COMMANDS = (
+    *("", "fetch", "tokenize", "windows", "pretrain", "compare", "embed", "evaluate", "score"),
+    *("release", "finetune", "predict", "cache", "cache ls", "doctor"),
 )
-def test_help_is_light(command: str) -> None:
-    assert imported(*command.split(), "--help", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []
+
+
+def check_light(*lines: tuple[str, ...], heavy: tuple[str, ...] = HEAVY) -> None:
+    """Run command lines in one fresh process; none may fail or import a heavy module."""
+    done = run_python("-c", PROBE, json.dumps(heavy), json.dumps(lines))
+    assert done.exit_code == 0, done.err
+    found = json.loads(done.err.splitlines()[-1])
+    assert found == [[" ".join(line), 0, []] for line in lines], done.err
+
+
+def test_help_is_light() -> None:
+    check_light(*((*command.split(), "--help") for command in COMMANDS), heavy=ALL_HEAVY)
 
 
 def test_fetching_and_tokenizing_run_without_torch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    heavy = ("torch", "matplotlib", "transformers")
-    assert imported("fetch", "--sample", heavy=heavy) == []
-    assert imported("tokenize", "--genome", "NC_001422.1", "--name", "phage", heavy=heavy) == []
-    assert imported("tokenize", "--inspect", "ACGTN", heavy=heavy) == []
-    assert imported("tokenize", "--stats", "--name", "phage", heavy=("torch",)) == []
-    assert imported("cache", "ls", heavy=heavy) == []
-    assert imported("cache", "verify", heavy=heavy) == []
+    check_light(
+        ("fetch", "--sample"),
+        ("tokenize", "--genome", "NC_001422.1", "--name", "phage"),
+        ("tokenize", "--inspect", "ACGTN"),
+        ("cache", "ls"),
+        ("cache", "verify"),
+        heavy=("torch", "matplotlib", "transformers"),
+    )
+    check_light(("tokenize", "--stats", "--name", "phage"), heavy=("torch",))
 
 
 def test_version_is_light() -> None:
-    assert imported("--version", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []
-    assert imported("--version", "--json", heavy=(*HEAVY, "httpx", "numpy", "pyfastx")) == []
+    check_light(("--version",), ("--version", "--json"), heavy=ALL_HEAVY)

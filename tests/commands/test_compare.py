@@ -116,6 +116,19 @@ def test_what_cannot_be_is_said_before_anything_is_trained(
 
 
 @pytest.mark.usefixtures("trained")
+def test_a_model_is_trained_in_a_process_of_its_own(
+    run_cli: RunCommand, tmp_path: Path, cache_home: Path
+) -> None:
+    (tmp_path / "small.toml").write_text(SMALL)
+    arguments = ["compare", "phage", "--config", str(tmp_path / "small.toml"), "--tokens", "1k"]
+    done = run_cli(*arguments, "--attention", "linear", "--threads", "1", "--device", "cpu")
+    assert done.exit_code == 0, done.err
+    assert "training 1 of 1: phage-linear-0" in done.err
+    summary = cache_home / "comparisons" / "phage" / "runs" / "phage-linear-0" / "summary.json"
+    assert json.loads(summary.read_text())["num_steps"] == 7
+
+
+@pytest.mark.usefixtures("trained", "one_process")
 def test_two_and_one_that_cannot_be(run_cli: RunCommand, tmp_path: Path, cache_home: Path) -> None:
     (tmp_path / "small.toml").write_text(SMALL)
     arguments = ["compare", "phage", "--config", str(tmp_path / "small.toml"), "--tokens", "1k"]

@@ -45,7 +45,7 @@ def test_real_promoters_become_one_row_each(run_cli: RunCommand) -> None:
     assert done.err == "read 106 records, 6,042 bases\n"
 
 
-@pytest.mark.parametrize("unbuffered", [None, "1"])
+@pytest.mark.parametrize("unbuffered", [pytest.param(None, marks=pytest.mark.slow), "1"])
 def test_numpy_opens_what_came_through_a_real_pipe(unbuffered: str | None, tmp_path: Path) -> None:
     environment = {key: os.environ[key] for key in os.environ if key != "PYTHONUNBUFFERED"}
     if unbuffered:

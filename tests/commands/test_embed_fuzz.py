@@ -15,7 +15,7 @@ from tests.models import RELEASED, WIDTH
 
 pytestmark = pytest.mark.usefixtures("trained")
 
-NUM_DEFAULT, NUM_ALL, NUM_COMMANDS = 400, 10_000, 60
+NUM_DEFAULT, NUM_ALL, NUM_COMMANDS = 200, 10_000, 30
 
 
 def embed_malformed(seed: int, folder: Path) -> bool:

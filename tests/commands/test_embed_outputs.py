@@ -144,7 +144,8 @@ def test_half_precision_is_the_rounded_rows(run_cli: RunCommand) -> None:
     assert (half == full.astype(np.float16)).all()
 
 
-@pytest.mark.parametrize("pool", ["mean", "none"])
+# The pool `mean` is that of processes on devices of their own, below.
+@pytest.mark.parametrize("pool", [pytest.param("mean", marks=pytest.mark.slow), "none"])
 def test_processes_change_no_row(
     pool: str, run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,8 +35,8 @@ PAGES = [
 PRINTED = [ROOT / "README.md", ROOT / "docs" / "quick-start.md"]
 # Options appended to a command so that it takes seconds; the last of two values of an option wins.
 SHRINK = {
-    "pretrain": ("--steps", "10", "--threads", "1"),
-    "finetune": ("--epochs", "0.2", "--threads", "1"),
+    "pretrain": ("--steps", "10", "--threads", "1", "--set", "compute.precision=fp32"),
+    "finetune": ("--epochs", "0.2", "--threads", "1", "--set", "compute.precision=fp32"),
     "evaluate": ("--windows", "2", "--set", "prediction.passes=1", "--threads", "1"),
     "compare": ("--threads", "1"),
 }

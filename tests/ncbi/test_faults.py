@@ -30,7 +30,7 @@ LISTING = "genome/taxon/562/dataset_report"
 
 quick = settings(
     deadline=None,
-    max_examples=25,
+    max_examples=12,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -101,7 +101,7 @@ def test_any_of_many_scripts_gives_the_same_tree(
     check_script(files, md5s, flips, listing)
 
 
-@settings(quick, max_examples=10)
+@settings(quick, max_examples=5)
 @given(
     st.dictionaries(
         st.sampled_from(STEMS),
@@ -125,7 +125,7 @@ def test_beyond_the_budget_nothing_wrong_gets_a_name(scripts: dict[str, list[Fau
         assert leftovers(store.root) == []
 
 
-@settings(quick, max_examples=8)
+@settings(quick, max_examples=4)
 @given(st.lists(st.sampled_from([Fault.OK, Fault.FIN, Fault.ERROR_503]), max_size=6))
 def test_the_summaries_come_over_the_same_bad_line(faults: list[Fault]) -> None:
     with tempfile.TemporaryDirectory() as folder, MiniNcbi(world=WORLD, api_down=True) as ncbi:

@@ -15,9 +15,7 @@ import genomeformer_cli
 from genomeformer_cli import GenomeEmbedder, load
 from genomeformer_cli.core.errors import AlphabetError, ConfigError, InputError, NotInCacheError
 from tests.corpora import random_dna
-from tests.models import RELEASED, WIDTH, trained, trained_cache
-
-__all__ = ["trained", "trained_cache"]
+from tests.models import RELEASED, WIDTH
 
 TEXTS = [random_dna(length, length) for length in (30, 100, 7)]
 

@@ -218,7 +218,7 @@ def test_a_whole_sequence_is_what_one_pass_over_it_gives(
 ) -> None:
     monkeypatch.setattr(embedding, "SLICE", 32)
     loaded = load(**settings)
-    texts = [*TEXTS, random_dna(700, 8)]
+    texts = [*TEXTS, random_dna(300, 8)]
     for pool in ("mean", "max", "last"):
         whole = rows(loaded, texts, window="whole", pool=pool, rc=rc)
         once = rows(loaded, texts, window=1000, pool=pool, rc=rc)

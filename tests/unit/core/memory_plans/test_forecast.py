@@ -21,8 +21,8 @@ from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import SilentReporter
 
-CHUNK = 64
-SLICES = 20
+CHUNK = 48
+SLICES = 12
 STEP = Step(batch=1, length=CHUNK * SLICES, real_ids=range(5, 9))
 SLIM = MemoryConfig(plan="slim", chunk=CHUNK)
 # Weights, and the optimizer's two moments.

@@ -88,6 +88,7 @@ def test_a_flipped_byte_is_found(bundle: Path) -> None:
         verify_bundle(bundle, {})
 
 
+@pytest.mark.usefixtures("one_process")
 @pytest.mark.parametrize("by", [1e-2, float("nan")])
 def test_other_weights_are_found_though_the_seal_holds(
     bundle: Path, original: LoadedModel, by: float
