@@ -189,13 +189,13 @@ def _show_presets(*, as_json: bool) -> None:
 def _show_runs(names: list[str], *, as_json: bool) -> None:
     from genomeformer_cli.core.workflows.run_status import watch_runs
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.plots import draw_runs
+    from genomeformer_cli.render.plots import plot_runs
     from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.runs import render_runs
 
     with terminal_reporter() as reporter:
         runs = watch_runs(names)
-        draw_runs(runs, reporter)
+        reporter.note(f"picture: {plot_runs(runs)}")
     show(runs, render_runs(runs), as_json=as_json)
 
 
@@ -203,7 +203,7 @@ def _train(request: PretrainRequest, *, as_json: bool) -> None:
     from genomeformer_cli.core.workflows.launch import launch_processes
     from genomeformer_cli.core.workflows.pretrain import pretrain_model
     from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.plots import draw_loss
+    from genomeformer_cli.render.plots import plot_loss
     from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.runs import render_run
 
@@ -212,7 +212,7 @@ def _train(request: PretrainRequest, *, as_json: bool) -> None:
             return
         result = pretrain_model(request, reporter=reporter)
         if is_main_process():
-            draw_loss(result, reporter)
+            reporter.note(f"picture: {plot_loss(result)}")
     if is_main_process():
         show(result, render_run(result), as_json=as_json)
 

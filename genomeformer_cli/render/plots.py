@@ -72,11 +72,6 @@ def save_figure(figure: Any, path: Path, *, dpi: int = 120) -> None:
     plt.close(figure)
 
 
-def draw_loss(result: PretrainResult, reporter: Reporter) -> None:
-    """Draw the losses of a finished run and note the path."""
-    reporter.note(f"picture: {plot_loss(result)}")
-
-
 def plot_loss(result: PretrainResult) -> Path:
     """Draw a run's bits per base against the table of counts, as `loss.png` in its folder."""
     rows = read_rows(result.folder / METRICS_FILE)
@@ -125,11 +120,6 @@ def _smooth(values: list[float], keep: float = 0.9) -> list[float]:
     for value in values:
         smoothed.append(keep * smoothed[-1] + (1 - keep) * value if smoothed else value)
     return smoothed
-
-
-def draw_runs(runs: list[WatchedRun], reporter: Reporter) -> None:
-    """Draw the losses of several runs and note the path."""
-    reporter.note(f"picture: {plot_runs(runs)}")
 
 
 def plot_runs(runs: list[WatchedRun]) -> Path:

@@ -57,8 +57,7 @@ class Tally:
 class Intake:
     """Counts of one annotation."""
 
-    # Sequences, and annotated records without sequence.
-    records: Tally = field(default_factory=Tally)
+    records: Tally = field(default_factory=Tally)  # Sequences, and annotated records without one.
     features: Tally = field(default_factory=Tally)  # Features of the annotation.
     num_pseudo: int = 0  # Number of used features of pseudogenes, which give no windows.
 

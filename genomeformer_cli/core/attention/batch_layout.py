@@ -20,8 +20,7 @@ class LengthBucket:
     """Documents of similar length, one per row."""
 
     index_NM: Tensor  # Flat index into (B, L) of every position of every document.
-    # True where a document has a position; None if all have the same length.
-    mask_NM: Tensor | None
+    mask_NM: Tensor | None  # True where a document has a position; None if all lengths are equal.
 
     def gather(self, x_BHLD: Tensor) -> Tensor:
         """Return one document per row, (N, H, M, D); undefined beyond the end of a document."""
@@ -56,8 +55,7 @@ class Layout:
     # Document number of every position, negative at padding; None if no row holds more than one
     # document.
     documents_BL: Tensor | None = None
-    # Location of the documents; None if no row holds more than one document.
-    packing: Packing | None = None
+    packing: Packing | None = None  # Location of the documents; None if no row holds several.
 
     def slice(self, start: int, stop: int) -> Layout:
         """Return the layout of the positions `start` to `stop` of rows with one document each."""

@@ -101,8 +101,7 @@ CountGates = Callable[[AttentionConfig, AttentionContext], int]
 class AttentionEntry:
     """Entry of the registry."""
 
-    # Function that builds the module from its options, its context and a random generator.
-    build: Build
+    build: Build  # Builds the module from its options, its context and a random generator.
     exact: bool  # True if the mechanism is not an approximation of softmax attention.
     time: str  # Time complexity in the length L.
     memory: str  # Memory complexity in the length L.

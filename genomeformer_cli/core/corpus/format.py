@@ -60,8 +60,7 @@ class Manifest:
     num_validation: int  # Number of tokens in held-out segments.
     base_counts: dict[str, int]  # Count of each base, A C G T N.
     num_soft_masked: int  # Number of lower-case bases.
-    # Contents of the genomes' `genome.json`, with checksums of the sources.
-    genomes: list[dict[str, Any]]
+    genomes: list[dict[str, Any]]  # Contents of each `genome.json`, with checksums of the sources.
     tokenizer_settings: dict[str, Any] = field(default_factory=dict)  # Settings of the tokenizer.
     num_bases: int = 0  # Number of letters in all genomes.
     unknown_fraction: float = 0.0  # Fraction of letters that are N.

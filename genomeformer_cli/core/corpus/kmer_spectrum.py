@@ -46,8 +46,7 @@ class Spectrum:
     most: KmerCount  # Most frequent k-mer.
     least: KmerCount  # Least frequent of all 4^k, possibly absent; ties resolved alphabetically.
     num_canonical: int  # Number of canonical k-mers (k-mer and reverse complement combined).
-    # Ranks of canonical k-mers by frequency, evenly spaced on a logarithmic scale.
-    ranks: tuple[int, ...]
+    ranks: tuple[int, ...]  # Ranks of canonical k-mers by frequency, spaced logarithmically.
     counts: tuple[int, ...]  # Counts of the k-mers at these ranks.
 
 

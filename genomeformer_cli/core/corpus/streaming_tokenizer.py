@@ -23,8 +23,7 @@ class TokenBlock:
 
     ids: Ids  # Token ids, end to end.
     soft: Flags  # True if the first base of a token was lower case.
-    # First token of each record that begins in the block, with the record's id.
-    starts: list[tuple[int, str]]
+    starts: list[tuple[int, str]]  # First token and id of each record that begins in the block.
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +32,7 @@ class Bases:
 
     codes: Codes  # Base codes, end to end.
     soft: Flags  # True for lower-case bases.
-    # First base of each record that begins in the block, with the record's id.
-    starts: list[tuple[int, str]]
+    starts: list[tuple[int, str]]  # First base and id of each record that begins in the block.
 
 
 def separate_mask(block: Block) -> Bases:

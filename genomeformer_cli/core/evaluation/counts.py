@@ -147,8 +147,7 @@ class CountBaseline:
 
     order: int  # Bases of context.
     score: Score  # Bits per base and accuracy.
-    # Side of the context: on each side, or before the base.
-    looks: Literal["a side", "before"] = "a side"
+    looks: Literal["a side", "before"] = "a side"  # Context: on each side, or before the base.
 
     @property
     def description(self) -> str:

@@ -56,8 +56,7 @@ _FILE = "linear.safetensors"
 class BaselineFeatures:
     """Features of the linear model; saved with it."""
 
-    # `kmers`: k-mer counts; `places`: pairs of adjacent bases by position; or `both`.
-    kind: LinearKind
+    kind: LinearKind  # `kmers`: counts; `places`: pairs of adjacent bases by position; or `both`.
     k: int  # K-mer length.
     length: int  # Leading bases whose positions are features.
     both_strands: bool  # Count the k-mers of the reverse strand as well.

@@ -70,8 +70,7 @@ class Part:
     start: int  # First base, 0-based.
     end: int  # End (exclusive).
     strand: int  # `PLUS`, `MINUS` or `UNSTRANDED`.
-    # Number of bases from the 5' end of a CDS part to its first complete codon.
-    phase: int | None = None
+    phase: int | None = None  # Bases from the 5' end of a CDS part to its first complete codon.
 
     def __post_init__(self) -> None:
         """Check the interval.

@@ -35,8 +35,7 @@ class Example:
 
     id: str  # Name.
     sequence: str  # Letters; empty if the file has none.
-    # Class or value; empty if the file has none; cells of several columns joined by tabs.
-    label: str
+    label: str  # Class or value; empty if the file has none; cells of columns joined by tabs.
     split: str = ""  # `train`, `val` or `test`; empty if undefined.
     group: str = ""  # Group of related rows, which a split never separates; empty without groups.
     row: int = 0  # Number of the row or record in the file, from 1.

@@ -59,8 +59,7 @@ class Genome:
     licence: str | None = None  # Terms of use, if known.
     assembly_name: str | None = None  # NCBI's name of the assembly, if any.
     level: str | None = None  # Assembly level: `complete`, `chromosome`, `scaffold`, `contig`.
-    # `current`, `previous`, `suppressed` or `retired`, when it was fetched.
-    status: str | None = None
+    status: str | None = None  # `current`, `previous`, `suppressed` or `retired` when fetched.
     released: str | None = None  # Release date, YYYY-MM-DD.
     files: tuple[RemoteFile, ...] = ()  # Fetched files: the FASTA and annotation.
     absent: tuple[str, ...] = ()  # Requested formats that the host does not have.

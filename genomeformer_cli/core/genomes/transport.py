@@ -47,8 +47,7 @@ class TransportSettings:
     """Limits and timeouts."""
 
     rate: float  # Maximum number of requests per second.
-    # Consecutive failures without progress after which a request or file is given up.
-    retries: int = 8
+    retries: int = 8  # Consecutive failures without progress before giving up a request or file.
     connect_timeout: float = 10.0  # Seconds to connect to the host.
     read_timeout: float = 60.0  # Seconds without data after which a connection is closed.
     min_speed: float = 512.0  # Bytes per second below which a connection is closed and reopened.

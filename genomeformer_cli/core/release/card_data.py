@@ -27,8 +27,7 @@ class CardGenome:
     genome: Genome  # Entry of the cache.
     role: str  # `trained on`, `held out`, or `both` for a genome with held-out parts.
     records: tuple[str, ...] = ()  # Ids of the records.
-    # Header text behind the ids, one per record; empty if unknown.
-    descriptions: tuple[str, ...] = ()
+    descriptions: tuple[str, ...] = ()  # Header text behind the ids, one per record, if known.
     # Organisms of the records, unless the genome's own entry states one.
     organisms: tuple[Organism, ...] = ()
 

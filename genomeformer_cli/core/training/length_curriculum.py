@@ -16,8 +16,7 @@ class Stage:
     first: int  # First step.
     length: int  # Tokens per window.
     rows: int  # Windows per step.
-    # Windows whose gradients are computed together; 0: given by the memory plan.
-    rows_at_once: int = 0
+    rows_at_once: int = 0  # Windows whose gradients are computed together; 0: by the memory plan.
 
 
 def stages(config: TrainingConfig, context: int) -> list[Stage]:

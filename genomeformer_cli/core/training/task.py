@@ -63,8 +63,7 @@ class TrainingTask(Protocol):
 class PretrainingTask:
     """Prediction of bases: every step is taken, and the last weights are the result."""
 
-    # True if scores are also reported per token, for tokens of several bases.
-    per_token: bool = False
+    per_token: bool = False  # True if scores are also per token, for tokens of several bases.
 
     def optimizers(self, model: Model, config: TrainingConfig) -> Optimizers:
         """Return AdamW, or Muon and AdamW."""

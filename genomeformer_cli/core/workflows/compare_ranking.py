@@ -44,8 +44,7 @@ class Row:
     problem: str | None = None  # Reason of the first failure, if any.
     bits_per_base: Spread | None = None  # Score on held-out bases.
     accuracy: Spread | None = None  # Fraction of correct predictions.
-    # Improvement over the table of counts in bits per base; negative: worse.
-    gain: Spread | None = None
+    gain: Spread | None = None  # Bits per base below those of the table of counts; negative: worse.
     bases_per_second: Spread | None = None  # Training speed without validations and checkpoints.
     peak_bytes: Spread | None = None  # Largest memory of the process; on a GPU, of the allocator.
     training_seconds: Spread | None = None  # Time of all steps.

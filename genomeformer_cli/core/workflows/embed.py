@@ -73,14 +73,11 @@ class EmbedRequest:
     ids: Path | None = None
     dtype: Precision = "float32"  # Output precision.
     jobs: int = 1  # Processes on the CPU.
-    # GPUs of this machine, one process each; 0: the CPU; None: by `device`.
-    gpus: int | None = None
+    gpus: int | None = None  # GPUs of this machine, one process each; 0: CPU; None: by `device`.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
-    # CPU threads of each process; None: all usable cores, or a process's share.
-    threads: int | None = None
+    threads: int | None = None  # CPU threads of each process; None: all cores, or its share.
     strict: bool = False  # Raise for records without a vector and for duplicate ids.
-    # Continue an interrupted run of the same job, and leave a finished one unchanged.
-    resume: bool = False
+    resume: bool = False  # Continue an interrupted run of the job; keep a finished one unchanged.
     plane: PlotMethod | None = None  # Projection of the rows onto a plane; None: no projection.
 
 

@@ -61,8 +61,7 @@ class EvaluateRequest:
     suites: tuple[Path, ...] = ()  # Folders of tasks.
     only: tuple[str, ...] = ()  # Prefix of the names of the tasks of suites.
     label: str = "label"  # Column of the labels in a table.
-    # Column of the sequences; None: `sequence`, or a FASTA file beside the table.
-    sequence: str | None = None
+    sequence: str | None = None  # Column of the sequences; None: `sequence`, or a FASTA file.
     missing: Missing = Missing.REFUSE  # Treatment of rows without a label or a sequence.
     config: EvaluateConfig = field(default_factory=EvaluateConfig)  # Settings of the evaluation.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.

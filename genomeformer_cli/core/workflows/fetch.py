@@ -55,8 +55,7 @@ class FetchResult:
     num_bytes: int = 0  # Downloaded bytes.
     failures: tuple[Failure, ...] = ()  # Genomes that could not be fetched, with reasons.
     update: Update | None = None  # Changes since the last fetch of the same request.
-    # Number of assemblies that each filter excluded.
-    left_out: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)  # Assemblies excluded by each filter.
     lock: Path | None = None  # Path of the lock file; None if none was written.
     dry_run: bool = False  # True if nothing was fetched on request.
 

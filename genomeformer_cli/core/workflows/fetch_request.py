@@ -55,8 +55,7 @@ class FetchNcbiRequest(FilterConfig, Connection):
     refresh: bool = False  # Query NCBI again, even if the last listing is recent.
     offline: bool = False  # Use the cache only.
     verify: bool = False  # Check cached files, and fetch damaged ones again.
-    # Remove assemblies superseded or suppressed since the last fetch of this request.
-    prune: bool = False
+    prune: bool = False  # Remove assemblies superseded or suppressed since the last such fetch.
     save_lock: Path | None = None  # Additional path of the lock file.
 
     @property

@@ -74,8 +74,7 @@ class FinetuneRequest:
     data: Path  # TSV, CSV or FASTA file of labelled sequences, or a folder of tasks.
     model: str | None = None  # Model, see `core/model_io/resolve.py`; None: `default`.
     targets: tuple[str, ...] = ("label",)  # Columns of the labels.
-    # Column of the sequences; None: `sequence`, or a FASTA file beside the table.
-    sequence: str | None = None
+    sequence: str | None = None  # Column of the sequences; None: `sequence`, or a FASTA file.
     missing: Missing = Missing.REFUSE  # Treatment of rows without a label or a sequence.
     only: str | None = None  # Prefix of the name of one task of a folder.
     kind: TaskKind | None = None  # Kind of the task; None: inferred from the labels.

@@ -32,8 +32,7 @@ _TOKENS = 16_384
 class PredictRequest:
     """Request to predict."""
 
-    # FASTA or FASTQ files, compressed or not; `-` for standard input; cached genomes.
-    files: tuple[str, ...]
+    files: tuple[str, ...]  # FASTA or FASTQ files, `-` for standard input, or cached genomes.
     model: str  # Bundle of a fine-tuned model, or its name in the cache.
     tokens_per_batch: int | None = None  # Tokens per batch, padding included; None: default.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.

@@ -87,8 +87,7 @@ class PretrainRequest:
     # Largest memory of a step in bytes; None: no limit for a named plan, most of the available
     # memory for `auto`.
     memory_budget: int | None = None
-    # Model whose weights to start from: a run, a bundle, a name; None: random weights.
-    origin: str | None = None
+    origin: str | None = None  # Model whose weights to start from; None: random weights.
     # Processes of the run; this process is one of them if it was started as one.
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     logging: LoggingConfig = field(default_factory=LoggingConfig)  # Services that show the run.

@@ -33,8 +33,7 @@ class DryRun:
     chosen: str  # Memory plan that the run would use.
     rows: int  # Windows computed at a time.
     kept: int  # Slices whose activations are kept; 0: the plan keeps none.
-    # Memory of the process, or of the GPU's allocator, besides the tensors of a step.
-    base_bytes: int
+    base_bytes: int  # Memory of the process, or of the GPU's allocator, without a step's tensors.
     forecasts: list[Forecast]  # Cost of each memory plan.
 
 

@@ -46,8 +46,7 @@ class InspectRequest:
     """Request to show tokens."""
 
     source: str  # DNA; a FASTA or FASTQ file, plain or gzip; or `-` for standard input.
-    # Kind of tokenizer; None: that of the vocabulary or corpus, otherwise `char`.
-    tokenizer: str | None = None
+    tokenizer: str | None = None  # Kind; None: that of the vocabulary or corpus, or `char`.
     settings: dict[str, Any] = field(default_factory=dict)  # Settings of the tokenizer.
     vocabulary: str | None = None  # Vocabulary in the cache, or folder of a tokenizer.
     corpus: str | None = None  # Corpus in the cache, whose tokenizer is used.
@@ -62,8 +61,7 @@ class Treatment:
     num_uracil: int  # U read as T.
     num_unknown: int  # N, each its own token.
     ambiguous: dict[str, int]  # Counts of ambiguity codes read as N.
-    # Bases A C G T with a token of their own, where tokens of k bases are the rule.
-    num_spelled: int
+    num_spelled: int  # Bases A C G T with a token of their own among tokens of k bases.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,10 +37,8 @@ SORTED_NUMBERS_ELSEWHERE = 1 << 28
 class HashRounds:
     """Sorted chunks of every round."""
 
-    # Positions in the layout: the chunk before the first, then the sorted row.
-    position_RGM: Tensor
-    # Bias added to the scores of a key by its position; None if all are real.
-    hidden_GL: Tensor | None
+    position_RGM: Tensor  # Positions in the layout: the chunk before the first, then the row.
+    hidden_GL: Tensor | None  # Bias on the scores of a key by its position; None if all are real.
     chunk: int  # Queries per chunk, C.
     # Buckets of the positions in the layout, for a causal mechanism: a query sees the C positions
     # before it in the sorted row that share its bucket, which are the last C of them in the row.

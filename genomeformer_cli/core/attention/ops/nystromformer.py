@@ -37,8 +37,7 @@ class NystromformerOptions:
 
     num_landmarks: int  # Number of landmarks, M; independent of L.
     iterations: int  # Steps of the pseudo-inverse.
-    # Kernel of the convolution of the values that is added; None adds nothing.
-    kernel_HK: Tensor | None
+    kernel_HK: Tensor | None  # Kernel of the added convolution of the values; None adds nothing.
 
 
 def nystromformer_attention(
