@@ -21,7 +21,7 @@ from genomeformer_cli.commands._completion import (
 from genomeformer_cli.core.configuration import merge_values, unflatten
 from genomeformer_cli.core.documents import read_toml
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.core.proposals import propose
+from genomeformer_cli.core.proposals import look_up
 from genomeformer_cli.render.verbosity import set_verbosity
 
 Config = TypeVar("Config")
@@ -214,13 +214,8 @@ def parse_objective(name: str) -> dict[str, Any]:
     """
     from genomeformer_cli.core.objectives.registry import OBJECTIVES
 
-    if name not in OBJECTIVES:
-        known = ", ".join(f"`{objective}`" for objective in OBJECTIVES)
-        raise UsageError(
-            f"unknown objective `{name}`",
-            hint=propose(name, OBJECTIVES, otherwise=f"known: {known}"),
-        )
-    return {"model": {"direction": OBJECTIVES[name].direction}}
+    objective = look_up(OBJECTIVES, name, "objective", error=UsageError)
+    return {"model": {"direction": objective.direction}}
 
 
 def parse_context(text: str) -> dict[str, Any]:

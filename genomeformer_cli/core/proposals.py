@@ -1,13 +1,37 @@
-"""Proposals for a mistyped name."""
+"""Names in messages: lists of them, and proposals for a mistyped one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import SequenceMatcher
+from typing import TypeVar
+
+from genomeformer_cli.core.errors import ConfigError, GenomeformerError
+
+Entry = TypeVar("Entry")
 
 _MAX_PROPOSALS = 3
 _LEAST_SIMILAR = 0.6
 _NEAR_BEST = 0.1
+
+
+def quoted(names: Iterable[object]) -> str:
+    """Join names in backticks with commas."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def look_up(
+    entries: Mapping[str, Entry],
+    name: str,
+    what: str,
+    *,
+    error: type[GenomeformerError] = ConfigError,
+) -> Entry:
+    """Return the entry of a registry; an unknown name is an error that proposes known ones."""
+    if name not in entries:
+        hint = propose(name, entries, otherwise=f"known: {quoted(entries)}")
+        raise error(f"unknown {what} `{name}`", hint=hint)
+    return entries[name]
 
 
 def closest(name: str, known: Iterable[str]) -> list[str]:

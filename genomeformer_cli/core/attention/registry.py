@@ -28,7 +28,7 @@ from genomeformer_cli.core.attention.ops.performer import (
 from genomeformer_cli.core.attention.ops.reformer import ReformerAttention
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.proposals import propose
+from genomeformer_cli.core.proposals import look_up, quoted
 
 _MOST_ITERATIONS = 64
 
@@ -291,13 +291,7 @@ def attention_entry(name: str) -> AttentionEntry:
     Raises:
         ConfigError: The name is unknown; the hint lists the known names.
     """
-    if name not in ATTENTIONS:
-        known = ", ".join(f"`{known}`" for known in ATTENTIONS)
-        raise ConfigError(
-            f"unknown attention `{name}`",
-            hint=propose(name, ATTENTIONS, otherwise=f"known: {known}"),
-        )
-    return ATTENTIONS[name]
+    return look_up(ATTENTIONS, name, "attention")
 
 
 def mechanisms_implementing(kinds: tuple[type, ...], *, causal: bool) -> list[str]:
@@ -325,5 +319,5 @@ def check_direction(config: AttentionConfig, *, causal: bool) -> None:
             able = [known for known, entry in ATTENTIONS.items() if direction in entry.directions]
             raise ConfigError(
                 f"`{name}` attention cannot be {direction}",
-                hint=f"{direction}: " + ", ".join(f"`{one}`" for one in able),
+                hint=f"{direction}: " + quoted(able),
             )

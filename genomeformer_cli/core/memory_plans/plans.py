@@ -26,7 +26,7 @@ from genomeformer_cli.core.models.genomeformer.encoder import Encoder
 from genomeformer_cli.core.models.genomeformer.streaming_forward import whole_patches
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import Examples, Prediction
-from genomeformer_cli.core.proposals import propose
+from genomeformer_cli.core.proposals import propose, quoted
 
 AUTO = "auto"
 STORAGES = {"weights": None, "bfloat16": torch.bfloat16}
@@ -143,12 +143,8 @@ def _needs_two_stacks(model: Model) -> tuple[str, str] | None:
 def _no_state(model: Model) -> tuple[str, str]:
     return (
         f"`{model.config.mechanism}` has no bounded state",
-        "attention that has: " + _named(mechanisms_implementing((Streaming,), causal=True)),
+        "attention that has: " + quoted(mechanisms_implementing((Streaming,), causal=True)),
     )
-
-
-def _named(names: list[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
 
 
 def _needs_sums(model: Model) -> tuple[str, str] | None:
@@ -164,7 +160,7 @@ def _needs_sums(model: Model) -> tuple[str, str] | None:
         return (
             f"`{model.config.mechanism}` neither sums a row nor sees only its neighbours",
             "`--memory checkpoint`, or attention that does: "
-            + _named(mechanisms_implementing((Additive, Local), causal=False)),
+            + quoted(mechanisms_implementing((Additive, Local), causal=False)),
         )
     return None
 
@@ -229,7 +225,7 @@ def plan_entry(name: str) -> PlanEntry:
         ConfigError: The name is unknown; the hint lists the known names.
     """
     if name not in PLANS:
-        known = ", ".join(f"`{known}`" for known in ("auto", *PLANS))
+        known = quoted(("auto", *PLANS))
         raise ConfigError(
             f"unknown memory plan `{name}`",
             hint=propose(name, (AUTO, *PLANS), otherwise=f"known: {known}"),

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from genomeformer_cli.core.data.masking import MaskingConfig
-from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.proposals import propose
+from genomeformer_cli.core.proposals import look_up
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.loggers import LoggingConfig
 from genomeformer_cli.core.training.parallel_config import ParallelConfig
@@ -186,11 +185,4 @@ def preset(name: str) -> PretrainConfig:
     Raises:
         ConfigError: The name is unknown; the hint lists the known names.
     """
-    if name not in PRESETS:
-        raise ConfigError(
-            f"unknown preset `{name}`",
-            hint=propose(
-                name, PRESETS, otherwise="known: " + ", ".join(f"`{known}`" for known in PRESETS)
-            ),
-        )
-    return PRESETS[name]()
+    return look_up(PRESETS, name, "preset")()

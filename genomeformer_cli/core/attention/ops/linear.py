@@ -21,7 +21,7 @@ from genomeformer_cli.core.attention.kernels.feature_maps import (
     SquaredFeatures,
 )
 from genomeformer_cli.core.attention.summed import CausalSummedAttention, SummedAttention
-from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.proposals import look_up
 
 FEATURE_MAPS: dict[str, type[EluFeatures | SquaredFeatures]] = {
     "elu": EluFeatures,
@@ -35,10 +35,7 @@ def linear_feature_map(name: str) -> FeatureMap:
     Raises:
         ConfigError: The name is unknown; the hint lists the known names.
     """
-    if name not in FEATURE_MAPS:
-        known = ", ".join(f"`{known}`" for known in FEATURE_MAPS)
-        raise ConfigError(f"unknown feature map `{name}`", hint=f"known: {known}")
-    return FEATURE_MAPS[name]()
+    return look_up(FEATURE_MAPS, name, "feature map")()
 
 
 def linear_attention_reference(
