@@ -22,6 +22,7 @@ _SPELLED = ("black on #a7c957", "black on #d0e8a0")
 _UNKNOWN = "bold white on #c1121f"
 _SEPARATOR = "|"
 _GUTTER = 2
+_MAX_NAMES = 3
 # At least one letter and one separator per row.
 _NARROWEST, _WIDEST = 2, 120
 
@@ -103,7 +104,7 @@ class _RecordView:
     @property
     def _longest(self) -> int:
         """Bases of a k-mer; 2 for byte pairs, whose shortest merged token has two letters."""
-        return int(self._result.settings.get("k", 2 if self._result.tokenizer == "bpe" else 1))
+        return int(self._result.settings.get("k", 1 if self._result.tokenizer == "char" else 2))
 
     def _gutter(self, start: int) -> str:
         return f"{start + 1:>{self._digits},}" + " " * _GUTTER
@@ -157,23 +158,22 @@ class _RecordView:
 
     def _legend(self) -> Table:
         """Return one row per applied rule, beside its colour."""
-        treatment, unknown_id = self._record.treatment, self._result.vocabulary_size - 1
         table = Table.grid(padding=(0, 1))
-        for style, text in _applied_rules(self._result, treatment, unknown_id):
+        for style, text in _applied_rules(self._result, self._record.treatment):
             table.add_row(Text("  ", style) if self._coloured else Text("-"), Text(text))
         return table
 
 
-def _applied_rules(
-    result: InspectResult, treatment: Treatment, unknown_id: int
-) -> Iterator[tuple[str, str]]:
+def _applied_rules(result: InspectResult, treatment: Treatment) -> Iterator[tuple[str, str]]:
     if treatment.num_spelled:
         yield _SPELLED[0], _spelled(result, treatment.num_spelled)
     if treatment.num_unknown:
-        yield _UNKNOWN, f"{treatment.num_unknown:,} N: a token of its own each, id {unknown_id}"
+        yield _UNKNOWN, f"{treatment.num_unknown:,} N: {_unknown(treatment)}"
     if treatment.ambiguous:
         codes = ", ".join(f"{times:,} {code}" for code, times in treatment.ambiguous.items())
-        yield _UNKNOWN, f"{codes}: ambiguous, read as N, id {unknown_id}"
+        single = treatment.is_unknown_alone and len(treatment.unknown) == 1
+        shown = f", id {treatment.unknown[0][1]}" if single else ""
+        yield _UNKNOWN, f"{codes}: ambiguous, read as N{shown}"
     if treatment.num_lower_case:
         text = "lower case: cut as upper case, the soft mask is kept beside the ids"
         yield "", f"{_bases(treatment.num_lower_case)} in {text}"
@@ -185,9 +185,18 @@ def _bases(number: int) -> str:
     return f"{number:,} {'base' if number == 1 else 'bases'}"
 
 
+def _unknown(treatment: Treatment) -> str:
+    """Return the tokens of N in words."""
+    if treatment.is_unknown_alone and len(treatment.unknown) == 1:
+        return f"a token of its own each, id {treatment.unknown[0][1]}"
+    names = [f"`{token}` ({number})" for token, number in treatment.unknown[:_MAX_NAMES]]
+    more = len(treatment.unknown) - len(names)
+    return "in " + ", ".join(names) + (f" and {more:,} other tokens" if more else "")
+
+
 def _spelled(result: InspectResult, number: int) -> str:
     bases = f"{_bases(number)} of A C G T"
-    if result.tokenizer == "bpe":
+    if "k" not in result.settings:
         return f"{bases} in a token alone: no learned pair fits"
     k, stride = result.settings["k"], result.settings["stride"]
     if stride == k:

@@ -1,7 +1,8 @@
 """Show the tokens of a sequence: tokens, ids, offsets, and the treatment of letters.
 
 Long records are cut before they are tokenized. A piece more than shown is tokenized, so that the
-cut does not affect the tokens shown; no rule looks further ahead.
+cut does not affect the tokens shown: no rule of ours looks further ahead, and merges of other
+authors' byte pairs rarely do.
 """
 
 from __future__ import annotations
@@ -25,7 +26,13 @@ from genomeformer_cli.core.formats.fasta import Record
 from genomeformer_cli.core.formats.text import STDIN, local_copy
 from genomeformer_cli.core.genomes.peek import Peek, peek_records
 from genomeformer_cli.core.proposals import propose
-from genomeformer_cli.core.sequence import AMBIGUITY_CODES, MASK_LETTER, are_bases, encode_bases
+from genomeformer_cli.core.sequence import (
+    AMBIGUITY_CODES,
+    MASK_LETTER,
+    NUM_REAL_BASES,
+    are_bases,
+    encode_bases,
+)
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import SEAL, check_seal
 from genomeformer_cli.core.tokenizers.bpe import PIECE, BpeTokenizer
@@ -35,7 +42,7 @@ from genomeformer_cli.core.tokenizers.files import (
     load_tokenizer,
     tokenizer_names,
 )
-from genomeformer_cli.core.tokenizers.protocol import Offsets, Tokenizer
+from genomeformer_cli.core.tokenizers.protocol import Ids, Offsets, Tokenizer
 
 DEFAULT_LIMIT = 500
 LITERAL_ID = "sequence"
@@ -59,9 +66,11 @@ class Treatment:
 
     num_lower_case: int  # Lower-case letters read as upper case.
     num_uracil: int  # U read as T.
-    num_unknown: int  # N, each its own token.
+    num_unknown: int  # N.
+    unknown: tuple[tuple[str, int], ...]  # Tokens over N and ambiguity codes, with their ids.
+    is_unknown_alone: bool  # True if none of these tokens covers another base.
     ambiguous: dict[str, int]  # Counts of ambiguity codes read as N.
-    num_spelled: int  # Bases A C G T with a token of their own among tokens of k bases.
+    num_spelled: int  # Bases A C G T with a token of their own among longer tokens.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,22 +145,26 @@ def _inspected(
         tokens=tuple(tokenizer.tokens[number] for number in ids.tolist()),
         ids=tuple(ids.tolist()),
         offsets=tuple((start, stop) for start, stop in offsets.tolist()),
-        treatment=_treatment(sequence, tokenizer, offsets),
+        treatment=_treatment(sequence, tokenizer, ids, offsets),
     )
 
 
-def _treatment(sequence: str, tokenizer: Tokenizer, offsets: Offsets) -> Treatment:
+def _treatment(sequence: str, tokenizer: Tokenizer, ids: Ids, offsets: Offsets) -> Treatment:
     upper = Counter(sequence.upper())
-    codes = (AMBIGUITY_CODES + MASK_LETTER).replace("N", "")
-    ambiguous = {code: upper[code] for code in codes if upper[code]}
-    num_unknown = sum(ambiguous.values()) + upper["N"]
-    num_singles = int(np.count_nonzero(np.diff(offsets, axis=1) == 1))
+    letters = (AMBIGUITY_CODES + MASK_LETTER).replace("N", "")
+    num_before = np.append(0, np.cumsum(encode_bases(sequence) >= NUM_REAL_BASES))
+    sizes = offsets[:, 1] - offsets[:, 0]
+    num_unknown = num_before[offsets[:, 1]] - num_before[offsets[:, 0]]
+    names = dict.fromkeys(ids[num_unknown > 0].tolist())
+    num_spelled = int(np.count_nonzero(tokenizer.is_real[ids] & (sizes == 1)))
     return Treatment(
         num_lower_case=sum(letter.islower() for letter in sequence),
         num_uracil=upper["U"],
         num_unknown=upper["N"],
-        ambiguous=ambiguous,
-        num_spelled=0 if tokenizer.one_token_per_base else num_singles - num_unknown,
+        unknown=tuple((tokenizer.tokens[number], number) for number in names),
+        is_unknown_alone=bool((sizes[num_unknown > 0] == 1).all()),
+        ambiguous={letter: upper[letter] for letter in letters if upper[letter]},
+        num_spelled=0 if tokenizer.one_token_per_base else num_spelled,
     )
 
 
