@@ -29,10 +29,12 @@ from genomeformer_cli.core.attention.registry import ATTENTIONS
 from genomeformer_cli.core.config_text import default_of, documented, read_config
 from genomeformer_cli.core.configuration import describe_type, from_plain, to_plain
 from genomeformer_cli.core.formats import text
+from genomeformer_cli.core.known_models import known_models
 from genomeformer_cli.core.memory_plans.plans import PLANS
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.training.presets import PRESETS, preset
+from genomeformer_cli.render.known_models import models_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
@@ -431,6 +433,7 @@ def main() -> int:
         "configuration.md": configuration_page(),
         "errors.md": errors_page(),
         "inputs.md": inputs_page(),
+        "models.md": models_page(known_models()),
         "options.md": options_page(),
     }
     texts = {PAGES / name: f"{NOTICE}\n\n{page}\n" for name, page in pages.items()}

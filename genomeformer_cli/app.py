@@ -17,6 +17,7 @@ from genomeformer_cli.commands import (
     evaluate,
     fetch,
     finetune,
+    models,
     predict,
     pretrain,
     release,
@@ -51,7 +52,7 @@ app = Typer(
 
 _COMMANDS = (
     *(fetch, tokenize, windows, pretrain, compare, embed, evaluate, score),
-    *(finetune, predict, release, doctor),
+    *(finetune, predict, release, models, doctor),
 )
 
 for module in _COMMANDS:

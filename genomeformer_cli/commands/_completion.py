@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 
+from genomeformer_cli.core.known_models import known_addresses, known_families, known_models
 from genomeformer_cli.core.store.layout import Entry, Kind, Store
 
 # Names of registries that import torch; a test compares both.
@@ -74,9 +75,19 @@ def complete_released(incomplete: str) -> list[str]:
 
 
 def complete_models(incomplete: str) -> list[str]:
-    """Return `default`, the released models and the runs that begin with a text."""
+    """Return `default`, the released models and the runs that begin with a text.
+
+    The known models of other authors follow once the text has a letter of their addresses.
+    """
     cached = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in _entries(kind)]
-    return _matching((_DEFAULT_MODEL, *cached), incomplete)
+    known = known_addresses() if incomplete else ()
+    return _matching((_DEFAULT_MODEL, *cached, *known), incomplete)
+
+
+def complete_known_models(incomplete: str) -> list[str]:
+    """Return the known models of other authors, and their families, that begin with a text."""
+    names = (*known_families(), *(model.name for model in known_models()))
+    return _matching(names, incomplete)
 
 
 def complete_release_sources(incomplete: str) -> list[str]:

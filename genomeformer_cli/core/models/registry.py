@@ -127,7 +127,7 @@ def find_family(document: Mapping[str, Any]) -> Family:
     described = ", ".join(
         f"`{key}` `{document[key]}`" for key in ("model_type", "architectures") if key in document
     )
-    names = ", ".join(f"`{family.name}`" for family in found or FAMILIES)
+    names = ", ".join(f"`{family.name}`" for family in found or FAMILIES if family.is_read)
     raise CheckpointError(
         f"no architecture for the model of this `config.json` ({described or 'no model_type'})"
         if not found

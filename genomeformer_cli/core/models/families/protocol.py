@@ -53,6 +53,7 @@ class Family:
     has_spare_rows: bool = False  # The embedding may have any number of further rows.
     layers: str = "last"  # Recommended layers for embeddings, in the syntax of `embed --layers`.
     pool: str = "mean"  # Recommended pooling for embeddings.
+    is_read: bool = True  # False: the layout is known and refused.
 
 
 def refuse(
@@ -84,6 +85,7 @@ def refuse(
         read_config=read_config,
         convert=convert,
         read_tokenizer=read_tokenizer,
+        is_read=False,
     )
 
 
