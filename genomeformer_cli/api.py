@@ -74,9 +74,13 @@ class EmbeddingModel:
         codes = base_codes(sequences)
         if not embedder.options.per_base:
             return embedder.embed(codes)
-        rows = np.empty((sum(one.size for one in codes), embedder.width), dtype=np.float32)
+        rows = np.empty(
+            (sum(sequence.size for sequence in codes), embedder.width), dtype=np.float32
+        )
         embedder.embed_bases(codes, rows)
-        return np.split(rows, np.cumsum([one.size for one in codes])[:-1]) if codes else []
+        return (
+            np.split(rows, np.cumsum([sequence.size for sequence in codes])[:-1]) if codes else []
+        )
 
     def module(self, *, pool: str = "mean", layers: str = AUTO) -> EmbeddingModule:
         """Return the model as a torch module for fine-tuning, with shared weights."""
@@ -92,7 +96,10 @@ def base_codes(sequences: Iterable[str]) -> list[Codes]:
     """
     if isinstance(sequences, str | bytes):
         raise InputError("one sequence where several are expected", hint='give a list: `["ACGT"]`')
-    return [encode_bases(one, where=f"sequence {number}") for number, one in enumerate(sequences)]
+    return [
+        encode_bases(sequence, where=f"sequence {number}")
+        for number, sequence in enumerate(sequences)
+    ]
 
 
 @dataclass(eq=False)
@@ -179,5 +186,5 @@ class GenomeEmbedder:
         )
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
-        return f"GenomeEmbedder({shown})"
+        parameters = ", ".join(f"{name}={value!r}" for name, value in self.get_params().items())
+        return f"GenomeEmbedder({parameters})"

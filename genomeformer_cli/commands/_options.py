@@ -198,7 +198,7 @@ def training_settings(context: Context) -> dict[str, Any]:
         UsageError: An invalid context or objective.
     """
     places = {name: place for name, place in TRAINING_PLACES.items() if name in context.params}
-    settings = given(context, places)
+    settings = given_settings(context, places)
     if context.params["context"] is not None:
         settings = merge_values(settings, parse_context(context.params["context"]))
     if context.params["objective"] is not None:
@@ -236,7 +236,7 @@ def parse_context(text: str) -> dict[str, Any]:
     return settings
 
 
-def given(context: Context, places: Mapping[str, str]) -> dict[str, Any]:
+def given_settings(context: Context, places: Mapping[str, str]) -> dict[str, Any]:
     """Collect the settings that options of the command line give, nested as in a TOML file.
 
     Args:
@@ -271,11 +271,11 @@ def resolved_config(context: Context, defaults: Config, options: Mapping[str, An
     """
     from genomeformer_cli.core.config_text import combine_settings, resolve
 
-    given = context.params
-    overrides = combine_settings(type(defaults), given["settings"] or [], options)
-    config = resolve(defaults, given["config"], overrides)
-    if given["show_config"]:
-        show_settings(config, as_json=given["as_json"])
+    values = context.params
+    overrides = combine_settings(type(defaults), values["settings"] or [], options)
+    config = resolve(defaults, values["config"], overrides)
+    if values["show_config"]:
+        show_settings(config, as_json=values["as_json"])
         raise Exit
     return config
 

@@ -23,7 +23,7 @@ from genomeformer_cli.commands._options import (
     SetOption,
     ShowConfigOption,
     ThreadsOption,
-    given,
+    given_settings,
     resolved_config,
 )
 from genomeformer_cli.core.errors import UsageError
@@ -162,7 +162,7 @@ def command(
     from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.embedding.options import EmbedConfig, EmbedOptions
 
-    options = given(context, _PLACES)
+    options = given_settings(context, _PLACES)
     if window is not None:
         options = merge_values(options, {"rows": {"window": parse_window(window)}})
     # `cls` is refused here, with its reason; the type of the setting does not have it.
@@ -215,8 +215,13 @@ def command(
     if output is None:
         return
     text = f"{output}: {result.rows} rows of {result.width}"
-    shown = {"output": output, "rows": result.rows, "width": result.width, "model": result.model}
-    show(shown, text, as_json=as_json)
+    display_name = {
+        "output": output,
+        "rows": result.rows,
+        "width": result.width,
+        "model": result.model,
+    }
+    show(display_name, text, as_json=as_json)
 
 
 def parse_window(text: str) -> int | str:

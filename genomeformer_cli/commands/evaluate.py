@@ -24,7 +24,7 @@ from genomeformer_cli.commands._options import (
     SetOption,
     ShowConfigOption,
     ThreadsOption,
-    given,
+    given_settings,
     resolved_config,
 )
 from genomeformer_cli.core.errors import UsageError
@@ -158,7 +158,9 @@ def command(
     from genomeformer_cli.render.evaluation import render_evaluation, write_report
     from genomeformer_cli.render.progress import terminal_reporter
 
-    options = merge_values(given(context, _PREDICTION_PLACES), given(context, _LABELLED_PLACES))
+    options = merge_values(
+        given_settings(context, _PREDICTION_PLACES), given_settings(context, _LABELLED_PLACES)
+    )
     resolved = resolved_config(context, EvaluateConfig(), options)
     if model is None:
         raise UsageError("no model is given", hint=EXAMPLE.partition(":  ")[2])

@@ -16,7 +16,7 @@ from genomeformer_cli.commands._options import (
     JsonOption,
     SetOption,
     ShowConfigOption,
-    given,
+    given_settings,
     resolved_config,
 )
 
@@ -152,7 +152,7 @@ def command(
     from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.tables import render_fetch
 
-    resolved = resolved_config(context, FetchConfig(), given(context, _PLACES))
+    resolved = resolved_config(context, FetchConfig(), given_settings(context, _PLACES))
     ncbi = FetchNcbiRequest(
         taxa=tuple(taxon or ()),
         exclude_taxa=tuple(exclude_taxon or ()),

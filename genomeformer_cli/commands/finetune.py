@@ -23,7 +23,7 @@ from genomeformer_cli.commands._options import (
     SetOption,
     ShowConfigOption,
     ThreadsOption,
-    given,
+    given_settings,
     resolved_config,
 )
 from genomeformer_cli.core.errors import UsageError
@@ -158,7 +158,7 @@ def command(
     from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.runs import render_finetune
 
-    options = given(context, _PLACES)
+    options = given_settings(context, _PLACES)
     if "seed" in options.get("training", {}):
         options = merge_values({"split": {"seed": seed}}, options)
     resolved = resolved_config(context, FinetuneConfig(), options)
@@ -205,6 +205,6 @@ def _kind(text: str) -> TaskKind | None:
     if text == "auto":
         return None
     if text not in list(TaskKind):
-        known = ", ".join(f"`{kind.value}`" for kind in TaskKind)
-        raise UsageError(f"`--kind`: unknown kind `{text}`", hint=f"known: {known}, or `auto`")
+        kinds = ", ".join(f"`{kind.value}`" for kind in TaskKind)
+        raise UsageError(f"`--kind`: unknown kind `{text}`", hint=f"known: {kinds}, or `auto`")
     return TaskKind(text)

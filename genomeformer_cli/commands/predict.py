@@ -69,8 +69,10 @@ def command(
     with terminal_reporter() as reporter, ExitStack() as stack:
         stack.enter_context(lock_outputs(output, reporter=reporter))
         predictor = workflow.load_predictor(request, reporter=reporter)
-        found = workflow.predict_sequences(predictor, request, reporter=reporter)
-        lines = prediction_lines(predictor.task, found, by_base=per_base == "rows", as_json=as_json)
+        predictions = workflow.predict_sequences(predictor, request, reporter=reporter)
+        lines = prediction_lines(
+            predictor.task, predictions, by_base=per_base == "rows", as_json=as_json
+        )
         first = next(lines)
         out = stack.enter_context(atomic_file(output)) if output else data_stream()
         out.write(first)

@@ -220,7 +220,7 @@ def command(
         )
         carry.check_publication(publish)
         with lock_outputs(output, archive, reporter=reporter):
-            made = release_run(request, reporter=reporter) if bundle is None else None
-            published = carry.publish_released(publish, made)
-    result = runs.release_json(made, published)
-    show(result, runs.render_release(made, published), as_json=as_json)
+            release = release_run(request, reporter=reporter) if bundle is None else None
+            published = carry.publish_released(publish, release)
+    result = runs.release_json(release, published)
+    show(result, runs.render_release(release, published), as_json=as_json)

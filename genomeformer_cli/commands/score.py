@@ -91,13 +91,17 @@ def command(
         out = stack.enter_context(atomic_file(output)) if output else data_stream()
         if vcf is not None and genome is not None:
             variants = workflow.VariantSource(vcf=vcf, genome=genome, window=window)
-            found = workflow.score_vcf(loaded, variants, reporter)
-            table.write_rows(out, table.VARIANT_COLUMNS, map(table.variant_row, found))
+            scores = workflow.score_vcf(loaded, variants, reporter)
+            table.write_rows(out, table.VARIANT_COLUMNS, map(table.variant_row, scores))
             return
         assert source is not None
         if ism:
             maps = list(workflow.map_sequences(loaded, source, every, reporter))
-            rows = (line for one in maps for line in table.substitution_rows(one))
+            rows = (
+                line
+                for substitution_map in maps
+                for line in table.substitution_rows(substitution_map)
+            )
             table.write_rows(out, table.MAP_COLUMNS, rows)
             if plot is not None:
                 plot_substitutions(maps, plot)

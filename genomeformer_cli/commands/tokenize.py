@@ -148,7 +148,7 @@ def command(
     from genomeformer_cli.render.corpus import render_corpus
     from genomeformer_cli.render.progress import terminal_reporter
 
-    given = check_combination(context)
+    options = check_combination(context)
     sizes = {"k": k, "stride": stride, "vocab_size": vocab_size}
     settings = {key: value for key, value in sizes.items() if value is not None}
     if inspect is not None:
@@ -161,7 +161,7 @@ def command(
         inspected = inspect_sequences(
             InspectRequest(
                 source=inspect,
-                tokenizer=tokenizer if "tokenizer" in given else None,
+                tokenizer=tokenizer if "tokenizer" in options else None,
                 settings=settings,
                 vocabulary=vocabulary,
                 corpus=name,
@@ -194,7 +194,9 @@ def command(
         from genomeformer_cli.render.corpus import picture_path, plot_statistics, render_statistics
 
         picture = picture_path(name, plot)
-        described = describe_corpus(request if bool(given & _GENOMES) else name, reporter=reporter)
+        described = describe_corpus(
+            request if bool(options & _GENOMES) else name, reporter=reporter
+        )
         reporter.note(f"picture: {plot_statistics(described, picture)}")
     show(described, render_statistics(described), as_json=as_json)
 
@@ -205,12 +207,12 @@ def check_combination(context: Context) -> set[str]:
     Raises:
         UsageError: Some are incompatible, or the name of the corpus is missing.
     """
-    given = {name for name in context.params if is_given(context, name)}
-    if "inspect" in given:
-        _check_none(context, given - _INSPECTION, "`--inspect`, which makes no corpus")
-        return given
-    describes = "stats" in given and not given & _GENOMES
-    if "name" not in given:
+    options = {name for name in context.params if is_given(context, name)}
+    if "inspect" in options:
+        _check_none(context, options - _INSPECTION, "`--inspect`, which makes no corpus")
+        return options
+    describes = "stats" in options and not options & _GENOMES
+    if "name" not in options:
         raise UsageError(
             "`--name` is needed: the corpus to describe"
             if describes
@@ -221,11 +223,11 @@ def check_combination(context: Context) -> set[str]:
             "`--inspect`",
         )
     if describes:
-        _check_none(context, given - _DESCRIPTION, "`--stats` of an existing corpus")
-    _check_none(context, given & _INSPECTION_ONLY, "a new corpus")
-    if "plot" in given and "stats" not in given:
+        _check_none(context, options - _DESCRIPTION, "`--stats` of an existing corpus")
+    _check_none(context, options & _INSPECTION_ONLY, "a new corpus")
+    if "plot" in options and "stats" not in options:
         raise UsageError("`--plot` is the picture of `--stats`", hint="add `--stats`")
-    return given
+    return options
 
 
 def _check_none(context: Context, extra: set[str], use: str) -> None:

@@ -64,17 +64,17 @@ def parse_settings(
     Raises:
         UsageError: A malformed assignment, an unknown setting, a setting that is given twice.
     """
-    known = setting_paths(kind)
+    paths = setting_paths(kind)
     values: dict[str, Any] = {}
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
         if not key or not equals:
             raise UsageError(
                 f"`{source} {text}` is not an assignment",
-                hint=f"write `SECTION.KEY=VALUE`, such as `{source} {known[0]}=...`",
+                hint=f"write `SECTION.KEY=VALUE`, such as `{source} {paths[0]}=...`",
             )
         place = (words or {}).get(key, key)
-        if place not in known:
+        if place not in paths:
             raise _unknown_setting(place, kind, source)
         if place in values:
             raise UsageError(f"`{place}` is set twice", hint="give each setting once")
@@ -94,18 +94,18 @@ def parse_value(text: str) -> Any:
 
 
 def _unknown_setting(key: str, kind: type, source: str) -> UsageError:
-    known = setting_paths(kind)
-    inside = [place for place in known if place.startswith(f"{key}.")]
+    paths = setting_paths(kind)
+    inside = [place for place in paths if place.startswith(f"{key}.")]
     if inside:
         return UsageError(
             f"`{source} {key}`: this is a section, not a setting",
             hint="settings of it: " + ", ".join(f"`{place}`" for place in inside),
         )
     last = key.rpartition(".")[2]
-    same = [place for place in known if place.rpartition(".")[2] == last]
-    by_last = {place.rpartition(".")[2]: place for place in known}
-    similar = closest(key, known) or [by_last[name] for name in closest(last, by_last)]
-    hint = propose(same[0], same, otherwise="") if same else ""
+    same_name = [place for place in paths if place.rpartition(".")[2] == last]
+    by_last = {place.rpartition(".")[2]: place for place in paths}
+    similar = closest(key, paths) or [by_last[name] for name in closest(last, by_last)]
+    hint = propose(same_name[0], same_name, otherwise="") if same_name else ""
     if not hint and similar:
         hint = f"did you mean {' or '.join(f'`{place}`' for place in similar)}?"
     listing = "`--show-config` lists every setting"
@@ -141,10 +141,10 @@ def combine_settings(
         UsageError: An invalid assignment, or a setting given both ways.
     """
     assigned = parse_settings(settings, kind)
-    both = sorted({*_flat_keys(assigned)} & {*_flat_keys(options)})
-    if both:
+    repeated = sorted({*_flat_keys(assigned)} & {*_flat_keys(options)})
+    if repeated:
         raise UsageError(
-            f"`{both[0]}` is given by an option and by `--set`", hint="give each setting once"
+            f"`{repeated[0]}` is given by an option and by `--set`", hint="give each setting once"
         )
     return merge_values(assigned, options)
 

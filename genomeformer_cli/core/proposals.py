@@ -34,17 +34,19 @@ def look_up(
     return entries[name]
 
 
-def closest(name: str, known: Iterable[str]) -> list[str]:
+def closest(name: str, candidates: Iterable[str]) -> list[str]:
     """Return the known names that resemble a name, the most similar first."""
-    similarities = {candidate: _similarity(name.lower(), candidate.lower()) for candidate in known}
+    similarities = {
+        candidate: _similarity(name.lower(), candidate.lower()) for candidate in candidates
+    }
     least = max(_LEAST_SIMILAR, max(similarities.values(), default=0.0) - _NEAR_BEST)
     matches = [candidate for candidate, value in similarities.items() if value >= least]
     return sorted(matches, key=lambda candidate: -similarities[candidate])[:_MAX_PROPOSALS]
 
 
-def propose(name: str, known: Iterable[str], *, otherwise: str) -> str:
+def propose(name: str, candidates: Iterable[str], *, otherwise: str) -> str:
     """Return a hint: `did you mean ...?` if known names resemble a name, then the other hint."""
-    matches = closest(name, known)
+    matches = closest(name, candidates)
     if not matches:
         return otherwise
     question = f"did you mean {' or '.join(f'`{match}`' for match in matches)}?"

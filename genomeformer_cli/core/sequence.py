@@ -130,9 +130,9 @@ def _illegal_character(raw: bytes, codes: Codes, where: str, before: int = 0) ->
     hint = "only nucleotide codes are understood: A C G T U N and the IUPAC ambiguity codes"
     sign = " " if letter.isspace() else letter.upper()
     reason = next((reason for letters, reason in _REASONS if sign in letters), "")
-    shown = letter if letter.isprintable() else f"U+{ord(letter):04X}"
+    letter_text = letter if letter.isprintable() else f"U+{ord(letter):04X}"
     return AlphabetError(
-        f"{where}: `{shown}` at position {before + position + 1} is not a nucleotide",
+        f"{where}: `{letter_text}` at position {before + position + 1} is not a nucleotide",
         hint=f"{reason}; {hint}" if reason else hint,
     )
 

@@ -65,9 +65,9 @@ def report_failure(failure: Exception) -> int:
         if message:  # without a message, the help is already on the screen
             print_failure(message, "add `--help` to see what is possible")
         return failure.exit_code
-    known = _exceeded(failure) or _describe_system(failure)
-    if known is not None:
-        print_failure(*known)
+    description = _exceeded(failure) or _describe_system(failure)
+    if description is not None:
+        print_failure(*description)
         return GenomeformerError.exit_code
     print_failure(
         f"unexpected {type(failure).__name__}: {failure}",

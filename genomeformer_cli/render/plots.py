@@ -76,9 +76,9 @@ def plot_loss(result: PretrainResult) -> Path:
     """Draw a run's bits per base against the table of counts, as `loss.png` in its folder."""
     rows = read_rows(result.folder / METRICS_FILE)
     # The loss of a step that was left out may be NaN.
-    kept = [row for row in rows if not row.get("left_out")]
-    steps = [row["step"] for row in kept]
-    training = training_bits(kept)
+    steps_taken = [row for row in rows if not row.get("left_out")]
+    steps = [row["step"] for row in steps_taken]
+    training = training_bits(steps_taken)
     held_out, averaged = (_validations(rows, key) for key in ("validation", "validation_average"))
     summary = result.summary
     figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
@@ -127,10 +127,10 @@ def plot_runs(runs: list[WatchedRun]) -> Path:
     figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
     for run in runs:
         rows = read_rows(run.folder / METRICS_FILE)
-        kept = [row for row in rows if not row.get("left_out")]
-        smooth = _smooth(training_bits(kept))
+        steps_taken = [row for row in rows if not row.get("left_out")]
+        smooth = _smooth(training_bits(steps_taken))
         (line,) = axes.plot(
-            [row["step"] for row in kept][: len(smooth)], smooth, linewidth=0.8, alpha=0.6
+            [row["step"] for row in steps_taken][: len(smooth)], smooth, linewidth=0.8, alpha=0.6
         )
         held_out = _validations(rows, "validation")
         steps, bits = zip(*held_out, strict=True) if held_out else ((), ())
@@ -223,7 +223,9 @@ def draw_plane(
     Raises:
         StoreError: The file cannot be written.
     """
-    unknown = [one for one in ids if one not in colors.values] if colors else []
+    unknown = (
+        [identifier for identifier in ids if identifier not in colors.values] if colors else []
+    )
     if unknown:
         reporter.warn(
             f"{len(unknown):,} of {len(ids):,} rows are not in the table of colours and grey, the "

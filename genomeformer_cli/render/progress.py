@@ -178,8 +178,8 @@ class _Amount(ProgressColumn):
     def render(self, task: Task) -> Text:
         unit = str(task.fields["unit"])
         show = decimal if unit == "bytes" else str
-        done, speed = show(int(task.completed)), task.finished_speed or task.speed
-        parts = [done] if task.total is None else [f"{done}/{show(int(task.total))}"]
+        amount, speed = show(int(task.completed)), task.finished_speed or task.speed
+        parts = [amount] if task.total is None else [f"{amount}/{show(int(task.total))}"]
         parts += [] if unit == "bytes" else [unit]
         if speed:
             parts.append(f"{show(int(speed))}/s" if unit == "bytes" else f"{speed:.1f}/s")

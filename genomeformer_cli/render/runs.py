@@ -157,15 +157,15 @@ def render_finetune(result: FinetuneResult) -> RenderableType:
     notes = [
         Text(note) for origin in (PRETRAINED, SCRATCH) for note in _seed_spread(summary, origin)
     ]
-    kept = f"kept: seed {summary.best_seed.seed}, by validation; {result.folder}"
+    selection = f"kept: seed {summary.best_seed.seed}, by validation; {result.folder}"
     usage = f"genomeformer predict SEQUENCES --model {result.name}"
-    return Group(table, *notes, Text(kept), Text(usage))
+    return Group(table, *notes, Text(selection), Text(usage))
 
 
 def _test_scores(result: SeedResult | LinearResult, names: list[str]) -> list[str]:
     measures = [f"{result.test.measures.get(name, float('nan')):.4f}" for name in names]
     interval = result.interval
-    bounds = f"{interval.low:.4f} to {interval.high:.4f}" if interval.known else _NOT_KNOWN
+    bounds = f"{interval.low:.4f} to {interval.high:.4f}" if interval.is_known else _NOT_KNOWN
     return [*measures, bounds]
 
 
@@ -213,7 +213,7 @@ def _add_release(table: Table, released: ReleaseResult) -> None:
     if released.cost is not None:
         table.add_row(
             "storing costs",
-            f"{released.cost.lost:+.5f} bits per base on held-out bases, "
+            f"{released.cost.loss:+.5f} bits per base on held-out bases, "
             f"{released.cost.mean_change:.5f} on average per query",
         )
     table.add_row(

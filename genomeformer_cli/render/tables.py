@@ -133,8 +133,8 @@ def _plan_table(plan: Plan) -> Table:
 
 def _fetch_lines(result: FetchResult) -> Iterator[str]:
     if result.left_out:
-        counted = ", ".join(f"{number} by {name}" for name, number in result.left_out.items())
-        yield f"left out: {counted}"
+        reasons = ", ".join(f"{number} by {name}" for name, number in result.left_out.items())
+        yield f"left out: {reasons}"
     if result.num_bytes:
         yield f"downloaded: {format_size(result.num_bytes)}"
     if result.update is not None:

@@ -172,8 +172,8 @@ def _applied_rules(result: InspectResult, treatment: Treatment) -> Iterator[tupl
     if treatment.ambiguous:
         codes = ", ".join(f"{times:,} {code}" for code, times in treatment.ambiguous.items())
         single = treatment.is_unknown_alone and len(treatment.unknown) == 1
-        shown = f", id {treatment.unknown[0][1]}" if single else ""
-        yield _UNKNOWN, f"{codes}: ambiguous, read as N{shown}"
+        display_name = f", id {treatment.unknown[0][1]}" if single else ""
+        yield _UNKNOWN, f"{codes}: ambiguous, read as N{display_name}"
     if treatment.num_lower_case:
         text = "lower case: cut as upper case, the soft mask is kept beside the ids"
         yield "", f"{_bases(treatment.num_lower_case)} in {text}"

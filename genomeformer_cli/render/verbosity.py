@@ -36,9 +36,9 @@ def set_verbosity(*, quiet: bool, verbose: bool) -> None:
         UsageError: Both options are given, before or after the command.
     """
     options = ((Verbosity.QUIET, quiet), (Verbosity.VERBOSE, verbose))
-    wanted = [level for level, given in options if given]
-    if not wanted:
+    levels = [level for level, is_set in options if is_set]
+    if not levels:
         return
-    if len(wanted) > 1 or current_verbosity() not in (Verbosity.NORMAL, wanted[0]):
+    if len(levels) > 1 or current_verbosity() not in (Verbosity.NORMAL, levels[0]):
         raise UsageError("`--quiet` and `--verbose` exclude each other", hint="give one of them")
-    _verbosity.set(wanted[0])
+    _verbosity.set(levels[0])

@@ -21,7 +21,7 @@ def read(folder: Path, content: bytes | str) -> list[str]:
     """Return the accessions of a list."""
     path = folder / "list.txt"
     path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return list(read_accession_list(path, shown="list.txt"))
+    return list(read_accession_list(path, display_name="list.txt"))
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def held_out(path: Path) -> Rows:
 
 
 def inspected(path: Path) -> Rows:
-    peek = peek_records(path, 1 << 20, shown="x")
+    peek = peek_records(path, 1 << 20, display_name="x")
     assert peek.whole
     return [(one.id, decode_bases(encode_bases(one.sequence))) for one in peek.records]
 
@@ -120,7 +120,7 @@ def test_every_command_reads_what_was_written(file: tuple[bytes, Rows]) -> None:
         assert embedded(path) == rows
         for read in READERS:
             assert read(path) == rows, read.__name__
-        described = [(one.id, one.num_bases) for one in described_records(path, shown="x")]
+        described = [(one.id, one.num_bases) for one in described_records(path, display_name="x")]
         assert described == [(name, len(bases)) for name, bases in rows]
         named = named_records(path, [name for name, _ in rows])
         assert [(one.id, decode_bases(one.codes)) for one in named] == rows

@@ -21,13 +21,15 @@ _IN_DOUBT = "order of its parts around the circle"
 _OTHER_VERSION = "the annotation is of another version of the sequence: fetch both together"
 
 
-def fit(annotated: RecordFeatures, length: int, shown: str, tally: Tally) -> tuple[Feature, ...]:
+def fit(
+    annotated: RecordFeatures, length: int, display_name: str, tally: Tally
+) -> tuple[Feature, ...]:
     """Return the features of a record, and the places that are not intergenic.
 
     Args:
         annotated: Annotation of the record.
         length: Length of the sequence.
-        shown: Name of the annotation in errors.
+        display_name: Name of the annotation in errors.
         tally: Receives the counts of used and unused features.
 
     Raises:
@@ -35,14 +37,15 @@ def fit(annotated: RecordFeatures, length: int, shown: str, tally: Tally) -> tup
     """
     if annotated.length not in (None, length):
         raise AnnotationError(
-            f"`{annotated.id}` has {annotated.length:,} bases in `{shown}` and {length:,} in its "
+            f"`{annotated.id}` has {annotated.length:,} bases in `{display_name}` and "
+            f"{length:,} in its "
             "sequence",
             hint=_OTHER_VERSION,
         )
     features: list[Feature] = []
     whole_record = bool(annotated.placeless)
     for original in annotated.features:
-        fitted = _fit_feature(original, annotated, length, shown)
+        fitted = _fit_feature(original, annotated, length, display_name)
         whole_record |= fitted.unclear == _IN_DOUBT
         features.append(fitted)
         if fitted.unclear:
@@ -56,9 +59,11 @@ def fit(annotated: RecordFeatures, length: int, shown: str, tally: Tally) -> tup
     return tuple(features)
 
 
-def _fit_feature(feature: Feature, annotated: RecordFeatures, length: int, shown: str) -> Feature:
+def _fit_feature(
+    feature: Feature, annotated: RecordFeatures, length: int, display_name: str
+) -> Feature:
     for part in feature.parts:
-        _check(part, feature, annotated, length, shown)
+        _check(part, feature, annotated, length, display_name)
     if len({part.strand for part in feature.parts}) > 1:
         return feature
     if annotated.circular:
@@ -82,7 +87,7 @@ def _touches_origin_twice(parts: tuple[Part, ...], length: int) -> bool:
 
 
 def _check(
-    part: Part, feature: Feature, annotated: RecordFeatures, length: int, shown: str
+    part: Part, feature: Feature, annotated: RecordFeatures, length: int, display_name: str
 ) -> None:
     """Check that a part is on its record."""
     limit = 2 * length if annotated.circular else length
@@ -90,7 +95,7 @@ def _check(
         return
     circle = "" if annotated.circular else ", and the record is not marked as a circle"
     raise AnnotationError(
-        f"`{shown}`: line {feature.line}: `{feature.name}` ends at base {part.end:,} of "
+        f"`{display_name}`: line {feature.line}: `{feature.name}` ends at base {part.end:,} of "
         f"`{annotated.id}`, which has {length:,}{circle}",
         hint=_OTHER_VERSION,
     )

@@ -61,12 +61,12 @@ class Intake:
     features: Tally = field(default_factory=Tally)  # Features of the annotation.
     num_pseudo: int = 0  # Number of used features of pseudogenes, which give no windows.
 
-    def warn(self, shown: str, reporter: Reporter) -> None:
+    def warn(self, display_name: str, reporter: Reporter) -> None:
         """Warn about features with an unclear location."""
         left_out = self.features.left_out
         for reason, consequence in _CONSEQUENCES.items():
             if number := left_out[reason.value]:
                 noun = "feature" if number == 1 else "features"
                 reporter.warn(
-                    f"`{shown}`: {number:,} {noun} left out ({reason.value}): {consequence}"
+                    f"`{display_name}`: {number:,} {noun} left out ({reason.value}): {consequence}"
                 )

@@ -37,10 +37,10 @@ class _File:
     """File that can be read twice, and its name in messages."""
 
     path: Path
-    shown: str
+    display_name: str
 
     def lines(self) -> Iterator[Line]:
-        return read_lines(self.path, shown=self.shown)
+        return read_lines(self.path, display_name=self.display_name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,46 +77,51 @@ def annotated_records(
         if not _is_genbank(genes):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="genomeformer-")))
             by_id, embedded = _gff(genes, folder if sequences is None else None)
-            pairs = _fasta_pairs(sequences or embedded, by_id, genes.shown, reporter, intake)
+            pairs = _fasta_pairs(sequences or embedded, by_id, genes.display_name, reporter, intake)
         elif sequences is None:
             pairs = _genbank_pairs(genes, reporter, intake)
         else:
             by_id = {
                 genbank.annotated.id: genbank.annotated
-                for genbank in read_genbank(genes.lines(), genes.shown)
+                for genbank in read_genbank(genes.lines(), genes.display_name)
             }
-            pairs = _fasta_pairs(sequences, by_id, genes.shown, reporter, intake)
-        yield from _encode_records(pairs, genes.shown, reporter, intake)
+            pairs = _fasta_pairs(sequences, by_id, genes.display_name, reporter, intake)
+        yield from _encode_records(pairs, genes.display_name, reporter, intake)
 
 
 def _encode_records(
-    pairs: Iterator[Pair], shown: str, reporter: Reporter, intake: Intake
+    pairs: Iterator[Pair], display_name: str, reporter: Reporter, intake: Intake
 ) -> Iterator[AnnotatedRecord]:
     problems = _CodingProblems()
     for name, letters, annotated, place in pairs:
         codes = encode_bases(letters, where=place)
-        features = fit(annotated, codes.size, shown, intake.features)
+        features = fit(annotated, codes.size, display_name, intake.features)
         intake.records.used += 1
         intake.num_pseudo += sum(feature.pseudo and not feature.unclear for feature in features)
         problems.count(features)
         yield AnnotatedRecord(id=name, codes=codes, features=features, circular=annotated.circular)
-    problems.warn(shown, reporter)
-    intake.warn(shown, reporter)
+    problems.warn(display_name, reporter)
+    intake.warn(display_name, reporter)
 
 
 def _genbank_pairs(genes: _File, reporter: Reporter, intake: Intake) -> Iterator[Pair]:
-    shown = genes.shown
-    for record in read_genbank(genes.lines(), shown):
+    display_name = genes.display_name
+    for record in read_genbank(genes.lines(), display_name):
         annotated = record.annotated
         _count(annotated, intake)
         intake.records.read += 1
         if not record.sequence:
             raise AnnotationError(
-                f"`{shown}`: record `{annotated.id}` has no sequence",
+                f"`{display_name}`: record `{annotated.id}` has no sequence",
                 hint="give its FASTA file with `--fasta FILE`",
             )
         if annotated.has_genes:
-            yield annotated.id, record.sequence, annotated, f"`{shown}`: record `{annotated.id}`"
+            yield (
+                annotated.id,
+                record.sequence,
+                annotated,
+                f"`{display_name}`: record `{annotated.id}`",
+            )
         else:
             _leave_out(annotated, Reason.NO_GENES, intake)
             intake.records.leave_out(Reason.UNANNOTATED)
@@ -126,24 +131,25 @@ def _genbank_pairs(genes: _File, reporter: Reporter, intake: Intake) -> Iterator
 def _fasta_pairs(
     fasta: _File,
     by_id: Mapping[str, RecordFeatures],
-    shown: str,
+    display_name: str,
     reporter: Reporter,
     intake: Intake,
 ) -> Iterator[Pair]:
     without: list[str] = []
-    seen: set[str] = set()
+    ids: set[str] = set()
     used = 0
     for annotated in by_id.values():
         _count(annotated, intake)
-    for record in read_records(fasta.path, shown=fasta.shown, reporter=reporter):
+    for record in read_records(fasta.path, display_name=fasta.display_name, reporter=reporter):
         intake.records.read += 1
         annotated_record = by_id.get(record.id)
-        if annotated_record is not None and record.id in seen:
+        if annotated_record is not None and record.id in ids:
             raise FastaError(
-                f"`{fasta.shown}` has two records `{record.id}`, and one of them is annotated",
+                f"`{fasta.display_name}` has two records `{record.id}`, and one of them is "
+                "annotated",
                 hint="give each record an id of its own",
             )
-        seen.add(record.id)
+        ids.add(record.id)
         if annotated_record is None or not annotated_record.has_genes:
             without.append(record.id)
             intake.records.leave_out(Reason.UNANNOTATED)
@@ -151,13 +157,13 @@ def _fasta_pairs(
                 _leave_out(annotated_record, Reason.NO_GENES, intake)
             continue
         used += 1
-        place = f"`{fasta.shown}`: record `{record.id}`"
+        place = f"`{fasta.display_name}`: record `{record.id}`"
         yield record.id, record.sequence, annotated_record, place
     if not used:
-        raise _nothing_annotated(fasta.shown, shown, without, by_id.values())
+        raise _nothing_annotated(fasta.display_name, display_name, without, by_id.values())
     if without:
         reporter.warn(f"no genes are annotated on {_preview(without)}: no windows from there")
-    missing = [features for features in by_id.values() if features.id not in seen]
+    missing = [features for features in by_id.values() if features.id not in ids]
     for features in missing:
         intake.records.read += 1
         intake.records.leave_out(Reason.MISSING)
@@ -165,7 +171,7 @@ def _fasta_pairs(
     if missing := [features for features in missing if features.has_genes]:
         number = sum(features.num_features - features.num_described for features in missing)
         reporter.warn(
-            f"`{fasta.shown}` lacks annotated sequences: "
+            f"`{fasta.display_name}` lacks annotated sequences: "
             f"{_preview([features.id for features in missing])}, with {number:,} features"
         )
 
@@ -207,16 +213,16 @@ def _gff(genes: _File, folder: Path | None) -> tuple[dict[str, RecordFeatures], 
     Returns:
         Annotation by record, and the file of the sequences if they are needed.
     """
-    shown = genes.shown
+    display_name = genes.display_name
     lines = genes.lines()
-    parsed = read_gff(lines, shown)
+    parsed = read_gff(lines, display_name)
     if folder is None:
         for line in lines:
-            refuse_annotation(line, shown)
+            refuse_annotation(line, display_name)
         return parsed.records, genes
     if not parsed.has_sequences:
         raise AnnotationError(
-            f"`{shown}` is GFF3 without sequences: it has no `##FASTA` section",
+            f"`{display_name}` is GFF3 without sequences: it has no `##FASTA` section",
             hint="give the sequences with `--fasta FILE`, or a `--genome` of the cache",
         )
     first = [parsed.sequence_line] if parsed.sequence_line is not None else []
@@ -224,14 +230,15 @@ def _gff(genes: _File, folder: Path | None) -> tuple[dict[str, RecordFeatures], 
     try:
         with path.open("w", encoding="utf-8") as file:
             for line in chain(first, lines):
-                refuse_annotation(line, shown)
+                refuse_annotation(line, display_name)
                 file.write(f"{line.text}\n")
     except OSError as failure:
         raise StoreError(
-            f"could not keep a copy of the sequences of `{shown}`: {failure.strerror or failure}",
+            f"could not keep a copy of the sequences of `{display_name}`: "
+            f"{failure.strerror or failure}",
             hint="free some space, or set `TMPDIR` to a folder that has some",
         ) from failure
-    return parsed.records, _File(path, f"{shown} (its sequences)")
+    return parsed.records, _File(path, f"{display_name} (its sequences)")
 
 
 class _CodingProblems:
@@ -253,14 +260,16 @@ class _CodingProblems:
             any(part.phase is None and part.strand for part in feature.parts) for feature in coding
         )
 
-    def warn(self, shown: str, reporter: Reporter) -> None:
+    def warn(self, display_name: str, reporter: Reporter) -> None:
         if self._without_phase:
             reporter.warn(
-                f"`{shown}` gives {self._without_phase} CDS no phase: no coding windows from there"
+                f"`{display_name}` gives {self._without_phase} CDS no phase: no coding windows "
+                "from there"
             )
         if self._without_strand:
             reporter.warn(
-                f"`{shown}` gives {self._without_strand} CDS no strand: no coding windows from them"
+                f"`{display_name}` gives {self._without_strand} CDS no strand: no coding "
+                "windows from them"
             )
 
 
@@ -272,7 +281,7 @@ def _preview(names: list[str]) -> str:
 
 def _is_genbank(genes: _File) -> bool:
     """Return True for GenBank, False for GFF3, from the first line that is not a comment."""
-    shown = genes.shown
+    display_name = genes.display_name
     has_comments = False
     for line in genes.lines():
         text = line.text.strip()
@@ -291,7 +300,7 @@ def _is_genbank(genes: _File) -> bool:
         elif re.match(r"ID {3}", text):
             description = "EMBL, which is not read"
         raise AnnotationError(
-            f"`{shown}` is {description}", hint="give GFF3 or GenBank, of any packing"
+            f"`{display_name}` is {description}", hint="give GFF3 or GenBank, of any packing"
         )
     description = "has only comments" if has_comments else "is empty"
-    raise AnnotationError(f"`{shown}` {description}", hint="give GFF3 or GenBank")
+    raise AnnotationError(f"`{display_name}` {description}", hint="give GFF3 or GenBank")

@@ -66,13 +66,13 @@ class Distinct:
     """Filter of windows with a new sequence."""
 
     def __init__(self) -> None:
-        self._seen: set[int] = set()
+        self._hashes: set[int] = set()
 
     def take(self, windows: list[Window]) -> Iterator[Window]:
         """Yield the windows with a new sequence, in order."""
         for window in windows:
-            if window.key not in self._seen:
-                self._seen.add(window.key)
+            if window.key not in self._hashes:
+                self._hashes.add(window.key)
                 yield window
 
 

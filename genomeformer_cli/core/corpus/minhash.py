@@ -80,19 +80,23 @@ class MinHasher:
     """Sketch of one record that arrives in blocks."""
 
     def __init__(self) -> None:
-        self._kept: list[Hashes] = []
+        self._sketches: list[Hashes] = []
         self._last: Codes = np.empty(0, dtype=np.uint8)
 
     def add(self, codes: Codes) -> None:
         """Add the next bases of the record."""
         extended = np.concatenate([self._last, codes]) if self._last.size else codes
-        self._kept.append(minhash_codes(extended))
+        self._sketches.append(minhash_codes(extended))
         self._last = extended[max(extended.size - K + 1, 0) :].copy()
 
     def finish(self) -> Hashes:
         """Return the distinct kept hashes of the record, sorted, and reset."""
-        hashes = np.unique(np.concatenate(self._kept)) if self._kept else minhash_codes(self._last)
-        self._kept, self._last = [], self._last[:0]
+        hashes = (
+            np.unique(np.concatenate(self._sketches))
+            if self._sketches
+            else minhash_codes(self._last)
+        )
+        self._sketches, self._last = [], self._last[:0]
         return hashes
 
 

@@ -72,18 +72,20 @@ class WindowSampler:
                 f"the corpus has no {split} segments", hint="tokenize again with another `--split`"
             )
         length = sampling.length
-        shorter = [one for one in segments if one.length < length]
+        shorter = [segment for segment in segments if segment.length < length]
         self._short = shorter if sampling.short == "pack" else []
         padded = sampling.short == "pad"
-        self._whole = [one for one in segments if padded or one.length >= length]
+        self._whole = [segment for segment in segments if padded or segment.length >= length]
         if not (self._short or self._whole):
             raise ConfigError(
                 f"no {split} segment is as long as a window of {length:,} tokens",
                 hint="choose a shorter `--context`, or do not skip what is shorter",
             )
-        self._ends = np.cumsum([-(-one.length // length) for one in self._whole], dtype=np.int64)
+        self._ends = np.cumsum(
+            [-(-segment.length // length) for segment in self._whole], dtype=np.int64
+        )
         self._num_whole = int(self._ends[-1]) if self._whole else 0
-        self._short_lengths = np.array([one.length for one in self._short], dtype=np.int64)
+        self._short_lengths = np.array([segment.length for segment in self._short], dtype=np.int64)
         self._order: tuple[int, npt.NDArray[np.int64]] | None = None
         self._packed: tuple[int, PackedRows] | None = None
 
@@ -156,9 +158,11 @@ def other_strand(
     if tokenizer.reads_both_strands:
         return tokenizer.reverse_complement(tokens), soft_mask[::-1]
     codes = reverse_complement_codes(encode_bases(tokenizer.decode(tokens)))
-    turned = tokenizer.encode(codes)
+    reverse_tokens = tokenizer.encode(codes)
     lower = np.repeat(soft_mask, bases_V[tokens])[::-1]
-    return turned[: tokens.size], lower[tokenizer.firsts(codes, turned)[: tokens.size]]
+    return reverse_tokens[: tokens.size], lower[
+        tokenizer.firsts(codes, reverse_tokens)[: tokens.size]
+    ]
 
 
 def _stack(rows: list[list[Document]]) -> Windows:
@@ -188,10 +192,12 @@ def consecutive_windows(corpus: Corpus, split: Split, *, length: int, limit: int
     Only whole windows are taken, unless a segment is shorter than one. Genomes are ordered by their
     content, so that corpora of the same genomes, named in any order, give the same windows.
     """
-    digests = {one["name"]: (one["sha256"], one["name"]) for one in corpus.manifest.genomes}
+    digests = {
+        genome["name"]: (genome["sha256"], genome["name"]) for genome in corpus.manifest.genomes
+    }
     places = [
         (segment, start)
-        for segment in sorted(corpus.segments(split), key=lambda one: digests[one.genome])
+        for segment in sorted(corpus.segments(split), key=lambda segment: digests[segment.genome])
         for start in range(0, max(segment.length - length, 0) + 1, length)
     ]
     if len(places) > limit:

@@ -46,17 +46,19 @@ def find_duplicates(
     """
     digests = [_digest(codes) for codes in sequences]
     tested: set[int] = set()
-    same: set[int] = set()
+    forward: set[int] = set()
     reverse: set[int] = set()
     for train, test in folds:
         train_digests = {digests[row] for row in train}
         for row in test:
             tested.add(int(row))
             if digests[row] in train_digests:
-                same.add(int(row))
+                forward.add(int(row))
             elif _digest(reverse_complement_codes(sequences[row])) in train_digests:
                 reverse.add(int(row))
-    return Duplicates(num_test=len(tested), num_same=len(same), num_reverse=len(reverse - same))
+    return Duplicates(
+        num_test=len(tested), num_same=len(forward), num_reverse=len(reverse - forward)
+    )
 
 
 def _digest(codes: Codes) -> bytes:

@@ -135,8 +135,8 @@ def _list_rows(rows: Sequence[Example], reason: str) -> str:
         )
         for example in rows[:_MAX_NAMED]
     ]
-    shown = ", ".join(f"row {row} (`{identifier}`: `{cell}`)" for row, identifier, cell in cells)
-    return shown + (f" and {len(rows) - _MAX_NAMED:,} more" if len(rows) > _MAX_NAMED else "")
+    listing = ", ".join(f"row {row} (`{identifier}`: `{cell}`)" for row, identifier, cell in cells)
+    return listing + (f" and {len(rows) - _MAX_NAMED:,} more" if len(rows) > _MAX_NAMED else "")
 
 
 def same_but_for_spelling(labels: Iterable[str]) -> list[tuple[str, ...]]:
@@ -158,13 +158,13 @@ def check_spelling(labels: Iterable[str], name: str, hint: str) -> None:
     """
     groups = same_but_for_spelling(labels)
     if groups:
-        shown = "; ".join(
+        groups_text = "; ".join(
             ", ".join(f"`{label[:40]}`" for label in variants[:_MAX_NAMED])
             for variants in groups[:_MAX_NAMED]
         )
         raise InputError(
             f"`{name}`: labels differ only in case, blanks, quotation marks or number format: "
-            + shown,
+            + groups_text,
             hint=hint,
         )
 

@@ -83,12 +83,12 @@ def _compare_with_counts(rows: Sequence[Plain]) -> Iterator[str]:
     if not gains:
         yield "No table of counts was available for comparison."
         return
-    known = {part: gain for part, gain in gains.items() if _has_bounds(gain)}
-    if not known:
+    bounded = {part: gain for part, gain in gains.items() if _has_bounds(gain)}
+    if not bounded:
         yield "A single window was scored: no interval, and no statement beyond chance."
         return
-    behind = [part for part, gain in known.items() if gain["high"] < 0]
-    undecided = [part for part, gain in known.items() if gain["low"] <= 0 <= gain["high"]]
+    behind = [part for part, gain in bounded.items() if gain["high"] < 0]
+    undecided = [part for part, gain in bounded.items() if gain["low"] <= 0 <= gain["high"]]
     if not behind and not undecided:
         yield "The model is ahead of the table of counts beyond chance on every part."
     if behind:
@@ -139,10 +139,10 @@ def _over_seeds(intervals: Sequence[Plain | None]) -> str:
     Without random draws (an official split with all of its rows), every seed gives one value; the
     bootstrap interval is then more informative than a deviation of zero.
     """
-    known = [interval for interval in intervals if interval is not None]
-    values = [interval["value"] for interval in known if interval["value"] is not None]
+    present = [interval for interval in intervals if interval is not None]
+    values = [interval["value"] for interval in present if interval["value"] is not None]
     if len(set(values)) < 2:
-        return _interval(known[0] if known else None, 3)
+        return _interval(present[0] if present else None, 3)
     return f"{fmean(values):.3f} ± {stdev(values):.3f}"
 
 
@@ -167,8 +167,8 @@ def _compare_with_kmers(tasks: Sequence[Plain]) -> Iterator[str]:
         f"Beyond chance, the model's vectors are ahead of the best k-mers on {len(ahead)} of "
         f"{len(tasks)} tasks, behind on {len(behind)}."
     )
-    rest = [task["name"] for task in tasks if task["name"] not in ahead]
-    yield f"Not ahead beyond chance on: {', '.join(rest)}."
+    remaining = [task["name"] for task in tasks if task["name"] not in ahead]
+    yield f"Not ahead beyond chance on: {', '.join(remaining)}."
 
 
 def _neighbourhoods(tasks: Sequence[Plain]) -> Table:

@@ -114,22 +114,24 @@ def read_task(
     return class_task(NamedFile(name=name or task_name(path), file=file), missing, str(path))
 
 
-def class_task(task_file: NamedFile, missing: Missing, shown: str | None = None) -> Task:
+def class_task(task_file: NamedFile, missing: Missing, display_name: str | None = None) -> Task:
     """Return the rows as a task of at least two classes.
 
     Raises:
         InputError: Labels are missing, of fewer than two classes, or not classes.
     """
-    shown = shown or task_file.name
-    file = without_missing(task_file.file, shown, missing, is_missing)
+    display_name = display_name or task_file.name
+    file = without_missing(task_file.file, display_name, missing, is_missing)
     labels = [example.label for example in file.examples]
     if len(set(labels)) < 2:
         raise InputError(
-            f"`{shown}` has {len(labels):,} labelled sequences of fewer than two classes",
+            f"`{display_name}` has {len(labels):,} labelled sequences of fewer than two classes",
             hint="at least two labels are needed",
         )
-    check_spelling(labels, shown, "write each class in one way; `evaluate` takes classes alone")
-    check_classes(labels, shown, "`evaluate` takes classes alone; `finetune` learns numbers")
+    check_spelling(
+        labels, display_name, "write each class in one way; `evaluate` takes classes alone"
+    )
+    check_classes(labels, display_name, "`evaluate` takes classes alone; `finetune` learns numbers")
     return Task(name=task_file.name, examples=file.examples, count=file.count, notes=file.notes)
 
 
@@ -239,10 +241,10 @@ def read_folder(folder: Path, prefixes: Sequence[str] = ()) -> Iterator[NamedFil
         if not prefixes or any(name.startswith(prefix) for prefix in prefixes)
     ]
     if not selected:
-        known = ", ".join(f"`{name}`" for name, _, _ in tasks[:12])
+        names = ", ".join(f"`{name}`" for name, _, _ in tasks[:12])
         raise InputError(
             f"`{folder}` holds no task" + (" of that name" if tasks else ""),
-            hint=f"it holds {known}"
+            hint=f"it holds {names}"
             if tasks
             else "tables must be listed in its `INDEX.tsv`, or follow the layout of GUE, Genomic "
             "Benchmarks or NT: see the guide `evaluate`",

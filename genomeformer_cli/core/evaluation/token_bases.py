@@ -105,7 +105,7 @@ class TokenBases:
             return nats[:, None] / _LN2
         places = range(1, length + 1)
         marginals = [
-            nats.logsumexp(dim=[other for other in places if other != place]) for place in places
+            nats.logsumexp(dim=[axis for axis in places if axis != place]) for place in places
         ]
         return torch.stack(marginals, dim=1) / _LN2
 
@@ -128,9 +128,9 @@ class TokenBases:
                 continue
             letter_N = number_N >> 2 * (query.length - 1 - place) & 3
             table = _take(table, letter_N, axis)
-        asked = 1 + query.unknown.index(query.place)
-        others = [axis for axis in range(1, table.dim()) if axis != asked]
-        nats_N4 = table.logsumexp(dim=others) if others else table
+        base_axis = 1 + query.unknown.index(query.place)
+        reduced_axes = [axis for axis in range(1, table.dim()) if axis != base_axis]
+        nats_N4 = table.logsumexp(dim=reduced_axes) if reduced_axes else table
         return functional.log_softmax(nats_N4, dim=-1) / _LN2
 
     def log2_of_tokens(self, logits_NV: Tensor, ids_N: Tensor) -> Tensor:

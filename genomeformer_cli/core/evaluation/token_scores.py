@@ -80,7 +80,7 @@ class ConfidenceInterval:
     high: float  # 97.5 % quantile of the samples; NaN for a single unit.
 
     @property
-    def known(self) -> bool:
+    def is_known(self) -> bool:
         """True if there were at least two units to resample."""
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 

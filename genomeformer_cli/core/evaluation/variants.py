@@ -205,8 +205,8 @@ def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]
         return [float(odds) for odds in sums[1::2] - sums[::2]]
     bases = TokenBases(loaded.tokenizer)
     questions = [_question(bases, loaded, pair) for pair in pairs]
-    asked = [hidden for question in questions if question for hidden in question]
-    answers = iter(_hidden_logits(loaded, asked))
+    positions = [hidden for question in questions if question for hidden in question]
+    answers = iter(_hidden_logits(loaded, positions))
     odds: list[float | None] = []
     for pair, question in zip(pairs, questions, strict=True):
         if question is None:
@@ -268,14 +268,14 @@ def _differing(ref: Numbers, alt: Numbers) -> tuple[slice, slice]:
 
 
 @torch.inference_mode()
-def _hidden_logits(loaded: LoadedModel, asked: Sequence[_Hidden]) -> list[torch.Tensor]:
+def _hidden_logits(loaded: LoadedModel, positions: Sequence[_Hidden]) -> list[torch.Tensor]:
     """Return the logits (N, V) at the predicted tokens of each window; equal rows are run once."""
     tokenizer, model = loaded.tokenizer, loaded.model
     hides = objective_for(model.config.direction).hides_targets
     rows: dict[bytes, int] = {}
     inputs: list[Numbers] = []
     places: list[int] = []
-    for hidden in asked:
+    for hidden in positions:
         ids_T = hidden.ids_T.copy()
         if hides:
             assert tokenizer.mask_id is not None
@@ -289,7 +289,7 @@ def _hidden_logits(loaded: LoadedModel, asked: Sequence[_Hidden]) -> list[torch.
     tokens = _padded(loaded, inputs)
     features_NLE = model.hidden(tokens, padding_mask(tokens, tokenizer.pad_id))
     logits = []
-    for hidden, place in zip(asked, places, strict=True):
+    for hidden, place in zip(positions, places, strict=True):
         span = hidden.hidden
         if hidden.query is not None:
             span = slice(hidden.asked, hidden.asked + 1)

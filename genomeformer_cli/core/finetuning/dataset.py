@@ -202,9 +202,9 @@ def _notes(
         yield f"`{table.name}`: {count.sentence()}"
     if inferred:
         names = label_space.names
-        shown = ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
+        listing = ", ".join(names[:_MAX_NAMED]) + (", ..." if len(names) > _MAX_NAMED else "")
         yield (
-            f"`{table.name}`: labels read as {label_space.kind.value} ({len(names)}: {shown}); "
+            f"`{table.name}`: labels read as {label_space.kind.value} ({len(names)}: {listing}); "
             "`--kind` overrides"
         )
 
@@ -237,8 +237,8 @@ def _check_class_counts(rows: LabelledRows, labels: Sequence[str], reporter: Rep
 
 
 def _list_labels(labels: Sequence[str], sizes: Mapping[str, int]) -> str:
-    shown = ", ".join(f"`{label}` ({sizes[label]})" for label in labels[:_MAX_NAMED])
-    return shown + (f" and {len(labels) - _MAX_NAMED} more" if len(labels) > _MAX_NAMED else "")
+    listing = ", ".join(f"`{label}` ({sizes[label]})" for label in labels[:_MAX_NAMED])
+    return listing + (f" and {len(labels) - _MAX_NAMED} more" if len(labels) > _MAX_NAMED else "")
 
 
 def class_weights(rows: LabelledRows, *, balanced: bool) -> list[float]:

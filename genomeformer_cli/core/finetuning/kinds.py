@@ -151,8 +151,8 @@ def _kind_of_columns(labels: Sequence[str], rows: Sequence[int], name: str) -> T
 
 
 def _list_cells(cells: Sequence[tuple[int, str]]) -> str:
-    shown = ", ".join(f"`{cell[:40]}` (row {row})" for row, cell in cells[:_MAX_NAMED])
-    return shown + (f" and {len(cells) - _MAX_NAMED:,} more" if len(cells) > _MAX_NAMED else "")
+    listing = ", ".join(f"`{cell[:40]}` (row {row})" for row, cell in cells[:_MAX_NAMED])
+    return listing + (f" and {len(cells) - _MAX_NAMED:,} more" if len(cells) > _MAX_NAMED else "")
 
 
 def _ambiguous(problem: str, name: str, hint: str = "") -> InputError:

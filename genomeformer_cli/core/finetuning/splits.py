@@ -46,12 +46,12 @@ def split_rows(
         unassigned = [
             example.row or row for row, example in enumerate(examples, 1) if not example.split
         ]
-        shown = ", ".join(map(str, unassigned[:_MAX_NAMED])) + (
+        listing = ", ".join(map(str, unassigned[:_MAX_NAMED])) + (
             ", ..." if len(unassigned) > _MAX_NAMED else ""
         )
         raise InputError(
             f"{len(unassigned):,} of {len(examples):,} rows have no `split`, the others do: "
-            f"row {shown}",
+            f"row {listing}",
             hint="give every row `train`, `val` or `test`, or none",
         )
     else:

@@ -57,20 +57,20 @@ def is_nucleotide_accession(word: str) -> bool:
     return _NUCLEOTIDE.fullmatch(word.strip().strip(_QUOTES)) is not None
 
 
-def read_accession_list(path: Path, *, shown: str | None = None) -> tuple[str, ...]:
+def read_accession_list(path: Path, *, display_name: str | None = None) -> tuple[str, ...]:
     """Return the accessions of a list in order, without duplicates.
 
     Args:
         path: List, plain or compressed.
-        shown: Name of the file in errors; the path by default.
+        display_name: Name of the file in errors; the path by default.
 
     Raises:
         InputError: The list cannot be read, is empty, or has a word that is not an accession.
     """
-    name = shown or str(path)
+    name = display_name or str(path)
     accessions: dict[str, None] = {}
     invalid_words: list[_Word] = []
-    for word in _words(read_lines(path, shown=shown), name):
+    for word in _words(read_lines(path, display_name=display_name), name):
         accession = read_accession(word.text)
         if accession is None:
             invalid_words.append(word)
@@ -129,7 +129,7 @@ def _cells(line: str, separator: str, where: str) -> Sequence[str]:
 
 
 def _invalid_words_error(invalid_words: Sequence[_Word], name: str) -> InputError:
-    listed = ", ".join(
+    listing = ", ".join(
         f"`{word.text[:_SHOWN]}` (line {word.line})" for word in invalid_words[:_MAX_NAMED]
     )
     more = f" and {len(invalid_words) - _MAX_NAMED} more" if len(invalid_words) > _MAX_NAMED else ""
@@ -138,4 +138,4 @@ def _invalid_words_error(invalid_words: Sequence[_Word], name: str) -> InputErro
     hint += " the first line calls `accession` is read, and `#` begins a comment"
     if any(is_nucleotide_accession(word.text) for word in invalid_words):
         hint = "`NC_...` and the like name one sequence: give the assembly that holds it"
-    return InputError(f"`{name}`: {count} not an assembly accession: {listed}{more}", hint=hint)
+    return InputError(f"`{name}`: {count} not an assembly accession: {listing}{more}", hint=hint)

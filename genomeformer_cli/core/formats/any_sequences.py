@@ -18,33 +18,33 @@ _NO_BASES = np.empty(0, dtype=np.uint8)
 
 
 def read_any_sequences(
-    path: Path, *, shown: str | None = None, reporter: Reporter | None = None
+    path: Path, *, display_name: str | None = None, reporter: Reporter | None = None
 ) -> Iterator[Query]:
     """Yield every record or table row in order, including those without a sequence.
 
     Args:
         path: FASTA, FASTQ or table, plain or compressed, detected by content.
-        shown: Name of the file in errors; the path by default.
+        display_name: Name of the file in errors; the path by default.
         reporter: Receives the changes made while reading, after the last record.
 
     Raises:
         FormatError: The file is missing, empty, truncated, damaged, or neither FASTA nor a table.
         AlphabetError: A character is not a nucleotide code.
     """
-    name = shown or str(path)
+    name = display_name or str(path)
     if is_fasta(path, name):
-        yield from read_sequences(path, shown=shown, reporter=reporter)
+        yield from read_sequences(path, display_name=display_name, reporter=reporter)
         return
-    if not has_column(path, SEQUENCE, shown=name):
+    if not has_column(path, SEQUENCE, display_name=name):
         try:
-            yield from read_sequences(path, shown=shown, reporter=reporter)
+            yield from read_sequences(path, display_name=display_name, reporter=reporter)
         except FastaError as failure:
             raise FastaError(
                 failure.message,
                 hint=f"{failure.hint}; or a table whose header has a column `{SEQUENCE}`",
             ) from failure
         return
-    table = read_table(path, shown=name)
+    table = read_table(path, display_name=name)
     yield from _rows(table)
     if table.num_empty and reporter is not None:
         reporter.warn(f"`{name}`: {table.num_empty:,} of {table.num_rows:,} rows are empty")

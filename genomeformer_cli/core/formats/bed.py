@@ -71,19 +71,19 @@ class BedRow:
         return self.name or f"{self.record}:{self.start}-{self.stop}"
 
 
-def read_bed(path: Path, *, shown: str | None = None) -> Iterator[BedRow]:
+def read_bed(path: Path, *, display_name: str | None = None) -> Iterator[BedRow]:
     """Yield every row of a BED file, in order.
 
     Args:
         path: BED file, plain or compressed.
-        shown: Name of the file in errors; the path by default.
+        display_name: Name of the file in errors; the path by default.
 
     Raises:
         InputError: The file cannot be read, or a row is invalid.
     """
-    for number, line in read_lines(path, shown=shown):
+    for number, line in read_lines(path, display_name=display_name):
         if line.strip() and not line.lstrip().startswith("#") and not _is_header(line):
-            yield _row(line, number, f"`{shown or path}`, line {number}")
+            yield _row(line, number, f"`{display_name or path}`, line {number}")
 
 
 def _cells(line: str) -> list[str]:

@@ -95,7 +95,7 @@ class Changes:
             self._add_mostly_unknown(self._id)
         self._id, self._size, self._unknown = "", 0, 0
 
-    def report(self, shown: str, reporter: Reporter) -> None:
+    def report(self, display_name: str, reporter: Reporter) -> None:
         """Report the changes: a note on letters, warnings on probable mistakes."""
         counts = (
             (self.num_uracil, "U as T"),
@@ -104,22 +104,25 @@ class Changes:
         )
         letters = [f"{number:,} {change}" for number, change in counts if number]
         if letters:
-            reporter.note(f"`{shown}`: read {', '.join(letters)}")
+            reporter.note(f"`{display_name}`: read {', '.join(letters)}")
         if self.num_comments:
-            reporter.note(f"`{shown}`: skipped {self.num_comments} comment lines (`;`)")
+            reporter.note(f"`{display_name}`: skipped {self.num_comments} comment lines (`;`)")
         if self.num_blank_starts:
             reporter.warn(
-                f"`{shown}`: {self.num_blank_starts} of {self.num_records} headers have a blank "
+                f"`{display_name}`: {self.num_blank_starts} of {self.num_records} headers have "
+                "a blank "
                 "between `>` and the id; the id is the first word behind it"
             )
         if self.num_unnamed:
             reporter.warn(
-                f"`{shown}`: {self.num_unnamed} of {self.num_records} records have no id in their "
+                f"`{display_name}`: {self.num_unnamed} of {self.num_records} records have no "
+                "id in their "
                 f"header; the first is called `{self.first_unnamed}` here"
             )
         if self.num_mostly_unknown:
             reporter.warn(
-                f"`{shown}`: more than a third of {self.num_mostly_unknown} of {self.num_records} "
+                f"`{display_name}`: more than a third of {self.num_mostly_unknown} of "
+                f"{self.num_records} "
                 f"records becomes N, the first is `{self.first_mostly_unknown}`: is it protein, or "
                 "masked?"
             )

@@ -66,7 +66,7 @@ class FastaReader:
 
     Args:
         source: Path of a file, plain or compressed, or an open text file.
-        shown: Name of the file in errors; the path by default.
+        display_name: Name of the file in errors; the path by default.
         where: Prefix of errors in a record; the name by default.
         letters: Yield letters instead of codes.
 
@@ -79,14 +79,16 @@ class FastaReader:
         self,
         source: Path | TextFile,
         *,
-        shown: str | None = None,
+        display_name: str | None = None,
         where: str | None = None,
         letters: bool = False,
     ) -> None:
-        self.text = source if isinstance(source, TextFile) else TextFile(source, shown=shown)
+        self.text = (
+            source if isinstance(source, TextFile) else TextFile(source, display_name=display_name)
+        )
         self.changes = Changes()
-        self._shown = self.text.shown
-        self._where = where or f"`{self._shown}`"
+        self._display_name = self.text.display_name
+        self._where = where or f"`{self._display_name}`"
         self._letters = letters
         self._open_id = ""
         self._open_size = 0
@@ -101,7 +103,7 @@ class FastaReader:
         """
         chunks = self.text.chunks()
         first = self._start_of_records(chunks)
-        refuse_other_formats(first, self._shown)
+        refuse_other_formats(first, self._display_name)
         chunks = chain([first], chunks)
         is_fastq = first.startswith(b"@")
         yield from self._fastq_blocks(chunks) if is_fastq else self._fasta_blocks(chunks)
@@ -156,7 +158,9 @@ class FastaReader:
         starts: list[tuple[int, str]] = []
         descriptions: list[str] = []
         size = 0
-        for header, letters in fastq_records(split_lines(chunks, self._shown), self._shown):
+        for header, letters in fastq_records(
+            split_lines(chunks, self._display_name), self._display_name
+        ):
             name, description = self._begin(header)
             starts.append((size, name))
             descriptions.append(description)
@@ -171,10 +175,10 @@ class FastaReader:
     def _block(
         self, parts: list[bytes], starts: list[tuple[int, str]], descriptions: list[str]
     ) -> Block:
-        joined = b"".join(parts)
-        flagged = flag_bases(joined) if self._letters else joined
+        block = b"".join(parts)
+        flagged = flag_bases(block) if self._letters else block
         unflagged = self.changes.count(np.frombuffer(flagged, dtype=np.uint8), starts)
-        marked = np.frombuffer(joined, dtype=np.uint8) if self._letters else unflagged
+        marked = np.frombuffer(block, dtype=np.uint8) if self._letters else unflagged
         return Block(marked, starts, descriptions)
 
     def _begin(self, header: bytes) -> tuple[str, str]:
@@ -248,36 +252,37 @@ def _next_header(chunk: bytes, position: int, last: bytes) -> int:
     return len(chunk)
 
 
-def refuse_other_formats(first: bytes, shown: str) -> None:
+def refuse_other_formats(first: bytes, display_name: str) -> None:
     """Refuse text that is not FASTA or FASTQ, and name its format if recognised."""
     if not first.strip():
         raise FastaError(
-            f"`{shown}` is empty", hint="a FASTA file starts with a header line such as `>seq1`"
+            f"`{display_name}` is empty",
+            hint="a FASTA file starts with a header line such as `>seq1`",
         )
     if first[:1] in (b">", b"@"):
         return
     name = next((name for magic, name in _OTHER_FORMATS if first.startswith(magic)), None)
     description = f"is {name}" if name else "is not FASTA: its first line does not start with `>`"
     raise FastaError(
-        f"`{shown}` {description}{', not FASTA' if name else ''}",
+        f"`{display_name}` {description}{', not FASTA' if name else ''}",
         hint="give FASTA or FASTQ, plain or compressed",
     )
 
 
-def inspect_file(path: Path, *, shown: str | None = None) -> str:
+def inspect_file(path: Path, *, display_name: str | None = None) -> str:
     """Read a whole file and return the SHA-256 of its text with LF line ends.
 
     Args:
         path: FASTA or FASTQ file, plain or compressed.
-        shown: Name of the file in errors; the path by default.
+        display_name: Name of the file in errors; the path by default.
 
     Raises:
         FormatError: The file is missing, empty, truncated, damaged, or not FASTA.
     """
-    text = TextFile(path, shown=shown)
+    text = TextFile(path, display_name=display_name)
     chunks = text.chunks()
     first = next(chunks, b"")
-    refuse_other_formats(_LEADING_LINES.sub(b"", first), text.shown)
+    refuse_other_formats(_LEADING_LINES.sub(b"", first), text.display_name)
     digest = hashlib.sha256(first)
     for chunk in chunks:
         digest.update(chunk)
@@ -285,24 +290,24 @@ def inspect_file(path: Path, *, shown: str | None = None) -> str:
 
 
 def read_records(
-    path: Path, *, shown: str | None = None, reporter: Reporter | None = None
+    path: Path, *, display_name: str | None = None, reporter: Reporter | None = None
 ) -> Iterator[Record]:
     """Yield every record in order, as letters, one at a time in memory.
 
     Args:
         path: FASTA or FASTQ file, plain or compressed.
-        shown: Name of the file in errors; the path by default.
+        display_name: Name of the file in errors; the path by default.
         reporter: Receives the changes made while reading, after the last record.
 
     Raises:
         FormatError: The file is missing, empty, truncated, damaged, or not FASTA.
         AlphabetError: A character is not a nucleotide code.
     """
-    reader = FastaReader(path, shown=shown, letters=True)
+    reader = FastaReader(path, display_name=display_name, letters=True)
     for name, description, letters in whole_records(reader):
         yield Record(name, description, letters.tobytes().decode("ascii"))
     if reporter is not None:
-        reader.changes.report(reader.text.shown, reporter)
+        reader.changes.report(reader.text.display_name, reporter)
 
 
 def whole_records(reader: FastaReader) -> Iterator[tuple[str, str, Codes]]:
@@ -310,13 +315,13 @@ def whole_records(reader: FastaReader) -> Iterator[tuple[str, str, Codes]]:
     opened: tuple[str, str] | None = None
     parts: list[Codes] = []
     for block in reader.blocks():
-        done = 0
+        first = 0
         for (at, name), description in zip(block.starts, block.descriptions, strict=True):
-            parts.append(block.marked[done:at])
+            parts.append(block.marked[first:at])
             if opened is not None:
                 yield *opened, parts[0] if len(parts) == 1 else np.concatenate(parts)
-            opened, parts, done = (name, description), [], at
-        parts.append(block.marked[done:])
+            opened, parts, first = (name, description), [], at
+        parts.append(block.marked[first:])
     if opened is not None:
         yield *opened, parts[0] if len(parts) == 1 else np.concatenate(parts)
 

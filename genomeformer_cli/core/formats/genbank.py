@@ -35,12 +35,12 @@ class GenBankRecord:
     sequence: bytes  # Letters; empty if the file has none.
 
 
-def read_genbank(lines: Iterator[Line], shown: str) -> Iterator[GenBankRecord]:
+def read_genbank(lines: Iterator[Line], display_name: str) -> Iterator[GenBankRecord]:
     """Yield the records of a file, one at a time in memory.
 
     Args:
         lines: Lines of the file.
-        shown: Name of the file in errors.
+        display_name: Name of the file in errors.
 
     Raises:
         AnnotationError: The file is not GenBank, or a record is truncated, duplicated, or has an
@@ -54,14 +54,14 @@ def read_genbank(lines: Iterator[Line], shown: str) -> Iterator[GenBankRecord]:
             if not line.text.strip():
                 continue
             number += 1
-            record = _Record(line, number, shown)
+            record = _Record(line, number, display_name)
         elif not line.text.startswith("//"):
             record.take(line)
         else:
             parsed = record.read()
             if parsed.annotated.id in ids:
                 raise AnnotationError(
-                    f"`{shown}` has two records `{parsed.annotated.id}`",
+                    f"`{display_name}` has two records `{parsed.annotated.id}`",
                     hint="give each record a VERSION of its own, or split the file",
                 )
             ids.add(parsed.annotated.id)
@@ -88,8 +88,8 @@ class _Entry:
 
 
 class _Record:
-    def __init__(self, locus: Line, number: int, shown: str) -> None:
-        self._shown = shown
+    def __init__(self, locus: Line, number: int, display_name: str) -> None:
+        self._display_name = display_name
         self._number = number
         self._locus_line = locus.number
         self._locus = locus.text
@@ -103,7 +103,8 @@ class _Record:
     def failure(self, words: str, *, hint: str, line: int = 0) -> AnnotationError:
         place = f", line {line}" if line else ""
         return AnnotationError(
-            f"`{self._shown}` cannot be read as GenBank{place}: record {self._number} {words}",
+            f"`{self._display_name}` cannot be read as GenBank{place}: record {self._number} "
+            f"{words}",
             hint=hint,
         )
 
@@ -268,9 +269,9 @@ class _Features:
         try:
             location = self.reader.read("".join(entry.location))
         except LocationError as failure:
-            shown = name or "".join(entry.location)[:40]
+            title = name or "".join(entry.location)[:40]
             raise self.record.failure(
-                f"(`{self.identity}`) has the {entry.key} `{shown}` that {failure}",
+                f"(`{self.identity}`) has the {entry.key} `{title}` that {failure}",
                 hint="correct the location, or the shape (`circular`) in the LOCUS line",
                 line=entry.line,
             ) from failure

@@ -74,18 +74,18 @@ class _FeatureLines:
     open_high: bool = False
 
 
-def read_gff(lines: Iterator[Line], shown: str) -> GffFile:
+def read_gff(lines: Iterator[Line], display_name: str) -> GffFile:
     """Read the annotation; the lines after it stay in `lines`.
 
     Args:
         lines: Lines of the file.
-        shown: Name of the file in errors.
+        display_name: Name of the file in errors.
 
     Raises:
         AnnotationError: A line is not GFF3, or a feature is invalid; the message has the line
             number.
     """
-    reader = _Reader(shown)
+    reader = _Reader(display_name)
     for line in lines:
         text = line.text.lstrip(" ")
         if text.startswith(">"):
@@ -103,7 +103,7 @@ def read_gff(lines: Iterator[Line], shown: str) -> GffFile:
     return GffFile(records=reader.finish())
 
 
-def refuse_annotation(line: Line, shown: str) -> None:
+def refuse_annotation(line: Line, display_name: str) -> None:
     """Check a line of the sequences that follow an annotation.
 
     Raises:
@@ -111,14 +111,14 @@ def refuse_annotation(line: Line, shown: str) -> None:
     """
     if "\t" in line.text and not line.text.lstrip().startswith((">", ";")):
         raise AnnotationError(
-            f"`{shown}`: line {line.number} is annotation after the sequences",
+            f"`{display_name}`: line {line.number} is annotation after the sequences",
             hint="sequences are the last part of a GFF3 file: give joined files one by one",
         )
 
 
 class _Reader:
-    def __init__(self, shown: str) -> None:
-        self._shown = shown
+    def __init__(self, display_name: str) -> None:
+        self._display_name = display_name
         self._lines: dict[str, dict[tuple[str, str], _FeatureLines]] = {}
         self._circular: set[str] = set()
         self._lengths: dict[str, int] = {}
@@ -127,14 +127,14 @@ class _Reader:
         self._parents: dict[str, list[str]] = {}
 
     def failure(self, number: int, words: str, hint: str) -> AnnotationError:
-        return AnnotationError(f"`{self._shown}`: line {number} {words}", hint=hint)
+        return AnnotationError(f"`{self._display_name}`: line {number} {words}", hint=hint)
 
     def take(self, line: Line) -> None:
         """Parse a line of annotation."""
         number = line.number
         columns = self._columns(line)
         seqid, type_name = unquote(columns[0]), columns[2]
-        require_text(seqid, f"`{self._shown}`, line {number}, column 1")
+        require_text(seqid, f"`{self._display_name}`, line {number}, column 1")
         attributes = _attributes(columns[8])
         if _GTF.match(columns[8]):
             raise self.failure(number, "is GTF, not GFF3", "export it as GFF3, or GenBank")
@@ -314,7 +314,7 @@ def _is_pseudo(attributes: Attributes) -> bool:
     return (
         _is_true(attributes, "pseudo")
         or "pseudogene" in attributes
-        or any("pseudogen" in one.lower() for one in kinds)
+        or any("pseudogen" in text.lower() for text in kinds)
     )
 
 

@@ -112,23 +112,23 @@ def read_labelled(
         FastaError: The file is damaged FASTA.
     """
     columns = columns or LabelColumns()
-    with local_copy(str(path), command="finetune -") as (place, shown):
-        if is_fasta(place, shown):
-            examples = tuple(_of_fasta(place, shown, split))
+    with local_copy(str(path), command="finetune -") as (place, display_name):
+        if is_fasta(place, display_name):
+            examples = tuple(_of_fasta(place, display_name, split))
             return LabelledFile(
                 examples=examples, count=RowCount(read=len(examples), used=len(examples))
             )
-        table = read_table(place, shown=shown)
+        table = read_table(place, display_name=display_name)
         return _of_table(table, columns, split, None if str(path) == STDIN else path)
 
 
-def is_fasta(path: Path, shown: str) -> bool:
+def is_fasta(path: Path, display_name: str) -> bool:
     """Return True for FASTA or FASTQ, by the first line that is not a `;` comment.
 
     Raises:
         FormatError: The file cannot be read, or is not text.
     """
-    for line in read_lines(path, shown=shown):
+    for line in read_lines(path, display_name=display_name):
         text = line.text.strip()
         if text and not text.startswith(";"):
             return text[0] in (">", "@")
@@ -156,10 +156,10 @@ def _of_table(
         groups = table.index(columns.group, "`--group` names the groups")
     places = {"id": table.find("id"), "split": table.find("split"), "group": groups}
     sequences = _sequences(table, columns.sequence, path)
-    taken = [place for place in (*labels, sequences.place) if place is not None]
-    if len(set(taken)) < len(taken):
+    used = [place for place in (*labels, sequences.place) if place is not None]
+    if len(set(used)) < len(used):
         raise FormatError(
-            f"`{table.shown}`: one column is named twice, as label or sequence",
+            f"`{table.display_name}`: one column is named twice, as label or sequence",
             hint="upper and lower case are alike; give each label a column of its own",
         )
     examples = []
@@ -192,7 +192,7 @@ def _group_notes(table: TextTable, examples: Sequence[Example]) -> Iterator[str]
     """Report rows without a group in a table whose other rows have one."""
     empty = sum(not example.group for example in examples)
     if 0 < empty < len(examples):
-        yield f"`{table.shown}`: {empty:,} rows have no group: each is a group of its own"
+        yield f"`{table.display_name}`: {empty:,} rows have no group: each is a group of its own"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,7 +217,8 @@ class _Sequences:
     def notes(self, examples: Sequence[Example]) -> Iterator[str]:
         if self.fasta is None:
             return
-        yield f"`{self.table.shown}` has no column `sequence`: sequences are from `{self.fasta}`"
+        yield f"`{self.table.display_name}` has no column `sequence`: sequences are from "
+        f"`{self.fasta}`"
         unused = len(self.records) - len({example.id for example in examples})
         if unused:
             yield f"{unused:,} records of `{self.fasta}` have no row in the table"
@@ -267,18 +268,18 @@ def _split(name: str, where: str) -> str:
     return SPLIT_NAMES[name.lower()] if name else ""
 
 
-def _of_fasta(path: Path, shown: str, split: str) -> Iterator[Example]:
+def _of_fasta(path: Path, display_name: str, split: str) -> Iterator[Example]:
     labelled = False
-    for number, record in enumerate(read_records(path, shown=shown), start=1):
+    for number, record in enumerate(read_records(path, display_name=display_name), start=1):
         header = f"{record.id} {record.description}".strip()
-        where = f"`{shown}`: record `{record.id}`"
-        named = _LABEL.search(header)
-        label = named.group(1) if named else header.rpartition("|")[2] if "|" in header else ""
+        where = f"`{display_name}`: record `{record.id}`"
+        match = _LABEL.search(header)
+        label = match.group(1) if match else header.rpartition("|")[2] if "|" in header else ""
         label = require_text(label.strip(), where)
         labelled = labelled or bool(label)
         yield Example(record.id, record.sequence, label, split, "", number)
     if not labelled:
         raise FormatError(
-            f"`{shown}`: no header has a label",
+            f"`{display_name}`: no header has a label",
             hint="write `label=CLASS` into each header, or end it in `|CLASS`",
         )

@@ -23,7 +23,7 @@ def named_records(
     fasta: Path,
     names: Collection[str],
     *,
-    shown: str | None = None,
+    display_name: str | None = None,
     lengths: dict[str, int] | None = None,
     reporter: Reporter | None = None,
 ) -> Iterator[Query]:
@@ -35,7 +35,7 @@ def named_records(
     Args:
         fasta: FASTA or FASTQ file, plain or compressed.
         names: Ids of the records.
-        shown: Name of the genome in errors; the path by default.
+        display_name: Name of the genome in errors; the path by default.
         lengths: Receives the id and the length of every record.
         reporter: Receives the changes made while reading, and other duplicate ids.
 
@@ -45,10 +45,10 @@ def named_records(
     lengths = {} if lengths is None else lengths
     twice: dict[str, None] = {}
     yielded: set[str] = set()
-    for record in read_sequences(fasta, shown=shown, reporter=reporter):
+    for record in read_sequences(fasta, display_name=display_name, reporter=reporter):
         if record.id in yielded:
             raise FastaError(
-                f"`{shown or fasta}` has several records of the id `{record.id}`",
+                f"`{display_name or fasta}` has several records of the id `{record.id}`",
                 hint="rename or remove all but one: rows on it could mean any of them",
             )
         if record.id in lengths:
@@ -59,7 +59,7 @@ def named_records(
             yield record
     if twice and reporter is not None:
         reporter.warn(
-            f"`{shown or fasta}`: {len(twice)} ids occur more than once, the first is "
+            f"`{display_name or fasta}`: {len(twice)} ids occur more than once, the first is "
             f"`{next(iter(twice))}`; no row is on them"
         )
 
@@ -97,8 +97,9 @@ def check_names(
         return
     first = names[0]
     raise InputError(
-        f"no row of `{source}` is on a record of `{genome}`: the file names {_listed(names)}, the "
-        f"genome {_listed(lengths)}",
+        f"no row of `{source}` is on a record of `{genome}`: the file names "
+        f"{_list_names(names)}, the "
+        f"genome {_list_names(lengths)}",
         hint=_cause(first, similar_name(first, lengths)),
     )
 
@@ -118,7 +119,7 @@ def _cause(name: str, similar: str) -> str:
     )
 
 
-def _listed(names: Collection[str]) -> str:
+def _list_names(names: Collection[str]) -> str:
     different = list(dict.fromkeys(names))
     more = f" and {len(different) - _NUM_SHOWN:,} more" if len(different) > _NUM_SHOWN else ""
     return ", ".join(f"`{name}`" for name in different[:_NUM_SHOWN]) + more

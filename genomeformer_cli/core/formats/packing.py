@@ -56,8 +56,8 @@ class Packing:
         return first.startswith(self.magics)
 
 
-def _gzip_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
-    del shown
+def _gzip_engine(display_name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
+    del display_name
     try:
         fast = importlib.import_module("isal.isal_zlib")
     except ImportError:
@@ -65,14 +65,14 @@ def _gzip_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], 
     return lambda: fast.decompressobj(_GZIP_WINDOW), (fast.error, zlib.error)
 
 
-def _bzip2_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
-    del shown
+def _bzip2_engine(display_name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
+    del display_name
     # bzip2 reports damaged data as an OSError without a number, which the reader checks.
     return bz2.BZ2Decompressor, ()
 
 
-def _xz_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
-    del shown
+def _xz_engine(display_name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
+    del display_name
     return (lambda: lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_XZ_MEMORY), (lzma.LZMAError,))
 
 
@@ -97,12 +97,12 @@ class _ZstdMember:
         return bytes(self._frame.decompress(raw))
 
 
-def _zstd_engine(shown: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
+def _zstd_engine(display_name: str) -> tuple[Callable[[], Any], tuple[type[Exception], ...]]:
     try:
         zstandard: Any = importlib.import_module("zstandard")
     except ImportError:
         raise MissingExtraError(
-            f"`{shown}` is zstd-compressed, which needs `zstandard`",
+            f"`{display_name}` is zstd-compressed, which needs `zstandard`",
             hint="`pip install 'genomeformer[zstd]'`, or unpack it: `zstd -dc FILE | genomeformer "
             "COMMAND -`",
         ) from None
@@ -160,7 +160,7 @@ class PackedFile:
 
     Args:
         path: File, plain or compressed.
-        shown: Name of the file in errors; the path by default.
+        display_name: Name of the file in errors; the path by default.
         copy: Receives the bytes of the file, still compressed.
 
     Attributes:
@@ -168,10 +168,12 @@ class PackedFile:
         num_read: Number of compressed bytes read so far.
     """
 
-    def __init__(self, path: Path, *, shown: str | None = None, copy: Copy | None = None) -> None:
+    def __init__(
+        self, path: Path, *, display_name: str | None = None, copy: Copy | None = None
+    ) -> None:
         self._path = path
         self._copy = copy
-        self.shown = shown or str(path)
+        self.display_name = display_name or str(path)
         self._digest = hashlib.sha256()
         self.packing: Packing | None = None
         self.num_read = 0
@@ -198,10 +200,12 @@ class PackedFile:
             source = self._read()
             yield from _in_a_thread(source) if large else source
         except FileNotFoundError:
-            raise FormatError(f"`{self.shown}` does not exist", hint="check the path") from None
+            raise FormatError(
+                f"`{self.display_name}` does not exist", hint="check the path"
+            ) from None
         except OSError as failure:
             raise FormatError(
-                f"`{self.shown}` cannot be read: {failure.strerror or failure}",
+                f"`{self.display_name}` cannot be read: {failure.strerror or failure}",
                 hint="check the path",
             ) from failure
 
@@ -213,7 +217,7 @@ class PackedFile:
                 self._copy.write(raw)
             except OSError as failure:
                 raise StoreError(
-                    f"could not copy `{self.shown}`: {failure.strerror or failure}",
+                    f"could not copy `{self.display_name}`: {failure.strerror or failure}",
                     hint="free some space; nothing was left half-written",
                 ) from failure
         self.num_read += len(raw)
@@ -231,7 +235,7 @@ class PackedFile:
                 raw = self._take(file, TEXT_CHUNK)
 
     def _unpack(self, file: IO[bytes], raw: bytes, packing: Packing) -> Iterator[bytes]:
-        start, errors = packing.engine(self.shown)
+        start, errors = packing.engine(self.display_name)
         member = None
         try:
             while raw or member is None:
@@ -274,17 +278,17 @@ class PackedFile:
     def _damaged_error(self, packing: Packing, failure: Exception) -> FormatError:
         if "memory" in str(failure).lower():
             return FormatError(
-                f"`{self.shown}` needs too much memory to be unpacked ({packing.name})",
+                f"`{self.display_name}` needs too much memory to be unpacked ({packing.name})",
                 hint=f"unpack it first, as in `{packing.program} FILE > UNPACKED`",
             )
         return FormatError(
-            f"`{self.shown}` is a damaged or truncated {packing.name} file",
+            f"`{self.display_name}` is a damaged or truncated {packing.name} file",
             hint="download or copy it again",
         )
 
     def _followed_by_other_data(self, packing: Packing) -> FormatError:
         return FormatError(
-            f"`{self.shown}` has other data after the end of its {packing.name} data",
+            f"`{self.display_name}` has other data after the end of its {packing.name} data",
             hint="download or copy it again; if the first part is all you need, "
             f"`{packing.program} FILE > UNPACKED`",
         )

@@ -25,13 +25,13 @@ class Query:
 
 
 def read_sequences(
-    path: Path, *, shown: str | None = None, reporter: Reporter | None = None
+    path: Path, *, display_name: str | None = None, reporter: Reporter | None = None
 ) -> Iterator[Query]:
     """Yield every record in order, including empty ones, one at a time in memory.
 
     Args:
         path: FASTA or FASTQ file, plain or compressed.
-        shown: Name of the file in errors; the path by default.
+        display_name: Name of the file in errors; the path by default.
         reporter: Receives the changes made while reading, after the last record.
 
     Raises:
@@ -39,8 +39,8 @@ def read_sequences(
         AlphabetError: A character is not a nucleotide code.
         MissingExtraError: The file is zstd, and `zstandard` is not installed.
     """
-    reader = FastaReader(path, shown=shown)
+    reader = FastaReader(path, display_name=display_name)
     for name, _, marked in whole_records(reader):
         yield Query(name, marked & _BASE_BITS)
     if reporter is not None:
-        reader.changes.report(reader.text.shown, reporter)
+        reader.changes.report(reader.text.display_name, reporter)

@@ -35,7 +35,7 @@ class TableRow:
 class TextTable:
     """Table."""
 
-    shown: str  # Name in messages.
+    display_name: str  # Name in messages.
     separator: str  # Character between cells.
     columns: tuple[str, ...]  # Column names as written.
     rows: tuple[TableRow, ...]  # Non-empty rows.
@@ -48,7 +48,7 @@ class TextTable:
 
     def where(self, row: TableRow) -> str:
         """Return file, row and line for a message."""
-        return f"`{self.shown}`, row {row.number} (line {row.line})"
+        return f"`{self.display_name}`, row {row.number} (line {row.line})"
 
     def index(self, name: str, role: str = "") -> int:
         """Return the index of a column, case-insensitive.
@@ -65,23 +65,23 @@ class TextTable:
             return position
         if any(_LOOKS_LIKE_BASES.fullmatch(cell) for cell in self.columns):
             raise FormatError(
-                f"`{self.shown}` has no header: its first line holds a sequence",
+                f"`{self.display_name}` has no header: its first line holds a sequence",
                 hint="add a first line with the names of the columns, such as "
                 f"`sequence{self.separator if self.separator != chr(9) else '<tab>'}label`",
             )
-        named = [name for name in self.columns if name]
-        more = f" and {len(named) - _MAX_NAMED} more" if len(named) > _MAX_NAMED else ""
-        listed = ", ".join(f"`{name[:60]}`" for name in named[:_MAX_NAMED])
-        if self.separator == "\t" and any(cell.strip('"') == name.strip() for cell in named):
+        names = [name for name in self.columns if name]
+        more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+        listing = ", ".join(f"`{name[:60]}`" for name in names[:_MAX_NAMED])
+        if self.separator == "\t" and any(cell.strip('"') == name.strip() for cell in names):
             raise FormatError(
-                f"`{self.shown}` has no column `{name}`, but a quoted one",
+                f"`{self.display_name}` has no column `{name}`, but a quoted one",
                 hint="tab-separated cells are not quoted: write commas, or no quotes, as R's "
                 "`write.table(quote = FALSE)` does",
             )
         raise FormatError(
-            f"`{self.shown}` has no column `{name}`",
+            f"`{self.display_name}` has no column `{name}`",
             hint=f"read as {_SEPARATOR_NAMES[self.separator]}-separated, its columns are "
-            f"{listed or '(without names)'}{more}" + (f"; {role}" if role else ""),
+            f"{listing or '(without names)'}{more}" + (f"; {role}" if role else ""),
         )
 
     def find(self, name: str) -> int | None:
@@ -99,7 +99,7 @@ class TextTable:
         ]
         if len(exact) > 1:
             raise FormatError(
-                f"`{self.shown}` has {len(exact)} columns `{stripped}`",
+                f"`{self.display_name}` has {len(exact)} columns `{stripped}`",
                 hint="rename or remove all but one of them",
             )
         return exact[0] if exact else None
@@ -119,18 +119,18 @@ class TextTable:
         return require_text(row.cells[place], where)
 
 
-def read_table(path: Path, *, shown: str | None = None) -> TextTable:
+def read_table(path: Path, *, display_name: str | None = None) -> TextTable:
     """Read a table.
 
     Args:
         path: Tab-, comma- or semicolon-separated text, plain or compressed.
-        shown: Name in messages; the path by default.
+        display_name: Name in messages; the path by default.
 
     Raises:
         FormatError: The file is unreadable, empty, not text, or has an invalid row.
     """
-    name = shown or str(path)
-    lines = read_lines(path, shown=name)
+    name = display_name or str(path)
+    lines = read_lines(path, display_name=name)
     separator, columns = _header(lines, name)
     rows: list[TableRow] = []
     num_rows = 0
@@ -145,7 +145,7 @@ def read_table(path: Path, *, shown: str | None = None) -> TextTable:
         if any(cells):
             rows.append(TableRow(num_rows, line.number, cells))
     return TextTable(
-        shown=name,
+        display_name=name,
         separator=separator,
         columns=columns,
         rows=tuple(rows),
@@ -153,14 +153,14 @@ def read_table(path: Path, *, shown: str | None = None) -> TextTable:
     )
 
 
-def has_column(path: Path, column: str, *, shown: str | None = None) -> bool:
+def has_column(path: Path, column: str, *, display_name: str | None = None) -> bool:
     """Return True for a table with a column of that name, case-insensitive.
 
     Raises:
         FormatError: The file is unreadable or not text.
     """
-    name = shown or str(path)
-    lines = read_lines(path, shown=name)
+    name = display_name or str(path)
+    lines = read_lines(path, display_name=name)
     header = next((line for line in lines if line.text.strip()), None)
     if header is None:
         return False
@@ -191,11 +191,13 @@ def _separator(header: str) -> str:
 
 
 def _too_many(where: str, columns: Sequence[str], cells: Sequence[str]) -> FormatError:
-    named = "row names have no name in the header, as R writes them: `write.table(col.names = NA)`"
+    explanation = (
+        "row names have no name in the header, as R writes them: `write.table(col.names = NA)`"
+    )
     hint = "quote cells that hold the separator, or use tabs"
     return FormatError(
         f"{where} has {len(cells)} cells, the header {len(columns)}",
-        hint=f"{hint}; or {named}" if len(cells) == len(columns) + 1 else hint,
+        hint=f"{hint}; or {explanation}" if len(cells) == len(columns) + 1 else hint,
     )
 
 

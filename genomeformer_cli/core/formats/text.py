@@ -68,7 +68,7 @@ class TextFile:
 
     Args:
         path: Text file, plain or compressed.
-        shown: Name of the file in errors; the path by default.
+        display_name: Name of the file in errors; the path by default.
         copy: Receives the bytes of the file, still compressed.
         copy_text: Receives the decompressed bytes, before any change.
 
@@ -80,12 +80,12 @@ class TextFile:
         self,
         path: Path,
         *,
-        shown: str | None = None,
+        display_name: str | None = None,
         copy: Copy | None = None,
         copy_text: Copy | None = None,
     ) -> None:
-        self.packed = PackedFile(path, shown=shown, copy=copy)
-        self.shown = self.packed.shown
+        self.packed = PackedFile(path, display_name=display_name, copy=copy)
+        self.display_name = self.packed.display_name
         self._copy_text = copy_text
 
     def chunks(self) -> Iterator[bytes]:
@@ -104,13 +104,13 @@ class TextFile:
                 raise self._not_text()
             chunk, buffer = _normalize(buffer + raw if buffer else raw)
             if b"\r" in chunk:
-                raise old_line_ends(self.shown)
+                raise old_line_ends(self.display_name)
             if first and chunk:
                 chunk, first = chunk[1:], False
             if chunk:
                 yield chunk
         if buffer == b"\r":
-            raise old_line_ends(self.shown)
+            raise old_line_ends(self.display_name)
         rest = buffer[1:] if first else buffer
         if rest:
             yield rest
@@ -122,7 +122,7 @@ class TextFile:
             FormatError: As for `chunks`; or a line is longer than 256 MB.
             MissingExtraError: The file is zstd, and `zstandard` is not installed.
         """
-        for number, line in enumerate(split_lines(self.chunks(), self.shown), start=1):
+        for number, line in enumerate(split_lines(self.chunks(), self.display_name), start=1):
             yield Line(number, line.decode("utf-8", errors="replace").rstrip(" "))
 
     def _unpacked(self) -> Iterator[bytes]:
@@ -132,7 +132,7 @@ class TextFile:
                     self._copy_text.write(raw)
                 except OSError as failure:
                     raise StoreError(
-                        f"could not copy `{self.shown}`: {failure.strerror or failure}",
+                        f"could not copy `{self.display_name}`: {failure.strerror or failure}",
                         hint="free some space; nothing was left half-written",
                     ) from failure
             yield raw
@@ -141,13 +141,14 @@ class TextFile:
         for mark, encoding in _OTHER_ENCODINGS:
             if first.startswith(mark):
                 raise FormatError(
-                    f"`{self.shown}` is {encoding} text, by its byte order mark",
+                    f"`{self.display_name}` is {encoding} text, by its byte order mark",
                     hint=f"save it as UTF-8, as in `iconv -f {encoding} -t UTF-8 FILE > NEW`",
                 )
         again = packing_of(first)
         if again is not None and self.packed.packing is not None:
             raise FormatError(
-                f"`{self.shown}` is packed twice: {again.name} inside {self.packed.packing.name}",
+                f"`{self.display_name}` is packed twice: {again.name} inside "
+                f"{self.packed.packing.name}",
                 hint=f"unpack it once, as in `{self.packed.packing.program} FILE > NEW`",
             )
         name = next((name for mark, name in _BINARY_FORMATS if first.startswith(mark)), "")
@@ -157,13 +158,13 @@ class TextFile:
             name = "an HTML or XML page"
         if name:
             raise FormatError(
-                f"`{self.shown}` is {name}, not plain text",
+                f"`{self.display_name}` is {name}, not plain text",
                 hint="unpack or export it as text first",
             )
 
     def _not_text(self) -> FormatError:
         return FormatError(
-            f"`{self.shown}` holds NUL bytes, so it is not text (or it is UTF-16)",
+            f"`{self.display_name}` holds NUL bytes, so it is not text (or it is UTF-16)",
             hint="fetch or export the file again, as UTF-8",
         )
 
@@ -185,22 +186,22 @@ def _normalize(text: bytes) -> tuple[bytes, bytes]:
     return text, waiting
 
 
-def text_chunks(path: Path, *, shown: str | None = None) -> Iterator[bytes]:
+def text_chunks(path: Path, *, display_name: str | None = None) -> Iterator[bytes]:
     """Yield the text of a file; see `TextFile.chunks`."""
-    return TextFile(path, shown=shown).chunks()
+    return TextFile(path, display_name=display_name).chunks()
 
 
-def read_lines(path: Path, *, shown: str | None = None) -> Iterator[Line]:
+def read_lines(path: Path, *, display_name: str | None = None) -> Iterator[Line]:
     """Yield the lines of a file; see `TextFile.lines`."""
-    return TextFile(path, shown=shown).lines()
+    return TextFile(path, display_name=display_name).lines()
 
 
-def split_lines(chunks: Iterator[bytes], shown: str) -> Iterator[bytes]:
+def split_lines(chunks: Iterator[bytes], display_name: str) -> Iterator[bytes]:
     """Split checked text at LF.
 
     Args:
         chunks: Text from `TextFile.chunks`.
-        shown: Name of the file in errors.
+        display_name: Name of the file in errors.
 
     Raises:
         FormatError: A line is longer than 256 MB.
@@ -218,7 +219,7 @@ def split_lines(chunks: Iterator[bytes], shown: str) -> Iterator[bytes]:
         size += len(lines[-1])
         if size > MAX_LINE:
             raise FormatError(
-                f"`{shown}`, line {number + 1} is longer than {MAX_LINE >> 20} MB",
+                f"`{display_name}`, line {number + 1} is longer than {MAX_LINE >> 20} MB",
                 hint="check the file's format",
             )
     if size:
@@ -243,10 +244,10 @@ def require_text(cell: str, where: str) -> str:
     return cell
 
 
-def old_line_ends(shown: str) -> FormatError:
+def old_line_ends(display_name: str) -> FormatError:
     """Build the error for lone carriage returns as line ends."""
     return FormatError(
-        f"`{shown}` has line ends that are a lone carriage return",
+        f"`{display_name}` has line ends that are a lone carriage return",
         hint="convert it, as in `tr '\\r' '\\n' < FILE > NEW`",
     )
 
@@ -288,12 +289,12 @@ def local_copy(source: str, *, command: str = "embed -") -> Iterator[tuple[Path,
         yield path, "standard input" if source == STDIN else source
 
 
-def _spool(pipe: IO[bytes], path: Path, shown: str) -> None:
+def _spool(pipe: IO[bytes], path: Path, display_name: str) -> None:
     try:
         with path.open("wb") as file:
             shutil.copyfileobj(pipe, file)
     except OSError as failure:
         raise StoreError(
-            f"could not keep a copy of {shown}: {failure.strerror or failure}",
+            f"could not keep a copy of {display_name}: {failure.strerror or failure}",
             hint="free some space, or set `TMPDIR` to a folder that has some",
         ) from failure

@@ -36,21 +36,21 @@ class Variant:
     problem: str = ""  # Reason that the alleles are not sequences; empty if they are.
 
 
-def read_variants(path: Path, *, shown: str | None = None) -> Iterator[Variant]:
+def read_variants(path: Path, *, display_name: str | None = None) -> Iterator[Variant]:
     """Yield every alternative allele of a VCF file, in order.
 
     Args:
         path: VCF file, plain or compressed.
-        shown: Name of the file in errors; the path by default.
+        display_name: Name of the file in errors; the path by default.
 
     Raises:
         InputError: The file cannot be read, or a row is invalid.
     """
-    for number, line in read_lines(path, shown=shown):
+    for number, line in read_lines(path, display_name=display_name):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         chromosome, position, identifier, ref, alts = _columns(
-            line, f"`{shown or path}`, line {number}"
+            line, f"`{display_name or path}`, line {number}"
         )
         for alt in alts.split(","):
             yield Variant(

@@ -21,19 +21,19 @@ class DescribedRecord:
     num_bases: int  # Number of letters.
 
 
-def described_records(path: Path, *, shown: str) -> Iterator[DescribedRecord]:
+def described_records(path: Path, *, display_name: str) -> Iterator[DescribedRecord]:
     """Yield the headers and lengths of all records of a file.
 
     Args:
         path: FASTA or FASTQ file, plain or compressed.
-        shown: Name of the file in errors.
+        display_name: Name of the file in errors.
 
     Raises:
         FastaError: The file is missing, empty, truncated, damaged, or not FASTA.
         AlphabetError: A character is not a nucleotide code.
     """
     record: DescribedRecord | None = None
-    for block in FastaReader(path, shown=shown).blocks():
+    for block in FastaReader(path, display_name=display_name).blocks():
         start = 0
         for (stop, name), description in zip(block.starts, block.descriptions, strict=True):
             if record is not None:

@@ -73,10 +73,10 @@ def import_fasta(
     if name is None and (str(path) == STDIN or is_pipe(path)):
         raise UsageError("a genome read from a pipe has no name", hint="name it with `--name`")
     name = check_name(name) if name else name_from_path(path)
-    with local_copy(str(path)) as (file, shown), store.lock(Kind.GENOMES, name):
+    with local_copy(str(path)) as (file, display_name), store.lock(Kind.GENOMES, name):
         if store.has(Kind.GENOMES, name):
             return _existing_genome(file, store, name), False
-        return _import(file, name, store, _Census(shown, reporter), consume), True
+        return _import(file, name, store, _Census(display_name, reporter), consume), True
 
 
 def _import(
@@ -116,10 +116,10 @@ def _existing_genome(path: Path, store: Store, name: str) -> Genome:
 class _Census:
     """Count records and bases, and warn about duplicate ids and empty records."""
 
-    def __init__(self, shown: str, reporter: Reporter) -> None:
-        self.shown = shown
+    def __init__(self, display_name: str, reporter: Reporter) -> None:
+        self.display_name = display_name
         self.reporter = reporter
-        self._seen: set[str] = set()
+        self._ids: set[str] = set()
         self._open_id: str | None = None
         self._open_bases = 0
         self.num_records = 0
@@ -140,17 +140,18 @@ class _Census:
         self._close()
 
     def _begin(self, name: str) -> None:
-        if name in self._seen:
+        if name in self._ids:
             self.reporter.warn(
-                f"`{self.shown}`: the id `{name}` occurs more than once; all its records are kept"
+                f"`{self.display_name}`: the id `{name}` occurs more than once; all its "
+                "records are kept"
             )
-        self._seen.add(name)
+        self._ids.add(name)
         self._open_id, self._open_bases = name, 0
         self.num_records += 1
 
     def _close(self) -> None:
         if self._open_id is not None and not self._open_bases:
-            self.reporter.warn(f"`{self.shown}`: record `{self._open_id}` is empty")
+            self.reporter.warn(f"`{self.display_name}`: record `{self._open_id}` is empty")
         self._open_id, self._open_bases = None, 0
 
 
@@ -160,15 +161,15 @@ def _copy_compressed(source: Path, target: Path, census: _Census, consume: Consu
         output = stack.enter_context(target.open("wb"))
         is_packed = is_gzip(source)
         if is_packed:
-            text = TextFile(source, shown=census.shown, copy=output)
+            text = TextFile(source, display_name=census.display_name, copy=output)
         else:
             file = stack.enter_context(gzip.GzipFile("", "wb", 6, output, mtime=0))
-            text = TextFile(source, shown=census.shown, copy_text=file)
+            text = TextFile(source, display_name=census.display_name, copy_text=file)
         reader = FastaReader(text)
         blocks = census.watch(reader.blocks())
         if consume:
             consume(blocks, reader)
         for _ in blocks:
             pass
-        reader.changes.report(census.shown, census.reporter)
+        reader.changes.report(census.display_name, census.reporter)
     return text.packed.sha256 if is_packed else file_sha256(target)

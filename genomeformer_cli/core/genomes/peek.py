@@ -20,13 +20,13 @@ class Peek:
     last_is_whole: bool  # True if the last record is not cut.
 
 
-def peek_records(path: Path, num_letters: int, *, shown: str) -> Peek:
+def peek_records(path: Path, num_letters: int, *, display_name: str) -> Peek:
     """Read records up to a number of letters; a record counts as at least one.
 
     Args:
         path: FASTA or FASTQ file, plain or compressed.
         num_letters: Maximum number of letters; the last record is cut there.
-        shown: Name of the file in errors.
+        display_name: Name of the file in errors.
 
     Raises:
         FastaError: The file is missing, empty, or not FASTA as far as read; a file read to its end
@@ -35,7 +35,7 @@ def peek_records(path: Path, num_letters: int, *, shown: str) -> Peek:
     headers: list[tuple[str, str]] = []
     parts: list[list[Codes]] = []
     at_end = True
-    for block in FastaReader(path, shown=shown, letters=True).blocks():
+    for block in FastaReader(path, display_name=display_name, letters=True).blocks():
         start = 0
         for (stop, name), description in zip(block.starts, block.descriptions, strict=True):
             if parts:

@@ -76,7 +76,7 @@ def region_queries(
     fasta: Path,
     *,
     source: str,
-    shown: str | None = None,
+    display_name: str | None = None,
     reporter: Reporter | None = None,
 ) -> list[Query]:
     """Return the bases of every region, in the order of the regions.
@@ -85,7 +85,7 @@ def region_queries(
         regions: Rows of one file.
         fasta: Genome file.
         source: Name of the region file.
-        shown: Name of the genome in errors; the path by default.
+        display_name: Name of the genome in errors; the path by default.
         reporter: Receives the changes made while reading the genome.
 
     Raises:
@@ -98,13 +98,16 @@ def region_queries(
     lengths: dict[str, int] = {}
     queries: dict[int, Query] = {}
     records = named_records(
-        fasta, by_record.keys(), shown=shown, lengths=lengths, reporter=reporter
+        fasta, by_record.keys(), display_name=display_name, lengths=lengths, reporter=reporter
     )
     for record in records:
         for row in by_record[record.id]:
             queries[row] = _cut(regions[row], record.codes)
     check_names(
-        [region.record for region in regions], lengths, source=source, genome=shown or str(fasta)
+        [region.record for region in regions],
+        lengths,
+        source=source,
+        genome=display_name or str(fasta),
     )
     for row, region in enumerate(regions):
         if row not in queries:

@@ -102,6 +102,6 @@ def genomes_of_lock(path: Path, store: Store) -> list[str]:
 
 
 def _preview(names: list[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:_MAX_SHOWN])
+    listing = ", ".join(f"`{name}`" for name in names[:_MAX_SHOWN])
     num_more = len(names) - _MAX_SHOWN
-    return f"{shown} and {num_more} more" if num_more > 0 else shown
+    return f"{listing} and {num_more} more" if num_more > 0 else listing

@@ -164,7 +164,9 @@ class HttpTransport:
                 backoff.wait(failure)
             except ValueError as failure:
                 backoff.wait(
-                    TransientError(f"`{_shown(url)}` sent an unreadable response: {failure}")
+                    TransientError(
+                        f"`{_without_query(url)}` sent an unreadable response: {failure}"
+                    )
                 )
 
     def _read_all(self, url: str, params: Params | None, body: Mapping[str, Any] | None) -> bytes:
@@ -174,7 +176,7 @@ class HttpTransport:
             for chunk in self._check_speed(response, response.iter_bytes()):
                 content += chunk
                 if len(content) > _MAX_RESPONSE:
-                    raise TransientError(f"`{_shown(url)}` sends more than 256 MiB")
+                    raise TransientError(f"`{_without_query(url)}` sends more than 256 MiB")
             return bytes(content)
 
     @contextmanager
@@ -240,7 +242,7 @@ class HttpTransport:
             reason = str(failure) or type(failure).__name__
             cannot_connect = isinstance(failure, httpx.ConnectError | httpx.ConnectTimeout)
             raise TransientError(
-                f"`{_shown(url)}` failed: {reason}",
+                f"`{_without_query(url)}` failed: {reason}",
                 unreachable=cannot_connect and not self._reached,
             ) from failure
 
@@ -254,14 +256,14 @@ class HttpTransport:
             origin, request = request.url, response.next_request
             if origin.scheme == "https" and request.url.scheme != "https":
                 raise RefusedError(
-                    f"`{_shown(str(origin))}` redirects to an unencrypted address",
+                    f"`{_without_query(str(origin))}` redirects to an unencrypted address",
                     status=response.status_code,
                     hint="an unencrypted response cannot be trusted; check the address",
                 )
             if _origin(request.url) != _origin(origin):
                 for name in self._auth_headers:
                     request.headers.pop(name, None)
-        raise TransientError(f"`{_shown(str(request.url))}` redirects too often")
+        raise TransientError(f"`{_without_query(str(request.url))}` redirects too often")
 
     def _check_status(self, response: httpx.Response, url: str, *, ranged: bool) -> None:
         status = response.status_code
@@ -273,9 +275,9 @@ class HttpTransport:
             )
             if wait is not None:
                 self._limiter.hold(wait)
-            raise TransientError(f"`{_shown(url)}` answered {status}", retry_after=wait)
+            raise TransientError(f"`{_without_query(url)}` answered {status}", retry_after=wait)
         if status < 400:
-            raise TransientError(f"`{_shown(url)}` answered {status}, which is unexpected")
+            raise TransientError(f"`{_without_query(url)}` answered {status}, which is unexpected")
         raise _refusal(response, url)
 
     def _check_speed(self, response: httpx.Response, chunks: Iterator[bytes]) -> Iterator[bytes]:
@@ -288,7 +290,7 @@ class HttpTransport:
             if elapsed >= self.config.speed_window:
                 if num_bytes < self.config.min_speed * elapsed:
                     raise TransientError(
-                        f"`{_shown(str(response.url))}` is too slow:"
+                        f"`{_without_query(str(response.url))}` is too slow:"
                         f" {num_bytes} bytes in {elapsed:.0f} s"
                     )
                 window_start, num_bytes = time.monotonic(), 0
@@ -296,7 +298,7 @@ class HttpTransport:
 
 def _invalid_url(url: str, failure: Exception) -> UsageError:
     return UsageError(
-        f"`{_shown(url)}` is not a web address: {failure}", hint="it starts with `https://`"
+        f"`{_without_query(url)}` is not a web address: {failure}", hint="it starts with `https://`"
     )
 
 
@@ -305,7 +307,7 @@ def _origin(url: httpx.URL) -> tuple[str, str, int | None]:
     return url.scheme, url.host, url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
-def _shown(url: str) -> str:
+def _without_query(url: str) -> str:
     return url.partition("?")[0]
 
 
@@ -328,10 +330,14 @@ def _extent(response: httpx.Response, offset: int) -> tuple[int, int | None]:
         return 0, _length(response.headers)
     match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
     if match is None:
-        raise RangeError(f"`{_shown(str(response.url))}` does not give the range that it sends")
+        raise RangeError(
+            f"`{_without_query(str(response.url))}` does not give the range that it sends"
+        )
     first, _, total = match.groups()
     if response.status_code == 206 and (first is None or int(first) != offset):
-        raise RangeError(f"`{_shown(str(response.url))}` sends another range than requested")
+        raise RangeError(
+            f"`{_without_query(str(response.url))}` sends another range than requested"
+        )
     return offset, None if total == "*" else int(total)
 
 
@@ -342,7 +348,7 @@ def _refusal(response: httpx.Response, url: str) -> RefusedError:
     except httpx.TransportError:
         content = b""
     detail = _message(content)
-    message = f"`{_shown(url)}` answered {status}" + (f": {detail}" if detail else "")
+    message = f"`{_without_query(url)}` answered {status}" + (f": {detail}" if detail else "")
     support = response.headers.get("ncbi-phid")
     hint = {
         401: "check the key in `NCBI_API_KEY`",

@@ -51,7 +51,9 @@ def _uncounted() -> dict[Any, Any]:
         "_scaled_dot_product_flash_attention_for_cpu_backward": _attention_backward,
     }
     aten = torch.ops.aten
-    return {getattr(aten, name): one for name, one in formulas.items() if hasattr(aten, name)}
+    return {
+        getattr(aten, name): formula for name, formula in formulas.items() if hasattr(aten, name)
+    }
 
 
 def _product(_: Any, left: _Shape, right: _Shape, **__: Any) -> int:

@@ -73,12 +73,12 @@ def forecasts(
     unable: list[Forecast] = []
     with reporter.track("trying memory plans", len(PLANS), "plans") as tracker:
         for name, entry in PLANS.items():
-            chosen = replace(memory, plan=name)
+            candidate = replace(memory, plan=name)
             objection = entry.objection(model)
             if objection is None:
-                able.append(forecast(model, step, chosen, limit=limit))
+                able.append(forecast(model, step, candidate, limit=limit))
             else:
-                unable.append(Forecast(memory=chosen, objection=objection[0]))
+                unable.append(Forecast(memory=candidate, objection=objection[0]))
             tracker.advance(1)
     return able + unable
 
@@ -106,16 +106,16 @@ def forecast(
     if rows * step.length <= _probed_tokens(memory)[1] and not fills:
         usage = try_step(model, whole, memory)
     else:
-        usage = _told_from_shorter(model, whole, replace(memory, kept=1))
+        usage = _extrapolate(model, whole, replace(memory, kept=1))
         if fills or (keeps and memory.kept > 1):
-            one = _kept_slice(model, step, memory)
+            one_slice = _kept_slice(model, step, memory)
             room = (limit or 0) - usage.num_bytes - _fixed_bytes(model)
-            kept = memory.kept or 1 + max(room, 0) // one.num_bytes
-            kept = min(kept, -(-step.length // max(memory.chunk // rows, 1)))
-            memory = replace(memory, kept=kept)
+            num_kept = memory.kept or 1 + max(room, 0) // one_slice.num_bytes
+            num_kept = min(num_kept, -(-step.length // max(memory.chunk // rows, 1)))
+            memory = replace(memory, kept=num_kept)
             usage = Usage(
-                num_bytes=usage.num_bytes + (kept - 1) * one.num_bytes,
-                seconds=usage.seconds - (kept - 1) * one.seconds,
+                num_bytes=usage.num_bytes + (num_kept - 1) * one_slice.num_bytes,
+                seconds=usage.seconds - (num_kept - 1) * one_slice.seconds,
             )
     return Forecast(
         memory=memory,
@@ -124,14 +124,14 @@ def forecast(
     )
 
 
-def _told_from_shorter(model: Model, step: Step, memory: MemoryConfig) -> Usage:
+def _extrapolate(model: Model, step: Step, memory: MemoryConfig) -> Usage:
     """Extrapolate the cost of a long step from two shorter rows."""
     short, long = _probed_tokens(memory)
-    one, two = (_try_row(model, step, length, memory) for length in (short, long))
-    slope = max(two.num_bytes - one.num_bytes, 0) / (long - short)
-    seconds = _seconds(model, step.length, (short, one.seconds), (long, two.seconds))
+    shorter, longer = (_try_row(model, step, length, memory) for length in (short, long))
+    slope = max(longer.num_bytes - shorter.num_bytes, 0) / (long - short)
+    seconds = _seconds(model, step.length, (short, shorter.seconds), (long, longer.seconds))
     return Usage(
-        num_bytes=round(two.num_bytes + slope * (step.batch * step.length - long)),
+        num_bytes=round(longer.num_bytes + slope * (step.batch * step.length - long)),
         seconds=step.batch * seconds,
     )
 
@@ -141,7 +141,7 @@ def _kept_slice(model: Model, step: Step, memory: MemoryConfig) -> Usage:
     _, length = _probed_tokens(memory)
     slices = _PROBED_SLICES[1]
     lean, whole = (
-        _try_row(model, step, length, replace(memory, kept=kept)) for kept in (1, slices)
+        _try_row(model, step, length, replace(memory, kept=num_kept)) for num_kept in (1, slices)
     )
     return Usage(
         num_bytes=max((whole.num_bytes - lean.num_bytes) // (slices - 1), 1),
@@ -186,24 +186,26 @@ def choose(
         return _usual(model, step, memory, limit) if _is_left_open(memory) else memory
     if _surely_fits(model, step.batch * step.length, limit):
         return replace(memory, plan="full")
-    found = [
-        one
+    candidates = [
+        candidate
         for rows in dict.fromkeys((memory.rows or step.batch, 1))
-        for one in forecasts(model, step, replace(memory, rows=rows), reporter, limit=limit)
-        if one.num_bytes is not None
+        for candidate in forecasts(model, step, replace(memory, rows=rows), reporter, limit=limit)
+        if candidate.num_bytes is not None
     ]
-    fitting = [one for one in found if (one.num_bytes or 0) <= limit]
+    fitting = [candidate for candidate in candidates if (candidate.num_bytes or 0) <= limit]
     if not fitting:
-        least = min(found, key=lambda one: one.num_bytes or 0)
+        least = min(candidates, key=lambda candidate: candidate.num_bytes or 0)
         raise ConfigError(
             f"no memory plan fits into {limit / 2**30:.1f} GiB; the leanest, "
             f"`{least.memory.plan}`, takes {(least.num_bytes or 0) / 2**30:.1f} GiB",
             hint="shorten `--context`, or start a model that is leaner by design: "
             "`--memory two-stack`, or `--memory reversible`",
         )
-    fastest = min(one.seconds or 0.0 for one in fitting)
+    fastest = min(candidate.seconds or 0.0 for candidate in fitting)
     # Of plans that are about as fast, the simplest: they stand in that order.
-    return next(one.memory for one in fitting if (one.seconds or 0.0) <= _ABOUT * fastest)
+    return next(
+        candidate.memory for candidate in fitting if (candidate.seconds or 0.0) <= _ABOUT * fastest
+    )
 
 
 def _is_left_open(memory: MemoryConfig) -> bool:
@@ -217,28 +219,29 @@ def _usual(model: Model, step: Step, memory: MemoryConfig, limit: int) -> Memory
     if _surely_fits(model, _USUALLY_KEPT * memory.chunk, limit):
         return usual
     _warm_up(model, step)
-    found = forecast(model, step, memory, limit=limit).memory
-    return found if found.kept < _USUALLY_KEPT else usual
+    candidate = forecast(model, step, memory, limit=limit).memory
+    return candidate if candidate.kept < _USUALLY_KEPT else usual
 
 
 def _surely_fits(model: Model, tokens: int, limit: int) -> bool:
     """Return True if a rough count of the activations is small compared with the limit."""
     config = model.config
-    kept = _KEPT * tokens * config.width * config.depth * 4
-    return kept + _fixed_bytes(model) < limit * _SURELY_FITS
+    num_bytes = _KEPT * tokens * config.width * config.depth * 4
+    return num_bytes + _fixed_bytes(model) < limit * _SURELY_FITS
 
 
 def _within(model: Model, step: Step, memory: MemoryConfig, limit: int) -> MemoryConfig:
     """Return the requested plan with as many kept slices as fit."""
     _warm_up(model, step)
-    found = forecast(model, step, memory, limit=limit)
-    if (found.num_bytes or 0) > limit:
+    candidate = forecast(model, step, memory, limit=limit)
+    if (candidate.num_bytes or 0) > limit:
         raise ConfigError(
-            f"`--memory {memory.plan}` takes {(found.num_bytes or 0) / 2**30:.2f} GiB, more than "
+            f"`--memory {memory.plan}` takes {(candidate.num_bytes or 0) / 2**30:.2f} GiB, "
+            "more than "
             f"the {limit / 2**30:.2f} GiB that were allowed",
             hint="allow more by `--memory-budget`, or let `--memory auto` choose",
         )
-    return found.memory
+    return candidate.memory
 
 
 def _probed_tokens(memory: MemoryConfig) -> tuple[int, int]:
@@ -266,9 +269,11 @@ def _fixed_bytes(model: Model) -> int:
     return 3 * sum(parameter.nbytes for parameter in model.parameters())
 
 
-def _seconds(model: Model, length: int, one: tuple[int, float], two: tuple[int, float]) -> float:
+def _seconds(
+    model: Model, length: int, shorter: tuple[int, float], longer: tuple[int, float]
+) -> float:
     """Extrapolate a t + b t^2, or a line through the longer row for mechanisms linear in time."""
-    (short, fast), (long, slow) = one, two
+    (short, fast), (long, slow) = shorter, longer
     if not model.is_quadratic:
         return slow * length / long
     curve = max((slow / long - fast / short) / (long - short), 0.0)
@@ -278,11 +283,11 @@ def _seconds(model: Model, length: int, one: tuple[int, float], two: tuple[int, 
 def try_step(model: Model, step: Step, memory: MemoryConfig) -> Usage:
     """Measure the cost of the gradients of one step by computing them."""
     examples = random_examples(model, step)
-    kept = {name: parameter.grad for name, parameter in model.named_parameters()}
+    gradients = {name: parameter.grad for name, parameter in model.named_parameters()}
     model.zero_grad(set_to_none=True)
     _, usage = measure(lambda: accumulate_gradients(model, examples, memory), model.device)
     for name, parameter in model.named_parameters():
-        parameter.grad = kept[name]
+        parameter.grad = gradients[name]
     return usage
 
 

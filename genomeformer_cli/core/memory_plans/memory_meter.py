@@ -61,7 +61,7 @@ class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.live = self.peak = 0
-        self._known: dict[int, weakref.ref[torch.UntypedStorage]] = {}
+        self._storages: dict[int, weakref.ref[torch.UntypedStorage]] = {}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -72,15 +72,15 @@ class _LiveTensors(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _follow(self, storage: torch.UntypedStorage) -> None:
         key = storage._cdata
-        if key in self._known:
+        if key in self._storages:
             return
         size = storage.nbytes()
 
         def forget(_: weakref.ref[torch.UntypedStorage]) -> None:
             self.live -= size
-            self._known.pop(key, None)
+            self._storages.pop(key, None)
 
-        self._known[key] = weakref.ref(storage, forget)
+        self._storages[key] = weakref.ref(storage, forget)
         self.live += size
         self.peak = max(self.peak, self.live)
 

@@ -95,7 +95,7 @@ def _by_rows(
 
 def _slim(model: Encoder, rows: Examples, memory: MemoryConfig, total_weight: Tensor) -> Prediction:
     return slim_gradients(
-        model, rows, chunk=memory.chunk, kept=max(memory.kept, 1), total_weight=total_weight
+        model, rows, chunk=memory.chunk, num_kept=max(memory.kept, 1), total_weight=total_weight
     )
 
 
@@ -225,10 +225,10 @@ def plan_entry(name: str) -> PlanEntry:
         ConfigError: The name is unknown; the hint lists the known names.
     """
     if name not in PLANS:
-        known = quoted(("auto", *PLANS))
+        listing = quoted(("auto", *PLANS))
         raise ConfigError(
             f"unknown memory plan `{name}`",
-            hint=propose(name, (AUTO, *PLANS), otherwise=f"known: {known}"),
+            hint=propose(name, (AUTO, *PLANS), otherwise=f"known: {listing}"),
         )
     return PLANS[name]
 

@@ -96,8 +96,8 @@ class _ReversibleStep:
         for start, stop in slices(self._length, self._chunk):
             one_BLE = self._one_BLE[:, start:stop].detach().requires_grad_()
             hidden_BLE = self._model.joined(one_BLE, self._other_BLE[:, start:stop])
-            asked = self._examples.part(start, stop)
-            prediction = predict(self._model, hidden_BLE, asked, self._total_weight)
+            targets = self._examples.part(start, stop)
+            prediction = predict(self._model, hidden_BLE, targets, self._total_weight)
             torch.autograd.backward(prediction.loss)
             assert one_BLE.grad is not None
             self._d_one_BLE[:, start:stop] = one_BLE.grad
@@ -115,7 +115,7 @@ class _ReversibleStep:
             self._other_BLE[:, start:stop] -= added_BLE.detach()
 
     def _back_through_attention(self, block: Block, summary: State | None) -> None:
-        leaf = None if summary is None else tuple(one.requires_grad_() for one in summary)
+        leaf = None if summary is None else tuple(tensor.requires_grad_() for tensor in summary)
         for place in self._slices(block):
             x_BLE = self._other_BLE[:, place.first : place.last].detach().requires_grad_()
             added_BLE = block.attention_output_within(x_BLE, place.layout, place.core, leaf)
@@ -125,7 +125,9 @@ class _ReversibleStep:
             self._one_BLE[:, place.start : place.stop] -= added_BLE.detach()
         if leaf is None:
             return
-        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in leaf]
+        gradients = [
+            torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in leaf
+        ]
         for place in self._slices(block):
             x_BLE = self._other_BLE[:, place.first : place.last].detach().requires_grad_()
             torch.autograd.backward(block.summary(x_BLE, place.layout, place.core), gradients)

@@ -109,8 +109,8 @@ def sequence_parallel_gradients(
     """
     batch = len(examples.inputs_BL)
     rows = memory.rows or batch
-    nothing = total_weight.new_zeros(())
-    total = Prediction(loss=nothing, bits=nothing, num_correct=nothing, num_targets=0)
+    zero = total_weight.new_zeros(())
+    total = Prediction(loss=zero, bits=zero, num_correct=zero, num_targets=0)
     for first in range(0, batch, rows):
         for alike in unpad_rows(examples.rows(slice(first, first + rows))):
             part = _of_rows(model, alike, total_weight, line)
@@ -131,8 +131,8 @@ def _of_rows(
     start, stop = (place * length // line.size for place in (line.rank, line.rank + 1))
     parts = _features(model, examples.inputs_BL, (start, stop), line)
     leaves = [part.detach().requires_grad_() for part in parts]
-    asked = examples.part(start, stop)
-    prediction = predict(model, torch.cat(leaves, dim=-1), asked, total_weight)
+    targets = examples.part(start, stop)
+    prediction = predict(model, torch.cat(leaves, dim=-1), targets, total_weight)
     torch.autograd.backward(prediction.loss)
     # One after the other, on every process in the same order: each waits for its neighbours.
     for part, leaf in reversed(list(zip(parts, leaves, strict=True))):

@@ -41,12 +41,12 @@ class BoundaryStates:
     def put(self, index: int, states: list[State]) -> None:
         """Store the states at the start of a slice."""
         for stored, state in zip(self._stored, states, strict=True):
-            for kept, tensor in zip(stored, state, strict=True):
-                kept[index].copy_(tensor.detach())
+            for buffer, tensor in zip(stored, state, strict=True):
+                buffer[index].copy_(tensor.detach())
 
     def get(self, index: int) -> list[State]:
         """Return the states at the start of a slice; initial states for the first."""
-        return [tuple(kept[index] for kept in stored) for stored in self._stored]
+        return [tuple(buffer[index] for buffer in stored) for stored in self._stored]
 
 
 def leaves(states: list[State]) -> list[State]:
@@ -59,15 +59,17 @@ def back_propagate(
 ) -> None:
     """Propagate the gradients of the outputs and of the end states of a slice backward together."""
     leaving = [tensor for state in after for tensor in state]
-    both = [
+    pairs = [
         (tensor, gradient)
         for tensor, gradient in zip(
             [*outputs, *leaving[: len(flowing)]], [*gradients, *flowing], strict=True
         )
         if tensor.requires_grad
     ]
-    if both:
-        torch.autograd.backward([one for one, _ in both], [gradient for _, gradient in both])
+    if pairs:
+        torch.autograd.backward(
+            [tensor for tensor, _ in pairs], [gradient for _, gradient in pairs]
+        )
 
 
 def gradients_of(states: list[State]) -> list[Tensor]:
@@ -80,7 +82,7 @@ def gradients_of(states: list[State]) -> list[Tensor]:
 
 
 def slim_gradients(
-    model: Encoder, examples: Examples, *, chunk: int, kept: int, total_weight: Tensor
+    model: Encoder, examples: Examples, *, chunk: int, num_kept: int, total_weight: Tensor
 ) -> Prediction:
     """Add the gradients of rows without padding.
 
@@ -88,7 +90,7 @@ def slim_gradients(
         model: Causal stack.
         examples: Inputs and targets of the rows.
         chunk: Positions per slice, C.
-        kept: Slices at the end of the rows whose activations are kept for the backward pass.
+        num_kept: Slices at the end of the rows whose activations are kept for the backward pass.
         total_weight: Weight of all targets of the batch.
     """
     batch, length = examples.inputs_BL.shape
@@ -102,7 +104,7 @@ def slim_gradients(
         tokens_BC = examples.inputs_BL[:, start:stop]
         return entering, *model.step(tokens_BC, None, entering, position=start)
 
-    first_kept = max(len(bounds) - kept, 0)
+    first_kept = max(len(bounds) - num_kept, 0)
     with torch.no_grad():
         for index, (start, stop) in enumerate(bounds[:first_kept]):
             tokens_BC = examples.inputs_BL[:, start:stop]
@@ -117,8 +119,8 @@ def slim_gradients(
     tally = LossAccumulator()
     for index in reversed(range(len(bounds))):
         entering, hidden_BCE, after = waiting.pop() if waiting else computed(index)
-        asked = examples.part(*bounds[index])
-        prediction = predict(model, hidden_BCE, asked, total_weight)
+        targets = examples.part(*bounds[index])
+        prediction = predict(model, hidden_BCE, targets, total_weight)
         back_propagate([prediction.loss], [None], after, flowing)
         flowing = gradients_of(entering)
         tally.add(prediction)

@@ -66,7 +66,7 @@ class _TwoStackStep:
             states = self._model.ahead.advance(tokens_BC, self._ahead.get(index), position=start)
             self._ahead.put(index + 1, states)
 
-    def _turned(self, index: int) -> tuple[Tensor, int]:
+    def _backward_tokens(self, index: int) -> tuple[Tensor, int]:
         """Return the tokens of a slice for the backward stack, and their first position."""
         start, stop = self._bounds[index]
         first = self._length - stop
@@ -76,7 +76,7 @@ class _TwoStackStep:
         flowing: list[Tensor] = []
         tally = LossAccumulator()
         for index, (start, stop) in reversed(list(enumerate(self._bounds))):
-            turned_BC, position = self._turned(index)
+            turned_BC, position = self._backward_tokens(index)
             with torch.no_grad():
                 back_BCE, after_back = self._model.back.step(
                     turned_BC, None, self._back.get(index), position=position
@@ -100,7 +100,7 @@ class _TwoStackStep:
                 ahead_BCE, _ = self._model.ahead.step(
                     self._ahead_BL[:, start:stop], None, self._ahead.get(index), position=start
                 )
-            turned_BC, position = self._turned(index)
+            turned_BC, position = self._backward_tokens(index)
             entering = leaves(self._back.get(index))
             back_BCE, after = self._model.back.step(turned_BC, None, entering, position=position)
             read_BCE = back_BCE.detach().requires_grad_()
@@ -111,6 +111,6 @@ class _TwoStackStep:
             flowing = gradients_of(entering)
 
     def _predict(self, index: int, ahead_BCE: Tensor, back_BCE: Tensor) -> Prediction:
-        asked = self._examples.part(*self._bounds[index])
+        targets = self._examples.part(*self._bounds[index])
         hidden_BCE = torch.cat((ahead_BCE, back_BCE), dim=-1)
-        return predict(self._model, hidden_BCE, asked, self._total_weight)
+        return predict(self._model, hidden_BCE, targets, self._total_weight)

@@ -84,7 +84,7 @@ class _TwoSweepStep:
                     self._apply(index)
         for index in reversed(range(len(self._blocks))):
             summary = self._summaries[index]
-            leaf = None if summary is None else tuple(one.requires_grad_() for one in summary)
+            leaf = None if summary is None else tuple(tensor.requires_grad_() for tensor in summary)
             self._back_through_reading(index, leaf)
             if leaf is not None:
                 self._back_through_sum(index, leaf)
@@ -136,10 +136,12 @@ class _TwoSweepStep:
             block = self._blocks[index]
             if index == len(self._blocks) - 1:
                 examples = self._examples.part(place.start, place.stop)
-                asked = examples.target_positions
+                targets = examples.target_positions
                 # Nobody asks what the last MLP makes of the other positions.
-                hidden_TE = self._model.normed(block.add_mlp(asked.gather(y_BLE)))
-                prediction = predict_at(self._model, hidden_TE, examples, asked, self._total_weight)
+                hidden_TE = self._model.normed(block.add_mlp(targets.gather(y_BLE)))
+                prediction = predict_at(
+                    self._model, hidden_TE, examples, targets, self._total_weight
+                )
                 torch.autograd.backward(prediction.loss)
                 self._tally.add(prediction)
             else:
@@ -162,7 +164,9 @@ class _TwoSweepStep:
 
     def _back_through_sum(self, index: int, summary: State) -> None:
         block = self._blocks[index]
-        gradients = [torch.zeros_like(one) if one.grad is None else one.grad for one in summary]
+        gradients = [
+            torch.zeros_like(tensor) if tensor.grad is None else tensor.grad for tensor in summary
+        ]
         for place in self._slices(index):
             x_BLE = self._input(index, place.first, place.last)
             part = block.summary(x_BLE, place.layout, place.core)

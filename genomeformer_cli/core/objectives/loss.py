@@ -47,15 +47,15 @@ class Examples:
 
     def to(self, device: torch.device) -> Examples:
         """Copy the batch to a device; from pinned memory the copy is asynchronous."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pinned(self) -> Examples:
         """Copy the batch to pinned memory."""
-        return self._each(lambda tensor: tensor.pin_memory())
+        return self._map(lambda tensor: tensor.pin_memory())
 
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Examples:
+    def _map(self, change: Callable[[Tensor], Tensor]) -> Examples:
         masks = (self.mask_BL, self.documents_BL)
-        mask_BL, documents_BL = (one if one is None else change(one) for one in masks)
+        mask_BL, documents_BL = (mask if mask is None else change(mask) for mask in masks)
         return replace(
             self,
             inputs_BL=change(self.inputs_BL),
@@ -157,15 +157,15 @@ def predict(
         examples: Inputs and targets of these positions.
         total_weight: Weight of all targets of the batch.
     """
-    asked = examples.target_positions
-    return predict_at(model, asked.gather(hidden_BLE), examples, asked, total_weight)
+    positions = examples.target_positions
+    return predict_at(model, positions.gather(hidden_BLE), examples, positions, total_weight)
 
 
 def predict_at(
     model: Model,
     hidden_TE: Tensor,
     examples: Examples,
-    asked: SelectedPositions,
+    positions: SelectedPositions,
     total_weight: Tensor,
 ) -> Prediction:
     """Predict the targets from features at their positions only.
@@ -174,10 +174,13 @@ def predict_at(
         model: Model whose head computes the logits.
         hidden_TE: Features at the positions of the targets.
         examples: Inputs and targets.
-        asked: Positions of the targets.
+        positions: Positions of the targets.
         total_weight: Weight of all targets of the batch.
     """
-    targets_T, weights_T = asked.gather(examples.targets_BL), asked.gather(examples.weights_BL)
+    targets_T, weights_T = (
+        positions.gather(examples.targets_BL),
+        positions.gather(examples.weights_BL),
+    )
     real_ids = examples.real_ids
     logits_TR = model.logits(hidden_TE)[:, real_ids.start : real_ids.stop]
     logits_TR = logits_TR.to(torch.promote_types(logits_TR.dtype, torch.float32))
@@ -203,8 +206,10 @@ def prediction_loss(
         examples: Inputs and targets.
         total_weight: Weight of all targets, if the examples are part of a larger batch.
     """
-    asked = examples.target_positions
-    hidden_TE = model.hidden_at(examples.inputs_BL, examples.mask_BL, examples.documents_BL, asked)
+    positions = examples.target_positions
+    hidden_TE = model.hidden_at(
+        examples.inputs_BL, examples.mask_BL, examples.documents_BL, positions
+    )
     if total_weight is None:
         total_weight = examples.total_weight
-    return predict_at(model, hidden_TE, examples, asked, total_weight)
+    return predict_at(model, hidden_TE, examples, positions, total_weight)

@@ -114,7 +114,7 @@ def add_onnx_note(card: str) -> str:
     note = render_template("onnx_note.md")
     if note in card:
         return card
-    usage, heading, rest = card.partition(_RESULTS)
+    usage, heading, results = card.partition(_RESULTS)
     if not heading:
         return f"{card.rstrip()}\n{note}"
-    return f"{usage.rstrip()}\n{note}\n{heading}{rest}"
+    return f"{usage.rstrip()}\n{note}\n{heading}{results}"

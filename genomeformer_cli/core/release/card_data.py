@@ -71,7 +71,7 @@ def organism_tables(genomes: Sequence[CardGenome]) -> list[tuple[str, str, Table
         rows = [organism for organism in organisms if organism.role == role]
         if rows:
             num_records = sum(len(organism.accessions) for organism in rows)
-            caption = f"{_counted(len(rows), 'set')}, {_counted(num_records, 'record')}"
+            caption = f"{_count_noun(len(rows), 'set')}, {_count_noun(num_records, 'record')}"
             tables.append((heading, caption, _organism_table(f"{heading}: {caption}", rows)))
     return tables
 
@@ -94,7 +94,7 @@ def _accessions(accessions: Sequence[str]) -> str:
     return f"{min(accessions)} to {max(accessions)} ({len(accessions):,} records)"
 
 
-def _counted(number: int, noun: str) -> str:
+def _count_noun(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 

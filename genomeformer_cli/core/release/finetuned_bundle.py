@@ -70,12 +70,12 @@ def verify_tuned_bundle(
         CheckpointError: The answers differ.
     """
     device = tuned[0].model.device
-    found = []
+    outputs = []
     for loaded, task in (tuned, read_finetuned(folder)):
         answerer = task.predictor(loaded.model.to(device), loaded.tokenizer, 4_096)
-        found.append(np.concatenate(answerer.predict(codes)))
-    scale = max(1.0, float(np.abs(found[0]).max()))
-    difference = float(np.abs(found[0] - found[1]).max()) / scale
+        outputs.append(np.concatenate(answerer.predict(codes)))
+    scale = max(1.0, float(np.abs(outputs[0]).max()))
+    difference = float(np.abs(outputs[0] - outputs[1]).max()) / scale
     if not difference <= _MOST_DIFFERENT:
         raise CheckpointError(
             f"the bundle's answers differ from the run's by {difference:g}",
@@ -124,7 +124,7 @@ def _results_table(summary: FinetuneSummary) -> Table:
 
 
 def _bounds(interval: ConfidenceInterval) -> str:
-    return f"{interval.low:.4f} to {interval.high:.4f}" if interval.known else _MISSING
+    return f"{interval.low:.4f} to {interval.high:.4f}" if interval.is_known else _MISSING
 
 
 def _measures(measures: dict[str, float]) -> str:

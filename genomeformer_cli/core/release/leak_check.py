@@ -25,24 +25,24 @@ _NOBODY = {"admin", "docker", "jovyan", "nobody", "root", "runner", "ubuntu", "u
 _SHORTEST_NAME = 3
 
 
-def check_privacy(folder: Path, *, wanted: str = "") -> None:
+def check_privacy(folder: Path, *, allowed: str = "") -> None:
     """Search a bundle for paths of this machine and for the name of its user.
 
     Args:
         folder: Folder of the bundle.
-        wanted: Text that may occur: names of models and authors.
+        allowed: Text that may occur: names of models and authors.
 
     Raises:
         CheckpointError: A path or the name occurs.
     """
-    names = _user_names(wanted)
+    names = _user_names(allowed)
     for name in list_files(folder):
         if name.startswith(f"{PICTURES}/"):
             continue
         text = _readable_text(folder / name)
-        for found in _found_in(text, names):
+        for match in _private_texts(text, names):
             raise CheckpointError(
-                f"`{name}` would give away `{found}`, which is a path or a user of this machine",
+                f"`{name}` would give away `{match}`, which is a path or a user of this machine",
                 hint="name models, corpora and genomes without paths, and leave them out of notes",
             )
 
@@ -59,20 +59,20 @@ def _readable_text(path: Path) -> str:
     return content.decode("utf-8", errors="replace")
 
 
-def _user_names(wanted: str) -> list[str]:
+def _user_names(allowed: str) -> list[str]:
     try:
         name = getpass.getuser()
     except (OSError, KeyError):
         return []
-    known = name in _NOBODY or len(name) < _SHORTEST_NAME or _has_word(wanted, name)
-    return [] if known else [name]
+    is_public = name in _NOBODY or len(name) < _SHORTEST_NAME or _has_word(allowed, name)
+    return [] if is_public else [name]
 
 
 def _has_word(text: str, word: str) -> bool:
     return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text) is not None
 
 
-def _found_in(text: str, names: list[str]) -> Iterator[str]:
+def _private_texts(text: str, names: list[str]) -> Iterator[str]:
     for match in _PLACES.finditer(text):
         yield match.group()
     for place in {str(Path.home()), str(Path.cwd())}:

@@ -71,8 +71,8 @@ class _ExportedModel(nn.Module):
         hidden_BLE = self.model.hidden(input_ids, mask_BL)
         features_BLE = hidden_BLE
         if self._numbers != (self.model.config.depth,):
-            kept = self.model.hidden_layers(input_ids, mask_BL, self._numbers)
-            features_BLE = combine_layers(kept, mean=self._mean)
+            layers = self.model.hidden_layers(input_ids, mask_BL, self._numbers)
+            features_BLE = combine_layers(layers, mean=self._mean)
         return self.model.logits(hidden_BLE), features_BLE
 
 
@@ -168,16 +168,16 @@ def largest_difference(content: bytes, loaded: LoadedModel) -> float:
     context = loaded.model.config.context
     whole = _ExportedModel(loaded.model, loaded.layers, loaded.tokenizer.pad_id)
     largest = 0.0
-    for wanted in ([context], [context // 2 + 1] * 2, [7] * 5, [1], [context, 9, 1, 8]):
-        lengths = [min(length, context) for length in wanted]
+    for lengths in ([context], [context // 2 + 1] * 2, [7] * 5, [1], [context, 9, 1, 8]):
+        lengths = [min(length, context) for length in lengths]
         tokens_BL = _tokens(loaded, len(lengths), max(lengths))
         real_BL = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
         tokens_BL[~real_BL] = loaded.tokenizer.pad_id
         with torch.inference_mode():
             expected = whole(tokens_BL)
-        found = session.run(list(OUTPUTS), {INPUT: tokens_BL.numpy()})
-        for one, other in zip(found, expected, strict=True):
-            differences = torch.from_numpy(one)[real_BL] - other[real_BL]
+        outputs = session.run(list(OUTPUTS), {INPUT: tokens_BL.numpy()})
+        for output, reference in zip(outputs, expected, strict=True):
+            differences = torch.from_numpy(output)[real_BL] - reference[real_BL]
             # No number anywhere: not the same, whatever `max` makes of it.
             largest = max(largest, float(differences.abs().nan_to_num(float("inf")).max()))
     return largest

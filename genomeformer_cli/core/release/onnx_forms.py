@@ -104,11 +104,11 @@ def _plain(mechanism: nn.Module) -> nn.Module:
     return BidirectionalAttention(PlainForm(ahead), None if back is ahead else PlainForm(back))
 
 
-def _softmax(heads: Heads, seen: Tensor) -> Tensor:
+def _softmax(heads: Heads, visible: Tensor) -> Tensor:
     """Attend with softmax to visible keys; a query without any attends to all, to stay finite."""
     q_BHLD, k_BHLD, v_BHLD = heads
-    seen = seen | ~seen.any(dim=-1, keepdim=True)
-    return functional.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, attn_mask=seen)
+    visible = visible | ~visible.any(dim=-1, keepdim=True)
+    return functional.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, attn_mask=visible)
 
 
 def _places_back(like_BHLD: Tensor) -> Tensor:
@@ -122,8 +122,8 @@ def _of_softmax(
 ) -> Tensor:
     assert isinstance(mechanism, SoftmaxAttention)
     del gates
-    seen = mask_BL[:, None, None, :]
-    return _softmax(heads, seen & (_places_back(heads[0]) >= 0) if mechanism.causal else seen)
+    visible = mask_BL[:, None, None, :]
+    return _softmax(heads, visible & (_places_back(heads[0]) >= 0) if mechanism.causal else visible)
 
 
 def _of_local(mechanism: nn.Module, heads: Heads, mask_BL: Tensor, gates: Tensor | None) -> Tensor:

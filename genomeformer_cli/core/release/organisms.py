@@ -55,8 +55,8 @@ def organisms_of(
     groups: dict[tuple[str, str], list[str]] = {}
     for record in splits:
         item, _ = _split_item(record)
-        known = described.get(record)
-        name = parse_organism(known.description) if known is not None else ""
+        header = described.get(record)
+        name = parse_organism(header.description) if header is not None else ""
         groups.setdefault((item, name), []).append(record)
     if groups.keys() == {("", "")}:
         return ()
@@ -78,7 +78,7 @@ def _split_item(record: str) -> tuple[str, str]:
 
 
 def _bases(records: Iterable[str], described: Mapping[str, DescribedRecord]) -> int | None:
-    known = [described.get(record) for record in records]
-    if any(one is None for one in known):
+    headers = [described.get(record) for record in records]
+    if any(header is None for header in headers):
         return None
-    return sum(one.num_bases for one in known if one is not None)
+    return sum(header.num_bases for header in headers if header is not None)

@@ -30,8 +30,8 @@ def probe_sequences(context: int) -> list[Codes]:
     generator = np.random.default_rng(0)
     window = min(context, _LONGEST)
     lengths = (57, window, window + 13)
-    drawn = [generator.integers(0, NUM_REAL_BASES + 1, n).astype(np.uint8) for n in lengths]
-    return [np.zeros(1, dtype=np.uint8), *drawn]
+    sequences = [generator.integers(0, NUM_REAL_BASES + 1, n).astype(np.uint8) for n in lengths]
+    return [np.zeros(1, dtype=np.uint8), *sequences]
 
 
 @torch.inference_mode()

@@ -46,10 +46,10 @@ class Storage:
     @property
     def name(self) -> str:
         """Description in words."""
-        rest = str(_TYPES[self.dtype]).removeprefix("torch.")
+        type_name = str(_TYPES[self.dtype]).removeprefix("torch.")
         if self.quantize is None:
-            return rest
-        return f"int8 with a float32 scale a row of each matrix, the rest {rest}"
+            return type_name
+        return f"int8 with a float32 scale a row of each matrix, the rest {type_name}"
 
     def plain(self) -> dict[str, object]:
         """Return the entries of `config.json`."""
@@ -68,7 +68,7 @@ class StorageCost:
     mean_change: float  # Mean absolute difference of the bits of a query.
 
     @property
-    def lost(self) -> float:
+    def loss(self) -> float:
         """Bits per base lost; negative if the stored weights score better."""
         return self.stored.bits_per_base - self.exact.bits_per_base
 
@@ -113,9 +113,9 @@ def cost_of_storing(exact: Model, stored: Model, questions: Queries) -> StorageC
         stored=after.score(),
         mean_change=float(np.abs(after.bits_N - before.bits_N).mean()),
     )
-    if not cost.lost <= MOST_LOST:
+    if not cost.loss <= MOST_LOST:
         raise CheckpointError(
-            f"weights stored like that answer held-out bases worse by {cost.lost:.4f} bits per "
+            f"weights stored like that answer held-out bases worse by {cost.loss:.4f} bits per "
             f"base; {MOST_LOST} is the most that is released",
             hint="store them in `--dtype bf16` or as they are, without `--quantize`",
         )

@@ -33,13 +33,13 @@ class Verified:
     logits: float  # Largest difference of a logit.
 
 
-def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, wanted: str = "") -> Verified:
+def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, allowed: str = "") -> Verified:
     """Check the files of a bundle, and compare the outputs of its model in a fresh process.
 
     Args:
         folder: Folder of the bundle.
         expected: Reference outputs of the model in this process.
-        wanted: Names that may occur on the card.
+        allowed: Names that may occur on the card.
 
     Raises:
         CorruptError: A file is missing, changed, or unexpected.
@@ -47,13 +47,13 @@ def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, wanted: str =
     """
     num_files = check_seal(folder)
     check_layout(folder)
-    check_privacy(folder, wanted=wanted)
-    found = outputs_in_fresh_process(folder)
-    if found.keys() != expected.keys():
+    check_privacy(folder, allowed=allowed)
+    outputs = outputs_in_fresh_process(folder)
+    if outputs.keys() != expected.keys():
         raise _differ("answers other questions")
-    differences = {name: _difference(found[name], expected[name]) for name in expected}
+    differences = {name: _difference(outputs[name], expected[name]) for name in expected}
     for name, tensor in expected.items():
-        if not bool((tensor.isnan() == found[name].isnan()).all()):
+        if not bool((tensor.isnan() == outputs[name].isnan()).all()):
             raise _differ("has numbers where the run has none")
     vectors = differences["vectors"]
     logits = max(value for name, value in differences.items() if name != "vectors")
@@ -62,10 +62,10 @@ def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, wanted: str =
     return Verified(num_files=num_files, vectors=vectors, logits=logits)
 
 
-def _difference(found: Tensor, expected: Tensor) -> float:
+def _difference(output: Tensor, expected: Tensor) -> float:
     """Return the largest difference, relative to the largest number if that exceeds 1."""
     scale = max(1.0, float(expected.nan_to_num(0.0).abs().max()))
-    return float((found.double() - expected.double()).abs().nan_to_num(0.0).max()) / scale
+    return float((output.double() - expected.double()).abs().nan_to_num(0.0).max()) / scale
 
 
 def _differ(how: str) -> CheckpointError:
@@ -83,14 +83,14 @@ def outputs_in_fresh_process(folder: Path) -> dict[str, Tensor]:
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as name:
         working_folder = Path(name)
         outputs = working_folder / "outputs.safetensors"
-        done = run_module(
+        process = run_module(
             "genomeformer_cli.core.release.selftest",
             [folder.absolute(), outputs],
             folder=working_folder,
             environment=fresh_environment(working_folder),
         )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        if process.returncode:
+            last = (process.stderr.strip().splitlines() or ["no message"])[-1]
             raise CheckpointError(
                 f"a fresh process could not load the bundle: {last}",
                 hint="this should not happen; please report it",

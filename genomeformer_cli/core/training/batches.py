@@ -133,10 +133,10 @@ class Batches:
 def short_segments(corpus: Corpus, model: ModelConfig, config: TrainingConfig) -> Short:
     """Return the treatment of short segments: packed if requested, or if there are any."""
     if config.pack == "auto":
-        there = any(segment.length < model.context for segment in corpus.segments("train"))
-        return "pack" if there else "pad"
-    said: dict[str, Short] = {"on": "pack", "off": "pad", "skip": "skip"}
-    return said[config.pack]
+        any_shorter = any(segment.length < model.context for segment in corpus.segments("train"))
+        return "pack" if any_shorter else "pad"
+    treatments: dict[str, Short] = {"on": "pack", "off": "pad", "skip": "skip"}
+    return treatments[config.pack]
 
 
 class Prefetcher:
@@ -155,7 +155,7 @@ class Prefetcher:
         self._make = make
         self._steps = range(first, stop)
         self._pinned = pinned
-        self._made: queue.Queue[StepBatch | BaseException] = queue.Queue(maxsize=_STEPS_AHEAD)
+        self._queue: queue.Queue[StepBatch | BaseException] = queue.Queue(maxsize=_STEPS_AHEAD)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="batches", daemon=True)
 
@@ -173,10 +173,10 @@ class Prefetcher:
         Raises:
             Exception: Building the batch failed.
         """
-        made = self._made.get()
-        if isinstance(made, BaseException):
-            raise made
-        return made
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            raise item
+        return item
 
     def _run(self) -> None:
         try:
@@ -188,8 +188,8 @@ class Prefetcher:
         except Exception as failure:  # noqa: BLE001 - it is raised again where the batch is awaited
             self._hand_over(failure)
 
-    def _hand_over(self, made: StepBatch | BaseException) -> None:
+    def _hand_over(self, item: StepBatch | BaseException) -> None:
         while not self._ended.is_set():
             with suppress(queue.Full):
-                self._made.put(made, timeout=_LOOK_AGAIN)
+                self._queue.put(item, timeout=_LOOK_AGAIN)
                 return

@@ -89,8 +89,8 @@ class ProcessGroup:
             self._store.set(key, make())
         else:
             self._store.wait([key], _MADE_WITHIN)
-        told: str = self._store.get(key).decode()
-        return told
+        value: str = self._store.get(key).decode()
+        return value
 
     def broadcast_weights(self, model: nn.Module) -> None:
         """Copy parameters and buffers from rank 0 to every rank."""
@@ -180,21 +180,26 @@ class ProcessGroup:
         scores = (part.loss, part.bits, part.num_correct, float(part.num_targets))
         # A weight that no process has a gradient of is to be left alone by the optimizer.
         numbers = torch.tensor(
-            [float(one) for one in scores] + [float(one.grad is not None) for one in parameters],
+            [float(value) for value in scores]
+            + [float(value.grad is not None) for value in parameters],
             dtype=torch.float64,
         )
         dist.all_reduce(numbers)
-        told = numbers.tolist()
-        used = [one for one, times in zip(parameters, told[len(scores) :], strict=True) if times]
-        for one in used:
-            if one.grad is None:
-                one.grad = torch.zeros_like(one)
-        _add_up([one.grad for one in used if one.grad is not None])
+        sums = numbers.tolist()
+        used = [
+            parameter
+            for parameter, times in zip(parameters, sums[len(scores) :], strict=True)
+            if times
+        ]
+        for parameter in used:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        _add_up([parameter.grad for parameter in used if parameter.grad is not None])
         return Prediction(
-            loss=torch.as_tensor(told[0], dtype=part.loss.dtype),
-            bits=torch.as_tensor(told[1], dtype=part.bits.dtype),
-            num_correct=torch.as_tensor(told[2], dtype=part.num_correct.dtype),
-            num_targets=int(told[3]),
+            loss=torch.as_tensor(sums[0], dtype=part.loss.dtype),
+            bits=torch.as_tensor(sums[1], dtype=part.bits.dtype),
+            num_correct=torch.as_tensor(sums[2], dtype=part.num_correct.dtype),
+            num_targets=int(sums[3]),
         )
 
 
@@ -205,24 +210,24 @@ def _add_up(gradients: list[Tensor]) -> None:
     """Sum tensors over all processes in place, in buckets with several messages in flight."""
     under_way: list[tuple[list[Tensor], Tensor, Any]] = []
     for bucket in _buckets(gradients):
-        flat = torch.cat([one.flatten() for one in bucket])
+        flat = torch.cat([gradient.flatten() for gradient in bucket])
         under_way.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
     for bucket, flat, work in under_way:
         work.wait()
         first = 0
-        for one in bucket:
-            one.copy_(flat[first : first + one.numel()].view_as(one))
-            first += one.numel()
+        for gradient in bucket:
+            gradient.copy_(flat[first : first + gradient.numel()].view_as(gradient))
+            first += gradient.numel()
 
 
 def _buckets(tensors: list[Tensor]) -> Iterator[list[Tensor]]:
     bucket: list[Tensor] = []
-    for one in tensors:
-        full = sum(other.nbytes for other in bucket) + one.nbytes > _BUCKET_BYTES
-        if bucket and (full or one.dtype != bucket[0].dtype):
+    for tensor in tensors:
+        full = sum(member.nbytes for member in bucket) + tensor.nbytes > _BUCKET_BYTES
+        if bucket and (full or tensor.dtype != bucket[0].dtype):
             yield bucket
             bucket = []
-        bucket.append(one)
+        bucket.append(tensor)
     if bucket:
         yield bucket
 
@@ -319,8 +324,8 @@ def _store(member: ProcessRank) -> Store:
 
 
 def _is_of_others(failure: RuntimeError) -> bool:
-    said = str(failure).lower()
-    return isinstance(failure, dist.DistError) or "gloo" in said or "nccl" in said
+    message = str(failure).lower()
+    return isinstance(failure, dist.DistError) or "gloo" in message or "nccl" in message
 
 
 def _first_line(failure: Exception) -> str:

@@ -27,11 +27,11 @@ def write_failure(failure: Exception) -> bool:
     if folder is None:
         return False
     if not isinstance(failure, LostProcessError) and _A_GPU_FAILED not in str(failure):
-        told = {"kind": type(failure).__name__, "message": str(failure)}
+        document = {"kind": type(failure).__name__, "message": str(failure)}
         if isinstance(failure, GenomeformerError):
-            told["hint"] = failure.hint or ""
+            document["hint"] = failure.hint or ""
         with suppress(OSError), (folder / _FILE).open("x", encoding="utf-8") as file:
-            file.write(json.dumps(told))
+            file.write(json.dumps(document))
     return True
 
 
@@ -44,15 +44,15 @@ def has_failure() -> bool:
 def read_failure(folder: Path) -> GenomeformerError | None:
     """Return the failure of the processes, if one has written it."""
     try:
-        told: dict[str, str] = read_json(folder / _FILE, dict[str, str])
+        document: dict[str, str] = read_json(folder / _FILE, dict[str, str])
     except DocumentError:
         return None
-    told = {"kind": "failure", "message": "", "hint": "", **told}
+    document = {"kind": "failure", "message": "", "hint": "", **document}
     kinds = {kind.__name__: kind for kind in _kinds(GenomeformerError)}
-    if told["kind"] in kinds:
-        return kinds[told["kind"]](told["message"], hint=told["hint"] or None)
+    if document["kind"] in kinds:
+        return kinds[document["kind"]](document["message"], hint=document["hint"] or None)
     return TrainingError(
-        f"unexpected {told['kind']} in one of the processes: {told['message']}",
+        f"unexpected {document['kind']} in one of the processes: {document['message']}",
         hint="run it again with `genomeformer --debug ...` to see where; it may be a bug",
     )
 
@@ -77,13 +77,13 @@ def worker_failure(who: str, exit_code: int, folder: Path, restarts: int) -> Tra
     how = (
         f"by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"with exit code {exit_code}"
     )
-    said = [
+    lines = [
         line.strip()
         for path in sorted(folder.glob("logs/**/stderr.log"))
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
         if line.strip()
     ]
-    last = f": {said[-1]}" if said else ""
+    last = f": {lines[-1]}" if lines else ""
     return TrainingError(
         f"{who} was ended {how}, after {restarts} restarts{last}",
         hint="the same command goes on from the newest checkpoint; SIGKILL is often want of "

@@ -112,11 +112,11 @@ class WandbLogger:
                 f"Weights & Biases: {failure}",
                 hint="`wandb login`, or `WANDB_MODE=offline` to send it later with `wandb sync`",
             ) from failure
-        self._shown = int(getattr(self._run, "step", 0))
+        self._first_step = int(getattr(self._run, "step", 0))
 
     def row(self, row: Mapping[str, Any]) -> None:
         """Log every number of a row, unless that step was sent before."""
-        if row["step"] < self._shown:
+        if row["step"] < self._first_step:
             return
         numbers = {name: number for name, number in _numbers(row) if name != "step"}
         self._run.log(numbers, step=row["step"])

@@ -110,27 +110,27 @@ def train(run: TrainingRun, reporter: Reporter) -> Path:
         with ahead:
             for step in steps:
                 started = time.monotonic()
-                taken = trainer.step(ahead.next())
+                outcome = trainer.step(ahead.next())
                 seconds = time.monotonic() - started
-                _tell(run, taken, first=step == first, reporter=reporter)
-                done = step + 1
-                last = done == config.steps
-                due = last or done % config.validate_every == 0
+                _tell(run, outcome, first=step == first, reporter=reporter)
+                num_done = step + 1
+                last = num_done == config.steps
+                due = last or num_done % config.validate_every == 0
                 if due and (team.is_main or team.shards):
-                    trainer.validate(taken.row)
+                    trainer.validate(outcome.row)
                     last = last or trainer.ended
                 if records:
-                    records.add(taken, trainer.validation, seconds)
-                if last or done % config.checkpoint_every == 0:
+                    records.add(outcome, trainer.validation, seconds)
+                if last or num_done % config.checkpoint_every == 0:
                     if records:
                         records.sync()
-                    trainer.save(done)
+                    trainer.save(num_done)
                 if last:
                     break
     finally:
         if records:
             records.close()
-    return checkpoint_folder(run.folder, trainer.done)
+    return checkpoint_folder(run.folder, trainer.num_done)
 
 
 def time_step(run: TrainingRun, *, seconds: float, at_least: int = 5) -> float:
@@ -198,7 +198,7 @@ class _Trainer:
         self._stages = stages(run.config, run.model.config.context)
         self._guard = SpikeGuard(run.config.spike_factor, ())
         self._validations: list[Mapping[str, Any]] = []
-        self.done = 0
+        self.num_done = 0
         self.validation: Any = None
 
     @property
@@ -212,7 +212,7 @@ class _Trainer:
         name = run.process_group.broadcast_from_main(lambda: _newest(run.folder, reporter))
         if name:
             checkpoint = checkpoint_folder(run.folder, 0).with_name(name)
-            self.done = read_checkpoint(
+            self.num_done = read_checkpoint(
                 checkpoint,
                 model=run.model,
                 optimizers=self._optimizers,
@@ -220,14 +220,14 @@ class _Trainer:
             )
             if self._average is not None:
                 self._average.restore(read_average(checkpoint))
-            reporter.note(f"resuming after step {self.done} of {run.config.steps}")
+            reporter.note(f"resuming after step {self.num_done} of {run.config.steps}")
         run.process_group.broadcast_weights(run.model)
-        rows = [row for row in read_rows(run.folder / METRICS_FILE) if row["step"] <= self.done]
+        rows = [row for row in read_rows(run.folder / METRICS_FILE) if row["step"] <= self.num_done]
         self._guard = SpikeGuard(run.config.spike_factor, rows)
         self._validations = [row for row in rows if "validation" in row]
         if self._validations:
             self.validation = run.task.read_score(self._validations[-1]["validation"])
-        return self.done
+        return self.num_done
 
     def step(self, batch: StepBatch) -> StepOutcome:
         """Train on a batch."""
@@ -257,7 +257,7 @@ class _Trainer:
         else:
             row["left_out"] = True
         row["training"] = to_plain(learned.score)
-        self.done = batch.step + 1
+        self.num_done = batch.step + 1
         return StepOutcome(row=row, score=learned.score, num_bases=batch.num_bases, rate=rate)
 
     def _memory(self, step: int) -> MemoryConfig:
@@ -312,19 +312,19 @@ def _newest(folder: Path, reporter: Reporter) -> str:
     return newest.name if newest else ""
 
 
-def _tell(run: TrainingRun, taken: StepOutcome, *, first: bool, reporter: Reporter) -> None:
+def _tell(run: TrainingRun, outcome: StepOutcome, *, first: bool, reporter: Reporter) -> None:
     """Report the memory of the first step, and skipped steps."""
     if first:
         reporter.note(_memory_used(run, peak_bytes(run.model.device)))
-    if taken.row.get("left_out"):
+    if outcome.row.get("left_out"):
         reporter.warn(
-            f"step {taken.row['step']} left out: its gradient is a spike of "
-            f"{taken.row['gradient_norm']:.3g}"
+            f"step {outcome.row['step']} left out: its gradient is a spike of "
+            f"{outcome.row['gradient_norm']:.3g}"
         )
 
 
 def _memory_used(run: TrainingRun, peak: int) -> str:
-    said = f"memory plan `{run.memory.plan}`: {peak / 2**30:.2f} GiB at its peak"
+    text = f"memory plan `{run.memory.plan}`: {peak / 2**30:.2f} GiB at its peak"
     if run.expected_bytes is not None:
-        said += f", {run.expected_bytes / 2**30:.2f} GiB forecast"
-    return said
+        text += f", {run.expected_bytes / 2**30:.2f} GiB forecast"
+    return text

@@ -111,8 +111,8 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path, *, resume_step: int) -> None:
-        self.kept = [row for row in read_rows(path) if row["step"] <= resume_step]
-        write_text(path, "".join(json.dumps(row) + "\n" for row in self.kept))
+        self.rows = [row for row in read_rows(path) if row["step"] <= resume_step]
+        write_text(path, "".join(json.dumps(row) + "\n" for row in self.rows))
         self._file = path.open("a", encoding="utf-8")
 
     def append(self, row: Mapping[str, Any]) -> None:

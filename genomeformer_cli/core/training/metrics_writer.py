@@ -61,19 +61,19 @@ class MetricsWriter:
         self._metrics = MetricsFile(folder / METRICS_FILE, resume_step=first)
         self._speed = _Speed(folder, steps, first, reporter, device)
 
-    def add(self, taken: StepOutcome, validation: Any, seconds: float) -> None:
+    def add(self, outcome: StepOutcome, validation: Any, seconds: float) -> None:
         """Write a step.
 
         Args:
-            taken: Result of the step.
+            outcome: Result of the step.
             validation: Latest score on held-out data.
             seconds: Duration of the step itself.
         """
-        self._metrics.append(taken.row)
+        self._metrics.append(outcome.row)
         for observer in self._observers:
-            observer.row(taken.row)
-        self._speed.count(taken.num_bases, seconds)
-        self._speed.step(taken, validation)
+            observer.row(outcome.row)
+        self._speed.count(outcome.num_bases, seconds)
+        self._speed.step(outcome, validation)
 
     def sync(self) -> None:
         """Flush the metrics to disk."""
@@ -100,8 +100,8 @@ class _Speed:
         self._device = device
         self._started = self._reported = time.monotonic()
         self._num_bases = 0
-        self._seconds_before = max((row["seconds"] for row in self._file.kept), default=0.0)
-        self._training = max((row["training_seconds"] for row in self._file.kept), default=0.0)
+        self._seconds_before = max((row["seconds"] for row in self._file.rows), default=0.0)
+        self._training = max((row["training_seconds"] for row in self._file.rows), default=0.0)
         self._new_bases, self._new_seconds = 0, 0.0
 
     def count(self, num_bases: int, seconds: float) -> None:
@@ -110,18 +110,18 @@ class _Speed:
         self._new_bases += num_bases
         self._new_seconds += seconds
 
-    def step(self, taken: StepOutcome, validation: Any) -> None:
+    def step(self, outcome: StepOutcome, validation: Any) -> None:
         """Report a counted step, unless the previous report was very recent."""
-        done = taken.row["step"]
-        self._num_bases += taken.num_bases
+        step = outcome.row["step"]
+        self._num_bases += outcome.num_bases
         now = time.monotonic()
-        if done < self._steps and now - self._reported < _REPORT_SECONDS:
+        if step < self._steps and now - self._reported < _REPORT_SECONDS:
             return
         self._reported = now
         seconds = now - self._started
         speed = self._num_bases / max(seconds, 1e-9)
         total = self._seconds_before + seconds
-        row = {"step": done, "seconds": total, "bases_per_second": speed}
+        row = {"step": step, "seconds": total, "bases_per_second": speed}
         row["training_seconds"] = self._training
         row["training_bases_per_second"] = self._new_bases / max(self._new_seconds, 1e-9)
         row["peak_bytes"] = peak_bytes(self._device)
@@ -129,13 +129,13 @@ class _Speed:
         self._file.append(row)
         self._reporter.record(
             StepDone(
-                step=done,
+                step=step,
                 steps=self._steps,
-                training=taken.score,
+                training=outcome.score,
                 validation=validation,
-                learning_rate=taken.rate,
+                learning_rate=outcome.rate,
                 bases_per_second=speed,
-                seconds_left=seconds / (done - self._first) * (self._steps - done),
+                seconds_left=seconds / (step - self._first) * (self._steps - step),
             )
         )
 

@@ -27,17 +27,17 @@ def build_optimizers(model: Model, config: TrainingConfig) -> Optimizers:
     """
     by_muon: list[nn.Parameter] = []
     decayed: list[nn.Parameter] = []
-    kept: list[nn.Parameter] = []
+    undecayed: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if config.optimizer == "muon" and _is_hidden_matrix(name, parameter):
             by_muon.append(parameter)
         elif parameter.dim() >= 2 and "embedding." not in name:
             decayed.append(parameter)
         else:
-            kept.append(parameter)
+            undecayed.append(parameter)
     groups = [
         {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": kept, "weight_decay": 0.0},
+        {"params": undecayed, "weight_decay": 0.0},
     ]
     adamw = torch.optim.AdamW(
         groups, lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True

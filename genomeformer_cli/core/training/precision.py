@@ -70,10 +70,10 @@ def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
     if compute.compile == "on":
         # Over the method, for as long as this lasts: validation has other shapes.
         vars(model)["hidden"] = compiled = _compiled(model)
-        vars(model)["hidden_at"] = partial(_chosen, compiled)
+        vars(model)["hidden_at"] = partial(_select_features, compiled)
     kind, bf16 = model.device.type, compute.precision == "bf16"
     try:
-        with torch.autocast(kind, torch.bfloat16, enabled=bf16), _tf32(wanted=bf16, kind=kind):
+        with torch.autocast(kind, torch.bfloat16, enabled=bf16), _tf32(enabled=bf16, kind=kind):
             yield
     finally:
         if compute.compile == "on":
@@ -82,12 +82,12 @@ def computing(compute: ComputeConfig, model: Model) -> Iterator[None]:
 
 
 @contextmanager
-def _tf32(*, wanted: bool, kind: str) -> Iterator[None]:
+def _tf32(*, enabled: bool, kind: str) -> Iterator[None]:
     """Compute float32 products of a GPU in TF32, which has more mantissa bits than bfloat16.
 
     Sums and scores that autocast leaves in float32 would otherwise not use the matrix units.
     """
-    if not wanted or kind != "cuda":
+    if not enabled or kind != "cuda":
         yield
         return
     before = torch.get_float32_matmul_precision()
@@ -99,23 +99,23 @@ def _tf32(*, wanted: bool, kind: str) -> Iterator[None]:
 
 
 def _compiled(model: Model) -> Any:
-    known = vars(model).get("_compiled_hidden")
-    if known is None:
+    compiled = vars(model).get("_compiled_hidden")
+    if compiled is None:
         # Each shape by itself: a run has few, and kernels for one are faster than for all.
-        known = torch.compile(model.hidden, dynamic=False)
-        vars(model)["_compiled_hidden"] = known
-    return known
+        compiled = torch.compile(model.hidden, dynamic=False)
+        vars(model)["_compiled_hidden"] = compiled
+    return compiled
 
 
-def _chosen(
+def _select_features(
     hidden: Callable[..., Tensor],
     tokens_BL: Tensor,
     mask_BL: Tensor | None,
     documents_BL: Tensor | None,
-    chosen: SelectedPositions,
+    positions: SelectedPositions,
 ) -> Tensor:
     """Select positions from all features; compiled code cannot, as their number changes."""
-    return chosen.gather(hidden(tokens_BL, mask_BL, documents_BL))
+    return positions.gather(hidden(tokens_BL, mask_BL, documents_BL))
 
 
 def choose_compute(
@@ -134,9 +134,9 @@ def choose_compute(
     """
     _check(compute, trial)
     key = _key(trial)
-    known = _read(remembered)
-    found = known.get(key, {})
-    seconds: dict[str, float] = dict(found.get("seconds", {}))
+    records = _read(remembered)
+    record = records.get(key, {})
+    seconds: dict[str, float] = dict(record.get("seconds", {}))
     before = dict(seconds)
     precisions = ["fp32", "bf16"] if compute.precision == "auto" else [compute.precision]
     if compute.precision == "auto" and not _has_bf16(trial.model.device):
@@ -149,10 +149,12 @@ def choose_compute(
             precision = "bf16"
     compiled = _choose_compile(compute, precision, trial, seconds, reporter)
     if seconds != before:
-        known[key] = {"machine": _machine(trial.model.device), "seconds": seconds}
-        write_json(remembered, known)
-        told = ", ".join(f"{name} {1000 * one:.0f} ms" for name, one in seconds.items())
-        reporter.note(f"tried on this machine: {told}; taking {precision}, compile {compiled}")
+        records[key] = {"machine": _machine(trial.model.device), "seconds": seconds}
+        write_json(remembered, records)
+        listing = ", ".join(
+            f"{name} {1000 * duration:.0f} ms" for name, duration in seconds.items()
+        )
+        reporter.note(f"tried on this machine: {listing}; taking {precision}, compile {compiled}")
     return _ways(precision, compiled)
 
 
@@ -186,8 +188,8 @@ def _choose_compile(
     if compute.compile == "auto":
         _time(_ways(precision, "off"), trial, seconds, reporter)
         tokens = trial.step.batch * trial.step.length
-        tried = _tried(trial)
-        scale = tokens / (tried.batch * tried.length)
+        trial_step = _trial_step(trial)
+        scale = tokens / (trial_step.batch * trial_step.length)
         if seconds[precision] * scale * trial.steps < _WORTH_COMPILING:
             return "off"
     _time(_ways(precision, "on"), trial, seconds, reporter)
@@ -232,7 +234,7 @@ def _time(
 
 
 def _seconds(compute: ComputeConfig, trial: Trial) -> float:
-    examples = random_examples(trial.model, _tried(trial))
+    examples = random_examples(trial.model, _trial_step(trial))
     memory = replace(trial.memory, rows=0)
     times: list[float] = []
     for _ in range(1 + _REPEATS):
@@ -243,7 +245,7 @@ def _seconds(compute: ComputeConfig, trial: Trial) -> float:
     return min(times[1:])
 
 
-def _tried(trial: Trial) -> Step:
+def _trial_step(trial: Trial) -> Step:
     """Return part of a step, or a whole step on a GPU, which small steps do not fill."""
     step = trial.step
     if trial.model.device.type == "cuda":
@@ -260,7 +262,7 @@ def _key(trial: Trial) -> str:
     identity = [
         _machine(trial.model.device),
         to_plain(trial.model.config),
-        asdict(replace(_tried(trial), real_ids=range(0))),
+        asdict(replace(_trial_step(trial), real_ids=range(0))),
         trial.memory.plan,
     ]
     return hashlib.sha256(json.dumps(identity, default=str).encode()).hexdigest()[:16]
@@ -281,7 +283,7 @@ def _machine(device: torch.device) -> str:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        known: dict[str, Any] = read_json(path)
+        records: dict[str, Any] = read_json(path)
     except DocumentError:
         return {}
-    return known
+    return records

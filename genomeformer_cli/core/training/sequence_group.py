@@ -68,8 +68,8 @@ class ProcessSequenceGroup:
         """Send a state to the next shard."""
         if self.rank == self.size - 1:
             return x
-        left: Tensor = _Leave.apply(self, x, *state)  # type: ignore[no-untyped-call]
-        return left
+        sent: Tensor = _Leave.apply(self, x, *state)  # type: ignore[no-untyped-call]
+        return sent
 
     def sum_states(self, parts: State) -> State:
         """Return the sum of the states of all shards."""
@@ -87,19 +87,19 @@ class ProcessSequenceGroup:
 
     def send(self, step: int, tensors: Sequence[Tensor], kind: int) -> None:
         """Send tensors to the neighbour at distance `step`."""
-        self._wire.send(_joined(tensors), self._neighbour(step), self._tag(kind))
+        self._wire.send(_pack(tensors), self._neighbour(step), self._tag(kind))
 
     def recv(self, step: int, like: Sequence[Tensor], kind: int) -> list[Tensor]:
         """Receive tensors of these shapes from the neighbour at distance `step`."""
-        message = torch.empty_like(_joined(like))
+        message = torch.empty_like(_pack(like))
         self._wire.recv(message, self._neighbour(step), self._tag(kind))
-        return _parted(message, like)
+        return _unpack(message, like)
 
     def all_reduce(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Return the sums over all ranks."""
-        message = _joined(tensors)
+        message = _pack(tensors)
         self._wire.all_reduce(message)
-        return _parted(message, tensors)
+        return _unpack(message, tensors)
 
     def has_neighbour(self, step: int) -> bool:
         """Return True if there is a neighbour at distance `step`."""
@@ -112,24 +112,24 @@ class ProcessSequenceGroup:
         return kind + int(self._backwards)
 
 
-def _joined(tensors: Sequence[Tensor]) -> Tensor:
+def _pack(tensors: Sequence[Tensor]) -> Tensor:
     """Concatenate tensors to one message in the widest dtype, so that no precision is lost."""
-    return torch.cat([one.detach().flatten() for one in tensors])
+    return torch.cat([tensor.detach().flatten() for tensor in tensors])
 
 
-def _parted(message: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+def _unpack(message: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     parts: list[Tensor] = []
     first = 0
-    for one in like:
-        part = message[first : first + one.numel()]
-        parts.append(part.view(one.shape).to(one.dtype).clone())
-        first += one.numel()
+    for tensor in like:
+        part = message[first : first + tensor.numel()]
+        parts.append(part.view(tensor.shape).to(tensor.dtype).clone())
+        first += tensor.numel()
     return parts
 
 
 def _shapes(tensors: Sequence[Tensor]) -> list[Tensor]:
     """Return tensors of the same shape and dtype without storage of their own."""
-    return [one.new_empty(()).expand(one.shape) for one in tensors]
+    return [tensor.new_empty(()).expand(tensor.shape) for tensor in tensors]
 
 
 class _Enter(torch.autograd.Function):
@@ -184,27 +184,29 @@ class _Around(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.line, ctx.halo, ctx.like = line, halo, _shapes((x_BCE,))[0]
         first_BHE, last_BHE = x_BCE[:, :halo], x_BCE[:, x_BCE.shape[1] - halo :]
-        return _exchanged(line, first_BHE, last_BHE)
+        return _exchange_borders(line, first_BHE, last_BHE)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_before_BHE: Tensor, d_after_BHE: Tensor) -> tuple[None, Tensor, None]:
-        d_first_BHE, d_last_BHE = _exchanged(ctx.line, d_before_BHE, d_after_BHE)
+        d_first_BHE, d_last_BHE = _exchange_borders(ctx.line, d_before_BHE, d_after_BHE)
         d_x_BCE = torch.zeros(ctx.like.shape, dtype=ctx.like.dtype, device=ctx.like.device)
         d_x_BCE[:, : d_first_BHE.shape[1]] += d_first_BHE
         d_x_BCE[:, d_x_BCE.shape[1] - d_last_BHE.shape[1] :] += d_last_BHE
         return None, d_x_BCE, None
 
 
-def _exchanged(line: ProcessSequenceGroup, before: Tensor, after: Tensor) -> tuple[Tensor, Tensor]:
+def _exchange_borders(
+    line: ProcessSequenceGroup, before: Tensor, after: Tensor
+) -> tuple[Tensor, Tensor]:
     """Exchange tensors with the previous and the next neighbour."""
     like = before if before.shape[1] else after
-    nothing = like[:, :0].clone()
+    empty = like[:, :0].clone()
     for step, tensor in ((-1, before), (1, after)):
         if line.has_neighbour(step):
             line.send(step, (tensor,), _BORDER)
-    taken = [
-        line.recv(step, (like,), _BORDER)[0] if line.has_neighbour(step) else nothing
+    received = [
+        line.recv(step, (like,), _BORDER)[0] if line.has_neighbour(step) else empty
         for step in (-1, 1)
     ]
-    return taken[0], taken[1]
+    return received[0], received[1]

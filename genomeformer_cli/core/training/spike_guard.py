@@ -32,7 +32,7 @@ class SpikeGuard:
         self._norms: deque[float] = deque(maxlen=_WINDOW)
         self._in_a_row = 0
         for row in rows if factor else ():
-            self._remember(row["gradient_norm"], taken=not row.get("left_out", False))
+            self._remember(row["gradient_norm"], accepted=not row.get("left_out", False))
 
     def takes(self, norm: float) -> bool:
         """Return True if a step with this gradient norm is taken.
@@ -41,18 +41,18 @@ class SpikeGuard:
             TrainingError: Too many steps in a row were skipped.
         """
         usual = len(self._norms) >= _ENOUGH
-        taken = not self._factor or (
+        accepted = not self._factor or (
             math.isfinite(norm) and not (usual and norm > self._factor * median(self._norms))
         )
-        self._remember(norm, taken=taken)
+        self._remember(norm, accepted=accepted)
         if self._in_a_row > _MOST_IN_A_ROW:
             raise TrainingError(
                 f"the gradients of {self._in_a_row} steps in a row were spikes",
                 hint="lower `--learning-rate`, or raise `training.spike_factor`",
             )
-        return taken
+        return accepted
 
-    def _remember(self, norm: float, *, taken: bool) -> None:
-        self._in_a_row = 0 if taken else self._in_a_row + 1
-        if taken:
+    def _remember(self, norm: float, *, accepted: bool) -> None:
+        self._in_a_row = 0 if accepted else self._in_a_row + 1
+        if accepted:
             self._norms.append(norm)

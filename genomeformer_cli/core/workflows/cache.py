@@ -100,8 +100,8 @@ def remove_from_cache(
 def _find(names: tuple[str, ...], store: Store) -> list[Entry]:
     entries: dict[Path, Entry] = {}
     for name in names:
-        found = store.find(name)
-        if not found:
+        matches = store.find(name)
+        if not matches:
             raise NotInCacheError(
                 f"the cache has no entry `{name}`",
                 hint=propose(
@@ -110,10 +110,10 @@ def _find(names: tuple[str, ...], store: Store) -> list[Entry]:
                     otherwise="`genomeformer cache ls` lists its entries",
                 ),
             )
-        if len(found) > 1:
-            kinds = ", ".join(f"`{entry.kind}/{entry.name}`" for entry in found)
+        if len(matches) > 1:
+            kinds = ", ".join(f"`{entry.kind}/{entry.name}`" for entry in matches)
             raise UsageError(
                 f"`{name}` could be any of several entries", hint=f"name one of {kinds}"
             )
-        entries[found[0].path] = found[0]
+        entries[matches[0].path] = matches[0]
     return list(entries.values())

@@ -101,15 +101,15 @@ def compare_models(
     config = shared[request.corpora[0]].config
     variants = request.variants or _collection(config, reporter)
     first = config.training.seed
-    wanted = trainings(request.corpora, variants, range(first, first + request.seeds))
+    planned = trainings(request.corpora, variants, range(first, first + request.seeds))
     with store.lock(Kind.COMPARISONS, request.name, timeout=1):
         environment = _environment(request)
         open_comparison(folder, _settings(request, variants, shared, environment))
-        done: list[TrainingResult] = []
-        for number, training in enumerate(wanted, start=1):
-            place = f"training {number} of {len(wanted)}: {training.run}"
-            done.append(_train_once(training, request, store, (reporter, place)))
-            result = _result(request, folder, done, environment)
+        results: list[TrainingResult] = []
+        for number, training in enumerate(planned, start=1):
+            place = f"training {number} of {len(planned)}: {training.run}"
+            results.append(_train_once(training, request, store, (reporter, place)))
+            result = _result(request, folder, results, environment)
             write_json(folder / RESULTS_FILE, plain_result(result))
     return result
 
@@ -120,15 +120,18 @@ def plain_result(result: CompareResult) -> dict[str, Any]:
 
 
 def _result(
-    request: CompareRequest, folder: Path, done: list[TrainingResult], environment: dict[str, str]
+    request: CompareRequest,
+    folder: Path,
+    results: list[TrainingResult],
+    environment: dict[str, str],
 ) -> CompareResult:
     return CompareResult(
         name=request.name,
         folder=folder,
         budget=request.budget,
-        rows=standings(done),
-        baselines=baselines(done),
-        trainings=tuple(done),
+        rows=standings(results),
+        baselines=baselines(results),
+        trainings=tuple(results),
         environment=environment,
     )
 
@@ -149,18 +152,18 @@ def _shared(request: CompareRequest, store: Store) -> dict[str, _Shared]:
             "nothing to train", hint="name at least one corpus, and at least one seed"
         )
     _check_execution(request.config_file)
-    found = {}
+    configs = {}
     for name in request.corpora:
         corpus = open_corpus(store, name)
         config = resolve_config(
             request.preset, request.config_file, request.overrides, corpus.tokenizer
         )
-        found[name] = _Shared(
+        configs[name] = _Shared(
             config=config,
             inputs_sha256=corpus.manifest.inputs_sha256,
             vocabulary_sha256=corpus.manifest.vocabulary_sha256,
         )
-    return found
+    return configs
 
 
 def _check_execution(config_file: Path | None) -> None:
@@ -203,8 +206,8 @@ def _settings(
     return {
         "budget": {request.budget.kind: request.budget.amount},
         "seeds": request.seeds,
-        "variants": {one.name: dict(one.overrides) for one in variants},
-        "corpora": {name: to_plain(one) for name, one in shared.items()},
+        "variants": {variant.name: dict(variant.overrides) for variant in variants},
+        "corpora": {name: to_plain(config) for name, config in shared.items()},
         **environment,
     }
 
@@ -217,7 +220,7 @@ def _train_once(
     folder = comparison_folder(store, request.name)
     run = Store(folder).path(Kind.RUNS, training.run)
     path = plan_path(folder, training)
-    told = TrainingResult(
+    result = TrainingResult(
         run=training.run, corpus=training.corpus, variant=training.variant.name, seed=training.seed
     )
     if has_ended(run):
@@ -228,9 +231,9 @@ def _train_once(
         failed = run_in_fresh_process(_train, task, reporter)
         if failed is not None:
             reporter.warn(f"{training.run} failed: {failed.message}")
-            return replace(told, problem=failed.message)
+            return replace(result, problem=failed.message)
     summary, pace = read_result(run)
-    return replace(told, plan=read_or_make(path, Plan, _no_plan), summary=summary, pace=pace)
+    return replace(result, plan=read_or_make(path, Plan, _no_plan), summary=summary, pace=pace)
 
 
 def _no_plan() -> Plan:
@@ -265,9 +268,9 @@ def _train(task: _Task, reporter: Reporter) -> None:
 
 def _pretrain_request(training: Training, request: CompareRequest) -> PretrainRequest:
     overrides = merge_values(request.overrides, training.variant.overrides)
-    said = _given_settings(request.config_file, overrides, "compute")
-    chosen = {key: value for key, value in _compute(request.device).items() if key not in said}
-    more = {"training": {"seed": training.seed}, "compute": chosen}
+    explicit = _given_settings(request.config_file, overrides, "compute")
+    compute = {key: value for key, value in _compute(request.device).items() if key not in explicit}
+    more = {"training": {"seed": training.seed}, "compute": compute}
     return PretrainRequest(
         corpus=training.corpus,
         name=training.run,
@@ -289,15 +292,15 @@ def _given_settings(
     config_file: Path | None, overrides: Mapping[str, Any], part: str
 ) -> dict[str, Any]:
     """Return the settings of a section that the file or the command line gives."""
-    given = read_config(config_file) if config_file is not None else {}
-    return {**given.get(part, {}), **overrides.get(part, {})}
+    settings = read_config(config_file) if config_file is not None else {}
+    return {**settings.get(part, {}), **overrides.get(part, {})}
 
 
 def _schedule(plan: Plan, request: PretrainRequest) -> dict[str, int]:
     """Return the steps, and the intervals of validation and checkpoints unless they are set."""
-    said = _given_settings(request.config_file, request.overrides, "training")
+    explicit = _given_settings(request.config_file, request.overrides, "training")
     intervals = {
         "validate_every": max(plan.steps // _VALIDATIONS, 1),
         "checkpoint_every": max(plan.steps // _CHECKPOINTS, 1),
     }
-    return {"steps": plan.steps, **{key: n for key, n in intervals.items() if key not in said}}
+    return {"steps": plan.steps, **{key: n for key, n in intervals.items() if key not in explicit}}

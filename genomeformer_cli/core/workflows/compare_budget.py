@@ -55,9 +55,11 @@ def plan_training(
         model = model.to(choose_device(request.device, reporter))
         flops = count_flops(model, plan_step(model, corpus, config).step)
     if budget.kind == "minutes":
-        tried = min(max(60 * budget.amount * _TRIED_SHARE, _TRIED_SECONDS[0]), _TRIED_SECONDS[1])
+        trial_seconds = min(
+            max(60 * budget.amount * _TRIED_SHARE, _TRIED_SECONDS[0]), _TRIED_SECONDS[1]
+        )
         run = _trial_run(model, corpus, config, request, (store, reporter))
-        seconds = time_step(run, seconds=tried)
+        seconds = time_step(run, seconds=trial_seconds)
     steps = budget.steps(tokens=tokens, flops=flops, seconds=seconds)
     return Plan(steps=steps, tokens=tokens, flops=flops, seconds=seconds)
 

@@ -62,20 +62,20 @@ def trainings(
         ConfigError: Two trainings have equal names.
         UsageError: A name is invalid.
     """
-    found = [
+    planned = [
         Training(corpus=corpus, variant=variant, seed=seed)
         for seed in seeds
         for corpus in corpora
         for variant in variants
     ]
-    runs = [one.run for one in found]
+    runs = [training.run for training in planned]
     twice = sorted({run for run in runs if runs.count(run) > 1})
     if twice:
         raise ConfigError(
             f"two of a comparison have one name: `{twice[0]}`",
             hint="give each mechanism once, and variants and corpora names of their own",
         )
-    return found
+    return planned
 
 
 def comparison_folder(store: Store, name: str) -> Path:

@@ -78,16 +78,16 @@ def read_result(folder: Path) -> tuple[RunSummary, Pace]:
 
 def spread(values: Iterable[float]) -> Spread:
     """Return mean and deviation of one value or more."""
-    known = list(values)
-    deviation = statistics.stdev(known) if len(known) > 1 else None
-    return Spread(mean=statistics.fmean(known), deviation=deviation)
+    numbers = list(values)
+    deviation = statistics.stdev(numbers) if len(numbers) > 1 else None
+    return Spread(mean=statistics.fmean(numbers), deviation=deviation)
 
 
 def standings(trained: Sequence[TrainingResult]) -> tuple[Row, ...]:
     """Return one row per corpus and variant: by corpus, the best first, failures last."""
     groups: dict[tuple[str, str], list[TrainingResult]] = {}
-    for one in trained:
-        groups.setdefault((one.corpus, one.variant), []).append(one)
+    for result in trained:
+        groups.setdefault((result.corpus, result.variant), []).append(result)
     rows = [_row(group) for group in groups.values()]
     corpora = list(dict.fromkeys(row.corpus for row in rows))
     return tuple(sorted(rows, key=lambda row: (corpora.index(row.corpus), _bits(row))))
@@ -99,24 +99,26 @@ def _bits(row: Row) -> float:
 
 def _row(group: list[TrainingResult]) -> Row:
     first = group[0]
-    problem = next((one.problem for one in group if one.problem), None)
-    ended = [(one.summary, one.pace) for one in group if one.summary and one.pace]
+    problem = next((result.problem for result in group if result.problem), None)
+    ended = [(result.summary, result.pace) for result in group if result.summary and result.pace]
     if not ended:
         return Row(corpus=first.corpus, variant=first.variant, problem=problem)
     summaries, paces = zip(*ended, strict=True)
-    plan = next((one.plan for one in group if one.plan), None)
+    plan = next((result.plan for result in group if result.plan), None)
     steps = summaries[0].num_steps
     return Row(
         corpus=first.corpus,
         variant=first.variant,
         num_seeds=len(ended),
         problem=problem,
-        bits_per_base=spread(one.model.bits_per_base for one in summaries),
-        accuracy=spread(one.model.accuracy for one in summaries),
-        gain=spread(one.counts.bits_per_base - one.model.bits_per_base for one in summaries),
-        bases_per_second=spread(one.bases_per_second for one in paces),
-        peak_bytes=spread(one.peak_bytes for one in paces),
-        training_seconds=spread(one.seconds for one in paces),
+        bits_per_base=spread(summary.model.bits_per_base for summary in summaries),
+        accuracy=spread(summary.model.accuracy for summary in summaries),
+        gain=spread(
+            summary.counts.bits_per_base - summary.model.bits_per_base for summary in summaries
+        ),
+        bases_per_second=spread(pace.bases_per_second for pace in paces),
+        peak_bytes=spread(pace.peak_bytes for pace in paces),
+        training_seconds=spread(pace.seconds for pace in paces),
         num_parameters=summaries[0].num_parameters,
         steps=steps,
         tokens=plan.tokens * steps if plan else None,
@@ -126,23 +128,25 @@ def _row(group: list[TrainingResult]) -> Row:
 
 def baselines(trained: Sequence[TrainingResult]) -> tuple[Baseline, ...]:
     """Return the tables of counts, one per set of queries, and the random twins together."""
-    found: list[Baseline] = []
-    for corpus in dict.fromkeys(one.corpus for one in trained):
-        summaries = [one.summary for one in trained if one.corpus == corpus and one.summary]
-        tables = {(one.counts_name, one.counts): None for one in summaries}
-        found += [_baseline(corpus, name, [score]) for name, score in tables]
+    rows: list[Baseline] = []
+    for corpus in dict.fromkeys(result.corpus for result in trained):
+        summaries = [
+            result.summary for result in trained if result.corpus == corpus and result.summary
+        ]
+        tables = {(summary.counts_name, summary.counts): None for summary in summaries}
+        rows += [_baseline(corpus, name, [score]) for name, score in tables]
         if summaries:
-            twins = [one.random_twin for one in summaries]
+            twins = [summary.random_twin for summary in summaries]
             random = _baseline(corpus, "random weights, mean of the twins", twins)
-            found.append(replace(random, is_random=True))
-    return tuple(found)
+            rows.append(replace(random, is_random=True))
+    return tuple(rows)
 
 
 def _baseline(corpus: str, name: str, scores: list[Score]) -> Baseline:
     return Baseline(
         corpus=corpus,
         name=name,
-        bits_per_base=spread(one.bits_per_base for one in scores),
-        accuracy=spread(one.accuracy for one in scores),
+        bits_per_base=spread(item.bits_per_base for item in scores),
+        accuracy=spread(item.accuracy for item in scores),
         num_bases=scores[0].num_bases,
     )

@@ -21,24 +21,24 @@ def choose_device(device: str, reporter: Reporter | None = None) -> torch.device
     Raises:
         ConfigError: torch has no such device.
     """
-    chosen = _find_device(device)
+    selected = _find_device(device)
     if reporter is not None:
-        name = f" ({torch.cuda.get_device_name(chosen)})" if chosen.type == "cuda" else ""
-        reporter.debug(f"device: {chosen}{name}, CPU threads: {torch.get_num_threads()}")
-    return chosen
+        name = f" ({torch.cuda.get_device_name(selected)})" if selected.type == "cuda" else ""
+        reporter.debug(f"device: {selected}{name}, CPU threads: {torch.get_num_threads()}")
+    return selected
 
 
 def _find_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        chosen = torch.device(device)
-        torch.empty(1, device=chosen)
+        selected = torch.device(device)
+        torch.empty(1, device=selected)
     except (RuntimeError, AssertionError) as failure:
         raise ConfigError(
             f"no device `{device}` here", hint="`cpu` is always there; `auto` chooses"
         ) from failure
-    return chosen
+    return selected
 
 
 def gpu_names(num_gpus: int) -> list[str]:
@@ -47,10 +47,10 @@ def gpu_names(num_gpus: int) -> list[str]:
     Raises:
         ConfigError: The machine has fewer GPUs.
     """
-    there = torch.cuda.device_count() if num_gpus else 0
-    if num_gpus > there:
+    num_available = torch.cuda.device_count() if num_gpus else 0
+    if num_gpus > num_available:
         raise ConfigError(
-            f"{num_gpus} GPUs are wanted and torch sees {there}",
+            f"{num_gpus} GPUs are wanted and torch sees {num_available}",
             hint="`--gpus 0` takes the CPU: with `--set parallel.processes=2` in `pretrain`, "
             "`--jobs 2` in `embed`",
         )

@@ -128,8 +128,8 @@ def embed_sequences(
         look = look_through(
             request.sources, store=store, stack=stack, reporter=reporter, strict=request.strict
         )
-        told = "it has no row of numbers" if request.choices.per_base else "row {} is NaN"
-        warn_of([f"{why}: {told.format(row)}" for row, why in look.odd], "records", reporter)
+        consequence = "it has no row of numbers" if request.choices.per_base else "row {} is NaN"
+        warn_of([f"{why}: {consequence.format(row)}" for row, why in look.odd], "records", reporter)
         if request.resume and look.identities is None:
             raise UsageError(
                 "what came through a pipe cannot be told from other sequences, so it cannot be "
@@ -179,7 +179,7 @@ class _Group:
     per_base: bool
 
     def allocate(self) -> npt.NDArray[np.floating[Any]]:
-        sizes = [one.size if self.per_base else 1 for one in self.codes]
+        sizes = [codes.size if self.per_base else 1 for codes in self.codes]
         return self.rows.add_records(self.ids, sizes)
 
 
@@ -249,10 +249,10 @@ class _Work:
         unit = "bases" if is_char or several else "tokens"
         with self.reporter.track("embedding", total, unit) as tracker:
             if not several:
-                done = embed_serial(self.embedder, groups, tracker)
+                batches = embed_serial(self.embedder, groups, tracker)
             else:
-                done = embed_parallel(self._pool_job(), groups, tracker)
-            for _ in done:
+                batches = embed_parallel(self._pool_job(), groups, tracker)
+            for _ in batches:
                 rows.commit()
 
     def _pool_job(self) -> WorkerJob:
@@ -320,17 +320,17 @@ class _Work:
         first.
         """
         waiting = rows.folder / FINISHED
-        written = rows.path
+        array_path = rows.path
         if table is not None:
-            written = rows.folder / f"table{output.suffix.lower()}"
-            write_table(table, written)
+            array_path = rows.folder / f"table{output.suffix.lower()}"
+            write_table(table, array_path)
         facts = {
             "rows": rows.num_rows,
             "width": rows.width,
             "records": rows.num_records,
             "records_without_vector": len(self.look.odd),
             "job": self._job,
-            "output": identify_file(written),
+            "output": identify_file(array_path),
         }
         if self.request.ids is not None:
             facts["ids"] = identify_file(self.request.ids)
@@ -342,7 +342,7 @@ class _Work:
         if table is None:
             rows.rename_to(output)
         else:
-            move_into_place(written, output)
+            move_into_place(array_path, output)
         move_into_place(waiting, sidecar(output))
 
     def _finished(self, output: Path, folder: Path) -> EmbedResult | None:

@@ -84,19 +84,19 @@ def read_finished(path: Path, job: str) -> FinishedJob | None:
     """Return the record of a finished job; None if it is missing, odd, or of another job."""
     try:
         facts = read_json(path)
-        found: _Record = read_json(path, _Record)
+        record: _Record = read_json(path, _Record)
     except DocumentError:
         return None
     if facts.pop(_CHECKSUM, None) != _checksum(facts):
         return None
-    if found.job != job or min(found.rows, found.width, found.records) < 0:
+    if record.job != job or min(record.rows, record.width, record.records) < 0:
         return None
     return FinishedJob(
-        rows=found.rows,
-        width=found.width,
-        records=found.records,
-        output=found.output,
-        ids=found.ids,
+        rows=record.rows,
+        width=record.width,
+        records=record.records,
+        output=record.output,
+        ids=record.ids,
     )
 
 

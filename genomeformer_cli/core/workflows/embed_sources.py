@@ -108,12 +108,12 @@ def look_through(
     places = [
         _place(source, store=store, stack=stack) for source in sources.files or [sources.genome]
     ]
-    found = [place for place, _, _ in places]
-    first: Read = partial(_records, found, reporter)
-    read: Read = partial(_records, found)
+    inputs = [place for place, _, _ in places]
+    first: Read = partial(_records, inputs, reporter)
+    read: Read = partial(_records, inputs)
     rows_of = sources.bed or sources.vcf
     if rows_of is not None:
-        ((path, shown), _, _) = places[0]
+        ((path, display_name), _, _) = places[0]
         is_file = str(rows_of) != STDIN and not is_pipe(rows_of)
         place = stack.enter_context(
             local_copy(str(rows_of), command="embed --genome FASTA --bed -")
@@ -121,7 +121,9 @@ def look_through(
         places.append((place, _identity(rows_of), is_file))
         # Cut once; what is kept is the regions' own bases.
         regions, text = _regions(sources, place, reporter)
-        queries = region_queries(regions, path, source=place[1], shown=shown, reporter=reporter)
+        queries = region_queries(
+            regions, path, source=place[1], display_name=display_name, reporter=reporter
+        )
         _report(queries, f"`{place[1]}`: {text}", reporter)
         first = read = queries.__iter__
     if sources.shard:
@@ -142,14 +144,14 @@ def records_text(num_records: int, num_bases: int, num_without: int) -> str:
 
 def _regions(sources: EmbedSources, place: Place, reporter: Reporter) -> tuple[list[Region], str]:
     """Return the regions of a BED or VCF file, and how many rows it has."""
-    path, shown = place
+    path, display_name = place
     if sources.vcf is not None:
-        variants = list(read_variants(path, shown=shown))
+        variants = list(read_variants(path, display_name=display_name))
         num_rows = len({variant.line for variant in variants})
         text = f"{count_noun(num_rows, 'row')}, {count_noun(len(variants), 'allele')}"
         return vcf_regions(variants, sources.flank), text
-    rows = list(read_bed(path, shown=shown))
-    _warn_of_remarks(rows, shown, reporter)
+    rows = list(read_bed(path, display_name=display_name))
+    _warn_of_remarks(rows, display_name, reporter)
     return bed_regions(rows), count_noun(len(rows), "row")
 
 
@@ -183,15 +185,16 @@ def _place(source: str | None, *, store: Store, stack: ExitStack) -> tuple[Place
 
 def _identity(path: Path) -> Identity:
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return str(path), 0, 0
-    return str(path), found.st_size, found.st_mtime_ns
+    return str(path), status.st_size, status.st_mtime_ns
 
 
 def _records(places: Sequence[Place], reporter: Reporter | None = None) -> Iterator[Query]:
     return chain.from_iterable(
-        read_any_sequences(path, shown=shown, reporter=reporter) for path, shown in places
+        read_any_sequences(path, display_name=display_name, reporter=reporter)
+        for path, display_name in places
     )
 
 

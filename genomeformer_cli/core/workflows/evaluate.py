@@ -176,15 +176,15 @@ def _identity(folder: Path) -> dict[str, str]:
     """Return the corpus recorded in a bundle, or in the run of a checkpoint."""
     for path in (folder / BUNDLE_RESULTS_FILE, folder.parent.parent / RUN_IDENTITY_FILE):
         if path.is_file():
-            found = read_json(path)
-            return {key: value for key, value in found.items() if isinstance(value, str)}
+            results = read_json(path)
+            return {key: value for key, value in results.items() if isinstance(value, str)}
     return {}
 
 
 def _check_same(corpus: Corpus, folder: Path, reporter: Reporter) -> None:
-    known = _identity(folder)
-    inputs = known.get("corpus_inputs_sha256")
-    if inputs not in (None, corpus.manifest.inputs_sha256) or known.get("corpus") not in (
+    identity = _identity(folder)
+    inputs = identity.get("corpus_inputs_sha256")
+    if inputs not in (None, corpus.manifest.inputs_sha256) or identity.get("corpus") not in (
         None,
         corpus.manifest.name,
     ):

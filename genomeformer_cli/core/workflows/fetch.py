@@ -101,9 +101,9 @@ def fetch_ncbi(
     ) as session:
         if request.lock is not None:
             orders = read_lock_items(request.lock, reporter)
-            chosen = Matches()
+            matches = Matches()
         else:
-            chosen = match_assemblies(
+            matches = match_assemblies(
                 inquiry,
                 QuerySource(
                     metadata=session.metadata,
@@ -113,7 +113,7 @@ def fetch_ncbi(
                     refresh=request.refresh,
                 ),
             )
-            orders = [FetchItem(assembly=assembly) for assembly in chosen.assemblies]
+            orders = [FetchItem(assembly=assembly) for assembly in matches.assemblies]
         installer = Installer(
             store=store,
             transport=session.files,
@@ -126,18 +126,18 @@ def fetch_ncbi(
         )
         plan = make_plan(orders, installer)
         if request.dry_run:
-            return FetchResult(plan=plan, left_out=chosen.excluded, dry_run=True)
+            return FetchResult(plan=plan, left_out=matches.excluded, dry_run=True)
         check_space(plan)
         if request.lock is None and not request.offline:
             orders = with_lineages(orders, installer, session.metadata, reporter)
         batch = install_all(
             orders, installer, workers=2 * request.jobs, cancel=session.cancel, reporter=reporter
         )
-        failures = (*chosen.failures, *batch.failures)
+        failures = (*matches.failures, *batch.failures)
         update = None
         if request.lock is None:
-            known = None if request.offline else session.metadata
-            update = compare(folder.read_lock(), chosen.assemblies, known)
+            metadata = None if request.offline else session.metadata
+            update = compare(folder.read_lock(), matches.assemblies, metadata)
             if request.prune:
                 update = replace(update, pruned=prune(update, store))
     rows = [row_of(fetched.genome) for fetched in batch.genomes]
@@ -151,7 +151,7 @@ def fetch_ncbi(
         num_bytes=batch.num_bytes,
         failures=failures,
         update=update,
-        left_out=chosen.excluded,
+        left_out=matches.excluded,
         lock=folder.lock if request.lock is None else None,
     )
 
@@ -210,9 +210,9 @@ def _inquiry(request: FetchNcbiRequest, reporter: Reporter) -> AssemblyQuery:
 def _read_accessions(source: str | None, reporter: Reporter) -> tuple[str, ...]:
     if source is None:
         return ()
-    with local_copy(source, command="fetch --accession-file -") as (path, shown):
-        accessions = read_accession_list(path, shown=shown)
-    reporter.note(f"`{shown}`: {count_noun(len(accessions), 'accession')}")
+    with local_copy(source, command="fetch --accession-file -") as (path, display_name):
+        accessions = read_accession_list(path, display_name=display_name)
+    reporter.note(f"`{display_name}`: {count_noun(len(accessions), 'accession')}")
     return accessions
 
 
@@ -223,16 +223,17 @@ def read_lock_items(lock: Path, reporter: Reporter) -> list[FetchItem]:
         ConfigError: The lock file is invalid, or has nothing to fetch.
     """
     rows = read_lock(lock)
-    lost = [row.accession for row in rows if not row.files]
-    if len(lost) == len(rows):
+    without_files = [row.accession for row in rows if not row.files]
+    if len(without_files) == len(rows):
         raise ConfigError(
             f"of the genomes in `{lock}` none was fetched from NCBI, so none can be fetched again",
             hint="import them with `genomeformer fetch --file`",
         )
-    if lost:
+    if without_files:
         reporter.warn(
-            f"{len(lost)} of the genomes in `{lock}` were not fetched from NCBI and cannot be "
-            f"fetched again: {', '.join(lost[:12])}"
+            f"{len(without_files)} of the genomes in `{lock}` were not fetched from NCBI and "
+            "cannot be "
+            f"fetched again: {', '.join(without_files[:12])}"
         )
     return [fetch_item(row) for row in rows if row.files]
 

@@ -141,7 +141,7 @@ def finetune_model(
     set_threads(request.threads)
     device = choose_device(request.device, reporter)
     tuning = prepare_run(rows, request.config, base, device)
-    name = check_name(request.name or _named(request.model_name, rows.name))
+    name = check_name(request.name or default_name(request.model_name, rows.name))
     run = store.path(Kind.RUNS, name)
     with lock_outputs(request.output, reporter=reporter), store.lock(Kind.RUNS, name, timeout=1):
         _check_place(request, store, name, rows.name, base_sha256)
@@ -178,7 +178,8 @@ def read_rows(request: FinetuneRequest, *, reporter: Reporter) -> LabelledRows:
     )
 
 
-def _named(model: str, task: str) -> str:
+def default_name(model: str, task: str) -> str:
+    """Return the name of a run from its model and task."""
     return _NO_NAME.sub("-", f"{model}-{task}").strip("-._") or "finetuned"
 
 
@@ -209,16 +210,16 @@ def _open(run: Path, config: FinetuneConfig, rows: LabelledRows, base_sha256: st
         write_json(run / RUN_IDENTITY_FILE, {**identity, "genomeformer": __version__})
         write_text(run / RUN_CONFIG_FILE, tomli_w.dumps(plain))
         return
-    known = read_json(run / RUN_IDENTITY_FILE)
-    before = {**read_config(run / RUN_CONFIG_FILE), **known}
+    recorded = read_json(run / RUN_IDENTITY_FILE)
+    before = {**read_config(run / RUN_CONFIG_FILE), **recorded}
     changes = changed_settings(before, {**plain, **identity})
     refuse_changes(f"run `{run.name}`", changes, "a new run")
 
 
 def _digest(examples: Sequence[Example]) -> str:
     digest = hashlib.sha256()
-    for one in examples:
-        cells = (one.id, one.sequence, one.label, one.split, one.group)
+    for example in examples:
+        cells = (example.id, example.sequence, example.label, example.split, example.group)
         digest.update("\t".join(cells).encode() + b"\n")
     return digest.hexdigest()
 
@@ -283,7 +284,7 @@ def _install(
     store: Store,
 ) -> Path:
     """Install the selected weights in the cache, after verifying that they reproduce the run."""
-    chosen = load_best_model(tuning, run, summary.best_seed)
+    best_model = load_best_model(tuning, run, summary.best_seed)
     card = write_tuned_card(summary, tuning.config, tuning.task)
     train_config = (run / RUN_CONFIG_FILE).read_text(encoding="utf-8")
     compared = [tuning.rows.codes[row] for row in tuning.rows.splits[TEST][:_ROWS_COMPARED]]
@@ -294,12 +295,12 @@ def _install(
     ):
         write_tuned_bundle(
             folder,
-            (chosen, tuning.task),
+            (best_model, tuning.task),
             card=card,
             results=dataclasses.asdict(summary),
             train_config=train_config,
         )
-        verify_tuned_bundle(folder, (chosen, tuning.task), compared)
+        verify_tuned_bundle(folder, (best_model, tuning.task), compared)
     cached = store.entry(Kind.WEIGHTS, summary.name).path
     if request.output is None:
         return cached
@@ -321,11 +322,11 @@ def _check_place(
         return request.replace
     path = store.path(Kind.WEIGHTS, name) / RESULTS_OF_BUNDLE
     try:
-        found = read_json(path)
+        results = read_json(path)
     except DocumentError:
-        found = {}
-    known = (found.get("name"), found.get("task"), found.get("base_sha256"))
-    if known != (name, task, base_sha256):
+        results = {}
+    identity = (results.get("name"), results.get("task"), results.get("base_sha256"))
+    if identity != (name, task, base_sha256):
         raise EntryExistsError(
             f"the cache already has a model `{name}` of other origin",
             hint="choose another `--name`, or give `--replace`",

@@ -115,8 +115,8 @@ def predict_sequences(
         notes: Counter[str] = Counter()
         for group in _groups(look.read()):
             codes = [query.codes for query in group]
-            found = predictor.answerer.predict(codes, tracker.advance)
-            for query, answers in zip(group, found, strict=True):
+            predictions = predictor.answerer.predict(codes, tracker.advance)
+            for query, answers in zip(group, predictions, strict=True):
                 note = _note(query.codes)
                 notes[note] += 1
                 yield PredictedRecord(id=query.id, codes=query.codes, answers=answers, note=note)

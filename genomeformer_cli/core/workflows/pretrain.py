@@ -229,7 +229,7 @@ class _Pretraining:
                 f"{parallel.restarts} times)"
             )
         causal = objective_for(config.model.direction).is_causal
-        baseline = self._told(
+        baseline = self._broadcast(
             CountBaseline,
             lambda: run_baseline(self._folder, corpus, questions, reporter, causal=causal),
         )
@@ -240,12 +240,12 @@ class _Pretraining:
             model = model.to(self.device)
         reporter.record(_started(self._name, config, corpus, model, baseline))
         trial = plan_step(model, corpus, config, shares=self.team.num_shares)
-        memory = self._told(MemoryConfig, lambda: self._memory(trial))
+        memory = self._broadcast(MemoryConfig, lambda: self._memory(trial))
         parallel.check_model(config.model, config.training, memory.plan)
         if self.team.line is not None:
             check_sequence_parallel(model, memory.plan)
         trial = replace(trial, memory=memory)
-        compute = self._told(ComputeConfig, lambda: self._compute(trial))
+        compute = self._broadcast(ComputeConfig, lambda: self._compute(trial))
         run = TrainingRun(
             folder=self._folder,
             model=model,
@@ -266,16 +266,18 @@ class _Pretraining:
             shard=parallel.shard,
         )
         train(run, reporter)
-        self._told(RunSummary, lambda: summarise(run, corpus, questions, baseline, self.team.size))
+        self._broadcast(
+            RunSummary, lambda: summarise(run, corpus, questions, baseline, self.team.size)
+        )
 
     def _compute(self, trial: Trial) -> ComputeConfig:
         """Return the precision of the started run, or choose one."""
-        wanted, trials = self._config.compute, self.store.root / TRIALS_FILE
+        requested, trials = self._config.compute, self.store.root / TRIALS_FILE
 
         def choose() -> ComputeConfig:
             if self.request.parallel.is_special:
-                return default_compute(wanted, self.device)
-            return choose_compute(wanted, trial, trials, self.reporter)
+                return default_compute(requested, self.device)
+            return choose_compute(requested, trial, trials, self.reporter)
 
         return read_or_make(self._folder / COMPUTE_FILE, ComputeConfig, choose)
 
@@ -291,10 +293,10 @@ class _Pretraining:
 
         return read_or_make(self._folder / MEMORY_FILE, MemoryConfig, make)
 
-    def _told(self, kind: type[C], make: Callable[[], C]) -> C:
+    def _broadcast(self, kind: type[C], make: Callable[[], C]) -> C:
         """Make a value in the first process and broadcast it."""
-        told = self.team.broadcast_from_main(lambda: json.dumps(to_plain(make())))
-        return from_plain(kind, parse_json(told, source="rank 0"), where="rank 0")
+        document = self.team.broadcast_from_main(lambda: json.dumps(to_plain(make())))
+        return from_plain(kind, parse_json(document, source="rank 0"), where="rank 0")
 
 
 def _origin(
@@ -325,16 +327,16 @@ def plan_step(model: Model, corpus: Corpus, config: PretrainConfig, *, shares: i
 
 
 def _observers(request: PretrainRequest, config: PretrainConfig) -> list[OpenObserver]:
-    found: list[OpenObserver] = [TensorboardLogger] if request.logging.tensorboard else []
+    observers: list[OpenObserver] = [TensorboardLogger] if request.logging.tensorboard else []
     if request.logging.wandb:
-        found.append(
+        observers.append(
             partial(
                 WandbLogger,
                 project=request.logging.wandb,
                 config={**to_plain(config), "corpus": request.corpus},
             )
         )
-    return found
+    return observers
 
 
 def _started(

@@ -58,8 +58,8 @@ def forecast_run(
     shares = request.parallel.num_processes // request.parallel.sequence_parallel
     trial = plan_step(model, corpus, config, shares=max(shares, 1))
     step = trial.step
-    chosen = choose(model, step, trial.memory, request.memory_budget, reporter)
-    memory = replace(chosen, plan=AUTO)
+    plan = choose(model, step, trial.memory, request.memory_budget, reporter)
+    memory = replace(plan, plan=AUTO)
     tokens = step.batch * step.length
     return DryRun(
         attention=config.model.attention.name,
@@ -69,9 +69,9 @@ def forecast_run(
         context=config.model.context,
         steps=config.training.steps,
         epochs=config.training.steps * tokens / max(corpus.manifest.num_train, 1),
-        chosen=chosen.plan,
-        rows=chosen.rows or step.batch,
-        kept=chosen.kept if plan_entry(chosen.plan).keeps else 0,
+        chosen=plan.plan,
+        rows=plan.rows or step.batch,
+        kept=plan.kept if plan_entry(plan.plan).keeps else 0,
         base_bytes=base_bytes,
         forecasts=forecasts(model, step, memory, reporter),
     )

@@ -46,12 +46,12 @@ class PresetForecast:
 def forecast_presets(*, reporter: Reporter) -> dict[str, PresetForecast]:
     """Forecast every preset on this machine."""
     speed = matrix_speed()
-    found: dict[str, PresetForecast] = {}
+    by_preset: dict[str, PresetForecast] = {}
     with reporter.track("trying presets", len(PRESETS), "presets") as tracker:
         for name, build in PRESETS.items():
-            found[name] = forecast_preset(build(), speed)
+            by_preset[name] = forecast_preset(build(), speed)
             tracker.advance(1)
-    return found
+    return by_preset
 
 
 def forecast_preset(config: PretrainConfig, speed: float) -> PresetForecast:
@@ -92,8 +92,8 @@ def bytes_a_token(config: ModelConfig, plan: str) -> float:
         mlp_width=round(config.mlp_width * scale),
         context=_TOKENS[-1],
     )
-    one, two = (_slope(replace(twin, depth=depth), plan) for depth in (1, 2))
-    return (one + (config.depth - 1) * (two - one)) / scale
+    one_block, two_blocks = (_slope(replace(twin, depth=depth), plan) for depth in (1, 2))
+    return (one_block + (config.depth - 1) * (two_blocks - one_block)) / scale
 
 
 @cache
@@ -114,11 +114,11 @@ def _flops_a_token(config: ModelConfig, num_parameters: int) -> float:
     """
     quadratic = sum("L^2" in attention_entry(name).time for name in config.attention.names)
     layers = config.depth * quadratic / len(config.attention.names)
-    seen = config.context / config.patch / (2 if config.causal else 1)
+    visible = config.context / config.patch / (2 if config.causal else 1)
     blocks = config.depth * config.width * (4 * config.width + 3 * config.mlp_width)
     stacks = 2 if config.direction == "two-stack" else 1
     shared = stacks if config.tied else 1
-    by_patch = 6.0 * blocks * stacks + 12.0 * layers * config.width * seen * stacks
+    by_patch = 6.0 * blocks * stacks + 12.0 * layers * config.width * visible * stacks
     return (
         by_patch / config.patch + 6.0 * max(num_parameters - blocks * stacks / shared, 0) * shared
     )
@@ -129,10 +129,10 @@ def matrix_speed() -> float:
     on_gpu = torch.cuda.is_available()
     size = _MATRIX * (8 if on_gpu else 1)
     kind = {"device": "cuda", "dtype": torch.bfloat16} if on_gpu else {}
-    one = torch.ones(size, size, **kind)  # type: ignore[call-overload]
+    matrix = torch.ones(size, size, **kind)  # type: ignore[call-overload]
     seconds: list[float] = []
     for _ in range(_TRIALS):
         started = time.perf_counter()
-        torch.mm(one, one)[0, 0].item()
+        torch.mm(matrix, matrix)[0, 0].item()
         seconds.append(time.perf_counter() - started)
     return 2.0 * size**3 / min(seconds)

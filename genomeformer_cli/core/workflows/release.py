@@ -118,8 +118,8 @@ def release_run(
         if request.onnx:
             export_onnx(model, folder / ONNX_FILE)
         seal(folder)
-        wanted = " ".join([name, *request.authors, facts.notes])
-        verified = verify_bundle(folder, reference_outputs(model), wanted=wanted)
+        allowed_names = " ".join([name, *request.authors, facts.notes])
+        verified = verify_bundle(folder, reference_outputs(model), allowed=allowed_names)
         if request.sign is not None:
             signed_by = sign(folder, request.sign)
     cached = store.entry(Kind.WEIGHTS, name)
@@ -163,16 +163,16 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Prep
             hint="choose a name that says what the model is",
         )
     questions = make_queries(source.corpus, validation_queries(source.config))
-    chosen = choose_weights(source, questions, request.weights)
-    trained, tokenizer = chosen.loaded.model, chosen.loaded.tokenizer
+    selected = choose_weights(source, questions, request.weights)
+    trained, tokenizer = selected.loaded.model, selected.loaded.tokenizer
     tensors = stored_tensors(trained, request.storage)
     stored, cost = trained, None
     if not request.storage.is_exact:
         stored = model_as_stored(trained, tensors)
-        some = validation_queries(source.config)
-        most = max(_TOKENS_ASKED // some.length, 1)
-        some = replace(some, max_windows=min(some.max_windows, most))
-        cost = cost_of_storing(trained, stored, make_queries(source.corpus, some))
+        settings = validation_queries(source.config)
+        most = max(_TOKENS_ASKED // settings.length, 1)
+        settings = replace(settings, max_windows=min(settings.max_windows, most))
+        cost = cost_of_storing(trained, stored, make_queries(source.corpus, settings))
     loaded = LoadedModel(
         model=stored, tokenizer=tokenizer, folder=source.checkpoint, layers=request.layers
     )
@@ -180,14 +180,14 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Prep
     return _PreparedModel(
         name=name,
         source=source,
-        summary=summary_of(source, chosen, questions),
+        summary=summary_of(source, selected, questions),
         weights=Weights(
             config=stored.config,
             tokenizer=tokenizer,
             tensors=tensors,
             storage=request.storage,
             digest=weights_digest(stored),
-            which=chosen.name,
+            which=selected.name,
             layers=request.layers,
         ),
         model=loaded,
@@ -260,14 +260,14 @@ def _write_texts(request: ReleaseRequest, ready: _PreparedModel, facts: CardFact
         "score": to_plain(facts.score),
         "storage_cost": None if facts.cost is None else to_plain(facts.cost),
         "run": to_plain(facts.summary),
-        "evaluations": [one.results for one in facts.evidence],
+        "evaluations": [report.results for report in facts.evidence],
     }
     return Papers(
         name=facts.name,
         card=write_card(facts),
         results=results,
         train_config=(run / RUN_CONFIG_FILE).read_text(encoding="utf-8"),
-        genomes=[row_of(one.genome, one.records, one.descriptions) for one in facts.genomes],
+        genomes=[row_of(item.genome, item.records, item.descriptions) for item in facts.genomes],
         citation=write_citation(facts.name, facts.licence, request.authors),
         licence=facts.licence,
         licence_text=licence_text(request.licence, request.licence_file),

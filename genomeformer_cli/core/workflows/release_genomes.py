@@ -30,31 +30,33 @@ def card_genomes(corpus: Corpus, *, store: Store, reporter: Reporter) -> tuple[C
     for segment in corpus.segments():
         of_genome = splits.setdefault(segment.genome, {})
         of_genome.setdefault(segment.record, set()).add(segment.split)
-    found = []
+    cards = []
     for plain in corpus.manifest.genomes:
         genome = genome_from_json(plain)
         records = splits.get(genome.name, {})
         described: dict[str, DescribedRecord] = {}
         if genome.organism is None:
             described = _described(genome, store, reporter)
-        found.append(
+        cards.append(
             CardGenome(
                 genome=genome,
-                role=role_of(split for one in records.values() for split in one),
+                role=role_of(
+                    split for record_splits in records.values() for split in record_splits
+                ),
                 records=tuple(records),
                 descriptions=_descriptions(tuple(records), described),
                 organisms=() if genome.organism else organisms_of(records, described),
             )
         )
-    return tuple(found)
+    return tuple(cards)
 
 
 def _described(genome: Genome, store: Store, reporter: Reporter) -> dict[str, DescribedRecord]:
     try:
         fasta = _cached(genome, store)
         if fasta is not None:
-            shown = f"genome `{genome.name}`"
-            return {one.id: one for one in described_records(fasta, shown=shown)}
+            name = f"genome `{genome.name}`"
+            return {record.id: record for record in described_records(fasta, display_name=name)}
         why = "it is no longer in the cache"
     except (FormatError, AlphabetError, CorruptError) as failure:
         why = str(failure)
@@ -67,17 +69,17 @@ def _cached(genome: Genome, store: Store) -> Path | None:
     if not store.has(Kind.GENOMES, genome.name):
         return None
     entry = store.entry(Kind.GENOMES, genome.name)
-    known = load_genome(entry)
-    return entry.path / known.fasta if known.sha256 == genome.sha256 else None
+    cached = load_genome(entry)
+    return entry.path / cached.fasta if cached.sha256 == genome.sha256 else None
 
 
 def _descriptions(
     records: tuple[str, ...], described: dict[str, DescribedRecord]
 ) -> tuple[str, ...]:
     """Return one description per record; none if no header names an organism."""
-    found = tuple(
+    texts = tuple(
         described[record].description if record in described else "" for record in records
     )
     # What names nobody may be anything, paths too.
-    found = tuple(one if parse_organism(one) else "" for one in found)
-    return found if any(found) else ()
+    texts = tuple(text if parse_organism(text) else "" for text in texts)
+    return texts if any(texts) else ()

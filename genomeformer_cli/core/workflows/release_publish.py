@@ -152,27 +152,29 @@ def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
         write_text(folder / CARD_FILE, add_onnx_note(card))
         seal(folder)
         # What the card says was checked when it was written.
-        verify_bundle(folder, reference_outputs(loaded), wanted=card)
+        verify_bundle(folder, reference_outputs(loaded), allowed=card)
         copy_bundle(folder, output, replace=False)
 
 
-def publish_released(request: PublishRequest, made: ReleaseResult | None) -> PublishResult | None:
+def publish_released(
+    request: PublishRequest, release: ReleaseResult | None
+) -> PublishResult | None:
     """Publish a bundle that was just made, if requested, or an existing one.
 
     Raises:
         UsageError: The bundle existed and nothing is requested.
     """
-    wanted = request.sign or request.archive or request.push
-    if made is None:
-        if wanted is None and request.output is None:
+    requested = request.sign or request.archive or request.push
+    if release is None:
+        if requested is None and request.output is None:
             raise UsageError(
                 f"`{request.bundle}` is a bundle already",
                 hint="give `-o`, `--sign`, `--archive` or `--push`, or the name of a run",
             )
         return publish_bundle(request)
-    if wanted is None:
+    if requested is None:
         return None
-    return publish_bundle(replace(request, bundle=made.folder))
+    return publish_bundle(replace(request, bundle=release.folder))
 
 
 def check_publication(request: PublishRequest) -> None:

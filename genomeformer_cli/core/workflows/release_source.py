@@ -121,18 +121,18 @@ def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> S
     load_weights(averaged.model, tensors, source.checkpoint)
     name = f"the moving average of the weights at step {source.step:,}"
     models = {"last": last.model, "average": averaged.model}
-    scores = {one: recorded.get(one) or likelihood(models[one], questions) for one in models}
-    chosen = which
+    scores = {key: recorded.get(key) or likelihood(models[key], questions) for key in models}
+    selected = which
     if which == "auto":
-        chosen = min(("last", "average"), key=lambda one: scores[one].bits_per_base)
-    other = "last" if chosen == "average" else "average"
-    beside = f"{scores[chosen].bits_per_base:.4f} bits per base on held-out bases, where the "
-    beside += f"{'last weights' if other == 'last' else 'moving average'} "
-    beside += f"took {scores[other].bits_per_base:.4f}"
+        selected = min(("last", "average"), key=lambda candidate: scores[candidate].bits_per_base)
+    alternative = "last" if selected == "average" else "average"
+    beside = f"{scores[selected].bits_per_base:.4f} bits per base on held-out bases, where the "
+    beside += f"{'last weights' if alternative == 'last' else 'moving average'} "
+    beside += f"took {scores[alternative].bits_per_base:.4f}"
     return SelectedWeights(
-        loaded=averaged if chosen == "average" else last,
-        score=scores[chosen],
-        name=f"{name if chosen == 'average' else last_name} ({beside})",
+        loaded=averaged if selected == "average" else last,
+        score=scores[selected],
+        name=f"{name if selected == 'average' else last_name} ({beside})",
     )
 
 
@@ -144,30 +144,30 @@ def _recorded_scores(source: Source) -> dict[str, Score]:
     return {name: score_of(row, key) for name, key in names.items() if key in row}
 
 
-def summary_of(source: Source, chosen: SelectedWeights, questions: Queries) -> RunSummary:
+def summary_of(source: Source, selected: SelectedWeights, questions: Queries) -> RunSummary:
     """Return the summary of the run at the checkpoint, with the selected weights."""
     if (source.run / SUMMARY_FILE).is_file():
         summary = read_summary(source.run)
         if summary.num_steps == source.step:
-            return replace(summary, model=chosen.score)
+            return replace(summary, model=selected.score)
     rows = read_rows(source.run / METRICS_FILE)[: source.step]
     speeds = read_rows(source.run / THROUGHPUT_FILE)
-    spent = [row["seconds"] for row in speeds if row.get("step", 0) <= source.step]
+    seconds = [row["seconds"] for row in speeds if row.get("step", 0) <= source.step]
     baseline = read_record(source.run / BASELINE_FILE, CountBaseline)
     twin = build_model(source.config.model, seed=source.config.training.seed + TWIN_SEED_SHIFT)
     manifest = source.corpus.manifest
     return RunSummary(
-        model=chosen.score,
+        model=selected.score,
         counts=baseline.score,
         counts_order=baseline.order,
         counts_looks=baseline.looks,
         random_twin=likelihood(twin.eval(), questions),
-        num_parameters=chosen.loaded.model.num_parameters,
+        num_parameters=selected.loaded.model.num_parameters,
         num_steps=source.step,
         num_bases_seen=sum(row["num_bases"] for row in rows),
         num_train_bases=manifest.num_train,
         split_rule=manifest.split_rule,
-        training_seconds=max(spent, default=0.0),
+        training_seconds=max(seconds, default=0.0),
         environment={"genomeformer": __version__},
         corpus=manifest.name,
     )

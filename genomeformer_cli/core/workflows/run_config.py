@@ -72,12 +72,12 @@ def resolve_config(
         ConfigError: An unknown preset or setting, a wrong type, an unreadable TOML.
     """
     config = preset(preset_name)
-    given: list[tuple[str, Mapping[str, Any]]] = []
+    layers: list[tuple[str, Mapping[str, Any]]] = []
     if origin is not None:
-        given.append(("the model to start from", {"model": to_plain(origin)}))
+        layers.append(("the model to start from", {"model": to_plain(origin)}))
     if config_file is not None:
-        given.append((str(config_file), read_config(config_file)))
-    for where, values in [*given, ("command line", overrides)]:
+        layers.append((str(config_file), read_config(config_file)))
+    for where, values in [*layers, ("command line", overrides)]:
         settings = {key: value for key, value in values.items() if key not in EXECUTION_SECTIONS}
         config = overlay(_same_tokens(config, settings), settings, where=where)
     model: dict[str, Any] = {}
@@ -147,7 +147,7 @@ def _complement(tokenizer: Tokenizer) -> list[int]:
     if not tokenizer.reads_both_strands:
         return []
     ids = np.arange(len(tokenizer.tokens), dtype=tokenizer.dtype)
-    return [int(tokenizer.reverse_complement(ids[one : one + 1])[0]) for one in ids]
+    return [int(tokenizer.reverse_complement(ids[token : token + 1])[0]) for token in ids]
 
 
 def open_run(

@@ -164,29 +164,29 @@ def score_vcf(
         FastaError, AlphabetError: The genome cannot be used.
     """
     with local_copy(str(source.vcf), command="score --vcf -") as (path, vcf):
-        variants = list(read_variants(path, shown=vcf))
-    fasta, shown = genome_file(source.genome, store or Store())
-    known: dict[str, int] = {}
+        variants = list(read_variants(path, display_name=vcf))
+    fasta, display_name = genome_file(source.genome, store or Store())
+    record_lengths: dict[str, int] = {}
     names = [variant.chromosome for variant in variants]
     records = {
         record.id: record.codes
         for record in named_records(
-            fasta, set(names), shown=shown, lengths=known, reporter=reporter
+            fasta, set(names), display_name=display_name, lengths=record_lengths, reporter=reporter
         )
     }
-    check_names(names, known, source=vcf, genome=shown)
-    variants = [_with_record(variant, known) for variant in variants]
+    check_names(names, record_lengths, source=vcf, genome=display_name)
+    variants = [_with_record(variant, record_lengths) for variant in variants]
     width = source.window or loaded.model.config.context
     scores = score_variants(loaded, variants, records, width, reporter)
     _report(scores, vcf, reporter)
     return scores
 
 
-def _with_record(variant: Variant, known: Collection[str]) -> Variant:
+def _with_record(variant: Variant, records: Collection[str]) -> Variant:
     """Return the variant, its problem the record where the genome does not have it."""
-    if variant.problem or variant.chromosome in known:
+    if variant.problem or variant.chromosome in records:
         return variant
-    return replace(variant, problem=unknown_record(variant.chromosome, known))
+    return replace(variant, problem=unknown_record(variant.chromosome, records))
 
 
 def _report(scores: list[VariantScore], vcf: str, reporter: Reporter) -> None:
@@ -200,6 +200,7 @@ def _report(scores: list[VariantScore], vcf: str, reporter: Reporter) -> None:
         return
     first = missing[0]
     reporter.warn(
-        f"{text}, {len(missing):,} without a score ({reasons(one.note for one in missing)}), the "
+        f"{text}, {len(missing):,} without a score "
+        f"({reasons(score.note for score in missing)}), the "
         f"first in line {first.variant.line}: {first.note}"
     )

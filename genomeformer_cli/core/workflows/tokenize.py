@@ -98,7 +98,7 @@ def tokenize_genomes(
     tokenizer = _tokenizer(request, cached, store, reporter)
     with store.lock(Kind.CORPORA, request.name):
         if store.has(Kind.CORPORA, request.name):
-            return _found(request, tokenizer, cached, store, reporter)
+            return _reopen_corpus(request, tokenizer, cached, store, reporter)
         return _Build(request, tokenizer, store, reporter).run(cached)
 
 
@@ -121,7 +121,7 @@ def _tokenizer(
     return train_corpus_bpe(distinct, request.split, settings["vocab_size"])
 
 
-def _found(
+def _reopen_corpus(
     request: TokenizeRequest,
     tokenizer: Tokenizer,
     cached: list[tuple[Genome, Path]],
@@ -189,16 +189,18 @@ class _Build:
         )
         try:
             genomes = self._tokenize_all(cached)
-            inputs = _inputs_sha256(self._tokenizer, [one.genome for one in genomes], request.split)
-            known: dict[str, str] = {}
-            with self._store.create(Kind.CORPORA, request.name, checksums=known) as building:
+            inputs = _inputs_sha256(
+                self._tokenizer, [item.genome for item in genomes], request.split
+            )
+            checksums: dict[str, str] = {}
+            with self._store.create(Kind.CORPORA, request.name, checksums=checksums) as building:
                 plan = CorpusPlan(name=request.name, split=request.split, inputs_sha256=inputs)
-                made = finish_corpus(building, self._tokenizer, genomes, plan)
-                known |= made.sha256
+                corpus = finish_corpus(building, self._tokenizer, genomes, plan)
+                checksums |= corpus.sha256
         except GenomeformerError:
             self._workspace.clear(unless_finished=True)
             raise
-        near = {} if by is SplitBy.TAIL else _near_copies(genomes, made.segments, by)
+        near = {} if by is SplitBy.TAIL else _near_copies(genomes, corpus.segments, by)
         for name, fraction in near.items():
             self._reporter.warn(
                 f"held-out `{name}` shares {fraction:.0%} of its 31-mers with training: "
@@ -207,7 +209,7 @@ class _Build:
         self._workspace.clear()
         _keep_vocabulary(self._tokenizer, self._store)
         return TokenizeResult(
-            manifest=made.manifest, folder=self._folder, new=True, near_copies=near
+            manifest=corpus.manifest, folder=self._folder, new=True, near_copies=near
         )
 
     def _tokenize_all(self, cached: list[tuple[Genome, Path]]) -> list[TokenizedGenome]:
@@ -217,7 +219,9 @@ class _Build:
             self._reporter.track("tokenizing", sum(sizes), "bytes") as tracker,
             ThreadPoolExecutor(self._request.jobs) as pool,
         ):
-            futures = [pool.submit(self._from_cache, one, path, tracker) for one, path in cached]
+            futures = [
+                pool.submit(self._from_cache, genome, path, tracker) for genome, path in cached
+            ]
             futures += [pool.submit(self._from_file, path, tracker) for path in self._request.files]
             try:
                 finished, _ = wait(futures, return_when=FIRST_EXCEPTION)
@@ -228,14 +232,14 @@ class _Build:
                 failure = future.exception() if future in finished else None
                 if failure is not None and not isinstance(failure, _StoppedError):
                     raise failure
-            made = [future.result() for future in futures]
-        return list({one.genome.name: one for one in reversed(made)}.values())[::-1]
+            tokenized = [future.result() for future in futures]
+        return list({genome.genome.name: genome for genome in reversed(tokenized)}.values())[::-1]
 
     def _from_cache(self, genome: Genome, path: Path, tracker: Tracker) -> TokenizedGenome:
-        found = self._workspace.find(genome.sha256)
-        if found is not None:
+        finished = self._workspace.find(genome.sha256)
+        if finished is not None:
             tracker.advance(path.stat().st_size)
-            return TokenizedGenome(genome=genome, folder=found[0], part=found[1])
+            return TokenizedGenome(genome=genome, folder=finished[0], part=finished[1])
         damaged = CorruptError(
             f"`{path}` does not match its recorded checksum",
             hint=f"`genomeformer cache rm genomes/{genome.name}`, then fetch it again",
@@ -281,12 +285,12 @@ class _Build:
     def _followed(
         self, blocks: Iterator[Block], reader: FastaReader, tracker: Tracker
     ) -> Iterator[Block]:
-        told = 0
+        num_reported = 0
         for block in blocks:
             if self._stop.is_set():
                 raise _StoppedError
-            tracker.advance(reader.text.packed.num_read - told)
-            told = reader.text.packed.num_read
+            tracker.advance(reader.text.packed.num_read - num_reported)
+            num_reported = reader.text.packed.num_read
             yield block
 
 
@@ -298,12 +302,12 @@ def _near_copies(
     genomes: Sequence[TokenizedGenome], segments: Sequence[Segment], by: SplitBy
 ) -> dict[str, float]:
     """Return held-out units that share most k-mers with training."""
-    held: dict[str, list[Hashes]] = {}
+    by_unit: dict[str, list[Hashes]] = {}
     for segment, hashes in _sketches(genomes, segments):
         if segment.split == "validation":
             record = "" if by is SplitBy.GENOME else f"/{segment.record}"
-            held.setdefault(segment.genome + record, []).append(hashes)
-    units = {name: np.unique(np.concatenate(hashes)) for name, hashes in held.items()}
+            by_unit.setdefault(segment.genome + record, []).append(hashes)
+    units = {name: np.unique(np.concatenate(hashes)) for name, hashes in by_unit.items()}
     trained = (h for segment, h in _sketches(genomes, segments) if segment.split == "train")
     shared = shared_fractions(units, trained)
     return {name: fraction for name, fraction in shared.items() if fraction > NEAR_COPY}
@@ -312,10 +316,10 @@ def _near_copies(
 def _sketches(
     genomes: Sequence[TokenizedGenome], segments: Sequence[Segment]
 ) -> Iterator[tuple[Segment, Hashes]]:
-    rest = iter(segments)
-    for one in genomes:
-        for hashes in load_minhash(one.folder, one.part):
-            yield next(rest), hashes
+    remaining = iter(segments)
+    for genome in genomes:
+        for hashes in load_minhash(genome.folder, genome.part):
+            yield next(remaining), hashes
 
 
 def _keep_vocabulary(tokenizer: Tokenizer, store: Store) -> None:
@@ -354,9 +358,9 @@ def describe_corpus(
     """
     store = store or Store()
     if isinstance(request, TokenizeRequest):
-        made = tokenize_genomes(request, reporter=reporter, store=store)
-        corpus = Corpus(made.folder)
+        result = tokenize_genomes(request, reporter=reporter, store=store)
+        corpus = Corpus(result.folder)
     else:
         corpus = open_corpus(store, request)
-        made = TokenizeResult(manifest=corpus.manifest, folder=corpus.folder, new=False)
-    return DescribeResult(**vars(made), statistics=corpus_statistics(corpus, reporter))
+        result = TokenizeResult(manifest=corpus.manifest, folder=corpus.folder, new=False)
+    return DescribeResult(**vars(result), statistics=corpus_statistics(corpus, reporter))

@@ -107,15 +107,15 @@ def inspect_sequences(request: InspectRequest, *, store: Store | None = None) ->
         FastaError, AlphabetError: The input is invalid.
     """
     tokenizer = _tokenizer(request, store or Store())
-    peek, shown = _records(request)
+    peek, display_name = _records(request)
     records: list[InspectedRecord] = []
-    left = request.limit
+    num_letters = request.limit
     for number, record in enumerate(peek.records):
-        if left <= 0:
+        if num_letters <= 0:
             break
         whole = peek.last_is_whole or number < len(peek.records) - 1
-        records.append(_inspected(record, tokenizer, shown, whole=whole, most=left))
-        left -= max(len(records[-1].sequence), 1)
+        records.append(_inspected(record, tokenizer, display_name, whole=whole, most=num_letters))
+        num_letters -= max(len(records[-1].sequence), 1)
     complete = peek.whole and len(records) == len(peek.records) and records[-1].complete
     return InspectResult(
         tokenizer=tokenizer.kind,
@@ -127,9 +127,9 @@ def inspect_sequences(request: InspectRequest, *, store: Store | None = None) ->
 
 
 def _inspected(
-    record: Record, tokenizer: Tokenizer, shown: str, *, whole: bool, most: int
+    record: Record, tokenizer: Tokenizer, display_name: str, *, whole: bool, most: int
 ) -> InspectedRecord:
-    where = f"{shown}: record `{record.id}`" if shown else "what was given"
+    where = f"{display_name}: record `{record.id}`" if display_name else "what was given"
     letters = record.sequence[: most + PIECE]
     codes = encode_bases(letters, where=where)
     ids, offsets = tokenizer.encode(codes), tokenizer.offsets(codes)
@@ -177,8 +177,10 @@ def _records(request: InspectRequest) -> tuple[Peek, str]:
             "there is nothing to inspect", hint="give DNA, a FASTA file, or `-` for stdin"
         )
     if source == STDIN or (not are_bases(letters) and _is_path(source)):
-        with local_copy(source, command="tokenize --inspect -") as (path, shown):
-            return peek_records(path, request.limit + PIECE, shown=shown), f"`{shown}`"
+        with local_copy(source, command="tokenize --inspect -") as (path, display_name):
+            return peek_records(
+                path, request.limit + PIECE, display_name=display_name
+            ), f"`{display_name}`"
     try:
         encode_bases(letters, where="what was given")
     except AlphabetError as failure:
@@ -213,12 +215,12 @@ def _tokenizer(request: InspectRequest, store: Store) -> Tokenizer:
         folder = store.entry(Kind.CORPORA, request.corpus).path
         return _check_tokenizer(load_tokenizer(folder), request, f"the corpus `{request.corpus}`")
     if request.tokenizer == BpeTokenizer.kind:
-        known = _learned(store)
-        named = ", ".join(f"`{name}`" for name in known[:12])
+        vocabularies = _learned(store)
+        listing = ", ".join(f"`{name}`" for name in vocabularies[:12])
         raise UsageError(
             "byte pairs are learned, and no vocabulary was named",
-            hint=f"`--vocabulary` takes {named} of the cache, `--name` a corpus"
-            if known
+            hint=f"`--vocabulary` takes {listing} of the cache, `--name` a corpus"
+            if vocabularies
             else "learn one with `genomeformer tokenize --all --tokenizer bpe --name pairs`, "
             "then add `--name pairs`",
         )
@@ -238,33 +240,35 @@ def _vocabulary_folder(vocabulary: str, store: Store) -> Path:
         folder = folder.parent
     if (folder / TOKENIZER_FILE).is_file():
         return folder
-    known = ", ".join(f"`{entry.name}`" for entry in store.entries(Kind.VOCABULARIES)[:12])
+    listing = ", ".join(f"`{entry.name}`" for entry in store.entries(Kind.VOCABULARIES)[:12])
     raise NotInCacheError(
         f"no vocabulary `{vocabulary}`: neither a name in the cache nor a folder with "
         f"`{TOKENIZER_FILE}`",
         hint=propose(
             vocabulary,
             [entry.name for entry in store.entries(Kind.VOCABULARIES)],
-            otherwise=f"the cache holds {known}" if known else "`genomeformer tokenize` makes them",
+            otherwise=f"the cache holds {listing}"
+            if listing
+            else "`genomeformer tokenize` makes them",
         ),
     )
 
 
-def _check_tokenizer(tokenizer: Tokenizer, request: InspectRequest, whose: str) -> Tokenizer:
+def _check_tokenizer(tokenizer: Tokenizer, request: InspectRequest, source: str) -> Tokenizer:
     """Return the tokenizer after checking it against the request."""
     kind = request.tokenizer
     if kind is not None and kind not in tokenizer_names():
         return build_tokenizer(kind)
     if kind not in (None, tokenizer.kind):
         raise ConfigError(
-            f"{whose} is of `{tokenizer.kind}`, not `{kind}`", hint="leave `--tokenizer` out"
+            f"{source} is of `{tokenizer.kind}`, not `{kind}`", hint="leave `--tokenizer` out"
         )
     for name, value in request.settings.items():
         has = tokenizer.settings.get(name)
         if has != value:
             option = f"--{name.replace('_', '-')}"
             raise ConfigError(
-                f"{whose} has {f'`{option} {has}`' if has is not None else f'no `{option}`'}",
+                f"{source} has {f'`{option} {has}`' if has is not None else f'no `{option}`'}",
                 hint=f"leave `{option}` out",
             )
     return tokenizer

@@ -118,7 +118,7 @@ def _write(
     result = WindowsResult(
         fasta=paths[0],
         table=paths[1],
-        counts={one: sum(counts[source.name, one] for source in sources) for one in labels},
+        counts={label: sum(counts[source.name, label] for source in sources) for label in labels},
         genomes=tuple(
             GenomeWindows(
                 genome=source.name,
@@ -151,8 +151,8 @@ class _Cut:
         keep = sample or Distinct()
         with self._reporter.track("cutting windows", None, "bases") as tracker:
             for source in sources:
-                for found in self._records(source, tracker):
-                    yield from keep.take(found)
+                for windows in self._records(source, tracker):
+                    yield from keep.take(windows)
         if sample is not None:
             yield from sample.finish()
 
@@ -177,7 +177,7 @@ def _read_text(intakes: dict[str, Intake]) -> str:
 
 
 def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[_Source]:
-    chosen = select_genomes(
+    selected = select_genomes(
         store,
         names=request.genomes,
         taxon=request.taxon,
@@ -185,15 +185,15 @@ def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[
         all_genomes=request.all_genomes,
     )
     if request.annotation is not None:
-        return [_own(request.annotation, request.fasta, chosen)]
+        return [_own(request.annotation, request.fasta, selected)]
     if request.fasta is not None:
         raise UsageError(
             "`--fasta` alone says nothing of genes", hint="give their `--annotation FILE` too"
         )
-    if not chosen:
+    if not selected:
         raise no_genomes(store, "cut")
     sources = []
-    for genome, fasta in chosen:
+    for genome, fasta in selected:
         annotation = _annotation(genome, fasta.parent)
         if annotation is not None:
             sources.append(_Source(name=genome.name, fasta=fasta, annotation=annotation))
@@ -209,14 +209,14 @@ def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[
     return sources
 
 
-def _own(annotation: Path, fasta: Path | None, chosen: list[tuple[Genome, Path]]) -> _Source:
-    if len(chosen) + (fasta is not None) > 1:
+def _own(annotation: Path, fasta: Path | None, selected: list[tuple[Genome, Path]]) -> _Source:
+    if len(selected) + (fasta is not None) > 1:
         raise UsageError(
             "one `--annotation` is of one genome, and several were given",
             hint="give one `--genome` or one `--fasta` with it",
         )
-    if chosen:
-        genome, path = chosen[0]
+    if selected:
+        genome, path = selected[0]
         return _Source(name=genome.name, fasta=path, annotation=annotation)
     if fasta is not None:
         return _Source(name=name_from_path(fasta), fasta=fasta, annotation=annotation)
@@ -228,9 +228,9 @@ def _own(annotation: Path, fasta: Path | None, chosen: list[tuple[Genome, Path]]
 
 def _annotation(genome: Genome, folder: Path) -> Path | None:
     """Return the genome's own annotation: GFF3 if present, otherwise GenBank."""
-    for wanted in _FORMATS:
+    for file_format in _FORMATS:
         for file in genome.files:
-            if file.format == wanted and (folder / file.file).is_file():
+            if file.format == file_format and (folder / file.file).is_file():
                 return folder / file.file
     return None
 
@@ -251,9 +251,9 @@ def _warn_of_lengths(rules: WindowRules, reporter: Reporter) -> None:
         reporter.warn(f"the length of a window gives its class away: {text} bases")
 
 
-def _warn_of_scarcity(result: WindowsResult, wanted: int | None, reporter: Reporter) -> None:
+def _warn_of_scarcity(result: WindowsResult, minimum: int | None, reporter: Reporter) -> None:
     for label, number in result.counts.items():
         if not number:
             reporter.warn(f"there is no {label} window")
-        elif wanted and number < wanted:
-            reporter.warn(f"there are {number} {label} windows, fewer than the {wanted} asked for")
+        elif minimum and number < minimum:
+            reporter.warn(f"there are {number} {label} windows, fewer than the {minimum} asked for")

@@ -130,14 +130,14 @@ def _list_once(database: sqlite3.Connection, fetch_page: FetchPage, reporter: Re
         page = fetch_page(None)
     total = page.total or 0
     with reporter.track("catalogue", page.total, "assemblies") as tracker:
-        seen = {token}
+        tokens = {token}
         while True:
             with database:
                 database.executemany(_INSERT, map(astuple, page.assemblies))
                 _set_fact(database, "token", page.token)
             tracker.advance(len(page.assemblies))
-            if page.token is None or page.token in seen:
+            if page.token is None or page.token in tokens:
                 return total
-            seen.add(page.token)
+            tokens.add(page.token)
             page = fetch_page(page.token)
             total = max(total, page.total or 0)

@@ -239,18 +239,20 @@ def _unknown_name(name: str) -> NothingMatchedError:
 
 def _lineage(report: _Taxonomy) -> Lineage:
     """Order the ancestors: unranked ones first (the API gives only their ids), then by rank."""
-    named: dict[int, Ancestor] = {}
+    ancestors: dict[int, Ancestor] = {}
     for rank, node in (report.get("classification") or {}).items():
         taxid = read_integer(node.get("id")) if isinstance(node, dict) else None
         if taxid is not None:
-            named[taxid] = Ancestor(taxid=taxid, name=str(node.get("name", "")), rank=rank.lower())
-    ranked = sorted(named.values(), key=lambda taxon: _rank_index(taxon.rank))
+            ancestors[taxid] = Ancestor(
+                taxid=taxid, name=str(node.get("name", "")), rank=rank.lower()
+            )
+    ranked = sorted(ancestors.values(), key=lambda taxon: _rank_index(taxon.rank))
     parents = [read_integer(value) for value in report.get("parents") or []]
     unranked = [
-        Ancestor(taxid=p) for p in parents if p is not None and p != _ROOT and p not in named
+        Ancestor(taxid=p) for p in parents if p is not None and p != _ROOT and p not in ancestors
     ]
     own = read_integer(report.get("tax_id"))
-    if own is not None and own not in named:
+    if own is not None and own not in ancestors:
         name = (report.get("current_scientific_name") or {}).get("name")
         rank = str(report.get("rank", "")).lower()
         ranked.append(Ancestor(taxid=own, name=str(name or ""), rank=rank))

@@ -238,7 +238,7 @@ def check_annotation(path: Path, kind: str) -> None:
     Raises:
         FastaError: The file is damaged or has another format.
     """
-    chunks = text_chunks(path, shown=path.name)
+    chunks = text_chunks(path, display_name=path.name)
     if not next(chunks, b"").startswith(_STARTS[kind]):
         raise FastaError(f"`{path.name}` is not a {kind.upper()} file")
     for _ in chunks:

@@ -97,9 +97,9 @@ def choose(text: str, candidates: Sequence[Taxon], suggestions: Sequence[Taxon])
     if len(candidates) == 1:
         return candidates[0]
     if candidates:
-        shown = "; ".join(taxon.label for taxon in candidates[:_MAX_SHOWN])
+        labels = "; ".join(taxon.label for taxon in candidates[:_MAX_SHOWN])
         raise AmbiguousTaxonError(
-            f"`{text}` is the name of {len(candidates)} taxa: {shown}",
+            f"`{text}` is the name of {len(candidates)} taxa: {labels}",
             hint=f"give a taxid, as in `--taxon {candidates[0].taxid}`",
         )
     suggested = "; ".join(taxon.label for taxon in suggestions[:_MAX_SHOWN])

@@ -64,11 +64,11 @@ def match_assemblies(query: AssemblyQuery, source: QuerySource) -> Matches:
         assemblies, failures = _of_accessions(query.accessions, source)
         matches.update((assembly.accession, assembly) for assembly in assemblies)
     if not matches:
-        raise _nothing(query, excluded)
+        raise _no_match_error(query, excluded)
     return Matches(assemblies=tuple(matches.values()), failures=failures, excluded=excluded)
 
 
-def _nothing(query: AssemblyQuery, excluded: dict[str, int]) -> NothingMatchedError:
+def _no_match_error(query: AssemblyQuery, excluded: dict[str, int]) -> NothingMatchedError:
     if not query.taxa:
         return NothingMatchedError(
             "NCBI has none of the accessions", hint="check them; one looks like `GCF_000005845.2`"
@@ -77,8 +77,8 @@ def _nothing(query: AssemblyQuery, excluded: dict[str, int]) -> NothingMatchedEr
         return NothingMatchedError(
             "NCBI lists no such assemblies", hint="loosen the filters, or try `--source both`"
         )
-    counted = ", ".join(f"{number} by {name}" for name, number in excluded.items())
-    return NothingMatchedError(f"every assembly was left out: {counted}", hint="loosen the filters")
+    reasons = ", ".join(f"{number} by {name}" for name, number in excluded.items())
+    return NothingMatchedError(f"every assembly was left out: {reasons}", hint="loosen the filters")
 
 
 def _of_taxa(query: AssemblyQuery, source: QuerySource) -> Selection:
@@ -88,11 +88,11 @@ def _of_taxa(query: AssemblyQuery, source: QuerySource) -> Selection:
     def fetch_page(token: str | None) -> Page:
         return metadata.page(taxids, criteria, token)
 
-    listed = source.listing({"taxids": taxids, "criteria": asdict(criteria)}, fetch_page)
+    listing = source.listing({"taxids": taxids, "criteria": asdict(criteria)}, fetch_page)
     excluded: frozenset[str] = frozenset()
-    if excluded_taxids and listed:
+    if excluded_taxids and listing:
         excluded = _members(excluded_taxids, query, source)
-    selection = select(listed, criteria, excluded_accessions=excluded)
+    selection = select(listing, criteria, excluded_accessions=excluded)
     if query.top_per is not None and selection.assemblies:
         rank = query.top_per.rank
         unknown = {a.taxid for a in selection.assemblies if rank != "species" or a.species is None}
@@ -152,16 +152,16 @@ def _of_accessions(
         following = str(number + 1) if number + 1 < len(batches) else None
         return Page(assemblies=page.assemblies, token=following)
 
-    listed = {a.accession: a for a in source.listing({"accessions": unique}, fetch_page)}
+    by_accession = {a.accession: a for a in source.listing({"accessions": unique}, fetch_page)}
     newest: dict[str, Assembly] = {}
-    for assembly in listed.values():
+    for assembly in by_accession.values():
         previous = newest.get(assembly.base)
         if previous is None or version_of(assembly.accession) > version_of(previous.accession):
             newest[assembly.base] = assembly
     matches: dict[str, Assembly] = {}
     failures = []
     for accession in unique:
-        match = listed.get(accession) if version_of(accession) else newest.get(accession)
+        match = by_accession.get(accession) if version_of(accession) else newest.get(accession)
         if match is None:
             failures.append(Failure(accession=accession, reason="NCBI has no such assembly"))
             continue

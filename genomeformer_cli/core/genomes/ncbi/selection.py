@@ -227,18 +227,18 @@ def select(
         excluded_accessions: Accessions of excluded taxa.
     """
     excluded_by: Counter[str] = Counter()
-    passed = []
+    matching = []
     for assembly in assemblies:
         reason = criteria.reason_against(assembly)
         if reason is None and assembly.accession in excluded_accessions:
             reason = "--exclude-taxon"
         if reason is None:
-            passed.append(assembly)
+            matching.append(assembly)
         else:
             excluded_by[reason] += 1
-    ranked = sorted(drop_twins(passed), key=best_first)
-    if len(passed) > len(ranked):
-        excluded_by["twin or older version"] += len(passed) - len(ranked)
+    ranked = sorted(drop_twins(matching), key=best_first)
+    if len(matching) > len(ranked):
+        excluded_by["twin or older version"] += len(matching) - len(ranked)
     return Selection(assemblies=tuple(ranked), excluded=dict(excluded_by))
 
 

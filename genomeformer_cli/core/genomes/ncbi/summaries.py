@@ -69,8 +69,8 @@ class Summaries:
             return target
         self._folder.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{target}.lock"):
-            fresh = target.exists() and time.time() - target.stat().st_mtime < MAX_AGE
-            if self._transport is None or (fresh and not self._refresh):
+            is_recent = target.exists() and time.time() - target.stat().st_mtime < MAX_AGE
+            if self._transport is None or (is_recent and not self._refresh):
                 if not target.exists():
                     raise NetworkError(
                         f"`{name}` is not in the cache", hint="run once without `--offline`"

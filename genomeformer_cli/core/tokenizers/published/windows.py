@@ -144,8 +144,8 @@ class WindowTokenizer(PublishedTokenizer):
         letters = np.full(int(ends[-1]) if ends.size else 0, _NUM_CODES - 1, dtype=np.uint8)
         # Unknown tokens write nothing, so that other tokens of the same bases give their letters.
         for offset in range(self.k):
-            shown = is_base & (codes_TK[:, offset] >= 0)
-            letters[ends[shown] - self.k + offset] = codes_TK[shown, offset]
+            display_name = is_base & (codes_TK[:, offset] >= 0)
+            letters[ends[display_name] - self.k + offset] = codes_TK[display_name, offset]
         return _LETTERS[letters].tobytes().decode("ascii")
 
     def offsets(self, codes: Codes) -> Offsets:

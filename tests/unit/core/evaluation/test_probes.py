@@ -270,8 +270,8 @@ def test_a_single_tested_row_has_no_interval() -> None:
     )
     found = measure_probe(tested, 0)
     assert found.accuracy.value == 1
-    assert not found.accuracy.known
-    assert not mcc_gain(tested, tested, 0).known
+    assert not found.accuracy.is_known
+    assert not mcc_gain(tested, tested, 0).is_known
 
 
 def test_labels_that_say_nothing_are_not_significant() -> None:

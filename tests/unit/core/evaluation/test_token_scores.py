@@ -39,9 +39,9 @@ def test_a_single_window_has_no_interval() -> None:
     values = np.array([1.0, 2.0, 6.0])
     found = bootstrap_mean(values, np.zeros(3, dtype=np.int64), np.random.default_rng(0))
     assert found.value == pytest.approx(3.0)
-    assert not found.known
+    assert not found.is_known
     two = bootstrap_mean(values, np.array([0, 0, 1]), np.random.default_rng(0))
-    assert two.known
+    assert two.is_known
     assert two.low < two.high
 
 

@@ -162,7 +162,7 @@ def test_no_such_file_and_a_folder(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="cannot be read"):
         inspect_file(tmp_path)
     with pytest.raises(FormatError, match="standard input"):
-        list(read_records(tmp_path / "none.fa", shown="standard input"))
+        list(read_records(tmp_path / "none.fa", display_name="standard input"))
 
 
 def test_empty_records_and_bare_headers_are_kept(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ def test_inspection_gives_the_checksum_of_the_text(tmp_path: Path) -> None:
 def test_standard_input_is_spooled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(COMPRESSED)))
     with local_copy("-") as (path, shown):
-        assert list(read_records(path, shown=shown)) == TRUTH
+        assert list(read_records(path, display_name=shown)) == TRUTH
     assert not path.exists()
     with local_copy("x.fa") as (path, shown):
         assert (path, shown) == (Path("x.fa"), "x.fa")

@@ -195,7 +195,7 @@ def test_a_line_without_end_does_not_fill_the_memory(
 
 def test_missing_and_unreadable(tmp_path: Path) -> None:
     with pytest.raises(FormatError, match="`given` does not exist"):
-        list(read_lines(tmp_path / "x", shown="given"))
+        list(read_lines(tmp_path / "x", display_name="given"))
     with pytest.raises(FormatError, match="cannot be read: Is a directory"):
         list(read_lines(tmp_path))
 

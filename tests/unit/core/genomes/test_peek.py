@@ -21,7 +21,7 @@ def put(folder: Path, content: bytes, name: str = "x.fa") -> Path:
 
 def test_a_small_file_is_whole(tmp_path: Path) -> None:
     path = put(tmp_path, b">a first one\nACgt\nRY\n>b\n>c\nA\n")
-    found = peek_records(path, 100, shown="x")
+    found = peek_records(path, 100, display_name="x")
     rows = [(r.id, r.description, r.sequence) for r in found.records]
     assert rows == [("a", "first one", "ACgtRY"), ("b", "", ""), ("c", "", "A")]
     assert (found.whole, found.last_is_whole) == (True, True)
@@ -35,7 +35,7 @@ def test_the_last_record_is_cut(
     num_letters: int, lengths: list[int], last_is_whole: bool, tmp_path: Path
 ) -> None:
     path = put(tmp_path, b">a\nACGTAC\n>b\n>c\nAC\n")
-    found = peek_records(path, num_letters, shown="x")
+    found = peek_records(path, num_letters, display_name="x")
     assert [len(record.sequence) for record in found.records] == lengths
     assert (found.whole, found.last_is_whole) == (False, last_is_whole)
 
@@ -51,7 +51,7 @@ def test_a_large_file_is_not_read_to_its_end(line: int, pack: object, tmp_path: 
     rows = "\n".join(sequence[i : i + line] for i in range(0, len(sequence), line))
     assert callable(pack)
     path = put(tmp_path, pack(f">a\n{rows}\n>b\nAC-GT\n".encode()))
-    found = peek_records(path, 1000, shown="x")
+    found = peek_records(path, 1000, display_name="x")
     assert [record.sequence for record in found.records] == [sequence[:1000]]
     assert not found.whole
 
@@ -60,9 +60,9 @@ def test_a_header_at_the_end_of_a_chunk_is_not_cut(tmp_path: Path) -> None:
     for extra in range(12):
         body = b"A" * ((1 << 20) - 10 - extra)
         path = put(tmp_path, b">a\n" + body + b"\n>bcdefgh ij\n" + b"C" * 100 + b"\n")
-        found = peek_records(path, len(body) - 1, shown="x")
+        found = peek_records(path, len(body) - 1, display_name="x")
         assert [record.id for record in found.records] == ["a"]
-        found = peek_records(path, len(body) + 5, shown="x")
+        found = peek_records(path, len(body) + 5, display_name="x")
         assert [(record.id, record.description) for record in found.records] == [
             ("a", ""),
             ("bcdefgh", "ij"),
@@ -72,7 +72,7 @@ def test_a_header_at_the_end_of_a_chunk_is_not_cut(tmp_path: Path) -> None:
 def test_reads_are_cut_between_records(tmp_path: Path) -> None:
     read = random_dna(150)
     content = "".join(f"@r{i}\n{read}\n+\n{'@' * 150}\n" for i in range(9000)).encode()
-    found = peek_records(put(tmp_path, content, "x.fq"), 400, shown="x")
+    found = peek_records(put(tmp_path, content, "x.fq"), 400, display_name="x")
     assert [(r.id, len(r.sequence)) for r in found.records] == [
         ("r0", 150),
         ("r1", 150),
@@ -83,4 +83,4 @@ def test_reads_are_cut_between_records(tmp_path: Path) -> None:
 def test_damage_is_an_error(tmp_path: Path) -> None:
     path = put(tmp_path, truncated_gzip(b">a\n" + b"ACGT" * 100 + b"\n"), "x.fa.gz")
     with pytest.raises(FormatError, match="truncated"):
-        peek_records(path, 10, shown="x")
+        peek_records(path, 10, display_name="x")

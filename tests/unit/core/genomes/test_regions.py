@@ -20,7 +20,7 @@ def from_bed(folder: Path, genome: str, rows: str) -> list[Query]:
     (folder / "g.fa").write_text(genome)
     (folder / "r.bed").write_text(rows)
     regions = bed_regions(read_bed(folder / "r.bed"))
-    return region_queries(regions, folder / "g.fa", source="r.bed", shown="g.fa")
+    return region_queries(regions, folder / "g.fa", source="r.bed", display_name="g.fa")
 
 
 def from_vcf(folder: Path, genome: str, rows: str, flank: int) -> list[Query]:
@@ -28,7 +28,7 @@ def from_vcf(folder: Path, genome: str, rows: str, flank: int) -> list[Query]:
     (folder / "g.fa").write_text(genome)
     (folder / "v.vcf").write_text(rows)
     regions = vcf_regions(read_variants(folder / "v.vcf"), flank)
-    return region_queries(regions, folder / "g.fa", source="v.vcf", shown="g.fa")
+    return region_queries(regions, folder / "g.fa", source="v.vcf", display_name="g.fa")
 
 
 def shown(queries: list[Query]) -> list[tuple[str, str]]:

@@ -44,7 +44,7 @@ def test_what_only_looks_like_it_is_let_be(bundle: Path, text: str) -> None:
 
 def test_who_wants_to_be_named_is(bundle: Path) -> None:
     (bundle / "CITATION.cff").write_text("- name: melitta\n", encoding="utf-8")
-    check_privacy(bundle, wanted="melitta")
+    check_privacy(bundle, allowed="melitta")
     with pytest.raises(CheckpointError, match="melitta"):
         check_privacy(bundle)
 

@@ -90,7 +90,7 @@ def test_the_cost_is_that_of_the_same_questions() -> None:
     cost = cost_of_storing(model, stored, questions())
     assert cost.exact.num_bases == cost.stored.num_bases
     assert 0 < cost.mean_change < 0.05
-    assert cost.lost == cost.stored.bits_per_base - cost.exact.bits_per_base
+    assert cost.loss == cost.stored.bits_per_base - cost.exact.bits_per_base
 
 
 def test_weights_that_answer_worse_are_refused() -> None:

@@ -191,12 +191,12 @@ def test_the_compiler_follows_a_whole_model(name: str, monkeypatch: pytest.Monke
 def test_float32_products_of_a_gpu_run_in_tf32_beside_bf16_alone(
     precision: str, kind: str, within: str
 ) -> None:
-    with tf32(wanted=precision == "bf16", kind=kind):
+    with tf32(enabled=precision == "bf16", kind=kind):
         assert torch.get_float32_matmul_precision() == within
     assert torch.get_float32_matmul_precision() == "highest"
 
 
 def test_a_failure_within_leaves_no_tf32_behind() -> None:
-    with pytest.raises(RuntimeError), tf32(wanted=True, kind="cuda"):
+    with pytest.raises(RuntimeError), tf32(enabled=True, kind="cuda"):
         raise RuntimeError
     assert torch.get_float32_matmul_precision() == "highest"

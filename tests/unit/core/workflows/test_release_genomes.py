@@ -94,7 +94,7 @@ def test_descriptions_follow_their_records_across_chunks(tmp_path: Path) -> None
     long = random_dna(1 << 20)
     text = f">a one two\r\nACGT\r\n>b\r\n>  odd\r\nAC\r\n>c last  \r\n{long}\r\nACG\r\n>d end"
     (tmp_path / "x.fa.gz").write_bytes(gzip.compress(text.encode()))
-    assert list(described_records(tmp_path / "x.fa.gz", shown="x")) == [
+    assert list(described_records(tmp_path / "x.fa.gz", display_name="x")) == [
         DescribedRecord(id="a", description="one two", num_bases=4),
         DescribedRecord(id="b", description="", num_bases=0),
         DescribedRecord(id="odd", description="", num_bases=2),
