@@ -95,7 +95,9 @@ def base_codes(sequences: Iterable[str]) -> list[Codes]:
         AlphabetError: A sequence holds a character that is not a nucleotide code.
     """
     if isinstance(sequences, str | bytes):
-        raise InputError("one sequence where several are expected", hint='give a list: `["ACGT"]`')
+        raise InputError(
+            "expected a list of sequences, got one string", hint='give a list: `["ACGT"]`'
+        )
     return [
         encode_bases(sequence, where=f"sequence {number}")
         for number, sequence in enumerate(sequences)

@@ -33,6 +33,10 @@ MODEL_HELP = (
     "A released model or run in the cache, a folder, an archive, `hf://ORG/NAME@REVISION`, or "
     "`default`, the one that came with the package."
 )
+# First sentences of options that several commands detail.
+NAME_HELP = "Name of the result in the cache."
+OUTPUT_HELP = "Path of the result."
+PLOT_HELP = "Picture of the result."
 # Help texts of options whose types or defaults differ between commands.
 ANNOTATION_HELP = (
     "GFF3 or GenBank file, packed or not, of the given sequences or with sequences in it."

@@ -14,6 +14,7 @@ from genomeformer_cli.commands._completion import (
 )
 from genomeformer_cli.commands._options import (
     ATTENTION_HELP,
+    NAME_HELP,
     SEEDS_HELP,
     TRAINING_PLACES,
     BatchSizeOption,
@@ -60,7 +61,7 @@ def command(
     name: Annotated[
         str | None,
         Option(
-            help="Name of the comparison; the same name and settings again resume it. Default: "
+            help=f"{NAME_HELP} The same name and settings again resume the comparison. Default: "
             "the names of the corpora.",
             autocompletion=complete_comparisons,
             show_default=False,
@@ -136,7 +137,7 @@ def command(
         resolved = resolve_config(preset, config, overrides, None)
         return show_settings(resolved, as_json=as_json)
     if not corpora:
-        raise UsageError("a corpus is needed", hint="genomeformer compare demo --tokens 500k")
+        raise UsageError("no corpus is given", hint="genomeformer compare demo --tokens 500k")
     request = CompareRequest(
         corpora=tuple(corpora),
         name=name or "-".join(corpora),

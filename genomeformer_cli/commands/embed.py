@@ -14,6 +14,8 @@ from genomeformer_cli.commands._options import (
     GENOME_HELP,
     JOBS_HELP,
     LAYERS_HELP,
+    OUTPUT_HELP,
+    PLOT_HELP,
     VCF_HELP,
     WINDOW_HELP,
     ConfigOption,
@@ -82,8 +84,8 @@ def command(
         Option(
             "-o",
             "--output",
-            help="Write `.npy`, `.npz`, `.h5`, `.h5ad`, `.parquet` or `.tsv`, by its name, with a "
-            "record of its making beside it. Default: `.npy` on standard output.",
+            help=f"{OUTPUT_HELP} `.npy`, `.npz`, `.h5`, `.h5ad`, `.parquet` or `.tsv` by its name; "
+            "a description is written beside it. Default: `.npy` on standard output.",
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
@@ -139,7 +141,7 @@ def command(
     plot: Annotated[
         Path | None,
         Option(
-            help="Picture of the rows on a plane: `.png`, `.svg`, `.pdf`, or `.html` with ids "
+            help=f"{PLOT_HELP} The rows on a plane: `.png`, `.svg`, `.pdf`, or `.html` with ids "
             "under the pointer.",
             rich_help_panel=_PICTURE,
         ),
@@ -171,11 +173,11 @@ def command(
     if output is None and as_json:
         raise UsageError(
             "standard output cannot hold both the array and JSON",
-            hint="give the array a file with `-o`",
+            hint="write the array to a file with `-o`",
         )
     if output is None and sys.stdout.isatty():
         raise UsageError(
-            "an array would garble the terminal",
+            "standard output is a terminal, and the array is binary",
             hint="redirect it, as in `> vectors.npy`, or give `-o`",
         )
     from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences

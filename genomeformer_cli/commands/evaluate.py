@@ -13,6 +13,7 @@ from genomeformer_cli.commands._options import (
     CORPUS_HELP,
     MODEL_HELP,
     ONLY_HELP,
+    OUTPUT_HELP,
     SEED_HELP,
     SEEDS_HELP,
     WINDOW_HELP,
@@ -133,7 +134,8 @@ def command(
         Option(
             "-o",
             "--output",
-            help="Folder of `eval_results.json` and `report.html`. Default: `NAME-evaluation`.",
+            help=f"{OUTPUT_HELP} A folder of `eval_results.json` and `report.html`. Default: "
+            "`NAME-evaluation`.",
             show_default=False,
         ),
     ] = None,

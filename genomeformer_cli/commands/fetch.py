@@ -11,6 +11,7 @@ from genomeformer_cli.commands._options import (
     DRY_RUN_HELP,
     LIMIT_HELP,
     LOCK_HELP,
+    NAME_HELP,
     TAXON_HELP,
     ConfigOption,
     JsonOption,
@@ -41,7 +42,7 @@ def command(
         ),
     ] = None,
     name: Annotated[
-        str | None, Option(help="Name in the cache, for a single `--file`.", show_default=False)
+        str | None, Option(help=f"{NAME_HELP} For a single `--file`.", show_default=False)
     ] = None,
     taxon: Annotated[
         list[str] | None, Option("--taxon", help=TAXON_HELP, rich_help_panel=_NCBI)
@@ -120,10 +121,10 @@ def command(
     offline: Annotated[
         bool, Option("--offline", help="Use the cache only.", rich_help_panel=_RUN)
     ] = False,
-    verify: Annotated[
+    recheck: Annotated[
         bool,
         Option(
-            "--verify",
+            "--recheck",
             help="Check cached files, and fetch damaged ones again.",
             rich_help_panel=_RUN,
         ),
@@ -166,7 +167,7 @@ def command(
         dry_run=dry_run,
         refresh=refresh,
         offline=offline,
-        verify=verify,
+        verify=recheck,
         prune=prune,
         save_lock=save_lock,
         **vars(resolved.filter),

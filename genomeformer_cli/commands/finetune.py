@@ -10,7 +10,9 @@ from typer import Argument, Context, Option
 
 from genomeformer_cli.commands._completion import complete_runs
 from genomeformer_cli.commands._options import (
+    NAME_HELP,
     ONLY_HELP,
+    OUTPUT_HELP,
     SEED_HELP,
     SEEDS_HELP,
     ConfigOption,
@@ -133,13 +135,14 @@ def command(
     name: Annotated[
         str | None,
         Option(
-            help="Name of the run and of its model. Default: `MODEL-DATA`.",
+            help=f"{NAME_HELP} The run and its model have it. Default: `MODEL-DATA`.",
             autocompletion=complete_runs,
             show_default=False,
         ),
     ] = None,
     output: Annotated[
-        Path | None, Option("-o", "--output", help="Also write the bundle to this folder.")
+        Path | None,
+        Option("-o", "--output", help=f"{OUTPUT_HELP} A folder for a copy of the bundle."),
     ] = None,
     replace: ReplaceOption = False,
     settings: SetOption = None,

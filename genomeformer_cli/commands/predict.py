@@ -6,10 +6,20 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Argument, Exit, Option
 
-from genomeformer_cli.commands._completion import complete_released
-from genomeformer_cli.commands._options import DeviceOption, JsonOption, ThreadsOption
+from genomeformer_cli.commands._completion import complete_genomes, complete_released
+from genomeformer_cli.commands._options import (
+    MODEL_HELP,
+    OUTPUT_HELP,
+    ConfigOption,
+    DeviceOption,
+    JsonOption,
+    SetOption,
+    ShowConfigOption,
+    ThreadsOption,
+    show_settings,
+)
 from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = "Example:  genomeformer predict promoters.fa --model demo-promoters > answers.tsv"
@@ -17,44 +27,58 @@ EXAMPLE = "Example:  genomeformer predict promoters.fa --model demo-promoters > 
 
 def command(
     sources: Annotated[
-        list[str],
+        list[str] | None,
         Argument(
             help="FASTA, FASTQ or a table with a column `sequence`, plain or compressed; `-` reads "
             "standard input; or names of cached genomes.",
             metavar="FASTA...",
+            show_default=False,
+            autocompletion=complete_genomes,
         ),
-    ],
+    ] = None,
     *,
     model: Annotated[
-        str,
+        str | None,
         Option(
-            help="A fine-tuned model in the cache, or its folder.", autocompletion=complete_released
+            help=f"{MODEL_HELP} It must be fine-tuned.",
+            show_default=False,
+            autocompletion=complete_released,
         ),
-    ],
-    output: Annotated[
-        Path | None, Option("-o", "--output", help="Write here instead of to standard output.")
     ] = None,
-    per_base: Annotated[
+    output: Annotated[
+        Path | None,
+        Option("-o", "--output", help=f"{OUTPUT_HELP} Default: standard output."),
+    ] = None,
+    base_labels: Annotated[
         str,
         Option(
-            help="Labels of bases: `string`: one row per sequence, one letter per base; `rows`: "
-            "one row per base, with probabilities."
+            help="Form of the labels of bases: `string`: one row per sequence, one letter per "
+            "base; `rows`: one row per base, with probabilities."
         ),
     ] = "string",
-    toks_per_batch: Annotated[
-        int | None,
-        Option(min=1, help="Tokens computed at once: memory, not the result.", show_default=False),
-    ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
+    settings: SetOption = None,
+    config: ConfigOption = None,
+    show_config: ShowConfigOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Apply a fine-tuned model: labels and probabilities, tab-separated, in input order."""
-    if per_base not in ("string", "rows"):
-        raise UsageError(f"`{per_base}` is no form of labels", hint="`string` or `rows`")
+    from genomeformer_cli.core.config_text import combine_settings, resolve
+    from genomeformer_cli.core.workflows import predict as workflow
+
+    overrides = combine_settings(workflow.PredictConfig, settings or [], {})
+    resolved = resolve(workflow.PredictConfig(), config, overrides)
+    if show_config:
+        show_settings(resolved, as_json=as_json)
+        raise Exit
+    if base_labels not in ("string", "rows"):
+        raise UsageError(f"invalid form of labels `{base_labels}`", hint="`string` or `rows`")
+    if not sources or model is None:
+        missing = "no sequences are given" if model else "no fine-tuned model is given"
+        raise UsageError(missing, hint=EXAMPLE.partition(":  ")[2])
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.store.output_lock import lock_outputs
-    from genomeformer_cli.core.workflows import predict as workflow
     from genomeformer_cli.render.console import data_stream
     from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.rows import prediction_lines
@@ -62,7 +86,7 @@ def command(
     request = workflow.PredictRequest(
         files=tuple(sources),
         model=model,
-        tokens_per_batch=toks_per_batch,
+        config=resolved,
         device=device,
         threads=threads,
     )
@@ -71,7 +95,7 @@ def command(
         predictor = workflow.load_predictor(request, reporter=reporter)
         predictions = workflow.predict_sequences(predictor, request, reporter=reporter)
         lines = prediction_lines(
-            predictor.task, predictions, by_base=per_base == "rows", as_json=as_json
+            predictor.task, predictions, by_base=base_labels == "rows", as_json=as_json
         )
         first = next(lines)
         out = stack.enter_context(atomic_file(output)) if output else data_stream()

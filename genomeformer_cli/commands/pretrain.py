@@ -18,6 +18,7 @@ from genomeformer_cli.commands._options import (
     ATTENTION_HELP,
     CORPUS_HELP,
     DRY_RUN_HELP,
+    NAME_HELP,
     BatchSizeOption,
     ConfigOption,
     ContextOption,
@@ -57,7 +58,7 @@ def command(
     name: Annotated[
         str | None,
         Option(
-            help="Name of the run; the same name and settings again resume it.",
+            help=f"{NAME_HELP} The same name and settings again resume the run.",
             autocompletion=complete_runs,
             show_default=False,
         ),
@@ -150,7 +151,7 @@ def command(
     parallel, logging = resolve_execution(config, overrides)
     if not show_config and (corpus is None or (name is None and not dry_run)):
         raise UsageError(
-            "`--corpus` and `--name` are needed",
+            "`--corpus` or `--name` is missing",
             hint="genomeformer pretrain --corpus demo --name demo-performer",
         )
     request = PretrainRequest(

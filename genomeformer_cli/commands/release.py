@@ -12,6 +12,8 @@ from genomeformer_cli.commands._options import (
     DRY_RUN_HELP,
     DTYPE_HELP,
     LAYERS_HELP,
+    NAME_HELP,
+    OUTPUT_HELP,
     JsonOption,
     ReplaceOption,
 )
@@ -36,7 +38,7 @@ def command(
     name: Annotated[
         str | None,
         Option(
-            help="Name of the released model; default: that of the run.",
+            help=f"{NAME_HELP} Default: the name of the run.",
             show_default=False,
             rich_help_panel=_BUNDLE,
         ),
@@ -44,7 +46,10 @@ def command(
     output: Annotated[
         Path | None,
         Option(
-            "-o", "--output", help="Also write the bundle to this folder.", rich_help_panel=_BUNDLE
+            "-o",
+            "--output",
+            help=f"{OUTPUT_HELP} A folder for a copy of the bundle.",
+            rich_help_panel=_BUNDLE,
         ),
     ] = None,
     replace: ReplaceOption = False,

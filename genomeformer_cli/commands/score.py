@@ -11,6 +11,8 @@ from typer import Argument, Option
 from genomeformer_cli.commands._completion import complete_genomes
 from genomeformer_cli.commands._options import (
     GENOME_HELP,
+    OUTPUT_HELP,
+    PLOT_HELP,
     VCF_HELP,
     WINDOW_HELP,
     DeviceOption,
@@ -35,7 +37,7 @@ def command(
         bool, Option("--ism", help="Score every single substitution of every sequence.")
     ] = False,
     plot: Annotated[
-        Path | None, Option(help="With `--ism`: draw the maps of the first six records here.")
+        Path | None, Option(help=f"{PLOT_HELP} With `--ism`: maps of the first six records.")
     ] = None,
     per_base: Annotated[
         Path | None,
@@ -49,14 +51,14 @@ def command(
     ] = 16,
     window: Annotated[int | None, Option(min=2, help=WINDOW_HELP, show_default=False)] = None,
     output: Annotated[
-        Path | None, Option("-o", "--output", help="Write here instead of to standard output.")
+        Path | None, Option("-o", "--output", help=f"{OUTPUT_HELP} Default: standard output.")
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
 ) -> None:
     """Score sequences, variants or substitutions by probability, tab-separated, in input order."""
     if vcf is not None and genome is None:
-        raise UsageError("`--vcf` needs a genome", hint="name it by `--genome`")
+        raise UsageError("`--vcf` needs a genome", hint="name it with `--genome`")
     if (source is None) == (vcf is None) or (vcf is None) != (genome is None):
         raise UsageError(
             "either a FASTA file, or `--vcf` with `--genome`",
@@ -64,8 +66,8 @@ def command(
         )
     if (plot and not ism) or (per_base and (ism or vcf)) or (ism and vcf):
         raise UsageError(
-            "these options do not go together",
-            hint="`--plot` needs `--ism`; `--per-base` is of plain scores; a VCF stands alone",
+            "invalid combination of options",
+            hint="`--plot` needs `--ism`; `--ism` and `--vcf` exclude each other and `--per-base`",
         )
     from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
     from genomeformer_cli.core.store.atomic import atomic_file

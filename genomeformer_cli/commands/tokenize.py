@@ -15,6 +15,8 @@ from genomeformer_cli.commands._completion import (
 from genomeformer_cli.commands._options import (
     JOBS_HELP,
     LIMIT_HELP,
+    NAME_HELP,
+    PLOT_HELP,
     AllGenomesOption,
     GenomesOption,
     JsonOption,
@@ -47,7 +49,11 @@ def command(
     *,
     name: Annotated[
         str | None,
-        Option(help="Name of the corpus.", autocompletion=complete_corpora, show_default=False),
+        Option(
+            help=f"{NAME_HELP} With `--stats`: the corpus to describe.",
+            autocompletion=complete_corpora,
+            show_default=False,
+        ),
     ] = None,
     genome: GenomesOption = None,
     taxon: TaxonOption = None,
@@ -134,7 +140,7 @@ def command(
         Path | None,
         Option(
             metavar="FILE",
-            help="With `--stats`: picture, as .png, .svg or .pdf; default: `NAME-stats.png` here.",
+            help=f"{PLOT_HELP} With `--stats`: .png, .svg or .pdf; default: `NAME-stats.png`.",
             show_default=False,
             rich_help_panel=_OTHER,
         ),
@@ -226,7 +232,7 @@ def check_combination(context: Context) -> set[str]:
         _check_none(context, options - _DESCRIPTION, "`--stats` of an existing corpus")
     _check_none(context, options & _INSPECTION_ONLY, "a new corpus")
     if "plot" in options and "stats" not in options:
-        raise UsageError("`--plot` is the picture of `--stats`", hint="add `--stats`")
+        raise UsageError("`--plot` draws `--stats`", hint="add `--stats`")
     return options
 
 

@@ -9,6 +9,7 @@ from typer import Option
 
 from genomeformer_cli.commands._options import (
     ANNOTATION_HELP,
+    OUTPUT_HELP,
     SEED_HELP,
     AllGenomesOption,
     GenomesOption,
@@ -88,7 +89,8 @@ def command(
         Option(
             "-o",
             "--output",
-            help="Write PREFIX.fa and PREFIX.tsv; into a folder, `windows.fa` and `windows.tsv`.",
+            help=f"{OUTPUT_HELP} PREFIX.fa and PREFIX.tsv; in a folder, `windows.fa` and "
+            "`windows.tsv`.",
             metavar="PREFIX",
             show_default=False,
             rich_help_panel=_OUTPUT,

@@ -121,7 +121,7 @@ def _number(variable: str, default: int | None = None) -> int:
     except ValueError as failure:
         raise ConfigError(
             f"`{variable}` is `{text}`, which is not a number",
-            hint="torchrun and srun set it; leave it alone",
+            hint="torchrun and srun set it; unset it otherwise",
         ) from failure
 
 

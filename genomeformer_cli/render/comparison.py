@@ -67,7 +67,7 @@ def check_all_ended(result: CompareResult) -> None:
     if failed:
         raise PartialError(
             f"{len(failed)} of {len(result.trainings)} trainings failed: {', '.join(failed)}",
-            hint="the others are kept; the same command again tries these alone",
+            hint="the others are kept; the same command again repeats only these",
         )
 
 
@@ -142,7 +142,7 @@ def draw_comparison(result: CompareResult, reporter: Reporter) -> None:
     if any(row.bits_per_base for row in result.rows):
         reporter.note(f"picture: {plot_comparison(result)}")
     else:
-        reporter.note("no picture: no training ended")
+        reporter.note("no picture: no training finished")
 
 
 def plot_comparison(result: CompareResult) -> Path:

@@ -74,7 +74,7 @@ def test_odd_names_are_found(ncbi: MiniNcbi, run_cli: RunCommand, word: str, num
         ("²", "has no taxon", "spelling"),
         ("9" * 30, "has no taxid", "by its name"),
         ("4294967296", "has no tax", ""),
-        (" ", "an empty name", "a name or a taxid"),
+        (" ", "empty taxon name", "a name or a taxid"),
     ],
     ids="case-86-{}".format,
 )

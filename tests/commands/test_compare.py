@@ -96,10 +96,10 @@ def test_no_variants(text: str, hint: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words", "hint"),
     [
-        ("", "a corpus", "compare demo"),
+        ("", "no corpus is given", "compare demo"),
         ("phage", "one budget", "--tokens"),
         ("phage --minutes 1 --tokens 5", "one budget", "--flops"),
-        ("phage --tokens 0", "buys nothing", "more than 0"),
+        ("phage --tokens 0", "invalid budget: 0 tokens", "more than 0"),
         ("none --tokens 5", "none", "phage"),
         ("phage --tokens 5k --attention sofmax", "sofmax", "softmax"),
         ("phage --tokens 5k --attention softmax,softmax", "one name", "once"),

@@ -130,20 +130,20 @@ def test_without_a_model_it_is_said_what_to_do(
 ) -> None:
     monkeypatch.setattr(sources, "bundled_folder", lambda: tmp_path / "nowhere")
     done = run_cli("embed", str(PROMOTERS))
-    assert_failure(done, "without a default model", hint=f"`{RELEASED}`, `{RUN}`")
+    assert_failure(done, "has no default model", hint=f"`{RELEASED}`, `{RUN}`")
     monkeypatch.setenv("GENOMEFORMER_HOME", str(tmp_path / "nothing"))
     done = run_cli("embed", str(PROMOTERS))
-    assert_failure(done, "without a default model", hint="pretrain")
+    assert_failure(done, "has no default model", hint="pretrain")
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
         ("", "nothing to embed"),
-        ("x.fa --genome y", "files and a genome"),
+        ("x.fa --genome y", "both sequence files"),
         ("x.fa --bed r.bed", "`--bed` needs a genome"),
         ("x.fa --vcf r.vcf", "`--vcf` needs a genome"),
-        ("--genome y --bed r.bed --vcf v.vcf", "at once"),
+        ("--genome y --bed r.bed --vcf v.vcf", "exclude each other"),
         ("- -", "only once"),
         ("- --shard 4/3", "no shard 4 of 3"),
         ("- --shard 3", "invalid shard `3`"),
@@ -151,12 +151,12 @@ def test_without_a_model_it_is_said_what_to_do(
         ("- --window wide", "`wide`"),
         ("- --set rows.tokens_per_batch=many", "`many`"),
         ("- --pool cls", "no [CLS] token"),
-        ("- --pool none --plot x.html", "picture of bases"),
-        ("- --color-by x.tsv", "colours without a picture"),
+        ("- --pool none --plot x.html", "one point per record"),
+        ("- --color-by x.tsv", "`--color-by` needs a picture"),
         ("- --plot x.jpg", "unknown picture format"),
         ("- -o vectors.doc", "unknown file type"),
-        ("- --resume", "stream cannot be resumed"),
-        ("- --resume -o v.npy", "cannot be resumed"),
+        ("- --resume", "needs an output file"),
+        ("- --resume -o v.npy", "cannot be compared"),
         ("- --layers 9", "layers 0 to 1"),
     ],
 )

@@ -173,9 +173,9 @@ def test_processes_on_devices_of_their_own_give_the_same_bits(
 
 def test_gpus_that_are_not_there_are_an_error(run_cli: RunCommand) -> None:
     line = ("embed", str(PROMOTERS), *MODEL)
-    assert_failure(run_cli(*line, "--gpus", "99"), "99 GPUs are wanted", exit_code=2)
+    assert_failure(run_cli(*line, "--gpus", "99"), "`--gpus 99`", exit_code=2)
     both = run_cli(*line, "--gpus", "2", "--jobs", "2")
-    assert_failure(both, "2 GPUs, with `--jobs 2`", hint="one process a GPU", exit_code=2)
+    assert_failure(both, "2 GPUs, with `--jobs 2`", hint="one process per GPU", exit_code=2)
     assert run_cli(*line, "--gpus", "0").exit_code == 0
 
 
@@ -208,7 +208,7 @@ def test_an_interrupted_job_goes_on_where_it_stopped(
     before, calls[:] = sum(calls[:4]), [0] * 10
     resumed = run_cli(*line)
     succeed(resumed)
-    assert f"{before} records were done before" in resumed.err
+    assert f"{before} records are already embedded" in resumed.err
     assert sum(calls) == NUM_PROMOTERS - before
     np.testing.assert_allclose(np.load(output), expected, atol=1e-5)
     assert names_in(folder) == ["v.npy", "v.npy.json"]

@@ -60,7 +60,7 @@ def test_a_second_writer_is_refused_by_name(
         assert_failure(done, f"`{held.name}` is being written by process", hint="wait")
         assert not output.exists()
     same = run(run_cli, fasta, output, "--ids", str(output))
-    assert_failure(same, "given as two outputs", hint="own name", exit_code=2)
+    assert_failure(same, "named for two outputs", hint="another name", exit_code=2)
     described = run(run_cli, fasta, output, "--ids", f"{output}.json")
     assert_failure(described, "description", hint="--ids", exit_code=2)
 
@@ -87,7 +87,7 @@ def test_a_finished_file_is_believed_only_as_it_was_left(
     done = run(run_cli, fasta, output, *more)
     assert done.exit_code == 0
     assert sum(counted) == 9
-    assert f"{file}` is not as the finished job left it" in done.err
+    assert f"{file}` was changed after the job finished" in done.err
     assert (tmp_path / file).read_bytes() == expected
     assert "finished already" in run(run_cli, fasta, output, *more).err
 

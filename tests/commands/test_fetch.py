@@ -98,6 +98,6 @@ def test_a_full_disk_leaves_nothing(
 ) -> None:
     fill_the_disk(monkeypatch)
     done = run_cli("fetch", "--sample")
-    assert_failure(done, "No space left on device", hint="nothing was left half-written")
+    assert_failure(done, "No space left on device", hint="no partial file was left")
     assert everything_in(cache_home) == {}
     assert names_in(cache_home / "genomes") == []

@@ -79,7 +79,7 @@ def test_accessions_from_standard_input(ncbi: MiniNcbi, run_cli: RunCommand) -> 
                 "filter.reference=true",
             ),
             2,
-            "none was named",
+            "none is named",
         ),
         (("--taxon", "562", "--set", "connection.jobs=0"), 2, "connection.jobs"),
         (("--accession", "GCF_000005845.2", "--accession", "GCF_111111111.1"), 3, "could not be"),

@@ -188,7 +188,7 @@ def test_a_label_for_every_base(run_cli: RunCommand, tmp_path: Path, fasta: Path
     rows = [line.split("\t") for line in strings[1:]]
     assert [len(row[2]) for row in rows] == [10, 3, 3, 12, 10]
     assert rows[2][2:] == ["NaN", "only-N"]
-    done = run_cli("predict", str(fasta), "--model", "bases", "--per-base", "rows")
+    done = run_cli("predict", str(fasta), "--model", "bases", "--base-labels", "rows")
     header, *by_base = [line.split("\t") for line in done.out.splitlines()]
     assert header == ["id", "position", "base", "label", "p_s", "p_w", "note"]
     assert [row[0] for row in by_base] == [
@@ -318,5 +318,5 @@ def test_a_folder_of_tasks(run_cli: RunCommand, tmp_path: Path) -> None:
 def test_predicting_needs_a_tuned_model(run_cli: RunCommand, fasta: Path) -> None:
     done = run_cli("predict", str(fasta), "--model", RELEASED)
     assert_failure(done, "no prediction head", hint="finetune")
-    done = run_cli("predict", str(fasta), "--model", RELEASED, "--per-base", "table")
-    assert_failure(done, "no form of labels", exit_code=2)
+    done = run_cli("predict", str(fasta), "--model", RELEASED, "--base-labels", "table")
+    assert_failure(done, "invalid form of labels `table`", exit_code=2)

@@ -304,7 +304,7 @@ def test_a_run_starts_from_the_weights_of_another(
     assert_failure(wider, "do not fit")
     corpus(run_cli, "words", *TOKENIZERS["kmer"])
     others = [*BASE, "--corpus", "words", "--config", config, "--name", "w", "--from", "first"]
-    assert_failure(run_cli(*others), "reads other tokens", exit_code=2)
+    assert_failure(run_cli(*others), "has another vocabulary", exit_code=2)
 
 
 def newest_weights(run: Path) -> Path:

@@ -74,7 +74,7 @@ def test_two_processes_write_and_say_what_one_does(
 @pytest.mark.parametrize(
     ("options", "words", "hint"),
     [
-        ("--gpus 99", "99 GPUs are wanted", "--gpus 0"),
+        ("--gpus 99", "`--gpus 99`", "--gpus 0"),
         ("--gpus 1 --set parallel.processes=2", "one process per GPU", "parallel.processes"),
         ("--set parallel.processes=0", "at least 1", "--gpus 2"),
         ("--set parallel.shard=true", "several processes", "--gpus 2"),
@@ -97,7 +97,7 @@ def test_what_cannot_be_is_refused_at_once(
         (f"{PROCESSES}=2 {SHARDS}=2 --attention softmax", "rows of `softmax`"),
         (
             f"{PROCESSES}=2 --set parallel.shard=true --set training.ema=0.9",
-            "`parallel.shard` cannot be with `training.ema`",
+            "`parallel.shard` cannot be combined with `training.ema`",
         ),
     ],
 )

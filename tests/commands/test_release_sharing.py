@@ -82,7 +82,7 @@ def test_the_average_is_released_where_it_is_better_or_asked_for(
 ) -> None:
     checkpoint = trained / "runs" / RUN / "checkpoints" / STEP
     assert_failure(
-        run_cli("release", RUN, "--weights", "average"), "no average", hint="training.ema"
+        run_cli("release", RUN, "--weights", "average"), "no moving average", hint="training.ema"
     )
     loaded = read_model(checkpoint)
     names = [name for name, _ in loaded.model.named_parameters()]
@@ -191,7 +191,7 @@ def test_options_that_do_not_go_together_are_refused(
         ([str(bundle)], "a bundle already"),
         ([str(bundle), "--public"], "--push"),
         ([str(bundle), "--archive", str(tmp_path / "x.zip")], "x.zip"),
-        ([str(bundle), "--push", "nobody"], "no repository"),
+        ([str(bundle), "--push", "nobody"], "invalid Hub repository `nobody`"),
     ):
         done = run_cli("release", *line)
         assert done.exit_code == 2, (line, done.err)
@@ -305,7 +305,7 @@ def test_a_bundle_is_copied_with_an_onnx_file_and_stays_as_it_is(
     [
         (["--quantize", "int8"], "`--quantize`", "when you release the run"),
         (["--name", "other"], "`--name`", "when you release the run"),
-        (["--onnx"], "never changed where they lie", "`-o FOLDER`"),
+        (["--onnx"], "not changed in place", "`-o FOLDER`"),
         ([], "is a bundle already", "-o"),
     ],
 )

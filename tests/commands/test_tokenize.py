@@ -218,7 +218,7 @@ def test_a_file_can_be_what_byte_pairs_are_learned_from(
 
 @pytest.mark.parametrize(
     ("line", "words"),
-    [("--k 3", "no setting `k`"), ("--tokenizer bpe --stride 1", "nothing else to set")],
+    [("--k 3", "no setting `k`"), ("--tokenizer bpe --stride 1", "no setting but `--vocab-size`")],
 )
 def test_a_setting_of_another_tokenizer_is_refused(
     line: str, words: str, run_cli: RunCommand, samples: Path

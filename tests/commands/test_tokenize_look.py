@@ -145,10 +145,10 @@ def test_a_corpus_and_its_vocabulary_cut_alike(run_cli: RunCommand, pairs: Path)
 
 def test_byte_pairs_without_a_vocabulary_are_refused(run_cli: RunCommand, samples: Path) -> None:
     line = ("tokenize", "--inspect", "ACGT", "--tokenizer", "bpe")
-    assert_failure(run_cli(*line), "no vocabulary", hint="--name pairs", exit_code=2)
+    assert_failure(run_cli(*line), "needs a trained vocabulary", hint="--name pairs", exit_code=2)
     run_cli("tokenize", *PHAGES, "--name", "pairs", "--tokenizer", "bpe", "--vocab-size", "64")
     (name,) = names_in(samples / "vocabularies")
-    assert_failure(run_cli(*line), "no vocabulary", hint=f"`{name}`", exit_code=2)
+    assert_failure(run_cli(*line), "needs a trained vocabulary", hint=f"`{name}`", exit_code=2)
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(NotInCacheError):
         load("nowhere")
     model = load(RELEASED)
-    with pytest.raises(InputError, match="one sequence"):
+    with pytest.raises(InputError, match="expected a list"):
         model.embed("ACGT")
     with pytest.raises(AlphabetError, match="sequence 1"):
         model.embed(["ACGT", "ACGJ"])

@@ -51,9 +51,7 @@ class WindowRules:
         if not self.labels:
             raise UsageError("no classes of windows are given", hint=_KNOWN)
         if self.margin < 0:
-            raise UsageError(
-                "a margin below 0 reaches into genes", hint="give `--margin 0` or more"
-            )
+            raise UsageError("invalid margin: below 0", hint="give `--margin 0` or more")
         if not 0 <= self.max_n <= 1:
             raise UsageError(
                 f"`--max-n {self.max_n:g}` is not a share of a window", hint="give 0 to 1"
@@ -61,7 +59,7 @@ class WindowRules:
         for label in self.labels:
             if self.length_of(label) < 1:
                 raise UsageError(
-                    f"a {label} window of {self.length_of(label)} bases holds nothing",
+                    f"invalid length of a {label} window: {self.length_of(label)} bases",
                     hint="give it at least one base",
                 )
 

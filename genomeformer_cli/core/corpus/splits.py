@@ -75,7 +75,7 @@ def assign_splits(
             "the records are too short for a held-out part", hint="raise `--validation-fraction`"
         )
     if not any(segment.split == "train" for segment in assigned):
-        raise ConfigError("the held-out part leaves nothing to train on", hint="hold out less")
+        raise ConfigError("the held-out part leaves no bases for training", hint="hold out less")
     return assigned, rule
 
 

@@ -326,8 +326,8 @@ def _not_finite_error(folder: Path) -> CheckpointError:
 def _check_whole(loaded: LoadedModel, layers: tuple[int, ...]) -> None:
     if not loaded.model.can_stream:
         raise ConfigError(
-            f"`{loaded.model.config.mechanism}` attention carries no state, which "
-            "whole sequences need",
+            f"`{loaded.model.config.mechanism}` attention has no recurrent state, which "
+            "`--window whole` needs",
             hint="leave `--window` out, or take a model of linear memory",
         )
     if layers != (loaded.model.config.depth,):

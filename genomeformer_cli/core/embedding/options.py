@@ -125,6 +125,6 @@ def _check_windows(window: int | str | None, stride: int | None) -> None:
         )
     if not 1 <= stride <= window:
         raise ConfigError(
-            f"a stride of {stride} over windows of {window} would leave bases out",
+            f"invalid stride {stride}: windows of {window} tokens would skip bases",
             hint=f"choose 1 to {window}",
         )

@@ -109,7 +109,7 @@ def _pool(job: WorkerJob) -> Iterator[ProcessPoolExecutor]:
             yield pool
     except BrokenProcessPool as failure:
         raise InputError(
-            "one of the processes was ended by the system, for want of memory perhaps",
+            "a worker process was killed by the system, probably because memory ran out",
             hint="choose fewer `--jobs` or `--gpus`",
         ) from failure
 

@@ -45,7 +45,7 @@ def parse_group_by(name: str) -> GroupBy:
     """
     if name not in set(GroupBy):
         raise ConfigError(
-            f"`{name}` cannot have rows of its own",
+            f"`{name}` has no separate rows",
             hint="known: " + ", ".join(f"`{unit}`" for unit in GroupBy),
         )
     return GroupBy(name)

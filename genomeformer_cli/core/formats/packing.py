@@ -218,7 +218,7 @@ class PackedFile:
             except OSError as failure:
                 raise StoreError(
                     f"could not copy `{self.display_name}`: {failure.strerror or failure}",
-                    hint="free some space; nothing was left half-written",
+                    hint="free some space; no partial file was left",
                 ) from failure
         self.num_read += len(raw)
         return raw

@@ -133,7 +133,7 @@ class TextFile:
                 except OSError as failure:
                     raise StoreError(
                         f"could not copy `{self.display_name}`: {failure.strerror or failure}",
-                        hint="free some space; nothing was left half-written",
+                        hint="free some space; no partial file was left",
                     ) from failure
             yield raw
 

@@ -184,7 +184,7 @@ class _Part:
             and self.url.endswith(".gz")
             and chunk[:2] != _GZIP_MAGIC[: len(chunk)]
         ):
-            raise TransientError(f"`{self.url}` sent something that is not gzip")
+            raise TransientError(f"`{self.url}` sent data that is not gzip")
         if self.state.total is not None and self.num_received + len(chunk) > self.state.total:
             self.restart()
             raise TransientError(f"`{self.url}` sent more than the whole file")
@@ -333,6 +333,6 @@ def download_verified(
             continue
         return DownloadedFile(**{**vars(result), "attested": expected is not None})
     raise CorruptError(
-        f"`{item.url}` arrived damaged {_TRIES} times: {problem}",
+        f"`{item.url}` was damaged in {_TRIES} downloads: {problem}",
         hint="run the command again later; the damaged file was deleted",
     )

@@ -71,7 +71,7 @@ def import_fasta(
         UsageError: A pipe was given without a name.
     """
     if name is None and (str(path) == STDIN or is_pipe(path)):
-        raise UsageError("a genome read from a pipe has no name", hint="name it with `--name`")
+        raise UsageError("a genome from a pipe needs a name", hint="name it with `--name`")
     name = check_name(name) if name else name_from_path(path)
     with local_copy(str(path)) as (file, display_name), store.lock(Kind.GENOMES, name):
         if store.has(Kind.GENOMES, name):

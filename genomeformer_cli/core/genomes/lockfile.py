@@ -131,7 +131,7 @@ class _FileLine:
     def remote(self) -> RemoteFile:
         name = urlsplit(self.url).path.rpartition("/")[2]
         if not _FILE_NAME.fullmatch(name) or urlsplit(self.url).scheme not in ("http", "https"):
-            raise ValueError(f"`{self.url}` is not the web address of a file")
+            raise ValueError(f"`{self.url}` is not the URL of a file")
         if self.bytes < 0:
             raise ValueError("a size is negative")
         return RemoteFile(

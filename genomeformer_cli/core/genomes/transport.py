@@ -176,7 +176,7 @@ class HttpTransport:
             for chunk in self._check_speed(response, response.iter_bytes()):
                 content += chunk
                 if len(content) > _MAX_RESPONSE:
-                    raise TransientError(f"`{_without_query(url)}` sends more than 256 MiB")
+                    raise TransientError(f"`{_without_query(url)}` sent more than 256 MiB")
             return bytes(content)
 
     @contextmanager
@@ -298,7 +298,7 @@ class HttpTransport:
 
 def _invalid_url(url: str, failure: Exception) -> UsageError:
     return UsageError(
-        f"`{_without_query(url)}` is not a web address: {failure}", hint="it starts with `https://`"
+        f"`{_without_query(url)}` is not a valid URL: {failure}", hint="it starts with `https://`"
     )
 
 
@@ -330,14 +330,10 @@ def _extent(response: httpx.Response, offset: int) -> tuple[int, int | None]:
         return 0, _length(response.headers)
     match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", "").strip())
     if match is None:
-        raise RangeError(
-            f"`{_without_query(str(response.url))}` does not give the range that it sends"
-        )
+        raise RangeError(f"`{_without_query(str(response.url))}` sent data without its range")
     first, _, total = match.groups()
     if response.status_code == 206 and (first is None or int(first) != offset):
-        raise RangeError(
-            f"`{_without_query(str(response.url))}` sends another range than requested"
-        )
+        raise RangeError(f"`{_without_query(str(response.url))}` sent another range than requested")
     return offset, None if total == "*" else int(total)
 
 

@@ -51,8 +51,9 @@ class MemoryConfig:
             plan_entry(self.plan)
         if self.chunk < 1 or self.kept < 0 or self.rows < 0:
             raise ConfigError(
-                f"slices of {self.chunk} tokens, {self.kept} of them kept, {self.rows} rows at a "
-                "time: that cannot be",
+                f"invalid memory settings: slices of {self.chunk} tokens, {self.kept} of them "
+                f"kept, {self.rows} rows at a "
+                "time",
                 hint="a slice of 1024 to 8192 tokens is usual; 0 kept: as many as fit; 0 rows: all",
             )
 
@@ -155,11 +156,11 @@ def _needs_sums(model: Model) -> tuple[str, str] | None:
     if model.config.residual != "plain":
         return "it needs plain residuals", "`--memory reversible`"
     if model.config.patch > 1:
-        return "it cannot tell patches apart again", "`--memory checkpoint`, or `model.patch=1`"
+        return "it needs tokens without patches", "`--memory checkpoint`, or `model.patch=1`"
     if not model.can_stream:
         return (
-            f"`{model.config.mechanism}` neither sums a row nor sees only its neighbours",
-            "`--memory checkpoint`, or attention that does: "
+            f"`{model.config.mechanism}` is neither additive nor local",
+            "`--memory checkpoint`, or attention that is: "
             + quoted(mechanisms_implementing((Additive, Local), causal=False)),
         )
     return None

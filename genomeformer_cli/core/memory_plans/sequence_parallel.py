@@ -71,7 +71,7 @@ def check_sequence_parallel(model: Model, plan: str) -> None:
     if plan != "full":
         raise ConfigError(
             f"`parallel.sequence_parallel` with `--memory {plan}`",
-            hint="a stretch is computed whole: `--memory full`, and more processes for longer rows",
+            hint="use `--memory full`, and more processes for longer rows",
         )
     causal = model.config.causal
     what = f"`{model.config.mechanism}`"
@@ -83,7 +83,7 @@ def check_sequence_parallel(model: Model, plan: str) -> None:
     able = ", ".join(f"`{name}`" for name in mechanisms_implementing(kinds, causal=causal))
     needs = "pass a state of bounded size" if causal else "sum a row or see only its neighbours"
     raise ConfigError(
-        f"`parallel.sequence_parallel` cannot part the rows of {what}",
+        f"`parallel.sequence_parallel` cannot divide the rows of {what}",
         hint=f"it takes plain models whose mechanisms {needs}: {able}",
     )
 

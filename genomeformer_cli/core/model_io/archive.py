@@ -99,7 +99,7 @@ def _unpack(archive: Path, folder: Path) -> None:
                 if member.size > min(limit, shutil.disk_usage(folder).free - _KEPT_FREE):
                     raise CorruptError(
                         f"`{archive}` holds {member.size:,} bytes as `{member.name}`, more than "
-                        "it may or than the disk has room for",
+                        "allowed or more than the free disk space",
                         hint=_HINT,
                     )
                 content = tar.extractfile(member)
@@ -113,7 +113,9 @@ def _unpack(archive: Path, folder: Path) -> None:
             hint=_HINT,
         ) from failure
     except _DAMAGE as failure:
-        raise CorruptError(f"`{archive}` is no whole archive: {failure}", hint=_HINT) from failure
+        raise CorruptError(
+            f"`{archive}` is not a complete archive: {failure}", hint=_HINT
+        ) from failure
     if len(roots) != 1:
         raise CorruptError(f"`{archive}` does not hold one bundle", hint=_HINT)
 
@@ -160,7 +162,7 @@ def _members(archive: Path, tar: tarfile.TarFile) -> Iterator[tuple[tarfile.TarI
         plain = member.isreg() and not member.issparse() and root not in ("/", ".", "..")
         if not plain or not is_bundle_file(name):
             raise CorruptError(
-                f"`{archive}` holds `{member.name}`, which is no file of a bundle", hint=_HINT
+                f"`{archive}` holds `{member.name}`, which does not belong to a bundle", hint=_HINT
             )
         if name in names:
             raise CorruptError(f"`{archive}` holds `{member.name}` twice", hint=_HINT)

@@ -85,6 +85,6 @@ def check_layout(folder: Path) -> None:
     strange = [name for name in names if not is_bundle_file(name)]
     if strange:
         raise CorruptError(
-            f"the bundle `{folder.name}` holds `{strange[0]}`, which is no file of a bundle",
+            f"the bundle `{folder.name}` holds `{strange[0]}`, which does not belong to a bundle",
             hint=hint,
         )

@@ -54,7 +54,7 @@ def _without_weights(model: str, folder: Path) -> CheckpointError:
     command = "finetune" if "task" in identity else "pretrain"
     return CheckpointError(
         f"the run `{model}` holds no weights: it is not finished, or its model was removed",
-        hint=f"run the same `genomeformer {command}` command again; it goes on where it stopped",
+        hint=f"run the same `genomeformer {command}` command again; it resumes where it stopped",
     )
 
 

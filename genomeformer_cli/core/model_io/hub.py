@@ -88,8 +88,9 @@ def read_address(text: str) -> Address:
     )
     if not right:
         raise UsageError(
-            f"`{text}` is no address on the Hub",
-            hint="it is `hf://ORG/NAME`, `hf://ORG/NAME@REVISION`, or with `#SHA256` behind it",
+            f"invalid Hub address `{text}`",
+            hint="write `hf://ORG/NAME` or `hf://ORG/NAME@REVISION`, optionally followed by "
+            "`#SHA256`",
         )
     return Address(repository=repository, revision=revision or "main", seal=seal or None)
 
@@ -189,7 +190,7 @@ def _check_pin(address: Address, seal: str) -> None:
     """
     if address.seal not in (None, seal):
         raise CorruptError(
-            f"`{address}` is sealed by {seal}, not by {address.seal}",
+            f"`{address}` has the checksum {seal}, not {address.seal}",
             hint="it is another model than the pinned one: do not use it",
         )
 
@@ -316,7 +317,7 @@ def push_bundle(
         CorruptError: The files on the Hub differ.
     """
     if not _REPOSITORY.fullmatch(repository):
-        raise UsageError(f"`{repository}` is no repository", hint="it is `ORG/NAME`")
+        raise UsageError(f"invalid Hub repository `{repository}`", hint="write `ORG/NAME`")
     check_seal(folder)
     check_layout(folder)
     files = {name: (folder / name).stat().st_size for name in list_files(folder)}
@@ -324,7 +325,7 @@ def push_bundle(
         return PushedBundle(repository=repository, public=public, files=files)
     hub = _client()
     if hub.get_token() is None:
-        raise RefusedError("the Hub takes nothing without a token", status=401, hint=_LOG_IN)
+        raise RefusedError("uploading to the Hub needs a token", status=401, hint=_LOG_IN)
     api = hub.HfApi()
     with _client_errors(hub, repository):
         api.create_repo(repository, private=not public, exist_ok=True)
@@ -350,13 +351,13 @@ def _check_visibility(api: Any, repository: str, *, public: bool) -> None:
     private = api.model_info(repository).private
     if public and private:
         raise UsageError(
-            f"`{repository}` is private, and stays so until its owner changes it on the Hub",
-            hint="change it there, or leave out `--public`",
+            f"`{repository}` is private on the Hub",
+            hint="make it public in its settings on the Hub, or leave out `--public`",
         )
     if not public and not private:
         raise UsageError(
-            f"`{repository}` is public: everybody would see what is sent",
-            hint="add `--public` if that is wanted, or choose another name",
+            f"`{repository}` is public on the Hub: everybody could read the upload",
+            hint="add `--public` to confirm, or choose another name",
         )
 
 
@@ -365,7 +366,10 @@ def _compare(folder: Path, names: list[str], info: Any) -> None:
     there = {sibling.rfilename: sibling for sibling in info.siblings}
     for name in names:
         if not _has_same_bytes(folder / name, there.get(name)):
-            raise CorruptError(f"the Hub has another `{name}` than was sent", hint="push once more")
+            raise CorruptError(
+                f"`{name}` on the Hub differs from the uploaded file",
+                hint="run the same command again",
+            )
 
 
 def _has_same_bytes(path: Path, sibling: Any) -> bool:
@@ -406,7 +410,7 @@ def _client_errors(hub: Any, what: str) -> Iterator[None]:
         RefusedError: Repeating the request cannot help.
         NetworkError: Repeating the request may help.
     """
-    again = "run the command again: what has arrived is kept"
+    again = "run the command again: finished files are kept"
     try:
         yield
     except hub.errors.GatedRepoError as failure:
@@ -414,24 +418,26 @@ def _client_errors(hub: Any, what: str) -> Iterator[None]:
     except hub.errors.HfHubHTTPError as failure:
         status = getattr(getattr(failure, "response", None), "status_code", None)
         if status is None or status >= _SERVER:
-            raise NetworkError(f"the Hub failed with {status} at `{what}`", hint=again) from failure
+            raise NetworkError(f"the Hub answered {status} for `{what}`", hint=again) from failure
         if status in (_UNAUTHORISED, _FORBIDDEN, _NOT_FOUND):
             raise RefusedError(
-                f"the Hub has no `{what}` for us ({status}): it is not there, or private",
+                f"`{what}` was not found on the Hub ({status}): it does not exist, or is private",
                 status=status,
                 hint=f"check the name and the revision; {_LOG_IN}",
             ) from failure
         raise RefusedError(
-            f"the Hub refused `{what}` with {status}", status=status, hint="check what was asked"
+            f"the Hub refused access to `{what}` ({status})",
+            status=status,
+            hint="check the name and the permissions of your token",
         ) from failure
     except hub.errors.OfflineModeIsEnabled as failure:
         raise NetworkError(
             f"`{what}` is not in the Hub's cache here, and `HF_HUB_OFFLINE` is set",
-            hint="unset it once, so that it can be fetched",
+            hint="unset it once to fetch the model",
         ) from failure
     except (hub.errors.HTTPError, OSError, RuntimeError, ValueError) as failure:
         raise NetworkError(
-            f"the Hub could not be reached, or broke off, at `{what}` ({type(failure).__name__})",
+            f"the connection to the Hub failed for `{what}` ({type(failure).__name__})",
             hint=again,
         ) from failure
 
@@ -450,7 +456,7 @@ def _gated_error(hub: Any, what: str, failure: Any) -> RefusedError:
             "limited rights also needs the right to read gated repositories",
         )
     return RefusedError(
-        f"`{what}` is gated: the Hub gives it only to accounts that accepted its terms ({status})",
+        f"`{what}` is gated: only accounts that accepted its terms can read it ({status})",
         status=status,
         hint=f"{accept}, then {_LOG_IN}",
     )

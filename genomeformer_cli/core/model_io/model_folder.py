@@ -190,7 +190,7 @@ def _check_description(folder: Path, plain: dict[str, Any]) -> dict[str, Any]:
     method = (described.get("quantization") or {}).get("method")
     if method not in _KNOWN_METHODS:
         raise CheckpointError(
-            f"`{path}` has weights quantized by `{method}`, which this version does not know",
+            f"`{path}` has weights quantized by `{method}`, which this version does not support",
             hint="install a newer genomeformer",
         )
     return plain

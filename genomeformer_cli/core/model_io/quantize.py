@@ -55,7 +55,7 @@ def dequantize_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
             continue
         if scale_R is None or tensor.dtype != torch.int8 or scale_R.shape != tensor.shape[:1]:
             raise CheckpointError(
-                f"the scales of `{name}` are not those of its rows",
+                f"the scales of `{name}` do not match its rows",
                 hint="the weights are damaged; make or fetch them again",
             )
         result[name] = tensor.float() * scale_R.view(-1, *[1] * (tensor.dim() - 1))

@@ -68,4 +68,4 @@ def _bundled(store: Store) -> Path:
         else "train one with `genomeformer fetch`, `tokenize` and `pretrain`, then name it with "
         "`--model`"
     )
-    raise NotInCacheError("this installation came without a default model", hint=hint)
+    raise NotInCacheError("this installation has no default model", hint=hint)

@@ -125,7 +125,7 @@ def read_checkpoint(
         parameter_name, _, key = name.rpartition("/")
         if parameter_name not in parameters:
             raise CheckpointError(
-                f"`{folder / OPTIMIZER_FILE}` is of another model",
+                f"`{folder / OPTIMIZER_FILE}` belongs to another model",
                 hint="resume with the same settings",
             )
         parameter = parameters[parameter_name]

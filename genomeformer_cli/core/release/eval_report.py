@@ -109,7 +109,7 @@ def read_evidence(paths: Sequence[Path], digests: Sequence[str]) -> tuple[Eviden
     for path, report in zip(paths, reports, strict=True):
         if report.digest not in digests:
             raise InputError(
-                f"the evaluation in `{path}` is of other weights than those to be released",
+                f"the evaluation in `{path}` belongs to other weights than those being released",
                 hint="evaluate the run, or the bundle that `release` made of it before, and "
                 "release again with `--replace`",
             )

@@ -78,7 +78,7 @@ def verify_tuned_bundle(
     difference = float(np.abs(outputs[0] - outputs[1]).max()) / scale
     if not difference <= _MOST_DIFFERENT:
         raise CheckpointError(
-            f"the bundle's answers differ from the run's by {difference:g}",
+            f"the predictions of the bundle differ from those of the run by {difference:g}",
             hint="this should not happen; please report it",
         )
     return difference

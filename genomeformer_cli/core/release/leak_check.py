@@ -42,7 +42,7 @@ def check_privacy(folder: Path, *, allowed: str = "") -> None:
         text = _readable_text(folder / name)
         for match in _private_texts(text, names):
             raise CheckpointError(
-                f"`{name}` would give away `{match}`, which is a path or a user of this machine",
+                f"`{name}` contains `{match}`, a path or user name of this machine",
                 hint="name models, corpora and genomes without paths, and leave them out of notes",
             )
 

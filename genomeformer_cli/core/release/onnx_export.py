@@ -87,8 +87,8 @@ def export_onnx(loaded: LoadedModel, path: Path) -> None:
     missing = without_form(loaded.model)
     if missing is not None:
         raise CheckpointError(
-            f"`{name}` attention cannot be exported to ONNX: {missing} decides by values or by "
-            "the length what it computes, which a graph cannot",
+            f"`{name}` attention cannot be exported to ONNX: {missing} branches on values or "
+            "on the length, which a static graph cannot",
             hint=_HINT,
         )
     content = _exported(loaded)
@@ -96,8 +96,7 @@ def export_onnx(loaded: LoadedModel, path: Path) -> None:
         difference = largest_difference(content, loaded)
     except Exception as failure:
         raise CheckpointError(
-            f"`{name}` attention was exported to ONNX, and does not run there: "
-            f"{_first_line(failure)}",
+            f"`{name}` attention was exported to ONNX, but does not run: {_first_line(failure)}",
             hint=_HINT,
         ) from failure
     if not difference <= LARGEST_DIFFERENCE:

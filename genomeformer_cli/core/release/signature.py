@@ -74,7 +74,9 @@ def check_signature(folder: Path, key_file: Path) -> str:
     check_seal(folder)
     path = folder / SIGNATURE
     if not path.is_file():
-        raise CorruptError(f"`{folder}` is not signed", hint="ask who made it for a signed one")
+        raise CorruptError(
+            f"`{folder}` is not signed", hint="request a signed bundle from its author"
+        )
     try:
         key.verify(path.read_bytes(), (folder / SEAL).read_bytes())
     except InvalidSignature as failure:
@@ -99,7 +101,7 @@ def read_private_key(path: Path) -> Ed25519PrivateKey:
     loaders = (serialization.load_ssh_private_key, serialization.load_pem_private_key)
     key = _read_key(path, "private", [partial(load, password=None) for load in loaders])
     if not isinstance(key, Ed25519PrivateKey):
-        raise InputError(f"`{path}` is no Ed25519 key", hint=_HOW_TO_MAKE)
+        raise InputError(f"`{path}` is not an Ed25519 key", hint=_HOW_TO_MAKE)
     return key
 
 
@@ -117,7 +119,7 @@ def read_public_key(path: Path) -> Ed25519PublicKey:
     loaders = (serialization.load_ssh_public_key, serialization.load_pem_public_key)
     key = _read_key(path, "public", loaders)
     if not isinstance(key, Ed25519PublicKey):
-        raise InputError(f"`{path}` is no Ed25519 key", hint=_HOW_TO_MAKE)
+        raise InputError(f"`{path}` is not an Ed25519 key", hint=_HOW_TO_MAKE)
     return key
 
 
@@ -141,7 +143,7 @@ def _read_key(path: Path, kind: str, loaders: Sequence[Callable[[bytes], object]
             hint="sign with a key without one, kept where only you can read it",
         ) from failure
     except (ValueError, UnsupportedAlgorithm) as failure:
-        raise InputError(f"`{path}` holds no {kind} key", hint=_HOW_TO_MAKE) from failure
+        raise InputError(f"`{path}` does not hold a {kind} key", hint=_HOW_TO_MAKE) from failure
 
 
 def fingerprint(key: Ed25519PublicKey) -> str:

@@ -50,11 +50,11 @@ def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, allowed: str 
     check_privacy(folder, allowed=allowed)
     outputs = outputs_in_fresh_process(folder)
     if outputs.keys() != expected.keys():
-        raise _differ("answers other questions")
+        raise _differ("returns other outputs")
     differences = {name: _difference(outputs[name], expected[name]) for name in expected}
     for name, tensor in expected.items():
         if not bool((tensor.isnan() == outputs[name].isnan()).all()):
-            raise _differ("has numbers where the run has none")
+            raise _differ("has values where the run has NaN")
     vectors = differences["vectors"]
     logits = max(value for name, value in differences.items() if name != "vectors")
     if not max(vectors, logits) <= LARGEST_DIFFERENCE:

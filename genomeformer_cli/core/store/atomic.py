@@ -23,7 +23,7 @@ def explain_write_failure(path: Path, failure: OSError) -> StoreError:
     """Build the error for a failed write (full disk, no permission)."""
     return StoreError(
         f"could not write `{path}`: {failure_reason(failure)}",
-        hint=f"{write_hint(failure.errno)}; nothing was left half-written",
+        hint=f"{write_hint(failure.errno)}; no partial file was left",
     )
 
 

@@ -167,7 +167,7 @@ class Store:
                 yield
         except filelock.Timeout as failure:
             raise StoreError(
-                f"`{kind}/{name}` is in use by another process", hint="wait until it is done"
+                f"`{kind}/{name}` is in use by another process", hint="wait until it finishes"
             ) from failure
 
     @contextmanager

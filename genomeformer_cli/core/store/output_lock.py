@@ -38,7 +38,7 @@ def lock_outputs(*outputs: Path | None, reporter: Reporter) -> Iterator[None]:
     for number, path in enumerate(paths):
         if path in paths[:number]:
             raise UsageError(
-                f"`{path.name}` is given as two outputs", hint="give every output its own name"
+                f"`{path.name}` is named for two outputs", hint="give each output another name"
             )
     with ExitStack() as stack:
         for path in paths:

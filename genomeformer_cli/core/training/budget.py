@@ -23,7 +23,7 @@ class Budget:
     def __post_init__(self) -> None:
         if not 0 < self.amount < float("inf"):
             raise ConfigError(
-                f"a budget of {self.amount:g} {self.kind} buys nothing", hint="give more than 0"
+                f"invalid budget: {self.amount:g} {self.kind}", hint="give more than 0"
             )
 
     def steps(self, *, tokens: int, flops: int | None, seconds: float | None) -> int:
@@ -44,7 +44,7 @@ class Budget:
         bought = int(self.amount / cost + 1e-9)
         if bought < 1:
             raise ConfigError(
-                f"{self.amount:g} {self.kind} do not buy a single step, which takes {cost:g}",
+                f"{self.amount:g} {self.kind} are less than a single step, which takes {cost:g}",
                 hint="raise the budget, or choose smaller steps with `--batch-size`",
             )
         return bought

@@ -92,6 +92,6 @@ class TrainingConfig:
             )
         if self.spike_factor != 0 and self.spike_factor <= 1:
             raise ConfigError(
-                f"a spike of {self.spike_factor} times the median is none",
+                f"invalid spike factor {self.spike_factor}: it must be above 1",
                 hint="5 to 10 are usual; 0 leaves no step out",
             )

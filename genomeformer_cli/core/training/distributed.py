@@ -118,7 +118,7 @@ class ProcessGroup:
             raise ConfigError(
                 "`parallel.shard` needs an FSDP2 that can sum gradients, which torch "
                 f"{torch.__version__} lacks",
-                hint="torch 2.13 has it; or leave `parallel.shard` out",
+                hint="install torch 2.13, or leave `parallel.shard` out",
             )
         # A warning of what an in-place operation on the features would do; there is none.
         warnings.filterwarnings("ignore", "FSDP2-wrapped module")
@@ -296,7 +296,7 @@ def join_process_group(member: ProcessRank | None, device: torch.device) -> Iter
         raise TrainingError(
             f"process {member.rank} of {member.size} cannot join the others at "
             f"{member.address}:{member.port}: {_first_line(failure)}",
-            hint="all of them must be started, and `MASTER_ADDR` be reached from every node",
+            hint="start all of them, and make `MASTER_ADDR` reachable from every node",
         ) from failure
     try:
         yield ProcessGroup(member, store)
@@ -305,7 +305,7 @@ def join_process_group(member: ProcessRank | None, device: torch.device) -> Iter
             raise
         raise LostProcessError(
             f"process {member.rank} of {member.size} lost another: {_first_line(failure)}",
-            hint="the same command again goes on from the newest checkpoint",
+            hint="the same command again resumes from the newest checkpoint",
         ) from failure
     dist.destroy_process_group()
 

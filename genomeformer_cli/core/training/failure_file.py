@@ -86,6 +86,6 @@ def worker_failure(who: str, exit_code: int, folder: Path, restarts: int) -> Tra
     last = f": {lines[-1]}" if lines else ""
     return TrainingError(
         f"{who} was ended {how}, after {restarts} restarts{last}",
-        hint="the same command goes on from the newest checkpoint; SIGKILL is often want of "
+        hint="the same command resumes from the newest checkpoint; SIGKILL often means too little "
         "memory: fewer processes, or a smaller `--batch-size`",
     )

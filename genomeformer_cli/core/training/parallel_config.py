@@ -77,7 +77,7 @@ class ParallelConfig:
             what = "`training.ema`"
         if what:
             raise ConfigError(
-                f"`parallel.shard` cannot be with {what}",
+                f"`parallel.shard` cannot be combined with {what}",
                 hint="it takes plain residuals, `--memory full` or `checkpoint`, "
                 "`training.optimizer=adamw`, `training.ema=0`",
             )

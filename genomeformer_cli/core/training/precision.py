@@ -167,7 +167,7 @@ def default_compute(compute: ComputeConfig, device: torch.device) -> ComputeConf
     if compute.compile == "on":
         raise ConfigError(
             "`compute.compile=on` with `parallel.shard` or `parallel.sequence_parallel`",
-            hint="leave it out; what is parted is not compiled",
+            hint="leave it out; divided models are not compiled",
         )
     precision = compute.precision
     if precision == "auto":
@@ -228,7 +228,7 @@ def _time(
         if compute.compile != "on":
             raise
         reason = str(failure).strip().splitlines()[0]
-        reporter.warn(f"torch.compile does not work here, going on without it: {reason}")
+        reporter.warn(f"torch.compile fails on this machine, continuing without it: {reason}")
     finally:
         trial.model.zero_grad(set_to_none=True)
 

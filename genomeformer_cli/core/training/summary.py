@@ -64,6 +64,6 @@ def read_summary(run: Path) -> RunSummary:
     except DocumentError as failure:
         raise CheckpointError(
             f"the run in `{run}` is not finished: it has no `{SUMMARY_FILE}`",
-            hint="run the same `genomeformer pretrain` command again; it goes on where it stopped",
+            hint="run the same `genomeformer pretrain` command again; it resumes where it stopped",
         ) from failure
     return from_plain(RunSummary, plain, where=str(run / SUMMARY_FILE))

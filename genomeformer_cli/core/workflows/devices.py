@@ -36,7 +36,8 @@ def _find_device(device: str) -> torch.device:
         torch.empty(1, device=selected)
     except (RuntimeError, AssertionError) as failure:
         raise ConfigError(
-            f"no device `{device}` here", hint="`cpu` is always there; `auto` chooses"
+            f"device `{device}` is not available",
+            hint="give `--device cpu`, which always works, or `auto`",
         ) from failure
     return selected
 
@@ -50,8 +51,8 @@ def gpu_names(num_gpus: int) -> list[str]:
     num_available = torch.cuda.device_count() if num_gpus else 0
     if num_gpus > num_available:
         raise ConfigError(
-            f"{num_gpus} GPUs are wanted and torch sees {num_available}",
-            hint="`--gpus 0` takes the CPU: with `--set parallel.processes=2` in `pretrain`, "
+            f"`--gpus {num_gpus}`: torch finds {num_available} GPUs",
+            hint="`--gpus 0` runs on the CPU: with `--set parallel.processes=2` in `pretrain`, "
             "`--jobs 2` in `embed`",
         )
     return [f"cuda:{number}" for number in range(num_gpus)]

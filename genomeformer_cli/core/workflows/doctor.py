@@ -177,7 +177,7 @@ def _check_versions(versions: Versions) -> Check:
 
 def _check_model(versions: Versions) -> Check:
     if versions.model is None:
-        text = "this installation came without a default model"
+        text = "this installation has no default model"
         return _check("model", text, "name a model with `--model`")
     return _check("model", f"`{versions.model.name}`, {versions.model.digest}")
 

@@ -132,7 +132,8 @@ def embed_sequences(
         warn_of([f"{why}: {consequence.format(row)}" for row, why in look.odd], "records", reporter)
         if request.resume and look.identities is None:
             raise UsageError(
-                "what came through a pipe cannot be told from other sequences, so it cannot be "
+                "sequences from a pipe cannot be compared with those of the interrupted run, "
+                "so they cannot be "
                 "resumed",
                 hint="put the sequences into a file, or leave `--resume` out",
             )
@@ -153,20 +154,27 @@ def _check(request: EmbedRequest) -> None:
                 hint="give `--ids` another name",
             )
     if request.resume and request.output is None:
-        raise UsageError("a stream cannot be resumed", hint="give the array a file with `-o FILE`")
+        raise UsageError(
+            "`--resume` needs an output file, not standard output",
+            hint="write the array to a file with `-o FILE`",
+        )
     if request.jobs > 1 and request.device not in ("auto", "cpu"):
         raise ConfigError(
-            f"several processes on `{request.device}`", hint="`--jobs` is for CPUs; leave it at 1"
+            f"`--jobs` starts processes on the CPU, not on `{request.device}`",
+            hint="leave `--jobs` at 1 with `--device`",
         )
     if request.gpus and (request.jobs > 1 or request.device not in ("auto", "cuda")):
         raise ConfigError(
             f"{request.gpus} GPUs, with `--jobs {request.jobs}` on `{request.device}`",
-            hint="`--gpus N` takes one process a GPU: leave `--jobs` and `--device` out",
+            hint="`--gpus N` starts one process per GPU: leave `--jobs` and `--device` out",
         )
     if request.plane:
         check_method(request.plane)
         if request.choices.per_base:
-            raise UsageError("a picture of bases", hint="choose another `--pool` with `--plot`")
+            raise UsageError(
+                "`--plot` draws one point per record, not one per base",
+                hint="choose another `--pool`, or leave `--plot` out",
+            )
 
 
 @dataclass
@@ -219,7 +227,7 @@ class _Work:
             )
         done_before = rows.num_rows
         if done_before:
-            self.reporter.note(f"{rows.num_records} records were done before: going on")
+            self.reporter.note(f"resuming: {rows.num_records} records are already embedded")
         keep = False
         try:
             self._fill(rows)
@@ -230,7 +238,7 @@ class _Work:
         except KeyboardInterrupt:
             keep = output is not None and self._job_is_kept(folder)
             if keep:
-                self.reporter.note("`--resume` with the same command goes on where this stopped")
+                self.reporter.note("`--resume` with the same command resumes from here")
             raise
         finally:
             rows.close(remove=not keep)
@@ -361,7 +369,7 @@ class _Work:
             if changed:
                 if place == sidecar(output):
                     self.reporter.warn(
-                        f"`{changed[0]}` is not as the finished job left it: starting over"
+                        f"`{changed[0]}` was changed after the job finished: starting over"
                     )
                 continue
             if place != sidecar(output):

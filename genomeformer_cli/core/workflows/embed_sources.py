@@ -57,19 +57,23 @@ class EmbedSources:
         if regions and not self.genome:
             raise UsageError(
                 f"`{'--bed' if self.bed else '--vcf'}` needs a genome",
-                hint="name it by `--genome`, not as a file to embed",
+                hint="name it with `--genome`, not as a file to embed",
             )
         if bool(self.files) == bool(self.genome):
             raise UsageError(
-                "nothing to embed" if not self.files else "files and a genome at once",
+                "nothing to embed"
+                if not self.files
+                else "both sequence files and `--genome` are given",
                 hint="give FASTA files, `-`, or a cached genome; or `--genome X --bed REGIONS`",
             )
         if self.bed and self.vcf:
-            raise UsageError("`--bed` and `--vcf` at once", hint="embed one after the other")
+            raise UsageError(
+                "`--bed` and `--vcf` exclude each other", hint="embed one after the other"
+            )
         if [*self.files, self.genome, str(self.bed), str(self.vcf)].count(STDIN) > 1:
             raise UsageError("standard input can be read only once", hint="give `-` once")
         if self.flank < 0:
-            raise UsageError(f"a flank of {self.flank} bases cannot be", hint="give 0 or more")
+            raise UsageError(f"invalid flank of {self.flank} bases", hint="give 0 or more")
         if self.shard and not 1 <= self.shard[0] <= self.shard[1]:
             raise UsageError(
                 f"there is no shard {self.shard[0]} of {self.shard[1]}",

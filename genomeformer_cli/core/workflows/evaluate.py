@@ -98,7 +98,10 @@ def evaluate_model(
     """
     store = store or Store()
     if not (request.tasks or request.suites or request.likelihood):
-        raise ConfigError("nothing to evaluate on", hint="give `--task` or `--suite`")
+        raise ConfigError(
+            "nothing to evaluate: likelihood is off and no task is given",
+            hint="give `--task` or `--suite`",
+        )
     set_threads(request.threads)
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
     loaded.model.to(choose_device(request.device, reporter))
@@ -162,12 +165,12 @@ def _corpus(
         raise ConfigError(
             f"the corpus `{name}` of the model is not in the cache"
             if name
-            else "the model does not say what corpus it was trained on",
+            else "the model does not record the corpus that it was trained on",
             hint="give `--corpus NAME`, or `--held-out FASTA`; or only tasks, `--no-likelihood`",
         )
     reporter.warn(
         "no table of counts: the corpus that the model was trained on is not in the cache; "
-        "`--corpus NAME` gives one"
+        "name it with `--corpus NAME`"
     )
     return None
 
@@ -200,7 +203,8 @@ def _texts(
     if request.annotation is not None:
         if len(request.held_out) > 1:
             raise ConfigError(
-                "`--annotation` is of one genome", hint="give one `--held-out` with it"
+                "`--annotation` describes one genome, and several are given",
+                hint="give one `--held-out` with it",
             )
         fasta = request.held_out[0] if request.held_out else None
         return annotated_sequences(fasta, request.annotation, request.by, reporter)

@@ -159,13 +159,14 @@ def fetch_ncbi(
 def _inquiry(request: FetchNcbiRequest, reporter: Reporter) -> AssemblyQuery:
     if not request.names_genomes:
         raise UsageError(
-            "these options are about genomes at NCBI, and none was named",
+            "these options select genomes at NCBI, and none is named",
             hint="give `--taxon`, `--accession`, `--accession-file` or `--lock`",
         )
     accessions = (*request.accessions, *_read_accessions(request.accession_file, reporter))
     if request.lock and (request.taxa or accessions):
         raise UsageError(
-            "`--lock` already says what to fetch", hint="leave out `--taxon` and `--accession`"
+            "`--lock` already lists the genomes to fetch",
+            hint="leave out `--taxon` and `--accession`",
         )
     if request.offline and request.refresh:
         raise UsageError(
@@ -176,7 +177,7 @@ def _inquiry(request: FetchNcbiRequest, reporter: Reporter) -> AssemblyQuery:
             raise UsageError(f"`{option}` must be at least 1", hint="leave it out for the default")
     if request.rate is not None and not request.rate > 0:
         raise UsageError(
-            "`connection.rate` must be above 0", hint="leave it out for NCBI's own limit"
+            "`connection.rate` must be above 0", hint="leave it out to use NCBI's limit"
         )
     inquiry = AssemblyQuery(
         taxa=request.taxa,
@@ -201,7 +202,7 @@ def _inquiry(request: FetchNcbiRequest, reporter: Reporter) -> AssemblyQuery:
     )
     if not request.taxa and inquiry.filters_anything:
         raise UsageError(
-            "filters apply to `--taxon`; accessions and lock files are taken as they stand",
+            "filters apply to `--taxon`; they do not change accessions or lock files",
             hint="leave the filters out",
         )
     return inquiry
@@ -265,7 +266,9 @@ def fetch_genomes(
             hint="try `genomeformer fetch --sample`, `--file genome.fa`, or `--taxon Mycoplasma`",
         )
     if request.name and len(request.files) != 1:
-        raise UsageError("`--name` names one file", hint="give one `--file`, or leave `--name` out")
+        raise UsageError(
+            "`--name` applies to a single `--file`", hint="give one `--file`, or leave `--name` out"
+        )
     fetched = [
         FetchedGenome(genome=g, new=install_sample(g, store=store))
         for g in sample_genomes()

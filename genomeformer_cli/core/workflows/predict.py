@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
@@ -25,7 +26,27 @@ from genomeformer_cli.core.workflows.embed_sources import EmbedSources, look_thr
 
 EMPTY, ONLY_N = "empty", "only-N"
 _BASES, _RECORDS = 1 << 22, 1 << 14
-_TOKENS = 16_384
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """Options of the computation."""
+
+    tokens_per_batch: int = 16_384  # Maximum batch size, padding included; changes memory only.
+
+    def __post_init__(self) -> None:
+        if self.tokens_per_batch < 1:
+            raise ConfigError(
+                f"invalid batch size of {self.tokens_per_batch} tokens",
+                hint="leave `tokens_per_batch` unset, or raise it",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """Settings of `predict`."""
+
+    rows: PredictOptions = field(default_factory=PredictOptions)  # Options of the computation.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +55,7 @@ class PredictRequest:
 
     files: tuple[str, ...]  # FASTA or FASTQ files, `-` for standard input, or cached genomes.
     model: str  # Bundle of a fine-tuned model, or its name in the cache.
-    tokens_per_batch: int | None = None  # Tokens per batch, padding included; None: default.
+    config: PredictConfig = field(default_factory=PredictConfig)  # Settings of the prediction.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
     threads: int | None = None  # CPU threads; None: all usable cores.
 
@@ -86,7 +107,7 @@ def load_predictor(
     loaded, task = read_finetuned(folder)
     set_threads(request.threads)
     loaded.model.to(choose_device(request.device, reporter))
-    tokens = request.tokens_per_batch or _TOKENS
+    tokens = request.config.rows.tokens_per_batch
     answerer = task.predictor(loaded.model, loaded.tokenizer, tokens)
     return LoadedPredictor(answerer=answerer, task=task, folder=folder)
 

@@ -152,8 +152,8 @@ def _device(request: PretrainRequest, me: ProcessRank | None) -> str:
     if request.parallel.on_cpu:
         if request.device not in ("auto", "cpu"):
             raise ConfigError(
-                f"processes on the CPU, and on `{request.device}`",
-                hint="`--gpus N` takes one process a GPU; leave `--device` out",
+                f"`parallel.processes` starts processes on the CPU, not on `{request.device}`",
+                hint="`--gpus N` starts one process per GPU; leave `--device` out",
             )
         return "cpu"
     if request.device == "auto" and request.parallel.gpus is None and not torch.cuda.is_available():
@@ -225,7 +225,7 @@ class _Pretraining:
         check_rows(config.training, config.model, self.team)
         if self.team.restarts:
             reporter.warn(
-                f"a process ended: all were started again ({self.team.restarts} of at most "
+                f"a process exited: all were restarted ({self.team.restarts} of at most "
                 f"{parallel.restarts} times)"
             )
         causal = objective_for(config.model.direction).is_causal
@@ -307,7 +307,7 @@ def _origin(
     origin = read_model(model_folder(request.origin, store=store, reporter=reporter))
     if origin.tokenizer.tokens != corpus.tokenizer.tokens:
         raise ConfigError(
-            f"`{request.origin}` reads other tokens than the corpus `{request.corpus}` holds",
+            f"`{request.origin}` has another vocabulary than the corpus `{request.corpus}`",
             hint="tokenize the genomes with the vocabulary of that model",
         )
     return origin

@@ -159,8 +159,8 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Prep
     name = check_name(request.name or source.run.name)
     if name == DEFAULT_MODEL:
         raise UsageError(
-            f"`{name}` is the name of the model that comes with the package",
-            hint="choose a name that says what the model is",
+            f"`{name}` is reserved for the model of the package",
+            hint="choose another `--name`",
         )
     questions = make_queries(source.corpus, validation_queries(source.config))
     selected = choose_weights(source, questions, request.weights)

@@ -189,16 +189,18 @@ def check_publication(request: PublishRequest) -> None:
         need_onnx()
         if request.output is None:
             raise UsageError(
-                f"`{request.bundle}` is a bundle, and bundles are never changed where they lie",
-                hint="give `-o FOLDER` for one with an ONNX file",
+                f"`{request.bundle}` is a bundle, and bundles are not changed in place",
+                hint="give `-o FOLDER` for a copy with an ONNX file",
             )
     check_output(request.output)
     if (request.public or request.rehearse) and request.push is None:
-        raise UsageError("nothing is sent without `--push`", hint="give `--push ORG/NAME`")
+        raise UsageError(
+            "`--public` and `--dry-run` apply only to `--push`", hint="give `--push ORG/NAME`"
+        )
     if request.archive is not None and not request.archive.name.endswith(SUFFIX):
         raise UsageError(
-            f"`{request.archive}` is not called `NAME{SUFFIX}`",
-            hint="by that name `--model` knows an archive",
+            f"`{request.archive}` does not end in `{SUFFIX}`",
+            hint="name it `NAME{SUFFIX}`, so that `--model` recognises it",
         )
 
 

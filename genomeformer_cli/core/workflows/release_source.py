@@ -111,7 +111,7 @@ def choose_weights(source: Source, questions: Queries, which: WhichWeights) -> S
     if not (source.checkpoint / AVERAGE_FILE).is_file():
         if which == "average":
             raise CheckpointError(
-                f"the run `{source.run.name}` kept no average of its weights",
+                f"the run `{source.run.name}` has no moving average of its weights",
                 hint="train with `--set training.ema=0.999`, or leave out `--weights average`",
             )
         score = recorded.get("last") or likelihood(last.model, questions)

@@ -80,7 +80,7 @@ def load_scorer(
         ConfigError: The tokens or the options do not allow the output.
     """
     if request.rule.every < 1 or (request.rule.window or 1) < 1:
-        raise ConfigError("nothing can be read so", hint="`--every` and `--window` are at least 1")
+        raise ConfigError("invalid `--every` or `--window`", hint="both are at least 1")
     set_threads(request.threads)
     loaded = read_model(model_folder(request.model, store=store or Store(), reporter=reporter))
     check_scorable(loaded)
@@ -127,7 +127,7 @@ def map_sequences(
                 raise ConfigError(
                     f"record `{identifier}` has {codes.size:,} bases, and the model a context of "
                     f"{longest:,}",
-                    hint="cut the record: each of its substitutions is a sequence to read",
+                    hint="cut the record into pieces that fit",
                 )
             odds_LR = mutagenesis_map(loaded, codes, every)
             yield MutatedRecord(id=identifier, codes=codes, odds_LR=odds_LR)

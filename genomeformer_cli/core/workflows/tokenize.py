@@ -111,12 +111,12 @@ def _tokenizer(
     settings = {"vocab_size": DEFAULT_VOCABULARY, **request.settings}
     if set(settings) != {"vocab_size"}:
         raise ConfigError(
-            "byte pairs have a vocabulary size and nothing else to set",
-            hint="`--k` and `--stride` are of `--tokenizer kmer`",
+            "`--tokenizer bpe` has no setting but `--vocab-size`",
+            hint="`--k` and `--stride` belong to `--tokenizer kmer`",
         )
     imported = [import_fasta(path, store=store, reporter=reporter)[0] for path in request.files]
     genomes = cached + cached_genomes(store, [genome.name for genome in imported])
-    reporter.note("learning byte pairs from a sample of what is not held out")
+    reporter.note("training byte pairs on a sample of the genomes that are not held out")
     distinct = list({genome.name: (genome, fasta) for genome, fasta in genomes}.values())
     return train_corpus_bpe(distinct, request.split, settings["vocab_size"])
 
@@ -204,7 +204,7 @@ class _Build:
         for name, fraction in near.items():
             self._reporter.warn(
                 f"held-out `{name}` shares {fraction:.0%} of its 31-mers with training: "
-                "nearly a copy, so it cannot show what a model has learned"
+                "nearly a copy, its score does not show generalisation"
             )
         self._workspace.clear()
         _keep_vocabulary(self._tokenizer, self._store)

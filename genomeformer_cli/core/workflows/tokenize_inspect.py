@@ -218,7 +218,7 @@ def _tokenizer(request: InspectRequest, store: Store) -> Tokenizer:
         vocabularies = _learned(store)
         listing = ", ".join(f"`{name}`" for name in vocabularies[:12])
         raise UsageError(
-            "byte pairs are learned, and no vocabulary was named",
+            "`--tokenizer bpe` needs a trained vocabulary, and none is named",
             hint=f"`--vocabulary` takes {listing} of the cache, `--name` a corpus"
             if vocabularies
             else "learn one with `genomeformer tokenize --all --tokenizer bpe --name pairs`, "
@@ -249,7 +249,7 @@ def _vocabulary_folder(vocabulary: str, store: Store) -> Path:
             [entry.name for entry in store.entries(Kind.VOCABULARIES)],
             otherwise=f"the cache holds {listing}"
             if listing
-            else "`genomeformer tokenize` makes them",
+            else "make one with `genomeformer tokenize --tokenizer bpe`",
         ),
     )
 

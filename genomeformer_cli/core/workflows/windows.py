@@ -89,7 +89,7 @@ def cut_windows(
         MissingExtraError: GenBank needs the extra `annotation`.
     """
     if request.per_class is not None and request.per_class < 1:
-        raise UsageError("`--per-class` is to be at least 1", hint="leave it out to keep them all")
+        raise UsageError("`--per-class` must be at least 1", hint="leave it out to keep them all")
     sources = _sources(request, store or Store(), reporter)
     paths = output_paths(request.output)
     with lock_outputs(*paths, reporter=reporter):
@@ -111,7 +111,7 @@ def _write(
         if not counts:
             raise InputError(
                 "no window fits: nothing was written",
-                hint=f"{_read_text(cut.intakes)}; ask for a smaller `--length` or `--margin`, or "
+                hint=f"{_read_text(cut.intakes)}; choose a smaller `--length` or `--margin`, or "
                 "other `--classes`",
             )
     labels = request.rules.labels
@@ -188,7 +188,8 @@ def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[
         return [_own(request.annotation, request.fasta, selected)]
     if request.fasta is not None:
         raise UsageError(
-            "`--fasta` alone says nothing of genes", hint="give their `--annotation FILE` too"
+            "`--fasta` without `--annotation`: no genes are known",
+            hint="add the genes with `--annotation FILE`",
         )
     if not selected:
         raise no_genomes(store, "cut")
@@ -203,8 +204,8 @@ def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[
             reporter.warn(f"{genome.label} has no annotation in the cache: left out")
     if not sources:
         raise UsageError(
-            "no genome that was asked for has annotation in the cache",
-            hint="`genomeformer fetch ... --format fasta,gff` brings it for genomes at NCBI",
+            "none of the selected genomes has annotation in the cache",
+            hint="`genomeformer fetch ... --format fasta,gff` fetches it for genomes at NCBI",
         )
     return sources
 
@@ -212,7 +213,7 @@ def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[
 def _own(annotation: Path, fasta: Path | None, selected: list[tuple[Genome, Path]]) -> _Source:
     if len(selected) + (fasta is not None) > 1:
         raise UsageError(
-            "one `--annotation` is of one genome, and several were given",
+            "`--annotation` describes one genome, and several are given",
             hint="give one `--genome` or one `--fasta` with it",
         )
     if selected:
@@ -248,7 +249,10 @@ def _warn_of_lengths(rules: WindowRules, reporter: Reporter) -> None:
     lengths = {label: rules.length_of(label) for label in rules.labels}
     if len(set(lengths.values())) > 1:
         text = ", ".join(f"{label} {length}" for label, length in lengths.items())
-        reporter.warn(f"the length of a window gives its class away: {text} bases")
+        reporter.warn(
+            f"window lengths differ between classes, so a model can classify by length: {text} "
+            "bases"
+        )
 
 
 def _warn_of_scarcity(result: WindowsResult, minimum: int | None, reporter: Reporter) -> None:

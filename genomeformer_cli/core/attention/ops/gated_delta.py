@@ -169,7 +169,7 @@ class GatedDeltaAttention(DecayingAttention):
     ) -> tuple[Tensor, State]:
         """Attend over the next tokens."""
         if gates_BHLG is None or gates_BHLG.shape[-1] != self.num_gates:
-            raise ConfigError("the gated delta rule needs two gates a head")
+            raise ConfigError("the gated delta rule needs two gates per head")
         decay_gates_BHL, replace_gates_BHL = gates_BHLG.unbind(dim=-1)
         log_decay_BHL = self.decay(decay_gates_BHL, mask_BL)
         if mask_BL is not None:

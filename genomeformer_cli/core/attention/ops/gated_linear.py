@@ -130,7 +130,7 @@ class GatedLinearAttention(DecayingAttention):
     ) -> tuple[Tensor, State]:
         """Attend over the next tokens."""
         if gates_BHLG is None or gates_BHLG.shape[-1] != self.num_gates:
-            raise ConfigError("gated linear attention needs one gate a head")
+            raise ConfigError("gated linear attention needs one gate per head")
         log_decay_BHL = self.decay(gates_BHLG[..., 0], mask_BL)
         tokens = (q_BHLD, k_BHLD, v_BHLD, log_decay_BHL)
         out_BHLD, state_BHDD = gated_linear_attention(tokens, mask_BL, state[0], self.gain)

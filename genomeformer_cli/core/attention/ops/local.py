@@ -155,6 +155,7 @@ class CausalLocalAttention(nn.Module):
 def _checked(window: int) -> int:
     if window < 1:
         raise ConfigError(
-            f"a window of {window} positions sees no neighbour", hint="64 to 512 are usual"
+            f"invalid local window of {window} positions: it contains no neighbour",
+            hint="64 to 512 are usual",
         )
     return window

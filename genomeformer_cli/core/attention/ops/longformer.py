@@ -100,7 +100,7 @@ class LongformerAttention(nn.Module):
         super().__init__()
         if window < 1 or num_global < 1:
             raise ConfigError(
-                f"a window of {window} positions and {num_global} global ones cannot be",
+                f"invalid longformer: a window of {window} positions and {num_global} global ones",
                 hint="at least 1 each; without global positions the mechanism is `local`",
             )
         self.window = window

@@ -219,7 +219,7 @@ class ReformerAttention(nn.Module):
         super().__init__()
         if num_rounds < 1 or chunk < 2 or num_buckets < 2 or num_buckets % 2:
             raise ConfigError(
-                f"{num_rounds} rounds, chunks of {chunk} and {num_buckets} buckets cannot be",
+                f"invalid reformer: {num_rounds} rounds, chunks of {chunk}, {num_buckets} buckets",
                 hint="at least 1 round, chunks of 2, an even number of buckets",
             )
         self.chunk, self.causal = chunk, causal

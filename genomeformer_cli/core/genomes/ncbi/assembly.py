@@ -112,7 +112,7 @@ def check_accession(text: str) -> str:
         )
     raise UsageError(
         f"`{text.strip()}` is not an assembly accession",
-        hint="one looks like `GCF_000005845.2` or `GCA_000005845`",
+        hint="an example is `GCF_000005845.2` or `GCA_000005845`",
     )
 
 

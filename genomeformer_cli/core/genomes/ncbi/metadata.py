@@ -79,7 +79,7 @@ def read_taxon(text: str) -> int | str:
     """
     name = " ".join(text.split())
     if not name:
-        raise UsageError("an empty name of a taxon", hint="give a name or a taxid")
+        raise UsageError("empty taxon name", hint="give a name or a taxid")
     if not (name.isascii() and name.isdigit()):
         return name
     if len(name) > _MOST_DIGITS:

@@ -71,7 +71,7 @@ def match_assemblies(query: AssemblyQuery, source: QuerySource) -> Matches:
 def _no_match_error(query: AssemblyQuery, excluded: dict[str, int]) -> NothingMatchedError:
     if not query.taxa:
         return NothingMatchedError(
-            "NCBI has none of the accessions", hint="check them; one looks like `GCF_000005845.2`"
+            "NCBI has none of the accessions", hint="check them; an example is `GCF_000005845.2`"
         )
     if not excluded:
         return NothingMatchedError(

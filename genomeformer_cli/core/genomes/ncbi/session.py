@@ -151,7 +151,7 @@ class WithFallback:
             except NetworkError as failure:
                 self._failed = failure
             self._reporter.warn(
-                f"{self._primary.name} is out of reach ({self._failed.message});"
+                f"{self._primary.name} cannot be reached ({self._failed.message});"
                 f" using {self._fallback.name} instead"
             )
         if criteria is not None and criteria.needs_checkm:

@@ -71,14 +71,14 @@ class ModelConfig:
             )
         if not 1 <= self.rotary_base < math.inf:
             raise ConfigError(
-                f"the base of rotary positions cannot be {self.rotary_base}",
+                f"invalid base of rotary positions {self.rotary_base}",
                 hint="10,000 is usual; it is at least 1",
             )
         check_direction(self.attention, causal=self.causal)
         even = self.conv_width > 0 and self.conv_width % 2 == 0
         if self.conv_width < 0 or (even and not self.causal):
             raise ConfigError(
-                f"a convolution cannot be {self.conv_width} bases wide",
+                f"invalid convolution width {self.conv_width}",
                 hint="choose an odd width, or 0 for none",
             )
         if self.width % (2 * self.num_heads):
@@ -93,14 +93,14 @@ class ModelConfig:
             )
         if self.direction == "two-stack" and self.residual == "reversible":
             raise ConfigError(
-                "two stacks need no reversible residuals",
-                hint="their memory does not grow with the length as it is",
+                "`two-stack` models do not take reversible residuals",
+                hint="their memory does not grow with the length",
             )
 
         if self.patch > 1 and self.residual == "reversible":
             raise ConfigError(
                 "patches and reversible residuals do not go together",
-                hint="patches need little memory as it is: `--memory checkpoint` takes less",
+                hint="use `--memory checkpoint` with patches",
             )
 
     @property

@@ -50,7 +50,7 @@ def complement_ids(config: ModelConfig) -> Tensor:
     """
     if len(config.complement) != config.vocabulary_size:
         raise ConfigError(
-            "the model is to read the other strand, and these tokens have no complement",
+            "the model reads both strands, but these tokens have no reverse complement",
             hint="use a tokenizer of single bases or k-mers, or a model that reads one strand",
         )
     return torch.tensor(config.complement)

@@ -191,8 +191,8 @@ def test_an_unknown_name_cannot_be_held_out() -> None:
 @pytest.mark.parametrize(
     ("lengths", "config", "words"),
     [
-        ([[10], [10]], SplitConfig(holdout=("g0", "g1")), "nothing to train on"),
-        ([[1]], SplitConfig(by=SplitBy.TAIL, fraction=0.9), "nothing to train on"),
+        ([[10], [10]], SplitConfig(holdout=("g0", "g1")), "no bases for training"),
+        ([[1]], SplitConfig(by=SplitBy.TAIL, fraction=0.9), "no bases for training"),
         ([[4]], SplitConfig(by=SplitBy.TAIL, fraction=0.1), "too short"),
         ([[100, 100]], SplitConfig(by=SplitBy.GENOME), "a single genome or record"),
         ([[100]], SplitConfig(by=SplitBy.RECORD), "a single genome or record"),

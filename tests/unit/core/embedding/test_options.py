@@ -285,7 +285,7 @@ def test_batches_without_padding_have_no_mask(monkeypatch: pytest.MonkeyPatch) -
         ({"layers": "top"}, "`top` is not a list of layers"),
         ({"window": 0}, "window"),
         ({"stride": 4}, "without a window"),
-        ({"window": 8, "stride": 9}, "leave bases out"),
+        ({"window": 8, "stride": 9}, "skip bases"),
         ({"window": "half"}, "`half`"),
         ({"tokens_per_batch": 0}, "invalid batch size"),
         ({"window": "whole", "layers": "1"}, "only the last layer"),

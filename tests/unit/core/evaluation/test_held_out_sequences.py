@@ -107,7 +107,7 @@ def test_rows_of_files_by_record_and_by_prefix(tmp_path: Path) -> None:
     assert groups[GroupBy.GENOME] == ["mixed.fa"] * 3
     assert groups[GroupBy.RECORD] == ["a|1", "a|2", "b"]
     assert groups[GroupBy.PREFIX] == ["a", "a", "b"]
-    with pytest.raises(ConfigError, match="cannot have rows"):
+    with pytest.raises(ConfigError, match="has no separate rows"):
         parse_group_by("species")
 
 

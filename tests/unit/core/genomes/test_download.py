@@ -230,7 +230,7 @@ def test_a_host_that_is_not_there(transport: HttpTransport, tmp_path: Path) -> N
     with pytest.raises(NetworkError, match="after 4 tries"):
         download(transport, "http://127.0.0.1:9/x.gz", tmp_path / "x.part", meter=Meter())
     for wrong in ("gopher://127.0.0.1/x", "http://[::1", "//"):
-        with pytest.raises(UsageError, match="not a web address"):
+        with pytest.raises(UsageError, match="not a valid URL"):
             transport.get(wrong, bytes)
 
 

@@ -205,7 +205,7 @@ def test_a_plan_says_what_it_cannot_train() -> None:
         ("slim", "linear", "bidirectional", "causal stack"),
         ("slim", "softmax", "causal", "no bounded state"),
         ("two-sweep", "linear", "causal", "bidirectional stack"),
-        ("two-sweep", "softmax", "bidirectional", "neither sums"),
+        ("two-sweep", "softmax", "bidirectional", "neither additive"),
         ("reversible", "linear", "bidirectional", "reversible residuals"),
         ("two-stack", "linear", "causal", "two stacks"),
         ("two-stack", "reformer", "two-stack", "no bounded state"),

@@ -76,7 +76,7 @@ def test_without_a_bundled_model_that_is_said(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "bundled_folder", lambda: tmp_path / "nowhere")
-    with pytest.raises(NotInCacheError, match="without a default model") as nothing:
+    with pytest.raises(NotInCacheError, match="has no default model") as nothing:
         find("default", store)
     assert "pretrain" in (nothing.value.hint or "")
     with store.create(Kind.WEIGHTS, "one") as folder:

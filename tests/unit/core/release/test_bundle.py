@@ -108,7 +108,7 @@ def test_a_file_that_does_not_belong_there_is_found(bundle: Path, name: str) -> 
     (bundle / name).parent.mkdir(exist_ok=True)
     (bundle / name).write_bytes(b"x")
     seal(bundle)
-    with pytest.raises(CorruptError, match="no file of a bundle"):
+    with pytest.raises(CorruptError, match="does not belong to a bundle"):
         verify_bundle(bundle, {})
 
 

@@ -31,7 +31,7 @@ def test_what_is_not_of_the_budget_need_not_be_measured() -> None:
 
 @pytest.mark.parametrize("amount", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_budget_is_a_positive_number(amount: float) -> None:
-    with pytest.raises(ConfigError, match="buys nothing"):
+    with pytest.raises(ConfigError, match="invalid budget"):
         Budget(kind="tokens", amount=amount)
 
 

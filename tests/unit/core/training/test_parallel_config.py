@@ -163,7 +163,7 @@ def test_rows_are_shared_evenly_and_all_of_them() -> None:
 def test_what_cannot_be_sharded_says_what_can(
     plan: str, model: ModelConfig, training: TrainingConfig
 ) -> None:
-    with pytest.raises(ConfigError, match=r"`parallel\.shard` cannot be with") as refused:
+    with pytest.raises(ConfigError, match=r"`parallel\.shard` cannot be combined with") as refused:
         ParallelConfig(gpus=2, shard=True).check_model(model, training, plan)
     assert "`--memory full` or `checkpoint`" in str(refused.value.hint)
     ParallelConfig(gpus=2).check_model(model, training, plan)

@@ -57,9 +57,9 @@ def test_padding_and_documents_change_nothing() -> None:
 
 
 def test_what_cannot_be_is_refused() -> None:
-    with pytest.raises(ConfigError, match="no complement"):
+    with pytest.raises(ConfigError, match="no reverse complement"):
         build_model(ModelConfig(strands="both"))
     with pytest.raises(ConfigError, match="cannot read both strands"):
         ModelConfig(strands="both", direction="causal")
-    with pytest.raises(ConfigError, match="no complement"):
+    with pytest.raises(ConfigError, match="no reverse complement"):
         build_model(ModelConfig(direction="two-stack"))
