@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
@@ -24,6 +25,12 @@ ATTENTION_NAMES = (
     "gated-delta",
 )
 TOKENIZER_NAMES = ("char", "kmer", "bpe")
+OBJECTIVE_NAMES = ("masked", "causal", "surrounding")
+_VARIANT_SETTINGS = (
+    *(f"attention={name}" for name in ATTENTION_NAMES),
+    *(f"objective={name}" for name in OBJECTIVE_NAMES),
+    *("batch_size=", "context=", "learning_rate="),
+)
 _DEFAULT_MODEL = "default"
 
 
@@ -47,6 +54,23 @@ def complete_tokenizers(incomplete: str) -> list[str]:
 def complete_genomes(incomplete: str) -> list[str]:
     """Return the genomes of the cache that begin with a text."""
     return _names(incomplete, Kind.GENOMES)
+
+
+def complete_sources(incomplete: str) -> list[str]:
+    """Return the genomes of the cache and the files that begin with a text.
+
+    Without such a genome nothing is returned, and the shell completes files by itself.
+    """
+    genomes = complete_genomes(incomplete)
+    return [*genomes, *_files(incomplete)] if genomes else []
+
+
+def complete_variants(incomplete: str) -> list[str]:
+    """Return the settings `KEY=VALUE` or `KEY=` that begin with a text, after a name or comma."""
+    start = max(incomplete.rfind(sign) for sign in ",:") + 1
+    start += len(incomplete[start:]) - len(incomplete[start:].lstrip())
+    matches = _matching(_VARIANT_SETTINGS, incomplete[start:])
+    return [incomplete[:start] + match for match in matches]
 
 
 def complete_corpora(incomplete: str) -> list[str]:
@@ -109,6 +133,18 @@ def complete_entries(incomplete: str) -> list[str]:
         ),
         incomplete,
     )
+
+
+def _files(incomplete: str) -> list[str]:
+    folder, slash, name = incomplete.rpartition("/")
+    with suppress(OSError):
+        entries = sorted(os.scandir((folder or "/") if slash else "."), key=lambda e: e.name)
+        return [
+            f"{folder}{slash}{entry.name}" + ("/" if entry.is_dir() else "")
+            for entry in entries
+            if entry.name.startswith(name) and (name or not entry.name.startswith("."))
+        ]
+    return []
 
 
 def _names(incomplete: str, kind: Kind) -> list[str]:

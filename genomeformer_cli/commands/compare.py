@@ -11,6 +11,7 @@ from genomeformer_cli.commands._completion import (
     complete_attentions,
     complete_comparisons,
     complete_corpora,
+    complete_variants,
 )
 from genomeformer_cli.commands._options import (
     ATTENTION_HELP,
@@ -84,6 +85,7 @@ def command(
             '`"no-conv: model.conv_width=0"`; may be repeated.',
             rich_help_panel=_VARIANTS,
             metavar="[NAME:] KEY=VALUE,...",
+            autocompletion=complete_variants,
         ),
     ] = None,
     seeds: Annotated[int, Option(min=1, help=SEEDS_HELP, rich_help_panel=_VARIANTS)] = 1,

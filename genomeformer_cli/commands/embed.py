@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from typer import Argument, Context, Option
 
-from genomeformer_cli.commands._completion import complete_genomes
+from genomeformer_cli.commands._completion import complete_genomes, complete_sources
 from genomeformer_cli.commands._options import (
     DTYPE_HELP,
     GENOME_HELP,
@@ -47,6 +47,7 @@ def command(
             help="FASTA or FASTQ files, plain or gzip, bzip2, xz, zstd; `-` reads standard input; "
             "or genomes of the cache.",
             metavar="FASTA...",
+            autocompletion=complete_sources,
             show_default=False,
         ),
     ] = None,

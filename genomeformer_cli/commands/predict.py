@@ -8,7 +8,7 @@ from typing import Annotated
 
 from typer import Argument, Exit, Option
 
-from genomeformer_cli.commands._completion import complete_genomes, complete_released
+from genomeformer_cli.commands._completion import complete_released, complete_sources
 from genomeformer_cli.commands._options import (
     MODEL_HELP,
     OUTPUT_HELP,
@@ -33,7 +33,7 @@ def command(
             "standard input; or names of cached genomes.",
             metavar="FASTA...",
             show_default=False,
-            autocompletion=complete_genomes,
+            autocompletion=complete_sources,
         ),
     ] = None,
     *,

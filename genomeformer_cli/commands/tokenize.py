@@ -9,6 +9,7 @@ from typer import Argument, Context, Option
 
 from genomeformer_cli.commands._completion import (
     complete_corpora,
+    complete_genomes,
     complete_tokenizers,
     complete_vocabularies,
 )
@@ -101,6 +102,7 @@ def command(
             help="Hold out this genome, record or `GENOME/RECORD` instead of a random draw; may be "
             "repeated.",
             rich_help_panel=_HELD_OUT,
+            autocompletion=complete_genomes,
         ),
     ] = None,
     split_seed: Annotated[

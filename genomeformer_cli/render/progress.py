@@ -1,13 +1,14 @@
 """The core's `Reporter` on a terminal: notes, warnings, bars, and the live view of a training run.
 
-Off a terminal there are no bars: one line a validation or a file, so that a log stays a log.
+Off a terminal there are no bars but lines: one per validation, per fetched file, and every half
+minute of any long work, so that a log shows that a job is alive.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.pretrain import RunStarted
 
 _MAX_NAMES = 6
+_LINE_SECONDS = 30.0
 
 
 def _training_bits(score: Score) -> str:
@@ -186,6 +188,34 @@ class _Amount(ProgressColumn):
         return Text("  ".join(parts))
 
 
+class _Lines:
+    """Progress as lines in a log, at most one per half minute."""
+
+    def __init__(self, note: Callable[[str], None], label: str, total: int | None, unit: str):
+        self._note, self._label, self._total, self._unit = note, label, total, unit
+        self._amount = 0
+        self._started = self._last = time.monotonic()
+        self._lock = threading.Lock()
+
+    def advance(self, amount: int) -> None:
+        with self._lock:
+            self._amount += amount
+            now = time.monotonic()
+            if now - self._last < _LINE_SECONDS:
+                return
+            self._last = now
+            self._note(f"{self._label}: {self._text(now - self._started)}")
+
+    def _text(self, seconds: float) -> str:
+        def show(amount: int) -> str:
+            return decimal(amount) if self._unit == "bytes" else f"{amount:,} {self._unit}"
+
+        if self._total is None:
+            return show(self._amount)
+        left = seconds * max(self._total - self._amount, 0) / max(self._amount, 1)
+        return f"{show(self._amount)} of {show(self._total)}, {format_duration(left)} left"
+
+
 class _Bar:
     def __init__(self, progress: Progress, task: TaskID) -> None:
         self._progress = progress
@@ -227,7 +257,10 @@ class TerminalReporter:
 
     @contextmanager
     def track(self, label: str, total: int | None, unit: str) -> Iterator[Tracker]:
-        """Draw a bar on a terminal, nothing elsewhere or if quiet."""
+        """Draw a bar on a terminal, print lines elsewhere; nothing if quiet."""
+        if not self._console.is_terminal:
+            yield _Lines(self.note, label, total, unit)
+            return
         with self._lock:
             if self._progress is None:
                 columns = (
@@ -240,7 +273,7 @@ class TerminalReporter:
                     *columns,
                     console=self._console,
                     transient=True,
-                    disable=not self._console.is_terminal or self._verbosity == Verbosity.QUIET,
+                    disable=self._verbosity == Verbosity.QUIET,
                 )
                 self._progress.start()
             progress = self._progress

@@ -209,6 +209,17 @@ def test_verbose_names_model_and_device(run_cli: RunCommand, tmp_path: Path) -> 
     assert done.exit_code == 0, done.err
     assert "model: " in done.err
     assert "device: cpu, CPU threads: 1" in done.err
+    assert "input: standard input" in done.err
+
+
+def test_verbose_lists_the_files_that_fetch_reads(run_cli: RunCommand, tmp_path: Path) -> None:
+    files = [tmp_path / "first.fa", tmp_path / "second.fa"]
+    for file in files:
+        file.write_text(f">{file.stem}\nACGT\n")
+    line = [word for file in files for word in ("--file", str(file))]
+    assert "input:" not in run_cli("fetch", *line).err
+    done = run_cli("fetch", *line, "--verbose")
+    assert [f"input: {file}" in done.err for file in files] == [True, True]
 
 
 @pytest.mark.parametrize("failure", [MemoryError(), ImportError("failed to map segment")])

@@ -9,6 +9,7 @@ import pytest
 
 from genomeformer_cli.commands import _completion as completion
 from genomeformer_cli.core.attention.registry import ATTENTIONS
+from genomeformer_cli.core.objectives.registry import OBJECTIVES
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.tokenizers.files import tokenizer_names
 from genomeformer_cli.core.training.presets import PRESETS
@@ -57,6 +58,9 @@ def complete(line: str, shell: str) -> list[str]:
         ("compare demo --attention softmax,perf", ["softmax,performer"]),
         ("embed --model ", ["default", "demo", "trial"]),
         ("tokenize --genome NC", ["NC_1", "NC_2"]),
+        ("tokenize --all --holdout NC_2", ["NC_2"]),
+        ("embed NC_", ["NC_1", "NC_2"]),
+        ("compare demo --variant obj", [f"objective={name}" for name in OBJECTIVES]),
     ],
 )
 def test_shells_complete_names_without_torch(
@@ -80,9 +84,31 @@ def test_a_name_is_listed_once() -> None:
     assert completion.complete_comparisons("") == ["both"]
 
 
+@pytest.mark.usefixtures("filled")
+def test_genomes_are_completed_beside_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "NC_reads").mkdir()
+    (tmp_path / "NC_reads" / "NC_9.fa").touch()
+    (tmp_path / "NC_9.fa").touch()
+    assert completion.complete_sources("NC_") == ["NC_1", "NC_2", "NC_9.fa", "NC_reads/"]
+    assert {"NC_1", "NC_9.fa", "NC_reads/"} <= set(completion.complete_sources(""))
+    # The shell completes files by itself where no genome fits.
+    assert completion.complete_sources("NC_reads/") == completion.complete_sources("x") == []
+
+
+def test_settings_of_a_variant_are_completed() -> None:
+    assert completion.complete_variants("fast: attention=perf") == ["fast: attention=performer"]
+    assert completion.complete_variants("context=512,batch") == ["context=512,batch_size="]
+    assert completion.complete_variants("model.width=6") == []
+    assert len(completion.complete_variants("")) == len(ATTENTIONS) + len(OBJECTIVES) + 3
+
+
 def test_names_are_those_of_the_registries() -> None:
     assert set(completion.PRESET_NAMES) == set(PRESETS)
     assert set(completion.ATTENTION_NAMES) == set(ATTENTIONS)
+    assert set(completion.OBJECTIVE_NAMES) == set(OBJECTIVES)
     assert set(completion.TOKENIZER_NAMES) == set(tokenizer_names())
 
 

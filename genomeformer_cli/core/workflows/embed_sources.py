@@ -113,6 +113,8 @@ def look_through(
         _place(source, store=store, stack=stack) for source in sources.files or [sources.genome]
     ]
     inputs = [place for place, _, _ in places]
+    for path, name in inputs:
+        reporter.debug(f"input: {name} ({path})" if name != str(path) else f"input: {path}")
     first: Read = partial(_records, inputs, reporter)
     read: Read = partial(_records, inputs)
     rows_of = sources.bed or sources.vcf

@@ -275,6 +275,7 @@ def fetch_genomes(
         if request.sample
     ]
     for path in request.files:
+        reporter.debug(f"input: {path}")
         genome, new = import_fasta(path, store=store, reporter=reporter, name=request.name)
         fetched.append(FetchedGenome(genome=genome, new=new))
     if request.ncbi == FetchNcbiRequest():

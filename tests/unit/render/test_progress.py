@@ -105,6 +105,19 @@ def test_bars_are_for_terminals_only(unit: str) -> None:
         assert ("verifying" in stream.getvalue()) == terminal
 
 
+def test_long_work_is_a_line_per_half_minute_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 10.0, 40.0, 50.0, 100.0])
+    monkeypatch.setattr("genomeformer_cli.render.progress.time.monotonic", lambda: next(clock))
+    reporter, stream = spoken(terminal=False)
+    with reporter.track("probing", 5_000, "rows") as tracker:
+        for amount in (500, 500, 1_000, 1_000):
+            tracker.advance(amount)
+    assert stream.getvalue().splitlines() == [
+        "probing: 1,000 rows of 5,000 rows, 2:40 left",
+        "probing: 3,000 rows of 5,000 rows, 1:07 left",
+    ]
+
+
 def test_a_command_that_fails_leaves_the_live_view(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ZeroDivisionError), terminal_reporter() as reporter:
         reporter.note(str(1 / 0))
