@@ -73,7 +73,7 @@ def train(store: Store, attention: str, seed: int, chosen: argparse.Namespace) -
     row(f"{chosen.preset}, {attention}", seed, summary.model, speed)
     row(f"{chosen.preset}, {attention}, random weights", seed, summary.random_twin, "| |")
     if attention == chosen.attention[-1]:
-        row(f"counts, {summary.counts_order} neighbours a side", seed, summary.counts, "| |")
+        row(f"counts, {summary.counts_order} neighbours per side", seed, summary.counts, "| |")
 
 
 def row(what: str, seed: int, score: Score, speed: str) -> None:

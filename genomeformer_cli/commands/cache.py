@@ -11,7 +11,11 @@ from genomeformer_cli.commands._completion import complete_entries
 from genomeformer_cli.commands._options import JsonOption
 from genomeformer_cli.core.store.layout import Kind
 
-app = Typer(help="Look after the local cache.", no_args_is_help=True, rich_markup_mode="rich")
+app = Typer(
+    help="List, verify and remove entries of the local cache.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
 Names = Annotated[
     list[str], Argument(help="Names of entries, or KIND/NAME.", autocompletion=complete_entries)
 ]

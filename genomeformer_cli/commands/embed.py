@@ -215,6 +215,7 @@ def command(
         result = embed_sequences(request, reporter=reporter, stream=sys.stdout.buffer)
         if plot is not None and result.plane is not None:
             draw_plane(result.plane, result.ids, plot, colors, reporter)
+            reporter.note(f"picture: {plot}")
     if output is None:
         return
     text = f"{output}: {result.rows} rows of {result.width}"

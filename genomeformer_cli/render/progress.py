@@ -44,11 +44,31 @@ def _training_bits(score: Score) -> str:
     return f"{score.bits_per_token:.4f} bits per token"
 
 
+class _Pace:
+    """Clock of the lines in a log: at most one per half minute."""
+
+    def __init__(self) -> None:
+        self.started = self._last = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Return True, and start the next half minute, if the last line is that old."""
+        now = time.monotonic()
+        if now - self._last < _LINE_SECONDS:
+            return False
+        self._last = now
+        return True
+
+    def seconds(self) -> float:
+        """Return the seconds from the start to the last line."""
+        return self._last - self.started
+
+
 class TrainingView:
     """View of `RunStarted` and `StepDone`: live on a terminal, else one line per validation."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._pace = _Pace()
         self._live: Live | None = None
         self._started: RunStarted | None = None
         self._last_score: Score | None = None
@@ -76,8 +96,8 @@ class TrainingView:
             f"{event.context:,} tokens of context, {event.num_train_bases:,} tokens to train on"
         )
         self._console.print(
-            f"to beat: {event.baseline.description} give "
-            f"{score.bits_per_base:.4f} bits per base and {score.accuracy:.1%} accuracy "
+            f"baseline: {event.baseline.description}: "
+            f"{score.bits_per_base:.4f} bits per base, {score.accuracy:.1%} accuracy "
             f"on {score.num_bases:,} held-out bases"
         )
         if self._console.is_terminal:
@@ -91,13 +111,19 @@ class TrainingView:
             if event.step == event.steps:
                 self.close()
             return
-        if event.validation is None or event.validation == self._last_score:
-            return
-        self._last_score = event.validation
+        validation = event.validation
+        is_due = self._pace.is_due()
+        if validation is None or validation == self._last_score:
+            if not is_due:
+                return
+            held_out = ""
+        else:
+            self._last_score = validation
+            held_out = f"held out {validation.bits_per_base:.4f} bits, {validation.accuracy:.1%}  "
         self._console.print(
             f"step {event.step}/{event.steps}  training {_training_bits(event.training)}  "
-            f"held out {event.validation.bits_per_base:.4f} bits, {event.validation.accuracy:.1%}  "
-            f"{event.bases_per_second:,.0f} bases/s  {format_duration(event.seconds_left)} left"
+            f"{held_out}{event.bases_per_second:,.0f} bases/s  "
+            f"{format_duration(event.seconds_left)} left"
         )
 
     def _draw(self, event: StepDone) -> Group:
@@ -133,6 +159,7 @@ class TuningView:
 
     def __init__(self, console: Console) -> None:
         self._console = console
+        self._pace = _Pace()
         self._started: TuningStarted | None = None
         self._last_score: TaskScore | None = None
 
@@ -157,16 +184,16 @@ class TuningView:
     def _step(self, event: StepDone) -> None:
         assert self._started is not None
         score: TaskScore | None = event.validation
-        if score is None or score == self._last_score:
-            return
-        self._last_score = score
-        metric = self._started.metric
-        value = score.measures.get(metric)
-        measure = "" if value is None else f", {metric} {value:.4f}"
-        self._console.print(
-            f"step {event.step}/{event.steps}  training loss {event.training.loss:.4f}  "
-            f"validation loss {score.loss:.4f}{measure}"
-        )
+        is_due = self._pace.is_due()
+        training = f"step {event.step}/{event.steps}  training loss {event.training.loss:.4f}  "
+        if score is not None and score != self._last_score:
+            self._last_score = score
+            metric = self._started.metric
+            value = score.measures.get(metric)
+            measure = "" if value is None else f", {metric} {value:.4f}"
+            self._console.print(f"{training}validation loss {score.loss:.4f}{measure}")
+        elif is_due:
+            self._console.print(f"{training}{format_duration(event.seconds_left)} left")
 
 
 def _first_names(names: tuple[str, ...]) -> str:
@@ -193,18 +220,14 @@ class _Lines:
 
     def __init__(self, note: Callable[[str], None], label: str, total: int | None, unit: str):
         self._note, self._label, self._total, self._unit = note, label, total, unit
-        self._amount = 0
-        self._started = self._last = time.monotonic()
+        self._amount, self._pace = 0, _Pace()
         self._lock = threading.Lock()
 
     def advance(self, amount: int) -> None:
         with self._lock:
             self._amount += amount
-            now = time.monotonic()
-            if now - self._last < _LINE_SECONDS:
-                return
-            self._last = now
-            self._note(f"{self._label}: {self._text(now - self._started)}")
+            if self._pace.is_due():
+                self._note(f"{self._label}: {self._text(self._pace.seconds())}")
 
     def _text(self, seconds: float) -> str:
         def show(amount: int) -> str:

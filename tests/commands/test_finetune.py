@@ -87,7 +87,7 @@ def test_the_precision_is_tried_once_and_a_run_keeps_the_one_it_began_with(
 ) -> None:
     options = ["--target", "kind", "--epochs", "1"]
     begun = tuned(run_cli, classes, "gc", *options)
-    assert "tried on this machine: fp32" in begun.err
+    assert "measured on this machine: fp32" in begun.err
     config = cache_home / "runs" / "gc" / "config.toml"
     taken = tomllib.loads(config.read_text())["compute"]
     assert taken["precision"] in ("fp32", "bf16")
@@ -98,10 +98,10 @@ def test_the_precision_is_tried_once_and_a_run_keeps_the_one_it_began_with(
     known = json.loads(trials.read_text())
     trials.write_text(json.dumps({key: {**one, "seconds": seconds} for key, one in known.items()}))
     more = tuned(run_cli, classes, "gc", *options, "--seeds", "2")
-    assert "tried on this machine" not in more.err
+    assert "measured on this machine" not in more.err
     assert tomllib.loads(config.read_text())["compute"] == taken
     other = tuned(run_cli, classes, "other", *options, "--json")
-    assert "tried on this machine" not in other.err
+    assert "measured on this machine" not in other.err
     environment = json.loads(other.out)["summary"]["environment"]
     assert environment["precision"] != taken["precision"]
     refused = run_cli(

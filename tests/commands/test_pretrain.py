@@ -95,10 +95,10 @@ def test_every_run_ends_with_a_summary_and_a_picture(
     arguments = ["--corpus", "c", "--name", "r", "--config", config, *ENDINGS[kind].split()]
     done = run_cli(*BASE, *arguments)
     assert done.exit_code == 0, done.err
-    counted = "bases before" if kind == "causal" else "neighbours a side"
+    counted = "bases before" if kind == "causal" else "neighbours per side"
     for words in ("this model", counted, "same model, random weights", "the table of counts"):
         assert words in done.out
-    assert "to beat: counts of " in done.err
+    assert "baseline: counts of " in done.err
     assert counted in done.err
     picture = cache_home / "runs" / "r" / "loss.png"
     assert f"picture: {picture}" in done.err

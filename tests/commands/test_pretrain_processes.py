@@ -67,7 +67,7 @@ def test_two_processes_write_and_say_what_one_does(
     summaries = [json.loads(done.stdout)["summary"] for done in (alone, both)]
     assert [one["environment"]["processes"] for one in summaries] == ["1", "2"]
     assert summaries[0]["model"] == summaries[1]["model"]
-    assert both.err.count("to beat:") == 1
+    assert both.err.count("baseline: ") == 1
     assert both.err.count("step 6/6") == 1
 
 
@@ -214,6 +214,6 @@ def test_torchrun_starts_the_same_command(
     torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
     done = run_python(*torchrun, "-m", "genomeformer_cli", *line, "--name", "two", "--gpus", "0")
     assert done.exit_code == 0, done.err
-    assert done.err.count("to beat:") == 1
+    assert done.err.count("baseline: ") == 1
     assert run_cli(*line, "--name", "one", "--device", "cpu").exit_code == 0
     assert metrics(cache_home, "two") == metrics(cache_home, "one")

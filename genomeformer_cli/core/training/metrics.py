@@ -64,7 +64,7 @@ def training_bits(rows: Sequence[Mapping[str, Any]]) -> list[float]:
 
 def name_of_counts(order: int, looks: str) -> str:
     """Return the name of a context-count table from the position of its context."""
-    where = "neighbours a side" if looks == "a side" else "bases before"
+    where = "neighbours per side" if looks == "a side" else "bases before"
     return f"counts of {order} {where}"
 
 

@@ -154,7 +154,9 @@ def choose_compute(
         listing = ", ".join(
             f"{name} {1000 * duration:.0f} ms" for name, duration in seconds.items()
         )
-        reporter.note(f"tried on this machine: {listing}; taking {precision}, compile {compiled}")
+        reporter.note(
+            f"measured on this machine: {listing} per step; using {precision}, compile {compiled}"
+        )
     return _ways(precision, compiled)
 
 

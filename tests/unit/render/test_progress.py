@@ -64,10 +64,23 @@ def test_off_a_terminal_there_is_a_line_a_validation() -> None:
     lines = stream.getvalue().splitlines()
     assert len(lines) == 3
     assert "12,345 parameters" in lines[0]
-    assert "1.9500 bits per base and 37.5% accuracy" in lines[1]
+    assert "1.9500 bits per base, 37.5% accuracy" in lines[1]
     assert lines[2].startswith("step 2/10 ")
     assert "held out 1.9000 bits, 40.0%" in lines[2]
     assert "1:05 left" in lines[2]
+
+
+def test_off_a_terminal_there_is_a_line_per_half_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 0.0, 10.0, 31.0, 40.0, 70.0])
+    monkeypatch.setattr("genomeformer_cli.render.progress.time.monotonic", lambda: next(clock))
+    screen, stream = spoken(terminal=False)
+    screen.record(STARTED)
+    for number in (1, 2, 3, 4):
+        screen.record(step(number, None))
+    lines = [line for line in stream.getvalue().splitlines() if line.startswith("step ")]
+    assert [line.split()[1] for line in lines] == ["2/10", "4/10"]
+    assert "held out" not in lines[0]
+    assert "1:05 left" in lines[0]
 
 
 def test_on_a_terminal_the_model_stands_beside_the_table() -> None:
@@ -106,7 +119,7 @@ def test_bars_are_for_terminals_only(unit: str) -> None:
 
 
 def test_long_work_is_a_line_per_half_minute_in_a_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([0.0, 10.0, 40.0, 50.0, 100.0])
+    clock = iter([0.0, 0.0, 0.0, 10.0, 40.0, 50.0, 100.0])
     monkeypatch.setattr("genomeformer_cli.render.progress.time.monotonic", lambda: next(clock))
     reporter, stream = spoken(terminal=False)
     with reporter.track("probing", 5_000, "rows") as tracker:

@@ -103,7 +103,7 @@ def test_the_best_stands_first_and_what_failed_last() -> None:
 def test_a_table_stands_once_for_each_set_of_questions_and_the_twins_together() -> None:
     same = [trained("a", 0, 1.8, twin=2.0), trained("b", 0, 1.9, twin=2.2), trained("d", 0, None)]
     counts, random = baselines(same)
-    assert (counts.name, counts.bits_per_base) == ("counts of 3 neighbours a side", spread([1.9]))
+    assert (counts.name, counts.bits_per_base) == ("counts of 3 neighbours per side", spread([1.9]))
     assert random.is_random
     assert random.bits_per_base == spread([2.0, 2.2])
     assert len(baselines([*same, trained("e", 0, 1.8, counts=1.7)])) == 3
