@@ -12,7 +12,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """What a command left behind; streams as bytes, because `embed` writes an array to stdout."""
+    """Result of a command; streams as bytes, because `embed` writes an array to stdout."""
 
     exit_code: int
     stdout: bytes

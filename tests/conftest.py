@@ -1,4 +1,4 @@
-"""What every test starts from: a cache of its own, no network, and ways to run the command line."""
+"""Fixtures of all tests: a separate cache, no network, and ways to run the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every failure of the command line looks like."""
+"""Form of every failure of the command line."""
 
 from __future__ import annotations
 

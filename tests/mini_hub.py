@@ -88,13 +88,13 @@ class Hub:
         return self.repositories[repository].commits[-1][1]
 
     def environment(self, home: str, token: str | None = TOKEN) -> dict[str, str]:
-        """What a process must be told so that it takes this for the Hub."""
+        """Return the environment of a process that uses this server as the Hub."""
         known = {"HF_ENDPOINT": self.url, "HF_HOME": home, "HF_HUB_DISABLE_XET": "1"}
         return {**known, "HF_HUB_OFFLINE": "0", "HF_TOKEN": token or ""}
 
 
 def blob(content: bytes) -> str:
-    """What git calls it."""
+    """Return the object id of git."""
     head = f"blob {len(content)}\0".encode()
     return hashlib.sha1(head + content, usedforsecurity=False).hexdigest()
 

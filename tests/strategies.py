@@ -1,4 +1,4 @@
-"""What hypothesis draws: DNA as people write it, and records of it."""
+"""Strategies of hypothesis: DNA as people write it, and records of it."""
 
 from __future__ import annotations
 

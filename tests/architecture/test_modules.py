@@ -1,4 +1,4 @@
-"""What holds for every module: its size, its first line, its place in the layers."""
+"""Rules of every module: size, first line, place in the layers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def layers_of(container: str) -> set[str]:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_module_is_short_and_says_what_it_is(module: Path) -> None:
+def test_module_is_short_and_has_a_docstring(module: Path) -> None:
     text = module.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= LINES_AT_MOST
     assert ast.get_docstring(ast.parse(text)), "a file opens with what it is"

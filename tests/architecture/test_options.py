@@ -229,7 +229,7 @@ def test_an_option_takes_precedence_over_a_file(run_cli: RunCommand, tmp_path: P
     assert 'layers = "all"' in done.out
 
 
-def test_execution_is_no_part_of_a_comparison(run_cli: RunCommand, tmp_path: Path) -> None:
+def test_execution_is_not_part_of_a_comparison(run_cli: RunCommand, tmp_path: Path) -> None:
     (tmp_path / "a.toml").write_text("[parallel]\nprocesses = 2\n")
     done = run_cli("pretrain", "--config", str(tmp_path / "a.toml"), "--show-config")
     assert "processes = 2" in done.out

@@ -1,4 +1,4 @@
-"""What an installer reads: ranges in the metadata, pins for CI, package data in the wheel."""
+"""Packaging: ranges in the metadata, pins for CI, package data in the wheel."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REQUIREMENTS = [Requirement(line) for line in metadata.requires("genomeformer") 
 
 
 def pins() -> dict[str, Requirement]:
-    """What `constraints.txt` pins, by canonical name."""
+    """Return the pins of `constraints.txt`, by canonical name."""
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = [Requirement(line) for line in lines if line and not line.startswith("#")]
     return {canonicalize_name(one.name): one for one in pinned}

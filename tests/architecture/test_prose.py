@@ -11,12 +11,13 @@ from prose import DISTRIBUTIVE, offenders, opens_badly, parameter_texts, read_pr
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "genomeformer_cli"
-FOLDERS = sorted({path.parent for path in PACKAGE.rglob("*.py")})
+TESTS = ROOT / "tests"
+FOLDERS = sorted({path.parent for root in (PACKAGE, TESTS) for path in root.rglob("*.py")})
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_texts_open_with_a_verb_or_a_noun(folder: Path) -> None:
-    broken = offenders(read_prose(sorted(folder.glob("*.py")), PACKAGE))
+    broken = offenders(read_prose(sorted(folder.glob("*.py")), ROOT))
     shown = "\n".join(f"{text.place}: {text.text.partition(chr(10))[0]}" for text in broken)
     assert not broken, f"{len(broken)} texts:\n{shown}"
 

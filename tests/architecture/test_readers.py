@@ -122,7 +122,7 @@ def test_readers_split_lines_at_newlines_alone() -> None:
     assert not {path for path in modules_with(r"\.splitlines\(") if path.startswith("formats/")}
 
 
-def test_each_reader_of_sequences_stands_on_the_one_parser() -> None:
+def test_each_reader_of_sequences_uses_the_one_parser() -> None:
     """Whoever wants records imports them; the text of FASTA is opened in one module."""
     opened = modules_with(r"\bFastaReader\(")
     assert modules_with(r"class FastaReader\b") == {"formats/fasta.py"}

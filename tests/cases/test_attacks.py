@@ -252,7 +252,7 @@ def test_an_odd_archive_is_refused(
     assert not [path for path in store.root.rglob("*") if path.name in ("README.md", "LICENSE")]
 
 
-def test_a_bomb_fills_no_disk(tmp_path: Path) -> None:
+def test_a_compression_bomb_fills_no_disk(tmp_path: Path) -> None:
     archive = tmp_path / "bomb.tar.gz"
     with (
         gzip.open(archive, "wb", compresslevel=1) as packed,

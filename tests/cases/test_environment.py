@@ -129,7 +129,7 @@ def test_a_folder_that_cannot_be_written_is_named_case_73(
     assert_failure(done, "ro/x.npy", "Permission denied", hint="writable")
 
 
-def test_a_cache_that_cannot_be_written_hinders_only_what_writes_it_case_73(
+def test_a_cache_that_cannot_be_written_fails_only_what_writes_it_case_73(
     run_cli: RunCommand, fasta: Path, trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refuse_below(trained, monkeypatch)
@@ -146,7 +146,7 @@ def test_a_cache_that_cannot_be_written_hinders_only_what_writes_it_case_73(
     [("score", "-o", "/dev/full"), ("embed", "--ids", "/dev/full", "-o", "v.npy")],
     ids=["case-75-output", "case-75-ids"],
 )
-def test_a_device_is_not_taken_for_a_file(
+def test_a_device_is_not_mistaken_for_a_file(
     line: tuple[str, ...], run_cli: RunCommand, fasta: Path, here: Path
 ) -> None:
     done = run_cli(line[0], str(fasta), *MODEL, *line[1:])
@@ -311,7 +311,7 @@ def test_ids_are_utf_8_in_every_locale(
 
 
 @pytest.mark.parametrize("command", ["embed", "score"], ids=lambda name: f"case-74-{name}")
-def test_a_reader_that_left_ends_the_command_quietly(
+def test_a_reader_that_left_ends_the_command_without_an_error(
     command: str, fasta: Path, tmp_path: Path
 ) -> None:
     fasta.write_text("".join(f">r{n}\n{'ACGT' * 5}\n" for n in range(500)))
@@ -346,7 +346,7 @@ def read_a_part(size: int) -> Callable[..., Finished]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["embed", "score"], ids=lambda name: f"case-74-{name}")
-def test_a_reader_that_leaves_ends_the_command_quietly(command: str, fasta: Path) -> None:
+def test_a_reader_that_leaves_ends_the_command_without_an_error(command: str, fasta: Path) -> None:
     fasta.write_text("".join(f">r{n}\n{'ACGT' * 20}\n" for n in range(500)))
     done = read_a_part(10)(command, str(fasta), *MODEL)
     assert done.exit_code == 0

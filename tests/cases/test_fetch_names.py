@@ -112,7 +112,7 @@ def test_case_87_odd_names_of_assemblies_are_cached(ncbi: MiniNcbi, run_cli: Run
     assert "failed: GCF_999999999.1: NCBI has no such assembly" in done.out
 
 
-def test_case_88_files_of_names_alike_never_stand_for_each_other(
+def test_case_88_files_of_similar_names_are_not_confused(
     run_cli: RunCommand, tmp_path: Path
 ) -> None:
     for name, letters in (("a b.fa", "ACGT"), ("a_b.fa", "GGGG"), ("一.fa", "CC"), ("二.fa", "TT")):

@@ -105,7 +105,7 @@ def test_case_67_a_missing_number_is_refused_by_row_or_dropped(tmp_path: Path, h
 @pytest.mark.parametrize(
     ("hole", "hint"), [("inf", "leave the row out"), ("0,5", "a decimal point, not a comma")]
 )
-def test_case_67_what_is_no_missing_number_is_refused_always(
+def test_case_67_other_words_for_a_missing_number_are_refused(
     tmp_path: Path, hole: str, hint: str
 ) -> None:
     path = table(tmp_path, quantities({5: hole}))
@@ -343,9 +343,7 @@ def test_test_rows_that_are_learned_from_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("absent", ["val", "test"])
-def test_a_part_that_the_file_does_not_name_is_drawn_with_a_word(
-    tmp_path: Path, absent: str
-) -> None:
+def test_a_split_missing_from_the_file_is_drawn_with_a_message(tmp_path: Path, absent: str) -> None:
     path = tmp_path / "t.tsv"
     parts = ["train"] * 30 + ["test" if absent == "val" else "val"] * 10
     lines = [f"{random_dna(40, row)}\t{'ab'[row % 2]}\t{part}" for row, part in enumerate(parts)]

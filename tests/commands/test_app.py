@@ -1,4 +1,4 @@
-"""What holds for every command: help, version, exit codes, `--debug`, streams."""
+"""Rules of every command: help, version, exit codes, `--debug`, streams."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_debug_shows_the_traceback(run_cli_fresh: RunCommand) -> None:
     assert "FormatError" in done.err
 
 
-def test_a_bug_asks_to_be_reported(run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bug_hints_to_report_it(run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object, **options: object) -> None:
         raise ZeroDivisionError("division by zero")
 
@@ -127,7 +127,9 @@ def test_a_bug_asks_to_be_reported(run_cli: RunCommand, monkeypatch: pytest.Monk
     assert "--debug" in done.err
 
 
-def test_an_interruption_is_no_bug(run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_is_not_called_a_bug(
+    run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(*arguments: object, **options: object) -> None:
         raise KeyboardInterrupt
 
@@ -154,7 +156,7 @@ def test_a_full_disk_behind_stdout_is_one_sentence(unbuffered: str) -> None:
     ]
 
 
-def test_a_reader_that_leaves_early_hears_no_complaint() -> None:
+def test_a_reader_that_leaves_early_gets_no_error() -> None:
     read_end, write_end = os.pipe()
     os.close(read_end)
     try:
@@ -173,7 +175,7 @@ def test_the_module_runs_as_the_program_does(run_cli: RunCommand) -> None:
     assert run_fresh("--version").out == run_cli("--version").out
 
 
-def test_quiet_and_verbose_stand_before_or_after_a_command(run_cli: RunCommand) -> None:
+def test_quiet_and_verbose_go_before_or_after_a_command(run_cli: RunCommand) -> None:
     plain = run_cli("fetch", "--sample")
     for line in (["--quiet", "fetch", "--sample"], ["fetch", "--sample", "--quiet"]):
         done = run_cli(*line)
@@ -223,7 +225,7 @@ def test_verbose_lists_the_files_that_fetch_reads(run_cli: RunCommand, tmp_path:
 
 
 @pytest.mark.parametrize("failure", [MemoryError(), ImportError("failed to map segment")])
-def test_want_of_memory_for_the_message_is_no_traceback(
+def test_a_memory_error_while_reporting_prints_no_traceback(
     failure: Exception, run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: Exception) -> int:
@@ -233,7 +235,7 @@ def test_want_of_memory_for_the_message_is_no_traceback(
     assert_failure(run_cli("cache", "ls", "odd"), "not enough memory", hint="more memory")
 
 
-def test_ctrl_c_before_the_command_starts_is_no_traceback(
+def test_ctrl_c_before_the_command_starts_prints_no_traceback(
     run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt() -> None:

@@ -1,4 +1,4 @@
-"""What people give by mistake: one sentence, a hint, a non-zero exit, nothing half-written."""
+"""Common mistakes in the input: one sentence, a hint, a non-zero exit, no partial file."""
 
 from __future__ import annotations
 
@@ -117,12 +117,12 @@ def test_a_bad_file_among_good_ones_leaves_the_good(
     assert run_cli("cache", "verify").exit_code == 0
 
 
-def test_a_folder_is_no_file(run_cli: RunCommand, tmp_path: Path) -> None:
+def test_a_folder_is_not_a_file(run_cli: RunCommand, tmp_path: Path) -> None:
     done = run_cli("fetch", "--file", str(tmp_path))
     assert_failure(done, str(tmp_path), "directory", hint="path")
 
 
-def test_a_genome_without_a_single_base_is_no_corpus(
+def test_a_genome_without_a_single_base_is_not_a_corpus(
     run_cli: RunCommand, tmp_path: Path, cache_home: Path
 ) -> None:
     (tmp_path / "hollow.fa").write_bytes(b">a\n>b\n")
@@ -179,7 +179,7 @@ def test_pretrain_needs_a_corpus_and_a_name(run_cli: RunCommand) -> None:
     assert_failure(run_cli("pretrain"), "`--corpus`", hint="genomeformer pretrain", exit_code=2)
 
 
-def test_a_cache_that_is_a_file_is_said_so(
+def test_a_cache_that_is_a_file_is_reported(
     run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_bytes(b"")

@@ -16,7 +16,7 @@ def test_path_prints_the_root_and_makes_nothing(run_cli: RunCommand, cache_home:
     assert not cache_home.exists()
 
 
-def test_an_empty_cache_says_what_to_do(run_cli: RunCommand) -> None:
+def test_an_empty_cache_has_a_hint(run_cli: RunCommand) -> None:
     assert "fetch --sample" in run_cli("cache", "ls").out
     assert json.loads(run_cli("cache", "ls", "--json").out) == []
     assert json.loads(run_cli("cache", "verify", "--json").out) == []
@@ -102,7 +102,7 @@ def test_rm_removes_nothing_unless_every_name_is_there(run_cli: RunCommand, trai
 
 
 @pytest.mark.usefixtures("one_process")
-def test_a_name_of_several_kinds_must_be_told_apart(run_cli: RunCommand, trained: Path) -> None:
+def test_a_name_of_several_kinds_must_be_qualified(run_cli: RunCommand, trained: Path) -> None:
     assert run_cli("release", "run").exit_code == 0
     done = run_cli("cache", "rm", "run")
     assert_failure(done, "`run`", hint="`runs/run`, `weights/run`", exit_code=2)

@@ -107,7 +107,7 @@ def test_no_variants(text: str, hint: str) -> None:
     ],
 )
 @pytest.mark.usefixtures("trained")
-def test_what_cannot_be_is_said_before_anything_is_trained(
+def test_invalid_requests_are_refused_before_training(
     options: str, words: str, hint: str, run_cli: RunCommand, cache_home: Path
 ) -> None:
     exit_code = 1 if options.startswith("none") else 2

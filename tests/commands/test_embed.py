@@ -127,7 +127,7 @@ def test_a_long_sequence_is_the_mean_of_its_windows(run_cli: RunCommand) -> None
     np.testing.assert_allclose(windowed[0], separate.mean(axis=0), atol=1e-5)
 
 
-def test_json_tells_of_the_file(run_cli: RunCommand, tmp_path: Path, trained: Path) -> None:
+def test_json_describes_the_file(run_cli: RunCommand, tmp_path: Path, trained: Path) -> None:
     output = tmp_path / "a[red].npy"
     done = run_cli("embed", str(PROMOTERS), "--model", RELEASED, "-o", str(output), "--json")
     assert json.loads(done.out) == {
@@ -145,7 +145,7 @@ def test_json_and_the_array_cannot_share_stdout(run_cli: RunCommand) -> None:
     assert_failure(done, "standard output", hint="-o", exit_code=2)
 
 
-def test_records_without_a_base_are_rows_of_nan_and_said_so(run_cli: RunCommand) -> None:
+def test_records_without_a_base_are_rows_of_nan_and_reported(run_cli: RunCommand) -> None:
     content = b">a\n>b\nACGT\n>c\nNNNN\n>d\n"
     done = run_cli("embed", "-", "--model", RELEASED, stdin=content)
     vectors = array(done)
@@ -187,7 +187,7 @@ def test_an_unknown_model_is_named_beside_the_known(run_cli: RunCommand) -> None
     assert_failure(done, "`nothing`", hint=f"`{RELEASED}`, `{RUN}`")
 
 
-def test_a_folder_without_weights_is_no_model(run_cli: RunCommand, tmp_path: Path) -> None:
+def test_a_folder_without_weights_is_not_a_model(run_cli: RunCommand, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     done = run_cli("embed", str(PROMOTERS), "--model", str(tmp_path / "empty"))
     assert_failure(done, "no weights")

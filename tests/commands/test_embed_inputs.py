@@ -125,7 +125,7 @@ def test_without_a_model_the_one_of_the_package_is_taken(
     assert np.isfinite(vectors).all()
 
 
-def test_without_a_model_it_is_said_what_to_do(
+def test_without_a_model_it_is_explained(
     run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "bundled_folder", lambda: tmp_path / "nowhere")
@@ -160,7 +160,7 @@ def test_without_a_model_it_is_said_what_to_do(
         ("- --layers 9", "layers 0 to 1"),
     ],
 )
-def test_what_cannot_be_is_refused(line: str, words: str, run_cli: RunCommand) -> None:
+def test_invalid_requests_are_refused(line: str, words: str, run_cli: RunCommand) -> None:
     done = run_cli("embed", *line.split(), *MODEL, stdin=b">a\nACGT\n")
     assert any(word in done.err for word in words.split("|")), done.err
     assert_failure(done, exit_code=2)

@@ -66,7 +66,7 @@ def test_every_kind_of_file_holds_the_same_rows(run_cli: RunCommand, tmp_path: P
     ]  # fmt: skip
 
 
-def test_what_stands_beside_the_array_says_how_it_was_made(
+def test_the_description_beside_the_array_records_its_making(
     run_cli: RunCommand, tmp_path: Path, trained: Path
 ) -> None:
     output = tmp_path / "v.npy"
@@ -104,7 +104,7 @@ def test_what_stands_beside_the_array_says_how_it_was_made(
     assert np.load(output).dtype == np.float16
 
 
-def test_a_row_a_base(run_cli: RunCommand, tmp_path: Path) -> None:
+def test_one_row_per_base(run_cli: RunCommand, tmp_path: Path) -> None:
     ids = tmp_path / "ids.tsv"
     done = run_cli("embed", "-", *MODEL, "--pool", "none", "--ids", str(ids), stdin=ODD)
     found = array(done)
@@ -180,7 +180,7 @@ def test_gpus_that_are_not_there_are_an_error(run_cli: RunCommand) -> None:
 
 
 @pytest.mark.parametrize("pool", ["mean", "none"])
-def test_an_interrupted_job_goes_on_where_it_stopped(
+def test_an_interrupted_job_continues_where_it_stopped(
     pool: str, run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from genomeformer_cli.core.embedding.embedder import Embedder
@@ -269,7 +269,7 @@ def test_rows_are_drawn_on_a_plane(suffix: str, run_cli: RunCommand, tmp_path: P
     assert_failure(run_cli(*line, "--color-by", str(table)), "two values of `kind`")
 
 
-def test_umap_without_its_package_is_said_so(run_cli: RunCommand, tmp_path: Path) -> None:
+def test_umap_without_its_package_is_reported(run_cli: RunCommand, tmp_path: Path) -> None:
     import importlib.util
 
     if importlib.util.find_spec("umap"):

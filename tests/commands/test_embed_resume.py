@@ -76,7 +76,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("file", ["v.npy", "ids.txt"])
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_finished_file_is_believed_only_as_it_was_left(
+def test_a_finished_file_is_accepted_only_if_unchanged(
     file: str, damage: str, run_cli: RunCommand, fasta: Path, tmp_path: Path, counted: list[int]
 ) -> None:
     output, more = tmp_path / "v.npy", ("--ids", str(tmp_path / "ids.txt"), "--resume")

@@ -25,7 +25,7 @@ def test_the_samples_arrive_without_a_network(run_cli: RunCommand) -> None:
     assert run_cli("cache", "verify").exit_code == 0
 
 
-def test_people_get_a_table(run_cli: RunCommand) -> None:
+def test_terminals_get_a_table(run_cli: RunCommand) -> None:
     done = run_cli("fetch", "--sample")
     assert (done.exit_code, done.err) == (0, "")
     for name, num_bases in SAMPLES.items():
@@ -89,7 +89,7 @@ def test_duplicate_ids_are_kept_with_a_warning(run_cli: RunCommand, tmp_path: Pa
     assert "`a` occurs more than once" in warning
 
 
-def test_nothing_asked_for_is_an_error(run_cli: RunCommand) -> None:
+def test_an_empty_request_is_an_error(run_cli: RunCommand) -> None:
     assert_failure(run_cli("fetch"), "nothing to fetch", hint="--sample", exit_code=2)
 
 

@@ -26,7 +26,9 @@ def ncbi(monkeypatch: pytest.MonkeyPatch) -> Iterator[MiniNcbi]:
 FAST = ("--set", "connection.rate=1000", "--set", "connection.timeout=1")
 
 
-def test_all_is_zero_and_a_line_a_file(ncbi: MiniNcbi, run_cli: RunCommand) -> None:
+def test_success_is_exit_code_zero_and_one_line_per_file(
+    ncbi: MiniNcbi, run_cli: RunCommand
+) -> None:
     done = run_cli("fetch", "--taxon", "Escherichia coli", *FAST)
     assert done.exit_code == 0, done.err
     assert "GCF_000005845.2" in done.out

@@ -111,7 +111,7 @@ def test_the_precision_is_tried_once_and_a_run_keeps_the_one_it_began_with(
     assert_failure(refused, "compute.precision", exit_code=2)
 
 
-def test_answers_stand_in_the_order_of_the_input_and_nothing_vanishes(
+def test_answers_are_in_the_order_of_the_input_and_nothing_vanishes(
     run_cli: RunCommand, classes: Path, fasta: Path, tmp_path: Path
 ) -> None:
     tuned(run_cli, classes, "gc", "--target", "kind")

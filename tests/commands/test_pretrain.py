@@ -123,7 +123,7 @@ def test_a_run_with_a_step_that_was_no_number_is_drawn_too(
     assert "picture: " in done.err
 
 
-def test_every_option_stands_in_the_configuration(
+def test_every_option_is_part_of_the_configuration(
     run_cli: RunCommand, config: str, cache_home: Path
 ) -> None:
     corpus(run_cli, "c")
@@ -216,7 +216,7 @@ def test_a_run_of_something_else_is_refused_and_the_difference_named(
         ("--set training.both_strands=true --objective causal", "both strands"),
     ],
 )
-def test_what_cannot_be_is_said_before_anything_is_trained(
+def test_invalid_requests_are_refused_before_training(
     options: str, words: str, run_cli: RunCommand, config: str
 ) -> None:
     corpus(run_cli, "c")
@@ -251,7 +251,7 @@ def test_contexts() -> None:
 
 
 @pytest.mark.slow
-def test_presets_say_what_they_take(run_cli: RunCommand) -> None:
+def test_presets_list_their_cost(run_cli: RunCommand) -> None:
     done = run_cli("pretrain", "--list-presets", "--json")
     presets = json.loads(done.out)
     sizes = [one["num_parameters"] for one in presets.values()]

@@ -53,7 +53,7 @@ def metrics(home: Path, name: str) -> bytes:
     return (home / "runs" / name / "metrics.jsonl").read_bytes()
 
 
-def test_two_processes_write_and_say_what_one_does(
+def test_two_processes_write_and_report_as_one_does(
     line: tuple[str, ...], run_cli: RunCommand, cache_home: Path
 ) -> None:
     """To the bit: two halves of a step are added up, by one process or by two."""
@@ -82,7 +82,7 @@ def test_two_processes_write_and_say_what_one_does(
         (f"{PROCESSES}=2 {SHARDS}=2 --set parallel.shard=true", "not both", "one of them"),
     ],
 )
-def test_what_cannot_be_is_refused_at_once(
+def test_invalid_requests_are_refused_before_any_work(
     options: str, words: str, hint: str, line: tuple[str, ...], run_cli: RunCommand
 ) -> None:
     done = run_cli(*line, "--name", "r", *options.split())
@@ -101,7 +101,7 @@ def test_what_cannot_be_is_refused_at_once(
         ),
     ],
 )
-def test_a_mistake_that_all_make_is_told_once(
+def test_a_mistake_that_all_make_is_reported_once(
     options: str, words: str, line: tuple[str, ...]
 ) -> None:
     done = run_fresh(*line, "--name", "r", *options.split())

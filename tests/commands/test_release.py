@@ -62,7 +62,7 @@ def test_a_bundle_is_written_installed_and_the_same_in_both_places(
     assert all(torch.equal(trained[name], released[name]) for name in trained)
 
 
-def test_a_bundle_says_which_layers_serve_best(
+def test_a_bundle_names_its_recommended_layers(
     run_cli: RunCommand, home: Path, tmp_path: Path
 ) -> None:
     promoters = tmp_path / "promoters.fa"

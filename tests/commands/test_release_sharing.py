@@ -77,9 +77,7 @@ def test_eight_bits_are_measured_and_load_like_any_model(
 
 
 @pytest.mark.usefixtures("one_process")
-def test_the_average_is_released_where_it_is_better_or_asked_for(
-    run_cli: RunCommand, trained: Path
-) -> None:
+def test_the_average_is_released_if_better_or_requested(run_cli: RunCommand, trained: Path) -> None:
     checkpoint = trained / "runs" / RUN / "checkpoints" / STEP
     assert_failure(
         run_cli("release", RUN, "--weights", "average"), "no moving average", hint="training.ema"
@@ -108,7 +106,7 @@ def test_the_average_is_released_where_it_is_better_or_asked_for(
 
 
 @pytest.mark.usefixtures("one_process")
-def test_a_checkpoint_of_a_run_that_goes_on_can_be_released(
+def test_a_checkpoint_of_a_run_that_continues_can_be_released(
     run_cli: RunCommand, trained: Path
 ) -> None:
     run = trained / "runs" / RUN
@@ -129,7 +127,7 @@ def test_a_checkpoint_of_a_run_that_goes_on_can_be_released(
 
 
 @pytest.mark.usefixtures("one_process")
-def test_an_evaluation_stands_on_the_card_and_another_models_does_not(
+def test_an_evaluation_is_on_the_card_and_another_models_does_not(
     run_cli: RunCommand, trained: Path, tmp_path: Path
 ) -> None:
     found = tmp_path / "found"
@@ -149,7 +147,7 @@ def test_an_evaluation_stands_on_the_card_and_another_models_does_not(
 
 
 @pytest.mark.usefixtures("one_process")
-def test_notes_that_give_a_path_away_are_refused(
+def test_notes_with_a_private_path_are_refused(
     run_cli: RunCommand, trained: Path, tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes.md"
@@ -270,7 +268,7 @@ def test_a_release_of_a_run_goes_all_the_way(
 
 
 @pytest.mark.usefixtures("one_process")
-def test_a_bundle_is_verified_where_one_stands(
+def test_a_bundle_is_verified_in_place(
     run_cli: RunCommand, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -309,7 +307,7 @@ def test_a_bundle_is_copied_with_an_onnx_file_and_stays_as_it_is(
         ([], "is a bundle already", "-o"),
     ],
 )
-def test_what_is_decided_for_a_run_cannot_be_asked_of_a_bundle(
+def test_options_of_a_run_are_refused_for_a_bundle(
     run_cli: RunCommand, bundle: Path, options: list[str], what: str, hint: str
 ) -> None:
     before = everything_in(bundle)

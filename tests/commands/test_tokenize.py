@@ -73,13 +73,13 @@ def test_a_named_genome_is_held_out(run_cli: RunCommand, samples: Path) -> None:
     assert trained_on(samples, "c") == {"NC_001422.1", "NC_000908.2"}
 
 
-def test_a_holdout_that_nobody_is_called_leaves_nothing(run_cli: RunCommand, samples: Path) -> None:
+def test_an_unknown_holdout_leaves_no_corpus(run_cli: RunCommand, samples: Path) -> None:
     done = run_cli("tokenize", "--all", "--name", "c", "--holdout", "chr[7]")
     assert_failure(done, "`chr[7]`", exit_code=2)
     assert corpora_in(samples) == []
 
 
-def test_people_get_a_table(run_cli: RunCommand, samples: Path) -> None:
+def test_terminals_get_a_table(run_cli: RunCommand, samples: Path) -> None:
     done = run_cli("tokenize", *PHAGES, "--name", "c")
     rows = dict(line.split(maxsplit=1) for line in done.out.splitlines() if "  " in line)
     assert rows["corpus"].strip() == "c"
@@ -140,9 +140,7 @@ def test_a_genome_with_a_flipped_byte_is_refused(run_cli: RunCommand, samples: P
     assert corpora_in(samples) == []
 
 
-def test_no_genomes_are_an_error_that_says_what_there_is(
-    run_cli: RunCommand, cache_home: Path
-) -> None:
+def test_without_genomes_the_error_lists_the_cache(run_cli: RunCommand, cache_home: Path) -> None:
     line = ("tokenize", "--name", "c")
     assert_failure(run_cli(*line), "no genomes", hint="fetch --sample", exit_code=2)
     run_cli("fetch", "--sample")

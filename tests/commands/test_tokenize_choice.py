@@ -1,4 +1,4 @@
-"""Which genomes of the cache `tokenize` takes: those of a lock file, those of a taxon."""
+"""Selection of cached genomes by `tokenize`: by lock file or by taxon."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_genomes_of_a_lock_file(ncbi: MiniNcbi, run_cli: RunCommand, tmp_path: P
     assert taken(done) == [ECOLI, SHIGELLA]
 
 
-def test_a_genome_of_the_lock_file_that_is_not_here(
+def test_a_genome_of_the_lock_file_that_is_absent(
     ncbi: MiniNcbi, run_cli: RunCommand, tmp_path: Path, cache_home: Path
 ) -> None:
     lock = str(tmp_path / "genomes.lock.jsonl")
@@ -92,7 +92,7 @@ def test_a_damaged_lock_file(
     assert not (cache_home / "corpora").exists()
 
 
-def test_a_line_of_a_lock_file_that_broke_off(
+def test_a_truncated_line_of_a_lock_file_is_refused(
     ncbi: MiniNcbi, run_cli: RunCommand, tmp_path: Path
 ) -> None:
     lock = tmp_path / "genomes.lock.jsonl"
@@ -124,7 +124,7 @@ def test_genomes_of_any_taxon_above_them(
     assert taken(done) == expected
 
 
-def test_a_lock_file_brings_the_lineage_without_asking(
+def test_a_lock_file_holds_the_lineage_without_a_request(
     ncbi: MiniNcbi, run_cli: RunCommand, tmp_path: Path
 ) -> None:
     lock = str(tmp_path / "genomes.lock.jsonl")
@@ -137,7 +137,7 @@ def test_a_lock_file_brings_the_lineage_without_asking(
     assert taken(done) == [ECOLI]
 
 
-def test_a_fetch_again_asks_for_no_lineage(ncbi: MiniNcbi, run_cli: RunCommand) -> None:
+def test_a_fetch_again_requests_no_lineage(ncbi: MiniNcbi, run_cli: RunCommand) -> None:
     fetch(run_cli, ECOLI)
     before = len(ncbi.log)
     fetch(run_cli, ECOLI)
@@ -154,7 +154,7 @@ def test_an_entry_of_an_earlier_version_is_known_by_its_own_name(
     assert "fetch --taxon" in done.err
 
 
-def test_a_fetch_does_not_fail_for_want_of_a_lineage(
+def test_a_fetch_does_not_fail_without_a_lineage(
     ncbi: MiniNcbi, run_cli: RunCommand, cache_home: Path
 ) -> None:
     def no_taxonomy(path: str) -> Fault:

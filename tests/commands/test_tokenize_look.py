@@ -67,7 +67,7 @@ def test_the_rows_hold_every_letter_once(
         )
 
 
-def test_a_token_longer_than_a_row_goes_on_in_the_next(
+def test_a_token_longer_than_a_row_continues_in_the_next(
     run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repeat = "A" * 500
@@ -81,7 +81,7 @@ def test_a_token_longer_than_a_row_goes_on_in_the_next(
     assert sum(row.count("|") for row in rows) < len(rows)
 
 
-def test_colours_stand_for_what_bars_show(tmp_path: Path) -> None:
+def test_colours_match_the_bars(tmp_path: Path) -> None:
     """On a terminal, tokens are parted by colours alone."""
     script = (
         "import sys; from rich.console import Console\n"
@@ -162,7 +162,7 @@ def test_byte_pairs_without_a_vocabulary_are_refused(run_cli: RunCommand, sample
         ("missing.fa", "`missing.fa` does not exist", "check the path"),
     ],
 )
-def test_what_cannot_be_inspected_is_said(
+def test_uninspectable_input_is_refused(
     text: str, words: str, hint: str, run_cli: RunCommand
 ) -> None:
     assert_failure(run_cli("tokenize", "--inspect", text), words, hint=hint)
@@ -225,7 +225,7 @@ def test_a_corpus_is_described(
     assert [row["k"] for row in numbers["spectra"]] == list(range(1, 9))
 
 
-def test_people_get_tables_of_it(
+def test_terminals_get_tables_of_it(
     run_cli: RunCommand, samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del samples

@@ -121,7 +121,7 @@ def test_a_genome_without_annotation_is_named(
     assert_failure(done, "no annotation", hint="NCBI has none", exit_code=2)
 
 
-def test_ones_own_annotation_of_a_cached_genome(run_cli: RunCommand, tmp_path: Path) -> None:
+def test_users_annotation_of_a_cached_genome(run_cli: RunCommand, tmp_path: Path) -> None:
     run_cli("fetch", "--sample")
     line = ("--genome", "NC_001422.1", "--annotation", str(PHIX))
     done = run_cli("windows", *line, "-o", str(tmp_path / "x"), "--classes", "promoter")
@@ -154,7 +154,7 @@ def test_annotation_can_be_piped_in(run_cli: RunCommand, tmp_path: Path) -> None
     assert_failure(done, "`standard input` is neither", hint="GFF3")
 
 
-def test_what_is_there_is_replaced_only_by_force(run_cli: RunCommand, tmp_path: Path) -> None:
+def test_existing_files_are_replaced_only_with_force(run_cli: RunCommand, tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_text("mine", encoding="utf-8")
     line = ("windows", "--annotation", str(PHIX), "-o", str(tmp_path / "x"))
     assert_failure(run_cli(*line), "x.tsv", "exists", hint="--force")
@@ -193,7 +193,7 @@ def test_a_failure_on_the_way_leaves_nothing(
         (("--max-n", "2"), "--max-n 2"),
     ],
 )
-def test_what_cannot_be_is_refused(
+def test_invalid_requests_are_refused(
     flags: tuple[str, str], words: str, run_cli: RunCommand, tmp_path: Path
 ) -> None:
     done = run_cli("windows", "--annotation", str(PHIX), *flags, "-o", str(tmp_path / "x"))

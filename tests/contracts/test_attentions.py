@@ -1,4 +1,4 @@
-"""What every mechanism of the registry must keep, whatever its mathematics.
+"""Contract of every mechanism of the registry.
 
 Values against a plain reference are tested mechanism by mechanism, in `unit/core/attention/ops`.
 """
@@ -157,7 +157,7 @@ def test_padding_changes_nothing(which: tuple[str, str]) -> None:
         torch.testing.assert_close(together[row : row + 1, :, :kept], alone)
 
 
-def test_what_stands_in_the_padding_changes_nothing(which: tuple[str, str]) -> None:
+def test_the_content_of_padding_changes_nothing(which: tuple[str, str]) -> None:
     module = build(which)
     q, k, v, gates = draw(which, 2, 16)
     mask = ragged_mask(2, 16)
@@ -291,7 +291,7 @@ def test_what_it_cannot_do_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", list(ATTENTIONS))
-def test_the_registry_tells_what_it_is(name: str) -> None:
+def test_the_registry_declares_the_properties_of_each_op(name: str) -> None:
     entry = ATTENTIONS[name]
     assert entry.directions
     assert "arXiv" in entry.paper

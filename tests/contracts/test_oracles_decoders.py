@@ -220,7 +220,7 @@ def test_hidden_states_and_logits_are_those_of_the_stock_class(name: str, tmp_pa
 
 @pytest.mark.parametrize("name", ["llama", "mistral-window", "mixtral", "eurobert", "gpt2"])
 @torch.no_grad()
-def test_the_frame_stands_around_every_row(name: str, tmp_path: Path) -> None:
+def test_special_tokens_surround_every_row(name: str, tmp_path: Path) -> None:
     oracle = ORACLES[name]
     stock = oracle.build()
     model = port(oracle.family, stock, tmp_path, Frame(pad_id=0, prefix=(1, 3), suffix=(2,)))

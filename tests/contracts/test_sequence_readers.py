@@ -127,7 +127,7 @@ def test_every_command_reads_what_was_written(file: tuple[bytes, Rows]) -> None:
 
 
 def outcomes(path: Path) -> Iterator[Rows | str]:
-    """What each reader makes of a file: its records, or a sentence."""
+    """Return the records that each reader finds in a file, or its error."""
     for read in (embedded, *READERS):
         try:
             yield read(path)

@@ -1,4 +1,4 @@
-"""What every tokenizer of the table keeps to."""
+"""Contract of every tokenizer of the table."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_case_and_u_change_no_id(name: str, sequence: str) -> None:
 @every_tokenizer
 @repeatable
 @given(sequence=dna | genome_like)
-def test_offsets_say_which_bases_a_token_is(name: str, sequence: str) -> None:
+def test_offsets_give_the_bases_of_a_token(name: str, sequence: str) -> None:
     tokenizer = tokenizer_of(name)
     bases = plain_bases(sequence)
     offsets = tokenizer.offsets(encode_bases(sequence))
@@ -183,7 +183,7 @@ def test_one_token_per_base_holds_for_all_sequences(name: str) -> None:
 
 
 @every_tokenizer
-def test_special_tokens_stand_for_nothing(name: str) -> None:
+def test_special_tokens_decode_to_nothing(name: str) -> None:
     tokenizer = tokenizer_of(name)
     ids = ids_of(tokenizer, "ACGTACGTACGTNAC")
     hidden = np.concatenate([np.arange(5, dtype=ids.dtype), ids, [MASK], ids]).astype(ids.dtype)
@@ -198,7 +198,7 @@ def test_other_tools_read_every_letter_the_same(name: str, saved: dict[str, Path
 
 
 @every_tokenizer
-def test_other_tools_know_the_special_tokens(name: str, saved: dict[str, Path]) -> None:
+def test_other_tools_recognise_the_special_tokens(name: str, saved: dict[str, Path]) -> None:
     tool, tokenizer = other_tool(saved[name]), tokenizer_of(name)
     assert [tool.token_to_id(token) for token in SPECIAL_TOKENS] == list(range(len(SPECIAL_TOKENS)))
     assert tool.get_vocab_size() == len(tokenizer.tokens)
@@ -252,7 +252,7 @@ def test_no_two_vocabularies_have_one_identity() -> None:
 
 
 @every_tokenizer
-def test_nothing_is_no_token(name: str) -> None:
+def test_empty_text_has_no_token(name: str) -> None:
     tokenizer = tokenizer_of(name)
     ids = ids_of(tokenizer, "")
     assert ids.size == 0

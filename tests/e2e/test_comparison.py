@@ -35,7 +35,7 @@ def result_of(done: Finished) -> dict[str, Any]:
 
 
 def numbers_of(result: dict[str, Any]) -> list[Any]:
-    """What a kill must not move: all that was learned, nothing of how fast."""
+    """Return the results that a kill must not change: all numbers but those of speed."""
     keys = ("variant", "bits_per_base", "accuracy", "gain", "steps", "flops", "num_parameters")
     return [[row[key] for key in keys] for row in result["rows"]]
 

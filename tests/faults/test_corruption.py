@@ -125,7 +125,7 @@ def test_damaged_results_of_a_run_are_not_released(
 
 
 @pytest.mark.slow
-def test_a_damaged_file_of_a_run_is_no_bug(prepared_place: tuple[Place, Path]) -> None:
+def test_a_damaged_file_of_a_run_is_not_called_a_bug(prepared_place: tuple[Place, Path]) -> None:
     place, base = prepared_place
     command = COMMANDS["pretrain"]
     run_undisturbed(command, place, base)

@@ -34,7 +34,7 @@ SEED = 21
         ),
     ],
 )
-def test_a_disturbed_command_says_so_and_completes_when_run_again(
+def test_a_disturbed_command_fails_and_completes_when_run_again(
     kind: str,
     name: str,
     prepared_place: tuple[Place, Path],

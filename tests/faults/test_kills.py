@@ -26,7 +26,7 @@ SLOW_POINTS = 3
         *(pytest.param(name, SLOW_POINTS, marks=pytest.mark.slow) for name in COMMANDS),
     ],
 )
-def test_a_kill_loses_nothing(
+def test_a_kill_loses_no_step(
     name: str,
     points: int,
     prepared_place: tuple[Place, Path],

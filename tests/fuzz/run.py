@@ -102,7 +102,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=float("inf"), help="for all parsers")
     parser.add_argument("--inputs", type=int, default=1 << 62, help="for each parser")
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
-    parser.add_argument("--only", action="append", choices=list(targets()), help="these parsers")
+    parser.add_argument("--only", action="append", choices=list(targets()), help="parsers to run")
     given = parser.parse_args()
     names = given.only or list(targets())
     warnings.simplefilter("ignore")

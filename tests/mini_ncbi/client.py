@@ -1,4 +1,4 @@
-"""How tests fetch from the small NCBI: patient in tries, quick in waits."""
+"""Client of the small NCBI for tests: many tries, short waits."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def fasta_bytes(store: Store) -> dict[str, bytes]:
 
 
 def truth(ncbi: MiniNcbi, names: list[str]) -> dict[str, bytes]:
-    """What the server means to give."""
+    """Return the planned response of the server."""
     found = {}
     for name in names:
         assembly = ncbi.world.assembly(name)

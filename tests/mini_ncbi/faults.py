@@ -1,4 +1,4 @@
-"""What can go wrong with a request, by name; a fault script is a list of these for a URL."""
+"""Faults of a request, by name; a fault script is a list of these for a URL."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Asked:
 
     @property
     def is_body(self) -> bool:
-        """Whether it asked for a genome's own file."""
+        """Return True if the request is for a file of a genome."""
         return self.path.endswith("_genomic.fna.gz")
 
 
@@ -310,5 +310,5 @@ def _refusal(fault: Fault, retry_after: int) -> _Reply:
 
 
 def unpacked(content: bytes) -> bytes:
-    """What a `.gz` holds."""
+    """Return the content of a `.gz`."""
     return gzip.decompress(content)

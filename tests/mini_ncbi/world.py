@@ -55,7 +55,7 @@ class FakeAssembly:
 
     @property
     def folder(self) -> str:
-        """Its directory in the genomes area, odd characters replaced as NCBI does."""
+        """Directory in the genomes area, odd characters replaced as NCBI does."""
         name = self.name
         for odd in " \\/,#()":
             name = name.replace(odd, "_")

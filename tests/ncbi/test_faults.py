@@ -149,7 +149,7 @@ def test_requests_keep_the_rate_by_the_servers_clock(tmp_path: Path, rate: float
                 assert within <= 0.25 * rate + 2, "the server saw a burst"
 
 
-def test_retry_after_is_honoured_by_everybody(tmp_path: Path) -> None:
+def test_retry_after_is_honoured_by_every_worker(tmp_path: Path) -> None:
     waited: list[float] = []
     with MiniNcbi(world=make_world()) as ncbi:
         once = iter([Fault.TOO_MANY_WAIT])

@@ -100,7 +100,7 @@ def test_killed_at_random_points_it_loses_nothing(
 
 
 def check_resumed(ncbi: MiniNcbi, before: dict[str, int]) -> None:
-    """What was on disk is not asked for again."""
+    """Check that files on disk are not requested again."""
     for asked in ncbi.bodies():
         have = before.get(asked.path.rsplit("/", 1)[1], 0)
         offset = int(asked.headers.get("range", "bytes=0-")[6:-1])

@@ -54,7 +54,7 @@ def test_nystrom_attention() -> None:
 
 
 def test_nystrom_attention_with_padding_of_whole_segments() -> None:
-    """They keep empty segments as uniform landmarks; ours are cut anew. So none is empty here."""
+    """Compare without empty segments: the reference keeps them as landmarks, ours cuts anew."""
     peer = pytest.importorskip("nystrom_attention").NystromAttention(
         WIDTH, dim_head=WIDTH, heads=1, num_landmarks=LANDMARKS, residual_conv_kernel=TAPS
     )

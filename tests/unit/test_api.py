@@ -50,7 +50,7 @@ def other_strand(text: str) -> str:
     return text[::-1].translate(str.maketrans("ACGT", "TGCA"))
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_requests_are_refused() -> None:
     with pytest.raises(NotInCacheError):
         load("nowhere")
     model = load(RELEASED)
@@ -100,6 +100,6 @@ def test_the_transformer_is_a_step_of_a_pipeline() -> None:
         embedder.set_params(pol="mean")
 
 
-def test_other_names_are_not_there() -> None:
+def test_other_names_are_absent() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         genomeformer_cli.nothing  # noqa: B018

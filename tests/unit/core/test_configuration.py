@@ -91,7 +91,7 @@ def test_an_overlay_replaces_given_values_only() -> None:
     assert CONFIG.inner.count == 7
 
 
-def test_a_whole_number_may_stand_for_a_number() -> None:
+def test_a_whole_number_is_accepted_as_a_number() -> None:
     rate = overlay(CONFIG, {"inner": {"rate": 1}}, where="x.toml").inner.rate
     assert rate == 1.0
     assert isinstance(rate, float)

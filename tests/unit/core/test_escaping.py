@@ -42,7 +42,7 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
         assert encodable(text) == text
 
 
-def test_a_cell_of_a_card_is_no_markup() -> None:
+def test_a_cell_of_a_card_is_escaped() -> None:
     cell = markdown(HOSTILE)
     assert "\n" not in cell
     for markup in ("<", ">", "|", "`"):
@@ -50,7 +50,7 @@ def test_a_cell_of_a_card_is_no_markup() -> None:
     assert "](" not in cell
 
 
-def test_a_cell_keeps_what_is_no_markup() -> None:
+def test_a_cell_keeps_text_without_markup() -> None:
     for text in ("NC_000913.3", "0.51 [0.4, 0.6]", "Escherichia coli K-12 (E.)"):
         assert markdown(text) == text
 

@@ -62,5 +62,5 @@ def test_what_is_reported_arrives() -> None:
         ),
     ],
 )
-def test_however_it_fails_we_go_on(how: str, failed: TaskFailure) -> None:
+def test_a_failed_lookup_does_not_stop_the_command(how: str, failed: TaskFailure) -> None:
     assert run_in_fresh_process(fail, how, Listening()) == failed

@@ -59,7 +59,7 @@ def test_what_a_user_named_is_shown_as_it_is(text: str, capsys: pytest.CaptureFi
     assert capsys.readouterr().out == f"{text}\n"
 
 
-def test_talk_goes_to_stderr_and_wraps_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_go_to_stderr_without_wrapping(capsys: pytest.CaptureFixture[str]) -> None:
     error_console().print("word " * 100)
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -96,7 +96,7 @@ def test_a_table_of_data_is_escaped_on_a_terminal_alone(
     assert shown.endswith(b"\t1\n")
 
 
-def test_json_on_a_terminal_is_escaped_and_says_the_same(
+def test_json_on_a_terminal_is_escaped_and_parses_equally(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)

@@ -41,7 +41,7 @@ def described(sequence: str) -> DescribeResult:
 
 
 def of_many(result: DescribeResult, number: int) -> DescribeResult:
-    """The same corpus, said to be of so many genomes, each longer than the one before."""
+    """Return a corpus with that many genomes, each longer than the one before."""
     genomes = tuple(
         GenomeStatistics(
             name=f"[bold]{i}",
@@ -65,7 +65,7 @@ def test_of_many_genomes_the_largest_are_shown() -> None:
     assert f"the {MAX_GENOMES} largest genomes are shown; `--json` lists all" in lines
 
 
-def test_what_is_there_is_never_shown_as_nothing() -> None:
+def test_existing_bases_are_never_shown_as_zero_percent() -> None:
     lines = rendered(render_statistics(described(random_dna(50_000) + "N")))
     assert "N" in [line.split()[0] for line in lines if line.endswith("< 0.01%")]
     (row,) = [line for line in lines if line.startswith("one ")]
@@ -80,7 +80,7 @@ def test_the_same_numbers_give_the_same_picture(suffix: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("sequence", ["N" * 30, "ACGT" * 5, "A" * 40], ids=["n", "short", "a"])
-def test_little_can_be_drawn_and_told(sequence: str, tmp_path: Path) -> None:
+def test_tiny_corpora_are_drawn_and_described(sequence: str, tmp_path: Path) -> None:
     result = described(sequence)
     assert rendered(render_statistics(result))
     picture = plot_statistics(result, tmp_path / "x.png").read_bytes()
@@ -92,7 +92,7 @@ def test_many_genomes_can_be_drawn(tmp_path: Path) -> None:
     assert plot_statistics(many, tmp_path / "x.pdf").read_bytes().startswith(b"%PDF")
 
 
-def test_a_picture_goes_beside_where_one_stands_unless_told() -> None:
+def test_a_picture_is_written_to_the_working_folder_by_default() -> None:
     assert picture_path("c", None) == Path("c-stats.png")
     assert picture_path("c", Path("x.PDF")) == Path("x.PDF")
     with pytest.raises(UsageError, match=r"x\.jpg"):

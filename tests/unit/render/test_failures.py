@@ -22,13 +22,13 @@ def test_a_failure_is_a_sentence_a_hint_and_a_code(
     assert captured.err == f"error: {failure.message}\n\nhint: {failure.hint}\n"
 
 
-def test_without_a_hint_there_is_no_hint(capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_hint_none_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     report_failure(GenomeformerError("it broke"))
     assert capsys.readouterr().err == "error: it broke\n"
 
 
 @pytest.mark.parametrize("name", ["a[red].fa", "[/]", ":smile:.fa", "\\[x]"])
-def test_names_are_no_markup(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_are_escaped(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     report_failure(FastaError(f"`{name}` is empty", hint=f"look at `{name}`"))
     assert capsys.readouterr().err == f"error: `{name}` is empty\n\nhint: look at `{name}`\n"
 
@@ -60,7 +60,7 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str]) -> None:
         (OSError(errno.EMFILE, "Too many open files", "x.fa"), "`x.fa`", "ulimit -n"),
     ],
 )
-def test_a_limit_of_the_machine_or_an_input_is_no_bug(
+def test_a_limit_of_the_machine_or_an_input_is_not_called_a_bug(
     failure: Exception, words: str, hint: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert report_failure(failure) == 1

@@ -1,4 +1,4 @@
-"""Where a picture of a loss begins and ends."""
+"""Limits of a picture of a loss."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def test_durations_are_read_as_a_clock(seconds: float, text: str) -> None:
     assert format_duration(seconds) == text
 
 
-def test_off_a_terminal_there_is_a_line_a_validation() -> None:
+def test_off_a_terminal_there_is_one_line_per_validation() -> None:
     reporter, stream = spoken(terminal=False)
     score = Score(bits_per_base=1.9, accuracy=0.4, num_bases=1000)
     reporter.record(STARTED)
@@ -83,7 +83,7 @@ def test_off_a_terminal_there_is_a_line_per_half_minute(monkeypatch: pytest.Monk
     assert "1:05 left" in lines[0]
 
 
-def test_on_a_terminal_the_model_stands_beside_the_table() -> None:
+def test_on_a_terminal_the_model_is_shown_beside_the_table() -> None:
     reporter, stream = spoken(terminal=True)
     reporter.record(STARTED)
     reporter.record(step(2, Score(bits_per_base=1.9, accuracy=0.4, num_bases=1000)))
@@ -236,7 +236,7 @@ def test_bars_of_many_files_at_once() -> None:
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_a_line_a_file_where_there_are_no_bars(*, terminal: bool) -> None:
+def test_without_bars_there_is_one_line_per_file(*, terminal: bool) -> None:
     screen = console(terminal=terminal)
     reporter = TerminalReporter(screen)
     with reporter.track("genomes", 2, "genomes") as bar:

@@ -67,7 +67,7 @@ def test_sizes_are_decimal(num_bytes: int, text: str) -> None:
     assert format_size(num_bytes) == text
 
 
-def test_the_verdict_says_which_side_wins() -> None:
+def test_the_verdict_names_which_side_wins() -> None:
     assert (
         compare_with_counts(SUMMARY)
         == "the model beats the table of counts by 0.0235 bits per base"
@@ -78,7 +78,7 @@ def test_the_verdict_says_which_side_wins() -> None:
     )
 
 
-def test_the_model_stands_beside_both_that_it_is_held_against() -> None:
+def test_the_model_is_shown_beside_both_baselines() -> None:
     _, model, counts, twin = rendered(scores_table(SUMMARY))
     assert model.split()[-2:] == ["1.8765", "43.2%"]
     assert counts.split()[-2:] == ["1.9000", "37.5%"]
@@ -102,7 +102,7 @@ def test_every_preset_has_a_row() -> None:
     assert all("1.2G" in line and "12 days" in line for line in lines[1 : len(PRESETS) + 1])
 
 
-def test_runs_stand_beside_each_other() -> None:
+def test_runs_are_shown_side_by_side() -> None:
     score = Score(bits_per_base=1.9, accuracy=0.4, num_bases=9)
     run = WatchedRun(name="one", folder=Path(), step=0, steps=100)
     further = replace(
@@ -121,7 +121,7 @@ def test_runs_stand_beside_each_other() -> None:
     assert "two: 2 steps left out as spikes" in lines[-1]
 
 
-def test_scores_of_longer_tokens_are_told_per_token_too() -> None:
+def test_scores_of_longer_tokens_are_reported_per_token_too() -> None:
     score = Score(bits_per_base=1.5, accuracy=0.1, num_bases=60, num_tokens=10)
     summary = replace(SUMMARY, model=score, counts=score, random_twin=score, average=score)
     lines = rendered(scores_table(replace(summary, counts_looks="before")))
@@ -131,7 +131,7 @@ def test_scores_of_longer_tokens_are_told_per_token_too() -> None:
     assert lines[3].startswith("counts of 5 bases before")
 
 
-def test_a_problem_is_told_in_full() -> None:
+def test_a_problem_is_reported_in_full() -> None:
     problem = "`/cache/[red]/model.safetensors` does not match its recorded checksum"
     entry = VerifiedEntry(kind=Kind.WEIGHTS, name="w", num_files=0, problem=problem)
     good = replace(entry, name="v", num_files=3, problem=None)

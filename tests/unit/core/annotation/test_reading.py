@@ -24,7 +24,7 @@ from tests.reporters import Listening
 DNA = "ACGTTGCAAC" * 10
 
 
-def test_two_parsers_of_two_formats_say_the_same_of_a_real_genome() -> None:
+def test_two_parsers_of_two_formats_agree_on_a_real_genome() -> None:
     """M. genitalium as RefSeq gives it."""
     found = []
     for path in (MYCOPLASMA_GFF, MYCOPLASMA_GENBANK):

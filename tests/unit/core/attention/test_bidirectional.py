@@ -78,7 +78,7 @@ def test_tied_weights_are_there_once() -> None:
 
 
 @pytest.mark.parametrize("make", [linear, gated, delta])
-def test_padding_changes_nothing_wherever_it_stands(make: type[nn.Module]) -> None:
+def test_padding_changes_nothing_wherever_it_is(make: type[nn.Module]) -> None:
     both = BidirectionalAttention(make())
     q, k, v, gates = draw(both.num_gates)
     mask = torch.rand(2, LENGTH, generator=torch.Generator().manual_seed(1)) > 0.3

@@ -65,7 +65,7 @@ def test_the_pieces_that_a_file_comes_in_change_nothing(
     assert max(map(len, pieces)) <= max(chunk + 512, 1024 * 1024)
 
 
-def test_nothing_teaches_nothing(tmp_path: Path) -> None:
+def test_an_empty_batch_has_no_gradient(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no bases"):
         learn(write(tmp_path / "g.fa", ["", ""]), TAIL)
 

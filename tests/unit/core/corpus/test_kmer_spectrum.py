@@ -47,7 +47,7 @@ def spelled(counter: KmerCounter, k: int) -> Counter[str]:
 
 
 @pytest.mark.parametrize("genome", ["NC_001422.1", "NC_001416.1"])
-def test_a_real_genome_has_the_words_that_a_counter_finds(genome: str) -> None:
+def test_a_real_genome_has_the_kmers_that_a_counter_finds(genome: str) -> None:
     (record,) = read_records(SAMPLE_FOLDER / f"{genome}.fa.gz")
     counter = counted([record.sequence], piece=1000)
     for k in range(1, MAX_K + 1):

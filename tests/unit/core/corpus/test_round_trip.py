@@ -1,4 +1,4 @@
-"""What goes into a corpus comes out: every base, every soft-mask bit, nothing across records."""
+"""Round trip through a corpus: every base, every soft-mask bit, nothing across records."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_no_window_leaves_its_segment(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("empty", [[], [Record("a", "", "")]])
-def test_no_bases_are_no_corpus(tmp_path: Path, empty: list[Record]) -> None:
+def test_genomes_without_bases_are_refused(tmp_path: Path, empty: list[Record]) -> None:
     with pytest.raises(InputError, match="no bases"):
         write(tmp_path, [(genome("g"), empty)])
 

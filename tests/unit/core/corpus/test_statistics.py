@@ -1,4 +1,4 @@
-"""What is said of a corpus, against what can be counted by hand."""
+"""Statistics of a corpus, compared with counts by hand."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_soft_mask_of_a_genome_is_known_where_a_token_is_a_base(tmp_path: Pa
     assert found.soft_mask_fraction == pytest.approx(11 / sum(map(len, ALL)))
 
 
-def test_records_without_a_base_are_no_records(tmp_path: Path) -> None:
+def test_records_without_a_base_are_left_out(tmp_path: Path) -> None:
     _, found = counted(tmp_path / "c", CharTokenizer())
     assert [one.num_records for one in found.genomes] == [2, 2]
     lengths = sorted(len(sequence) for sequence in ALL if sequence)

@@ -1,4 +1,4 @@
-"""Which bases are hidden, and what is put in their place."""
+"""Selection of hidden bases, and their replacements."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def close(count: int, number: int, share: float) -> bool:
     return abs(count - number * share) < 5 * (number * share * (1 - share)) ** 0.5
 
 
-def test_only_real_bases_are_targets_at_the_rate_asked_for() -> None:
+def test_only_real_bases_are_targets_at_the_rate_requested() -> None:
     tokens_BL = windows().tokens_BL
     target_BL = masked().targets_BL != NOT_A_TARGET
     real_BL = (tokens_BL >= 5) & (tokens_BL < 9)
@@ -70,7 +70,7 @@ def test_replacements_are_drawn_from_the_four_bases_evenly() -> None:
     assert all(close(int(count), shown.size, 0.25) for count in counts[5:9])
 
 
-def test_soft_masked_targets_weigh_what_was_asked_for() -> None:
+def test_soft_masked_targets_have_the_requested_weight() -> None:
     batch = masked(MaskingConfig(soft_mask_weight=0.1))
     target_BL = batch.targets_BL != NOT_A_TARGET
     expected = np.where(windows().soft_mask_BL, np.float32(0.1), np.float32(1)) * target_BL
@@ -95,7 +95,7 @@ def test_impossible_shares_are_refused() -> None:
         MaskingConfig(mask_share=0.8, random_share=0.3)
 
 
-def test_spans_hide_as_many_bases_and_share_one_fate() -> None:
+def test_spans_hide_as_many_bases_and_are_replaced_alike() -> None:
     config = MaskingConfig(span=5)
     tokens_BL, batch = windows().tokens_BL, masked(config)
     target_BL = batch.targets_BL != NOT_A_TARGET

@@ -29,7 +29,7 @@ def sampler(corpus: Corpus, *, batch_size: int = 4, strands: bool = False) -> Wi
     return WindowSampler(corpus, "train", sampling)
 
 
-def test_short_segments_are_skipped_if_asked(corpus: Corpus) -> None:
+def test_short_segments_are_skipped_if_requested(corpus: Corpus) -> None:
     sampling = Sampling(length=64, batch_size=4, seed=7, reverse_complement=False, short="skip")
     drawn = WindowSampler(corpus, "train", sampling)
     assert drawn.num_windows == sampler(corpus).num_windows - 1

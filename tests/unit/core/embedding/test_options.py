@@ -156,7 +156,7 @@ def test_layers_of_other_models(kind: dict[str, Any]) -> None:
             Embedder(loaded, EmbedOptions(layers="mean"))
 
 
-def test_a_model_says_which_layers_serve_best() -> None:
+def test_a_model_names_its_recommended_layers() -> None:
     loaded = replace(load(), layers="1")
     assert (rows(loaded, REAL) == rows(load(), REAL, layers="1")).all()
     assert (rows(loaded, REAL, layers="last") == rows(load(), REAL)).all()
@@ -167,7 +167,7 @@ def test_a_model_says_which_layers_serve_best() -> None:
 
 
 @pytest.mark.parametrize("pool", ["mean", "max", "first", "last"])
-def test_the_other_strand_can_be_averaged_in_or_stand_beside(pool: str) -> None:
+def test_the_other_strand_is_averaged_or_concatenated(pool: str) -> None:
     loaded = load()
     plain = rows(loaded, REAL, pool=pool)
     turned = rows(loaded, [reverse_complement(one) for one in REAL], pool=pool)
@@ -251,7 +251,7 @@ def test_short_memory_halves_the_batch_and_changes_nothing(
         rows(loaded, TEXTS, window=200)
 
 
-def test_other_failures_of_torch_are_not_taken_for_short_memory(
+def test_other_failures_of_torch_are_not_mistaken_for_short_memory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(self: Embedder, tokens_BL: npt.NDArray[np.int64]) -> torch.Tensor:
@@ -292,7 +292,7 @@ def test_batches_without_padding_have_no_mask(monkeypatch: pytest.MonkeyPatch) -
     ],
     ids=str,
 )
-def test_what_cannot_be_is_refused(choices: dict[str, Any], words: str) -> None:
+def test_invalid_requests_are_refused(choices: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         Embedder(load(), EmbedOptions(**choices))
 

@@ -96,7 +96,7 @@ def test_no_rows_are_an_array_too(tmp_path: Path) -> None:
     assert np.load(tmp_path / "a.npy").shape == (0, 4)
 
 
-def test_a_broken_off_job_goes_on_from_what_was_kept(tmp_path: Path) -> None:
+def test_an_interrupted_job_resumes_from_what_was_kept(tmp_path: Path) -> None:
     array = vectors(6, 4)
     first = row_file(tmp_path / "p")
     first.add_records(["a", "b"], [2, 1])[:] = array[:3]
@@ -145,7 +145,7 @@ def test_an_unbuffered_stream_that_takes_a_part_at_a_time_gets_all() -> None:
     assert bytes(stream.taken) == vectors(100, 8).tobytes()
 
 
-def test_a_full_disk_is_said_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = row_file(tmp_path / "p")
     fill_the_disk(monkeypatch)
     rows.add_records(["a"], [1])
@@ -178,7 +178,7 @@ def test_room_is_taken_where_the_system_cannot_set_it_aside(
     assert (np.asarray(rows.finish()) == array).all()
 
 
-def test_rows_that_are_let_go_stay_in_their_file(tmp_path: Path) -> None:
+def test_rows_that_are_released_stay_in_their_file(tmp_path: Path) -> None:
     array = vectors(3_000, 4)
     rows = row_file(tmp_path / "p")
     room = rows.add_records(["a"], [3_000])
@@ -189,7 +189,7 @@ def test_rows_that_are_let_go_stay_in_their_file(tmp_path: Path) -> None:
     release_pages(np.empty((2, 2)))
 
 
-def test_a_folder_is_no_place_for_an_array(tmp_path: Path) -> None:
+def test_an_array_is_not_written_over_a_folder(tmp_path: Path) -> None:
     rows = row_file(tmp_path / "p")
     with pytest.raises(StoreError, match="not an ordinary file"):
         rows.rename_to(tmp_path)

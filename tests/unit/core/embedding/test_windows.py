@@ -80,7 +80,7 @@ def test_windows_of_a_reversed_sequence_are_the_windows_reversed(
         assert ((length - high)[::-1] == low).all()
 
 
-def test_a_token_is_taken_from_the_window_in_which_it_stands_further_from_an_edge() -> None:
+def test_a_token_is_taken_from_the_window_in_which_it_is_further_from_an_edge() -> None:
     windows = cut_windows([16], 8, 4)
     assert windows.start.tolist() == [0, 4, 8]
     assert (windows.start + windows.own_start).tolist() == [0, 6, 10]
@@ -117,7 +117,7 @@ def test_a_long_sequence_is_cut_evenly() -> None:
     assert cut_windows([101], 64).length.tolist() == [34, 33, 34]
 
 
-def test_nothing_gives_nothing() -> None:
+def test_empty_input_gives_empty_output() -> None:
     assert len(cut_windows([], 8)) == 0
     assert batch_windows(np.array([], dtype=np.int64), 8) == []
 

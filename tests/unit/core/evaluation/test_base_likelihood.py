@@ -71,7 +71,7 @@ def alone(model: LoadedModel, sequence: str, place: int, start: int = 0) -> list
     return [float(one) for one in torch.log_softmax(logits, dim=0) / np.log(2)]
 
 
-def test_a_model_that_reads_both_strands_says_the_same_of_either() -> None:
+def test_a_model_of_both_strands_gives_either_strand_the_same_output() -> None:
     model = loaded("two-stack", "gated-linear")
     codes = encode_bases(random_dna(40, 5))
     one = base_log2(model, codes, ScoringOptions())
@@ -95,7 +95,7 @@ def test_every_base_is_taken_once_and_has_its_context(
 
 
 @pytest.mark.parametrize(("direction", "attention"), KINDS)
-def test_bases_are_predicted_as_if_asked_for_alone(direction: str, attention: str) -> None:
+def test_bases_are_predicted_as_if_queried_alone(direction: str, attention: str) -> None:
     model = loaded(direction, attention)
     sequence = random_dna(33, 5)
     found = base_log2(model, encode_bases(sequence), ScoringOptions(every=1_000))
@@ -212,7 +212,7 @@ def test_a_causal_model_weighs_whole_windows_indels_too() -> None:
         (variant(3, "G", "A" * 21), "too long: an allele of 21 bases, and the window holds 20"),
     ],
 )
-def test_a_variant_that_cannot_be_scored_says_why(one: Variant, note: str) -> None:
+def test_a_variant_that_cannot_be_scored_states_why(one: Variant, note: str) -> None:
     model = loaded("bidirectional", "softmax")
     (score,) = score_variants(model, [one], {"c": encode_bases("ACGTACGT")}, 20, SilentReporter())
     assert (score.log_odds, score.note) == (None, note)

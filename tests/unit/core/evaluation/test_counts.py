@@ -142,7 +142,7 @@ def test_the_table_learns_what_neighbours_tell(tmp_path: Path) -> None:
     assert baseline.score.bits_per_base < 1.95
 
 
-def test_a_table_is_no_wider_than_its_training_data_can_fill() -> None:
+def test_a_table_is_as_wide_as_its_training_data_fills() -> None:
     assert widest_order(10) == 0
     orders = [widest_order(10**power) for power in range(1, 10)]
     assert orders == sorted(orders)
@@ -152,7 +152,7 @@ def test_a_table_is_no_wider_than_its_training_data_can_fill() -> None:
     assert widest_order(570_567, Sides.LEFT) == 9
 
 
-def test_questions_are_real_bases_with_real_neighbours_each_asked_once(tmp_path: Path) -> None:
+def test_questions_are_real_bases_with_real_neighbours_each_queried_once(tmp_path: Path) -> None:
     held = random_dna(300, 7) + "N" * 9 + random_dna(350, 8)
     corpus = build_corpus(tmp_path / "c", {"a": random_dna(500), "b": held}, split=HOLD_OUT_B)
     questions = make_queries(corpus, QueryConfig(length=128, max_windows=99, passes=HIDE_ONE_IN))
@@ -176,7 +176,7 @@ def test_order_zero_is_the_composition_of_both_strands(sides: Sides) -> None:
     assert counter.tables().tables[0].tolist() == [3, 1, 1, 3]
 
 
-def test_a_causal_model_stands_beside_the_table_of_what_is_before(tmp_path: Path) -> None:
+def test_a_causal_model_is_compared_with_counts_of_the_bases_before(tmp_path: Path) -> None:
     dna = random_dna(300) * 12
     corpus = build_corpus(tmp_path / "c", {"a": dna})
     asking = QueryConfig(length=128, max_windows=50, passes=16, causal=True)

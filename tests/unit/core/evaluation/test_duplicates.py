@@ -8,7 +8,7 @@ from genomeformer_cli.core.sequence import encode_bases, reverse_complement
 from tests.corpora import random_dna
 
 
-def test_sequences_that_also_stand_in_training_rows_are_counted_on_both_strands() -> None:
+def test_sequences_that_are_also_training_rows_are_counted_on_both_strands() -> None:
     fresh = [random_dna(30, seed) for seed in range(6)]
     # Rows 6 to 9 are tested: a copy, a reverse complement, a copy in lower case, a new one.
     texts = [*fresh, fresh[0], reverse_complement(fresh[1]), fresh[2].lower(), random_dna(30, 9)]

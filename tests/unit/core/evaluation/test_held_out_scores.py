@@ -65,7 +65,7 @@ def asked(model: LoadedModel, folder: Path, config: HeldOutConfig) -> tuple[Held
 
 @torch.no_grad()
 @pytest.mark.parametrize("attention", ["gated-linear", "softmax"])
-def test_a_causal_model_is_asked_base_after_base(tmp_path: Path, attention: str) -> None:
+def test_a_causal_model_is_queried_base_after_base(tmp_path: Path, attention: str) -> None:
     model = loaded("causal", attention)
     (found,) = asked(model, tmp_path / "c", HeldOutConfig(windows=5))
     carried = attention == "gated-linear"
@@ -91,7 +91,7 @@ def test_a_causal_model_is_asked_base_after_base(tmp_path: Path, attention: str)
 
 
 @torch.no_grad()
-def test_two_stacks_are_asked_for_every_base(tmp_path: Path) -> None:
+def test_two_stacks_are_queried_for_every_base(tmp_path: Path) -> None:
     model = loaded("two-stack", "gated-linear")
     (found,) = asked(model, tmp_path / "c", HeldOutConfig())
     codes = encode_bases(HELD)
@@ -108,7 +108,7 @@ def test_two_stacks_are_asked_for_every_base(tmp_path: Path) -> None:
     assert score.bits_per_base == pytest.approx(np.mean(bits), abs=1e-4)
 
 
-def test_a_masked_model_is_asked_twice_and_everybody_the_same(tmp_path: Path) -> None:
+def test_a_masked_model_is_queried_twice_and_always_alike(tmp_path: Path) -> None:
     model = loaded("bidirectional", "softmax")
     config = HeldOutConfig(passes=32, rate=0.3, num_twins=2)
     sparse, dense = asked(model, tmp_path / "c", config)
@@ -127,7 +127,7 @@ def test_a_masked_model_is_asked_twice_and_everybody_the_same(tmp_path: Path) ->
     assert again == (sparse, dense)
 
 
-def test_without_a_corpus_there_is_no_table() -> None:
+def test_without_a_corpus_there_is_not_a_table() -> None:
     text = HeldOutSequence(group="x", record="x", codes=encode_bases(HELD))
     model = loaded("bidirectional", "softmax")
     found = score_held_out(model, [text], None, HeldOutConfig(), SilentReporter())

@@ -37,7 +37,7 @@ def coding(*parts: Part) -> Feature:
     return Feature(kind=Kind.CDS, parts=parts)
 
 
-def test_codon_positions_of_both_strands_and_what_lies_between() -> None:
+def test_codon_positions_of_both_strands_and_intergenic_bases() -> None:
     features = [
         coding(Part(2, 8, PLUS, 0)),
         coding(Part(10, 17, MINUS, 1)),
@@ -58,7 +58,7 @@ def test_a_gene_across_the_origin() -> None:
     assert found.tolist() == [3, 1, 2, 3, 4, 4, 4, 4, 1, 2]
 
 
-def test_starts_of_real_genes_stand_at_the_first_codon_position() -> None:
+def test_starts_of_real_genes_are_at_the_first_codon_position() -> None:
     genome = next(one for one in sample_genomes() if one.name == "NC_000908.2")
     install_sample(genome, store=Store())
     fasta = Store().entry(Room.GENOMES, genome.name).path / genome.fasta

@@ -47,7 +47,7 @@ def test_score_equals_one_question_at_a_time(tmp_path: Path) -> None:
 
 @torch.no_grad()
 @pytest.mark.parametrize("stride", [1, 3])
-def test_longer_tokens_are_answered_one_question_at_a_time(tmp_path: Path, stride: int) -> None:
+def test_longer_tokens_are_predicted_one_query_at_a_time(tmp_path: Path, stride: int) -> None:
     tokenizer = build_tokenizer("kmer", k=3, stride=stride)
     corpus = build_corpus(tmp_path / "c", {"a": random_dna(3_000)}, tokenizer=tokenizer)
     questions = make_queries(corpus, QueryConfig(length=40, max_windows=9, passes=64))

@@ -1,4 +1,4 @@
-"""What is asked of models of any tokens, so that their bits per base mean the same."""
+"""Queries of models of any tokens, comparable in bits per base."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def corpus_of(folder: Path, dna: str, **settings: int) -> Corpus:
     return build_corpus(folder, {"a": dna}, tokenizer=tokenizer)
 
 
-def test_overlapping_tokens_are_asked_for_bases_that_nothing_shows(tmp_path: Path) -> None:
+def test_overlapping_tokens_are_queried_for_hidden_bases_only(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path / "c", random_dna(4000), k=5, stride=1)
     questions = make_queries(corpus, ASKING)
     assert questions.base_mask_PWL is not None
@@ -94,7 +94,7 @@ def test_whole_tokens_follow_bases_enough_for_the_chain(tmp_path: Path) -> None:
     assert baseline.score.bits_per_token == pytest.approx(8.0, abs=0.2)
 
 
-def test_a_chain_counts_and_scores_as_a_loop_does(tmp_path: Path) -> None:
+def test_a_markov_model_counts_and_scores_as_a_loop_does(tmp_path: Path) -> None:
     dna = "ACGGT" * 200 + random_dna(800)
     corpus = corpus_of(tmp_path / "c", dna, k=3, stride=3)
     tables = count_markov(corpus, 2, SilentReporter())
@@ -128,7 +128,7 @@ def test_strides_between_are_refused(tmp_path: Path) -> None:
     assert "--stride 1" in str(caught.value.hint)
 
 
-def test_both_strands_are_refused_where_they_cannot_be_asked(tmp_path: Path) -> None:
+def test_both_strands_are_refused_where_they_cannot_be_queried(tmp_path: Path) -> None:
     both = QueryConfig(length=100, max_windows=9, passes=4, both_strands=True)
     corpus = corpus_of(tmp_path / "c", random_dna(4000), k=4, stride=4)
     with pytest.raises(ConfigError, match="both strands"):

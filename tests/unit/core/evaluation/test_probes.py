@@ -111,7 +111,7 @@ def test_five_folds_test_every_row_once_and_keep_groups_together() -> None:
 
 
 @pytest.mark.parametrize("probe", [LOGISTIC, NEIGHBOURS])
-def test_a_probe_finds_what_is_there_and_nothing_where_nothing_is(probe: str) -> None:
+def test_a_probe_finds_signal_only_where_there_is_signal(probe: str) -> None:
     labelled = task(300)
     generator = np.random.default_rng(0)
     noise = generator.normal(size=(300, 8)).astype(np.float32)
@@ -158,7 +158,7 @@ def test_words_are_counted_without_n_and_in_order() -> None:
     assert one_hot([encode_bases("AC"), encode_bases("A")]) is None
 
 
-def test_sparse_words_can_be_probed() -> None:
+def test_sparse_kmers_can_be_probed() -> None:
     examples = tuple(
         Example(f"{row}", random_dna(40, row) + ("TATAAT" if row % 2 else ""), str(row % 2))
         for row in range(200)
@@ -274,7 +274,7 @@ def test_a_single_tested_row_has_no_interval() -> None:
     assert not mcc_gain(tested, tested, 0).is_known
 
 
-def test_labels_that_say_nothing_are_not_significant() -> None:
+def test_random_labels_are_not_significant() -> None:
     generator = np.random.default_rng(5)
     values = [
         neighbourhood(

@@ -82,7 +82,7 @@ def test_an_index_names_its_tasks(tmp_path: Path) -> None:
         ("t.fa", ">a\nACGT\n", "no header has a label"),
     ],
 )
-def test_what_is_no_task_is_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
+def test_invalid_tasks_are_refused(tmp_path: Path, name: str, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said):
         read_task(write(tmp_path / name, text))
 
@@ -93,7 +93,7 @@ def test_a_folder_is_not_a_task(tmp_path: Path) -> None:
     assert f"--suite {tmp_path}" in str(caught.value.hint)
 
 
-def test_an_empty_folder_is_no_suite(tmp_path: Path) -> None:
+def test_an_empty_folder_is_not_a_suite(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no task") as caught:
         list(read_suite(tmp_path))
     assert "`INDEX.tsv`" in str(caught.value.hint)

@@ -94,7 +94,7 @@ def test_no_labels_at_all() -> None:
 
 @repeatable
 @given(st.lists(st.floats(-1e6, 1e6).map(repr), min_size=2, max_size=30))
-def test_numbers_are_never_other_classes_in_silence(labels: list[str]) -> None:
+def test_numbers_are_never_other_classes_silently(labels: list[str]) -> None:
     whole = all(float(label).is_integer() for label in labels)
     try:
         found = kind_of(labels).value

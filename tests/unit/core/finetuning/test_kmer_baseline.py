@@ -83,7 +83,7 @@ def names(rows: LabelledRows) -> list[str]:
     return [rows.groups[row] for row in rows.splits["train"]]
 
 
-def test_pairs_are_told_by_their_places() -> None:
+def test_pairs_are_distinguished_by_their_places() -> None:
     pairs = positional_pairs([encode_bases(letters) for letters in SEQUENCES], 7)
     found = pairs.table((len(SEQUENCES), 16 * 6)).toarray()
     for row, letters in enumerate(SEQUENCES):
@@ -95,7 +95,7 @@ def test_pairs_are_told_by_their_places() -> None:
 
 
 @pytest.mark.parametrize("number", [2, 3])
-def test_what_is_said_of_a_training_row_was_learned_from_others(number: int) -> None:
+def test_predictions_of_training_rows_are_cross_fitted(number: int) -> None:
     sequences = [random_dna(40, n) for n in range(150)]
     labels = [f"class {letters.count('A') * number // 20}" for letters in sequences]
     often = Counter(labels).most_common(number)
@@ -171,7 +171,7 @@ def test_both_strands_are_one_where_both_are_read() -> None:
     torch.testing.assert_close(part.outputs(codes), part.outputs(turned))
 
 
-def test_a_fit_is_made_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fit_is_made_once_per_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sequences = [random_dna(30, n) for n in range(60)]
     rows = rows_of([letters[0] for letters in sequences], sequences, ("label",))
     folder = tmp_path / "linear"
@@ -186,7 +186,7 @@ def test_a_fit_is_made_once_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load_or_fit(folder, rows, WORDS, plain_loss(rows), SilentReporter())
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_requests_are_refused() -> None:
     sequences = ["ACGTAC", "GGCCTA"] * 20
     rows = rows_of(["swwsws", "sswwsw"] * 20, sequences, ("label",))
     with pytest.raises(ConfigError, match="labels of bases"):

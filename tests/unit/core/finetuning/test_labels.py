@@ -34,7 +34,7 @@ def test_kinds_are_what_labels_look_like(
     assert infer_kind(labels, lengths) is kind
 
 
-def test_classes_stand_in_the_order_a_person_would_give_them() -> None:
+def test_classes_are_in_the_order_a_person_would_give_them() -> None:
     labels = ["10", "9", "b", "a", "9"]
     targets = find_label_space(TaskKind.CLASSIFICATION, labels, labels, ("label",))
     assert targets.names == ("9", "10", "a", "b")

@@ -62,7 +62,7 @@ RESULT = "result.json"
 
 
 class KilledError(Exception):
-    """What ends a run in these tests."""
+    """Error that ends a run in these tests."""
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def tuning_of(
 
 
 @pytest.mark.parametrize("dials", DIALS.values(), ids=DIALS)
-def test_a_killed_run_goes_on_to_the_same_bits(
+def test_a_killed_run_resumes_to_the_same_bits(
     base: Path, tmp_path: Path, dials: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tuning = tuning_of(base, dials)
@@ -148,7 +148,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dials", DIALS.values(), ids=DIALS)
-def test_a_killed_run_goes_on_on_a_gpu(
+def test_a_killed_run_resumes_on_a_gpu(
     base: Path, tmp_path: Path, dials: Mapping[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not torch.cuda.is_available():
@@ -428,7 +428,7 @@ def test_every_kind_is_learned(kind: str, base: Path, tmp_path: Path) -> None:
     assert result.test.measures[metric] > 0.6
 
 
-def test_rows_without_a_base_are_left_out_with_a_word() -> None:
+def test_rows_without_a_base_are_left_out_with_a_message() -> None:
     listening = Listening()
     rows = rows_of([*examples(40), Example("n", "NNNN", "at")], reporter=listening)
     assert len(rows.codes) == 40

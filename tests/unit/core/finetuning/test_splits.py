@@ -46,7 +46,7 @@ def test_the_draw_is_that_of_its_seed() -> None:
     assert not np.array_equal(one["test"], other["test"])
 
 
-def test_no_group_stands_on_both_sides() -> None:
+def test_no_group_is_on_both_sides() -> None:
     examples = rows(400, groups=23)
     parts = split_rows(examples, labels(examples), SplitRule())
     found = [{examples[row].group for row in parts[name]} for name in PARTS]
@@ -57,7 +57,7 @@ def test_no_group_stands_on_both_sides() -> None:
     assert sum(part.size for part in parts.values()) == 400
 
 
-def test_what_the_file_says_is_kept() -> None:
+def test_the_content_of_the_file_is_kept() -> None:
     examples = [*rows(40, split="train"), *rows(10, split="test")]
     parts = split_rows(examples, labels(examples), SplitRule())
     assert parts["test"].tolist() == list(range(40, 50))

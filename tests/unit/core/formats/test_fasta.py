@@ -37,7 +37,7 @@ def saved(tmp_path: Path, content: bytes, name: str = "x.fa.gz") -> Path:
 
 
 def alone(path: Path) -> list[tuple[str, ...]]:
-    """What pyfastx says by itself."""
+    """Return the records that pyfastx reads."""
     return list(pyfastx.Fastx(str(path)))
 
 
@@ -147,7 +147,9 @@ def test_a_nul_far_in_is_seen(tmp_path: Path) -> None:
         (b"ID   X; SV 1;\n", "EMBL"),
     ],
 )
-def test_what_is_no_fasta_is_refused_and_named(tmp_path: Path, content: bytes, said: str) -> None:
+def test_other_formats_than_fasta_are_refused_and_named(
+    tmp_path: Path, content: bytes, said: str
+) -> None:
     path = saved(tmp_path, content)
     for read in (inspect_file, lambda path: list(read_records(path))):
         with pytest.raises(FormatError, match=said) as caught:
@@ -265,9 +267,7 @@ def test_sam_is_named(tmp_path: Path) -> None:
     "content",
     [FASTQ[:-2], FASTQ[:-5], FASTQ[:-8], FASTQ.replace(b"IIII", b"III"), FASTQ + b"r3\n"],
 )
-def test_damaged_fastq_is_refused_and_pyfastx_ends_in_silence(
-    tmp_path: Path, content: bytes
-) -> None:
+def test_damaged_fastq_is_refused_and_pyfastx_ends_silently(tmp_path: Path, content: bytes) -> None:
     path = saved(tmp_path, content, "x.fq")
     alone(path)
     with pytest.raises(FastaError, match="FASTQ"):

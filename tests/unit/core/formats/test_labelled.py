@@ -20,7 +20,7 @@ def write(path: Path, text: str) -> Path:
     return path
 
 
-def test_counts_add_up_and_say_why() -> None:
+def test_counts_add_up_and_state_why() -> None:
     count = RowCount(read=5, used=5).without("empty", 2).without("odd", 1).without("empty", 0)
     assert (count.used, dict(count.left_out)) == (2, {"empty": 2, "odd": 1})
     assert count.sentence() == "5 rows read, 2 used, 3 left out (2 empty; 1 odd)"

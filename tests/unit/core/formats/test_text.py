@@ -101,7 +101,7 @@ def test_a_changed_byte_is_refused(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PACKED)
-def test_a_bomb_is_unpacked_in_small_chunks(name: str, tmp_path: Path) -> None:
+def test_a_compression_bomb_is_unpacked_in_small_chunks(name: str, tmp_path: Path) -> None:
     path = saved(tmp_path, PACKINGS[name](b"N" * (1 << 24)))
     sizes = [len(chunk) for chunk in PackedFile(path).chunks()]
     assert sum(sizes) == 1 << 24
@@ -160,7 +160,7 @@ def test_byte_order_marks(tmp_path: Path) -> None:
         texts(saved(tmp_path, "a\n".encode("utf-16-le")))
 
 
-def test_a_byte_of_another_encoding_harms_only_its_own_cell(tmp_path: Path) -> None:
+def test_a_byte_of_another_encoding_affects_only_its_own_cell(tmp_path: Path) -> None:
     (line,) = read_lines(saved(tmp_path, "café\tA\n".encode("latin-1")))
     name, allele = line.text.split("\t")
     assert require_text(allele, "`x`, line 1") == "A"

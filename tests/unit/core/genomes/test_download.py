@@ -226,7 +226,7 @@ def test_a_refusal_is_final(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_host_that_is_not_there(transport: HttpTransport, tmp_path: Path) -> None:
+def test_an_unreachable_host_is_a_network_error(transport: HttpTransport, tmp_path: Path) -> None:
     with pytest.raises(NetworkError, match="after 4 tries"):
         download(transport, "http://127.0.0.1:9/x.gz", tmp_path / "x.part", meter=Meter())
     for wrong in ("gopher://127.0.0.1/x", "http://[::1", "//"):

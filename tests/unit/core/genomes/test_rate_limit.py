@@ -55,7 +55,7 @@ def test_backoff_is_full_jitter_below_a_doubling_ceiling() -> None:
     assert caught.value.exit_code == 75
 
 
-def test_a_host_that_never_answered_is_given_up_soon() -> None:
+def test_a_host_that_never_replied_is_given_up_soon() -> None:
     backoff = Backoff(8, cancel=FakeHalt())
     for _ in range(3):
         backoff.wait(TransientError("x", unreachable=True))
@@ -65,7 +65,7 @@ def test_a_host_that_never_answered_is_given_up_soon() -> None:
         Backoff(0, cancel=FakeHalt()).wait(TransientError("x"))
 
 
-def test_progress_forgives_and_retry_after_wins() -> None:
+def test_progress_resets_the_count_and_retry_after_wins() -> None:
     cancel = FakeHalt()
     backoff = Backoff(1, cancel=cancel)
     for _ in range(5):

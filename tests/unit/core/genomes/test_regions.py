@@ -106,5 +106,5 @@ def test_a_record_that_occurs_twice_is_refused_only_where_it_is_named(tmp_path: 
         from_bed(tmp_path, genome, "a\t0\t2\nb\t0\t1\n")
 
 
-def test_no_rows_are_no_sequences(tmp_path: Path) -> None:
+def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
     assert from_bed(tmp_path, ">a\nAC\n", "#chrom\tstart\tend\n") == []

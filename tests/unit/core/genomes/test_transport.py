@@ -70,7 +70,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def urls() -> Iterator[tuple[str, str]]:
-    """The same server under two names of host."""
+    """Start one server under two names of host."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
@@ -87,7 +87,9 @@ def transport() -> Iterator[HttpTransport]:
         yield http
 
 
-def test_redirects_keep_the_key_at_home(urls: tuple[str, str], transport: HttpTransport) -> None:
+def test_redirects_keep_the_key_on_its_host(
+    urls: tuple[str, str], transport: HttpTransport
+) -> None:
     assert transport.get(urls[0] + "/home", bytes) == b"fine"
     assert [key for _, key, _ in Handler.seen] == ["secret", "secret"]
     Handler.seen.clear()
@@ -141,7 +143,7 @@ def test_validators(urls: tuple[str, str], transport: HttpTransport) -> None:
         assert b"".join(body.chunks) == b"x"
 
 
-def test_parts_that_do_not_say_which(urls: tuple[str, str], transport: HttpTransport) -> None:
+def test_parts_without_a_name(urls: tuple[str, str], transport: HttpTransport) -> None:
     with (
         pytest.raises(RangeError, match="data without its range"),
         transport.stream(urls[0] + "/nowhere", offset=3),

@@ -1,4 +1,4 @@
-"""What a plan will take is told from short rows; `slim` keeps as many slices as a budget allows."""
+"""Forecasts of plans from short rows; `slim` keeps as many slices as a budget allows."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def measured(model: Model, memory: MemoryConfig) -> int:
 
 
 @pytest.mark.parametrize("kept", [1, 7, SLICES])
-def test_a_long_step_is_told_from_short_ones(kept: int) -> None:
+def test_a_long_step_is_distinguished_from_short_ones(kept: int) -> None:
     model = causal_model()
     found = forecast(model, STEP, replace(SLIM, kept=kept))
     assert found.num_bytes == pytest.approx(measured(model, found.memory), rel=0.1)

@@ -200,7 +200,7 @@ def test_every_mechanism_that_streams_or_sums_is_read_slice_by_slice() -> None:
         assert {(attention, "bidirectional"), (attention, "reversible")} <= set(SLICEABLE)
 
 
-def test_a_plan_says_what_it_cannot_train() -> None:
+def test_a_plan_names_its_objection() -> None:
     for plan, attention, shape, why in (
         ("slim", "linear", "bidirectional", "causal stack"),
         ("slim", "softmax", "causal", "no bounded state"),
@@ -232,7 +232,7 @@ def test_features_by_slices_are_those_of_whole_rows(
         torch.testing.assert_close(found, wanted, rtol=1e-10, atol=1e-11)
 
 
-def test_a_tied_two_stack_model_says_the_same_of_the_other_strand() -> None:
+def test_a_tied_two_stack_model_gives_the_other_strand_the_same_output() -> None:
     model = build_model(config("gated-delta+local", "two-stack")).double()
     tokens = examples(2, 30).inputs_BL
     complement = torch.tensor(COMPLEMENT)

@@ -147,7 +147,7 @@ def test_the_newest_checkpoints_are_kept(tmp_path: Path) -> None:
     assert list_checkpoints(tmp_path) == kept
 
 
-def test_a_damaged_newest_checkpoint_gives_way_with_a_word(tmp_path: Path) -> None:
+def test_a_damaged_newest_checkpoint_is_skipped_with_a_warning(tmp_path: Path) -> None:
     older, newer = save(tmp_path, 5), save(tmp_path, 10)
     flip_byte(newer / "optimizer.safetensors")
     listener = Listener()

@@ -49,7 +49,7 @@ def test_a_folder_is_taken_as_it_is(store: Store, tmp_path: Path) -> None:
     assert find(str(tmp_path), store) == tmp_path
 
 
-def test_what_is_nowhere_is_said_with_what_there_is(store: Store) -> None:
+def test_an_unknown_name_is_reported_with_the_known_ones(store: Store) -> None:
     with pytest.raises(NotInCacheError) as nothing:
         find("none", store)
     assert "pretrain" in (nothing.value.hint or "")
@@ -63,9 +63,7 @@ def test_what_is_nowhere_is_said_with_what_there_is(store: Store) -> None:
     ("identity", "command"),
     [('{"task": "promoters"}', "finetune"), ('{"corpus": "x"}', "pretrain")],
 )
-def test_a_run_that_is_not_finished_is_told_how_to_go_on(
-    store: Store, identity: str, command: str
-) -> None:
+def test_an_unfinished_run_has_a_hint_to_resume(store: Store, identity: str, command: str) -> None:
     run = store.path(Kind.RUNS, "mine")
     run.mkdir(parents=True)
     (run / "run.json").write_text(identity, encoding="utf-8")

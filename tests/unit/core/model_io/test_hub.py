@@ -40,7 +40,7 @@ def test_what_comes_back_is_what_was_sent(hub: Hub, bundle: Path, store: Store) 
     assert read_address(fetched.address) == address
 
 
-def test_what_is_there_at_a_commit_is_not_asked_for_again(
+def test_files_of_a_known_commit_are_not_requested_again(
     hub: Hub, bundle: Path, store: Store
 ) -> None:
     address = push(bundle)
@@ -89,7 +89,7 @@ def test_a_later_release_takes_the_place_of_the_files_of_an_earlier(
 
 
 @pytest.mark.parametrize("path", ["/commit/", "/api/repos/create"])
-def test_a_push_that_broke_off_goes_on(hub: Hub, bundle: Path, path: str) -> None:
+def test_a_push_that_was_interrupted_resumes(hub: Hub, bundle: Path, path: str) -> None:
     hub.faults.append(Fault(method="POST", path=path, kind="503"))
     with pytest.raises(NetworkError, match="503"):
         push_bundle(bundle, REPOSITORY)
@@ -169,7 +169,7 @@ def test_what_is_private_stays_so_and_what_is_public_is_not_sent_to_unasked(
         push_bundle(bundle, REPOSITORY)
 
 
-def test_a_rehearsal_asks_nothing(hub: Hub, bundle: Path) -> None:
+def test_a_rehearsal_sends_no_request(hub: Hub, bundle: Path) -> None:
     pushed = push_bundle(bundle, REPOSITORY, rehearse=True)
     assert pushed.address is None
     assert pushed.files.keys() == everything_in(bundle).keys()
@@ -179,7 +179,7 @@ def test_a_rehearsal_asks_nothing(hub: Hub, bundle: Path) -> None:
 @pytest.mark.parametrize(
     "text", ["hf://", "hf://org", "hf://a/b/c", "hf://a/../b", "hf://a/b@", "hf://a/b@x#12"]
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_invalid_addresses_are_refused(text: str) -> None:
     if text.endswith("@"):
         assert read_address(text).revision == "main"
         return

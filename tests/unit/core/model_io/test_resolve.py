@@ -33,7 +33,7 @@ def find(model: str, store: Store) -> Path:
     return model_folder(model, store=store, reporter=SilentReporter())
 
 
-def test_the_default_lies_in_the_package() -> None:
+def test_the_default_is_in_the_package() -> None:
     folder = bundled_folder()
     assert folder.parts[-4:] == ("genomeformer_cli", "assets", "models", "default")
 
@@ -72,7 +72,7 @@ def test_a_default_in_eight_bits_is_loaded_like_any_other(
     np.testing.assert_allclose(vector, expected[0], atol=1e-6)
 
 
-def test_without_a_bundled_model_that_is_said(
+def test_a_missing_bundled_model_is_reported(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sources, "bundled_folder", lambda: tmp_path / "nowhere")
@@ -103,6 +103,6 @@ def test_a_folder_is_taken_as_it_is(store: Store, tmp_path: Path) -> None:
     assert everything_in(find(str(bundle), store)) == everything_in(bundle)
 
 
-def test_an_archive_that_is_not_there_is_no_model(store: Store) -> None:
+def test_a_missing_archive_is_not_a_model(store: Store) -> None:
     with pytest.raises(NotInCacheError):
         find("nothing.tar.gz", store)

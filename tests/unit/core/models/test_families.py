@@ -14,7 +14,7 @@ from genomeformer_cli.core.models.families.protocol import (
 from genomeformer_cli.core.models.registry import find_family
 
 
-def test_a_key_that_nobody_read_is_refused_by_name() -> None:
+def test_a_key_that_no_one_read_is_refused_by_name() -> None:
     reader = ConfigReader({"hidden_size": 8, "use_cache": True, "parallel": 2}, "toy")
     assert reader.take("hidden_size", int) == 8
     with pytest.raises(ConfigError, match="unknown key `parallel` for `toy`"):

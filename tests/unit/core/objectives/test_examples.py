@@ -26,7 +26,7 @@ A, C, G, T, N = range(5, 10)
         ("two-stack", [G, C, T, A, None, T, None, None]),
     ],
 )
-def test_no_base_is_asked_across_documents(
+def test_no_base_is_queried_across_documents(
     direction: Literal["causal", "two-stack"], expected: list[int | None]
 ) -> None:
     windows = Windows(

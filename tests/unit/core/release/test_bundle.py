@@ -46,7 +46,9 @@ def test_a_bundle_is_whole(bundle: Path) -> None:
     check_layout(bundle)
 
 
-def test_the_header_of_the_weights_says_what_they_are(bundle: Path, original: LoadedModel) -> None:
+def test_the_header_of_the_weights_names_dtypes_and_shapes(
+    bundle: Path, original: LoadedModel
+) -> None:
     _, said = read_header(bundle / WEIGHTS_FILE)
     assert said["format"] == "pt"
     assert (said["name"], said["licence"], said["stored_as"]) == (NAME, "apache-2.0", "float32")
@@ -58,13 +60,13 @@ def test_two_bundles_have_the_same_bytes(bundle: Path, tmp_path: Path) -> None:
     assert everything_in(tmp_path / "again") == everything_in(bundle)
 
 
-def test_a_fresh_process_says_the_same(bundle: Path, original: LoadedModel) -> None:
+def test_a_fresh_process_gives_the_same_output(bundle: Path, original: LoadedModel) -> None:
     verified = verify_bundle(bundle, reference_outputs(original))
     assert max(verified.vectors, verified.logits) <= 1e-5
     assert verified.num_files == len(list_files(bundle)) - 1
 
 
-def test_shards_say_the_same_as_one_file(tmp_path: Path) -> None:
+def test_shards_give_the_output_of_one_file(tmp_path: Path) -> None:
     cut = make_bundle(tmp_path / "cut", max_shard_bytes=4_000)
     names = list_files(cut.folder)
     shards = [name for name in names if name.startswith("model-")]

@@ -145,7 +145,7 @@ def test_nothing_that_a_reader_needs_is_left_out(heading: str) -> None:
     assert f"\n## {heading}\n" in card()
 
 
-def test_a_defeat_is_said() -> None:
+def test_a_loss_to_the_baseline_is_reported() -> None:
     beaten = replace(SUMMARY, counts=replace(SUMMARY.counts, bits_per_base=1.85))
     assert "0.0265 bits per base worse" in card(summary=beaten)
     assert "A table of counts predicts held-out bases better" in card(summary=beaten)
@@ -162,7 +162,7 @@ def test_every_genome_is_named_with_its_licence_and_its_use() -> None:
         assert "| both |" in row
 
 
-def test_what_is_not_known_of_a_genome_is_said_so() -> None:
+def test_unknown_facts_of_a_genome_are_marked() -> None:
     mine = (CardGenome(genome=genome("mine", 10), role="held out", records=("a", "b")),)
     (row,) = [line for line in card(genomes=mine).splitlines() if line.startswith("| mine ")]
     assert row.count("not stated") == 2
@@ -225,7 +225,7 @@ def test_organisms_and_accessions_of_a_file_are_named_held_out_ones_apart() -> N
         ("", ""),
     ],
 )
-def test_a_name_is_told_from_what_a_program_wrote_into_a_header(
+def test_a_name_is_distinguished_from_what_a_program_wrote_into_a_header(
     description: str, name: str
 ) -> None:
     assert parse_organism(description) == name
@@ -259,7 +259,7 @@ def test_a_strange_name_does_not_break_the_head() -> None:
     assert data.eval_results[0].dataset_name == odd.split_rule
 
 
-def test_what_storing_cost_is_said() -> None:
+def test_the_cost_of_storage_is_reported() -> None:
     cost = StorageCost(
         exact=SUMMARY.model,
         stored=replace(SUMMARY.model, bits_per_base=1.8771),
@@ -282,7 +282,7 @@ def test_an_evaluation_is_quoted_with_its_baselines() -> None:
     assert "3-mers" not in text
 
 
-def test_where_a_model_is_not_ahead_is_said() -> None:
+def test_tasks_without_an_advantage_are_reported() -> None:
     text = card(evidence=evidence(tasks=[task(-0.01)]))
     assert "Not ahead beyond chance on: promoters." in text
     behind = prediction(interval(-0.05, -0.09, -0.01))
@@ -295,7 +295,7 @@ def test_where_a_model_is_not_ahead_is_said() -> None:
     assert "No table of counts" in card(evidence=evidence(predictions=[without]))
 
 
-def test_without_an_evaluation_that_is_said() -> None:
+def test_a_missing_evaluation_is_reported() -> None:
     assert "No evaluation beyond the held-out bases above was made" in card()
 
 
@@ -318,7 +318,7 @@ def test_an_evaluation_of_other_weights_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"model": "x"}', '{"model": 1, "tasks": 1}'])
-def test_what_is_no_evaluation_is_refused(tmp_path: Path, text: str) -> None:
+def test_invalid_evaluations_are_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "eval_results.json").write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match="not a valid evaluation"):
         read_evidence([tmp_path], ["abc"])
@@ -355,7 +355,7 @@ def test_a_wrong_value_in_an_evaluation_is_refused_or_written(
     assert "## Evaluation" in card(evidence=reports)
 
 
-def test_notes_stand_at_the_end() -> None:
+def test_notes_are_at_the_end() -> None:
     assert card(notes="Ours.\n").endswith("## Notes of the authors\n\nOurs.\n")
     assert "Notes" not in card()
 

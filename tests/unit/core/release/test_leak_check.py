@@ -19,7 +19,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return make_bundle(tmp_path / "bundle").folder
 
 
-def test_a_bundle_gives_nothing_away(bundle: Path) -> None:
+def test_a_bundle_reveals_no_private_names(bundle: Path) -> None:
     check_privacy(bundle)
 
 
@@ -42,7 +42,7 @@ def test_what_only_looks_like_it_is_let_be(bundle: Path, text: str) -> None:
     check_privacy(bundle)
 
 
-def test_who_wants_to_be_named_is(bundle: Path) -> None:
+def test_names_of_authors_are_allowed(bundle: Path) -> None:
     (bundle / "CITATION.cff").write_text("- name: melitta\n", encoding="utf-8")
     check_privacy(bundle, allowed="melitta")
     with pytest.raises(CheckpointError, match="melitta"):

@@ -112,7 +112,7 @@ def test_transformers_reads_the_tokenizer(tmp_path: Path) -> None:
     assert theirs("ACGTNA", add_special_tokens=False)["input_ids"] == ours.tolist()
 
 
-def test_onnxruntime_says_what_an_encoder_says(tmp_path: Path) -> None:
+def test_onnxruntime_gives_the_output_of_the_encoder(tmp_path: Path) -> None:
     loaded = make_bundle(tmp_path / "bundle", config=replace(CONFIG, depth=1))
     export_onnx(loaded, loaded.folder / "model.onnx")
     check_privacy(loaded.folder)
@@ -137,7 +137,7 @@ def test_the_onnx_example_of_the_guide_gives_our_vectors_of_two_stacks(
     assert np.allclose(names["vectors"], ours, atol=1e-5)
 
 
-def test_a_file_that_says_something_else_is_not_written(
+def test_a_file_with_other_contents_is_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = make_bundle(tmp_path / "bundle")
@@ -149,7 +149,7 @@ def test_a_file_that_says_something_else_is_not_written(
 
 
 @pytest.mark.parametrize("name", ["reformer", "gated-delta"])
-def test_a_mechanism_that_cannot_be_exported_is_said(tmp_path: Path, name: str) -> None:
+def test_a_mechanism_that_cannot_be_exported_is_reported(tmp_path: Path, name: str) -> None:
     loaded = make_bundle(tmp_path / "bundle")
     model = build_model(replace(CONFIG, attention=AttentionConfig(name=name))).eval()
     with pytest.raises(CheckpointError, match=f"`{name}` attention cannot be exported"):

@@ -1,4 +1,4 @@
-"""What is exported says what the model says, whatever the mechanism, the rows and the padding."""
+"""Exported graphs give the outputs of the model for every mechanism, length and padding."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def config_of(name: str, direction: Direction) -> ModelConfig:
 @pytest.mark.parametrize("direction", ["bidirectional", "causal"])
 @pytest.mark.parametrize("name", sorted(ATTENTIONS.keys() - REFUSED.keys()))
 @torch.no_grad()
-def test_the_plain_form_says_the_same(name: str, direction: Direction) -> None:
+def test_the_plain_form_gives_the_same_output(name: str, direction: Direction) -> None:
     entry = attention_entry(name)
     if direction not in entry.directions:
         pytest.skip("the mechanism cannot be that")

@@ -75,7 +75,7 @@ def test_a_damaged_signature_is_none(bundle: Path, tmp_path: Path) -> None:
         check_signature(bundle, public)
 
 
-def test_other_keys_and_what_is_no_key_are_refused(bundle: Path, tmp_path: Path) -> None:
+def test_other_keys_and_invalid_keys_are_refused(bundle: Path, tmp_path: Path) -> None:
     path = tmp_path / "key"
     with pytest.raises(InputError, match="cannot be read"):
         sign(bundle, path)

@@ -50,7 +50,7 @@ def test_eight_bits_are_within_half_a_step_of_every_row() -> None:
     assert torch.equal(back["w"][3], weight[3])
 
 
-def test_what_is_no_weight_keeps_its_bits() -> None:
+def test_other_tensors_than_weights_keep_their_bits() -> None:
     drawn = torch.randn(64, 64)
     assert torch.equal(quantize_tensors({"features": drawn}, set())["features"], drawn)
 

@@ -113,7 +113,7 @@ def test_a_missing_entry_is_named_with_the_existing_ones(store: Store) -> None:
     assert "`a`" in str(caught.value.hint)
 
 
-def test_a_bare_name_is_sought_in_every_kind(store: Store) -> None:
+def test_a_bare_name_is_looked_up_in_every_kind(store: Store) -> None:
     add(store, Kind.GENOMES, "a")
     add(store, Kind.CORPORA, "a")
     assert {entry.kind for entry in store.find("a")} == {Kind.GENOMES, Kind.CORPORA}

@@ -53,9 +53,7 @@ def test_a_disk_that_fills_up_stops_the_writer(
     file.close()
 
 
-def test_a_file_that_is_given_up_is_not_synced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_discarded_file_is_not_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[int] = []
     monkeypatch.setattr(os, "fsync", synced.append)
     file = HashedFile(tmp_path / "f")

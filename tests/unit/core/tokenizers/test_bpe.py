@@ -94,11 +94,11 @@ def test_an_invalid_vocabulary_size_is_refused(vocab_size: int) -> None:
 
 
 @pytest.mark.parametrize("samples", [[], [b""]])
-def test_nothing_teaches_nothing(samples: list[bytes]) -> None:
+def test_an_empty_batch_has_no_gradient(samples: list[bytes]) -> None:
     with pytest.raises(ConfigError, match="hold no bases"):
         train_bpe(samples, 64)
 
 
-def test_what_is_no_base_is_refused() -> None:
+def test_invalid_bases_are_refused() -> None:
     with pytest.raises(AlphabetError, match="not a nucleotide"):
         train_bpe([b"ACGE"], 64)

@@ -15,13 +15,13 @@ def test_ids_are_those_that_released_models_were_trained_with() -> None:
     assert list(TOKENIZER.real_ids) == [5, 6, 7, 8]
 
 
-def test_one_token_a_base() -> None:
+def test_each_base_is_one_token() -> None:
     ids = TOKENIZER.encode(encode_bases("acguRN"))
     assert ids.dtype == np.uint8
     assert ids.tolist() == [5, 6, 7, 8, 9, 9]
 
 
-def test_special_tokens_stand_for_nothing() -> None:
+def test_special_tokens_decode_to_nothing() -> None:
     ids = np.array([0, 5, MASK_ID, 8, 1], dtype=np.uint8)
     assert TOKENIZER.decode(ids) == "AT"
 

@@ -95,7 +95,7 @@ def test_settings_that_do_not_fit_the_file_are_refused(tmp_path: Path) -> None:
             load_tokenizer(tmp_path)
 
 
-def test_special_tokens_stand_in_a_file_of_their_own(saved: Path) -> None:
+def test_special_tokens_are_in_a_file_of_their_own(saved: Path) -> None:
     names = json.loads((saved / SPECIAL_TOKENS_FILE).read_text(encoding="utf-8"))
     assert list(names.values()) == ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 

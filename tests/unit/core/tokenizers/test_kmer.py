@@ -57,7 +57,7 @@ def test_8_mers_need_four_bytes() -> None:
 @pytest.mark.parametrize(
     ("k", "stride"), [(0, None), (9, None), (-1, 1), (3, 0), (3, 4), (True, 1)]
 )
-def test_what_cannot_be_is_refused(k: int, stride: int | None) -> None:
+def test_invalid_requests_are_refused(k: int, stride: int | None) -> None:
     with pytest.raises(ConfigError, match="invalid"):
         KmerTokenizer(k, stride)
 

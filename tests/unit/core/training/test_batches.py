@@ -80,8 +80,8 @@ def test_a_failure_is_raised_where_the_batch_is_awaited_and_the_thread_ends(
     assert threading.active_count() == before
 
 
-def test_a_packed_batch_teaches_what_its_documents_teach(corpus: Corpus) -> None:
-    """The gradient of packed rows is that of one document a row."""
+def test_a_packed_batch_has_the_gradients_of_its_documents(corpus: Corpus) -> None:
+    """The gradient of packed rows is that of one document per row."""
     batch = batches(corpus, replace(CONFIG, batch_size=12)).make(0)
     packed = batch.examples
     assert packed.documents_BL is not None
@@ -123,7 +123,7 @@ def _one_a_row(packed: Examples) -> Examples:
     )
 
 
-def test_no_document_is_asked_from_another(corpus: Corpus) -> None:
+def test_no_document_is_queried_from_another(corpus: Corpus) -> None:
     causal = replace(MODEL, direction="causal")
     examples = batches(corpus, replace(CONFIG, batch_size=12), causal).make(0).examples
     assert examples.documents_BL is not None

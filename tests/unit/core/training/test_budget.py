@@ -1,4 +1,4 @@
-"""What a budget buys."""
+"""Budgets of training."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from genomeformer_cli.core.training.metrics import pace
         ("minutes", 0.1, 24),
     ],
 )
-def test_a_budget_buys_whole_steps(kind: str, amount: float, steps: int) -> None:
+def test_a_budget_gives_whole_steps(kind: str, amount: float, steps: int) -> None:
     budget = Budget(kind=kind, amount=amount)  # type: ignore[arg-type]
     assert budget.steps(tokens=2048, flops=10**8, seconds=0.25) == steps
 

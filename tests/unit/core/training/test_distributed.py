@@ -38,7 +38,7 @@ from tests.processes import run_together
 
 
 class KilledError(Exception):
-    """What ends a run in these tests."""
+    """Error that ends a run in these tests."""
 
 
 pytestmark = pytest.mark.distributed
@@ -201,7 +201,7 @@ def do_all(team: ProcessGroup, folder: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard", [False, True])
-def test_a_run_goes_on_with_another_number_of_processes(
+def test_a_run_continues_with_another_number_of_processes(
     shard: bool, tmp_path: Path, alone: Path
 ) -> None:
     folder = new_run(tmp_path)
@@ -212,7 +212,7 @@ def test_a_run_goes_on_with_another_number_of_processes(
 
 
 @pytest.mark.slow
-def test_there_are_no_more_processes_than_rows(tmp_path: Path) -> None:
+def test_processes_are_at_most_as_many_as_rows(tmp_path: Path) -> None:
     with pytest.raises(ProcessRaisedException, match="4 windows cannot be shared by 5 processes"):
         run_together(5, train_until, new_run(tmp_path), 1)
 
@@ -223,7 +223,7 @@ def test_every_mechanism_that_can_be_parted_is(size: int, per_line: int) -> None
     run_together(size, stretches_add_up_to_rows, sliceable(), per_line)
 
 
-def test_a_mechanism_that_cannot_be_parted_says_which_can() -> None:
+def test_a_mechanism_that_cannot_be_divided_names_those_that_can() -> None:
     with pytest.raises(ConfigError, match="rows of `softmax`") as refused:
         check_sequence_parallel(build_model(config("softmax", "bidirectional")), "full")
     assert "`linear`" in str(refused.value.hint)

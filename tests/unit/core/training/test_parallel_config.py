@@ -1,4 +1,4 @@
-"""Who this process is, what several leave word of, and how many can do what."""
+"""Identity of a process, failures of several, and checks of their number."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def put(monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> None:
         monkeypatch.setenv(name, value)
 
 
-def test_torchrun_says_who_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torchrun_sets_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, ELASTIC)
     me = process_rank()
     assert me is not None
@@ -67,7 +67,7 @@ def test_torchrun_says_who_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert is_main_process()
 
 
-def test_srun_says_who_this_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_srun_sets_the_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     put(monkeypatch, SRUN)
     me = process_rank()
     assert me is not None
@@ -103,7 +103,7 @@ def test_one_of_several_must_be_told_where_the_others_are(monkeypatch: pytest.Mo
         (ZeroDivisionError("by 0"), TrainingError, "unexpected ZeroDivisionError"),
     ],
 )
-def test_the_first_word_of_a_failure_is_kept(
+def test_the_first_report_of_a_failure_is_kept(
     failure: Exception,
     kind: type[GenomeformerError],
     words: str,
@@ -122,7 +122,7 @@ def test_the_first_word_of_a_failure_is_kept(
     assert told.hint
 
 
-def test_what_another_try_can_mend_is_no_verdict(
+def test_transient_failures_are_not_recorded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(LAUNCH_VARIABLE, str(tmp_path))
@@ -132,7 +132,7 @@ def test_what_another_try_can_mend_is_no_verdict(
     assert read_failure(tmp_path) is None
 
 
-def test_a_process_that_ended_is_told_with_its_last_words(tmp_path: Path) -> None:
+def test_a_process_that_ended_is_reported_with_its_last_message(tmp_path: Path) -> None:
     (tmp_path / "logs" / "0" / "1").mkdir(parents=True)
     (tmp_path / "logs" / "0" / "1" / "stderr.log").write_text("first\nlast\n\n")
     told = worker_failure("process 1 of 2", -9, tmp_path, 3)
@@ -160,7 +160,7 @@ def test_rows_are_shared_evenly_and_all_of_them() -> None:
         ("full", ModelConfig(), TrainingConfig(ema=0.9)),
     ],
 )
-def test_what_cannot_be_sharded_says_what_can(
+def test_unshardable_settings_name_the_supported_ones(
     plan: str, model: ModelConfig, training: TrainingConfig
 ) -> None:
     with pytest.raises(ConfigError, match=r"`parallel\.shard` cannot be combined with") as refused:

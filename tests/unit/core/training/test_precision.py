@@ -1,4 +1,4 @@
-"""What is left to choose is tried once, remembered, and never changed without a word."""
+"""Precision trials: measured once, stored, and never changed without a message."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def timed(monkeypatch: pytest.MonkeyPatch, times: dict[str, float]) -> list[str]
     return tried
 
 
-def test_the_faster_is_taken_and_remembered(
+def test_the_faster_precision_is_chosen_and_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = timed(monkeypatch, {"fp32": 1.0, "bf16": 0.5})
@@ -76,7 +76,7 @@ def test_a_gain_within_the_noise_is_none(tmp_path: Path, monkeypatch: pytest.Mon
     assert chosen.precision == "fp32"
 
 
-def test_what_is_asked_for_is_taken_untried(
+def test_requested_settings_are_used_without_a_trial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried = timed(monkeypatch, {})
@@ -96,7 +96,7 @@ def test_compiling_is_tried_in_long_runs_alone(
     assert (long.compile, tried) == ("on", ["fp32", "fp32, compiled"])
 
 
-def test_a_missing_compiler_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_compiler_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed(monkeypatch, {"fp32": 1.0})
     reporter = Listening()
     asked = ComputeConfig(precision="fp32", compile="on")

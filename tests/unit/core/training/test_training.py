@@ -54,7 +54,7 @@ EVERYTHING = TrainingConfig(
 
 
 class KilledError(Exception):
-    """What ends a run in these tests."""
+    """Error that ends a run in these tests."""
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def run_of(folder: Path, corpus: Corpus, config: TrainingConfig, **model: Any) -
     )
 
 
-def test_a_run_with_every_dial_goes_on_to_the_same_bits(
+def test_a_run_with_every_setting_resumes_to_the_same_bits(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = run_of(tmp_path / "whole", corpus, EVERYTHING, **PERFORMER)
@@ -248,7 +248,7 @@ def test_a_missing_tensorboard_is_named(
 
 
 class SmallWandb(ModuleType):
-    """What we use of Weights & Biases, kept in lists."""
+    """Stand-in for Weights & Biases that records calls in lists."""
 
     class Error(Exception):
         pass

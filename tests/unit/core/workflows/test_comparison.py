@@ -82,7 +82,7 @@ def test_trainings_are_named_and_all_of_the_first_seed_come_first() -> None:
         trainings(("a",), (SOFTMAX, SOFTMAX), range(1))
 
 
-def test_the_best_stands_first_and_what_failed_last() -> None:
+def test_the_best_is_first_and_failures_are_last() -> None:
     rows = standings(
         [trained("a", 0, 1.95), trained("b", 0, None), trained("c", 0, 1.8), trained("a", 1, 1.85)]
     )
@@ -100,7 +100,7 @@ def test_the_best_stands_first_and_what_failed_last() -> None:
     assert (failed.bits_per_base, failed.problem) == (None, "it broke")
 
 
-def test_a_table_stands_once_for_each_set_of_questions_and_the_twins_together() -> None:
+def test_tables_of_counts_are_listed_once_per_query_set_and_twins_together() -> None:
     same = [trained("a", 0, 1.8, twin=2.0), trained("b", 0, 1.9, twin=2.2), trained("d", 0, None)]
     counts, random = baselines(same)
     assert (counts.name, counts.bits_per_base) == ("counts of 3 neighbours per side", spread([1.9]))

@@ -71,7 +71,7 @@ def names(result: FetchResult) -> list[str]:
 
 
 def planned(ncbi: MiniNcbi, store: Store, **options: Any) -> list[str]:
-    """What would be fetched, sorted."""
+    """Return the accessions that would be fetched, sorted."""
     result = fetch_from(ncbi, store, dry_run=True, **options)
     assert result.plan is not None
     assert not store.entries()
@@ -112,7 +112,7 @@ def test_every_record_is_kept_and_described(ncbi: MiniNcbi, store: Store) -> Non
     assert load_genome(store.entry(Kind.GENOMES, genome.name)) == genome
 
 
-def test_a_second_run_asks_for_no_file(ncbi: MiniNcbi, store: Store) -> None:
+def test_a_second_run_requests_no_file(ncbi: MiniNcbi, store: Store) -> None:
     first = fetch_from(ncbi, store, taxa=("562",), formats="fasta,gff")
     ncbi.log.clear()
     second = fetch_from(ncbi, store, taxa=("562",), formats="fasta,gff")
@@ -199,7 +199,9 @@ def test_a_taxon_without_genomes(ncbi: MiniNcbi, store: Store) -> None:
 
 
 @pytest.mark.parametrize("api", [True, False], ids=["rest", "summaries"])
-def test_a_merged_taxid_is_followed_and_said(ncbi: MiniNcbi, store: Store, *, api: bool) -> None:
+def test_a_merged_taxid_is_followed_and_reported(
+    ncbi: MiniNcbi, store: Store, *, api: bool
+) -> None:
     ncbi.api_down = not api
     notes = Notes()
     result = fetch_from(ncbi, store, taxa=("469598",), dry_run=True, reporter=notes)
@@ -235,7 +237,9 @@ def test_accessions_of_every_fate(
     ).__next__().read_text(encoding="utf-8")
 
 
-def test_annotation_lies_beside_and_its_absence_is_known(ncbi: MiniNcbi, store: Store) -> None:
+def test_annotation_is_stored_beside_and_its_absence_is_recorded(
+    ncbi: MiniNcbi, store: Store
+) -> None:
     fetch_from(ncbi, store, accessions=("GCF_000008865.2", "GCF_900000001.1"))
     ncbi.log.clear()
     result = fetch_from(
@@ -273,7 +277,7 @@ def test_without_checksums_the_bases_are_counted(ncbi: MiniNcbi, store: Store) -
     assert leftovers(other.root) == []
 
 
-def test_a_lock_file_brings_the_same_bytes_without_rest(
+def test_a_lock_file_fetches_the_same_bytes_without_metadata(
     ncbi: MiniNcbi, store: Store, tmp_path: Path
 ) -> None:
     saved = tmp_path / "mine" / "genomes.lock.jsonl"
@@ -320,7 +324,7 @@ def test_a_lock_file_accepts_no_other_bytes(ncbi: MiniNcbi, store: Store, tmp_pa
     assert len(read_lock(saved)) == 2
 
 
-def test_an_update_says_what_is_new_superseded_suppressed_and_prunes(
+def test_an_update_lists_what_is_new_superseded_suppressed_and_prunes(
     ncbi: MiniNcbi, store: Store
 ) -> None:
     fetch_from(ncbi, store, taxa=("562",))
@@ -353,7 +357,7 @@ def test_an_update_says_what_is_new_superseded_suppressed_and_prunes(
     assert not store.has(Kind.GENOMES, "GCF_900000001.1")
 
 
-def test_offline_uses_what_is_there(ncbi: MiniNcbi, store: Store) -> None:
+def test_offline_uses_what_exists(ncbi: MiniNcbi, store: Store) -> None:
     with pytest.raises(NetworkError, match="is not in the cache"):
         fetch_from(ncbi, store, taxa=("562",), offline=True)
     fetch_from(ncbi, store, taxa=("562",))
@@ -395,7 +399,7 @@ def test_one_bad_assembly_does_not_stop_the_rest(ncbi: MiniNcbi, store: Store) -
     assert len(ncbi.bodies()) == 2
 
 
-def test_a_dead_network_is_noticed(ncbi: MiniNcbi, store: Store) -> None:
+def test_a_lost_network_is_noticed(ncbi: MiniNcbi, store: Store) -> None:
     ncbi.scripts.add("md5checksums.txt", [Fault.ERROR_503] * 999)
     with pytest.raises(NetworkError, match="network is down") as caught:
         fetch_from(ncbi, store, taxa=("562",), retries=1, jobs=2)
@@ -433,7 +437,7 @@ def test_odd_listings_are_set_right(ncbi: MiniNcbi, store: Store) -> None:
     assert planned(ncbi, store, taxa=("562",)) == COLI
 
 
-def test_a_listing_goes_on_where_it_was_cut(ncbi: MiniNcbi, store: Store) -> None:
+def test_a_listing_resumes_where_it_was_cut(ncbi: MiniNcbi, store: Store) -> None:
     ncbi.scripts.add("genome/taxon/562/dataset_report", [Fault.OK, *[Fault.ERROR_500] * 3])
     with pytest.raises(GenomeformerError):
         planned(ncbi, store, taxa=("562",), retries=2, ftp_url="http://127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""What `--inspect` says of a record is what the tokenizer does to it."""
+"""Output of `--inspect`, compared with the tokenizer."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_nothing_is_kept_without_gradients() -> None:
 
 
 @pytest.mark.parametrize("narrow", [False, True])
-def test_autocast_is_no_further_from_the_truth_than_in_plain_torch(*, narrow: bool) -> None:
+def test_autocast_is_as_exact_as_plain_torch(*, narrow: bool) -> None:
     place = layout(2, 300, packed=False)
     parts = Parts(num_heads=HEADS, num_rotated=2, widths=(WIDTH, 2 * HEADS))
     exact = [

@@ -55,7 +55,7 @@ def test_more_iterations_come_closer_to_the_pseudo_inverse() -> None:
     assert errors[-1] < 1e-9
 
 
-def test_a_matrix_knows_nothing_of_the_others() -> None:
+def test_each_matrix_is_independent_of_the_others() -> None:
     a, w = draw(8, 3)
     together = pseudo_inverse_times(a, w, 6)
     a[0, 0] = torch.eye(8)[:, :1].T.double().expand(8, 8)

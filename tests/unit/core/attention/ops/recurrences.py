@@ -1,4 +1,4 @@
-"""What the tests of the linear mechanisms share: inputs, and comparing values and gradients."""
+"""Shared parts of tests of linear mechanisms: inputs, comparison of values and gradients."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def assert_equal(found: Sequence[Tensor], wanted: Sequence[Tensor], *, within: f
 def values_and_gradients(
     function: Callable[..., tuple[Tensor, ...]], leaves: Sequence[Tensor], *, real: Tensor | None
 ) -> list[Tensor]:
-    """What `function` returns, and gradients of a random weighing of it, first output masked."""
+    """Return the outputs of `function` and the gradients of a random weighting of them."""
     leaves = [leaf.detach().requires_grad_() for leaf in leaves]
     outputs = list(function(*leaves))
     if real is not None:

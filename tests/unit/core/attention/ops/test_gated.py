@@ -159,7 +159,7 @@ def test_memories_are_spread_before_training() -> None:
     torch.testing.assert_close(memories, wanted, rtol=1e-3, atol=0.0)
 
 
-def test_gates_are_asked_for(module: Gated) -> None:
+def test_gates_are_requested_by_mechanisms(module: Gated) -> None:
     q, k, v, gates = draw(1, 4, num_gates=module.num_gates)
     with pytest.raises(ConfigError, match="a head"):
         module(q, k, v, None, None)

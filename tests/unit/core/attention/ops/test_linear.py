@@ -126,7 +126,7 @@ def test_under_autocast_sums_are_float32(causal: bool) -> None:
 
 
 def test_features_are_not_kept_for_the_way_back(causal: bool) -> None:
-    """Beyond its inputs it keeps sums and a denominator a token."""
+    """Keep only sums and one denominator per token beyond the inputs."""
     kept: list[int] = []
 
     def note(tensor: Tensor) -> Tensor:

@@ -138,6 +138,6 @@ def test_an_input_beyond_the_limit_is_refused_with_the_limit_named() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"max_length": 0}, {"num_projected": 0}, {"share": "everything"}]
 )
-def test_a_dial_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+def test_a_setting_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="linformer"):
         build(**wrong)

@@ -81,7 +81,7 @@ def test_scores_stay_float32_under_autocast() -> None:
         assert torch.equal(mechanism(q, k, v, None), wanted)
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_requests_are_refused() -> None:
     for window, num_global in ((0, 1), (1, 0)):
         with pytest.raises(ConfigError):
             LongformerAttention(window=window, num_global=num_global)

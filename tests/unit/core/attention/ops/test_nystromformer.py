@@ -120,7 +120,7 @@ def test_it_comes_closer_to_softmax_as_landmarks_grow() -> None:
     assert error(64, 30) < 1e-6
 
 
-def test_the_initial_inverse_is_of_each_row_and_head_for_itself() -> None:
+def test_the_initial_inverse_is_of_each_row_and_head_separately() -> None:
     q, k, v = draw(2, 32)
     chosen = dials(8, taps=0, iterations=1)
     before = nystromformer_attention(q, k, v, None, chosen)
@@ -172,6 +172,6 @@ def test_the_module_is_the_function_and_its_seed_decides() -> None:
 @pytest.mark.parametrize(
     "wrong", [{"num_landmarks": 0}, {"iterations": 0}, {"kernel": 4}, {"kernel": -1}]
 )
-def test_a_dial_out_of_range_is_refused(wrong: dict[str, int]) -> None:
+def test_a_setting_out_of_range_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ConfigError, match="nystromformer"):
         NystromformerAttention(num_heads=2, **wrong, generator=torch.Generator())

@@ -115,7 +115,7 @@ def test_it_comes_closer_to_softmax_as_features_grow() -> None:
 
 @pytest.mark.parametrize("head_width", [64, 128, 256])
 def test_normalised_keys_neither_vanish_nor_overflow_in_float32(head_width: int) -> None:
-    """Of unit mean square, as the layer gives them: float32 says what float64 says."""
+    """Compare float32 with float64 on inputs of unit mean square, as the layer gives them."""
     module = build(causal=False, num_features=64, head_width=head_width)
     generator = torch.Generator().manual_seed(3)
     shape = (1, 2, 64, head_width)

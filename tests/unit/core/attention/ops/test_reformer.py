@@ -56,7 +56,7 @@ def build(
 def without_keys(
     module: ReformerAttention, q: Tensor, v: Tensor, mask: Tensor | None = None
 ) -> Tensor:
-    """What the module reads; the keys given are NaN, as they do not count."""
+    """Return the inputs of the module; the keys are NaN, because they are not used."""
     return module(q, torch.full_like(q, torch.nan), v, mask)
 
 
@@ -194,6 +194,6 @@ def test_scores_stay_float32_under_autocast() -> None:
 
 
 @pytest.mark.parametrize("dials", [{"num_rounds": 0}, {"chunk": 1}])
-def test_what_cannot_be_is_refused(dials: dict[str, int]) -> None:
+def test_invalid_requests_are_refused(dials: dict[str, int]) -> None:
     with pytest.raises(ConfigError):
         build(**dials)  # type: ignore[arg-type]

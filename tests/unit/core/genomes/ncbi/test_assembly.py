@@ -74,7 +74,7 @@ def test_the_rule_for_directories_holds_for_real_rows(path: Path) -> None:
             assert computed == rebase(row.directory, root)
 
 
-def test_report_and_summary_say_the_same(tmp_path: Path) -> None:
+def test_report_and_summary_agree(tmp_path: Path) -> None:
     world = make_world()
     path = tmp_path / "summary.txt"
     path.write_text(summary(world, world.assemblies), encoding="utf-8")
@@ -112,7 +112,7 @@ def test_an_invalid_summary_is_refused(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [{}, {"accession": "x"}, {"accession": "GCF_000005845.2"}])
-def test_reports_without_substance_are_no_reports(value: dict[str, Any]) -> None:
+def test_reports_without_required_fields_are_refused(value: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="without accession"):
         from_report(value)
 

@@ -24,7 +24,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("kind", ["held", "filed"])
-def test_a_stream_says_what_was_last_written(kind: str, dtype: torch.dtype, folder: Path) -> None:
+def test_a_stream_returns_the_values_last_written(
+    kind: str, dtype: torch.dtype, folder: Path
+) -> None:
     wanted = torch.randn(2, 23, 3, dtype=dtype)
     stream: ActivationStore = OnDiskActivations(2, 3, wanted)
     if kind == "held":
@@ -37,14 +39,14 @@ def test_a_stream_says_what_was_last_written(kind: str, dtype: torch.dtype, fold
     assert not list(folder.iterdir()), "the file has no name"
 
 
-def test_only_what_is_too_large_lies_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_too_large_is_in_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     like = torch.empty(0)
     monkeypatch.setattr(streams, "HELD", 4 * 2 * 5 * 3)
     assert isinstance(open_activations((2, 5, 3), like), InMemoryActivations)
     assert isinstance(open_activations((2, 6, 3), like), OnDiskActivations)
 
 
-def test_a_full_disk_is_said_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*given: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -55,7 +57,7 @@ def test_a_full_disk_is_said_so(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "TMPDIR" in (failure.value.hint or "")
 
 
-def test_no_place_for_temporary_files_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_place_for_temporary_files_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/there/is/no/such/folder")
     with pytest.raises(StoreError, match="No such file") as failure:
         OnDiskActivations(1, 4, torch.empty(0))

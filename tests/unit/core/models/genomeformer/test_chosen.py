@@ -70,13 +70,13 @@ def test_features_of_some_positions_are_those_among_all(attention: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [shape for shape in SHAPES if shape != "bidirectional"])
-def test_so_it_is_in_models_of_every_shape(shape: str) -> None:
+def test_it_holds_in_models_of_every_shape(shape: str) -> None:
     assert_chosen_alike_however_rows_are_filled(model_of("linear", shape))
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("attention", ["softmax", "performer", "local"])
-def test_so_it_is_with_patches_and_both_strands(attention: str, form: str) -> None:
+def test_it_holds_with_patches_and_both_strands(attention: str, form: str) -> None:
     assert_chosen_alike_however_rows_are_filled(model_of(attention, "bidirectional", **FORMS[form]))
 
 
@@ -90,7 +90,7 @@ def test_where_nothing_is_wanted_nothing_is_computed_and_nothing_fails(attention
 
 
 @pytest.mark.parametrize("attention", ["softmax", "linear", "performer", "linformer", "reformer"])
-def test_the_last_mlp_sees_only_what_is_asked(
+def test_the_last_mlp_computes_only_the_queried_positions(
     attention: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of(attention, "bidirectional")

@@ -100,7 +100,7 @@ def test_impossible_sizes_are_refused() -> None:
     assert "`softmax`" in (failure.value.hint or "")
 
 
-def test_a_head_that_knows_nothing_scores_two_bits() -> None:
+def test_a_uniform_head_scores_two_bits() -> None:
     model = Encoder(small())
     torch.nn.init.zeros_(model.head.weight)
     rows = tokens(2, 16)

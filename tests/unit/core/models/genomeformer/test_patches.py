@@ -180,7 +180,7 @@ def test_the_other_strand_gets_the_same_answer(shape: str, length: int) -> None:
 
 
 @pytest.mark.parametrize("attention", ["softmax", "gated-linear"])
-def test_tied_stacks_say_the_same_at_once_and_in_turn(
+def test_tied_stacks_give_equal_output_together_and_in_turn(
     attention: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = model_of("two-stack", attention=attention)

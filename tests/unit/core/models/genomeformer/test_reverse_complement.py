@@ -56,7 +56,7 @@ def test_padding_and_documents_change_nothing() -> None:
     torch.testing.assert_close(packed[1:, :17], alone)
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_invalid_requests_are_refused() -> None:
     with pytest.raises(ConfigError, match="no reverse complement"):
         build_model(ModelConfig(strands="both"))
     with pytest.raises(ConfigError, match="cannot read both strands"):
