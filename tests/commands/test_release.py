@@ -179,7 +179,7 @@ def test_a_full_disk_leaves_nothing(
     before = everything_in(home)
     fill_the_disk(monkeypatch)
     done = run_cli("release", RUN, "-o", str(tmp_path / "bundle"))
-    assert_failure(done, "No space left on device", hint="half-written")
+    assert_failure(done, "No space left on device", hint="no partial file")
     assert everything_in(home) == before
     assert names_in(home / "weights") == []
     assert not (tmp_path / "bundle").exists()

@@ -174,7 +174,7 @@ def test_a_full_disk_leaves_nothing(
     before = everything_in(samples)
     fill_the_disk(monkeypatch)
     done = run_cli("tokenize", *PHAGES, "--name", "c")
-    assert_failure(done, "No space left on device", hint="half-written")
+    assert_failure(done, "No space left on device", hint="no partial file")
     assert everything_in(samples) == before
     assert names_in(samples / "corpora") == []
 

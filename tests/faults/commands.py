@@ -51,8 +51,8 @@ FINETUNE = (
 class Command:
     """A command that writes."""
 
-    line: tuple[str, ...]  # Its arguments.
-    repeats: bool = True  # Whether a finished one can be run again; if not, it is refused by name.
+    line: tuple[str, ...]  # Arguments.
+    repeats: bool = True  # True if a finished one can be run again; otherwise it is refused.
 
 
 def _embed(suffix: str, *more: str) -> Command:

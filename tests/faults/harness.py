@@ -49,7 +49,7 @@ class Fault:
     name: str  # Name in reports.
     before: int = 0  # File-system event that it precedes; 0 for none.
     act: Callable[[str], None] = lambda _: None  # Called in the child with the name of the event.
-    lasts: bool = False  # Whether it acts before all later events too.
+    lasts: bool = False  # True if it acts before all later events too.
     begin: Callable[[], None] = lambda: None  # Called in the child before the command starts.
 
 
