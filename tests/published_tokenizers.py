@@ -117,7 +117,7 @@ def pieces() -> HuggingFaceTokenizer:
 
 
 def characters(letters: str, *, lower: bool = False) -> HuggingFaceTokenizer:
-    """Single characters as a WordLevel model, with a token before a sequence."""
+    """Return a WordLevel tokenizer of single characters with one token before each sequence."""
     names = ["[PAD]", "[MASK]", "[UNK]", "[BOS]", *letters]
     model = models.WordLevel({name: n for n, name in enumerate(names)}, **UNKNOWN)
     tokenizer = HuggingFaceTokenizer(model)

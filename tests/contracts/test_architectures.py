@@ -266,7 +266,7 @@ def test_lora_starts_at_the_model_and_merges_into_it(name: str) -> None:
 
 @dataclass(frozen=True)
 class IdsOfBases:
-    """What the export needs of a tokenizer."""
+    """Part of a tokenizer that the export needs."""
 
     pad_id: int
     is_real: np.ndarray[Any, Any]
