@@ -11,7 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.cli import Finished, run_fresh
+import pytest
+
+from genomeformer_cli.core.store.layout import Kind, Store
+from tests.cli import Finished, RunCommand
 
 SMALL = """
 [model]
@@ -40,17 +43,19 @@ def numbers_of(result: dict[str, Any]) -> list[Any]:
     return [[row[key] for key in keys] for row in result["rows"]]
 
 
+@pytest.mark.usefixtures("one_process")
 def test_a_killed_comparison_gives_the_numbers_of_one_that_was_not(
-    tmp_path: Path, cache_home: Path
+    tmp_path: Path, cache_home: Path, run_cli: RunCommand
 ) -> None:
+    """The one that is killed runs in fresh processes, and is gone on with in this one."""
     config = tmp_path / "small.toml"
     config.write_text(SMALL)
-    assert run_fresh("fetch", "--sample").exit_code == 0
-    made = run_fresh("tokenize", "--genome", "NC_001416.1", "--split", "tail", "--name", "lambda")
+    assert run_cli("fetch", "--sample").exit_code == 0
+    made = run_cli("tokenize", "--genome", "NC_001416.1", "--split", "tail", "--name", "lambda")
     assert made.exit_code == 0
     base = ["compare", "lambda", "--config", str(config), "--attention", "softmax,linear"]
     base += ["--flops", "100M", "--threads", "1", "--device", "cpu", "--json"]
-    whole = result_of(run_fresh(*base, "--name", "whole"))
+    whole = result_of(run_cli(*base, "--name", "whole"))
 
     arguments = [*base, "--name", "killed"]
     folder = cache_home / "comparisons" / "killed" / "runs" / "lambda-softmax-0"
@@ -62,10 +67,13 @@ def test_a_killed_comparison_gives_the_numbers_of_one_that_was_not(
         time.sleep(0.01)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    done = run_fresh(*arguments)
+    # The training ends with the command that started it; then its run can be written again.
+    with Store(folder.parents[1]).lock(Kind.RUNS, folder.name, timeout=PATIENCE):
+        pass
+    done = run_cli(*arguments)
     result = result_of(done)
     assert numbers_of(result) == numbers_of(whole)
     assert {row["variant"] for row in result["rows"]} == {"softmax", "linear"}
-    again = run_fresh(*arguments)
+    again = run_cli(*arguments)
     assert result_of(again) == result
     assert again.err.count("is finished already") == 2

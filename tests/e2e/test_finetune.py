@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli import run_fresh
+from tests.cli import RunCommand
 from tests.failures import assert_failure
 from tests.models import RELEASED
 
@@ -31,11 +31,15 @@ def promoters(tmp_path: Path) -> Path:
     return path
 
 
-def test_killed_and_run_again_it_is_the_same_model(promoters: Path, trained: Path) -> None:
+def test_killed_and_run_again_it_is_the_same_model(
+    promoters: Path, trained: Path, run_cli: RunCommand
+) -> None:
+    """The one that is killed runs in a fresh process, and is gone on with in this one."""
+
     def command(name: str) -> list[str]:
         return ["finetune", str(promoters), "--model", RELEASED, "--name", name, *OPTIONS]
 
-    whole = run_fresh(*command("whole"), "--json")
+    whole = run_cli(*command("whole"), "--json")
     assert whole.exit_code == 0, whole.err
     runs = trained / "runs"
     process = subprocess.Popen(
@@ -48,9 +52,9 @@ def test_killed_and_run_again_it_is_the_same_model(promoters: Path, trained: Pat
         time.sleep(0.01)
     process.kill()
     assert process.wait() != 0, "it was to be killed before its end"
-    early = run_fresh("predict", str(promoters), "--model", "killed", "--threads", "1")
+    early = run_cli("predict", str(promoters), "--model", "killed", "--threads", "1")
     assert_failure(early, "is not finished", hint="`genomeformer finetune` command again")
-    again = run_fresh(*command("killed"), "--json")
+    again = run_cli(*command("killed"), "--json")
     assert again.exit_code == 0, again.err
     assert "resuming after step" in again.err
     one, other = (runs / name / "pretrained-seed-0" for name in ("whole", "killed"))
@@ -64,7 +68,7 @@ def test_killed_and_run_again_it_is_the_same_model(promoters: Path, trained: Pat
     fasta = promoters.with_name("again.fa")
     lines = [line.split("\t") for line in promoters.read_text().splitlines()[1:]]
     fasta.write_text("".join(f">{name}\n{letters}\n" for name, letters, _ in lines))
-    answers = run_fresh("predict", str(fasta), "--model", "killed", "--threads", "1")
+    answers = run_cli("predict", str(fasta), "--model", "killed", "--threads", "1")
     assert answers.exit_code == 0, answers.err
     rows = [line.split("\t") for line in answers.out.splitlines()[1:]]
     assert [row[0] for row in rows] == [name for name, _, _ in lines]

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -40,10 +41,15 @@ def by_letters(records: Iterable[str], k: int) -> Counter[str]:
     return words
 
 
+@cache
+def all_words(k: int) -> list[str]:
+    return ["".join(letters) for letters in itertools.product("ACGT", repeat=k)]
+
+
 def spelled(counter: KmerCounter, k: int) -> Counter[str]:
-    words = ("".join(letters) for letters in itertools.product("ACGT", repeat=k))
-    pairs = zip(words, counter.counts()[k].tolist(), strict=True)
-    return Counter({word: count for word, count in pairs if count})
+    words, counts = all_words(k), counter.counts()[k]
+    assert len(words) == len(counts)
+    return Counter({words[place]: int(counts[place]) for place in counts.nonzero()[0]})
 
 
 @pytest.mark.parametrize("genome", ["NC_001422.1", "NC_001416.1"])
