@@ -28,6 +28,7 @@ from genomeformer_cli.core.attention.ops.performer import (
 from genomeformer_cli.core.attention.ops.reformer import ReformerAttention
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.plugins import ATTENTION, Registry
 from genomeformer_cli.core.proposals import look_up, quoted
 
 _MOST_ITERATIONS = 64
@@ -164,7 +165,7 @@ def _num_ways(config: AttentionConfig, context: AttentionContext) -> int:
     return 1 if context.causal or config.tied_ways else 2
 
 
-ATTENTIONS: dict[str, AttentionEntry] = {
+_OWN: dict[str, AttentionEntry] = {
     "softmax": AttentionEntry(
         build=lambda config, context, generator: SoftmaxAttention(causal=context.causal),
         exact=True,
@@ -283,6 +284,9 @@ ATTENTIONS: dict[str, AttentionEntry] = {
         ),
     ),
 }
+
+# Mechanisms of this package, and those of other installed packages.
+ATTENTIONS = Registry(ATTENTION, AttentionEntry, _OWN)
 
 
 def attention_entry(name: str) -> AttentionEntry:

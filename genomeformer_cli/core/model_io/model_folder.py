@@ -181,8 +181,14 @@ def check_family(folder: Path) -> None:
 
 def _check_description(folder: Path, plain: dict[str, Any]) -> dict[str, Any]:
     path = folder / CONFIG_FILE
-    if plain.get("model_type") not in ARCHITECTURES or not isinstance(plain.get("model"), dict):
+    if not isinstance(plain.get("model_type"), str) or not isinstance(plain.get("model"), dict):
         raise CheckpointError(f"`{path}` does not describe a genomeformer model", hint=DAMAGED)
+    if plain["model_type"] not in ARCHITECTURES:
+        raise CheckpointError(
+            f"`{path}` describes a model of the architecture `{plain['model_type'][:80]}`, which "
+            "is not installed",
+            hint="install the package that provides it, or a newer genomeformer",
+        )
     try:
         described: _Description = convert(plain, _Description, source=str(path))
     except DocumentError as failure:

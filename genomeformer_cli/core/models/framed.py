@@ -57,11 +57,20 @@ class PlainTraits:
 class FramedModel(Model):
     """Model with a frame: a base class.
 
-    A subclass implements `device`, `feature_width`, `set_checkpointing`, `framed_layers` and
-    `logits`.
+    A subclass implements `set_checkpointing`, `framed_layers` and `logits`.
     """
 
     config: FramedConfig  # Configuration of the model.
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.parameters()).device
+
+    @property
+    def feature_width(self) -> int:
+        """Features per position."""
+        return self.config.width
 
     def framed_layers(
         self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]

@@ -1,7 +1,7 @@
 """Registries of architectures and of the published layouts of other authors' models.
 
 `ARCHITECTURES` is keyed by the `model_type` of our own `config.json`; `FAMILIES` recognise the
-`config.json` of others.
+`config.json` of others. Other packages add to both by entry points, see `core.plugins`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from genomeformer_cli.core import plugins
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.models.decoder import Decoder, DecoderConfig
 from genomeformer_cli.core.models.dilated import Dilated, DilatedConfig
@@ -34,6 +35,7 @@ class Architecture:
     config: type[Any]  # Class of the configuration, a frozen dataclass.
     # Function that builds a model with initial weights from a configuration and a seed.
     build: Callable[[Any, int], Model]
+    families: tuple[Family, ...] = ()  # Published layouts; those of this package are in `FAMILIES`.
 
 
 def _build_genomeformer(config: ModelConfig, seed: int) -> Model:
@@ -64,7 +66,7 @@ def _build_dilated(config: DilatedConfig, seed: int) -> Model:
     return Dilated(config, seed=seed)
 
 
-ARCHITECTURES: dict[str, Architecture] = {
+_OWN: dict[str, Architecture] = {
     "genomeformer-encoder": Architecture(config=ModelConfig, build=_build_genomeformer),
     "published-encoder": Architecture(config=EncoderConfig, build=build_encoder),
     "genomeformer-decoder": Architecture(config=DecoderConfig, build=_build_decoder),
@@ -73,6 +75,9 @@ ARCHITECTURES: dict[str, Architecture] = {
     "genomeformer-dilated": Architecture(config=DilatedConfig, build=_build_dilated),
     "genomeformer-hyena": Architecture(config=HyenaConfig, build=_build_hyena),
 }
+
+# Architectures of this package, and those of other installed packages.
+ARCHITECTURES = plugins.Registry(plugins.ARCHITECTURE, Architecture, _OWN)
 
 FAMILIES: tuple[Family, ...] = (
     *ENCODER_FAMILIES,
@@ -116,12 +121,18 @@ def trainable_config(config: ArchitectureConfig) -> ModelConfig:
 
 
 def find_family(document: Mapping[str, Any]) -> Family:
-    """Return the family of a published `config.json`.
+    """Return the family of a published `config.json`: of this package, else of other packages.
 
     Raises:
         CheckpointError: No family, or more than one, recognises it.
+        ConfigError: Another package that may know it cannot be imported.
     """
     found = [family for family in FAMILIES if family.recognise(document)]
+    if not found:
+        others = [
+            family for name in ARCHITECTURES.plugins for family in ARCHITECTURES[name].families
+        ]
+        found = [family for family in others if family.recognise(document)]
     if len(found) == 1:
         return found[0]
     described = ", ".join(

@@ -1,4 +1,4 @@
-"""Check of the installation and the machine: devices, memory, folders, network, versions."""
+"""Check of the installation and the machine: devices, memory, folders, network, plugins."""
 
 from __future__ import annotations
 
@@ -8,8 +8,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
-from genomeformer_cli.core.errors import RefusedError, UsageError
+from genomeformer_cli.core.errors import ConfigError, RefusedError, UsageError
+from genomeformer_cli.core.plugins import (
+    ARCHITECTURE,
+    ATTENTION,
+    GROUPS,
+    Plugin,
+    Registry,
+    installed_plugins,
+)
 from genomeformer_cli.core.settings import (
     HOME_VARIABLE,
     base_url,
@@ -72,6 +81,7 @@ def diagnose(*, network: bool = False, store: Store | None = None) -> Diagnosis:
         _check_temporary(),
         _check_versions(versions),
         _check_model(versions),
+        *_check_plugins(),
     ]
     if network:
         checks += _check_network()
@@ -180,6 +190,31 @@ def _check_model(versions: Versions) -> Check:
         text = "this installation has no default model"
         return _check("model", text, "name a model with `--model`")
     return _check("model", f"`{versions.model.name}`, {versions.model.digest}")
+
+
+def _check_plugins() -> list[Check]:
+    """Return one result per entry of another package, which is imported; one if there are none."""
+    found = [(group, plugin) for group in GROUPS for plugin in installed_plugins(group)]
+    if not found:
+        return [_check("plugins", "none installed")]
+    return [_check_plugin(group, plugin) for group, plugin in found]
+
+
+def _check_plugin(group: str, plugin: Plugin) -> Check:
+    try:
+        _registries()[group][plugin.point.name]
+    except ConfigError as failure:
+        return _check("plugin", failure.message, failure.hint, State.UNUSABLE)
+    except (ImportError, OSError):
+        return _check("plugin", f"{plugin.described}, not imported without torch", "install torch")
+    return _check("plugin", plugin.described)
+
+
+def _registries() -> dict[str, Registry[Any]]:
+    from genomeformer_cli.core.attention.registry import ATTENTIONS
+    from genomeformer_cli.core.models.registry import ARCHITECTURES
+
+    return {ATTENTION: ATTENTIONS, ARCHITECTURE: ARCHITECTURES}
 
 
 def _check_network() -> list[Check]:
