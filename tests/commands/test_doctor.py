@@ -15,7 +15,10 @@ from genomeformer_cli.core.model_io import hub
 from genomeformer_cli.core.workflows import doctor
 from tests.cli import RunCommand
 
-NAMES = ["device", "threads", "memory", "cache", "temporary files", "versions", "model", "network"]
+NAMES = [
+    *("device", "threads", "memory", "cache", "temporary files", "versions", "model"),
+    *("plugins", "network"),
+]
 
 
 def checks_of(run_cli: RunCommand, *options: str, exit_code: int = 0) -> dict[str, dict[str, Any]]:
