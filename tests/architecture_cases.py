@@ -10,9 +10,11 @@ from typing import Any
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.models.decoder import DecoderConfig
+from genomeformer_cli.core.models.dilated import DilatedConfig
 from genomeformer_cli.core.models.encoder import EncoderConfig
 from genomeformer_cli.core.models.framed import Frame
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.hyena import HyenaConfig
 from genomeformer_cli.core.models.mamba import CaduceusConfig, MambaConfig
 from genomeformer_cli.core.models.protocol import ArchitectureConfig
 
@@ -36,6 +38,19 @@ class Case:
         if isinstance(self.config, ModelConfig):
             return (5, 6, 7, 8)
         return tuple(range(9, self.config.vocabulary_size))
+
+
+def _dilated(**settings: Any) -> Case:
+    sizes: dict[str, Any] = {
+        "vocabulary_size": VOCABULARY,
+        "context": 30,
+        "width": 20,
+        "kernels": (5, 3),
+        "dilations": (1, 2),
+        "inner_width": 12,
+        "frame": Frame(pad_id=1),
+    }
+    return Case(config=DilatedConfig(**{**sizes, **settings}))
 
 
 def _ours(*unused: str, **settings: Any) -> Case:
@@ -79,6 +94,17 @@ _MAMBA: dict[str, Any] = {
     "inner_width": 16,
     "state_size": 3,
     "step_rank": 2,
+}
+_HYENA: dict[str, Any] = {
+    "vocabulary_size": VOCABULARY,
+    "context": 30,
+    "positions": 32,
+    "width": 8,
+    "depth": 2,
+    "mlp_width": 12,
+    "kernel_width": 6,
+    "frequency": 2.0,
+    "frame": Frame(pad_id=1, suffix=(3,)),
 }
 PRE_NORM: dict[str, Any] = {"norm": "pre", "final_norm": True}
 CASES: dict[str, Case] = {
@@ -155,4 +181,9 @@ CASES: dict[str, Case] = {
         ),
         onnx_refusal="SelectiveState",
     ),
+    "hyenadna": Case(config=HyenaConfig(**_HYENA, tied=False), onnx_refusal="HyenaMixer"),
+    "hyenadna, tied": Case(config=HyenaConfig(**_HYENA), onnx_refusal="HyenaMixer"),
+    "gpn, first layout": _dilated(),
+    "gpn": _dilated(block="pre-norm", depthwise=True, embedding="learned"),
+    "gpn, bytenet": _dilated(block="bytenet", bias=False, embedding="learned", head_hidden=False),
 }

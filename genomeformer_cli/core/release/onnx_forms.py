@@ -36,6 +36,7 @@ from genomeformer_cli.core.attention.ops.performer import (
     PerformerAttention,
 )
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
+from genomeformer_cli.core.models.hyena import HyenaMixer
 from genomeformer_cli.core.models.mamba import SelectiveState
 from genomeformer_cli.core.models.protocol import Model
 
@@ -73,7 +74,7 @@ class PlainForm(nn.Module):
 def without_form(model: Model) -> str | None:
     """Return the first mechanism of a model that cannot be exported; None if there is none."""
     for layer in model.modules():
-        if isinstance(layer, SelectiveState):
+        if isinstance(layer, SelectiveState | HyenaMixer):
             return type(layer).__name__
         if isinstance(layer, AttentionLayer):
             for mechanism in _ways(layer.mechanism):
