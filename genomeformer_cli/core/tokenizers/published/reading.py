@@ -98,12 +98,15 @@ def _read_esm(folder: Path, num_rows: int | None) -> Tokenizer:
     """Read greedy k-mers from `vocab.txt`.
 
     `<cls>` stands before a sequence. `<eos>` stands after it only if the files do not set it to
-    null and the vocabulary has it: the first Nucleotide Transformers lack it, and a class of the
-    Hugging Face library adds an id beyond their embedding.
+    null, the vocabulary has it, and the model has an embedding for it. The first Nucleotide
+    Transformers have none: their vocabularies lack it, or list it beyond the embedding, and a class
+    of the Hugging Face library adds it all the same.
     """
-    del num_rows
     tokens = read_vocabulary_file(folder / VOCABULARY_FILE)
     roles = {**_ESM, **read_roles(folder)}
+    beyond = tokens[num_rows:] if num_rows is not None else ()
+    if all(token.startswith("<") for token in beyond):
+        tokens = tokens[: len(tokens) - len(beyond)]
     last = roles["eos"]
     special = SpecialTokens(
         pad=_required(roles, "pad"),
@@ -150,7 +153,7 @@ def _read_generator(folder: Path, num_rows: int | None) -> Tokenizer:
     `add_bos_token` or `add_eos_token` to false. The bases after the last k-mer are one `<oov>`.
     """
     del num_rows
-    tokens = read_vocabulary_file(folder / VOCABULARY_FILE)
+    tokens = _without_ids(read_vocabulary_file(folder / VOCABULARY_FILE))
     config = read_optional(folder / CONFIG_FILE)
     special = SpecialTokens(
         pad="<pad>",
@@ -162,6 +165,20 @@ def _read_generator(folder: Path, num_rows: int | None) -> Tokenizer:
     vocabulary = Vocabulary(tokens=tokens, special=special)
     k = _number(config, "k", _word_length(vocabulary))
     return WindowTokenizer(vocabulary, k=k, stride=k, rest="unknown")
+
+
+def _without_ids(lines: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the tokens of lines `token` or, in newer folders, `token id`.
+
+    Raises:
+        ValueError: The ids are not 0, 1, 2, ... in the order of the lines.
+    """
+    fields = [line.split() for line in lines]
+    if not any(len(row) == 2 for row in fields):
+        return lines
+    if [row[1:] for row in fields] != [[str(number)] for number in range(len(fields))]:
+        raise ValueError("its ids are not 0, 1, 2, ... in the order of the lines")
+    return tuple(row[0] for row in fields)
 
 
 def _read_carbon(folder: Path, num_rows: int | None) -> Tokenizer:
@@ -227,7 +244,11 @@ def _read_json(
     del num_rows
     document: dict[str, Any] = read_json(folder / TOKENIZER_FILE, max_bytes=MAX_FILE_BYTES)
     plain = parse(without_limits(document))
-    roles = read_roles(folder)
+    # The library would give a token that the vocabulary lacks an id beyond the embedding.
+    roles = {
+        role: token if token is not None and plain.token_to_id(token) is not None else None
+        for role, token in read_roles(folder).items()
+    }
     before, after = frame_of(plain)
     config = read_optional(folder / CONFIG_FILE)
     if prefix is None or suffix is None:
@@ -238,8 +259,10 @@ def _read_json(
         unknown = unknown or plain.id_to_token(model["unk_id"])
     padding = document.get("padding")
     named = padding.get("pad_token") if isinstance(padding, dict) else None
+    if not isinstance(named, str) or plain.token_to_id(named) is None:
+        named = None
     # Padding is hidden from every model, so that any token can stand for it.
-    pad = roles.get("pad") or named or pad or roles.get("eos") or unknown or plain.id_to_token(0)
+    pad = pad or roles.get("pad") or named or roles.get("eos") or unknown or plain.id_to_token(0)
     special = SpecialTokens(
         pad=str(pad),
         unknown=unknown,

@@ -34,6 +34,14 @@ def test_first_nucleotide_transformers_have_no_token_after_a_sequence(tmp_path: 
     assert ids.tolist()[-3:] == [4104, 4100, 4102]
 
 
+@pytest.mark.parametrize("config", [{"eos_token": None}, {}, {"eos_token": "<eos>"}])
+def test_tokens_beyond_the_embedding_are_left_out(tmp_path: Path, config: dict[str, Any]) -> None:
+    write_vocabulary(tmp_path, esm_tokens(6, "<eos>", "<bos>"), **config)
+    tokenizer = read_published_tokenizer(tmp_path, "esm", num_rows=4105)
+    assert len(tokenizer.tokens) == 4105
+    assert tokenizer.suffix_ids == ()
+
+
 @pytest.mark.parametrize(
     ("config", "suffix"), [({}, (73,)), ({"eos_token": None}, ()), ({"eos_token": "<bos>"}, (74,))]
 )
@@ -107,6 +115,14 @@ def test_rest_of_a_sequence_of_generator_is_unknown(
     assert tokenizer.offsets(codes).tolist() == [[0, 6], [6, 12], [12, 15]]
 
 
+@pytest.mark.parametrize("separator", ["\t", " "])
+def test_vocabularies_of_generator_may_list_ids(tmp_path: Path, separator: str) -> None:
+    tokens = [*GENERATOR, *kmers(6)]
+    write_vocabulary(tmp_path, [f"{token}{separator}{n}" for n, token in enumerate(tokens)], k=6)
+    tokenizer = read_published_tokenizer(tmp_path, "generator")
+    assert list(tokenizer.tokens) == tokens
+
+
 def test_rest_of_a_sequence_of_carbon_is_completed(tmp_path: Path) -> None:
     tokenizer = read_published_tokenizer(tmp_path, "carbon", num_rows=155_776)
     assert tokenizer.prefix_ids == (151_669,)
@@ -151,6 +167,15 @@ FULL = ("<unk>", "<pad>", "<mask>", "<cls>", *kmers(3), *"ATCGN")
         pytest.param("dnabert", lines(*BERT), "k-mers of 0 bases", id="no k-mers"),
         pytest.param("dnabert", lines(*kmers(3)), "`[PAD]` is missing", id="no special tokens"),
         pytest.param("lca", lines(*BERT, *kmers(3)), "no whole number `shift`", id="no shift"),
+        pytest.param(
+            "generator",
+            lines(*(f"{t} {n}" for n, t in enumerate([*GENERATOR, *kmers(3)], 1))),
+            "its ids are not 0, 1, 2",
+            id="other ids",
+        ),
+        pytest.param(
+            "generator", lines("<oov> 0", *GENERATOR[1:]), "its ids are not", id="a single id"
+        ),
         pytest.param("generator", lines(*kmers(3)), "`<pad>` is missing", id="no padding"),
     ],
 )
@@ -205,6 +230,17 @@ def test_an_id_beyond_the_embedding_is_refused(tmp_path: Path, rule: str, rows: 
 def test_bad_numbers_of_carbon_are_refused(tmp_path: Path, config: dict[str, Any]) -> None:
     with pytest.raises(CheckpointError, match="dna_config"):
         read_published_tokenizer(write_carbon(tmp_path, **config), "carbon")
+
+
+def test_roles_that_a_vocabulary_lacks_are_left_out(tmp_path: Path) -> None:
+    roles = {"pad_token": "[EOS]", "mask_token": "[HIDE]", "unk_token": "[UNK]"}
+    write_json(tmp_path, bert_pairs(), **roles)
+    tokenizer = read_published_tokenizer(tmp_path, "tokenizer.json", num_rows=500)
+    assert tokenizer.mask_id is None
+    assert tokenizer.tokens[tokenizer.pad_id] == "[UNK]"
+    write_json(tmp_path, bert_pairs(), **roles)
+    given = read_published_tokenizer(tmp_path, "tokenizer.json", pad="[PAD]")
+    assert given.tokens[given.pad_id] == "[PAD]"
 
 
 def test_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
