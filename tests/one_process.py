@@ -6,6 +6,7 @@ one test of each command that uses them start it; all others use the fixture `on
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ def stay_in_one_process(patch: pytest.MonkeyPatch) -> None:
     from genomeformer_cli.core import processes
     from genomeformer_cli.core.errors import GenomeformerError
     from genomeformer_cli.core.model_io.model_folder import read_model
-    from genomeformer_cli.core.release import selftest, verify
+    from genomeformer_cli.core.model_io.tensors import read_tensors
+    from genomeformer_cli.core.release import selftest, stock_check, verify
     from genomeformer_cli.core.store.seal import check_seal
     from genomeformer_cli.core.workflows import compare, release_publish
 
@@ -38,6 +40,12 @@ def stay_in_one_process(patch: pytest.MonkeyPatch) -> None:
             return processes.TaskFailure(message=failure.message, hint=failure.hint)
         return None
 
+    def stock_outputs(folder: Path) -> dict[str, Tensor]:
+        with tempfile.TemporaryDirectory() as place:
+            stock_check.main(folder, file := Path(place) / "outputs.safetensors")
+            return read_tensors(file)
+
+    patch.setattr(stock_check, "stock_outputs", stock_outputs)
     for module in (verify, release_publish):
         patch.setattr(module, "outputs_in_fresh_process", outputs)
     patch.setattr(compare, "run_in_fresh_process", call)

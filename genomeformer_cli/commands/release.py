@@ -71,17 +71,17 @@ def command(
         ),
     ] = "auto",
     dtype: Annotated[
-        Literal["fp32", "bf16", "fp16"], Option(help=DTYPE_HELP, rich_help_panel=_WEIGHTS)
+        Literal["fp32", "bf16", "fp16", "int8"], Option(help=DTYPE_HELP, rich_help_panel=_WEIGHTS)
     ] = "fp32",
-    quantize: Annotated[
-        Literal["int8"] | None,
+    layout: Annotated[
+        Literal["genomeformer", "transformers"],
         Option(
-            help="Store matrices in eight bits with one scale per row; refused if held-out bases "
-            "cost over 0.002 bits more.",
-            show_default=False,
+            "--as",
+            help="Names of settings and tensors; `transformers`: those of a stock class, for "
+            "softmax models of its form.",
             rich_help_panel=_WEIGHTS,
         ),
-    ] = None,
+    ] = "genomeformer",
     layers: Annotated[str, Option(help=LAYERS_HELP, rich_help_panel=_WEIGHTS)] = "last",
     evaluation: Annotated[
         list[Path] | None,
@@ -201,7 +201,8 @@ def command(
             output=output,
             replace=replace,
             weights=weights,
-            storage=Storage(dtype=dtype, quantize=quantize),
+            storage=Storage(quantize="int8") if dtype == "int8" else Storage(dtype=dtype),
+            layout=layout,
             layers=layers,
             evaluations=tuple(evaluation or ()),
             notes=notes,

@@ -221,6 +221,12 @@ def _add_release(table: Table, released: ReleaseResult) -> None:
         f"read back by a fresh process, largest difference of a vector "
         f"{released.verified.vectors:g}, of a logit {released.verified.logits:g}",
     )
+    if released.stock_class is not None:
+        table.add_row(
+            "transformers",
+            f"opened by `{released.stock_class}`, largest difference of a logit "
+            f"{released.stock_difference:g}",
+        )
     if released.signed_by is not None:
         table.add_row("signed by", released.signed_by)
 

@@ -61,7 +61,7 @@ def embedded(run_cli: RunCommand, model: str, folder: Path) -> Floats:
 def test_eight_bits_are_measured_and_load_like_any_model(
     run_cli: RunCommand, trained: Path, tmp_path: Path
 ) -> None:
-    line = ["release", RUN, "--name", "small", "--quantize", "int8", "--dtype", "fp16", "--json"]
+    line = ["release", RUN, "--name", "small", "--dtype", "int8", "--json"]
     done = run_cli(*line)
     assert done.exit_code == 0, done.err
     result = json.loads(done.out)
@@ -301,7 +301,7 @@ def test_a_bundle_is_copied_with_an_onnx_file_and_stays_as_it_is(
 @pytest.mark.parametrize(
     ("options", "what", "hint"),
     [
-        (["--quantize", "int8"], "`--quantize`", "when you release the run"),
+        (["--dtype", "int8"], "`--dtype`", "when you release the run"),
         (["--name", "other"], "`--name`", "when you release the run"),
         (["--onnx"], "not changed in place", "`-o FOLDER`"),
         ([], "is a bundle already", "-o"),

@@ -162,6 +162,18 @@ class Model(nn.Module):
         """
         raise NotImplementedError
 
+    def framed_layers(
+        self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]
+    ) -> list[Tensor]:
+        """Return features of rows to which the frame is added already; see `core.models.framed`.
+
+        Args:
+            tokens_BM: Token ids with the frame, if the model has one.
+            mask_BM: True at real tokens and at the frame; None without padding.
+            layers: Block numbers, as for `hidden_layers`.
+        """
+        return self.hidden_layers(tokens_BM, mask_BM, layers)
+
     def features_by_slices(
         self, tokens_BL: Tensor, chunk: int
     ) -> Iterator[tuple[int, int, Tensor]]:

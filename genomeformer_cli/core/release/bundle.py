@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -21,12 +22,18 @@ from genomeformer_cli.core.model_io.bundle_layout import (
 from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE, describe_model
 from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES, write_weights
 from genomeformer_cli.core.models.protocol import ArchitectureConfig
-from genomeformer_cli.core.models.registry import model_type
 from genomeformer_cli.core.release.eval_report import Picture
+from genomeformer_cli.core.release.stock_layout import (
+    complete_tokenizer,
+    stock_config,
+    stock_tensors,
+)
 from genomeformer_cli.core.release.storage import Storage
 from genomeformer_cli.core.store.atomic import atomic_file, write_json, write_text
 from genomeformer_cli.core.tokenizers.files import save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+
+Layout = Literal["genomeformer", "transformers"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +47,7 @@ class Weights:
     digest: str  # Digest of the weights after loading.
     which: str  # Weights of the run, in words.
     layers: str = "last"  # Default layers of `embed`.
+    layout: Layout = "genomeformer"  # Names of settings and tensors.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,19 +73,21 @@ def write_bundle(
     Raises:
         StoreError: The system refused a write.
     """
+    described, tensors = _laid_out(weights)
     metadata = {
         "genomeformer_version": __version__,
         "licence": papers.licence,
-        "model_type": model_type(weights.config),
+        "model_type": described["model_type"],
         "name": papers.name,
         "stored_as": weights.storage.name,
         "weights": weights.which,
         "weights_digest": weights.digest,
     }
-    write_weights(weights.tensors, folder, metadata=metadata, max_shard_bytes=max_shard_bytes)
-    described = describe_model(weights.config, layers=weights.layers)
-    write_json(folder / CONFIG_FILE, {**described, **weights.storage.plain()})
+    write_weights(tensors, folder, metadata=metadata, max_shard_bytes=max_shard_bytes)
+    write_json(folder / CONFIG_FILE, described)
     save_tokenizer(weights.tokenizer, folder)
+    if weights.layout == "transformers":
+        complete_tokenizer(folder, weights.config.context)
     write_text(folder / CARD_FILE, papers.card)
     write_json(folder / RESULTS_FILE, papers.results)
     write_text(folder / TRAIN_CONFIG_FILE, papers.train_config)
@@ -87,3 +97,13 @@ def write_bundle(
     for picture in papers.pictures:
         with atomic_file(folder / PICTURES / picture.name) as file:
             file.write(picture.content)
+
+
+def _laid_out(weights: Weights) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """Return `config.json` and the tensors under the names of the layout."""
+    stored = weights.storage.plain()
+    if weights.layout == "transformers":
+        described = stock_config(weights.config, weights.tokenizer, str(stored["dtype"]))
+        return described, stock_tensors(weights.tensors)
+    described = describe_model(weights.config, layers=weights.layers)
+    return {**described, **stored}, weights.tensors

@@ -51,6 +51,7 @@ class CardFacts:
     loss: Picture | None = None  # Picture of the run, if it was drawn.
     onnx: bool = False  # True if the bundle has an ONNX file.
     layers: str = "last"  # Default layers of `embed`.
+    stock_class: str = ""  # Class of transformers that opens the bundle, if any.
     notes: str = ""  # Notes of the authors, Markdown.
 
     @property
@@ -89,8 +90,14 @@ def write_card(facts: CardFacts) -> str:
         max_loss=MOST_LOST,
         picture_folder=PICTURES,
         results_heading=_RESULTS,
+        auto_class=_auto_class(facts.stock_class),
         version=__version__,
     )
+
+
+def _auto_class(stock_class: str) -> str:
+    """Return the automatic class of transformers for a stock class."""
+    return f"AutoModelFor{stock_class.rpartition('For')[2]}" if stock_class else ""
 
 
 def _features_width(facts: CardFacts) -> int:

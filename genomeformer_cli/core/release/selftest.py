@@ -22,13 +22,13 @@ from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.seal import check_seal
 
-_LONGEST = 4_096
+MAX_PROBE_LENGTH = 4_096
 
 
 def probe_sequences(context: int) -> list[Codes]:
     """Return base codes: one base, a few, a full window, more than one; with N among them."""
     generator = np.random.default_rng(0)
-    window = min(context, _LONGEST)
+    window = min(context, MAX_PROBE_LENGTH)
     lengths = (57, window, window + 13)
     sequences = [generator.integers(0, NUM_REAL_BASES + 1, n).astype(np.uint8) for n in lengths]
     return [np.zeros(1, dtype=np.uint8), *sequences]
@@ -37,7 +37,7 @@ def probe_sequences(context: int) -> list[Codes]:
 @torch.inference_mode()
 def reference_outputs(loaded: LoadedModel) -> dict[str, Tensor]:
     """Return the vectors of the probes, and the logits of the first window of each."""
-    context = min(loaded.model.config.context, _LONGEST)
+    context = min(loaded.model.config.context, MAX_PROBE_LENGTH)
     tokens = [loaded.tokenizer.encode(codes) for codes in probe_sequences(context)]
     vectors = embed_tokens(loaded, tokens, window=context, reporter=SilentReporter())
     answers = {"vectors": torch.from_numpy(vectors)}

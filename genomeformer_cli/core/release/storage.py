@@ -118,6 +118,6 @@ def cost_of_storing(exact: Model, stored: Model, questions: Queries) -> StorageC
             f"stored weights of this precision score held-out bases worse by {cost.loss:.4f} "
             "bits per "
             f"base; {MOST_LOST} is the most that is released",
-            hint="store them in `--dtype bf16` or as they are, without `--quantize`",
+            hint="store them in `--dtype bf16`, or as they are",
         )
     return cost

@@ -33,13 +33,20 @@ class Verified:
     logits: float  # Largest difference of a logit.
 
 
-def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, allowed: str = "") -> Verified:
+def verify_bundle(
+    folder: Path,
+    expected: Mapping[str, Tensor],
+    *,
+    allowed: str = "",
+    largest: float = LARGEST_DIFFERENCE,
+) -> Verified:
     """Check the files of a bundle, and compare the outputs of its model in a fresh process.
 
     Args:
         folder: Folder of the bundle.
         expected: Reference outputs of the model in this process.
         allowed: Names that may occur on the card.
+        largest: Largest difference that is accepted.
 
     Raises:
         CorruptError: A file is missing, changed, or unexpected.
@@ -57,7 +64,7 @@ def verify_bundle(folder: Path, expected: Mapping[str, Tensor], *, allowed: str 
             raise _differ("has values where the run has NaN")
     vectors = differences["vectors"]
     logits = max(value for name, value in differences.items() if name != "vectors")
-    if not max(vectors, logits) <= LARGEST_DIFFERENCE:
+    if not max(vectors, logits) <= largest:
         raise _differ(f"differs from the run's by {vectors:g} in vectors and {logits:g} in logits")
     return Verified(num_files=num_files, vectors=vectors, logits=logits)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from genomeformer_cli.core.data.masking import MaskingConfig
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
@@ -60,6 +61,30 @@ def small() -> PretrainConfig:
         model=ModelConfig(
             context=512, width=256, depth=4, num_heads=4, mlp_width=704, conv_width=5
         ),
+        training=TrainingConfig(
+            steps=40_000,
+            batch_size=8,
+            learning_rate=1e-3,
+            validate_every=1_000,
+            checkpoint_every=500,
+        ),
+    )
+
+
+def stock_causal() -> PretrainConfig:
+    """3.3 million parameters, 512 bases of context, opened by `Qwen3ForCausalLM`."""
+    return _stock(direction="causal")
+
+
+def stock_masked() -> PretrainConfig:
+    """3.3 million parameters, 512 bases of context, opened by `EuroBertForMaskedLM`."""
+    return _stock(direction="bidirectional", query_key_norm=False)
+
+
+def _stock(**form: Any) -> PretrainConfig:
+    """Return a softmax stack of a stock form: `release --as transformers`."""
+    return PretrainConfig(
+        model=ModelConfig(context=512, width=256, depth=4, num_heads=4, mlp_width=704, **form),
         training=TrainingConfig(
             steps=40_000,
             batch_size=8,
@@ -170,6 +195,8 @@ def _long(
 PRESETS: dict[str, Callable[[], PretrainConfig]] = {
     "tiny": tiny,
     "small": small,
+    "stock-causal": stock_causal,
+    "stock-masked": stock_masked,
     "default": default,
     "default-large": default_large,
     "medium": medium,

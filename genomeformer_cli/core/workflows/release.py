@@ -15,7 +15,7 @@ from genomeformer_cli.core.model_io.bundle_layout import ONNX_FILE
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, weights_digest
 from genomeformer_cli.core.model_io.tensors import MAX_SHARD_BYTES
-from genomeformer_cli.core.release.bundle import Papers, Weights, write_bundle
+from genomeformer_cli.core.release.bundle import Layout, Papers, Weights, write_bundle
 from genomeformer_cli.core.release.card import CardFacts, write_card
 from genomeformer_cli.core.release.card_data import CardGenome
 from genomeformer_cli.core.release.citation import DEFAULT_LICENCE, licence_text, write_citation
@@ -24,6 +24,12 @@ from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
 from genomeformer_cli.core.release.selftest import reference_outputs
 from genomeformer_cli.core.release.signature import need_cryptography, sign
+from genomeformer_cli.core.release.stock_check import (
+    LARGEST_STOCK_DIFFERENCE,
+    check_stock,
+    need_transformers,
+)
+from genomeformer_cli.core.release.stock_layout import as_loaded, stock_class
 from genomeformer_cli.core.release.storage import (
     Storage,
     StorageCost,
@@ -31,7 +37,7 @@ from genomeformer_cli.core.release.storage import (
     model_as_stored,
     stored_tensors,
 )
-from genomeformer_cli.core.release.verify import Verified, verify_bundle
+from genomeformer_cli.core.release.verify import LARGEST_DIFFERENCE, Verified, verify_bundle
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store, check_name
 from genomeformer_cli.core.store.seal import seal
@@ -71,6 +77,8 @@ class ReleaseRequest:
     sign: Path | None = None  # Ed25519 private key.
     max_shard_bytes: int = MAX_SHARD_BYTES  # Largest size of a file of weights.
     layers: str = "last"  # Default layers of `embed` for this model.
+    # `transformers`: the layout of a stock class, which opens without code of ours.
+    layout: Layout = "genomeformer"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +95,8 @@ class ReleaseResult:
     cost: StorageCost | None  # Loss of accuracy through storing; None if exact.
     summary: RunSummary  # Summary of the run with these weights.
     signed_by: str | None = None  # Fingerprint of the key, if signed.
+    stock_class: str | None = None  # Class of transformers that opens the bundle, if any.
+    stock_difference: float | None = None  # Largest difference of its logits.
 
 
 def release_run(
@@ -119,7 +129,11 @@ def release_run(
             export_onnx(model, folder / ONNX_FILE)
         seal(folder)
         allowed_names = " ".join([name, *request.authors, facts.notes])
-        verified = verify_bundle(folder, reference_outputs(model), allowed=allowed_names)
+        largest = LARGEST_STOCK_DIFFERENCE if ready.stock_class else LARGEST_DIFFERENCE
+        verified = verify_bundle(
+            folder, reference_outputs(model), allowed=allowed_names, largest=largest
+        )
+        difference = check_stock(folder, model) if ready.stock_class else None
         if request.sign is not None:
             signed_by = sign(folder, request.sign)
     cached = store.entry(Kind.WEIGHTS, name)
@@ -136,6 +150,8 @@ def release_run(
         cost=ready.cost,
         summary=ready.summary,
         signed_by=signed_by,
+        stock_class=ready.stock_class,
+        stock_difference=difference,
     )
 
 
@@ -151,11 +167,14 @@ class _PreparedModel:
     trained_digest: str  # Digest of the weights as trained.
     cost: StorageCost | None  # Loss of accuracy through storing.
     genomes: tuple[CardGenome, ...]  # Genomes of training and validation.
+    stock_class: str | None  # Class of transformers that opens the bundle, if any.
 
 
 def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _PreparedModel:
     """Select the weights, and measure the loss through storing them."""
     source = find_source(request.run, store=store, reporter=reporter)
+    as_stock = request.layout == "transformers"
+    stock = stock_class(source.config.model) if as_stock else None
     name = check_name(request.name or source.run.name)
     if name == DEFAULT_MODEL:
         raise UsageError(
@@ -186,10 +205,14 @@ def _prepare(request: ReleaseRequest, store: Store, reporter: Reporter) -> _Prep
             tokenizer=tokenizer,
             tensors=tensors,
             storage=request.storage,
-            digest=weights_digest(stored),
+            digest=weights_digest(
+                as_loaded(stored.config, tokenizer, tensors) if as_stock else stored
+            ),
             which=selected.name,
             layers=request.layers,
+            layout=request.layout,
         ),
+        stock_class=stock,
         model=loaded,
         trained_digest=weights_digest(trained),
         cost=cost,
@@ -203,6 +226,14 @@ def _check(request: ReleaseRequest) -> None:
         need_onnx()
     if request.sign is not None:
         need_cryptography()
+    if request.layout == "transformers":
+        need_transformers()
+        if request.storage.quantize is not None or request.layers != "last":
+            raise UsageError(
+                "stock classes of transformers read neither 8-bit matrices with scales nor "
+                "recommended layers",
+                hint="leave `--dtype int8` and `--layers` out, or `--as transformers`",
+            )
     licence_text(request.licence, request.licence_file)
     check_output(request.output)
 
@@ -232,6 +263,7 @@ def _facts(request: ReleaseRequest, ready: _PreparedModel) -> CardFacts:
         loss=loss,
         onnx=request.onnx,
         layers=request.layers,
+        stock_class=ready.stock_class or "",
         notes=_read_notes(request.notes),
     )
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -26,10 +25,11 @@ from genomeformer_cli.core.release import onnx_export
 from genomeformer_cli.core.release.leak_check import check_privacy
 from genomeformer_cli.core.release.onnx_export import export_onnx
 from genomeformer_cli.core.release.storage import Storage
+from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.seal import seal
 from tests.bundles import make_bundle
+from tests.guide_code import code_of_the_guide, run_the_guide
 
-GUIDE = Path(__file__).parents[4] / "docs" / "guides" / "release.md"
 CONFIG = ModelConfig(
     context=48, width=32, depth=2, num_heads=2, mlp_width=40, conv_width=5, rotary_base=500.0
 )
@@ -42,17 +42,6 @@ TWO_STACKS = replace(
 )
 
 
-def code_of_the_guide() -> list[str]:
-    text = GUIDE.read_text(encoding="utf-8")
-    return re.findall(r"^```python\n(.*?)^```$", text, flags=re.DOTALL | re.MULTILINE)
-
-
-def run_the_guide(*parts: str) -> dict[str, Any]:
-    names: dict[str, Any] = {}
-    exec("".join(parts), names)  # noqa: S102 - the guide's own code is what is tested
-    return names
-
-
 def tokens_of(rows: int, length: int) -> torch.Tensor:
     return torch.randint(5, 10, (rows, length), generator=torch.Generator().manual_seed(0))
 
@@ -63,18 +52,33 @@ def said(model: Model, tokens: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("storage", [Storage(), Storage(dtype="bf16"), Storage(quantize="int8")])
-@pytest.mark.parametrize("conv_width", [0, 5])
+@pytest.mark.parametrize(("conv_width", "query_key_norm"), [(0, True), (5, True), (5, False)])
 def test_the_loader_of_the_guide_gives_the_same_logits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: Storage, conv_width: int
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    storage: Storage,
+    conv_width: int,
+    query_key_norm: bool,
 ) -> None:
-    config = replace(CONFIG, conv_width=conv_width)
+    config = replace(CONFIG, conv_width=conv_width, query_key_norm=query_key_norm)
     model = make_bundle(tmp_path / "bundle", config=config, storage=storage).model
     monkeypatch.chdir(tmp_path)
-    loader, shared, encoder, _, _ = code_of_the_guide()
+    _, _, loader, shared, encoder, _, _ = code_of_the_guide()
     assert len([line for line in loader.splitlines() if line.strip()]) == 10
     names = run_the_guide(loader, shared, encoder)
     tokens = tokens_of(3, 40)
     assert torch.allclose(names["logits"](tokens), said(model, tokens), atol=1e-5)
+
+
+@torch.no_grad()
+def test_the_guide_opens_a_bundle_with_the_automatic_classes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = make_bundle(tmp_path / "bundle", config=TWO_STACKS)
+    monkeypatch.chdir(tmp_path)
+    features = run_the_guide(code_of_the_guide()[1])["features"]
+    ids = torch.tensor([loaded.tokenizer.encode(encode_bases("ACGTTGCATTACG")).tolist()])
+    assert torch.allclose(features[-1][:1], loaded.model.hidden(ids, None), atol=1e-5)
 
 
 @pytest.mark.parametrize("patch", [4, 12])
@@ -84,7 +88,7 @@ def test_two_stacks_of_the_guide_give_the_same_logits(
     config = replace(TWO_STACKS, patch=patch)
     model = make_bundle(tmp_path / "bundle", config=config, storage=Storage(quantize="int8")).model
     monkeypatch.chdir(tmp_path)
-    loader, shared, _, two_stacks, _ = code_of_the_guide()
+    _, _, loader, shared, _, two_stacks, _ = code_of_the_guide()
     names = run_the_guide(loader, shared, two_stacks)
     for length in (1, patch, 41):
         tokens = tokens_of(2, length)
@@ -95,7 +99,7 @@ def test_two_stacks_of_the_guide_give_the_same_logits(
 def test_the_guide_loads_the_default_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bundle").symlink_to(bundled_folder())
     monkeypatch.chdir(tmp_path)
-    loader, shared, _, two_stacks, _ = code_of_the_guide()
+    _, _, loader, shared, _, two_stacks, _ = code_of_the_guide()
     names, model = run_the_guide(loader, shared, two_stacks), read_model(bundled_folder()).model
     for length in (1, 57, 300):
         tokens = tokens_of(2, length)
