@@ -31,7 +31,7 @@ HEAVY = ("torch", "matplotlib", "safetensors", "tokenizers", "transformers")
 ALL_HEAVY = (*HEAVY, "httpx", "numpy", "pyfastx")
 COMMANDS = (
     *("", "fetch", "tokenize", "windows", "pretrain", "compare", "embed", "evaluate", "score"),
-    *("release", "finetune", "predict", "cache", "cache ls", "doctor"),
+    *("release", "finetune", "predict", "cache", "cache ls", "models", "doctor"),
 )
 
 

@@ -30,6 +30,7 @@ COMMANDS = [
     ["embed"],
     ["release"],
     ["cache"],
+    ["models"],
     ["doctor"],
     ["cache", "path"],
     ["cache", "ls"],
@@ -54,7 +55,7 @@ def test_the_program_names_its_commands_and_the_first_step(run_cli: RunCommand) 
     assert done.exit_code == 0
     for command in COMMANDS:
         assert command[0] in done.out
-    assert "genomeformer fetch --sample" in done.out
+    assert "genomeformer embed sequences.fa" in done.out
 
 
 def test_the_version_is_that_of_the_package(run_cli: RunCommand) -> None:
