@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["hub", "trained", "trained_cache"]
 
-# A time limit an example would make tests fail on a busy machine.
-settings.register_profile("genomeformer", deadline=None)
+# A time limit per example would make tests fail on a busy machine. `make test-all` takes the
+# thorough profile.
+settings.register_profile("genomeformer", deadline=None, max_examples=40)
+settings.register_profile("thorough", deadline=None, max_examples=400)
 settings.load_profile("genomeformer")
 
 # Small models: more threads only wait for each other. Fresh processes inherit it.

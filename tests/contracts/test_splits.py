@@ -44,7 +44,7 @@ def records(draw: st.DrawFn) -> dict[str, str]:
     return found
 
 
-@settings(repeatable, max_examples=5)
+@settings(repeatable, max_examples=repeatable.max_examples // 8)
 @pytest.mark.parametrize("name", TOKENIZERS)
 @given(
     sequences=records(),
