@@ -70,7 +70,11 @@ def _decoder(**settings: Any) -> Case:
         "mlp_width": 14,
         "frame": Frame(pad_id=1, prefix=(2,), suffix=(3,)),
     }
-    return Case(config=DecoderConfig(**{**sizes, **settings}))
+    is_refused = any(0 < window < 32 for window in settings.get("windows", ()))
+    return Case(
+        config=DecoderConfig(**{**sizes, **settings}),
+        onnx_refusal="cannot be exported" if is_refused else None,
+    )
 
 
 def _encoder(**settings: Any) -> Case:

@@ -234,7 +234,7 @@ class PublishedEncoder(FramedModel):
         is_masked_T = tokens_T == self.config.mask_id
         masked_B = x_TE.new_zeros(packed.shape[0]).index_add(0, packed.row_T, is_masked_T.to(x_TE))
         masks = [group.mask_NL for group in packed.groups if group.mask_NL is not None]
-        is_real_T = masks[0].flatten().to(x_TE) if masks else x_TE.new_ones(len(tokens_T))
+        is_real_T = masks[0].flatten().to(x_TE) if masks else torch.ones_like(x_TE[:, 0])
         sizes_B = x_TE.new_zeros(packed.shape[0]).index_add(0, packed.row_T, is_real_T)
         scale_B = (1 - _HIDDEN_IN_TRAINING) / (1 - masked_B / sizes_B)
         return x_TE.masked_fill(is_masked_T[:, None], 0.0) * scale_B[packed.row_T][:, None]

@@ -89,8 +89,13 @@ class EncoderAttention(nn.Module):
             out_NHLD = local_attention(q, k, v, group.mask_NL, window=self.window, causal=False)
         else:
             bias = self._bias(q, k, group, positions)
-            out_NHLD = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return out_NHLD.transpose(1, 2).flatten(0, 1).flatten(1)
+            if bias is not None and self.distances is not None and is_traced():
+                # The fused kernel has other strides in a graph when the bias depends on queries.
+                scores_NHLL = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias
+                out_NHLD = torch.softmax(scores_NHLL, dim=-1) @ v
+            else:
+                out_NHLD = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        return out_NHLD.transpose(1, 2).reshape(group.rows * group.length, -1)
 
     def _bias(
         self, q_NHLD: Tensor, k_NHLD: Tensor, group: Group, positions: Positions

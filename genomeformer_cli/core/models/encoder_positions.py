@@ -77,8 +77,8 @@ def pack_rows(tokens_BM: Tensor, mask_BM: Tensor | None) -> Packed:
             groups=(Group(0, batch, length, mask_BM),),
             shape=(batch, length),
             index_T=None,
-            row_T=torch.arange(batch, device=device).repeat_interleave(length),
-            position_T=torch.arange(length, device=device).repeat(batch),
+            row_T=torch.arange(batch, device=device)[:, None].expand(-1, length).flatten(),
+            position_T=torch.arange(length, device=device).expand(batch, -1).flatten(),
         )
     sizes_B = mask_BM.sum(dim=1)
     order_B = sizes_B.argsort(stable=True)

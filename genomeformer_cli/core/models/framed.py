@@ -118,7 +118,7 @@ def add_frame(
     """
     if not frame.size:
         return tokens_BL, mask_BL
-    batch = len(tokens_BL)
+    batch = tokens_BL.shape[0]  # `len` would fix the size of an exported graph
     prefix_BP = tokens_BL.new_tensor(frame.prefix, dtype=tokens_BL.dtype).expand(batch, -1)
     suffix_BS = tokens_BL.new_tensor(frame.suffix, dtype=tokens_BL.dtype).expand(batch, -1)
     if mask_BL is None:

@@ -120,7 +120,8 @@ class BothStrands(Model):
             return each_document(self.hidden, tokens_BL, documents_BL)
         turn_BL = flip_positions(tokens_BL, mask_BL)
         both_BLE = self.encoder.hidden(*self._both(tokens_BL, mask_BL, turn_BL))
-        here_BLE, there_BLE = both_BLE.chunk(2)
+        batch = tokens_BL.shape[0]  # `chunk` would fix the size of an exported graph
+        here_BLE, there_BLE = both_BLE[:batch], both_BLE[batch:]
         return torch.cat((here_BLE, flip_rows(there_BLE, turn_BL)), dim=-1)
 
     def hidden_at(
