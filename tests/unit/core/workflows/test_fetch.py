@@ -320,7 +320,7 @@ def test_a_lock_file_accepts_no_other_bytes(ncbi: MiniNcbi, store: Store, tmp_pa
     other = Store(tmp_path / "other")
     result = fetch_from(ncbi, other, lock=saved)
     assert names(result) == ["GCF_000005845.2"]
-    assert "damaged 3 times" in result.failures[0].reason
+    assert "damaged in 3 downloads" in result.failures[0].reason
     assert len(read_lock(saved)) == 2
 
 
