@@ -18,7 +18,6 @@ from genomeformer_cli.core.training.metrics import Score
 NUM_SAMPLES = 1_000
 _COVERAGE = 0.95
 
-Selection = npt.NDArray[np.bool_]
 Groups = npt.NDArray[np.int64]
 
 
@@ -31,22 +30,15 @@ class TokenScores:
     # Number of bases of each queried token; None: queries are for single bases.
     bases_N: npt.NDArray[np.int64] | None = None
 
-    def score(self, selected_N: Selection | None = None) -> Score:
-        """Return the mean over all queries, or over the selected ones, at least one."""
-        selected = slice(None) if selected_N is None else selected_N
-        bits_N, right_N = self.bits_N[selected], self.correct_N[selected]
-        if self.bases_N is None:
-            return Score(
-                bits_per_base=float(bits_N.mean()),
-                accuracy=float(right_N.mean()),
-                num_bases=int(bits_N.size),
-            )
-        num_bases = int(self.bases_N[selected].sum())
+    def score(self) -> Score:
+        """Return the mean over all queries, at least one."""
+        num_queries = int(self.bits_N.size)
+        num_bases = num_queries if self.bases_N is None else int(self.bases_N.sum())
         return Score(
-            bits_per_base=float(bits_N.sum()) / num_bases,
-            accuracy=float(right_N.mean()),
+            bits_per_base=float(self.bits_N.sum()) / num_bases,
+            accuracy=float(self.correct_N.mean()),
             num_bases=num_bases,
-            num_tokens=int(bits_N.size),
+            num_tokens=None if self.bases_N is None else num_queries,
         )
 
 

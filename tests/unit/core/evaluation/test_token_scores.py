@@ -17,7 +17,8 @@ def test_bits_and_hits_of_given_probabilities() -> None:
     assert answers.bits_N == pytest.approx([2.0, -np.log2(0.4)])
     assert answers.correct_N.tolist() == [False, True]
     assert concatenate_scores([answers, answers]).score().num_bases == 4
-    assert answers.score(np.array([True, False])).bits_per_base == pytest.approx(2.0)
+    assert answers.score().bits_per_base == pytest.approx((2.0 - np.log2(0.4)) / 2)
+    assert answers.score().num_tokens is None
 
 
 def test_an_interval_holds_its_mean_and_is_wider_where_groups_agree_within() -> None:
@@ -64,4 +65,3 @@ def test_whole_tokens_are_scored_by_the_base_and_by_the_token() -> None:
     assert score.bits_per_base == pytest.approx(1.5)
     assert score.bits_per_token == pytest.approx(3.0)
     assert score.accuracy == pytest.approx(2 / 3)
-    assert answers.score(right).bits_per_base == pytest.approx(1.0)
