@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import os
 import sys
 from collections.abc import Iterable
 from datetime import datetime
@@ -24,6 +25,8 @@ from rich.segment import Segment
 
 from genomeformer_cli.core.escaping import encodable, printable
 from genomeformer_cli.render.streams import output_is_missing
+
+_FILE_WIDTH = 10_000
 
 
 class _Escaped:
@@ -71,8 +74,12 @@ def show(result: object, rendered: RenderableType, *, as_json: bool) -> None:
         return
     if output_is_missing():  # a summary, of files that are written
         return
-    # What a user named, such as `a[red].npy` or `:smile:`, is no markup.
-    _escaping(Console(highlight=False, markup=False, emoji=False)).print(rendered, crop=False)
+    # What a user named, such as `a[red].npy` or `:smile:`, is no markup. A file has no width.
+    has_width = sys.stdout.isatty() or "COLUMNS" in os.environ
+    console = Console(
+        highlight=False, markup=False, emoji=False, width=None if has_width else _FILE_WIDTH
+    )
+    _escaping(console).print(rendered, crop=False)
 
 
 def _json_printable(text: str) -> str:

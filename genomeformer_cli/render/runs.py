@@ -147,9 +147,9 @@ def render_finetune(result: FinetuneResult) -> RenderableType:
     summary = result.summary
     names = list(summary.results[0].test.measures)
     title = f"{summary.task}: {summary.num_rows['test']:,} test rows"
-    table = Table(box=None, pad_edge=False, title=Text(title), title_justify="left")
-    for number, heading in enumerate(("weights", "seed", *names, f"95 % of {summary.reported}")):
-        table.add_column(heading, justify="right" if number else "left")
+    columns = ("seed", *names, f"95 % of {summary.reported}")
+    table = plain_table("weights", *columns, right=columns)
+    table.title, table.title_justify = Text(title), "left"
     if summary.linear is not None:
         table.add_row("linear alone", "", *_test_scores(summary.linear, names))
     for seed in summary.results:

@@ -104,3 +104,17 @@ def test_json_on_a_terminal_is_escaped_and_parses_equally(
     shown = capsys.readouterr().out
     assert "\x9b" not in shown
     assert json.loads(shown) == {"id": HOSTILE, "path": "\udcff"}
+
+
+def test_output_in_a_file_is_not_wrapped(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COLUMNS")
+    words = " ".join(["word"] * 60)
+    table = Table("first", "second", box=None)
+    table.add_row(words, words)
+    show(None, table, as_json=False)
+    assert capsys.readouterr().out.count("\n") == 2
+    monkeypatch.setenv("COLUMNS", "80")
+    show(None, table, as_json=False)
+    assert capsys.readouterr().out.count("\n") > 2
