@@ -177,7 +177,7 @@ def command(
     """Release a run: weights, tokenizer, model card and checksums, read back and compared."""
     if (run is None) == (verify is None) or (key is not None and verify is None):
         raise UsageError(
-            "either a run to release, or `--verify` with or without `--key`",
+            "no run is given, or a run and `--verify` or `--key`",
             hint=EXAMPLE.removeprefix("Example:  "),
         )
     from genomeformer_cli.core.release.storage import Storage

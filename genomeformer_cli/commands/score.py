@@ -61,7 +61,7 @@ def command(
         raise UsageError("`--vcf` needs a genome", hint="name it with `--genome`")
     if (source is None) == (vcf is None) or (vcf is None) != (genome is None):
         raise UsageError(
-            "either a FASTA file, or `--vcf` with `--genome`",
+            "give either a FASTA file, or `--vcf` with `--genome`",
             hint=EXAMPLE.removeprefix("Example:  "),
         )
     if (plot and not ism) or (per_base and (ism or vcf)) or (ism and vcf):

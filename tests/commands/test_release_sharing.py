@@ -183,9 +183,9 @@ def test_options_that_do_not_go_together_are_refused(
     run_cli: RunCommand, bundle: Path, tmp_path: Path
 ) -> None:
     for line, word in (
-        ([], "either"),
-        ([RUN, "--verify", "x"], "either"),
-        ([RUN, "--key", "x"], "either"),
+        ([], "no run is given"),
+        ([RUN, "--verify", "x"], "no run is given"),
+        ([RUN, "--key", "x"], "no run is given"),
         ([str(bundle)], "a bundle already"),
         ([str(bundle), "--public"], "--push"),
         ([str(bundle), "--archive", str(tmp_path / "x.zip")], "x.zip"),

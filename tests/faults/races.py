@@ -14,6 +14,7 @@ REFUSALS = (
     "is in use by another process",
     "` exists",
     "the cache has no",
+    "in the cache",
 )
 
 

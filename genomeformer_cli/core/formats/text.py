@@ -159,7 +159,8 @@ class TextFile:
         if name:
             raise FormatError(
                 f"`{self.display_name}` is {name}, not plain text",
-                hint="unpack or export it as text first",
+                hint="export it as text first, a workbook as CSV (in Excel: CSV UTF-8); or "
+                "unpack it",
             )
 
     def _not_text(self) -> FormatError:

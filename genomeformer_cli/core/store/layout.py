@@ -52,6 +52,16 @@ class Kind(StrEnum):
 
 
 _OPEN = (Kind.RUNS, Kind.COMPARISONS)
+# One entry of each kind, in messages.
+_NOUNS = {
+    Kind.GENOMES: "genome",
+    Kind.VOCABULARIES: "vocabulary",
+    Kind.CORPORA: "corpus",
+    Kind.RUNS: "run",
+    Kind.WEIGHTS: "model",
+    Kind.UNPACKED: "copy of an archive",
+    Kind.COMPARISONS: "comparison",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,11 +137,11 @@ class Store:
             ", ".join(f"`{entry.name}`" for entry in self.entries(kind)[:12]) or "nothing yet"
         )
         raise NotInCacheError(
-            f"the cache has no {kind} entry `{name}`",
+            f"no {_NOUNS[kind]} `{name}` in the cache",
             hint=propose(
                 name,
                 [entry.name for entry in self.entries(kind)],
-                otherwise=f"under {kind} it holds {available}",
+                otherwise=f"{kind} in the cache: {available}",
             ),
         )
 
@@ -198,7 +208,7 @@ class Store:
         final = self.path(kind, name)
         clear_leftovers(final.parent, name)
         exists_error = EntryExistsError(
-            f"the cache already has {kind} entry `{name}`",
+            f"the cache already has a {_NOUNS[kind]} `{name}`",
             hint=f"choose another name, or `genomeformer cache rm {kind}/{name}`",
         )
         if final.exists() and not replace:

@@ -298,7 +298,7 @@ def test_invalid_requests_are_refused(choices: dict[str, Any], words: str) -> No
 
 
 def test_what_a_model_cannot_do_is_refused() -> None:
-    with pytest.raises(ConfigError, match="`softmax` attention carries no state"):
+    with pytest.raises(ConfigError, match="`softmax` attention has no recurrent state"):
         Embedder(load(attention="softmax"), EmbedOptions(window="whole"))
     with pytest.raises(ConfigError, match="only the last layer"):
         Embedder(load(residual="reversible"), EmbedOptions(layers="all"))

@@ -190,7 +190,7 @@ def test_a_file_that_never_is_right_is_never_kept(
     ncbi: MiniNcbi, transport: HttpTransport, tmp_path: Path
 ) -> None:
     ncbi.scripts.add(".fna.gz", [Fault.FLIPPED] * 9)
-    with pytest.raises(CorruptError, match="damaged 3 times"):
+    with pytest.raises(CorruptError, match="was damaged in 3 downloads"):
         download_verified(transport, wanted(ncbi, tmp_path / "x.part"))
     assert list(tmp_path.iterdir()) == []
 

@@ -80,7 +80,7 @@ def test_other_keys_and_invalid_keys_are_refused(bundle: Path, tmp_path: Path) -
     with pytest.raises(InputError, match="cannot be read"):
         sign(bundle, path)
     path.write_bytes(b"secret")
-    with pytest.raises(InputError, match="no private key"):
+    with pytest.raises(InputError, match="does not hold a private key"):
         sign(bundle, path)
     curve = generate_private_key(SECP256R1())
     path.write_bytes(curve.private_bytes(form.Encoding.PEM, PEM, form.NoEncryption()))
