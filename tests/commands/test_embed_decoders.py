@@ -47,6 +47,7 @@ SIZES: dict[str, Any] = {
 GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 128, "initializer_range": 0.2}
 REMOTE = {"auto_map": {"AutoTokenizer": ["tokenizer.DNAKmerTokenizer", None]}}
 CHARACTER_ROLES = {"pad_token": "[PAD]", "unk_token": "[UNK]"}
+PLANT_BASES = ["<unk>", "<pad>", "<mask>", "<cls>", *"ATCGN", "<eos>", "<bos>"]
 HYBRID = {"tokenizer_class": "HybridDNATokenizer"}
 
 
@@ -95,6 +96,12 @@ MODELS: dict[str, tuple[str, dict[str, Any], int, Callable[[Path], Any]]] = {
         {**SIZES, "head_dim": 4},
         163,
         lambda d: write_json(d, pieces(), **PIECE_ROLES),
+    ),
+    "plant-dnagemma, single bases": (
+        "GemmaForCausalLM",
+        {**SIZES, "head_dim": 4},
+        11,
+        lambda d: write_vocabulary(d, PLANT_BASES, tokenizer_class="EsmTokenizer", eos_token=None),
     ),
     "plant-dnagpt": (
         "GPT2LMHeadModel",

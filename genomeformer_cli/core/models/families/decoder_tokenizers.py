@@ -1,4 +1,4 @@
-"""Tokenizers of decoders: GENERator, Carbon, a `tokenizer.json`, or a tokenizer of ours.
+"""Tokenizers of decoders: GENERator, Carbon, k-mers, a `tokenizer.json`, or a tokenizer of ours.
 
 The layout of the weights does not tell the tokenizer; its own files do.
 """
@@ -16,6 +16,8 @@ from genomeformer_cli.core.tokenizers.published.vocabulary import CONFIG_FILE, r
 
 # Rule of `read_published_tokenizer` by the name of the authors' class, which is ported.
 _PORTED = {"DNAKmerTokenizer": "generator", "HybridDNATokenizer": "carbon"}
+# By that of a class of transformers; the k-mers of plant-dnagpt and plant-dnagemma.
+_STOCK = {"EsmTokenizer": "esm"}
 _STANDARD = "tokenizer.json"
 
 
@@ -40,7 +42,7 @@ def _rule(folder: Path, config: Document) -> str:
     auto_map = config.get("auto_map") or {}
     references = auto_map.get("AutoTokenizer") if isinstance(auto_map, dict) else auto_map
     if not references:
-        return _PORTED.get(str(config.get("tokenizer_class")), _STANDARD)
+        return {**_PORTED, **_STOCK}.get(str(config.get("tokenizer_class")), _STANDARD)
     # A slow and a fast class, of which one may be null.
     both = references if isinstance(references, list) else [references]
     names = [str(name).rpartition(".")[2] for name in both if name is not None]

@@ -1,4 +1,8 @@
-"""Llama: METAGENE-1, GENERator, Carbon, and other models of the stock class `LlamaForCausalLM`."""
+"""Llama: METAGENE-1, GENERator, Carbon, and other models of the stock class `LlamaForCausalLM`.
+
+The class of GENERator's newer folders, `GENERatorForCausalLM`, inherits features and logits from it
+and changes generation only.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from genomeformer_cli.core.models.families.protocol import ConfigReader, Family,
 from genomeformer_cli.core.models.framed import Frame
 
 NAME = "llama"
+_GENERATOR = "modeling_generator.GENERatorForCausalLM"
 
 
 def recognise(document: Mapping[str, Any]) -> bool:
@@ -27,9 +32,11 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     Raises:
         ConfigError: A setting is missing, unknown or not implemented.
     """
-    check_auto_map(document, (), NAME)
+    check_auto_map(document, (_GENERATOR,), NAME)
     reader = ConfigReader(document, NAME)
-    reader.require("architectures", ["LlamaForCausalLM"])
+    reader.require("architectures", ["LlamaForCausalLM"], ["GENERatorForCausalLM"])
+    # Length of the sequences in the training of METAGENE-1; no class reads it.
+    reader.ignore(["max_sequence_length"])
     reader.require("hidden_act", "silu")
     sizes = read_sizes(reader, frame, all_heads_have_keys=True)
     bias = reader.take("attention_bias", bool, default=False)

@@ -169,7 +169,7 @@ class ConfigReader:
         Raises:
             ConfigError: A key is unknown.
         """
-        unknown = sorted(self._document.keys() - self._read - GENERAL_KEYS)
+        unknown = sorted(self._document.keys() - self._read - GENERAL_KEYS - GENERATION_KEYS)
         if unknown:
             raise ConfigError(
                 f"`{_WHERE}`: unknown key `{unknown[0]}` for `{self._family}`", hint=self._hint()
@@ -217,6 +217,38 @@ GENERAL_KEYS = frozenset(
         "transformers_version",
         "unk_token_id",
         "use_cache",
+    }
+)
+# Defaults of text generation, which old versions of transformers wrote into every configuration.
+GENERATION_KEYS = frozenset(
+    {
+        "bad_words_ids",
+        "begin_suppress_tokens",
+        "diversity_penalty",
+        "do_sample",
+        "early_stopping",
+        "encoder_no_repeat_ngram_size",
+        "exponential_decay_length_penalty",
+        "forced_bos_token_id",
+        "forced_eos_token_id",
+        "length_penalty",
+        "max_length",
+        "min_length",
+        "no_repeat_ngram_size",
+        "num_beam_groups",
+        "num_beams",
+        "num_return_sequences",
+        "output_scores",
+        "prefix",
+        "remove_invalid_values",
+        "repetition_penalty",
+        "return_dict_in_generate",
+        "suppress_tokens",
+        "task_specific_params",
+        "temperature",
+        "top_k",
+        "top_p",
+        "typical_p",
     }
 )
 
