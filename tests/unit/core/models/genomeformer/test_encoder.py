@@ -93,7 +93,7 @@ def test_impossible_sizes_are_refused() -> None:
         ModelConfig(width=18, num_heads=4)
     with pytest.raises(ConfigError, match="at least 1"):
         ModelConfig(depth=0)
-    with pytest.raises(ConfigError, match="4 bases wide"):
+    with pytest.raises(ConfigError, match="invalid convolution width 4"):
         ModelConfig(conv_width=4)
     with pytest.raises(ConfigError) as failure:
         AttentionConfig(name="flash")
