@@ -35,8 +35,8 @@ from genomeformer_cli.core.errors import CheckpointError, ConfigError, InputErro
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, reverse_complement_codes
-from genomeformer_cli.core.tokenizers.protocol import Ids
+from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
+from genomeformer_cli.core.tokenizers.protocol import Ids, has_real_token
 
 CPU_TOKENS, DEVICE_TOKENS = 2_048, 65_536
 SLICE = 16_384
@@ -87,7 +87,7 @@ class Embedder:
     def embed(
         self, sequences: Sequence[Codes], progress: Progress = _no_progress
     ) -> npt.NDArray[np.float32]:
-        """Return one row per sequence, shape (N, width); NaN without a real base.
+        """Return one row per sequence, shape (N, width); NaN without a real token.
 
         Args:
             sequences: Base codes (see `core.sequence`).
@@ -100,14 +100,14 @@ class Embedder:
         rows_NK = self._combine_strands(strands)
         is_not_finite_N = ~np.isfinite(rows_NK).all(axis=1)
         for row in np.flatnonzero(is_not_finite_N):
-            if (sequences[int(row)] < NUM_REAL_BASES).any():
+            if has_real_token(self.loaded.tokenizer, sequences[int(row)]):
                 raise _not_finite_error(self.loaded.folder)
         return rows_NK.astype(np.float32)
 
     def embed_bases(
         self, sequences: Sequence[Codes], out_TK: Floats, progress: Progress = _no_progress
     ) -> None:
-        """Write one row per base, sequences concatenated; NaN in a sequence without a real base.
+        """Write one row per base, sequences concatenated; NaN without a real token.
 
         Args:
             sequences: Base codes.
@@ -123,7 +123,7 @@ class Embedder:
             self._write_strand(sequences, out_TK, progress, reverse=True, mean=True)
         for codes, end in zip(sequences, ends, strict=True):
             rows_TK = out_TK[end - codes.size : end]
-            if not (codes < NUM_REAL_BASES).any():
+            if not has_real_token(self.loaded.tokenizer, codes):
                 rows_TK[:] = np.nan
             elif np.isnan(rows_TK).any():
                 raise _not_finite_error(self.loaded.folder)

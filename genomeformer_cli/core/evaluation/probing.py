@@ -43,7 +43,8 @@ from genomeformer_cli.core.evaluation.token_scores import ConfidenceInterval
 from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
+from genomeformer_cli.core.sequence import Codes, encode_bases
+from genomeformer_cli.core.tokenizers.protocol import has_real_token
 
 MODEL, TWIN = "model", "random"
 
@@ -129,10 +130,11 @@ def evaluate_task(
         encode_bases(example.sequence, where=f"task `{task.name}`: `{example.id}`")
         for example in task.examples
     ]
-    num_empty = sum(not (codes < NUM_REAL_BASES).any() for codes in sequences)
+    num_empty = sum(not has_real_token(loaded.tokenizer, codes) for codes in sequences)
     if num_empty:
         reporter.warn(
-            f"task `{task.name}`: {num_empty} sequences hold no base but N; their vectors are zeros"
+            f"task `{task.name}`: {num_empty} sequences hold no token of A C G T only; their "
+            "vectors are zeros"
         )
     classes_N = class_numbers(task)
     kmers: dict[str, Any] = {f"{k}-mers": kmer_frequencies(sequences, k) for k in KS}

@@ -22,7 +22,8 @@ from genomeformer_cli.core.finetuning.labels import LabelSpace
 from genomeformer_cli.core.finetuning.losses import Loss, to_predictions
 from genomeformer_cli.core.finetuning.metrics import Floats, TaskScore, task_metrics
 from genomeformer_cli.core.models.protocol import Model
-from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
+from genomeformer_cli.core.sequence import Codes
+from genomeformer_cli.core.tokenizers.protocol import has_real_token
 
 Progress = Callable[[int], None]
 
@@ -94,9 +95,11 @@ class Predictor:
         return list(torch.split(outputs.cpu(), sizes))
 
     def predict(self, codes: Sequence[Codes], progress: Progress = _no_progress) -> list[Floats]:
-        """Return probabilities or quantities, (1, C) or (bases, C); NaN without a real base."""
+        """Return probabilities or quantities, (1, C) or (bases, C); NaN without a real token."""
         real_rows = [
-            row for row, row_codes in enumerate(codes) if (row_codes < NUM_REAL_BASES).any()
+            row
+            for row, row_codes in enumerate(codes)
+            if has_real_token(self.collator.tokenizer, row_codes)
         ]
         width = len(self.label_space.names)
         predictions = [

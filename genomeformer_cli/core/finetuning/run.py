@@ -33,13 +33,17 @@ from genomeformer_cli.core.finetuning.summary import SCRATCH, LinearResult, Orig
 from genomeformer_cli.core.finetuning.task import FinetuningTask, load_best
 from genomeformer_cli.core.memory_plans.forecast import Step
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
-from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, read_model_config
+from genomeformer_cli.core.model_io.model_folder import (
+    LoadedModel,
+    read_model,
+    read_model_config,
+    read_tokenizer,
+)
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import clear_leftovers
 from genomeformer_cli.core.store.results import check_result, write_result
-from genomeformer_cli.core.tokenizers.files import load_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import real_id_range
 from genomeformer_cli.core.training.loop import TrainingRun, train
 from genomeformer_cli.core.training.metrics import METRICS_FILE, read_rows
@@ -119,7 +123,7 @@ class FinetuningRun:
 
     def predictor(self, model: Model) -> Predictor:
         """Return the predictor of a model with a head."""
-        tokenizer = load_tokenizer(self.base)
+        tokenizer = read_tokenizer(self.base)
         return self.task.predictor(model, tokenizer, self.config.tuning.tokens_per_batch)
 
 
@@ -295,7 +299,7 @@ def load_best_model(finetuning: FinetuningRun, run: Path, result: SeedResult) ->
     merge_lora(model)
     model.eval()
     return LoadedModel(
-        model=model, tokenizer=load_tokenizer(finetuning.base), folder=finetuning.base
+        model=model, tokenizer=read_tokenizer(finetuning.base), folder=finetuning.base
     )
 
 

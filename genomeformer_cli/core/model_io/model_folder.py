@@ -233,6 +233,19 @@ def read_model(folder: Path) -> LoadedModel:
     )
 
 
+def read_tokenizer(folder: Path) -> Tokenizer:
+    """Read the tokenizer of the model in a folder, of ours or of other authors.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or the architecture is unknown.
+        ConfigError: A setting is not implemented.
+    """
+    document = _read_document(folder)
+    if _is_ours(document):
+        return load_tokenizer(folder)
+    return read_published(folder, document).tokenizer
+
+
 def _read_published(folder: Path, document: dict[str, Any]) -> LoadedModel:
     published = read_published(folder, document)
     check_shapes(published.config, published.shapes(read_entries(folder)), folder)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.sequence import Codes
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 PAD_ID, UNK_ID, CLS_ID, SEP_ID, MASK_ID = range(len(SPECIAL_TOKENS))
@@ -169,6 +169,17 @@ def require_ordered(tokenizer: Tokenizer) -> OrderedTokenizer:
 def smallest_dtype(num_tokens: int) -> np.dtype[np.unsignedinteger[Any]]:
     """Return the smallest unsigned integer type for the ids of a vocabulary."""
     return np.dtype(np.min_scalar_type(num_tokens - 1))
+
+
+def has_real_token(tokenizer: Tokenizer, codes: Codes) -> bool:
+    """Return True if a token of A C G T only is among those of a sequence.
+
+    Vocabularies without single bases, such as those of overlapping k-mers, have none for a
+    sequence that is shorter than a token.
+    """
+    if not (codes < NUM_REAL_BASES).any():
+        return False
+    return tokenizer.base_ids is not None or bool(tokenizer.is_real[tokenizer.encode(codes)].any())
 
 
 def real_id_range(tokenizer: Tokenizer) -> range:

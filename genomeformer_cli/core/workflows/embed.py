@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -37,6 +38,7 @@ from genomeformer_cli.core.store.atomic import (
 )
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.output_lock import lock_outputs
+from genomeformer_cli.core.tokenizers.protocol import has_real_token
 from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
 from genomeformer_cli.core.workflows.embed_record import (
     FINISHED,
@@ -50,6 +52,7 @@ from genomeformer_cli.core.workflows.embed_record import (
 from genomeformer_cli.core.workflows.embed_sources import (
     EmbedSources,
     Look,
+    RowCheck,
     look_through,
     records_text,
     warn_of,
@@ -126,7 +129,13 @@ def embed_sequences(
     with ExitStack() as stack:
         stack.enter_context(lock_outputs(request.output, request.ids, reporter=reporter))
         look = look_through(
-            request.sources, store=store, stack=stack, reporter=reporter, strict=request.strict
+            request.sources,
+            store=store,
+            stack=stack,
+            reporter=reporter,
+            check=RowCheck(
+                strict=request.strict, has_token=partial(has_real_token, loaded.tokenizer)
+            ),
         )
         consequence = "it has no row of numbers" if request.choices.per_base else "row {} is NaN"
         warn_of([f"{why}: {consequence.format(row)}" for row, why in look.odd], "records", reporter)

@@ -32,10 +32,28 @@ from genomeformer_cli.core.genomes.regions import (
     vcf_regions,
 )
 from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.layout import Kind, Store
 
 _MAX_WARNINGS = 100
 Read = Callable[[], Iterator[Query]]
+# True for base codes with a token of A C G T only.
+HasToken = Callable[[Codes], bool]
+
+
+def has_known_base(codes: Codes) -> bool:
+    """Return True if a sequence holds a base other than N."""
+    return bool((codes < NUM_REAL_BASES).any())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowCheck:
+    """Records without a vector, and what to do with them."""
+
+    has_token: HasToken = has_known_base
+    strict: bool = False  # Raise for these records instead of warning.
+
+
 Identity = tuple[str, int, int]
 Place = tuple[Path, str]
 
@@ -94,7 +112,12 @@ class Look:
 
 
 def look_through(
-    sources: EmbedSources, *, store: Store, stack: ExitStack, reporter: Reporter, strict: bool
+    sources: EmbedSources,
+    *,
+    store: Store,
+    stack: ExitStack,
+    reporter: Reporter,
+    check: RowCheck,
 ) -> Look:
     """Find the sources and read them once.
 
@@ -103,7 +126,7 @@ def look_through(
         store: Cache.
         stack: Keeps copies of pipes until it is closed.
         reporter: Receives records without a vector and duplicate ids.
-        strict: Raise for these instead of warning.
+        check: Records without a vector, and what to do with them.
 
     Raises:
         FastaError, AlphabetError, InputError: A source is invalid.
@@ -137,7 +160,8 @@ def look_through(
         read = partial(_every, read, *sources.shard)
     identities = [identity for _, identity, _ in places]
     again = all(is_file for _, _, is_file in places)
-    return _look(first, read, tuple(identities) if again else None, reporter, strict=strict)
+    seen = tuple(identities) if again else None
+    return _look(first, read, seen, reporter, check)
 
 
 def records_text(num_records: int, num_bases: int, num_without: int) -> str:
@@ -213,8 +237,7 @@ def _look(
     read: Read,
     identities: tuple[Identity, ...] | None,
     reporter: Reporter,
-    *,
-    strict: bool,
+    check: RowCheck,
 ) -> Look:
     odd: list[tuple[int, str]] = []
     hashes: list[int] = []
@@ -224,12 +247,12 @@ def _look(
             hashes.append(hash(query.id))
             num_bases += query.codes.size
             tracker.advance(query.codes.size)
-            problem = _problem(query)
+            problem = _problem(query, check.has_token)
             if problem:
                 odd.append((row, problem))
-                if strict:
+                if check.strict:
                     raise InputError(problem, hint="leave `--strict` out to have a row of NaN")
-    _tell_of_doubles(hashes, read, reporter, strict=strict)
+    _tell_of_doubles(hashes, read, reporter, strict=check.strict)
     return Look(
         read=read,
         num_records=len(hashes),
@@ -239,13 +262,15 @@ def _look(
     )
 
 
-def _problem(query: Query) -> str:
+def _problem(query: Query, has_token: HasToken) -> str:
     """Return the reason why a record has no vector; empty if it has one."""
     if query.problem:
         return f"region `{query.id}`: {query.problem}"
     if not query.codes.size:
         return f"record `{query.id}` is empty"
-    return "" if query.codes.min() < 4 else f"record `{query.id}` holds no base but N"
+    if query.codes.min() == NUM_REAL_BASES:
+        return f"record `{query.id}` holds no base but N"
+    return "" if has_token(query.codes) else f"record `{query.id}` holds no whole token of A C G T"
 
 
 def _tell_of_doubles(hashes: list[int], read: Read, reporter: Reporter, *, strict: bool) -> None:

@@ -15,7 +15,7 @@ from genomeformer_cli._version import __version__
 from genomeformer_cli.core.config_text import read_config
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
-from genomeformer_cli.core.errors import EntryExistsError
+from genomeformer_cli.core.errors import EntryExistsError, InputError
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows, label_rows
@@ -39,7 +39,7 @@ from genomeformer_cli.core.finetuning.summary import (
 from genomeformer_cli.core.formats.labelled import Example, LabelColumns
 from genomeformer_cli.core.model_io.bundle_layout import RESULTS_FILE as RESULTS_OF_BUNDLE
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
-from genomeformer_cli.core.model_io.model_folder import read_model, weights_digest
+from genomeformer_cli.core.model_io.model_folder import read_model, read_tokenizer, weights_digest
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.release.finetuned_bundle import (
     verify_tuned_bundle,
@@ -57,6 +57,7 @@ from genomeformer_cli.core.store.layout import (
     check_name,
 )
 from genomeformer_cli.core.store.output_lock import lock_outputs
+from genomeformer_cli.core.tokenizers.protocol import has_real_token
 from genomeformer_cli.core.training.precision import ComputeConfig, choose_compute
 from genomeformer_cli.core.workflows.devices import choose_device, environment, set_threads
 from genomeformer_cli.core.workflows.records import changed_settings, refuse_changes
@@ -138,6 +139,7 @@ def finetune_model(
     rows = read_rows(request, reporter=reporter)
     base = model_folder(request.model, store=store, reporter=reporter)
     base_sha256 = weights_digest(read_model(base).model)
+    _check_tokens(rows, base)
     set_threads(request.threads)
     device = choose_device(request.device, reporter)
     tuning = prepare_run(rows, request.config, base, device)
@@ -157,6 +159,26 @@ def finetune_model(
         write_json(run / RESULTS_FILE, dataclasses.asdict(summary))
         folder = _install(request, tuning, run, summary, store)
     return FinetuneResult(name=name, folder=folder, run=run, summary=summary)
+
+
+def _check_tokens(rows: LabelledRows, base: Path) -> None:
+    """Check that every sequence has a token of A C G T only.
+
+    Raises:
+        InputError: Some are shorter than a token.
+    """
+    tokenizer = read_tokenizer(base)
+    shorter = [
+        example.id
+        for example, codes in zip(rows.examples, rows.codes, strict=True)
+        if not has_real_token(tokenizer, codes)
+    ]
+    if shorter:
+        raise InputError(
+            f"`{rows.name}`: {len(shorter):,} of {len(rows.codes):,} sequences hold no whole token "
+            f"of A C G T, the first is `{shorter[0]}`",
+            hint="leave them out, or choose a model whose tokens are single bases",
+        )
 
 
 def read_rows(request: FinetuneRequest, *, reporter: Reporter) -> LabelledRows:

@@ -19,12 +19,13 @@ from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.sequence import Codes
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.tokenizers.protocol import Tokenizer, has_real_token
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
-from genomeformer_cli.core.workflows.embed_sources import EmbedSources, look_through
+from genomeformer_cli.core.workflows.embed_sources import EmbedSources, RowCheck, look_through
 
-EMPTY, ONLY_N = "empty", "only-N"
+EMPTY, ONLY_N, NO_TOKEN = "empty", "only-N", "no-whole-token"
 _BASES, _RECORDS = 1 << 22, 1 << 14
 
 
@@ -130,7 +131,7 @@ def predict_sequences(
             store=store or Store(),
             stack=stack,
             reporter=reporter,
-            strict=False,
+            check=RowCheck(),
         )
         tracker = stack.enter_context(reporter.track("predicting", look.num_bases, "bases"))
         notes: Counter[str] = Counter()
@@ -138,7 +139,7 @@ def predict_sequences(
             codes = [query.codes for query in group]
             predictions = predictor.answerer.predict(codes, tracker.advance)
             for query, answers in zip(group, predictions, strict=True):
-                note = _note(query.codes)
+                note = _note(query.codes, predictor.answerer.collator.tokenizer)
                 notes[note] += 1
                 yield PredictedRecord(id=query.id, codes=query.codes, answers=answers, note=note)
         reporter.note(count_notes(notes).sentence("sequences"))
@@ -152,10 +153,12 @@ def count_notes(notes: Counter[str]) -> RowCount:
     return count
 
 
-def _note(codes: Codes) -> str:
+def _note(codes: Codes, tokenizer: Tokenizer) -> str:
     if not codes.size:
         return EMPTY
-    return "" if codes.min() < 4 else ONLY_N
+    if codes.min() == NUM_REAL_BASES:
+        return ONLY_N
+    return "" if has_real_token(tokenizer, codes) else NO_TOKEN
 
 
 def _groups(queries: Iterator[Query]) -> Iterator[Sequence[Query]]:

@@ -28,7 +28,12 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
-from genomeformer_cli.core.workflows.embed_sources import EmbedSources, look_through, records_text
+from genomeformer_cli.core.workflows.embed_sources import (
+    EmbedSources,
+    RowCheck,
+    look_through,
+    records_text,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +147,7 @@ def _records(source: str, reporter: Reporter) -> Iterator[tuple[str, Codes]]:
             store=Store(),
             stack=stack,
             reporter=reporter,
-            strict=False,
+            check=RowCheck(),
         )
         for query in look.read():
             yield query.id, query.codes
