@@ -120,6 +120,20 @@ def test_gradients_in_float32(case: tuple[str, str, str]) -> None:
     assert worst(ours, autograd) <= 1e-5
 
 
+@pytest.mark.parametrize(
+    ("plan", "shape"),
+    [("checkpoint", "bidirectional"), ("two-sweep", "bidirectional"), ("slim", "causal")],
+)
+def test_models_without_normalised_queries_and_keys(plan: str, shape: str) -> None:
+    settings = replace(config("linear+local", shape), query_key_norm=False)
+    model = build_model(settings).double()
+    assert not any("query_norm" in name for name, _ in model.named_parameters())
+    for asked, chunks in BATCHES:
+        _, autograd = gradients(model, asked, MemoryConfig(plan="full"))
+        _, ours = gradients(model, asked, MemoryConfig(plan=plan, chunk=chunks[0]))
+        assert worst(ours, autograd) <= 1e-12
+
+
 @pytest.mark.parametrize("shape", list(SHAPES))
 def test_documents_train_as_if_each_were_alone(shape: str) -> None:
     model = build_model(config("linear+local", shape)).double()
