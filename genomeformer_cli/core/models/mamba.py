@@ -28,7 +28,7 @@ from genomeformer_cli.core.models.protocol import Direction
 _EMBEDDING_STD = 0.02
 # Step sizes of a fresh model are between these, evenly on a logarithmic scale.
 _SHORTEST_STEP, _LONGEST_STEP = 1e-3, 1e-1
-# Positions at a time, without gradients: what a direction computes on the way stays small.
+# Positions at a time, without gradients: intermediate results stay small.
 _SLICE = 1 << 11
 
 State = tuple[Tensor, Tensor]
@@ -121,7 +121,7 @@ class SelectiveState(nn.Module):
         self.skip = nn.Parameter(torch.ones(inner))
 
     def start(self, like_BLD: Tensor) -> State:
-        """Return the last inputs of the convolution, and the states, before the first position."""
+        """Return the last inputs of the convolution and the states before the first position."""
         batch, _, inner = like_BLD.shape
         last_BKD = like_BLD.new_zeros(batch, len(self.kernel) - 1, inner)
         states, dtype = self.log_rate.shape[1], working_dtype(like_BLD)
@@ -168,6 +168,7 @@ class MambaMixer(nn.Module):
 
     def __init__(self, config: MambaSizes, *, bias: bool, both_ways: bool) -> None:
         super().__init__()
+        self.has_bias = bias
         self.into = nn.Linear(config.width, 2 * config.inner_width, bias=bias)
         self.ahead = SelectiveState(config)
         self.back = SelectiveState(config) if both_ways else None
@@ -176,29 +177,46 @@ class MambaMixer(nn.Module):
     def forward(self, x_BME: Tensor, mask_BM: Tensor | None) -> Tensor:
         """Mix every position with those before it, and with those after it if it runs both ways."""
         x_BMD, gate_BMD = self.into(x_BME).chunk(2, dim=-1)
-        y_BMD = _run(self.ahead, x_BMD, None)
+        y_BMD, _ = self.ahead(x_BMD, None, self.ahead.start(x_BMD))
         if self.back is not None:
-            real_BM1 = None if mask_BM is None else mask_BM[..., None].flip(1)
-            y_BMD = y_BMD + _run(self.back, x_BMD.flip(1), real_BM1).flip(1)
+            y_BMD = y_BMD + self._turned(x_BMD, mask_BM, self.back.start(x_BMD))[0]
         mixed_BME: Tensor = self.out(y_BMD * functional.silu(gate_BMD))
         return mixed_BME
 
+    def by_slices(self, x_BME: Tensor, mask_BM: Tensor | None, norm: nn.Module) -> Tensor:
+        """Return `forward(norm(x))` in less memory, for rows of any length; without gradients."""
+        weight_DE, gate_DE = self.into.weight.chunk(2)
+        bias_D, gate_D = self.into.bias.chunk(2) if self.has_bias else (None, None)
+        length = x_BME.shape[1]
+        spans = [slice(start, start + _SLICE) for start in range(0, length, _SLICE)]
+        inputs, outputs = [], []
+        state: State | None = None
+        for span in spans:
+            x_BLD = functional.linear(norm(x_BME[:, span]), weight_DE, bias_D)
+            y_BLD, state = self.ahead(x_BLD, None, state or self.ahead.start(x_BLD))
+            outputs.append(y_BLD)
+            if self.back is not None:
+                inputs.append(x_BLD)
+        state = None
+        for number in reversed(range(len(inputs))):
+            x_BLD, mask_BL = inputs.pop(), None if mask_BM is None else mask_BM[:, spans[number]]
+            y_BLD, state = self._turned(x_BLD, mask_BL, state or self.ahead.start(x_BLD))
+            outputs[number] += y_BLD
+        mixed_BME = torch.empty_like(x_BME)
+        for number, span in enumerate(spans):
+            gate_BLD = functional.linear(norm(x_BME[:, span]), gate_DE, gate_D)
+            mixed_BME[:, span] = self.out(outputs[number].mul_(functional.silu(gate_BLD)))
+        return mixed_BME
 
-def _run(direction: SelectiveState, x_BMD: Tensor, real_BM1: Tensor | None) -> Tensor:
-    """Return the outputs at all positions; without gradients, slice by slice."""
-    if real_BM1 is not None:
-        x_BMD = x_BMD * real_BM1
-    length = x_BMD.shape[1]
-    state, size = direction.start(x_BMD), length if torch.is_grad_enabled() else _SLICE
-    if length <= size:
-        y_BMD: Tensor = direction(x_BMD, real_BM1, state)[0]
-        return y_BMD
-    y_BMD = torch.empty_like(x_BMD)
-    for start in range(0, length, size):
-        span = slice(start, start + size)
-        real_BL1 = None if real_BM1 is None else real_BM1[:, span]
-        y_BMD[:, span], state = direction(x_BMD[:, span], real_BL1, state)
-    return y_BMD
+    def _turned(self, x_BLD: Tensor, mask_BL: Tensor | None, state: State) -> tuple[Tensor, State]:
+        """Run from the last position to the first; return outputs in the order of the row."""
+        assert self.back is not None
+        x_BLD, real_BL1 = x_BLD.flip(1), None
+        if mask_BL is not None:
+            real_BL1 = mask_BL[..., None].flip(1)
+            x_BLD = x_BLD * real_BL1
+        y_BLD, state = self.back(x_BLD, real_BL1, state)
+        return y_BLD.flip(1), state
 
 
 class MambaBlock(nn.Module):
@@ -217,6 +235,8 @@ class MambaBlock(nn.Module):
 
     def forward(self, x_BME: Tensor, mask_BM: Tensor | None) -> Tensor:
         """Return what the block adds to the residual stream."""
+        if x_BME.shape[1] > _SLICE and not torch.is_grad_enabled():
+            return self.mixer.by_slices(x_BME, mask_BM, self.norm)
         added_BME: Tensor = self.mixer(self.norm(x_BME), mask_BM)
         return added_BME
 
@@ -359,10 +379,11 @@ class Caduceus(_MambaStack):
             tokens_BM = torch.cat((tokens_BM, other_BM))
             mask_BM = None if mask_BM is None else torch.cat((mask_BM, mask_BM))
         added_BME = self.embedding(tokens_BM)
-        features = {0: _by_strand(added_BME, turn_BM)}
+        features = {0: _by_strand(added_BME, turn_BM)} if 0 in layers else {}
         x_BME = torch.zeros_like(added_BME)
         for number, block in enumerate(self.blocks[: max(layers)], start=1):
             x_BME = x_BME + added_BME
+            del added_BME
             if turn_BM is not None and self.config.exchange:
                 x_BME = _exchange(x_BME, turn_BM)
             added_BME = self._added(block, x_BME, mask_BM)
