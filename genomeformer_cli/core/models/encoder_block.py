@@ -25,6 +25,9 @@ from genomeformer_cli.core.models.encoder_positions import (
 if TYPE_CHECKING:
     from genomeformer_cli.core.models.encoder import EncoderConfig
 
+# Scores of distances that are computed at once.
+_MOST_SCORES = 1 << 23
+
 
 def _gelu_tanh(x: Tensor) -> Tensor:
     return functional.gelu(x, approximate="tanh")
@@ -82,37 +85,64 @@ class EncoderAttention(nn.Module):
         q, k, v = (
             x[group.start : group.stop].view(*shape, *x.shape[1:]).transpose(1, 2) for x in qkv
         )
-        if self.window and is_traced():
-            seen = band_mask(group.length, self.window, group.mask_NL, like=q)
-            out_NHLD = functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
-        elif self.window and group.length > self.window + 1:
-            out_NHLD = local_attention(q, k, v, group.mask_NL, window=self.window, causal=False)
+        mask_NL = group.mask_NL
+        most = self._most_rows(group)
+        if most is None:
+            out_NHLD = self._attend_rows(q, k, v, mask_NL, positions)
         else:
-            bias = self._bias(q, k, group, positions)
-            if bias is not None and self.distances is not None and is_traced():
-                # The fused kernel has other strides in a graph when the bias depends on queries.
-                scores_NHLL = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias
-                out_NHLD = torch.softmax(scores_NHLL, dim=-1) @ v
-            else:
-                out_NHLD = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+            parts = [slice(first, first + most) for first in range(0, group.rows, most)]
+            masks = [None if mask_NL is None else mask_NL[part] for part in parts]
+            outputs = [
+                self._attend_rows(q[part], k[part], v[part], mask, positions)
+                for part, mask in zip(parts, masks, strict=True)
+            ]
+            out_NHLD = torch.cat(outputs)
         return out_NHLD.transpose(1, 2).reshape(group.rows * group.length, -1)
 
+    def _most_rows(self, group: Group) -> int | None:
+        """Return the number of rows to attend within at once; None for all rows of a group.
+
+        The scores of all distances of a row are several times as large as its features.
+        """
+        if self.distances is None or is_traced():
+            return None
+        most = max(1, _MOST_SCORES // (2 * self.num_heads * group.length**2))
+        return most if most < group.rows else None
+
+    def _attend_rows(
+        self, q: Tensor, k: Tensor, v: Tensor, mask_NL: Tensor | None, positions: Positions
+    ) -> Tensor:
+        """Attend within rows of equal length, (N, H, L, D)."""
+        length = q.shape[2]
+        if self.window and is_traced():
+            seen = band_mask(length, self.window, mask_NL, like=q)
+            return functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+        if self.window and length > self.window + 1:
+            return local_attention(q, k, v, mask_NL, window=self.window, causal=False)
+        bias = self._bias(q, k, mask_NL, positions)
+        if bias is not None and self.distances is not None and is_traced():
+            # The fused kernel has other strides in a graph when the bias depends on queries.
+            scores_NHLL = q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias
+            return torch.softmax(scores_NHLL, dim=-1) @ v
+        return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+
     def _bias(
-        self, q_NHLD: Tensor, k_NHLD: Tensor, group: Group, positions: Positions
+        self, q_NHLD: Tensor, k_NHLD: Tensor, mask_NL: Tensor | None, positions: Positions
     ) -> Tensor | None:
         """Return the mask or the bias of the scores; None if all are plain."""
         bias: Tensor | None = None
+        length = q_NHLD.shape[2]
         if positions.alibi_HMM is not None:
-            bias = positions.alibi_HMM[None, :, : group.length, : group.length]
+            bias = positions.alibi_HMM[None, :, :length, :length]
         elif self.distances is not None:
             reach = (self.distances.num_embeddings - 1) // 2
-            first = reach - (group.length - 1)
-            distances_XD = self.distances.weight[first : reach + group.length]
+            first = reach - (length - 1)
+            distances_XD = self.distances.weight[first : reach + length]
             scale = q_NHLD.shape[-1] ** -0.5
             bias = relative_scores(q_NHLD * scale, k_NHLD * scale, distances_XD)
-        if group.mask_NL is None:
+        if mask_NL is None:
             return bias
-        seen_N11L = group.mask_NL[:, None, None, :]
+        seen_N11L = mask_NL[:, None, None, :]
         return seen_N11L if bias is None else bias.masked_fill(~seen_N11L, -torch.inf)
 
 
