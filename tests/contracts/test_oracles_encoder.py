@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.models.framed import Frame
+from genomeformer_cli.core.sequence import encode_bases
 from tests.published_models import (
     ENCODERS,
     LENGTHS,
@@ -21,6 +23,15 @@ from tests.published_models import (
     find_encoder,
     our_model,
     randomise,
+)
+from tests.published_tokenizers import BERT as BERT_TOKENS
+from tests.published_tokenizers import (
+    BERT_ROLES,
+    bert_pairs,
+    esm_tokens,
+    kmers,
+    write_json,
+    write_vocabulary,
 )
 
 transformers = pytest.importorskip("transformers")
@@ -113,3 +124,56 @@ def test_numbers_are_those_of_the_stock_class(name: str, tmp_path: Path) -> None
     rows_BL, mask_BL = draw_rows(LENGTHS, (*range(5, 40), *[MASK_ID] * 6), frame.pad_id)
     rows_BL[0, 0] = 5  # a row of masked tokens alone has no scale
     assert_equal_numbers(model, forward, rows_BL, mask_BL)
+
+
+# Rows of the text that both sides read, with N, lower case, and lengths that leave a remainder.
+SEQUENCES = ("ACGTTGCATGCATGACCA", "ACGNNTGACCATGTTA", "GATTACA" * 9, "acgttgca")
+
+
+def write_words(folder: Path, kind: str) -> Any:
+    """Write the tokenizer of a family, and return a function from bases to the authors' ids."""
+    if kind == "Bert":
+        write_vocabulary(folder, [*BERT_TOKENS, *kmers(3)])
+        words = transformers.BertTokenizer(str(folder / "vocab.txt"), do_lower_case=False)
+        return lambda bases: words(" ".join(bases[at : at + 3] for at in range(len(bases) - 2)))
+    if kind == "Esm":
+        write_vocabulary(folder, esm_tokens(3), eos_token=None)
+        words = transformers.EsmTokenizer(str(folder / "vocab.txt"), eos_token=None)
+        return words
+    write_json(folder, bert_pairs(), **BERT_ROLES)
+    return transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Esm", "ModernBert"])
+@torch.no_grad()
+def test_bases_have_the_features_of_the_authors_tokenizer_and_stock_class(
+    kind: str, tmp_path: Path
+) -> None:
+    words = write_words(tmp_path, kind)
+    known: dict[str, dict[str, Any]] = {
+        "Bert": BERT,
+        "Esm": {**ESM, "mask_token_id": 2},
+        "ModernBert": MODERN,
+    }
+    rows = len(read_published_rows(tmp_path))
+    theirs, _, _ = build_published(kind, {**known[kind], "vocab_size": rows}, tmp_path)
+    loaded = read_model(tmp_path)
+    assert loaded.layers == "last"
+    for sequence in SEQUENCES:
+        ids = words(sequence.upper())["input_ids"]
+        out = theirs(torch.tensor([ids]), output_hidden_states=True)
+        tokens = loaded.tokenizer.encode(encode_bases(sequence))
+        frame = (list(loaded.tokenizer.prefix_ids), list(loaded.tokenizer.suffix_ids))
+        assert [*frame[0], *tokens.tolist(), *frame[1]] == ids
+        features_LE = loaded.model.hidden(torch.from_numpy(tokens.astype(int))[None], None)[0]
+        inner = slice(len(frame[0]), len(ids) - len(frame[1]))
+        torch.testing.assert_close(
+            features_LE, out.hidden_states[-1][0, inner], rtol=1e-5, atol=1e-5
+        )
+
+
+def read_published_rows(folder: Path) -> list[str]:
+    """Return the tokens of a tokenizer in a folder."""
+    if (folder / "vocab.txt").exists():
+        return (folder / "vocab.txt").read_text().split()
+    return list(json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"])
