@@ -151,8 +151,8 @@ class GenomeformerModel(PreTrainedModel):
         if mask_BL is not None and bool(mask_BL.all()):
             mask_BL = None
         depth = self.network.config.depth
-        wanted = tuple(range(depth + 1)) if all_of else (depth,)
-        return self.network.framed_layers(input_ids, mask_BL, wanted)
+        layers = tuple(range(depth + 1)) if all_of else (depth,)
+        return self.network.framed_layers(input_ids, mask_BL, layers)
 
     def forward(
         self,

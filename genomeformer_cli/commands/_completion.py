@@ -104,8 +104,8 @@ def complete_models(incomplete: str) -> list[str]:
     The known models of other authors follow once the text has a letter of their addresses.
     """
     cached = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in _entries(kind)]
-    known = known_addresses() if incomplete else ()
-    return _matching((_DEFAULT_MODEL, *cached, *known), incomplete)
+    addresses = known_addresses() if incomplete else ()
+    return _matching((_DEFAULT_MODEL, *cached, *addresses), incomplete)
 
 
 def complete_known_models(incomplete: str) -> list[str]:

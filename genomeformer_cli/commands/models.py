@@ -27,7 +27,7 @@ def command(
     verify: Annotated[
         str | None,
         Option(
-            help="Compute the checksum of a model's numbers and compare it with the recorded one.",
+            help="Model to verify. Its numbers are compared with the recorded checksum.",
             metavar="MODEL",
             autocompletion=complete_models,
             show_default=False,

@@ -158,7 +158,8 @@ def command(
     verify: Annotated[
         str | None,
         Option(
-            help="Check the files and checksums of a bundle, given as for `--model`, and load it.",
+            help="Model to verify. A bundle, given as for `--model`: its files and checksums; "
+            "it is loaded.",
             metavar="BUNDLE",
             show_default=False,
             rich_help_panel=_CHECK,

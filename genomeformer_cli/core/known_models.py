@@ -136,14 +136,14 @@ def find_known_model(name: str) -> KnownModel:
     Raises:
         UsageError: The name is unknown.
     """
-    wanted = name.removeprefix(SCHEME).partition("@")[0].lower()
+    key = name.removeprefix(SCHEME).partition("@")[0].lower()
     for model in known_models():
-        if wanted in (model.name.lower(), model.address.removeprefix(SCHEME).lower()):
+        if key in (model.name.lower(), model.address.removeprefix(SCHEME).lower()):
             return model
     raise UsageError(
         f"no known model `{name}`",
         hint=propose(
-            wanted.rpartition("/")[2],
+            key.rpartition("/")[2],
             [*known_families(), *(model.name for model in known_models())],
             otherwise="`genomeformer models` lists them; others may be read all the same",
         ),

@@ -81,7 +81,7 @@ def installed_plugins(group: str) -> tuple[Plugin, ...]:
 @cache
 def _installed(group: str, path: tuple[str, ...]) -> tuple[Plugin, ...]:
     del path
-    found = [
+    plugins = [
         Plugin(
             package=point.dist.name if point.dist else "?",
             version=point.dist.version if point.dist else "?",
@@ -90,7 +90,7 @@ def _installed(group: str, path: tuple[str, ...]) -> tuple[Plugin, ...]:
         )
         for point in entry_points(group=group)
     ]
-    return tuple(sorted(found, key=lambda plugin: (plugin.point.name, plugin.package)))
+    return tuple(sorted(plugins, key=lambda plugin: (plugin.point.name, plugin.package)))
 
 
 def check_names(plugins: tuple[Plugin, ...], own: Mapping[str, Any]) -> None:

@@ -56,14 +56,14 @@ def check_stock(folder: Path, loaded: LoadedModel) -> float:
     Raises:
         CheckpointError: The stock classes cannot open the bundle, or compute other numbers.
     """
-    found = stock_outputs(folder)
+    outputs = stock_outputs(folder)
     largest = 0.0
     for number, ids in enumerate(_probe_ids(loaded)):
-        if not torch.equal(found[f"ids {number}"], ids):
+        if not torch.equal(outputs[f"ids {number}"], ids):
             raise _differs(f"other tokens of probe {number}")
         logits_LV = _logits(loaded, ids)
         scale = max(1.0, float(logits_LV.abs().max()))
-        difference = float((found[f"logits {number}"] - logits_LV).abs().max()) / scale
+        difference = float((outputs[f"logits {number}"] - logits_LV).abs().max()) / scale
         largest = max(largest, difference)
     if not largest <= LARGEST_STOCK_DIFFERENCE:
         raise _differs(f"logits that differ by {largest:g}")
@@ -99,14 +99,14 @@ def stock_outputs(folder: Path) -> dict[str, Tensor]:
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as name:
         working_folder = Path(name)
         outputs = working_folder / "outputs.safetensors"
-        done = run_module(
+        process = run_module(
             "genomeformer_cli.core.release.stock_check",
             [folder.absolute(), outputs],
             folder=working_folder,
             environment=fresh_environment(working_folder),
         )
-        if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        if process.returncode:
+            last = (process.stderr.strip().splitlines() or ["no message"])[-1]
             raise CheckpointError(
                 f"the stock classes of transformers could not open the bundle: {last}",
                 hint=f"a newer version may have the class: `{_INSTALL}`",

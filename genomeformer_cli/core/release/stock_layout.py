@@ -123,17 +123,17 @@ def stock_config(config: ArchitectureConfig, tokenizer: Tokenizer, dtype: str) -
 
 def stock_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors under the names of the stock class."""
-    named: dict[str, Tensor] = {}
+    renamed: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         if not name.startswith("blocks."):
-            named[_OUTER[name]] = tensor
+            renamed[_OUTER[name]] = tensor
             continue
         _, number, part = name.split(".", maxsplit=2)
         parts = _PARTS[part]
         pieces = tensor.chunk(len(parts)) if len(parts) > 1 else (tensor,)
         for stock_name, piece in zip(parts, pieces, strict=True):
-            named[f"model.layers.{number}.{stock_name}.weight"] = piece.contiguous()
-    return named
+            renamed[f"model.layers.{number}.{stock_name}.weight"] = piece.contiguous()
+    return renamed
 
 
 _OUTER = {

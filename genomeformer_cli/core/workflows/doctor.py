@@ -194,10 +194,10 @@ def _check_model(versions: Versions) -> Check:
 
 def _check_plugins() -> list[Check]:
     """Return one result per entry of another package, which is imported; one if there are none."""
-    found = [(group, plugin) for group in GROUPS for plugin in installed_plugins(group)]
-    if not found:
+    plugins = [(group, plugin) for group in GROUPS for plugin in installed_plugins(group)]
+    if not plugins:
         return [_check("plugins", "none installed")]
-    return [_check_plugin(group, plugin) for group, plugin in found]
+    return [_check_plugin(group, plugin) for group, plugin in plugins]
 
 
 def _check_plugin(group: str, plugin: Plugin) -> Check:

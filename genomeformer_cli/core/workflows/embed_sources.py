@@ -160,8 +160,8 @@ def look_through(
         read = partial(_every, read, *sources.shard)
     identities = [identity for _, identity, _ in places]
     again = all(is_file for _, _, is_file in places)
-    seen = tuple(identities) if again else None
-    return _look(first, read, seen, reporter, check)
+    file_identities = tuple(identities) if again else None
+    return _look(first, read, file_identities, reporter, check)
 
 
 def records_text(num_records: int, num_bases: int, num_without: int) -> str:
