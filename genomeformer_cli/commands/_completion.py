@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from genomeformer_cli.core.known_models import known_addresses, known_families, known_models
+from genomeformer_cli.core.plugins import ATTENTION, installed_plugins
 from genomeformer_cli.core.store.layout import Entry, Kind, Store
 
 # Names of registries that import torch; a test compares both.
@@ -42,7 +43,8 @@ def complete_presets(incomplete: str) -> list[str]:
 def complete_attentions(incomplete: str) -> list[str]:
     """Return the mechanisms that begin with a text, after the last `,` or `+` of a list."""
     start = max(incomplete.rfind(","), incomplete.rfind("+")) + 1
-    names = _matching(ATTENTION_NAMES, incomplete[start:])
+    others = (plugin.point.name for plugin in installed_plugins(ATTENTION))
+    names = _matching((*ATTENTION_NAMES, *others), incomplete[start:])
     return [incomplete[:start] + name for name in names]
 
 

@@ -65,7 +65,7 @@ class Plugin:
 def _load(plugin: Plugin) -> Any:
     try:
         return plugin.point.load()
-    except Exception as failure:
+    except (Exception, SystemExit) as failure:  # code of others, which may raise anything
         raise ConfigError(
             f"{plugin.described} cannot be imported from `{plugin.point.value}`: "
             f"{type(failure).__name__}: {failure}",

@@ -341,8 +341,10 @@ class Caduceus(_MambaStack):
         super().__init__()
         self.config = config
         self._build(config, bias=False, both_ways=True)
-        complement = config.complement or range(config.vocabulary_size)
-        self.register_buffer("complement_V", torch.tensor(tuple(complement)), persistent=False)
+        complement = config.complement
+        # On `meta`, a range takes no memory, whatever its size.
+        own_V = torch.tensor(complement) if complement else torch.arange(config.vocabulary_size)
+        self.register_buffer("complement_V", own_V, persistent=False)
         initialise(self, torch.Generator().manual_seed(seed))
 
     @property

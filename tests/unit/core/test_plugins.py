@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from genomeformer_cli.commands import _completion
 from genomeformer_cli.core.attention.registry import ATTENTIONS, AttentionConfig, attention_entry
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.model_io.model_folder import read_model_config
@@ -60,6 +61,15 @@ def test_an_entry_of_another_package_is_used_by_name(
     assert list(ATTENTIONS) == own
 
 
+def test_the_shell_completes_the_name(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install(site, monkeypatch, "raise SystemExit", name="longest", package="gf-completed")
+    assert _completion.complete_attentions("longe") == ["longest"]
+    assert _completion.complete_attentions("softmax+long") == [
+        "softmax+longformer",
+        "softmax+longest",
+    ]
+
+
 def test_the_package_may_be_imported_first(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(site, monkeypatch, package="gf-first")
     import gf_first  # type: ignore[import-not-found]
@@ -72,6 +82,7 @@ def test_the_package_may_be_imported_first(site: Path, monkeypatch: pytest.Monke
     [
         ("import a_module_that_is_missing", "ModuleNotFoundError"),
         ("raise RuntimeError('no licence')", "RuntimeError: no licence"),
+        ("raise SystemExit(3)", "SystemExit: 3"),
         ("WRONG_NAME = 1", "AttributeError"),
         ("ENTRY = 3", "is not an `AttentionEntry`"),
         ("def", "SyntaxError"),

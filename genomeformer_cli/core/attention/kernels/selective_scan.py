@@ -71,10 +71,15 @@ def selective_scan_reference(
     return torch.stack(ys, dim=1), state_BND
 
 
+def on_cpu(tensor: Tensor) -> bool:
+    """Return True on a CPU, where few positions at a time fit the cache."""
+    return tensor.device.type == "cpu"
+
+
 def _parts(x_BLD: Tensor, num_states: int) -> Iterator[tuple[slice, slice]]:
     """Yield rows and channels that are computed together: all, or as many as the cache holds."""
     batch, _, channels = x_BLD.shape
-    if x_BLD.device.type != "cpu":
+    if not on_cpu(x_BLD):
         yield slice(0, batch), slice(0, channels)
         return
     numbers = _CPU_NUMBERS // (_CPU_CHUNK * num_states)
@@ -86,7 +91,7 @@ def _parts(x_BLD: Tensor, num_states: int) -> Iterator[tuple[slice, slice]]:
 
 
 def _chunks(x_BLD: Tensor) -> list[slice]:
-    chunk = _CPU_CHUNK if x_BLD.device.type == "cpu" else _DEVICE_CHUNK
+    chunk = _CPU_CHUNK if on_cpu(x_BLD) else _DEVICE_CHUNK
     length = x_BLD.shape[1]
     return [slice(start, min(start + chunk, length)) for start in range(0, length, chunk)]
 
@@ -100,7 +105,7 @@ def _recur(added_TBND: Tensor, decay_TBND: Tensor, state_BND: Tensor) -> None:
         state_BND: State before the first position.
     """
     whole = 0
-    if added_TBND.device.type != "cpu":
+    if not on_cpu(added_TBND):
         whole = math.isqrt(len(added_TBND)) ** 2
         state_BND = recur_in_groups(added_TBND[:whole], decay_TBND[:whole], state_BND)
     rest = zip(added_TBND[whole:].unbind(), decay_TBND[whole:].unbind(), strict=True)

@@ -116,12 +116,12 @@ def read_config(document: Document, frame: Frame) -> CaduceusConfig:
 def _complement(written: Mapping[str, Any], rows: int) -> tuple[int, ...]:
     """Return the id of the complement of every token; rows without a token are their own."""
     # The authors' code reads the values in the order of the file.
-    if [str(place) for place in range(len(written))] != list(written) or any(
-        type(other) is not int for other in written.values()
-    ):
+    is_ordered = [str(place) for place in range(len(written))] == list(written)
+    is_complete = 0 <= rows - len(written) < VOCABULARY_MULTIPLE
+    if not is_ordered or not is_complete or any(type(one) is not int for one in written.values()):
         raise ConfigError(
             f"`config.json`: invalid `complement_map` for `{NAME}`",
-            hint="it maps the token ids 0, 1, 2, ... in this order to token ids",
+            hint="it maps all token ids 0, 1, 2, ... in this order to token ids",
         )
     return (*written.values(), *range(len(written), rows))
 

@@ -60,6 +60,18 @@ def test_values_and_gradients_are_those_of_the_recurrence(
         torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.parametrize("shape", [*SHAPES, (1, 300, 3, 2)], ids=str)
+def test_the_form_of_other_devices_is_the_recurrence(
+    shape: tuple[int, int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "on_cpu", lambda tensor: False)
+    inputs = random_inputs(shape)
+    for result, expected in zip(
+        gradients(selective_scan, inputs), gradients(selective_scan_reference, inputs), strict=True
+    ):
+        torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("cut", [1, 16, 36])
 def test_a_row_in_two_calls_is_the_row(cut: int) -> None:
     inputs = random_inputs(SHAPES[0])
