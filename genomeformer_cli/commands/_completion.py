@@ -12,7 +12,10 @@ from genomeformer_cli.core.plugins import ATTENTION, installed_plugins
 from genomeformer_cli.core.store.layout import Entry, Kind, Store
 
 # Names of registries that import torch; a test compares both.
-PRESET_NAMES = ("tiny", "small", "default", "default-large", "medium", "base", "large", "xl")
+PRESET_NAMES = (
+    *("tiny", "small", "default", "default-large", "medium", "base", "large", "xl"),
+    *("stock-causal", "stock-masked"),
+)
 ATTENTION_NAMES = (
     "softmax",
     "local",
