@@ -30,7 +30,9 @@ from genomeformer_cli.core.models.framed import Frame
 
 transformers = pytest.importorskip("transformers")
 
-LENGTHS = (1, 2, 3, 7, 31, 64, 130)
+LONGEST = 130
+# Every length up to that of short windows, then every fourth.
+LENGTHS = (*range(1, 18), *range(20, LONGEST, 4), LONGEST)
 SIZES: dict[str, Any] = {
     "vocab_size": 23,
     "hidden_size": 24,
@@ -187,12 +189,12 @@ def port(family: ModuleType, model: Any, tmp_path: Path, frame: Frame | None = N
     return ours.eval()
 
 
-def random_rows(length: int, vocabulary: int) -> tuple[Tensor, Tensor]:
-    """Return token ids of three rows, two of them padded at the end, and their mask."""
-    generator = torch.Generator().manual_seed(length)
-    tokens_BL = torch.randint(1, vocabulary, (3, length), generator=generator)
-    real_B = torch.tensor([length, max(length - 1, 1), max(length // 2, 1)])
-    mask_BL = torch.arange(length) < real_B[:, None]
+def random_rows(lengths: tuple[int, ...], vocabulary: int) -> tuple[Tensor, Tensor]:
+    """Return token ids of rows padded at the end, and their mask."""
+    longest = max(lengths)
+    generator = torch.Generator().manual_seed(longest)
+    tokens_BL = torch.randint(1, vocabulary, (len(lengths), longest), generator=generator)
+    mask_BL = torch.arange(longest) < torch.tensor(lengths)[:, None]
     return tokens_BL.masked_fill(~mask_BL, 0), mask_BL
 
 
@@ -203,19 +205,13 @@ def test_hidden_states_and_logits_are_those_of_the_stock_class(name: str, tmp_pa
     stock = oracle.build()
     model = port(oracle.family, stock, tmp_path)
     layers = tuple(range(model.config.depth + 1))
-    for length in LENGTHS:
-        tokens_BL, mask_BL = random_rows(length, model.config.vocabulary_size)
-        expected = stock(
-            input_ids=tokens_BL, attention_mask=mask_BL.long(), output_hidden_states=True
-        )
-        found = model.hidden_layers(tokens_BL, mask_BL, layers)
-        for features_BLE, stock_BLE in zip(found, expected.hidden_states, strict=True):
-            torch.testing.assert_close(
-                features_BLE[mask_BL], stock_BLE[mask_BL], atol=1e-5, rtol=1e-5
-            )
-        torch.testing.assert_close(
-            model.logits(found[-1])[mask_BL], expected.logits[mask_BL], atol=1e-5, rtol=1e-5
-        )
+    tokens_BL, mask_BL = random_rows(LENGTHS, model.config.vocabulary_size)
+    expected = stock(input_ids=tokens_BL, attention_mask=mask_BL.long(), output_hidden_states=True)
+    found = model.hidden_layers(tokens_BL, mask_BL, layers)
+    for features_BLE, stock_BLE in zip(found, expected.hidden_states, strict=True):
+        torch.testing.assert_close(features_BLE[mask_BL], stock_BLE[mask_BL], atol=1e-5, rtol=1e-5)
+    logits_BLV = model.logits(found[-1])
+    torch.testing.assert_close(logits_BLV[mask_BL], expected.logits[mask_BL], atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["llama", "mistral-window", "mixtral", "eurobert", "gpt2"])
@@ -224,7 +220,7 @@ def test_special_tokens_surround_every_row(name: str, tmp_path: Path) -> None:
     oracle = ORACLES[name]
     stock = oracle.build()
     model = port(oracle.family, stock, tmp_path, Frame(pad_id=0, prefix=(1, 3), suffix=(2,)))
-    tokens_BL, mask_BL = random_rows(40, model.config.vocabulary_size)
+    tokens_BL, mask_BL = random_rows((40, 39, 20, 1), model.config.vocabulary_size)
     found_BLE = model.hidden(tokens_BL, mask_BL)
     for row, real_L in enumerate(mask_BL):
         alone_L = tokens_BL[row, real_L]
@@ -240,7 +236,7 @@ def test_gradients_are_those_of_the_stock_class(name: str, tmp_path: Path) -> No
     oracle = ORACLES[name]
     stock = oracle.build()
     model = port(oracle.family, stock, tmp_path)
-    tokens_BL, mask_BL = random_rows(33, model.config.vocabulary_size)
+    tokens_BL, mask_BL = random_rows((33, 32, 16, 1), model.config.vocabulary_size)
     stock_BLV = stock(input_ids=tokens_BL, attention_mask=mask_BL.long()).logits
     weight_BLV = torch.randn(stock_BLV.shape, generator=torch.Generator().manual_seed(3))
     weight_BLV = weight_BLV * mask_BL[..., None]
