@@ -78,6 +78,11 @@ def read_config(document: Document, frame: Frame) -> CaduceusConfig:
             PlantCAD2.
     """
     check_auto_map(document, CODE, NAME)
+    if "layer_cfg" in document:
+        raise ConfigError(
+            "`config.json`: `layer_cfg` describes Mamba-2 blocks (PlantCAD2), which are not ported",
+            hint="PlantCaduceus and Caduceus models are",
+        )
     reader = ConfigReader(document, NAME)
     for key, allowed in _IMPLEMENTED.items():
         reader.require(key, *allowed)
