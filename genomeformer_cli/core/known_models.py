@@ -68,7 +68,7 @@ class KnownModel:
     letters: str | None  # Letters that the authors' code reads otherwise.
     refused: str | None  # Reason for which it is not read.
     note: str | None  # Further fact.
-    sources: tuple[str, ...]  # Where the facts were read.
+    sources: tuple[str, ...]  # Documents that state the facts.
 
 
 @dataclass(frozen=True, kw_only=True)

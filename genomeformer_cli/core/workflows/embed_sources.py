@@ -42,7 +42,7 @@ HasToken = Callable[[Codes], bool]
 
 
 def has_known_base(codes: Codes) -> bool:
-    """Return True if a sequence holds a base other than N."""
+    """Return True if a sequence has bases other than N."""
     return bool((codes < NUM_REAL_BASES).any())
 
 
