@@ -30,7 +30,12 @@ _BERT_CODE = frozenset(
     {"configuration_bert.BertConfig"}
     | {
         f"dnabert_layer.{name}"
-        for name in ("BertModel", "BertForMaskedLM", "BertForSequenceClassification")
+        for name in (
+            "BertModel",
+            "BertForMaskedLM",
+            "BertForPreTraining",
+            "DNABertForSequenceClassification",
+        )
     }
 )
 _GENA_CODE = frozenset(

@@ -118,5 +118,6 @@ ENCODER_FAMILIES = (
         convert=modernbert.convert_modernbert,
         fit=fit_head,
         read_tokenizer=_read_trained,
+        has_spare_rows=True,  # rows are often rounded up to a multiple of 64
     ),
 )

@@ -176,3 +176,197 @@ def test_modernbert_of_both_versions_has_equal_blocks() -> None:
 @pytest.mark.parametrize("kind", ["big_bird", "distilbert", "roberta", "deberta-v2"])
 def test_other_encoders_are_not_recognised(kind: str) -> None:
     assert not any(layout.recognise({"model_type": kind}) for layout in ENCODERS.values())
+
+
+# Keys and values of `config.json` as published on the Hub, without those that all of them share.
+DNABERT: dict[str, Any] = {
+    "model_type": "bert",
+    "architectures": ["BertForMaskedLM"],
+    "auto_map": {
+        "AutoConfig": "configuration_bert.BertConfig",
+        "AutoModel": "dnabert_layer.BertModel",
+        "AutoModelForMaskedLM": "dnabert_layer.BertForMaskedLM",
+        "AutoModelForPreTraining": "dnabert_layer.BertForPreTraining",
+        "AutoModelForSequenceClassification": "dnabert_layer.DNABertForSequenceClassification",
+    },
+    "bos_token_id": 0,
+    "do_sample": False,
+    "eos_token_ids": 0,
+    "finetuning_task": None,
+    "id2label": {"0": "LABEL_0", "1": "LABEL_1"},
+    "is_decoder": False,
+    "length_penalty": 1.0,
+    "max_length": 20,
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "num_rnn_layer": 1,
+    "output_past": True,
+    "pad_token_id": 0,
+    "pruned_heads": {},
+    "repetition_penalty": 1.0,
+    "rnn": "lstm",
+    "rnn_dropout": 0.0,
+    "rnn_hidden": 768,
+    "split": 10,
+    "temperature": 1.0,
+    "top_k": 50,
+    "top_p": 1.0,
+    "torchscript": False,
+    "use_bfloat16": False,
+    "vocab_size": 4101,
+}
+BASE: dict[str, Any] = {
+    "hidden_act": "gelu",
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_attention_heads": 12,
+    "num_hidden_layers": 12,
+    "max_position_embeddings": 512,
+    "layer_norm_eps": 1e-12,
+    "position_embedding_type": "absolute",
+    "type_vocab_size": 2,
+    "attention_probs_dropout_prob": 0.1,
+    "hidden_dropout_prob": 0.1,
+    "initializer_range": 0.02,
+    "torch_dtype": "float32",
+    "transformers_version": "4.28.0",
+    "use_cache": True,
+}
+BERT_LAYERS = {
+    "AutoConfig": "zhihan1996/DNABERT-2-117M--configuration_bert.BertConfig",
+    "AutoModel": "zhihan1996/DNABERT-2-117M--bert_layers.BertModel",
+    "AutoModelForMaskedLM": "bert_layers.BertForMaskedLM",
+    "AutoModelForSequenceClassification": "bert_layers.BertForSequenceClassification",
+}
+ESM: dict[str, Any] = {
+    "architectures": ["EsmForMaskedLM"],
+    "emb_layer_norm_before": False,
+    "esmfold_config": None,
+    "hidden_size": 1280,
+    "intermediate_size": 5120,
+    "num_attention_heads": 20,
+    "num_hidden_layers": 24,
+    "is_folding_model": False,
+    "layer_norm_eps": 1e-12,
+    "mask_token_id": 2,
+    "max_position_embeddings": 1002,
+    "pad_token_id": 1,
+    "position_embedding_type": "absolute",
+    "tie_word_embeddings": False,
+    "token_dropout": True,
+    "vocab_list": None,
+    "vocab_size": 4105,
+}
+ESM_CODE = {
+    "AutoConfig": "esm_config.EsmConfig",
+    "AutoModelForMaskedLM": "modeling_esm.EsmForMaskedLM",
+    "AutoModelForTokenClassification": "modeling_esm.EsmForTokenClassification",
+    "AutoModelForSequenceClassification": "modeling_esm.EsmForSequenceClassification",
+}
+PROKBERT = {
+    **BASE,
+    "hidden_size": 384,
+    "intermediate_size": 4096,
+    "num_attention_heads": 6,
+    "num_hidden_layers": 6,
+    "max_position_embeddings": 2048,
+    "position_embedding_type": "relative_key_query",
+    "vocab_size": 4200,
+}
+# Configuration, family, and tokens of the context with one token before and one after a sequence.
+PUBLISHED: dict[str, tuple[dict[str, Any], str, int]] = {
+    "DNA_bert_6": ({**BASE, **DNABERT}, "bert", 510),
+    "plant-dnabert-6mer": (
+        {**BASE, "model_type": "bert", "pad_token_id": 0, "vocab_size": 4107},
+        "bert",
+        510,
+    ),
+    "DNABERT-2-117M": (
+        {**BASE, "alibi_starting_size": 512, "auto_map": BERT_LAYERS, "vocab_size": 4096},
+        "dnabert2",
+        510,
+    ),
+    "DNABERT-S": (
+        {
+            **BASE,
+            "model_type": "bert",
+            "architectures": ["BertModel"],
+            "alibi_starting_size": 512,
+            "auto_map": BERT_LAYERS,
+            "classifier_dropout": None,
+            "gradient_checkpointing": False,
+            "pad_token_id": 0,
+            "vocab_size": 4096,
+        },
+        "dnabert2",
+        510,
+    ),
+    "gena-lm-bert-base": (
+        {
+            **BASE,
+            "model_type": "bert",
+            "auto_map": {"AutoModel": "modeling_bert.BertForMaskedLM"},
+            "pad_token_id": 3,
+            "pre_layer_norm": True,
+            "last_layer_norm": False,
+            "vocab_size": 32000,
+        },
+        "gena-lm",
+        510,
+    ),
+    "nucleotide-transformer-500m-human-ref": (
+        {**ESM, "model_type": "esm"},
+        "nucleotide-transformer",
+        998,
+    ),
+    "nucleotide-transformer-v2-500m-multi-species": (
+        {
+            **ESM,
+            "add_bias_fnn": False,
+            "auto_map": ESM_CODE,
+            "position_embedding_type": "rotary",
+            "token_dropout": False,
+            "max_position_embeddings": 2050,
+            "vocab_size": 4107,
+        },
+        "nucleotide-transformer-v2",
+        2046,
+    ),
+    "prokbert-mini-long, first": (
+        {**PROKBERT, "model_type": "megatron-bert", "pad_token_id": 0},
+        "prokbert",
+        2046,
+    ),
+    "prokbert-mini-long": (
+        {
+            **PROKBERT,
+            "model_type": "prokbert",
+            "auto_map": {
+                "AutoConfig": "models.ProkBertConfig",
+                "AutoModel": "neuralbioinfo/prokbert-mini-long--models.ProkBertModel",
+                "AutoModelForMaskedLM": "models.ProkBertForMaskedLM",
+                "AutoModelForSequenceClassification": "models.ProkBertForSequenceClassification",
+            },
+            "classification_dropout_rate": 0.1,
+            "kmer": 6,
+            "shift": 2,
+        },
+        "prokbert",
+        2046,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_configurations_of_the_hub_are_read(name: str) -> None:
+    document, family, context = PUBLISHED[name]
+    assert find_encoder(document) == family
+    config = read(document)
+    assert config.context == context
+    sizes = (config.width, config.depth, config.num_heads, config.mlp_width)
+    assert sizes == (
+        document["hidden_size"],
+        document["num_hidden_layers"],
+        document["num_attention_heads"],
+        document["intermediate_size"],
+    )
