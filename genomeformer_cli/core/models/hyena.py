@@ -30,7 +30,7 @@ SHORT_KERNEL = 3
 _DECAY_TARGET, _FAST, _SLOW, _DECAY_SHIFT = 1e-2, 0.3, 1.5, 0.05
 _STD = 0.02
 # Positions of all rows that a position-wise function computes at a time, without gradients.
-_SLICE = 1 << 13
+_SLICE = 1 << 11
 
 
 @dataclass(frozen=True, kw_only=True)
