@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.configuration import from_plain, to_plain
-from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.finetuning.lora import LoraLinear, add_lora, merge_lora
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
 from genomeformer_cli.core.model_io.quantize import dequantize_tensors, quantize_tensors
@@ -110,6 +110,20 @@ def test_rows_do_not_depend_on_padding_or_on_their_mates(name: str) -> None:
     longer_mask_BL = torch.nn.functional.pad(mask_BL, (0, 6), value=False)
     other_BLE = model.hidden(longer_BL.flip(0), longer_mask_BL.flip(0)).flip(0)
     torch.testing.assert_close(other_BLE[:, : mask_BL.shape[1]][mask_BL], together_BLE[mask_BL])
+
+
+@every_case
+@torch.no_grad()
+def test_rows_beyond_the_positions_of_a_model_are_refused(name: str) -> None:
+    model = random_model(name)
+    if not isinstance(model, FramedModel) or model.max_positions is None:
+        return
+    longest = model.max_positions - model.config.frame.size
+    tokens_BL, _ = draw_rows([longest], CASES[name].token_ids, pad_id_of(model))
+    assert model.hidden(tokens_BL, None).isfinite().all()
+    with pytest.raises(ConfigError, match=f"has {model.max_positions:,} positions") as failure:
+        model.hidden(torch.cat((tokens_BL, tokens_BL[:, :1]), dim=1), None)
+    assert f"at most {longest:,} tokens" in str(failure.value.hint)
 
 
 @every_case

@@ -162,6 +162,11 @@ class Decoder(FramedModel):
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
         self._checkpointing = wanted
 
+    @property
+    def max_positions(self) -> int | None:
+        """Longest row with its frame: the learned positions; None for rotary ones."""
+        return None if self.positions is None else self.config.num_positions
+
     def framed_layers(
         self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]
     ) -> list[Tensor]:
@@ -186,11 +191,6 @@ class Decoder(FramedModel):
             x_BLE = x_BLE * config.embedding_scale
         if self.positions is None:
             return x_BLE, config.rotary.angles(length, config.head_width, x_BLE.device)
-        if length > config.num_positions:
-            raise ConfigError(
-                f"the model has learned {config.num_positions:,} positions, not {length:,}",
-                hint=f"choose a window of at most {config.context:,} tokens",
-            )
         return x_BLE + self.positions.weight[:length], None
 
     def _run(

@@ -176,6 +176,12 @@ class PublishedEncoder(FramedModel):
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
         self._checkpointing = wanted
 
+    @property
+    def max_positions(self) -> int | None:
+        """Longest row with its frame: the rows of a table of positions; None without a table."""
+        has_table = self.config.positions in ("learned", "relative-key-query")
+        return self.config.max_positions if has_table else None
+
     def framed_layers(
         self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]
     ) -> list[Tensor]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.attention.batch_layout import each_document
+from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.protocol import ArchitectureConfig, Direction, Model
 
 
@@ -72,6 +73,11 @@ class FramedModel(Model):
         """Features per position."""
         return self.config.width
 
+    @property
+    def max_positions(self) -> int | None:
+        """Longest row with its frame that the positions of the model allow; None: any length."""
+        return None
+
     def framed_layers(
         self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]
     ) -> list[Tensor]:
@@ -96,9 +102,18 @@ class FramedModel(Model):
     def hidden_layers(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, layers: tuple[int, ...]
     ) -> list[Tensor]:
-        """Return features (B, L, `layer_width`) after each of some blocks."""
+        """Return features (B, L, `layer_width`) after each of some blocks.
+
+        Raises:
+            ConfigError: A row is longer than the positions of the model.
+        """
         frame, length = self.config.frame, tokens_BL.shape[1]
         tokens_BM, mask_BM = add_frame(tokens_BL, mask_BL, frame)
+        if self.max_positions is not None and tokens_BM.shape[1] > self.max_positions:
+            raise ConfigError(
+                f"the model has {self.max_positions:,} positions, not {tokens_BM.shape[1]:,}",
+                hint=f"choose a window of at most {self.max_positions - frame.size:,} tokens",
+            )
         start = len(frame.prefix)
         return [
             features_BME[:, start : start + length]

@@ -108,6 +108,11 @@ class Hyena(FramedModel):
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
         self._checkpointing = wanted
 
+    @property
+    def max_positions(self) -> int | None:
+        """Longest row with its frame: the length of the kernels."""
+        return self.config.positions
+
     def framed_layers(
         self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]
     ) -> list[Tensor]:
