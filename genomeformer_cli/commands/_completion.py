@@ -46,8 +46,8 @@ def complete_presets(incomplete: str) -> list[str]:
 def complete_attentions(incomplete: str) -> list[str]:
     """Return the mechanisms that begin with a text, after the last `,` or `+` of a list."""
     start = max(incomplete.rfind(","), incomplete.rfind("+")) + 1
-    others = (plugin.point.name for plugin in installed_plugins(ATTENTION))
-    names = _matching((*ATTENTION_NAMES, *others), incomplete[start:])
+    plugins = (plugin.point.name for plugin in installed_plugins(ATTENTION))
+    names = _matching((*ATTENTION_NAMES, *plugins), incomplete[start:])
     return [incomplete[:start] + name for name in names]
 
 
