@@ -25,6 +25,7 @@ from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.finetuning.lora import add_lora, merge_lora
 from genomeformer_cli.core.finetuning.losses import Loss
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.mamba import CaduceusConfig
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.sequence import Codes, encode_bases
@@ -40,6 +41,16 @@ MODELS: dict[str, dict[str, Any]] = {
     "both strands": {"strands": "both", "complement": COMPLEMENT},
     "causal": {"direction": "causal"},
 }
+
+
+CADUCEUS = CaduceusConfig(
+    vocabulary_size=len(COMPLEMENT),
+    width=WIDTH,
+    depth=2,
+    context=64,
+    strands="both",
+    complement=COMPLEMENT,
+)
 
 
 def model_of(**changes: Any) -> Model:
@@ -199,10 +210,12 @@ def test_the_mean_of_both_strands_turns_with_the_strand(per_base: bool) -> None:
         {"direction": "two-stack", "complement": COMPLEMENT},
         {"direction": "two-stack", "complement": COMPLEMENT, "patch": 4},
         {"strands": "both", "complement": COMPLEMENT},
+        {},
     ],
+    ids=["two stacks", "two stacks of patches", "both strands", "caduceus"],
 )
 def test_a_model_that_holds_both_strands_is_read_once(kind: dict[str, Any], pool: str) -> None:
-    model = model_of(**kind)
+    model = model_of(**kind) if kind else build_model(CADUCEUS, seed=2).eval()
     assert model.is_equivariant
     head = TaskHead(model.feature_width, 3, pool, seed=1)
     torch.nn.init.normal_(head.out.weight)
