@@ -56,12 +56,12 @@ def training_text() -> list[str]:
     return [*rows, "ACGTTGCA" * 60, "A" * 300, "NACNGTN" * 5]
 
 
-def bert_pairs() -> HuggingFaceTokenizer:
+def bert_pairs(size: int = 500) -> HuggingFaceTokenizer:
     """Byte pairs in the form of DNABERT-2."""
     tokenizer = HuggingFaceTokenizer(models.BPE(**UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"]
-    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=special, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=special, show_progress=False)
     without_n = [text.replace("N", "") for text in training_text()]
     tokenizer.train_from_iterator(without_n, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(
@@ -70,7 +70,7 @@ def bert_pairs() -> HuggingFaceTokenizer:
     return tokenizer
 
 
-def gap_pairs() -> HuggingFaceTokenizer:
+def gap_pairs(size: int = 600) -> HuggingFaceTokenizer:
     """Byte pairs in the form of GENA-LM: a run of ten or more N is one token."""
     tokenizer = HuggingFaceTokenizer(models.BPE(**UNKNOWN))
     tokenizer.normalizer = normalizers.Sequence(
@@ -78,18 +78,18 @@ def gap_pairs() -> HuggingFaceTokenizer:
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Split("-", "isolated")
     special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]", "-"]
-    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=special, show_progress=False)
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=special, show_progress=False)
     tokenizer.train_from_iterator(training_text(), trainer)
     tokenizer.post_processor = processors.BertProcessing(("[SEP]", 2), ("[CLS]", 1))
     return tokenizer
 
 
-def byte_pairs() -> HuggingFaceTokenizer:
+def byte_pairs(size: int = 700) -> HuggingFaceTokenizer:
     """Byte-level pairs of a causal model."""
     tokenizer = HuggingFaceTokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trainer = trainers.BpeTrainer(
-        vocab_size=700,
+        vocab_size=size,
         special_tokens=["<s>", "</s>"],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -101,18 +101,31 @@ def byte_pairs() -> HuggingFaceTokenizer:
     return tokenizer
 
 
-def pieces() -> HuggingFaceTokenizer:
+def pieces(size: int = 300) -> HuggingFaceTokenizer:
     """Unigram pieces, with a mark at the start of a word."""
     tokenizer = HuggingFaceTokenizer(models.Unigram())
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
     trainer = trainers.UnigramTrainer(
-        vocab_size=300,
+        vocab_size=size,
         special_tokens=["<unk>", "<pad>", "<s>"],
         show_progress=False,
         **PIECE_UNKNOWN,
     )
     texts = [text[start : start + 400] for text in training_text() for start in (0, 300)]
     tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer
+
+
+def wordpiece(limit: int) -> HuggingFaceTokenizer:
+    """Pieces of a word of at most `limit` letters."""
+    tokens = ["[UNK]", "[PAD]", *"ACGT", *(f"##{base}" for base in "ACGT"), "##CG"]
+    model = models.WordPiece(
+        {token: number for number, token in enumerate(tokens)},
+        max_input_chars_per_word=limit,
+        **UNKNOWN,
+    )
+    tokenizer = HuggingFaceTokenizer(model)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return tokenizer
 
 

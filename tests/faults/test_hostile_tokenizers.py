@@ -102,6 +102,12 @@ HOSTILE: dict[str, tuple[Document | Callable[[Document], Document], str]] = {
     "no vocabulary": (changed_model(vocab={}), "no vocabulary"),
     "a vocabulary of nothing": (changed_model(vocab=None), "no vocabulary"),
     "merges of unknown tokens": (changed_model(merges=["AAAAAAAAAAAAA C"]), "do not exist"),
+    "a merge that makes no token": (
+        lambda document: changed_model(
+            merges=[*document["model"]["merges"], [max(document["model"]["vocab"], key=len)] * 2]
+        )(document),
+        "makes a token that does not exist",
+    ),
     "a merge of one": (changed_model(merges=[["A"]]), "not a pair"),
     "no merges": (changed_model(merges=None), "no merges"),
     "merges at random": (changed_model(dropout=0.5), "dropout"),
@@ -137,6 +143,31 @@ HOSTILE: dict[str, tuple[Document | Callable[[Document], Document], str]] = {
     "a component that is a list": ({"pre_tokenizer": [1]}, "not an object"),
     "a long frame": (template(100_000), "tokens around a sequence"),
     "a wide frame": (template(1, ids=100_000), "ids for one token"),
+    "a list as unknown token": (
+        changed_model(type="WordLevel", unk_token=[]),
+        "no unknown token",
+    ),
+    "a number of ids": (
+        {
+            "post_processor": {
+                **template(1)["post_processor"],
+                "special_tokens": {"[CLS]": {"id": "[CLS]", "ids": 1, "tokens": []}},
+            }
+        },
+        "ids for one token",
+    ),
+    "a prefix beyond the token": (
+        changed_model(continuing_subword_prefix="x" * 5000),
+        "invalid `continuing_subword_prefix`",
+    ),
+    "a prefix that no token has": (
+        changed_model(continuing_subword_prefix="##"),
+        "does not start with `##`",
+    ),
+    "a frame of no token": (
+        {"post_processor": {**template(1)["post_processor"], "special_tokens": {}}},
+        "has no token `[CLS]`",
+    ),
     "letters that become others": (replace({"String": "A"}, "C"), "of other bases"),
     "letters that become unknown": (replace({"String": "A"}, "!"), "no tokens for"),
 }

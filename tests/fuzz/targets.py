@@ -47,6 +47,7 @@ from genomeformer_cli.core.workflows.embed_record import read_finished
 from tests.bundles import make_bundle
 from tests.fuzz import seeds
 from tests.fuzz.folder_targets import Read, Target, folder_targets, memory_folder
+from tests.fuzz.tokenizer_targets import tokenizer_targets
 
 
 @cache
@@ -211,4 +212,5 @@ def targets() -> dict[str, Target]:
             read=lambda path: read_address(_text(path)), seeds=(b"hf://a/b@main#" + b"0" * 64,)
         ),
         **folder_targets(),
+        **tokenizer_targets(),
     }

@@ -11,12 +11,12 @@ from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from genomeformer_cli.core.tokenizers.published.greedy import GreedyKmerTokenizer
-from genomeformer_cli.core.tokenizers.published.trained import (
-    TrainedTokenizer,
+from genomeformer_cli.core.tokenizers.published.library import (
     frame_of,
     parse,
     without_limits,
 )
+from genomeformer_cli.core.tokenizers.published.trained import TrainedTokenizer
 from genomeformer_cli.core.tokenizers.published.vocabulary import (
     CONFIG_FILE,
     MAX_FILE_BYTES,

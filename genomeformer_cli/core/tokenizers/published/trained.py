@@ -29,13 +29,18 @@ from tokenizers import Tokenizer as HuggingFaceTokenizer
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES, Codes, decode_bases
 from genomeformer_cli.core.tokenizers.protocol import Ids, Offsets, Positions, StablePrefix
 from genomeformer_cli.core.tokenizers.published.base import PublishedTokenizer, bases_of
+from genomeformer_cli.core.tokenizers.published.library import (
+    library_errors,
+    parse,
+    without_limits,
+)
 from genomeformer_cli.core.tokenizers.published.untrusted import (
     WORD_PATTERNS,
-    check_tokenizer_json,
     components,
     pattern_of,
 )
 from genomeformer_cli.core.tokenizers.published.vocabulary import (
+    MAX_TOKEN_LENGTH,
     MAX_TOKENS,
     SpecialTokens,
     Vocabulary,
@@ -70,6 +75,11 @@ class TrainedTokenizer(PublishedTokenizer):
     def __init__(self, document: Mapping[str, Any], special: SpecialTokens) -> None:
         self._document = without_limits(document)
         self._plain = parse(self._document)
+        with library_errors():
+            self._build(special)
+
+    def _build(self, special: SpecialTokens) -> None:
+        """Build the tables, and check them on random bases."""
         tokens = _tokens_by_id(self._plain)
         normalizer = self._plain.normalizer
         self._lower = normalizer is not None and normalizer.normalize_str("ACGT") == "acgt"
@@ -170,8 +180,8 @@ class TrainedTokenizer(PublishedTokenizer):
     def _tokens_of_blocks(self, text: str) -> tuple[Ids, Positions] | None:
         """Return tokens of overlapping blocks, joined; None if two blocks share no token."""
         pieces: list[tuple[Ids, Offsets]] = []
-        for start, encoding in self._encoded_blocks(text):
-            ids, spans = self._arrays(encoding, min(BLOCK, len(text) - start))
+        for start, stop, encoding in self._encoded_blocks(text):
+            ids, spans = self._arrays(encoding, stop - start)
             spans += start
             if pieces:
                 cuts = self._shared_token(pieces[-1], (ids, spans))
@@ -184,15 +194,14 @@ class TrainedTokenizer(PublishedTokenizer):
         all_ids = np.concatenate([ids for ids, _ in pieces])
         return all_ids, self._starts(all_ids, np.concatenate([spans for _, spans in pieces]))
 
-    def _encoded_blocks(self, text: str) -> Iterator[tuple[int, Encoding]]:
-        step = BLOCK - OVERLAP
-        starts = range(0, max(len(text) - OVERLAP, 1), step)
-        for first in range(0, len(starts), _BATCH):
-            batch = starts[first : first + _BATCH]
-            texts = [text[start : start + BLOCK] for start in batch]
-            yield from zip(
-                batch, self._plain.encode_batch(texts, add_special_tokens=False), strict=True
-            )
+    def _encoded_blocks(self, text: str) -> Iterator[tuple[int, int, Encoding]]:
+        blocks = _blocks(text)
+        for first in range(0, len(blocks), _BATCH):
+            batch = blocks[first : first + _BATCH]
+            texts = [text[start:stop] for start, stop in batch]
+            encodings = self._plain.encode_batch(texts, add_special_tokens=False)
+            for (start, stop), encoding in zip(batch, encodings, strict=True):
+                yield start, stop, encoding
 
     def _shared_token(
         self, left: tuple[Ids, Offsets], right: tuple[Ids, Offsets]
@@ -200,7 +209,8 @@ class TrainedTokenizer(PublishedTokenizer):
         """Return the ends, in both blocks, of the first real token that both have."""
         begin = int(np.searchsorted(left[1][:, 0], right[1][0, 0]))
         keys = [
-            (spans[:, 0] * (BLOCK + 1) + spans[:, 1] - spans[:, 0]) * len(self.tokens) + ids
+            (spans[:, 0] * (MAX_TOKEN_LENGTH + 1) + spans[:, 1] - spans[:, 0]) * len(self.tokens)
+            + ids
             for ids, spans in ((left[0][begin:], left[1][begin:]), right)
         ]
         is_real = self.is_real[right[0]]
@@ -273,48 +283,6 @@ class TrainedTokenizer(PublishedTokenizer):
                 raise ValueError(f"no tokens for {codes.size:,} bases of A C G T")
 
 
-def parse(document: Mapping[str, Any]) -> HuggingFaceTokenizer:
-    """Build the library's tokenizer from an untrusted `tokenizer.json`.
-
-    Raises:
-        ValueError: The file is refused, or the library rejects it.
-    """
-    check_tokenizer_json(document)
-    try:
-        plain = HuggingFaceTokenizer.from_str(json.dumps(document))
-    except (KeyboardInterrupt, SystemExit, MemoryError):
-        raise
-    # A panic of the native library is not an `Exception`.
-    except BaseException as failure:
-        raise ValueError(f"the library rejects it: {str(failure)[:200]}") from failure
-    for token in document.get("added_tokens") or []:
-        if plain.token_to_id(token["content"]) != token["id"]:
-            raise ValueError(f"the added token `{token['content'][:40]}` has another id")
-    return plain
-
-
-def frame_of(plain: HuggingFaceTokenizer) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the tokens that the post-processor puts before and after a sequence.
-
-    Raises:
-        ValueError: It changes the tokens of the sequence.
-    """
-    text = "ACGTTGCA"
-    inside = plain.encode(text, add_special_tokens=False).ids
-    framed = plain.encode(text, add_special_tokens=True)
-    size = len(framed.ids) - len(inside)
-    for start in range(size + 1):
-        if framed.ids[start : start + len(inside)] == inside:
-            tokens = framed.tokens
-            return tuple(tokens[:start]), tuple(tokens[start + len(inside) :])
-    raise ValueError("`post_processor` changes the tokens of the sequence")
-
-
-def without_limits(document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a `tokenizer.json` without truncation and padding, which the caller does."""
-    return {**document, "truncation": None, "padding": None}
-
-
 def _tokens_by_id(plain: HuggingFaceTokenizer) -> tuple[str, ...]:
     """Return all tokens by id; ids without a token get a name that says so."""
     ids = plain.get_vocab(with_added_tokens=True)
@@ -357,6 +325,23 @@ def _is_one_word(document: Mapping[str, Any]) -> bool:
         elif component["type"] not in _WHOLE_WORDS:
             return False
     return True
+
+
+def _blocks(text: str) -> list[tuple[int, int]]:
+    """Return starts and ends of overlapping blocks; most letters of an overlap are not N."""
+    known = np.frombuffer(text.encode("ascii"), dtype=np.uint8) != ord(BASES[-1])
+    counts = np.append(0, np.cumsum(known))
+    # Ends of blocks whose overlap with the next block has tokens of A C G T.
+    ends = np.flatnonzero(counts[OVERLAP:] - counts[:-OVERLAP] >= OVERLAP // 2) + OVERLAP
+    blocks: list[tuple[int, int]] = []
+    start = 0
+    while start + BLOCK < len(text):
+        place = int(np.searchsorted(ends, start + BLOCK))
+        if place == ends.size or ends[place] == len(text):
+            break
+        blocks.append((start, int(ends[place])))
+        start = int(ends[place]) - OVERLAP
+    return [*blocks, (start, len(text))]
 
 
 def _probes() -> Iterator[npt.NDArray[np.uint8]]:

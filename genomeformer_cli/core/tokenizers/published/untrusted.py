@@ -39,6 +39,7 @@ _INNER_POST = "processors"
 _MAX_COMPONENTS = 64
 _MAX_REPLACEMENT = 16
 _MAX_PATTERN = 200
+_PREFIX = "continuing_subword_prefix"
 # Alternatives of letters and classes with one repeat of variable length: at worst quadratic time.
 _ATOM = r"(?:[A-Za-z.\- ]|\[\^?[A-Za-z\- ]+\])"
 _FIXED = rf"(?:{_ATOM}(?:\{{\d{{1,3}}\}})?)*"
@@ -125,14 +126,22 @@ def _check_component(part: str, component: Mapping[str, Any]) -> None:
             raise ValueError(f"`{part}`: more than {MAX_FRAME} tokens around a sequence")
         special = component.get("special_tokens")
         entries = special.values() if isinstance(special, dict) else ()
-        if any(len(entry.get("ids", ())) > MAX_FRAME for entry in entries if _is_object(entry)):
-            raise ValueError(f"`{part}`: more than {MAX_FRAME} ids for one token")
+        for entry in entries:
+            ids = entry.get("ids") if isinstance(entry, dict) else None
+            if not isinstance(ids, list) or len(ids) > MAX_FRAME:
+                raise ValueError(f"`{part}`: not a list of at most {MAX_FRAME} ids for one token")
+        _check_pieces_of_template(single, special)
 
 
-def _is_object(value: Any) -> bool:
-    if not isinstance(value, dict):
-        raise ValueError("a special token of `post_processor` is not an object")
-    return True
+def _check_pieces_of_template(pieces: list[Any], special: Any) -> None:
+    """Check that the library finds every token of a template; it ends the process otherwise."""
+    for piece in pieces:
+        token = piece.get("SpecialToken") if isinstance(piece, dict) else None
+        if token is None:
+            continue
+        name = token.get("id") if isinstance(token, dict) else None
+        if not isinstance(special, dict) or not isinstance(name, str) or name not in special:
+            raise ValueError(f"`post_processor` has no token `{str(name)[:40]}`")
 
 
 def _is_safe(pattern: str) -> bool:
@@ -141,28 +150,42 @@ def _is_safe(pattern: str) -> bool:
 
 
 def _check_model(model: Any) -> None:
-    if not isinstance(model, dict) or model.get("type") not in MODELS:
-        kind = model.get("type") if isinstance(model, dict) else model
+    kind = model.get("type") if isinstance(model, dict) else model
+    if not isinstance(model, dict) or kind not in MODELS:
         raise ValueError(f"a model of the type `{str(kind)[:40]}` is not supported")
-    vocabulary = model.get("vocab")
-    if model["type"] == "Unigram":
-        _check_pieces(vocabulary)
+    for key in (_PREFIX, "end_of_word_suffix"):
+        text = model.get(key)
+        if text is not None and (not isinstance(text, str) or len(text) > _MAX_REPLACEMENT):
+            raise ValueError(f"invalid `{key}`")
+    if kind == "Unigram":
+        _check_pieces(model.get("vocab"))
         return
+    vocabulary = _checked_ids(model.get("vocab"))
+    if kind == "BPE":
+        if model.get("dropout"):
+            raise ValueError("merges with dropout give other tokens each time")
+        _check_merges(model.get("merges"), vocabulary, model.get(_PREFIX) or "")
+    else:
+        _check_words(model, vocabulary)
+
+
+def _checked_ids(vocabulary: Any) -> Mapping[str, int]:
+    """Return a vocabulary after checking it."""
     if not isinstance(vocabulary, dict) or not 0 < len(vocabulary) <= MAX_TOKENS:
         raise ValueError(f"no vocabulary of 1 to {MAX_TOKENS:,} tokens")
     for token, number in vocabulary.items():
         _check_token(token, number)
     if len(set(vocabulary.values())) < len(vocabulary):
         raise ValueError("an id belongs to more than one token")
-    if model["type"] == "BPE":
-        if model.get("dropout"):
-            raise ValueError("merges with dropout give other tokens each time")
-        _check_merges(model.get("merges"), vocabulary)
-        return
+    return vocabulary
+
+
+def _check_words(model: Mapping[str, Any], vocabulary: Mapping[str, int]) -> None:
     limit = model.get("max_input_chars_per_word", MAX_TOKENS)
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
         raise ValueError("invalid `max_input_chars_per_word`")
-    if model.get("unk_token") not in vocabulary:
+    unknown = model.get("unk_token")
+    if not isinstance(unknown, str) or unknown not in vocabulary:
         raise ValueError("the model has no unknown token")
 
 
@@ -182,7 +205,7 @@ def _check_pieces(pieces: Any) -> None:
         _check_token(piece[0], number)
 
 
-def _check_merges(merges: Any, vocabulary: Mapping[str, int]) -> None:
+def _check_merges(merges: Any, vocabulary: Mapping[str, int], prefix: str) -> None:
     if not isinstance(merges, list) or len(merges) > MAX_TOKENS:
         raise ValueError(f"no merges, or more than {MAX_TOKENS:,}")
     for merge in merges:
@@ -191,6 +214,11 @@ def _check_merges(merges: Any, vocabulary: Mapping[str, int]) -> None:
             raise ValueError("a merge is not a pair of tokens")
         if any(not isinstance(token, str) or token not in vocabulary for token in pair):
             raise ValueError("a merge joins tokens that do not exist")
+        # The library ends the process on a token that lacks the prefix or is too long.
+        if not pair[1].startswith(prefix):
+            raise ValueError(f"a merge joins a token that does not start with `{prefix}`")
+        if pair[0] + pair[1][len(prefix) :] not in vocabulary:
+            raise ValueError("a merge makes a token that does not exist")
 
 
 def _check_added(added: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as HuggingFaceTokenizer
-from tokenizers import models, pre_tokenizers
+from tokenizers import models
 
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.sequence import decode_bases, encode_bases
@@ -22,7 +23,14 @@ from genomeformer_cli.core.tokenizers.published.reading import read_published_to
 from genomeformer_cli.core.tokenizers.published.trained import TrainedTokenizer
 from genomeformer_cli.core.tokenizers.published.vocabulary import SpecialTokens
 from genomeformer_cli.core.tokenizers.published.word_pieces import WordPieces
-from tests.published_tokenizers import UNKNOWN, bert_pairs, gap_pairs, read, write_json
+from tests.published_tokenizers import (
+    UNKNOWN,
+    bert_pairs,
+    gap_pairs,
+    read,
+    wordpiece,
+    write_json,
+)
 from tests.strategies import repeatable
 
 SPECIAL = SpecialTokens(pad="[PAD]", unknown="[UNK]")
@@ -78,6 +86,17 @@ def test_blocks_of_published_layouts(name: str, tmp_path: Path) -> None:
     assert tokenizer.offsets(codes)[:, 1].tolist() == ends
 
 
+def test_overlaps_of_blocks_hold_known_bases() -> None:
+    text = "ACGT" * 8000 + "N" * 100_000 + "ACGT" * 8000 + "N" * 40_000
+    blocks = trained._blocks(text)
+    assert blocks[0][0] == 0
+    assert blocks[-1][1] == len(text)
+    for (_, stop), (start, _) in pairwise(blocks):
+        assert stop - start == trained.OVERLAP
+        assert text[start:stop].count("N") <= trained.OVERLAP // 2
+    assert max(stop - start for start, stop in blocks) < 120_000
+
+
 def test_a_run_of_n_is_one_token_that_covers_it() -> None:
     special = SpecialTokens(pad="[PAD]", unknown="[UNK]", prefix=("[CLS]",), suffix=("[SEP]",))
     tokenizer = TrainedTokenizer(json.loads(gap_pairs().to_str()), special)
@@ -129,18 +148,6 @@ def test_single_characters_are_found(name: str, tmp_path: Path) -> None:
 
 def test_bases_with_several_tokens_have_no_single_ids(tmp_path: Path) -> None:
     assert read("pieces", tmp_path).base_ids is None
-
-
-def wordpiece(limit: int) -> HuggingFaceTokenizer:
-    tokens = ["[UNK]", "[PAD]", *"ACGT", *(f"##{base}" for base in "ACGT"), "##CG"]
-    model = models.WordPiece(
-        {token: number for number, token in enumerate(tokens)},
-        max_input_chars_per_word=limit,
-        **UNKNOWN,
-    )
-    tokenizer = HuggingFaceTokenizer(model)
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return tokenizer
 
 
 def test_pieces_of_a_word_are_read(tmp_path: Path) -> None:
