@@ -10,6 +10,7 @@ values, D head width, N positions of all rows, K experts per position.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,8 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.framed import Frame, FramedModel, PlainTraits
 from genomeformer_cli.core.models.rotary_scaling import RotaryScaling
 
+# More MLPs per block than any model has.
+_MOST_EXPERTS = 1_024
 Angles = tuple[Tensor, Tensor]
 Activation = Literal["silu", "gelu", "gelu-tanh"]
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -101,10 +104,13 @@ class DecoderConfig(PlainTraits):
             raise _refused("windows are those of causal models")
         if self.windows and (len(self.windows) != self.depth or min(self.windows) < 0):
             raise _refused(f"{len(self.windows)} windows do not fit {self.depth} blocks")
-        if not 0 <= self.experts_per_token <= self.num_experts or (
+        if not 0 <= self.experts_per_token <= self.num_experts <= _MOST_EXPERTS or (
             self.num_experts and not self.experts_per_token
         ):
             raise _refused(f"{self.experts_per_token} of {self.num_experts} experts per position")
+        numbers = (self.norm_epsilon, self.initial_std, self.initial_out_std)
+        if not all(0 <= number < math.inf for number in numbers):
+            raise _refused(f"a number below 0: {min(numbers):g}")
 
     @property
     def num_positions(self) -> int:

@@ -18,6 +18,8 @@ from genomeformer_cli.core.models.families.protocol import ConfigReader, TensorR
 from genomeformer_cli.core.models.framed import Frame
 from genomeformer_cli.core.models.rotary_scaling import RotaryScaling
 
+# More blocks than any model has; a longer list of them is not made of a few bytes.
+_MOST_BLOCKS = 10_000
 # Settings of training alone: dropout, and the parts into which old versions cut the matrices.
 _TRAINING_KEYS = ("attention_dropout", "pretraining_tp")
 # Tables that old versions stored beside the weights and that are computed here.
@@ -63,10 +65,13 @@ def read_sizes(
         ConfigError: A setting is missing, invalid or not implemented.
     """
     positions = reader.take("max_position_embeddings", int)
-    num_heads = reader.take("num_attention_heads", int)
-    if positions <= frame.size or num_heads < 1:
+    num_heads, depth = (
+        reader.take(key, int) for key in ("num_attention_heads", "num_hidden_layers")
+    )
+    if positions <= frame.size or num_heads < 1 or depth > _MOST_BLOCKS:
         raise ConfigError(
-            f"`config.json`: invalid sizes: {positions} positions, {num_heads} heads",
+            f"`config.json`: invalid sizes: {positions} positions, {num_heads} heads, "
+            f"{depth} blocks",
             hint="the model is damaged; fetch it again",
         )
     std = reader.take("initializer_range", float, 0.02)
@@ -76,7 +81,7 @@ def read_sizes(
         vocabulary_size=reader.take("vocab_size", int),
         context=positions - frame.size,
         width=reader.take("hidden_size", int),
-        depth=reader.take("num_hidden_layers", int),
+        depth=depth,
         num_heads=num_heads,
         num_key_value_heads=reader.take(
             "num_key_value_heads", int, num_heads if all_heads_have_keys else None

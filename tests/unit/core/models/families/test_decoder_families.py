@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -134,6 +137,17 @@ def test_every_size_is_needed_and_checked(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LLAMA_LIKE)
+def test_sizes_that_no_model_has_are_refused_at_once(name: str) -> None:
+    for key in ("num_hidden_layers", "num_local_experts"):
+        if key in document_of(name):
+            with pytest.raises(ConfigError):
+                read(name, **{key: 10**12})
+    for key in ("rms_norm_eps", "initializer_range"):
+        with pytest.raises(ConfigError):
+            read(name, **{key: -1e-6})
+
+
+@pytest.mark.parametrize("name", LLAMA_LIKE)
 @pytest.mark.parametrize(
     "scaling",
     [
@@ -239,3 +253,38 @@ def test_initial_weights_follow_the_seed() -> None:
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not torch.equal(one["blocks.0.mlp.up.weight"], other["blocks.0.mlp.up.weight"])
     assert one["blocks.0.mlp.out.weight"].std() < 0.8 * one["blocks.0.mlp.up.weight"].std()
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 10**20)
+    | st.floats(allow_nan=False)
+    | st.sampled_from(["", "linear", "yarn", "llama3", "default", "silu", "full_attention"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["rope_type", "type", "factor", "rope_theta", "beta_fast", "other"]),
+            inner,
+        )
+    ),
+    max_leaves=5,
+)
+KEYS = (
+    *("rope_scaling", "rope_parameters", "rope_theta", "layer_types", "sliding_window"),
+    *("use_sliding_window", "max_window_layers", "head_dim", "attention_bias", "mlp_bias"),
+    *("tie_word_embeddings", "rms_norm_eps", "layer_norm_epsilon", "auto_map", "architectures"),
+    *("n_inner", "num_experts_per_tok", "hidden_act", "initializer_range"),
+)
+
+
+@given(name=st.sampled_from(list(DOCUMENTS)), data=st.data())
+def test_any_values_are_read_or_refused(name: str, data: st.DataObject) -> None:
+    keys = sorted({*document_of(name), *KEYS} - {"model_type"})
+    changes = data.draw(st.dictionaries(st.sampled_from(keys), VALUES, min_size=1, max_size=3))
+    with suppress(ConfigError):
+        config = read(name, **changes)
+        assert len(config.windows) in (0, config.depth)
+        # Weights of other sizes are refused by their headers, see `model_io.skeleton`.
+        if config.head_width < 1_000:
+            assert config.rotary.frequencies(config.head_width).isfinite().all()
