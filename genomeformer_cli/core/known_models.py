@@ -70,6 +70,11 @@ class KnownModel:
     note: str | None  # Further fact.
     sources: tuple[str, ...]  # Documents that state the facts.
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Name without and with its owner, in lower case."""
+        return self.name.lower(), self.address.removeprefix(SCHEME).lower()
+
 
 @dataclass(frozen=True, kw_only=True)
 class _File:
@@ -138,7 +143,7 @@ def find_known_model(name: str) -> KnownModel:
     """
     key = name.removeprefix(SCHEME).partition("@")[0].lower()
     for model in known_models():
-        if key in (model.name.lower(), model.address.removeprefix(SCHEME).lower()):
+        if key in model.names:
             return model
     raise UsageError(
         f"no known model `{name}`",

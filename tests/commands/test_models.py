@@ -74,6 +74,14 @@ def test_mistaken_names_and_combinations_are_refused(run_cli: RunCommand) -> Non
     assert_failure(done, "no model `no-such-model`")
 
 
+def test_a_known_name_without_its_address_is_found_on_the_hub(run_cli: RunCommand) -> None:
+    for name in ("gpn-brassicales", "songlab/GPN-brassicales"):
+        done = run_cli("embed", "-", "--model", name, stdin=FASTA)
+        assert_failure(done, f"no model `{name}`", hint="`hf://songlab/gpn-brassicales`")
+    done = run_cli("embed", "-", "--model", "gpn-msa-sapiens", stdin=FASTA)
+    assert "hf://" not in done.err
+
+
 def test_the_list_needs_no_torch() -> None:
     code = (
         "import sys; from genomeformer_cli.app import app\n"

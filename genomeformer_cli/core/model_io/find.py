@@ -9,6 +9,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
+from genomeformer_cli.core.known_models import known_models
 from genomeformer_cli.core.model_io.published_copy import converted_copy, needs_conversion
 from genomeformer_cli.core.model_io.rotation import newest_valid_checkpoint
 from genomeformer_cli.core.model_io.tensors import has_weights
@@ -70,7 +71,14 @@ def _unknown(name: str, store: Store) -> NotInCacheError:
         if known
         else "train one with `genomeformer pretrain`"
     )
+    on_hub = [
+        model.address
+        for model in known_models()
+        if model.refused is None and name.lower() in model.names
+    ]
+    if on_hub:
+        hint = f"on the Hub it is `{on_hub[0]}`"
     return NotInCacheError(
         f"no model `{name}`: neither a folder nor a name in the cache",
-        hint=propose(name, [*known, "default"], otherwise=hint),
+        hint=hint if on_hub else propose(name, [*known, "default"], otherwise=hint),
     )
