@@ -101,6 +101,18 @@ def test_ids_are_those_of_the_authors_code(tmp_path: Path, name: str) -> None:
             assert framed(tokenizer, sequence) == ids, sequence
 
 
+@pytest.mark.parametrize(
+    ("sequence", "ids"), [("AAAAAATTTTTT", [1, 32, 1397]), ("ACGTNACGTNAC", [1, 0, 0])]
+)
+def test_ids_of_generator_are_those_recorded_with_its_weights(
+    tmp_path: Path, sequence: str, ids: list[int]
+) -> None:
+    special = json.loads(NUMBERS.read_text())["generator_special"]
+    tokens = [f"{token} {number}" for number, token in enumerate([*special, *kmers(6)])]
+    write_vocabulary(tmp_path, tokens, k=6, add_bos_token=True, add_eos_token=False)
+    assert framed(read_published_tokenizer(tmp_path, "generator", num_rows=4128), sequence) == ids
+
+
 def _read_authors(name: str, folder: Path) -> Tokenizer:
     rule, *settings = name.split("-")
     if rule == "lca":
