@@ -85,6 +85,19 @@ def test_a_name_is_listed_once() -> None:
 
 
 @pytest.mark.usefixtures("filled")
+def test_known_models_are_completed_by_their_addresses() -> None:
+    found = completion.complete_models("hf://LongSafari/hyenadna-t")
+    assert len(found) == 3
+    assert all(name.startswith("hf://LongSafari/hyenadna-tiny-") for name in found)
+    assert completion.complete_models("d") == ["default", "demo"]
+    assert completion.complete_known_models("hyena")[0] == "hyenadna"
+    # A colon separates a description in zsh.
+    line = "embed --model hf://songlab/gpn-b"
+    assert complete(line, "zsh") == [r"hf\\://songlab/gpn-brassicales"]
+    assert complete(line, "bash") == ["hf://songlab/gpn-brassicales"]
+
+
+@pytest.mark.usefixtures("filled")
 def test_genomes_are_completed_beside_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -195,7 +195,7 @@ def test_other_settings_are_refused(name: str, key: str, value: object, message:
         ({"d_model": 128, "layer": {"l_max": 1026}}, "never read", "seqlen-hf"),
         ({"model_type": "GPNRoFormer"}, "GPN-MSA reads alignments", "brassicales"),
         ({"model_type": "GPNStar"}, "GPN-Star reads alignments", "brassicales"),
-        ({"model_type": "PhyloGPN"}, "PhyloGPN predicts rates", "brassicales"),
+        ({"model_type": "phylogpn"}, "PhyloGPN predicts rates", "brassicales"),
     ],
 )
 def test_layouts_that_cannot_be_read_are_refused_with_a_way_out(

@@ -37,7 +37,7 @@ _OTHER_INPUTS = {
     "GPNRoFormer": "GPN-MSA",
     "GPNStar": "GPN-Star",
     "MSAConvNet": "GPN-MSA",
-    "PhyloGPN": "PhyloGPN",
+    "phylogpn": "PhyloGPN",
 }
 _TASKS = ("classification_head", "pos_weight", "regression_softplus", "hidden_dropout_prob")
 # Settings of a transformer, which the class of the configuration inherits, and a size of features
