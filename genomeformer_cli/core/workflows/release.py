@@ -25,8 +25,8 @@ from genomeformer_cli.core.release.output_folder import check_output, copy_bundl
 from genomeformer_cli.core.release.selftest import reference_outputs
 from genomeformer_cli.core.release.signature import need_cryptography, sign
 from genomeformer_cli.core.release.stock_check import (
-    LARGEST_STOCK_DIFFERENCE,
     check_stock,
+    largest_difference,
     need_transformers,
 )
 from genomeformer_cli.core.release.stock_layout import as_loaded, stock_class
@@ -129,7 +129,8 @@ def release_run(
             export_onnx(model, folder / ONNX_FILE)
         seal(folder)
         allowed_names = " ".join([name, *request.authors, facts.notes])
-        largest = LARGEST_STOCK_DIFFERENCE if ready.stock_class else LARGEST_DIFFERENCE
+        context = model.model.config.context
+        largest = largest_difference(context) if ready.stock_class else LARGEST_DIFFERENCE
         verified = verify_bundle(
             folder, reference_outputs(model), allowed=allowed_names, largest=largest
         )
