@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from genomeformer_cli.core.sequence import encode_bases
+from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.published.reading import read_published_tokenizer
 from tests.fuzz.folder_targets import Read, Target
 from tests.published_tokenizers import (
@@ -22,6 +24,7 @@ from tests.published_tokenizers import (
     gap_pairs,
     kmers,
     pieces,
+    read,
     wordpiece,
 )
 
@@ -31,7 +34,7 @@ SEQUENCES = ("", "A", "ACGTTGCANNACGTACGTTT", "N" * 12, "ACGT" * 40)
 def _read(rule: str, others: dict[str, str], **settings: Any) -> Read:
     """Return a reader of a folder in which the file lies beside others; it encodes sequences."""
 
-    def read(path: Path) -> object:
+    def read_beside(path: Path) -> object:
         for name, content in others.items():
             if name != path.name:
                 (path.parent / name).write_text(content)
@@ -43,7 +46,29 @@ def _read(rule: str, others: dict[str, str], **settings: Any) -> Read:
             assert len(tokenizer.offsets(codes)) == ids.size
         return tokenizer
 
-    return read
+    return read_beside
+
+
+def _saved(name: str) -> dict[str, bytes]:
+    """Return the files of a tokenizer as we save it."""
+    with TemporaryDirectory() as place:
+        folder, copy = Path(place) / "theirs", Path(place) / "ours"
+        copy.mkdir()
+        save_tokenizer(read(name, folder), copy)
+        return {path.name: path.read_bytes() for path in copy.iterdir()}
+
+
+def _load(name: str) -> Read:
+    """Return a reader of a saved tokenizer in which the file takes the place of one."""
+    files = _saved(name)
+
+    def load(path: Path) -> object:
+        for other, content in files.items():
+            if other != path.name:
+                (path.parent / other).write_bytes(content)
+        return load_tokenizer(path.parent)
+
+    return load
 
 
 def _json(tokenizer: HuggingFaceTokenizer) -> bytes:
@@ -77,6 +102,13 @@ def tokenizer_targets() -> dict[str, Target]:
             seeds=(b'{"k": 3, "dna_start_id": 40, "auto_dna_tags": false}',),
             name="dna_config.json",
         ),
+        **{
+            f"saved-{kind}-{file.partition('.')[0]}": Target(
+                read=_load(layout), seeds=(_saved(layout)[file],), name=file
+            )
+            for kind, layout in (("windows", "dnabert, 3-mers"), ("greedy", "esm, eos"))
+            for file in ("tokenizer.json", "tokenizer_config.json")
+        },
         **{
             f"published-{rule}": Target(
                 read=_read(rule, {}, **settings), seeds=(content,), name="vocab.txt"
