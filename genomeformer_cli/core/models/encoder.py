@@ -249,7 +249,7 @@ class PublishedEncoder(FramedModel):
         """Return the positions of the packed tokens."""
         config = self.config
         angles: dict[float, tuple[Tensor, Tensor]] = {}
-        alibi_HMM = None
+        alibi_NHMM = None
         if config.positions == "rotary":
             head_width = config.width // config.num_heads
             bases = {config.local_rotary_base} if config.local_blocks else set()
@@ -258,8 +258,8 @@ class PublishedEncoder(FramedModel):
             for base in bases:
                 angles[base] = rotary_angles(packed.position_T, head_width, base)
         elif config.positions == "alibi":
-            alibi_HMM = alibi_bias(config.num_heads, packed.longest, like)
-        return Positions(packed=packed, angles=angles, alibi_HMM=alibi_HMM)
+            alibi_NHMM = alibi_bias(config.num_heads, packed, like)
+        return Positions(packed=packed, angles=angles, alibi_NHMM=alibi_NHMM)
 
 
 @torch.no_grad()

@@ -130,11 +130,11 @@ class EncoderAttention(nn.Module):
         self, q_NHLD: Tensor, k_NHLD: Tensor, mask_NL: Tensor | None, positions: Positions
     ) -> Tensor | None:
         """Return the mask or the bias of the scores; None if all are plain."""
-        bias: Tensor | None = None
         length = q_NHLD.shape[2]
-        if positions.alibi_HMM is not None:
-            bias = positions.alibi_HMM[None, :, :length, :length]
-        elif self.distances is not None:
+        if positions.alibi_NHMM is not None:
+            return positions.alibi_NHMM[:, :, :length, :length]
+        bias: Tensor | None = None
+        if self.distances is not None:
             reach = (self.distances.num_embeddings - 1) // 2
             first = reach - (length - 1)
             distances_XD = self.distances.weight[first : reach + length]

@@ -126,7 +126,9 @@ class Positions:
     packed: Packed  # Location of the packed tokens.
     # Cosines and sines (T, 1, R) of rotary positions by their base.
     angles: Mapping[float, tuple[Tensor, Tensor]]
-    alibi_HMM: Tensor | None  # Bias of every pair of positions; None without ALiBi.
+    # Bias of every pair of positions (1, H, M, M), or of every row (N, H, M, M) with minus infinity
+    # at padding; None without ALiBi.
+    alibi_NHMM: Tensor | None
 
 
 def rotary_frequencies(head_width: int, base: float) -> Tensor:
@@ -156,11 +158,17 @@ def alibi_slopes(num_heads: int) -> tuple[float, ...]:
     return tuple(slopes + between[: num_heads - power])
 
 
-def alibi_bias(num_heads: int, length: int, like: Tensor) -> Tensor:
-    """Return minus slope times distance, (H, M, M), of a bidirectional model."""
+def alibi_bias(num_heads: int, packed: Packed, like: Tensor) -> Tensor:
+    """Return minus slope times distance, (1 or N, H, M, M), with padding masked."""
+    length = packed.longest
     position_M = torch.arange(length, device=like.device)
     distance_MM = (position_M[:, None] - position_M).abs().to(like.dtype)
-    return -like.new_tensor(alibi_slopes(num_heads))[:, None, None] * distance_MM
+    bias_HMM = -like.new_tensor(alibi_slopes(num_heads))[:, None, None] * distance_MM
+    masks = [group.mask_NL for group in packed.groups if group.mask_NL is not None]
+    if not masks:
+        return bias_HMM[None]
+    # Padded rows are one group, so that all blocks use one masked bias.
+    return bias_HMM.masked_fill(~masks[0][:, None, None, :], -torch.inf)
 
 
 def relative_scores(q_NHLD: Tensor, k_NHLD: Tensor, distances_XD: Tensor) -> Tensor:

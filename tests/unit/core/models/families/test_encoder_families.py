@@ -158,6 +158,7 @@ def test_modernbert_of_both_versions_has_equal_blocks() -> None:
         for key, value in MODERNBERT.items()
         if not key.startswith(("global_", "local_rope"))
     }
+    assert (read(new).rotary_base, read(new).local_rotary_base) == (160_000.0, 10_000.0)
     new["layer_types"] = ["full_attention", "sliding_attention"] * 2
     new["rope_parameters"] = {
         "full_attention": {"rope_type": "default", "rope_theta": 160_000.0},
