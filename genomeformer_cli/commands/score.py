@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Option
 
@@ -20,6 +20,11 @@ from genomeformer_cli.commands._options import (
     ThreadsOption,
 )
 from genomeformer_cli.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.model_io.model_folder import LoadedModel
+    from genomeformer_cli.core.reporting import Reporter
+    from genomeformer_cli.core.workflows.score import VariantSource
 
 EXAMPLE = "Example:  genomeformer score promoters.fa > scores.tsv"
 
@@ -51,7 +56,13 @@ def command(
     ] = 16,
     window: Annotated[int | None, Option(min=2, help=WINDOW_HELP, show_default=False)] = None,
     output: Annotated[
-        Path | None, Option("-o", "--output", help=f"{OUTPUT_HELP} Default: standard output.")
+        Path | None,
+        Option(
+            "-o",
+            "--output",
+            help=f"{OUTPUT_HELP} With `--vcf`, `.vcf` or `.vcf.gz`: the input with scores in INFO. "
+            "Default: standard output.",
+        ),
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
@@ -90,13 +101,14 @@ def command(
     with terminal_reporter() as reporter, ExitStack() as stack:
         stack.enter_context(lock_outputs(output, per_base, plot, reporter=reporter))
         loaded = workflow.load_scorer(request, reporter=reporter)
-        out = stack.enter_context(atomic_file(output)) if output else data_stream()
         if vcf is not None and genome is not None:
-            variants = workflow.VariantSource(vcf=vcf, genome=genome, window=window)
-            scores = workflow.score_vcf(loaded, variants, reporter)
-            table.write_rows(out, table.VARIANT_COLUMNS, map(table.variant_row, scores))
+            variants = workflow.VariantSource(
+                vcf=vcf, genome=genome, window=window, model=model or "default"
+            )
+            _write_variants(loaded, variants, output, reporter)
             return
         assert source is not None
+        out = stack.enter_context(atomic_file(output)) if output else data_stream()
         if ism:
             maps = list(workflow.map_sequences(loaded, source, every, reporter))
             rows = (
@@ -114,3 +126,23 @@ def command(
             bases.write(table.tsv_line(table.BASE_COLUMNS))
             scored = table.write_bases(scored, bases)
         table.write_rows(out, table.RECORD_COLUMNS, map(table.record_row, scored))
+
+
+def _write_variants(
+    loaded: LoadedModel, source: VariantSource, output: Path | None, reporter: Reporter
+) -> None:
+    """Write the scores of variants as VCF, if the output has such a name, or as a table."""
+    from genomeformer_cli.core.store.atomic import atomic_file
+    from genomeformer_cli.core.workflows import score as workflow
+    from genomeformer_cli.render import rows as table
+    from genomeformer_cli.render.console import data_stream
+
+    if output is not None and output.name.endswith(workflow.VCF_SUFFIXES):
+        result = workflow.annotate_vcf(loaded, source, output, reporter)
+    else:
+        result = workflow.score_vcf(loaded, source, reporter)
+        with atomic_file(output) if output else nullcontext(data_stream()) as out:
+            rows = map(table.variant_row, result.scores)
+            table.write_rows(out, table.VARIANT_COLUMNS, rows)
+    # After the rows, whose notes hold the reasons.
+    result.check_scored()

@@ -190,10 +190,30 @@ def test_records_named_with_and_without_chr_are_refused(command: str, case: Case
     assert_failure(done, "names `chr1`, the genome `1`, `2`", hint="differ by `chr`")
 
 
+@pytest.mark.parametrize("option", [(), ("-o", "out.vcf"), ("-o", "out.tsv")])
+def test_case_walk_02_a_run_without_a_score_fails_and_shows_both_names(
+    case: Case, option: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    vcf = HEADER + row(99_999, "past", "G", "A") + row(5, "name", "A", "C", "chrc")
+    done = case.run("score", vcf, *option)
+    assert done.exit_code == 1
+    both = "(1 beyond the record, 1 unknown record): the file names `c`, `chrc`, the genome"
+    assert both in done.err
+    assert "hint: the first, in line 3: beyond the record: it reaches to base 99,999" in done.err
+    written = (tmp_path / option[1]).read_text() if option else done.out
+    assert "beyond" in written
+    assert "unknown" in written
+
+
+def test_a_file_without_rows_is_scored(case: Case) -> None:
+    assert case.score(HEADER) == []
+
+
 @pytest.mark.parametrize("size", [40, 65, 119], ids="case-32-{}".format)
 def test_a_long_deletion_is_scored_or_has_a_reason(case: Case, size: int) -> None:
     vcf = HEADER + row(1, "long", BASES[:size], BASES[0]) + row(1, "swap", BASES[:size], "A" * size)
-    rows = case.score(vcf)
+    rows = case.score(vcf + snv(120))[:2]
     if size > 64:
         reason = f"too long: an allele of {size} bases, and the window holds 64"
         assert [one["note"] for one in rows] == [reason] * 2
@@ -249,8 +269,10 @@ def test_a_line_that_is_not_a_row_is_named(command: str, line: str, words: str, 
 
 
 def test_case_walk_02_rows_beyond_and_on_other_records_have_different_reasons(case: Case) -> None:
-    notes = case.reasons(HEADER + row(99_999, "past", "G", "A") + row(5, "name", "A", "C", "chrc"))
+    rows = row(99_999, "past", "G", "A") + row(5, "name", "A", "C", "chrc")
+    notes = case.reasons(HEADER + rows + snv(50, "ok"))
     assert notes == {
+        "ok": "",
         "past": "beyond the record: it reaches to base 99,999 of `c`, which has 120",
         "name": "unknown record: the genome has no `chrc`, but `c`",
     }

@@ -112,3 +112,39 @@ def test_without_a_model_the_one_of_the_package_answers(
     )
     assert here == named
     assert here[0]["scored"] == "40"
+
+
+@pytest.mark.parametrize("name", ["out.vcf", "out.vcf.gz"])
+def test_a_vcf_comes_back_with_its_scores(
+    run_cli: RunCommand, trained: Path, tmp_path: Path, name: str
+) -> None:
+    genome = next((trained / "genomes" / "NC_001422.1").glob("*.gz"))
+    letters = "".join(gzip.decompress(genome.read_bytes()).decode().split("\n")[1:]).upper()
+    ref, alt = letters[99], "C" if letters[99] != "C" else "A"
+    head = b"##fileformat=VCFv4.2\n##contig=<ID=NC_001422.1>\n"
+    columns = b"#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tm\xfcller\n"
+    first = f"NC_001422.1\t100\trs1\t{ref.lower()}\t{alt},*\t9.0\tPASS\tDP=3\tGT\t0/1\n".encode()
+    second = b"NC_001422.1\t99999\t.\tA\tC\t.\t.\t.\tGT\t./.\n"
+    (tmp_path / "v.vcf").write_bytes(head + columns + first + second)
+    command = ("score", "--vcf", str(tmp_path / "v.vcf"), "--genome", str(genome))
+    done = run_cli(*command, "--model", RELEASED, "-o", str(tmp_path / name))
+    assert (done.exit_code, done.stdout) == (0, b""), done.err
+    written = (tmp_path / name).read_bytes()
+    lines = (gzip.decompress(written) if name.endswith("gz") else written).splitlines(True)
+    assert b"".join((*lines[:2], lines[5])) == head + columns
+    assert [line[:17] for line in lines[2:5]] == [
+        b"##INFO=<ID=GF_LOG",
+        b"##INFO=<ID=GF_DIS",
+        b"##INFO=<ID=GF_NOT",
+    ]
+    for before, after in zip((first, second), lines[6:], strict=True):
+        old, new = before.split(b"\t"), after.split(b"\t")
+        assert old[:7] + old[8:] == new[:7] + new[8:]
+    (scored, *_) = rows(run_cli(*command, "--model", RELEASED))
+    odds, distance = scored["log_odds"], scored["embedding_distance"]
+    assert lines[6].split(b"\t")[7].decode() == (
+        f"DP=3;GF_LOG_ODDS={odds},.;GF_DISTANCE={distance},.;GF_NOTE=.,spanning_deletion"
+    )
+    assert lines[7].split(b"\t")[7] == b"GF_NOTE=beyond_the_record"
+    again = run_cli(*command[:2], str(tmp_path / name), *command[3:], "-o", str(tmp_path / "b.vcf"))
+    assert_failure(again, "has the INFO field `GF_LOG_ODDS` already", hint="bcftools annotate -x")

@@ -98,8 +98,8 @@ def check_names(
     first = names[0]
     raise InputError(
         f"no row of `{source}` is on a record of `{genome}`: the file names "
-        f"{_list_names(names)}, the "
-        f"genome {_list_names(lengths)}",
+        f"{list_names(names)}, the "
+        f"genome {list_names(lengths)}",
         hint=_cause(first, similar_name(first, lengths)),
     )
 
@@ -119,7 +119,8 @@ def _cause(name: str, similar: str) -> str:
     )
 
 
-def _list_names(names: Collection[str]) -> str:
+def list_names(names: Collection[str]) -> str:
+    """Return the first different names and the number of the others."""
     different = list(dict.fromkeys(names))
     more = f" and {len(different) - _NUM_SHOWN:,} more" if len(different) > _NUM_SHOWN else ""
     return ", ".join(f"`{name}`" for name in different[:_NUM_SHOWN]) + more

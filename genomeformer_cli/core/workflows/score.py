@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.errors import ConfigError, InputError
 from genomeformer_cli.core.evaluation.base_likelihood import (
     RecordScore,
     check_scorable,
@@ -15,10 +15,18 @@ from genomeformer_cli.core.evaluation.base_likelihood import (
     score_record,
 )
 from genomeformer_cli.core.evaluation.tokenized_record import Log2, ScoringOptions
+from genomeformer_cli.core.evaluation.variant_info import info_of_lines, score_fields
 from genomeformer_cli.core.evaluation.variants import VariantScore, mutagenesis_map, score_variants
-from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
+from genomeformer_cli.core.formats.bgzf import write_bgzf
+from genomeformer_cli.core.formats.named_records import (
+    check_names,
+    list_names,
+    named_records,
+    unknown_record,
+)
 from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.formats.vcf import Variant, read_variants
+from genomeformer_cli.core.formats.vcf_info import annotate_lines
 from genomeformer_cli.core.genomes.genome import genome_file
 from genomeformer_cli.core.genomes.regions import count_noun, reasons
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
@@ -26,6 +34,7 @@ from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
+from genomeformer_cli.core.store.atomic import atomic_file
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.embed_sources import (
@@ -34,6 +43,9 @@ from genomeformer_cli.core.workflows.embed_sources import (
     look_through,
     records_text,
 )
+
+VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz")
+_VCF_COMMAND = "score --vcf -"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +67,7 @@ class VariantSource:
     genome: str  # FASTA file, or name of a genome of the cache.
     # Bases that hold a variant and what is around it; None: the context of the model.
     window: int | None = None
+    model: str = "default"  # Name of the model, for the header of a VCF file.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,9 +166,40 @@ def _records(source: str, reporter: Reporter) -> Iterator[tuple[str, Codes]]:
             yield query.id, query.codes
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoredVariants:
+    """Scores of a VCF file, with the names of its records and of those of the genome."""
+
+    scores: tuple[VariantScore, ...]  # One per alternative allele, in file order.
+    vcf: str  # Name of the VCF file.
+    genome: str  # Name of the genome.
+    records: tuple[str, ...]  # Records of the genome.
+
+    def check_scored(self) -> None:
+        """Check that an allele has a number.
+
+        Raises:
+            InputError: All alleles are without one.
+        """
+        is_empty = all(
+            score.log_odds is None and score.embedding_distance is None for score in self.scores
+        )
+        if not self.scores or not is_empty:
+            return
+        first = self.scores[0]
+        names = [score.variant.chromosome for score in self.scores]
+        raise InputError(
+            f"no allele of `{self.vcf}` could be scored "
+            f"({reasons(score.note for score in self.scores)}): the file names "
+            f"{list_names(names)}, the genome `{self.genome}` {list_names(self.records)}",
+            hint=f"the first, in line {first.variant.line}: {first.note}; give the genome whose "
+            "coordinates the file uses",
+        )
+
+
 def score_vcf(
     loaded: LoadedModel, source: VariantSource, reporter: Reporter, store: Store | None = None
-) -> list[VariantScore]:
+) -> ScoredVariants:
     """Score every alternative allele of a VCF file, in its order.
 
     Args:
@@ -168,8 +212,52 @@ def score_vcf(
         InputError: The VCF file cannot be read, or none of its rows is on a record of the genome.
         FastaError, AlphabetError: The genome cannot be used.
     """
-    with local_copy(str(source.vcf), command="score --vcf -") as (path, vcf):
-        variants = list(read_variants(path, display_name=vcf))
+    with local_copy(str(source.vcf), command=_VCF_COMMAND) as local_vcf:
+        return _score_file(loaded, source, local_vcf, reporter, store)
+
+
+def annotate_vcf(
+    loaded: LoadedModel,
+    source: VariantSource,
+    output: Path,
+    reporter: Reporter,
+    store: Store | None = None,
+) -> ScoredVariants:
+    """Write a VCF file with the scores of its alleles in INFO.
+
+    Args:
+        loaded: The model.
+        source: Variants and their genome.
+        output: VCF file; blocked gzip unless its name ends in `.vcf`.
+        reporter: Receives what was read, used and left out.
+        store: Cache.
+
+    Raises:
+        InputError: As for `score_vcf`; or the file has the fields of the scores already.
+        FastaError, AlphabetError: The genome cannot be used.
+        StoreError: The output cannot be written.
+    """
+    with local_copy(str(source.vcf), command=_VCF_COMMAND) as local_vcf:
+        result = _score_file(loaded, source, local_vcf, reporter, store)
+        fields = score_fields(source.model)
+        lines = annotate_lines(*local_vcf, fields, info_of_lines(result.scores))
+        with atomic_file(output) as file:
+            if output.suffix == VCF_SUFFIXES[0]:
+                file.writelines(lines)
+            else:
+                write_bgzf(file, lines)
+    return result
+
+
+def _score_file(
+    loaded: LoadedModel,
+    source: VariantSource,
+    local_vcf: tuple[Path, str],
+    reporter: Reporter,
+    store: Store | None,
+) -> ScoredVariants:
+    path, vcf = local_vcf
+    variants = list(read_variants(path, display_name=vcf))
     fasta, display_name = genome_file(source.genome, store or Store())
     record_lengths: dict[str, int] = {}
     names = [variant.chromosome for variant in variants]
@@ -184,7 +272,9 @@ def score_vcf(
     width = source.window or loaded.model.config.context
     scores = score_variants(loaded, variants, records, width, reporter)
     _report(scores, vcf, reporter)
-    return scores
+    return ScoredVariants(
+        scores=tuple(scores), vcf=vcf, genome=display_name, records=tuple(record_lengths)
+    )
 
 
 def _with_record(variant: Variant, records: Collection[str]) -> Variant:
