@@ -21,7 +21,6 @@ def stay_in_one_process(patch: pytest.MonkeyPatch) -> None:
     """Load released bundles, and train compared models, in this process."""
     from genomeformer_cli.core import processes
     from genomeformer_cli.core.errors import GenomeformerError
-    from genomeformer_cli.core.model_io.model_folder import read_model
     from genomeformer_cli.core.model_io.tensors import read_tensors
     from genomeformer_cli.core.release import selftest, stock_check, verify
     from genomeformer_cli.core.store.seal import check_seal
@@ -29,7 +28,7 @@ def stay_in_one_process(patch: pytest.MonkeyPatch) -> None:
 
     def outputs(folder: Path) -> dict[str, Tensor]:
         check_seal(folder)
-        return selftest.reference_outputs(read_model(folder))
+        return selftest.reference_outputs(*selftest.read_bundled_model(folder))
 
     def call(
         work: Callable[[Any, Any], None], task: Any, reporter: Any

@@ -103,14 +103,16 @@ def command(
         Option(help="Author to cite; may be repeated.", show_default=False, rich_help_panel=_CARD),
     ] = None,
     license_id: Annotated[
-        str,
+        str | None,
         Option(
             "--license",
-            help="SPDX id of the licence of the weights.",
+            help="SPDX id of the licence of the weights, default `apache-2.0`; of a fine-tuned "
+            "model, if its base states none.",
             metavar="ID",
+            show_default=False,
             rich_help_panel=_CARD,
         ),
-    ] = "apache-2.0",
+    ] = None,
     license_file: Annotated[
         Path | None,
         Option(
@@ -181,6 +183,8 @@ def command(
             "no run is given, or a run and `--verify` or `--key`",
             hint=EXAMPLE.removeprefix("Example:  "),
         )
+    from genomeformer_cli.core.model_io.bundle_layout import is_finetuned
+    from genomeformer_cli.core.release.citation import DEFAULT_LICENCE
     from genomeformer_cli.core.release.storage import Storage
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import release_publish as carry
@@ -196,6 +200,7 @@ def command(
             return
         assert run is not None
         bundle = carry.find_bundle(run)
+        tuned = bundle is not None and is_finetuned(bundle)
         request = ReleaseRequest(
             run=run,
             name=name,
@@ -208,8 +213,8 @@ def command(
             evaluations=tuple(evaluation or ()),
             notes=notes,
             authors=tuple(author or ()),
-            licence=license_id,
-            licence_file=license_file,
+            licence=DEFAULT_LICENCE if tuned else license_id or DEFAULT_LICENCE,
+            licence_file=None if tuned else license_file,
             onnx=onnx,
             sign=sign,
         )
@@ -219,6 +224,8 @@ def command(
             bundle=bundle or Path(),
             output=output if bundle is not None else None,
             onnx=onnx and bundle is not None,
+            licence=license_id if tuned else None,
+            licence_file=license_file if tuned else None,
             sign=sign if bundle is not None else None,
             archive=archive,
             push=push,

@@ -158,8 +158,9 @@ def render_finetune(result: FinetuneResult) -> RenderableType:
         Text(note) for origin in (PRETRAINED, SCRATCH) for note in _seed_spread(summary, origin)
     ]
     selection = f"kept: seed {summary.best_seed.seed}, by validation; {result.folder}"
+    licence = f"licence: {summary.licence or 'not known'}, of {summary.base_model.address}"
     usage = f"genomeformer predict SEQUENCES --model {result.name}"
-    return Group(table, *notes, Text(selection), Text(usage))
+    return Group(table, *notes, Text(selection), Text(licence), Text(usage))
 
 
 def _test_scores(result: SeedResult | LinearResult, names: list[str]) -> list[str]:

@@ -193,6 +193,7 @@ def test_fine_tuned_models_predict_and_are_released(
     again = succeed(run_cli("predict", "-", "--model", str(bundle), *CPU, stdin=FASTA))
     assert again.out == first.out
     succeed(run_cli("embed", "-", "--model", str(bundle), *CPU, stdin=FASTA))
+    succeed(run_cli("release", "--verify", str(bundle)))
 
 
 @pytest.mark.parametrize("name", by_default("hyenadna", "dnabert2"))

@@ -2,6 +2,7 @@
 
 `model.safetensors`, `config.json` and the tokenizer are those of an encoder, so that every command
 accepts the folder; `predict` also reads `head.safetensors` and the entry `task` of `config.json`.
+Its entry `base` names the model before fine-tuning.
 """
 
 from __future__ import annotations
@@ -15,11 +16,13 @@ from torch import Tensor
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.finetuning.base_model import BASE, BaseModel
 from genomeformer_cli.core.finetuning.collate import Collator
 from genomeformer_cli.core.finetuning.head import NAME, TaskHead, attach_head, get_head
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.kmer_baseline import BaselineFeatures
 from genomeformer_cli.core.finetuning.labels import LabelSpace
+from genomeformer_cli.core.model_io.bundle_layout import HEAD_FILE
 from genomeformer_cli.core.model_io.model_folder import (
     CONFIG_FILE,
     LoadedModel,
@@ -31,7 +34,6 @@ from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
-HEAD_FILE = "head.safetensors"
 _TASK = "task"
 
 
@@ -67,8 +69,23 @@ class SavedTask:
         )
 
 
-def write_finetuned(model: Model, tokenizer: Tokenizer, task: SavedTask, folder: Path) -> None:
-    """Write a model and its head into a folder, which the caller seals."""
+def write_finetuned(
+    model: Model,
+    tokenizer: Tokenizer,
+    task: SavedTask,
+    folder: Path,
+    *,
+    base: BaseModel | None = None,
+) -> None:
+    """Write a model and its head into a folder, which the caller seals.
+
+    Args:
+        model: Model with a head.
+        tokenizer: Tokenizer of the model.
+        task: Task of the model.
+        folder: Output folder.
+        base: Model before fine-tuning; None: unknown.
+    """
     head = get_head(model)
     delattr(model, NAME)
     try:
@@ -80,7 +97,8 @@ def write_finetuned(model: Model, tokenizer: Tokenizer, task: SavedTask, folder:
     }
     write_tensors(tensors, folder / HEAD_FILE)
     plain = read_json(folder / CONFIG_FILE)
-    write_json(folder / CONFIG_FILE, {**plain, _TASK: to_plain(task)})
+    origin = {} if base is None else {BASE: to_plain(base)}
+    write_json(folder / CONFIG_FILE, {**plain, _TASK: to_plain(task), **origin})
 
 
 def read_finetuned(folder: Path) -> tuple[LoadedModel, SavedTask]:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from genomeformer_cli.core.evaluation.duplicates import Duplicates
 from genomeformer_cli.core.evaluation.token_scores import ConfidenceInterval
+from genomeformer_cli.core.finetuning.base_model import BaseModel
 from genomeformer_cli.core.finetuning.metrics import TaskScore
 from genomeformer_cli.core.formats.labelled import RowCount
 
@@ -46,6 +47,8 @@ class FinetuneSummary:
     name: str  # Name of the run.
     base: str  # Fine-tuned model, as named in the request.
     base_sha256: str  # Checksum of the model's weights.
+    base_model: BaseModel  # Fine-tuned model, as recorded in the bundle.
+    licence: str | None  # Licence that the fine-tuned model carries; None: not known.
     task: str  # Name of the task.
     kind: str  # Kind of the task.
     classes: tuple[str, ...]  # Classes, labels or quantities.

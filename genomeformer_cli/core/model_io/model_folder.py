@@ -143,7 +143,7 @@ def read_model_config(folder: Path) -> ArchitectureConfig:
         ConfigError: The file has a setting that is unknown to this version.
     """
     document = _read_document(folder)
-    if not _is_ours(document):
+    if is_published(document):
         return read_published(folder, document).config
     return _own_config(folder, _check_description(folder, document))
 
@@ -163,9 +163,10 @@ def _read_document(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _is_ours(document: dict[str, Any]) -> bool:
-    """Return True if `config.json` has our layout, False if it may have that of others."""
-    return "genomeformer_version" in document or document.get("model_type") in ARCHITECTURES
+def is_published(document: dict[str, Any]) -> bool:
+    """Return True if `config.json` has the layout of other authors, False if it has ours."""
+    ours = "genomeformer_version" in document or document.get("model_type") in ARCHITECTURES
+    return not ours
 
 
 def check_family(folder: Path) -> None:
@@ -175,7 +176,7 @@ def check_family(folder: Path) -> None:
         CheckpointError: The file is damaged, or no family recognises it.
     """
     document = _read_document(folder)
-    if not _is_ours(document):
+    if is_published(document):
         find_family(document)
 
 
@@ -217,7 +218,7 @@ def read_model(folder: Path) -> LoadedModel:
     if not may_be_published:
         check_seal(folder)
     document = _read_document(folder)
-    if not _is_ours(document):
+    if is_published(document):
         return _read_published(folder, document)
     if may_be_published:
         check_seal(folder)
@@ -241,9 +242,9 @@ def read_tokenizer(folder: Path) -> Tokenizer:
         ConfigError: A setting is not implemented.
     """
     document = _read_document(folder)
-    if _is_ours(document):
-        return load_tokenizer(folder)
-    return read_published(folder, document).tokenizer
+    if is_published(document):
+        return read_published(folder, document).tokenizer
+    return load_tokenizer(folder)
 
 
 def _read_published(folder: Path, document: dict[str, Any]) -> LoadedModel:

@@ -1,6 +1,7 @@
 """Copies of other authors' models in the cache: sealed folders without pickled files or code.
 
 config.json, tokenizer files     as published
+README.md                        card with the licence, as published
 model.safetensors, or shards     as published, or converted from pickled weights once
 SHA256SUMS                       checksums, written here
 """
@@ -16,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io.bundle_layout import CARD_FILE
 from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE
 from genomeformer_cli.core.model_io.pickled_weights import (
     PICKLED_FILE,
@@ -44,6 +46,7 @@ VOCABULARY_FILES = (
     "vocab.json",
     "merges.txt",
 )
+_TEXTS = (CARD_FILE, CONFIG_FILE, *VOCABULARY_FILES)
 _LONGEST_NAME = 128
 _OTHER_WEIGHTS = re.compile(r".*\.(?:ckpt|h5|msgpack|gguf|pt|pth|onnx|nemo)")
 
@@ -62,7 +65,7 @@ def published_files(names: Iterable[str]) -> list[str]:
             f"the repository has no `{CONFIG_FILE}`",
             hint="name the repository of one model in the layout of the Hugging Face libraries",
         )
-    chosen = sorted(present.intersection((CONFIG_FILE, *VOCABULARY_FILES)))
+    chosen = sorted(present.intersection(_TEXTS))
     shards = sorted(name for name in present if SHARD_NAME.fullmatch(name))
     pickled = sorted(name for name in present if PICKLED_SHARD.fullmatch(name))
     if WEIGHTS_FILE in present:
@@ -133,8 +136,7 @@ def needs_conversion(folder: Path) -> bool:
 
 
 def _plain_files(source: Path) -> list[Path]:
-    names = [CONFIG_FILE, *VOCABULARY_FILES]
-    files = [source / name for name in names if (source / name).is_file()]
+    files = [source / name for name in _TEXTS if (source / name).is_file()]
     if not has_weights(source):
         return files
     index = [source / INDEX_FILE] if (source / INDEX_FILE).is_file() else []

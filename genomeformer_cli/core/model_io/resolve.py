@@ -9,6 +9,7 @@ anything else                    name in the cache, or folder: see `core/model_i
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from genomeformer_cli.core.errors import NotInCacheError
@@ -21,8 +22,16 @@ from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store
 
 
-def model_folder(model: str | None, *, store: Store, reporter: Reporter) -> Path:
-    """Return the folder that holds the weights.
+@dataclass(frozen=True, kw_only=True)
+class ResolvedModel:
+    """Model that a user named."""
+
+    folder: Path  # Folder that holds the weights.
+    address: str  # On the Hub: exact address; of a local model: its name, without folders.
+
+
+def resolve_model(model: str | None, *, store: Store, reporter: Reporter) -> ResolvedModel:
+    """Return folder and address of a model.
 
     Args:
         model: Name, address, archive or folder; None: `default`.
@@ -35,22 +44,28 @@ def model_folder(model: str | None, *, store: Store, reporter: Reporter) -> Path
         CorruptError: A checksum differs.
         NetworkError: The model is on the Hub and cannot be downloaded.
     """
-    folder = _resolve(model, store=store, reporter=reporter)
-    reporter.debug(f"model: {folder}")
-    return folder
+    resolved = _resolve(model, store=store, reporter=reporter)
+    reporter.debug(f"model: {resolved.folder}")
+    return resolved
 
 
-def _resolve(model: str | None, *, store: Store, reporter: Reporter) -> Path:
+def model_folder(model: str | None, *, store: Store, reporter: Reporter) -> Path:
+    """Return the folder that holds the weights; see `resolve_model`."""
+    return resolve_model(model, store=store, reporter=reporter).folder
+
+
+def _resolve(model: str | None, *, store: Store, reporter: Reporter) -> ResolvedModel:
     if model is None or model == DEFAULT_MODEL:
-        return _bundled(store)
+        return ResolvedModel(folder=_bundled(store), address=DEFAULT_MODEL)
     if model.startswith(SCHEME):
         fetched = fetch_model(read_address(model), store)
         if fetched.address != model:
             reporter.note(f"model: {fetched.address}")
-        return fetched.folder
+        return ResolvedModel(folder=fetched.folder, address=fetched.address)
+    name = Path(model).name or Path(model).resolve().name
     if model.endswith(SUFFIX) and Path(model).is_file():
-        return unpack_archive(Path(model), store)
-    return find_model(model, store=store, reporter=reporter)
+        return ResolvedModel(folder=unpack_archive(Path(model), store), address=name)
+    return ResolvedModel(folder=find_model(model, store=store, reporter=reporter), address=name)
 
 
 def has_default() -> bool:

@@ -1,9 +1,11 @@
-"""The bundle of a fine-tuned model: laid out as any other, with its head; and its card."""
+"""Bundle of a fine-tuned model, with its head, and its card."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +22,17 @@ from genomeformer_cli.core.finetuning.summary import (
     FinetuneSummary,
     mean_and_deviation,
 )
-from genomeformer_cli.core.model_io.bundle_layout import CARD_FILE, RESULTS_FILE, TRAIN_CONFIG_FILE
+from genomeformer_cli.core.model_io.bundle_layout import (
+    CARD_FILE,
+    LICENCE_FILE,
+    RESULTS_FILE,
+    TRAIN_CONFIG_FILE,
+)
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
+from genomeformer_cli.core.release.derived_licence import (
+    licence_head,
+    licence_section,
+)
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import write_text
 from genomeformer_cli.core.store.seal import seal
@@ -32,28 +43,36 @@ _MOST_DIFFERENT = 1e-5
 _MISSING = "-"
 
 
+@dataclass(frozen=True, kw_only=True)
+class TunedTexts:
+    """Texts of the bundle of a fine-tuned model."""
+
+    card: str  # Model card.
+    train_config: str  # Configuration.
+    licence: str  # Contents of `LICENSE`.
+
+
 def write_tuned_bundle(
     folder: Path,
     tuned: tuple[LoadedModel, SavedTask],
-    *,
-    card: str,
-    results: object,
-    train_config: str,
+    summary: FinetuneSummary,
+    texts: TunedTexts,
 ) -> None:
     """Lay out a bundle in an empty folder and seal it.
 
     Args:
-        folder: Empty.
-        tuned: The model, with its head, and what it answers.
-        card: Text of the card.
-        results: Plain values for `eval_results.json`.
-        train_config: Text of the configuration.
+        folder: Empty folder.
+        tuned: Model with its head, and its task.
+        summary: Results, for `eval_results.json`.
+        texts: Card, configuration and licence.
     """
     loaded, task = tuned
-    write_finetuned(loaded.model, loaded.tokenizer, task, folder)
-    write_text(folder / CARD_FILE, card)
-    write_text(folder / RESULTS_FILE, json.dumps(results, indent=2, ensure_ascii=False) + "\n")
-    write_text(folder / TRAIN_CONFIG_FILE, train_config)
+    write_finetuned(loaded.model, loaded.tokenizer, task, folder, base=summary.base_model)
+    results = json.dumps(dataclasses.asdict(summary), indent=2, ensure_ascii=False)
+    write_text(folder / CARD_FILE, texts.card)
+    write_text(folder / RESULTS_FILE, results + "\n")
+    write_text(folder / TRAIN_CONFIG_FILE, texts.train_config)
+    write_text(folder / LICENCE_FILE, texts.licence)
     seal(folder)
 
 
@@ -86,9 +105,13 @@ def verify_tuned_bundle(
 
 def write_tuned_card(summary: FinetuneSummary, config: FinetuneConfig, task: SavedTask) -> str:
     """Return the text of the card, from `assets/templates/finetuned_card.md.j2`."""
+    base = summary.base_model
     return render_template(
         "finetuned_card.md",
         summary=summary,
+        base=base,
+        licence_head=licence_head(summary.licence),
+        licence_section=licence_section(base),
         config=config,
         tuning=config.tuning,
         training=config.training,

@@ -17,6 +17,7 @@ from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import EntryExistsError, InputError
 from genomeformer_cli.core.evaluation.labels import Missing
+from genomeformer_cli.core.finetuning.base_model import BaseModel, describe_base
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows, label_rows
 from genomeformer_cli.core.finetuning.labels import TaskKind
@@ -37,11 +38,18 @@ from genomeformer_cli.core.finetuning.summary import (
     SeedResult,
 )
 from genomeformer_cli.core.formats.labelled import Example, LabelColumns
+from genomeformer_cli.core.model_io.bundle_layout import LICENCE_FILE
 from genomeformer_cli.core.model_io.bundle_layout import RESULTS_FILE as RESULTS_OF_BUNDLE
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
-from genomeformer_cli.core.model_io.model_folder import read_model, read_tokenizer, weights_digest
-from genomeformer_cli.core.model_io.resolve import model_folder
+from genomeformer_cli.core.model_io.model_folder import read_model, read_tokenizer
+from genomeformer_cli.core.model_io.resolve import resolve_model
+from genomeformer_cli.core.release.derived_licence import (
+    derived_licence,
+    derived_licence_text,
+    report_licence,
+)
 from genomeformer_cli.core.release.finetuned_bundle import (
+    TunedTexts,
     verify_tuned_bundle,
     write_tuned_bundle,
     write_tuned_card,
@@ -137,25 +145,26 @@ def finetune_model(
     store = store or Store()
     check_output(request.output)
     rows = read_rows(request, reporter=reporter)
-    base = model_folder(request.model, store=store, reporter=reporter)
-    base_sha256 = weights_digest(read_model(base).model)
-    _check_tokens(rows, base)
+    resolved = resolve_model(request.model, store=store, reporter=reporter)
+    base = describe_base(read_model(resolved.folder), resolved.address)
+    report_licence(base, reporter)
+    _check_tokens(rows, resolved.folder)
     set_threads(request.threads)
     device = choose_device(request.device, reporter)
-    tuning = prepare_run(rows, request.config, base, device)
+    tuning = prepare_run(rows, request.config, resolved.folder, device)
     name = check_name(request.name or default_name(request.model_name, rows.name))
     run = store.path(Kind.RUNS, name)
     with lock_outputs(request.output, reporter=reporter), store.lock(Kind.RUNS, name, timeout=1):
-        _check_place(request, store, name, rows.name, base_sha256)
+        _check_place(request, store, name, rows.name, base.weights_sha256)
         config = dataclasses.replace(
             tuning.config, compute=_compute(tuning, run, store.root / TRIALS_FILE, reporter)
         )
         tuning = dataclasses.replace(tuning, config=config)
-        _open(run, config, rows, base_sha256)
+        _open(run, config, rows, base.weights_sha256)
         for note in rows.notes:
             reporter.note(note)
         results = _all_seeds(request, tuning, run, name, reporter)
-        summary = _summary(request, tuning, run, results, base_sha256)
+        summary = _summary(request, tuning, run, results, base)
         write_json(run / RESULTS_FILE, dataclasses.asdict(summary))
         folder = _install(request, tuning, run, summary, store)
     return FinetuneResult(name=name, folder=folder, run=run, summary=summary)
@@ -275,12 +284,14 @@ def _summary(
     tuning: FinetuningRun,
     run: Path,
     results: list[SeedResult],
-    base_sha256: str,
+    base: BaseModel,
 ) -> FinetuneSummary:
     return FinetuneSummary(
         name=run.name,
         base=request.model_name,
-        base_sha256=base_sha256,
+        base_sha256=base.weights_sha256,
+        base_model=base,
+        licence=derived_licence(base),
         task=tuning.rows.name,
         kind=tuning.task.targets.kind.value,
         classes=tuning.task.targets.names,
@@ -318,9 +329,12 @@ def _install(
         write_tuned_bundle(
             folder,
             (best_model, tuning.task),
-            card=card,
-            results=dataclasses.asdict(summary),
-            train_config=train_config,
+            summary,
+            TunedTexts(
+                card=card,
+                train_config=train_config,
+                licence=derived_licence_text(summary.base_model, tuning.base / LICENCE_FILE),
+            ),
         )
         verify_tuned_bundle(folder, (best_model, tuning.task), compared)
     cached = store.entry(Kind.WEIGHTS, summary.name).path

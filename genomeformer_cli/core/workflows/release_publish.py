@@ -23,9 +23,14 @@ from genomeformer_cli.core.model_io.hub import PushedBundle, push_bundle
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.release.card import add_onnx_note
+from genomeformer_cli.core.release.derived_licence import (
+    check_shareable,
+    check_statement,
+    state_licence,
+)
 from genomeformer_cli.core.release.onnx_export import export_onnx, need_onnx
 from genomeformer_cli.core.release.output_folder import check_output, copy_bundle
-from genomeformer_cli.core.release.selftest import reference_outputs
+from genomeformer_cli.core.release.selftest import read_bundled_model, reference_outputs
 from genomeformer_cli.core.release.signature import check_signature, sign
 from genomeformer_cli.core.release.verify import outputs_in_fresh_process, verify_bundle
 from genomeformer_cli.core.reporting import Reporter
@@ -58,6 +63,8 @@ class PublishRequest:
     bundle: Path  # Folder of the bundle.
     output: Path | None = None  # Folder of a copy, to which the other steps are applied.
     onnx: bool = False  # Add an ONNX file to the copy.
+    licence: str | None = None  # Licence to state in the copy of a fine-tuned model.
+    licence_file: Path | None = None  # Text of that licence.
     sign: Path | None = None  # Ed25519 private key.
     archive: Path | None = None  # Archive to write.
     push: str | None = None  # Repository on the Hub, `ORG/NAME`.
@@ -115,8 +122,10 @@ def publish_bundle(request: PublishRequest) -> PublishResult:
     folder = request.bundle
     check_seal(folder)
     check_layout(folder)
+    if request.licence is None and (request.archive or request.push):
+        check_shareable(folder)
     if request.output is not None:
-        _copy(folder, request.output, onnx=request.onnx)
+        _copy(folder, request)
         folder = request.output
     signed_by = sign(folder, request.sign) if request.sign is not None else None
     digest = None
@@ -135,9 +144,11 @@ def publish_bundle(request: PublishRequest) -> PublishResult:
     )
 
 
-def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
-    """Copy a bundle; with an ONNX file it is another one, sealed anew and no longer signed."""
-    if not onnx:
+def _copy(bundle: Path, request: PublishRequest) -> None:
+    """Copy a bundle; a changed copy is sealed anew and no longer signed."""
+    output = request.output
+    assert output is not None
+    if not request.onnx and request.licence is None:
         copy_bundle(bundle, output, replace=False)
         return
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as place:
@@ -147,13 +158,18 @@ def _copy(bundle: Path, output: Path, *, onnx: bool) -> None:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(bundle / name, folder / name)
         (folder / SIGNATURE).unlink(missing_ok=True)
-        loaded = read_model(bundle)
-        export_onnx(loaded, folder / ONNX_FILE)
-        card = (folder / CARD_FILE).read_text(encoding="utf-8")
-        write_text(folder / CARD_FILE, add_onnx_note(card))
+        bundled = read_bundled_model(bundle)
+        if request.onnx:
+            export_onnx(read_model(bundle), folder / ONNX_FILE)
+            card = (folder / CARD_FILE).read_text(encoding="utf-8")
+            write_text(folder / CARD_FILE, add_onnx_note(card))
+        if request.licence is not None:
+            text = check_statement(bundle, request.licence, request.licence_file)
+            state_licence(folder, request.licence, text)
         seal(folder)
+        card = (folder / CARD_FILE).read_text(encoding="utf-8")
         # What the card says was checked when it was written.
-        verify_bundle(folder, reference_outputs(loaded), allowed=card)
+        verify_bundle(folder, reference_outputs(*bundled), allowed=card)
         copy_bundle(folder, output, replace=False)
 
 
@@ -165,7 +181,7 @@ def publish_released(
     Raises:
         UsageError: The bundle existed and nothing is requested.
     """
-    requested = request.sign or request.archive or request.push
+    requested = request.sign or request.archive or request.push or request.licence
     if release is None:
         if requested is None and request.output is None:
             raise UsageError(
@@ -193,6 +209,15 @@ def check_publication(request: PublishRequest) -> None:
                 f"`{request.bundle}` is a bundle, and bundles are not changed in place",
                 hint="give `-o FOLDER` for a copy with an ONNX file",
             )
+    if request.licence_file is not None and request.licence is None:
+        raise UsageError("`--license-file` needs `--license ID`", hint="name the licence")
+    if request.licence is not None:
+        if request.output is None:
+            raise UsageError(
+                f"`{request.bundle}` is a bundle, and bundles are not changed in place",
+                hint="give `-o FOLDER` for a copy with the licence",
+            )
+        check_statement(request.bundle, request.licence, request.licence_file)
     check_output(request.output)
     if (request.public or request.rehearse) and request.push is None:
         raise UsageError(
@@ -241,7 +266,8 @@ def check_bundle(
     num_files = check_seal(folder)
     check_layout(folder)
     signed_by = check_signature(folder, key) if key is not None else None
-    read_model(folder)  # names the fault of a damaged bundle; the fresh process knows no cause
+    # Names the fault of a damaged bundle; the fresh process knows no cause.
+    read_bundled_model(folder)
     outputs_in_fresh_process(folder)
     return CheckedBundle(
         folder=folder,

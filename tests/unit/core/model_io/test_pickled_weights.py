@@ -143,7 +143,7 @@ def test_safetensors_are_preferred_and_code_is_left_out(
     weights: list[str], expected: list[str]
 ) -> None:
     names = ["README.md", "config.json", "vocab.txt", "modeling_x.py", "x/vocab.txt", *weights]
-    assert published_files(names) == ["config.json", "vocab.txt", *expected]
+    assert published_files(names) == ["README.md", "config.json", "vocab.txt", *expected]
 
 
 def test_repositories_without_readable_weights_are_refused() -> None:
