@@ -24,7 +24,7 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.framed import Frame
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.protocol import ArchitectureConfig, Model
-from genomeformer_cli.core.models.registry import build_model, find_family
+from genomeformer_cli.core.models.registry import build_model, find_family, trainable_config
 from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.tokenizers.files import CONFIG_FILE, TOKENIZER_FILE
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
@@ -44,10 +44,7 @@ def check_form(config: ArchitectureConfig) -> ModelConfig:
     Raises:
         ConfigError: It has another form; the message names the settings that differ.
     """
-    if not isinstance(config, ModelConfig):
-        raise ConfigError(
-            "only models of `pretrain` are laid out for transformers", hint="release a run"
-        )
+    config = trainable_config(config)
     differences = [
         f"`model.{setting}` is `{value}`, not `{stock}`"
         for setting, value, stock in (
