@@ -38,7 +38,7 @@ from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
-from genomeformer_cli.core.workflows.embed_sources import EmbedSources
+from genomeformer_cli.core.annotation.sources import SequenceSources
 
 SHORTEST, LONGEST, PEER_BATCH, ONE_LENGTH = 100, 2_000, 32, 256
 Rows = list[np.ndarray]
@@ -97,7 +97,7 @@ def command(model: Path, fasta: Path, output: Path, window: int | None) -> float
             spent[0] += time.process_time() - start
 
     request = EmbedRequest(
-        sources=EmbedSources(files=(str(fasta),)),
+        sources=SequenceSources(files=(str(fasta),)),
         model=str(model),
         choices=EmbedOptions(window=window),
         output=output,

@@ -6,17 +6,11 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from typer import Argument, Context, Option
+from typer import Context, Option
 
-from genomeformer_cli.commands._completion import complete_genomes, complete_sources
 from genomeformer_cli.commands._options import (
-    DTYPE_HELP,
-    GENOME_HELP,
-    JOBS_HELP,
-    LAYERS_HELP,
     OUTPUT_HELP,
     PLOT_HELP,
-    VCF_HELP,
     WINDOW_HELP,
     ConfigOption,
     DeviceOption,
@@ -28,42 +22,44 @@ from genomeformer_cli.commands._options import (
     given_settings,
     resolved_config,
 )
+from genomeformer_cli.commands._sources import (
+    BedOption,
+    DownstreamOption,
+    FeatureOption,
+    GenomeOption,
+    GffOption,
+    SourcesArgument,
+    StepOption,
+    TileOption,
+    UpstreamOption,
+    VcfOption,
+    given_sources,
+)
 from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = (
     "Example:  genomeformer embed promoters.fa --model demo-performer --ids ids.txt > promoters.npy"
 )
-_INPUT, _OUTPUT, _VECTORS, _COMPUTE, _PICTURE = "Input", "Output", "Vectors", "Compute", "Picture"
+_INPUT, _OUTPUT, _VECTORS, _PICTURE = "Input", "Output", "Vectors", "Picture"
 
 # Setting of each option that is one, by parameter name.
-_PLACES = {"pool": "rows.pool", "layers": "rows.layers", "rc": "rows.rc"}
+_PLACES = {"pool": "rows.pool"}
 
 
 def command(
     context: Context,
-    sources: Annotated[
-        list[str] | None,
-        Argument(
-            help="FASTA or FASTQ files, plain or gzip, bzip2, xz, zstd; `-` reads standard input; "
-            "or genomes of the cache.",
-            metavar="FASTA...",
-            autocompletion=complete_sources,
-            show_default=False,
-        ),
-    ] = None,
+    sources: SourcesArgument = None,
     *,
     model: ModelOption = None,
-    genome: Annotated[
-        str | None,
-        Option(help=GENOME_HELP, autocompletion=complete_genomes, rich_help_panel=_INPUT),
-    ] = None,
-    bed: Annotated[
-        Path | None,
-        Option(
-            help="Intervals of a BED file, or `-`, instead of sequences.", rich_help_panel=_INPUT
-        ),
-    ] = None,
-    vcf: Annotated[Path | None, Option(help=VCF_HELP, rich_help_panel=_INPUT)] = None,
+    genome: GenomeOption = None,
+    bed: BedOption = None,
+    gff: GffOption = None,
+    feature: FeatureOption = None,
+    upstream: UpstreamOption = None,
+    downstream: DownstreamOption = None,
+    vcf: VcfOption = None,
+    tile: TileOption = None,
+    step: StepOption = None,
     shard: Annotated[
         str | None,
         Option(
@@ -72,14 +68,6 @@ def command(
             rich_help_panel=_INPUT,
         ),
     ] = None,
-    strict: Annotated[
-        bool,
-        Option(
-            "--strict",
-            help="Fail before any work if a record would be a row of NaN or an id occurs twice.",
-            rich_help_panel=_INPUT,
-        ),
-    ] = False,
     output: Annotated[
         Path | None,
         Option(
@@ -98,9 +86,6 @@ def command(
             rich_help_panel=_OUTPUT,
         ),
     ] = None,
-    dtype: Annotated[
-        Literal["float32", "float16", "float64"], Option(help=DTYPE_HELP, rich_help_panel=_OUTPUT)
-    ] = "float32",
     resume: Annotated[
         bool,
         Option(
@@ -117,25 +102,8 @@ def command(
             rich_help_panel=_VECTORS,
         ),
     ] = "mean",
-    layers: Annotated[str, Option(help=LAYERS_HELP, rich_help_panel=_VECTORS)] = "auto",
-    rc: Annotated[
-        Literal["none", "mean", "concat"],
-        Option(
-            help="Use of the reverse complement: `none`, `mean` of both strands, or `concat`.",
-            rich_help_panel=_VECTORS,
-        ),
-    ] = "none",
     window: Annotated[
         str | None, Option(help=WINDOW_HELP, metavar="TOKENS|whole", rich_help_panel=_VECTORS)
-    ] = None,
-    jobs: Annotated[int, Option(min=1, help=JOBS_HELP, rich_help_panel=_COMPUTE)] = 1,
-    gpus: Annotated[
-        int | None,
-        Option(
-            min=0,
-            help="GPUs of this machine, one process each; 0: the CPU.",
-            rich_help_panel=_COMPUTE,
-        ),
     ] = None,
     device: DeviceOption = "auto",
     threads: ThreadsOption = None,
@@ -144,15 +112,6 @@ def command(
         Option(
             help=f"{PLOT_HELP} The rows on a plane: `.png`, `.svg`, `.pdf`, or `.html` with ids "
             "under the pointer.",
-            rich_help_panel=_PICTURE,
-        ),
-    ] = None,
-    color_by: Annotated[
-        str | None,
-        Option(
-            help="Colours of the picture: column of a table with ids in its first column; default: "
-            "the second.",
-            metavar="TSV[:COLUMN]",
             rich_help_panel=_PICTURE,
         ),
     ] = None,
@@ -182,32 +141,26 @@ def command(
             hint="redirect it, as in `> vectors.npy`, or give `-o`",
         )
     from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
-    from genomeformer_cli.core.workflows.embed_sources import EmbedSources
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.plots import check_plane_options, draw_plane, read_colors
     from genomeformer_cli.render.progress import terminal_reporter
 
-    check_plane_options(plot, color_by)
-    colors = read_colors(color_by)
+    check_plane_options(plot, resolved.plot_colors)
+    colors = read_colors(resolved.plot_colors)
     request = EmbedRequest(
-        sources=EmbedSources(
-            files=tuple(sources or ()),
-            genome=genome,
-            bed=bed,
-            vcf=vcf,
-            flank=resolved.flank,
-            shard=parse_shard(shard),
+        sources=given_sources(
+            context, flank=resolved.flank, rules=resolved.regions, shard=parse_shard(shard)
         ),
         model=model,
         choices=resolved.rows,
         output=output,
         ids=ids,
-        dtype=dtype,
-        jobs=jobs,
-        gpus=gpus,
+        dtype=resolved.dtype,
+        jobs=resolved.jobs,
+        gpus=resolved.gpus,
         device=device,
         threads=threads,
-        strict=strict,
+        strict=resolved.strict,
         resume=resume,
         plane=resolved.plot_method if plot else None,
     )

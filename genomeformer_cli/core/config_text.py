@@ -21,6 +21,7 @@ from genomeformer_cli.core.configuration import (
     merge_values,
     overlay,
     setting_paths,
+    takes_only_text,
     to_plain,
     unflatten,
 )
@@ -53,7 +54,7 @@ def parse_settings(
 ) -> dict[str, Any]:
     """Parse assignments such as `training.ema=0.999` as nested settings of a configuration.
 
-    Values are TOML; a word that is not TOML is text.
+    Values are TOML; a word that is not TOML is text, and so is a number for a setting of text.
 
     Args:
         texts: Assignments.
@@ -78,7 +79,9 @@ def parse_settings(
             raise _unknown_setting(place, kind, source)
         if place in values:
             raise UsageError(f"`{place}` is set twice", hint="give each setting once")
-        values[place] = parse_value(value)
+        parsed = parse_value(value)
+        is_number = isinstance(parsed, int | float)
+        values[place] = value if is_number and takes_only_text(kind, place) else parsed
     return unflatten(values)
 
 

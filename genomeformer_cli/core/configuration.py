@@ -147,6 +147,15 @@ def setting_paths(kind: type, prefix: str = "") -> list[str]:
     return paths
 
 
+def takes_only_text(kind: type, path: str) -> bool:
+    """Return True for a setting whose value is text, or unset."""
+    name, _, rest = path.partition(".")
+    hint = typing.get_type_hints(kind)[name]
+    if rest:
+        return takes_only_text(hint, rest)
+    return set(typing.get_args(hint) or (hint,)) - {type(None)} == {str}
+
+
 def check_range(
     setting: str, value: float | None, lowest: float, highest: float | None = None
 ) -> None:

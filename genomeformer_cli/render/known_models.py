@@ -112,7 +112,9 @@ def render_model(model: KnownModel) -> RenderableType:
         "context": f"{_number(model.context)} tokens, {_number(model.bases)} bases",
         "licence": model.licence or UNKNOWN,
         "weights": model.weights or UNKNOWN,
-        "embedding": f"--layers {model.layers} --pool {model.pool}" if model.family else "-",
+        "embedding": f"--set rows.layers={model.layers} --pool {model.pool}"
+        if model.family
+        else "-",
         "verified": "; ".join(model.verified) or "-",
         "checksum": model.checksum or "not recorded; see `--verify`",
         "letters": model.letters,

@@ -183,7 +183,7 @@ def check_plane_options(path: Path | None, color_by: str | None) -> None:
         UsageError: The picture format is unknown, or colours are given without a picture.
     """
     if path is None and color_by:
-        raise UsageError("`--color-by` needs a picture", hint="add `--plot FILE.png`")
+        raise UsageError("`plot_colors` needs a picture", hint="add `--plot FILE.png`")
     check_picture_path(path, ".html")
 
 

@@ -200,7 +200,10 @@ def test_an_invalid_setting_is_one_sentence(
     ("line", "shown"),
     [
         ("embed --pool max --set rows.tokens_per_batch=512", ('pool = "max"', "_batch = 512")),
-        ("embed --window 64 --set rows.stride=32 --rc mean", ("window = 64", "stride = 32")),
+        (
+            "embed --window 64 --set rows.stride=32 --set rows.rc=mean",
+            ("window = 64", "stride = 32"),
+        ),
         ("embed --window whole --set flank=7", ('window = "whole"', "flank = 7")),
         ("evaluate --windows 9 --set prediction.rate=0.3", ("windows = 9", "rate = 0.3")),
         ("evaluate --seeds 3 --window 64", ("num_twins = 3", "num_seeds = 3", "window = 64")),

@@ -199,7 +199,7 @@ def test_files_of_odd_names(
 def test_case_91_float64_for_r(suffix: str, run_cli: RunCommand, tmp_path: Path) -> None:
     source, output = tmp_path / "x.fa", tmp_path / f"x.{suffix}"
     source.write_text(CLEAN, encoding="utf-8")
-    line = ("embed", str(source), "--model", RELEASED, "--dtype", "float64", "-o", str(output))
+    line = ("embed", str(source), "--model", RELEASED, "--set", "dtype=float64", "-o", str(output))
     done = run_cli(*line)
     assert done.exit_code == 0, done.err
     single = np.load(io.BytesIO(run_cli("embed", str(source), "--model", RELEASED).stdout))

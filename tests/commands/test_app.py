@@ -98,7 +98,7 @@ def test_no_command_shows_the_help_and_no_error(command: list[str], run_cli: Run
         ("nonsense", "'nonsense'"),
         ("fetch --taxa 9606", "--taxa"),
         ("embed x.fa --pool median", "'median'"),
-        ("embed x.fa --jobs 0", "--jobs"),
+        ("tokenize g --jobs 0", "--jobs"),
         ("tokenize --name x --split coin", "'coin'"),
         ("tokenize --name x --validation-fraction much", "valid number"),
         ("cache ls pictures", "'pictures'"),

@@ -73,7 +73,7 @@ def test_regions_of_a_genome_are_rows_in_the_order_of_the_bed_file(
         f"warning: `{bed}`: 3 rows, 2 sequences; 1 without (1 beyond the record)",
         f"warning: region `y`: beyond the record: {reason}: row 1 is NaN",
     ]
-    assert_failure(run_cli(*line, "--strict"), "region `y`", hint="--strict")
+    assert_failure(run_cli(*line, "--set", "strict=true"), "region `y`", hint="strict")
 
 
 def test_variants_are_pairs_of_rows(run_cli: RunCommand, tmp_path: Path) -> None:
@@ -101,9 +101,9 @@ def test_strict_refuses_what_is_odd_and_writes_nothing(
     content: bytes, run_cli: RunCommand, tmp_path: Path
 ) -> None:
     output = tmp_path / "out.npy"
-    line = ("embed", "-", *MODEL, "--strict", "-o", str(output))
+    line = ("embed", "-", *MODEL, "--set", "strict=true", "-o", str(output))
     done = run_cli(*line, stdin=content)
-    assert_failure(done, "`a`" if content.count(b">a") > 1 else "`b`", hint="--strict")
+    assert_failure(done, "`a`" if content.count(b">a") > 1 else "`b`", hint="strict")
     assert list(tmp_path.glob("*out*")) == []
 
 
@@ -139,7 +139,7 @@ def test_without_a_model_it_is_explained(
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("", "nothing to embed"),
+        ("", "no sequences are given"),
         ("x.fa --genome y", "both sequence files"),
         ("x.fa --bed r.bed", "`--bed` needs a genome"),
         ("x.fa --vcf r.vcf", "`--vcf` needs a genome"),
@@ -152,12 +152,12 @@ def test_without_a_model_it_is_explained(
         ("- --set rows.tokens_per_batch=many", "`many`"),
         ("- --pool cls", "no [CLS] token"),
         ("- --pool none --plot x.html", "one point per record"),
-        ("- --color-by x.tsv", "`--color-by` needs a picture"),
+        ("- --set plot_colors=x.tsv", "`plot_colors` needs a picture"),
         ("- --plot x.jpg", "unknown picture format"),
         ("- -o vectors.doc", "unknown file type"),
         ("- --resume", "needs an output file"),
         ("- --resume -o v.npy", "cannot be compared"),
-        ("- --layers 9", "layers 0 to 1"),
+        ("- --set rows.layers=9", "layers 0 to 1"),
     ],
 )
 def test_invalid_requests_are_refused(line: str, words: str, run_cli: RunCommand) -> None:

@@ -70,8 +70,8 @@ def test_the_description_beside_the_array_records_its_making(
     run_cli: RunCommand, tmp_path: Path, trained: Path
 ) -> None:
     output = tmp_path / "v.npy"
-    line = ("embed", "-", *MODEL, "-o", str(output), "--pool", "max", "--rc", "concat")
-    succeed(run_cli(*line, "--layers", "0,1", "--dtype", "float16", stdin=ODD))
+    line = ("embed", "-", *MODEL, "-o", str(output), "--pool", "max", "--set", "rows.rc=concat")
+    succeed(run_cli(*line, "--set", "rows.layers=0,1", "--set", "dtype=float16", stdin=ODD))
     said = json.loads((tmp_path / "v.npy.json").read_text())
     seal = (trained / "weights" / RELEASED / "SHA256SUMS").read_text().splitlines()
     (digest,) = (one.split()[0] for one in seal if one.endswith("model.safetensors"))
@@ -139,7 +139,7 @@ def test_a_chromosome_without_windows(run_cli: RunCommand, tmp_path: Path) -> No
 
 def test_half_precision_is_the_rounded_rows(run_cli: RunCommand) -> None:
     full = array(run_cli("embed", str(PROMOTERS), *MODEL))
-    half = array(run_cli("embed", str(PROMOTERS), *MODEL, "--dtype", "float16"))
+    half = array(run_cli("embed", str(PROMOTERS), *MODEL, "--set", "dtype=float16"))
     assert half.dtype == np.float16
     assert (half == full.astype(np.float16)).all()
 
@@ -154,7 +154,7 @@ def test_processes_change_no_row(
     monkeypatch.setattr(embed, "_BASES_OF_A_PROCESS", 2000)
     line = ("embed", str(PROMOTERS), *MODEL, "--pool", pool)
     one = array(run_cli(*line))
-    two = array(run_cli(*line, "--jobs", "2"))
+    two = array(run_cli(*line, "--set", "jobs=2"))
     np.testing.assert_allclose(one, two, atol=1e-5)
 
 
@@ -166,17 +166,17 @@ def test_processes_on_devices_of_their_own_give_the_same_bits(
     monkeypatch.setattr(embed, "gpu_names", lambda number: ["cpu"] * number)
     monkeypatch.setattr(embed, "_BASES", 2000)
     line = ("embed", str(PROMOTERS), *MODEL)
-    one, two = run_cli(*line), run_cli(*line, "--gpus", "2")
+    one, two = run_cli(*line), run_cli(*line, "--set", "gpus=2")
     assert one.stdout == two.stdout
     assert array(one).shape[0] > 0
 
 
 def test_gpus_that_are_not_there_are_an_error(run_cli: RunCommand) -> None:
     line = ("embed", str(PROMOTERS), *MODEL)
-    assert_failure(run_cli(*line, "--gpus", "99"), "`--gpus 99`", exit_code=2)
-    both = run_cli(*line, "--gpus", "2", "--jobs", "2")
-    assert_failure(both, "2 GPUs, with `--jobs 2`", hint="one process per GPU", exit_code=2)
-    assert run_cli(*line, "--gpus", "0").exit_code == 0
+    assert_failure(run_cli(*line, "--set", "gpus=99"), "99 GPUs: torch finds", exit_code=2)
+    both = run_cli(*line, "--set", "gpus=2", "--set", "jobs=2")
+    assert_failure(both, "2 GPUs, with 2 jobs", hint="one process per GPU", exit_code=2)
+    assert run_cli(*line, "--set", "gpus=0").exit_code == 0
 
 
 @pytest.mark.parametrize("pool", ["mean", "none"])
@@ -217,7 +217,7 @@ def test_an_interrupted_job_continues_where_it_stopped(
     succeed(again)
     assert "finished already" in again.err
     assert sum(calls) == 0
-    other = run_cli(*line, "--rc", "mean")
+    other = run_cli(*line, "--set", "rows.rc=mean")
     succeed(other)
     assert sum(calls) == NUM_PROMOTERS
 
@@ -249,7 +249,7 @@ def test_rows_are_drawn_on_a_plane(suffix: str, run_cli: RunCommand, tmp_path: P
     picture = tmp_path / f"p.{suffix}"
     line = ("embed", str(PROMOTERS), *MODEL, "--plot", str(picture))
     expected = array(run_cli("embed", str(PROMOTERS), *MODEL))
-    coloured = run_cli(*line, "--color-by", f"{table}:Kind")
+    coloured = run_cli(*line, "--set", f"plot_colors={table}:Kind")
     assert (array(coloured) == expected).all()
     missing = f"{NUM_PROMOTERS - 90} of {NUM_PROMOTERS} rows are not in the table"
     assert missing in coloured.err
@@ -261,12 +261,14 @@ def test_rows_are_drawn_on_a_plane(suffix: str, run_cli: RunCommand, tmp_path: P
         assert b"&lt;long&gt;" in content
         assert f"<title>{ids[0]} (short)</title>".encode() in content
         assert b"no value" in content
-    succeed(run_cli(*line, "--color-by", f"{table}:kind"))
+    succeed(run_cli(*line, "--set", f"plot_colors={table}:kind"))
     assert picture.read_bytes() == first
-    assert_failure(run_cli(*line, "--color-by", f"{table}:none"), "no column `none`", hint="`kind`")
-    assert_failure(run_cli(*line, "--color-by", "missing.tsv"), "missing.tsv")
+    assert_failure(
+        run_cli(*line, "--set", f"plot_colors={table}:none"), "no column `none`", hint="`kind`"
+    )
+    assert_failure(run_cli(*line, "--set", "plot_colors=missing.tsv"), "missing.tsv")
     table.write_text(f"id\tkind\n{ids[0]}\ta\n{ids[0]}\tb\n")
-    assert_failure(run_cli(*line, "--color-by", str(table)), "two values of `kind`")
+    assert_failure(run_cli(*line, "--set", f"plot_colors={table}"), "two values of `kind`")
 
 
 def test_umap_without_its_package_is_reported(run_cli: RunCommand, tmp_path: Path) -> None:

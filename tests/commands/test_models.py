@@ -52,7 +52,7 @@ def test_facts_of_one_model_and_of_a_family(run_cli: RunCommand) -> None:
     assert plain["refused"] is None
     text = run_cli("models", "songlab/gpn-brassicales").out
     assert "songlab-cal/gpn 99293f8" in text
-    assert "--layers last --pool mean" in text
+    assert "--set rows.layers=last --pool mean" in text
     family = json.loads(run_cli("models", "caduceus", "--json").out)
     assert len(family) > 4
     assert {model["family"] for model in family} == {"caduceus"}

@@ -74,7 +74,7 @@ def test_two_processes_write_and_report_as_one_does(
 @pytest.mark.parametrize(
     ("options", "words", "hint"),
     [
-        ("--gpus 99", "`--gpus 99`", "--gpus 0"),
+        ("--gpus 99", "99 GPUs: torch finds", "0 runs on the CPU"),
         ("--gpus 1 --set parallel.processes=2", "one process per GPU", "parallel.processes"),
         ("--set parallel.processes=0", "at least 1", "--gpus 2"),
         ("--set parallel.shard=true", "several processes", "--gpus 2"),

@@ -70,10 +70,10 @@ def test_a_bundle_names_its_recommended_layers(
     assert run_cli("release", RUN, "--name", "mine", "--layers", "0").exit_code == 0
     folder = home / "weights" / "mine"
     assert json.loads((folder / "config.json").read_text())["embedding"] == {"layers": "0"}
-    assert "`--layers 0`" in (folder / "README.md").read_text()
+    assert "`--set rows.layers=0`" in (folder / "README.md").read_text()
     by_itself = run_cli("embed", str(promoters), "--model", "mine")
-    asked = run_cli("embed", str(promoters), "--model", "mine", "--layers", "0")
-    last = run_cli("embed", str(promoters), "--model", "mine", "--layers", "last")
+    asked = run_cli("embed", str(promoters), "--model", "mine", "--set", "rows.layers=0")
+    last = run_cli("embed", str(promoters), "--model", "mine", "--set", "rows.layers=last")
     assert by_itself.stdout == asked.stdout != last.stdout
     refused = run_cli("release", RUN, "--name", "other", "--layers", "99")
     assert_failure(refused, "the model has layers 0 to", exit_code=2)

@@ -16,11 +16,11 @@ from pathlib import Path
 from genomeformer_cli.core.annotation.fitting import fit
 from genomeformer_cli.core.annotation.intake import Intake, Reason
 from genomeformer_cli.core.errors import AnnotationError, FastaError, StoreError
-from genomeformer_cli.core.formats.fasta import read_records
+from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.feature import Feature, Kind, RecordFeatures
 from genomeformer_cli.core.formats.genbank import read_genbank
 from genomeformer_cli.core.formats.gff import read_gff, refuse_annotation
-from genomeformer_cli.core.formats.text import Line, local_copy, read_lines
+from genomeformer_cli.core.formats.text import NamedFile, local_copy
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 
@@ -28,19 +28,8 @@ _SHOWN_IDS = 3
 _MIN_TABS = 3
 
 
-Pair = tuple[str, str | bytes, RecordFeatures, str]
-"""A record's id, its letters, its features, and where it is from, for errors."""
-
-
-@dataclass(frozen=True, slots=True)
-class _File:
-    """File that can be read twice, and its name in messages."""
-
-    path: Path
-    display_name: str
-
-    def lines(self) -> Iterator[Line]:
-        return read_lines(self.path, display_name=self.display_name)
+Pair = tuple[str, Codes, RecordFeatures]
+"""A record's id, its base codes, and its features."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,10 +40,17 @@ class AnnotatedRecord:
     codes: Codes  # Base codes.
     features: tuple[Feature, ...]  # Features in the coordinates of the sequence.
     circular: bool  # True for a circular record.
+    # True if parts on both strands are in biological order; GFF3 does not define an order.
+    in_order: bool = True
 
 
 def annotated_records(
-    fasta: Path | None, annotation: Path, *, reporter: Reporter, intake: Intake | None = None
+    fasta: Path | NamedFile | None,
+    annotation: Path | NamedFile,
+    *,
+    reporter: Reporter,
+    intake: Intake | None = None,
+    needs_genes: bool = True,
 ) -> Iterator[AnnotatedRecord]:
     """Yield every record that has both sequence and genes, in the order of the sequences.
 
@@ -63,48 +59,74 @@ def annotated_records(
         annotation: GFF3 or GenBank file, plain or compressed; `-` is standard input.
         reporter: Receives warnings.
         intake: Receives the counts of records and features.
+        needs_genes: Leave out records whose annotation has no genes or parts of genes.
 
     Raises:
         AnnotationError: The annotation cannot be read, or belongs to other sequences.
         FormatError, AlphabetError: The sequences cannot be read.
     """
-    intake = intake or Intake()
+    reading = _Reading(reporter, intake or Intake(), needs_genes)
     with ExitStack() as stack:
-        genes = _File(*stack.enter_context(local_copy(str(annotation), command="windows")))
-        sequences = None
-        if fasta is not None:
-            sequences = _File(*stack.enter_context(local_copy(str(fasta), command="windows")))
+        genes = _open(annotation, stack)
+        sequences = _open(fasta, stack) if fasta is not None else None
         if not _is_genbank(genes):
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="genomeformer-")))
             by_id, embedded = _gff(genes, folder if sequences is None else None)
-            pairs = _fasta_pairs(sequences or embedded, by_id, genes.display_name, reporter, intake)
+            pairs = _fasta_pairs(sequences or embedded, by_id, genes.display_name, reading)
         elif sequences is None:
-            pairs = _genbank_pairs(genes, reporter, intake)
+            pairs = _genbank_pairs(genes, reading)
         else:
             by_id = {
                 genbank.annotated.id: genbank.annotated
                 for genbank in read_genbank(genes.lines(), genes.display_name)
             }
-            pairs = _fasta_pairs(sequences, by_id, genes.display_name, reporter, intake)
-        yield from _encode_records(pairs, genes.display_name, reporter, intake)
+            pairs = _fasta_pairs(sequences, by_id, genes.display_name, reading)
+        yield from _fit_records(pairs, genes.display_name, reading)
 
 
-def _encode_records(
-    pairs: Iterator[Pair], display_name: str, reporter: Reporter, intake: Intake
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """Receivers of messages and counts, and the records to use."""
+
+    reporter: Reporter
+    intake: Intake
+    needs_genes: bool
+
+    def is_used(self, annotated: RecordFeatures) -> bool:
+        """Return True if the annotation of a record is used."""
+        return annotated.has_genes or not self.needs_genes
+
+
+def _open(file: Path | NamedFile, stack: ExitStack) -> NamedFile:
+    if isinstance(file, NamedFile):
+        return file
+    return NamedFile(*stack.enter_context(local_copy(str(file), command="windows")))
+
+
+def _fit_records(
+    pairs: Iterator[Pair], display_name: str, reading: _Reading
 ) -> Iterator[AnnotatedRecord]:
+    intake = reading.intake
     problems = _CodingProblems()
-    for name, letters, annotated, place in pairs:
-        codes = encode_bases(letters, where=place)
+    for name, codes, annotated in pairs:
         features = fit(annotated, codes.size, display_name, intake.features)
         intake.records.used += 1
         intake.num_pseudo += sum(feature.pseudo and not feature.unclear for feature in features)
         problems.count(features)
-        yield AnnotatedRecord(id=name, codes=codes, features=features, circular=annotated.circular)
-    problems.warn(display_name, reporter)
-    intake.warn(display_name, reporter)
+        yield AnnotatedRecord(
+            id=name,
+            codes=codes,
+            features=features,
+            circular=annotated.circular,
+            in_order=annotated.in_order,
+        )
+    if reading.needs_genes:
+        problems.warn(display_name, reading.reporter)
+        intake.warn(display_name, reading.reporter)
 
 
-def _genbank_pairs(genes: _File, reporter: Reporter, intake: Intake) -> Iterator[Pair]:
+def _genbank_pairs(genes: NamedFile, reading: _Reading) -> Iterator[Pair]:
+    intake = reading.intake
     display_name = genes.display_name
     for record in read_genbank(genes.lines(), display_name):
         annotated = record.annotated
@@ -113,34 +135,35 @@ def _genbank_pairs(genes: _File, reporter: Reporter, intake: Intake) -> Iterator
         if not record.sequence:
             raise AnnotationError(
                 f"`{display_name}`: record `{annotated.id}` has no sequence",
-                hint="give its FASTA file with `--fasta FILE`",
+                hint="give its FASTA file too: `--genome FASTA --gff THIS`, or in `windows` "
+                "`--fasta FASTA --annotation THIS`",
             )
-        if annotated.has_genes:
-            yield (
-                annotated.id,
-                record.sequence,
-                annotated,
-                f"`{display_name}`: record `{annotated.id}`",
-            )
+        if reading.is_used(annotated):
+            where = f"`{display_name}`: record `{annotated.id}`"
+            yield annotated.id, encode_bases(record.sequence, where=where), annotated
         else:
             _leave_out(annotated, Reason.NO_GENES, intake)
             intake.records.leave_out(Reason.UNANNOTATED)
-            reporter.warn(f"record `{annotated.id}` has no genes annotated: no windows from it")
+            reading.reporter.warn(
+                f"record `{annotated.id}` has no genes annotated: nothing is cut from it"
+            )
 
 
 def _fasta_pairs(
-    fasta: _File,
+    fasta: NamedFile,
     by_id: Mapping[str, RecordFeatures],
     display_name: str,
-    reporter: Reporter,
-    intake: Intake,
+    reading: _Reading,
 ) -> Iterator[Pair]:
+    intake, reporter = reading.intake, reading.reporter
     without: list[str] = []
     ids: set[str] = set()
     used = 0
     for annotated in by_id.values():
         _count(annotated, intake)
-    for record in read_records(fasta.path, display_name=fasta.display_name, reporter=reporter):
+    for record in read_any_sequences(
+        fasta.path, display_name=fasta.display_name, reporter=reporter
+    ):
         intake.records.read += 1
         annotated_record = by_id.get(record.id)
         if annotated_record is not None and record.id in ids:
@@ -150,19 +173,18 @@ def _fasta_pairs(
                 hint="give each record an id of its own",
             )
         ids.add(record.id)
-        if annotated_record is None or not annotated_record.has_genes:
+        if annotated_record is None or not reading.is_used(annotated_record):
             without.append(record.id)
             intake.records.leave_out(Reason.UNANNOTATED)
             if annotated_record is not None:
                 _leave_out(annotated_record, Reason.NO_GENES, intake)
             continue
         used += 1
-        place = f"`{fasta.display_name}`: record `{record.id}`"
-        yield record.id, record.sequence, annotated_record, place
+        yield record.id, record.codes, annotated_record
     if not used:
         raise _nothing_annotated(fasta.display_name, display_name, without, by_id.values())
     if without:
-        reporter.warn(f"no genes are annotated on {_preview(without)}: no windows from there")
+        reporter.warn(f"no genes are annotated on {_preview(without)}: nothing is cut from there")
     missing = [features for features in by_id.values() if features.id not in ids]
     for features in missing:
         intake.records.read += 1
@@ -203,7 +225,7 @@ def _leave_out(annotated: RecordFeatures, reason: Reason, intake: Intake) -> Non
     intake.features.leave_out(reason, annotated.num_features - annotated.num_described)
 
 
-def _gff(genes: _File, folder: Path | None) -> tuple[dict[str, RecordFeatures], _File]:
+def _gff(genes: NamedFile, folder: Path | None) -> tuple[dict[str, RecordFeatures], NamedFile]:
     """Read annotation, and copy the sequences after it to a separate file.
 
     Args:
@@ -238,7 +260,7 @@ def _gff(genes: _File, folder: Path | None) -> tuple[dict[str, RecordFeatures], 
             f"{failure.strerror or failure}",
             hint="free some space, or set `TMPDIR` to a folder that has some",
         ) from failure
-    return parsed.records, _File(path, f"{display_name} (its sequences)")
+    return parsed.records, NamedFile(path, f"{display_name} (its sequences)")
 
 
 class _CodingProblems:
@@ -279,7 +301,7 @@ def _preview(names: list[str]) -> str:
     return f"{text} and {num_more} more" if num_more > 0 else text
 
 
-def _is_genbank(genes: _File) -> bool:
+def _is_genbank(genes: NamedFile) -> bool:
     """Return True for GenBank, False for GFF3, from the first line that is not a comment."""
     display_name = genes.display_name
     has_comments = False

@@ -35,7 +35,7 @@ from genomeformer_cli.core.annotation.reading import AnnotatedRecord
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, UNSTRANDED, Feature, Kind, Part
 from genomeformer_cli.core.sequence import Flags
 
-_GENE_SUBSTITUTES = (Kind.CDS, Kind.RRNA, Kind.TRNA)
+GENE_SUBSTITUTES = (Kind.CDS, Kind.RRNA, Kind.TRNA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class _Cutter:
     def _genes(self) -> list[Feature]:
         features = self._record.features
         genes = [feature for feature in features if feature.kind is Kind.GENE]
-        genes = genes or [feature for feature in features if feature.kind in _GENE_SUBSTITUTES]
+        genes = genes or [feature for feature in features if feature.kind in GENE_SUBSTITUTES]
         return [feature for feature in genes if feature.strand and feature.is_certain]
 
     def _promoters(self) -> Iterator[Candidate]:

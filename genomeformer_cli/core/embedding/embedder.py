@@ -333,7 +333,7 @@ def _check_whole(loaded: LoadedModel, layers: tuple[int, ...]) -> None:
     if layers != (loaded.model.config.depth,):
         raise ConfigError(
             "`--window whole` gives only the last layer",
-            hint="leave `--layers` at `last`, or `--window` out",
+            hint="leave `rows.layers` at `last`, or `--window` out",
         )
 
 

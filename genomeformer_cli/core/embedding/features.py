@@ -25,12 +25,12 @@ def check_layers(model: Model, layers: tuple[int, ...], *, mean: bool = False) -
     if not model.has_one_stream:
         raise ConfigError(
             "only the last layer is available: the blocks do not share a residual stream",
-            hint="leave `--layers` at `last`",
+            hint="leave `rows.layers` at `last`",
         )
     if mean and len({model.layer_width(layer) for layer in layers}) > 1:
         raise ConfigError(
             "the last layer of the model is narrower than the others and cannot be averaged",
-            hint=f"concatenate them: `--layers 1,{model.config.depth}`, or one alone",
+            hint=f"concatenate them: `rows.layers=1,{model.config.depth}`, or one alone",
         )
 
 

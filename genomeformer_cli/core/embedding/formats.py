@@ -8,22 +8,35 @@ from __future__ import annotations
 
 import importlib
 import io
+import json
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.embedding.vector_writer import npy_header
 from genomeformer_cli.core.errors import MissingExtraError, UsageError
+from genomeformer_cli.core.formats.region import COLUMNS, RegionColumns, WordColumn
 from genomeformer_cli.core.store.atomic import atomic_file
 
 Floats = npt.NDArray[np.floating[Any]]
 _ROWS_PER_CHUNK = 1 << 14
 _IDS = "ids"
+PROVENANCE = "genomeformer"
+
+
+class VectorChunk(NamedTuple):
+    """Consecutive rows."""
+
+    ids: Sequence[str]  # Record of each row.
+    positions: npt.NDArray[np.int64]  # Position in the record, from 0.
+    rows: Floats  # (R, K).
+    regions: RegionColumns | None  # Coordinates of the record of each row.
 
 
 @dataclass(frozen=True)
@@ -34,6 +47,8 @@ class VectorTable:
     ids: Sequence[str]  # Record ids.
     sizes: Sequence[int]  # Rows of each record: 1, or its bases.
     per_base: bool  # True if there is one row per base.
+    regions: RegionColumns | None = None  # Coordinates of each record; None for whole records.
+    provenance: Mapping[str, Any] = field(default_factory=dict)  # Origin of the rows, as JSON.
 
     def records(self) -> Iterator[tuple[str, Floats]]:
         """Yield the id and the rows of each record."""
@@ -42,15 +57,17 @@ class VectorTable:
             yield name, self.rows[start : start + size] if self.per_base else self.rows[start]
             start += size
 
-    def chunks(self) -> Iterator[tuple[Sequence[str], npt.NDArray[np.int64], Floats]]:
-        """Yield ids, positions in the record (from 0) and rows, in chunks."""
+    def chunks(self) -> Iterator[VectorChunk]:
+        """Yield the rows in chunks, with their ids, positions and coordinates."""
         ends = np.cumsum(np.asarray(self.sizes, dtype=np.int64))
         for start in range(0, len(self.rows), _ROWS_PER_CHUNK):
             rows = self.rows[start : start + _ROWS_PER_CHUNK]
             row = np.arange(start, start + len(rows))
             record = np.searchsorted(ends, row, side="right")
             first = ends[record] - np.asarray(self.sizes, dtype=np.int64)[record]
-            yield [self.ids[index] for index in record], row - first, rows
+            ids = [self.ids[index] for index in record]
+            regions = None if self.regions is None else self.regions.take(record)
+            yield VectorChunk(ids, row - first, rows, regions)
 
 
 def unique_names(ids: Sequence[str], reserved: Sequence[str] = ()) -> Iterator[str]:
@@ -107,18 +124,53 @@ def _write_h5(table: VectorTable, file: IO[bytes]) -> None:
 
 
 def _write_h5ad(table: VectorTable, file: IO[bytes]) -> None:
-    """Write AnnData 0.8 and later: `X`, names of the rows in `obs`, and of the columns in `var`."""
+    """Write AnnData 0.8 and later: `X`, rows in `obs`, columns in `var`, provenance in `uns`.
+
+    `obs` has the ids, and the coordinates of regions; `uns["genomeformer"]` has the model, options
+    and sources, nested values as JSON.
+    """
     h5py = importlib.import_module("h5py")
     with h5py.File(file, "w") as archive:
         _set_encoding(archive, "anndata", "0.1.0")
         _set_encoding(archive.create_dataset("X", data=table.rows), "array", "0.2.0")
         names = list(unique_names(table.ids))
         columns = [f"e{column}" for column in range(table.rows.shape[1])]
-        obs = _frame(archive, "obs", names, ["id"])
+        regions = table.regions.items() if table.regions is not None else []
+        obs = _frame(archive, "obs", names, ["id", *(name for name, _ in regions)])
         _set_encoding(_strings(obs, "id", table.ids), "string-array", "0.2.0")
+        for name, column in regions:
+            _write_column(obs, name, column)
         _frame(archive, "var", columns, [])
         for group in ("layers", "obsm", "obsp", "uns", "varm", "varp"):
             _set_encoding(archive.create_group(group), "dict", "0.1.0")
+        _write_provenance(archive["uns"], table.provenance)
+
+
+def _write_column(obs: Any, name: str, column: WordColumn | npt.NDArray[np.int64]) -> None:
+    """Write numbers as an array, words as categories."""
+    if not isinstance(column, WordColumn):
+        _set_encoding(obs.create_dataset(name, data=column), "array", "0.2.0")
+        return
+    # pandas orders categories; their codes follow.
+    order = np.argsort(np.array(column.words, dtype=object), kind="stable")
+    rank = np.empty(len(order), dtype=np.int32)
+    rank[order] = np.arange(len(order), dtype=np.int32)
+    group = _set_encoding(obs.create_group(name), "categorical", "0.2.0")
+    group.attrs["ordered"] = False
+    words = [column.words[index] for index in order]
+    _set_encoding(_strings(group, "categories", words), "string-array", "0.2.0")
+    codes = rank[column.codes] if len(order) else column.codes
+    _set_encoding(group.create_dataset("codes", data=codes), "array", "0.2.0")
+
+
+def _write_provenance(uns: Any, provenance: Mapping[str, Any]) -> None:
+    group = _set_encoding(uns.create_group(PROVENANCE), "dict", "0.1.0")
+    for name, value in provenance.items():
+        text = value if isinstance(value, str) else json.dumps(value)
+        node = group.create_dataset(
+            name, data=text, dtype=importlib.import_module("h5py").string_dtype()
+        )
+        _set_encoding(node, "string", "0.2.0")
 
 
 def _set_encoding(node: Any, kind: str, version: str) -> Any:
@@ -144,30 +196,50 @@ def _frame(archive: Any, name: str, index: Sequence[str], columns: Sequence[str]
 
 
 def _write_parquet(table: VectorTable, file: IO[bytes]) -> None:
-    """Write columns `id`, with rows per base `position` (from 1), then `e0`, `e1`, ...."""
+    """Write columns `id`, coordinates of regions, `position` (from 1) per base, `e0`, `e1`, ....
+
+    The metadata of the file have the provenance as JSON.
+    """
     arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     number = arrow.from_numpy_dtype(table.rows.dtype)
-    fields = [("id", arrow.string())] + ([("position", arrow.int64())] if table.per_base else [])
+    fields = [("id", arrow.string())]
+    if table.regions is not None:
+        words = arrow.string()
+        kinds = {"start": arrow.int64(), "end": arrow.int64()}
+        fields += [(name, kinds.get(name, words)) for name in COLUMNS]
+    fields += [("position", arrow.int64())] if table.per_base else []
     fields += [(f"e{column}", number) for column in range(table.rows.shape[1])]
-    schema = arrow.schema(fields)
+    provenance = json.dumps(dict(table.provenance))
+    schema = arrow.schema(fields).with_metadata({PROVENANCE: provenance})
     with parquet.ParquetWriter(file, schema) as writer:
-        for ids, positions, rows in table.chunks():
+        for ids, positions, rows, regions in table.chunks():
             columns = [
                 ids,
+                *(_plain_columns(regions) if regions is not None else []),
                 *([positions + 1] if table.per_base else []),
                 *np.ascontiguousarray(rows.T),
             ]
             writer.write_table(arrow.table(columns, schema=schema))
 
 
+def _plain_columns(regions: RegionColumns) -> list[Any]:
+    return [
+        column.values() if isinstance(column, WordColumn) else column
+        for _, column in regions.items()
+    ]
+
+
 def _write_tsv(table: VectorTable, file: IO[bytes]) -> None:
     """Write the columns of parquet as text, with a header; numbers are written in shortest form."""
-    names = ["id", *(["position"] if table.per_base else [])]
+    names = ["id", *(COLUMNS if table.regions is not None else ())]
+    names += ["position"] if table.per_base else []
     names += [f"e{column}" for column in range(table.rows.shape[1])]
     file.write(("\t".join(names) + "\n").encode())
-    for ids, positions, rows in table.chunks():
-        for identifier, position, row in zip(ids, positions, rows, strict=True):
-            fields = [identifier, *([str(position + 1)] if table.per_base else []), *map(str, row)]
+    for ids, positions, rows, regions in table.chunks():
+        cells = regions.rows() if regions is not None else repeat(())
+        for identifier, place, position, row in zip(ids, cells, positions, rows, strict=False):
+            at = [str(position + 1)] if table.per_base else []
+            fields = [identifier, *place, *at, *map(str, row)]
             file.write(("\t".join(fields) + "\n").encode())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
+from genomeformer_cli.core.annotation.sources import RegionConfig
 from genomeformer_cli.core.errors import ConfigError
 
 Pool = Literal["mean", "max", "first", "last", "none"]
@@ -92,8 +93,24 @@ class EmbedConfig:
     # Options of the conversion of sequences to rows.
     rows: EmbedOptions = field(default_factory=EmbedOptions)
     flank: int = 100  # Bases on each side of a variant.
+    # Rarely changed rules of tiles.
+    regions: RegionConfig = field(default_factory=RegionConfig)
+    # Fail before any work if a record would be a row of NaN or an id occurs twice.
+    strict: bool = False
+    dtype: Precision = "float32"  # Precision of the written numbers; computation is in float32.
+    # GPUs of this machine, one process each; 0: the CPU; None: by `device`.
+    gpus: int | None = None
+    jobs: int = 1  # Processes on the CPU; results do not depend on it.
     # Projection of the rows for a picture: principal components, or UMAP.
     plot_method: PlotMethod = "pca"
+    # Colours of the picture: table with ids in its first column, and after `:` the column; None: no
+    # colours.
+    plot_colors: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, number, least in (("gpus", self.gpus, 0), ("jobs", self.jobs, 1)):
+            if number is not None and number < least:
+                raise ConfigError(f"invalid `{name}` of {number}", hint=f"give {least} or more")
 
 
 def _check_choice(value: str, allowed: object, setting: str) -> None:

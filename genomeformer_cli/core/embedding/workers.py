@@ -110,7 +110,7 @@ def _pool(job: WorkerJob) -> Iterator[ProcessPoolExecutor]:
     except BrokenProcessPool as failure:
         raise InputError(
             "a worker process was killed by the system, probably because memory ran out",
-            hint="choose fewer `--jobs` or `--gpus`",
+            hint="choose fewer `jobs` or `gpus`",
         ) from failure
 
 

@@ -1,4 +1,7 @@
-"""Sequences of FASTA or FASTQ files, or of tables with a column `sequence`."""
+"""Sequences of any file: FASTA, FASTQ, GenBank, or a table with a column `sequence`.
+
+The format is recognised by the content of the file, never by its name.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from genomeformer_cli.core.errors import FastaError
+from genomeformer_cli.core.errors import AnnotationError, FastaError
+from genomeformer_cli.core.formats.genbank import is_genbank, read_genbank
 from genomeformer_cli.core.formats.labelled import SEQUENCE, is_fasta, is_missing_sequence
+from genomeformer_cli.core.formats.parquet import is_parquet, parquet_rows
 from genomeformer_cli.core.formats.sequences import Query, read_sequences
 from genomeformer_cli.core.formats.tables import TextTable, has_column, read_table
+from genomeformer_cli.core.formats.text import NamedFile
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import encode_bases
 
@@ -23,15 +29,23 @@ def read_any_sequences(
     """Yield every record or table row in order, including those without a sequence.
 
     Args:
-        path: FASTA, FASTQ or table, plain or compressed, detected by content.
+        path: FASTA, FASTQ, GenBank or text table, plain or compressed, or parquet; detected by
+            content.
         display_name: Name of the file in errors; the path by default.
         reporter: Receives the changes made while reading, after the last record.
 
     Raises:
-        FormatError: The file is missing, empty, truncated, damaged, or neither FASTA nor a table.
+        FormatError: The file is missing, empty, truncated, damaged, or of another format.
+        MissingExtraError: The file is parquet or zstd, and the package that reads it is missing.
         AlphabetError: A character is not a nucleotide code.
     """
     name = display_name or str(path)
+    if is_parquet(path):
+        yield from _parquet_rows(path, name)
+        return
+    if is_genbank(NamedFile(path, name)):
+        yield from _genbank_records(NamedFile(path, name))
+        return
     if is_fasta(path, name):
         yield from read_sequences(path, display_name=display_name, reporter=reporter)
         return
@@ -61,3 +75,23 @@ def _rows(table: TextTable) -> Iterator[Query]:
         if not is_missing_sequence(letters):
             codes = encode_bases(letters, where=table.where(row))
         yield Query(identifier, codes)
+
+
+def _genbank_records(file: NamedFile) -> Iterator[Query]:
+    for record in read_genbank(file.lines(), file.display_name):
+        name = record.annotated.id
+        where = f"`{file.display_name}`: record `{name}`"
+        if not record.sequence and record.annotated.length != 0:
+            raise AnnotationError(
+                f"{where} has no sequence",
+                hint="give its FASTA file as `--genome`, with this file as `--gff`",
+            )
+        yield Query(name, encode_bases(record.sequence, where=where))
+
+
+def _parquet_rows(path: Path, name: str) -> Iterator[Query]:
+    for number, (identifier, letters) in enumerate(parquet_rows(path, SEQUENCE, name), start=1):
+        codes = _NO_BASES
+        if not is_missing_sequence(letters):
+            codes = encode_bases(letters, where=f"`{name}`, row {number}")
+        yield Query(identifier or str(number), codes)

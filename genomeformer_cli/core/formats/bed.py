@@ -62,6 +62,7 @@ class BedRow:
     stop: int  # Third column.
     name: str  # Fourth column; empty if absent.
     interval: Interval | None  # Interval; None if the numbers are invalid.
+    sign: str = "."  # `+`, `-`, or `.` without a strand.
     problem: str = ""  # Reason for an invalid interval; empty if valid.
     remark: str = ""  # Deviation from the specification in the row; empty if none.
 
@@ -112,7 +113,7 @@ def _row(line: str, number: int, where: str) -> BedRow:
             )
     require_text(cells[0], f"{where}, column 1")
     start, stop = int(cells[1]), int(cells[2])
-    reverse, name, remark = _strand(cells)
+    sign, name, remark = _strand(cells)
     problem = _problem(start, stop)
     return BedRow(
         line=number,
@@ -122,7 +123,8 @@ def _row(line: str, number: int, where: str) -> BedRow:
         name=name,
         interval=None
         if problem
-        else Interval(record=cells[0], start=start, stop=stop, reverse=reverse),
+        else Interval(record=cells[0], start=start, stop=stop, reverse=sign == "-"),
+        sign=sign,
         problem=problem,
         remark=remark or _blocks(cells) or _decoding_remark(name),
     )
@@ -146,22 +148,26 @@ def _problem(start: int, stop: int) -> str:
     return ""
 
 
-def _strand(cells: list[str]) -> tuple[bool, str, str]:
-    """Return True for the reverse strand, the name, and a remark on an unusual strand."""
+def _strand(cells: list[str]) -> tuple[str, str, str]:
+    """Return `+`, `-` or `.`, the name, and a remark on an unusual strand."""
     cells = [*cells, "", "", ""]
     name, score, strand = cells[3:6]
     name = "" if name == "." else name
     if strand in _STRANDS:
-        return strand in _MINUS, name, ""
+        return _sign(strand), name, ""
     if score in _STRANDS:
         if strand == ".":
-            return False, name, "strand in column 5, but `.` in column 6: read as +"
-        return score in _MINUS, name, "strand taken from column 5, the column of scores"
+            return ".", name, "strand in column 5, but `.` in column 6: read as +"
+        return _sign(score), name, "strand taken from column 5, the column of scores"
     if name in _STRANDS and not score and not strand:
-        return name in _MINUS, "", "strand taken from column 4, the column of names"
+        return _sign(name), "", "strand taken from column 4, the column of names"
     if strand not in _UNSTRANDED:
-        return False, name, "column 6 is neither `+`, `-` nor `.`: read as +"
-    return False, name, ""
+        return ".", name, "column 6 is neither `+`, `-` nor `.`: read as +"
+    return ".", name, ""
+
+
+def _sign(strand: str) -> str:
+    return "-" if strand in _MINUS else "+"
 
 
 def _blocks(cells: list[str]) -> str:

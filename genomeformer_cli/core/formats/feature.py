@@ -92,6 +92,7 @@ class Feature:
     kind: Kind  # Category.
     # Parts in ascending order; in biological order if their strands differ.
     parts: tuple[Part, ...]
+    type: str = ""  # Type as written: third column of GFF3, or feature key of GenBank.
     id: str = ""  # ID in GFF3; protein id, locus tag, gene or label in GenBank.
     gene: str = ""  # Gene symbol, if any.
     locus_tag: str = ""  # Locus tag, if any.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from genomeformer_cli.core.errors import AnnotationError
 from genomeformer_cli.core.formats.feature import Feature, Kind, Part, RecordFeatures, kind_of
 from genomeformer_cli.core.formats.location import Location, LocationError, LocationReader
-from genomeformer_cli.core.formats.text import Line
+from genomeformer_cli.core.formats.text import Line, NamedFile
 
 # A feature's key begins in column 6, its location and qualifiers in column 22.
 _LARGEST_KEY_INDENT = 11
@@ -33,6 +33,16 @@ class GenBankRecord:
 
     annotated: RecordFeatures  # Features, with the accession and version as id.
     sequence: bytes  # Letters; empty if the file has none.
+
+
+def is_genbank(file: NamedFile) -> bool:
+    """Return True for a file whose first line with text is a LOCUS line.
+
+    Raises:
+        FormatError: The file cannot be read, or is not text.
+    """
+    first = next((line.text for line in file.lines() if line.text.strip()), "")
+    return re.match(r"LOCUS(\s|$)", first.lstrip()) is not None
 
 
 def read_genbank(lines: Iterator[Line], display_name: str) -> Iterator[GenBankRecord]:
@@ -283,6 +293,7 @@ class _Features:
         return Feature(
             kind=kind,
             parts=parts,
+            type=entry.key,
             id=name,
             gene=gene,
             locus_tag=locus_tag,

@@ -220,13 +220,14 @@ class _Reader:
         features: list[Feature] = []
         num_described = 0
         children: dict[str, list[Part]] = {}
-        for lines in lines_by_key.values():
+        for (type_name, _), lines in lines_by_key.items():
             if lines.kind is None:
                 num_described += 1
                 continue
             parts = [self._part(row, seqid, lines.attributes) for row in lines.rows]
             parts.sort(key=lambda part: part.start)
-            features.append(self._feature(lines, lines.kind, tuple(parts)))
+            feature = self._feature(lines, lines.kind, tuple(parts))
+            features.append(replace(feature, type=type_name))
             for parent in lines.attributes.get("Parent", []):
                 children.setdefault(parent, []).extend(parts)
         present = {name for _, name in lines_by_key}

@@ -11,7 +11,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from genomeformer_cli.core.errors import FastaError, InputError
-from genomeformer_cli.core.formats.sequences import Query, read_sequences
+from genomeformer_cli.core.formats.any_sequences import read_any_sequences
+from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.reporting import Reporter
 
 _MITOCHONDRION = ("m", "mt")
@@ -33,7 +34,7 @@ def named_records(
     all records before using any.
 
     Args:
-        fasta: FASTA or FASTQ file, plain or compressed.
+        fasta: Genome file: FASTA, FASTQ, GenBank or a table.
         names: Ids of the records.
         display_name: Name of the genome in errors; the path by default.
         lengths: Receives the id and the length of every record.
@@ -45,7 +46,7 @@ def named_records(
     lengths = {} if lengths is None else lengths
     twice: dict[str, None] = {}
     yielded: set[str] = set()
-    for record in read_sequences(fasta, display_name=display_name, reporter=reporter):
+    for record in read_any_sequences(fasta, display_name=display_name, reporter=reporter):
         if record.id in yielded:
             raise FastaError(
                 f"`{display_name or fasta}` has several records of the id `{record.id}`",

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from genomeformer_cli.core.formats.fasta import FastaReader, whole_records
+from genomeformer_cli.core.formats.region import Region
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import SOFT_BIT, Codes
 
@@ -22,6 +23,19 @@ class Query:
     id: str  # First word of the header, or name of the region.
     codes: Codes  # Base codes (see `core.sequence`).
     problem: str = ""  # Reason that a region has no sequence; empty codes.
+    region: Region | None = None  # Place on a genome; None for a whole record.
+
+
+def query_regions(queries: Iterable[Query]) -> Iterator[Region]:
+    """Yield the region of every query.
+
+    Raises:
+        ValueError: A query is a whole record, without a region.
+    """
+    for query in queries:
+        if query.region is None:
+            raise ValueError(f"`{query.id}` has no region")
+        yield query.region
 
 
 def read_sequences(

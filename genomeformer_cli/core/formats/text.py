@@ -20,6 +20,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -61,6 +62,18 @@ class Line(NamedTuple):
 
     number: int  # Line number, from 1.
     text: str  # Text without line end and trailing spaces.
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """File that can be read twice, and its name in messages."""
+
+    path: Path
+    display_name: str
+
+    def lines(self) -> Iterator[Line]:
+        """Yield the lines of the file; see `TextFile.lines`."""
+        return read_lines(self.path, display_name=self.display_name)
 
 
 class TextFile:

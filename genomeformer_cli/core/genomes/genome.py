@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from genomeformer_cli.core.documents import DocumentError, convert, read_json
-from genomeformer_cli.core.errors import CorruptError
+from genomeformer_cli.core.errors import CorruptError, UsageError
 from genomeformer_cli.core.store.layout import Entry, Kind, Store
 from genomeformer_cli.core.store.seal import check_sealed_file
 
 GENOME_FILE = "genome.json"
+ANNOTATION_FORMATS = ("gff", "gbff")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,6 +127,30 @@ def cached_genomes(store: Store, names: Iterable[str] | None = None) -> list[tup
     )
     genomes = [(load_genome(entry), entry.path) for entry in entries]
     return [(genome, path / genome.fasta) for genome, path in genomes]
+
+
+def annotation_file(genome: Genome, folder: Path) -> Path | None:
+    """Return the annotation in the folder of a genome: GFF3 if present, otherwise GenBank."""
+    for file_format in ANNOTATION_FORMATS:
+        for file in genome.files:
+            if file.format == file_format and (folder / file.file).is_file():
+                return folder / file.file
+    return None
+
+
+def not_annotated(genome: Genome, option: str) -> UsageError:
+    """Build the error for a cached genome without annotation.
+
+    Args:
+        genome: The genome.
+        option: Option that takes an annotation file.
+    """
+    advice = f"give its annotation with `{option} FILE`"
+    if genome.accession and genome.accession.startswith(("GCF_", "GCA_")):
+        advice = f"`genomeformer fetch --accession {genome.accession} --format fasta,gff` brings it"
+        if "gff" in genome.absent:
+            advice = f"NCBI has none; give one of your own with `{option} FILE`"
+    return UsageError(f"{genome.label} has no annotation in the cache", hint=advice)
 
 
 def genome_file(source: str, store: Store) -> tuple[Path, str]:

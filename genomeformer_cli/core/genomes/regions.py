@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from genomeformer_cli.core.formats.bed import BedRow, Interval
 from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
+from genomeformer_cli.core.formats.region import Region
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.reporting import Reporter
@@ -31,7 +32,7 @@ _SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Region:
+class RegionRow:
     """One row of output: an interval of a genome, or a window around a variant."""
 
     id: str  # Id of the row.
@@ -42,29 +43,49 @@ class Region:
     flank: int = 0  # Bases to either side of the variant, fewer at the ends of a record.
     changed: bool = False  # True for the window with the alternative allele.
     problem: str = ""  # Reason for which the file names no sequence; empty if it does.
+    place: Region | None = None  # Coordinates as written; those of the bases may be fewer.
 
 
-def bed_regions(rows: Iterable[BedRow]) -> list[Region]:
+def bed_regions(rows: Iterable[BedRow]) -> list[RegionRow]:
     """Return one region per row of a BED file."""
     return [
-        Region(id=row.id, record=row.record, interval=row.interval, problem=row.problem)
+        RegionRow(
+            id=row.id,
+            record=row.record,
+            interval=row.interval,
+            problem=row.problem,
+            place=Region(
+                chrom=row.record,
+                start=row.start,
+                end=row.stop,
+                strand=row.sign,
+                feature="",
+            ),
+        )
         for row in rows
     ]
 
 
-def vcf_regions(variants: Iterable[Variant], flank: int) -> list[Region]:
+def vcf_regions(variants: Iterable[Variant], flank: int) -> list[RegionRow]:
     """Return two regions per alternative allele: with the reference, and with the alternative.
 
     Ids are `record:position:REF>ALT:ref` and `...:alt`.
     """
     return [
-        Region(
+        RegionRow(
             id=f"{variant.chromosome}:{variant.position}:{variant.ref}>{variant.alt}:{kind}",
             record=variant.chromosome,
             variant=variant,
             flank=flank,
             changed=kind == "alt",
             problem=variant.problem,
+            place=Region(
+                chrom=variant.chromosome,
+                start=variant.position - 1,
+                end=variant.position - 1 + len(variant.ref),
+                strand="+",
+                feature=kind,
+            ),
         )
         for variant in variants
         for kind in ("ref", "alt")
@@ -72,7 +93,7 @@ def vcf_regions(variants: Iterable[Variant], flank: int) -> list[Region]:
 
 
 def region_queries(
-    regions: Sequence[Region],
+    regions: Sequence[RegionRow],
     fasta: Path,
     *,
     source: str,
@@ -112,19 +133,29 @@ def region_queries(
     for row, region in enumerate(regions):
         if row not in queries:
             problem = region.problem or unknown_record(region.record, lengths)
-            queries[row] = Query(region.id, _NOTHING, problem)
+            queries[row] = Query(region.id, _NOTHING, problem, region.place)
     return [queries[row] for row in range(len(regions))]
 
 
-def _cut(region: Region, codes: Codes) -> Query:
-    problem, bases = region.problem, _NOTHING
+def _cut(region: RegionRow, codes: Codes) -> Query:
+    problem, bases, place = region.problem, _NOTHING, region.place
     if region.interval is not None:
         bases, problem = _bases_of_interval(region.interval, codes)
     elif region.variant is not None and not problem:
         problem = variant_problem(region.variant, codes)
         if not problem:
             bases = _bases_around(region, region.variant, codes)
-    return Query(region.id, _NOTHING, problem) if problem else Query(region.id, bases)
+            place = _window(region, codes.size)
+    return Query(region.id, _NOTHING if problem else bases, problem, place)
+
+
+def _window(region: RegionRow, length: int) -> Region | None:
+    """Return the place of the window around a variant, cut off at the ends of the record."""
+    place = region.place
+    if place is None:
+        return None
+    start, end = max(place.start - region.flank, 0), min(place.end + region.flank, length)
+    return replace(place, start=start, end=end)
 
 
 def _bases_of_interval(interval: Interval, codes: Codes) -> tuple[Codes, str]:
@@ -135,7 +166,7 @@ def _bases_of_interval(interval: Interval, codes: Codes) -> tuple[Codes, str]:
     return reverse_complement_codes(bases) if interval.reverse else bases, ""
 
 
-def _bases_around(region: Region, variant: Variant, codes: Codes) -> Codes:
+def _bases_around(region: RegionRow, variant: Variant, codes: Codes) -> Codes:
     start = variant.position - 1
     end = start + len(variant.ref)
     before = codes[max(start - region.flank, 0) : start]

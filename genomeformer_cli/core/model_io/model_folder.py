@@ -51,7 +51,9 @@ class LoadedModel:
     model: Model  # Model in evaluation mode.
     tokenizer: Tokenizer  # Tokenizer of the model.
     folder: Path  # Source folder.
-    layers: str = "last"  # Recommended layers for embeddings, in the syntax of `embed --layers`.
+    layers: str = (
+        "last"  # Recommended layers for embeddings, in the syntax of `rows.layers` of `embed`.
+    )
 
 
 class _Quantization(TypedDict, total=False):

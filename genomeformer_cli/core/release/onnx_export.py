@@ -56,7 +56,7 @@ class _ExportedModel(nn.Module):
 
     Args:
         model: Model.
-        layers: Layers of the features, in the syntax of `embed --layers`.
+        layers: Layers of the features, in the syntax of `rows.layers` of `embed`.
         pad_id: Id of padding.
     """
 

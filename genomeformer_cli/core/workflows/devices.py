@@ -51,9 +51,9 @@ def gpu_names(num_gpus: int) -> list[str]:
     num_available = torch.cuda.device_count() if num_gpus else 0
     if num_gpus > num_available:
         raise ConfigError(
-            f"`--gpus {num_gpus}`: torch finds {num_available} GPUs",
-            hint="`--gpus 0` runs on the CPU: with `--set parallel.processes=2` in `pretrain`, "
-            "`--jobs 2` in `embed`",
+            f"{num_gpus} GPUs: torch finds {num_available} GPUs",
+            hint="0 runs on the CPU: with `--set parallel.processes=2` in `pretrain`, "
+            "`--set jobs=2` in `embed`",
         )
     return [f"cuda:{number}" for number in range(num_gpus)]
 

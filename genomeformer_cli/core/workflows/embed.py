@@ -17,6 +17,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.formats import VectorTable, check_format, write_table
 from genomeformer_cli.core.embedding.options import EmbedOptions, PlotMethod, Precision
@@ -34,7 +35,6 @@ from genomeformer_cli.core.store.atomic import (
     explain_write_failure,
     move_into_place,
     write_json,
-    write_text,
 )
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.output_lock import lock_outputs
@@ -46,11 +46,12 @@ from genomeformer_cli.core.workflows.embed_record import (
     identify_file,
     is_unchanged,
     read_finished,
+    read_regions,
+    save_ids,
     sidecar,
     with_checksum,
 )
-from genomeformer_cli.core.workflows.embed_sources import (
-    EmbedSources,
+from genomeformer_cli.core.workflows.sources import (
     Look,
     RowCheck,
     look_through,
@@ -67,7 +68,7 @@ _BYTES_OF_ROWS = 1 << 27
 class EmbedRequest:
     """Request to embed sequences."""
 
-    sources: EmbedSources  # Sources of the sequences.
+    sources: SequenceSources  # Sources of the sequences.
     model: str | None = None  # Model, see `core/model_io/resolve.py`; None: `default`.
     # Options of the embedding: rows, pooling, layers, strands, windows.
     choices: EmbedOptions = field(default_factory=EmbedOptions)
@@ -149,7 +150,9 @@ def embed_sequences(
         work = _Work(request, embedder, look, devices or (str(device),) * request.jobs, reporter)
         result = work.run(stream, stack)
         if not (request.sources.bed or request.sources.vcf):
-            reporter.note(records_text(look.num_records, look.num_bases, len(look.odd)))
+            reporter.note(
+                records_text(look.num_records, look.num_bases, len(look.odd), request.sources.noun)
+            )
         return result
 
 
@@ -169,13 +172,13 @@ def _check(request: EmbedRequest) -> None:
         )
     if request.jobs > 1 and request.device not in ("auto", "cpu"):
         raise ConfigError(
-            f"`--jobs` starts processes on the CPU, not on `{request.device}`",
-            hint="leave `--jobs` at 1 with `--device`",
+            f"`jobs` starts processes on the CPU, not on `{request.device}`",
+            hint="leave `jobs` at 1 with `--device`",
         )
     if request.gpus and (request.jobs > 1 or request.device not in ("auto", "cuda")):
         raise ConfigError(
-            f"{request.gpus} GPUs, with `--jobs {request.jobs}` on `{request.device}`",
-            hint="`--gpus N` starts one process per GPU: leave `--jobs` and `--device` out",
+            f"{request.gpus} GPUs, with {request.jobs} jobs on `{request.device}`",
+            hint="`--set gpus=N` starts one process per GPU: leave `jobs` and `--device` out",
         )
     if request.plane:
         check_method(request.plane)
@@ -311,14 +314,17 @@ class _Work:
         if plane or not is_npy:
             ids = tuple(name for name, _ in rows.records())
         if request.ids is not None:
-            _save_ids(rows, self.look, request.ids)
+            save_ids(request.ids, rows, request.sources, self.look)
         if request.output is None:
             assert stream is not None
             rows.copy_to(stream)
         else:
-            table = (
-                None if is_npy else VectorTable(array, ids, rows.sizes, request.choices.per_base)
-            )
+            table = None
+            if not is_npy:
+                regions = read_regions(request.sources, self.look)
+                table = VectorTable(
+                    array, ids, rows.sizes, request.choices.per_base, regions, self._described
+                )
             self._put_in_place(rows, table, request.output)
         return EmbedResult(
             rows=rows.num_rows,
@@ -393,14 +399,3 @@ class _Work:
                 done_before=facts.rows,
             )
         return None
-
-
-def _save_ids(rows: VectorWriter, look: Look, path: Path) -> None:
-    if path.suffix.lower() != ".tsv":
-        write_text(path, "".join(f"{name}\n" for name, _ in rows.records()))
-        return
-    lines, first = ["id\tlength\tfirst_row\trows\n"], 0
-    for (name, size), query in zip(rows.records(), look.read(), strict=True):
-        lines.append(f"{name}\t{query.codes.size}\t{first}\t{size}\n")
-        first += size
-    write_text(path, "".join(lines))

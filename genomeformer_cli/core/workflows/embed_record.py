@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from genomeformer_cli._version import __version__
+from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.vector_writer import VectorWriter
+from genomeformer_cli.core.formats.region import COLUMNS, RegionColumns, region_columns
+from genomeformer_cli.core.formats.sequences import query_regions
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.model_io.tensors import weights_sha256
+from genomeformer_cli.core.store.atomic import write_text
 from genomeformer_cli.core.store.seal import file_sha256
 from genomeformer_cli.core.tokenizers.protocol import vocabulary_sha256
-from genomeformer_cli.core.workflows.embed_sources import EmbedSources, Look
+from genomeformer_cli.core.workflows.sources import Look
 
 # The sidecar of a job whose files are complete, before all of them have their final names.
 FINISHED = "finished.json"
@@ -112,7 +117,7 @@ def sidecar(output: Path) -> Path:
 
 
 def describe_embedding(
-    sources: EmbedSources, dtype: str, embedder: Embedder, look: Look
+    sources: SequenceSources, dtype: str, embedder: Embedder, look: Look
 ) -> dict[str, Any]:
     """Return everything that determines the numbers of an array, as JSON.
 
@@ -146,9 +151,38 @@ def describe_embedding(
     }
 
 
-def _describe_regions(sources: EmbedSources) -> dict[str, Any] | None:
+def _describe_regions(sources: SequenceSources) -> dict[str, Any] | None:
     """Return the regions of a genome, as JSON; None for whole records."""
-    if not (sources.bed or sources.vcf):
+    if not sources.has_regions:
         return None
-    flank = sources.flank if sources.vcf else None
-    return {"genome": sources.genome, "file": str(sources.bed or sources.vcf), "flank": flank}
+    file = sources.bed or sources.vcf or sources.gff
+    described: dict[str, Any] = {
+        "genome": sources.genome,
+        "file": str(file) if file else None,
+        "flank": sources.flank if sources.vcf else None,
+    }
+    if sources.features:
+        described["features"] = list(sources.features)
+        described["upstream"], described["downstream"] = sources.upstream, sources.downstream
+    if sources.tile_rules is not None:
+        described["tiles"] = asdict(sources.tile_rules)
+    return described
+
+
+def read_regions(sources: SequenceSources, look: Look) -> RegionColumns | None:
+    """Return the coordinates of every record; None for whole records."""
+    return region_columns(query_regions(look.read())) if sources.has_regions else None
+
+
+def save_ids(path: Path, rows: VectorWriter, sources: SequenceSources, look: Look) -> None:
+    """Write the ids of the records, one per line; `.tsv` adds lengths, rows and coordinates."""
+    if path.suffix.lower() != ".tsv":
+        write_text(path, "".join(f"{name}\n" for name, _ in rows.records()))
+        return
+    names = COLUMNS if sources.has_regions else ()
+    lines, first = ["\t".join(("id", "length", "first_row", "rows", *names)) + "\n"], 0
+    for (name, size), query in zip(rows.records(), look.read(), strict=True):
+        cells = query.region.cells if names and query.region is not None else ()
+        lines.append("\t".join((name, f"{query.codes.size}\t{first}\t{size}", *cells)) + "\n")
+        first += size
+    write_text(path, "".join(lines))

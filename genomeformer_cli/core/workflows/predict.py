@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned
 from genomeformer_cli.core.finetuning.inference import Predictor
@@ -23,7 +24,7 @@ from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, has_real_token
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
-from genomeformer_cli.core.workflows.embed_sources import EmbedSources, RowCheck, look_through
+from genomeformer_cli.core.workflows.sources import RowCheck, look_through
 
 EMPTY, ONLY_N, NO_TOKEN = "empty", "only-N", "no-whole-token"
 _BASES, _RECORDS = 1 << 22, 1 << 14
@@ -127,7 +128,7 @@ def predict_sequences(
     """
     with ExitStack() as stack:
         look = look_through(
-            EmbedSources(files=request.files),
+            SequenceSources(files=request.files),
             store=store or Store(),
             stack=stack,
             reporter=reporter,

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.errors import ConfigError, InputError
 from genomeformer_cli.core.evaluation.base_likelihood import (
     RecordScore,
@@ -37,12 +38,7 @@ from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import atomic_file
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
-from genomeformer_cli.core.workflows.embed_sources import (
-    EmbedSources,
-    RowCheck,
-    look_through,
-    records_text,
-)
+from genomeformer_cli.core.workflows.sources import RowCheck, look_through, records_text
 
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz")
 _VCF_COMMAND = "score --vcf -"
@@ -156,7 +152,7 @@ def _records(source: str, reporter: Reporter) -> Iterator[tuple[str, Codes]]:
     """Yield the records of a source that was read to its end once, as `embed` does."""
     with ExitStack() as stack:
         look = look_through(
-            EmbedSources(files=(source,)),
+            SequenceSources(files=(source,)),
             store=Store(),
             stack=stack,
             reporter=reporter,

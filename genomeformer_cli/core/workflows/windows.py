@@ -13,14 +13,13 @@ from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.annotation.sampling import Distinct, Sample, Window, windows_of
 from genomeformer_cli.core.annotation.write import open_writer, output_paths, refuse_to_overwrite
 from genomeformer_cli.core.errors import InputError, UsageError
-from genomeformer_cli.core.genomes.genome import Genome
+from genomeformer_cli.core.genomes.genome import Genome, annotation_file, not_annotated
 from genomeformer_cli.core.genomes.local import name_from_path
 from genomeformer_cli.core.genomes.select import no_genomes, select_genomes
 from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.output_lock import lock_outputs
 
-_FORMATS = ("gff", "gbff")
 _SUFFIXES = (
     *(".gz", ".bgz", ".bz2", ".xz", ".zst"),
     *(".gff3", ".gff", ".gbff", ".gbk", ".gb", ".genbank"),
@@ -195,11 +194,11 @@ def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[
         raise no_genomes(store, "cut")
     sources = []
     for genome, fasta in selected:
-        annotation = _annotation(genome, fasta.parent)
+        annotation = annotation_file(genome, fasta.parent)
         if annotation is not None:
             sources.append(_Source(name=genome.name, fasta=fasta, annotation=annotation))
         elif genome.name in request.genomes:
-            raise _not_annotated(genome)
+            raise not_annotated(genome, "--annotation")
         else:
             reporter.warn(f"{genome.label} has no annotation in the cache: left out")
     if not sources:
@@ -225,24 +224,6 @@ def _own(annotation: Path, fasta: Path | None, selected: list[tuple[Genome, Path
     for suffix in _SUFFIXES:
         name = name.removesuffix(suffix)
     return _Source(name=name_from_path(Path(name)), fasta=None, annotation=annotation)
-
-
-def _annotation(genome: Genome, folder: Path) -> Path | None:
-    """Return the genome's own annotation: GFF3 if present, otherwise GenBank."""
-    for file_format in _FORMATS:
-        for file in genome.files:
-            if file.format == file_format and (folder / file.file).is_file():
-                return folder / file.file
-    return None
-
-
-def _not_annotated(genome: Genome) -> UsageError:
-    advice = "give its annotation with `--annotation FILE`"
-    if genome.accession and genome.accession.startswith(("GCF_", "GCA_")):
-        advice = f"`genomeformer fetch --accession {genome.accession} --format fasta,gff` brings it"
-        if "gff" in genome.absent:
-            advice = "NCBI has none; give one of your own with `--annotation FILE`"
-    return UsageError(f"{genome.label} has no annotation in the cache", hint=advice)
 
 
 def _warn_of_lengths(rules: WindowRules, reporter: Reporter) -> None:

@@ -4,7 +4,7 @@ Features of a layer are those that the authors' code returns as hidden states: t
 block before the residual stream, and for the last layer the stream through the final norm. Models
 of both strands (`rcps`) return 2 E features: the second half is that of the other strand with its
 channels reversed. For vectors that do not depend on the strand, the authors average the first half
-with the reversed second half, which `--rc mean` does with both halves at once.
+with the reversed second half, which `rows.rc` of `mean` does with both halves at once.
 
 The authors train with `[SEP]` after each window and leave it out in everything downstream, where it
 would also tell the strands apart. It is left out here: the numbers are those of their tokenizer

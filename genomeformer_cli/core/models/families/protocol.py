@@ -51,7 +51,9 @@ class Family:
     # Rows of the embedding: the size of the vocabulary, rounded up to a multiple of this.
     vocabulary_multiple: int = 1
     has_spare_rows: bool = False  # The embedding may have any number of further rows.
-    layers: str = "last"  # Recommended layers for embeddings, in the syntax of `embed --layers`.
+    layers: str = (
+        "last"  # Recommended layers for embeddings, in the syntax of `rows.layers` of `embed`.
+    )
     pool: str = "mean"  # Recommended pooling for embeddings.
     is_read: bool = True  # False: the layout is known and refused.
 

@@ -71,7 +71,7 @@ def test_records_without_annotation_and_annotation_without_records_are_reported(
     text = gff("a gene 1 9 + . ID=g", "c gene 1 9 + . ID=h", "d region 1 9 + . ID=i")
     found = read_text(tmp_path, text, f">a\n{DNA}\n>b\n{DNA}\n>d\n{DNA}\n", reporter=listening)
     assert [record.id for record in found] == ["a"]
-    assert any("annotated on `b`, `d`: no windows" in one for one in listening.warnings)
+    assert any("annotated on `b`, `d`: nothing is cut" in one for one in listening.warnings)
     assert any("lacks annotated sequences: `c`" in one for one in listening.warnings)
 
 

@@ -1,0 +1,379 @@
+"""Sequences of a command: files, cached genomes, or regions of a genome, read lazily.
+
+This is the one way from options to sequences, for every command that reads unlabelled sequences:
+
+    sources = SequenceSources(genome="x.gbk", features=("CDS",))     # or files=, bed=, vcf=, tile=
+    with ExitStack() as stack:
+        look = look_through(sources, store=store, stack=stack, reporter=reporter, check=RowCheck())
+        for query in look.read():     # any number of times, in the same order
+            query.id, query.codes, query.region, query.problem
+
+`query.region` has the coordinates (`chrom start end strand feature`), or is None for whole records;
+`formats.region.region_columns` collects them as columns. A query with a `problem` has no codes, and
+keeps its row. Memory holds one record and the annotation of one file; the bases of BED and VCF rows
+are kept too, because their rows may be in any order. `commands/_sources.py` declares the options.
+
+All input is read once before any work: reading costs little beside the model, and finds errors
+early: damaged files, invalid letters, records without a vector, duplicate ids.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+
+from genomeformer_cli.core.annotation.feature_regions import FeatureRules, feature_queries
+from genomeformer_cli.core.annotation.reading import annotated_records
+from genomeformer_cli.core.annotation.sources import SequenceSources
+from genomeformer_cli.core.annotation.tiles import TileCount, TileRules, tile_queries
+from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.formats.any_sequences import read_any_sequences
+from genomeformer_cli.core.formats.bed import BedRow, read_bed
+from genomeformer_cli.core.formats.genbank import is_genbank
+from genomeformer_cli.core.formats.sequences import Query
+from genomeformer_cli.core.formats.text import STDIN, NamedFile, is_pipe, local_copy
+from genomeformer_cli.core.formats.vcf import read_variants
+from genomeformer_cli.core.genomes.genome import (
+    Genome,
+    annotation_file,
+    cached_genomes,
+    not_annotated,
+)
+from genomeformer_cli.core.genomes.regions import (
+    RegionRow,
+    bed_regions,
+    count_noun,
+    reasons,
+    region_queries,
+    vcf_regions,
+)
+from genomeformer_cli.core.reporting import Reporter, SilentReporter
+from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
+from genomeformer_cli.core.store.layout import Kind, Store
+
+_MAX_WARNINGS = 100
+Read = Callable[[], Iterator[Query]]
+# True for base codes with a token of A C G T only.
+HasToken = Callable[[Codes], bool]
+
+
+def has_known_base(codes: Codes) -> bool:
+    """Return True if a sequence has bases other than N."""
+    return bool((codes < NUM_REAL_BASES).any())
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowCheck:
+    """Records without a vector, and what to do with them."""
+
+    has_token: HasToken = has_known_base
+    strict: bool = False  # Raise for these records instead of warning.
+
+
+Identity = tuple[str, int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """Result of reading the sources."""
+
+    read: Read  # Function that reads all records again.
+    num_records: int  # Number of records.
+    num_bases: int  # Number of bases.
+    odd: tuple[tuple[int, str], ...]  # Row and description of records without a vector.
+    # Names, sizes and times of the files, which identify the job; None if one of them is a pipe.
+    identities: tuple[Identity, ...] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """Found source: a file that can be read twice, and its annotation if it has one."""
+
+    file: NamedFile  # Sequences.
+    identity: Identity  # Name, size and time, which identify the content.
+    is_file: bool  # False for a pipe, whose content cannot be compared later.
+    genome: Genome | None = None  # Cached genome; None for a file.
+    annotation: Path | None = None  # Annotation in the cache.
+
+
+def look_through(
+    sources: SequenceSources,
+    *,
+    store: Store,
+    stack: ExitStack,
+    reporter: Reporter,
+    check: RowCheck,
+) -> Look:
+    """Find the sources and read them once.
+
+    Args:
+        sources: Sources of sequences.
+        store: Cache.
+        stack: Keeps copies of pipes until it is closed.
+        reporter: Receives records without a vector and duplicate ids.
+        check: Records without a vector, and what to do with them.
+
+    Raises:
+        FastaError, AnnotationError, AlphabetError, InputError: A source is invalid.
+        NotInCacheError: A name is unknown.
+    """
+    names = sources.files or (sources.genome,)
+    places = [_find(name, store=store, stack=stack) for name in names if name is not None]
+    for place in places:
+        path, name = place.file.path, place.file.display_name
+        reporter.debug(f"input: {name} ({path})" if name != str(path) else f"input: {path}")
+    identities = [place.identity for place in places]
+    again = all(place.is_file for place in places)
+    rows_of = sources.bed or sources.vcf or sources.gff
+    rows = None
+    if rows_of is not None:
+        rows = NamedFile(
+            *stack.enter_context(local_copy(str(rows_of), command="embed --genome FASTA --bed -"))
+        )
+        identities.append(_identity(rows_of))
+        again &= str(rows_of) != STDIN and not is_pipe(rows_of)
+    first, read = _readers(sources, places, rows, reporter)
+    if sources.shard:
+        first = partial(_every, first, *sources.shard)
+        read = partial(_every, read, *sources.shard)
+    file_identities = tuple(identities) if again else None
+    return _look(first, read, file_identities, reporter, check)
+
+
+def records_text(num_records: int, num_bases: int, num_without: int, noun: str = "record") -> str:
+    """Return how many records were read and used, and how many have nothing to compute on."""
+    text = f"read {count_noun(num_records, noun)}, {count_noun(num_bases, 'base')}"
+    if num_without:
+        kind = "empty or of N alone" if noun == "record" else "without a sequence"
+        text += f": {num_records - num_without:,} used, {num_without:,} {kind}"
+    return text
+
+
+def _readers(
+    sources: SequenceSources,
+    places: Sequence[Source],
+    rows: NamedFile | None,
+    reporter: Reporter,
+) -> tuple[Read, Read]:
+    """Return the function that reads all sequences with reports, and one that is silent."""
+    if sources.bed or sources.vcf:
+        assert rows is not None
+        queries = _row_queries(sources, places[0].file, rows, reporter)
+        return queries.__iter__, queries.__iter__
+    rule = sources.feature_rules
+    if rule is not None:
+        pairs = [(place.file, _annotation(place, rows)) for place in places]
+        return (
+            partial(_feature_sequences, pairs, rule, reporter),
+            partial(_feature_sequences, pairs, rule, SilentReporter()),
+        )
+    files = [place.file for place in places]
+    tiles = sources.tile_rules
+    if tiles is not None:
+        return (
+            partial(_tiles, files, tiles, reporter),
+            partial(_tiles, files, tiles, SilentReporter()),
+        )
+    return partial(_records, files, reporter), partial(_records, files)
+
+
+def _row_queries(
+    sources: SequenceSources, genome: NamedFile, rows: NamedFile, reporter: Reporter
+) -> list[Query]:
+    """Return the sequences of a BED or VCF file, cut once: their own bases are kept."""
+    regions, text = _regions(sources, rows, reporter)
+    queries = region_queries(
+        regions,
+        genome.path,
+        source=rows.display_name,
+        display_name=genome.display_name,
+        reporter=reporter,
+    )
+    _report(queries, f"`{rows.display_name}`: {text}", reporter)
+    return queries
+
+
+def _regions(
+    sources: SequenceSources, rows: NamedFile, reporter: Reporter
+) -> tuple[list[RegionRow], str]:
+    """Return the regions of a BED or VCF file, and how many rows it has."""
+    if sources.vcf is not None:
+        variants = list(read_variants(rows.path, display_name=rows.display_name))
+        num_rows = len({variant.line for variant in variants})
+        text = f"{count_noun(num_rows, 'row')}, {count_noun(len(variants), 'allele')}"
+        return vcf_regions(variants, sources.flank), text
+    bed = list(read_bed(rows.path, display_name=rows.display_name))
+    _warn_of_remarks(bed, rows.display_name, reporter)
+    return bed_regions(bed), count_noun(len(bed), "row")
+
+
+def _warn_of_remarks(rows: Sequence[BedRow], bed: str, reporter: Reporter) -> None:
+    """Warn once per kind of oddity, with its count and its first line."""
+    for remark, number in Counter(row.remark for row in rows if row.remark).items():
+        first = next(row.line for row in rows if row.remark == remark)
+        reporter.warn(f"`{bed}`: {count_noun(number, 'row')} (the first in line {first}): {remark}")
+
+
+def _report(queries: Sequence[Query], text: str, reporter: Reporter) -> None:
+    """Report how many rows have a sequence, and why others do not."""
+    problems = [query.problem for query in queries if query.problem]
+    text = f"{text}, {count_noun(len(queries) - len(problems), 'sequence')}"
+    if problems:
+        reporter.warn(f"{text}; {len(problems):,} without ({reasons(problems)})")
+    else:
+        reporter.note(text)
+
+
+def _annotation(place: Source, rows: NamedFile | None) -> NamedFile:
+    """Return the annotation of a source: the given file, that of the cache, or the file itself.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if rows is not None:
+        return rows
+    if place.annotation is not None and place.genome is not None:
+        return NamedFile(place.annotation, f"annotation of {place.genome.name}")
+    if is_genbank(place.file):
+        return place.file
+    if place.genome is not None:
+        raise not_annotated(place.genome, "--gff")
+    raise UsageError(
+        f"`{place.file.display_name}` has no annotation",
+        hint="give it with `--genome FILE --gff FILE`, or a GenBank file instead",
+    )
+
+
+def _feature_sequences(
+    pairs: Sequence[tuple[NamedFile, NamedFile]], rules: FeatureRules, reporter: Reporter
+) -> Iterator[Query]:
+    for file, annotation in pairs:
+        records = annotated_records(
+            None if file == annotation else file, annotation, reporter=reporter, needs_genes=False
+        )
+        yield from feature_queries(records, rules, display_name=annotation.display_name)
+
+
+def _tiles(files: Sequence[NamedFile], rules: TileRules, reporter: Reporter) -> Iterator[Query]:
+    count = TileCount()
+    for record in _records(files, reporter):
+        yield from tile_queries(record, rules, count)
+    if not count.used:
+        raise InputError(
+            f"no tile of {rules.width:,} bases has a base other than N, or few enough of N",
+            hint="give sequences with bases, or raise `max_n`",
+        )
+    if count.left_out:
+        reporter.note(
+            f"tiles: {count.used + count.left_out:,} read, {count.used:,} used, "
+            f"{count.left_out:,} left out (N)"
+        )
+
+
+def _find(source: str, *, store: Store, stack: ExitStack) -> Source:
+    path = Path(source)
+    if source != STDIN and not path.exists() and store.has(Kind.GENOMES, source):
+        ((genome, fasta),) = cached_genomes(store, [source])
+        return Source(
+            file=NamedFile(fasta, f"genome {genome.name}"),
+            identity=(genome.name, *_identity(fasta)[1:]),
+            is_file=True,
+            genome=genome,
+            annotation=annotation_file(genome, fasta.parent),
+        )
+    is_file = source != STDIN and not is_pipe(path)
+    file = NamedFile(*stack.enter_context(local_copy(source)))
+    return Source(
+        file=file, identity=_identity(path) if is_file else (source, 0, 0), is_file=is_file
+    )
+
+
+def _identity(path: Path) -> Identity:
+    try:
+        status = path.stat()
+    except OSError:
+        return str(path), 0, 0
+    return str(path), status.st_size, status.st_mtime_ns
+
+
+def _records(files: Sequence[NamedFile], reporter: Reporter | None = None) -> Iterator[Query]:
+    return chain.from_iterable(
+        read_any_sequences(file.path, display_name=file.display_name, reporter=reporter)
+        for file in files
+    )
+
+
+def _every(read: Read, first: int, step: int) -> Iterator[Query]:
+    return (query for number, query in enumerate(read()) if number % step == first - 1)
+
+
+def _look(
+    first: Read,
+    read: Read,
+    identities: tuple[Identity, ...] | None,
+    reporter: Reporter,
+    check: RowCheck,
+) -> Look:
+    odd: list[tuple[int, str]] = []
+    hashes = array("q")
+    num_bases = 0
+    with reporter.track("reading", None, "bases") as tracker:
+        for row, query in enumerate(first()):
+            hashes.append(hash(query.id))
+            num_bases += query.codes.size
+            tracker.advance(query.codes.size)
+            problem = _problem(query, check.has_token)
+            if problem:
+                odd.append((row, problem))
+                if check.strict:
+                    raise InputError(problem, hint="leave `strict` out to have a row of NaN")
+    _tell_of_doubles(hashes, read, reporter, strict=check.strict)
+    return Look(
+        read=read,
+        num_records=len(hashes),
+        num_bases=num_bases,
+        odd=tuple(odd),
+        identities=identities,
+    )
+
+
+def _problem(query: Query, has_token: HasToken) -> str:
+    """Return the reason why a record has no vector; empty if it has one."""
+    if query.problem:
+        return f"region `{query.id}`: {query.problem}"
+    if not query.codes.size:
+        return f"record `{query.id}` is empty"
+    noun = "record" if query.region is None else "region"
+    if query.codes.min() == NUM_REAL_BASES:
+        return f"{noun} `{query.id}` holds no base but N"
+    return "" if has_token(query.codes) else f"{noun} `{query.id}` holds no whole token of A C G T"
+
+
+def _tell_of_doubles(hashes: array[int], read: Read, reporter: Reporter, *, strict: bool) -> None:
+    values, counts = np.unique(np.array(hashes, dtype=np.int64), return_counts=True)
+    doubles = set(values[counts > 1].tolist())
+    if not doubles:
+        return
+    times = Counter(query.id for query in read() if hash(query.id) in doubles)
+    lines = [
+        f"the id `{name}` occurs {number} times" for name, number in times.items() if number > 1
+    ]
+    if strict and lines:
+        raise InputError(lines[0], hint="leave `strict` out to keep a row for each")
+    warn_of([f"{line}; every record keeps its row" for line in lines], "ids", reporter)
+
+
+def warn_of(lines: Sequence[str], what: str, reporter: Reporter) -> None:
+    """Warn once per line, up to a hundred times."""
+    for line in lines[:_MAX_WARNINGS]:
+        reporter.warn(line)
+    if len(lines) > _MAX_WARNINGS:
+        reporter.warn(f"and {len(lines) - _MAX_WARNINGS} more {what} like these")
