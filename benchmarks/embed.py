@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.embedding.embedder import CPU_TOKENS, Embedder
 from genomeformer_cli.core.embedding.options import EmbedOptions
@@ -38,7 +39,6 @@ from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
-from genomeformer_cli.core.annotation.sources import SequenceSources
 
 SHORTEST, LONGEST, PEER_BATCH, ONE_LENGTH = 100, 2_000, 32, 256
 Rows = list[np.ndarray]
