@@ -6,9 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Exit, Option
+from typer import Context, Exit, Option
 
-from genomeformer_cli.commands._completion import complete_released, complete_sources
+from genomeformer_cli.commands._completion import complete_released
 from genomeformer_cli.commands._options import (
     MODEL_HELP,
     OUTPUT_HELP,
@@ -20,22 +20,27 @@ from genomeformer_cli.commands._options import (
     ThreadsOption,
     show_settings,
 )
+from genomeformer_cli.commands._sources import (
+    BedOption,
+    DownstreamOption,
+    FeatureOption,
+    GenomeOption,
+    GffOption,
+    SourcesArgument,
+    StepOption,
+    TileOption,
+    UpstreamOption,
+    VcfOption,
+    given_sources,
+)
 from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = "Example:  genomeformer predict promoters.fa --model demo-promoters > answers.tsv"
 
 
 def command(
-    sources: Annotated[
-        list[str] | None,
-        Argument(
-            help="FASTA, FASTQ or a table with a column `sequence`, plain or compressed; `-` reads "
-            "standard input; or names of cached genomes.",
-            metavar="FASTA...",
-            show_default=False,
-            autocompletion=complete_sources,
-        ),
-    ] = None,
+    context: Context,
+    sources: SourcesArgument = None,
     *,
     model: Annotated[
         str | None,
@@ -45,6 +50,15 @@ def command(
             autocompletion=complete_released,
         ),
     ] = None,
+    genome: GenomeOption = None,
+    bed: BedOption = None,
+    gff: GffOption = None,
+    feature: FeatureOption = None,
+    upstream: UpstreamOption = None,
+    downstream: DownstreamOption = None,
+    vcf: VcfOption = None,
+    tile: TileOption = None,
+    step: StepOption = None,
     output: Annotated[
         Path | None,
         Option("-o", "--output", help=f"{OUTPUT_HELP} Default: standard output."),
@@ -74,9 +88,9 @@ def command(
         raise Exit
     if base_labels not in ("string", "rows"):
         raise UsageError(f"invalid form of labels `{base_labels}`", hint="`string` or `rows`")
-    if not sources or model is None:
-        missing = "no sequences are given" if model else "no fine-tuned model is given"
-        raise UsageError(missing, hint=EXAMPLE.partition(":  ")[2])
+    if model is None:
+        raise UsageError("no fine-tuned model is given", hint=EXAMPLE.partition(":  ")[2])
+    selected = given_sources(context, flank=resolved.flank, rules=resolved.regions)
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.render.console import data_stream
@@ -84,7 +98,7 @@ def command(
     from genomeformer_cli.render.rows import prediction_lines
 
     request = workflow.PredictRequest(
-        files=tuple(sources),
+        sources=selected,
         model=model,
         config=resolved,
         device=device,

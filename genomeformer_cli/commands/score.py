@@ -6,18 +6,28 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from typer import Argument, Option
+from typer import Context, Option
 
-from genomeformer_cli.commands._completion import complete_genomes
 from genomeformer_cli.commands._options import (
-    GENOME_HELP,
     OUTPUT_HELP,
     PLOT_HELP,
-    VCF_HELP,
     WINDOW_HELP,
     DeviceOption,
     ModelOption,
     ThreadsOption,
+)
+from genomeformer_cli.commands._sources import (
+    BedOption,
+    DownstreamOption,
+    FeatureOption,
+    GenomeOption,
+    GffOption,
+    SourcesArgument,
+    StepOption,
+    TileOption,
+    UpstreamOption,
+    VcfOption,
+    given_sources,
 )
 from genomeformer_cli.core.errors import UsageError
 
@@ -30,14 +40,19 @@ EXAMPLE = "Example:  genomeformer score promoters.fa > scores.tsv"
 
 
 def command(
-    source: Annotated[
-        str | None,
-        Argument(help="FASTA or FASTQ, plain or .gz; `-` reads standard input.", metavar="FASTA"),
-    ] = None,
+    context: Context,
+    sources: SourcesArgument = None,
     *,
     model: ModelOption = None,
-    vcf: Annotated[Path | None, Option(help=VCF_HELP)] = None,
-    genome: Annotated[str | None, Option(help=GENOME_HELP, autocompletion=complete_genomes)] = None,
+    genome: GenomeOption = None,
+    bed: BedOption = None,
+    gff: GffOption = None,
+    feature: FeatureOption = None,
+    upstream: UpstreamOption = None,
+    downstream: DownstreamOption = None,
+    vcf: VcfOption = None,
+    tile: TileOption = None,
+    step: StepOption = None,
     ism: Annotated[
         bool, Option("--ism", help="Score every single substitution of every sequence.")
     ] = False,
@@ -68,13 +83,7 @@ def command(
     threads: ThreadsOption = None,
 ) -> None:
     """Score sequences, variants or substitutions by probability, tab-separated, in input order."""
-    if vcf is not None and genome is None:
-        raise UsageError("`--vcf` needs a genome", hint="name it with `--genome`")
-    if (source is None) == (vcf is None) or (vcf is None) != (genome is None):
-        raise UsageError(
-            "give either a FASTA file, or `--vcf` with `--genome`",
-            hint=EXAMPLE.removeprefix("Example:  "),
-        )
+    selected = given_sources(context)
     if (plot and not ism) or (per_base and (ism or vcf)) or (ism and vcf):
         raise UsageError(
             "invalid combination of options",
@@ -107,25 +116,28 @@ def command(
             )
             _write_variants(loaded, variants, output, reporter)
             return
-        assert source is not None
+        has_regions = selected.has_regions
         out = stack.enter_context(atomic_file(output)) if output else data_stream()
         if ism:
-            maps = list(workflow.map_sequences(loaded, source, every, reporter))
+            maps = list(workflow.map_sequences(loaded, selected, every, reporter))
             rows = (
                 line
                 for substitution_map in maps
                 for line in table.substitution_rows(substitution_map)
             )
-            table.write_rows(out, table.MAP_COLUMNS, rows)
+            columns = table.with_coordinates(table.MAP_COLUMNS, has_regions=has_regions)
+            table.write_rows(out, columns, rows)
             if plot is not None:
                 plot_substitutions(maps, plot)
             return
-        scored = workflow.score_sequences(loaded, source, rule, reporter)
+        scored = workflow.score_sequences(loaded, selected, rule, reporter)
         if per_base is not None:
             bases = stack.enter_context(atomic_file(per_base))
-            bases.write(table.tsv_line(table.BASE_COLUMNS))
+            columns = table.with_coordinates(table.BASE_COLUMNS, has_regions=has_regions)
+            bases.write(table.tsv_line(columns))
             scored = table.write_bases(scored, bases)
-        table.write_rows(out, table.RECORD_COLUMNS, map(table.record_row, scored))
+        columns = table.with_coordinates(table.RECORD_COLUMNS, has_regions=has_regions)
+        table.write_rows(out, columns, map(table.record_row, scored))
 
 
 def _write_variants(

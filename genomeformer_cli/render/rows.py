@@ -6,9 +6,11 @@ import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import chain
 from typing import IO, TYPE_CHECKING, Any
 
+from genomeformer_cli.core.formats.region import COLUMNS, Region
 from genomeformer_cli.core.sequence import BASES, NUM_REAL_BASES
 from genomeformer_cli.render.console import to_json
 
@@ -39,20 +41,32 @@ def tsv_line(cells: Iterable[object]) -> bytes:
     return ("\t".join(str(cell) for cell in cells) + "\n").encode()
 
 
+def with_coordinates(columns: tuple[str, ...], *, has_regions: bool) -> tuple[str, ...]:
+    """Return the columns of a table, with the coordinates of regions after the id."""
+    return (columns[0], *COLUMNS, *columns[1:]) if has_regions else columns
+
+
+def id_cells(identifier: str, region: Region | None) -> tuple[str, ...]:
+    """Return the id of a sequence, and its coordinates if it is a region."""
+    return (identifier,) if region is None else (identifier, *region.cells)
+
+
 def record_row(record: ScoredRecord) -> bytes:
     """Return the likelihood of one record."""
     score = record.score
     values = (score.log_likelihood, score.bits_per_base, score.perplexity)
-    return tsv_line((score.id, score.length, score.num_scored, *map(format_score, values)))
+    cells = id_cells(score.id, record.region)
+    return tsv_line((*cells, score.length, score.num_scored, *map(format_score, values)))
 
 
 def base_rows(record: ScoredRecord) -> Iterator[bytes]:
     """Return one row per base of a record."""
     probabilities_LR = 2.0**record.log2_LR
+    names = id_cells(record.score.id, record.region)
     for index, code in enumerate(record.codes):
         scores = (record.score.bits_L[index], *probabilities_LR[index])
         cells = (format_score(float(score)) for score in scores)
-        yield tsv_line((record.score.id, index + 1, BASES[code], *cells))
+        yield tsv_line((*names, index + 1, BASES[code], *cells))
 
 
 def write_bases(records: Iterable[ScoredRecord], out: IO[bytes]) -> Iterator[ScoredRecord]:
@@ -72,11 +86,12 @@ def variant_row(score: VariantScore) -> bytes:
 
 def substitution_rows(record: MutatedRecord) -> Iterator[bytes]:
     """Return one row per substitution of a record."""
+    names = id_cells(record.id, record.region)
     for index, code in enumerate(record.codes):
         for base in range(NUM_REAL_BASES):
             if code < NUM_REAL_BASES and base != code:
                 odds = format_score(float(record.odds_LR[index, base]))
-                yield tsv_line((record.id, index + 1, BASES[code], BASES[base], odds))
+                yield tsv_line((*names, index + 1, BASES[code], BASES[base], odds))
 
 
 def write_rows(out: IO[bytes], columns: tuple[str, ...], rows: Iterable[bytes]) -> int:
@@ -109,7 +124,9 @@ def prediction_lines(
     if as_json:
         yield from _prediction_json(task, ordered)
         return
-    yield tsv_line(_prediction_columns(task.targets, by_base=by_base))
+    columns = tuple(_prediction_columns(task.targets, by_base=by_base))
+    has_regions = first is not None and first.region is not None
+    yield tsv_line(with_coordinates(columns, has_regions=has_regions))
     for prediction in ordered:
         yield from _prediction_rows(task.targets, prediction, by_base=by_base)
 
@@ -131,26 +148,27 @@ def _is_regression(space: LabelSpace) -> bool:
 def _prediction_rows(
     space: LabelSpace, prediction: PredictedRecord, *, by_base: bool
 ) -> Iterator[bytes]:
-    labels, size, name = prediction.labels(space), prediction.codes.size, prediction.id
+    labels, size = prediction.labels(space), prediction.codes.size
+    names = id_cells(prediction.id, prediction.region)
     if space.is_per_base and by_base:
         for index, code in enumerate(prediction.codes):
             label = _NO_LABEL if labels is None else labels[index]
             numbers = map(_format_number, prediction.answers[index])
-            yield tsv_line((name, index + 1, BASES[code], label, *numbers, prediction.note))
+            yield tsv_line((*names, index + 1, BASES[code], label, *numbers, prediction.note))
         if not size:
             missing = [_NO_LABEL] * (2 + len(space.names))
-            yield tsv_line((name, 0, *missing, prediction.note))
+            yield tsv_line((*names, 0, *missing, prediction.note))
         return
     if space.is_per_base:
         letters = _NO_LABEL if labels is None else "".join(labels)
-        yield tsv_line((name, size, letters, prediction.note))
+        yield tsv_line((*names, size, letters, prediction.note))
         return
     numbers = map(_format_number, prediction.answers[0])
     if _is_regression(space):
-        yield tsv_line((name, size, *numbers, prediction.note))
+        yield tsv_line((*names, size, *numbers, prediction.note))
         return
     label = _NO_LABEL if labels is None else (space.separator or ";").join(labels)
-    yield tsv_line((name, size, label, *numbers, prediction.note))
+    yield tsv_line((*names, size, label, *numbers, prediction.note))
 
 
 def _format_number(value: float) -> str:
@@ -181,7 +199,10 @@ def _prediction_record(space: LabelSpace, prediction: PredictedRecord) -> dict[s
         [round(float(value), 8) if math.isfinite(value) else None for value in row]
         for row in prediction.answers
     ]
-    record: dict[str, Any] = {"id": prediction.id, "length": int(prediction.codes.size)}
+    record: dict[str, Any] = {"id": prediction.id}
+    if prediction.region is not None:
+        record |= asdict(prediction.region)
+    record["length"] = int(prediction.codes.size)
     if space.kind.value == "classification":
         record["label"] = None if labels is None else labels[0]
     elif not _is_regression(space):

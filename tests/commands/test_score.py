@@ -36,7 +36,7 @@ def test_records_keep_their_order_and_none_vanishes(run_cli: RunCommand, tmp_pat
         ("long", "200", "200"),
     ]
     assert found[1]["bits_per_base"] == "NA"
-    assert "`a` has no base that can be scored" in done.err
+    assert "`a` is without a score: no base that can be scored" in done.err
     perplexity = 2 ** float(found[2]["bits_per_base"])
     assert float(found[2]["perplexity"]) == pytest.approx(perplexity, abs=1e-4)
     each = table(bases.read_text())

@@ -116,12 +116,12 @@ def genes_of(record: AnnotatedRecord) -> list[Feature]:
 def _selected(record: AnnotatedRecord, requested: Iterable[str]) -> Iterator[tuple[str, Feature]]:
     """Yield the requested features of a record with their requested type."""
     derived = [kind for kind in requested if kind in (PROMOTER, TERMINATOR)]
-    listed = set(requested) - set(derived)
+    types = set(requested) - set(derived)
     for feature in record.features:
         kind = feature.type.casefold()
-        if feature.kind is Kind.GENE and GENE in listed:
+        if feature.kind is Kind.GENE and GENE in types:
             kind = GENE
-        if kind in listed and not feature.implied:
+        if kind in types and not feature.implied:
             yield kind, feature
     for kind in derived:
         for gene in genes_of(record):

@@ -150,9 +150,8 @@ def embed_sequences(
         work = _Work(request, embedder, look, devices or (str(device),) * request.jobs, reporter)
         result = work.run(stream, stack)
         if not (request.sources.bed or request.sources.vcf):
-            reporter.note(
-                records_text(look.num_records, look.num_bases, len(look.odd), request.sources.noun)
-            )
+            noun, num_odd = request.sources.noun, len(look.odd)
+            reporter.note(records_text(look.num_records, look.num_bases, num_odd, noun))
         return result
 
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.annotation.sources import SequenceSources
+from genomeformer_cli.core.annotation.sources import RegionConfig, SequenceSources
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.labelled import RowCount
+from genomeformer_cli.core.formats.region import Region
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
@@ -49,13 +50,16 @@ class PredictConfig:
     """Settings of `predict`."""
 
     rows: PredictOptions = field(default_factory=PredictOptions)  # Options of the computation.
+    flank: int = 100  # Bases on each side of a variant.
+    # Rarely changed rules of tiles.
+    regions: RegionConfig = field(default_factory=RegionConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictRequest:
     """Request to predict."""
 
-    files: tuple[str, ...]  # FASTA or FASTQ files, `-` for standard input, or cached genomes.
+    sources: SequenceSources  # Sequences to predict on.
     model: str  # Bundle of a fine-tuned model, or its name in the cache.
     config: PredictConfig = field(default_factory=PredictConfig)  # Settings of the prediction.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
@@ -71,6 +75,7 @@ class PredictedRecord:
     # (1, C) probabilities or quantities, or (bases, C); NaN without a real base.
     answers: npt.NDArray[np.float64]
     note: str = ""  # Reason for a missing prediction; empty if there is one.
+    region: Region | None = None  # Place on a genome; None for a whole record.
 
     def labels(self, targets: LabelSpace) -> list[str] | None:
         """Return the most probable class (of each base), or all labels above one half.
@@ -128,7 +133,7 @@ def predict_sequences(
     """
     with ExitStack() as stack:
         look = look_through(
-            SequenceSources(files=request.files),
+            request.sources,
             store=store or Store(),
             stack=stack,
             reporter=reporter,
@@ -140,17 +145,26 @@ def predict_sequences(
             codes = [query.codes for query in group]
             predictions = predictor.answerer.predict(codes, tracker.advance)
             for query, answers in zip(group, predictions, strict=True):
-                note = _note(query.codes, predictor.answerer.collator.tokenizer)
+                note = query.problem or _note(query.codes, predictor.answerer.collator.tokenizer)
                 notes[note] += 1
-                yield PredictedRecord(id=query.id, codes=query.codes, answers=answers, note=note)
+                yield PredictedRecord(
+                    id=query.id,
+                    codes=query.codes,
+                    answers=answers,
+                    note=note,
+                    region=query.region,
+                )
         reporter.note(count_notes(notes).sentence("sequences"))
 
 
 def count_notes(notes: Counter[str]) -> RowCount:
-    """Return the count of sequences, by the notes of those without an answer."""
+    """Return the count of sequences, by the notes of those without an answer.
+
+    Notes of regions are counted by their category, the text before `:`.
+    """
     count = RowCount(read=notes.total(), used=notes.total())
     for note in filter(None, notes):
-        count = count.without(note, notes[note])
+        count = count.without(note.partition(":")[0], notes[note])
     return count
 
 

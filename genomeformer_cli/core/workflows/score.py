@@ -25,6 +25,8 @@ from genomeformer_cli.core.formats.named_records import (
     named_records,
     unknown_record,
 )
+from genomeformer_cli.core.formats.region import Region
+from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.formats.vcf import Variant, read_variants
 from genomeformer_cli.core.formats.vcf_info import annotate_lines
@@ -73,6 +75,7 @@ class ScoredRecord:
     score: RecordScore  # Sums, and bits of each base.
     codes: Codes  # Base codes.
     log2_LR: Log2  # (L, 4) log2 probabilities of A C G T.
+    region: Region | None = None  # Place on a genome; None for a whole record.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +85,7 @@ class MutatedRecord:
     id: str  # First word of the header.
     codes: Codes  # Base codes.
     odds_LR: Log2  # (L, 4) log-odds of each base against the present one.
+    region: Region | None = None  # Place on a genome; None for a whole record.
 
 
 def load_scorer(
@@ -105,30 +109,36 @@ def load_scorer(
 
 
 def score_sequences(
-    loaded: LoadedModel, source: str, rule: ScoringOptions, reporter: Reporter
+    loaded: LoadedModel,
+    sources: SequenceSources,
+    rule: ScoringOptions,
+    reporter: Reporter,
 ) -> Iterator[ScoredRecord]:
-    """Score every record of a file, one at a time in memory, in input order.
+    """Score every sequence, one at a time in memory, in input order.
 
     Raises:
         FastaError, AlphabetError: The input cannot be used.
     """
     num_records = num_bases = num_without = 0
     with reporter.track("scoring", None, "bases") as tracker:
-        for identifier, codes in _records(source, reporter):
-            score, log2_LR = score_record(loaded, identifier, codes, rule)
+        for query in _queries(sources, reporter):
+            codes = query.codes
+            score, log2_LR = score_record(loaded, query.id, codes, rule)
             num_records, num_bases = num_records + 1, num_bases + codes.size
             if not score.num_scored:
                 num_without += 1
-                reporter.warn(f"record `{identifier}` has no base that can be scored")
-            yield ScoredRecord(score=score, codes=codes, log2_LR=log2_LR)
+                reason = query.problem or "no base that can be scored"
+                noun = "record" if query.region is None else "region"
+                reporter.warn(f"{noun} `{query.id}` is without a score: {reason}")
+            yield ScoredRecord(score=score, codes=codes, log2_LR=log2_LR, region=query.region)
             tracker.advance(codes.size)
-    reporter.note(records_text(num_records, num_bases, num_without))
+    reporter.note(records_text(num_records, num_bases, num_without, sources.noun))
 
 
 def map_sequences(
-    loaded: LoadedModel, source: str, every: int, reporter: Reporter
+    loaded: LoadedModel, sources: SequenceSources, every: int, reporter: Reporter
 ) -> Iterator[MutatedRecord]:
-    """Yield the substitution scores of every record of a file.
+    """Yield the substitution scores of every sequence.
 
     Raises:
         ConfigError: A record is longer than the context of a causal model.
@@ -136,30 +146,30 @@ def map_sequences(
     """
     longest = loaded.model.config.context
     with reporter.track("mutating", None, "bases") as tracker:
-        for identifier, codes in _records(source, reporter):
+        for query in _queries(sources, reporter):
+            identifier, codes = query.id, query.codes
             if objective_for(loaded.model.config.direction).is_causal and codes.size > longest:
                 raise ConfigError(
                     f"record `{identifier}` has {codes.size:,} bases, and the model a context of "
                     f"{longest:,}",
-                    hint="cut the record into pieces that fit",
+                    hint=f"cut the record into pieces that fit, as in `--tile {longest}`",
                 )
             odds_LR = mutagenesis_map(loaded, codes, every)
-            yield MutatedRecord(id=identifier, codes=codes, odds_LR=odds_LR)
+            yield MutatedRecord(id=identifier, codes=codes, odds_LR=odds_LR, region=query.region)
             tracker.advance(codes.size)
 
 
-def _records(source: str, reporter: Reporter) -> Iterator[tuple[str, Codes]]:
-    """Yield the records of a source that was read to its end once, as `embed` does."""
+def _queries(sources: SequenceSources, reporter: Reporter) -> Iterator[Query]:
+    """Yield the sequences of sources that were read to their end once, as `embed` does."""
     with ExitStack() as stack:
         look = look_through(
-            SequenceSources(files=(source,)),
+            sources,
             store=Store(),
             stack=stack,
             reporter=reporter,
             check=RowCheck(),
         )
-        for query in look.read():
-            yield query.id, query.codes
+        yield from look.read()
 
 
 @dataclass(frozen=True, kw_only=True)
