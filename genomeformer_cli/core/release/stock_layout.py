@@ -73,8 +73,8 @@ def check_form(config: ArchitectureConfig) -> ModelConfig:
 
 def stock_class(config: ArchitectureConfig) -> str:
     """Return the name of the stock class, e.g. `Qwen3ForCausalLM`."""
-    checked = check_form(config)
-    return _FORMS[checked.direction, checked.query_key_norm][0]
+    config = check_form(config)
+    return _FORMS[config.direction, config.query_key_norm][0]
 
 
 def stock_config(config: ArchitectureConfig, tokenizer: Tokenizer, dtype: str) -> dict[str, Any]:

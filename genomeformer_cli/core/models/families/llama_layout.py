@@ -100,9 +100,9 @@ def read_window(reader: ConfigReader, document: Mapping[str, Any], default: int)
     Raises:
         ConfigError: The number is invalid.
     """
-    given = "sliding_window" in document
-    window: int = reader.take("sliding_window", int, 0 if given else default)
-    if given and document["sliding_window"] is not None and window < 1:
+    is_present = "sliding_window" in document
+    window: int = reader.take("sliding_window", int, 0 if is_present else default)
+    if is_present and document["sliding_window"] is not None and window < 1:
         raise ConfigError(
             f"`config.json`: invalid `sliding_window`: `{window}`",
             hint="a position sees at least itself; null: the whole past",
@@ -123,14 +123,16 @@ def read_rotary(reader: ConfigReader, context: int, default_base: float) -> Rota
     reader.require("partial_rotary_factor", 1.0, None)
     reader.flag("rope_interleaved", is_on=False)
     old, new = (reader.take(key, dict, {}) for key in ("rope_scaling", "rope_parameters"))
-    base = reader.take("rope_theta", float, default_base)
-    if old and new and {**old, "rope_theta": base} != {"rope_theta": base, **new}:
+    absent = 0.0
+    old_base = reader.take("rope_theta", float, absent)
+    scaling = ConfigReader(new or old, "rotary positions")
+    base = scaling.take("rope_theta", float, old_base or default_base)
+    of_old = {"rope_theta": base, **old}
+    if (old_base and old_base != base) or (new and old and of_old != {"rope_theta": base, **new}):
         raise ConfigError(
-            "`config.json`: `rope_scaling` and `rope_parameters` contradict each other",
+            "`config.json`: two contradicting entries for rotary positions",
             hint="keep the one with which the model was trained",
         )
-    scaling = ConfigReader(new or old, "rotary positions")
-    base = scaling.take("rope_theta", float, base)
     scaling.require("partial_rotary_factor", 1.0, None)
     # Versions before 4.43 name the kind `type`; newer ones may write both names.
     old_name = scaling.require("type", "default", *_KINDS, None) or "default"
@@ -157,10 +159,10 @@ def _llama3(reader: ConfigReader, context: int) -> dict[str, Any]:
 
 def _yarn(reader: ConfigReader, context: int) -> dict[str, Any]:
     """Read YaRN, whose factor versions of `transformers` read from different keys."""
-    given = reader.take("original_max_position_embeddings", int, 0)
-    original = given or context
-    factor = reader.take("factor", float, context / original if given else None)
-    if given and factor != context / original:
+    pretrained = reader.take("original_max_position_embeddings", int, 0)
+    original = pretrained or context
+    factor = reader.take("factor", float, context / original if pretrained else None)
+    if pretrained and factor != context / original:
         raise ConfigError(
             f"`config.json`: the factor {factor:g} of `yarn` contradicts {context:,} positions, "
             f"{original:,} of them in pretraining",
@@ -228,8 +230,8 @@ def _attention(reader: TensorReader, old: str, config: DecoderConfig) -> dict[st
     parts = {}
     for kind, has in (("weight", True), ("bias", config.attention_bias)):
         if has:
-            three = [reader.take(f"{old}.{part}_proj.{kind}") for part in ("q", "k", "v")]
-            parts[f"attention.qkv.{kind}"] = torch.cat(three)
+            projections = [reader.take(f"{old}.{part}_proj.{kind}") for part in ("q", "k", "v")]
+            parts[f"attention.qkv.{kind}"] = torch.cat(projections)
     parts["attention.out.weight"] = reader.take(f"{old}.o_proj.weight")
     if config.attention_out_bias:
         parts["attention.out.bias"] = reader.take(f"{old}.o_proj.bias")
@@ -243,8 +245,8 @@ def _mlp(reader: TensorReader, old: str, config: DecoderConfig) -> dict[str, Ten
     parts = {}
     for kind, has in (("weight", True), ("bias", config.mlp_bias)):
         if has:
-            two = [reader.take(f"{old}.mlp.{part}_proj.{kind}") for part in ("gate", "up")]
-            parts[f"mlp.up.{kind}"] = torch.cat(two)
+            layers = [reader.take(f"{old}.mlp.{part}_proj.{kind}") for part in ("gate", "up")]
+            parts[f"mlp.up.{kind}"] = torch.cat(layers)
             parts[f"mlp.out.{kind}"] = reader.take(f"{old}.mlp.down_proj.{kind}")
     return parts
 
@@ -254,7 +256,7 @@ def _experts(reader: TensorReader, old: str, config: DecoderConfig) -> dict[str,
     parts = {"mlp.router.weight": reader.take(f"{old}.gate.weight")}
     for number in range(config.num_experts):
         expert = f"{old}.experts.{number}"
-        two = [reader.take(f"{expert}.{part}.weight") for part in ("w1", "w3")]
-        parts[f"mlp.experts.{number}.up.weight"] = torch.cat(two)
+        layers = [reader.take(f"{expert}.{part}.weight") for part in ("w1", "w3")]
+        parts[f"mlp.experts.{number}.up.weight"] = torch.cat(layers)
         parts[f"mlp.experts.{number}.out.weight"] = reader.take(f"{expert}.w2.weight")
     return parts

@@ -184,6 +184,9 @@ def test_both_layouts_of_rotary_positions_have_one_meaning(name: str) -> None:
     new = read(name, rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0})
     assert old == new
     assert (old.rotary.base, old.rotary.kind, old.rotary.factor) == (500.0, "linear", 2.0)
+    assert read(name, rope_theta=9.0, rope_parameters={"rope_theta": 9.0}).rotary.base == 9.0
+    with pytest.raises(ConfigError, match="contradict"):
+        read(name, rope_theta=500.0, rope_parameters={"rope_type": "default", "rope_theta": 9.0})
     with pytest.raises(ConfigError, match="contradict"):
         read(
             name,
