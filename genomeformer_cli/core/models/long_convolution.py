@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 # Numbers of the padded rows of one group of channels.
-_GROUP_NUMBERS = 1 << 22
+_GROUP_NUMBERS = 1 << 19
 
 
 def long_convolution(x_BLE: Tensor, kernel_KE: Tensor, direct_E: Tensor) -> Tensor:
