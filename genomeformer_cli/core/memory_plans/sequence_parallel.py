@@ -13,7 +13,7 @@ Shape letters: B batch, L length, C positions of a shard, E width.
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor
@@ -121,9 +121,8 @@ def sequence_parallel_gradients(
 def _of_rows(
     model: Model, examples: Examples, total_weight: Tensor, line: SequenceGroup
 ) -> Prediction | None:
-    assert isinstance(model, Encoder | TwoStack)
     length = examples.inputs_BL.shape[1]
-    stack = model.ahead if isinstance(model, TwoStack) else model
+    stack = cast("TwoStack", model).ahead if _has_two_stacks(model) else cast("Encoder", model)
     shortest = max(1, *(block.halo for block in stack.stack)) if not stack.config.causal else 1
     if length < shortest * line.size:
         # Too short to be parted: the first process takes it, the others nothing.
@@ -141,20 +140,26 @@ def _of_rows(
     return prediction.detached()
 
 
+def _has_two_stacks(model: Model) -> bool:
+    return model.config.direction == "two-stack"
+
+
 def _features(
-    model: Encoder | TwoStack, tokens_BL: Tensor, bounds: tuple[int, int], line: SequenceGroup
+    model: Model, tokens_BL: Tensor, bounds: tuple[int, int], line: SequenceGroup
 ) -> list[Tensor]:
     """Return the features of a shard, as `hidden` does for whole rows; one tensor per stack."""
     start, stop = bounds
-    if isinstance(model, TwoStack):
+    if _has_two_stacks(model):
+        stacks = cast("TwoStack", model)
         length = tokens_BL.shape[1]
-        turned_BL = model.shifted(model.other_strand(tokens_BL.flip(1)))
-        ahead_BCE = _causal(model.ahead, model.shifted(tokens_BL), bounds, line)
-        back_BCE = _causal(model.back, turned_BL, (length - stop, length - start), line.reversed())
+        turned_BL = stacks.shifted(stacks.other_strand(tokens_BL.flip(1)))
+        ahead_BCE = _causal(stacks.ahead, stacks.shifted(tokens_BL), bounds, line)
+        back_BCE = _causal(stacks.back, turned_BL, (length - stop, length - start), line.reversed())
         return [ahead_BCE, back_BCE.flip(1)]
-    if model.config.causal:
-        return [_causal(model, tokens_BL, bounds, line)]
-    return [_bidirectional(model, tokens_BL, bounds, line)]
+    encoder = cast("Encoder", model)
+    if encoder.config.causal:
+        return [_causal(encoder, tokens_BL, bounds, line)]
+    return [_bidirectional(encoder, tokens_BL, bounds, line)]
 
 
 def _causal(

@@ -73,11 +73,6 @@ class FramedModel(Model):
         """Features per position."""
         return self.config.width
 
-    @property
-    def max_positions(self) -> int | None:
-        """Longest row with its frame that the positions of the model allow; None: any length."""
-        return None
-
     def framed_layers(
         self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]
     ) -> list[Tensor]:

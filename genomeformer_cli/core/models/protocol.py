@@ -106,6 +106,11 @@ class Model(nn.Module):
         """True if the time of a row grows with the square of its length."""
         return True
 
+    @property
+    def max_positions(self) -> int | None:
+        """Longest row with its frame that the positions of the model allow; None: any length."""
+        return None
+
     def layer_width(self, layer: int) -> int:
         """Return the features per position of a layer; 0 is the embedding."""
         return self.feature_width if layer == self.config.depth else self.config.width

@@ -23,7 +23,6 @@ from genomeformer_cli.core.embedding.features import combine_layers
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.errors import CheckpointError, MissingExtraError
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.framed import FramedModel
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.release.onnx_forms import in_plain_form, without_form
 from genomeformer_cli.core.store.atomic import atomic_file
@@ -116,8 +115,7 @@ def _exported(loaded: LoadedModel) -> bytes:
     # compared, which is proof enough.
     shortest = 2 * config.patch + 2
     tokens_BL = _tokens(loaded, 3, max(config.context, shortest + 1))
-    # Published models have tables of positions, and no tokens beyond their context.
-    longest = config.context if isinstance(loaded.model, FramedModel) else None
+    longest = None if loaded.model.max_positions is None else config.context
     length = torch.export.Dim("length", min=shortest, max=longest)
     dims = {0: torch.export.Dim("batch"), 1: length}
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as place, _quiet():
