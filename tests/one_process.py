@@ -24,7 +24,7 @@ def stay_in_one_process(patch: pytest.MonkeyPatch) -> None:
     from genomeformer_cli.core.model_io.tensors import read_tensors
     from genomeformer_cli.core.release import selftest, stock_check, verify
     from genomeformer_cli.core.store.seal import check_seal
-    from genomeformer_cli.core.workflows import compare, release_publish
+    from genomeformer_cli.core.workflows import compare, leaderboard, release_publish
 
     def outputs(folder: Path) -> dict[str, Tensor]:
         check_seal(folder)
@@ -47,4 +47,5 @@ def stay_in_one_process(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(stock_check, "stock_outputs", stock_outputs)
     for module in (verify, release_publish):
         patch.setattr(module, "outputs_in_fresh_process", outputs)
-    patch.setattr(compare, "run_in_fresh_process", call)
+    for module in (compare, leaderboard):
+        patch.setattr(module, "run_in_fresh_process", call)

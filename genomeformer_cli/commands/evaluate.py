@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Context, Option
 
@@ -30,6 +30,9 @@ from genomeformer_cli.commands._options import (
 )
 from genomeformer_cli.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from genomeformer_cli.core.workflows.evaluate import EvaluateRequest
+
 EXAMPLE = "Example:  genomeformer evaluate demo --task promoters.tsv --suite tasks/ --only gue_tf"
 _HELD_OUT, _LABELLED = "Held-out bases", "Labelled sequences"
 
@@ -49,10 +52,13 @@ _LABELLED_PLACES = {
 
 def command(
     context: Context,
-    model: Annotated[
-        str | None,
+    models: Annotated[
+        list[str] | None,
         Argument(
-            help=MODEL_HELP, autocompletion=complete_models, metavar="MODEL", show_default=False
+            help=f"{MODEL_HELP} Several are ranked on labelled sequences.",
+            autocompletion=complete_models,
+            metavar="MODEL...",
+            show_default=False,
         ),
     ] = None,
     *,
@@ -134,8 +140,9 @@ def command(
         Option(
             "-o",
             "--output",
-            help=f"{OUTPUT_HELP} A folder of `eval_results.json` and `report.html`. Default: "
-            "`NAME-evaluation`.",
+            help=f"{OUTPUT_HELP} A folder of `eval_results.json` and `report.html`, default "
+            "`NAME-evaluation`; of several models, of `leaderboard.json`, `.md` and `.html`, "
+            "default `leaderboard`.",
             show_default=False,
         ),
     ] = None,
@@ -146,16 +153,18 @@ def command(
     threads: ThreadsOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare a model with tables of counts, k-mers and its twin of random weights."""
+    """Compare models with tables of counts, k-mers and their twins of random weights."""
     from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.evaluation.held_out_sequences import parse_group_by
     from genomeformer_cli.core.evaluation.labels import missing_from_text
     from genomeformer_cli.core.store.output_lock import lock_outputs
+    from genomeformer_cli.core.workflows import leaderboard
     from genomeformer_cli.core.workflows.evaluate import (
         EvaluateConfig,
         EvaluateRequest,
         evaluate_model,
     )
+    from genomeformer_cli.render import leaderboard as render
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.evaluation import render_evaluation, write_report
     from genomeformer_cli.render.progress import terminal_reporter
@@ -164,10 +173,10 @@ def command(
         given_settings(context, _PREDICTION_PLACES), given_settings(context, _LABELLED_PLACES)
     )
     resolved = resolved_config(context, EvaluateConfig(), options)
-    if model is None:
+    if not models:
         raise UsageError("no model is given", hint=EXAMPLE.partition(":  ")[2])
     request = EvaluateRequest(
-        model=model,
+        model=models[0],
         likelihood=likelihood,
         corpus=corpus,
         held_out=tuple(held_out or ()),
@@ -183,8 +192,34 @@ def command(
         device=device,
         threads=threads,
     )
-    folder = output or Path(f"{Path(model).name or 'model'}-evaluation")
+    if len(models) > 1:
+        _check_ranked(request)
+        folder = output or Path("leaderboard")
+        ranking = leaderboard.LeaderboardRequest(
+            models=tuple(models), evaluation=request, output=folder
+        )
+        with terminal_reporter() as reporter, lock_outputs(folder, reporter=reporter):
+            ranked = leaderboard.rank_models(ranking, reporter=reporter)
+            reporter.note(f"report: {render.write_leaderboard(ranked, folder)}")
+        show(ranked, render.render_leaderboard(ranked), as_json=as_json)
+        return render.check_all_ranked(ranked)
+    folder = output or Path(f"{Path(models[0]).name or 'model'}-evaluation")
     with terminal_reporter() as reporter, lock_outputs(folder, reporter=reporter):
         result = evaluate_model(request, reporter=reporter)
         reporter.note(f"report: {write_report(result, folder)}")
-    show(result, render_evaluation(result), as_json=as_json)
+    return show(result, render_evaluation(result), as_json=as_json)
+
+
+def _check_ranked(request: EvaluateRequest) -> None:
+    """Refuse options that apply only to the evaluation of one model."""
+    options = {
+        "--corpus": request.corpus,
+        "--held-out": request.held_out,
+        "--annotation": request.annotation,
+    }
+    for name, value in options.items():
+        if value:
+            raise UsageError(
+                f"`{name}` applies to the evaluation of one model",
+                hint="several models are ranked on labelled sequences: `--task` or `--suite`",
+            )

@@ -8,6 +8,7 @@ Shape letters: N rows, E width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from genomeformer_cli.core.configuration import MAX_WINDOW, check_range
 from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.evaluation.duplicates import Duplicates, find_duplicates
+from genomeformer_cli.core.evaluation.embedding_cost import CostMeter
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
 from genomeformer_cli.core.evaluation.kmers import KS, ONE_HOT, kmer_frequencies, one_hot
 from genomeformer_cli.core.evaluation.neighbourhood import (
@@ -109,9 +111,20 @@ class ProbingResult:
 
 
 def evaluate_task(
-    loaded: LoadedModel, task: Task, config: ProbingConfig, reporter: Reporter
+    loaded: LoadedModel,
+    task: Task,
+    config: ProbingConfig,
+    reporter: Reporter,
+    meter: CostMeter | None = None,
 ) -> ProbingResult:
     """Evaluate a model's vectors on one task.
+
+    Args:
+        loaded: Model to evaluate.
+        task: Labelled sequences.
+        config: Settings.
+        reporter: Receives notes and progress.
+        meter: Receives the cost of the model's vectors.
 
     Raises:
         AlphabetError: A sequence holds a letter that is not a nucleotide.
@@ -155,7 +168,8 @@ def evaluate_task(
     )
     if duplicates.exist:
         reporter.warn(duplicates.warning(task.name))
-    model_vectors_NE = _embed(loaded, sequences, config, reporter)
+    with meter.measure() if meter else nullcontext():
+        model_vectors_NE = _embed(loaded, sequences, config, reporter)
     rows: list[ProbeRow] = []
     for seed, rows_M in rows_by_seed.items():
         (twin,) = random_twins(loaded, seed, 1).values()

@@ -14,7 +14,8 @@ from genomeformer_cli.core.tables import Table
 
 Plain = Mapping[str, Any]
 
-_MISSING = "-"
+MISSING = "-"
+_SOURCES = {"model": "this model", "random": "random weights"}
 _NEIGHBOURHOOD = {
     "purity": "purity of 10",
     "chance": "by chance",
@@ -67,7 +68,7 @@ def _predictor(row: Plain) -> str:
 def _interval(interval: Plain | None, digits: int = 4) -> str:
     """Return a mean with its interval, as far as they are known."""
     if interval is None or interval.get("value") is None:
-        return _MISSING
+        return MISSING
     mean = f"{interval['value']:.{digits}f}"
     if not _has_bounds(interval):
         return mean
@@ -100,18 +101,18 @@ def _compare_with_counts(rows: Sequence[Plain]) -> Iterator[str]:
 def _probes(tasks: Sequence[Plain]) -> Table:
     rows = []
     for task in tasks:
-        for vectors, seeds in _vectors(task):
+        for vectors, seeds in vectors_by_source(task):
             logistic = [seed["logistic"] for seed in seeds]
             neighbours = [seed["neighbours"] for seed in seeds]
             rows.append(
                 (
                     f"{task['name']} ({len(task['classes'])} classes)",
                     vectors,
-                    _over_seeds([measures["mcc"] for measures in logistic]),
-                    _mean([measures["accuracy"] for measures in logistic]),
-                    _over_seeds([measures["auroc"] for measures in logistic]),
-                    _over_seeds([measures["mcc"] for measures in neighbours]),
-                    _over_seeds([seed.get("gain") for seed in seeds]),
+                    over_seeds([measures["mcc"] for measures in logistic]),
+                    mean_or_missing([measures["accuracy"] for measures in logistic]),
+                    over_seeds([measures["auroc"] for measures in logistic]),
+                    over_seeds([measures["mcc"] for measures in neighbours]),
+                    over_seeds([seed.get("gain") for seed in seeds]),
                 )
             )
     return Table(
@@ -122,18 +123,24 @@ def _probes(tasks: Sequence[Plain]) -> Table:
     )
 
 
-def _vectors(task: Plain) -> Iterator[tuple[str, list[Plain]]]:
-    """Return the rows of each kind of vectors; of the k-mers, the best k with the first seed."""
+def vectors_by_source(
+    task: Plain, names: Mapping[str, str] = _SOURCES
+) -> Iterator[tuple[str, list[Plain]]]:
+    """Return the rows of each kind of vectors; of the k-mers, the best k with the first seed.
+
+    Args:
+        task: Result on a task.
+        names: Names of kinds of vectors in the table, where they differ.
+    """
     rows = task["rows"]
     kmers = [row for row in rows if row["who"].endswith("-mers") and row["seed"] == rows[0]["seed"]]
-    best = max(kmers, key=lambda row: row["logistic"]["mcc"]["value"] or 0.0, default=None)
-    names = {"model": "this model", "random": "random weights"}
+    best = max(kmers, key=lambda row: row["logistic"]["mcc"].get("value") or 0.0, default=None)
     for who in dict.fromkeys(row["who"] for row in rows):
         if not who.endswith("-mers") or (best is not None and who == best["who"]):
             yield names.get(who, who), [row for row in rows if row["who"] == who]
 
 
-def _over_seeds(intervals: Sequence[Plain | None]) -> str:
+def over_seeds(intervals: Sequence[Plain | None]) -> str:
     """Return one seed with its interval, or the mean and standard deviation over several seeds.
 
     Without random draws (an official split with all of its rows), every seed gives one value; the
@@ -146,9 +153,10 @@ def _over_seeds(intervals: Sequence[Plain | None]) -> str:
     return f"{fmean(values):.3f} ± {stdev(values):.3f}"
 
 
-def _mean(intervals: Sequence[Plain]) -> str:
+def mean_or_missing(intervals: Sequence[Plain]) -> str:
+    """Return the mean of the values, or `-` if one of them is unknown."""
     values = [interval["value"] for interval in intervals]
-    return _MISSING if None in values else f"{fmean(values):.3f}"
+    return MISSING if None in values else f"{fmean(values):.3f}"
 
 
 def _compare_with_kmers(tasks: Sequence[Plain]) -> Iterator[str]:
@@ -174,7 +182,7 @@ def _compare_with_kmers(tasks: Sequence[Plain]) -> Iterator[str]:
 def _neighbourhoods(tasks: Sequence[Plain]) -> Table:
     rows = []
     for task in tasks:
-        for vectors, seeds in _vectors(task):
+        for vectors, seeds in vectors_by_source(task):
             neighbourhood = seeds[0].get("neighbourhood")
             if neighbourhood:
                 numbers = (_number(neighbourhood.get(key)) for key in _NEIGHBOURHOOD)
@@ -187,4 +195,4 @@ def _neighbourhoods(tasks: Sequence[Plain]) -> Table:
 
 
 def _number(value: float | None) -> str:
-    return _MISSING if value is None or not math.isfinite(value) else f"{value:.3f}"
+    return MISSING if value is None or not math.isfinite(value) else f"{value:.3f}"

@@ -63,7 +63,7 @@ def describe_base(loaded: LoadedModel, address: str) -> BaseModel:
     is_own = isinstance(config, ModelConfig)
     if previous is not None:
         family, is_own = previous.family, previous.is_own
-    licence = card_licence(folder) or _known_licence(address)
+    licence = find_licence(folder, address)
     if licence is None and previous is not None:
         licence = previous.licence
     revision = read_address(address).revision if address.startswith(SCHEME) else ""
@@ -111,6 +111,16 @@ def card_licence(folder: Path) -> str | None:
     if licence in _UNSTATED:
         licence = stated.get("license_name", "")
     return licence if licence and licence not in _UNSTATED else None
+
+
+def find_licence(folder: Path, address: str) -> str | None:
+    """Return the licence of a model: of its card, else of the table of known models.
+
+    Args:
+        folder: Folder of the model.
+        address: Address on the Hub, or the name of a local model.
+    """
+    return card_licence(folder) or _known_licence(address)
 
 
 def _known_licence(address: str) -> str | None:

@@ -15,6 +15,7 @@ from genomeformer_cli.core.evaluation.tables import evaluation_tables
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.formats.labelled import Example, RowCount
 from genomeformer_cli.core.sequence import reverse_complement
+from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.render.console import to_json
 from tests.corpora import random_dna
 from tests.reporters import Listening
@@ -54,7 +55,7 @@ def task(num: int, *, split: bool) -> Task:
 def results(one: Task, most: int, num_seeds: int = 3) -> tuple[ProbingResult, Listening]:
     listening = Listening()
     config = ProbingConfig(most_training=most, num_seeds=num_seeds)
-    model: Any = SimpleNamespace(tokenizer=None, folder=None)
+    model: Any = SimpleNamespace(tokenizer=CharTokenizer(), folder=None)
     return evaluate_task(model, one, config, listening), listening
 
 
