@@ -37,7 +37,8 @@ def command(
         list[Path] | None,
         Option(
             "--file",
-            help="FASTA or FASTQ file, plain or packed, `-` for stdin; repeatable. "
+            help="FASTA, FASTQ or GenBank file (annotation kept), plain or packed, `-` for stdin; "
+            "repeatable. "
             "Every record is kept.",
         ),
     ] = None,

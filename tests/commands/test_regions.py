@@ -138,13 +138,17 @@ def test_files_of_vectors_hold_coordinates_and_provenance(
     ]
 
 
-@pytest.mark.parametrize("form", ["cache", "genbank", "gff"])
+@pytest.mark.parametrize("form", ["cache", "imported", "genbank", "gff"])
 def test_the_annotation_is_that_of_the_cache_the_genome_or_a_file(
     form: str, run_cli: RunCommand, tmp_path: Path
 ) -> None:
     if form == "cache":
         place = ["--genome", PHAGE]
         run_cli("fetch", "--sample")
+    elif form == "imported":
+        place = ["--genome", "phix"]
+        done = run_cli("fetch", "--file", str(PHIX), "--name", "phix")
+        assert done.exit_code == 0, done.err
     elif form == "genbank":
         place = [str(PHIX)]
     else:

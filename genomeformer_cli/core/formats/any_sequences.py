@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from genomeformer_cli.core.errors import AnnotationError, FastaError
-from genomeformer_cli.core.formats.genbank import is_genbank, read_genbank
+from genomeformer_cli.core.errors import FastaError
+from genomeformer_cli.core.formats.genbank import is_genbank
+from genomeformer_cli.core.formats.genbank_sequences import genbank_sequences
 from genomeformer_cli.core.formats.labelled import SEQUENCE, is_fasta, is_missing_sequence
 from genomeformer_cli.core.formats.parquet import is_parquet, parquet_rows
 from genomeformer_cli.core.formats.sequences import Query, read_sequences
@@ -44,7 +45,8 @@ def read_any_sequences(
         yield from _parquet_rows(path, name)
         return
     if is_genbank(NamedFile(path, name)):
-        yield from _genbank_records(NamedFile(path, name))
+        for identifier, letters, where in genbank_sequences(NamedFile(path, name)):
+            yield Query(identifier, encode_bases(letters, where=where))
         return
     if is_fasta(path, name):
         yield from read_sequences(path, display_name=display_name, reporter=reporter)
@@ -75,18 +77,6 @@ def _rows(table: TextTable) -> Iterator[Query]:
         if not is_missing_sequence(letters):
             codes = encode_bases(letters, where=table.where(row))
         yield Query(identifier, codes)
-
-
-def _genbank_records(file: NamedFile) -> Iterator[Query]:
-    for record in read_genbank(file.lines(), file.display_name):
-        name = record.annotated.id
-        where = f"`{file.display_name}`: record `{name}`"
-        if not record.sequence and record.annotated.length != 0:
-            raise AnnotationError(
-                f"{where} has no sequence",
-                hint="give its FASTA file as `--genome`, with this file as `--gff`",
-            )
-        yield Query(name, encode_bases(record.sequence, where=where))
 
 
 def _parquet_rows(path: Path, name: str) -> Iterator[Query]:

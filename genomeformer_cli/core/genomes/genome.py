@@ -18,11 +18,11 @@ ANNOTATION_FORMATS = ("gff", "gbff")
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile:
-    """File of a host."""
+    """File of a host, or imported annotation."""
 
     format: str  # `fasta`, `gff` or `gbff`.
     file: str  # File name, at the host and in the entry's folder.
-    url: str  # Address of the file.
+    url: str  # Address of the file; empty for an imported one.
     md5: str  # MD5 checksum.
     num_bytes: int  # Size in bytes.
     # True if the host published the MD5; otherwise only the gzip checksum and the length were

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import given
 
 from genomeformer_cli.core.errors import (
     AlphabetError,
+    AnnotationError,
     EntryExistsError,
     FastaError,
     StoreError,
@@ -17,11 +19,12 @@ from genomeformer_cli.core.errors import (
 )
 from genomeformer_cli.core.formats.fasta import FastaReader, Record, read_records
 from genomeformer_cli.core.formats.text import TextFile
-from genomeformer_cli.core.genomes.genome import GENOME_FILE, cached_genomes
+from genomeformer_cli.core.genomes.genome import GENOME_FILE, annotation_file, cached_genomes
 from genomeformer_cli.core.genomes.local import import_fasta, name_from_path
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.store.layout import Kind, Store
 from genomeformer_cli.core.store.seal import file_sha256
+from tests.annotations import genbank
 from tests.files import fill_the_disk, names_in
 from tests.reporters import Listening
 from tests.strategies import records, repeatable
@@ -170,3 +173,35 @@ def test_a_file_that_cannot_be_copied_is_not_called_damaged(tmp_path: Path, zipp
         reader = FastaReader(TextFile(path, copy=full))
         with pytest.raises(StoreError, match=r"could not copy `.*g\.fa`: No space left"):
             list(reader.blocks())
+
+
+@pytest.mark.parametrize(
+    "pack", [bytes, lambda content: gzip.compress(content, 1)], ids=["plain", "gzip"]
+)
+def test_a_genbank_file_keeps_its_annotation_beside_the_sequences(
+    pack: Callable[[bytes], bytes], tmp_path: Path, store: Store
+) -> None:
+    text = genbank("acgtnry" * 9, "gene 3..20 /locus_tag=A").encode()
+    path = written(tmp_path / "my.gbk", pack(text))
+    genome, new = import_fasta(path, store=store, reporter=SilentReporter())
+    assert (genome.name, genome.num_bases, new) == ("my", 63, True)
+    ((_, fasta),) = cached_genomes(store)
+    # Lower case marks no repeats in GenBank.
+    assert gzip.decompress(fasta.read_bytes()) == b">X.1\n" + b"ACGTNRY" * 9 + b"\n"
+    annotation = annotation_file(genome, fasta.parent)
+    assert annotation is not None
+    assert gzip.decompress(annotation.read_bytes()) == text
+    assert store.verify(store.entry(Kind.GENOMES, "my")) == 3
+    again, new = import_fasta(path, store=store, reporter=SilentReporter())
+    assert (again, new) == (genome, False)
+    # The same sequence with other features is another genome.
+    path.write_bytes(pack(text.replace(b"3..20", b"3..21")))
+    with pytest.raises(EntryExistsError):
+        import_fasta(path, store=store, reporter=SilentReporter())
+    written(
+        tmp_path / "empty.gbk",
+        pack(genbank("", "gene 3..20 /locus_tag=A").replace(" 0 bp", "30 bp").encode()),
+    )
+    with pytest.raises(AnnotationError, match="no sequence"):
+        import_fasta(tmp_path / "empty.gbk", store=store, reporter=SilentReporter())
+    assert [entry.name for entry in store.entries(Kind.GENOMES)] == ["my"]
