@@ -145,7 +145,7 @@ def test_vectors_that_evaluate_learns_from(loaded: LoadedModel) -> None:
 def test_scores_of_windows(loaded: LoadedModel, monkeypatch: pytest.MonkeyPatch) -> None:
     rule = ScoringOptions(window=CONTEXT, every=3)
     together = [scoring.base_log2(loaded, codes, rule) for codes in ROWS[1:3]]
-    monkeypatch.setattr(tokenized_record, "_TOKENS_PER_BATCH", 1)
+    monkeypatch.setattr(tokenized_record, "_CPU_TOKENS", 1)
     for codes, values in zip(ROWS[1:3], together, strict=True):
         alone = scoring.base_log2(loaded, codes, rule)
         np.testing.assert_allclose(values, alone, atol=1e-5, rtol=1e-5)
@@ -215,6 +215,6 @@ def test_answers_to_held_out_questions(
     hidden_WL &= np.arange(CONTEXT) % 3 == 1
     questions = Queries(tokens_WL=tokens_WL, hidden_PWL=hidden_WL[None], real_ids=real_ids)
     together = likelihood.score_windows(loaded.model, questions).bits_N
-    monkeypatch.setattr(likelihood, "_TOKENS_PER_BATCH", 1)
+    monkeypatch.setattr(likelihood, "_CPU_TOKENS", 1)
     alone = likelihood.score_windows(loaded.model, questions).bits_N
     np.testing.assert_allclose(together, alone, atol=1e-5, rtol=1e-5)

@@ -1,8 +1,10 @@
 """Run a model over sequences: one row per sequence or base, in input order.
 
 A pooled row depends on the sequence's real tokens (A C G T) alone, not on N, padding or the other
-sequences of a batch. A sequence longer than the window is cut (see `windows`); with `whole` the
-model's state is passed from slice to slice, which is exact.
+sequences of a batch; equal sequences are computed once. Batches run in worker threads of one core
+each, see `core.inference.worker_threads`; a window or state longer than `SLICE` uses all cores.
+A sequence longer than the window is cut (see `windows`); with `whole` the model's state is passed
+from slice to slice, which is exact.
 Shape letters: B batch, L length, K columns, N sequences, W windows, T bases.
 """
 
@@ -32,6 +34,9 @@ from genomeformer_cli.core.embedding.windows import (
     slice_sequences,
 )
 from genomeformer_cli.core.errors import CheckpointError, ConfigError, InputError
+from genomeformer_cli.core.inference.cost import BatchCost
+from genomeformer_cli.core.inference.distinct import DistinctRows
+from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.reporting import Reporter
@@ -46,6 +51,8 @@ _WINDOWS_PER_CHUNK = 1 << 16
 Floats = npt.NDArray[np.floating[Any]]
 Tokens = npt.NDArray[np.integer[Any]]
 Progress = Callable[[int], None]
+# Function of the windows of a batch, their tokens (B, L) and their features (B, L, K).
+UseFeatures = Callable[[Numbers, Tokens, Tensor], None]
 
 
 def _no_progress(num_bases: int) -> None:
@@ -81,6 +88,7 @@ class Embedder:
         self.window = options.window if isinstance(options.window, int) else model.config.context
         default = CPU_TOKENS if model.device.type == "cpu" else DEVICE_TOKENS
         self._tokens_per_batch = options.tokens_per_batch or default
+        self._cost = BatchCost.of_model(model)
         if self.is_whole:
             _check_whole(loaded, self.layers)
 
@@ -133,26 +141,44 @@ class Embedder:
         self, sequences: Sequence[Ids], progress: Progress = _no_progress
     ) -> npt.NDArray[np.float64]:
         """Return pooled rows of token sequences, one strand, shape (N, K)."""
+        distinct = DistinctRows.of_sequences(sequences)
+        progress(sum(sequences[row].size for row in distinct.repeats))
+        rows_DK = self._pool([sequences[row] for row in distinct.first_D], progress)
+        return rows_DK[distinct.distinct_N]
+
+    def _pool(self, sequences: Sequence[Ids], progress: Progress) -> npt.NDArray[np.float64]:
         pool = self.options.pool
         windows, streamed_rows = self._cut([ids.size for ids in sequences])
         rows = PooledRows.empty(len(sequences), self._columns, pool)
-        is_real = self.loaded.tokenizer.is_real
         for first in range(0, len(windows), _WINDOWS_PER_CHUNK):
             chunk = windows[first : first + _WINDOWS_PER_CHUNK]
             values_WK = torch.empty(len(chunk), self._columns, device=self.loaded.model.device)
             counts_W = np.zeros(len(chunk), dtype=np.int64)
-            for batch, tokens_BL, features_BLK in self._features(sequences, chunk, streamed_rows):
-                position_L = np.arange(tokens_BL.shape[1])
-                real_BL = is_real[tokens_BL]
-                real_BL &= position_L >= chunk.own_start[batch, None]
-                real_BL &= position_L < chunk.own_stop[batch, None]
-                values_WK[torch.from_numpy(batch)] = pool_windows(
-                    features_BLK, real_BL, pool
-                ).float()
-                counts_W[batch] = real_BL.sum(axis=1)
-                progress(int((chunk.own_stop - chunk.own_start)[batch].sum()))
+            self._pool_chunk(sequences, chunk, streamed_rows, (values_WK, counts_W), progress)
             rows.add(chunk.row, values_WK.cpu().numpy(), counts_W, pool)
         return rows.result(pool)
+
+    def _pool_chunk(
+        self,
+        sequences: Sequence[Ids],
+        windows: WindowBatch,
+        streamed_rows: set[int],
+        out: tuple[Tensor, Numbers],
+        progress: Progress,
+    ) -> None:
+        """Write the pooled features (W, K) and the number of real positions (W,) of windows."""
+        values_WK, counts_W = out
+        is_real, pool = self.loaded.tokenizer.is_real, self.options.pool
+
+        def use(batch: Numbers, tokens_BL: Tokens, features_BLK: Tensor) -> None:
+            position_L = np.arange(tokens_BL.shape[1])
+            real_BL = is_real[tokens_BL]
+            real_BL &= position_L >= windows.own_start[batch, None]
+            real_BL &= position_L < windows.own_stop[batch, None]
+            values_WK[torch.from_numpy(batch)] = pool_windows(features_BLK, real_BL, pool).float()
+            counts_W[batch] = real_BL.sum(axis=1)
+
+        self._run_batches(sequences, windows, streamed_rows, use, progress)
 
     def _tokens(self, sequences: Sequence[Codes], *, reverse: bool) -> list[Ids]:
         encode = self.loaded.tokenizer.encode
@@ -191,8 +217,11 @@ class Embedder:
         first_bases = [
             self._first_bases(codes, ids) for codes, ids in zip(sequences, tokens, strict=True)
         ]
+        distinct = DistinctRows.of_sequences(tokens)
         windows, streamed_rows = self._cut([ids.size for ids in tokens])
-        for batch, _, features_BLK in self._features(tokens, windows, streamed_rows):
+        windows = windows[~np.isin(windows.row, distinct.repeats)]
+
+        def write(batch: Numbers, _: Tokens, features_BLK: Tensor) -> None:
             features = features_BLK.float().cpu().numpy()
             for index, window in enumerate(batch):
                 row = int(windows.row[window])
@@ -210,7 +239,13 @@ class Embedder:
                     features_TK = features_TK[::-1]
                 rows = slice(begin + low, begin + high)
                 out_TK[rows] = (out_TK[rows] + features_TK) / 2 if mean else features_TK
-            progress(int((windows.own_stop - windows.own_start)[batch].sum()))
+
+        self._run_batches(tokens, windows, streamed_rows, write, progress)
+        for row in distinct.repeats:
+            source = int(distinct.first_D[distinct.distinct_N[row]])
+            size = sequences[row].size
+            out_TK[ends[row] - size : ends[row]] = out_TK[ends[source] - size : ends[source]]
+            progress(tokens[row].size)
 
     def _first_bases(self, codes: Codes, ids: Ids) -> Numbers | None:
         """Return the first base of every token; None if token i is base i."""
@@ -224,15 +259,45 @@ class Embedder:
         streamed_rows = {row for row, length in enumerate(lengths) if length > SLICE}
         return slice_sequences(lengths, SLICE), streamed_rows
 
-    def _features(
-        self, sequences: Sequence[Ids], windows: WindowBatch, streamed_rows: set[int]
-    ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
-        """Yield the windows of each batch, their tokens (B, L) and their features (B, L, K)."""
+    def _run_batches(
+        self,
+        sequences: Sequence[Ids],
+        windows: WindowBatch,
+        streamed_rows: set[int],
+        use: UseFeatures,
+        progress: Progress,
+    ) -> None:
+        """Compute the features of all windows and use them, batch by batch, on all cores."""
+        owned_W = windows.own_stop - windows.own_start
+
+        def report(batch: Numbers) -> None:
+            progress(int(owned_W[batch].sum()))
+
+        def compute(batch: Numbers) -> None:
+            for part in self._run(sequences, windows, batch):
+                use(*part)
+
         for row in sorted(streamed_rows.intersection(windows.row.tolist())):
-            yield from self._stream(sequences[row], windows, row)
+            for part in self._stream(sequences[row], windows, row):
+                use(*part)
+                report(part[0])
         batched = np.flatnonzero(~np.isin(windows.row, list(streamed_rows)))
-        for selected in batch_windows(windows.length[batched], self._tokens_per_batch):
-            yield from self._run(sequences, windows, batched[selected])
+        batches = [
+            batched[selected]
+            for selected in batch_windows(windows.length[batched], self._tokens_per_batch)
+        ]
+        shapes = [(len(batch), int(windows.length[batch[0]])) for batch in batches]
+        num_long = sum(length > SLICE for _, length in shapes)
+        for batch in batches[:num_long]:
+            compute(batch)
+            report(batch)
+        run_tasks(
+            compute,
+            batches[num_long:],
+            device=self.loaded.model.device,
+            demand=self._cost.demand(shapes[num_long:]),
+            on_done=report,
+        )
 
     def _run(
         self, sequences: Sequence[Ids], windows: WindowBatch, batch: Numbers

@@ -28,7 +28,7 @@ class WindowBatch:
     def __len__(self) -> int:
         return self.row.size
 
-    def __getitem__(self, selection: slice) -> WindowBatch:
+    def __getitem__(self, selection: slice | npt.NDArray[np.bool_]) -> WindowBatch:
         """Return the selected windows."""
         return WindowBatch(
             self.row[selection],

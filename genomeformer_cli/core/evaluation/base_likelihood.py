@@ -15,19 +15,22 @@ Shape letters: L length, W windows, T tokens per window, R real bases.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.token_bases import Cut, TokenBases
 from genomeformer_cli.core.evaluation.token_scores import TokenScores
 from genomeformer_cli.core.evaluation.tokenized_record import (
     Log2,
+    PredictedTokens,
     ScoringOptions,
     TokenizedRecord,
-    record_logits,
+    use_record_logits,
 )
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.objectives.registry import objective_for
@@ -83,8 +86,7 @@ def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
 def _strand_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
     log2_LR = np.full((codes.size, NUM_REAL_BASES), np.nan)
     record = TokenizedRecord.of_codes(loaded, codes)
-    for queries, logits_NV in record_logits(record, rule):
-        record.write_bases(log2_LR, queries, logits_NV)
+    use_record_logits(record, rule, partial(record.write_bases, log2_LR))
     log2_LR[codes >= NUM_REAL_BASES] = np.nan
     return log2_LR
 
@@ -96,9 +98,12 @@ def token_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
     """
     record = TokenizedRecord.of_codes(loaded, codes)
     log2_T = np.full(record.ids_T.size, np.nan)
-    for queries, logits_NV in record_logits(record, rule):
+
+    def write(queries: PredictedTokens, logits_NV: Tensor) -> None:
         ids_N = torch.from_numpy(record.ids_T[queries.token_N]).to(logits_NV.device)
         log2_T[queries.token_N] = record.bases.log2_of_tokens(logits_NV, ids_N).cpu().numpy()
+
+    use_record_logits(record, rule, write)
     return log2_T
 
 

@@ -21,6 +21,8 @@ from torch.nn import functional
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatenate_scores
+from genomeformer_cli.core.inference.cost import BatchCost
+from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.loss import BITS_PER_NAT
@@ -29,7 +31,7 @@ from genomeformer_cli.core.sequence import NUM_REAL_BASES
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID
 from genomeformer_cli.core.training.metrics import Score
 
-_TOKENS_PER_BATCH = 16_384
+_TOKENS_PER_BATCH, _CPU_TOKENS = 16_384, 4_096
 _SLICE = 4_096
 
 
@@ -50,14 +52,20 @@ def score_windows(model: Model, queries: Queries) -> TokenScores:
         Scores in the order of the true positions of `queries.is_query`.
     """
     num_windows, length = queries.tokens_WL.shape
-    rows = max(_TOKENS_PER_BATCH // length, 1)
-    return concatenate_scores(
-        [
-            _score_pass(model, queries, number, slice(first, first + rows))
-            for number in range(len(queries.hidden_PWL))
-            for first in range(0, num_windows, rows)
-        ]
-    )
+    on_cpu = model.device.type == "cpu"
+    rows = max((_CPU_TOKENS if on_cpu else _TOKENS_PER_BATCH) // length, 1)
+    passes = [
+        (number, slice(first, first + rows))
+        for number in range(len(queries.hidden_PWL))
+        for first in range(0, num_windows, rows)
+    ]
+
+    def score(task: tuple[int, slice]) -> TokenScores:
+        return _score_pass(model, queries, *task)
+
+    demand = BatchCost.of_model(model).demand([(rows, length)] * len(passes))
+    scores = run_tasks(score, passes, device=model.device, demand=demand)
+    return concatenate_scores(scores)
 
 
 def _score_pass(model: Model, queries: Queries, number: int, rows: slice) -> TokenScores:

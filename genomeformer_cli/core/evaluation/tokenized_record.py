@@ -10,7 +10,7 @@ V vocabulary, E width.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -28,6 +28,8 @@ from genomeformer_cli.core.evaluation.token_bases import (
     TokenBases,
     TokenQuery,
 )
+from genomeformer_cli.core.inference.cost import BatchCost
+from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.objectives.protocol import Objective
@@ -35,7 +37,7 @@ from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.sequence import Codes
 
 EVERY = 16
-_TOKENS_PER_BATCH = 16_384
+_TOKENS_PER_BATCH, _CPU_TOKENS = 16_384, 4_096
 _SLICE = 4_096
 # Numbers of a table of logits in double precision at a time.
 _LOGITS_AT_ONCE = 1 << 23
@@ -97,6 +99,9 @@ class PredictedTokens:
 
     token_N: Numbers  # Index of the token in the record.
     base_N: Numbers | None = None  # Predicted base of an overlapping token; None: all its bases.
+
+
+UseLogits = Callable[[PredictedTokens, Tensor], None]
 
 
 @dataclass(frozen=True)
@@ -219,10 +224,13 @@ class TokenizedRecord:
 
 
 @torch.inference_mode()
-def record_logits(
-    record: TokenizedRecord, rule: ScoringOptions
-) -> Iterator[tuple[PredictedTokens, Tensor]]:
-    """Yield the tokens of a record that are predicted, part by part, and their logits (N, V).
+def use_record_logits(record: TokenizedRecord, rule: ScoringOptions, use: UseLogits) -> None:
+    """Compute the logits (N, V) of all predicted tokens of a record, part by part, on all cores.
+
+    Args:
+        record: The record.
+        rule: Scoring options.
+        use: Receives each part; called by several threads at once, with distinct tokens.
 
     Raises:
         ConfigError: Overlapping tokens would show the base to a model that does not mask them.
@@ -238,9 +246,10 @@ def record_logits(
         )
     may_stream = record.loaded.model.can_stream and not rule.window
     if may_stream and not objective.hides_targets:
-        yield from _streamed_logits(record)
+        for queries, logits_NV in _streamed_logits(record):
+            use(queries, logits_NV)
     else:
-        yield from _window_logits(record, rule)
+        _use_window_logits(record, rule, use)
 
 
 def _streamed_logits(record: TokenizedRecord) -> Iterator[tuple[PredictedTokens, Tensor]]:
@@ -254,18 +263,27 @@ def _streamed_logits(record: TokenizedRecord) -> Iterator[tuple[PredictedTokens,
         yield queries, record.logits(features_BCE[0, queries.token_N - start - shift])
 
 
-def _window_logits(
-    record: TokenizedRecord, rule: ScoringOptions
-) -> Iterator[tuple[PredictedTokens, Tensor]]:
+def _use_window_logits(record: TokenizedRecord, rule: ScoringOptions, use: UseLogits) -> None:
     objective = record.objective
     length = rule.window or record.loaded.model.config.context
     windows = scoring_windows(record.ids_T.size, length, causal=objective.is_causal)
     width = max(window.stop - window.start for window in windows)
     num_passes = _num_passes(record, rule, width) if objective.hides_targets else 1
     rows = [(window, offset) for window in windows for offset in range(num_passes)]
-    rows_per_batch = max(_TOKENS_PER_BATCH // width, 1)
-    for first in range(0, len(rows), rows_per_batch):
-        yield from _batch_logits(record, rows[first : first + rows_per_batch], width, num_passes)
+    device = record.loaded.model.device
+    tokens_per_batch = _CPU_TOKENS if device.type == "cpu" else _TOKENS_PER_BATCH
+    rows_per_batch = max(tokens_per_batch // width, 1)
+    batches = [
+        rows[first : first + rows_per_batch] for first in range(0, len(rows), rows_per_batch)
+    ]
+
+    def compute(batch: list[tuple[ScoringWindow, int]]) -> None:
+        for queries, logits_NV in _batch_logits(record, batch, width, num_passes):
+            use(queries, logits_NV)
+
+    cost = BatchCost.of_model(record.loaded.model)
+    demand = cost.demand((len(batch), width) for batch in batches)
+    run_tasks(compute, batches, device=device, demand=demand)
 
 
 def _num_passes(record: TokenizedRecord, rule: ScoringOptions, width: int) -> int:

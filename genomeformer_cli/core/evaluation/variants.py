@@ -19,9 +19,9 @@ Shape letters: N windows, L length, R real bases, E width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,8 @@ from genomeformer_cli.core.evaluation.tokenized_record import Log2, ScoringOptio
 from genomeformer_cli.core.formats.named_records import unknown_record
 from genomeformer_cli.core.formats.vcf import Variant, allele_problem
 from genomeformer_cli.core.genomes.regions import variant_problem
+from genomeformer_cli.core.inference.cost import BatchCost
+from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.objectives.registry import objective_for
@@ -52,7 +54,10 @@ from genomeformer_cli.core.sequence import (
 )
 
 _LN2 = float(np.log(2))
-_VARIANTS_PER_BATCH = 64
+_VARIANTS_PER_BATCH, _CPU_BASES = 64, 8_192
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +116,42 @@ def score_variants(
         window: Bases of the window around a variant, with either allele.
         reporter: Receives progress.
     """
-    scores: list[VariantScore] = []
+    batches = _batches(loaded, variants, window)
     with reporter.track("scoring variants", len(variants), "variants") as tracker:
-        for first in range(0, len(variants), _VARIANTS_PER_BATCH):
-            batch = variants[first : first + _VARIANTS_PER_BATCH]
-            scores += _score_batch(loaded, batch, genome, window)
-            tracker.advance(len(batch))
-    return scores
+        scores = _run_batches(
+            lambda batch: _score_batch(loaded, batch, genome, window),
+            batches,
+            loaded,
+            2 * window,
+            lambda batch: tracker.advance(len(batch)),
+        )
+    return [score for batch_scores in scores for score in batch_scores]
+
+
+def _batches(loaded: LoadedModel, rows: Sequence[T], window: int) -> list[Sequence[T]]:
+    """Divide variants or mutants into batches; small ones for the workers on the CPU."""
+    size = _VARIANTS_PER_BATCH
+    if loaded.model.device.type == "cpu":
+        size = min(size, max(_CPU_BASES // max(window, 1), 1))
+    return [rows[first : first + size] for first in range(0, len(rows), size)]
+
+
+def _run_batches(
+    function: Callable[[Sequence[T]], R],
+    batches: Sequence[Sequence[T]],
+    loaded: LoadedModel,
+    num_bases: int,
+    on_done: Callable[[Sequence[T]], None] | None = None,
+) -> list[R]:
+    """Apply a function to batches on all cores; each row has at most `num_bases` bases."""
+    cost = BatchCost.of_model(loaded.model)
+    return run_tasks(
+        function,
+        batches,
+        device=loaded.model.device,
+        demand=cost.demand((len(batch), num_bases) for batch in batches),
+        on_done=on_done,
+    )
 
 
 def _score_batch(
@@ -340,8 +374,8 @@ def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
         for base in range(NUM_REAL_BASES)
         if codes[position] < NUM_REAL_BASES and base != codes[position]
     ]
-    for first in range(0, len(substitutions), _VARIANTS_PER_BATCH):
-        batch = substitutions[first : first + _VARIANTS_PER_BATCH]
+
+    def write(batch: Sequence[tuple[int, int]]) -> None:
         mutants = []
         for position, base in batch:
             mutant = codes.copy()
@@ -350,6 +384,8 @@ def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
         log_odds = _log_likelihoods(loaded, mutants) - reference
         for (position, base), odds in zip(batch, log_odds, strict=True):
             odds_LR[position, base] = odds
+
+    _run_batches(write, _batches(loaded, substitutions, codes.size), loaded, codes.size)
     return odds_LR
 
 

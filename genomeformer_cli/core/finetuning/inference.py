@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.embedding.windows import batch_windows
+from genomeformer_cli.core.embedding.embedder import CPU_TOKENS
+from genomeformer_cli.core.embedding.windows import Numbers, batch_windows
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.finetuning.batches import stack_targets
 from genomeformer_cli.core.finetuning.collate import Collator
@@ -21,6 +22,9 @@ from genomeformer_cli.core.finetuning.head import both_strand_outputs, get_head,
 from genomeformer_cli.core.finetuning.labels import LabelSpace
 from genomeformer_cli.core.finetuning.losses import Loss, to_predictions
 from genomeformer_cli.core.finetuning.metrics import Floats, TaskScore, task_metrics
+from genomeformer_cli.core.inference.cost import BatchCost
+from genomeformer_cli.core.inference.distinct import DistinctRows
+from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.tokenizers.protocol import has_real_token
@@ -50,13 +54,30 @@ class Predictor:
             codes: Base codes, each with a real base.
             progress: Receives the number of bases of each finished batch.
         """
-        outputs: list[Tensor] = [torch.empty(0)] * len(codes)
-        lengths = np.array([row.size for row in codes], dtype=np.int64)
-        for batch in batch_windows(lengths, self.tokens_per_batch):
-            rows = [codes[row] for row in batch]
-            for row, row_outputs in zip(batch, self._outputs_of_batch(rows), strict=True):
-                outputs[row] = row_outputs
+        distinct = DistinctRows.of_sequences(codes)
+        progress(sum(codes[row].size for row in distinct.repeats))
+        lengths = np.array([codes[row].size for row in distinct.first_D], dtype=np.int64)
+        batches = batch_windows(lengths, self._tokens_per_task)
+        cost = BatchCost.of_model(self.model)
+
+        def compute(batch: Numbers) -> list[Tensor]:
+            return self._outputs_of_batch([codes[row] for row in distinct.first_D[batch]])
+
+        def report(batch: Numbers) -> None:
             progress(int(lengths[batch].sum()))
+
+        batch_outputs = run_tasks(
+            compute,
+            batches,
+            device=self.model.device,
+            demand=cost.demand((len(batch), int(lengths[batch[0]])) for batch in batches),
+            on_done=report,
+        )
+        outputs_D: list[Tensor] = [torch.empty(0)] * len(lengths)
+        for batch, rows in zip(batches, batch_outputs, strict=True):
+            for index, row_outputs in zip(batch, rows, strict=True):
+                outputs_D[index] = row_outputs
+        outputs = [outputs_D[index] for index in distinct.distinct_N]
         linear = get_head(self.model).linear
         if linear is None:
             return outputs
@@ -65,6 +86,12 @@ class Predictor:
             row_outputs + linear
             for row_outputs, linear in zip(outputs, linear_outputs[:, None], strict=True)
         ]
+
+    @property
+    def _tokens_per_task(self) -> int:
+        """Tokens of a task; small ones fit into the cache of a core."""
+        is_cpu = self.model.device.type == "cpu"
+        return min(self.tokens_per_batch, CPU_TOKENS) if is_cpu else self.tokens_per_batch
 
     def _outputs_of_batch(self, rows: Sequence[Codes]) -> list[Tensor]:
         batch = self.collator.collate(rows).to(self.model.device)

@@ -15,6 +15,7 @@ from genomeformer_cli.core.evaluation.base_likelihood import (
     check_single_bases,
     score_record,
 )
+from genomeformer_cli.core.evaluation.record_groups import map_queries
 from genomeformer_cli.core.evaluation.tokenized_record import Log2, ScoringOptions
 from genomeformer_cli.core.evaluation.variant_info import info_of_lines, score_fields
 from genomeformer_cli.core.evaluation.variants import VariantScore, mutagenesis_map, score_variants
@@ -114,16 +115,20 @@ def score_sequences(
     rule: ScoringOptions,
     reporter: Reporter,
 ) -> Iterator[ScoredRecord]:
-    """Score every sequence, one at a time in memory, in input order.
+    """Score every sequence, a group at a time in memory, in input order.
 
     Raises:
         FastaError, AlphabetError: The input cannot be used.
     """
     num_records = num_bases = num_without = 0
     with reporter.track("scoring", None, "bases") as tracker:
-        for query in _queries(sources, reporter):
-            codes = query.codes
-            score, log2_LR = score_record(loaded, query.id, codes, rule)
+        scored = map_queries(
+            lambda query: score_record(loaded, query.id, query.codes, rule),
+            _queries(sources, reporter),
+            loaded.model.device,
+        )
+        for query, (record_score, log2_LR) in scored:
+            codes, score = query.codes, replace(record_score, id=query.id)
             num_records, num_bases = num_records + 1, num_bases + codes.size
             if not score.num_scored:
                 num_without += 1
@@ -146,7 +151,8 @@ def map_sequences(
     """
     longest = loaded.model.config.context
     with reporter.track("mutating", None, "bases") as tracker:
-        for query in _queries(sources, reporter):
+
+        def mutate(query: Query) -> Log2:
             identifier, codes = query.id, query.codes
             if objective_for(loaded.model.config.direction).is_causal and codes.size > longest:
                 raise ConfigError(
@@ -154,8 +160,11 @@ def map_sequences(
                     f"{longest:,}",
                     hint=f"cut the record into pieces that fit, as in `--tile {longest}`",
                 )
-            odds_LR = mutagenesis_map(loaded, codes, every)
-            yield MutatedRecord(id=identifier, codes=codes, odds_LR=odds_LR, region=query.region)
+            return mutagenesis_map(loaded, codes, every)
+
+        for query, odds_LR in map_queries(mutate, _queries(sources, reporter), loaded.model.device):
+            codes = query.codes
+            yield MutatedRecord(id=query.id, codes=codes, odds_LR=odds_LR, region=query.region)
             tracker.advance(codes.size)
 
 

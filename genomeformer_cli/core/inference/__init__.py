@@ -1,0 +1,1 @@
+"""Inference on all cores: worker threads and the cost of batches."""
