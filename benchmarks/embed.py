@@ -38,7 +38,8 @@ from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
-from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
+from genomeformer_cli.core.workflows.embed import embed_sequences
+from genomeformer_cli.core.workflows.embed_request import EmbedRequest
 
 SHORTEST, LONGEST, PEER_BATCH, ONE_LENGTH = 100, 2_000, 32, 256
 Rows = list[np.ndarray]

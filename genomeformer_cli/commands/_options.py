@@ -61,6 +61,9 @@ LAYERS_HELP = (
     "the token embedding. `release` stores its choice in the model, as `auto` of `embed`."
 )
 LIMIT_HELP = "Maximum number: of assemblies to fetch, the best first; of bases to inspect."
+MERGE_HELP = (
+    "Join what belongs together. `embed`: the outputs of all shards, given as sources, into `-o`."
+)
 LOCK_HELP = "Lock file of `fetch`: exactly its genomes."
 ONLY_HELP = "Task of a folder of tasks: its name or the beginning of it; `evaluate` takes several."
 SEED_HELP = "Seed of all random numbers; the first seed if there are several."

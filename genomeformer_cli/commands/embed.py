@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from typer import Context, Option
 
 from genomeformer_cli.commands._options import (
+    MERGE_HELP,
     OUTPUT_HELP,
     PLOT_HELP,
     WINDOW_HELP,
@@ -20,6 +21,7 @@ from genomeformer_cli.commands._options import (
     ShowConfigOption,
     ThreadsOption,
     given_settings,
+    is_given,
     resolved_config,
 )
 from genomeformer_cli.commands._sources import (
@@ -68,6 +70,10 @@ def command(
             rich_help_panel=_INPUT,
         ),
     ] = None,
+    merge: Annotated[
+        bool,
+        Option("--merge", help=MERGE_HELP, rich_help_panel=_OUTPUT),
+    ] = False,
     output: Annotated[
         Path | None,
         Option(
@@ -95,9 +101,10 @@ def command(
         ),
     ] = False,
     pool: Annotated[
-        Literal["mean", "max", "first", "last", "cls", "none"],
+        Literal["mean", "max", "first", "last", "cls", "none", "genome"],
         Option(
-            help="Pooling over the real bases of a record; `none`: one row per base. `cls` is "
+            help="Pooling over the real bases of a record; `none`: one row per base; `genome`: one "
+            "row per genome, the mean over its tiles or records, weighted by bases. `cls` is "
             "refused: the models have no [CLS] token.",
             rich_help_panel=_VECTORS,
         ),
@@ -125,11 +132,17 @@ def command(
     from genomeformer_cli.core.embedding.options import EmbedConfig, EmbedOptions
 
     options = given_settings(context, _PLACES)
+    if pool == "genome":
+        options = merge_values(options, {"rows": {"pool": "mean"}})
     if window is not None:
         options = merge_values(options, {"rows": {"window": parse_window(window)}})
     # `cls` is refused here, with its reason; the type of the setting does not have it.
-    defaults = EmbedConfig(rows=EmbedOptions(pool=pool))  # type: ignore[arg-type]
+    row_pool = "mean" if pool == "genome" else pool
+    defaults = EmbedConfig(rows=EmbedOptions(pool=row_pool))  # type: ignore[arg-type]
     resolved = resolved_config(context, defaults, options)
+    if merge:
+        _merge(context, output, as_json=as_json)
+        return
     if output is None and as_json:
         raise UsageError(
             "standard output cannot hold both the array and JSON",
@@ -140,7 +153,8 @@ def command(
             "standard output is a terminal, and the array is binary",
             hint="redirect it, as in `> vectors.npy`, or give `-o`",
         )
-    from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
+    from genomeformer_cli.core.workflows.embed import embed_sequences
+    from genomeformer_cli.core.workflows.embed_request import EmbedRequest
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.plots import check_plane_options, draw_plane, read_colors
     from genomeformer_cli.render.progress import terminal_reporter
@@ -162,6 +176,7 @@ def command(
         threads=threads,
         strict=resolved.strict,
         resume=resume,
+        group=resolved.group if pool == "genome" else None,
         plane=resolved.plot_method if plot else None,
     )
     with terminal_reporter() as reporter:
@@ -179,6 +194,33 @@ def command(
         "model": result.model,
     }
     show(display_name, text, as_json=as_json)
+
+
+def _merge(context: Context, output: Path | None, *, as_json: bool) -> None:
+    """Join the shards that are given as sources.
+
+    Raises:
+        UsageError: There are no shards, no output, or other options.
+    """
+    from genomeformer_cli.core.workflows.embed_merge import merge_shards
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.progress import terminal_reporter
+
+    allowed = ("sources", "merge", "output", "as_json", "quiet", "verbose")
+    other = [name for name in context.params if name not in allowed and is_given(context, name)]
+    if other:
+        raise UsageError(
+            f"`--merge` and `--{other[0].replace('_', '-')}` exclude each other",
+            hint="merge finished shards: `--merge SHARD... -o FILE`",
+        )
+    shards = context.params["sources"]
+    if not shards or output is None:
+        missing = "an output" if shards else "shards"
+        raise UsageError(f"`--merge` needs {missing}", hint="as in `--merge a.npy b.npy -o c.npy`")
+    with terminal_reporter() as reporter:
+        result = merge_shards([Path(shard) for shard in shards], output, reporter=reporter)
+    text = f"{output}: {result.rows} rows of {result.width}, from {result.shards} shards"
+    show(result, text, as_json=as_json)
 
 
 def parse_window(text: str) -> int | str:

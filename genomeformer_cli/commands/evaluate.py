@@ -155,8 +155,8 @@ def command(
 ) -> None:
     """Compare models with tables of counts, k-mers and their twins of random weights."""
     from genomeformer_cli.core.configuration import merge_values
-    from genomeformer_cli.core.evaluation.held_out_sequences import parse_group_by
     from genomeformer_cli.core.evaluation.labels import missing_from_text
+    from genomeformer_cli.core.formats.groups import parse_group_by
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import leaderboard
     from genomeformer_cli.core.workflows.evaluate import (

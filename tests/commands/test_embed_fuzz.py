@@ -21,7 +21,8 @@ NUM_DEFAULT, NUM_ALL, NUM_COMMANDS = 200, 10_000, 30
 def embed_malformed(seed: int, folder: Path) -> bool:
     """Embed a malformed file; whether it was good. Fails if it is treated wrongly."""
     from genomeformer_cli.core.annotation.sources import SequenceSources
-    from genomeformer_cli.core.workflows.embed import EmbedRequest, embed_sequences
+    from genomeformer_cli.core.workflows.embed import embed_sequences
+    from genomeformer_cli.core.workflows.embed_request import EmbedRequest
 
     content, text = malformed(seed)
     source, output, ids = folder / "in", folder / "out" / "v.npy", folder / "out" / "ids.tsv"

@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genomeformer_cli.core.errors import GenomeformerError
-from genomeformer_cli.core.evaluation.held_out_sequences import GroupBy, file_sequences
+from genomeformer_cli.core.evaluation.held_out_sequences import file_sequences
 from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.fasta import Record, inspect_file, read_records
+from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.formats.named_records import named_records
 from genomeformer_cli.core.genomes.fasta_headers import described_records
 from genomeformer_cli.core.genomes.genome import cached_genomes

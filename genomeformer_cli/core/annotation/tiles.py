@@ -87,4 +87,4 @@ def tile_queries(record: Query, rules: TileRules, count: TileCount) -> Iterator[
             bases = codes.copy() if strand == "+" else reverse_complement_codes(codes)
             identifier = f"{name}:{strand}" if rules.both_strands else name
             region = Region(chrom=record.id, start=start, end=end, strand=strand, feature=TILE)
-            yield Query(identifier, bases, "", region)
+            yield Query(identifier, bases, "", region, record.genome)

@@ -7,6 +7,7 @@ from typing import Literal, get_args
 
 from genomeformer_cli.core.annotation.sources import RegionConfig
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.formats.groups import GroupBy
 
 Pool = Literal["mean", "max", "first", "last", "none"]
 Strands = Literal["none", "mean", "concat"]
@@ -95,6 +96,9 @@ class EmbedConfig:
     flank: int = 100  # Bases on each side of a variant.
     # Rarely changed rules of tiles.
     regions: RegionConfig = field(default_factory=RegionConfig)
+    # Group of records that is a row with `--pool genome`: `genome` (a file or cached genome),
+    # `record`, or `prefix` (of ids, up to `|`).
+    group: GroupBy = GroupBy.GENOME
     # Fail before any work if a record would be a row of NaN or an id occurs twice.
     strict: bool = False
     dtype: Precision = "float32"  # Precision of the written numbers; computation is in float32.

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -18,37 +17,15 @@ import numpy.typing as npt
 from genomeformer_cli.core.annotation.base_labels import feature_intervals, mark_intervals
 from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.formats.feature import PLUS, Feature, Kind
+from genomeformer_cli.core.formats.groups import GroupBy, group_name
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
 from genomeformer_cli.core.tokenizers.protocol import PAD_ID, Tokenizer
 
 OTHER, INTERGENIC = 0, 4
 REGIONS = ("other", "codon position 1", "codon position 2", "codon position 3", "intergenic")
-
-
-class GroupBy(StrEnum):
-    """Unit of a row of the table of scores."""
-
-    GENOME = "genome"
-    RECORD = "record"
-    PREFIX = "prefix"
-
-
-def parse_group_by(name: str) -> GroupBy:
-    """Return the unit of that name.
-
-    Raises:
-        ConfigError: The name is unknown.
-    """
-    if name not in set(GroupBy):
-        raise ConfigError(
-            f"`{name}` has no separate rows",
-            hint="known: " + ", ".join(f"`{unit}`" for unit in GroupBy),
-        )
-    return GroupBy(name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,13 +37,6 @@ class HeldOutSequence:
     codes: Codes  # Base codes.
     # Region of each base, an index into `REGIONS`; None without annotation.
     regions_L: npt.NDArray[np.uint8] | None = None
-
-
-def group_name(genome: str, record: str, by: GroupBy) -> str:
-    """Return the group of a record; a prefix is the part of its id before the first `|`."""
-    if by is GroupBy.GENOME:
-        return genome
-    return record if by is GroupBy.RECORD else record.partition("|")[0]
 
 
 def corpus_sequences(corpus: Corpus, by: GroupBy) -> list[HeldOutSequence]:

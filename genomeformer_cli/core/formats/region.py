@@ -8,7 +8,7 @@ includes its introns; its sequence does not.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,4 +104,13 @@ def region_columns(regions: Iterable[Region]) -> RegionColumns:
     }
     return RegionColumns(
         **columns, start=np.array(start, dtype=np.int64), end=np.array(end, dtype=np.int64)
+    )
+
+
+def join_columns(parts: Sequence[RegionColumns]) -> RegionColumns:
+    """Return the rows of several columns, one after the other."""
+    return region_columns(
+        Region(chrom=chrom, start=int(start), end=int(end), strand=strand, feature=feature)
+        for part in parts
+        for chrom, start, end, strand, feature in part.rows()
     )

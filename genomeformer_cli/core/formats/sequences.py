@@ -24,6 +24,7 @@ class Query:
     codes: Codes  # Base codes (see `core.sequence`).
     problem: str = ""  # Reason that a region has no sequence; empty codes.
     region: Region | None = None  # Place on a genome; None for a whole record.
+    genome: int = 0  # Index of the source that holds the record.
 
 
 def query_regions(queries: Iterable[Query]) -> Iterator[Region]:

@@ -28,6 +28,7 @@ from genomeformer_cli.core.errors import FormatError, InputError, StoreError
 from genomeformer_cli.core.formats.packing import Copy, PackedFile, packing_of
 
 STDIN = "-"
+STDIN_NAME = "standard input"
 REPLACEMENT = "\ufffd"
 MAX_LINE = 1 << 28
 _BOM = b"\xef\xbb\xbf"
@@ -296,11 +297,11 @@ def local_copy(source: str, *, command: str = "embed -") -> Iterator[tuple[Path,
     with tempfile.TemporaryDirectory(prefix="genomeformer-") as folder:
         path = Path(folder) / "piped"
         if source == STDIN:
-            _spool(sys.stdin.buffer, path, "standard input")
+            _spool(sys.stdin.buffer, path, STDIN_NAME)
         else:
             with Path(source).open("rb") as pipe:
                 _spool(pipe, path, source)
-        yield path, "standard input" if source == STDIN else source
+        yield path, STDIN_NAME if source == STDIN else source
 
 
 def _spool(pipe: IO[bytes], path: Path, display_name: str) -> None:

@@ -7,8 +7,8 @@ import json
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -17,21 +17,18 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.embedding.embedder import Embedder
-from genomeformer_cli.core.embedding.formats import VectorTable, check_format, write_table
-from genomeformer_cli.core.embedding.options import EmbedOptions, PlotMethod, Precision
-from genomeformer_cli.core.embedding.projection import Projection, check_method, project
+from genomeformer_cli.core.embedding.formats import VectorTable, write_table
+from genomeformer_cli.core.embedding.projection import project
 from genomeformer_cli.core.embedding.vector_writer import VectorWriter
 from genomeformer_cli.core.embedding.workers import WorkerJob, embed_parallel, embed_serial
-from genomeformer_cli.core.errors import ConfigError, GenomeformerError, UsageError
+from genomeformer_cli.core.errors import GenomeformerError, UsageError
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import (
-    check_place,
     explain_write_failure,
     move_into_place,
     write_json,
@@ -40,6 +37,7 @@ from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.output_lock import lock_outputs
 from genomeformer_cli.core.tokenizers.protocol import has_real_token
 from genomeformer_cli.core.workflows.devices import choose_device, gpu_names, set_threads
+from genomeformer_cli.core.workflows.embed_genomes import pool_genomes
 from genomeformer_cli.core.workflows.embed_record import (
     FINISHED,
     describe_embedding,
@@ -51,6 +49,7 @@ from genomeformer_cli.core.workflows.embed_record import (
     sidecar,
     with_checksum,
 )
+from genomeformer_cli.core.workflows.embed_request import EmbedRequest, EmbedResult, check_request
 from genomeformer_cli.core.workflows.sources import (
     Look,
     RowCheck,
@@ -62,40 +61,6 @@ from genomeformer_cli.core.workflows.sources import (
 # What is sorted by length together, and written before the next is read.
 _BASES, _BASES_OF_A_PROCESS, _RECORDS = 1 << 22, 1 << 20, 1 << 16
 _BYTES_OF_ROWS = 1 << 27
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedRequest:
-    """Request to embed sequences."""
-
-    sources: SequenceSources  # Sources of the sequences.
-    model: str | None = None  # Model, see `core/model_io/resolve.py`; None: `default`.
-    # Options of the embedding: rows, pooling, layers, strands, windows.
-    choices: EmbedOptions = field(default_factory=EmbedOptions)
-    output: Path | None = None  # Output file, its format by its name; None: `.npy` to the stream.
-    # File of ids, one per line; `.tsv` adds row, length and number of rows of each record.
-    ids: Path | None = None
-    dtype: Precision = "float32"  # Output precision.
-    jobs: int = 1  # Processes on the CPU.
-    gpus: int | None = None  # GPUs of this machine, one process each; 0: CPU; None: by `device`.
-    device: str = "auto"  # `auto`, `cpu`, or a torch device.
-    threads: int | None = None  # CPU threads of each process; None: all cores, or its share.
-    strict: bool = False  # Raise for records without a vector and for duplicate ids.
-    resume: bool = False  # Continue an interrupted run of the job; keep a finished one unchanged.
-    plane: PlotMethod | None = None  # Projection of the rows onto a plane; None: no projection.
-
-
-@dataclass(frozen=True, kw_only=True)
-class EmbedResult:
-    """Result of an embedding."""
-
-    rows: int  # Number of rows.
-    width: int  # Columns.
-    model: Path  # Folder of the weights.
-    num_records: int  # Number of records.
-    done_before: int = 0  # Rows of an earlier, interrupted run.
-    ids: tuple[str, ...] = ()  # Ids of the records, if a projection was requested.
-    plane: Projection | None = None  # Rows as points of the plane.
 
 
 def embed_sequences(
@@ -120,7 +85,7 @@ def embed_sequences(
         StoreError: The output cannot be written; an earlier output is unchanged.
     """
     store = store or Store()
-    _check(request)
+    check_request(request)
     devices = tuple(gpu_names(request.gpus or 0))
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
     set_threads(request.threads)
@@ -155,39 +120,6 @@ def embed_sequences(
         return result
 
 
-def _check(request: EmbedRequest) -> None:
-    if request.output is not None:
-        check_format(request.output, per_base=request.choices.per_base)
-        check_place(request.output)
-        if request.ids is not None and request.ids.absolute() == sidecar(request.output).absolute():
-            raise UsageError(
-                f"`{request.ids}` is where the description of the array goes",
-                hint="give `--ids` another name",
-            )
-    if request.resume and request.output is None:
-        raise UsageError(
-            "`--resume` needs an output file, not standard output",
-            hint="write the array to a file with `-o FILE`",
-        )
-    if request.jobs > 1 and request.device not in ("auto", "cpu"):
-        raise ConfigError(
-            f"`jobs` starts processes on the CPU, not on `{request.device}`",
-            hint="leave `jobs` at 1 with `--device`",
-        )
-    if request.gpus and (request.jobs > 1 or request.device not in ("auto", "cuda")):
-        raise ConfigError(
-            f"{request.gpus} GPUs, with {request.jobs} jobs on `{request.device}`",
-            hint="`--set gpus=N` starts one process per GPU: leave `jobs` and `--device` out",
-        )
-    if request.plane:
-        check_method(request.plane)
-        if request.choices.per_base:
-            raise UsageError(
-                "`--plot` draws one point per record, not one per base",
-                hint="choose another `--pool`, or leave `--plot` out",
-            )
-
-
 @dataclass
 class _Group:
     """Records embedded together, and their rows of the output."""
@@ -212,7 +144,7 @@ class _Work:
 
     def __post_init__(self) -> None:
         self._described = describe_embedding(
-            self.request.sources, self.request.dtype, self.embedder, self.look
+            self.request.sources, self.request.dtype, self.embedder, self.look, self.request.group
         )
         self._job = hashlib.sha256(json.dumps(self._described).encode()).hexdigest()
 
@@ -228,7 +160,8 @@ class _Work:
         rows = VectorWriter(
             folder,
             width=self.embedder.width,
-            dtype=np.dtype(self.request.dtype),
+            # Weighted sums need the precision that the model has.
+            dtype=np.dtype("float32" if self.request.group else self.request.dtype),
             job=self._job,
             resume=self.request.resume,
         )
@@ -242,7 +175,8 @@ class _Work:
         keep = False
         try:
             self._fill(rows)
-            result = self._finish(rows, done_before, stream)
+            with self._output_rows(rows) as (final, lengths):
+                result = self._finish(final, lengths, done_before, stream)
         except GenomeformerError:
             keep = output is not None and self._job_is_kept(folder)
             raise
@@ -254,6 +188,21 @@ class _Work:
         finally:
             rows.close(remove=not keep)
         return result
+
+    @contextmanager
+    def _output_rows(self, rows: VectorWriter) -> Iterator[tuple[VectorWriter, list[int] | None]]:
+        """Yield the rows to write, and their lengths if they are groups of records."""
+        if self.request.group is None:
+            yield rows, None
+            return
+        vectors = rows.finish()
+        pooled, lengths = pool_genomes(
+            rows, vectors, self.look, self.request.group, self.request.dtype
+        )
+        try:
+            yield pooled, lengths
+        finally:
+            pooled.close(remove=False)
 
     def _job_is_kept(self, folder: Path) -> bool:
         return (folder / "state.json").is_file()
@@ -303,7 +252,11 @@ class _Work:
             yield group
 
     def _finish(
-        self, rows: VectorWriter, done_before: int, stream: IO[bytes] | None
+        self,
+        rows: VectorWriter,
+        lengths: list[int] | None,
+        done_before: int,
+        stream: IO[bytes] | None,
     ) -> EmbedResult:
         request = self.request
         array = rows.finish()
@@ -313,14 +266,14 @@ class _Work:
         if plane or not is_npy:
             ids = tuple(name for name, _ in rows.records())
         if request.ids is not None:
-            save_ids(request.ids, rows, request.sources, self.look)
+            save_ids(request.ids, rows, request.sources, self.look, lengths)
         if request.output is None:
             assert stream is not None
             rows.copy_to(stream)
         else:
             table = None
             if not is_npy:
-                regions = read_regions(request.sources, self.look)
+                regions = None if lengths else read_regions(request.sources, self.look)
                 table = VectorTable(
                     array, ids, rows.sizes, request.choices.per_base, regions, self._described
                 )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.vector_writer import VectorWriter
-from genomeformer_cli.core.formats.region import COLUMNS, RegionColumns, region_columns
+from genomeformer_cli.core.formats.groups import GroupBy
+from genomeformer_cli.core.formats.region import COLUMNS, Region, RegionColumns, region_columns
 from genomeformer_cli.core.formats.sequences import query_regions
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.model_io.tensors import weights_sha256
@@ -117,7 +119,11 @@ def sidecar(output: Path) -> Path:
 
 
 def describe_embedding(
-    sources: SequenceSources, dtype: str, embedder: Embedder, look: Look
+    sources: SequenceSources,
+    dtype: str,
+    embedder: Embedder,
+    look: Look,
+    group: GroupBy | None = None,
 ) -> dict[str, Any]:
     """Return everything that determines the numbers of an array, as JSON.
 
@@ -126,6 +132,7 @@ def describe_embedding(
         dtype: Output precision.
         embedder: Model and embedding options.
         look: Result of reading the sources.
+        group: Group of records that is a row; None: one row per record or base.
     """
     loaded: LoadedModel = embedder.loaded
     choices = embedder.options
@@ -136,7 +143,7 @@ def describe_embedding(
         "model": loaded.folder.name,
         "model_sha256": weights_sha256(loaded.folder),
         "vocabulary_sha256": vocabulary_sha256(loaded.tokenizer),
-        "row": "a base" if choices.per_base else "a record",
+        "row": f"a group by {group}" if group else "a base" if choices.per_base else "a record",
         "pool": choices.pool,
         "layers": list(embedder.layers),
         "layers_joined": "mean" if choices.layers == "mean" else "side by side",
@@ -174,15 +181,33 @@ def read_regions(sources: SequenceSources, look: Look) -> RegionColumns | None:
     return region_columns(query_regions(look.read())) if sources.has_regions else None
 
 
-def save_ids(path: Path, rows: VectorWriter, sources: SequenceSources, look: Look) -> None:
-    """Write the ids of the records, one per line; `.tsv` adds lengths, rows and coordinates."""
+def save_ids(
+    path: Path,
+    rows: VectorWriter,
+    sources: SequenceSources,
+    look: Look,
+    lengths: Sequence[int] | None = None,
+) -> None:
+    """Write the ids of the rows, one per line; `.tsv` adds lengths, rows and coordinates.
+
+    Args:
+        path: File to write.
+        rows: Written rows.
+        sources: Sources of the sequences.
+        look: Result of reading the sources.
+        lengths: Bases of each row, if rows are groups of records.
+    """
     if path.suffix.lower() != ".tsv":
         write_text(path, "".join(f"{name}\n" for name, _ in rows.records()))
         return
-    names = COLUMNS if sources.has_regions else ()
+    names = COLUMNS if sources.has_regions and lengths is None else ()
     lines, first = ["\t".join(("id", "length", "first_row", "rows", *names)) + "\n"], 0
-    for (name, size), query in zip(rows.records(), look.read(), strict=True):
-        cells = query.region.cells if names and query.region is not None else ()
-        lines.append("\t".join((name, f"{query.codes.size}\t{first}\t{size}", *cells)) + "\n")
+    places: Iterable[tuple[int, Region | None]]
+    places = ((query.codes.size, query.region) for query in look.read())
+    if lengths is not None:
+        places = ((length, None) for length in lengths)
+    for (name, size), (length, region) in zip(rows.records(), places, strict=True):
+        cells = region.cells if names and region is not None else ()
+        lines.append("\t".join((name, f"{length}\t{first}\t{size}", *cells)) + "\n")
         first += size
     write_text(path, "".join(lines))

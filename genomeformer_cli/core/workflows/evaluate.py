@@ -15,7 +15,6 @@ from genomeformer_cli.core.evaluation.held_out_scores import (
     score_held_out,
 )
 from genomeformer_cli.core.evaluation.held_out_sequences import (
-    GroupBy,
     HeldOutSequence,
     annotated_sequences,
     corpus_sequences,
@@ -24,6 +23,7 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult, evaluate_task
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
+from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.formats.labelled import LabelColumns
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.model_io.resolve import model_folder

@@ -23,9 +23,8 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +38,7 @@ from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.bed import BedRow, read_bed
 from genomeformer_cli.core.formats.genbank import is_genbank
 from genomeformer_cli.core.formats.sequences import Query
-from genomeformer_cli.core.formats.text import STDIN, NamedFile, is_pipe, local_copy
+from genomeformer_cli.core.formats.text import STDIN, STDIN_NAME, NamedFile, is_pipe, local_copy
 from genomeformer_cli.core.formats.vcf import read_variants
 from genomeformer_cli.core.genomes.genome import (
     Genome,
@@ -47,6 +46,7 @@ from genomeformer_cli.core.genomes.genome import (
     cached_genomes,
     not_annotated,
 )
+from genomeformer_cli.core.genomes.local import name_from_path
 from genomeformer_cli.core.genomes.regions import (
     RegionRow,
     bed_regions,
@@ -91,6 +91,7 @@ class Look:
     odd: tuple[tuple[int, str], ...]  # Row and description of records without a vector.
     # Names, sizes and times of the files, which identify the job; None if one of them is a pipe.
     identities: tuple[Identity, ...] | None
+    genomes: tuple[str, ...] = ()  # Name of each source.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +103,15 @@ class Source:
     is_file: bool  # False for a pipe, whose content cannot be compared later.
     genome: Genome | None = None  # Cached genome; None for a file.
     annotation: Path | None = None  # Annotation in the cache.
+
+    @property
+    def name(self) -> str:
+        """Name of the genome: that in the cache, or of the file without suffixes."""
+        if self.genome is not None:
+            return self.genome.name
+        if self.file.display_name == STDIN_NAME:
+            return "stdin"
+        return name_from_path(Path(self.file.display_name))
 
 
 def look_through(
@@ -145,7 +155,8 @@ def look_through(
         first = partial(_every, first, *sources.shard)
         read = partial(_every, read, *sources.shard)
     file_identities = tuple(identities) if again else None
-    return _look(first, read, file_identities, reporter, check)
+    look = _look(first, read, file_identities, reporter, check)
+    return replace(look, genomes=tuple(place.name for place in places))
 
 
 def records_text(num_records: int, num_bases: int, num_without: int, noun: str = "record") -> str:
@@ -255,11 +266,12 @@ def _annotation(place: Source, rows: NamedFile | None) -> NamedFile:
 def _feature_sequences(
     pairs: Sequence[tuple[NamedFile, NamedFile]], rules: FeatureRules, reporter: Reporter
 ) -> Iterator[Query]:
-    for file, annotation in pairs:
+    for number, (file, annotation) in enumerate(pairs):
         records = annotated_records(
             None if file == annotation else file, annotation, reporter=reporter, needs_genes=False
         )
-        yield from feature_queries(records, rules, display_name=annotation.display_name)
+        for query in feature_queries(records, rules, display_name=annotation.display_name):
+            yield replace(query, genome=number)
 
 
 def _tiles(files: Sequence[NamedFile], rules: TileRules, reporter: Reporter) -> Iterator[Query]:
@@ -305,10 +317,11 @@ def _identity(path: Path) -> Identity:
 
 
 def _records(files: Sequence[NamedFile], reporter: Reporter | None = None) -> Iterator[Query]:
-    return chain.from_iterable(
-        read_any_sequences(file.path, display_name=file.display_name, reporter=reporter)
-        for file in files
-    )
+    for number, file in enumerate(files):
+        for query in read_any_sequences(
+            file.path, display_name=file.display_name, reporter=reporter
+        ):
+            yield replace(query, genome=number) if number else query
 
 
 def _every(read: Read, first: int, step: int) -> Iterator[Query]:

@@ -21,11 +21,11 @@ from genomeformer_cli.core.evaluation.held_out_scores import (
     score_held_out,
 )
 from genomeformer_cli.core.evaluation.held_out_sequences import (
-    GroupBy,
     HeldOutSequence,
     corpus_sequences,
 )
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
+from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model

@@ -1,0 +1,36 @@
+"""Groups of records: a genome, a record, or the records whose ids share a prefix."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from genomeformer_cli.core.errors import ConfigError
+
+
+class GroupBy(StrEnum):
+    """Unit of a row."""
+
+    GENOME = "genome"
+    RECORD = "record"
+    PREFIX = "prefix"
+
+
+def parse_group_by(name: str) -> GroupBy:
+    """Return the unit of that name.
+
+    Raises:
+        ConfigError: The name is unknown.
+    """
+    if name not in set(GroupBy):
+        raise ConfigError(
+            f"`{name}` has no separate rows",
+            hint="known: " + ", ".join(f"`{unit}`" for unit in GroupBy),
+        )
+    return GroupBy(name)
+
+
+def group_name(genome: str, record: str, by: GroupBy) -> str:
+    """Return the group of a record; a prefix is the part of its id before the first `|`."""
+    if by is GroupBy.GENOME:
+        return genome
+    return record if by is GroupBy.RECORD else record.partition("|")[0]
