@@ -207,10 +207,10 @@ def _merge(context: Context, output: Path | None, *, as_json: bool) -> None:
     from genomeformer_cli.render.progress import terminal_reporter
 
     allowed = ("sources", "merge", "output", "as_json", "quiet", "verbose")
-    other = [name for name in context.params if name not in allowed and is_given(context, name)]
-    if other:
+    excluded = [name for name in context.params if name not in allowed and is_given(context, name)]
+    if excluded:
         raise UsageError(
-            f"`--merge` and `--{other[0].replace('_', '-')}` exclude each other",
+            f"`--merge` and `--{excluded[0].replace('_', '-')}` exclude each other",
             hint="merge finished shards: `--merge SHARD... -o FILE`",
         )
     shards = context.params["sources"]

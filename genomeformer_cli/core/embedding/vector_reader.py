@@ -55,7 +55,7 @@ def _categories(column: Any) -> list[str]:
 
 
 def _read_parquet(path: Path) -> VectorTable:
-    table = importlib.import_module("pyarrow.parquet").read_table(path)
+    table = importlib.import_module("pyarrow.parquet").ParquetFile(path).read()
     names = table.column_names
     ids = table.column("id").to_pylist()
     regions = None

@@ -185,12 +185,14 @@ def _existing_genome(path: Path, annotation: Path | None, store: Store, name: st
     genome = load_genome(store.entry(Kind.GENOMES, name))
     folder = store.path(Kind.GENOMES, name)
     cached = folder / genome.fasta
-    same = path.is_file() and is_gzip(path) and file_sha256(path) == genome.sha256
-    same = same or inspect_file(path) == inspect_file(cached)
-    if same and annotation is not None:
-        kept = annotation_file(genome, folder)
-        same = kept is not None and _text_sha256(annotation, name) == _text_sha256(kept, name)
-    if same:
+    is_equal = path.is_file() and is_gzip(path) and file_sha256(path) == genome.sha256
+    is_equal = is_equal or inspect_file(path) == inspect_file(cached)
+    if is_equal and annotation is not None:
+        cached_annotation = annotation_file(genome, folder)
+        is_equal = cached_annotation is not None and (
+            _text_sha256(annotation, name) == _text_sha256(cached_annotation, name)
+        )
+    if is_equal:
         return genome
     raise EntryExistsError(
         f"the cache already has a genome `{name}` with other content",

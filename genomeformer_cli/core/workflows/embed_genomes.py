@@ -28,7 +28,7 @@ def pool_genomes(
 
     Args:
         rows: Rows of the sequences, all written.
-        vectors: These rows, (N, width).
+        vectors: The array of the rows, (N, width).
         look: Sources of the sequences.
         by: Group of a sequence.
         dtype: Data type of the result.

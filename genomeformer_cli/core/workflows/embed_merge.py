@@ -125,8 +125,8 @@ def _check_formats(paths: Sequence[Path], output: Path) -> str:
         )
     (suffix,) = suffixes
     if suffix != _NPY and suffix not in READERS:
-        known = ", ".join(f"`{name}`" for name in (_NPY, *READERS))
-        raise UsageError(f"`{suffix}` files cannot be merged", hint=f"write the shards as {known}")
+        formats = ", ".join(f"`{name}`" for name in (_NPY, *READERS))
+        raise UsageError(f"`{suffix}` files cannot be merged", hint=f"write shards as {formats}")
     return suffix
 
 
@@ -168,11 +168,11 @@ def _check_together(shards: Sequence[_Shard]) -> None:
     first = shards[0]
     for shard in shards[1:]:
         for name in {**first.shared_facts, **shard.shared_facts}:
-            ours, theirs = first.facts.get(name), shard.facts.get(name)
-            if ours != theirs:
+            expected, value = first.facts.get(name), shard.facts.get(name)
+            if expected != value:
                 raise InputError(
                     f"`{first.path}` and `{shard.path}` do not belong together: `{name}` is "
-                    f"`{_short(ours)}` and `{_short(theirs)}`",
+                    f"`{_short(expected)}` and `{_short(value)}`",
                     hint="run all shards with the same model, options and sources",
                 )
         if shard.of != first.of:

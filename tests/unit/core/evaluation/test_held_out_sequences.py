@@ -12,15 +12,14 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.held_out_sequences import (
     INTERGENIC,
     OTHER,
-    GroupBy,
     HeldOutSequence,
     annotated_sequences,
     cut_sequences,
     file_sequences,
-    parse_group_by,
     regions,
 )
 from genomeformer_cli.core.formats.feature import MINUS, PLUS, Feature, Kind, Part
+from genomeformer_cli.core.formats.groups import GroupBy, parse_group_by
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import decode_bases, encode_bases, reverse_complement
