@@ -26,8 +26,8 @@ class LengthBucket:
         """Return one document per row, (N, H, M, D); undefined beyond the end of a document."""
         batch, heads, length, width = x_BHLD.shape
         flat = x_BHLD.transpose(1, 2).reshape(batch * length, heads, width)
-        taken = flat.index_select(0, self.index_NM.flatten())
-        return taken.view(*self.index_NM.shape, heads, width).transpose(1, 2)
+        rows = flat.index_select(0, self.index_NM.flatten())
+        return rows.view(*self.index_NM.shape, heads, width).transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -41,8 +41,8 @@ class Packing:
     def scatter(self, parts_NHMD: Sequence[Tensor]) -> Tensor:
         """Return the rows of the batch, (B, H, L, D), from those of the buckets."""
         flat = [part.transpose(1, 2).flatten(0, 1) for part in parts_NHMD]
-        taken = torch.cat(flat).index_select(0, self.inverse_BL.flatten())
-        return taken.view(*self.inverse_BL.shape, *taken.shape[1:]).transpose(1, 2)
+        rows = torch.cat(flat).index_select(0, self.inverse_BL.flatten())
+        return rows.view(*self.inverse_BL.shape, *rows.shape[1:]).transpose(1, 2)
 
 
 @dataclass(frozen=True)
@@ -119,15 +119,15 @@ def pack(documents_BL: Tensor) -> tuple[Packing, Tensor]:
     # Those of more than half the length of the longest together, of more than a quarter, ...
     class_N = torch.where(real_N, (sizes_N.max() / sizes_N).log2().floor().long(), -1)
     groups: list[LengthBucket] = []
-    begin_N, taken = torch.zeros_like(sizes_N), 0
+    begin_N, num_rows = torch.zeros_like(sizes_N), 0
     for number in sorted({*class_N.tolist()} - {-1}):
         members = (class_N == number).nonzero().squeeze(1)
         group = _alike(first[members], sizes_N[members])
         groups.append(group)
         longest = group.index_NM.shape[1]
         rows = torch.arange(len(members), device=documents_BL.device)
-        begin_N[members] = taken + rows * longest
-        taken += group.index_NM.numel()
+        begin_N[members] = num_rows + rows * longest
+        num_rows += group.index_NM.numel()
     back = (begin_N[document] + place).where(real_N[document], 0)
     packing = Packing(buckets=tuple(groups), inverse_BL=back.view(batch, length))
     return packing, place.view(batch, length)

@@ -36,9 +36,9 @@ class BidirectionalAttention(nn.Module):
         super().__init__()
         self.ahead = forward_op
         self._own_back = backward_op
-        each = [int(getattr(op, "num_gates", 0)) for op in (forward_op, backward_op) if op]
-        self.num_gates = sum(each)
-        self._num_gates_ahead = each[0]
+        gate_counts = [int(getattr(op, "num_gates", 0)) for op in (forward_op, backward_op) if op]
+        self.num_gates = sum(gate_counts)
+        self._num_gates_ahead = gate_counts[0]
 
     @property
     def back(self) -> nn.Module:
@@ -57,7 +57,7 @@ class BidirectionalAttention(nn.Module):
         ahead_BHLG, back_BHLG = self._gates(gates_BHLG)
         out_BHLD = self.ahead(q_BHLD, k_BHLD, v_BHLD, mask_BL, ahead_BHLG)
         back_BHLD = self.back(
-            *(one.flip(2) for one in (q_BHLD, k_BHLD, v_BHLD)),
+            *(tensor.flip(2) for tensor in (q_BHLD, k_BHLD, v_BHLD)),
             None if mask_BL is None else mask_BL.flip(1),
             None if back_BHLG is None else back_BHLG.flip(2),
         )

@@ -72,7 +72,7 @@ class AttentionLayer(nn.Module):
         x_BME: Tensor,
         layout: Layout,
         norm: RMSNorm | None,
-        chosen: SelectedPositions,
+        selected: SelectedPositions,
     ) -> Tensor:
         """Return the attention output at selected positions, (T, E).
 
@@ -80,10 +80,10 @@ class AttentionLayer(nn.Module):
         by row.
         """
         if layout.packing is None and isinstance(self.mechanism, Selective):
-            mixed_BHMD = self._answered(self.mechanism, x_BLE, x_BME, layout, norm, chosen)
-            mixed_THD = chosen.flatten(mixed_BHMD.transpose(1, 2))
+            mixed_BHMD = self._answered(self.mechanism, x_BLE, x_BME, layout, norm, selected)
+            mixed_THD = selected.flatten(mixed_BHMD.transpose(1, 2))
         else:
-            mixed_THD = chosen.gather(self._mixed(x_BLE, layout, norm).transpose(1, 2))
+            mixed_THD = selected.gather(self._mixed(x_BLE, layout, norm).transpose(1, 2))
         merged_TE: Tensor = self.out(mixed_THD.flatten(1))
         return merged_TE
 
@@ -108,11 +108,11 @@ class AttentionLayer(nn.Module):
         x_BME: Tensor,
         layout: Layout,
         norm: RMSNorm | None,
-        chosen: SelectedPositions,
+        selected: SelectedPositions,
     ) -> Tensor:
         """Return the mixed values (B, H, M, D) of the selected positions of each row."""
         k_BHLD, v_BHLD = self._keys_and_values(x_BLE, layout, norm)
-        angles = layout.angles_at(chosen.indices)
+        angles = layout.angles_at(selected.indices)
         q_BHMD = self._queries(x_BME, angles, norm)
         return mechanism.answer(q_BHMD, k_BHLD, v_BHLD, layout.mask_BL)
 
@@ -192,9 +192,15 @@ class AttentionLayer(nn.Module):
     ) -> tuple[Tensor, ...]:
         """Return queries, keys or both, one per head norm, and the remaining projections."""
         width = x_BLE.shape[-1]
-        others = len(weight_WE) - len(head_norms) * width
-        widths = tuple(one for one in (min(others, width), others - width) if one > 0)
-        gains: list[Tensor] = [one.weight for one in head_norms if one is not None]
+        rest_width = len(weight_WE) - len(head_norms) * width
+        widths = tuple(
+            part_width
+            for part_width in (min(rest_width, width), rest_width - width)
+            if part_width > 0
+        )
+        gains: list[Tensor] = [
+            head_norm.weight for head_norm in head_norms if head_norm is not None
+        ]
         return projections(
             x_BLE,
             None if norm is None else norm.weight,

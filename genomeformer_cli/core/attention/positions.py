@@ -41,8 +41,8 @@ class SelectedPositions:
     def pad_rows(self, x_BLE: Tensor) -> Tensor:
         """Gather the selected positions row by row, (B, M, E); surplus is undefined."""
         first_B1 = self.length * torch.arange(self.batch, device=self.index_T.device)[:, None]
-        taken = x_BLE.flatten(0, 1).index_select(0, (first_B1 + self.indices).flatten())
-        return taken.view(*self.indices.shape, -1)
+        rows = x_BLE.flatten(0, 1).index_select(0, (first_B1 + self.indices).flatten())
+        return rows.view(*self.indices.shape, -1)
 
     def flatten(self, x_BMX: Tensor) -> Tensor:
         """Undo `pad_rows`: return shape (T, X) from (B, M, X)."""

@@ -320,7 +320,11 @@ def check_direction(config: AttentionConfig, *, causal: bool) -> None:
     direction = "causal" if causal else "bidirectional"
     for name in config.names:
         if direction not in attention_entry(name).directions:
-            able = [known for known, entry in ATTENTIONS.items() if direction in entry.directions]
+            able = [
+                candidate
+                for candidate, entry in ATTENTIONS.items()
+                if direction in entry.directions
+            ]
             raise ConfigError(
                 f"`{name}` attention cannot be {direction}",
                 hint=f"{direction}: " + quoted(able),

@@ -113,15 +113,15 @@ class _Scan(torch.autograd.Function):
         parts, state, shared = _split(tensors, counts)
         out_BHLD = empty_heads(parts[0])
         num_kept = len(cut) if any(ctx.needs_input_grad) else 0
-        firsts = [one.new_empty(num_kept, *one.shape) for one in state]
-        state = tuple(one.clone() for one in state)
+        firsts = [tensor.new_empty(num_kept, *tensor.shape) for tensor in state]
+        state = tuple(tensor.clone() for tensor in state)
         with torch.autocast(parts[0].device.type, enabled=False):
             for number, span in enumerate(cut):
                 if num_kept:
-                    for first, one in zip(firsts, state, strict=True):
-                        first[number] = one
-                here = [part[:, :, span] for part in parts]
-                out_BHLD[:, :, span], state = step(here, padding_of(mask_BL, span), state, shared)
+                    for first, tensor in zip(firsts, state, strict=True):
+                        first[number] = tensor
+                block = [part[:, :, span] for part in parts]
+                out_BHLD[:, :, span], state = step(block, padding_of(mask_BL, span), state, shared)
         ctx.step, ctx.cut, ctx.counts = step, cut, counts
         ctx.save_for_backward(mask_BL, *parts, *firsts, *shared)
         return (out_BHLD, *state)
@@ -133,23 +133,23 @@ class _Scan(torch.autograd.Function):
         parts, firsts, shared = _split(tensors, ctx.counts)
         d_out_BHLD, d_state = gradients[0], gradients[1:]
         d_parts = [torch.empty_like(part) for part in parts]
-        d_shared = [torch.zeros_like(one) for one in shared]
+        d_shared = [torch.zeros_like(tensor) for tensor in shared]
         for number in reversed(range(len(ctx.cut))):
             span = ctx.cut[number]
-            here = [part[:, :, span] for part in parts]
+            block = [part[:, :, span] for part in parts]
             state = [first[number] for first in firsts]
-            leaves = [one.detach().requires_grad_() for one in (*here, *state, *shared)]
+            leaves = [tensor.detach().requires_grad_() for tensor in (*block, *state, *shared)]
             with torch.enable_grad(), torch.autocast(d_out_BHLD.device.type, enabled=False):
                 inputs = _split(leaves, ctx.counts)
                 out_BHLD, after = ctx.step(inputs[0], padding_of(mask_BL, span), *inputs[1:])
-            found = torch.autograd.grad(
+            leaf_gradients = torch.autograd.grad(
                 (out_BHLD, *after), leaves, (d_out_BHLD[:, :, span], *d_state)
             )
-            d_here, d_state, d_there = _split(found, ctx.counts)
-            for total, one in zip(d_parts, d_here, strict=True):
-                total[:, :, span] = one
-            for total, one in zip(d_shared, d_there, strict=True):
-                total += one
+            d_block, d_state, d_weights = _split(leaf_gradients, ctx.counts)
+            for total, tensor in zip(d_parts, d_block, strict=True):
+                total[:, :, span] = tensor
+            for total, tensor in zip(d_shared, d_weights, strict=True):
+                total += tensor
         return (None, None, None, None, *d_parts, *d_state, *d_shared)
 
 

@@ -23,7 +23,7 @@ ROWS = 512
 def use_cpu_blocking(x: Tensor, *weights: Tensor) -> bool:
     """Return True on a CPU with weights of one type, outside of compilation."""
     return not torch.compiler.is_compiling() and all(
-        one.device.type == "cpu" and one.dtype == x.dtype for one in weights
+        weight.device.type == "cpu" and weight.dtype == x.dtype for weight in weights
     )
 
 
@@ -39,19 +39,19 @@ def product_dtype(weight: Tensor) -> torch.dtype:
     return weight.dtype
 
 
-def add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
+def add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
     """Add a matrix product to a sum, whose precision may be higher than that of the factors."""
-    if total.dtype == one.dtype:
-        total.addmm_(one, other)
+    if total.dtype == left.dtype:
+        total.addmm_(left, right)
     else:
-        total += one @ other
+        total += left @ right
 
 
-def put_product(place: Tensor, one: Tensor, other: Tensor) -> Tensor:
+def put_product(out: Tensor, left: Tensor, right: Tensor) -> Tensor:
     """Write a matrix product to an output, possibly of a higher precision."""
-    if place.dtype == one.dtype:
-        return torch.mm(one, other, out=place)
-    return place.copy_(one @ other)
+    if out.dtype == left.dtype:
+        return torch.mm(left, right, out=out)
+    return out.copy_(left @ right)
 
 
 def row_blocks(num_rows: int) -> list[slice]:

@@ -237,7 +237,7 @@ class _Chunks:
     def __init__(self, phi_q_RTF: Tensor, phi_k_RTF: Tensor, v_RTD: Tensor) -> None:
         chunk = min(CHUNK, v_RTD.shape[1])
         self.q_RNCF, self.k_RNCF, self.v_RNCD = (
-            in_chunks(one, 1, chunk) for one in (phi_q_RTF, phi_k_RTF, v_RTD)
+            in_chunks(tensor, 1, chunk) for tensor in (phi_q_RTF, phi_k_RTF, v_RTD)
         )
         self.scores_RNCC = (self.q_RNCF @ self.k_RNCF.mT).tril_()
         self.kv_RNFD = self.k_RNCF.mT @ self.v_RNCD
@@ -280,7 +280,7 @@ class _Accumulate(torch.autograd.Function):
         cut = _cut(v_BHLD, z_RF.shape[-1], chunk=CHUNK)
         below_RL1 = kv_RFD.new_empty(len(kv_RFD), v_BHLD.shape[2], 1)
         num_kept = len(cut) if any(ctx.needs_input_grad) else 0
-        kept_kv, kept_z = (one.new_empty(num_kept, *one.shape) for one in (kv_RFD, z_RF))
+        kept_kv, kept_z = (tensor.new_empty(num_kept, *tensor.shape) for tensor in (kv_RFD, z_RF))
         rows = _Rows(v_BHLD, mask_BL)
         with torch.autocast(v_BHLD.device.type, enabled=False):
             for number, span in enumerate(cut):
@@ -310,7 +310,9 @@ class _Accumulate(torch.autograd.Function):
     ) -> tuple[Tensor | None, ...]:
         q_BHLD, k_BHLD, v_BHLD, mask_BL, kept_kv, kept_z, below_RL1 = ctx.saved_tensors
         feature_map = ctx.feature_map
-        d_q_BHLD, d_k_BHLD, d_v_BHLD = (torch.empty_like(one) for one in (q_BHLD, k_BHLD, v_BHLD))
+        d_q_BHLD, d_k_BHLD, d_v_BHLD = (
+            torch.empty_like(tensor) for tensor in (q_BHLD, k_BHLD, v_BHLD)
+        )
         d_kv_RFD, d_z_RF = d_kv_BHFD.flatten(0, 1), d_z_BHF.flatten(0, 1)
         rows = _Rows(v_BHLD, mask_BL)
         cut = _cut(v_BHLD, d_z_RF.shape[-1], chunk=CHUNK)

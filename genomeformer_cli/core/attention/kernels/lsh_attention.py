@@ -71,11 +71,11 @@ class HashRounds:
         position_GM = position_GM.to(torch.int32)
         itself_CC = ITSELF * torch.eye(chunk, dtype=like.dtype, device=like.device)
         itself_CK = functional.pad(itself_CC, (chunk, 0))
-        nothing = like.new_zeros(1, 1, 1, 1)
+        no_bias = like.new_zeros(1, 1, 1, 1)
 
         def bias(groups: slice, blocks: slice) -> Tensor:
             keys = slice(blocks.start * chunk, (blocks.stop + 1) * chunk)
-            hidden = nothing
+            hidden = no_bias
             if hidden_GM is not None:
                 hidden = hidden_GM[groups, keys].unfold(1, 2 * chunk, chunk)[:, :, None]
             # Only the chunk before the first can hold the query a second time.
@@ -134,8 +134,8 @@ def lsh_softmax(q_GLD: Tensor, k_GLD: Tensor, v_GLD: Tensor, rounds: HashRounds)
 
 def _take(x_GLD: Tensor, rows_GN: Tensor) -> Tensor:
     """Return rows of all groups in the layout (G, N, ...)."""
-    taken = x_GLD.flatten(0, 1).index_select(0, rows_GN.flatten())
-    return taken.view(*rows_GN.shape, *x_GLD.shape[2:])
+    rows = x_GLD.flatten(0, 1).index_select(0, rows_GN.flatten())
+    return rows.view(*rows_GN.shape, *x_GLD.shape[2:])
 
 
 def _forward(
@@ -198,9 +198,9 @@ class _LshSoftmax(torch.autograd.Function):
         out_GLD = torch.empty_like(q_GLD, memory_format=torch.contiguous_format)
         log_norm_GL = q_GLD.new_empty(q_GLD.shape[:2])
         with torch.autocast(q_GLD.device.type, enabled=False):
-            for part, some in rounds.slices(q_GLD.shape[-1]):
+            for part, slice_rounds in rounds.slices(q_GLD.shape[-1]):
                 qkv = (q_GLD[part], k_GLD[part], v_GLD[part])
-                out_GLD[part], log_norm_GL[part] = _forward(*qkv, some)
+                out_GLD[part], log_norm_GL[part] = _forward(*qkv, slice_rounds)
         ctx.save_for_backward(q_GLD, k_GLD, v_GLD, out_GLD, log_norm_GL)
         ctx.rounds = rounds
         return out_GLD
@@ -212,11 +212,11 @@ class _LshSoftmax(torch.autograd.Function):
         with torch.autocast(q_GLD.device.type, enabled=False):
             inner_GL = torch.linalg.vecdot(out_GLD, grad_GLD)
             sums = tuple(q_GLD.new_zeros(q_GLD.shape) for _ in range(3))
-            for part, some in ctx.rounds.slices(q_GLD.shape[-1]):
+            for part, slice_rounds in ctx.rounds.slices(q_GLD.shape[-1]):
                 _add_gradients(
                     (sums[0][part], sums[1][part], sums[2][part]),
                     (grad_GLD[part], inner_GL[part], log_norm_GL[part]),
                     (q_GLD[part], k_GLD[part], v_GLD[part]),
-                    some,
+                    slice_rounds,
                 )
         return *sums, None

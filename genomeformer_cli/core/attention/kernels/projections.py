@@ -68,15 +68,15 @@ def projections(
         parts: Parts of the weight.
     """
     x_BLE = as_weights(x_BLE, weight_WE)
-    given = [one for one in (gain_E, weight_WE, gains_PD) if one is not None]
-    if gains_PD is None or not use_cpu_blocking(x_BLE, *given):
+    weights = [weight for weight in (gain_E, weight_WE, gains_PD) if weight is not None]
+    if gains_PD is None or not use_cpu_blocking(x_BLE, *weights):
         return projections_reference(x_BLE, gain_E, weight_WE, gains_PD, angles, parts)
     if angles is not None:
         angles = (angles[0].to(x_BLE.dtype), angles[1].to(x_BLE.dtype))
-    found: tuple[Tensor, ...] = _Projections.apply(  # type: ignore[no-untyped-call]
+    outputs: tuple[Tensor, ...] = _Projections.apply(  # type: ignore[no-untyped-call]
         x_BLE, gain_E, weight_WE, gains_PD, angles, parts
     )
-    return found
+    return outputs
 
 
 def projections_reference(
@@ -93,7 +93,7 @@ def projections_reference(
         x_BLE = rms_norm_reference(x_BLE, gain_E)
     widths = (width,) * parts.num_rotated + parts.widths
     split = torch.split(functional.linear(x_BLE, weight_WE), list(widths), dim=-1)
-    heads = [one.view(batch, length, parts.num_heads, -1).transpose(1, 2) for one in split]
+    heads = [part.view(batch, length, parts.num_heads, -1).transpose(1, 2) for part in split]
     for number in range(parts.num_rotated):
         if gains_PD is not None:
             heads[number] = rms_norm_reference(heads[number], gains_PD[number])
@@ -117,12 +117,18 @@ class _Projections(torch.autograd.Function):
         gains_PHD = _of_heads(gains_PD, parts)
         num_placed, num_heads, _ = gains_PHD.shape
         # The way back needs them; without one, a block's worth serves them all.
-        kept = any(ctx.needs_input_grad)
+        has_gradient = any(ctx.needs_input_grad)
         dtype = product_dtype(weight_WE)
-        raw_BLW = x_BLE.new_empty(batch, length if kept else 0, num_placed * width, dtype=dtype)
-        scales_BLS = x_BLE.new_empty(batch, length if kept else 0, 1 + num_placed * num_heads)
+        raw_BLW = x_BLE.new_empty(
+            batch, length if has_gradient else 0, num_placed * width, dtype=dtype
+        )
+        scales_BLS = x_BLE.new_empty(
+            batch, length if has_gradient else 0, 1 + num_placed * num_heads
+        )
         widths = (width,) * num_placed + parts.widths
-        outs_BLW = [x_BLE.new_empty(batch, length, one, dtype=dtype) for one in widths]
+        outs_BLW = [
+            x_BLE.new_empty(batch, length, part_width, dtype=dtype) for part_width in widths
+        ]
         first_WE, *others_WE = _split(weight_WE.to(dtype), parts)
         for rows in position_blocks(batch, length):
             normed_NE = rows.gather(x_BLE)
@@ -131,12 +137,14 @@ class _Projections(torch.autograd.Function):
                 normed_NE = (normed_NE * scale_N1).mul_(gain_E)
             normed_NE = normed_NE.to(dtype)
             raw_NW = (
-                rows.gather(raw_BLW) if kept else normed_NE.new_empty(len(normed_NE), len(first_WE))
+                rows.gather(raw_BLW)
+                if has_gradient
+                else normed_NE.new_empty(len(normed_NE), len(first_WE))
             )
             torch.mm(normed_NE, first_WE.T, out=raw_NW)
             raw_NPHD = raw_NW.view(-1, *gains_PHD.shape).to(x_BLE.dtype)
             scale_NPH1 = row_scales(raw_NPHD)
-            if kept:
+            if has_gradient:
                 scales_NS = rows.gather(scales_BLS)
                 scales_NS[:, 1:] = scale_NPH1.view(len(raw_NW), -1)
                 if gain_E is not None:
@@ -146,14 +154,16 @@ class _Projections(torch.autograd.Function):
                 torch.mm(normed_NE, part_WE.T, out=rows.gather(out_BLW))
         ctx.angles, ctx.parts = angles, parts
         ctx.save_for_backward(x_BLE, gain_E, weight_WE, gains_PD, raw_BLW, scales_BLS)
-        return tuple(one.view(batch, length, num_heads, -1).transpose(1, 2) for one in outs_BLW)
+        return tuple(
+            out_BLW.view(batch, length, num_heads, -1).transpose(1, 2) for out_BLW in outs_BLW
+        )
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *d_outs_BHLD: Tensor) -> tuple[Tensor | None, ...]:
         x_BLE, gain_E, weight_WE, gains_PD, raw_BLW, scales_BLS = ctx.saved_tensors
         parts = ctx.parts
-        d_outs_BLW = [one.transpose(1, 2).flatten(2) for one in d_outs_BHLD]
+        d_outs_BLW = [d_out_BHLD.transpose(1, 2).flatten(2) for d_out_BHLD in d_outs_BHLD]
         gains_PHD = _of_heads(gains_PD, parts)
         num_placed = len(gains_PD)
         d_x_BLE, d_weight_WE = x_BLE.new_empty(x_BLE.shape), torch.zeros_like(weight_WE)
@@ -171,7 +181,7 @@ class _Projections(torch.autograd.Function):
             unit_NPHD = rows.gather(raw_BLW).view_as(d_NPHD) * scale_NPH1
             d_gains_PHD += back_through_scale(d_NPHD, unit_NPHD, scale_NPH1, gains_PHD)
             d_parts_NW = [d_NPHD.flatten(1).to(dtype)]
-            d_parts_NW += [rows.gather(one) for one in d_outs_BLW[num_placed:]]
+            d_parts_NW += [rows.gather(d_out_BLW) for d_out_BLW in d_outs_BLW[num_placed:]]
             d_normed_NE = put_product(rows.gather(d_x_BLE), d_parts_NW[0], weights_WE[0])
             for d_part_NW, part_WE in zip(d_parts_NW[1:], weights_WE[1:], strict=True):
                 add_product(d_normed_NE, d_part_NW, part_WE)
@@ -196,8 +206,8 @@ def _split(weight_WE: Tensor, parts: Parts) -> tuple[Tensor, ...]:
 def _at(rows: PositionBlock, angles: Angles) -> Angles:
     """Return the angles of some positions, broadcastable to (., L, H, R)."""
     cos, sin = (
-        one[rows.span, None] if one.dim() == 2 else one[rows.rows, 0, rows.span, None]
-        for one in angles
+        angle[rows.span, None] if angle.dim() == 2 else angle[rows.rows, 0, rows.span, None]
+        for angle in angles
     )
     return cos, sin
 
@@ -211,7 +221,7 @@ def _place(
         if angles is None:
             out_NHD.copy_(part_NHD)
         else:
-            _turned(part_NHD, *_at(rows, angles), out_NHD)
+            _rotate_rows(part_NHD, *_at(rows, angles), out_NHD)
 
 
 def _placed_back(
@@ -226,11 +236,11 @@ def _placed_back(
             d_NHD.copy_(d_out_NHD)
         else:
             cos, sin = _at(rows, angles)
-            _turned(d_out_NHD, cos, -sin, d_NHD)
+            _rotate_rows(d_out_NHD, cos, -sin, d_NHD)
     return d_NPHD
 
 
-def _turned(x_NHD: Tensor, cos: Tensor, sin: Tensor, out_NHD: Tensor) -> None:
+def _rotate_rows(x_NHD: Tensor, cos: Tensor, sin: Tensor, out_NHD: Tensor) -> None:
     """Rotate rows by the angles (L, 1, R) or (., L, 1, R) of their positions into `out_NHD`."""
     shape = (-1, cos.shape[-3], *x_NHD.shape[1:])
     if x_NHD.dtype == out_NHD.dtype:

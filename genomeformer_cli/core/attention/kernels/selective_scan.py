@@ -166,7 +166,7 @@ class _SelectiveScan(torch.autograd.Function):
         ctx.save_for_backward(x_BLD, delta_BLD, a_ND, b_BLN, c_BLN)
         dtype, last_BND = state_BND.dtype, state_BND.clone()
         x_BLD, delta_BLD, a_ND, b_BLN, c_BLN = (
-            one.to(dtype) for one in (x_BLD, delta_BLD, a_ND, b_BLN, c_BLN)
+            tensor.to(dtype) for tensor in (x_BLD, delta_BLD, a_ND, b_BLN, c_BLN)
         )
         chunks = _chunks(x_BLD)
         keeps = any(ctx.needs_input_grad)
@@ -179,7 +179,7 @@ class _SelectiveScan(torch.autograd.Function):
                     firsts_CBND[number, rows, :, channels] = now_BND
                 x_TBD = x_BLD[rows, span, channels].transpose(0, 1)
                 delta_TBD = delta_BLD[rows, span, channels].transpose(0, 1)
-                b_TBN, c_TBN = (one[rows, span].transpose(0, 1) for one in (b_BLN, c_BLN))
+                b_TBN, c_TBN = (tensor[rows, span].transpose(0, 1) for tensor in (b_BLN, c_BLN))
                 states_TBND = _states(
                     delta_TBD * x_TBD, delta_TBD, a_ND[:, channels], b_TBN, now_BND
                 )[1]
@@ -195,9 +195,9 @@ class _SelectiveScan(torch.autograd.Function):
     def backward(ctx: Any, d_y_BLD: Tensor, d_last_BND: Tensor) -> tuple[Tensor, ...]:
         saved = ctx.saved_tensors
         dtype = d_last_BND.dtype
-        x_BLD, delta_BLD, a_ND, b_BLN, c_BLN = (one.to(dtype) for one in saved)
+        x_BLD, delta_BLD, a_ND, b_BLN, c_BLN = (tensor.to(dtype) for tensor in saved)
         d_x_BLD, d_delta_BLD = torch.empty_like(x_BLD), torch.empty_like(x_BLD)
-        d_a_ND, d_b_BLN, d_c_BLN = (torch.zeros_like(one) for one in (a_ND, b_BLN, c_BLN))
+        d_a_ND, d_b_BLN, d_c_BLN = (torch.zeros_like(tensor) for tensor in (a_ND, b_BLN, c_BLN))
         d_state_BND = d_last_BND.clone()
         chunks = _chunks(x_BLD)
         for rows, channels in _parts(x_BLD, a_ND.shape[0]):
@@ -205,9 +205,10 @@ class _SelectiveScan(torch.autograd.Function):
             for number in reversed(range(len(chunks))):
                 span = chunks[number]
                 x_TBD, delta_TBD, d_y_TBD = (
-                    one[rows, span, channels].transpose(0, 1) for one in (x_BLD, delta_BLD, d_y_BLD)
+                    tensor[rows, span, channels].transpose(0, 1)
+                    for tensor in (x_BLD, delta_BLD, d_y_BLD)
                 )
-                b_TBN, c_TBN = (one[rows, span].transpose(0, 1) for one in (b_BLN, c_BLN))
+                b_TBN, c_TBN = (tensor[rows, span].transpose(0, 1) for tensor in (b_BLN, c_BLN))
                 u_TBD, first_BND = delta_TBD * x_TBD, ctx.firsts_CBND[number, rows, :, channels]
                 decay_TBND, states_TBND = _states(u_TBD, delta_TBD, a_here_ND, b_TBN, first_BND)
                 d_c_BLN[rows, span] += (states_TBND @ d_y_TBD[..., None])[..., 0].transpose(0, 1)
@@ -223,8 +224,8 @@ class _SelectiveScan(torch.autograd.Function):
                 d_delta_BLD[rows, span, channels] = d_delta_TBD.transpose(0, 1)
                 d_x_BLD[rows, span, channels] = (d_u_TBD * delta_TBD).transpose(0, 1)
             d_state_BND[rows, :, channels] = d_now_BND
-        found = (d_x_BLD, d_delta_BLD, d_a_ND, d_b_BLN, d_c_BLN)
-        gradients = (one.to(like.dtype) for one, like in zip(found, saved, strict=True))
+        sums = (d_x_BLD, d_delta_BLD, d_a_ND, d_b_BLN, d_c_BLN)
+        gradients = (tensor.to(like.dtype) for tensor, like in zip(sums, saved, strict=True))
         return (*gradients, d_state_BND)
 
 

@@ -112,7 +112,7 @@ def sliding_window_attention(
     if global_tokens is not None:
         assert past == 0
         index_GE, exists_GE, real_GL = (
-            one.repeat_interleave(heads, dim=0) for one in global_tokens
+            tensor.repeat_interleave(heads, dim=0) for tensor in global_tokens
         )
         real_GM = functional.pad(real_GL, (front, back), value=False)
         hidden_GM = k_GMD.new_zeros(real_GM.shape).masked_fill(~real_GM, HIDDEN)

@@ -148,8 +148,8 @@ class CausalLocalAttention(nn.Module):
             (q, k, v), real > 0, before=self.reach, after=0, past=self.reach
         )
         out_BHLD = out_BHLD.masked_fill(padding_B1L1, 0).to(v_BHLD.dtype)
-        kept = (k[:, :, -self.reach :], v[:, :, -self.reach :], real[:, -self.reach :])
-        return out_BHLD, kept
+        next_state = (k[:, :, -self.reach :], v[:, :, -self.reach :], real[:, -self.reach :])
+        return out_BHLD, next_state
 
 
 def _checked(window: int) -> int:

@@ -20,11 +20,11 @@ def softmax_attention(
     """Compute softmax(q k^T / sqrt(D)) v over the positions where `mask_BL` is true (None: all)."""
     if _is_slow(q_BHLD):
         with torch.autocast("cpu", enabled=False):
-            q, k, v = (one.float() for one in (q_BHLD, k_BHLD, v_BHLD))
+            q, k, v = (tensor.float() for tensor in (q_BHLD, k_BHLD, v_BHLD))
             return softmax_attention(q, k, v, mask_BL, causal=causal).to(q_BHLD.dtype)
     if mask_BL is None or (causal and _is_padded_at_the_end(mask_BL)):
         return functional.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, is_causal=causal)
-    mask_B1LL = _seen(mask_BL, causal=causal)
+    mask_B1LL = _visible_keys(mask_BL, causal=causal)
     return functional.scaled_dot_product_attention(q_BHLD, k_BHLD, v_BHLD, attn_mask=mask_B1LL)
 
 
@@ -42,7 +42,7 @@ def softmax_attention_reference(
     scores_BHLL = q_BHLD @ k_BHLD.transpose(-1, -2) / q_BHLD.shape[-1] ** 0.5
     if mask_BL is None:
         mask_BL = torch.ones(len(q_BHLD), q_BHLD.shape[2], dtype=torch.bool, device=q_BHLD.device)
-    scores_BHLL = scores_BHLL.masked_fill(~_seen(mask_BL, causal=causal), float("-inf"))
+    scores_BHLL = scores_BHLL.masked_fill(~_visible_keys(mask_BL, causal=causal), float("-inf"))
     return torch.softmax(scores_BHLL, dim=-1) @ v_BHLD
 
 
@@ -51,14 +51,14 @@ def _is_padded_at_the_end(mask_BL: Tensor) -> bool:
     return bool((mask_BL[:, 1:] <= mask_BL[:, :-1]).all())
 
 
-def _seen(mask_BL: Tensor, *, causal: bool) -> Tensor:
+def _visible_keys(mask_BL: Tensor, *, causal: bool) -> Tensor:
     """Return the keys visible to each query; a query without any sees all."""
     length = mask_BL.shape[1]
-    seen_B11L = mask_BL[:, None, None, :]
+    visible_B11L = mask_BL[:, None, None, :]
     if causal:
         past_LL = torch.ones(length, length, dtype=torch.bool, device=mask_BL.device).tril()
-        seen_B11L = seen_B11L & past_LL
-    return seen_B11L | ~seen_B11L.any(dim=-1, keepdim=True)
+        visible_B11L = visible_B11L & past_LL
+    return visible_B11L | ~visible_B11L.any(dim=-1, keepdim=True)
 
 
 class SoftmaxAttention(nn.Module):
