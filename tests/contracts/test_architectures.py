@@ -88,9 +88,9 @@ def test_recomputed_blocks_have_the_same_gradients(name: str) -> None:
     model = random_model(name)
     tokens_BL, mask_BL = rows_of(CASES[name], model)
     gradients = []
-    for wanted in (False, True):
+    for enabled in (False, True):
         model.zero_grad()
-        model.set_checkpointing(wanted=wanted)
+        model.set_checkpointing(enabled=enabled)
         torch.autograd.backward(loss_of(model, tokens_BL, mask_BL))
         gradients.append([parameter.grad for parameter in model.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):

@@ -130,7 +130,7 @@ def test_gradients_are_those_of_the_authors(oracle: Oracle) -> None:
     ids_L = stored["ids_64"].long()
     expected = stored["gradient_64"]
     for checkpointed in (False, True):
-        model.set_checkpointing(wanted=checkpointed)
+        model.set_checkpointing(enabled=checkpointed)
         model.zero_grad()
         features_BME = model.framed_layers(ids_L[None], None, (model.config.depth,))[0]
         logits_LV = model.logits(features_BME)[0]

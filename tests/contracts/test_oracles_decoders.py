@@ -250,7 +250,7 @@ def test_gradients_are_those_of_the_stock_class(name: str, tmp_path: Path) -> No
         model.embedding.weight.grad / scale, expected / scale, atol=1e-5, rtol=1e-4
     )
     for checkpointed in (True, False):
-        model.set_checkpointing(wanted=checkpointed)
+        model.set_checkpointing(enabled=checkpointed)
         model.zero_grad()
         (model(tokens_BL, mask_BL) * weight_BLV).sum().backward()
         assert all(parameter.grad is not None for parameter in model.parameters())

@@ -272,8 +272,8 @@ def check_format(path: Path, *, per_base: bool) -> Format:
     """
     file_format = FORMATS.get(path.suffix.lower())
     if file_format is None:
-        known = ", ".join(f"`{suffix}`" for suffix in FORMATS)
-        raise UsageError(f"unknown file type of `{path}`", hint=f"end it with {known}")
+        suffixes = ", ".join(f"`{suffix}`" for suffix in FORMATS)
+        raise UsageError(f"unknown file type of `{path}`", hint=f"end it with {suffixes}")
     if per_base and not file_format.per_base:
         raise UsageError(
             f"`{path.suffix}` holds one row per record, not one per base",

@@ -124,8 +124,8 @@ def _check_choice(value: str, allowed: object, setting: str) -> None:
             hint="`mean` is recommended; `first` takes the first base",
         )
     if value not in get_args(allowed):
-        known = ", ".join(f"`{choice}`" for choice in get_args(allowed))
-        raise ConfigError(f"unknown {setting} `{value}`", hint=f"choose one of {known}")
+        choices = ", ".join(f"`{choice}`" for choice in get_args(allowed))
+        raise ConfigError(f"unknown {setting} `{value}`", hint=f"choose one of {choices}")
 
 
 def _check_windows(window: int | str | None, stride: int | None) -> None:

@@ -24,8 +24,8 @@ def full_gradients(model: Model, examples: Examples, total_weight: Tensor) -> Pr
 
 def checkpoint_gradients(model: Model, examples: Examples, total_weight: Tensor) -> Prediction:
     """Add the gradients of a batch; recompute each block in the backward pass."""
-    model.set_checkpointing(wanted=True)
+    model.set_checkpointing(enabled=True)
     try:
         return full_gradients(model, examples, total_weight)
     finally:
-        model.set_checkpointing(wanted=False)
+        model.set_checkpointing(enabled=False)

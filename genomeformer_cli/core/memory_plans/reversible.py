@@ -95,7 +95,7 @@ class _ReversibleStep:
         tally = LossAccumulator()
         for start, stop in slices(self._length, self._chunk):
             one_BLE = self._one_BLE[:, start:stop].detach().requires_grad_()
-            hidden_BLE = self._model.joined(one_BLE, self._other_BLE[:, start:stop])
+            hidden_BLE = self._model.merge_streams(one_BLE, self._other_BLE[:, start:stop])
             targets = self._examples.part(start, stop)
             prediction = predict(self._model, hidden_BLE, targets, self._total_weight)
             torch.autograd.backward(prediction.loss)

@@ -188,7 +188,7 @@ def _bidirectional(
             added_BCE = _attended(model, block, one_BCE, start, line)
             one_BCE = block.add_mlp(one_BCE + added_BCE)
     if model.config.residual == "reversible":
-        return model.joined(one_BCE, other_BCE)
+        return model.merge_streams(one_BCE, other_BCE)
     return model.normed(one_BCE)
 
 

@@ -96,13 +96,13 @@ def check_layout(folder: Path) -> None:
     """
     names = list_files(folder)
     finetuned = is_finetuned(folder)
-    required, other = (REQUIRED, REQUIRED_FINETUNED)[:: -1 if finetuned else 1]
+    required, required_elsewhere = (REQUIRED, REQUIRED_FINETUNED)[:: -1 if finetuned else 1]
     command = "finetune" if finetuned else "release"
     hint = f"make the bundle again with `genomeformer {command}`, or fetch it again"
     for name in required:
         if name not in names:
             raise CorruptError(f"the bundle `{folder.name}` has no `{name}`", hint=hint)
-    foreign = {*other} - {*required}
+    foreign = {*required_elsewhere} - {*required}
     strange = [name for name in names if not is_bundle_file(name) or name in foreign]
     if strange:
         raise CorruptError(

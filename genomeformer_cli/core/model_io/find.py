@@ -65,10 +65,10 @@ def _cached(name: str, store: Store) -> Path | None:
 
 
 def _unknown(name: str, store: Store) -> NotInCacheError:
-    known = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in store.entries(kind)]
+    names = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in store.entries(kind)]
     hint = (
-        "the cache holds " + ", ".join(f"`{one}`" for one in known)
-        if known
+        "the cache holds " + ", ".join(f"`{item}`" for item in names)
+        if names
         else "train one with `genomeformer pretrain`"
     )
     on_hub = [
@@ -80,5 +80,5 @@ def _unknown(name: str, store: Store) -> NotInCacheError:
         hint = f"on the Hub it is `{on_hub[0]}`"
     return NotInCacheError(
         f"no model `{name}`: neither a folder nor a name in the cache",
-        hint=hint if on_hub else propose(name, [*known, "default"], otherwise=hint),
+        hint=hint if on_hub else propose(name, [*names, "default"], otherwise=hint),
     )

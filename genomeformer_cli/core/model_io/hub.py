@@ -151,14 +151,14 @@ def _download_published(hub: Any, address: Address, info: Any, files: list[str])
         CheckpointError: The architecture is unknown.
         CorruptError: A file has other bytes than on the Hub; it is removed.
     """
-    for wanted in ([CONFIG_FILE], files):
+    for patterns in ([CONFIG_FILE], files):
         with _client_errors(hub, str(address)):
             folder = Path(
                 hub.snapshot_download(
-                    address.repository, revision=address.revision, allow_patterns=wanted
+                    address.repository, revision=address.revision, allow_patterns=patterns
                 )
             )
-        _check_published(folder, wanted, info)
+        _check_published(folder, patterns, info)
         check_family(folder)
     return folder
 
@@ -272,9 +272,9 @@ def _link_bundle_files(folder: Path, store: Store) -> Path:
     with store.lock(Kind.UNPACKED, name):
         if not store.has(Kind.UNPACKED, name):
             with store.create(Kind.UNPACKED, name) as copy:
-                for one in own.intersection(present):
-                    (copy / one).parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copyfile(folder / one, copy / one)
+                for path in own.intersection(present):
+                    (copy / path).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(folder / path, copy / path)
                 check_seal(copy)
     return store.path(Kind.UNPACKED, name)
 
@@ -363,9 +363,9 @@ def _check_visibility(api: Any, repository: str, *, public: bool) -> None:
 
 def _compare(folder: Path, names: list[str], info: Any) -> None:
     """Check that the files on the Hub have the same bytes."""
-    there = {sibling.rfilename: sibling for sibling in info.siblings}
+    siblings = {sibling.rfilename: sibling for sibling in info.siblings}
     for name in names:
-        if not _has_same_bytes(folder / name, there.get(name)):
+        if not _has_same_bytes(folder / name, siblings.get(name)):
             raise CorruptError(
                 f"`{name}` on the Hub differs from the uploaded file",
                 hint="run the same command again",

@@ -167,8 +167,10 @@ def _read_document(folder: Path) -> dict[str, Any]:
 
 def is_published(document: dict[str, Any]) -> bool:
     """Return True if `config.json` has the layout of other authors, False if it has ours."""
-    ours = "genomeformer_version" in document or document.get("model_type") in ARCHITECTURES
-    return not ours
+    is_own_layout = (
+        "genomeformer_version" in document or document.get("model_type") in ARCHITECTURES
+    )
+    return not is_own_layout
 
 
 def check_family(folder: Path) -> None:

@@ -65,21 +65,21 @@ def published_files(names: Iterable[str]) -> list[str]:
             f"the repository has no `{CONFIG_FILE}`",
             hint="name the repository of one model in the layout of the Hugging Face libraries",
         )
-    chosen = sorted(present.intersection(_TEXTS))
+    texts = sorted(present.intersection(_TEXTS))
     shards = sorted(name for name in present if SHARD_NAME.fullmatch(name))
     pickled = sorted(name for name in present if PICKLED_SHARD.fullmatch(name))
     if WEIGHTS_FILE in present:
-        return [*chosen, WEIGHTS_FILE]
+        return [*texts, WEIGHTS_FILE]
     if INDEX_FILE in present and shards:
-        return [*chosen, INDEX_FILE, *shards]
+        return [*texts, INDEX_FILE, *shards]
     if PICKLED_FILE in present:
-        return [*chosen, PICKLED_FILE]
+        return [*texts, PICKLED_FILE]
     if PICKLED_INDEX in present and pickled:
-        return [*chosen, PICKLED_INDEX, *pickled]
-    others = sorted(name for name in present if _OTHER_WEIGHTS.fullmatch(name))
+        return [*texts, PICKLED_INDEX, *pickled]
+    unsupported = sorted(name for name in present if _OTHER_WEIGHTS.fullmatch(name))
     raise CheckpointError(
         f"the repository has neither `{WEIGHTS_FILE}` nor `{PICKLED_FILE}`"
-        + (f", only `{others[0]}`" if others else ""),
+        + (f", only `{unsupported[0]}`" if unsupported else ""),
         hint="look for a conversion of the model, often named `-hf`",
     )
 

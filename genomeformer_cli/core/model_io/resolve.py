@@ -76,10 +76,10 @@ def has_default() -> bool:
 def _bundled(store: Store) -> Path:
     if has_default():
         return bundled_folder()
-    known = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in store.entries(kind)]
+    names = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in store.entries(kind)]
     hint = (
-        "name one with `--model`: the cache holds " + ", ".join(f"`{one}`" for one in known)
-        if known
+        "name one with `--model`: the cache holds " + ", ".join(f"`{item}`" for item in names)
+        if names
         else "train one with `genomeformer fetch`, `tokenize` and `pretrain`, then name it with "
         "`--model`"
     )

@@ -58,18 +58,20 @@ def gather_state(
         whole: Function that gathers a sharded tensor; every process with a shard must call it.
     """
 
-    def kept(value: Any) -> Tensor:
+    def to_cpu(value: Any) -> Tensor:
         return whole(torch.as_tensor(value).detach()).cpu().contiguous()
 
     return TrainingState(
         weights=whole_tensors(model, whole),
         optimizer={
-            f"{name}/{key}": kept(value)
+            f"{name}/{key}": to_cpu(value)
             for name, parameter in model.named_parameters()
             for optimizer in optimizers
             for key, value in optimizer.state.get(parameter, {}).items()
         },
-        average=None if average is None else {name: kept(one) for name, one in average.items()},
+        average=None
+        if average is None
+        else {name: to_cpu(tensor) for name, tensor in average.items()},
     )
 
 

@@ -103,9 +103,9 @@ class Dilated(FramedModel):
         """Features per position."""
         return self.config.width
 
-    def set_checkpointing(self, *, wanted: bool) -> None:
+    def set_checkpointing(self, *, enabled: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
-        self._checkpointing = wanted
+        self._checkpointing = enabled
 
     def framed_layers(
         self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]

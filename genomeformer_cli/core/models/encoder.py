@@ -172,9 +172,9 @@ class PublishedEncoder(FramedModel):
         """Features per position."""
         return self.config.width
 
-    def set_checkpointing(self, *, wanted: bool) -> None:
+    def set_checkpointing(self, *, enabled: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
-        self._checkpointing = wanted
+        self._checkpointing = enabled
 
     @property
     def max_positions(self) -> int | None:

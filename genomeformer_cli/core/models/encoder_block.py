@@ -115,8 +115,8 @@ class EncoderAttention(nn.Module):
         """Attend within rows of equal length, (N, H, L, D)."""
         length = q.shape[2]
         if self.window and is_traced():
-            seen = band_mask(length, self.window, mask_NL, like=q)
-            return functional.scaled_dot_product_attention(q, k, v, attn_mask=seen)
+            visible = band_mask(length, self.window, mask_NL, like=q)
+            return functional.scaled_dot_product_attention(q, k, v, attn_mask=visible)
         if self.window and length > self.window + 1:
             return local_attention(q, k, v, mask_NL, window=self.window, causal=False)
         bias = self._bias(q, k, mask_NL, positions)

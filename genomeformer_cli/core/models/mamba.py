@@ -93,8 +93,8 @@ class CaduceusConfig(MambaSizes):
         if self.strands == "both":
             ids = range(self.vocabulary_size)
             if len(self.complement) != self.vocabulary_size or any(
-                other not in ids or self.complement[other] != token
-                for token, other in enumerate(self.complement)
+                complement_id not in ids or self.complement[complement_id] != token
+                for token, complement_id in enumerate(self.complement)
             ):
                 raise ConfigError(
                     "the complements of the tokens are not pairs of token ids",
@@ -179,7 +179,7 @@ class MambaMixer(nn.Module):
         x_BMD, gate_BMD = self.into(x_BME).chunk(2, dim=-1)
         y_BMD, _ = self.ahead(x_BMD, None, self.ahead.start(x_BMD))
         if self.back is not None:
-            y_BMD = y_BMD + self._turned(x_BMD, mask_BM, self.back.start(x_BMD))[0]
+            y_BMD = y_BMD + self._run_reversed(x_BMD, mask_BM, self.back.start(x_BMD))[0]
         mixed_BME: Tensor = self.out(y_BMD * functional.silu(gate_BMD))
         return mixed_BME
 
@@ -200,7 +200,7 @@ class MambaMixer(nn.Module):
         state = None
         for number in reversed(range(len(inputs))):
             x_BLD, mask_BL = inputs.pop(), None if mask_BM is None else mask_BM[:, spans[number]]
-            y_BLD, state = self._turned(x_BLD, mask_BL, state or self.ahead.start(x_BLD))
+            y_BLD, state = self._run_reversed(x_BLD, mask_BL, state or self.ahead.start(x_BLD))
             outputs[number] += y_BLD
         mixed_BME = torch.empty_like(x_BME)
         for number, span in enumerate(spans):
@@ -208,7 +208,9 @@ class MambaMixer(nn.Module):
             mixed_BME[:, span] = self.out(outputs[number].mul_(functional.silu(gate_BLD)))
         return mixed_BME
 
-    def _turned(self, x_BLD: Tensor, mask_BL: Tensor | None, state: State) -> tuple[Tensor, State]:
+    def _run_reversed(
+        self, x_BLD: Tensor, mask_BL: Tensor | None, state: State
+    ) -> tuple[Tensor, State]:
         """Run from the last position to the first; return outputs in the order of the row."""
         assert self.back is not None
         x_BLD, real_BL1 = x_BLD.flip(1), None
@@ -269,9 +271,9 @@ class _MambaStack(FramedModel):
         """False: the time of a row grows with its length."""
         return False
 
-    def set_checkpointing(self, *, wanted: bool) -> None:
+    def set_checkpointing(self, *, enabled: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
-        self._checkpointing = wanted
+        self._checkpointing = enabled
 
     def _added(self, block: Callable[..., Tensor], x_BME: Tensor, mask_BM: Tensor | None) -> Tensor:
         if not self._checkpointing:

@@ -120,7 +120,7 @@ class Model(nn.Module):
         forward, reverse = features.chunk(2, dim=-1)
         return torch.cat((reverse, forward), dim=-1)
 
-    def set_checkpointing(self, *, wanted: bool) -> None:
+    def set_checkpointing(self, *, enabled: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
         raise NotImplementedError
 

@@ -127,21 +127,21 @@ def find_family(document: Mapping[str, Any]) -> Family:
         CheckpointError: No family, or more than one, recognises it.
         ConfigError: Another package that may know it cannot be imported.
     """
-    found = [family for family in FAMILIES if family.recognise(document)]
-    if not found:
-        others = [
+    families = [family for family in FAMILIES if family.recognise(document)]
+    if not families:
+        plugins = [
             family for name in ARCHITECTURES.plugins for family in ARCHITECTURES[name].families
         ]
-        found = [family for family in others if family.recognise(document)]
-    if len(found) == 1:
-        return found[0]
+        families = [family for family in plugins if family.recognise(document)]
+    if len(families) == 1:
+        return families[0]
     described = ", ".join(
         f"`{key}` `{document[key]}`" for key in ("model_type", "architectures") if key in document
     )
-    names = ", ".join(f"`{family.name}`" for family in found or FAMILIES if family.is_read)
+    names = ", ".join(f"`{family.name}`" for family in families or FAMILIES if family.is_read)
     raise CheckpointError(
         f"no architecture for the model of this `config.json` ({described or 'no model_type'})"
-        if not found
+        if not families
         else f"ambiguous `config.json` ({described}): it fits several families",
         hint=f"families: {names}",
     )

@@ -57,8 +57,8 @@ def is_gena(document: Document) -> bool:
 
 def is_bert(document: Document) -> bool:
     """Return True for BERT itself: neither GENA-LM nor MosaicBERT."""
-    others = ("pre_layer_norm", "last_layer_norm", "alibi_starting_size")
-    return document.get("model_type") == "bert" and not any(key in document for key in others)
+    foreign_keys = ("pre_layer_norm", "last_layer_norm", "alibi_starting_size")
+    return document.get("model_type") == "bert" and not any(key in document for key in foreign_keys)
 
 
 def read_bert_config(document: Document, frame: Frame) -> EncoderConfig:

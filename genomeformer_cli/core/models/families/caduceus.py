@@ -89,8 +89,8 @@ def read_config(document: Document, frame: Frame) -> CaduceusConfig:
     reader.ignore(("initializer_cfg", "residual_in_fp32"))
     rows = reader.take("vocab_size", int)
     rows += -rows % VOCABULARY_MULTIPLE
-    width, both = reader.take("d_model", int), reader.take("rcps", bool, default=False)
-    complement = _complement(reader.take("complement_map", dict, {}), rows) if both else ()
+    width, has_strands = reader.take("d_model", int), reader.take("rcps", bool, default=False)
+    complement = _complement(reader.take("complement_map", dict, {}), rows) if has_strands else ()
     reader.ignore(("complement_map",))
     blocks = ConfigReader(reader.take("ssm_cfg", dict, {}), f"{NAME}` (`ssm_cfg`)")
     for key, allowed in _IMPLEMENTED_IN_BLOCKS.items():
@@ -107,8 +107,8 @@ def read_config(document: Document, frame: Frame) -> CaduceusConfig:
         step_rank=read_rank(blocks, "dt_rank", width),
         conv_bias=blocks.take("conv_bias", bool, default=True),
         norm_epsilon=reader.take("norm_epsilon", float, 1e-5),
-        strands="both" if both else "one",
-        exchange=both and reader.take("fused_add_norm", bool, default=True),
+        strands="both" if has_strands else "one",
+        exchange=has_strands and reader.take("fused_add_norm", bool, default=True),
         complement=complement,
         frame=replace(frame, prefix=(), suffix=()),
     )
@@ -118,17 +118,21 @@ def read_config(document: Document, frame: Frame) -> CaduceusConfig:
     return config
 
 
-def _complement(written: Mapping[str, Any], rows: int) -> tuple[int, ...]:
+def _complement(complement_map: Mapping[str, Any], rows: int) -> tuple[int, ...]:
     """Return the id of the complement of every token; rows without a token are their own."""
     # The authors' code reads the values in the order of the file.
-    is_ordered = [str(place) for place in range(len(written))] == list(written)
-    is_complete = 0 <= rows - len(written) < VOCABULARY_MULTIPLE
-    if not is_ordered or not is_complete or any(type(one) is not int for one in written.values()):
+    is_ordered = [str(place) for place in range(len(complement_map))] == list(complement_map)
+    is_complete = 0 <= rows - len(complement_map) < VOCABULARY_MULTIPLE
+    if (
+        not is_ordered
+        or not is_complete
+        or any(type(value) is not int for value in complement_map.values())
+    ):
         raise ConfigError(
             f"`config.json`: invalid `complement_map` for `{NAME}`",
             hint="it maps all token ids 0, 1, 2, ... in this order to token ids",
         )
-    return (*written.values(), *range(len(written), rows))
+    return (*complement_map.values(), *range(len(complement_map), rows))
 
 
 def convert(tensors: Mapping[str, Tensor], config: CaduceusConfig) -> dict[str, Tensor]:
@@ -142,45 +146,45 @@ def convert(tensors: Mapping[str, Tensor], config: CaduceusConfig) -> dict[str, 
     reader = TensorReader(tensors, NAME)
     reader.drop_prefix("caduceus.")
     reader.drop_prefix("backbone.")
-    both = config.strands == "both"
+    has_strands = config.strands == "both"
     words, head = "embeddings.word_embeddings.", "lm_head."
     # The norms are wrapped where both strands are read and the norms are not fused.
-    norm = "submodule." if both and not config.exchange else ""
-    if both:
+    norm = "submodule." if has_strands and not config.exchange else ""
+    if has_strands:
         for name in (f"{words}complement_map", f"{head}complement_map"):
             if name in reader:
                 _check_complement(reader.take(name), config, name)
         words, head = f"{words}embedding.", f"{head}lm_head."
-    ours = {
+    converted = {
         "embedding.weight": _take_tied(reader, f"{words}weight", f"{head}weight"),
         "norm.weight": reader.take(f"norm_f.{norm}weight"),
     }
     for block in range(config.depth):
-        theirs, mine = f"layers.{block}.", f"blocks.{block}."
-        mixer = f"{theirs}mixer.submodule." if both else f"{theirs}mixer."
-        ours[f"{mine}norm.weight"] = reader.take(f"{theirs}norm.{norm}weight")
+        source, target = f"layers.{block}.", f"blocks.{block}."
+        mixer = f"{source}mixer.submodule." if has_strands else f"{source}mixer."
+        converted[f"{target}norm.weight"] = reader.take(f"{source}norm.{norm}weight")
         for name, new in (("in_proj", "into"), ("out_proj", "out")):
-            ours[f"{mine}mixer.{new}.weight"] = _take_tied(
+            converted[f"{target}mixer.{new}.weight"] = _take_tied(
                 reader, f"{mixer}mamba_fwd.{name}.weight", f"{mixer}mamba_rev.{name}.weight"
             )
         for name, new in (("mamba_fwd", "ahead"), ("mamba_rev", "back")):
-            ours |= read_direction(
-                reader, f"{mixer}{name}.", f"{mine}mixer.{new}.", conv_bias=config.conv_bias
+            converted |= read_direction(
+                reader, f"{mixer}{name}.", f"{target}mixer.{new}.", conv_bias=config.conv_bias
             )
     reader.finish()
-    return ours
+    return converted
 
 
-def _take_tied(reader: TensorReader, name: str, other: str) -> Tensor:
+def _take_tied(reader: TensorReader, name: str, tied_name: str) -> Tensor:
     """Return a tensor that is stored under one of two names or both."""
-    if name not in reader and other in reader:
-        return reader.take(other)
+    if name not in reader and tied_name in reader:
+        return reader.take(tied_name)
     tensor = reader.take(name)
-    if other in reader:
-        same = reader.take(other)
-        if not tensor.is_meta and not torch.equal(tensor, same):
+    if tied_name in reader:
+        tied = reader.take(tied_name)
+        if not tensor.is_meta and not torch.equal(tensor, tied):
             raise CheckpointError(
-                f"the tensors `{name}` and `{other}` differ, and `{NAME}` shares them",
+                f"the tensors `{name}` and `{tied_name}` differ, and `{NAME}` shares them",
                 hint="weights of another variant need another port",
             )
     return tensor

@@ -44,8 +44,8 @@ def _rule(folder: Path, config: Document) -> str:
     if not references:
         return {**_PORTED, **_STOCK}.get(str(config.get("tokenizer_class")), _STANDARD)
     # A slow and a fast class, of which one may be null.
-    both = references if isinstance(references, list) else [references]
-    names = [str(name).rpartition(".")[2] for name in both if name is not None]
+    classes = references if isinstance(references, list) else [references]
+    names = [str(name).rpartition(".")[2] for name in classes if name is not None]
     if len(names) == 1 and names[0] in _PORTED:
         return _PORTED[names[0]]
     raise CheckpointError(

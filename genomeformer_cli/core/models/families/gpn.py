@@ -221,9 +221,9 @@ def _rename(
 ) -> dict[str, Tensor]:
     """Take the weights and biases of modules, and of the modules of every block."""
     renamed = dict(modules) | {
-        f"{blocks}{index}.{theirs}": f"blocks.{index}.{ours}"
+        f"{blocks}{index}.{old}": f"blocks.{index}.{new}"
         for index in range(config.depth)
-        for theirs, ours in inner.items()
+        for old, new in inner.items()
     }
     kinds = ("weight", "bias") if config.bias else ("weight",)
     return reader.rename(

@@ -123,12 +123,12 @@ def convert(tensors: Mapping[str, Tensor], config: DecoderConfig) -> dict[str, T
     for number in range(config.depth):
         old, new = f"h.{number}", f"blocks.{number}"
         for kind in ("weight", "bias"):
-            for theirs, ours in _NORMS.items():
-                converted[f"{new}.{ours}.{kind}"] = reader.take(f"{old}.{theirs}.{kind}")
-            for theirs, ours in _MATRICES.items():
-                tensor = reader.take(f"{old}.{theirs}.{kind}")
+            for old_module, new_module in _NORMS.items():
+                converted[f"{new}.{new_module}.{kind}"] = reader.take(f"{old}.{old_module}.{kind}")
+            for old_module, new_module in _MATRICES.items():
+                tensor = reader.take(f"{old}.{old_module}.{kind}")
                 is_matrix = kind == "weight"
-                converted[f"{new}.{ours}.{kind}"] = tensor.T if is_matrix else tensor
+                converted[f"{new}.{new_module}.{kind}"] = tensor.T if is_matrix else tensor
     reader.finish()
     return converted
 

@@ -99,7 +99,7 @@ def convert(tensors: Mapping[str, Tensor], config: HyenaConfig) -> dict[str, Ten
 
 
 def _convert_block(reader: TensorReader, index: int, config: HyenaConfig) -> dict[str, Tensor]:
-    theirs, ours = f"{_BACKBONE}layers.{index}.", f"blocks.{index}."
+    source, target = f"{_BACKBONE}layers.{index}.", f"blocks.{index}."
     modules = {
         "norm1": "mixer_norm",
         "mixer.in_proj": "mixer.project_in",
@@ -108,15 +108,15 @@ def _convert_block(reader: TensorReader, index: int, config: HyenaConfig) -> dic
         "mlp.fc1": "mlp_in",
         "mlp.fc2": "mlp_out",
     }
-    network, kernel = f"{theirs}mixer.filter_fn.", f"{ours}mixer.kernel."
+    network, kernel = f"{source}mixer.filter_fn.", f"{target}mixer.kernel."
     names = {
-        f"{theirs}{old}.{kind}": f"{ours}{new}.{kind}"
+        f"{source}{old}.{kind}": f"{target}{new}.{kind}"
         for old, new in modules.items()
         for kind in ("weight", "bias")
     }
     names |= {
-        f"{theirs}mixer.short_filter.bias": f"{ours}mixer.short_bias",
-        f"{network}bias": f"{ours}mixer.direct",
+        f"{source}mixer.short_filter.bias": f"{target}mixer.short_bias",
+        f"{network}bias": f"{target}mixer.direct",
         # Linear layers and sines alternate.
         f"{network}implicit_filter.{2 * config.kernel_depth + 2}.weight": f"{kernel}out.weight",
     }
@@ -125,7 +125,7 @@ def _convert_block(reader: TensorReader, index: int, config: HyenaConfig) -> dic
             old = f"{network}implicit_filter.{2 * layer}.{kind}"
             names[old] = f"{kernel}layers.{layer}.{kind}"
     return reader.rename(names) | {
-        f"{ours}mixer.short_kernel": reader.take(f"{theirs}mixer.short_filter.weight")[:, 0],
+        f"{target}mixer.short_kernel": reader.take(f"{source}mixer.short_filter.weight")[:, 0],
         f"{kernel}features_MF": reader.take(f"{network}pos_emb.z")[0],
         f"{kernel}distances_M": reader.take(f"{network}pos_emb.t")[0, :, 0],
         f"{kernel}decays_E": reader.take(f"{network}modulation.deltas")[0, 0],
@@ -142,10 +142,10 @@ def _frequency(reader: TensorReader, network: str, config: HyenaConfig) -> Tenso
     names = [
         f"{network}implicit_filter.{2 * layer + 1}.freq" for layer in range(config.kernel_depth + 1)
     ]
-    first, *others = [reader.take(name) for name in names if name in reader] or [
+    first, *copies = [reader.take(name) for name in names if name in reader] or [
         reader.take(names[0])
     ]
-    if not first.is_meta and any(not first.equal(item) for item in others):
+    if not first.is_meta and any(not first.equal(item) for item in copies):
         raise CheckpointError(
             f"the copies of `{names[0]}` differ, which are one tensor in the code of `{NAME}`",
             hint="fetch the model again; weights of another variant need another port",

@@ -112,50 +112,50 @@ def convert(tensors: Mapping[str, Tensor], config: MambaConfig) -> dict[str, Ten
     reader.drop_prefix("backbone.")
     # Older files of the reference code name the embedding in the singular.
     embedding = "embedding.weight" if "embedding.weight" in reader else "embeddings.weight"
-    ours = reader.rename({embedding: "embedding.weight", "norm_f.weight": "norm.weight"})
+    converted = reader.rename({embedding: "embedding.weight", "norm_f.weight": "norm.weight"})
     if config.tied:
         reader.ignore(r"lm_head\.weight")
     else:
-        ours["head.weight"] = reader.take("lm_head.weight")
+        converted["head.weight"] = reader.take("lm_head.weight")
     for block in range(config.depth):
-        theirs, mixer = f"layers.{block}.", f"blocks.{block}.mixer."
-        ours[f"blocks.{block}.norm.weight"] = reader.take(f"{theirs}norm.weight")
+        source, mixer = f"layers.{block}.", f"blocks.{block}.mixer."
+        converted[f"blocks.{block}.norm.weight"] = reader.take(f"{source}norm.weight")
         for name, new in (("in_proj", "into"), ("out_proj", "out")):
             for kind in ("weight", "bias") if config.bias else ("weight",):
-                ours[f"{mixer}{new}.{kind}"] = reader.take(f"{theirs}mixer.{name}.{kind}")
-        ours |= read_direction(
-            reader, f"{theirs}mixer.", f"{mixer}ahead.", conv_bias=config.conv_bias
+                converted[f"{mixer}{new}.{kind}"] = reader.take(f"{source}mixer.{name}.{kind}")
+        converted |= read_direction(
+            reader, f"{source}mixer.", f"{mixer}ahead.", conv_bias=config.conv_bias
         )
     reader.finish()
-    return ours
+    return converted
 
 
 def read_direction(
-    reader: TensorReader, theirs: str, ours: str, *, conv_bias: bool
+    reader: TensorReader, source: str, target: str, *, conv_bias: bool
 ) -> dict[str, Tensor]:
     """Return the tensors of the recurrence of one direction under the names of ours.
 
     Args:
         reader: Tensors under the authors' names.
-        theirs: Prefix of the authors' names.
-        ours: Prefix of our names.
+        source: Prefix of the authors' names.
+        target: Prefix of our names.
         conv_bias: The convolution has a bias.
 
     Raises:
         CheckpointError: A tensor is missing.
     """
     names = {
-        f"{theirs}x_proj.weight": f"{ours}selection.weight",
-        f"{theirs}dt_proj.weight": f"{ours}step_size.weight",
-        f"{theirs}dt_proj.bias": f"{ours}step_size.bias",
-        f"{theirs}A_log": f"{ours}log_rate",
-        f"{theirs}D": f"{ours}skip",
+        f"{source}x_proj.weight": f"{target}selection.weight",
+        f"{source}dt_proj.weight": f"{target}step_size.weight",
+        f"{source}dt_proj.bias": f"{target}step_size.bias",
+        f"{source}A_log": f"{target}log_rate",
+        f"{source}D": f"{target}skip",
     }
     if conv_bias:
-        names[f"{theirs}conv1d.bias"] = f"{ours}kernel_bias"
+        names[f"{source}conv1d.bias"] = f"{target}kernel_bias"
     tensors = reader.rename(names)
     # Theirs is (channels, 1, kernel).
-    tensors[f"{ours}kernel"] = reader.take(f"{theirs}conv1d.weight").squeeze(1).mT.contiguous()
+    tensors[f"{target}kernel"] = reader.take(f"{source}conv1d.weight").squeeze(1).mT.contiguous()
     return tensors
 
 

@@ -118,8 +118,8 @@ def _read_bases(reader: ConfigReader) -> tuple[float, float]:
     parameters: Any = reader.take("rope_parameters", dict, {})
     for kind, values in parameters.items():
         allowed = {"rope_type", "rope_theta"}
-        known = kind in bases and isinstance(values, Mapping) and not values.keys() - allowed
-        if not known or values.get("rope_type", "default") != "default":
+        is_known = kind in bases and isinstance(values, Mapping) and not values.keys() - allowed
+        if not is_known or values.get("rope_type", "default") != "default":
             raise ConfigError(
                 f"`config.json`: `rope_parameters` are `{parameters}`, which is not implemented",
                 hint="implemented: `rope_theta` of plain rotary positions per kind of block",

@@ -321,12 +321,12 @@ class TensorReader:
             )
 
 
-def check_auto_map(document: Document, known: Collection[str], family: str) -> None:
+def check_auto_map(document: Document, ported: Collection[str], family: str) -> None:
     """Refuse remote code that was not ported; none of it is ever executed.
 
     Args:
         document: Parsed `config.json`.
-        known: Class references of the ported code, e.g. `modeling_esm.EsmForMaskedLM`.
+        ported: Class references of the ported code, e.g. `modeling_esm.EsmForMaskedLM`.
         family: Name of the family, named in the error.
 
     Raises:
@@ -337,8 +337,8 @@ def check_auto_map(document: Document, known: Collection[str], family: str) -> N
     for reference in references:
         # `ORG/NAME--module.Class` names the code of another repository.
         name = str(reference).rpartition("--")[2]
-        if name not in known:
+        if name not in ported:
             raise ConfigError(
                 f"`{_WHERE}`: `auto_map` names the code `{reference}`, which is not ported",
-                hint=f"ported for `{family}`: " + (", ".join(sorted(known)) or "none"),
+                hint=f"ported for `{family}`: " + (", ".join(sorted(ported)) or "none"),
             )

@@ -154,10 +154,10 @@ class TwoStack(Model):
         """True if the time of a row grows with the square of its length."""
         return self.config.is_quadratic
 
-    def set_checkpointing(self, *, wanted: bool) -> None:
+    def set_checkpointing(self, *, enabled: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
-        self.ahead.set_checkpointing(wanted=wanted)
-        self.back.set_checkpointing(wanted=wanted)
+        self.ahead.set_checkpointing(enabled=enabled)
+        self.back.set_checkpointing(enabled=enabled)
 
     def shifted(self, tokens_BL: Tensor) -> Tensor:
         """Return the input of a stack: [CLS] first, without the last token."""
@@ -175,12 +175,12 @@ class TwoStack(Model):
         complement, so that the model is equivariant under reverse complement.
         """
         ahead, back = features.chunk(2, dim=-1)
-        logits = self._joined(ahead, back)
+        logits = self._direction_logits(ahead, back)
         if self.config.tied:
-            logits = logits + self._joined(back, ahead)[..., self.complement_V]
+            logits = logits + self._direction_logits(back, ahead)[..., self.complement_V]
         return logits
 
-    def _joined(self, first: Tensor, second: Tensor) -> Tensor:
+    def _direction_logits(self, first: Tensor, second: Tensor) -> Tensor:
         mixed = self.join(torch.cat((first, second), dim=-1))
         logits: Tensor = self.head(self.norm(functional.silu(mixed)))
         return logits

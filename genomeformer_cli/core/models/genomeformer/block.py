@@ -61,16 +61,16 @@ class Block(nn.Module):
         return self.attention.reach is not None or isinstance(self.attention.mechanism, Additive)
 
     def forward(
-        self, x_BLE: Tensor, layout: Layout, chosen: SelectedPositions | None = None
+        self, x_BLE: Tensor, layout: Layout, selected: SelectedPositions | None = None
     ) -> Tensor:
         """Apply the block to whole rows; return only the selected positions (T, E), if given."""
-        if chosen is None:
+        if selected is None:
             return self.add_mlp(x_BLE + self.attention_output(x_BLE, layout))
         mixed_BLE, norm = self._neighbourly(x_BLE, layout)
-        x_BME = chosen.pad_rows(x_BLE)
-        mixed_BME = x_BME if mixed_BLE is x_BLE else chosen.pad_rows(mixed_BLE)
-        added_TE = self.attention.forward_at(mixed_BLE, mixed_BME, layout, norm, chosen)
-        return self.add_mlp(chosen.flatten(x_BME) + added_TE)
+        x_BME = selected.pad_rows(x_BLE)
+        mixed_BME = x_BME if mixed_BLE is x_BLE else selected.pad_rows(mixed_BLE)
+        added_TE = self.attention.forward_at(mixed_BLE, mixed_BME, layout, norm, selected)
+        return self.add_mlp(selected.flatten(x_BME) + added_TE)
 
     def attention_output(self, x_BLE: Tensor, layout: Layout) -> Tensor:
         """Return the attention output of whole rows."""

@@ -93,7 +93,7 @@ class Encoder(Model):
         layout = self.layout(tokens_BL, mask_BL, documents_BL)
         x_BLE = self.embedding(tokens_BL)
         if self.config.residual == "reversible":
-            return self.joined(*self._two_streams(x_BLE, layout))
+            return self.merge_streams(*self._two_streams(x_BLE, layout))
         for block in self.stack:
             x_BLE = self._run(block, x_BLE, layout)
         return self.normed(x_BLE)
@@ -118,7 +118,7 @@ class Encoder(Model):
         *below, top = self.stack
         for block in below:
             x_BLE = self._run(block, x_BLE, layout)
-        return self.normed(self._run(partial(top, chosen=selected), x_BLE, layout))
+        return self.normed(self._run(partial(top, selected=selected), x_BLE, layout))
 
     def hidden_layers(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, layers: tuple[int, ...]
@@ -134,7 +134,7 @@ class Encoder(Model):
         embedded_BLS = x_BLE = self.embedding(tokens_BL)
         if patches is not None:
             embedded_BLS = patches.filled(embedded_BLS, mask_BL)
-            x_BLE = patches.joined(embedded_BLS)
+            x_BLE = patches.merge(embedded_BLS)
             mask_BL = patches.mask(mask_BL)
         layout = self.rotary.layout(x_BLE.shape[1], mask_BL, device=x_BLE.device)
         features = {0: self.normed(x_BLE)}
@@ -153,7 +153,7 @@ class Encoder(Model):
 
     def _by_patches(self, patches: Patches, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
         embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)
-        x_BNE = patches.joined(embedded_BLS)
+        x_BNE = patches.merge(embedded_BLS)
         layout = self.rotary.layout(x_BNE.shape[1], patches.mask(mask_BL), device=x_BNE.device)
         for block in self.stack:
             x_BNE = self._run(block, x_BNE, layout)
@@ -178,9 +178,9 @@ class Encoder(Model):
         """True if the time of a row grows with the square of its length."""
         return self.config.is_quadratic
 
-    def set_checkpointing(self, *, wanted: bool) -> None:
+    def set_checkpointing(self, *, enabled: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
-        self._checkpointing = wanted
+        self._checkpointing = enabled
 
     def _run(self, function: Callable[..., Tensor], x_BLE: Tensor, layout: Layout) -> Tensor:
         if not self._checkpointing:
@@ -196,7 +196,7 @@ class Encoder(Model):
             other_BLE = other_BLE + self._run(block.mlp_output_at, one_BLE, layout)
         return one_BLE, other_BLE
 
-    def joined(self, one_BLE: Tensor, other_BLE: Tensor) -> Tensor:
+    def merge_streams(self, one_BLE: Tensor, other_BLE: Tensor) -> Tensor:
         """Return the features of two streams."""
         return self.normed((one_BLE + other_BLE) / 2)
 
@@ -247,7 +247,7 @@ class Encoder(Model):
         """Return embedded tokens, features of their patches, and the states after them."""
         embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)
         x_BNE, after = self._step_blocks(
-            patches.joined(embedded_BLS),
+            patches.merge(embedded_BLS),
             patches.mask(mask_BL),
             states[:-1],
             position // patches.size,
@@ -273,7 +273,7 @@ class Encoder(Model):
             embedded_BLS, features_BNE, after = self._step_patches(
                 self.patches, tokens_BL, None, states, position
             )
-            return [*after, self.patches.passed(embedded_BLS, features_BNE, states[-1])]
+            return [*after, self.patches.state_after(embedded_BLS, features_BNE, states[-1])]
         layout = self.rotary.layout(
             tokens_BL.shape[1], None, device=tokens_BL.device, start=position
         )

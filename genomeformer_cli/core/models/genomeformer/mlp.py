@@ -92,9 +92,9 @@ class _GatedMLP(torch.autograd.Function):
         x_NE = x.reshape(-1, x.shape[-1])
         hidden = down_EM.shape[1]
         # The way back needs it; without one, a block's worth serves them all.
-        kept = any(ctx.needs_input_grad)
-        firsts = range(0, len(x_NE), _KEPT_ROWS if kept else max(len(x_NE), 1))
-        most = _KEPT_ROWS if kept else ROWS
+        has_gradient = any(ctx.needs_input_grad)
+        firsts = range(0, len(x_NE), _KEPT_ROWS if has_gradient else max(len(x_NE), 1))
+        most = _KEPT_ROWS if has_gradient else ROWS
         dtype = product_dtype(down_EM)
         first_2ME, second_EM = gate_and_up_2ME.to(dtype), down_EM.to(dtype)
         pieces_N2M = [
@@ -105,7 +105,7 @@ class _GatedMLP(torch.autograd.Function):
         for number, rows in enumerate(row_blocks(len(x_NE))):
             scale_N1[rows] = row_scales(x_NE[rows])
             normed_NE = (x_NE[rows] * scale_N1[rows]).mul_(gain_E).to(dtype)
-            block_N2M = _block_of(pieces_N2M, number if kept else 0)[: len(normed_NE)]
+            block_N2M = _block_of(pieces_N2M, number if has_gradient else 0)[: len(normed_NE)]
             torch.mm(normed_NE, first_2ME.T, out=block_N2M)
             gated_NM = functional.silu(block_N2M[:, :hidden]).mul_(block_N2M[:, hidden:])
             if residual:
@@ -113,7 +113,7 @@ class _GatedMLP(torch.autograd.Function):
             else:
                 torch.mm(gated_NM, second_EM.T, out=out_NE[rows])
         ctx.residual = residual
-        if kept:
+        if has_gradient:
             ctx.save_for_backward(x, gain_E, gate_and_up_2ME, down_EM, scale_N1, *pieces_N2M)
         return out_NE.view_as(x)
 

@@ -38,11 +38,11 @@ class Patches(nn.Module):
         near = max(_NEAR, 2 * self.size)
         self.before = near - 1 if self.causal else near // 2
         self.after = 0 if self.causal else near // 2
-        seen = (self.before + 1 + self.after) * TOKEN_WIDTH
+        num_visible = (self.before + 1 + self.after) * TOKEN_WIDTH
         self.width = config.width // 2
         self.join = nn.Linear(self.size * TOKEN_WIDTH, config.width, bias=False)
         self.spread = nn.Linear(config.width, self.size * self.width, bias=False)
-        self.near = nn.Linear(seen, self.width, bias=False)
+        self.near = nn.Linear(num_visible, self.width, bias=False)
         self.mlp_norm = RMSNorm(self.width)
         self.mlp = GatedMLP(self.width, config.width)
         self.norm = RMSNorm(self.width)
@@ -65,7 +65,7 @@ class Patches(nn.Module):
         num_patches = (length + self.size - 1) // self.size
         return num_patches * self.size - length
 
-    def joined(self, x_BLS: Tensor) -> Tensor:
+    def merge(self, x_BLS: Tensor) -> Tensor:
         """Return the input of the stack (B, N, E)."""
         batch, length, width = x_BLS.shape
         of_patch_BNS = x_BLS.reshape(batch, length // self.size, self.size * width)
@@ -119,9 +119,9 @@ class Patches(nn.Module):
         around_BLS = torch.cat((past_BLS.to(x_BLS.dtype), x_BLS), dim=1)
         before_BNE = earlier(features_BNE, last_B1E.to(features_BNE.dtype))
         result_BLD = self.apart(around_BLS, before_BNE, length)
-        return result_BLD, self.passed(x_BLS, features_BNE, state)
+        return result_BLD, self.state_after(x_BLS, features_BNE, state)
 
-    def passed(self, x_BLS: Tensor, features_BNE: Tensor, state: State) -> State:
+    def state_after(self, x_BLS: Tensor, features_BNE: Tensor, state: State) -> State:
         """Return the state after the next tokens."""
         tokens_BLS = torch.cat((state[0].to(x_BLS.dtype), x_BLS), dim=1)
         return tokens_BLS[:, -self.before :], features_BNE[:, -1:]

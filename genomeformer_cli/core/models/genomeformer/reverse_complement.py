@@ -108,9 +108,9 @@ class BothStrands(Model):
         """True if the time of a row grows with the square of its length."""
         return self.config.is_quadratic
 
-    def set_checkpointing(self, *, wanted: bool) -> None:
+    def set_checkpointing(self, *, enabled: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
-        self.encoder.set_checkpointing(wanted=wanted)
+        self.encoder.set_checkpointing(enabled=enabled)
 
     def hidden(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
@@ -119,7 +119,7 @@ class BothStrands(Model):
         if documents_BL is not None:
             return each_document(self.hidden, tokens_BL, documents_BL)
         turn_BL = flip_positions(tokens_BL, mask_BL)
-        both_BLE = self.encoder.hidden(*self._both(tokens_BL, mask_BL, turn_BL))
+        both_BLE = self.encoder.hidden(*self._stack_strands(tokens_BL, mask_BL, turn_BL))
         batch = tokens_BL.shape[0]  # `chunk` would fix the size of an exported graph
         here_BLE, there_BLE = both_BLE[:batch], both_BLE[batch:]
         return torch.cat((here_BLE, flip_rows(there_BLE, turn_BL)), dim=-1)
@@ -138,11 +138,11 @@ class BothStrands(Model):
         turn_BL = flip_positions(tokens_BL, mask_BL)
         rows_B1 = torch.arange(batch, 2 * batch, device=turn_BL.device)[:, None]
         there_T = selected.gather(rows_B1 * length + turn_BL)
-        both = SelectedPositions(
+        strands = SelectedPositions(
             torch.cat((selected.index_T, there_T)), 2 * batch, length, selected.max_per_row
         )
-        both_2BL, mask_2BL = self._both(tokens_BL, mask_BL, turn_BL)
-        both_2TE = self.encoder.hidden_at(both_2BL, mask_2BL, None, both)
+        both_2BL, mask_2BL = self._stack_strands(tokens_BL, mask_BL, turn_BL)
+        both_2TE = self.encoder.hidden_at(both_2BL, mask_2BL, None, strands)
         return torch.cat(both_2TE.chunk(2), dim=-1)
 
     def hidden_layers(
@@ -157,16 +157,16 @@ class BothStrands(Model):
         reverse = self.encoder.hidden_layers(opposite_BL, mask_BL, layers)
         return concatenate_strands(forward, reverse, turn_BL)
 
-    def _both(
+    def _stack_strands(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, turn_BL: Tensor
     ) -> tuple[Tensor, Tensor | None]:
         """Return the rows of this strand, then of the other, and their masks."""
-        other_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
+        opposite_BL = self.complement_V[tokens_BL.gather(1, turn_BL)]
         mask_2BL = None if mask_BL is None else torch.cat((mask_BL, mask_BL))
-        return torch.cat((tokens_BL, other_BL)), mask_2BL
+        return torch.cat((tokens_BL, opposite_BL)), mask_2BL
 
     def logits(self, features: Tensor) -> Tensor:
         """Return logits (..., V): this strand's of a token plus the other's of its complement."""
-        here, there = features.chunk(2, dim=-1)
-        other = self.encoder.logits(there)[..., self.complement_V]
-        return self.encoder.logits(here) + other
+        forward, reverse = features.chunk(2, dim=-1)
+        reverse_logits = self.encoder.logits(reverse)[..., self.complement_V]
+        return self.encoder.logits(forward) + reverse_logits

@@ -148,18 +148,18 @@ def _of_bidirectional_stack(
     batch, length = tokens_BL.shape
     reversible = model.config.residual == "reversible"
     shape = (batch, length, model.config.width)
-    one = open_activations(shape, model.embedding.weight)
-    other = open_activations(shape, model.embedding.weight) if reversible else one
+    first = open_activations(shape, model.embedding.weight)
+    second = open_activations(shape, model.embedding.weight) if reversible else first
     for start, stop in slices(length, chunk):
         embedded_BCE = model.embedding(tokens_BL[:, start:stop].long())
-        for stream in (one, other) if reversible else (one,):
+        for stream in (first, second) if reversible else (first,):
             stream.write(start, embedded_BCE)
     for block in model.stack:
-        _apply(model, block, (one, other), length, chunk)
+        _apply(model, block, (first, second), length, chunk)
     for start, stop in slices(length, chunk):
-        x_BCE = one.read(start, stop)
+        x_BCE = first.read(start, stop)
         if reversible:
-            yield start, stop, model.joined(x_BCE, other.read(start, stop))
+            yield start, stop, model.merge_streams(x_BCE, second.read(start, stop))
         else:
             yield start, stop, model.normed(x_BCE)
 
@@ -172,19 +172,19 @@ def _apply(
     chunk: int,
 ) -> None:
     """Apply a block in place: x + attention(y), then the MLP; x and y may be the same stream."""
-    one, other = streams
-    total = sum_of_row(model, block, length, chunk, other.read)
-    before_BHE = other.read(0, 0)
+    first, second = streams
+    total = sum_of_row(model, block, length, chunk, second.read)
+    before_BHE = second.read(0, 0)
     for place in slices_with_halo(model, block, length, chunk):
         # What stands to the left may be written over already.
-        around_BCE = torch.cat((before_BHE, other.read(place.start, place.last)), dim=1)
-        kept = min(place.stop, block.halo)
+        around_BCE = torch.cat((before_BHE, second.read(place.start, place.last)), dim=1)
+        halo = min(place.stop, block.halo)
         stop = place.stop - place.first
-        before_BHE = around_BCE[:, stop - kept : stop]
+        before_BHE = around_BCE[:, stop - halo : stop]
         added_BCE = block.attention_output_within(around_BCE, place.layout, place.core, total)
-        x_BCE = one.read(place.start, place.stop) + added_BCE
-        one.write(place.start, block.add_mlp(x_BCE) if one is other else x_BCE)
-    if one is not other:
+        x_BCE = first.read(place.start, place.stop) + added_BCE
+        first.write(place.start, block.add_mlp(x_BCE) if first is second else x_BCE)
+    if first is not second:
         for start, stop in slices(length, chunk):
-            added_BCE = block.mlp_output(one.read(start, stop))
-            other.write(start, other.read(start, stop) + added_BCE)
+            added_BCE = block.mlp_output(first.read(start, stop))
+            second.write(start, second.read(start, stop) + added_BCE)

@@ -218,9 +218,9 @@ def _read_characters(folder: Path, num_rows: int | None, *, letters: str = "ACGT
         letters: Letters of the vocabulary, in the order of their ids.
     """
     del folder, num_rows
-    named = ("[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
+    special_tokens = ("[CLS]", "[SEP]", "[BOS]", "[MASK]", "[PAD]", "[RESERVED]", "[UNK]")
     special = SpecialTokens(pad="[PAD]", unknown="[UNK]", mask="[MASK]", suffix=("[SEP]",))
-    vocabulary = Vocabulary(tokens=(*named, *letters), special=special)
+    vocabulary = Vocabulary(tokens=(*special_tokens, *letters), special=special)
     return WindowTokenizer(vocabulary, k=1, stride=1)
 
 
@@ -258,11 +258,13 @@ def _read_json(
     if model["type"] == "Unigram" and isinstance(model.get("unk_id"), int):
         unknown = unknown or plain.id_to_token(model["unk_id"])
     padding = document.get("padding")
-    named = padding.get("pad_token") if isinstance(padding, dict) else None
-    if not isinstance(named, str) or plain.token_to_id(named) is None:
-        named = None
+    pad_token = padding.get("pad_token") if isinstance(padding, dict) else None
+    if not isinstance(pad_token, str) or plain.token_to_id(pad_token) is None:
+        pad_token = None
     # Padding is hidden from every model, so that any token can stand for it.
-    pad = pad or roles.get("pad") or named or roles.get("eos") or unknown or plain.id_to_token(0)
+    pad = (
+        pad or roles.get("pad") or pad_token or roles.get("eos") or unknown or plain.id_to_token(0)
+    )
     special = SpecialTokens(
         pad=str(pad),
         unknown=unknown,

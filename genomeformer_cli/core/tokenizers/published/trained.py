@@ -156,9 +156,9 @@ class TrainedTokenizer(PublishedTokenizer):
         if not self._drops_n:
             return self._tokens(decode_bases(codes))
         # The library gives wrong places after a letter that it drops.
-        kept = np.flatnonzero(codes < NUM_REAL_BASES)
-        ids, starts = self._tokens(decode_bases(codes[kept]))
-        places: Positions = kept[starts]
+        real_indices = np.flatnonzero(codes < NUM_REAL_BASES)
+        ids, starts = self._tokens(decode_bases(codes[real_indices]))
+        places: Positions = real_indices[starts]
         if places.size:
             places[0] = 0
         return ids, places
@@ -166,9 +166,9 @@ class TrainedTokenizer(PublishedTokenizer):
     def _tokens(self, text: str) -> tuple[Ids, Positions]:
         """Return the ids of a text and the first letter of each token."""
         if len(text) > BLOCK and self._joins:
-            joined = self._tokens_of_blocks(text)
-            if joined is not None:
-                return joined
+            tokens = self._tokens_of_blocks(text)
+            if tokens is not None:
+                return tokens
         if self._pieces is not None:
             numbers, places = self._pieces.cut(text.lower() if self._lower else text)
             ids = np.array(numbers, dtype=self.dtype)
@@ -329,8 +329,8 @@ def _is_one_word(document: Mapping[str, Any]) -> bool:
 
 def _blocks(text: str) -> list[tuple[int, int]]:
     """Return starts and ends of overlapping blocks; most letters of an overlap are not N."""
-    known = np.frombuffer(text.encode("ascii"), dtype=np.uint8) != ord(BASES[-1])
-    counts = np.append(0, np.cumsum(known))
+    is_base = np.frombuffer(text.encode("ascii"), dtype=np.uint8) != ord(BASES[-1])
+    counts = np.append(0, np.cumsum(is_base))
     # Ends of blocks whose overlap with the next block has tokens of A C G T.
     ends = np.flatnonzero(counts[OVERLAP:] - counts[:-OVERLAP] >= OVERLAP // 2) + OVERLAP
     blocks: list[tuple[int, int]] = []

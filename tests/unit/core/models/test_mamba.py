@@ -70,11 +70,11 @@ def test_slices_give_the_features_of_whole_rows(
 def test_recomputed_blocks_have_the_same_gradients(model: Mamba | Caduceus) -> None:
     tokens_BL, mask_BL = random_rows(LENGTHS)
     gradients = []
-    for wanted in (False, True):
-        model.set_checkpointing(wanted=wanted)
+    for enabled in (False, True):
+        model.set_checkpointing(enabled=enabled)
         total = model.logits(model.hidden(tokens_BL, mask_BL))[mask_BL].square().sum()
         gradients.append(torch.autograd.grad(total, list(model.parameters())))
-    model.set_checkpointing(wanted=False)
+    model.set_checkpointing(enabled=False)
     assert all(bool((one != 0).any()) for one in gradients[0])
     torch.testing.assert_close(gradients[0], gradients[1])
 

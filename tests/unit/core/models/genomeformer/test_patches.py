@@ -88,7 +88,7 @@ def test_they_are_the_convolutions_of_torch(patch: int, direction: str) -> None:
     strided = functional.conv1d(
         embedded.mT, patches.join.weight.reshape(16, patch, -1).mT, stride=patch
     )
-    joined = patches.joined(embedded)
+    joined = patches.merge(embedded)
     torch.testing.assert_close(joined, strided.mT)
 
     spread = functional.conv_transpose1d(
