@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Context, Option
 
-from genomeformer_cli.commands._completion import complete_corpora, complete_models
+from genomeformer_cli.commands._completion import (
+    complete_corpora,
+    complete_genomes,
+    complete_models,
+)
 from genomeformer_cli.commands._options import (
     ANNOTATION_HELP,
     CORPUS_HELP,
+    GENOME_HELP,
     MODEL_HELP,
     ONLY_HELP,
     OUTPUT_HELP,
@@ -34,12 +39,11 @@ if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.evaluate import EvaluateRequest
 
 EXAMPLE = "Example:  genomeformer evaluate demo --task promoters.tsv --suite tasks/ --only gue_tf"
-_HELD_OUT, _LABELLED = "Held-out bases", "Labelled sequences"
+_HELD_OUT, _LABELLED, _VARIANTS = "Held-out bases", "Labelled sequences", "Variants"
 
 # Settings of each option that is one, by parameter name.
 _PREDICTION_PLACES = {
     "window": "prediction.window",
-    "windows": "prediction.windows",
     "seed": "prediction.seed",
     "seeds": "prediction.num_twins",
 }
@@ -48,6 +52,7 @@ _LABELLED_PLACES = {
     "seed": "labelled.seed",
     "seeds": "labelled.num_seeds",
 }
+_CODON_PLACES = {"window": "codons.window", "seed": "codons.seed"}
 
 
 def command(
@@ -63,13 +68,15 @@ def command(
     ] = None,
     *,
     likelihood: Annotated[
-        bool,
+        bool | None,
         Option(
             "--likelihood/--no-likelihood",
-            help="Score held-out bases, beside tables of counts.",
+            help="Score held-out bases, beside tables of counts. Default: yes, unless "
+            "`--codon-effects` is given.",
+            show_default=False,
             rich_help_panel=_HELD_OUT,
         ),
-    ] = True,
+    ] = None,
     corpus: Annotated[
         str | None,
         Option(
@@ -98,14 +105,24 @@ def command(
             rich_help_panel=_HELD_OUT,
         ),
     ] = "genome",
-    windows: Annotated[
-        int,
+    genome: Annotated[
+        str | None,
         Option(
-            min=2,
-            help="Maximum number of windows per genome; of whole records, as many bases.",
-            rich_help_panel=_HELD_OUT,
+            help=GENOME_HELP,
+            autocompletion=complete_genomes,
+            show_default=False,
+            rich_help_panel=_VARIANTS,
         ),
-    ] = 200,
+    ] = None,
+    codon_effects: Annotated[
+        bool,
+        Option(
+            "--codon-effects",
+            help="Rank stop-gained, missense and synonymous substitutions of the annotated coding "
+            "sequences of `--genome`.",
+            rich_help_panel=_VARIANTS,
+        ),
+    ] = False,
     task: Annotated[
         list[Path] | None,
         Option(
@@ -169,9 +186,9 @@ def command(
     from genomeformer_cli.render.evaluation import render_evaluation, write_report
     from genomeformer_cli.render.progress import terminal_reporter
 
-    options = merge_values(
-        given_settings(context, _PREDICTION_PLACES), given_settings(context, _LABELLED_PLACES)
-    )
+    options: dict[str, Any] = {}
+    for places in (_PREDICTION_PLACES, _LABELLED_PLACES, _CODON_PLACES):
+        options = merge_values(options, given_settings(context, places))
     resolved = resolved_config(context, EvaluateConfig(), options)
     if not models:
         raise UsageError("no model is given", hint=EXAMPLE.partition(":  ")[2])
@@ -181,6 +198,8 @@ def command(
         corpus=corpus,
         held_out=tuple(held_out or ()),
         annotation=annotation,
+        genome=genome,
+        codon_effects=codon_effects,
         by=parse_group_by(by),
         tasks=tuple(task or ()),
         suites=tuple(suite or ()),
@@ -216,6 +235,8 @@ def _check_ranked(request: EvaluateRequest) -> None:
         "--corpus": request.corpus,
         "--held-out": request.held_out,
         "--annotation": request.annotation,
+        "--genome": request.genome,
+        "--codon-effects": request.codon_effects,
     }
     for name, value in options.items():
         if value:

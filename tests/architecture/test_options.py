@@ -205,7 +205,7 @@ def test_an_invalid_setting_is_one_sentence(
             ("window = 64", "stride = 32"),
         ),
         ("embed --window whole --set flank=7", ('window = "whole"', "flank = 7")),
-        ("evaluate --windows 9 --set prediction.rate=0.3", ("windows = 9", "rate = 0.3")),
+        ("evaluate --window 9 --set prediction.rate=0.3", ("window = 9", "rate = 0.3")),
         ("evaluate --seeds 3 --window 64", ("num_twins = 3", "num_seeds = 3", "window = 64")),
         ("predict --set rows.tokens_per_batch=512", ("tokens_per_batch = 512",)),
         ("finetune --epochs 3 --set tuning.rank=4", ("epochs = 3.0", "rank = 4")),

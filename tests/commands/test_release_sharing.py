@@ -131,7 +131,16 @@ def test_an_evaluation_is_on_the_card_and_another_models_does_not(
     run_cli: RunCommand, trained: Path, tmp_path: Path
 ) -> None:
     found = tmp_path / "found"
-    line = ["evaluate", RUN, "--windows", "4", "--set", "prediction.passes=1", "-o", str(found)]
+    line = [
+        "evaluate",
+        RUN,
+        "--set",
+        "prediction.windows=4",
+        "--set",
+        "prediction.passes=1",
+        "-o",
+        str(found),
+    ]
     assert run_cli(*line).exit_code == 0
     done = run_cli("release", RUN, "--name", "told", "--evaluation", str(found))
     assert done.exit_code == 0, done.err

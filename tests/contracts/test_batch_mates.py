@@ -22,7 +22,7 @@ from genomeformer_cli.core.evaluation import base_likelihood as scoring
 from genomeformer_cli.core.evaluation import likelihood, tokenized_record
 from genomeformer_cli.core.evaluation.masked_queries import Queries
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
-from genomeformer_cli.core.evaluation.variants import score_variants
+from genomeformer_cli.core.evaluation.variants import VariantOptions, score_variants
 from genomeformer_cli.core.finetuning.collate import Collator
 from genomeformer_cli.core.finetuning.head import TaskHead, attach_head
 from genomeformer_cli.core.finetuning.inference import Predictor
@@ -169,7 +169,9 @@ def test_scores_of_variants(loaded: LoadedModel) -> None:
 
     def compute(rows: Sequence[int]) -> list[Floats]:
         some = [variants[row] for row in rows]
-        scores = score_variants(loaded, some, genome, CONTEXT, SilentReporter())
+        scores = score_variants(
+            loaded, some, genome, VariantOptions(window=CONTEXT), SilentReporter()
+        )
         return [
             np.array(
                 [

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
+from genomeformer_cli.core.evaluation.variant_tables import codon_table, has_bounds, interval_text
 from genomeformer_cli.core.tables import Table
 
 Plain = Mapping[str, Any]
@@ -37,6 +38,9 @@ def evaluation_tables(results: Plain) -> list[Table]:
     tables = [_held_out(prediction) for prediction in results["predictions"]]
     if results["tasks"]:
         tables += [_probes(results["tasks"]), _neighbourhoods(results["tasks"])]
+    # Results of earlier releases have no such key.
+    if results.get("codon_effects"):
+        tables.append(codon_table(results["codon_effects"]))
     return tables
 
 
@@ -48,9 +52,9 @@ def _held_out(prediction: Plain) -> Table:
             (
                 row["part"],
                 _predictor(row),
-                _interval(row["bits"]),
-                _interval(row["accuracy"]),
-                _interval(row["gain"]),
+                interval_text(row["bits"]),
+                interval_text(row["accuracy"]),
+                interval_text(row["gain"]),
                 f"{row['num_bases']:,}",
             )
             for row in prediction["rows"]
@@ -65,26 +69,12 @@ def _predictor(row: Plain) -> str:
     return "this model" if row["who"] == "model" else f"random weights, seed {row['detail']}"
 
 
-def _interval(interval: Plain | None, digits: int = 4) -> str:
-    """Return a mean with its interval, as far as they are known."""
-    if interval is None or interval.get("value") is None:
-        return MISSING
-    mean = f"{interval['value']:.{digits}f}"
-    if not _has_bounds(interval):
-        return mean
-    return f"{mean} [{interval['low']:.{digits}f}, {interval['high']:.{digits}f}]"
-
-
-def _has_bounds(interval: Plain) -> bool:
-    return interval["low"] is not None and interval["high"] is not None
-
-
 def _compare_with_counts(rows: Sequence[Plain]) -> Iterator[str]:
     gains = {row["part"]: row["gain"] for row in rows if row["who"] == "model" and row["gain"]}
     if not gains:
         yield "No table of counts was available for comparison."
         return
-    bounded = {part: gain for part, gain in gains.items() if _has_bounds(gain)}
+    bounded = {part: gain for part, gain in gains.items() if has_bounds(gain)}
     if not bounded:
         yield "A single window was scored: no interval, and no statement beyond chance."
         return
@@ -149,7 +139,7 @@ def over_seeds(intervals: Sequence[Plain | None]) -> str:
     present = [interval for interval in intervals if interval is not None]
     values = [interval["value"] for interval in present if interval["value"] is not None]
     if len(set(values)) < 2:
-        return _interval(present[0] if present else None, 3)
+        return interval_text(present[0] if present else None, 3)
     return f"{fmean(values):.3f} ± {stdev(values):.3f}"
 
 

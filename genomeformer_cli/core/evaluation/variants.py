@@ -20,7 +20,7 @@ Shape letters: N windows, L length, R real bases, E width.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -37,9 +37,13 @@ from genomeformer_cli.core.evaluation.token_bases import (
     TokenQuery,
 )
 from genomeformer_cli.core.evaluation.tokenized_record import Log2, ScoringOptions
-from genomeformer_cli.core.formats.named_records import unknown_record
-from genomeformer_cli.core.formats.vcf import Variant, allele_problem
-from genomeformer_cli.core.genomes.regions import variant_problem
+from genomeformer_cli.core.evaluation.variant_divergence import (
+    differing_tokens,
+    pad_tokens,
+    window_divergences,
+)
+from genomeformer_cli.core.evaluation.variant_windows import WindowPair, window_pair
+from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.inference.cost import BatchCost
 from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
@@ -49,12 +53,12 @@ from genomeformer_cli.core.reporting import Reporter, SilentReporter
 from genomeformer_cli.core.sequence import (
     NUM_REAL_BASES,
     Codes,
-    encode_bases,
     reverse_complement_codes,
 )
 
 _LN2 = float(np.log(2))
 _VARIANTS_PER_BATCH, _CPU_BASES = 64, 8_192
+_TARGET = -1
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -71,58 +75,46 @@ class VariantScore:
     # both strands; None if there is no window.
     embedding_distance: float | None
     note: str  # Reason for a missing value; empty if none is missing.
+    # Jensen-Shannon divergence of the predictions of all other tokens, in bits, summed over the
+    # window, mean of both strands; None if there is no window or it is not requested.
+    divergence: float | None = None
+    # Mean vectors of the windows with the reference and the alternative allele, shape (2, E), mean
+    # of both strands; None if there is no window or they are not requested.
+    vectors_2E: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
 
 
-@dataclass(frozen=True)
-class _Pair:
-    """Window with and without a change, and the position of the change."""
+@dataclass(frozen=True, kw_only=True)
+class VariantOptions:
+    """Options of scoring variants."""
 
-    ref: Codes
-    alt: Codes
-    first: int
-    num_ref: int
-    num_alt: int
-
-    @property
-    def changed(self) -> slice:
-        """Slice of the changed bases."""
-        return slice(self.first, self.first + self.num_ref)
-
-    @property
-    def reverse_complement(self) -> _Pair:
-        """Reverse complement of the pair."""
-        return _Pair(
-            reverse_complement_codes(self.ref),
-            reverse_complement_codes(self.alt),
-            self.ref.size - self.first - self.num_ref,
-            self.num_ref,
-            self.num_alt,
-        )
+    window: int  # Bases of the window around a variant, with either allele.
+    has_vectors: bool = True  # Compute the vectors and their distance.
+    has_divergence: bool = False  # Compute the divergence of the predictions.
 
 
 def score_variants(
     loaded: LoadedModel,
     variants: Sequence[Variant],
     genome: Mapping[str, Codes],
-    window: int,
+    options: VariantOptions,
     reporter: Reporter,
 ) -> list[VariantScore]:
     """Score variants in order; a variant that cannot be scored carries the reason.
 
     Args:
-        loaded: Model of single bases.
+        loaded: The model.
         variants: Variants.
         genome: Base codes of the records.
-        window: Bases of the window around a variant, with either allele.
+        options: Window, and the scores to compute beside log-odds.
         reporter: Receives progress.
     """
-    batches = _batches(loaded, variants, window)
+    batches = _batches(loaded, variants, options.window)
     with reporter.track("scoring variants", len(variants), "variants") as tracker:
         scores = _run_batches(
-            lambda batch: _score_batch(loaded, batch, genome, window),
+            lambda batch: _score_batch(loaded, batch, genome, options),
             batches,
             loaded,
-            2 * window,
+            2 * options.window,
             lambda batch: tracker.advance(len(batch)),
         )
     return [score for batch_scores in scores for score in batch_scores]
@@ -158,67 +150,49 @@ def _score_batch(
     loaded: LoadedModel,
     variants: Sequence[Variant],
     genome: Mapping[str, Codes],
-    window: int,
+    options: VariantOptions,
 ) -> list[VariantScore]:
-    results = [_window_of(variant, genome, window) for variant in variants]
-    pairs = [result for result in results if isinstance(result, _Pair)]
+    results = [window_pair(variant, genome, options.window) for variant in variants]
+    pairs = [result for result in results if isinstance(result, WindowPair)]
     strands = (pairs, [pair.reverse_complement for pair in pairs])
-    odds = iter(zip(*(_log_odds(loaded, strand_pairs) for strand_pairs in strands), strict=True))
-    distances = iter(
-        np.mean([_distances(loaded, strand_pairs) for strand_pairs in strands], axis=0)
-    )
+    odds = list(zip(*(_log_odds(loaded, strand_pairs) for strand_pairs in strands), strict=True))
+    vectors_N2E = distances_N = divergences_N = None
+    if options.has_vectors:
+        vectors = [_vectors(loaded, strand_pairs) for strand_pairs in strands]
+        distances_N = np.mean([np.linalg.norm(v[:, 1] - v[:, 0], axis=1) for v in vectors], axis=0)
+        vectors_N2E = np.mean(vectors, axis=0)
+    if options.has_divergence:
+        divergences_N = np.mean(
+            [window_divergences(loaded, strand_pairs) for strand_pairs in strands], axis=0
+        )
     scores: list[VariantScore] = []
+    row = 0
     for variant, result in zip(variants, results, strict=True):
         if isinstance(result, str):
-            log_odds, distance, note = None, None, result
-        else:
-            forward, reverse = next(odds)
-            log_odds = None if forward is None or reverse is None else (forward + reverse) / 2
-            distance, note = (
-                float(next(distances)),
-                "" if log_odds is not None else _undefined_reason(result),
+            scores.append(
+                VariantScore(variant=variant, log_odds=None, embedding_distance=None, note=result)
             )
+            continue
+        forward, reverse = odds[row]
+        log_odds = None if forward is None or reverse is None else (forward + reverse) / 2
         scores.append(
-            VariantScore(variant=variant, log_odds=log_odds, embedding_distance=distance, note=note)
+            VariantScore(
+                variant=variant,
+                log_odds=log_odds,
+                embedding_distance=None if distances_N is None else float(distances_N[row]),
+                note="" if log_odds is not None else _undefined_reason(result),
+                divergence=None if divergences_N is None else float(divergences_N[row]),
+                vectors_2E=None if vectors_N2E is None else vectors_N2E[row],
+            )
         )
+        row += 1
     return scores
 
 
-def _undefined_reason(pair: _Pair) -> str:
+def _undefined_reason(pair: WindowPair) -> str:
     if pair.num_ref != pair.num_alt:
         return "changes the length"
     return "not a single substitution"
-
-
-def _window_of(variant: Variant, genome: Mapping[str, Codes], window: int) -> _Pair | str:
-    """Return the windows of a variant, or the reason why there are none."""
-    codes = genome.get(variant.chromosome)
-    if codes is None:
-        return variant.problem or unknown_record(variant.chromosome, genome)
-    problem = allele_problem(variant.position, variant.ref, variant.alt)
-    if problem or (problem := variant_problem(variant, codes)):
-        return problem
-    start = variant.position - 1
-    ref, alt = encode_bases(variant.ref), encode_bases(variant.alt)
-    if (ref >= NUM_REAL_BASES).any() or (alt >= NUM_REAL_BASES).any():
-        return "unknown base: an allele holds `N` or another ambiguity code"
-    longer = max(ref.size, alt.size)
-    if longer > window:
-        return f"too long: an allele of {longer:,} bases, and the window holds {window:,}"
-    # As many bases on either side, so that the other strand is read in the same window.
-    flank = (window - longer) // 2
-    is_whole = codes.size + longer - ref.size <= window
-    width = codes.size if is_whole else min(ref.size + 2 * flank, codes.size)
-    window_start = min(max(start - flank, 0), codes.size - width)
-    window_end = window_start + width
-    before, after = codes[window_start:start], codes[start + ref.size : window_end]
-    return _Pair(
-        codes[window_start:window_end],
-        np.concatenate((before, alt, after)),
-        start - window_start,
-        ref.size,
-        alt.size,
-    )
 
 
 @dataclass(frozen=True)
@@ -231,7 +205,7 @@ class _Hidden:
     asked: int = 0  # Index of the token that is asked for the base.
 
 
-def _log_odds(loaded: LoadedModel, pairs: Sequence[_Pair]) -> list[float | None]:
+def _log_odds(loaded: LoadedModel, pairs: Sequence[WindowPair]) -> list[float | None]:
     """Return log2 p(alt) - log2 p(ref) of each pair on one strand; None where undefined."""
     if objective_for(loaded.model.config.direction).is_causal:
         windows = [window for pair in pairs for window in (pair.ref, pair.alt)]
@@ -261,7 +235,7 @@ def _token_sum(bases: TokenBases, hidden: _Hidden, logits_NV: torch.Tensor) -> f
 
 
 def _question(
-    bases: TokenBases, loaded: LoadedModel, pair: _Pair
+    bases: TokenBases, loaded: LoadedModel, pair: WindowPair
 ) -> tuple[_Hidden, _Hidden] | None:
     """Return the tokens of both alleles that are predicted; None if the log-odds are undefined."""
     same_length = pair.num_ref == pair.num_alt
@@ -280,7 +254,7 @@ def _question(
         hidden = _Hidden(ref, span, coverage.query(pair.first, token), token)
         return hidden, hidden
     ref_span, alt_span = (
-        (pair.changed, pair.changed) if bases.cut is Cut.BASES else _differing(ref, alt)
+        (pair.changed, pair.changed) if bases.cut is Cut.BASES else differing_tokens(ref, alt)
     )
     is_single = ref_span.stop - ref_span.start == alt_span.stop - alt_span.start == 1
     is_real = loaded.tokenizer.is_real
@@ -289,16 +263,6 @@ def _question(
     ):
         return None
     return _Hidden(ref, ref_span), _Hidden(alt, alt_span)
-
-
-def _differing(ref: Numbers, alt: Numbers) -> tuple[slice, slice]:
-    """Return the tokens between the common start and the common end of two windows."""
-    shorter = min(ref.size, alt.size)
-    start = int(np.argmin(np.append(ref[:shorter] == alt[:shorter], False)))
-    end = int(
-        np.argmin(np.append(ref[::-1][: shorter - start] == alt[::-1][: shorter - start], False))
-    )
-    return slice(start, ref.size - end), slice(start, alt.size - end)
 
 
 @torch.inference_mode()
@@ -314,13 +278,16 @@ def _hidden_logits(loaded: LoadedModel, positions: Sequence[_Hidden]) -> list[to
         if hides:
             assert tokenizer.mask_id is not None
             ids_T[hidden.hidden] = tokenizer.mask_id
-        place = rows.setdefault(ids_T.tobytes(), len(inputs))
+        # A model of two stacks does not see the token that it predicts.
+        key_T = ids_T.copy()
+        key_T[hidden.hidden] = _TARGET
+        place = rows.setdefault(key_T.tobytes(), len(inputs))
         if place == len(inputs):
             inputs.append(ids_T)
         places.append(place)
     if not inputs:
         return []
-    tokens = _padded(loaded, inputs)
+    tokens = pad_tokens(loaded, inputs)
     features_NLE = model.hidden(tokens, padding_mask(tokens, tokenizer.pad_id))
     logits = []
     for hidden, place in zip(positions, places, strict=True):
@@ -331,20 +298,12 @@ def _hidden_logits(loaded: LoadedModel, positions: Sequence[_Hidden]) -> list[to
     return logits
 
 
-def _padded(loaded: LoadedModel, rows: Sequence[npt.NDArray[Any]]) -> torch.Tensor:
-    """Return token ids (N, L), padded at the end, on the model's device."""
-    longest = max(ids.size for ids in rows)
-    tokens_NL = np.full((len(rows), longest), loaded.tokenizer.pad_id, dtype=np.int64)
-    for row, ids in enumerate(rows):
-        tokens_NL[row, : ids.size] = ids
-    return torch.from_numpy(tokens_NL).to(loaded.model.device)
-
-
-def _distances(loaded: LoadedModel, pairs: Sequence[_Pair]) -> npt.NDArray[np.float64]:
+def _vectors(loaded: LoadedModel, pairs: Sequence[WindowPair]) -> npt.NDArray[np.float32]:
+    """Return the mean vectors of both windows of each pair, shape (N, 2, E)."""
     ids = [loaded.tokenizer.encode(codes) for pair in pairs for codes in (pair.ref, pair.alt)]
     longest = max((codes.size for codes in ids), default=1)
     vectors_NE = embed_tokens(loaded, ids, window=longest, reporter=SilentReporter())
-    return np.linalg.norm(vectors_NE[1::2] - vectors_NE[::2], axis=1).astype(np.float64)
+    return np.stack((vectors_NE[::2], vectors_NE[1::2]), axis=1)
 
 
 def mutagenesis_map(loaded: LoadedModel, codes: Codes, every: int) -> Log2:
@@ -397,7 +356,7 @@ def _log_likelihoods(
     if not rows:
         return np.zeros(0)
     bases = TokenBases(loaded.tokenizer)
-    tokens = _padded(loaded, rows)
+    tokens = pad_tokens(loaded, rows)
     features_NLE = loaded.model.hidden(tokens, padding_mask(tokens, loaded.tokenizer.pad_id))
     is_real = torch.from_numpy(loaded.tokenizer.is_real).to(tokens.device)
     sums = []

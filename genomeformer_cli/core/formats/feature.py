@@ -14,6 +14,7 @@ from functools import lru_cache
 from genomeformer_cli.core.errors import AnnotationError
 
 PLUS, MINUS, UNSTRANDED = 1, -1, 0
+_MAX_DIGITS = 6
 
 
 class Kind(Enum):
@@ -92,6 +93,7 @@ class Feature:
     kind: Kind  # Category.
     # Parts in ascending order; in biological order if their strands differ.
     parts: tuple[Part, ...]
+    genetic_code: int = 0  # Number of the genetic code (`transl_table`); 0 if none is named.
     type: str = ""  # Type as written: third column of GFF3, or feature key of GenBank.
     id: str = ""  # ID in GFF3; protein id, locus tag, gene or label in GenBank.
     gene: str = ""  # Gene symbol, if any.
@@ -176,6 +178,14 @@ def kind_of(type_name: str) -> Kind | None:
         return None
     inner = lower.endswith(("rna", "_utr", "transcript")) or "gene_segment" in lower
     return Kind.OTHER if inner or lower in _GENE_PARTS else Kind.PLACE
+
+
+def genetic_code(text: str) -> int:
+    """Return the number of a genetic code as written; 0 if there is none, -1 if it is invalid."""
+    if not text:
+        return 0
+    is_number = text.isascii() and text.isdigit() and len(text) < _MAX_DIGITS
+    return int(text) or -1 if is_number else -1
 
 
 def unwrap(parts: Sequence[Part], length: int) -> tuple[Part, ...]:

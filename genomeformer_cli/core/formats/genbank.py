@@ -11,7 +11,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from genomeformer_cli.core.errors import AnnotationError
-from genomeformer_cli.core.formats.feature import Feature, Kind, Part, RecordFeatures, kind_of
+from genomeformer_cli.core.formats.feature import (
+    Feature,
+    Kind,
+    Part,
+    RecordFeatures,
+    genetic_code,
+    kind_of,
+)
 from genomeformer_cli.core.formats.location import Location, LocationError, LocationReader
 from genomeformer_cli.core.formats.text import Line, NamedFile
 
@@ -297,6 +304,7 @@ class _Features:
             id=name,
             gene=gene,
             locus_tag=locus_tag,
+            genetic_code=genetic_code(tags.get("transl_table", "")),
             open_5=location.open_5,
             open_3=location.open_3,
             pseudo=_is_pseudo(tags) or entry.key == "pseudogene" or locus_tag in pseudo_tags,

@@ -20,13 +20,14 @@ from genomeformer_cli.core.formats.feature import (
     Kind,
     Part,
     RecordFeatures,
+    genetic_code,
     kind_of,
 )
 from genomeformer_cli.core.formats.text import Line, require_text
 
 _STRANDS = {"+": PLUS, "-": MINUS, ".": UNSTRANDED, "?": UNSTRANDED}
 _PHASES = {"0": 0, "1": 1, "2": 2, ".": None}
-_KEPT = ("ID", "Name", "Parent", "gene", "locus_tag", "partial")
+_KEPT = ("ID", "Name", "Parent", "gene", "locus_tag", "partial", "transl_table")
 _USED = frozenset(
     (
         *(*_KEPT, "Is_circular", "pseudo", "pseudogene", "gene_biotype", "biotype"),
@@ -272,6 +273,7 @@ class _Reader:
             id=_first(attributes, "ID"),
             gene=_symbol(kind, attributes),
             locus_tag=locus_tag,
+            genetic_code=genetic_code(_first(attributes, "transl_table")),
             pseudo=lines.pseudo
             or not self._pseudo.isdisjoint(attributes.get("Parent", ()))
             or (bool(locus_tag) and locus_tag in self._pseudo_tags),

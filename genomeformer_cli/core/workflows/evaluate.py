@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from genomeformer_cli.core.annotation.reading import AnnotatedRecord, annotated_records
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.evaluation.codon_effects import (
+    CodonConfig,
+    CodonEffects,
+    evaluate_codon_effects,
+)
 from genomeformer_cli.core.evaluation.held_out_scores import (
     HeldOutConfig,
     HeldOutScores,
@@ -23,8 +29,16 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult, evaluate_task
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
+from genomeformer_cli.core.formats.genbank import is_genbank
 from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.formats.labelled import LabelColumns
+from genomeformer_cli.core.formats.text import NamedFile
+from genomeformer_cli.core.genomes.genome import (
+    annotation_file,
+    cached_genomes,
+    genome_file,
+    not_annotated,
+)
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
@@ -42,6 +56,8 @@ class EvaluateConfig:
     prediction: HeldOutConfig = field(default_factory=HeldOutConfig)
     # Settings of the evaluation on labelled sequences.
     labelled: ProbingConfig = field(default_factory=ProbingConfig)
+    # Settings of the evaluation on coding sequences.
+    codons: CodonConfig = field(default_factory=CodonConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +65,16 @@ class EvaluateRequest:
     """Request to evaluate a model."""
 
     model: str  # Model, see `core/model_io/resolve.py`.
-    likelihood: bool = True  # Evaluate held-out bases.
+    # Evaluate held-out bases; None: unless variants or codon effects are evaluated.
+    likelihood: bool | None = None
     # Corpus whose training part is counted, and whose held-out part is evaluated unless `held_out`
     # is given; None: the corpus of the model's training.
     corpus: str | None = None
     held_out: tuple[Path, ...] = ()  # FASTA files to evaluate instead of the held-out part.
-    # GFF3 or GenBank file for the one file of `held_out`, or with sequence in it.
+    # GFF3 or GenBank file for the one file of `held_out`, for `genome`, or with sequence in it.
     annotation: Path | None = None
+    genome: str | None = None  # FASTA or GenBank file, or name of a genome of the cache.
+    codon_effects: bool = False  # Evaluate substitutions in the coding sequences of the genome.
     by: GroupBy = GroupBy.GENOME  # Grouping of the rows of results.
     tasks: tuple[Path, ...] = ()  # Files of labelled sequences.
     suites: tuple[Path, ...] = ()  # Folders of tasks.
@@ -82,6 +101,8 @@ class EvaluateResult:
     tasks: tuple[ProbingResult, ...]  # Results on labelled sequences.
     prediction_config: HeldOutConfig  # Options of the evaluation on held-out bases.
     labelled_config: ProbingConfig  # Options of the evaluation on labelled sequences.
+    codon_effects: CodonEffects | None  # Result on coding sequences.
+    codon_config: CodonConfig  # Options of the evaluation on coding sequences.
     environment: dict[str, str]  # Versions and device.
     weights_digest: str = ""  # Digest of the weights, by which a model card finds its evaluation.
 
@@ -97,17 +118,24 @@ def evaluate_model(
         InputError: Labelled or held-out sequences cannot be read.
     """
     store = store or Store()
-    if not (request.tasks or request.suites or request.likelihood):
+    is_special = request.codon_effects
+    has_likelihood = not is_special if request.likelihood is None else request.likelihood
+    if not (request.tasks or request.suites or has_likelihood or is_special):
         raise ConfigError(
             "nothing to evaluate: likelihood is off and no task is given",
-            hint="give `--task` or `--suite`",
+            hint="give `--task`, `--suite` or `--codon-effects`",
+        )
+    if request.genome is not None and not is_special:
+        raise ConfigError(
+            "`--genome` alone is not evaluated",
+            hint="give `--codon-effects` with it; held-out sequences are `--held-out FASTA`",
         )
     set_threads(request.threads)
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
     loaded.model.to(choose_device(request.device, reporter))
     corpus: Corpus | None = None
     predictions: tuple[HeldOutScores, ...] = ()
-    if request.likelihood:
+    if has_likelihood:
         corpus = _corpus(request, loaded, store, reporter)
         texts = _texts(request, corpus, reporter)
         predictions = score_held_out(loaded, texts, corpus, request.config.prediction, reporter)
@@ -115,6 +143,12 @@ def evaluate_model(
     for task in read_tasks(request):
         results.append(evaluate_task(loaded, task, request.config.labelled, reporter))
         reporter.note(_short(results[-1]))
+    codon_effects = None
+    if request.codon_effects:
+        records, name = _annotated_genome(request, store, reporter)
+        codon_effects = evaluate_codon_effects(
+            loaded, records, name, request.config.codons, reporter
+        )
     return EvaluateResult(
         model=request.model,
         folder=loaded.folder,
@@ -126,9 +160,40 @@ def evaluate_model(
         tasks=tuple(results),
         prediction_config=request.config.prediction,
         labelled_config=request.config.labelled,
+        codon_effects=codon_effects,
+        codon_config=request.config.codons,
         environment=environment(loaded.model.device),
         weights_digest=weights_digest(loaded.model),
     )
+
+
+def _annotated_genome(
+    request: EvaluateRequest, store: Store, reporter: Reporter
+) -> tuple[Iterator[AnnotatedRecord], str]:
+    """Return the annotated records of the genome of a request, and its name."""
+    annotation = request.annotation
+    if request.genome is None:
+        if annotation is None:
+            raise ConfigError(
+                "`--codon-effects` needs a genome",
+                hint="give `--genome`, a GenBank file or a genome of the cache with annotation",
+            )
+        return annotated_records(None, annotation, reporter=reporter), str(annotation)
+    fasta, name = genome_file(request.genome, store)
+    if annotation is not None:
+        return annotated_records(fasta, annotation, reporter=reporter), name
+    if fasta != Path(request.genome):
+        ((genome, _),) = cached_genomes(store, [request.genome])
+        cached = annotation_file(genome, fasta.parent)
+        if cached is None:
+            raise not_annotated(genome, "--annotation")
+        return annotated_records(fasta, cached, reporter=reporter), name
+    if not is_genbank(NamedFile(fasta, name)):
+        raise ConfigError(
+            f"`{name}` has no annotation",
+            hint="give it with `--annotation FILE`, or a GenBank file instead",
+        )
+    return annotated_records(None, fasta, reporter=reporter), name
 
 
 def _short(result: ProbingResult) -> str:

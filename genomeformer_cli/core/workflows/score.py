@@ -18,7 +18,12 @@ from genomeformer_cli.core.evaluation.base_likelihood import (
 from genomeformer_cli.core.evaluation.record_groups import map_queries
 from genomeformer_cli.core.evaluation.tokenized_record import Log2, ScoringOptions
 from genomeformer_cli.core.evaluation.variant_info import info_of_lines, score_fields
-from genomeformer_cli.core.evaluation.variants import VariantScore, mutagenesis_map, score_variants
+from genomeformer_cli.core.evaluation.variants import (
+    VariantOptions,
+    VariantScore,
+    mutagenesis_map,
+    score_variants,
+)
 from genomeformer_cli.core.formats.bgzf import write_bgzf
 from genomeformer_cli.core.formats.named_records import (
     check_names,
@@ -285,7 +290,8 @@ def _score_file(
     check_names(names, record_lengths, source=vcf, genome=display_name)
     variants = [_with_record(variant, record_lengths) for variant in variants]
     width = source.window or loaded.model.config.context
-    scores = score_variants(loaded, variants, records, width, reporter)
+    options = VariantOptions(window=width)
+    scores = score_variants(loaded, variants, records, options, reporter)
     _report(scores, vcf, reporter)
     return ScoredVariants(
         scores=tuple(scores), vcf=vcf, genome=display_name, records=tuple(record_lengths)

@@ -14,6 +14,7 @@ from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.evaluation.base_likelihood import base_log2, score_record
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions, scoring_windows
 from genomeformer_cli.core.evaluation.variants import (
+    VariantOptions,
     mutagenesis_map,
     score_variants,
 )
@@ -166,7 +167,9 @@ def test_log_odds_of_a_substitution_are_those_of_the_map(direction: str, attenti
     table = mutagenesis_map(model, codes, every=1_000)
     letters = [(place, base) for place in (3, 14, 29) for base in "ACGT" if base != sequence[place]]
     variants = [variant(place + 1, sequence[place], base) for place, base in letters]
-    scores = score_variants(model, variants, {"c": codes}, 30, SilentReporter())
+    scores = score_variants(
+        model, variants, {"c": codes}, VariantOptions(window=30), SilentReporter()
+    )
     for (place, base), score in zip(letters, scores, strict=True):
         assert score.note == ""
         assert score.log_odds == pytest.approx(table[place, "ACGT".index(base)], abs=1e-4)
@@ -193,7 +196,7 @@ def test_a_causal_model_weighs_whole_windows_indels_too() -> None:
         model,
         [variant(11, sequence[10], "TT")],
         {"c": encode_bases(sequence)},
-        31,
+        VariantOptions(window=31),
         SilentReporter(),
     )
     assert score.log_odds == pytest.approx(wanted, abs=1e-3)
@@ -214,9 +217,13 @@ def test_a_causal_model_weighs_whole_windows_indels_too() -> None:
 )
 def test_a_variant_that_cannot_be_scored_states_why(one: Variant, note: str) -> None:
     model = loaded("bidirectional", "softmax")
-    (score,) = score_variants(model, [one], {"c": encode_bases("ACGTACGT")}, 20, SilentReporter())
+    (score,) = score_variants(
+        model, [one], {"c": encode_bases("ACGTACGT")}, VariantOptions(window=20), SilentReporter()
+    )
     assert (score.log_odds, score.note) == (None, note)
-    (lost,) = score_variants(model, [one], {"chrC": encode_bases("ACGT")}, 20, SilentReporter())
+    (lost,) = score_variants(
+        model, [one], {"chrC": encode_bases("ACGT")}, VariantOptions(window=20), SilentReporter()
+    )
     assert lost.note == "unknown record: the genome has no `c`, but `chrC`"
 
 
@@ -238,10 +245,12 @@ def test_variants_together_are_scored_as_each_alone(direction: str, attention: s
             alt="ACGT"[("ACGT".index(sequence[2]) + 2) % 4],
         ),
     ]
-    together = score_variants(model, variants, genome, 24, SilentReporter())
+    together = score_variants(model, variants, genome, VariantOptions(window=24), SilentReporter())
     assert [score.variant for score in together] == variants
     for one, score in zip(variants, together, strict=True):
-        (alone_,) = score_variants(model, [one], genome, 24, SilentReporter())
+        (alone_,) = score_variants(
+            model, [one], genome, VariantOptions(window=24), SilentReporter()
+        )
         assert score.note == alone_.note
         assert score.log_odds == pytest.approx(alone_.log_odds, abs=1e-4)
         assert score.embedding_distance == pytest.approx(alone_.embedding_distance, abs=1e-5)

@@ -18,7 +18,11 @@ from genomeformer_cli.core.evaluation.base_likelihood import (
 )
 from genomeformer_cli.core.evaluation.token_bases import Cut, TokenBases
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
-from genomeformer_cli.core.evaluation.variants import mutagenesis_map, score_variants
+from genomeformer_cli.core.evaluation.variants import (
+    VariantOptions,
+    mutagenesis_map,
+    score_variants,
+)
 from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -162,7 +166,9 @@ def test_pieces_are_scored_as_tokens(direction: str) -> None:
 
 
 def odds(loaded: LoadedModel, codes: Codes, variant: Variant) -> tuple[float | None, str]:
-    score = score_variants(loaded, [variant], {"c": codes}, 70, SilentReporter())[0]
+    score = score_variants(
+        loaded, [variant], {"c": codes}, VariantOptions(window=70), SilentReporter()
+    )[0]
     return score.log_odds, score.note
 
 

@@ -1,0 +1,63 @@
+"""Tables of the evaluation on variants, from the values of `eval_results.json`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from genomeformer_cli.core.tables import Table
+
+Plain = Mapping[str, Any]
+
+MISSING = "-"
+_NAMES = {"model": "this model", "random": "random weights"}
+
+
+def interval_text(interval: Plain | None, digits: int = 4) -> str:
+    """Return a mean with its interval, as far as they are known."""
+    if interval is None or interval.get("value") is None:
+        return MISSING
+    mean = f"{interval['value']:.{digits}f}"
+    if not has_bounds(interval):
+        return mean
+    return f"{mean} [{interval['low']:.{digits}f}, {interval['high']:.{digits}f}]"
+
+
+def has_bounds(interval: Plain) -> bool:
+    """Return True for an interval with both ends."""
+    return interval["low"] is not None and interval["high"] is not None
+
+
+def codon_table(effects: Plain) -> Table:
+    """Return the ranking of the effects of substitutions in coding sequences."""
+    rows = effects["rows"]
+    return Table(
+        title=f"Effects of substitutions in coding sequences: {effects['name']}",
+        headings=("effects", "predictor", "AUROC of log-odds", "AUROC of this model - this"),
+        rows=tuple(
+            (
+                f"{row['severe']} > {row['mild']}",
+                _NAMES.get(row["predictor"], row["predictor"]),
+                interval_text(row["auroc"], 3),
+                interval_text(row.get("lead"), 3),
+            )
+            for row in rows
+        ),
+        notes=tuple(_codon_notes(effects)),
+    )
+
+
+def _codon_notes(effects: Plain) -> Iterator[str]:
+    counts = ", ".join(f"{number:,} {name}" for name, number in effects["num_drawn"].items())
+    codes = ", ".join(map(str, effects["genetic_codes"]))
+    yield (
+        f"{counts} substitutions of {effects['num_genes']:,} genes, genetic code {codes}; "
+        "intervals by gene."
+    )
+    models = [row for row in effects["rows"] if row["predictor"] == "model"]
+    ranked = [row for row in models if (row["auroc"]["low"] or 0) > 1 / 2]
+    if len(ranked) == len(models):
+        yield "Beyond chance, the model ranks stop gained > missense > synonymous."
+        return
+    names = [f"{row['severe']} > {row['mild']}" for row in models if row not in ranked]
+    yield f"Beyond chance, the model does not rank: {'; '.join(names)}."
