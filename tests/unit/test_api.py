@@ -12,8 +12,16 @@ import numpy as np
 import pytest
 
 import genomeformer_cli
-from genomeformer_cli import GenomeEmbedder, load
-from genomeformer_cli.core.errors import AlphabetError, ConfigError, InputError, NotInCacheError
+from genomeformer_cli import GenomeEmbedder, load, regions
+from genomeformer_cli.core.errors import (
+    AlphabetError,
+    ConfigError,
+    InputError,
+    NotInCacheError,
+    UsageError,
+)
+from tests.annotations import genbank
+from tests.cli import RunCommand
 from tests.corpora import random_dna
 from tests.models import RELEASED, WIDTH
 
@@ -103,3 +111,72 @@ def test_the_transformer_is_a_step_of_a_pipeline() -> None:
 def test_other_names_are_absent() -> None:
     with pytest.raises(AttributeError, match="nothing"):
         genomeformer_cli.nothing  # noqa: B018
+
+
+def test_regions_are_sequences_with_coordinates(tmp_path: Path) -> None:
+    dna = random_dna(200, 1)
+    path = tmp_path / "x.gbk"
+    path.write_text(genbank(dna, "CDS 11..40 /locus_tag=A", "CDS complement(50..91) /locus_tag=B"))
+    model = load(RELEASED)
+    chosen = regions(path, feature="CDS", upstream=5)
+    assert repr(chosen) == "Regions(2 regions, 82 bases)"
+    columns = chosen.columns()
+    assert columns["id"] == ["A", "B"]
+    assert columns["start"].tolist() == [5, 49]
+    assert (columns["strand"], columns["feature"]) == (["+", "-"], ["CDS", "CDS"])
+    texts = [dna[5:40], other_strand(dna[49:96])]
+    np.testing.assert_allclose(model.embed(chosen), model.embed(texts), atol=1e-6)
+    bases = model.embed(chosen, pool="none")
+    assert [one.shape for one in bases] == [(35, WIDTH), (47, WIDTH)]
+    scores = model.score(chosen)
+    assert list(scores)[:6] == ["id", "chrom", "start", "end", "strand", "feature"]
+    assert len({len(column) for column in scores.values()}) == 1
+    expected = model.score(texts)
+    np.testing.assert_allclose(scores["bits_per_base"], expected["bits_per_base"], atol=1e-6)
+    assert expected["id"] == ["0", "1"]
+    assert expected["length"].tolist() == expected["scored"].tolist() == [35, 47]
+    assert len(regions(path, path, tile=100, step=50)) == 6
+    assert regions(path).columns() == {"id": ["X.1"]}
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        ({"feture": "CDS"}, "unknown choice `feture`"),
+        ({"files": ("x",)}, "unknown choice `files`"),
+        ({"tile": 3, "feature": "CDS"}, "exclude each other"),
+    ],
+)
+def test_invalid_regions_are_refused(choices: dict[str, Any], words: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.gbk"
+    path.write_text(genbank("ACGT" * 9, "CDS 11..30 /locus_tag=A"))
+    with pytest.raises(UsageError, match=words):
+        regions(path, **choices)
+
+
+def test_a_tuned_model_predicts_as_the_command_does(tmp_path: Path, run_cli: RunCommand) -> None:
+    table = tmp_path / "t.tsv"
+    rows = [f"{random_dna(20, n)}\t{'xy'[n % 2]}\n" for n in range(40)]
+    table.write_text("sequence\tlabel\n" + "".join(rows))
+    line = ("--name", "tuned", "--threads", "1", "--device", "cpu", "--epochs", "1")
+    assert run_cli("finetune", str(table), "--model", RELEASED, *line).exit_code == 0
+    found = load("tuned").predict([*TEXTS, "NNN"])
+    (tmp_path / "x.fa").write_text(
+        "".join(f">{n}\n{text}\n" for n, text in enumerate([*TEXTS, "NNN"]))
+    )
+    done = run_cli("predict", str(tmp_path / "x.fa"), "--model", "tuned")
+    header, *lines = [line.split("\t") for line in done.out.splitlines()]
+    assert list(found) == header
+    assert found["label"] == [row[2] for row in lines[:3]] + [None]
+    np.testing.assert_allclose(found["p_x"][:3], [float(row[3]) for row in lines[:3]], atol=1e-4)
+    assert np.isnan(found["p_x"][3])
+    assert found["note"] == ["", "", "", "only-N"]
+
+
+def test_a_model_shows_its_name_size_width_and_context() -> None:
+    model = load(RELEASED)
+    number = f"{model.loaded.model.num_parameters:,}"
+    context = model.loaded.model.config.context
+    assert repr(model) == (
+        f"EmbeddingModel('released', {number} parameters, width {WIDTH}, context {context} tokens)"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,20 +141,29 @@ def predict_sequences(
         )
         tracker = stack.enter_context(reporter.track("predicting", look.num_bases, "bases"))
         notes: Counter[str] = Counter()
-        for group in _groups(look.read()):
-            codes = [query.codes for query in group]
-            predictions = predictor.answerer.predict(codes, tracker.advance)
-            for query, answers in zip(group, predictions, strict=True):
-                note = query.problem or _note(query.codes, predictor.answerer.collator.tokenizer)
-                notes[note] += 1
-                yield PredictedRecord(
-                    id=query.id,
-                    codes=query.codes,
-                    answers=answers,
-                    note=note,
-                    region=query.region,
-                )
+        for record in predict_queries(predictor.answerer, look.read(), tracker.advance):
+            notes[record.note] += 1
+            yield record
         reporter.note(count_notes(notes).sentence("sequences"))
+
+
+def predict_queries(
+    answerer: Predictor, queries: Iterable[Query], progress: Callable[[int], None]
+) -> Iterator[PredictedRecord]:
+    """Yield the prediction of every sequence, in order.
+
+    Args:
+        answerer: Model with its head.
+        queries: Sequences.
+        progress: Receives the number of bases of each finished batch.
+    """
+    for group in _groups(iter(queries)):
+        codes = [query.codes for query in group]
+        for query, answers in zip(group, answerer.predict(codes, progress), strict=True):
+            note = query.problem or _note(query.codes, answerer.collator.tokenizer)
+            yield PredictedRecord(
+                id=query.id, codes=query.codes, answers=answers, note=note, region=query.region
+            )
 
 
 def count_notes(notes: Counter[str]) -> RowCount:
