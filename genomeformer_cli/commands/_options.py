@@ -122,6 +122,15 @@ ThreadsOption = Annotated[
         rich_help_panel=_COMPUTE,
     ),
 ]
+WorkersOption = Annotated[
+    int | None,
+    Option(
+        min=1,
+        help="CPU cores that compute batches side by side; results do not depend on it. Default: "
+        "every core, or `OMP_NUM_THREADS`.",
+        rich_help_panel=_COMPUTE,
+    ),
+]
 
 SequenceColumnOption = Annotated[
     str | None,

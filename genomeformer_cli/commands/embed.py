@@ -19,7 +19,7 @@ from genomeformer_cli.commands._options import (
     ModelOption,
     SetOption,
     ShowConfigOption,
-    ThreadsOption,
+    WorkersOption,
     given_settings,
     is_given,
     resolved_config,
@@ -113,7 +113,7 @@ def command(
         str | None, Option(help=WINDOW_HELP, metavar="TOKENS|whole", rich_help_panel=_VECTORS)
     ] = None,
     device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
+    workers: WorkersOption = None,
     plot: Annotated[
         Path | None,
         Option(
@@ -170,10 +170,9 @@ def command(
         output=output,
         ids=ids,
         dtype=resolved.dtype,
-        jobs=resolved.jobs,
         gpus=resolved.gpus,
         device=device,
-        threads=threads,
+        workers=workers,
         strict=resolved.strict,
         resume=resume,
         group=resolved.group if pool == "genome" else None,

@@ -29,7 +29,7 @@ from genomeformer_cli.commands._options import (
     SequenceColumnOption,
     SetOption,
     ShowConfigOption,
-    ThreadsOption,
+    WorkersOption,
     given_settings,
     resolved_config,
 )
@@ -167,7 +167,7 @@ def command(
     config: ConfigOption = None,
     show_config: ShowConfigOption = False,
     device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
+    workers: WorkersOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Compare models with tables of counts, k-mers and their twins of random weights."""
@@ -209,7 +209,7 @@ def command(
         missing=missing_from_text(missing),
         config=resolved,
         device=device,
-        threads=threads,
+        workers=workers,
     )
     if len(models) > 1:
         _check_ranked(request)

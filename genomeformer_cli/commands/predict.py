@@ -17,7 +17,7 @@ from genomeformer_cli.commands._options import (
     JsonOption,
     SetOption,
     ShowConfigOption,
-    ThreadsOption,
+    WorkersOption,
     show_settings,
 )
 from genomeformer_cli.commands._sources import (
@@ -71,7 +71,7 @@ def command(
         ),
     ] = "string",
     device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
+    workers: WorkersOption = None,
     settings: SetOption = None,
     config: ConfigOption = None,
     show_config: ShowConfigOption = False,
@@ -102,7 +102,7 @@ def command(
         model=model,
         config=resolved,
         device=device,
-        threads=threads,
+        workers=workers,
     )
     with terminal_reporter() as reporter, ExitStack() as stack:
         stack.enter_context(lock_outputs(output, reporter=reporter))

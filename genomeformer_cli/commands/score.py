@@ -14,7 +14,7 @@ from genomeformer_cli.commands._options import (
     WINDOW_HELP,
     DeviceOption,
     ModelOption,
-    ThreadsOption,
+    WorkersOption,
 )
 from genomeformer_cli.commands._sources import (
     BedOption,
@@ -80,7 +80,7 @@ def command(
         ),
     ] = None,
     device: DeviceOption = "auto",
-    threads: ThreadsOption = None,
+    workers: WorkersOption = None,
 ) -> None:
     """Score sequences, variants or substitutions by probability, tab-separated, in input order."""
     selected = given_sources(context)
@@ -105,7 +105,7 @@ def command(
         rule=rule,
         needs_bases=ism or per_base is not None,
         device=device,
-        threads=threads,
+        workers=workers,
     )
     with terminal_reporter() as reporter, ExitStack() as stack:
         stack.enter_context(lock_outputs(output, per_base, plot, reporter=reporter))

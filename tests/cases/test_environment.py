@@ -24,7 +24,7 @@ from tests.files import names_in
 from tests.models import RELEASED, WIDTH
 
 pytestmark = pytest.mark.usefixtures("trained")
-MODEL = ("--model", RELEASED, "--threads", "1", "--device", "cpu")
+MODEL = ("--model", RELEASED, "--workers", "1", "--device", "cpu")
 # Runs the command line with some descriptors closed, or under a limit, as a shell would start it.
 WRAPPED = """
 import os, resource, sys
@@ -76,7 +76,7 @@ def test_the_packaged_model_needs_no_home(
         monkeypatch.delenv("HOME", raising=False)
     else:
         monkeypatch.setenv("HOME", home)
-    done = run_cli("embed", str(fasta), "--threads", "1", "-o", f"{fasta}.npy")
+    done = run_cli("embed", str(fasta), "--workers", "1", "-o", f"{fasta}.npy")
     assert done.exit_code == 0, done.err
     assert run_cli("cache", "path").exit_code == 0
 

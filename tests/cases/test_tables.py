@@ -313,7 +313,7 @@ def test_case_attack_14_two_rows_are_too_few_to_evaluate(
     path.write_text("sequence\tlabel\nACGTACGTAC\ta\nACGTTTGTAC\tb\n")
     done = run_cli(
         *("evaluate", "default", "--no-likelihood", "--task", str(path)),
-        *("-o", str(tmp_path / "out"), "--threads", "1"),
+        *("-o", str(tmp_path / "out"), "--workers", "1"),
     )
     lines = [line for line in done.err.splitlines() if line.startswith("error")]
     assert done.exit_code == 1
@@ -428,7 +428,7 @@ def test_every_row_of_a_table_has_a_prediction_score_and_vector(
     path = tmp_path / "t.csv"
     path.write_text("ID,Sequence,other\na,ACGTACGT,1\nb,nan,2\nc,NNNN,3\n")
     vectors = tmp_path / "v.tsv"
-    done = run_cli("embed", str(path), "-o", str(vectors), "--threads", "1")
+    done = run_cli("embed", str(path), "-o", str(vectors), "--workers", "1")
     assert done.exit_code == 0, done.err
     lines = [line.split("\t") for line in vectors.read_text().splitlines()]
     assert [line[0] for line in lines if line[0] != "id"] == ["a", "b", "c"]

@@ -207,7 +207,7 @@ def test_every_command_takes_quiet_and_verbose() -> None:
 
 
 def test_verbose_names_model_and_device(run_cli: RunCommand, tmp_path: Path) -> None:
-    line = ("embed", "-", "--device", "cpu", "--threads", "1", "-o", str(tmp_path / "x.npy"))
+    line = ("embed", "-", "--device", "cpu", "--workers", "1", "-o", str(tmp_path / "x.npy"))
     done = run_cli(*line, "--verbose", stdin=b">a\nACGTACGT\n")
     assert done.exit_code == 0, done.err
     assert "model: " in done.err

@@ -144,18 +144,13 @@ def test_half_precision_is_the_rounded_rows(run_cli: RunCommand) -> None:
     assert (half == full.astype(np.float16)).all()
 
 
-# The pool `mean` is that of processes on devices of their own, below.
-@pytest.mark.parametrize("pool", [pytest.param("mean", marks=pytest.mark.slow), "none"])
-def test_processes_change_no_row(
-    pool: str, run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from genomeformer_cli.core.workflows import embed
-
-    monkeypatch.setattr(embed, "_BASES_OF_A_PROCESS", 2000)
-    line = ("embed", str(PROMOTERS), *MODEL, "--pool", pool)
-    one = array(run_cli(*line))
-    two = array(run_cli(*line, "--set", "jobs=2"))
-    np.testing.assert_allclose(one, two, atol=1e-5)
+@pytest.mark.parametrize("pool", ["mean", "max", "none"])
+def test_workers_change_no_bit(pool: str, run_cli: RunCommand) -> None:
+    line = ("embed", str(PROMOTERS), *MODEL, "--pool", pool, "--set", "rows.tokens_per_batch=512")
+    one = run_cli(*line, "--workers", "1")
+    assert array(one).shape[0] > 0
+    for workers in ("2", "5"):
+        assert run_cli(*line, "--workers", workers).stdout == one.stdout
 
 
 def test_processes_on_devices_of_their_own_give_the_same_bits(
@@ -174,8 +169,8 @@ def test_processes_on_devices_of_their_own_give_the_same_bits(
 def test_gpus_that_are_not_there_are_an_error(run_cli: RunCommand) -> None:
     line = ("embed", str(PROMOTERS), *MODEL)
     assert_failure(run_cli(*line, "--set", "gpus=99"), "99 GPUs: torch finds", exit_code=2)
-    both = run_cli(*line, "--set", "gpus=2", "--set", "jobs=2")
-    assert_failure(both, "2 GPUs, with 2 jobs", hint="one process per GPU", exit_code=2)
+    both = run_cli(*line, "--set", "gpus=2", "--device", "cpu")
+    assert_failure(both, "2 GPUs on the device `cpu`", hint="one process per GPU", exit_code=2)
     assert run_cli(*line, "--set", "gpus=0").exit_code == 0
 
 

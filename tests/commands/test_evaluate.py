@@ -32,7 +32,7 @@ def labelled(tmp_path: Path) -> Path:
 
 
 def test_one_report_of_everything(run_cli: RunCommand, labelled: Path, tmp_path: Path) -> None:
-    command = ["evaluate", RUN, "--task", str(labelled), "--seeds", "2", "--threads", "1"]
+    command = ["evaluate", RUN, "--task", str(labelled), "--seeds", "2", "--workers", "1"]
     done = run_cli(*command, "-o", str(tmp_path / "one"))
     assert done.exit_code == 0, done.err
     for words in (

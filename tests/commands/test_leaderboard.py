@@ -54,7 +54,7 @@ def test_models_and_tasks_in_one_table(
 ) -> None:
     out = tmp_path / "out"
     line = ["evaluate", RELEASED, address, *tasks_of(suite, "gc", "motif"), "-o", str(out)]
-    done = run_cli(*line, "--threads", "1")
+    done = run_cli(*line, "--workers", "1")
     assert done.exit_code == 0, done.err
     for words in (RELEASED, address, "cc-by-nc-4.0", "apache-2.0", "best k-mers", "of 2"):
         assert words in done.out
@@ -78,7 +78,7 @@ def test_models_and_tasks_in_one_table(
     assert len(scores) == 2
     assert scores == sorted(scores, reverse=True)
     alone = run_cli(
-        *("evaluate", address, "--no-likelihood", *tasks_of(suite, "gc"), "--threads", "1"),
+        *("evaluate", address, "--no-likelihood", *tasks_of(suite, "gc"), "--workers", "1"),
         *("--json", "-o", str(tmp_path / "alone")),
     )
     expected = json.loads(alone.out)["tasks"][0]["rows"]
@@ -89,7 +89,7 @@ def test_finished_pairs_are_kept_and_failed_ones_repeated(
     run_cli: RunCommand, suite: Path, tmp_path: Path
 ) -> None:
     out, copy = tmp_path / "out", write_published("dnabert2", tmp_path / "copy")
-    line = ["evaluate", RELEASED, str(copy), "-o", str(out), "--threads", "1"]
+    line = ["evaluate", RELEASED, str(copy), "-o", str(out), "--workers", "1"]
     weights = (copy / "model.safetensors").read_bytes()
     (copy / "model.safetensors").write_bytes(weights[:-4])
     done = run_cli(*line, *tasks_of(suite, "gc"))

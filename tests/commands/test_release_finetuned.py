@@ -50,7 +50,7 @@ def tune(run_cli: RunCommand, rows: Path, model: str, output: Path) -> str:
 
 
 def predict(run_cli: RunCommand, model: str, fasta: Path) -> str:
-    done = run_cli("predict", str(fasta), "--model", model, "--threads", "1")
+    done = run_cli("predict", str(fasta), "--model", model, "--workers", "1")
     assert done.exit_code == 0, done.err
     return done.out
 

@@ -217,14 +217,14 @@ def test_processes_find_the_hub_where_the_environment_says(
 ) -> None:
     sequences = tmp_path / "x.fa"
     sequences.write_bytes(FASTA)
-    ours = run_cli("embed", str(sequences), "--model", str(bundle), "--threads", "1")
+    ours = run_cli("embed", str(sequences), "--model", str(bundle), "--workers", "1")
     with running_hub() as hub:
         known = hub.environment(str(tmp_path / "home"))
         line = ["release", str(bundle), "--push", "org/gf", "--json"]
         done = run_fresh(*line, environment=known)
         assert done.exit_code == 0, done.err
         address = json.loads(done.out)["pushed"]["address"]
-        line = ["embed", str(sequences), "--model", "hf://org/gf", "--threads", "1"]
+        line = ["embed", str(sequences), "--model", "hf://org/gf", "--workers", "1"]
         theirs = run_fresh(*line, environment=known)
         assert theirs.exit_code == 0, theirs.err
         assert theirs.stdout == ours.stdout

@@ -37,7 +37,7 @@ PRINTED = [ROOT / "README.md", ROOT / "docs" / "quick-start.md"]
 SHRINK = {
     "pretrain": ("--steps", "10", "--threads", "1", "--set", "compute.precision=fp32"),
     "finetune": ("--epochs", "0.2", "--threads", "1", "--set", "compute.precision=fp32"),
-    "evaluate": ("--set", "prediction.windows=2", "--set", "prediction.passes=1", "--threads", "1"),
+    "evaluate": ("--set", "prediction.windows=2", "--set", "prediction.passes=1", "--workers", "1"),
     "compare": ("--threads", "1"),
 }
 NO_TRAINING = {"--list-presets", "--watch"}

@@ -52,7 +52,7 @@ def test_killed_and_run_again_it_is_the_same_model(
         time.sleep(0.01)
     process.kill()
     assert process.wait() != 0, "it was to be killed before its end"
-    early = run_cli("predict", str(promoters), "--model", "killed", "--threads", "1")
+    early = run_cli("predict", str(promoters), "--model", "killed", "--workers", "1")
     assert_failure(early, "is not finished", hint="`genomeformer finetune` command again")
     again = run_cli(*command("killed"), "--json")
     assert again.exit_code == 0, again.err
@@ -68,7 +68,7 @@ def test_killed_and_run_again_it_is_the_same_model(
     fasta = promoters.with_name("again.fa")
     lines = [line.split("\t") for line in promoters.read_text().splitlines()[1:]]
     fasta.write_text("".join(f">{name}\n{letters}\n" for name, letters, _ in lines))
-    answers = run_cli("predict", str(fasta), "--model", "killed", "--threads", "1")
+    answers = run_cli("predict", str(fasta), "--model", "killed", "--workers", "1")
     assert answers.exit_code == 0, answers.err
     rows = [line.split("\t") for line in answers.out.splitlines()[1:]]
     assert [row[0] for row in rows] == [name for name, _, _ in lines]

@@ -31,7 +31,7 @@ RECORDS = {
     "empty": "",
 }
 FASTA = "".join(f">{name}\n{letters}\n" for name, letters in RECORDS.items()).encode()
-CPU = ("--threads", "1", "--device", "cpu")
+CPU = ("--device", "cpu")
 PIECES = (
     *("bert of byte pairs", "modernbert", "dnabert2", "gena-lm"),
     *("mistral", "mixtral", "gpt2", "mamba"),

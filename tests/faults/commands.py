@@ -40,7 +40,7 @@ checkpoint_every = 2
 precision = "fp32"
 compile = "off"
 """
-CPU = ("--threads", "1", "--device", "cpu")
+CPU = ("--device", "cpu")
 FINETUNE = (
     *("finetune", "data.tsv", "--model", "released", "--name", "new", "--epochs", "2"),
     *("--set", "training.batch_size=16", "--set", "compute.precision=fp32", *CPU),

@@ -104,7 +104,6 @@ class EmbedConfig:
     dtype: Precision = "float32"  # Precision of the written numbers; computation is in float32.
     # GPUs of this machine, one process each; 0: the CPU; None: by `device`.
     gpus: int | None = None
-    jobs: int = 1  # Processes on the CPU; results do not depend on it.
     # Projection of the rows for a picture: principal components, or UMAP.
     plot_method: PlotMethod = "pca"
     # Colours of the picture: table with ids in its first column, and after `:` the column; None: no
@@ -112,9 +111,8 @@ class EmbedConfig:
     plot_colors: str | None = None
 
     def __post_init__(self) -> None:
-        for name, number, least in (("gpus", self.gpus, 0), ("jobs", self.jobs, 1)):
-            if number is not None and number < least:
-                raise ConfigError(f"invalid `{name}` of {number}", hint=f"give {least} or more")
+        if self.gpus is not None and self.gpus < 0:
+            raise ConfigError(f"invalid `gpus` of {self.gpus}", hint="give 0 or more")
 
 
 def _check_choice(value: str, allowed: object, setting: str) -> None:

@@ -1,7 +1,7 @@
-"""Embedding of groups of sequences in one process, or in several at once, in order.
+"""Embedding of groups of sequences in one process, or with one process per GPU, in order.
 
-Small models use two cores better as two processes than as two threads of one; each GPU has its own
-process. A process reads the model from its folder; only arrays are exchanged.
+On the CPU, the batches of a group run in threads, see `core.inference.worker_threads`. A process
+reads the model from its folder; only arrays are exchanged.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _pool(job: WorkerJob) -> Iterator[ProcessPoolExecutor]:
     except BrokenProcessPool as failure:
         raise InputError(
             "a worker process was killed by the system, probably because memory ran out",
-            hint="choose fewer `jobs` or `gpus`",
+            hint="choose fewer `gpus`",
         ) from failure
 
 

@@ -52,8 +52,8 @@ def gpu_names(num_gpus: int) -> list[str]:
     if num_gpus > num_available:
         raise ConfigError(
             f"{num_gpus} GPUs: torch finds {num_available} GPUs",
-            hint="0 runs on the CPU: with `--set parallel.processes=2` in `pretrain`, "
-            "`--set jobs=2` in `embed`",
+            hint="0 runs on the CPU: with `--set parallel.processes=2` in `pretrain`, on all "
+            "cores in `embed`",
         )
     return [f"cuda:{number}" for number in range(num_gpus)]
 

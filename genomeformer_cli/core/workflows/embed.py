@@ -59,7 +59,7 @@ from genomeformer_cli.core.workflows.sources import (
 )
 
 # What is sorted by length together, and written before the next is read.
-_BASES, _BASES_OF_A_PROCESS, _RECORDS = 1 << 22, 1 << 20, 1 << 16
+_BASES, _RECORDS = 1 << 22, 1 << 16
 _BYTES_OF_ROWS = 1 << 27
 
 
@@ -88,7 +88,7 @@ def embed_sequences(
     check_request(request)
     devices = tuple(gpu_names(request.gpus or 0))
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
-    set_threads(request.threads)
+    set_threads(request.workers)
     device = choose_device("cpu" if request.gpus == 0 else request.device, reporter)
     loaded.model.to(device)
     embedder = Embedder(loaded, request.choices)
@@ -112,7 +112,7 @@ def embed_sequences(
                 "resumed",
                 hint="put the sequences into a file, or leave `--resume` out",
             )
-        work = _Work(request, embedder, look, devices or (str(device),) * request.jobs, reporter)
+        work = _Work(request, embedder, look, devices or (str(device),), reporter)
         result = work.run(stream, stack)
         if not (request.sources.bed or request.sources.vcf):
             noun, num_odd = request.sources.noun, len(look.odd)
@@ -228,7 +228,7 @@ class _Work:
             folder=self.embedder.loaded.folder,
             options=self.request.choices,
             devices=self.devices,
-            threads=self.request.threads,
+            threads=self.request.workers,
         )
 
     def _groups(self, queries: Iterator[Query], rows: VectorWriter) -> Iterator[_Group]:
@@ -237,7 +237,7 @@ class _Work:
         Groups do not depend on the number of GPUs, so that results are bitwise equal.
         """
         per_base = self.request.choices.per_base
-        most = _BASES if self.request.jobs == 1 else _BASES_OF_A_PROCESS
+        most = _BASES
         if per_base:
             most = min(most, max(1, _BYTES_OF_ROWS // (4 * self.embedder.width)))
         group, num_bases = _Group([], [], rows, per_base), 0

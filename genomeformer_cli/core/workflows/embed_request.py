@@ -31,10 +31,9 @@ class EmbedRequest:
     # File of ids, one per line; `.tsv` adds row, length and number of rows of each record.
     ids: Path | None = None
     dtype: Precision = "float32"  # Output precision.
-    jobs: int = 1  # Processes on the CPU.
     gpus: int | None = None  # GPUs of this machine, one process each; 0: CPU; None: by `device`.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
-    threads: int | None = None  # CPU threads of each process; None: all cores, or its share.
+    workers: int | None = None  # CPU cores; None: every core, or `OMP_NUM_THREADS`.
     strict: bool = False  # Raise for records without a vector and for duplicate ids.
     resume: bool = False  # Continue an interrupted run of the job; keep a finished one unchanged.
     group: GroupBy | None = None  # One row per group of records, instead of one per record.
@@ -74,20 +73,10 @@ def check_request(request: EmbedRequest) -> None:
             "`--resume` needs an output file, not standard output",
             hint="write the array to a file with `-o FILE`",
         )
-    if request.jobs > 1 and request.device not in ("auto", "cpu"):
+    if request.gpus and request.device not in ("auto", "cuda"):
         raise ConfigError(
-            f"`jobs` starts processes on the CPU, not on `{request.device}`",
-            hint="leave `jobs` at 1 with `--device`",
-        )
-    if request.gpus and (request.jobs > 1 or request.device not in ("auto", "cuda")):
-        raise ConfigError(
-            f"{request.gpus} GPUs, with {request.jobs} jobs on `{request.device}`",
-            hint="`--set gpus=N` starts one process per GPU: leave `jobs` and `--device` out",
-        )
-    if request.group and request.sources.shard:
-        raise UsageError(
-            "`--pool genome` with `--shard`: a shard has a part of every genome",
-            hint="give each job some of the genomes instead",
+            f"{request.gpus} GPUs on the device `{request.device}`",
+            hint="`--set gpus=N` starts one process per GPU: leave `--device` out",
         )
     if request.plane:
         check_method(request.plane)

@@ -84,7 +84,7 @@ class EvaluateRequest:
     missing: Missing = Missing.REFUSE  # Treatment of rows without a label or a sequence.
     config: EvaluateConfig = field(default_factory=EvaluateConfig)  # Settings of the evaluation.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
-    threads: int | None = None  # CPU threads; None: all usable cores.
+    workers: int | None = None  # CPU cores; None: every core, or `OMP_NUM_THREADS`.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,7 @@ def evaluate_model(
             "`--genome` alone is not evaluated",
             hint="give `--codon-effects` with it; held-out sequences are `--held-out FASTA`",
         )
-    set_threads(request.threads)
+    set_threads(request.workers)
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
     loaded.model.to(choose_device(request.device, reporter))
     corpus: Corpus | None = None

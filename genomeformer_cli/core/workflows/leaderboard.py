@@ -98,7 +98,7 @@ def rank_models(
             "several models are compared on labelled sequences, and none are given",
             hint="give `--task FILE` or `--suite FOLDER`",
         )
-    set_threads(evaluation.threads)
+    set_threads(evaluation.workers)
     device = choose_device(evaluation.device, reporter)
     names, digests = _describe_tasks(evaluation)
     settings = {"labelled": to_plain(evaluation.config.labelled), "device": device.type}
@@ -187,7 +187,7 @@ def _read_part(path: Path, entry: _Entry) -> Plain | None:
 def _evaluate(work: _Work, reporter: Reporter) -> None:
     """Evaluate a model on the tasks that are not finished, in a fresh process."""
     entry, request = work.entry, work.request
-    set_threads(request.threads)
+    set_threads(request.workers)
     loaded = read_model(entry.folder)
     loaded.model.to(choose_device(request.device))
     for path, task in zip(entry.paths, read_tasks(request), strict=True):

@@ -63,7 +63,7 @@ class PredictRequest:
     model: str  # Bundle of a fine-tuned model, or its name in the cache.
     config: PredictConfig = field(default_factory=PredictConfig)  # Settings of the prediction.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
-    threads: int | None = None  # CPU threads; None: all usable cores.
+    workers: int | None = None  # CPU cores; None: every core, or `OMP_NUM_THREADS`.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def load_predictor(
     """
     folder = model_folder(request.model, store=store or Store(), reporter=reporter)
     loaded, task = read_finetuned(folder)
-    set_threads(request.threads)
+    set_threads(request.workers)
     loaded.model.to(choose_device(request.device, reporter))
     tokens = request.config.rows.tokens_per_batch
     answerer = task.predictor(loaded.model, loaded.tokenizer, tokens)

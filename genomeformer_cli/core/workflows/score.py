@@ -60,7 +60,7 @@ class ScoreRequest:
     rule: ScoringOptions = field(default_factory=ScoringOptions)  # Scoring options.
     needs_bases: bool = False  # The output has a value of every base.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
-    threads: int | None = None  # CPU threads; None: all usable cores.
+    workers: int | None = None  # CPU cores; None: every core, or `OMP_NUM_THREADS`.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ def load_scorer(
     """
     if request.rule.every < 1 or (request.rule.window or 1) < 1:
         raise ConfigError("invalid `--every` or `--window`", hint="both are at least 1")
-    set_threads(request.threads)
+    set_threads(request.workers)
     loaded = read_model(model_folder(request.model, store=store or Store(), reporter=reporter))
     check_scorable(loaded)
     if request.needs_bases:
