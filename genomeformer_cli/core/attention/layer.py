@@ -13,7 +13,14 @@ from genomeformer_cli.core.attention.batch_layout import Layout
 from genomeformer_cli.core.attention.kernels.projections import Angles, Parts, projections
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
 from genomeformer_cli.core.attention.positions import SelectedPositions
-from genomeformer_cli.core.attention.protocols import Additive, Local, Selective, State, Streaming
+from genomeformer_cli.core.attention.protocols import (
+    Additive,
+    Cached,
+    Local,
+    Selective,
+    State,
+    Streaming,
+)
 from genomeformer_cli.core.attention.registry import (
     AttentionConfig,
     AttentionContext,
@@ -123,6 +130,8 @@ class AttentionLayer(nn.Module):
 
     def start(self, batch: int, like: Tensor) -> State:
         """Return the state before the first token."""
+        if isinstance(self.mechanism, Cached):
+            return self.mechanism.start_cache(batch, self.num_heads, like)
         assert isinstance(self.mechanism, Streaming)
         return self.mechanism.start(batch, self.num_heads, like)
 
@@ -141,8 +150,10 @@ class AttentionLayer(nn.Module):
         self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None, state: State
     ) -> tuple[Tensor, State]:
         """Return the mixed values (B, H, L, D) and the state after them."""
-        assert isinstance(self.mechanism, Streaming)
         q, k, v, gates = self._heads(x_BLE, layout, norm)
+        if isinstance(self.mechanism, Cached):
+            return self.mechanism.step_cached(q, k, v, state)
+        assert isinstance(self.mechanism, Streaming)
         return self.mechanism.step(q, k, v, layout.mask_BL, gates, state)
 
     def summary(self, x_BLE: Tensor, layout: Layout, norm: RMSNorm | None) -> State:

@@ -40,6 +40,19 @@ class Streaming(Protocol):
 
 
 @runtime_checkable
+class Cached(Protocol):
+    """Causal mechanism whose past is a cache of keys and values, which grows with every token."""
+
+    def start_cache(self, batch: int, num_heads: int, like: Tensor) -> State:
+        """Return the empty cache, on the device of `like`."""
+
+    def step_cached(
+        self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, cache: State
+    ) -> tuple[Tensor, State]:
+        """Attend over the next tokens, none of them padding; return the cache after them."""
+
+
+@runtime_checkable
 class Additive(Protocol):
     """Bidirectional mechanism in which every query reads one sum over the row."""
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.positions import SelectedPositions
+from genomeformer_cli.core.models.continuation import Continuation, RecomputedContinuation
 
 Direction = Literal["bidirectional", "causal", "two-stack"]
 
@@ -196,6 +197,16 @@ class Model(nn.Module):
             NotImplementedError: The model cannot stream, see `can_stream`.
         """
         raise NotImplementedError
+
+    def continuation(self, batch: int) -> Continuation:
+        """Return the continuation of empty rows by a causal model.
+
+        Args:
+            batch: Number of rows, B.
+        """
+        del batch
+        longest: int | None = self.max_positions
+        return RecomputedContinuation(self, longest or self.config.context)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return logits (..., V) of the token at every position."""

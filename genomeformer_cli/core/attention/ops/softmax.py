@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genomeformer_cli.core.attention.protocols import State
+
 # On a CPU in bfloat16 the fused kernel's way back works on blocks that shorter rows do not fill.
 _SHORT = 128
 
@@ -83,6 +85,31 @@ class SoftmaxAttention(nn.Module):
         """Attend."""
         del gates_BHLG
         return softmax_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, causal=self.causal)
+
+    def start_cache(self, batch: int, num_heads: int, like: Tensor) -> State:
+        """Return the empty cache of keys and values."""
+        empty_BH0D = like.new_zeros(batch, num_heads, 0, 0)
+        return empty_BH0D, empty_BH0D
+
+    def step_cached(
+        self, q_BHLD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, cache: State
+    ) -> tuple[Tensor, State]:
+        """Attend over the next tokens, and the keys and values of all earlier ones."""
+        assert self.causal
+        past = cache[0].shape[2]
+        if past:
+            k_BHLD = torch.cat((cache[0], k_BHLD), dim=2)
+            v_BHLD = torch.cat((cache[1], v_BHLD), dim=2)
+        length = q_BHLD.shape[2]
+        seen_LM = None
+        if length > 1:
+            seen_LM = torch.ones(
+                length, past + length, dtype=torch.bool, device=q_BHLD.device
+            ).tril(past)
+        mixed_BHLD = functional.scaled_dot_product_attention(
+            q_BHLD, k_BHLD, v_BHLD, attn_mask=seen_LM
+        )
+        return mixed_BHLD, (k_BHLD, v_BHLD)
 
     def answer(
         self, q_BHMD: Tensor, k_BHLD: Tensor, v_BHLD: Tensor, mask_BL: Tensor | None

@@ -16,7 +16,8 @@ from torch.utils.checkpoint import checkpoint
 from genomeformer_cli.core.attention.batch_layout import Layout, Rotary, each_document
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
 from genomeformer_cli.core.attention.positions import SelectedPositions
-from genomeformer_cli.core.attention.protocols import State, Streaming
+from genomeformer_cli.core.attention.protocols import Cached, State, Streaming
+from genomeformer_cli.core.models.continuation import Continuation, SteppedContinuation
 from genomeformer_cli.core.models.genomeformer.block import Block
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.patches import TOKEN_WIDTH, Patches, earlier
@@ -177,6 +178,20 @@ class Encoder(Model):
     def is_quadratic(self) -> bool:
         """True if the time of a row grows with the square of its length."""
         return self.config.is_quadratic
+
+    def continuation(self, batch: int) -> Continuation:
+        """Return the continuation of empty rows: by states, if every block can carry one."""
+        mechanisms = [block.attention.mechanism for block in self.stack]
+        if not all(isinstance(mechanism, Streaming | Cached) for mechanism in mechanisms):
+            return super().continuation(batch)
+
+        def step(
+            tokens_BL: Tensor, states: list[State], position: int
+        ) -> tuple[Tensor, list[State]]:
+            return self.step(tokens_BL, None, states, position=position)
+
+        states = self.start(batch, self.embedding.weight)
+        return SteppedContinuation(step, states, self.config.patch)
 
     def set_checkpointing(self, *, enabled: bool) -> None:
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""

@@ -1,0 +1,1 @@
+"""Generation of sequences by causal models, and filling of gaps by the others."""
