@@ -17,6 +17,7 @@ from genomeformer_cli.commands import (
     evaluate,
     fetch,
     finetune,
+    generate,
     models,
     predict,
     pretrain,
@@ -52,7 +53,7 @@ app = Typer(
 
 _COMMANDS = (
     *(fetch, tokenize, windows, pretrain, compare, embed, evaluate, score),
-    *(finetune, predict, release, models, doctor),
+    *(finetune, predict, generate, release, models, doctor),
 )
 
 for module in _COMMANDS:

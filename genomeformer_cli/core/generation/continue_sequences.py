@@ -61,7 +61,8 @@ class WrittenSequence:
 
     codes: Codes  # Base codes of prompt and continuation.
     prompt_size: int  # Bases of the prompt.
-    # Sum of the natural logarithms of the probabilities of the written tokens that count.
+    num_scored: int  # Bases of the written tokens that count.
+    # Sum of the natural logarithms of the probabilities of these tokens.
     log_likelihood: float
 
 
@@ -138,14 +139,15 @@ class _Writer:
         rows: list[list[int]] = [[] for _ in range(batch)]
         sizes_B = np.zeros(batch, dtype=np.int64)
         nats_B = np.zeros(batch)
-        # Rows of pieces grow by different numbers of bases; those that are long enough are cut.
-        counts_B = np.zeros(batch)
+        # Rows of longer tokens grow by different numbers of bases; those that are long enough wait.
+        scored_B = np.zeros(batch, dtype=np.int64)
         continuation = model.continuation(batch)
         context = [*tokenizer.prefix_ids, *tokenizer.encode(self.prompt).tolist()]
         last_B = np.full(batch, context[-1] if self.prompt.size else -1)
         feed = torch.tensor([context] * batch, device=model.device) if context else None
         while (sizes_B < self.options.length).any():
             before = int(np.minimum(sizes_B, self.options.length).sum())
+            counts = feed is not None
             ids_B, added_B = self._next(continuation, feed, last_B)
             for row, number in enumerate(ids_B.tolist()):
                 if sizes_B[row] >= self.options.length:
@@ -155,7 +157,7 @@ class _Writer:
                 grown = 1 if self._is_overlapping and not is_first else self._lengths[number]
                 sizes_B[row] += grown
                 nats_B[row] += added_B[row]
-                counts_B[row] += 1
+                scored_B[row] += grown if counts else 0
             last_B = ids_B
             feed = torch.from_numpy(ids_B)[:, None].to(model.device)
             progress(int(np.minimum(sizes_B, self.options.length).sum()) - before)
@@ -163,6 +165,7 @@ class _Writer:
             yield WrittenSequence(
                 codes=np.concatenate([self.prompt, self._letters(ids)]),
                 prompt_size=self.prompt.size,
+                num_scored=int(scored_B[row]),
                 log_likelihood=float(nats_B[row]),
             )
 

@@ -7,7 +7,6 @@ Shape letters: B rows, R candidate tokens.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -89,8 +88,3 @@ def row_generators(seed: int, record: int, first: int, number: int) -> list[torc
         mixed = seed * 0x9E3779B97F4A7C15 + record * 0xBF58476D1CE4E5B9 + copy * 0x94D049BB133111EB
         generators.append(torch.Generator().manual_seed(mixed % modulus))
     return generators
-
-
-def bits(nats: float) -> float:
-    """Convert nats to bits."""
-    return nats / math.log(2)

@@ -1,0 +1,98 @@
+"""`genomeformer generate`."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+from typer import Context, Option
+
+from genomeformer_cli.commands._options import (
+    OUTPUT_HELP,
+    SEED_HELP,
+    DeviceOption,
+    ModelOption,
+    ThreadsOption,
+)
+from genomeformer_cli.commands._sources import SourcesArgument, given_sources
+
+EXAMPLE = "Example:  genomeformer generate starts.fa --model demo-causal --bases 500 > written.fa"
+_CHOICE = "Choice of bases"
+
+
+def command(
+    context: Context,
+    sources: SourcesArgument = None,
+    *,
+    model: ModelOption = None,
+    bases: Annotated[int, Option(min=1, help="Bases to write after every prompt.")] = 1_000,
+    num: Annotated[int, Option(min=1, help="Sequences to write per prompt.")] = 1,
+    infill: Annotated[
+        bool,
+        Option("--infill", help="Fill the N of the sequences, with a model that sees both sides."),
+    ] = False,
+    rounds: Annotated[
+        int, Option(min=1, help="With `--infill`: rounds, the most certain bases first.")
+    ] = 16,
+    temperature: Annotated[
+        float,
+        Option(
+            min=0,
+            help="Below 1, probable bases are preferred; 0 always takes the most probable one.",
+            rich_help_panel=_CHOICE,
+        ),
+    ] = 1.0,
+    top_k: Annotated[
+        int | None,
+        Option(
+            min=1,
+            help="Choose among this many most probable tokens.",
+            show_default=False,
+            rich_help_panel=_CHOICE,
+        ),
+    ] = None,
+    top_p: Annotated[
+        float | None,
+        Option(
+            min=0,
+            max=1,
+            help="Choose among the most probable tokens that together reach this probability.",
+            show_default=False,
+            rich_help_panel=_CHOICE,
+        ),
+    ] = None,
+    seed: Annotated[int, Option(min=0, help=SEED_HELP, rich_help_panel=_CHOICE)] = 0,
+    output: Annotated[
+        Path | None,
+        Option("-o", "--output", help=f"{OUTPUT_HELP} Default: standard output."),
+    ] = None,
+    device: DeviceOption = "auto",
+    threads: ThreadsOption = None,
+) -> None:
+    """Write sequences with a causal model, or fill the N of sequences, as FASTA."""
+    from genomeformer_cli.core.generation.continue_sequences import GenerationOptions
+    from genomeformer_cli.core.generation.fill_gaps import FillingOptions
+    from genomeformer_cli.core.generation.sampling import SamplingOptions
+    from genomeformer_cli.core.store.atomic import atomic_file
+    from genomeformer_cli.core.store.output_lock import lock_outputs
+    from genomeformer_cli.core.workflows import generate as workflow
+    from genomeformer_cli.render.console import data_stream
+    from genomeformer_cli.render.progress import terminal_reporter
+    from genomeformer_cli.render.sequences import fasta_record
+
+    sampling = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p)
+    request = workflow.GenerateRequest(
+        model=model,
+        prompts=given_sources(context) if sources else None,
+        options=GenerationOptions(length=bases, number=num, seed=seed, sampling=sampling),
+        filling=FillingOptions(rounds=rounds, seed=seed, sampling=sampling) if infill else None,
+        device=device,
+        threads=threads,
+    )
+    with terminal_reporter() as reporter, ExitStack() as stack:
+        stack.enter_context(lock_outputs(output, reporter=reporter))
+        loaded = workflow.load_generator(request, reporter=reporter)
+        out = stack.enter_context(atomic_file(output)) if output else data_stream()
+        for record in workflow.generate_records(loaded, request, reporter):
+            out.write(fasta_record(record))

@@ -1,0 +1,29 @@
+"""FASTA text of generated sequences."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from genomeformer_cli.core.sequence import decode_bases
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.workflows.generate import GeneratedRecord
+
+_LINE = 80
+
+
+def fasta_record(record: GeneratedRecord) -> bytes:
+    """Return one FASTA record, with its figures in the header.
+
+    `generated` counts bases, `log_likelihood` is a natural logarithm, and `bits_per_base` is its
+    negative in bits per base that counts.
+    """
+    bits = -record.log_likelihood / math.log(2) / max(record.num_scored, 1)
+    header = (
+        f">{record.id} length={record.codes.size} generated={record.num_generated} "
+        f"log_likelihood={record.log_likelihood:.5f} bits_per_base={bits:.5f}\n"
+    )
+    letters = decode_bases(record.codes)
+    lines = [letters[start : start + _LINE] + "\n" for start in range(0, len(letters), _LINE)]
+    return (header + "".join(lines)).encode("utf-8")
