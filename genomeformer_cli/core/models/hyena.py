@@ -239,9 +239,11 @@ class HyenaMixer(nn.Module):
         """Mix every position with the two before it, channel by channel."""
         length = x_BMX.shape[1]
         padded_BWX = functional.pad(x_BMX, (0, 0, SHORT_KERNEL - 1, 0))
-        y_BMX: Tensor = self.short_bias
-        for place in range(SHORT_KERNEL):
-            y_BMX = y_BMX + self.short_kernel[:, place] * padded_BWX[:, place : place + length]
+        kernel_WX = self.short_kernel.T
+        y_BMX = torch.addcmul(self.short_bias, kernel_WX[0], padded_BWX[:, :length])
+        for place in range(1, SHORT_KERNEL):
+            # In place: neither factor changes, and a new tensor would be read from memory again.
+            y_BMX.addcmul_(kernel_WX[place], padded_BWX[:, place : place + length])
         return y_BMX
 
 
