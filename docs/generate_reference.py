@@ -30,11 +30,13 @@ from genomeformer_cli.core.config_text import default_of, documented, read_confi
 from genomeformer_cli.core.configuration import describe_type, from_plain, to_plain
 from genomeformer_cli.core.formats import text
 from genomeformer_cli.core.known_models import known_models
+from genomeformer_cli.core.known_suites import known_suites
 from genomeformer_cli.core.memory_plans.plans import PLANS
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.training.presets import PRESETS, preset
 from genomeformer_cli.render.known_models import models_page
+from genomeformer_cli.render.known_suites import suites_page
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
@@ -435,6 +437,7 @@ def main() -> int:
         "inputs.md": inputs_page(),
         "models.md": models_page(known_models()),
         "options.md": options_page(),
+        "suites.md": suites_page(known_suites()),
     }
     texts = {PAGES / name: f"{NOTICE}\n\n{page}\n" for name, page in pages.items()}
     texts[TREE] = f"{NOTICE}\n\n{tree_page()}\n"

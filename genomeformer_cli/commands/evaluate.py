@@ -135,12 +135,19 @@ def command(
     suite: Annotated[
         list[Path] | None,
         Option(
-            help="Folder of tasks: ours, GUE, Genomic Benchmarks, or NT, as downloaded; may be "
-            "repeated.",
+            help="Folder of tasks: ours, or a published suite as downloaded; may be repeated.",
             show_default=False,
             rich_help_panel=_LABELLED,
         ),
     ] = None,
+    list_suites: Annotated[
+        bool,
+        Option(
+            "--list-suites",
+            help="Print the published suites that are read, their addresses and rules, and stop.",
+            rich_help_panel=_LABELLED,
+        ),
+    ] = False,
     only: Annotated[
         list[str] | None, Option(help=ONLY_HELP, show_default=False, rich_help_panel=_LABELLED)
     ] = None,
@@ -171,6 +178,8 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Compare models with tables of counts, k-mers and their twins of random weights."""
+    if list_suites:
+        return _list_suites(as_json=as_json)
     from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.evaluation.labels import missing_from_text
     from genomeformer_cli.core.formats.groups import parse_group_by
@@ -244,3 +253,11 @@ def _check_ranked(request: EvaluateRequest) -> None:
                 f"`{name}` applies to the evaluation of one model",
                 hint="several models are ranked on labelled sequences: `--task` or `--suite`",
             )
+
+
+def _list_suites(*, as_json: bool) -> None:
+    from genomeformer_cli.core.known_suites import known_suites
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.known_suites import render_suites
+
+    show(known_suites(), render_suites(known_suites()), as_json=as_json)

@@ -1,24 +1,15 @@
 """Tasks of labelled sequences: one file, or a folder of tasks in a published layout.
 
-| layout             | recognised by                                                        |
-|--------------------|----------------------------------------------------------------------|
-| genomeformer       | `INDEX.tsv` with a column `task`, beside `TASK.tsv.gz`               |
-| GUE                | `train.csv`, `dev.csv`, `test.csv` with columns `sequence,label`     |
-| NT                 | `train.fna` and `test.fna` with headers `>NAME|LABEL`                |
-| Genomic Benchmarks | `train/CLASS/*.txt` and `test/CLASS/*.txt`, one sequence per file    |
-
-`core/formats/labelled` reads the files; a layout maps files to splits and classes.
+`layouts` finds the tasks of a folder; `core/formats/labelled` reads files.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from genomeformer_cli.core.errors import FormatError, InputError
+from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.labels import (
     Missing,
     check_classes,
@@ -26,8 +17,8 @@ from genomeformer_cli.core.evaluation.labels import (
     is_missing,
     without_missing,
 )
+from genomeformer_cli.core.evaluation.layouts import task_sources
 from genomeformer_cli.core.formats.labelled import (
-    SPLIT_NAMES,
     Example,
     LabelColumns,
     LabelledFile,
@@ -35,16 +26,7 @@ from genomeformer_cli.core.formats.labelled import (
     read_labelled,
     task_name,
 )
-from genomeformer_cli.core.formats.tables import read_table
-from genomeformer_cli.core.formats.text import read_lines
-
-SPLITS = ("train", "val", "test")
-_COMPRESSIONS = ("", ".gz", ".bz2", ".xz", ".zst")
-_OTHER_FILES = "files of a class folder that are not `.txt`"
-# A file of the same folder: not hidden, and no path.
-_TASK_NAME = re.compile(r"(?!\.)[^/\\\0]+")
-_MAX_NAME_BYTES = 200
-Files = list[tuple[str, Path]]
+from genomeformer_cli.core.reporting import Reporter
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +39,7 @@ class Task:
     all_classes: tuple[str, ...] = ()
     count: RowCount = field(default_factory=lambda: RowCount(read=0, used=0))  # Rows of the source.
     notes: tuple[str, ...] = ()  # Interpretations that a user may want to check.
+    suite: str = ""  # Suite whose layout the source has, as in `known_suites`; empty: none.
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -69,6 +52,7 @@ class Task:
             name=self.name,
             examples=tuple(self.examples[row] for row in rows),
             all_classes=self.classes,
+            suite=self.suite,
         )
 
     @property
@@ -84,6 +68,7 @@ class NamedFile:
 
     name: str  # Name of the task.
     file: LabelledFile  # Rows and their count.
+    suite: str = ""  # Suite whose layout the folder has; empty: none.
 
 
 def read_task(
@@ -132,175 +117,69 @@ def class_task(task_file: NamedFile, missing: Missing, display_name: str | None 
         labels, display_name, "write each class in one way; `evaluate` takes classes alone"
     )
     check_classes(labels, display_name, "`evaluate` takes classes alone; `finetune` learns numbers")
-    return Task(name=task_file.name, examples=file.examples, count=file.count, notes=file.notes)
-
-
-def _split_files(task_folder: Path, suffix: str) -> Files:
-    """Return the files of the splits of a folder, of any compression."""
-    files: Files = []
-    for stem, split in SPLIT_NAMES.items():
-        paths = [task_folder / f"{stem}{suffix}{compression}" for compression in _COMPRESSIONS]
-        files += [(split, path) for path in paths if path.is_file()]
-    for split in SPLITS:
-        names = [path.name for owner, path in files if owner == split]
-        if len(names) > 1:
-            raise FormatError(
-                f"`{task_folder}` has several files of the split `{split}`: {', '.join(names)}",
-                hint="remove all but one of them",
-            )
-    return files
-
-
-def _has_train_file(suffix: str, task_folder: Path) -> bool:
-    return any(
-        (task_folder / f"train{suffix}{compression}").is_file() for compression in _COMPRESSIONS
+    return Task(
+        name=task_file.name,
+        examples=file.examples,
+        count=file.count,
+        notes=file.notes,
+        suite=task_file.suite,
     )
 
 
-def _read_splits(suffix: str, task_folder: Path) -> LabelledFile:
-    return _concatenate(
-        [
-            _prefix_ids(read_labelled(path, split=split), f"{split}:" if suffix == ".csv" else "")
-            for split, path in _split_files(task_folder, suffix)
-        ]
-    )
-
-
-def _is_class_folders(task_folder: Path) -> bool:
-    return (task_folder / "train").is_dir() and (task_folder / "test").is_dir()
-
-
-def _read_class_folders(task_folder: Path) -> LabelledFile:
-    examples: list[Example] = []
-    num_skipped = 0
-    for stem, split in SPLIT_NAMES.items():
-        for path in sorted((task_folder / stem).glob("*/*")):
-            if path.name.startswith(".") or path.is_dir():
-                continue
-            if path.suffix != ".txt":
-                num_skipped += 1
-                continue
-            letters = "".join(line.text.strip() for line in read_lines(path))
-            row = len(examples) + num_skipped + 1
-            examples.append(Example(path.stem, letters, path.parent.name, split, "", row))
-    read = len(examples) + num_skipped
-    count = RowCount(read=read, used=read).without(_OTHER_FILES, num_skipped)
-    return LabelledFile(examples=tuple(examples), count=count)
-
-
-def _prefix_ids(file: LabelledFile, prefix: str) -> LabelledFile:
-    if not prefix:
-        return file
-    examples = tuple(
-        Example(
-            prefix + example.id,
-            example.sequence,
-            example.label,
-            example.split,
-            example.group,
-            example.row,
-        )
-        for example in file.examples
-    )
-    return LabelledFile(examples=examples, count=file.count, notes=file.notes)
-
-
-def _concatenate(files: Sequence[LabelledFile]) -> LabelledFile:
-    count = RowCount(read=0, used=0)
-    for file in files:
-        count = count.plus(file.count)
-    return LabelledFile(
-        examples=tuple(example for file in files for example in file.examples),
-        count=count,
-        notes=tuple(note for file in files for note in file.notes),
-    )
-
-
-# Layouts of one task in one folder: recognise it, read it.
-LAYOUTS: tuple[tuple[Callable[[Path], bool], Callable[[Path], LabelledFile]], ...] = (
-    (partial(_has_train_file, ".csv"), partial(_read_splits, ".csv")),
-    (partial(_has_train_file, ".fna"), partial(_read_splits, ".fna")),
-    (_is_class_folders, _read_class_folders),
-)
-
-
-def read_folder(folder: Path, prefixes: Sequence[str] = ()) -> Iterator[NamedFile]:
+def read_folder(
+    folder: Path, prefixes: Sequence[str] = (), *, reporter: Reporter | None = None
+) -> Iterator[NamedFile]:
     """Read every task of a folder, one at a time in memory.
 
     Args:
-        folder: Folder of any layout above; tasks may be nested.
+        folder: Folder of any layout of `layouts`; tasks may be nested.
         prefixes: Prefixes of the names of the wanted tasks; empty: all tasks.
+        reporter: Receives the tasks that are not evaluated, with the reason.
 
     Raises:
         InputError: The folder holds no task, or none of the wanted tasks.
     """
-    tasks = list(_task_folders(folder))
+    sources = list(task_sources(folder))
     selected = [
-        (name, task_folder, read)
-        for name, task_folder, read in tasks
-        if not prefixes or any(name.startswith(prefix) for prefix in prefixes)
+        source
+        for source in sources
+        if not prefixes or any(source.name.startswith(prefix) for prefix in prefixes)
     ]
+    unread = [source for source in selected if source.unread]
     if not selected:
-        names = ", ".join(f"`{name}`" for name, _, _ in tasks[:12])
+        names = ", ".join(f"`{source.name}`" for source in sources[:12])
         raise InputError(
-            f"`{folder}` holds no task" + (" of that name" if tasks else ""),
+            f"`{folder}` holds no task" + (" of that name" if sources else ""),
             hint=f"it holds {names}"
-            if tasks
-            else "tables must be listed in its `INDEX.tsv`, or follow the layout of GUE, Genomic "
-            "Benchmarks or NT: see the guide `evaluate`",
+            if sources
+            else "tables must be listed in its `INDEX.tsv`, or follow the layout of a suite: "
+            "`genomeformer evaluate --list-suites`",
         )
-    for name, task_folder, read in selected:
-        yield NamedFile(name=name, file=read(task_folder))
+    if len(unread) == len(selected):
+        raise InputError(
+            f"`{folder}` holds no task that is read: "
+            + "; ".join(f"`{source.name}`: {source.unread}" for source in unread[:12]),
+            hint="`genomeformer evaluate --list-suites` names the tasks that are read",
+        )
+    for source in unread:
+        if reporter is not None:
+            reporter.warn(f"the task `{source.name}` is not evaluated: {source.unread}")
+    for source in selected:
+        if not source.unread:
+            yield NamedFile(name=source.name, file=source.read(), suite=source.suite)
 
 
 def read_suite(
-    folder: Path, prefixes: Sequence[str] = (), *, missing: Missing = Missing.REFUSE
+    folder: Path,
+    prefixes: Sequence[str] = (),
+    *,
+    missing: Missing = Missing.REFUSE,
+    reporter: Reporter | None = None,
 ) -> Iterator[Task]:
     """Read the classes of every task of a folder as `read_folder` does.
 
     Raises:
         InputError: The folder holds no task, none of the wanted tasks, or a task without classes.
     """
-    for task_file in read_folder(folder, prefixes):
+    for task_file in read_folder(folder, prefixes, reporter=reporter):
         yield class_task(task_file, missing)
-
-
-def _task_folders(folder: Path) -> Iterator[tuple[str, Path, Callable[[Path], LabelledFile]]]:
-    if (folder / "INDEX.tsv").is_file():
-        for name in _indexed_names(folder / "INDEX.tsv"):
-            yield name, _indexed_file(folder, name), read_labelled
-        return
-    if not folder.is_dir():
-        return
-    below = (path for path in folder.rglob("*") if path.is_dir())
-    for task_folder in sorted([folder, *below]):
-        read = next((read for recognise, read in LAYOUTS if recognise(task_folder)), None)
-        if read is not None:
-            yield _folder_name(folder, task_folder), task_folder, read
-
-
-def _indexed_names(path: Path) -> Iterator[str]:
-    table = read_table(path)
-    column = table.index("task", "it names the tables of the tasks")
-    for row in table.rows:
-        name = table.cell(row, column)
-        if not _TASK_NAME.fullmatch(name) or len(name.encode()) > _MAX_NAME_BYTES:
-            raise FormatError(
-                f"{table.where(row)}: `{name}` does not name a table beside `{path.name}`",
-                hint="write the file name without `.tsv` or `.csv`, and without a folder",
-            )
-        yield name
-
-
-def _indexed_file(folder: Path, name: str) -> Path:
-    paths = [
-        folder / f"{name}{kind}{compression}"
-        for kind in (".tsv", ".csv")
-        for compression in _COMPRESSIONS
-    ]
-    return next((path for path in paths if path.is_file()), folder / f"{name}.tsv.gz")
-
-
-def _folder_name(folder: Path, task_folder: Path) -> str:
-    names = task_folder.relative_to(folder).parts
-    return "_".join(names) if names else folder.name

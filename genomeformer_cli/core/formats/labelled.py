@@ -1,4 +1,4 @@
-"""Labelled sequences: a table, a table with a FASTA file, or FASTA with labels."""
+"""Labelled sequences: a text or parquet table, a table with a FASTA file, or FASTA with labels."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.errors import FormatError
 from genomeformer_cli.core.formats.fasta import read_records
+from genomeformer_cli.core.formats.parquet import is_parquet, parquet_table
 from genomeformer_cli.core.formats.tables import TableRow, TextTable, read_table
 from genomeformer_cli.core.formats.text import STDIN, local_copy, read_lines, require_text
 
@@ -25,7 +26,7 @@ SEQUENCE = "sequence"
 _MISSING_SEQUENCE = frozenset({"", "nan", "<na>", "na", "n/a", "#n/a", "null", "none", "-", "."})
 EMPTY_ROWS = "empty rows"
 _LABEL = re.compile(r"(?:^|[\s;|])label=(\S+)")
-_FASTA_SUFFIXES = (".fa", ".fasta", ".fna", ".fas", ".fq", ".fastq")
+FASTA_SUFFIXES = (".fa", ".fasta", ".fna", ".fas", ".fq", ".fastq")
 _PACKINGS = ("", ".gz", ".bz2", ".xz", ".zst")
 
 
@@ -103,16 +104,20 @@ def read_labelled(
     """Read the labelled sequences of a file; `-` is standard input.
 
     Args:
-        path: Table or FASTA, plain or compressed, detected by content.
+        path: Table or FASTA, plain or compressed, or parquet, detected by content.
         columns: Columns of a table.
         split: Split of rows without one.
 
     Raises:
         FormatError: The file has no labelled sequences.
+        MissingExtraError: The file is parquet or zstd, and the package that reads it is missing.
         FastaError: The file is damaged FASTA.
     """
     columns = columns or LabelColumns()
     with local_copy(str(path), command="finetune -") as (place, display_name):
+        if is_parquet(place):
+            table = parquet_table(place, display_name)
+            return _of_table(table, columns, split, None if str(path) == STDIN else path)
         if is_fasta(place, display_name):
             examples = tuple(_of_fasta(place, display_name, split))
             return LabelledFile(
@@ -257,7 +262,7 @@ def _sequences(table: TextTable, name: str | None, path: Path | None) -> _Sequen
 
 def _fasta_beside(path: Path) -> Path | None:
     names = (
-        task_name(path) + suffix + packing for suffix in _FASTA_SUFFIXES for packing in _PACKINGS
+        task_name(path) + suffix + packing for suffix in FASTA_SUFFIXES for packing in _PACKINGS
     )
     return next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
 

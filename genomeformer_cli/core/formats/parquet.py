@@ -1,12 +1,18 @@
-"""Sequences of a parquet table, read by `pyarrow`, an optional package."""
+"""Parquet tables, read by `pyarrow`, an optional package.
+
+Cells become text: a missing cell is empty, numbers and truth values are written as Python does.
+"""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from genomeformer_cli.core.errors import FormatError, MissingExtraError
+from genomeformer_cli.core.formats.tables import TableRow, TextTable
 
 _MAGIC = b"PAR1"
 _ID = "id"
@@ -34,6 +40,91 @@ def parquet_rows(path: Path, column: str, display_name: str) -> Iterator[tuple[s
         MissingExtraError: `pyarrow` is not installed.
         FormatError: The file is damaged, or has no such column of text.
     """
+    with _opened(path, display_name) as file:
+        names = file.schema_arrow.names
+        texts = _find(names, column, display_name)
+        if texts is None:
+            listing = ", ".join(f"`{name}`" for name in names[:_MAX_NAMED])
+            raise FormatError(
+                f"`{display_name}` has no column `{column}`",
+                hint=f"its columns are {listing or '(none)'}",
+            )
+        kind = str(file.schema_arrow.field(texts).type)
+        if kind not in ("string", "large_string"):
+            raise FormatError(
+                f"`{display_name}`: column `{texts}` holds {kind}, not text",
+                hint="write sequences as text",
+            )
+        ids = _find(names, _ID, display_name)
+        columns = [texts] if ids is None else [texts, ids]
+        for batch in file.iter_batches(columns=columns):
+            values = batch.column(texts).to_pylist()
+            labels = [""] * len(values) if ids is None else batch.column(ids).to_pylist()
+            for label, value in zip(labels, values, strict=True):
+                yield "" if label is None else str(label), (value or "").strip()
+
+
+def parquet_columns(path: Path) -> tuple[str, ...]:
+    """Return the names of the columns.
+
+    Raises:
+        MissingExtraError: `pyarrow` is not installed.
+        FormatError: The file is damaged.
+    """
+    with _opened(path, str(path)) as file:
+        return tuple(file.schema_arrow.names)
+
+
+def parquet_table(path: Path, display_name: str) -> TextTable:
+    """Read the columns of text, numbers and truth values as a table; others are left out.
+
+    Raises:
+        MissingExtraError: `pyarrow` is not installed.
+        FormatError: The file is damaged.
+    """
+    with _opened(path, display_name) as file:
+        columns = tuple(field.name for field in file.schema_arrow if _is_simple(str(field.type)))
+        rows: list[TableRow] = []
+        num_rows = 0
+        for batch in file.iter_batches(columns=list(columns)):
+            values = [column.to_pylist() for column in batch.columns]
+            for number in range(batch.num_rows):
+                num_rows += 1
+                cells = tuple(_text(column[number]) for column in values)
+                if any(cells):
+                    rows.append(TableRow(num_rows, 0, cells))
+    return TextTable(
+        display_name=display_name,
+        separator="",
+        columns=columns,
+        rows=tuple(rows),
+        num_empty=num_rows - len(rows),
+    )
+
+
+def parquet_records(
+    path: Path, columns: Sequence[str], display_name: str
+) -> Iterator[dict[str, Any]]:
+    """Yield the values of every row by column, nested lists included.
+
+    Args:
+        path: Parquet file.
+        columns: Names of the columns; those that the file lacks are left out.
+        display_name: Name of the file in errors.
+
+    Raises:
+        MissingExtraError: `pyarrow` is not installed.
+        FormatError: The file is damaged.
+    """
+    with _opened(path, display_name) as file:
+        present = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(batch_size=16, columns=present):
+            yield from batch.to_pylist()
+
+
+@contextmanager
+def _opened(path: Path, display_name: str) -> Iterator[Any]:
+    """Open a file; errors of `pyarrow` while it is read become errors of the format."""
     try:
         arrow = importlib.import_module("pyarrow")
         parquet = importlib.import_module("pyarrow.parquet")
@@ -44,32 +135,21 @@ def parquet_rows(path: Path, column: str, display_name: str) -> Iterator[tuple[s
         ) from None
     try:
         with parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            texts = _find(names, column, display_name)
-            if texts is None:
-                listing = ", ".join(f"`{name}`" for name in names[:_MAX_NAMED])
-                raise FormatError(
-                    f"`{display_name}` has no column `{column}`",
-                    hint=f"its columns are {listing or '(none)'}",
-                )
-            kind = file.schema_arrow.field(texts).type
-            if not (arrow.types.is_string(kind) or arrow.types.is_large_string(kind)):
-                raise FormatError(
-                    f"`{display_name}`: column `{texts}` holds {kind}, not text",
-                    hint="write sequences as text",
-                )
-            ids = _find(names, _ID, display_name)
-            columns = [texts] if ids is None else [texts, ids]
-            for batch in file.iter_batches(columns=columns):
-                values = batch.column(texts).to_pylist()
-                labels = [""] * len(values) if ids is None else batch.column(ids).to_pylist()
-                for label, value in zip(labels, values, strict=True):
-                    yield "" if label is None else str(label), (value or "").strip()
+            yield file
     except (arrow.ArrowException, OSError) as failure:
         raise FormatError(
             f"`{display_name}` cannot be read as parquet: {str(failure).partition(chr(10))[0]}",
             hint="write the table again, or export it as TSV",
         ) from failure
+
+
+def _is_simple(kind: str) -> bool:
+    simple = ("string", "large_string", "bool", "int", "uint", "float", "double", "halffloat")
+    return kind.startswith(simple) or kind.startswith("dictionary<values=string")
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value).strip()
 
 
 def _find(names: list[str], column: str, display_name: str) -> str | None:

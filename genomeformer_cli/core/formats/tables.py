@@ -27,7 +27,7 @@ class TableRow:
     """Row of a table."""
 
     number: int  # Number of the row, from 1.
-    line: int  # Line number in the file.
+    line: int  # Line number in the file; 0: the file has no lines.
     cells: tuple[str, ...]  # Cells without surrounding blanks.
 
 
@@ -36,7 +36,7 @@ class TextTable:
     """Table."""
 
     display_name: str  # Name in messages.
-    separator: str  # Character between cells.
+    separator: str  # Character between cells; empty: the file has none.
     columns: tuple[str, ...]  # Column names as written.
     rows: tuple[TableRow, ...]  # Non-empty rows.
     num_empty: int  # Number of rows with only empty cells, which are left out.
@@ -48,7 +48,8 @@ class TextTable:
 
     def where(self, row: TableRow) -> str:
         """Return file, row and line for a message."""
-        return f"`{self.display_name}`, row {row.number} (line {row.line})"
+        line = f" (line {row.line})" if row.line else ""
+        return f"`{self.display_name}`, row {row.number}{line}"
 
     def index(self, name: str, role: str = "") -> int:
         """Return the index of a column, case-insensitive.
@@ -78,10 +79,12 @@ class TextTable:
                 hint="tab-separated cells are not quoted: write commas, or no quotes, as R's "
                 "`write.table(quote = FALSE)` does",
             )
+        separator = _SEPARATOR_NAMES.get(self.separator)
         raise FormatError(
             f"`{self.display_name}` has no column `{name}`",
-            hint=f"read as {_SEPARATOR_NAMES[self.separator]}-separated, its columns are "
-            f"{listing or '(without names)'}{more}" + (f"; {role}" if role else ""),
+            hint=(f"read as {separator}-separated, its" if separator else "its")
+            + f" columns are {listing or '(without names)'}{more}"
+            + (f"; {role}" if role else ""),
         )
 
     def find(self, name: str) -> int | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.bed import BedRow, Interval
 from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
 from genomeformer_cli.core.formats.region import Region
@@ -135,6 +136,48 @@ def region_queries(
             problem = region.problem or unknown_record(region.record, lengths)
             queries[row] = Query(region.id, _NOTHING, problem, region.place)
     return [queries[row] for row in range(len(regions))]
+
+
+def queries_of_files(
+    regions: Sequence[RegionRow], files: Sequence[Path], *, source: str
+) -> list[Query]:
+    """Return the bases of every region; each record is looked up in all genome files.
+
+    Args:
+        regions: Rows of one file.
+        files: Genome files, at least one.
+        source: Name of the region file.
+
+    Raises:
+        FastaError, AlphabetError: A genome is unreadable, or two records share a name.
+        InputError: A record is in several files, or all regions are on records of none.
+    """
+    if len(files) == 1:
+        return region_queries(regions, files[0], source=source)
+    by_record: dict[str, list[int]] = {}
+    for row, region in enumerate(regions):
+        by_record.setdefault(region.record, []).append(row)
+    owners: dict[str, Path] = {}
+    lengths: dict[str, int] = {}
+    queries: list[Query | None] = [None] * len(regions)
+    for path in files:
+        for record in named_records(path, by_record.keys(), lengths=lengths):
+            if record.id in owners:
+                raise InputError(
+                    f"`{source}`: the record `{record.id}` is in `{owners[record.id]}` and in "
+                    f"`{path}`",
+                    hint="keep the genome that the regions were made of",
+                )
+            owners[record.id] = path
+            for row in by_record[record.id]:
+                queries[row] = _cut(regions[row], record.codes)
+    genome = ", ".join(path.name for path in files)
+    check_names([region.record for region in regions], lengths, source=source, genome=genome)
+    return [
+        query
+        or Query(region.id, _NOTHING, region.problem or unknown_record(region.record, lengths))
+        for region, query in zip(regions, queries, strict=True)
+    ]
 
 
 def _cut(region: RegionRow, codes: Codes) -> Query:

@@ -140,7 +140,7 @@ def evaluate_model(
         texts = _texts(request, corpus, reporter)
         predictions = score_held_out(loaded, texts, corpus, request.config.prediction, reporter)
     results = []
-    for task in read_tasks(request):
+    for task in read_tasks(request, reporter):
         results.append(evaluate_task(loaded, task, request.config.labelled, reporter))
         reporter.note(_short(results[-1]))
     codon_effects = None
@@ -205,8 +205,12 @@ def _short(result: ProbingResult) -> str:
     )
 
 
-def read_tasks(request: EvaluateRequest) -> Iterator[Task]:
+def read_tasks(request: EvaluateRequest, reporter: Reporter | None = None) -> Iterator[Task]:
     """Read the tasks of a request, one at a time in memory.
+
+    Args:
+        request: Request.
+        reporter: Receives the tasks of a suite that are not evaluated.
 
     Raises:
         InputError, FastaError: A task cannot be used.
@@ -215,7 +219,7 @@ def read_tasks(request: EvaluateRequest) -> Iterator[Task]:
         columns = LabelColumns(labels=(request.label,), sequence=request.sequence)
         yield read_task(path, columns=columns, missing=request.missing)
     for folder in request.suites:
-        yield from read_suite(folder, request.only, missing=request.missing)
+        yield from read_suite(folder, request.only, missing=request.missing, reporter=reporter)
 
 
 def _corpus(
