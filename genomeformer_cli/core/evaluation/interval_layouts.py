@@ -30,7 +30,7 @@ from genomeformer_cli.core.formats.labelled import (
     RowCount,
 )
 from genomeformer_cli.core.formats.tables import TableRow, TextTable, has_column, read_table
-from genomeformer_cli.core.genomes.regions import RegionRow, queries_of_files
+from genomeformer_cli.core.genomes.regions import RegionRow, count_noun, queries_of_files
 from genomeformer_cli.core.sequence import decode_bases
 
 _COMPRESSIONS = ("", ".gz", ".bz2", ".xz", ".zst")
@@ -129,7 +129,8 @@ def _read_intervals(intervals: _Intervals, labels: Sequence[str], split: str) ->
         row_split = SPLIT_NAMES[name] if name else split
         examples.append(Example(identifier, letters, label, row_split, "", row.number))
     count = RowCount(read=table.num_rows, used=table.num_rows)
-    notes = (f"{len(problems):,} rows {_NO_BASES}: {problems[0]}",) if problems else ()
+    number = count_noun(len(problems), "row")
+    notes = (f"{number} {_NO_BASES}, the first {problems[0]}",) if problems else ()
     return LabelledFile(
         examples=tuple(examples),
         count=count.without(EMPTY_ROWS, table.num_empty).without(_NO_BASES, len(problems)),

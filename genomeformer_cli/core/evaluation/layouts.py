@@ -7,6 +7,7 @@
 | NT                 | `train.fna` and `test.fna` with headers `>NAME|LABEL`; or `.parquet`        |
 | Genomic Benchmarks | `train/CLASS/*.txt`, one sequence per file; `train/CLASS.csv.gz`, intervals |
 | the Hub's          | `train-00000-of-00001.parquet` with `sequence` (or `seq`) and `label`       |
+| LAMBDA, tests      | `genome_wide/2k/*.csv` beside `train_val_test/2k`: see `segment_layouts`    |
 | BacBench           | parquet, one genome per row with lists of genes: see `gene_layouts`         |
 | BEND               | `TASK.bed` with a header, beside genomes: see `interval_layouts`            |
 | TraitGym           | parquet of variants, which is named and not read                            |
@@ -16,12 +17,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from genomeformer_cli.core.errors import FormatError
 from genomeformer_cli.core.evaluation.gene_layouts import gene_reader
 from genomeformer_cli.core.evaluation.interval_layouts import bed_tasks, class_intervals
+from genomeformer_cli.core.evaluation.segment_layouts import segment_tasks
 from genomeformer_cli.core.evaluation.task_source import TaskSource, concatenate
 from genomeformer_cli.core.formats.labelled import (
     SEQUENCE,
@@ -197,17 +200,7 @@ def _read_class_folders(task_folder: Path) -> LabelledFile:
 def _prefix_ids(file: LabelledFile, prefix: str) -> LabelledFile:
     if not prefix:
         return file
-    examples = tuple(
-        Example(
-            prefix + example.id,
-            example.sequence,
-            example.label,
-            example.split,
-            example.group,
-            example.row,
-        )
-        for example in file.examples
-    )
+    examples = tuple(replace(example, id=prefix + example.id) for example in file.examples)
     return LabelledFile(examples=examples, count=file.count, notes=file.notes)
 
 
@@ -217,6 +210,7 @@ VARIANTS_REASON = "it holds labelled variants, not sequences of classes"
 # task is taken.
 Layout = Callable[[Path, str, Path], list[TaskSource]]
 LAYOUTS: tuple[Layout, ...] = (
+    segment_tasks,
     partial(_tables, ".csv"),
     partial(_tables, ".tsv"),
     partial(_tables, ".fna"),

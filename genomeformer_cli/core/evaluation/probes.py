@@ -19,6 +19,15 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.evaluation.class_metrics import (
+    GroupMetrics,
+    GroupValues,
+    area_under_curve,
+    average_precision,
+    correlation,
+    macro_f1,
+    summarize_groups,
+)
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.evaluation.token_scores import (
     NUM_SAMPLES,
@@ -264,6 +273,10 @@ class ProbeMetrics:
     # Area under the ROC curve; for several classes the mean of one against the rest, over the
     # classes among the tested rows.
     auroc: ConfidenceInterval
+    # Area under the precision-recall curve of the second class; for several classes the mean of
+    # one against the rest.
+    auprc: ConfidenceInterval
+    f1: ConfidenceInterval  # Mean F1 over classes.
     num_rows: int  # Number of tested rows.
 
 
@@ -272,17 +285,46 @@ def measure_probe(predictions: ProbePredictions, seed: int) -> ProbeMetrics:
     metrics = _WeightedMetrics(predictions)
     values = metrics.measures(np.ones(predictions.targets_N.size))
     if predictions.targets_N.size < 2:
-        accuracy, mcc, auroc = (without_interval(value) for value in values)
-        return ProbeMetrics(accuracy=accuracy, mcc=mcc, auroc=auroc, num_rows=1)
-    samples = np.array(
-        [metrics.measures(weights) for weights in _bootstrap_weights(predictions, seed)]
-    )
-    accuracy, mcc, auroc = (
-        percentile_interval(value, samples[:, i]) for i, value in enumerate(values)
-    )
+        intervals = [without_interval(value) for value in values]
+    else:
+        samples = np.array(
+            [metrics.measures(weights) for weights in _bootstrap_weights(predictions, seed)]
+        )
+        intervals = [percentile_interval(value, samples[:, i]) for i, value in enumerate(values)]
+    accuracy, mcc, auroc, auprc, f1 = intervals
     return ProbeMetrics(
-        accuracy=accuracy, mcc=mcc, auroc=auroc, num_rows=int(predictions.targets_N.size)
+        accuracy=accuracy,
+        mcc=mcc,
+        auroc=auroc,
+        auprc=auprc,
+        f1=f1,
+        num_rows=int(predictions.targets_N.size),
     )
+
+
+def measure_groups(predictions: ProbePredictions, groups: Sequence[str]) -> GroupMetrics | None:
+    """Compute the metrics of two classes per group; None without groups or for more classes.
+
+    Args:
+        predictions: Predictions of a probe.
+        groups: Group of each tested row.
+    """
+    if not all(groups) or predictions.probability_NC.shape[1] != 2:
+        return None
+    _, group_N = np.unique(np.array(groups), return_inverse=True)
+    values = []
+    for group in range(int(group_N.max()) + 1):
+        rows = np.flatnonzero(group_N == group)
+        metrics = _WeightedMetrics(
+            ProbePredictions(
+                targets_N=predictions.targets_N[rows],
+                probability_NC=predictions.probability_NC[rows],
+                strength=None,
+            )
+        )
+        _, mcc, auroc, auprc, _ = metrics.measures(np.ones(rows.size))
+        values.append(GroupValues(mcc=mcc, auroc=auroc, auprc=auprc))
+    return summarize_groups(values)
 
 
 def mcc_gain(
@@ -333,37 +375,23 @@ class _WeightedMetrics:
     def mcc(self, weights_N: npt.NDArray[np.float64]) -> float:
         return correlation(self._confusion(weights_N))
 
-    def measures(self, weights_N: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    def measures(
+        self, weights_N: npt.NDArray[np.float64]
+    ) -> tuple[float, float, float, float, float]:
+        """Return accuracy, Matthews correlation, both areas, and F1."""
         confusion = self._confusion(weights_N)
         areas = [area_under_curve(rank_N, is_N, weights_N) for rank_N, is_N in self._curves]
+        precisions = [average_precision(rank_N, is_N, weights_N) for rank_N, is_N in self._curves]
         accuracy = float(np.trace(confusion) / confusion.sum())
-        finite_areas = [area for area in areas if np.isfinite(area)]
         return (
             accuracy,
             correlation(confusion),
-            float(np.mean(finite_areas)) if finite_areas else float("nan"),
+            _finite_mean(areas),
+            _finite_mean(precisions),
+            macro_f1(confusion),
         )
 
 
-def correlation(confusion_CC: npt.NDArray[np.float64]) -> float:
-    """Return the K-category correlation of a confusion matrix.
-
-    Gorodkin 2004, "Comparing two K-category assignments by a K-category correlation coefficient".
-    """
-    total = confusion_CC.sum()
-    true_C, predicted_C = confusion_CC.sum(axis=1), confusion_CC.sum(axis=0)
-    covariance = np.trace(confusion_CC) * total - true_C @ predicted_C
-    spread = (total**2 - true_C @ true_C) * (total**2 - predicted_C @ predicted_C)
-    return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
-
-
-def area_under_curve(
-    rank_N: npt.NDArray[np.int64], is_N: npt.NDArray[np.bool_], weights_N: npt.NDArray[np.float64]
-) -> float:
-    """Return the probability that a row of the class outranks a row of another; ties count half."""
-    num_ranks = int(rank_N.max()) + 1
-    inside = np.bincount(rank_N, weights=weights_N * is_N, minlength=num_ranks)
-    outside = np.bincount(rank_N, weights=weights_N * ~is_N, minlength=num_ranks)
-    pairs = inside.sum() * outside.sum()
-    below = np.cumsum(outside) - outside / 2
-    return float(inside @ below / pairs) if pairs else float("nan")
+def _finite_mean(values: Sequence[float]) -> float:
+    finite = [value for value in values if np.isfinite(value)]
+    return float(np.mean(finite)) if finite else float("nan")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from genomeformer_cli.core.configuration import MAX_WINDOW, check_range
 from genomeformer_cli.core.embedding.embedder import embed_tokens
+from genomeformer_cli.core.evaluation.class_metrics import GroupMetrics
 from genomeformer_cli.core.evaluation.duplicates import Duplicates, find_duplicates
 from genomeformer_cli.core.evaluation.embedding_cost import CostMeter
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
@@ -37,12 +38,14 @@ from genomeformer_cli.core.evaluation.probes import (
     draw_task_rows,
     folds,
     mcc_gain,
+    measure_groups,
     measure_probe,
     run_probe,
 )
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.evaluation.token_scores import ConfidenceInterval
 from genomeformer_cli.core.formats.labelled import RowCount
+from genomeformer_cli.core.known_suites import suite_metrics
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, encode_bases
@@ -86,6 +89,8 @@ class ProbeRow:
     # Matthews correlation of the logistic regression minus that of the best k-mers; None for
     # k-mers.
     gain: ConfidenceInterval | None = None
+    # Metrics of logistic regression per group of tested rows; None without groups.
+    groups: GroupMetrics | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +98,8 @@ class ProbingResult:
     """Result on one task."""
 
     name: str  # Name of the task.
+    suite: str  # Suite whose layout the source has; empty: none.
+    metrics: tuple[str, ...]  # Metrics of the suite.
     classes: tuple[str, ...]  # Labels.
     num_rows: int  # Labelled sequences.
     num_trained: int  # Training rows of a probe.
@@ -186,6 +193,8 @@ def evaluate_task(
     points = zip(points_N2.tolist(), classes_N[sampled].tolist(), strict=True)
     return ProbingResult(
         name=task.name,
+        suite=task.suite,
+        metrics=suite_metrics(task.suite),
         classes=task.classes,
         num_rows=num_rows,
         num_trained=max(
@@ -232,6 +241,7 @@ def _probe_rows(
     # A class of a single row has no neighbours of its class.
     sizes_C = np.bincount(classes_N[sampled])
     sampled = sampled[sizes_C[classes_N[sampled]] > 1]
+    groups = [task.examples[row].group for fold in task_folds for row in fold.test]
     has_classes = (sizes_C > 1).sum() > 1
     for source, array in vectors.items():
         dense = array[sampled]
@@ -246,4 +256,5 @@ def _probe_rows(
             logistic=metrics[source][LOGISTIC],
             neighbours=metrics[source][NEIGHBOURS],
             gain=gain,
+            groups=measure_groups(predictions[source][LOGISTIC], groups),
         )

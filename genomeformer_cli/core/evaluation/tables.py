@@ -17,6 +17,20 @@ Plain = Mapping[str, Any]
 
 MISSING = "-"
 _SOURCES = {"model": "this model", "random": "random weights"}
+# Metrics of the suites, by name in `known_suites`.
+_GROUP_METRICS = {
+    "mean_mcc": "MCC, mean over groups",
+    "median_auroc": "AUROC, median over groups",
+    "median_auprc": "AUPRC, median over groups",
+}
+_METRICS = {
+    "mcc": "MCC",
+    "accuracy": "accuracy",
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "f1": "macro F1",
+    **_GROUP_METRICS,
+}
 _NEIGHBOURHOOD = {
     "purity": "purity of 10",
     "chance": "by chance",
@@ -38,6 +52,7 @@ def evaluation_tables(results: Plain) -> list[Table]:
     tables = [_held_out(prediction) for prediction in results["predictions"]]
     if results["tasks"]:
         tables += [_probes(results["tasks"]), _neighbourhoods(results["tasks"])]
+        tables += _suites([task for task in results["tasks"] if task.get("metrics")])
     # Results of earlier releases have no such key.
     if results.get("codon_effects"):
         tables.append(codon_table(results["codon_effects"]))
@@ -186,3 +201,39 @@ def _neighbourhoods(tasks: Sequence[Plain]) -> Table:
 
 def _number(value: float | None) -> str:
     return MISSING if value is None or not math.isfinite(value) else f"{value:.3f}"
+
+
+def _suites(tasks: Sequence[Plain]) -> Iterator[Table]:
+    """Yield the table of the suites' own metrics, if there is a task of a suite."""
+    rows = []
+    for task in tasks:
+        sources = dict(vectors_by_source(task, names={}))
+        kmers = next((rows for who, rows in sources.items() if who.endswith("-mers")), [])
+        columns = [sources.get("model", []), sources.get("random", []), kmers]
+        rows += [
+            (
+                task["name"],
+                task.get("suite", ""),
+                _METRICS.get(metric, metric),
+                *(_suite_metric(metric, seeds) for seeds in (*columns, sources.get("one-hot", []))),
+            )
+            for metric in task["metrics"]
+        ]
+    if rows:
+        yield Table(
+            title="Labelled sequences: metrics of the suites",
+            headings=(
+                *("task", "suite", "metric", "this model", "random weights", "best k-mers"),
+                "one-hot",
+            ),
+            rows=tuple(rows),
+            notes=("Rules of each suite, and those that differ here: `--list-suites`.",),
+        )
+
+
+def _suite_metric(metric: str, seeds: Sequence[Plain]) -> str:
+    if metric not in _GROUP_METRICS:
+        return over_seeds([seed["logistic"].get(metric) for seed in seeds])
+    values = [(seed.get("groups") or {}).get(metric) for seed in seeds]
+    present = [value for value in values if value is not None]
+    return _number(fmean(present) if present else None)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.evaluation.probes import area_under_curve, correlation
+from genomeformer_cli.core.evaluation.class_metrics import area_under_curve, correlation
 from genomeformer_cli.core.evaluation.token_scores import (
     ConfidenceInterval,
     percentile_interval,

@@ -100,7 +100,7 @@ def rank_models(
         )
     set_threads(evaluation.workers)
     device = choose_device(evaluation.device, reporter)
-    names, digests = _describe_tasks(evaluation)
+    names, digests = _describe_tasks(evaluation, reporter)
     settings = {"labelled": to_plain(evaluation.config.labelled), "device": device.type}
     entries = []
     for model in request.models:
@@ -136,14 +136,16 @@ def rank_models(
     )
 
 
-def _describe_tasks(request: EvaluateRequest) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _describe_tasks(
+    request: EvaluateRequest, reporter: Reporter
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return names and digests of the tasks, which are read one at a time.
 
     Raises:
         UsageError: Two tasks have one name.
     """
     digests: dict[str, str] = {}
-    for task in read_tasks(request):
+    for task in read_tasks(request, reporter):
         if task.name in digests:
             raise UsageError(
                 f"two tasks have the name `{task.name}`", hint="rename a file, or give one of them"

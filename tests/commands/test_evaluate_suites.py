@@ -1,0 +1,128 @@
+"""`evaluate --suite`: published layouts, with tasks whose answer is known."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genomeformer_cli.core.evaluation import neighbourhood, probes
+from genomeformer_cli.core.evaluation.layouts import task_sources
+from genomeformer_cli.core.known_suites import known_suites
+from tests.cli import RunCommand
+from tests.failures import assert_failure
+from tests.models import RUN
+from tests.suite_samples import FOLDER, write_suites
+
+pytestmark = pytest.mark.usefixtures("trained")
+
+# Rows read and left out of every task, and a metric of its suite that GC content settles.
+TASKS: dict[str, dict[str, tuple[int, int]]] = {
+    "gue": {"tf_0": (30, 0)},
+    "nt": {"H3": (24, 0), "promoter_tata": (24, 0)},
+    "genomic-benchmarks": {"hub": (24, 0), "intervals": (28, 4), "texts": (24, 0)},
+    "lambda": {
+        "genome_wide_2k": (34, 0),
+        "shuffled_controls_2k": (28, 0),
+        "train_val_test_2k": (30, 0),
+    },
+    "bacbench": {"essential": (65, 5), "operon": (30, 3)},
+    "bend": {
+        "cpg_methylation_0": (30, 0),
+        "cpg_methylation_3": (30, 0),
+        "cpg_methylation_11": (30, 0),
+        "promoters": (30, 0),
+    },
+}
+SETTLED = {"cpg_methylation_11": False, "operon": False, "essential": False}
+SPLIT_BY_FOLDS = {"operon"}
+UNREAD = {
+    "bend": {
+        "gene_finding": "its labels are in an HDF5 file",
+        "variant_effects_disease": "it holds labelled variants",
+    },
+    "lambda": {"fpr_test_2k": "its rows are of one class"},
+}
+# Groups of the tested rows: genomes, or strains.
+GROUPS = {"genome_wide_2k": 2, "essential": 2, "operon": 3}
+
+
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw few bootstrap samples and permutations: no test looks at intervals."""
+    monkeypatch.setattr(probes, "NUM_SAMPLES", 20)
+    monkeypatch.setattr(neighbourhood, "NUM_PERMUTATIONS", 20)
+
+
+def evaluate(run_cli: RunCommand, suite: str, output: Path, *options: str) -> tuple[Any, str, str]:
+    command = ("evaluate", RUN, "--no-likelihood", "--suite", str(FOLDER / suite), *options)
+    done = run_cli(*command, "--threads", "1", "-o", str(output))
+    assert done.exit_code == 0, done.err
+    results = json.loads((output / "eval_results.json").read_text(encoding="utf-8"))
+    return results["tasks"], done.out, done.err
+
+
+@pytest.mark.parametrize("suite", TASKS)
+def test_every_task_of_a_published_folder(run_cli: RunCommand, tmp_path: Path, suite: str) -> None:
+    tasks, out, err = evaluate(run_cli, suite, tmp_path / "out")
+    for name, reason in UNREAD.get(suite, {}).items():
+        assert f"the task `{name}` is not evaluated: {reason}" in err
+    assert [task["name"] for task in tasks] == list(TASKS[suite])
+    (known,) = (known for known in known_suites() if known.name == suite)
+    table = out[out.index("metrics of the suites") :]
+    for task in tasks:
+        read, left_out = TASKS[suite][task["name"]]
+        count = task["count"]
+        assert (count["read"], sum(count["left_out"].values())) == (read, left_out)
+        assert count["read"] == count["used"] + left_out
+        assert task["num_rows"] == count["used"]
+        assert task["official_split"] == (task["name"] not in SPLIT_BY_FOLDS)
+        assert (task["suite"], tuple(task["metrics"])) == (suite, known.metrics)
+        assert f"\n{task['name']} " in table
+        kmers = next(row for row in task["rows"] if row["who"] == "3-mers")
+        if SETTLED.get(task["name"], True):
+            for metric in ("mcc", "accuracy", "auroc", "auprc", "f1"):
+                assert kmers["logistic"][metric]["value"] == pytest.approx(1.0)
+        groups = kmers["groups"]
+        assert (groups or {"num_groups": 0})["num_groups"] == GROUPS.get(task["name"], 0)
+        if task["name"] == "genome_wide_2k":
+            ones = {"mean_mcc": 1.0, "median_auroc": 1.0, "median_auprc": 1.0}
+            assert groups == {"num_groups": 2, "num_both": 2, **ones}
+            assert "MCC, mean over groups" in table
+
+
+@pytest.mark.parametrize("name", ["traitgym", "bend/data/variant_effects"])
+def test_a_folder_of_variants_is_named(run_cli: RunCommand, name: str) -> None:
+    done = run_cli("evaluate", RUN, "--no-likelihood", "--suite", str(FOLDER / name))
+    assert_failure(done, "holds labelled variants", hint="--list-suites")
+
+
+def test_the_list_of_suites(run_cli: RunCommand) -> None:
+    done = run_cli("evaluate", "--list-suites")
+    assert (done.exit_code, done.err) == (0, "")
+    lines = done.out.splitlines()
+    names = [line.partition(":")[0] for line in lines if not line.startswith(" ")]
+    assert names == [suite.name for suite in known_suites()]
+    assert "  licence  unknown" in lines
+    suites = json.loads(run_cli("evaluate", "--list-suites", "--json").out)
+    assert [suite["name"] for suite in suites] == names
+    for suite in suites:
+        assert {"splits", "metric"} <= {rule["subject"] for rule in suite["rules"]}
+
+
+def test_each_layout_belongs_to_a_known_suite() -> None:
+    found = {source.suite for source in task_sources(FOLDER)}
+    assert found == {suite.name for suite in known_suites()}
+
+
+def test_the_samples_are_those_of_their_script(tmp_path: Path) -> None:
+    folder = tmp_path / "suites"
+    write_suites(folder)
+    written = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    committed = {path.relative_to(FOLDER) for path in FOLDER.rglob("*") if path.is_file()}
+    assert committed - {Path("README.md")} == written
+    for path in written:
+        if path.suffix != ".parquet":  # its bytes depend on the version of pyarrow
+            assert (folder / path).read_bytes() == (FOLDER / path).read_bytes()
