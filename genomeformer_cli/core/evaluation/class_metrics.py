@@ -1,6 +1,6 @@
 """Metrics of classes from weighted rows, and their summaries over groups of rows.
 
-Shape letters: N rows, C classes.
+Shape letters: N rows, C classes, R ranks.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def average_precision(
     num_ranks = int(rank_N.max()) + 1
     inside = np.bincount(rank_N, weights=weights_N * is_N, minlength=num_ranks)[::-1]
     total = np.bincount(rank_N, weights=weights_N, minlength=num_ranks)[::-1]
-    found, drawn = np.cumsum(inside), np.cumsum(total)
-    if not found[-1]:
+    hits_R, rows_R = np.cumsum(inside), np.cumsum(total)
+    if not hits_R[-1]:
         return float("nan")
-    precision = np.divide(found, drawn, out=np.zeros_like(found), where=drawn > 0)
-    return float(inside @ precision / found[-1])
+    precision = np.divide(hits_R, rows_R, out=np.zeros_like(hits_R), where=rows_R > 0)
+    return float(inside @ precision / hits_R[-1])
 
 
 def macro_f1(confusion_CC: Floats) -> float:
@@ -89,11 +89,11 @@ class GroupValues:
 
 def summarize_groups(groups: Sequence[GroupValues]) -> GroupMetrics:
     """Return the summary over groups."""
-    both = [group for group in groups if np.isfinite(group.auroc)]
+    ranked = [group for group in groups if np.isfinite(group.auroc)]
     return GroupMetrics(
         num_groups=len(groups),
-        num_both=len(both),
+        num_both=len(ranked),
         mean_mcc=fmean(group.mcc for group in groups),
-        median_auroc=median(group.auroc for group in both) if both else None,
-        median_auprc=median(group.auprc for group in both) if both else None,
+        median_auroc=median(group.auroc for group in ranked) if ranked else None,
+        median_auprc=median(group.auprc for group in ranked) if ranked else None,
     )

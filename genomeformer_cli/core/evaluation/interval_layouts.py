@@ -6,7 +6,7 @@ Genomes are the FASTA files of the task's folder, of the suite's folder, and of 
 | layout             | files                                                                   |
 |--------------------|-------------------------------------------------------------------------|
 | BEND               | `TASK.bed` with a header: `chromosome`, `start`, `end`, `split`, `label` |
-| Genomic Benchmarks | `train/CLASS.csv.gz`, `test/CLASS.csv.gz`: `id,region,start,end,strand`  |
+| Genomic Benchmarks | `train/CLASS.csv`, `test/CLASS.csv`: `id,region,start,end,strand`        |
 
 Cells of BEND with several labels, such as `0,4`, are one task per label.
 """
@@ -34,6 +34,7 @@ from genomeformer_cli.core.genomes.regions import RegionRow, count_noun, queries
 from genomeformer_cli.core.sequence import decode_bases
 
 _COMPRESSIONS = ("", ".gz", ".bz2", ".xz", ".zst")
+_DATA = "data"
 _GENOME_FOLDERS = ("", "genomes", "data/genomes")
 _BED_COLUMNS = ("chromosome", "start", "end")
 _INTERVAL_COLUMNS = ("region", "start", "end", "strand")
@@ -138,7 +139,7 @@ def _read_intervals(intervals: _Intervals, labels: Sequence[str], split: str) ->
     )
 
 
-def bed_tasks(task_folder: Path, name: str, root: Path) -> list[TaskSource]:
+def bed_tasks(task_folder: Path, _name: str, root: Path) -> list[TaskSource]:
     """Recognise BED files with a header; one task per file and label."""
     sources: list[TaskSource] = []
     for path in sorted(task_folder.glob("*.bed*")):
@@ -147,8 +148,11 @@ def bed_tasks(task_folder: Path, name: str, root: Path) -> list[TaskSource]:
             continue
         if not all(has_column(path, column) for column in _BED_COLUMNS):
             continue
-        task = stem if task_folder in (root, root / "data") or stem == name else f"{name}_{stem}"
-        task = stem if task_folder.name == stem else task
+        # The files of a task have its folder's name, or begin with it.
+        parts = list(task_folder.relative_to(root).parts)
+        if parts and stem.startswith(parts[-1]):
+            parts.pop()
+        task = "_".join([*(part for part in parts if part != _DATA), stem])
         sources += _tasks_of_bed(path, task, root)
     return sources
 

@@ -5,7 +5,7 @@
 | genomeformer       | `INDEX.tsv` with a column `task`, beside `TASK.tsv.gz`                      |
 | GUE, LAMBDA        | `train`, `dev`, `test` as `.csv` or `.tsv` with columns `sequence`, `label` |
 | NT                 | `train.fna` and `test.fna` with headers `>NAME|LABEL`; or `.parquet`        |
-| Genomic Benchmarks | `train/CLASS/*.txt`, one sequence per file; `train/CLASS.csv.gz`, intervals |
+| Genomic Benchmarks | `train/CLASS/*.txt`, one sequence per file; `train/CLASS.csv`, intervals    |
 | the Hub's          | `train-00000-of-00001.parquet` with `sequence` (or `seq`) and `label`       |
 | LAMBDA, tests      | `genome_wide/2k/*.csv` beside `train_val_test/2k`: see `segment_layouts`    |
 | BacBench           | parquet, one genome per row with lists of genes: see `gene_layouts`         |
@@ -108,8 +108,10 @@ def _tables(suffix: str, task_folder: Path, name: str, _root: Path) -> list[Task
     if "train" not in (split for split, _ in files):
         return []
     suite = "nt" if suffix == ".fna" else _suite_of_table(files[0][1])
-    others = [path.name for path in sorted(task_folder.glob("train.*"))]
-    unused = [other for other in others if other not in {path.name for _, path in files}]
+    read_names = {path.name for _, path in files}
+    unused = [
+        path.name for path in sorted(task_folder.glob("train.*")) if path.name not in read_names
+    ]
     notes = (
         (f"`{name}`: `{suffix}` files are read, `{', '.join(unused)}` beside them is not",)
         if unused
