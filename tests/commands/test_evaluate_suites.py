@@ -58,7 +58,7 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def evaluate(run_cli: RunCommand, suite: str, output: Path, *options: str) -> tuple[Any, str, str]:
     command = ("evaluate", RUN, "--no-likelihood", "--suite", str(FOLDER / suite), *options)
-    done = run_cli(*command, "--threads", "1", "-o", str(output))
+    done = run_cli(*command, "--workers", "1", "-o", str(output))
     assert done.exit_code == 0, done.err
     results = json.loads((output / "eval_results.json").read_text(encoding="utf-8"))
     return results["tasks"], done.out, done.err

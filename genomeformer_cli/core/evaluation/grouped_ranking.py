@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.evaluation.probes import area_under_curve
+from genomeformer_cli.core.evaluation.class_metrics import area_under_curve
 from genomeformer_cli.core.evaluation.token_scores import (
     NUM_SAMPLES,
     ConfidenceInterval,
