@@ -89,7 +89,8 @@ def command(
     held_out: Annotated[
         list[Path] | None,
         Option(
-            help="FASTA file to score instead of the held-out part of the corpus; may be repeated.",
+            help="Sequences to score instead of the held-out part of the corpus: a file, or a "
+            "genome of the cache; may be repeated.",
             show_default=False,
             rich_help_panel=_HELD_OUT,
         ),

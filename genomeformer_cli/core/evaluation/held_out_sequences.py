@@ -17,7 +17,7 @@ import numpy.typing as npt
 from genomeformer_cli.core.annotation.base_labels import feature_intervals, mark_intervals
 from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.formats.fasta import read_records
+from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.feature import PLUS, Feature, Kind
 from genomeformer_cli.core.formats.groups import GroupBy, group_name
 from genomeformer_cli.core.reporting import Reporter
@@ -54,10 +54,10 @@ def corpus_sequences(corpus: Corpus, by: GroupBy) -> list[HeldOutSequence]:
 def file_sequences(
     paths: Sequence[Path], by: GroupBy, reporter: Reporter | None = None
 ) -> list[HeldOutSequence]:
-    """Return every record of FASTA files; each file is a genome.
+    """Return every record of files of sequences; each file is a genome.
 
     Args:
-        paths: FASTA or FASTQ files of any compression.
+        paths: FASTA, FASTQ, GenBank or tables of sequences, of any compression.
         by: Unit of a row of the table.
         reporter: Receives notes of the reader.
     """
@@ -65,10 +65,10 @@ def file_sequences(
         HeldOutSequence(
             group=group_name(path.name, record.id, by),
             record=record.id,
-            codes=encode_bases(record.sequence, where=f"`{path}`: record `{record.id}`"),
+            codes=record.codes,
         )
         for path in paths
-        for record in read_records(path, reporter=reporter)
+        for record in read_any_sequences(path, reporter=reporter)
     ]
 
 

@@ -70,7 +70,8 @@ class EvaluateRequest:
     # Corpus whose training part is counted, and whose held-out part is evaluated unless `held_out`
     # is given; None: the corpus of the model's training.
     corpus: str | None = None
-    held_out: tuple[Path, ...] = ()  # FASTA files to evaluate instead of the held-out part.
+    # Files of sequences, or cached genomes, to evaluate instead of the held-out part.
+    held_out: tuple[Path, ...] = ()
     # GFF3 or GenBank file for the one file of `held_out`, for `genome`, or with sequence in it.
     annotation: Path | None = None
     genome: str | None = None  # FASTA or GenBank file, or name of a genome of the cache.
@@ -137,7 +138,7 @@ def evaluate_model(
     predictions: tuple[HeldOutScores, ...] = ()
     if has_likelihood:
         corpus = _corpus(request, loaded, store, reporter)
-        texts = _texts(request, corpus, reporter)
+        texts = _texts(request, corpus, store, reporter)
         predictions = score_held_out(loaded, texts, corpus, request.config.prediction, reporter)
     results = []
     for task in read_tasks(request, reporter):
@@ -267,7 +268,7 @@ def _check_same(corpus: Corpus, folder: Path, reporter: Reporter) -> None:
 
 
 def _texts(
-    request: EvaluateRequest, corpus: Corpus | None, reporter: Reporter
+    request: EvaluateRequest, corpus: Corpus | None, store: Store, reporter: Reporter
 ) -> list[HeldOutSequence]:
     if request.annotation is not None:
         if len(request.held_out) > 1:
@@ -275,9 +276,10 @@ def _texts(
                 "`--annotation` describes one genome, and several are given",
                 hint="give one `--held-out` with it",
             )
-        fasta = request.held_out[0] if request.held_out else None
+        fasta = genome_file(str(request.held_out[0]), store)[0] if request.held_out else None
         return annotated_sequences(fasta, request.annotation, request.by, reporter)
     if request.held_out:
-        return file_sequences(request.held_out, request.by, reporter)
+        files = [genome_file(str(path), store)[0] for path in request.held_out]
+        return file_sequences(files, request.by, reporter)
     assert corpus is not None, "`_corpus` gives one or raises"
     return corpus_sequences(corpus, request.by)
