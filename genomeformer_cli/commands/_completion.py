@@ -6,10 +6,12 @@ import os
 from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
-from genomeformer_cli.core.known_models import known_addresses, known_families, known_models
-from genomeformer_cli.core.plugins import ATTENTION, installed_plugins
-from genomeformer_cli.core.store.layout import Entry, Kind, Store
+from genomeformer_cli.core.store.kinds import Kind
+
+if TYPE_CHECKING:
+    from genomeformer_cli.core.store.layout import Entry
 
 # Names of registries that import torch; a test compares both.
 PRESET_NAMES = (
@@ -45,6 +47,8 @@ def complete_presets(incomplete: str) -> list[str]:
 
 def complete_attentions(incomplete: str) -> list[str]:
     """Return the mechanisms that begin with a text, after the last `,` or `+` of a list."""
+    from genomeformer_cli.core.plugins import ATTENTION, installed_plugins
+
     start = max(incomplete.rfind(","), incomplete.rfind("+")) + 1
     plugins = (plugin.point.name for plugin in installed_plugins(ATTENTION))
     names = _matching((*ATTENTION_NAMES, *plugins), incomplete[start:])
@@ -108,6 +112,8 @@ def complete_models(incomplete: str) -> list[str]:
 
     The known models of other authors follow once the text has a letter of their addresses.
     """
+    from genomeformer_cli.core.known_models import known_addresses
+
     cached = [entry.name for kind in (Kind.WEIGHTS, Kind.RUNS) for entry in _entries(kind)]
     addresses = known_addresses() if incomplete else ()
     return _matching((_DEFAULT_MODEL, *cached, *addresses), incomplete)
@@ -115,6 +121,8 @@ def complete_models(incomplete: str) -> list[str]:
 
 def complete_known_models(incomplete: str) -> list[str]:
     """Return the known models of other authors, and their families, that begin with a text."""
+    from genomeformer_cli.core.known_models import known_families, known_models
+
     names = (*known_families(), *(model.name for model in known_models()))
     return _matching(names, incomplete)
 
@@ -157,6 +165,8 @@ def _names(incomplete: str, kind: Kind) -> list[str]:
 
 
 def _entries(kind: Kind | None) -> list[Entry]:
+    from genomeformer_cli.core.store.layout import Store
+
     with suppress(OSError):  # an unreadable cache must not print into the line that is typed
         return Store().entries(kind)
     return []

@@ -18,10 +18,7 @@ from genomeformer_cli.commands._completion import (
     complete_models,
     complete_presets,
 )
-from genomeformer_cli.core.configuration import merge_values, unflatten
-from genomeformer_cli.core.documents import read_toml
 from genomeformer_cli.core.errors import UsageError
-from genomeformer_cli.core.proposals import look_up
 from genomeformer_cli.render.verbosity import set_verbosity
 
 Config = TypeVar("Config")
@@ -213,6 +210,8 @@ def training_settings(context: Context) -> dict[str, Any]:
     Raises:
         UsageError: An invalid context or objective.
     """
+    from genomeformer_cli.core.configuration import merge_values
+
     places = {name: place for name, place in TRAINING_PLACES.items() if name in context.params}
     settings = given_settings(context, places)
     if context.params["context"] is not None:
@@ -229,6 +228,7 @@ def parse_objective(name: str) -> dict[str, Any]:
         UsageError: The objective is unknown.
     """
     from genomeformer_cli.core.objectives.registry import OBJECTIVES
+    from genomeformer_cli.core.proposals import look_up
 
     objective = look_up(OBJECTIVES, name, "objective", error=UsageError)
     return {"model": {"direction": objective.direction}}
@@ -260,6 +260,8 @@ def given_settings(context: Context, places: Mapping[str, str]) -> dict[str, Any
         places: Place of the setting, by parameter name; parameters with defaults that the user
             did not give are left out, so that a `--config` file keeps its values.
     """
+    from genomeformer_cli.core.configuration import unflatten
+
     values = {
         place: context.params[name]
         for name, place in places.items()
@@ -329,6 +331,8 @@ def with_verbosity(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def renamed_options() -> dict[tuple[str, str], str]:
     """Read the new forms of former options, by command and option."""
+    from genomeformer_cli.core.documents import read_toml
+
     path = Path(__file__).parents[1] / "assets" / "renamed_options.toml"
     return {
         (command, option): new

@@ -9,7 +9,7 @@ from typer import Argument, Exit, Typer
 
 from genomeformer_cli.commands._completion import complete_entries
 from genomeformer_cli.commands._options import JsonOption
-from genomeformer_cli.core.store.layout import Kind
+from genomeformer_cli.core.store.kinds import Kind
 
 app = Typer(
     help="List, verify and remove entries of the local cache.",

@@ -35,8 +35,6 @@ from genomeformer_cli.commands._options import (
     show_settings,
     training_settings,
 )
-from genomeformer_cli.core.config_text import combine_settings, parse_settings
-from genomeformer_cli.core.configuration import merge_values
 from genomeformer_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
@@ -122,6 +120,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Train several models on a genome under one budget and compare them; resumable."""
+    from genomeformer_cli.core.config_text import combine_settings
     from genomeformer_cli.core.training.presets import PretrainConfig
     from genomeformer_cli.core.workflows.compare import CompareRequest, compare_models
     from genomeformer_cli.core.workflows.run_config import resolve_config
@@ -236,6 +235,9 @@ def parse_variant(text: str) -> Variant:
             f"invalid variant `{text}`",
             hint='write settings, such as `--variant "no-conv: model.conv_width=0"`',
         )
+    from genomeformer_cli.core.config_text import parse_settings
+    from genomeformer_cli.core.configuration import merge_values
+
     words = {
         word: place for word, place in TRAINING_PLACES.items() if not place.startswith("parallel.")
     }

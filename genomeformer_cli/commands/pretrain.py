@@ -36,7 +36,6 @@ from genomeformer_cli.commands._options import (
 )
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.settings import is_main_process
-from genomeformer_cli.core.training.failure_file import has_failure
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.workflows.pretrain import PretrainRequest
@@ -132,6 +131,7 @@ def command(
 ) -> None:
     """Pretrain a model by predicting masked bases; the same command again resumes it."""
     from genomeformer_cli.core.config_text import combine_settings
+    from genomeformer_cli.core.training.failure_file import has_failure
     from genomeformer_cli.core.training.presets import PretrainSettings
     from genomeformer_cli.core.workflows.pretrain import PretrainRequest
     from genomeformer_cli.core.workflows.pretrain_dry_run import forecast_run, pretrain_settings

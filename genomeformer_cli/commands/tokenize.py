@@ -25,7 +25,7 @@ from genomeformer_cli.commands._options import (
     TaxonOption,
     is_given,
 )
-from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
+from genomeformer_cli.core.corpus.split_units import SplitBy
 from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = "Example:  genomeformer tokenize --all --holdout NC_001416.1 --name phage-held-out"
@@ -151,6 +151,7 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Tokenize genomes once into a corpus for training, or show the tokens of a sequence."""
+    from genomeformer_cli.core.corpus.splits import SplitConfig
     from genomeformer_cli.core.workflows.tokenize import TokenizeRequest, tokenize_genomes
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.corpus import render_corpus

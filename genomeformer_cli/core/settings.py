@@ -19,8 +19,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from genomeformer_cli.core.errors import ConfigError
 
 HOME_VARIABLE = "GENOMEFORMER_HOME"
@@ -38,6 +36,8 @@ def cache_root() -> Path:
     home = os.environ.get(HOME_VARIABLE)
     if home:
         return Path(home).expanduser().absolute()
+    import platformdirs
+
     return platformdirs.user_cache_path("genomeformer", appauthor=False)
 
 

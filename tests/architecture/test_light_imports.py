@@ -29,6 +29,28 @@ HEAVY = ("torch", "matplotlib", "safetensors", "tokenizers", "transformers")
 
 # What no help needs.
 ALL_HEAVY = (*HEAVY, "httpx", "numpy", "pyfastx")
+# Each of these costs milliseconds, and a help text needs none.
+UNUSED_IN_HELP = (
+    *("filelock", "importlib.metadata", "msgspec", "platformdirs", "tomllib", "tomli_w"),
+    *("asyncio", "email", "hashlib", "socket", "unittest", "zipfile"),
+    *(
+        f"genomeformer_cli.core.{name}"
+        for name in ("configuration", "documents", "known_models", "plugins", "store.layout")
+    ),
+)
+# `embed` with the default model needs none of these. torch itself imports asyncio and unittest.
+UNUSED_IN_EMBED = (
+    *("httpx", "huggingface_hub", "matplotlib", "pandas", "scipy", "sklearn", "transformers"),
+    *("h5py", "onnx", "pyarrow", "umap", "torch._dynamo", "torch._inductor"),
+    *(
+        f"genomeformer_cli.core.{name}"
+        for name in (
+            *("evaluation", "finetuning", "known_models", "model_io.published", "release"),
+            *("models.decoder", "models.dilated", "models.encoder", "models.hyena"),
+            *("models.mamba", "models.families.bert", "models.families.llama"),
+        )
+    ),
+)
 COMMANDS = (
     *("", "fetch", "tokenize", "windows", "pretrain", "compare", "embed", "evaluate", "score"),
     *("release", "finetune", "predict", "cache", "cache ls", "models", "doctor"),
@@ -45,6 +67,18 @@ def check_light(*lines: tuple[str, ...], heavy: tuple[str, ...] = HEAVY) -> None
 
 def test_help_is_light() -> None:
     check_light(*((*command.split(), "--help") for command in COMMANDS), heavy=ALL_HEAVY)
+
+
+def test_the_list_of_commands_imports_little() -> None:
+    check_light(("--help",), heavy=(*ALL_HEAVY, *UNUSED_IN_HELP))
+
+
+def test_embedding_imports_only_the_default_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("x.fa").write_text(">a\nACGTACGTTGCA\n")
+    check_light(("embed", "x.fa", "--device", "cpu", "-o", "x.npy"), heavy=UNUSED_IN_EMBED)
 
 
 def test_fetching_and_tokenizing_run_without_torch(

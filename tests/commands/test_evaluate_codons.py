@@ -14,7 +14,7 @@ from tests.models import RELEASED
 
 pytestmark = pytest.mark.usefixtures("trained")
 
-SMALL = ("--set", "codons.per_effect=12", "--set", "codons.window=32", "--threads", "1")
+SMALL = ("--set", "codons.per_effect=12", "--set", "codons.window=32", "--workers", "1")
 
 
 def test_effects_of_a_phage(run_cli: RunCommand, tmp_path: Path) -> None:

@@ -9,21 +9,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
 from genomeformer_cli.core.corpus.format import Segment, Split
+from genomeformer_cli.core.corpus.split_units import SplitBy as SplitBy  # part of this module
 from genomeformer_cli.core.errors import ConfigError
 
 GENOMES_FOR_GENOME_SPLIT = 10
-
-
-class SplitBy(StrEnum):
-    """Unit of the held-out part."""
-
-    AUTO = "auto"
-    GENOME = "genome"
-    RECORD = "record"
-    TAIL = "tail"
 
 
 @dataclass(frozen=True, kw_only=True)

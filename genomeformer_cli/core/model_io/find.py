@@ -9,7 +9,6 @@ from pathlib import Path
 
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
-from genomeformer_cli.core.known_models import known_models
 from genomeformer_cli.core.model_io.published_copy import converted_copy, needs_conversion
 from genomeformer_cli.core.model_io.rotation import newest_valid_checkpoint
 from genomeformer_cli.core.model_io.tensors import has_weights
@@ -71,6 +70,8 @@ def _unknown(name: str, store: Store) -> NotInCacheError:
         if names
         else "train one with `genomeformer pretrain`"
     )
+    from genomeformer_cli.core.known_models import known_models
+
     on_hub = [
         model.address
         for model in known_models()

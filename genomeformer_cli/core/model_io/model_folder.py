@@ -15,7 +15,6 @@ from genomeformer_cli._version import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, convert, read_json
 from genomeformer_cli.core.errors import CheckpointError
-from genomeformer_cli.core.model_io.published import read_published
 from genomeformer_cli.core.model_io.quantize import METHOD, dequantize_tensors
 from genomeformer_cli.core.model_io.skeleton import check_shapes, stored_shapes
 from genomeformer_cli.core.model_io.tensors import (
@@ -146,6 +145,8 @@ def read_model_config(folder: Path) -> ArchitectureConfig:
     """
     document = _read_document(folder)
     if is_published(document):
+        from genomeformer_cli.core.model_io.published import read_published
+
         return read_published(folder, document).config
     return _own_config(folder, _check_description(folder, document))
 
@@ -247,11 +248,15 @@ def read_tokenizer(folder: Path) -> Tokenizer:
     """
     document = _read_document(folder)
     if is_published(document):
+        from genomeformer_cli.core.model_io.published import read_published
+
         return read_published(folder, document).tokenizer
     return load_tokenizer(folder)
 
 
 def _read_published(folder: Path, document: dict[str, Any]) -> LoadedModel:
+    from genomeformer_cli.core.model_io.published import read_published
+
     published = read_published(folder, document)
     check_shapes(published.config, published.shapes(read_entries(folder)), folder)
     model = build_model(published.config)

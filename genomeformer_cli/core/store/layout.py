@@ -20,7 +20,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 
 import filelock
@@ -29,6 +28,7 @@ from genomeformer_cli.core.errors import EntryExistsError, NotInCacheError, Stor
 from genomeformer_cli.core.proposals import propose
 from genomeformer_cli.core.settings import cache_root
 from genomeformer_cli.core.store.atomic import atomic_folder, clear_leftovers
+from genomeformer_cli.core.store.kinds import Kind as Kind  # part of this module
 from genomeformer_cli.core.store.results import check_results
 from genomeformer_cli.core.store.seal import SEAL, check_seal, check_seal_once, has_same_seal, seal
 
@@ -37,18 +37,6 @@ RUN_IDENTITY_FILE = "run.json"
 # Durations of trial steps per precision on this machine.
 TRIALS_FILE = "trials.json"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
-
-
-class Kind(StrEnum):
-    """Kind of cache entry."""
-
-    GENOMES = "genomes"
-    VOCABULARIES = "vocabularies"
-    CORPORA = "corpora"
-    RUNS = "runs"
-    WEIGHTS = "weights"
-    UNPACKED = "unpacked"
-    COMPARISONS = "comparisons"
 
 
 _OPEN = (Kind.RUNS, Kind.COMPARISONS)
