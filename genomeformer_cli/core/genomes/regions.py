@@ -1,14 +1,13 @@
 """Regions of a genome as query sequences: BED intervals, and windows around VCF variants.
 
-The genome is read once, one record in memory at a time. Only the bases of the regions are kept, so
-memory grows with the regions and not with the genome. Rows keep the order of the region file; a row
+One record of the genome is in memory at a time. Rows keep the order of the region file; a row
 without a sequence is an empty query with the reason.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from genomeformer_cli.core.formats.bed import BedRow, Interval
 from genomeformer_cli.core.formats.named_records import check_names, named_records, unknown_record
 from genomeformer_cli.core.formats.region import Region
 from genomeformer_cli.core.formats.sequences import Query
+from genomeformer_cli.core.formats.text import NamedFile
 from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import (
@@ -114,28 +114,83 @@ def region_queries(
         FastaError, AlphabetError: The genome is unreadable, or two records share a name.
         InputError: All regions are on records that the genome does not have.
     """
-    by_record: dict[str, list[int]] = {}
-    for row, region in enumerate(regions):
-        by_record.setdefault(region.record, []).append(row)
-    lengths: dict[str, int] = {}
-    queries: dict[int, Query] = {}
-    records = named_records(
-        fasta, by_record.keys(), display_name=display_name, lengths=lengths, reporter=reporter
-    )
-    for record in records:
-        for row in by_record[record.id]:
-            queries[row] = _cut(regions[row], record.codes)
-    check_names(
-        [region.record for region in regions],
-        lengths,
-        source=source,
-        genome=display_name or str(fasta),
-    )
-    for row, region in enumerate(regions):
-        if row not in queries:
-            problem = region.problem or unknown_record(region.record, lengths)
-            queries[row] = Query(region.id, _NOTHING, problem, region.place)
-    return [queries[row] for row in range(len(regions))]
+    rows = RegionReader(regions, NamedFile(fasta, display_name or str(fasta)), source)
+    return list(rows.read(reporter))
+
+
+class RegionReader:
+    """Reader of the bases of regions, which can be repeated.
+
+    Memory holds one record, if the rows are in the order of the genome's records; bases of rows
+    that come too early are kept until their turn. A row on a record that the genome does not have
+    is recognised at the end of the first reading, so that the rows after it are kept there.
+
+    Args:
+        regions: Rows of one file.
+        genome: Genome file.
+        source: Name of the region file.
+    """
+
+    def __init__(self, regions: Sequence[RegionRow], genome: NamedFile, source: str) -> None:
+        self._regions = regions
+        self._genome = genome
+        self._source = source
+        self._rows: dict[str, list[int]] = {}
+        for row, region in enumerate(regions):
+            self._rows.setdefault(region.record, []).append(row)
+        self._lengths: dict[str, int] = {}
+
+    def read(self, reporter: Reporter | None = None) -> Iterator[Query]:
+        """Yield the bases of every region, in the order of the regions.
+
+        Args:
+            reporter: Receives the changes made while reading the genome.
+
+        Raises:
+            FastaError, AlphabetError: The genome is unreadable, or two records share a name.
+            InputError: All regions are on records that the genome does not have.
+        """
+        is_known = dict.fromkeys(self._lengths) if self._lengths else None
+        lengths: dict[str, int] = {}
+        waiting: dict[int, Query] = {}
+        turn = 0
+        records = named_records(
+            self._genome.path,
+            self._rows.keys(),
+            display_name=self._genome.display_name,
+            lengths=lengths,
+            reporter=reporter,
+        )
+        for record in records:
+            while turn < len(self._regions):
+                region = self._regions[turn]
+                if turn in waiting:
+                    yield waiting.pop(turn)
+                elif region.record == record.id:
+                    yield _cut(region, record.codes)
+                elif is_known is not None and region.record not in is_known:
+                    yield self._without_record(region, self._lengths)
+                else:
+                    break
+                turn += 1
+            for row in self._rows[record.id]:
+                if row >= turn:
+                    waiting[row] = _cut(self._regions[row], record.codes)
+        check_names(
+            [region.record for region in self._regions],
+            lengths,
+            source=self._source,
+            genome=self._genome.display_name,
+        )
+        self._lengths = lengths
+        for row in range(turn, len(self._regions)):
+            has_bases = row in waiting
+            region = self._regions[row]
+            yield waiting.pop(row) if has_bases else self._without_record(region, lengths)
+
+    def _without_record(self, region: RegionRow, lengths: Mapping[str, int]) -> Query:
+        problem = region.problem or unknown_record(region.record, lengths)
+        return Query(region.id, _NOTHING, problem, region.place)
 
 
 def queries_of_files(

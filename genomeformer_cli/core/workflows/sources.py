@@ -10,8 +10,9 @@ This is the one way from options to sequences, for every command that reads unla
 
 `query.region` has the coordinates (`chrom start end strand feature`), or is None for whole records;
 `formats.region.region_columns` collects them as columns. A query with a `problem` has no codes, and
-keeps its row. Memory holds one record and the annotation of one file; the bases of BED and VCF rows
-are kept too, because their rows may be in any order. `commands/_sources.py` declares the options.
+keeps its row. Memory holds one record and the annotation of one file; rows of BED and VCF that are
+not in the order of the genome's records keep their bases until their turn. `commands/_sources.py`
+declares the options.
 
 All input is read once before any work: reading costs little beside the model, and finds errors
 early: damaged files, invalid letters, records without a vector, duplicate ids.
@@ -48,11 +49,11 @@ from genomeformer_cli.core.genomes.genome import (
 )
 from genomeformer_cli.core.genomes.local import name_from_path
 from genomeformer_cli.core.genomes.regions import (
+    RegionReader,
     RegionRow,
     bed_regions,
     count_noun,
     reasons,
-    region_queries,
     vcf_regions,
 )
 from genomeformer_cli.core.reporting import Reporter, SilentReporter
@@ -177,8 +178,9 @@ def _readers(
     """Return the function that reads all sequences with reports, and one that is silent."""
     if sources.bed or sources.vcf:
         assert rows is not None
-        queries = _row_queries(sources, places[0].file, rows, reporter)
-        return queries.__iter__, queries.__iter__
+        reader, text = _row_reader(sources, places[0].file, rows, reporter)
+        first = partial(_reported, reader, f"`{rows.display_name}`: {text}", reporter)
+        return first, reader.read
     rule = sources.feature_rules
     if rule is not None:
         pairs = [(place.file, _annotation(place, rows)) for place in places]
@@ -196,20 +198,12 @@ def _readers(
     return partial(_records, files, reporter), partial(_records, files)
 
 
-def _row_queries(
+def _row_reader(
     sources: SequenceSources, genome: NamedFile, rows: NamedFile, reporter: Reporter
-) -> list[Query]:
-    """Return the sequences of a BED or VCF file, cut once: their own bases are kept."""
+) -> tuple[RegionReader, str]:
+    """Return the reader of a BED or VCF file, and how many rows it has."""
     regions, text = _regions(sources, rows, reporter)
-    queries = region_queries(
-        regions,
-        genome.path,
-        source=rows.display_name,
-        display_name=genome.display_name,
-        reporter=reporter,
-    )
-    _report(queries, f"`{rows.display_name}`: {text}", reporter)
-    return queries
+    return RegionReader(regions, genome, rows.display_name), text
 
 
 def _regions(
@@ -233,12 +227,19 @@ def _warn_of_remarks(rows: Sequence[BedRow], bed: str, reporter: Reporter) -> No
         reporter.warn(f"`{bed}`: {count_noun(number, 'row')} (the first in line {first}): {remark}")
 
 
-def _report(queries: Sequence[Query], text: str, reporter: Reporter) -> None:
-    """Report how many rows have a sequence, and why others do not."""
-    problems = [query.problem for query in queries if query.problem]
-    text = f"{text}, {count_noun(len(queries) - len(problems), 'sequence')}"
+def _reported(reader: RegionReader, text: str, reporter: Reporter) -> Iterator[Query]:
+    """Yield all regions, then report how many have a sequence, and why others do not."""
+    num_used = 0
+    problems: Counter[str] = Counter()
+    for query in reader.read(reporter):
+        num_used += not query.problem
+        if query.problem:
+            problems[query.problem.partition(":")[0]] += 1
+        yield query
+    text = f"{text}, {count_noun(num_used, 'sequence')}"
     if problems:
-        reporter.warn(f"{text}; {len(problems):,} without ({reasons(problems)})")
+        number = f"{problems.total():,}"
+        reporter.warn(f"{text}; {number} without ({reasons(problems.elements())})")
     else:
         reporter.note(text)
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from genomeformer_cli.core.errors import FastaError, InputError
 from genomeformer_cli.core.formats.bed import read_bed
 from genomeformer_cli.core.formats.sequences import Query
+from genomeformer_cli.core.formats.text import NamedFile
 from genomeformer_cli.core.formats.vcf import read_variants
-from genomeformer_cli.core.genomes.regions import bed_regions, region_queries, vcf_regions
+from genomeformer_cli.core.genomes.regions import (
+    RegionReader,
+    bed_regions,
+    region_queries,
+    vcf_regions,
+)
 from genomeformer_cli.core.sequence import decode_bases
 
 
@@ -108,3 +117,34 @@ def test_a_record_that_occurs_twice_is_refused_only_where_it_is_named(tmp_path: 
 
 def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
     assert from_bed(tmp_path, ">a\nAC\n", "#chrom\tstart\tend\n") == []
+
+
+def test_rows_in_the_order_of_the_genome_are_cut_when_their_turn_comes(tmp_path: Path) -> None:
+    (tmp_path / "g.fa").write_text(">a\nAACC\n>b\nGGTT\n>c\nACGT\n")
+    (tmp_path / "r.bed").write_text("a\t0\t2\nb\t0\t2\na\t2\t4\nx\t0\t1\nc\t1\t3\n")
+    rows = bed_regions(read_bed(tmp_path / "r.bed"))
+    reader = RegionReader(rows, NamedFile(tmp_path / "g.fa", "g.fa"), "r.bed")
+    expected = [("a:0-2", "AA"), ("b:0-2", "GG"), ("a:2-4", "CC"), ("x:0-1", ""), ("c:1-3", "CG")]
+    first = reader.read()
+    assert shown([next(first)]) == expected[:1]
+    assert shown(list(first)) == expected[1:]
+    # The second reading knows that the genome has no `x`, and waits for nothing.
+    again = reader.read()
+    assert shown([next(again) for _ in rows]) == expected
+    assert [query.problem.partition(":")[0] for query in reader.read()][3] == "unknown record"
+
+
+@given(st.data())
+def test_any_order_of_rows_is_kept(data: st.DataObject) -> None:
+    names = ["a", "b", "c", "x"]
+    order = data.draw(st.lists(st.sampled_from(names), max_size=12))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "g.fa"
+        path.write_text(">a\nAACC\n>b\nGGTT\n>c\nACGT\n")
+        (Path(folder) / "r.bed").write_text("".join(f"{name}\t0\t2\n" for name in [*order, "a"]))
+        rows = bed_regions(read_bed(Path(folder) / "r.bed"))
+        reader = RegionReader(rows, NamedFile(path, "g.fa"), "r.bed")
+        bases = {"a": "AA", "b": "GG", "c": "AC", "x": ""}
+        expected = [(f"{name}:0-2", bases[name]) for name in [*order, "a"]]
+        assert shown(list(reader.read())) == expected
+        assert shown(list(reader.read())) == expected
