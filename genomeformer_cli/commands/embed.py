@@ -105,7 +105,7 @@ def command(
         Option(
             help="Pooling over the real bases of a record; `none`: one row per base; `genome`: one "
             "row per genome, the mean over its tiles or records, weighted by bases. `cls` is "
-            "refused: the models have no [CLS] token.",
+            "refused: features are of bases, not of [CLS] tokens.",
             rich_help_panel=_VECTORS,
         ),
     ] = "mean",

@@ -14,6 +14,7 @@ _CONTROL = re.compile(
     "\ud800-\udfff]"
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_EXCERPT = 80
 # Characters of Markdown in a table cell: code, emphasis, HTML, columns, link targets.
 _MARKDOWN = re.compile(r"([\\`*<>|]|(?<=\])\()")
 
@@ -26,6 +27,12 @@ def printable(text: str) -> str:
 def one_line(text: str) -> str:
     r"""Return the printable text with line feeds and tabs written as `\n` and `\t`."""
     return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def excerpt(value: object) -> str:
+    """Return an untrusted value for a message, on one line and no longer than a name."""
+    text = one_line(str(value)[: _EXCERPT + 1])
+    return text if len(text) <= _EXCERPT else f"{text[: _EXCERPT - 3]}..."
 
 
 def encodable(text: str) -> str:

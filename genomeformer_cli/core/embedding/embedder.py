@@ -182,9 +182,7 @@ class Embedder:
 
     def _tokens(self, sequences: Sequence[Codes], *, reverse: bool) -> list[Ids]:
         encode = self.loaded.tokenizer.encode
-        if reverse:
-            return [encode(reverse_complement_codes(codes)) for codes in sequences]
-        return [encode(codes) for codes in sequences]
+        return [encode(codes) for codes in _strands(sequences, reverse=reverse)]
 
     def _combine_strands(self, strands: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
         if len(strands) == 1:
@@ -214,8 +212,9 @@ class Embedder:
         """
         tokens = self._tokens(sequences, reverse=reverse)
         ends = np.cumsum([codes.size for codes in sequences])
+        strands = _strands(sequences, reverse=reverse)
         first_bases = [
-            self._first_bases(codes, ids) for codes, ids in zip(sequences, tokens, strict=True)
+            self._first_bases(codes, ids) for codes, ids in zip(strands, tokens, strict=True)
         ]
         distinct = DistinctRows.of_sequences(tokens)
         windows, streamed_rows = self._cut([ids.size for ids in tokens])
@@ -230,7 +229,7 @@ class Embedder:
                 size = sequences[row].size
                 edges = _edges(first_bases[row], start + owned.start, start + owned.stop, size)
                 features_TK = features[index, owned]
-                if edges.size > 1 and edges[-1] - edges[0] != features_TK.shape[0]:
+                if first_bases[row] is not None:
                     features_TK = np.repeat(features_TK, np.diff(edges), axis=0)
                 low, high = int(edges[0]), int(edges[-1])
                 begin = int(ends[row]) - size
@@ -410,6 +409,11 @@ def _padded(
         start, length = windows.start[window], windows.length[window]
         tokens_BL[index, :length] = sequences[windows.row[window]][start : start + length]
     return tokens_BL
+
+
+def _strands(sequences: Sequence[Codes], *, reverse: bool) -> list[Codes]:
+    """Return sequences, or their reverse complements."""
+    return [reverse_complement_codes(codes) for codes in sequences] if reverse else [*sequences]
 
 
 def _edges(first_bases: Numbers | None, start: int, stop: int, size: int) -> Numbers:

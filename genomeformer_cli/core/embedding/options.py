@@ -118,7 +118,8 @@ class EmbedConfig:
 def _check_choice(value: str, allowed: object, setting: str) -> None:
     if value == "cls":
         raise ConfigError(
-            "the models have no [CLS] token",
+            "vectors are of bases: models of genomeformer have no [CLS] token, and those of other "
+            "authors are read without the features of theirs",
             hint="`mean` is recommended; `first` takes the first base",
         )
     if value not in get_args(allowed):

@@ -138,8 +138,11 @@ def _convert(path: Path, output: Path) -> list[str]:
     strange = [name for name, item in content.items() if not isinstance(item, torch.Tensor)]
     if strange:
         raise ValueError(f"it holds `{strange[0]}`, which is not a tensor")
+    unnamed = [name for name in content if not isinstance(name, str)]
+    if unnamed:
+        raise ValueError(f"the name `{unnamed[0]}` of a tensor is not a text")
     # Tied tensors share memory, which the format does not allow.
-    tensors = {str(name): tensor.detach().clone() for name, tensor in content.items()}
+    tensors = {name: tensor.detach().clone() for name, tensor in content.items()}
     save_file({name: item.contiguous() for name, item in tensors.items()}, output)
     return sorted(tensors)
 

@@ -139,8 +139,9 @@ def _plain_files(source: Path) -> list[Path]:
     files = [source / name for name in _TEXTS if (source / name).is_file()]
     if not has_weights(source):
         return files
-    index = [source / INDEX_FILE] if (source / INDEX_FILE).is_file() else []
-    return [*files, *index, *weight_files(source)]
+    weights = weight_files(source)
+    index = [] if weights == [source / WEIGHTS_FILE] else [source / INDEX_FILE]
+    return [*files, *index, *weights]
 
 
 def _copy(source: Path, target: Path, *, may_link: bool) -> None:

@@ -21,6 +21,8 @@ from genomeformer_cli.core.models.registry import build_model
 
 # Tables that a model computes for itself, such as the angles of its positions.
 _COMPUTED_BYTES = 64 << 20
+# Calls of torch that build one tensor of a model, with room for tables that are not stored.
+_CALLS_PER_TENSOR, _MORE_CALLS = 64, 4096
 # In-place functions that do more than change numbers.
 _STRUCTURAL = {"requires_grad_", "resize_", "squeeze_", "unsqueeze_", "transpose_", "t_", "set_"}
 
@@ -30,7 +32,14 @@ class _ShapesOnly(TorchFunctionMode):
 
     On `meta`, most of these operations run as Python references that import torch's compiler, which
     takes longer than all else at the start of a command.
+
+    Args:
+        num_tensors: Number of stored tensors. A model with many more parts is not built to its end.
     """
+
+    def __init__(self, num_tensors: int) -> None:
+        super().__init__()
+        self._calls_left = num_tensors * _CALLS_PER_TENSOR + _MORE_CALLS
 
     def __torch_function__(
         self,
@@ -39,6 +48,9 @@ class _ShapesOnly(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
+        self._calls_left -= 1
+        if self._calls_left < 0:
+            raise ValueError("it has more parts than the weights have tensors")
         options = {key: item for key, item in (kwargs or {}).items() if key != "generator"}
         name = getattr(func, "__name__", "")
         if name.endswith("_") and not name.endswith("__") and name not in _STRUCTURAL:
@@ -64,7 +76,7 @@ def check_shapes(
     if config.depth > len(stored):
         raise _mismatch(folder, f"{config.depth:,} blocks, {len(stored):,} tensors")
     try:
-        with torch.device("meta"), _ShapesOnly():
+        with torch.device("meta"), _ShapesOnly(len(stored)):
             model = build_model(config)
     except (RuntimeError, ValueError, TypeError, ArithmeticError, MemoryError) as failure:
         reason = str(failure).partition("\n")[0]

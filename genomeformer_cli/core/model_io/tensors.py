@@ -21,6 +21,7 @@ from torch import Tensor
 
 from genomeformer_cli.core.documents import DocumentError, convert, parse_json, read_json
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.escaping import excerpt
 from genomeformer_cli.core.store.atomic import atomic_file, explain_write_failure, write_json
 from genomeformer_cli.core.store.seal import file_sha256
 
@@ -193,9 +194,10 @@ def weight_files(folder: Path) -> list[Path]:
     Raises:
         CheckpointError: The index is damaged, or names a file that cannot be a shard.
     """
-    if not (folder / INDEX_FILE).is_file():
-        return [folder / WEIGHTS_FILE]
     path = folder / INDEX_FILE
+    # Of a folder with both, the Hugging Face libraries read the single file.
+    if (folder / WEIGHTS_FILE).is_file() or not path.is_file():
+        return [folder / WEIGHTS_FILE]
     try:
         index: _Index = read_json(path, _Index)
         names = sorted(set(index["weight_map"].values()))
@@ -223,11 +225,18 @@ def read_entries(folder: Path) -> dict[str, TensorEntry]:
     """Return the header entries of a model's tensors, without reading the data.
 
     Raises:
-        CheckpointError: A file is missing or damaged.
+        CheckpointError: A file is missing or damaged, or two shards hold the same tensor.
     """
     entries: dict[str, TensorEntry] = {}
     for path in weight_files(folder):
-        entries |= read_header(path)[0]
+        header, _ = read_header(path)
+        again = min(entries.keys() & header.keys(), default=None)
+        if again is not None:
+            raise CheckpointError(
+                f"`{path}` holds the tensor `{excerpt(again)}` of another shard again",
+                hint=DAMAGED,
+            )
+        entries |= header
     return entries
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from genomeformer_cli.core import plugins
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
+from genomeformer_cli.core.escaping import excerpt
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.protocol import ArchitectureConfig, Model
 
@@ -180,8 +181,11 @@ def find_family(document: Mapping[str, Any]) -> Family:
         CheckpointError: No family, or more than one, recognises it.
         ConfigError: Another package that may know it cannot be imported.
     """
-    families = [family for family in own_families() if family.recognise(document)]
-    if not families:
+    kind = document.get("model_type")
+    # The functions that recognise a family may rely on the type.
+    is_text = kind is None or isinstance(kind, str)
+    families = [family for family in own_families() if is_text and family.recognise(document)]
+    if is_text and not families:
         plugins = [
             family for name in ARCHITECTURES.plugins for family in ARCHITECTURES[name].families
         ]
@@ -189,7 +193,9 @@ def find_family(document: Mapping[str, Any]) -> Family:
     if len(families) == 1:
         return families[0]
     described = ", ".join(
-        f"`{key}` `{document[key]}`" for key in ("model_type", "architectures") if key in document
+        f"`{key}` `{excerpt(document[key])}`"
+        for key in ("model_type", "architectures")
+        if key in document
     )
     names = ", ".join(f"`{family.name}`" for family in families or own_families() if family.is_read)
     raise CheckpointError(

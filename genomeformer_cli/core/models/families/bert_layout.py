@@ -94,8 +94,8 @@ def read_sizes(reader: ConfigReader, width: str = "hidden_size") -> dict[str, An
     return {
         "vocabulary_size": reader.take("vocab_size", int),
         "width": reader.take(width, int),
-        "depth": reader.take("num_hidden_layers", int),
-        "num_heads": reader.take("num_attention_heads", int),
+        "depth": reader.count("num_hidden_layers"),
+        "num_heads": reader.count("num_attention_heads"),
         "mlp_width": reader.take("intermediate_size", int),
         "initial_std": reader.take("initializer_range", float, 0.02),
         "initial_out_std": reader.take("initializer_range", float, 0.02),

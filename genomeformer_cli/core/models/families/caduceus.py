@@ -100,7 +100,7 @@ def read_config(document: Document, frame: Frame) -> CaduceusConfig:
         vocabulary_size=rows,
         context=reader.take(LONGEST_ROW, int, _CONTEXT),
         width=width,
-        depth=reader.take("n_layer", int),
+        depth=reader.count("n_layer"),
         inner_width=blocks.take("expand", int, 2) * width,
         state_size=blocks.take("d_state", int, 16),
         conv_width=blocks.take("d_conv", int, 4),

@@ -66,7 +66,7 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DilatedConfig:
     reader = _open(document, NAME, "GPNForMaskedLM")
     encoder = reader.require("encoder", "convnet", "bytenet")
     embedding = reader.require("embedding", "one_hot", "embedding")
-    depth = _check_depth(reader.take("num_hidden_layers", int, 25))
+    depth = _check_depth(reader.count("num_hidden_layers", 25))
     width = reader.take("hidden_size", int, 512)
     mlp_width = reader.take("intermediate_size", int, 2_048)
     is_slim = reader.take("slim", bool, default=False)
@@ -98,7 +98,7 @@ def read_first_config(document: Mapping[str, Any], frame: Frame) -> DilatedConfi
         ConfigError: A key is unknown, missing or has a value that is not implemented.
     """
     reader = _open(document, FIRST_NAME, "ConvNetForMaskedLM")
-    depth = _check_depth(reader.take("n_layers", int, 25))
+    depth = _check_depth(reader.count("n_layers", 25))
     width = reader.take("hidden_size", int, 512)
     config = DilatedConfig(
         vocabulary_size=reader.take("vocab_size", int, 7),

@@ -64,8 +64,8 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     reader.flag("add_cross_attention", is_on=False)
     reader.ignore(_UNUSED_KEYS)
     positions = reader.take("n_positions", int)
-    width, depth = reader.take("n_embd", int), reader.take("n_layer", int)
-    num_heads = reader.take("n_head", int)
+    width, depth = reader.take("n_embd", int), reader.count("n_layer")
+    num_heads = reader.count("n_head")
     if positions <= frame.size or num_heads < 1 or width % num_heads:
         raise ConfigError(
             f"`config.json`: invalid sizes: {positions} positions, width {width}, "

@@ -18,8 +18,6 @@ from genomeformer_cli.core.models.families.protocol import ConfigReader, TensorR
 from genomeformer_cli.core.models.framed import Frame
 from genomeformer_cli.core.models.rotary_scaling import RotaryScaling
 
-# More blocks than any model has; a longer list of them is not made of a few bytes.
-_MOST_BLOCKS = 10_000
 # Settings of training alone: dropout, and the parts into which old versions cut the matrices.
 _TRAINING_KEYS = ("attention_dropout", "pretraining_tp")
 # Tables that old versions stored beside the weights and that are computed here.
@@ -65,13 +63,10 @@ def read_sizes(
         ConfigError: A setting is missing, invalid or not implemented.
     """
     positions = reader.take("max_position_embeddings", int)
-    num_heads, depth = (
-        reader.take(key, int) for key in ("num_attention_heads", "num_hidden_layers")
-    )
-    if positions <= frame.size or num_heads < 1 or depth > _MOST_BLOCKS:
+    num_heads, depth = (reader.count(key) for key in ("num_attention_heads", "num_hidden_layers"))
+    if positions <= frame.size or num_heads < 1:
         raise ConfigError(
-            f"`config.json`: invalid sizes: {positions} positions, {num_heads} heads, "
-            f"{depth} blocks",
+            f"`config.json`: invalid sizes: {positions} positions, {num_heads} heads",
             hint="the model is damaged; fetch it again",
         )
     std = reader.take("initializer_range", float, 0.02)
@@ -83,8 +78,8 @@ def read_sizes(
         width=reader.take("hidden_size", int),
         depth=depth,
         num_heads=num_heads,
-        num_key_value_heads=reader.take(
-            "num_key_value_heads", int, num_heads if all_heads_have_keys else None
+        num_key_value_heads=reader.count(
+            "num_key_value_heads", num_heads if all_heads_have_keys else None
         ),
         mlp_width=reader.take("intermediate_size", int),
         norm_epsilon=reader.take("rms_norm_eps", float, epsilon),

@@ -70,7 +70,7 @@ def read_config(document: Document, frame: Frame) -> MambaConfig:
     for key, allowed in _IMPLEMENTED.items():
         reader.require(key, *allowed)
     reader.ignore(_IGNORED)
-    width, depth = reader.take("hidden_size", int), reader.take("num_hidden_layers", int)
+    width, depth = reader.take("hidden_size", int), reader.count("num_hidden_layers")
     inner = int(reader.take("expand", int, 2) * width)
     # Sizes that are also given under their older names.
     reader.require("d_model", width)

@@ -46,8 +46,8 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
         **sizes,
         head_width=reader.take("head_dim", int, sizes["width"] // sizes["num_heads"]),
         windows=(read_window(reader, document, 0),) * sizes["depth"],
-        num_experts=reader.take("num_local_experts", int),
-        experts_per_token=reader.take("num_experts_per_tok", int),
+        num_experts=reader.count("num_local_experts"),
+        experts_per_token=reader.count("num_experts_per_tok"),
         tied_head=reader.take("tie_word_embeddings", bool, default=False),
     )
     reader.finish()

@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
+from genomeformer_cli.core.escaping import excerpt
 from genomeformer_cli.core.models.framed import Frame, FramedConfig
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 
@@ -24,6 +25,9 @@ Document = Mapping[str, Any]
 # limit in `config.json`.
 LONGEST_ROW = "model_max_length"
 _WHERE = "config.json"
+# Whole numbers are sizes and ids, e.g. positions of HyenaDNA: 1,000,002.
+_LARGEST_INT, _LARGEST_FLOAT = 1 << 24, 3e38
+_MOST_PARTS = 10_000
 _UNREAD = "this model needs a port that this version does not have"
 
 
@@ -121,9 +125,21 @@ class ConfigReader:
             if default is None:
                 raise ConfigError(f"`{_WHERE}` lacks `{key}`", hint=self._hint())
             return default
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        number = _as_number(value, kind)
+        if number is None:
+            raise ConfigError(f"`{_WHERE}`: invalid `{key}`: `{excerpt(value)}`", hint=self._hint())
+        return number
+
+    def count(self, key: str, default: int | None = None) -> int:
+        """Return the number of parts of a model, such as its blocks, heads or experts.
+
+        Readers and models list them: a few bytes of `config.json` must not ask for billions.
+
+        Raises:
+            ConfigError: The key is missing, or its value is not a possible number of parts.
+        """
+        value: int = self.take(key, int, default)
+        if not 0 <= value <= _MOST_PARTS:
             raise ConfigError(f"`{_WHERE}`: invalid `{key}`: `{value}`", hint=self._hint())
         return value
 
@@ -144,7 +160,8 @@ class ConfigReader:
         value = self._document.get(key)
         if not any(type(value) is type(item) and value == item for item in allowed):
             raise ConfigError(
-                f"`{_WHERE}`: `{key}` is `{value}`, which is not implemented for `{self._family}`",
+                f"`{_WHERE}`: `{key}` is `{excerpt(value)}`, which is not implemented for "
+                f"`{self._family}`",
                 hint="implemented: " + ", ".join(f"`{item}`" for item in allowed),
             )
         return value
@@ -174,11 +191,25 @@ class ConfigReader:
         unknown = sorted(self._document.keys() - self._read - GENERAL_KEYS - GENERATION_KEYS)
         if unknown:
             raise ConfigError(
-                f"`{_WHERE}`: unknown key `{unknown[0]}` for `{self._family}`", hint=self._hint()
+                f"`{_WHERE}`: unknown key `{excerpt(unknown[0])}` for `{self._family}`",
+                hint=self._hint(),
             )
 
     def _hint(self) -> str:
         return f"read as a model of the family `{self._family}`; {_UNREAD}"
+
+
+def _as_number(value: Any, kind: type) -> Any:
+    """Return a value of a type, an integer as a float where needed; None if it has another type.
+
+    Numbers beyond float32, and sizes beyond those of any model, are invalid.
+    """
+    if kind in (int, float) and type(value) in (int, float):
+        if not abs(value) <= (_LARGEST_FLOAT if kind is float else _LARGEST_INT):
+            return None
+        value = float(value) if kind is float else value
+    is_flag = isinstance(value, bool)
+    return value if isinstance(value, kind) and is_flag == (kind is bool) else None
 
 
 # Keys of every published configuration that cannot change features or logits in evaluation.
@@ -315,7 +346,7 @@ class TensorReader:
         """
         if self._tensors:
             raise CheckpointError(
-                f"the weights hold a tensor `{min(self._tensors)}`, unknown in the family "
+                f"the weights hold a tensor `{excerpt(min(self._tensors))}`, unknown in the family "
                 f"`{self._family}`",
                 hint=_UNREAD,
             )
@@ -339,6 +370,7 @@ def check_auto_map(document: Document, ported: Collection[str], family: str) -> 
         name = str(reference).rpartition("--")[2]
         if name not in ported:
             raise ConfigError(
-                f"`{_WHERE}`: `auto_map` names the code `{reference}`, which is not ported",
+                f"`{_WHERE}`: `auto_map` names the code `{excerpt(reference)}`, which is not "
+                "ported",
                 hint=f"ported for `{family}`: " + (", ".join(sorted(ported)) or "none"),
             )

@@ -10,6 +10,7 @@ from typing import Any
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
+from genomeformer_cli.core.tokenizers.published.classes import named_rule
 from genomeformer_cli.core.tokenizers.published.greedy import GreedyKmerTokenizer
 from genomeformer_cli.core.tokenizers.published.library import (
     frame_of,
@@ -44,10 +45,13 @@ def read_published_tokenizer(
 ) -> Tokenizer:
     """Read the tokenizer of a published model.
 
+    The class that the folder names decides how its tokens are cut, whatever the family.
+
     Args:
         folder: Folder with the authors' files.
-        rule: `esm`, `dnabert`, `lca`, `generator`, `carbon`, `characters`, `tokenizer.json`, or
-            `bert`: `dnabert` for a vocabulary of k-mers, else `tokenizer.json`.
+        rule: Rule if the folder names no class: `esm`, `dnabert`, `lca`, `generator`, `carbon`,
+            `characters`, `tokenizer.json`, or `bert`: `dnabert` for a vocabulary of k-mers, else
+            `tokenizer.json`.
         num_rows: Rows of the model's embedding (`vocab_size` of `config.json`), so that no id is
             beyond it.
         settings: Settings that the files lack; see the function of the rule.
@@ -55,8 +59,7 @@ def read_published_tokenizer(
     Raises:
         CheckpointError: A file is missing, damaged, or not understood; the message names it.
     """
-    if rule == "bert":
-        rule = _bert_rule(folder)
+    rule = _rule_of(folder, rule, has_settings=bool(settings))
     function, file = _RULES[rule]
     path = folder / file
     try:
@@ -75,6 +78,27 @@ def read_published_tokenizer(
             hint="the file is damaged, or this model needs a port that this version does not have",
         ) from failure
     return tokenizer
+
+
+def _rule_of(folder: Path, rule: str, *, has_settings: bool) -> str:
+    """Return the rule of the class that a folder names, or the one of its family.
+
+    Raises:
+        CheckpointError: The class is not ported, or not with the settings of the family.
+    """
+    try:
+        named = named_rule(folder)
+    except DocumentError as failure:
+        raise CheckpointError(failure.message, hint=failure.hint) from failure
+    if named is None:
+        return _bert_rule(folder) if rule == "bert" else rule
+    if named != rule and has_settings:
+        raise CheckpointError(
+            f"`{folder / CONFIG_FILE}` names a tokenizer of the rule `{named}`; models of this "
+            f"family have `{rule}`",
+            hint="the files belong to different models; fetch the files of one commit",
+        )
+    return named
 
 
 def _bert_rule(folder: Path) -> str:

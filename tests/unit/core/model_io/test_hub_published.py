@@ -50,7 +50,8 @@ def load(store: Store) -> LoadedModel:
 def test_files_of_one_commit_are_kept_sealed(hub: Hub, folder: Path, store: Store) -> None:
     commit = publish(hub, folder)
     fetched = fetch_model(ADDRESS, store)
-    assert {*everything_in(fetched.folder)} == {*everything_in(folder), "SHA256SUMS"}
+    kept = {*everything_in(folder), "README.md", "SHA256SUMS"}
+    assert {*everything_in(fetched.folder)} == kept
     address = read_address(fetched.address)
     assert (address.repository, address.revision) == ("org/model", commit)
     before = len(hub.asked)

@@ -105,6 +105,7 @@ def test_a_small_file_cannot_ask_for_much_memory(folders: tuple[Path, Path]) -> 
         ({"epoch": 3, "a": torch.ones(1)}, "`epoch`, which is not a tensor"),
         ({"state_dict": {"a": torch.ones(1)}}, "`state_dict`, which is not a tensor"),
         ([torch.ones(1)], "no tensors by name"),
+        ({"0": torch.ones(1), 0: torch.zeros(1)}, "name `0` of a tensor is not a text"),
     ],
 )
 def test_only_tensors_by_name_are_accepted(

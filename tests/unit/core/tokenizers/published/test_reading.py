@@ -22,6 +22,8 @@ from tests.published_tokenizers import (
     write_vocabulary,
 )
 
+BRACKETS = {f"{role}_token": f"[{role.upper()}]" for role in ("cls", "pad", "unk", "mask")}
+
 
 def test_first_nucleotide_transformers_have_no_token_after_a_sequence(tmp_path: Path) -> None:
     write_vocabulary(tmp_path, esm_tokens(6), eos_token="<eos>")  # noqa: S106
@@ -81,6 +83,32 @@ def test_rule_of_a_bert_model_is_found(
     if tokens is not None:
         write_vocabulary(tmp_path, tokens)
     assert read_published_tokenizer(tmp_path, "bert").kind == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "kind"),
+    [
+        # The vocabulary of a BERT model alone would be read as overlapping k-mers.
+        ("EsmTokenizer", BRACKETS, "greedy-kmers"),
+        ("BertTokenizer", {}, "windows"),
+        ("LCATokenizer", {"shift": 3}, "windows"),
+    ],
+)
+def test_the_named_class_decides_how_tokens_are_cut(
+    tmp_path: Path, name: str, settings: dict[str, str | int], kind: str
+) -> None:
+    tokens = [*BERT, *kmers(3), *("ACGT" if name == "EsmTokenizer" else "")]
+    write_vocabulary(tmp_path, tokens, tokenizer_class=name, **settings)
+    tokenizer = read_published_tokenizer(tmp_path, "bert")
+    assert tokenizer.kind == kind
+    stride = 3 if name == "EsmTokenizer" else settings.get("shift", 1)
+    assert tokenizer.settings["stride"] == stride
+
+
+def test_a_class_of_another_family_contradicts_its_settings(tmp_path: Path) -> None:
+    write_vocabulary(tmp_path, [*BERT, *kmers(3)], tokenizer_class="CaduceusTokenizer")
+    with pytest.raises(CheckpointError, match="rule `characters`"):
+        read_published_tokenizer(tmp_path, "lca", shift=1)
 
 
 @pytest.mark.parametrize(("k", "shift"), [(6, 1), (6, 2), (1, 1)])
