@@ -21,6 +21,7 @@ from genomeformer_cli.core.errors import CheckpointError, GenomeformerError
 from genomeformer_cli.core.model_io.model_folder import read_model, read_model_config
 from genomeformer_cli.core.model_io.skeleton import check_shapes
 from genomeformer_cli.core.model_io.tensors import INDEX_FILE, WEIGHTS_FILE, read_weights
+from genomeformer_cli.core.models.decoder import DecoderConfig
 from tests.published_folders import FOLDERS, write_published
 from tests.strategies import repeatable
 
@@ -92,6 +93,7 @@ def test_a_few_bytes_cannot_ask_for_many_parts(name: str, value: int) -> None:
 
 def test_a_model_of_more_parts_than_tensors_is_not_built() -> None:
     config = read_model_config(folder_of("mixtral"))
+    assert isinstance(config, DecoderConfig)
     many = dataclasses.replace(config, num_experts=600)
     with pytest.raises(CheckpointError, match="more parts than the weights have tensors"):
         check_shapes(many, {"a": (1,), "b": (1,)}, Path("folder"))

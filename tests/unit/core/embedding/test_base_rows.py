@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -37,7 +38,9 @@ def model_of(name: str) -> LoadedModel:
     return read_model(folder)
 
 
-def rows_of(loaded: LoadedModel, codes: Codes, rc: str = "none") -> np.ndarray:
+def rows_of(
+    loaded: LoadedModel, codes: Codes, rc: Literal["none", "mean", "concat"] = "none"
+) -> np.ndarray:
     embedder = Embedder(loaded, EmbedOptions(pool="none", rc=rc))
     rows = np.empty((codes.size, embedder.width), dtype=np.float32)
     embedder.embed_bases([codes], rows)
