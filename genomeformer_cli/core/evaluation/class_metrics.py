@@ -1,6 +1,6 @@
 """Metrics of classes from weighted rows, and their summaries over groups of rows.
 
-Shape letters: N rows, C classes, R ranks.
+Shape letters: N rows, C classes.
 """
 
 from __future__ import annotations
@@ -37,26 +37,6 @@ def area_under_curve(
     pairs = inside.sum() * outside.sum()
     below = np.cumsum(outside) - outside / 2
     return float(inside @ below / pairs) if pairs else float("nan")
-
-
-def average_precision(
-    rank_N: npt.NDArray[np.int64], is_N: npt.NDArray[np.bool_], weights_N: Floats
-) -> float:
-    """Return the area under the precision-recall curve, by steps; equal scores are one step.
-
-    Args:
-        rank_N: Rank of the score of each row; equal scores have one rank.
-        is_N: True for rows of the class.
-        weights_N: Weight of each row.
-    """
-    num_ranks = int(rank_N.max()) + 1
-    inside = np.bincount(rank_N, weights=weights_N * is_N, minlength=num_ranks)[::-1]
-    total = np.bincount(rank_N, weights=weights_N, minlength=num_ranks)[::-1]
-    hits_R, rows_R = np.cumsum(inside), np.cumsum(total)
-    if not hits_R[-1]:
-        return float("nan")
-    precision = np.divide(hits_R, rows_R, out=np.zeros_like(hits_R), where=rows_R > 0)
-    return float(inside @ precision / hits_R[-1])
 
 
 def macro_f1(confusion_CC: Floats) -> float:

@@ -23,11 +23,11 @@ from genomeformer_cli.core.evaluation.class_metrics import (
     GroupMetrics,
     GroupValues,
     area_under_curve,
-    average_precision,
     correlation,
     macro_f1,
     summarize_groups,
 )
+from genomeformer_cli.core.evaluation.grouped_ranking import average_precision
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.evaluation.token_scores import (
     NUM_SAMPLES,

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef, roc_auc_score
 
-from genomeformer_cli.core.evaluation.class_metrics import average_precision, macro_f1
+from genomeformer_cli.core.evaluation.class_metrics import macro_f1
+from genomeformer_cli.core.evaluation.grouped_ranking import average_precision
 from genomeformer_cli.core.evaluation.probes import (
     ProbePredictions,
     measure_groups,
