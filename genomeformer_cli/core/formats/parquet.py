@@ -136,7 +136,7 @@ def _opened(path: Path, display_name: str) -> Iterator[Any]:
     try:
         with parquet.ParquetFile(path) as file:
             yield file
-    except (arrow.ArrowException, OSError) as failure:
+    except (arrow.ArrowException, OSError, UnicodeDecodeError) as failure:
         raise FormatError(
             f"`{display_name}` cannot be read as parquet: {str(failure).partition(chr(10))[0]}",
             hint="write the table again, or export it as TSV",

@@ -145,6 +145,14 @@ def test_parquet_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert "genomeformer[parquet]" in str(caught.value.hint)
 
 
+def test_parquet_with_invalid_text_is_refused(tmp_path: Path) -> None:
+    arrow = importlib.import_module("pyarrow")
+    bases = arrow.array([b"ACGT", b"AC\xffT"], arrow.binary()).view(arrow.string())
+    write_parquet(tmp_path / "train.parquet", {"sequence": bases, "label": [0, 1]})
+    with pytest.raises(FormatError, match="cannot be read as parquet: 'utf-8' codec"):
+        read(tmp_path)
+
+
 def test_one_task_of_parquet_is_read_like_its_table(tmp_path: Path) -> None:
     shutil.copy(FOLDER / "nt" / "H3" / "test.parquet", tmp_path / "h3.parquet")
     write(tmp_path / "INDEX.tsv", "task\nh3\n")
