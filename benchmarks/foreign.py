@@ -270,7 +270,7 @@ def shapes() -> dict[str, Shape]:
             model="caduceus-ps_seqlen-131k_d_model-256_n_layer-16",
             tokenizer=recorded_files("caduceus/ps"),
             document=recorded("caduceus/ps")
-            | {"d_model": 256, "n_layer": 16}
+            | {"d_model": 256, "n_layer": 16, "model_max_length": 131_072}
             | {"ssm_cfg": recorded("caduceus/ps")["ssm_cfg"] | {"d_state": 16, "dt_rank": "auto"}},
             stock=None,
         ),

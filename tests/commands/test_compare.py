@@ -158,3 +158,18 @@ def test_two_and_one_that_cannot_be(run_cli: RunCommand, tmp_path: Path, cache_h
     assert run_cli("cache", "verify").exit_code == 0
     refused = run_cli(*arguments, "--seeds", "2")
     assert_failure(refused, "seeds: 1 -> 2", hint="--name", exit_code=2)
+
+
+@pytest.mark.parametrize("model", ["hf://org/name", "folder", "released"])
+def test_a_model_in_the_place_of_a_corpus_is_refused(
+    run_cli: RunCommand,
+    trained: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    done = run_cli("compare", model, "phage", "--tokens", "1k")
+    assert_failure(done, f"`{model}` is a model", hint="evaluate MODEL MODEL", exit_code=2)
+    assert not (trained / "comparisons").exists()

@@ -17,7 +17,8 @@ from genomeformer_cli.core.attention.registry import ATTENTIONS
 from genomeformer_cli.core.config_text import read_config
 from genomeformer_cli.core.configuration import merge_values, to_plain
 from genomeformer_cli.core.corpus.reader import open_corpus
-from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.errors import ConfigError, UsageError
+from genomeformer_cli.core.known_models import SCHEME
 from genomeformer_cli.core.processes import run_in_fresh_process
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import write_json
@@ -95,6 +96,8 @@ def compare_models(
         StoreError: Another process works on the comparison.
     """
     store = store or Store()
+    for corpus in request.corpora:
+        _refuse_model(corpus, store)
     folder = comparison_folder(store, check_name(request.name))
     set_threads(request.threads)
     shared = _shared(request, store)
@@ -164,6 +167,20 @@ def _shared(request: CompareRequest, store: Store) -> dict[str, _Shared]:
             vocabulary_sha256=corpus.manifest.vocabulary_sha256,
         )
     return configs
+
+
+def _refuse_model(name: str, store: Store) -> None:
+    """Refuse a finished model in the place of a corpus.
+
+    Raises:
+        UsageError: The name is that of a model.
+    """
+    is_model = name.startswith(SCHEME) or Path(name).is_dir() or store.has(Kind.WEIGHTS, name)
+    if is_model and not store.has(Kind.CORPORA, name):
+        raise UsageError(
+            f"`{name}` is a model, and `compare` trains models on a corpus",
+            hint="`genomeformer evaluate MODEL MODEL ... --task FILE` ranks finished models",
+        )
 
 
 def _check_execution(config_file: Path | None) -> None:
