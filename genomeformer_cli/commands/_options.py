@@ -34,6 +34,7 @@ MODEL_HELP = (
 NAME_HELP = "Name of the result in the cache."
 OUTPUT_HELP = "Path of the result."
 PLOT_HELP = "Picture of the result."
+RESUME_HELP = "Continue an interrupted run of the same command."
 # Help texts of options whose types or defaults differ between commands.
 ANNOTATION_HELP = (
     "GFF3 or GenBank file, packed or not, of the given sequences or with sequences in it."

@@ -12,6 +12,7 @@ from genomeformer_cli.commands._options import (
     MERGE_HELP,
     OUTPUT_HELP,
     PLOT_HELP,
+    RESUME_HELP,
     WINDOW_HELP,
     ConfigOption,
     DeviceOption,
@@ -96,7 +97,7 @@ def command(
         bool,
         Option(
             "--resume",
-            help="Continue an interrupted run of the same command; keep a finished output.",
+            help=f"{RESUME_HELP} A finished output is kept.",
             rich_help_panel=_OUTPUT,
         ),
     ] = False,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
 
 from typer import Context, Exit, Option
 
@@ -12,6 +14,8 @@ from genomeformer_cli.commands._completion import complete_released
 from genomeformer_cli.commands._options import (
     MODEL_HELP,
     OUTPUT_HELP,
+    PLOT_HELP,
+    RESUME_HELP,
     ConfigOption,
     DeviceOption,
     JsonOption,
@@ -35,7 +39,14 @@ from genomeformer_cli.commands._sources import (
 )
 from genomeformer_cli.core.errors import UsageError
 
+if TYPE_CHECKING:
+    from genomeformer_cli.core.finetuning.tracks import TrackRules
+    from genomeformer_cli.core.reporting import Reporter
+    from genomeformer_cli.core.workflows.predict import Prediction, PredictRequest
+
 EXAMPLE = "Example:  genomeformer predict promoters.fa --model demo-promoters > answers.tsv"
+
+_OUTPUT, _TRACKS = "Output", "Tracks"
 
 
 def command(
@@ -60,8 +71,52 @@ def command(
     tile: TileOption = None,
     step: StepOption = None,
     output: Annotated[
+        list[Path] | None,
+        Option(
+            "-o",
+            "--output",
+            help=f"{OUTPUT_HELP} A table (`.tsv`), hits (`.bed`, `.gff3`) or scores (`.bedgraph`, "
+            "`.bw`); may be repeated. Default: a table on standard output.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    resume: Annotated[bool, Option("--resume", help=RESUME_HELP, rich_help_panel=_OUTPUT)] = False,
+    label: Annotated[
+        list[str] | None,
+        Option(
+            help="Class of hits and scores; may be repeated for hits. Default: all classes, or the "
+            "second of `0` and `1`.",
+            show_default=False,
+            rich_help_panel=_TRACKS,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        Option(
+            help="Smallest score of a hit. Default: 0.5 for probabilities.",
+            show_default=False,
+            rich_help_panel=_TRACKS,
+        ),
+    ] = None,
+    merge: Annotated[
+        int | None,
+        Option(
+            min=0,
+            help="Merge hits of a class and strand that are at most this many bases apart.",
+            metavar="BASES",
+            show_default=False,
+            rich_help_panel=_TRACKS,
+        ),
+    ] = None,
+    plot: Annotated[
         Path | None,
-        Option("-o", "--output", help=f"{OUTPUT_HELP} Default: standard output."),
+        Option(
+            help=f"{PLOT_HELP} Genes, hits and scores along the genome: `.png`, `.svg`, `.pdf`, or "
+            "`.html` with zoom.",
+            show_default=False,
+            rich_help_panel=_TRACKS,
+        ),
     ] = None,
     base_labels: Annotated[
         str,
@@ -91,11 +146,9 @@ def command(
     if model is None:
         raise UsageError("no fine-tuned model is given", hint=EXAMPLE.partition(":  ")[2])
     selected = given_sources(context, flank=resolved.flank, rules=resolved.regions)
-    from genomeformer_cli.core.store.atomic import atomic_file
-    from genomeformer_cli.core.store.output_lock import lock_outputs
-    from genomeformer_cli.render.console import data_stream
-    from genomeformer_cli.render.progress import terminal_reporter
-    from genomeformer_cli.render.rows import prediction_lines
+    if resume and not output:
+        raise UsageError("`--resume` needs an output file, not standard output", hint="give `-o`")
+    from genomeformer_cli.core.finetuning.tracks import TrackRules
 
     request = workflow.PredictRequest(
         sources=selected,
@@ -103,15 +156,90 @@ def command(
         config=resolved,
         device=device,
         workers=workers,
+        resume=resume,
     )
+    files = _Outputs(
+        paths=output or [],
+        plot=plot,
+        rules=TrackRules(labels=tuple(label or ()), threshold=threshold, merge=merge),
+        by_base=base_labels == "rows",
+        as_json=as_json,
+    )
+    _predict(request, files)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Outputs:
+    """Output files and their content."""
+
+    paths: list[Path]  # Tables and tracks; empty: a table on standard output, or only a picture.
+    plot: Path | None
+    rules: TrackRules
+    by_base: bool  # Write one row per base.
+    as_json: bool
+
+
+def _predict(request: PredictRequest, files: _Outputs) -> None:
+    from genomeformer_cli.core.store.output_lock import lock_outputs
+    from genomeformer_cli.core.workflows import predict as workflow
+    from genomeformer_cli.core.workflows import predict_tracks as tracks
+    from genomeformer_cli.render.genome_view import draw_genome
+    from genomeformer_cli.render.plots import check_picture_path
+    from genomeformer_cli.render.progress import terminal_reporter
+
+    for path in files.paths:
+        tracks.check_output_name(path)
+    check_picture_path(files.plot, ".html")
     with terminal_reporter() as reporter, ExitStack() as stack:
-        stack.enter_context(lock_outputs(output, reporter=reporter))
+        stack.enter_context(lock_outputs(*files.paths, files.plot, reporter=reporter))
         predictor = workflow.load_predictor(request, reporter=reporter)
-        predictions = workflow.predict_sequences(predictor, request, reporter=reporter)
-        lines = prediction_lines(
-            predictor.task, predictions, by_base=base_labels == "rows", as_json=as_json
+        space, draws = predictor.task.targets, files.plot is not None
+        tracks.check_tracks(space, request.sources, files.paths, files.rules, draws=draws)
+        folder = _parts_folder(request, files, stack)
+        prediction = stack.enter_context(
+            workflow.open_prediction(predictor, request, reporter=reporter, folder=folder)
         )
-        first = next(lines)
-        out = stack.enter_context(atomic_file(output)) if output else data_stream()
+        for path in files.paths:
+            if tracks.is_track(path):
+                count = tracks.write_track(prediction, path, files.rules, reporter)
+                reporter.note(f"{path}: {count:,} rows")
+            else:
+                _write_table(prediction, files, path, reporter)
+        if files.plot is not None:
+            genes = Path(request.config.genes) if request.config.genes else None
+            view = tracks.view_prediction(prediction, files.rules, genes, reporter)
+            draw_genome(view, files.plot)
+            reporter.note(f"picture: {files.plot}")
+        elif not files.paths:
+            _write_table(prediction, files, None, reporter)
+
+
+def _parts_folder(request: PredictRequest, files: _Outputs, stack: ExitStack) -> Path | None:
+    """Return the folder of finished parts: for a long scan, or if several outputs read them."""
+    from genomeformer_cli.core.workflows.prediction_parts import parts_folder
+
+    num_readers = len(files.paths) + (files.plot is not None)
+    if files.paths and (request.sources.tile is not None or request.resume or num_readers > 1):
+        return parts_folder(files.paths[0])
+    if files.plot is not None:
+        return Path(stack.enter_context(TemporaryDirectory(prefix="genomeformer-"))) / "parts"
+    return None
+
+
+def _write_table(
+    prediction: Prediction, files: _Outputs, path: Path | None, reporter: Reporter
+) -> None:
+    from genomeformer_cli.core.store.atomic import atomic_file
+    from genomeformer_cli.render.console import data_stream
+    from genomeformer_cli.render.rows import prediction_lines
+
+    lines = prediction_lines(
+        prediction.predictor.task,
+        prediction.records(reporter),
+        by_base=files.by_base,
+        as_json=files.as_json,
+    )
+    first = next(lines)
+    with nullcontext(data_stream()) if path is None else atomic_file(path) as out:
         out.write(first)
         out.writelines(lines)

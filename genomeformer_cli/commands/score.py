@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 from typer import Context, Option
 
@@ -32,9 +33,11 @@ from genomeformer_cli.commands._sources import (
 from genomeformer_cli.core.errors import UsageError
 
 if TYPE_CHECKING:
+    from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
     from genomeformer_cli.core.model_io.model_folder import LoadedModel
     from genomeformer_cli.core.reporting import Reporter
     from genomeformer_cli.core.workflows.score import VariantSource
+    from genomeformer_cli.core.workflows.sources import Look
 
 EXAMPLE = "Example:  genomeformer score promoters.fa > scores.tsv"
 
@@ -61,8 +64,15 @@ def command(
     ] = None,
     per_base: Annotated[
         Path | None,
-        Option(help="File of one row per base: bits, and the probabilities of A C G T."),
+        Option(
+            help="File of one row per base: bits, and the probabilities of A C G T; `.bedgraph` or "
+            "`.bw`: bits along the genome."
+        ),
     ] = None,
+    bin_width: Annotated[
+        int,
+        Option("--bin", min=1, help="Bases whose mean is one value of a track.", metavar="BASES"),
+    ] = 1,
     both_strands: Annotated[
         bool, Option("--both-strands", help="Average the log-probabilities of both strands.")
     ] = False,
@@ -93,12 +103,16 @@ def command(
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import score as workflow
-    from genomeformer_cli.render import rows as table
+    from genomeformer_cli.core.workflows.score_track import check_base_file
     from genomeformer_cli.render.console import data_stream
-    from genomeformer_cli.render.plots import check_picture_path, plot_substitutions
+    from genomeformer_cli.render.plots import check_picture_path
     from genomeformer_cli.render.progress import terminal_reporter
 
     check_picture_path(plot)
+    if per_base is not None:
+        check_base_file(selected, per_base, bin_width)
+    elif bin_width > 1:
+        raise UsageError("`--bin` needs a track", hint="give `--per-base FILE.bw`")
     rule = ScoringOptions(window=window, every=every, both_strands=both_strands)
     request = workflow.ScoreRequest(
         model=model,
@@ -116,27 +130,77 @@ def command(
             )
             _write_variants(loaded, variants, output, reporter)
             return
-        has_regions = selected.has_regions
+        look = stack.enter_context(workflow.open_sequences(selected, reporter))
         out = stack.enter_context(atomic_file(output)) if output else data_stream()
+        sequences = _Sequences(look=look, noun=selected.noun, has_regions=selected.has_regions)
         if ism:
-            maps = list(workflow.map_sequences(loaded, selected, every, reporter))
-            rows = (
-                line
-                for substitution_map in maps
-                for line in table.substitution_rows(substitution_map)
-            )
-            columns = table.with_coordinates(table.MAP_COLUMNS, has_regions=has_regions)
-            table.write_rows(out, columns, rows)
-            if plot is not None:
-                plot_substitutions(maps, plot)
-            return
-        scored = workflow.score_sequences(loaded, selected, rule, reporter)
-        if per_base is not None:
-            bases = stack.enter_context(atomic_file(per_base))
-            columns = table.with_coordinates(table.BASE_COLUMNS, has_regions=has_regions)
-            bases.write(table.tsv_line(columns))
+            _write_substitutions(loaded, sequences, every, out, plot, reporter)
+        else:
+            _write_records(loaded, sequences, rule, out, per_base, bin_width, reporter)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sequences:
+    """Sequences that were read once."""
+
+    look: Look
+    noun: str  # Noun of a sequence in messages.
+    has_regions: bool  # The sequences have coordinates.
+
+
+def _write_substitutions(
+    loaded: LoadedModel,
+    sequences: _Sequences,
+    every: int,
+    out: IO[bytes],
+    plot: Path | None,
+    reporter: Reporter,
+) -> None:
+    from genomeformer_cli.core.workflows import score as workflow
+    from genomeformer_cli.render import rows as table
+    from genomeformer_cli.render.plots import plot_substitutions
+
+    maps = list(workflow.map_sequences(loaded, sequences.look, every, reporter))
+    rows = (line for record in maps for line in table.substitution_rows(record))
+    columns = table.with_coordinates(table.MAP_COLUMNS, has_regions=sequences.has_regions)
+    table.write_rows(out, columns, rows)
+    if plot is not None:
+        plot_substitutions(maps, plot)
+
+
+def _write_records(
+    loaded: LoadedModel,
+    sequences: _Sequences,
+    rule: ScoringOptions,
+    out: IO[bytes],
+    per_base: Path | None,
+    bin_width: int,
+    reporter: Reporter,
+) -> None:
+    """Write the likelihoods of records, and their bases as a table or a track."""
+    from genomeformer_cli.core.formats.tracks.files import is_score_track
+    from genomeformer_cli.core.store.atomic import atomic_file
+    from genomeformer_cli.core.workflows import score as workflow
+    from genomeformer_cli.core.workflows.score_track import write_base_track
+    from genomeformer_cli.render import rows as table
+
+    has_regions, look = sequences.has_regions, sequences.look
+    scored = workflow.score_sequences(loaded, look, rule, reporter, sequences.noun)
+    columns = table.with_coordinates(table.RECORD_COLUMNS, has_regions=has_regions)
+    if is_score_track(per_base):
+        assert per_base is not None
+        out.write(table.tsv_line(columns))
+        records = table.write_records(scored, out)
+        title = f"bits per base, {loaded.folder.name}"
+        count = write_base_track(records, look, per_base, bin_width=bin_width, title=title)
+        out.flush()
+        reporter.note(f"{per_base}: {count:,} rows")
+        return
+    with nullcontext() if per_base is None else atomic_file(per_base) as bases:
+        if bases is not None:
+            base_columns = table.with_coordinates(table.BASE_COLUMNS, has_regions=has_regions)
+            bases.write(table.tsv_line(base_columns))
             scored = table.write_bases(scored, bases)
-        columns = table.with_coordinates(table.RECORD_COLUMNS, has_regions=has_regions)
         table.write_rows(out, columns, map(table.record_row, scored))
 
 

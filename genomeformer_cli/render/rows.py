@@ -76,6 +76,13 @@ def write_bases(records: Iterable[ScoredRecord], out: IO[bytes]) -> Iterator[Sco
         yield record
 
 
+def write_records(records: Iterable[ScoredRecord], out: IO[bytes]) -> Iterator[ScoredRecord]:
+    """Write the likelihood of each record while passing the records on."""
+    for record in records:
+        out.write(record_row(record))
+        yield record
+
+
 def variant_row(score: VariantScore) -> bytes:
     """Return the scores of one allele."""
     variant = score.variant

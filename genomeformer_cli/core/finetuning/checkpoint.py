@@ -48,6 +48,7 @@ class SavedTask:
     window: int  # Maximum window of the model, in tokens.
     # Features of a linear model whose outputs are added; None without one.
     linear: BaselineFeatures | None = None
+    longest: int | None = None  # Bases of the longest training sequence; None: not recorded.
 
     def build_head(self, model: Model, *, seed: int = 0) -> TaskHead:
         """Return a newly initialised head for a model."""

@@ -26,7 +26,7 @@ from genomeformer_cli.core.inference.cost import BatchCost
 from genomeformer_cli.core.inference.distinct import DistinctRows
 from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.models.protocol import Model
-from genomeformer_cli.core.sequence import Codes
+from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import has_real_token
 
 Progress = Callable[[int], None]
@@ -143,6 +143,33 @@ class Predictor:
                     hint="its weights are too large or damaged; fetch or fine-tune it again",
                 )
         return predictions
+
+    def predict_distinct(
+        self, codes: Sequence[Codes], progress: Progress = _no_progress
+    ) -> list[Floats]:
+        """Return the predictions of `predict`, computed once per distinct sequence.
+
+        Sequences that are reverse complements of each other count as one where the model averages
+        both strands: repeats of a genome, and its second strand, cost nothing.
+        """
+        is_symmetric = self.both_strands and not self.label_space.is_per_base
+        index: dict[bytes, int] = {}
+        distinct: list[Codes] = []
+        places: list[int] = []
+        repeated = 0
+        for row_codes in codes:
+            key = row_codes.tobytes()
+            if is_symmetric:
+                key = min(key, reverse_complement_codes(row_codes).tobytes())
+            place = index.setdefault(key, len(distinct))
+            places.append(place)
+            if place == len(distinct):
+                distinct.append(row_codes)
+            else:
+                repeated += row_codes.size
+        predictions = self.predict(distinct, progress)
+        progress(repeated)
+        return [predictions[place] for place in places]
 
     def evaluate(
         self, rows: LabelledRows, split: str, loss: Loss

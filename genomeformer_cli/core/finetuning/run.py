@@ -173,6 +173,7 @@ def prepare_run(
         strands=config.tuning.strands,
         window=window,
         linear=linear,
+        longest=max(rows.codes[row].size for row in rows.splits[TRAIN]),
     )
     return FinetuningRun(rows=rows, task=task, config=config, base=base, device=device)
 

@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from genomeformer_cli._version import __version__
 from genomeformer_cli.core.annotation.sources import RegionConfig, SequenceSources
-from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.configuration import to_plain
+from genomeformer_cli.core.errors import ConfigError, UsageError
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.labelled import RowCount
 from genomeformer_cli.core.formats.region import Region
 from genomeformer_cli.core.formats.sequences import Query
+from genomeformer_cli.core.formats.tracks.elements import Chromosome
+from genomeformer_cli.core.genomes.regions import count_noun
+from genomeformer_cli.core.model_io.bundle_layout import HEAD_FILE
 from genomeformer_cli.core.model_io.resolve import model_folder
-from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.model_io.tensors import weights_sha256
+from genomeformer_cli.core.reporting import Reporter, Tracker
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
 from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.store.seal import file_sha256
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer, has_real_token
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
-from genomeformer_cli.core.workflows.sources import RowCheck, look_through
+from genomeformer_cli.core.workflows.prediction_parts import PredictionParts
+from genomeformer_cli.core.workflows.sources import Look, RowCheck, look_through
 
 EMPTY, ONLY_N, NO_TOKEN = "empty", "only-N", "no-whole-token"
 _BASES, _RECORDS = 1 << 22, 1 << 14
+_BASES_OF_PART = 1 << 19
+_FAR_LONGER = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +63,8 @@ class PredictConfig:
 
     rows: PredictOptions = field(default_factory=PredictOptions)  # Options of the computation.
     flank: int = 100  # Bases on each side of a variant.
+    # Annotation of the genes in a picture; None: that of the genome in the cache or of GenBank.
+    genes: str | None = None
     # Rarely changed rules of tiles.
     regions: RegionConfig = field(default_factory=RegionConfig)
 
@@ -64,6 +78,7 @@ class PredictRequest:
     config: PredictConfig = field(default_factory=PredictConfig)  # Settings of the prediction.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
     workers: int | None = None  # CPU cores; None: every core, or `OMP_NUM_THREADS`.
+    resume: bool = False  # Use the finished parts of an interrupted command.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,14 +134,75 @@ def load_predictor(
     return LoadedPredictor(answerer=answerer, task=task, folder=folder)
 
 
-def predict_sequences(
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """Sequences that were read once, and the predictor to apply to them."""
+
+    predictor: LoadedPredictor
+    look: Look  # Result of reading the sequences.
+    parts: PredictionParts | None = None  # Finished parts on disk; None: keep nothing.
+
+    def chromosomes(self) -> list[Chromosome]:
+        """Return the records and their lengths, in the order of the files."""
+        return [Chromosome(name=row.id, length=row.codes.size) for row in self.look.records()]
+
+    def records(self, reporter: Reporter) -> Iterator[PredictedRecord]:
+        """Yield the prediction of every sequence, in order; finished parts are read from disk."""
+        notes: Counter[str] = Counter()
+        tokenizer = self.predictor.answerer.collator.tokenizer
+        warning = _LengthWarning(self.predictor.task, reporter)
+        with reporter.track("predicting", self.look.num_bases, "bases") as tracker:
+            for number, group in enumerate(self._groups()):
+                warning.check(group)
+                predictions = self._predict(number, group, tracker)
+                for query, answers in zip(group, predictions, strict=True):
+                    note = query.problem or _note(query.codes, tokenizer)
+                    notes[note] += 1
+                    yield PredictedRecord(
+                        id=query.id,
+                        codes=query.codes,
+                        answers=answers,
+                        note=note,
+                        region=query.region,
+                    )
+        reporter.note(count_notes(notes).sentence("sequences"))
+
+    def _groups(self) -> Iterator[Sequence[Query]]:
+        # Small parts on disk: an interruption loses at most one.
+        return _groups(self.look.read(), _BASES if self.parts is None else _BASES_OF_PART)
+
+    def _predict(
+        self, number: int, group: Sequence[Query], tracker: Tracker
+    ) -> Sequence[npt.NDArray[np.float64]]:
+        found = self.parts.read(number) if self.parts is not None else None
+        if found is not None and len(found) == len(group):
+            tracker.advance(sum(query.codes.size for query in group))
+            return found
+        codes = [query.codes for query in group]
+        predictions = self.predictor.answerer.predict_distinct(codes, tracker.advance)
+        if self.parts is not None:
+            self.parts.write(number, predictions)
+        return predictions
+
+
+@contextmanager
+def open_prediction(
     predictor: LoadedPredictor,
     request: PredictRequest,
     *,
     reporter: Reporter,
     store: Store | None = None,
-) -> Iterator[PredictedRecord]:
-    """Yield the prediction of every record, in order.
+    folder: Path | None = None,
+) -> Iterator[Prediction]:
+    """Read the sequences once, and prepare their prediction.
+
+    Args:
+        predictor: Loaded model.
+        request: Sequences and options.
+        reporter: Receives messages and progress.
+        store: Cache.
+        folder: Folder of finished parts, which is removed after success and kept otherwise; None:
+            keep nothing.
 
     Raises:
         FastaError, AlphabetError, InputError: The input is invalid.
@@ -139,12 +215,84 @@ def predict_sequences(
             reporter=reporter,
             check=RowCheck(),
         )
-        tracker = stack.enter_context(reporter.track("predicting", look.num_bases, "bases"))
-        notes: Counter[str] = Counter()
-        for record in predict_queries(predictor.answerer, look.read(), tracker.advance):
-            notes[record.note] += 1
-            yield record
-        reporter.note(count_notes(notes).sentence("sequences"))
+        if folder is None:
+            yield Prediction(predictor=predictor, look=look)
+            return
+        if request.resume and look.identities is None:
+            raise UsageError(
+                "sequences of a pipe cannot be compared with those of the interrupted command",
+                hint="put the sequences into a file, or leave `--resume` out",
+            )
+        job = _describe_job(predictor, request, look)
+        parts = PredictionParts(folder, job=job, resume=request.resume)
+        if parts.was_discarded:
+            reporter.warn(
+                f"`{folder}` belongs to other sequences, another model or other options: starting "
+                "over"
+            )
+        if parts.num_found:
+            reporter.note(f"resuming: {count_noun(parts.num_found, 'part')} already computed")
+        try:
+            yield Prediction(predictor=predictor, look=look, parts=parts)
+        except KeyboardInterrupt:
+            reporter.note("`--resume` with the same command resumes from here")
+            raise
+        finally:
+            parts.remove_if_empty()
+        parts.remove()
+
+
+def predict_sequences(
+    predictor: LoadedPredictor,
+    request: PredictRequest,
+    *,
+    reporter: Reporter,
+    store: Store | None = None,
+) -> Iterator[PredictedRecord]:
+    """Yield the prediction of every sequence, in order.
+
+    Raises:
+        FastaError, AlphabetError, InputError: The input is invalid.
+    """
+    with open_prediction(predictor, request, reporter=reporter, store=store) as prediction:
+        yield from prediction.records(reporter)
+
+
+def _describe_job(predictor: LoadedPredictor, request: PredictRequest, look: Look) -> str:
+    """Return a checksum of everything that determines the predictions."""
+    description = {
+        "genomeformer_version": __version__,
+        "model_sha256": weights_sha256(predictor.folder),
+        "head_sha256": file_sha256(predictor.folder / HEAD_FILE),
+        "task": to_plain(predictor.task),
+        "sources": to_plain(request.sources),
+        "files": look.identities,
+        "tokens_per_batch": request.config.rows.tokens_per_batch,
+        "device": str(predictor.answerer.model.device),
+    }
+    return hashlib.sha256(json.dumps(description, default=str).encode()).hexdigest()
+
+
+class _LengthWarning:
+    """Warn once of a record far longer than the sequences of the training."""
+
+    def __init__(self, task: SavedTask, reporter: Reporter) -> None:
+        self._longest = None if task.targets.is_per_base else task.longest
+        self._reporter = reporter
+
+    def check(self, group: Sequence[Query]) -> None:
+        """Warn of the first record that is too long."""
+        if self._longest is None:
+            return
+        for query in group:
+            if query.codes.size > _FAR_LONGER * self._longest:
+                self._reporter.warn(
+                    f"`{query.id}` has {query.codes.size:,} bases, the longest training sequence "
+                    f"{self._longest:,}: all of it has one prediction; `--tile {self._longest}` "
+                    "predicts along it"
+                )
+                self._longest = None
+                return
 
 
 def predict_queries(
@@ -157,9 +305,9 @@ def predict_queries(
         queries: Sequences.
         progress: Receives the number of bases of each finished batch.
     """
-    for group in _groups(iter(queries)):
+    for group in _groups(iter(queries), _BASES):
         codes = [query.codes for query in group]
-        for query, answers in zip(group, answerer.predict(codes, progress), strict=True):
+        for query, answers in zip(group, answerer.predict_distinct(codes, progress), strict=True):
             note = query.problem or _note(query.codes, answerer.collator.tokenizer)
             yield PredictedRecord(
                 id=query.id, codes=query.codes, answers=answers, note=note, region=query.region
@@ -185,14 +333,14 @@ def _note(codes: Codes, tokenizer: Tokenizer) -> str:
     return "" if has_real_token(tokenizer, codes) else NO_TOKEN
 
 
-def _groups(queries: Iterator[Query]) -> Iterator[Sequence[Query]]:
+def _groups(queries: Iterator[Query], most_bases: int) -> Iterator[Sequence[Query]]:
     """Yield records that are sorted by length together."""
     group: list[Query] = []
     num_bases = 0
     for query in queries:
         group.append(query)
         num_bases += query.codes.size
-        if num_bases >= _BASES or len(group) >= _RECORDS:
+        if num_bases >= most_bases or len(group) >= _RECORDS:
             yield group
             group, num_bases = [], 0
     if group:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -46,7 +46,7 @@ from genomeformer_cli.core.sequence import Codes
 from genomeformer_cli.core.store.atomic import atomic_file
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
-from genomeformer_cli.core.workflows.sources import RowCheck, look_through, records_text
+from genomeformer_cli.core.workflows.sources import Look, RowCheck, look_through, records_text
 
 VCF_SUFFIXES = (".vcf", ".vcf.gz", ".vcf.bgz")
 _VCF_COMMAND = "score --vcf -"
@@ -114,22 +114,34 @@ def load_scorer(
     return loaded
 
 
+@contextmanager
+def open_sequences(sources: SequenceSources, reporter: Reporter) -> Iterator[Look]:
+    """Read the sources to their end once, as `embed` does, and keep copies of pipes.
+
+    Raises:
+        FastaError, AlphabetError, InputError: A source is invalid.
+    """
+    with ExitStack() as stack:
+        yield look_through(sources, store=Store(), stack=stack, reporter=reporter, check=RowCheck())
+
+
 def score_sequences(
-    loaded: LoadedModel,
-    sources: SequenceSources,
-    rule: ScoringOptions,
-    reporter: Reporter,
+    loaded: LoadedModel, look: Look, rule: ScoringOptions, reporter: Reporter, noun: str = "record"
 ) -> Iterator[ScoredRecord]:
     """Score every sequence, a group at a time in memory, in input order.
 
-    Raises:
-        FastaError, AlphabetError: The input cannot be used.
+    Args:
+        loaded: The model.
+        look: Sequences that were read once.
+        rule: Options.
+        reporter: Receives progress and counts.
+        noun: Noun of a sequence in messages.
     """
     num_records = num_bases = num_without = 0
-    with reporter.track("scoring", None, "bases") as tracker:
+    with reporter.track("scoring", look.num_bases, "bases") as tracker:
         scored = map_queries(
             lambda query: score_record(loaded, query.id, query.codes, rule),
-            _queries(sources, reporter),
+            look.read(),
             loaded.model.device,
         )
         for query, (record_score, log2_LR) in scored:
@@ -138,21 +150,20 @@ def score_sequences(
             if not score.num_scored:
                 num_without += 1
                 reason = query.problem or "no base that can be scored"
-                noun = "record" if query.region is None else "region"
-                reporter.warn(f"{noun} `{query.id}` is without a score: {reason}")
+                kind = "record" if query.region is None else "region"
+                reporter.warn(f"{kind} `{query.id}` is without a score: {reason}")
             yield ScoredRecord(score=score, codes=codes, log2_LR=log2_LR, region=query.region)
             tracker.advance(codes.size)
-    reporter.note(records_text(num_records, num_bases, num_without, sources.noun))
+    reporter.note(records_text(num_records, num_bases, num_without, noun))
 
 
 def map_sequences(
-    loaded: LoadedModel, sources: SequenceSources, every: int, reporter: Reporter
+    loaded: LoadedModel, look: Look, every: int, reporter: Reporter
 ) -> Iterator[MutatedRecord]:
     """Yield the substitution scores of every sequence.
 
     Raises:
         ConfigError: A record is longer than the context of a causal model.
-        FastaError, AlphabetError: The input is invalid.
     """
     longest = loaded.model.config.context
     with reporter.track("mutating", None, "bases") as tracker:
@@ -167,23 +178,10 @@ def map_sequences(
                 )
             return mutagenesis_map(loaded, codes, every)
 
-        for query, odds_LR in map_queries(mutate, _queries(sources, reporter), loaded.model.device):
+        for query, odds_LR in map_queries(mutate, look.read(), loaded.model.device):
             codes = query.codes
             yield MutatedRecord(id=query.id, codes=codes, odds_LR=odds_LR, region=query.region)
             tracker.advance(codes.size)
-
-
-def _queries(sources: SequenceSources, reporter: Reporter) -> Iterator[Query]:
-    """Yield the sequences of sources that were read to their end once, as `embed` does."""
-    with ExitStack() as stack:
-        look = look_through(
-            sources,
-            store=Store(),
-            stack=stack,
-            reporter=reporter,
-            check=RowCheck(),
-        )
-        yield from look.read()
 
 
 @dataclass(frozen=True, kw_only=True)

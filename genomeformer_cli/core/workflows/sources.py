@@ -93,6 +93,12 @@ class Look:
     # Names, sizes and times of the files, which identify the job; None if one of them is a pipe.
     identities: tuple[Identity, ...] | None
     genomes: tuple[str, ...] = ()  # Name of each source.
+    # Sequence files, each with its annotation or None.
+    files: tuple[tuple[NamedFile, NamedFile | None], ...] = ()
+
+    def records(self) -> Iterator[Query]:
+        """Read the whole records of the files again, whatever is cut from them."""
+        return _records([file for file, _ in self.files])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,7 +163,11 @@ def look_through(
         read = partial(_every, read, *sources.shard)
     file_identities = tuple(identities) if again else None
     look = _look(first, read, file_identities, reporter, check)
-    return replace(look, genomes=tuple(place.name for place in places))
+    return replace(
+        look,
+        genomes=tuple(place.name for place in places),
+        files=tuple((place.file, _known_annotation(place)) for place in places),
+    )
 
 
 def records_text(num_records: int, num_bases: int, num_without: int, noun: str = "record") -> str:
@@ -250,18 +260,22 @@ def _annotation(place: Source, rows: NamedFile | None) -> NamedFile:
     Raises:
         UsageError: There is none.
     """
-    if rows is not None:
-        return rows
-    if place.annotation is not None and place.genome is not None:
-        return NamedFile(place.annotation, f"annotation of {place.genome.name}")
-    if is_genbank(place.file):
-        return place.file
+    annotation = rows or _known_annotation(place)
+    if annotation is not None:
+        return annotation
     if place.genome is not None:
         raise not_annotated(place.genome, "--gff")
     raise UsageError(
         f"`{place.file.display_name}` has no annotation",
         hint="give it with `--genome FILE --gff FILE`, or a GenBank file instead",
     )
+
+
+def _known_annotation(place: Source) -> NamedFile | None:
+    """Return the annotation in the cache, or a GenBank file itself; None without one."""
+    if place.annotation is not None and place.genome is not None:
+        return NamedFile(place.annotation, f"annotation of {place.genome.name}")
+    return place.file if is_genbank(place.file) else None
 
 
 def _feature_sequences(

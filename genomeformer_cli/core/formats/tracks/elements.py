@@ -60,20 +60,23 @@ class Spans:
 def binned(chrom: str, value_L: Floats, width: int, *, first: int = 0) -> Spans:
     """Return the mean of the finite values of each bin; a bin without any is absent.
 
+    Bins begin at the multiples of their width; the first and the last may be shorter.
+
     Args:
         chrom: Id of the record.
         value_L: One value per base.
-        width: Bases per bin; the last bin may be shorter.
+        width: Bases per bin.
         first: Position of the first value.
     """
-    start_N = np.arange(0, value_L.size, width, dtype=np.int64)
-    if not start_N.size:
+    start_N = np.arange(-(first % width), value_L.size, width, dtype=np.int64).clip(0)
+    if not value_L.size:
+        start_N = start_N[:0]
         return Spans(chrom=chrom, start_N=start_N, end_N=start_N, value_N=np.empty(0))
     is_finite_L = np.isfinite(value_L)
     sum_N = np.add.reduceat(np.where(is_finite_L, value_L, 0.0), start_N)
     count_N = np.add.reduceat(is_finite_L.astype(np.int64), start_N)
     value_N = np.divide(sum_N, count_N, out=np.full(sum_N.size, np.nan), where=count_N > 0)
-    end_N = np.minimum(start_N + width, value_L.size)
+    end_N = np.append(start_N[1:], value_L.size)
     spans = Spans(chrom=chrom, start_N=start_N + first, end_N=end_N + first, value_N=value_N)
     return spans.present()
 

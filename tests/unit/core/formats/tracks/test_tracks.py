@@ -155,12 +155,14 @@ def test_ambiguous_records_are_refused() -> None:
 )
 def test_bins_are_means_of_present_values(values: list[float], width: int, first: int) -> None:
     spans = binned("c", np.array(values), width, first=first)
+    bins: dict[int, dict[int, float]] = {}
+    for place, value in enumerate(values, start=first):
+        bins.setdefault(place // width, {})[place] = value
     expected = {}
-    for start in range(0, len(values), width):
-        part = [value for value in values[start : start + width] if value == value]
+    for members in bins.values():
+        part = [value for value in members.values() if value == value]
         if part:
-            end = min(start + width, len(values))
-            expected[start + first, end + first] = sum(part) / len(part)
+            expected[min(members), max(members) + 1] = sum(part) / len(part)
     found = zip(spans.start_N.tolist(), spans.end_N.tolist(), strict=True)
     assert list(found) == list(expected)
     assert np.allclose(spans.value_N, list(expected.values()))
