@@ -82,9 +82,10 @@ def command(
         ),
     ] = None,
     resume: Annotated[bool, Option("--resume", help=RESUME_HELP, rich_help_panel=_OUTPUT)] = False,
-    label: Annotated[
+    classes: Annotated[
         list[str] | None,
         Option(
+            "--class",
             help="Class of hits and scores; may be repeated for hits. Default: all classes, or the "
             "second of `0` and `1`.",
             show_default=False,
@@ -99,9 +100,10 @@ def command(
             rich_help_panel=_TRACKS,
         ),
     ] = None,
-    merge: Annotated[
+    merge_within: Annotated[
         int | None,
         Option(
+            "--merge-within",
             min=0,
             help="Merge hits of a class and strand that are at most this many bases apart.",
             metavar="BASES",
@@ -161,7 +163,7 @@ def command(
     files = _Outputs(
         paths=output or [],
         plot=plot,
-        rules=TrackRules(labels=tuple(label or ()), threshold=threshold, merge=merge),
+        rules=TrackRules(labels=tuple(classes or ()), threshold=threshold, merge=merge_within),
         by_base=base_labels == "rows",
         as_json=as_json,
     )

@@ -144,10 +144,10 @@ def test_tracks_equal_the_table(
 def test_merged_hits_cover_the_bases_of_the_others(
     run_cli: RunCommand, genome: Path, tmp_path: Path
 ) -> None:
-    options = ("--label", "0", "--label", "1", "--threshold", "0.3")
+    options = ("--class", "0", "--class", "1", "--threshold", "0.3")
     apart, merged = tmp_path / "a.bed", tmp_path / "m.bed"
     scan(run_cli, genome, *options, "-o", str(apart))
-    scan(run_cli, genome, *options, "--merge", "0", "-o", str(merged))
+    scan(run_cli, genome, *options, "--merge-within", "0", "-o", str(merged))
     assert len(bed_rows(merged)) < len(bed_rows(apart))
 
     def covered(path: Path) -> set[tuple[str, str, int]]:
@@ -213,9 +213,9 @@ def test_parts_of_another_job_are_not_used(
         ("-o x.bb --tile 40", "writes no file of the name `x.bb`", "`.bed`"),
         ("-o x.csv", "writes no file of the name `x.csv`", "`.tsv`"),
         ("-o x.bed", "needs predictions along the records", "--tile"),
-        ("-o x.bed --tile 40 --label 7", "the model has no class `7`", "`0`, `1`"),
+        ("-o x.bed --tile 40 --class 7", "the model has no class `7`", "`0`, `1`"),
         ("-o x.bed --tile 40 --threshold nan", "invalid `--threshold nan`", "number"),
-        ("-o x.bw --tile 40 --label 0 --label 1", "a track of scores holds one class", "--label"),
+        ("-o x.bw --tile 40 --class 0 --class 1", "a track of scores holds one class", "--class"),
         ("--plot x.bmp --tile 40", "unknown picture format", "`.html`"),
         ("--tile 40 --resume", "`--resume` needs an output file", "-o"),
         ("-o x.bed --tile 40 --model height", "need a threshold", "--threshold"),
@@ -263,7 +263,7 @@ def test_labels_of_bases_are_a_track_without_tiles(
 ) -> None:
     table, wig, bed = tmp_path / "t.tsv", tmp_path / "s.bw", tmp_path / "h.bed"
     predict(run_cli, genome, "-o", str(table), "--base-labels", "rows", model="bases")
-    options = ("--label", "b", "-o", str(wig))
+    options = ("--class", "b", "-o", str(wig))
     done = predict(run_cli, genome, *options, "-o", str(bed), model="bases")
     assert done.exit_code == 0, done.err
     reader = pybigtools.open(str(wig))
@@ -281,7 +281,7 @@ def test_tiles_of_labelled_bases_join_where_the_next_tile_is_nearer(
     run_cli: RunCommand, genome: Path, tmp_path: Path
 ) -> None:
     wig = tmp_path / "s.bw"
-    scan(run_cli, genome, "--label", "b", "-o", str(wig), model="bases")
+    scan(run_cli, genome, "--class", "b", "-o", str(wig), model="bases")
     values = np.asarray(pybigtools.open(str(wig)).values("one", fillna=None))
     assert np.isfinite(values).all()
 

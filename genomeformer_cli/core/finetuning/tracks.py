@@ -71,7 +71,7 @@ def selected_labels(space: LabelSpace, rules: TrackRules, *, single: bool) -> li
     if single and len(numbers) != 1:
         raise UsageError(
             f"a track of scores holds one class, and {len(numbers)} are selected",
-            hint=f"select one with `--label`: {names}",
+            hint=f"select one with `--class`: {names}",
         )
     return numbers
 
@@ -171,7 +171,7 @@ def _hit(place: Region, label: str, score: float) -> Hit:
 def find_scores(
     space: LabelSpace, predictions: Iterable[PlacedPrediction], rules: TrackRules
 ) -> Iterator[Spans]:
-    """Yield the scores of one class along a genome, without overlaps."""
+    """Yield the scores of one class, without overlaps."""
     (column,) = selected_labels(space, rules, single=True)
     for prediction in central_pieces(
         _larger_of_strands(predictions, column), per_base=space.is_per_base

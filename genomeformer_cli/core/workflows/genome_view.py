@@ -39,7 +39,7 @@ class Gene:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreLane:
-    """Scores of one class along a genome."""
+    """Scores of one class."""
 
     label: str
     color: str
@@ -114,7 +114,7 @@ class ViewBuilder:
         if self._num_hits > len(self._hits):
             reporter.warn(
                 f"the picture shows the first {len(self._hits):,} of {self._num_hits:,} hits; "
-                "raise `--threshold`, or merge them with `--merge 0`"
+                "raise `--threshold`, or merge them with `--merge-within 0`"
             )
         return GenomeView(
             title=self._title,
@@ -127,26 +127,26 @@ class ViewBuilder:
         )
 
 
-def read_genes(look: Look, given: Path | None, reporter: Reporter) -> Iterator[Gene]:
+def read_genes(look: Look, annotation: Path | None, reporter: Reporter) -> Iterator[Gene]:
     """Yield the genes of the files that have an annotation.
 
     Args:
         look: Result of reading the sources.
-        given: Annotation of the first file; None: that of the cache, or a GenBank file itself.
+        annotation: Annotation of the first file; None: that of the cache, or a GenBank file itself.
         reporter: Receives a note if there are none.
 
     Raises:
         AnnotationError: The annotation cannot be read.
     """
     has_annotation = False
-    for file, known in look.files:
-        annotation = known if given is None else NamedFile(given, str(given))
-        if annotation is None:
+    for file, own_features in look.files:
+        features = own_features if annotation is None else NamedFile(annotation, str(annotation))
+        if features is None:
             continue
         has_annotation = True
-        sequences = None if annotation == file else file
+        sequences = None if features == file else file
         for record in annotated_records(
-            sequences, annotation, reporter=SilentReporter(), needs_genes=False
+            sequences, features, reporter=SilentReporter(), needs_genes=False
         ):
             for feature in _genes_of(record.features):
                 yield Gene(

@@ -174,10 +174,10 @@ class Prediction:
     def _predict(
         self, number: int, group: Sequence[Query], tracker: Tracker
     ) -> Sequence[npt.NDArray[np.float64]]:
-        found = self.parts.read(number) if self.parts is not None else None
-        if found is not None and len(found) == len(group):
+        stored = self.parts.read(number) if self.parts is not None else None
+        if stored is not None and len(stored) == len(group):
             tracker.advance(sum(query.codes.size for query in group))
-            return found
+            return stored
         codes = [query.codes for query in group]
         predictions = self.predictor.answerer.predict_distinct(codes, tracker.advance)
         if self.parts is not None:

@@ -53,10 +53,10 @@ def check_output_name(path: Path) -> None:
         require_track(path)
         return
     if path.suffix.lower() not in TABLE_SUFFIXES:
-        known = ", ".join(f"`{suffix}`" for suffix in (*HIT_SUFFIXES, *SCORE_SUFFIXES))
+        suffixes = ", ".join(f"`{suffix}`" for suffix in (*HIT_SUFFIXES, *SCORE_SUFFIXES))
         raise UsageError(
             f"`predict` writes no file of the name `{path.name}`",
-            hint=f"tables end with `.tsv`, `.txt` or `.json`, tracks with {known}",
+            hint=f"tables end with `.tsv`, `.txt` or `.json`, tracks with {suffixes}",
         )
 
 
