@@ -70,7 +70,7 @@ def write_genome(path: Path, length: int) -> bytes:
 
 def scan(genome: Path, model: Path, tile: int, step: int) -> tuple[float, float]:
     """Return the peak memory in MiB and the CPU seconds of a scan."""
-    options = ["--tile", str(tile), "--step", str(step), "--threads", "1", "--device", "cpu"]
+    options = ["--tile", str(tile), "--step", str(step), "--workers", "1", "--device", "cpu"]
     line = ["predict", str(genome), "--model", str(model), *options]
     output = ["-o", str(genome.with_suffix(".bedgraph"))]
     done = subprocess.run(

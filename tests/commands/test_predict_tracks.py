@@ -19,7 +19,7 @@ from tests.failures import assert_failure
 from tests.genome_page import OpenPage
 from tests.models import RELEASED
 
-CPU = ("--threads", "1", "--device", "cpu")
+CPU = ("--workers", "1", "--device", "cpu")
 RECORDS = {"one": random_dna(700, 1), "two": random_dna(70, 2) + "N" * 90 + random_dna(75, 3)}
 TILES = ("--tile", "40", "--step", "15")
 
@@ -45,12 +45,23 @@ def tuned_cache(trained_cache: Path, tmp_path_factory: pytest.TempPathFactory) -
     }
     from genomeformer_cli.app import main
 
-    options = ("--model", RELEASED, "--epochs", "1", "--set", "training.batch_size=16")
+    options = (
+        "--model",
+        RELEASED,
+        "--epochs",
+        "1",
+        "--set",
+        "training.batch_size=16",
+        "--threads",
+        "1",
+        "--device",
+        "cpu",
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENOMEFORMER_HOME", str(home))
         for name, labels in tables.items():
             table = write_table(folder / f"{name}.tsv", "label", labels)
-            line = ["genomeformer", "finetune", str(table), "--name", name, *options, *CPU]
+            line = ["genomeformer", "finetune", str(table), "--name", name, *options]
             patch.setattr("sys.argv", line)
             patch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO()))
             patch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO()))

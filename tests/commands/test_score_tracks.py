@@ -15,7 +15,7 @@ from tests.models import RELEASED
 
 pytestmark = pytest.mark.usefixtures("trained")
 RECORDS = {"one": random_dna(230, 1), "two": random_dna(40, 2) + "N" * 20 + random_dna(33, 3)}
-CPU = ("--model", RELEASED, "--threads", "1", "--device", "cpu")
+CPU = ("--model", RELEASED, "--workers", "1", "--device", "cpu")
 
 
 @pytest.fixture
