@@ -31,8 +31,10 @@ from genomeformer_cli.core.models.framed import Frame
 transformers = pytest.importorskip("transformers")
 
 LONGEST = 130
+# At, below and above windows, and the longest.
+LENGTHS = (1, 2, 8, 9, 10, 11, 12, 13, 33, 64, LONGEST - 1, LONGEST)
 # Every length up to that of short windows, then every fourth.
-LENGTHS = (*range(1, 18), *range(20, LONGEST, 4), LONGEST)
+ALL_LENGTHS = (*range(1, 18), *range(20, LONGEST, 4), LONGEST)
 SIZES: dict[str, Any] = {
     "vocab_size": 23,
     "hidden_size": 24,
@@ -198,14 +200,23 @@ def random_rows(lengths: tuple[int, ...], vocabulary: int) -> tuple[Tensor, Tens
     return tokens_BL.masked_fill(~mask_BL, 0), mask_BL
 
 
+@pytest.mark.parametrize(
+    "lengths",
+    [
+        pytest.param(LENGTHS, id="few lengths"),
+        pytest.param(ALL_LENGTHS, id="all lengths", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("name", ORACLES)
 @torch.no_grad()
-def test_hidden_states_and_logits_are_those_of_the_stock_class(name: str, tmp_path: Path) -> None:
+def test_hidden_states_and_logits_are_those_of_the_stock_class(
+    name: str, lengths: tuple[int, ...], tmp_path: Path
+) -> None:
     oracle = ORACLES[name]
     stock = oracle.build()
     model = port(oracle.family, stock, tmp_path)
     layers = tuple(range(model.config.depth + 1))
-    tokens_BL, mask_BL = random_rows(LENGTHS, model.config.vocabulary_size)
+    tokens_BL, mask_BL = random_rows(lengths, model.config.vocabulary_size)
     expected = stock(input_ids=tokens_BL, attention_mask=mask_BL.long(), output_hidden_states=True)
     found = model.hidden_layers(tokens_BL, mask_BL, layers)
     for features_BLE, stock_BLE in zip(found, expected.hidden_states, strict=True):

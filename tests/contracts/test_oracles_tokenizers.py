@@ -20,10 +20,10 @@ from genomeformer_cli.core.tokenizers.published.reading import read_published_to
 from tests.published_tokenizers import BERT, LAYOUTS, esm_tokens, kmers, read, write_vocabulary
 
 NUMBERS = Path(__file__).parents[1] / "data/architectures/tokenizers/expected.json"
-NUM_STRINGS = 10_000
+NUM_STRINGS = (2_000, pytest.param(10_000, marks=pytest.mark.slow))
 
 
-def random_strings(number: int = NUM_STRINGS, longest: int = 70) -> list[str]:
+def random_strings(number: int, longest: int = 70) -> list[str]:
     """Strings of A C G T, a third of them with N and runs of N."""
     generator = np.random.default_rng(11)
     strings = []
@@ -42,8 +42,14 @@ def framed(tokenizer: Tokenizer, sequence: str) -> list[int]:
     return [*tokenizer.prefix_ids, *ids, *tokenizer.suffix_ids]
 
 
-def check(tokenizer: Tokenizer, ids: Callable[[list[str]], list[list[int]]]) -> None:
-    strings = random_strings()
+@pytest.fixture(params=NUM_STRINGS)
+def strings(request: pytest.FixtureRequest) -> list[str]:
+    return random_strings(request.param)
+
+
+def check(
+    tokenizer: Tokenizer, strings: list[str], ids: Callable[[list[str]], list[list[int]]]
+) -> None:
     for sequence, expected in zip(strings, ids(strings), strict=True):
         assert framed(tokenizer, sequence) == expected, sequence
 
@@ -56,18 +62,20 @@ def check(tokenizer: Tokenizer, ids: Callable[[list[str]], list[list[int]]]) -> 
     ],
 )
 def test_esm_ids_are_those_of_the_stock_class(
-    tmp_path: Path, tokens: list[str], eos: str | None
+    tmp_path: Path, strings: list[str], tokens: list[str], eos: str | None
 ) -> None:
     write_vocabulary(tmp_path, tokens)
     theirs: Any = EsmTokenizer.from_pretrained(str(tmp_path), eos_token=eos)
     tokenizer = read_published_tokenizer(tmp_path, "esm", num_rows=len(tokens))
-    check(tokenizer, lambda strings: theirs(strings)["input_ids"])
+    check(tokenizer, strings, lambda rows: theirs(rows)["input_ids"])
 
 
 @pytest.mark.parametrize(
     "k", [pytest.param(k, marks=[pytest.mark.slow] if k in (4, 5) else []) for k in (3, 4, 5, 6)]
 )
-def test_dnabert_ids_are_those_of_the_stock_class_with_blanks(tmp_path: Path, k: int) -> None:
+def test_dnabert_ids_are_those_of_the_stock_class_with_blanks(
+    tmp_path: Path, strings: list[str], k: int
+) -> None:
     write_vocabulary(tmp_path, [*BERT, *kmers(k)])
     theirs = BertTokenizer.from_pretrained(str(tmp_path), do_lower_case=False)
 
@@ -78,14 +86,16 @@ def test_dnabert_ids_are_those_of_the_stock_class_with_blanks(tmp_path: Path, k:
         ids: list[list[int]] = theirs(rows)["input_ids"]
         return ids
 
-    check(read_published_tokenizer(tmp_path, "dnabert"), with_blanks)
+    check(read_published_tokenizer(tmp_path, "dnabert"), strings, with_blanks)
 
 
 @pytest.mark.parametrize("name", [n for n, layout in LAYOUTS.items() if layout[0].endswith("json")])
-def test_json_ids_are_those_of_the_stock_class(tmp_path: Path, name: str) -> None:
+def test_json_ids_are_those_of_the_stock_class(
+    tmp_path: Path, strings: list[str], name: str
+) -> None:
     tokenizer = read(name, tmp_path)
     theirs = PreTrainedTokenizerFast.from_pretrained(str(tmp_path))
-    check(tokenizer, lambda strings: theirs(strings)["input_ids"])
+    check(tokenizer, strings, lambda rows: theirs(rows)["input_ids"])
 
 
 @pytest.mark.parametrize(
