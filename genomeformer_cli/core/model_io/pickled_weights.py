@@ -13,13 +13,16 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from genomeformer_cli.core.documents import DocumentError, parse_json, read_json
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.model_io.tensors import DAMAGED, INDEX_FILE, WEIGHTS_FILE
 from genomeformer_cli.core.processes import run_module
 from genomeformer_cli.core.store.atomic import write_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PICKLED_FILE = "pytorch_model.bin"
 PICKLED_INDEX = "pytorch_model.bin.index.json"
@@ -28,6 +31,7 @@ _MODULE = "genomeformer_cli.core.model_io.pickled_weights"
 # Memory of the conversion: the file, its tensors, the bytes to write, and some room.
 _COPIES, _ROOM = 3, 1 << 30
 _FAILED = 2
+_SAFETY = "weights_only"
 _ARCHIVE = b"PK\x03\x04"
 
 
@@ -119,6 +123,13 @@ def _is_archive(path: Path) -> bool:
         return file.read(len(_ARCHIVE)) == _ARCHIVE
 
 
+def _is_plain(tensor: Tensor) -> bool:
+    import torch
+
+    is_dense = tensor.layout == torch.strided and not tensor.is_quantized
+    return is_dense and not tensor.is_meta
+
+
 def _convert(path: Path, output: Path) -> list[str]:
     """Convert one file, and return the names of its tensors.
 
@@ -130,9 +141,16 @@ def _convert(path: Path, output: Path) -> list[str]:
 
     _limit_memory(_COPIES * path.stat().st_size + _ROOM)
     # Files of old torch versions are not archives and cannot be mapped.
-    content = torch.load(  # noqa: TID251 - the one place; it executes nothing of the file
-        path, map_location="cpu", weights_only=True, mmap=_is_archive(path)
-    )
+    try:
+        content = torch.load(  # noqa: TID251 - the one place; it executes nothing of the file
+            path, map_location="cpu", weights_only=True, mmap=_is_archive(path)
+        )
+    except Exception as failure:
+        # Sentences of torch that name its safety advise to read the file without it.
+        if _SAFETY in str(failure) or isinstance(failure, EOFError):
+            reason = "it is damaged, of another format, or holds more than tensors"
+            raise ValueError(reason) from failure
+        raise
     if not isinstance(content, dict):
         raise TypeError("it holds no tensors by name")
     strange = [name for name, item in content.items() if not isinstance(item, torch.Tensor)]
@@ -141,6 +159,9 @@ def _convert(path: Path, output: Path) -> list[str]:
     unnamed = [name for name in content if not isinstance(name, str)]
     if unnamed:
         raise ValueError(f"the name `{unnamed[0]}` of a tensor is not a text")
+    other = [name for name, item in content.items() if not _is_plain(item)]
+    if other:
+        raise ValueError(f"the tensor `{other[0]}` is sparse, quantized, or has no numbers")
     # Tied tensors share memory, which the format does not allow.
     tensors = {name: tensor.detach().clone() for name, tensor in content.items()}
     save_file({name: item.contiguous() for name, item in tensors.items()}, output)

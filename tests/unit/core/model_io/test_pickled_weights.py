@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,32 @@ def test_only_tensors_by_name_are_accepted(
     torch.save(content, source / PICKLED_FILE)
     with pytest.raises(CheckpointError, match=reason):
         convert_pickled_weights(source, target)
+
+
+def write_script(path: Path) -> None:
+    torch.jit.save(torch.jit.script(torch.nn.Linear(1, 1)), str(path))
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: path.write_text("<html>Not found</html>"),
+        lambda path: torch.save({"a": torch.eye(3).to_sparse()}, path),
+        write_script,
+    ],
+    ids=["page", "sparse", "script"],
+)
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+def test_no_reason_advises_to_read_without_safety(
+    folders: tuple[Path, Path], write: Callable[[Path], object]
+) -> None:
+    source, target = folders
+    write(source / PICKLED_FILE)
+    with pytest.raises(CheckpointError, match=r"converted: (it is|the tensor) ") as failure:
+        convert_pickled_weights(source, target)
+    assert "torch.load" not in failure.value.message
+    assert "weights_only" not in failure.value.message
+    assert not list(target.iterdir())
 
 
 @pytest.mark.parametrize("name", ["../pytorch_model-00001-of-00001.bin", "other.bin", ""])
