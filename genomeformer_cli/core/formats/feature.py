@@ -95,7 +95,7 @@ class Feature:
     parts: tuple[Part, ...]
     genetic_code: int = 0  # Number of the genetic code (`transl_table`); 0 if none is named.
     type: str = ""  # Type as written: third column of GFF3, or feature key of GenBank.
-    id: str = ""  # ID in GFF3; protein id, locus tag, gene or label in GenBank.
+    id: str = ""  # ID or parent in GFF3; protein id, locus tag, gene or label in GenBank.
     gene: str = ""  # Gene symbol, if any.
     locus_tag: str = ""  # Locus tag, if any.
     open_5: bool = False  # True if the 5' end is beyond the sequenced part (`<`).

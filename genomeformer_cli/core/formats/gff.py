@@ -65,7 +65,7 @@ class _Row:
 
 @dataclass(slots=True)
 class _FeatureLines:
-    """Lines of one feature, which share type and ID, with the attributes in use."""
+    """Lines of one feature, which share type and ID (or parent), with the attributes in use."""
 
     kind: Kind | None
     pseudo: bool
@@ -154,7 +154,7 @@ class _Reader:
         if pseudo and kind is Kind.GENE:
             self._pseudo_tags.add(_first(attributes, "locus_tag"))
         features = self._lines.setdefault(seqid, {})
-        key = (type_name, name or f"line {number}")
+        key = (type_name, name or _shared_parent(kind, attributes) or f"line {number}")
         feature = features.get(key)
         if feature is None:
             used = {key: attributes[key] for key in _KEPT if key in attributes}
@@ -270,7 +270,7 @@ class _Reader:
         feature = Feature(
             kind=kind,
             parts=parts,
-            id=_first(attributes, "ID"),
+            id=_first(attributes, "ID") or _first(attributes, "Parent"),
             gene=_symbol(kind, attributes),
             locus_tag=locus_tag,
             genetic_code=genetic_code(_first(attributes, "transl_table")),
@@ -281,6 +281,12 @@ class _Reader:
         )
         open_5, open_3 = ends[::-1] if feature.strand == MINUS else ends
         return replace(feature, open_5=open_5, open_3=open_3)
+
+
+def _shared_parent(kind: Kind | None, attributes: Attributes) -> str:
+    """Return the parent that the parts of a CDS without an ID share, as in TAIR; else nothing."""
+    parents = ",".join(attributes.get("Parent", ()))
+    return f"parent {parents}" if kind is Kind.CDS and parents else ""
 
 
 def _implied(parent: str, parts: list[Part]) -> Feature:

@@ -236,3 +236,22 @@ def test_exons_on_both_strands_need_an_order(tmp_path: Path) -> None:
 def test_drawn_exons_ascend() -> None:
     for one in draw_features(random.Random(1), circular=True):
         assert all(low[1] < high[0] for low, high in pairwise(one.exons))
+
+
+def test_parts_of_a_cds_without_an_id_share_their_parent(tmp_path: Path) -> None:
+    dna = "".join(random.Random(6).choices("ACGT", k=100))
+    path, fasta = tmp_path / "x.gff", tmp_path / "x.fa"
+    fasta.write_text(f">X.1\n{dna}\n")
+    path.write_text(
+        gff(
+            "X.1 mRNA 11 60 - . ID=m1",
+            "X.1 CDS 11 20 - 0 Parent=m1",
+            "X.1 CDS 41 60 - 0 Parent=m1",
+            "X.1 CDS 71 79 + 0 Parent=m2",
+            "X.1 exon 81 85 + . Parent=m2",
+            "X.1 exon 91 95 + . Parent=m2",
+        )
+    )
+    found = [(query.id, decode_bases(query.codes)) for query in cut(path, "CDS", fasta=fasta)]
+    assert found == [("m1", reverse_complement(dna[10:20] + dna[40:60])), ("m2", dna[70:79])]
+    assert len(cut(path, "exon", fasta=fasta)) == 2
