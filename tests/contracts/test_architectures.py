@@ -19,6 +19,7 @@ from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.finetuning.lora import LoraLinear, add_lora, merge_lora
+from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
 from genomeformer_cli.core.model_io.quantize import dequantize_tensors, quantize_tensors
 from genomeformer_cli.core.models.framed import FramedModel
@@ -300,3 +301,44 @@ def test_onnx_files_have_the_numbers_of_the_model(name: str, tmp_path: Path) -> 
     else:
         with pytest.raises(CheckpointError, match=case.onnx_refusal):
             export_onnx(loaded, file)
+
+
+@every_case
+def test_blocks_above_the_wanted_layer_are_not_computed(name: str) -> None:
+    model = random_model(name)
+    depth = model.config.depth
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) == depth]
+    assert stacks
+    if not model.has_one_stream or depth < 2:
+        return
+    calls: list[int] = []
+    for stack in stacks:
+        for number, block in enumerate(stack, start=1):
+            block.register_forward_hook(lambda *_, number=number: calls.append(number))
+    tokens_BL, mask_BL = rows_of(CASES[name], model)
+    with torch.inference_mode():
+        model.hidden_layers(tokens_BL, mask_BL, (1,))
+        assert set(calls) == {1}
+        calls.clear()
+        model.hidden_layers(tokens_BL, mask_BL, (depth,))
+    assert set(calls) == set(range(1, depth + 1))
+
+
+@every_case
+def test_workers_compute_the_bits_of_one(name: str) -> None:
+    model = build_model(CASES[name].config, seed=3).eval()
+    tokens_BL, mask_BL = rows_of(CASES[name], model)
+    tasks = [slice(row, row + 2) for row in range(len(LENGTHS) - 1)] * 4
+
+    def features(rows: slice) -> Tensor:
+        return model.hidden(tokens_BL[rows], mask_BL[rows])
+
+    num_threads, results = torch.get_num_threads(), []
+    try:
+        for num_workers in (1, 4):
+            torch.set_num_threads(num_workers)
+            results.append(run_tasks(features, tasks, device=torch.device("cpu")))
+    finally:
+        torch.set_num_threads(num_threads)
+    for rows, one, several in zip(tasks, *results, strict=True):
+        assert torch.equal(one[mask_BL[rows]], several[mask_BL[rows]])

@@ -12,8 +12,8 @@ from torch import nn
 
 from genomeformer_cli.core.models.protocol import Model
 
-# Activations that are alive at once, in float32 vectors of the widest layer per position.
-_VECTORS_PER_POSITION = 8
+# Activations that are alive at once: vectors of the widest layer, and vectors of features.
+_VECTORS_PER_POSITION, _VECTORS_PER_TOKEN = 8, 4
 _BYTES_PER_NUMBER = 4
 
 
@@ -32,7 +32,8 @@ class BatchCost:
     patch: int  # Tokens per position of the stack.
     weights: float  # Weights of matrix products, used once per position.
     scores: float  # Multiplications per pair of positions; 0 unless the time is quadratic.
-    vector_bytes: int  # Activation memory of one position.
+    position_bytes: int  # Activation memory of one position of the stack.
+    token_bytes: int  # Activation memory of one token.
 
     @classmethod
     def of_model(cls, model: Model) -> BatchCost:
@@ -42,11 +43,15 @@ class BatchCost:
             module.weight.numel() for module in model.modules() if isinstance(module, nn.Embedding)
         )
         widest = max((p.shape[0] for p in model.parameters() if p.ndim == 2), default=config.width)
+        # Each query of a causal stack is multiplied with half of the keys and values.
+        visible = 1.0 if config.direction == "bidirectional" else 0.5
+        scores = 2.0 * visible * config.depth * config.width
         return cls(
             patch=config.patch,
             weights=float(max(model.num_parameters - tables, 1)),
-            scores=2.0 * config.depth * config.width if model.is_quadratic else 0.0,
-            vector_bytes=_VECTORS_PER_POSITION * _BYTES_PER_NUMBER * max(widest, config.width),
+            scores=scores if model.is_quadratic else 0.0,
+            position_bytes=_VECTORS_PER_POSITION * _BYTES_PER_NUMBER * max(widest, config.width),
+            token_bytes=_VECTORS_PER_TOKEN * _BYTES_PER_NUMBER * model.feature_width,
         )
 
     def operations(self, num_rows: int, length: int) -> float:
@@ -56,7 +61,8 @@ class BatchCost:
 
     def activation_bytes(self, num_rows: int, length: int) -> int:
         """Return the memory of the activations of a batch (B, L)."""
-        return num_rows * length * self.vector_bytes
+        positions = -(-length // self.patch)
+        return num_rows * (positions * self.position_bytes + length * self.token_bytes)
 
     def demand(self, shapes: Iterable[tuple[int, int]]) -> Demand:
         """Return the demand of batches of the shapes (B, L)."""
