@@ -53,6 +53,7 @@ _LABELLED_PLACES = {
     "seeds": "labelled.num_seeds",
 }
 _CODON_PLACES = {"window": "codons.window", "seed": "codons.seed"}
+_VARIANT_PLACES = {"window": "variants.window", "seed": "variants.seed"}
 
 
 def command(
@@ -72,7 +73,7 @@ def command(
         Option(
             "--likelihood/--no-likelihood",
             help="Score held-out bases, beside tables of counts. Default: yes, unless "
-            "`--codon-effects` is given.",
+            "`--variants` or `--codon-effects` is given.",
             show_default=False,
             rich_help_panel=_HELD_OUT,
         ),
@@ -98,14 +99,15 @@ def command(
     annotation: Annotated[
         Path | None, Option(help=ANNOTATION_HELP, show_default=False, rich_help_panel=_HELD_OUT)
     ] = None,
-    by: Annotated[
-        str,
+    variants: Annotated[
+        Path | None,
         Option(
-            help="Unit of a row of results: `genome` (or file), `record`, or `prefix` (of ids, up "
-            "to `|`).",
-            rich_help_panel=_HELD_OUT,
+            help="Labelled variants of `--genome`: TSV, CSV or parquet with chrom, pos, ref, alt "
+            "and a label, or VCF with a label in INFO.",
+            show_default=False,
+            rich_help_panel=_VARIANTS,
         ),
-    ] = "genome",
+    ] = None,
     genome: Annotated[
         str | None,
         Option(
@@ -153,7 +155,11 @@ def command(
         list[str] | None, Option(help=ONLY_HELP, show_default=False, rich_help_panel=_LABELLED)
     ] = None,
     label: Annotated[
-        str, Option(help="Column of the labels in a table.", rich_help_panel=_LABELLED)
+        str,
+        Option(
+            help="Column of the labels in a table, or INFO key of a VCF file.",
+            rich_help_panel=_LABELLED,
+        ),
     ] = "label",
     sequence_column: SequenceColumnOption = None,
     missing: MissingOption = "refuse",
@@ -183,7 +189,6 @@ def command(
         return _list_suites(as_json=as_json)
     from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.evaluation.labels import missing_from_text
-    from genomeformer_cli.core.formats.groups import parse_group_by
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import leaderboard
     from genomeformer_cli.core.workflows.evaluate import (
@@ -197,7 +202,7 @@ def command(
     from genomeformer_cli.render.progress import terminal_reporter
 
     options: dict[str, Any] = {}
-    for places in (_PREDICTION_PLACES, _LABELLED_PLACES, _CODON_PLACES):
+    for places in (_PREDICTION_PLACES, _LABELLED_PLACES, _CODON_PLACES, _VARIANT_PLACES):
         options = merge_values(options, given_settings(context, places))
     resolved = resolved_config(context, EvaluateConfig(), options)
     if not models:
@@ -209,8 +214,8 @@ def command(
         held_out=tuple(held_out or ()),
         annotation=annotation,
         genome=genome,
+        variants=variants,
         codon_effects=codon_effects,
-        by=parse_group_by(by),
         tasks=tuple(task or ()),
         suites=tuple(suite or ()),
         only=tuple(only or ()),
@@ -246,6 +251,7 @@ def _check_ranked(request: EvaluateRequest) -> None:
         "--held-out": request.held_out,
         "--annotation": request.annotation,
         "--genome": request.genome,
+        "--variants": request.variants,
         "--codon-effects": request.codon_effects,
     }
     for name, value in options.items():

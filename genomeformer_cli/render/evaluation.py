@@ -65,6 +65,7 @@ def report_page(result: EvaluateResult) -> str:
     settings = {
         "prediction": to_json(result.prediction_config),
         "labelled": to_json(result.labelled_config),
+        "variants": to_json(result.variants_config),
         "codons": to_json(result.codon_config),
     }
     return render_template(

@@ -75,7 +75,7 @@ def test_held_out_files_by_region(run_cli: RunCommand, tmp_path: Path) -> None:
     ("arguments", "code", "said"),
     [
         (["--no-likelihood"], 2, "nothing to evaluate: likelihood is off and no task is given"),
-        (["--by", "species"], 2, "has no separate rows"),
+        (["--set", "prediction.by=species"], 2, "`prediction.by` cannot be `species`"),
         (["--window", "9" * 20], 2, "`window` cannot be 1e+20"),
         (["--set", "prediction.passes=65"], 2, "`passes` cannot be 65"),
         (["--set", "prediction.rate=0"], 2, "`rate` cannot be 0"),

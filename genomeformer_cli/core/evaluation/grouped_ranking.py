@@ -104,3 +104,37 @@ def average_precision(ranks_N: Numbers, is_positive_N: Flags, weights_N: Scores)
     reached = np.cumsum(totals)
     precision = np.divide(np.cumsum(inside), reached, out=np.zeros_like(reached), where=reached > 0)
     return float(inside @ precision / total)
+
+
+def precision_by_group(ranking: Ranking) -> float | None:
+    """Return the average precision of each group, weighted by rows; None without two classes."""
+    precisions, sizes = [], []
+    for group in np.unique(ranking.groups_N):
+        rows_N = ranking.groups_N == group
+        is_positive_N = ranking.is_positive_N[rows_N]
+        if 0 < is_positive_N.sum() < is_positive_N.size:
+            inner = Ranking(ranking.scores_N[rows_N], is_positive_N, ranking.groups_N[rows_N])
+            precisions.append(inner.auprc())
+            sizes.append(is_positive_N.size)
+    return float(np.average(precisions, weights=sizes)) if precisions else None
+
+
+def rank_correlation(
+    first_N: Scores, second_N: Scores, groups_N: Numbers, seed: int
+) -> ConfidenceInterval:
+    """Return Spearman's correlation with an interval over groups; ranks are of all rows."""
+    from scipy.stats import rankdata
+
+    ranks_2N = np.stack([rankdata(first_N), rankdata(second_N)])
+
+    def correlation(weights_N: Scores) -> float:
+        centred_2N = ranks_2N - np.average(ranks_2N, axis=1, weights=weights_N)[:, None]
+        products = (centred_2N * weights_N) @ centred_2N.T
+        spread = np.sqrt(products[0, 0] * products[1, 1])
+        return float(products[0, 1] / spread) if spread else float("nan")
+
+    value = correlation(np.ones(first_N.size))
+    if np.unique(groups_N).size < 2:
+        return without_interval(value)
+    samples_S = [correlation(weights_N) for weights_N in group_weights(groups_N, seed)]
+    return percentile_interval(value, np.array(samples_S))

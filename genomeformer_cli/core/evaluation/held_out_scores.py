@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +80,8 @@ class HeldOutConfig:
     window: int | None = None  # Bases per window; None: the model's context.
     # Maximum number of windows per genome; for whole records, the same number of bases.
     windows: int = 200
+    # Unit of a row of results: genome (or file), record, or prefix of record ids, up to `|`.
+    by: Literal["genome", "record", "prefix"] = "genome"
     passes: int = 4  # Number of the 64 disjoint sets of masked bases that are scored.
     rate: float = 0.15  # Masking rate of the training.
     seed: int = 0  # Seed of the masks, the bootstrap and the first random twin.

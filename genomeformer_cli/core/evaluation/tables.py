@@ -10,7 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean, stdev
 from typing import Any
 
-from genomeformer_cli.core.evaluation.variant_tables import codon_table, has_bounds, interval_text
+from genomeformer_cli.core.evaluation.variant_tables import (
+    codon_table,
+    has_bounds,
+    interval_text,
+    variant_table,
+)
 from genomeformer_cli.core.tables import Table
 
 Plain = Mapping[str, Any]
@@ -53,7 +58,9 @@ def evaluation_tables(results: Plain) -> list[Table]:
     if results["tasks"]:
         tables += [_probes(results["tasks"]), _neighbourhoods(results["tasks"])]
         tables += _suites([task for task in results["tasks"] if task.get("metrics")])
-    # Results of earlier releases have no such key.
+    # Results of earlier releases have no such keys.
+    if results.get("variants"):
+        tables.append(variant_table(results["variants"]))
     if results.get("codon_effects"):
         tables.append(codon_table(results["codon_effects"]))
     return tables

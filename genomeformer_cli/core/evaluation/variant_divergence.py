@@ -67,16 +67,13 @@ def _common_places(ref_T: Numbers, alt_T: Numbers) -> tuple[torch.Tensor, torch.
 def _log_probabilities(loaded: LoadedModel, features_TE: torch.Tensor) -> torch.Tensor:
     """Return natural log-probabilities among the tokens of A C G T only, shape (T, V)."""
     is_real_V = torch.from_numpy(loaded.tokenizer.is_real)
-    logits_TV = loaded.model.logits(features_TE).float().cpu()
+    logits_TV = loaded.model.logits(features_TE).double().cpu()
     return logits_TV[:, : is_real_V.numel()][:, is_real_V].log_softmax(dim=-1)
 
 
 def _divergence(ref_TV: torch.Tensor, alt_TV: torch.Tensor) -> float:
     middle_TV = torch.logaddexp(ref_TV, alt_TV) - _LN2
-    halves = [
-        (log_TV.exp() * (log_TV - middle_TV)).sum(dtype=torch.float64)
-        for log_TV in (ref_TV, alt_TV)
-    ]
+    halves = [(log_TV.exp() * (log_TV - middle_TV)).sum() for log_TV in (ref_TV, alt_TV)]
     return max(float(sum(halves)) / 2 / _LN2, 0.0)
 
 

@@ -61,3 +61,49 @@ def _codon_notes(effects: Plain) -> Iterator[str]:
         return
     names = [f"{row['severe']} > {row['mild']}" for row in models if row not in ranked]
     yield f"Beyond chance, the model does not rank: {'; '.join(names)}."
+
+
+def variant_table(variants: Plain) -> Table:
+    """Return the measures of all predictors on labelled variants."""
+    has_numbers = any(row["spearman"] for row in variants["rows"])
+    measures = ("Spearman",) if has_numbers else ("AUROC", "AUPRC", "AUPRC by group")
+    return Table(
+        title=f"Labelled variants: {variants['name']}",
+        headings=("part", "source", "score", *measures, "positive", "variants"),
+        rows=tuple(
+            (
+                row["part"],
+                _NAMES.get(row["source"], row["source"]),
+                row["score"],
+                *_measures(row, has_numbers=has_numbers),
+                MISSING if row["num_positive"] is None else f"{row['num_positive']:,}",
+                f"{row['num_rows']:,}",
+            )
+            for row in variants["rows"]
+        ),
+        notes=tuple(_variant_notes(variants)),
+    )
+
+
+def _measures(row: Plain, *, has_numbers: bool) -> Iterator[str]:
+    if has_numbers:
+        yield interval_text(row["spearman"], 3)
+        return
+    yield interval_text(row["auroc"], 3)
+    yield interval_text(row["auprc"], 3)
+    mean = row["auprc_by_group"]
+    yield MISSING if mean is None else f"{mean:.3f}"
+
+
+def _variant_notes(variants: Plain) -> Iterator[str]:
+    count = variants["count"]
+    reasons = "; ".join(f"{number:,} {reason}" for reason, number in count["left_out"].items())
+    text = f"{count['read']:,} rows read, {count['used']:,} used"
+    yield (
+        f"{text}, {count['read'] - count['used']:,} left out ({reasons})."
+        if reasons
+        else f"{text}."
+    )
+    yield f"Intervals and probes by group: {variants['num_groups']:,} of {variants['group']}."
+    if variants["probe_note"]:
+        yield f"No probes: {variants['probe_note']}."

@@ -49,7 +49,7 @@ def read_variants(path: Path, *, display_name: str | None = None) -> Iterator[Va
     for number, line in read_lines(path, display_name=display_name):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        chromosome, position, identifier, ref, alts = _columns(
+        chromosome, position, identifier, ref, alts = row_columns(
             line, f"`{display_name or path}`, line {number}"
         )
         for alt in alts.split(","):
@@ -64,7 +64,7 @@ def read_variants(path: Path, *, display_name: str | None = None) -> Iterator[Va
             )
 
 
-def _columns(line: str, where: str) -> list[str]:
+def row_columns(line: str, where: str) -> list[str]:
     """Return CHROM POS ID REF ALT of a row; blanks separate columns in a row without tabs.
 
     Raises:

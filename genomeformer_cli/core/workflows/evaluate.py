@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genomeformer_cli.core.annotation.reading import AnnotatedRecord, annotated_records
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
 from genomeformer_cli.core.errors import ConfigError
@@ -26,24 +25,23 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
     corpus_sequences,
     file_sequences,
 )
+from genomeformer_cli.core.evaluation.labelled_variants import VariantsConfig, VariantsResult
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult, evaluate_task
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
-from genomeformer_cli.core.formats.genbank import is_genbank
 from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.formats.labelled import LabelColumns
-from genomeformer_cli.core.formats.text import NamedFile
-from genomeformer_cli.core.genomes.genome import (
-    annotation_file,
-    cached_genomes,
-    genome_file,
-    not_annotated,
-)
+from genomeformer_cli.core.genomes.genome import genome_file
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import RUN_IDENTITY_FILE, Kind, Store
 from genomeformer_cli.core.workflows.devices import choose_device, environment, set_threads
+from genomeformer_cli.core.workflows.evaluate_variants import (
+    LabelledVariantSource,
+    annotated_genome,
+    evaluate_variant_file,
+)
 
 BUNDLE_RESULTS_FILE = "eval_results.json"
 
@@ -56,6 +54,8 @@ class EvaluateConfig:
     prediction: HeldOutConfig = field(default_factory=HeldOutConfig)
     # Settings of the evaluation on labelled sequences.
     labelled: ProbingConfig = field(default_factory=ProbingConfig)
+    # Settings of the evaluation on labelled variants.
+    variants: VariantsConfig = field(default_factory=VariantsConfig)
     # Settings of the evaluation on coding sequences.
     codons: CodonConfig = field(default_factory=CodonConfig)
 
@@ -75,8 +75,8 @@ class EvaluateRequest:
     # GFF3 or GenBank file for the one file of `held_out`, for `genome`, or with sequence in it.
     annotation: Path | None = None
     genome: str | None = None  # FASTA or GenBank file, or name of a genome of the cache.
+    variants: Path | None = None  # Labelled variants of the genome: a table or VCF file.
     codon_effects: bool = False  # Evaluate substitutions in the coding sequences of the genome.
-    by: GroupBy = GroupBy.GENOME  # Grouping of the rows of results.
     tasks: tuple[Path, ...] = ()  # Files of labelled sequences.
     suites: tuple[Path, ...] = ()  # Folders of tasks.
     only: tuple[str, ...] = ()  # Prefix of the names of the tasks of suites.
@@ -102,6 +102,8 @@ class EvaluateResult:
     tasks: tuple[ProbingResult, ...]  # Results on labelled sequences.
     prediction_config: HeldOutConfig  # Options of the evaluation on held-out bases.
     labelled_config: ProbingConfig  # Options of the evaluation on labelled sequences.
+    variants: VariantsResult | None  # Result on labelled variants.
+    variants_config: VariantsConfig  # Options of the evaluation on labelled variants.
     codon_effects: CodonEffects | None  # Result on coding sequences.
     codon_config: CodonConfig  # Options of the evaluation on coding sequences.
     environment: dict[str, str]  # Versions and device.
@@ -119,17 +121,17 @@ def evaluate_model(
         InputError: Labelled or held-out sequences cannot be read.
     """
     store = store or Store()
-    is_special = request.codon_effects
+    is_special = request.codon_effects or request.variants is not None
     has_likelihood = not is_special if request.likelihood is None else request.likelihood
     if not (request.tasks or request.suites or has_likelihood or is_special):
         raise ConfigError(
             "nothing to evaluate: likelihood is off and no task is given",
-            hint="give `--task`, `--suite` or `--codon-effects`",
+            hint="give `--task`, `--suite`, `--variants` or `--codon-effects`",
         )
     if request.genome is not None and not is_special:
         raise ConfigError(
             "`--genome` alone is not evaluated",
-            hint="give `--codon-effects` with it; held-out sequences are `--held-out FASTA`",
+            hint="give `--variants` or `--codon-effects` with it, or `--held-out FASTA` instead",
         )
     set_threads(request.workers)
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
@@ -144,9 +146,19 @@ def evaluate_model(
     for task in read_tasks(request, reporter):
         results.append(evaluate_task(loaded, task, request.config.labelled, reporter))
         reporter.note(_short(results[-1]))
-    codon_effects = None
+    variants = codon_effects = None
+    if request.variants is not None:
+        if request.genome is None:
+            raise ConfigError("`--variants` needs a genome", hint="name it with `--genome`")
+        source = LabelledVariantSource(
+            variants=request.variants,
+            genome=request.genome,
+            annotation=request.annotation,
+            label=request.label,
+        )
+        variants = evaluate_variant_file(loaded, source, request.config.variants, reporter, store)
     if request.codon_effects:
-        records, name = _annotated_genome(request, store, reporter)
+        records, name = annotated_genome(request.genome, request.annotation, store, reporter)
         codon_effects = evaluate_codon_effects(
             loaded, records, name, request.config.codons, reporter
         )
@@ -161,40 +173,13 @@ def evaluate_model(
         tasks=tuple(results),
         prediction_config=request.config.prediction,
         labelled_config=request.config.labelled,
+        variants=variants,
+        variants_config=request.config.variants,
         codon_effects=codon_effects,
         codon_config=request.config.codons,
         environment=environment(loaded.model.device),
         weights_digest=weights_digest(loaded.model),
     )
-
-
-def _annotated_genome(
-    request: EvaluateRequest, store: Store, reporter: Reporter
-) -> tuple[Iterator[AnnotatedRecord], str]:
-    """Return the annotated records of the genome of a request, and its name."""
-    annotation = request.annotation
-    if request.genome is None:
-        if annotation is None:
-            raise ConfigError(
-                "`--codon-effects` needs a genome",
-                hint="give `--genome`, a GenBank file or a genome of the cache with annotation",
-            )
-        return annotated_records(None, annotation, reporter=reporter), str(annotation)
-    fasta, name = genome_file(request.genome, store)
-    if annotation is not None:
-        return annotated_records(fasta, annotation, reporter=reporter), name
-    if fasta != Path(request.genome):
-        ((genome, _),) = cached_genomes(store, [request.genome])
-        cached = annotation_file(genome, fasta.parent)
-        if cached is None:
-            raise not_annotated(genome, "--annotation")
-        return annotated_records(fasta, cached, reporter=reporter), name
-    if not is_genbank(NamedFile(fasta, name)):
-        raise ConfigError(
-            f"`{name}` has no annotation",
-            hint="give it with `--annotation FILE`, or a GenBank file instead",
-        )
-    return annotated_records(None, fasta, reporter=reporter), name
 
 
 def _short(result: ProbingResult) -> str:
@@ -277,9 +262,11 @@ def _texts(
                 hint="give one `--held-out` with it",
             )
         fasta = genome_file(str(request.held_out[0]), store)[0] if request.held_out else None
-        return annotated_sequences(fasta, request.annotation, request.by, reporter)
+        return annotated_sequences(
+            fasta, request.annotation, GroupBy(request.config.prediction.by), reporter
+        )
     if request.held_out:
         files = [genome_file(str(path), store)[0] for path in request.held_out]
-        return file_sequences(files, request.by, reporter)
+        return file_sequences(files, GroupBy(request.config.prediction.by), reporter)
     assert corpus is not None, "`_corpus` gives one or raises"
-    return corpus_sequences(corpus, request.by)
+    return corpus_sequences(corpus, GroupBy(request.config.prediction.by))
