@@ -47,8 +47,8 @@ def named_rule(folder: Path) -> str | None:
             return _ESM_RULE
         return _PORTED.get(name)
     # A slow and a fast class, of which one may be null.
-    both = references if isinstance(references, list) else [references]
-    rules = {_PORTED.get(_class_name(name)) for name in both if name is not None}
+    class_names = references if isinstance(references, list) else [references]
+    rules = {_PORTED.get(_class_name(name)) for name in class_names if name is not None}
     if len(rules) == 1 and None not in rules:
         return rules.pop()
     raise CheckpointError(

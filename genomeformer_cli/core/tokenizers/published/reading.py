@@ -87,18 +87,18 @@ def _rule_of(folder: Path, rule: str, *, has_settings: bool) -> str:
         CheckpointError: The class is not ported, or not with the settings of the family.
     """
     try:
-        named = named_rule(folder)
+        class_rule = named_rule(folder)
     except DocumentError as failure:
         raise CheckpointError(failure.message, hint=failure.hint) from failure
-    if named is None:
+    if class_rule is None:
         return _bert_rule(folder) if rule == "bert" else rule
-    if named != rule and has_settings:
+    if class_rule != rule and has_settings:
         raise CheckpointError(
-            f"`{folder / CONFIG_FILE}` names a tokenizer of the rule `{named}`; models of this "
+            f"`{folder / CONFIG_FILE}` names a tokenizer of the rule `{class_rule}`; models of this "
             f"family have `{rule}`",
             hint="the files belong to different models; fetch the files of one commit",
         )
-    return named
+    return class_rule
 
 
 def _bert_rule(folder: Path) -> str:
