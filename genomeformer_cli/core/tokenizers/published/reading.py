@@ -94,8 +94,8 @@ def _rule_of(folder: Path, rule: str, *, has_settings: bool) -> str:
         return _bert_rule(folder) if rule == "bert" else rule
     if class_rule != rule and has_settings:
         raise CheckpointError(
-            f"`{folder / CONFIG_FILE}` names a tokenizer of the rule `{class_rule}`; models of this "
-            f"family have `{rule}`",
+            f"`{folder / CONFIG_FILE}` names a tokenizer of the rule `{class_rule}`; models of "
+            f"this family have `{rule}`",
             hint="the files belong to different models; fetch the files of one commit",
         )
     return class_rule
