@@ -131,7 +131,7 @@ def write_script(path: Path) -> None:
     ],
     ids=["page", "sparse", "script"],
 )
-@pytest.mark.filterwarnings("ignore:.*torch.jit.script.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")
 def test_no_reason_advises_to_read_without_safety(
     folders: tuple[Path, Path], write: Callable[[Path], object]
 ) -> None:
