@@ -88,7 +88,7 @@ def succeed(done: Finished) -> Finished:
     return done
 
 
-@pytest.mark.parametrize("name", FOLDERS)
+@pytest.mark.parametrize("name", by_default(*ONE_OF_EACH_CUT))
 def test_vectors_come_from_the_hub_and_again_offline(
     name: str, run_cli: RunCommand, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,7 +132,7 @@ def test_every_output_of_embed_and_score(name: str, run_cli: RunCommand, tmp_pat
         np.load(io.BytesIO(succeed(run_cli(*line, stdin=lower)).stdout)),
         np.load(io.BytesIO(alone.stdout)),
     )
-    both = run_cli(*line, "--rc", "concat", "--layers", "1,2", stdin=FASTA)
+    both = run_cli(*line, "--set", "rows.rc=concat", "--set", "rows.layers=1,2", stdin=FASTA)
     assert np.load(io.BytesIO(succeed(both).stdout)).shape[0] == len(RECORDS)
     out = tmp_path / "bases.npy"
     succeed(run_cli(*line, "--pool", "none", "-o", str(out), stdin=FASTA))
