@@ -159,9 +159,9 @@ def _convert(path: Path, output: Path) -> list[str]:
     unnamed = [name for name in content if not isinstance(name, str)]
     if unnamed:
         raise ValueError(f"the name `{unnamed[0]}` of a tensor is not a text")
-    other = [name for name, item in content.items() if not _is_plain(item)]
-    if other:
-        raise ValueError(f"the tensor `{other[0]}` is sparse, quantized, or has no numbers")
+    unsupported = [name for name, item in content.items() if not _is_plain(item)]
+    if unsupported:
+        raise ValueError(f"the tensor `{unsupported[0]}` is sparse, quantized, or has no numbers")
     # Tied tensors share memory, which the format does not allow.
     tensors = {name: tensor.detach().clone() for name, tensor in content.items()}
     save_file({name: item.contiguous() for name, item in tensors.items()}, output)
