@@ -38,7 +38,7 @@ Frame = tuple[int, int, str]
 
 def open_frames(codes: Codes, genetic_code: int) -> list[Frame]:
     """Return the open reading frames of one strand: first base, end, and strand."""
-    is_stop_64 = amino_acids(genetic_code) == STOP
+    is_stop_64 = np.array([letter == STOP for letter in amino_acids(genetic_code).tolist()])
     frames = []
     for shift in range(3):
         size = (codes.size - shift) // 3
@@ -62,7 +62,7 @@ def gene_rows(name: str, codes: Codes, genetic_code: int) -> list[str]:
     for start, end, _ in open_frames(reverse_complement_codes(codes), genetic_code):
         frames.append((codes.size - end, codes.size - start, "-"))
     is_taken = np.zeros(codes.size, dtype=np.bool_)
-    rows = []
+    rows: list[str] = []
     for start, end, strand in sorted(frames, key=lambda frame: frame[0] - frame[1]):
         if is_taken[start:end].any():
             continue

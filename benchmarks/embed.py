@@ -155,7 +155,7 @@ def bert(loaded: LoadedModel) -> Callable[[torch.Tensor, torch.Tensor | None], t
             vocab_size=config.vocabulary_size,
             hidden_size=config.width,
             num_hidden_layers=config.depth,
-            num_attention_heads=config.num_heads,
+            num_attention_heads=getattr(config, "num_heads", 1),
             intermediate_size=4 * config.width,
             max_position_embeddings=LONGEST,
         ),

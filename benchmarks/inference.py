@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -73,7 +74,8 @@ def loop(loaded: LoadedModel, sequences: Codes, *, is_sorted: bool) -> np.ndarra
             if mask_BL is not None:
                 features_BLE = features_BLE * mask_BL[..., None]
             np.add.at(sums, windows.row[batch], features_BLE.sum(dim=1).numpy())
-    return sums / np.array([row.size for row in ids])[:, None]
+    means: np.ndarray = sums / np.array([row.size for row in ids])[:, None]
+    return means
 
 
 def measure(name: str, work: Callable[[], np.ndarray], sequences: Codes) -> np.ndarray:
@@ -105,9 +107,9 @@ def main() -> None:
         for cores in dict.fromkeys(chosen.cores):
             torch.set_num_threads(cores)
             print(f"{kind}: {len(sequences)} sequences, {cores} cores")
-            ours = measure("genomeformer", lambda s=sequences: embedder.embed(s), sequences)
+            ours = measure("genomeformer", partial(embedder.embed, sequences), sequences)
             for name, is_sorted in (("sorted batches", True), ("batches", False)):
-                work = lambda s=sequences, o=is_sorted: loop(loaded, s, is_sorted=o)  # noqa: E731
+                work = partial(loop, loaded, sequences, is_sorted=is_sorted)
                 vectors = measure(name, work, sequences)
                 difference = float(np.abs(ours - vectors).max())
                 if difference > MOST_DIFFERENCE:

@@ -75,7 +75,8 @@ def main() -> None:
             tokens_BL = torch.randint(VOCABULARY, shape, generator=torch.Generator().manual_seed(0))
 
             def run_ours(tokens_BL: Tensor = tokens_BL) -> Tensor:
-                return ours(tokens_BL, None)
+                logits_BLV: Tensor = ours(tokens_BL, None)
+                return logits_BLV
 
             def run_peer(tokens_BL: Tensor = tokens_BL) -> Tensor:
                 logits: Tensor = peer(tokens_BL).logits
