@@ -44,7 +44,7 @@ def open_frames(codes: Codes, genetic_code: int) -> list[Frame]:
         size = (codes.size - shift) // 3
         codons_C3 = codes[shift : shift + 3 * size].reshape(-1, 3)
         numbers_C = codons_C3.astype(np.int64) @ np.array([16, 4, 1])
-        is_unknown_C = (codons_C3 >= NUM_REAL_BASES).any(axis=1)
+        is_unknown_C = np.array((codons_C3 >= NUM_REAL_BASES).any(axis=1), ndmin=1)
         numbers_C[is_unknown_C] = 0
         ends = np.flatnonzero(is_stop_64[numbers_C] | is_unknown_C)
         starts = np.flatnonzero(np.isin(numbers_C, STARTS) & ~is_unknown_C)
