@@ -173,7 +173,7 @@ def test_every_tensor_is_needed_and_none_is_left_over(oracle: Oracle) -> None:
         ("gpn", "encoder", "roformer", "`encoder` is `roformer`"),
         ("gpn", "embedding", "probabilities", "`embedding` is"),
         ("gpn", "n_aux_features", 5, "`n_aux_features` is `5`"),
-        ("gpn", "num_hidden_layers", 10**9, "invalid number of blocks"),
+        ("gpn", "num_hidden_layers", 10**9, "invalid `num_hidden_layers`"),
         ("gpn", "dilation_cycle", 10**6, "invalid dilations"),
         ("gpn", "hidden_size", 6, "no one-hot code"),
         ("gpn", "tie_word_embeddings", True, "`tie_word_embeddings` is `True`"),

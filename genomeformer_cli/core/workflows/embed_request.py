@@ -78,6 +78,11 @@ def check_request(request: EmbedRequest) -> None:
             f"{request.gpus} GPUs on the device `{request.device}`",
             hint="`--set gpus=N` starts one process per GPU: leave `--device` out",
         )
+    if request.group and request.sources.shard:
+        raise UsageError(
+            "`--pool genome` with `--shard`: a shard has a part of every genome",
+            hint="give each job some of the genomes instead",
+        )
     if request.plane:
         check_method(request.plane)
         if request.choices.per_base:

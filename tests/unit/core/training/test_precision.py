@@ -62,7 +62,7 @@ def test_the_faster_precision_is_chosen_and_stored(
         chosen = choose_compute(ComputeConfig(), trial(), path, reporter)
         assert chosen == ComputeConfig(precision="bf16", compile="off")
     assert tried == ["fp32", "bf16"]
-    assert "taking bf16" in reporter.notes[0]
+    assert "using bf16" in reporter.notes[0]
     (known,) = json.loads(path.read_text()).values()
     assert known["seconds"] == {"fp32": 1.0, "bf16": 0.5}
     other = trial(model=build_model(replace(CONFIG, depth=2)))

@@ -161,7 +161,7 @@ def test_memories_are_spread_before_training() -> None:
 
 def test_gates_are_requested_by_mechanisms(module: Gated) -> None:
     q, k, v, gates = draw(1, 4, num_gates=module.num_gates)
-    with pytest.raises(ConfigError, match="a head"):
+    with pytest.raises(ConfigError, match="per head"):
         module(q, k, v, None, None)
-    with pytest.raises(ConfigError, match="a head"):
+    with pytest.raises(ConfigError, match="per head"):
         module(q, k, v, None, torch.cat((gates, gates), dim=-1))
