@@ -135,3 +135,10 @@ def write_published(name: str, folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     FOLDERS[name](folder)
     return folder
+
+
+def pickle_weights(folder: Path) -> None:
+    """Replace the safetensors of a folder by a pickled file."""
+    path = folder / "pytorch_model.bin"
+    torch.save(load_file(folder / "model.safetensors"), path)  # noqa: TID251 - as published
+    (folder / "model.safetensors").unlink()

@@ -9,14 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
 from tests.cli import Finished, RunCommand
 from tests.corpora import random_dna
 from tests.failures import assert_failure
 from tests.mini_hub import TOKEN, Hub, Repository
-from tests.published_folders import FOLDERS, write_published
+from tests.published_folders import FOLDERS, pickle_weights, write_published
 
 pytest.importorskip("transformers")
 
@@ -60,13 +59,6 @@ def publish(hub: Hub, folder: Path, name: str) -> str:
     repository = Repository(private=False)
     hub.repositories[f"org/{name}"] = repository
     return repository.commit({**files, "modeling_x.py": b"1 / 0", "README.md": b"# A model\n"})
-
-
-def pickle_weights(folder: Path) -> None:
-    """Replace the safetensors of a folder by a pickled file."""
-    path = folder / "pytorch_model.bin"
-    torch.save(load_file(folder / "model.safetensors"), path)  # noqa: TID251 - as published
-    (folder / "model.safetensors").unlink()
 
 
 def shard_weights(folder: Path) -> None:

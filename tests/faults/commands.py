@@ -20,6 +20,7 @@ from tests.faults.harness import Place
 from tests.mini_ncbi.server import MiniNcbi
 from tests.mini_ncbi.world import make_world
 from tests.one_process import stay_in_one_process
+from tests.published_folders import pickle_weights, write_published
 
 ACCESSION = "GCF_000005845.2"
 CONFIG = """
@@ -76,6 +77,22 @@ COMMANDS = {
     "embed": _embed(".npy"),
     "score": Command(
         line=("score", "x.fa", "--model", "released", "-o", "s.tsv", "--per-base", "b.tsv", *CPU)
+    ),
+    "embed pickled": Command(line=("embed", "x.fa", "--model", "published", "-o", "v.npy", *CPU)),
+    "generate": Command(
+        line=("generate", "gaps.fa", "--infill", "--model", "released", "-o", "filled.fa", *CPU)
+    ),
+    "score --vcf": Command(
+        line=(
+            *("score", "--vcf", "x.vcf", "--genome", "x.fa", "--model", "released"),
+            *("-o", "scored.vcf.gz", *CPU),
+        )
+    ),
+    "predict --tile": Command(
+        line=(
+            *("predict", "x.fa", "--model", "tuned", "--tile", "20", "--resume"),
+            *("-o", "h.bed", "-o", "h.tsv", *CPU),
+        )
     ),
     "predict": Command(line=("predict", "x.fa", "--model", "tuned", "-o", "p.tsv", *CPU)),
     "windows": Command(
@@ -192,3 +209,10 @@ def _write_inputs(folder: Path) -> None:
     rows = [rows[0], *(f"r{n}\t{s}\t{'ab'[n % 2]}" for n, s in enumerate(letters))]
     (folder / "data.tsv").write_text("\n".join(rows) + "\n")
     (folder / "small.toml").write_text(CONFIG)
+    (folder / "gaps.fa").write_text(f">g\n{letters[0][:30]}NNNN{letters[0][30:]}\n")
+    changes = "".join(f"r0\t{n}\t.\t{letters[0][n - 1]}\tN\n" for n in (3, 9))
+    substitution = f"r1\t5\t.\t{letters[1][4]}\t{'ACGT'.replace(letters[1][4], '')[0]}\n"
+    header = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\n"
+    (folder / "x.vcf").write_text(header + changes + substitution)
+    write_published("hyenadna", folder / "published")
+    pickle_weights(folder / "published")

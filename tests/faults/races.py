@@ -10,7 +10,7 @@ from tests.faults.kills import Undisturbed
 
 # A process that comes second waits for the first, finds its work done, or is refused like this.
 REFUSALS = (
-    "is being written by process",
+    "is being written by",
     "is in use by another process",
     "` exists",
     "the cache has no",
