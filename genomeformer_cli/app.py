@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -41,8 +40,6 @@ from genomeformer_cli.render.verbosity import reset_verbosity, set_verbosity
 _INTERRUPTED = 130
 # The system's words for a library that there is no memory for.
 _NOT_LOADED = "failed to map segment"
-_STDERR = 2
-_NO_MEMORY = b"error: not enough memory\n\nhint: use a machine with more memory\n"
 
 app = Typer(
     name="genomeformer",
@@ -129,8 +126,7 @@ def _report(failure: Exception) -> int:
     except (MemoryError, ImportError) as late:
         if isinstance(late, ImportError) and _NOT_LOADED not in str(late):
             raise
-        # Bytes that exist already: text of the stream would need memory.
-        os.write(_STDERR, _NO_MEMORY)
+        sys.stderr.write("error: not enough memory\n\nhint: use a machine with more memory\n")
         return GenomeformerError.exit_code
 
 
