@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from genomeformer_cli.core.model_io import hub
+from genomeformer_cli.core.model_io import hub_client
 from genomeformer_cli.core.workflows import doctor
 from tests.cli import RunCommand
 
@@ -97,7 +97,7 @@ def test_hosts_are_reached_by_any_response_and_else_unusable(
         address = f"http://127.0.0.1:{server.server_port}"
         monkeypatch.setenv("GENOMEFORMER_BASE_URL", address)
         monkeypatch.setenv("GENOMEFORMER_FTP_URL", address)
-        monkeypatch.setattr(hub, "hub_endpoint", lambda: address)
+        monkeypatch.setattr(hub_client, "hub_endpoint", lambda: address)
         checks = checks_of(run_cli, "--network")
         server.shutdown()
     assert {checks[name]["state"] for name in ("NCBI Datasets", "NCBI genomes", "Hub")} == {"ok"}

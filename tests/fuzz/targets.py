@@ -34,7 +34,7 @@ from genomeformer_cli.core.genomes.lockfile import read_lock
 from genomeformer_cli.core.genomes.ncbi.datasets import _page
 from genomeformer_cli.core.model_io.archive import unpack_archive
 from genomeformer_cli.core.model_io.bundle_layout import REQUIRED
-from genomeformer_cli.core.model_io.hub import read_address
+from genomeformer_cli.core.model_io.hub_client import read_address
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.tensors import WEIGHTS_FILE, read_header, weight_files
 from genomeformer_cli.core.release.eval_report import read_evidence

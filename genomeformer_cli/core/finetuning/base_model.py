@@ -15,7 +15,7 @@ from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.known_models import find_known_model
 from genomeformer_cli.core.model_io.bundle_layout import CARD_FILE
-from genomeformer_cli.core.model_io.hub import SCHEME, read_address
+from genomeformer_cli.core.model_io.hub_client import SCHEME, read_address
 from genomeformer_cli.core.model_io.model_folder import (
     CONFIG_FILE,
     LoadedModel,

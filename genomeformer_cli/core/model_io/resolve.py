@@ -16,7 +16,8 @@ from genomeformer_cli.core.errors import NotInCacheError
 from genomeformer_cli.core.model_io.archive import SUFFIX, unpack_archive
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL, bundled_folder
 from genomeformer_cli.core.model_io.find import find_model
-from genomeformer_cli.core.model_io.hub import SCHEME, fetch_model, read_address
+from genomeformer_cli.core.model_io.hub_client import SCHEME, read_address
+from genomeformer_cli.core.model_io.hub_download import fetch_model
 from genomeformer_cli.core.model_io.tensors import has_weights
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.layout import Kind, Store

@@ -218,7 +218,7 @@ def _registries() -> dict[str, Registry[Any]]:
 
 
 def _check_network() -> list[Check]:
-    from genomeformer_cli.core.model_io.hub import hub_endpoint
+    from genomeformer_cli.core.model_io.hub_client import hub_endpoint
 
     addresses = {"NCBI Datasets": base_url(), "NCBI genomes": ftp_url(), "Hub": hub_endpoint()}
     return [_check_host(name, url) for name, url in addresses.items()]

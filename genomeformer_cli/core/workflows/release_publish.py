@@ -19,7 +19,7 @@ from genomeformer_cli.core.model_io.bundle_layout import (
     list_files,
 )
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL, bundled_folder
-from genomeformer_cli.core.model_io.hub import PushedBundle, push_bundle
+from genomeformer_cli.core.model_io.hub_upload import PushedBundle, push_bundle
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.release.card import add_onnx_note

@@ -15,7 +15,7 @@ from genomeformer_cli.core.known_models import (
     known_families,
     known_models,
 )
-from genomeformer_cli.core.model_io.hub import read_address
+from genomeformer_cli.core.model_io.hub_client import read_address
 from genomeformer_cli.core.models.registry import own_families
 
 DATA = Path(__file__).parents[2] / "data" / "architectures"

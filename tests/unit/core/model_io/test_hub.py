@@ -9,7 +9,9 @@ import pytest
 from huggingface_hub import constants
 
 from genomeformer_cli.core.errors import CorruptError, NetworkError, RefusedError, UsageError
-from genomeformer_cli.core.model_io.hub import Address, fetch_bundle, push_bundle, read_address
+from genomeformer_cli.core.model_io.hub_client import Address, read_address
+from genomeformer_cli.core.model_io.hub_download import fetch_bundle
+from genomeformer_cli.core.model_io.hub_upload import push_bundle
 from genomeformer_cli.core.store.layout import Store
 from tests.bundles import make_bundle
 from tests.files import everything_in

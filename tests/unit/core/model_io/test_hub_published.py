@@ -16,7 +16,8 @@ from genomeformer_cli.core.errors import (
     CorruptError,
     NetworkError,
 )
-from genomeformer_cli.core.model_io.hub import Address, fetch_model, read_address
+from genomeformer_cli.core.model_io.hub_client import Address, read_address
+from genomeformer_cli.core.model_io.hub_download import fetch_model
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.store.layout import Kind, Store
 from tests.files import everything_in

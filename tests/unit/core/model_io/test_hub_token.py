@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from genomeformer_cli.core.errors import GenomeformerError
-from genomeformer_cli.core.model_io.hub import fetch_bundle, push_bundle, read_address
+from genomeformer_cli.core.model_io.hub_client import read_address
+from genomeformer_cli.core.model_io.hub_download import fetch_bundle
+from genomeformer_cli.core.model_io.hub_upload import push_bundle
 from genomeformer_cli.core.store.layout import Store
 from tests.files import everything_in
 from tests.mini_hub import Hub, running_hub
