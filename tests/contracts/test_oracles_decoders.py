@@ -187,7 +187,7 @@ def port(family: ModuleType, model: Any, tmp_path: Path, frame: Frame | None = N
     document, tensors = published(model, tmp_path)
     config: DecoderConfig = family.read_config(document, frame or Frame())
     ours = Decoder(config)
-    ours.load_state_dict(family.convert(tensors, config))
+    ours.load_state_dict(family.FAMILY.convert(tensors, config))
     return ours.eval()
 
 

@@ -11,17 +11,15 @@ from typing import Any
 from torch import Tensor
 
 from genomeformer_cli.core.models.decoder import DecoderConfig
-from genomeformer_cli.core.models.families.decoder_tokenizers import read_decoder_tokenizer
-from genomeformer_cli.core.models.families.llama_layout import convert_tensors, read_sizes
-from genomeformer_cli.core.models.families.protocol import ConfigReader, Family, check_auto_map
+from genomeformer_cli.core.models.families.llama_layout import (
+    convert_tensors,
+    llama_family,
+    read_sizes,
+)
+from genomeformer_cli.core.models.families.protocol import ConfigReader, check_auto_map
 from genomeformer_cli.core.models.framed import Frame
 
 NAME = "gemma"
-
-
-def recognise(document: Mapping[str, Any]) -> bool:
-    """Return True for a `config.json` of the family."""
-    return document.get("model_type") == NAME
 
 
 def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
@@ -54,23 +52,17 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     return config
 
 
-def convert(tensors: Mapping[str, Tensor], config: DecoderConfig) -> dict[str, Tensor]:
+def convert(tensors: Mapping[str, Tensor], config: DecoderConfig, family: str) -> dict[str, Tensor]:
     """Rename the tensors and add 1 to the gains, in float32.
 
     Raises:
         CheckpointError: A tensor is missing or unknown.
     """
-    converted = convert_tensors(tensors, config, NAME)
+    converted = convert_tensors(tensors, config, family)
     for name, tensor in converted.items():
         if name.endswith("norm.weight"):
             converted[name] = tensor.float() + 1
     return converted
 
 
-FAMILY = Family(
-    name=NAME,
-    recognise=recognise,
-    read_config=read_config,
-    convert=convert,
-    read_tokenizer=read_decoder_tokenizer,
-)
+FAMILY = llama_family(NAME, read_config, convert)

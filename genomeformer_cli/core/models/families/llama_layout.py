@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, TypedDict
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.decoder import DecoderConfig
-from genomeformer_cli.core.models.families.protocol import ConfigReader, TensorReader
+from genomeformer_cli.core.models.families.decoder_tokenizers import read_decoder_tokenizer
+from genomeformer_cli.core.models.families.protocol import ConfigReader, Family, TensorReader
 from genomeformer_cli.core.models.framed import Frame
 from genomeformer_cli.core.models.rotary_scaling import RotaryScaling
 
@@ -255,3 +257,24 @@ def _experts(reader: TensorReader, old: str, config: DecoderConfig) -> dict[str,
         parts[f"mlp.experts.{number}.up.weight"] = torch.cat(layers)
         parts[f"mlp.experts.{number}.out.weight"] = reader.take(f"{expert}.w2.weight")
     return parts
+
+
+def llama_family(
+    name: str,
+    read_config: Callable[[Mapping[str, Any], Frame], DecoderConfig],
+    convert: Callable[..., dict[str, Tensor]] = (convert_tensors),
+) -> Family:
+    """Declare a family of this layout, which `model_type` in `config.json` names.
+
+    Args:
+        name: Name of the family.
+        read_config: Reader of `config.json`.
+        convert: Conversion of the tensors, with the name of the family for messages.
+    """
+    return Family(
+        name=name,
+        recognise=lambda document: document.get("model_type") == name,
+        read_config=read_config,
+        convert=partial(convert, family=name),
+        read_tokenizer=read_decoder_tokenizer,
+    )

@@ -95,7 +95,7 @@ def tensors_of(name: str, folder: Path) -> tuple[Any, dict[str, Tensor]]:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_family_recognises_its_own_documents_alone(name: str) -> None:
     family = DOCUMENTS[name][0]
-    assert [other for other in DOCUMENTS if family.recognise(document_of(other))] == [name]
+    assert [other for other in DOCUMENTS if family.FAMILY.recognise(document_of(other))] == [name]
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
@@ -214,7 +214,7 @@ def test_a_configuration_is_saved_and_read_again(name: str) -> None:
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_tensors_are_converted_without_their_numbers(name: str, tmp_path: Path) -> None:
     config, tensors = tensors_of(name, tmp_path)
-    converted = DOCUMENTS[name][0].convert(tensors, config)
+    converted = DOCUMENTS[name][0].FAMILY.convert(tensors, config)
     own = Decoder(config).state_dict()
     assert {key: tensor.shape for key, tensor in converted.items()} == {
         key: tensor.shape for key, tensor in own.items()
@@ -225,7 +225,7 @@ def test_tensors_are_converted_without_their_numbers(name: str, tmp_path: Path) 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_tensor_too_many_or_too_few_is_refused_by_name(name: str, tmp_path: Path) -> None:
     config, tensors = tensors_of(name, tmp_path)
-    convert = DOCUMENTS[name][0].convert
+    convert = DOCUMENTS[name][0].FAMILY.convert
     with pytest.raises(CheckpointError, match="surprise"):
         convert({**tensors, "model.surprise": torch.zeros(1)}, config)
     for missing in tensors:
@@ -237,11 +237,15 @@ def test_tables_of_old_versions_are_not_read(tmp_path: Path) -> None:
     config, tensors = tensors_of("llama", tmp_path)
     tables = {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.zeros(2)}
     assert (
-        llama.convert({**tensors, **tables}, config).keys() == Decoder(config).state_dict().keys()
+        llama.FAMILY.convert({**tensors, **tables}, config).keys()
+        == Decoder(config).state_dict().keys()
     )
     config, tensors = tensors_of("gpt2", tmp_path)
     masks = {"transformer.h.0.attn.bias": torch.zeros(1), "h.1.attn.masked_bias": torch.zeros(1)}
-    assert gpt2.convert({**tensors, **masks}, config).keys() == Decoder(config).state_dict().keys()
+    assert (
+        gpt2.FAMILY.convert({**tensors, **masks}, config).keys()
+        == Decoder(config).state_dict().keys()
+    )
 
 
 def test_learned_positions_end() -> None:
