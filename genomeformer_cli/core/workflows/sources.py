@@ -26,7 +26,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -34,20 +33,12 @@ from genomeformer_cli.core.annotation.feature_regions import FeatureRules, featu
 from genomeformer_cli.core.annotation.reading import annotated_records
 from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.annotation.tiles import TileCount, TileRules, tile_queries
-from genomeformer_cli.core.errors import InputError, UsageError
+from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.any_sequences import read_any_sequences
 from genomeformer_cli.core.formats.bed import BedRow, read_bed
-from genomeformer_cli.core.formats.genbank import is_genbank
 from genomeformer_cli.core.formats.sequences import Query
-from genomeformer_cli.core.formats.text import STDIN, STDIN_NAME, NamedFile, is_pipe, local_copy
+from genomeformer_cli.core.formats.text import STDIN, NamedFile, is_pipe, local_copy
 from genomeformer_cli.core.formats.vcf import read_variants
-from genomeformer_cli.core.genomes.genome import (
-    Genome,
-    annotation_file,
-    cached_genomes,
-    not_annotated,
-)
-from genomeformer_cli.core.genomes.local import name_from_path
 from genomeformer_cli.core.genomes.regions import (
     RegionReader,
     RegionRow,
@@ -58,7 +49,15 @@ from genomeformer_cli.core.genomes.regions import (
 )
 from genomeformer_cli.core.reporting import Reporter, SilentReporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes
-from genomeformer_cli.core.store.layout import Kind, Store
+from genomeformer_cli.core.store.layout import Store
+from genomeformer_cli.core.workflows.source_files import (
+    Identity,
+    Source,
+    file_identity,
+    find_source,
+    known_annotation,
+    required_annotation,
+)
 
 _MAX_WARNINGS = 100
 Read = Callable[[], Iterator[Query]]
@@ -79,9 +78,6 @@ class RowCheck:
     strict: bool = False  # Raise for these records instead of warning.
 
 
-Identity = tuple[str, int, int]
-
-
 @dataclass(frozen=True, kw_only=True)
 class Look:
     """Result of reading the sources."""
@@ -99,26 +95,6 @@ class Look:
     def records(self) -> Iterator[Query]:
         """Read the whole records of the files again, whatever is cut from them."""
         return _records([file for file, _ in self.files])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """Found source: a file that can be read twice, and its annotation if it has one."""
-
-    file: NamedFile  # Sequences.
-    identity: Identity  # Name, size and time, which identify the content.
-    is_file: bool  # False for a pipe, whose content cannot be compared later.
-    genome: Genome | None = None  # Cached genome; None for a file.
-    annotation: Path | None = None  # Annotation in the cache.
-
-    @property
-    def name(self) -> str:
-        """Name of the genome: that in the cache, or of the file without suffixes."""
-        if self.genome is not None:
-            return self.genome.name
-        if self.file.display_name == STDIN_NAME:
-            return "stdin"
-        return name_from_path(Path(self.file.display_name))
 
 
 def look_through(
@@ -143,7 +119,7 @@ def look_through(
         NotInCacheError: A name is unknown.
     """
     names = sources.files or (sources.genome,)
-    places = [_find(name, store=store, stack=stack) for name in names if name is not None]
+    places = [find_source(name, store=store, stack=stack) for name in names if name is not None]
     for place in places:
         path, name = place.file.path, place.file.display_name
         reporter.debug(f"input: {name} ({path})" if name != str(path) else f"input: {path}")
@@ -155,7 +131,7 @@ def look_through(
         rows = NamedFile(
             *stack.enter_context(local_copy(str(rows_of), command="embed --genome FASTA --bed -"))
         )
-        identities.append(_identity(rows_of))
+        identities.append(file_identity(rows_of))
         again &= str(rows_of) != STDIN and not is_pipe(rows_of)
     first, read = _readers(sources, places, rows, reporter)
     if sources.shard:
@@ -166,7 +142,7 @@ def look_through(
     return replace(
         look,
         genomes=tuple(place.name for place in places),
-        files=tuple((place.file, _known_annotation(place)) for place in places),
+        files=tuple((place.file, known_annotation(place)) for place in places),
     )
 
 
@@ -193,7 +169,7 @@ def _readers(
         return first, reader.read
     rule = sources.feature_rules
     if rule is not None:
-        pairs = [(place.file, _annotation(place, rows)) for place in places]
+        pairs = [(place.file, required_annotation(place, rows)) for place in places]
         return (
             partial(_feature_sequences, pairs, rule, reporter),
             partial(_feature_sequences, pairs, rule, SilentReporter()),
@@ -254,30 +230,6 @@ def _reported(reader: RegionReader, text: str, reporter: Reporter) -> Iterator[Q
         reporter.note(text)
 
 
-def _annotation(place: Source, rows: NamedFile | None) -> NamedFile:
-    """Return the annotation of a source: the given file, that of the cache, or the file itself.
-
-    Raises:
-        UsageError: There is none.
-    """
-    annotation = rows or _known_annotation(place)
-    if annotation is not None:
-        return annotation
-    if place.genome is not None:
-        raise not_annotated(place.genome, "--gff")
-    raise UsageError(
-        f"`{place.file.display_name}` has no annotation",
-        hint="give it with `--genome FILE --gff FILE`, or a GenBank file instead",
-    )
-
-
-def _known_annotation(place: Source) -> NamedFile | None:
-    """Return the annotation in the cache, or a GenBank file itself; None without one."""
-    if place.annotation is not None and place.genome is not None:
-        return NamedFile(place.annotation, f"annotation of {place.genome.name}")
-    return place.file if is_genbank(place.file) else None
-
-
 def _feature_sequences(
     pairs: Sequence[tuple[NamedFile, NamedFile]], rules: FeatureRules, reporter: Reporter
 ) -> Iterator[Query]:
@@ -303,32 +255,6 @@ def _tiles(files: Sequence[NamedFile], rules: TileRules, reporter: Reporter) -> 
             f"tiles: {count.used + count.left_out:,} read, {count.used:,} used, "
             f"{count.left_out:,} left out (N)"
         )
-
-
-def _find(source: str, *, store: Store, stack: ExitStack) -> Source:
-    path = Path(source)
-    if source != STDIN and not path.exists() and store.has(Kind.GENOMES, source):
-        ((genome, fasta),) = cached_genomes(store, [source])
-        return Source(
-            file=NamedFile(fasta, f"genome {genome.name}"),
-            identity=(genome.name, *_identity(fasta)[1:]),
-            is_file=True,
-            genome=genome,
-            annotation=annotation_file(genome, fasta.parent),
-        )
-    is_file = source != STDIN and not is_pipe(path)
-    file = NamedFile(*stack.enter_context(local_copy(source)))
-    return Source(
-        file=file, identity=_identity(path) if is_file else (source, 0, 0), is_file=is_file
-    )
-
-
-def _identity(path: Path) -> Identity:
-    try:
-        status = path.stat()
-    except OSError:
-        return str(path), 0, 0
-    return str(path), status.st_size, status.st_mtime_ns
 
 
 def _records(files: Sequence[NamedFile], reporter: Reporter | None = None) -> Iterator[Query]:
