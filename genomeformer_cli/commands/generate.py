@@ -14,11 +14,14 @@ from genomeformer_cli.commands._options import (
     DeviceOption,
     ModelOption,
     ThreadsOption,
+    is_given,
 )
 from genomeformer_cli.commands._sources import SourcesArgument, given_sources
+from genomeformer_cli.core.errors import UsageError
 
-EXAMPLE = "Example:  genomeformer generate starts.fa --model demo-causal --bases 500 > written.fa"
+EXAMPLE = "Example:  genomeformer generate starts.fa --model writer --bases 500 > written.fa"
 _CHOICE = "Choice of bases"
+_OF_CONTINUATION = ("bases", "num", "upstream")
 
 
 def command(
@@ -28,6 +31,13 @@ def command(
     model: ModelOption = None,
     bases: Annotated[int, Option(min=1, help="Bases to write after every prompt.")] = 1_000,
     num: Annotated[int, Option(min=1, help="Sequences to write per prompt.")] = 1,
+    upstream: Annotated[
+        bool,
+        Option(
+            "--upstream",
+            help="Also write `--bases` before every prompt: its reverse complement is continued.",
+        ),
+    ] = False,
     infill: Annotated[
         bool,
         Option("--infill", help="Fill the N of the sequences, with a model that sees both sides."),
@@ -81,11 +91,14 @@ def command(
     from genomeformer_cli.render.progress import terminal_reporter
     from genomeformer_cli.render.sequences import fasta_record
 
+    _check_purpose(context, fills=infill)
     sampling = SamplingOptions(temperature=temperature, top_k=top_k, top_p=top_p)
     request = workflow.GenerateRequest(
         model=model,
         prompts=given_sources(context) if sources else None,
-        options=GenerationOptions(length=bases, number=num, seed=seed, sampling=sampling),
+        options=GenerationOptions(
+            length=bases, number=num, upstream=upstream, seed=seed, sampling=sampling
+        ),
         filling=FillingOptions(rounds=rounds, seed=seed, sampling=sampling) if infill else None,
         device=device,
         threads=threads,
@@ -96,3 +109,15 @@ def command(
         out = stack.enter_context(atomic_file(output)) if output else data_stream()
         for record in workflow.generate_records(loaded, request, reporter):
             out.write(fasta_record(record))
+
+
+def _check_purpose(context: Context, *, fills: bool) -> None:
+    """Refuse options that would have no effect."""
+    for name in _OF_CONTINUATION if fills else ("rounds",):
+        if is_given(context, name):
+            option = name.replace("_", "-")
+            raise UsageError(
+                f"`--{option}` has no effect {'with' if fills else 'without'} `--infill`",
+                hint=f"leave `--{option}` out: "
+                + ("gaps keep their length" if fills else "bases are written one after another"),
+            )

@@ -16,12 +16,15 @@ _LINE = 80
 def fasta_record(record: GeneratedRecord) -> bytes:
     """Return one FASTA record, with its figures in the header.
 
-    `generated` counts bases, `log_likelihood` is a natural logarithm, and `bits_per_base` is its
-    negative in bits per base that counts.
+    `generated` counts bases, `prompt` is the place of the prompt from 1, `log_likelihood` is a
+    natural logarithm, and `bits_per_base` is its negative in bits per base that counts.
     """
     bits = -record.log_likelihood / math.log(2) / max(record.num_scored, 1)
+    place = ""
+    if record.prompt is not None and record.prompt[1] > record.prompt[0]:
+        place = f"prompt={record.prompt[0] + 1}-{record.prompt[1]} "
     header = (
-        f">{record.id} length={record.codes.size} generated={record.num_generated} "
+        f">{record.id} length={record.codes.size} generated={record.num_generated} {place}"
         f"log_likelihood={record.log_likelihood:.5f} bits_per_base={bits:.5f}\n"
     )
     letters = decode_bases(record.codes)

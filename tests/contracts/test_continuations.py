@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 import torch
 
@@ -69,17 +71,15 @@ def test_models_of_other_authors_continue_their_rows(name: str) -> None:
     frame = model.config.frame
     ids = torch.tensor(case.token_ids)
     generator = torch.Generator().manual_seed(2)
-    tokens_BL = ids[torch.randint(len(ids), (2, LENGTH), generator=generator)]
-    longest = model.max_positions or model.config.context
-    if longest < LENGTH:
-        return
+    length = min(LENGTH, model.config.context)
+    tokens_BL = ids[torch.randint(len(ids), (2, length), generator=generator)]
     framed_BM, _ = add_frame(tokens_BL, None, frame)
     prefix = len(frame.prefix)
-    without_suffix = framed_BM[:, : prefix + LENGTH]
+    without_suffix = framed_BM[:, : prefix + length]
     whole = model.framed_layers(without_suffix, None, (model.config.depth,))[0]
     continuation = model.continuation(2)
-    features = continuation.feed(without_suffix[:, : prefix + 3])
-    torch.testing.assert_close(features, whole[:, prefix + 2])
-    for place in range(prefix + 3, min(prefix + LENGTH, longest)):
-        features = continuation.feed(without_suffix[:, place, None])
-        torch.testing.assert_close(features, whole[:, place])
+    assert not isinstance(continuation, RecomputedContinuation)
+    # Many tokens, then several, then single ones.
+    for start, stop in pairwise((0, prefix + 9, prefix + 14, *range(prefix + 15, prefix + length))):
+        features = continuation.feed(without_suffix[:, start:stop])
+        torch.testing.assert_close(features, whole[:, stop - 1])

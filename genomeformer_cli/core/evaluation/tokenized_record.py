@@ -80,17 +80,13 @@ def scoring_windows(length: int, window: int, *, causal: bool) -> list[ScoringWi
         edges = (cuts.start, cuts.start + cuts.length)
         owned_edges = (cuts.start + cuts.own_start, cuts.start + cuts.own_stop)
         return [ScoringWindow(*map(int, row)) for row in zip(*edges, *owned_edges, strict=True)]
-    starts = [*range(0, length - window, step), length - window]
-    windows: list[ScoringWindow] = []
-    first = 0
-    for number, start in enumerate(starts):
-        stop = start + window
-        last = length
-        if number + 1 < len(starts):
-            last = stop
-        windows.append(ScoringWindow(start, stop, first, last))
-        first = last
-    return windows
+    # Starts do not depend on the length: a base is scored without regard to what follows it.
+    starts = range(0, length - window + step, step)
+    stops = [min(start + window, length) for start in starts]
+    return [
+        ScoringWindow(start, stop, first, stop)
+        for start, stop, first in zip(starts, stops, [0, *stops[:-1]], strict=True)
+    ]
 
 
 @dataclass(frozen=True)

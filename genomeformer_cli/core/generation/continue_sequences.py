@@ -3,13 +3,15 @@
 Each token is drawn among the tokens of A C G T. The log-likelihood of a written sequence is the sum
 over the written tokens of the unfiltered log-probability, as `score` computes it for the model.
 Without a prompt and without a token such as `<s>` before sequences, the first token is drawn with
-equal probabilities, and does not count.
-Shape letters: B rows, R candidate tokens, V vocabulary, E features.
+equal probabilities, and does not count. Upstream, the reverse complement of the prompt and
+its continuation is continued too, and turned back: bases before the prompt follow from all others.
+Shape letters: B rows, R candidate tokens, V vocabulary, E features,
+L tokens, P tokens before a window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,8 +30,9 @@ from genomeformer_cli.core.generation.sampling import (
 )
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.continuation import Continuation
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.objectives.registry import objective_for
-from genomeformer_cli.core.sequence import Codes, encode_bases
+from genomeformer_cli.core.sequence import Codes, encode_bases, reverse_complement_codes
 
 _ROWS_AT_ONCE = 64
 Progress = Callable[[int], None]
@@ -41,6 +44,7 @@ class GenerationOptions:
 
     length: int = 1_000  # Bases to write after a prompt.
     number: int = 1  # Sequences per prompt.
+    upstream: bool = False  # Also write before the prompt, on the other strand.
     seed: int = 0  # Seed of all random numbers.
     sampling: SamplingOptions = field(default_factory=SamplingOptions)  # Choice of tokens.
 
@@ -60,7 +64,8 @@ class WrittenSequence:
     """Prompt with its continuation."""
 
     codes: Codes  # Base codes of prompt and continuation.
-    prompt_size: int  # Bases of the prompt.
+    prompt_start: int  # Number of bases before the prompt.
+    prompt_size: int  # Number of bases of the prompt.
     num_scored: int  # Bases of the written tokens that count.
     # Sum of the natural logarithms of the probabilities of these tokens.
     log_likelihood: float
@@ -114,71 +119,159 @@ def continue_sequence(
     for first in range(0, options.number, _ROWS_AT_ONCE):
         number = min(_ROWS_AT_ONCE, options.number - first)
         generators = row_generators(options.seed, record, first, number)
-        yield from _Writer(loaded, prompt, options, generators).write(progress)
+        rows = _Writer(loaded, [prompt] * number, options, generators).write(progress)
+        if options.upstream:
+            rows = _write_before(loaded, rows, options, generators, progress)
+        yield from rows
+
+
+def _write_before(
+    loaded: LoadedModel,
+    rows: list[WrittenSequence],
+    options: GenerationOptions,
+    generators: list[torch.Generator],
+    progress: Progress,
+) -> list[WrittenSequence]:
+    """Return sequences that are continued on the other strand too."""
+    prompts = [reverse_complement_codes(row.codes) for row in rows]
+    # Rows of a batch have equally many tokens, which longer tokens do not give.
+    batches: dict[int, list[int]] = {}
+    for place, codes in enumerate(prompts):
+        batches.setdefault(loaded.tokenizer.encode(codes).size, []).append(place)
+    sequences: dict[int, WrittenSequence] = {}
+    for places in batches.values():
+        writer = _Writer(
+            loaded,
+            [prompts[place] for place in places],
+            options,
+            [generators[place] for place in places],
+        )
+        for place, before in zip(places, writer.write(progress), strict=True):
+            row = rows[place]
+            sequences[place] = WrittenSequence(
+                codes=reverse_complement_codes(before.codes),
+                prompt_start=options.length,
+                prompt_size=row.prompt_size,
+                num_scored=row.num_scored + before.num_scored,
+                log_likelihood=row.log_likelihood + before.log_likelihood,
+            )
+    return [sequences[place] for place in range(len(rows))]
+
+
+@dataclass
+class _Windows:
+    """Continuation in the windows in which `score` reads a record; see `scoring_windows`.
+
+    A window begins with the last half of the one before it, which is read again. The state of a
+    model that can stream is never reset.
+    """
+
+    model: Model
+    prefix: Sequence[int]  # Token ids before every window.
+    batch: int  # Number of rows.
+
+    def __post_init__(self) -> None:
+        self._length = None if self.model.can_stream else self.model.config.context
+        self._start, self._size = 0, 0
+        self._continuation: Continuation | None = None
+        self._window: list[Tensor] = []  # Tokens (B, L) of the window.
+
+    def feed(self, tokens_BL: Tensor | None) -> Tensor | None:
+        """Append tokens, and return the features (B, E) of the last one; None without any."""
+        if tokens_BL is not None:
+            self._size += tokens_BL.shape[1]
+            if self._length is not None:
+                self._window.append(tokens_BL)
+                tokens_BL = self._move(self._length, tokens_BL)
+        if self._continuation is None:
+            self._continuation = self.model.continuation(self.batch)
+            prefix = torch.tensor(self.prefix, dtype=torch.int64, device=self.model.device)
+            prefix_BP = prefix.expand(self.batch, -1)
+            tokens_BL = prefix_BP if tokens_BL is None else torch.cat((prefix_BP, tokens_BL), 1)
+        if tokens_BL is None or not tokens_BL.shape[1]:
+            return None
+        return self._continuation.feed(tokens_BL)
+
+    def _move(self, length: int, tokens_BL: Tensor) -> Tensor:
+        """Move to the window that predicts the next token; return the tokens to read."""
+        step = max(length // 2, 1)
+        start = max(-(-(self._size - length + 1) // step), 0) * step
+        if start == self._start:
+            return tokens_BL
+        whole_BL = torch.cat(self._window, dim=1)
+        tokens_BL = whole_BL[:, start - self._start :]
+        self._start, self._window, self._continuation = start, [tokens_BL], None
+        return tokens_BL
 
 
 @dataclass
 class _Writer:
-    """Rows that continue one prompt."""
+    """Rows that continue prompts of equally many tokens."""
 
     loaded: LoadedModel
-    prompt: Codes
+    prompts: list[Codes]
     options: GenerationOptions
     generators: list[torch.Generator]
 
     def __post_init__(self) -> None:
         self._bases = TokenBases(self.loaded.tokenizer)
         self._is_overlapping = self._bases.cut is Cut.OVERLAPPING
-        self._lengths = self._bases.lengths
+        self._real_ids = torch.from_numpy(self._bases.real_ids)
+        tokens = self.loaded.tokenizer.tokens
+        self._codes_of = {
+            number: encode_bases(tokens[number]).tobytes() for number in self._real_ids.tolist()
+        }
 
     @torch.inference_mode()
-    def write(self, progress: Progress) -> Iterator[WrittenSequence]:
-        """Yield the rows after all of them have the wanted length."""
-        batch = len(self.generators)
+    def write(self, progress: Progress) -> list[WrittenSequence]:
+        """Return the rows, each with its prompt and the bases after it."""
         model, tokenizer = self.loaded.model, self.loaded.tokenizer
-        rows: list[list[int]] = [[] for _ in range(batch)]
-        sizes_B = np.zeros(batch, dtype=np.int64)
+        batch, length = len(self.prompts), self.options.length
+        rows = [bytearray() for _ in range(batch)]
         nats_B = np.zeros(batch)
         # Rows of longer tokens grow by different numbers of bases; those that are long enough wait.
         scored_B = np.zeros(batch, dtype=np.int64)
-        continuation = model.continuation(batch)
-        context = [*tokenizer.prefix_ids, *tokenizer.encode(self.prompt).tolist()]
-        last_B = np.full(batch, context[-1] if self.prompt.size else -1)
-        feed = torch.tensor([context] * batch, device=model.device) if context else None
-        while (sizes_B < self.options.length).any():
-            before = int(np.minimum(sizes_B, self.options.length).sum())
-            counts = feed is not None
-            ids_B, added_B = self._next(continuation, feed, last_B)
+        windows = _Windows(model, tokenizer.prefix_ids, batch)
+        ids_BL = np.stack([tokenizer.encode(prompt).astype(np.int64) for prompt in self.prompts])
+        last_B = ids_BL[:, -1] if ids_BL.shape[1] else np.full(batch, -1)
+        feed = torch.from_numpy(ids_BL).to(model.device) if ids_BL.shape[1] else None
+        num_bases = 0
+        while min(map(len, rows)) < length:
+            features_BE = windows.feed(feed)
+            ids_B, added_B = self._next(features_BE, last_B)
             for row, number in enumerate(ids_B.tolist()):
-                if sizes_B[row] >= self.options.length:
+                if len(rows[row]) >= length:
                     continue
-                is_first = self._is_overlapping and last_B[row] < 0
-                rows[row].append(number)
-                grown = 1 if self._is_overlapping and not is_first else self._lengths[number]
-                sizes_B[row] += grown
+                codes = self._codes_of[number]
+                is_first = last_B[row] < 0
+                grown = codes[-1:] if self._is_overlapping and not is_first else codes
+                rows[row] += grown
                 nats_B[row] += added_B[row]
-                scored_B[row] += grown if counts else 0
+                scored_B[row] += len(grown) if features_BE is not None else 0
             last_B = ids_B
             feed = torch.from_numpy(ids_B)[:, None].to(model.device)
-            progress(int(np.minimum(sizes_B, self.options.length).sum()) - before)
-        for row, ids in enumerate(rows):
-            yield WrittenSequence(
-                codes=np.concatenate([self.prompt, self._letters(ids)]),
-                prompt_size=self.prompt.size,
-                num_scored=int(scored_B[row]),
-                log_likelihood=float(nats_B[row]),
+            before, num_bases = num_bases, sum(min(len(row), length) for row in rows)
+            progress(num_bases - before)
+        return [
+            WrittenSequence(
+                codes=np.concatenate([prompt, np.frombuffer(row[:length], dtype=np.uint8)]),
+                prompt_start=0,
+                prompt_size=prompt.size,
+                num_scored=int(scored_B[number]),
+                log_likelihood=float(nats_B[number]),
             )
+            for number, (prompt, row) in enumerate(zip(self.prompts, rows, strict=True))
+        ]
 
     def _next(
-        self, continuation: Continuation, feed: Tensor | None, last_B: Numbers
+        self, features_BE: Tensor | None, last_B: Numbers
     ) -> tuple[Numbers, npt.NDArray[np.float64]]:
         """Return the next token of each row, and its log-probability in nats."""
-        batch = len(self.generators)
-        if feed is None:
+        if features_BE is None:
             ids = self._bases.real_ids
-            uniform_BR = torch.full((batch, ids.size), 1 / ids.size, dtype=torch.float64)
-            return ids[draw(uniform_BR, self.generators).numpy()], np.zeros(batch)
-        logits_BV = self.loaded.model.logits(continuation.feed(feed)).double().cpu()
+            uniform_BR = torch.full((len(last_B), ids.size), 1 / ids.size, dtype=torch.float64)
+            return ids[draw(uniform_BR, self.generators).numpy()], np.zeros(len(last_B))
+        logits_BV = self.loaded.model.logits(features_BE).cpu().double()
         if not bool(logits_BV.isfinite().all()):
             raise CheckpointError(
                 f"the model in `{self.loaded.folder}` computes values that are not finite",
@@ -193,20 +286,9 @@ class _Writer:
 
     def _candidates(self, last_B: Numbers) -> Tensor:
         """Return the ids (B, R) of the tokens that can follow."""
-        real_ids = torch.from_numpy(self._bases.real_ids)
         if not self._is_overlapping or (last_B < 0).any():
-            return real_ids.expand(len(last_B), -1)
-        length = int(self._lengths[last_B[0]])
+            return self._real_ids.expand(len(last_B), -1)
+        length = int(self._bases.lengths[last_B[0]])
         shifted_B = (self._bases.numbers[last_B] << 2) & (4**length - 1)
         numbers_B4 = shifted_B[:, None] + np.arange(4)
         return torch.from_numpy(self._bases.ids_of_length(length)[numbers_B4])
-
-    def _letters(self, ids: list[int]) -> Codes:
-        tokens = [self.loaded.tokenizer.tokens[number] for number in ids]
-        if self._is_overlapping:
-            keeps_first = not self.prompt.size
-            tokens = [
-                token if keeps_first and number == 0 else token[-1]
-                for number, token in enumerate(tokens)
-            ]
-        return encode_bases("".join(tokens))[: self.options.length]

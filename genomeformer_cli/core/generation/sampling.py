@@ -45,6 +45,8 @@ def filtered_probabilities(nats_BR: Tensor, options: SamplingOptions) -> Tensor:
     if options.temperature == 0:
         return torch.nn.functional.one_hot(nats_BR.argmax(dim=-1), nats_BR.shape[-1]).double()
     probability_BR = torch.softmax(nats_BR / options.temperature, dim=-1)
+    if options.top_k is None and options.top_p is None:
+        return probability_BR
     order_BR = probability_BR.sort(dim=-1, descending=True, stable=True).indices
     sorted_BR = probability_BR.gather(-1, order_BR)
     if options.top_k is not None:

@@ -27,25 +27,23 @@ class Continuation(Protocol):
 
 
 class RecomputedContinuation:
-    """Continuation that reads the last window again for every token.
+    """Continuation that reads the whole rows again for every token.
 
     Args:
         model: Causal model.
-        longest: Longest window in tokens.
     """
 
-    def __init__(self, model: Model, longest: int) -> None:
+    def __init__(self, model: Model) -> None:
         self._model = model
-        self._longest = longest
         self._tokens_BL: Tensor | None = None
 
     def feed(self, tokens_BL: Tensor) -> Tensor:
         """Append tokens, and return the features (B, E) of the last one."""
         if self._tokens_BL is not None:
             tokens_BL = torch.cat((self._tokens_BL, tokens_BL), dim=1)
-        self._tokens_BL = tokens_BL[:, -self._longest :]
+        self._tokens_BL = tokens_BL
         layers = (self._model.config.depth,)
-        return self._model.framed_layers(self._tokens_BL, None, layers)[0][:, -1]
+        return self._model.framed_layers(tokens_BL, None, layers)[0][:, -1]
 
 
 # Features (B, L, E) of the next tokens and the states after them, from states and a position.
@@ -61,7 +59,7 @@ class SteppedContinuation:
         patch: Tokens per position of the stack; the tokens of an open patch are read again.
     """
 
-    def __init__(self, step: Step, states: list[State], patch: int) -> None:
+    def __init__(self, step: Step, states: list[State], patch: int = 1) -> None:
         self._step = step
         self._states = states
         self._patch = patch

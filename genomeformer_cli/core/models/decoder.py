@@ -5,15 +5,13 @@ window); Jiang et al. 2024, "Mixtral of Experts"; Qwen team 2025, "Qwen3" (norma
 keys); Radford et al. 2019 (GPT-2); Gemma team 2024, "Gemma"; Boizard et al. 2025, "EuroBERT"
 (bidirectional).
 Shape letters: B batch, L length with the frame, E width, V vocabulary, H heads, G heads of keys and
-values, D head width, N positions of all rows, K experts per position.
+values, D head width, N positions of all rows, K experts per position, P cached and new positions.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import ClassVar, Literal, cast
 
 import torch
@@ -24,19 +22,16 @@ from torch.utils.checkpoint import checkpoint
 from genomeformer_cli.core.attention.kernels.rotary import rotate
 from genomeformer_cli.core.attention.ops.local import local_attention
 from genomeformer_cli.core.attention.ops.softmax import softmax_attention
+from genomeformer_cli.core.attention.protocols import State
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.models.continuation import Continuation, SteppedContinuation
+from genomeformer_cli.core.models.decoder_mlp import MLP, Activation, Experts
 from genomeformer_cli.core.models.framed import Frame, FramedModel, PlainTraits
 from genomeformer_cli.core.models.rotary_scaling import RotaryScaling
 
 # More MLPs per block than any model has.
 _MOST_EXPERTS = 1_024
 Angles = tuple[Tensor, Tensor]
-Activation = Literal["silu", "gelu", "gelu-tanh"]
-ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    "silu": functional.silu,
-    "gelu": functional.gelu,
-    "gelu-tanh": partial(functional.gelu, approximate="tanh"),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,7 +176,7 @@ class Decoder(FramedModel):
         Padding stands at the end of rows, where a causal model does not see it.
         """
         mask_BL = None if self.config.direction == "causal" else mask_BM
-        x_BLE, angles = self._embedded(tokens_BM)
+        x_BLE, angles = self._embedded(tokens_BM, 0)
         features = {0: x_BLE}
         for number, block in enumerate(self.blocks[: max(layers)], start=1):
             x_BLE = self._run(cast("DecoderBlock", block), x_BLE, angles, mask_BL)
@@ -189,15 +184,37 @@ class Decoder(FramedModel):
                 features[number] = self.norm(x_BLE) if number == self.config.depth else x_BLE
         return [features[layer] for layer in layers]
 
-    def _embedded(self, tokens_BL: Tensor) -> tuple[Tensor, Angles | None]:
-        """Return the embedding and the angles of rotary positions, if any."""
+    def continuation(self, batch: int) -> Continuation:
+        """Return the continuation of empty rows: every block keeps its keys and values."""
+        blocks = [cast("DecoderBlock", block) for block in self.blocks]
+        states = [block.attention.start_cache(batch, self.embedding.weight) for block in blocks]
+        return SteppedContinuation(self._step, states)
+
+    def _step(
+        self, tokens_BL: Tensor, states: list[State], position: int
+    ) -> tuple[Tensor, list[State]]:
+        x_BLE, angles = self._embedded(tokens_BL, position)
+        next_states = []
+        for module, state in zip(self.blocks, states, strict=True):
+            block = cast("DecoderBlock", module)
+            added_BLE, state_after = block.attention.step(
+                block.attention_norm(x_BLE), angles, state
+            )
+            x_BLE = x_BLE + added_BLE
+            x_BLE = x_BLE + block.mlp(block.mlp_norm(x_BLE))
+            next_states.append(state_after)
+        return self.norm(x_BLE), next_states
+
+    def _embedded(self, tokens_BL: Tensor, start: int) -> tuple[Tensor, Angles | None]:
+        """Return the embedding and the angles of rotary positions, if any, from a position on."""
         config, length = self.config, tokens_BL.shape[1]
         x_BLE = self.embedding(tokens_BL)
         if config.embedding_scale != 1:
             x_BLE = x_BLE * config.embedding_scale
         if self.positions is None:
-            return x_BLE, config.rotary.angles(length, config.head_width, x_BLE.device)
-        return x_BLE + self.positions.weight[:length], None
+            angles = config.rotary.angles(length, config.head_width, x_BLE.device, start=start)
+            return x_BLE, angles
+        return x_BLE + self.positions.weight[start : start + length], None
 
     def _run(
         self, block: DecoderBlock, x_BLE: Tensor, angles: Angles | None, mask_BL: Tensor | None
@@ -260,6 +277,43 @@ class GroupedAttention(nn.Module):
 
     def forward(self, x_BLE: Tensor, angles: Angles | None, mask_BL: Tensor | None) -> Tensor:
         """Attend; the mask is None if the model is causal or no row is padded."""
+        q_BHLD, k_BGLD, v_BGLD = self._heads(x_BLE, angles)
+        k_BHLD, v_BHLD = self._shared(k_BGLD), self._shared(v_BGLD)
+        if 0 < self.window < x_BLE.shape[1]:
+            mixed_BHLD = local_attention(
+                q_BHLD, k_BHLD, v_BHLD, None, window=self.window - 1, causal=True
+            )
+        else:
+            mixed_BHLD = softmax_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, causal=self.causal)
+        out_BLE: Tensor = self.out(mixed_BHLD.transpose(1, 2).flatten(2))
+        return out_BLE
+
+    def start_cache(self, batch: int, like: Tensor) -> State:
+        """Return the empty cache of keys and values."""
+        empty_BG0D = like.new_zeros(batch, self.widths[1] // self.head_width, 0, self.head_width)
+        return empty_BG0D, empty_BG0D
+
+    def step(self, x_BLE: Tensor, angles: Angles | None, cache: State) -> tuple[Tensor, State]:
+        """Attend from the next positions to visible earlier ones; return the cache after them."""
+        q_BHLD, k_BGLD, v_BGLD = self._heads(x_BLE, angles)
+        k_BGPD, v_BGPD = torch.cat((cache[0], k_BGLD), 2), torch.cat((cache[1], v_BGLD), 2)
+        length, total = q_BHLD.shape[2], k_BGPD.shape[2]
+        seen_LP = None
+        if length > 1 or 0 < self.window < total:
+            seen_LP = torch.ones(length, total, dtype=torch.bool, device=x_BLE.device)
+            seen_LP = seen_LP.tril(total - length)
+            if self.window:
+                seen_LP = seen_LP.triu(total - length - self.window + 1)
+        mixed_BHLD = functional.scaled_dot_product_attention(
+            q_BHLD, self._shared(k_BGPD), self._shared(v_BGPD), attn_mask=seen_LP
+        )
+        out_BLE: Tensor = self.out(mixed_BHLD.transpose(1, 2).flatten(2))
+        # The next position sees itself and the last `window - 1` of these.
+        first = max(total - self.window + 1, 0) if self.window else 0
+        return out_BLE, (k_BGPD[:, :, first:], v_BGPD[:, :, first:])
+
+    def _heads(self, x_BLE: Tensor, angles: Angles | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Return queries (B, H, L, D), keys and values (B, G, L, D), rotated if positions are."""
         batch, length, _ = x_BLE.shape
         q_BHLD, k_BGLD, v_BGLD = (
             part.view(batch, length, -1, self.head_width).transpose(1, 2)
@@ -271,72 +325,11 @@ class GroupedAttention(nn.Module):
             q_BHLD, k_BGLD = self.query_norm(q_BHLD), self.key_norm(k_BGLD)
         if angles is not None:
             q_BHLD, k_BGLD = rotate(q_BHLD, *angles), rotate(k_BGLD, *angles)
-        k_BHLD = k_BGLD.repeat_interleave(self.heads_per_group, dim=1)
-        v_BHLD = v_BGLD.repeat_interleave(self.heads_per_group, dim=1)
-        if 0 < self.window < length:
-            mixed_BHLD = local_attention(
-                q_BHLD, k_BHLD, v_BHLD, None, window=self.window - 1, causal=True
-            )
-        else:
-            mixed_BHLD = softmax_attention(q_BHLD, k_BHLD, v_BHLD, mask_BL, causal=self.causal)
-        out_BLE: Tensor = self.out(mixed_BHLD.transpose(1, 2).flatten(2))
-        return out_BLE
+        return q_BHLD, k_BGLD, v_BGLD
 
-
-class MLP(nn.Module):
-    """Two layers, the first one gated if the family has it so: Shazeer 2020, equation 6.
-
-    Args:
-        config: Configuration of the model.
-    """
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.gated = config.gated
-        self.activation = ACTIVATIONS[config.activation]
-        hidden = config.mlp_width * (2 if config.gated else 1)
-        self.up = nn.Linear(config.width, hidden, bias=config.mlp_bias)
-        self.out = nn.Linear(config.mlp_width, config.width, bias=config.mlp_bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the output (..., E) of the MLP."""
-        hidden = self.up(x)
-        if self.gated:
-            gate, hidden = hidden.chunk(2, dim=-1)
-            hidden = self.activation(gate) * hidden
-        else:
-            hidden = self.activation(hidden)
-        out: Tensor = self.out(hidden)
-        return out
-
-
-class Experts(nn.Module):
-    """Several MLPs, of which every position uses the most probable ones.
-
-    Args:
-        config: Configuration of the model.
-    """
-
-    def __init__(self, config: DecoderConfig) -> None:
-        super().__init__()
-        self.experts_per_token = config.experts_per_token
-        self.router = nn.Linear(config.width, config.num_experts, bias=False)
-        self.experts = nn.ModuleList(MLP(config) for _ in range(config.num_experts))
-
-    def forward(self, x_BLE: Tensor) -> Tensor:
-        """Return the sum of the chosen MLPs, weighted by their probabilities."""
-        x_NE = x_BLE.flatten(0, 1)
-        scores_NX = self.router(x_NE)
-        dtype = torch.promote_types(scores_NX.dtype, torch.float32)
-        probabilities_NX = torch.softmax(scores_NX, dim=-1, dtype=dtype)
-        weight_NK, expert_NK = probabilities_NX.topk(self.experts_per_token, dim=-1)
-        weight_NK = (weight_NK / weight_NK.sum(dim=-1, keepdim=True)).to(x_NE.dtype)
-        out_NE = torch.zeros_like(x_NE)
-        for number, expert in enumerate(self.experts):
-            position, rank = (expert_NK == number).nonzero(as_tuple=True)
-            added = expert(x_NE[position]) * weight_NK[position, rank, None]
-            out_NE = out_NE.index_add(0, position, added.to(out_NE.dtype))
-        return out_NE.view_as(x_BLE)
+    def _shared(self, x_BGLD: Tensor) -> Tensor:
+        """Return keys or values (B, H, L, D) of every head."""
+        return x_BGLD.repeat_interleave(self.heads_per_group, dim=1)
 
 
 def _norm(config: DecoderConfig, width: int) -> nn.Module:

@@ -3,7 +3,8 @@
 Poli et al. 2023, "Hyena Hierarchy", and Nguyen et al. 2023, "HyenaDNA", both at order 2. Every
 position sees itself and earlier positions, so that padding at the end of a row changes nothing.
 Shape letters: B batch, M length with the frame, K length of a kernel, E width, F features of a
-distance, H hidden features of the kernel network, V vocabulary, G rows of a group, S their length.
+distance, H hidden features of the kernel network, V vocabulary, G rows of a group, S their length,
+L next positions, P past and next positions, W last inputs of the short convolution.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from genomeformer_cli.core.attention.protocols import State
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.models.continuation import Continuation, SteppedContinuation
 from genomeformer_cli.core.models.framed import Frame, FramedModel, PlainTraits
 from genomeformer_cli.core.models.long_convolution import long_convolution, next_step, widen
 from genomeformer_cli.core.models.protocol import Direction
@@ -141,6 +144,31 @@ class Hyena(FramedModel):
         place_B = order.argsort().to(tokens_BM.device)
         return [torch.cat(part)[place_B] for part in parts]
 
+    def continuation(self, batch: int) -> Continuation:
+        """Return the continuation of empty rows: every block keeps its inputs of the kernels.
+
+        Kernels are computed for the next step of lengths, when rows reach it.
+        """
+        weight, width = self.embedding.weight, self.config.width
+        empty_B0X = weight.new_zeros(batch, 0, 3 * width)
+        values_B0E = widen(weight).new_zeros(batch, 0, width)
+        kernels: list[Tensor] = []
+
+        def step(
+            tokens_BL: Tensor, states: list[State], position: int
+        ) -> tuple[Tensor, list[State]]:
+            length = self._kernel_length(position + tokens_BL.shape[1])
+            if not kernels or len(kernels[0]) < length:
+                kernels[:] = [cast("HyenaBlock", b).mixer.kernel(length) for b in self.blocks]
+            x_BLE = self.embedding(tokens_BL)
+            next_states = []
+            for block, kernel_KE, state in zip(self.blocks, kernels, states, strict=True):
+                x_BLE, state_after = cast("HyenaBlock", block).step(x_BLE, kernel_KE, state)
+                next_states.append(state_after)
+            return self.norm(x_BLE), next_states
+
+        return SteppedContinuation(step, [(empty_B0X, values_B0E)] * self.config.depth)
+
     def _kernel_length(self, length: int) -> int:
         return min(self.config.positions, next_step(length))
 
@@ -188,6 +216,11 @@ class HyenaBlock(nn.Module):
         x_BME = x_BME + self.mixer(x_BME, self.mixer_norm, mask_BM, kernel_length)
         return by_slices(self._add_mlp, x_BME)
 
+    def step(self, x_BLE: Tensor, kernel_KE: Tensor, state: State) -> tuple[Tensor, State]:
+        """Apply the block to the next positions; return the state after them."""
+        mixed_BLE, state = self.mixer.step(self.mixer_norm(x_BLE), kernel_KE, state)
+        return self._add_mlp(x_BLE + mixed_BLE), state
+
     def _add_mlp(self, x_BME: Tensor) -> Tensor:
         hidden_BMH = functional.gelu(self.mlp_in(self.mlp_norm(x_BME)), approximate="tanh")
         added_BME: Tensor = self.mlp_out(hidden_BMH)
@@ -229,9 +262,33 @@ class HyenaMixer(nn.Module):
         mixed_BME: Tensor = self.project_out(y_BME.to(gate_BME.dtype) * gate_BME)
         return mixed_BME
 
+    def step(self, x_BLE: Tensor, kernel_KE: Tensor, state: State) -> tuple[Tensor, State]:
+        """Mix the next positions with those before them; return the state after them.
+
+        Args:
+            x_BLE: Residual stream after the norm.
+            kernel_KE: Kernels, at least as long as the rows so far.
+            state: Last projected inputs, and all values so far.
+        """
+        last_BWX, past_BPE = state
+        projected_BMX = torch.cat((last_BWX, self.project_in(x_BLE)), dim=1)
+        pair_BLX = self._gates_of(projected_BMX)[:, last_BWX.shape[1] :]
+        gate_BLE, value_BLE = pair_BLX.chunk(2, dim=-1)
+        values_BPE = torch.cat((past_BPE, widen(value_BLE)), dim=1)
+        total, length = values_BPE.shape[1], x_BLE.shape[1]
+        if length == 1:
+            y_BE = torch.einsum("bpe,pe->be", values_BPE, kernel_KE[:total].flip(0))
+            y_BLE = y_BE[:, None] + widen(self.direct) * values_BPE[:, -1:]
+        else:
+            y_BLE = long_convolution(values_BPE, kernel_KE[:total], self.direct)[:, -length:]
+        mixed_BLE: Tensor = self.project_out(y_BLE.to(gate_BLE.dtype) * gate_BLE)
+        return mixed_BLE, (projected_BMX[:, 1 - SHORT_KERNEL :], values_BPE)
+
     def _gates(self, x_BME: Tensor) -> Tensor:
+        return self._gates_of(self.project_in(x_BME))
+
+    def _gates_of(self, projected_BMX: Tensor) -> Tensor:
         """Return the outer gate, and the product of the inner gate and the value: (B, M, 2 E)."""
-        projected_BMX = self.project_in(x_BME)
         outer, inner, value = self._short_convolution(projected_BMX).chunk(3, dim=-1)
         return torch.cat((outer, inner * value), dim=-1)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from genomeformer_cli.core.attention.kernels.chunked_scan import working_dtype
 from genomeformer_cli.core.attention.kernels.selective_scan import selective_scan
 from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.models.continuation import Continuation, SteppedContinuation
 from genomeformer_cli.core.models.framed import Frame, FramedModel, PlainTraits
 from genomeformer_cli.core.models.genomeformer.reverse_complement import flip_positions, flip_rows
 from genomeformer_cli.core.models.protocol import Direction
@@ -183,6 +184,13 @@ class MambaMixer(nn.Module):
         mixed_BME: Tensor = self.out(y_BMD * functional.silu(gate_BMD))
         return mixed_BME
 
+    def step(self, x_BLE: Tensor, state: State) -> tuple[Tensor, State]:
+        """Mix the next positions with those before them; return the state after them."""
+        x_BLD, gate_BLD = self.into(x_BLE).chunk(2, dim=-1)
+        y_BLD, state = self.ahead(x_BLD, None, state)
+        mixed_BLE: Tensor = self.out(y_BLD * functional.silu(gate_BLD))
+        return mixed_BLE, state
+
     def by_slices(self, x_BME: Tensor, mask_BM: Tensor | None, norm: nn.Module) -> Tensor:
         """Return `forward(norm(x))` in less memory, for rows of any length; without gradients."""
         weight_DE, gate_DE = self.into.weight.chunk(2)
@@ -316,6 +324,27 @@ class Mamba(_MambaStack):
         if self.config.depth in layers:
             features[self.config.depth] = self.norm(x_BME)
         return [features[layer] for layer in layers]
+
+    def continuation(self, batch: int) -> Continuation:
+        """Return the continuation of empty rows: every block hands on its state."""
+        like_B1D = self.embedding.weight.new_zeros(batch, 1, self.config.inner_width)
+        states: list[tuple[Tensor, ...]] = [
+            cast("MambaBlock", block).mixer.ahead.start(like_B1D) for block in self.blocks
+        ]
+        return SteppedContinuation(self._step, states)
+
+    def _step(
+        self, tokens_BL: Tensor, states: list[tuple[Tensor, ...]], position: int
+    ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+        del position
+        x_BLE = self.embedding(tokens_BL)
+        next_states: list[tuple[Tensor, ...]] = []
+        for module, (last_BKD, states_BND) in zip(self.blocks, states, strict=True):
+            block = cast("MambaBlock", module)
+            added_BLE, state = block.mixer.step(block.norm(x_BLE), (last_BKD, states_BND))
+            x_BLE = x_BLE + added_BLE
+            next_states.append(state)
+        return self.norm(x_BLE), next_states
 
     def logits(self, features: Tensor) -> Tensor:
         """Return logits (..., V) of the token after every position."""

@@ -201,12 +201,14 @@ class Model(nn.Module):
     def continuation(self, batch: int) -> Continuation:
         """Return the continuation of empty rows by a causal model.
 
+        Rows may grow to any length if the model can stream, and to a window with its frame
+        otherwise.
+
         Args:
             batch: Number of rows, B.
         """
         del batch
-        longest: int | None = self.max_positions
-        return RecomputedContinuation(self, longest or self.config.context)
+        return RecomputedContinuation(self)
 
     def logits(self, features: Tensor) -> Tensor:
         """Return logits (..., V) of the token at every position."""

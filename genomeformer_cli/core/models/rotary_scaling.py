@@ -81,8 +81,10 @@ class RotaryScaling:
         start, stop = max(start, 0), min(stop, head_width - 1)
         return start, stop if stop != start else stop + 0.001
 
-    def angles(self, length: int, head_width: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Return cosines and sines (L, R) of the positions from 0 on."""
-        positions_L = torch.arange(length, dtype=torch.float32, device=device)
+    def angles(
+        self, length: int, head_width: int, device: torch.device, *, start: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        """Return cosines and sines (L, R) of the positions from `start` on."""
+        positions_L = torch.arange(start, start + length, dtype=torch.float32, device=device)
         angles_LR = positions_L[:, None] * self.frequencies(head_width).to(device)
         return angles_LR.cos() * self.amplitude, angles_LR.sin() * self.amplitude

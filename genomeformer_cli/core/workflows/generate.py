@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
 from genomeformer_cli.core.annotation.sources import SequenceSources
-from genomeformer_cli.core.errors import GenomeformerError, UsageError
+from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.generation.continue_sequences import (
     GenerationOptions,
@@ -18,7 +17,7 @@ from genomeformer_cli.core.generation.continue_sequences import (
     continue_sequence,
 )
 from genomeformer_cli.core.generation.fill_gaps import FillingOptions, check_filler, fill_gaps
-from genomeformer_cli.core.genomes.lockfile import LOCK_NAME, read_lock
+from genomeformer_cli.core.generation.training_viruses import suspected_virus
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
@@ -48,6 +47,7 @@ class GeneratedRecord:
 
     id: str  # Id of the prompt; with several copies, and their number.
     codes: Codes  # Base codes, the prompt included.
+    prompt: tuple[int, int] | None  # First base of the prompt, from 0, and its end; None: filled.
     num_generated: int  # Number of generated bases.
     num_scored: int  # Bases whose probabilities count.
     # Sum of the natural logarithms of these probabilities.
@@ -72,28 +72,19 @@ def load_generator(
         check_writer(loaded)
     else:
         check_filler(loaded)
-    _warn_of_viruses(loaded.folder, reporter)
-    loaded.model.to(choose_device(request.device, reporter))
-    return loaded
-
-
-def _warn_of_viruses(folder: Path, reporter: Reporter) -> None:
-    """Warn if a model was trained on viruses that may infect eukaryotes, by their names."""
-    try:
-        rows = read_lock(folder / LOCK_NAME)
-    except (GenomeformerError, OSError):
-        return
-    names = sorted({row.organism for row in rows if _is_suspect(row.organism)})
-    if names:
+    virus = suspected_virus(loaded.folder)
+    if virus is not None:
         reporter.warn(
-            f"the model was trained on viruses that may infect eukaryotes, such as `{names[0]}`: "
-            "do not synthesise its output; the guide names good practice"
+            f"the model was trained on viruses that may infect eukaryotes, such as `{virus}`: do "
+            "not synthesise its output; the guide names good practice"
         )
-
-
-def _is_suspect(organism: str) -> bool:
-    name = organism.lower()
-    return "virus" in name and "phage" not in name
+    device = choose_device(request.device, reporter)
+    loaded.model.to(device)
+    if device.type != "mps":
+        # In double precision, rounding does not change the choice of a base: the same seed gives
+        # the same bytes for any number of rows or threads.
+        loaded.model.double()
+    return loaded
 
 
 def generate_records(
@@ -119,7 +110,7 @@ def _continued(
     number: int,
     reporter: Reporter,
 ) -> Iterator[GeneratedRecord]:
-    total = options.length * options.number
+    total = options.length * options.number * (2 if options.upstream else 1)
     with reporter.track(f"writing {query.id}", total, "bases") as tracker:
         sequences = continue_sequence(
             loaded, query.codes, options, record=number, progress=tracker.advance
@@ -128,6 +119,7 @@ def _continued(
             yield GeneratedRecord(
                 id=query.id if options.number == 1 else f"{query.id}_{copy}",
                 codes=sequence.codes,
+                prompt=(sequence.prompt_start, sequence.prompt_start + sequence.prompt_size),
                 num_generated=sequence.codes.size - sequence.prompt_size,
                 num_scored=sequence.num_scored,
                 log_likelihood=sequence.log_likelihood,
@@ -144,6 +136,7 @@ def _filled(
     return GeneratedRecord(
         id=query.id,
         codes=filled.codes,
+        prompt=None,
         num_generated=filled.num_filled,
         num_scored=filled.num_filled,
         log_likelihood=filled.log_likelihood,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,20 +27,34 @@ from genomeformer_cli.core.generation.sampling import (
     row_generators,
 )
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
+from genomeformer_cli.core.models.decoder import DecoderConfig
+from genomeformer_cli.core.models.framed import Frame
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.hyena import HyenaConfig
+from genomeformer_cli.core.models.mamba import MambaConfig
+from genomeformer_cli.core.models.protocol import ArchitectureConfig
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.sequence import Codes, encode_bases
+from genomeformer_cli.core.sequence import Codes, encode_bases, reverse_complement_codes
+from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from tests.corpora import random_dna
 from tests.dna_tokenizers import TOKENIZERS
+from tests.published_models import randomise
 
 EMPTY = np.zeros(0, dtype=np.uint8)
 
 
-def load(name: str = "char", direction: str = "causal", attention: str = "softmax") -> LoadedModel:
+def load(
+    name: str = "char",
+    direction: str = "causal",
+    attention: str = "softmax",
+    patch: int = 1,
+    context: int = 128,
+) -> LoadedModel:
     tokenizer = TOKENIZERS[name]()
     config = ModelConfig(
         vocabulary_size=len(tokenizer.tokens),
-        context=128,
+        context=context,
+        patch=patch,
         width=16,
         depth=1,
         num_heads=2,
@@ -51,6 +66,26 @@ def load(name: str = "char", direction: str = "causal", attention: str = "softma
     model = build_model(config, seed=1).eval()
     with torch.no_grad():
         model.get_parameter("head.weight").normal_(generator=torch.Generator().manual_seed(2))
+    return LoadedModel(model=model, tokenizer=tokenizer, folder=Path())
+
+
+SIZES: dict[str, Any] = {"vocabulary_size": 12, "context": 17, "width": 16, "depth": 2}
+FOREIGN: dict[str, ArchitectureConfig] = {
+    "llama": DecoderConfig(**SIZES, num_key_value_heads=2),
+    "mistral, windows": DecoderConfig(**SIZES, windows=(5, 0)),
+    "gpt-2, frame": DecoderConfig(**SIZES, positions="learned", frame=Frame(prefix=(3,))),
+    "hyena": HyenaConfig(**SIZES, positions=19),
+    "mamba": MambaConfig(**SIZES),
+}
+
+
+def load_foreign(name: str) -> LoadedModel:
+    """Return a random model of another architecture, with enough spread of its logits."""
+    frame = FOREIGN[name].frame  # type: ignore[attr-defined]
+    tokenizer = build_tokenizer("char")
+    tokenizer.prefix_ids = frame.prefix
+    model = build_model(FOREIGN[name], seed=1).eval()
+    randomise(model)
     return LoadedModel(model=model, tokenizer=tokenizer, folder=Path())
 
 
@@ -71,6 +106,42 @@ def test_log_likelihood_is_that_of_score(attention: str, prompt: str) -> None:
         expected = whole.log_likelihood - (start.log_likelihood if prompt else 0)
         assert sequence.log_likelihood == pytest.approx(expected, abs=1e-4)
         assert sequence.num_scored == 60 - (not prompt)
+
+
+@pytest.mark.parametrize("name", ["softmax", "patches", *FOREIGN])
+def test_beyond_the_context_rows_are_read_in_the_windows_of_score(name: str) -> None:
+    if name in FOREIGN:
+        loaded = load_foreign(name)
+    else:
+        loaded = load(context=16, patch=4 if name == "patches" else 1)
+    prompt = encode_bases(random_dna(40, 3))
+    for sequence in write(loaded, prompt, number=2):
+        whole, _ = score_record(loaded, "x", sequence.codes, ScoringOptions())
+        start, _ = score_record(loaded, "x", prompt, ScoringOptions())
+        expected = whole.log_likelihood - start.log_likelihood
+        assert sequence.log_likelihood == pytest.approx(expected, abs=1e-4)
+    assert abs(expected + 60 * np.log(4)) > 0.5
+
+
+@pytest.mark.parametrize("name", ["char", "byte pairs, 64"])
+def test_upstream_bases_follow_from_all_others(name: str) -> None:
+    loaded, prompt = load(name), encode_bases("ACGTTGCAAC")
+    rows = write(loaded, prompt, number=5, length=20, upstream=True)
+    ahead = write(loaded, prompt, number=5, length=20)
+    for row, forward in zip(rows, ahead, strict=True):
+        assert (row.codes.size, row.prompt_start, row.prompt_size) == (50, 20, 10)
+        assert bytes(row.codes[20:]) == bytes(forward.codes)
+        if name != "char":
+            continue
+        turned = reverse_complement_codes(row.codes)
+        scores = [
+            score_record(loaded, "x", codes, ScoringOptions())[0].log_likelihood
+            for codes in (turned, turned[:30], row.codes[20:], prompt)
+        ]
+        expected = scores[0] - scores[1] + scores[2] - scores[3]
+        assert row.log_likelihood == pytest.approx(expected, abs=1e-4)
+    few = write(loaded, prompt, number=2, length=20, upstream=True)
+    assert [bytes(row.codes) for row in few] == [bytes(row.codes) for row in rows[:2]]
 
 
 def test_overlapping_kmers_are_written_base_by_base() -> None:
