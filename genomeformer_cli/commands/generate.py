@@ -21,7 +21,7 @@ from genomeformer_cli.core.errors import UsageError
 
 EXAMPLE = "Example:  genomeformer generate starts.fa --model writer --bases 500 > written.fa"
 _CHOICE = "Choice of bases"
-_OF_CONTINUATION = ("bases", "num", "upstream")
+_OF_CONTINUATION = ("bases", "num", "both_sides")
 
 
 def command(
@@ -31,10 +31,10 @@ def command(
     model: ModelOption = None,
     bases: Annotated[int, Option(min=1, help="Bases to write after every prompt.")] = 1_000,
     num: Annotated[int, Option(min=1, help="Sequences to write per prompt.")] = 1,
-    upstream: Annotated[
+    both_sides: Annotated[
         bool,
         Option(
-            "--upstream",
+            "--both-sides",
             help="Also write `--bases` before every prompt: its reverse complement is continued.",
         ),
     ] = False,
@@ -97,7 +97,7 @@ def command(
         model=model,
         prompts=given_sources(context) if sources else None,
         options=GenerationOptions(
-            length=bases, number=num, upstream=upstream, seed=seed, sampling=sampling
+            length=bases, number=num, both_sides=both_sides, seed=seed, sampling=sampling
         ),
         filling=FillingOptions(rounds=rounds, seed=seed, sampling=sampling) if infill else None,
         device=device,

@@ -44,7 +44,7 @@ def records(done: Finished) -> list[tuple[str, dict[str, str], str]]:
 def test_prompts_of_any_kind(run_cli: RunCommand, writer: str, tmp_path: Path) -> None:
     command = ("--model", writer, "--bases", "70")
     fasta = b">a\nACGTNACGTT\n>b\n\n"
-    rows = records(run_cli("generate", "-", *command, "--upstream", stdin=fasta))
+    rows = records(run_cli("generate", "-", *command, "--both-sides", stdin=fasta))
     assert [name for name, _, _ in rows] == ["a", "b"]
     assert [len(letters) for _, _, letters in rows] == [150, 140]
     assert rows[0][2][70:80] == "ACGTNACGTT"
@@ -52,7 +52,7 @@ def test_prompts_of_any_kind(run_cli: RunCommand, writer: str, tmp_path: Path) -
     assert "prompt" not in rows[1][1]
     packed = tmp_path / "a.fa.gz"
     packed.write_bytes(gzip.compress(fasta))
-    again = records(run_cli("generate", str(packed), *command, "--upstream"))
+    again = records(run_cli("generate", str(packed), *command, "--both-sides"))
     assert again == rows
     (alone,) = records(run_cli("generate", *command, "--temperature", "0"))
     assert (alone[0], len(alone[2])) == ("generated", 70)
@@ -80,7 +80,7 @@ def test_likelihoods_are_those_of_score(run_cli: RunCommand, writer: str) -> Non
     [
         (("--infill",), "nothing to fill"),
         (("-", "--infill", "--num", "2"), "`--num` has no effect with `--infill`"),
-        (("-", "--infill", "--upstream"), "`--upstream` has no effect"),
+        (("-", "--infill", "--both-sides"), "`--both-sides` has no effect"),
         (("-", "--rounds", "2"), "`--rounds` has no effect without `--infill`"),
         (("-",), "only causal models write"),
     ],

@@ -3,7 +3,7 @@
 Each token is drawn among the tokens of A C G T. The log-likelihood of a written sequence is the sum
 over the written tokens of the unfiltered log-probability, as `score` computes it for the model.
 Without a prompt and without a token such as `<s>` before sequences, the first token is drawn with
-equal probabilities, and does not count. Upstream, the reverse complement of the prompt and
+equal probabilities, and does not count. Of both sides, the reverse complement of the prompt and
 its continuation is continued too, and turned back: bases before the prompt follow from all others.
 Shape letters: B rows, R candidate tokens, V vocabulary, E features,
 L tokens, P tokens before a window.
@@ -44,7 +44,7 @@ class GenerationOptions:
 
     length: int = 1_000  # Bases to write after a prompt.
     number: int = 1  # Sequences per prompt.
-    upstream: bool = False  # Also write before the prompt, on the other strand.
+    both_sides: bool = False  # Also write before the prompt, on the other strand.
     seed: int = 0  # Seed of all random numbers.
     sampling: SamplingOptions = field(default_factory=SamplingOptions)  # Choice of tokens.
 
@@ -120,7 +120,7 @@ def continue_sequence(
         number = min(_ROWS_AT_ONCE, options.number - first)
         generators = row_generators(options.seed, record, first, number)
         rows = _Writer(loaded, [prompt] * number, options, generators).write(progress)
-        if options.upstream:
+        if options.both_sides:
             rows = _write_before(loaded, rows, options, generators, progress)
         yield from rows
 

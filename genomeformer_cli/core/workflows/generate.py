@@ -110,7 +110,7 @@ def _continued(
     number: int,
     reporter: Reporter,
 ) -> Iterator[GeneratedRecord]:
-    total = options.length * options.number * (2 if options.upstream else 1)
+    total = options.length * options.number * (2 if options.both_sides else 1)
     with reporter.track(f"writing {query.id}", total, "bases") as tracker:
         sequences = continue_sequence(
             loaded, query.codes, options, record=number, progress=tracker.advance

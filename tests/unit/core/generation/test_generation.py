@@ -83,7 +83,7 @@ def load_foreign(name: str) -> LoadedModel:
     """Return a random model of another architecture, with enough spread of its logits."""
     frame = FOREIGN[name].frame  # type: ignore[attr-defined]
     tokenizer = build_tokenizer("char")
-    tokenizer.prefix_ids = frame.prefix
+    vars(tokenizer)["prefix_ids"] = frame.prefix
     model = build_model(FOREIGN[name], seed=1).eval()
     randomise(model)
     return LoadedModel(model=model, tokenizer=tokenizer, folder=Path())
@@ -126,7 +126,7 @@ def test_beyond_the_context_rows_are_read_in_the_windows_of_score(name: str) -> 
 @pytest.mark.parametrize("name", ["char", "byte pairs, 64"])
 def test_upstream_bases_follow_from_all_others(name: str) -> None:
     loaded, prompt = load(name), encode_bases("ACGTTGCAAC")
-    rows = write(loaded, prompt, number=5, length=20, upstream=True)
+    rows = write(loaded, prompt, number=5, length=20, both_sides=True)
     ahead = write(loaded, prompt, number=5, length=20)
     for row, forward in zip(rows, ahead, strict=True):
         assert (row.codes.size, row.prompt_start, row.prompt_size) == (50, 20, 10)
@@ -140,7 +140,7 @@ def test_upstream_bases_follow_from_all_others(name: str) -> None:
         ]
         expected = scores[0] - scores[1] + scores[2] - scores[3]
         assert row.log_likelihood == pytest.approx(expected, abs=1e-4)
-    few = write(loaded, prompt, number=2, length=20, upstream=True)
+    few = write(loaded, prompt, number=2, length=20, both_sides=True)
     assert [bytes(row.codes) for row in few] == [bytes(row.codes) for row in rows[:2]]
 
 
