@@ -45,3 +45,10 @@ def combine_layers(features: list[Tensor], *, mean: bool) -> Tensor:
     if len(features) == 1:
         return features[0]
     return torch.stack(features).mean(dim=0) if mean else torch.cat(features, dim=-1)
+
+
+def swap_columns(model: Model, rows_NK: Tensor, layers: tuple[int, ...], *, mean: bool) -> Tensor:
+    """Return pooled rows of the reverse complements, from those of an equivariant model."""
+    widths = [model.layer_width(layer) for layer in layers]
+    parts = torch.split(rows_NK, widths[:1] if mean else widths, dim=-1)
+    return torch.cat([model.swap_strands(part) for part in parts], dim=-1)

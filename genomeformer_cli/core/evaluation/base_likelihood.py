@@ -75,7 +75,7 @@ def base_log2(loaded: LoadedModel, codes: Codes, rule: ScoringOptions) -> Log2:
     check_single_bases(loaded)
     forward_LR = _strand_log2(loaded, codes, rule)
     # Nothing is masked and windows are mirror-symmetric: both strands give equal scores.
-    is_symmetric = loaded.model.is_equivariant and loaded.model.config.direction == "two-stack"
+    is_symmetric = loaded.is_equivariant and loaded.model.config.direction == "two-stack"
     if not rule.both_strands or is_symmetric:
         return forward_LR
     # Reverse complement: both the positions and the letters are reversed.

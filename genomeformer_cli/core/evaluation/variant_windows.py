@@ -60,17 +60,28 @@ def window_pair(variant: Variant, genome: Mapping[str, Codes], window: int) -> W
     longer = max(ref.size, alt.size)
     if longer > window:
         return f"too long: an allele of {longer:,} bases, and the window holds {window:,}"
-    # As many bases on either side, so that the other strand is read in the same window.
-    flank = (window - longer) // 2
-    is_whole = codes.size + longer - ref.size <= window
-    width = codes.size if is_whole else min(ref.size + 2 * flank, codes.size)
-    window_start = min(max(start - flank, 0), codes.size - width)
-    window_end = window_start + width
-    before, after = codes[window_start:start], codes[start + ref.size : window_end]
+    first = window_start(variant, codes.size, window)
+    last = first + _window_width(variant, codes.size, window)
+    before, after = codes[first:start], codes[start + ref.size : last]
     return WindowPair(
-        codes[window_start:window_end],
+        codes[first:last],
         np.concatenate((before, alt, after)),
-        start - window_start,
+        start - first,
         ref.size,
         alt.size,
     )
+
+
+def _window_width(variant: Variant, record_size: int, window: int) -> int:
+    """Return the bases of a window: as many on either side of the variant."""
+    num_ref, longer = len(variant.ref), max(len(variant.ref), len(variant.alt))
+    if record_size + longer - num_ref <= window:
+        return record_size
+    return min(num_ref + 2 * ((window - longer) // 2), record_size)
+
+
+def window_start(variant: Variant, record_size: int, window: int) -> int:
+    """Return the first base of the window of a variant."""
+    flank = (window - max(len(variant.ref), len(variant.alt))) // 2
+    room = record_size - _window_width(variant, record_size, window)
+    return min(max(variant.position - 1 - flank, 0), room)

@@ -14,51 +14,56 @@ Of longer tokens, those that differ between the two windows are masked together,
 their log-probabilities are compared; if a change shifts the cut of pieces, each window has its own
 tokens. Overlapping tokens are all masked that cover a substituted base; see `token_bases`.
 
-Shape letters: N windows, L length, R real bases, E width.
+Shape letters: L length, M length of the changed window, N tokens, R real bases, V vocabulary, E
+width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from genomeformer_cli.core.embedding.embedder import embed_tokens
 from genomeformer_cli.core.evaluation.base_likelihood import base_log2, true_base_log2
-from genomeformer_cli.core.evaluation.token_bases import (
-    Coverage,
-    Cut,
-    Numbers,
-    TokenBases,
-    TokenQuery,
+from genomeformer_cli.core.evaluation.changed_windows import (
+    PairFeatures,
+    PairTokens,
+    VectorLayers,
+    pair_features,
 )
+from genomeformer_cli.core.evaluation.masked_odds import (
+    Question,
+    hidden_tokens,
+    masked_log_odds,
+    token_sum,
+)
+from genomeformer_cli.core.evaluation.token_bases import TokenBases
 from genomeformer_cli.core.evaluation.tokenized_record import Log2, ScoringOptions
-from genomeformer_cli.core.evaluation.variant_divergence import (
-    differing_tokens,
-    pad_tokens,
-    window_divergences,
+from genomeformer_cli.core.evaluation.variant_divergence import window_divergence
+from genomeformer_cli.core.evaluation.variant_windows import (
+    WindowPair,
+    window_pair,
+    window_start,
 )
-from genomeformer_cli.core.evaluation.variant_windows import WindowPair, window_pair
 from genomeformer_cli.core.formats.vcf import Variant
 from genomeformer_cli.core.inference.cost import BatchCost
 from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.objectives.registry import objective_for
-from genomeformer_cli.core.reporting import Reporter, SilentReporter
+from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import (
     NUM_REAL_BASES,
     Codes,
     reverse_complement_codes,
 )
 
-_LN2 = float(np.log(2))
 _VARIANTS_PER_BATCH, _CPU_BASES = 64, 8_192
-_TARGET = -1
+# Variants of one reference window, of which only a part is computed again.
+_VARIANTS_PER_WINDOW = 4
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -101,6 +106,8 @@ def score_variants(
 ) -> list[VariantScore]:
     """Score variants in order; a variant that cannot be scored carries the reason.
 
+    Rows with the same change are computed once, see also `changed_windows`.
+
     Args:
         loaded: The model.
         variants: Variants.
@@ -108,8 +115,13 @@ def score_variants(
         options: Window, and the scores to compute beside log-odds.
         reporter: Receives progress.
     """
-    batches = _batches(loaded, variants, options.window)
+    numbers: dict[Variant, int] = {}
+    number_of = [
+        numbers.setdefault(replace(variant, id="", line=0), len(numbers)) for variant in variants
+    ]
+    batches = _variant_batches(loaded, list(numbers), genome, options.window)
     with reporter.track("scoring variants", len(variants), "variants") as tracker:
+        tracker.advance(len(variants) - len(numbers))
         scores = _run_batches(
             lambda batch: _score_batch(loaded, batch, genome, options),
             batches,
@@ -117,15 +129,36 @@ def score_variants(
             2 * options.window,
             lambda batch: tracker.advance(len(batch)),
         )
-    return [score for batch_scores in scores for score in batch_scores]
+    distinct = [score for batch_scores in scores for score in batch_scores]
+    return [
+        replace(distinct[number], variant=variant)
+        for number, variant in zip(number_of, variants, strict=True)
+    ]
 
 
-def _batches(loaded: LoadedModel, rows: Sequence[T], window: int) -> list[Sequence[T]]:
-    """Divide variants or mutants into batches; small ones for the workers on the CPU."""
-    size = _VARIANTS_PER_BATCH
-    if loaded.model.device.type == "cpu":
-        size = min(size, max(_CPU_BASES // max(window, 1), 1))
-    return [rows[first : first + size] for first in range(0, len(rows), size)]
+def _variant_batches(
+    loaded: LoadedModel, variants: Sequence[Variant], genome: Mapping[str, Codes], window: int
+) -> list[Sequence[Variant]]:
+    """Divide variants into batches; one with few reference windows has more variants."""
+    size = _batch_size(loaded, window)
+    batches: list[Sequence[Variant]] = []
+    first, starts = 0, set[tuple[str, int]]()
+    for index, variant in enumerate(variants):
+        record_size = genome[variant.chromosome].size if variant.chromosome in genome else 0
+        start = window_start(variant, record_size, window)
+        starts.add((variant.chromosome, start))
+        num = index - first
+        if num >= size and (len(starts) > size or num >= _VARIANTS_PER_WINDOW * size):
+            batches.append(variants[first:index])
+            first, starts = index, {(variant.chromosome, start)}
+    return [*batches, variants[first:]] if variants else []
+
+
+def _batch_size(loaded: LoadedModel, window: int) -> int:
+    """Return the variants of a batch: few for each worker on the CPU."""
+    if loaded.model.device.type != "cpu":
+        return _VARIANTS_PER_BATCH
+    return min(_VARIANTS_PER_BATCH, max(_CPU_BASES // max(window, 1), 1))
 
 
 def _run_batches(
@@ -154,156 +187,142 @@ def _score_batch(
 ) -> list[VariantScore]:
     results = [window_pair(variant, genome, options.window) for variant in variants]
     pairs = [result for result in results if isinstance(result, WindowPair)]
-    strands = (pairs, [pair.reverse_complement for pair in pairs])
-    odds = list(zip(*(_log_odds(loaded, strand_pairs) for strand_pairs in strands), strict=True))
-    vectors_N2E = distances_N = divergences_N = None
-    if options.has_vectors:
-        vectors = [_vectors(loaded, strand_pairs) for strand_pairs in strands]
-        distances_N = np.mean([np.linalg.norm(v[:, 1] - v[:, 0], axis=1) for v in vectors], axis=0)
-        vectors_N2E = np.mean(vectors, axis=0)
-    if options.has_divergence:
-        divergences_N = np.mean(
-            [window_divergences(loaded, strand_pairs) for strand_pairs in strands], axis=0
+    strands = [_score_strand(loaded, pairs, options)]
+    # The reverse complements have equal log-odds, divergences and distances.
+    if not loaded.is_equivariant:
+        reverse = [pair.reverse_complement for pair in pairs]
+        strands.append(_score_strand(loaded, reverse, options))
+    scores = iter([_mean_of_strands(numbers) for numbers in zip(*strands, strict=True)])
+    return [
+        VariantScore(variant=variant, log_odds=None, embedding_distance=None, note=result)
+        if isinstance(result, str)
+        else next(scores).score(variant, result)
+        for variant, result in zip(variants, results, strict=True)
+    ]
+
+
+@dataclass
+class _Numbers:
+    """Numbers of a pair of windows."""
+
+    log_odds: float | None = None
+    distance: float | None = None
+    divergence: float | None = None
+    vectors_2E: npt.NDArray[np.float32] | None = None
+
+    def score(self, variant: Variant, pair: WindowPair) -> VariantScore:
+        """Return the score of the variant."""
+        return VariantScore(
+            variant=variant,
+            log_odds=self.log_odds,
+            embedding_distance=self.distance,
+            note="" if self.log_odds is not None else _undefined_reason(pair),
+            divergence=self.divergence,
+            vectors_2E=self.vectors_2E,
         )
-    scores: list[VariantScore] = []
-    row = 0
-    for variant, result in zip(variants, results, strict=True):
-        if isinstance(result, str):
-            scores.append(
-                VariantScore(variant=variant, log_odds=None, embedding_distance=None, note=result)
-            )
-            continue
-        forward, reverse = odds[row]
-        log_odds = None if forward is None or reverse is None else (forward + reverse) / 2
-        scores.append(
-            VariantScore(
-                variant=variant,
-                log_odds=log_odds,
-                embedding_distance=None if distances_N is None else float(distances_N[row]),
-                note="" if log_odds is not None else _undefined_reason(result),
-                divergence=None if divergences_N is None else float(divergences_N[row]),
-                vectors_2E=None if vectors_N2E is None else vectors_N2E[row],
-            )
-        )
-        row += 1
-    return scores
+
+
+def _mean_of_strands(strands: Sequence[_Numbers]) -> _Numbers:
+    """Return the mean of each number; None where a strand has none."""
+
+    def mean(name: str) -> float | None:
+        values = [getattr(strand, name) for strand in strands]
+        return None if None in values else float(np.mean(values))
+
+    vectors = [strand.vectors_2E for strand in strands if strand.vectors_2E is not None]
+    return _Numbers(
+        mean("log_odds"),
+        mean("distance"),
+        mean("divergence"),
+        np.mean(vectors, axis=0, dtype=np.float32) if vectors else None,
+    )
+
+
+@torch.inference_mode()
+def _score_strand(
+    loaded: LoadedModel, pairs: Sequence[WindowPair], options: VariantOptions
+) -> list[_Numbers]:
+    """Return the numbers of each pair on one strand."""
+    objective, bases = objective_for(loaded.model.config.direction), TokenBases(loaded.tokenizer)
+    tokens = [PairTokens.of_pair(loaded, pair) for pair in pairs]
+    questions: list[Question | None] = [None] * len(pairs)
+    if not objective.is_causal:
+        questions = [
+            hidden_tokens(bases, loaded, pair, pair_tokens)
+            for pair, pair_tokens in zip(pairs, tokens, strict=True)
+        ]
+    odds: list[float | None] = [None] * len(pairs)
+    if objective.hides_targets:
+        odds = masked_log_odds(loaded, questions, pairs)
+    numbers = [_Numbers(log_odds=log_odds) for log_odds in odds]
+    vector_layers = VectorLayers.of_model(loaded) if options.has_vectors else None
+    layers = _needed_layers(loaded, vector_layers, options)
+    for index, features in pair_features(loaded, tokens, layers):
+        number = numbers[index]
+        if not objective.hides_targets:
+            number.log_odds = _log_odds(loaded, tokens[index], questions[index], features)
+        if options.has_divergence:
+            number.divergence = window_divergence(loaded, tokens[index], features)
+        if vector_layers is not None:
+            vectors_2E = vector_layers.pool_pair(loaded, tokens[index], features)
+            number.distance = float(np.linalg.norm(vectors_2E[1] - vectors_2E[0]))
+            strands = [vectors_2E]
+            if loaded.is_equivariant:
+                strands.append(vector_layers.swap(loaded, vectors_2E))
+            number.vectors_2E = np.mean(strands, axis=0, dtype=np.float32)
+    return numbers
+
+
+def _needed_layers(
+    loaded: LoadedModel, vectors: VectorLayers | None, options: VariantOptions
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the layers that are needed of original and of changed windows."""
+    objective = objective_for(loaded.model.config.direction)
+    top = {loaded.model.config.depth}
+    changed = set() if vectors is None else {*vectors.numbers}
+    if options.has_divergence or objective.is_causal:
+        changed |= top
+    original = changed if objective.hides_targets else changed | top
+    return tuple(sorted(original)), tuple(sorted(changed))
+
+
+def _log_odds(
+    loaded: LoadedModel, tokens: PairTokens, question: Question | None, features: PairFeatures
+) -> float | None:
+    """Return the log-odds from a model that predicts every token of a window at once."""
+    bases = TokenBases(loaded.tokenizer)
+    if objective_for(loaded.model.config.direction).is_causal:
+        return _causal_log_odds(loaded, bases, tokens, features)
+    if question is None:
+        return None
+    ref, alt = question
+    # A model of two stacks does not see the token that it predicts: the window of one allele
+    # has the logits of both.
+    logits_NV = loaded.model.logits(features.ref[loaded.model.config.depth][ref.hidden])
+    return token_sum(bases, alt, logits_NV) - token_sum(bases, ref, logits_NV)
+
+
+def _causal_log_odds(
+    loaded: LoadedModel, bases: TokenBases, tokens: PairTokens, features: PairFeatures
+) -> float:
+    """Return the log-likelihood of the changed window minus that of the original.
+
+    Tokens before the change are equally probable in both.
+    """
+    top, start = loaded.model.config.depth, max(tokens.spans[0].start, 1)
+    sums = []
+    for ids_L, of_window in ((tokens.ref_L, features.ref), (tokens.alt_M, features.alt)):
+        token_N = start + np.flatnonzero(loaded.tokenizer.is_real[ids_L[start:]])
+        ids_N = torch.from_numpy(ids_L[token_N]).to(loaded.model.device)
+        logits_NV = loaded.model.logits(of_window[top][torch.from_numpy(token_N - 1)])
+        sums.append(float(bases.log2_of_tokens(logits_NV, ids_N).sum()))
+    return sums[1] - sums[0]
 
 
 def _undefined_reason(pair: WindowPair) -> str:
     if pair.num_ref != pair.num_alt:
         return "changes the length"
     return "not a single substitution"
-
-
-@dataclass(frozen=True)
-class _Hidden:
-    """Tokens of a window, some of which are predicted from the others."""
-
-    ids_T: Numbers  # Token ids.
-    hidden: slice  # Predicted tokens, masked together.
-    query: TokenQuery | None = None  # Predicted base of an overlapping token.
-    asked: int = 0  # Index of the token that is asked for the base.
-
-
-def _log_odds(loaded: LoadedModel, pairs: Sequence[WindowPair]) -> list[float | None]:
-    """Return log2 p(alt) - log2 p(ref) of each pair on one strand; None where undefined."""
-    if objective_for(loaded.model.config.direction).is_causal:
-        windows = [window for pair in pairs for window in (pair.ref, pair.alt)]
-        sums = _log_likelihoods(loaded, [loaded.tokenizer.encode(codes) for codes in windows])
-        return [float(odds) for odds in sums[1::2] - sums[::2]]
-    bases = TokenBases(loaded.tokenizer)
-    questions = [_question(bases, loaded, pair) for pair in pairs]
-    positions = [hidden for question in questions if question for hidden in question]
-    answers = iter(_hidden_logits(loaded, positions))
-    odds: list[float | None] = []
-    for pair, question in zip(pairs, questions, strict=True):
-        if question is None:
-            odds.append(None)
-            continue
-        (ref, ref_logits), (alt, alt_logits) = ((hidden, next(answers)) for hidden in question)
-        if ref.query is not None:
-            log2_R = bases.log2_of_base(ref_logits, ref.ids_T[ref.asked : ref.asked + 1], ref.query)
-            odds.append(float(log2_R[0, pair.alt[pair.first]] - log2_R[0, pair.ref[pair.first]]))
-            continue
-        odds.append(_token_sum(bases, alt, alt_logits) - _token_sum(bases, ref, ref_logits))
-    return odds
-
-
-def _token_sum(bases: TokenBases, hidden: _Hidden, logits_NV: torch.Tensor) -> float:
-    ids_N = torch.from_numpy(hidden.ids_T[hidden.hidden]).to(logits_NV.device)
-    return float(bases.log2_of_tokens(logits_NV, ids_N).sum())
-
-
-def _question(
-    bases: TokenBases, loaded: LoadedModel, pair: WindowPair
-) -> tuple[_Hidden, _Hidden] | None:
-    """Return the tokens of both alleles that are predicted; None if the log-odds are undefined."""
-    same_length = pair.num_ref == pair.num_alt
-    if not same_length and bases.cut is not Cut.PIECES:
-        return None
-    hides = objective_for(loaded.model.config.direction).hides_targets
-    ref, alt = (loaded.tokenizer.encode(codes).astype(np.int64) for codes in (pair.ref, pair.alt))
-    if bases.cut is Cut.OVERLAPPING:
-        if pair.num_ref > 1 or not hides:
-            return None
-        coverage = Coverage.of_sequence(loaded.tokenizer, pair.ref)
-        token = int(coverage.query_tokens(causal=False)[pair.first])
-        if token < 0:
-            return None
-        span = slice(int(coverage.low_L[pair.first]), int(coverage.high_L[pair.first]))
-        hidden = _Hidden(ref, span, coverage.query(pair.first, token), token)
-        return hidden, hidden
-    ref_span, alt_span = (
-        (pair.changed, pair.changed) if bases.cut is Cut.BASES else differing_tokens(ref, alt)
-    )
-    is_single = ref_span.stop - ref_span.start == alt_span.stop - alt_span.start == 1
-    is_real = loaded.tokenizer.is_real
-    if not (hides or is_single) or not (
-        is_real[ref[ref_span]].all() and is_real[alt[alt_span]].all()
-    ):
-        return None
-    return _Hidden(ref, ref_span), _Hidden(alt, alt_span)
-
-
-@torch.inference_mode()
-def _hidden_logits(loaded: LoadedModel, positions: Sequence[_Hidden]) -> list[torch.Tensor]:
-    """Return the logits (N, V) at the predicted tokens of each window; equal rows are run once."""
-    tokenizer, model = loaded.tokenizer, loaded.model
-    hides = objective_for(model.config.direction).hides_targets
-    rows: dict[bytes, int] = {}
-    inputs: list[Numbers] = []
-    places: list[int] = []
-    for hidden in positions:
-        ids_T = hidden.ids_T.copy()
-        if hides:
-            assert tokenizer.mask_id is not None
-            ids_T[hidden.hidden] = tokenizer.mask_id
-        # A model of two stacks does not see the token that it predicts.
-        key_T = ids_T.copy()
-        key_T[hidden.hidden] = _TARGET
-        place = rows.setdefault(key_T.tobytes(), len(inputs))
-        if place == len(inputs):
-            inputs.append(ids_T)
-        places.append(place)
-    if not inputs:
-        return []
-    tokens = pad_tokens(loaded, inputs)
-    features_NLE = model.hidden(tokens, padding_mask(tokens, tokenizer.pad_id))
-    logits = []
-    for hidden, place in zip(positions, places, strict=True):
-        span = hidden.hidden
-        if hidden.query is not None:
-            span = slice(hidden.asked, hidden.asked + 1)
-        logits.append(model.logits(features_NLE[place, span]))
-    return logits
-
-
-def _vectors(loaded: LoadedModel, pairs: Sequence[WindowPair]) -> npt.NDArray[np.float32]:
-    """Return the mean vectors of both windows of each pair, shape (N, 2, E)."""
-    ids = [loaded.tokenizer.encode(codes) for pair in pairs for codes in (pair.ref, pair.alt)]
-    longest = max((codes.size for codes in ids), default=1)
-    vectors_NE = embed_tokens(loaded, ids, window=longest, reporter=SilentReporter())
-    return np.stack((vectors_NE[::2], vectors_NE[1::2]), axis=1)
 
 
 def mutagenesis_map(loaded: LoadedModel, codes: Codes, every: int) -> Log2:
@@ -322,10 +341,10 @@ def mutagenesis_map(loaded: LoadedModel, codes: Codes, every: int) -> Log2:
     return odds_LR
 
 
+@torch.inference_mode()
 def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
     """Return the log-likelihood of every mutant minus that of the sequence, read as one window."""
-    encode = loaded.tokenizer.encode
-    reference = _log_likelihoods(loaded, [encode(codes)])[0]
+    bases, top = TokenBases(loaded.tokenizer), (loaded.model.config.depth,)
     odds_LR = np.zeros((codes.size, NUM_REAL_BASES))
     substitutions = [
         (position, base)
@@ -335,35 +354,15 @@ def _causal_map(loaded: LoadedModel, codes: Codes) -> Log2:
     ]
 
     def write(batch: Sequence[tuple[int, int]]) -> None:
-        mutants = []
+        pairs = []
         for position, base in batch:
             mutant = codes.copy()
             mutant[position] = base
-            mutants.append(encode(mutant))
-        log_odds = _log_likelihoods(loaded, mutants) - reference
-        for (position, base), odds in zip(batch, log_odds, strict=True):
-            odds_LR[position, base] = odds
+            pairs.append(PairTokens.of_pair(loaded, WindowPair(codes, mutant, position, 1, 1)))
+        for index, features in pair_features(loaded, pairs, (top, top)):
+            odds_LR[batch[index]] = _causal_log_odds(loaded, bases, pairs[index], features)
 
-    _run_batches(write, _batches(loaded, substitutions, codes.size), loaded, codes.size)
+    size = _VARIANTS_PER_WINDOW * _batch_size(loaded, codes.size)
+    batches = [substitutions[first : first + size] for first in range(0, len(substitutions), size)]
+    _run_batches(write, batches, loaded, codes.size)
     return odds_LR
-
-
-@torch.inference_mode()
-def _log_likelihoods(
-    loaded: LoadedModel, rows: Sequence[npt.NDArray[Any]]
-) -> npt.NDArray[np.float64]:
-    """Return the sum of the log2 probabilities of each row's real tokens but the first."""
-    if not rows:
-        return np.zeros(0)
-    bases = TokenBases(loaded.tokenizer)
-    tokens = pad_tokens(loaded, rows)
-    features_NLE = loaded.model.hidden(tokens, padding_mask(tokens, loaded.tokenizer.pad_id))
-    is_real = torch.from_numpy(loaded.tokenizer.is_real).to(tokens.device)
-    sums = []
-    for row, features_LE in zip(tokens, features_NLE, strict=True):
-        position_N = is_real[row[1:]].nonzero()[:, 0]
-        log2_N = bases.log2_of_tokens(
-            loaded.model.logits(features_LE[position_N]), row[1:][position_N]
-        )
-        sums.append(float(log2_N.sum()))
-    return np.array(sums)

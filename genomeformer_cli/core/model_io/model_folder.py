@@ -54,6 +54,14 @@ class LoadedModel:
         "last"  # Recommended layers for embeddings, in the syntax of `rows.layers` of `embed`.
     )
 
+    @property
+    def is_equivariant(self) -> bool:
+        """True if the reverse complement of a sequence has its features, with swapped strands.
+
+        The cut into longer tokens differs between the strands.
+        """
+        return self.model.is_equivariant and self.tokenizer.one_token_per_base
+
 
 class _Quantization(TypedDict, total=False):
     method: str | None

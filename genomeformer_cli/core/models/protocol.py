@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.attention.positions import SelectedPositions
+from genomeformer_cli.core.models.changed_rows import ChangedRows
 from genomeformer_cli.core.models.continuation import Continuation, RecomputedContinuation
 
 Direction = Literal["bidirectional", "causal", "two-stack"]
@@ -167,6 +168,25 @@ class Model(nn.Module):
             layers: Block numbers from 1; 0 for the embedding.
         """
         raise NotImplementedError
+
+    def changed_layers(
+        self,
+        tokens_BL: Tensor,
+        changed: ChangedRows,
+        layers: tuple[tuple[int, ...], tuple[int, ...]],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return features (B, L, `layer_width`) of rows and of changed copies of them.
+
+        An architecture may compute the parts that they share once.
+
+        Args:
+            tokens_BL: Token ids of the rows, without padding.
+            changed: Changed rows.
+            layers: Layers of the rows and of the changed rows, as for `hidden_layers`; the latter
+                are among the former.
+        """
+        features = self.hidden_layers(tokens_BL, None, layers[0])
+        return features, self.hidden_layers(changed.tokens_CM, None, layers[1])
 
     def framed_layers(
         self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]

@@ -22,6 +22,7 @@ from torch.nn import functional
 
 from genomeformer_cli.core.attention.batch_layout import each_document
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
+from genomeformer_cli.core.models.changed_rows import ChangedRows
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import SMALL_STD, Encoder
 from genomeformer_cli.core.models.genomeformer.reverse_complement import (
@@ -122,6 +123,38 @@ class TwoStack(Model):
         forward = self.ahead.hidden_layers(self.shifted(tokens_BL), mask_BL, layers)
         backward = self.back.hidden_layers(self.shifted(turned_BL), mask_BL, layers)
         return concatenate_strands(forward, backward, turn_BL)
+
+    def changed_layers(
+        self,
+        tokens_BL: Tensor,
+        changed: ChangedRows,
+        layers: tuple[tuple[int, ...], tuple[int, ...]],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return features of rows and of changed copies of them.
+
+        What both share is computed once: the beginning by the forward stack, the end by the
+        backward stack.
+        """
+        rows, directions = (tokens_BL, changed.tokens_CM), []
+        turned = tuple(self.other_strand(tokens.flip(1)) for tokens in rows)
+        for stack, both, shared_C in (
+            (self.ahead, rows, changed.before_C),
+            (self.back, turned, changed.after_C),
+        ):
+            # The first token of a shifted row is [CLS].
+            shifted = ChangedRows(
+                tokens_CM=self.shifted(both[1]),
+                row_C=changed.row_C,
+                before_C=[shared + 1 for shared in shared_C],
+                after_C=changed.after_C,
+            )
+            directions.append(stack.changed_layers(self.shifted(both[0]), shifted, layers))
+        forward, backward = directions
+        features, of_changed = (
+            concatenate_strands(forward[part], backward[part], flip_positions(rows[part], None))
+            for part in (0, 1)
+        )
+        return features, of_changed
 
     def _is_launched(self, tokens_BL: Tensor) -> bool:
         """Return True if launching kernels may take longer than running them.

@@ -17,10 +17,12 @@ from genomeformer_cli.core.attention.batch_layout import Layout, Rotary, each_do
 from genomeformer_cli.core.attention.kernels.rms_norm import RMSNorm
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.attention.protocols import Cached, State, Streaming
+from genomeformer_cli.core.models.changed_rows import ChangedRows
 from genomeformer_cli.core.models.continuation import Continuation, SteppedContinuation
 from genomeformer_cli.core.models.genomeformer.block import Block
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.patches import TOKEN_WIDTH, Patches, earlier
+from genomeformer_cli.core.models.genomeformer.shared_prefix import prefix_layers
 from genomeformer_cli.core.models.genomeformer.streaming_forward import encoder_slices
 from genomeformer_cli.core.models.protocol import Model
 
@@ -74,6 +76,16 @@ class Encoder(Model):
         if self.config.causal:
             return all(isinstance(block.attention.mechanism, Streaming) for block in self.stack)
         return self.patches is None and all(block.is_sliceable for block in self.stack)
+
+    @property
+    def carries_states(self) -> bool:
+        """True if every block of a causal stack can pass its past to the next positions."""
+        mechanisms = [block.attention.mechanism for block in self.stack]
+        return (
+            self.config.causal
+            and self.config.residual == "plain"
+            and all(isinstance(mechanism, Streaming | Cached) for mechanism in mechanisms)
+        )
 
     def layout(
         self, tokens_BL: Tensor, mask_BL: Tensor | None, documents_BL: Tensor | None = None
@@ -152,6 +164,18 @@ class Encoder(Model):
             for layer in layers
         ]
 
+    def changed_layers(
+        self,
+        tokens_BL: Tensor,
+        changed: ChangedRows,
+        layers: tuple[tuple[int, ...], tuple[int, ...]],
+    ) -> tuple[list[Tensor], list[Tensor]]:
+        """Return features of rows and of changed copies; common prefixes are computed once."""
+        if not self.carries_states:
+            return super().changed_layers(tokens_BL, changed, layers)
+        origin = changed.row_C, changed.before_C
+        return prefix_layers(self, tokens_BL, changed.tokens_CM, origin, layers)
+
     def _by_patches(self, patches: Patches, tokens_BL: Tensor, mask_BL: Tensor | None) -> Tensor:
         embedded_BLS = patches.filled(self.embedding(tokens_BL), mask_BL)
         x_BNE = patches.merge(embedded_BLS)
@@ -181,8 +205,7 @@ class Encoder(Model):
 
     def continuation(self, batch: int) -> Continuation:
         """Return the continuation of empty rows: by states, if every block can carry one."""
-        mechanisms = [block.attention.mechanism for block in self.stack]
-        if not all(isinstance(mechanism, Streaming | Cached) for mechanism in mechanisms):
+        if not self.carries_states:
             return super().continuation(batch)
 
         def step(
@@ -250,6 +273,44 @@ class Encoder(Model):
         x_BLE = self.embedding(tokens_BL)
         x_BLE, after = self._step_blocks(x_BLE, mask_BL, states, position)
         return self.normed(x_BLE), after
+
+    def step_layers(
+        self, tokens_BL: Tensor, states: list[State], layers: tuple[int, ...], *, position: int
+    ) -> tuple[list[Tensor], list[State]]:
+        """Return features (B, L, E) after some blocks, and the states after the next positions.
+
+        Blocks above the last of the layers are skipped, and their states are returned unchanged.
+
+        Args:
+            tokens_BL: Next token ids of every row, as for `step`.
+            states: States from the previous call, or from `start`.
+            layers: Block numbers, as for `hidden_layers`.
+            position: Number of tokens before these.
+        """
+        patches, length = self.patches, tokens_BL.shape[1]
+        embedded_BLS = x_BLE = self.embedding(tokens_BL)
+        if patches is not None:
+            embedded_BLS = patches.filled(embedded_BLS, None)
+            x_BLE = patches.merge(embedded_BLS)
+        layout = self.rotary.layout(
+            x_BLE.shape[1], None, device=x_BLE.device, start=position // self.config.patch
+        )
+        features, after = {0: self.normed(x_BLE)}, list(states)
+        for number, block in enumerate(self.stack[: max(layers)], start=1):
+            x_BLE, after[number - 1] = block.step(x_BLE, layout, states[number - 1])
+            if number in layers:
+                features[number] = self.normed(x_BLE)
+        if patches is not None:
+            last_BNE = features.pop(len(self.stack), None)
+            features = {
+                layer: of_patches.repeat_interleave(patches.size, dim=1)[:, :length]
+                for layer, of_patches in features.items()
+            }
+            if last_BNE is not None:
+                features[len(self.stack)], after[-1] = patches.step(
+                    embedded_BLS, last_BNE, states[-1], length
+                )
+        return [features[layer] for layer in layers], after
 
     def _step_patches(
         self,
