@@ -49,11 +49,25 @@ class PairTokens:
     def spans(self) -> tuple[slice, slice]:
         """Differing tokens: those between the common start and the common end."""
         ref, alt = self.ref_L, self.alt_M
-        shorter = min(ref.size, alt.size)
-        start = int(np.argmin(np.append(ref[:shorter] == alt[:shorter], False)))
-        rest = shorter - start
-        end = int(np.argmin(np.append(ref[::-1][:rest] == alt[::-1][:rest], False)))
+        start = _num_equal(ref, alt, min(ref.size, alt.size))
+        end = _num_equal(ref[::-1], alt[::-1], min(ref.size, alt.size) - start)
         return slice(start, ref.size - end), slice(start, alt.size - end)
+
+    @property
+    def right_spans(self) -> tuple[slice, slice]:
+        """Differing tokens as seen from the end: those before the longest common end."""
+        spans = PairTokens(self.ref_L[::-1], self.alt_M[::-1]).spans
+        sizes = self.ref_L.size, self.alt_M.size
+        ref, alt = (
+            slice(size - span.stop, size - span.start)
+            for size, span in zip(sizes, spans, strict=True)
+        )
+        return ref, alt
+
+
+def _num_equal(ref: Numbers, alt: Numbers, longest: int) -> int:
+    """Return the number of equal first tokens, at most `longest`."""
+    return int(np.argmin(np.append(ref[:longest] == alt[:longest], False)))
 
 
 @dataclass(frozen=True)

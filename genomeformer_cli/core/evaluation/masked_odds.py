@@ -122,13 +122,13 @@ def _hidden_logits(loaded: LoadedModel, positions: Sequence[HiddenTokens]) -> li
         places.append(place)
     tokens = _pad_tokens(loaded, inputs)
     spans = [hidden.predicted for hidden in positions]
-    wanted = torch.zeros(tokens.shape, dtype=torch.bool)
+    is_predicted_BL = torch.zeros(tokens.shape, dtype=torch.bool)
     for place, span in zip(places, spans, strict=True):
-        wanted[place, span] = True
-    selected = SelectedPositions.from_mask(wanted.to(model.device))
+        is_predicted_BL[place, span] = True
+    selected = SelectedPositions.from_mask(is_predicted_BL.to(model.device))
     mask = padding_mask(tokens, tokenizer.pad_id)
     logits_TV = model.logits(model.hidden_at(tokens, mask, None, selected))
-    rank = wanted.flatten().cumsum(0) - 1
+    rank = is_predicted_BL.flatten().cumsum(0) - 1
     first = [
         int(rank[place * tokens.shape[1] + span.start]) if span.stop > span.start else 0
         for place, span in zip(places, spans, strict=True)

@@ -19,21 +19,29 @@ _LN2 = float(np.log(2))
 
 
 def window_divergence(loaded: LoadedModel, tokens: PairTokens, features: PairFeatures) -> float:
-    """Return the Jensen-Shannon divergence of a pair in bits, summed over tokens."""
+    """Return the Jensen-Shannon divergence of a pair in bits, summed over tokens.
+
+    For an equivariant model the mean of both strands: a change of length in a repeat stands at the
+    other end of the repeat on the other strand.
+    """
     last = loaded.model.config.depth
-    ref_T, alt_T = _common_places(tokens)
-    return _divergence(
-        _log_probabilities(loaded, features.ref[last][ref_T]),
-        _log_probabilities(loaded, features.alt[last][alt_T]),
-    )
+    log_ref_TV = _log_probabilities(loaded, features.ref[last])
+    log_alt_TV = _log_probabilities(loaded, features.alt[last])
+    spans = [tokens.spans]
+    if loaded.is_equivariant and tokens.right_spans != tokens.spans:
+        spans.append(tokens.right_spans)
+    divergences = [
+        _divergence(log_ref_TV[_outside(ref, log_ref_TV)], log_alt_TV[_outside(alt, log_alt_TV)])
+        for ref, alt in spans
+    ]
+    return float(np.mean(divergences))
 
 
-def _common_places(tokens: PairTokens) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the positions of the tokens outside the change, in both windows."""
-    ref_span, alt_span = tokens.spans
-    before = torch.arange(ref_span.start)
-    after = torch.arange(tokens.ref_L.size - ref_span.stop)
-    return torch.cat((before, ref_span.stop + after)), torch.cat((before, alt_span.stop + after))
+def _outside(span: slice, x_TV: torch.Tensor) -> torch.Tensor:
+    """Return True (T,) at the tokens outside a change."""
+    is_outside_T = torch.ones(len(x_TV), dtype=torch.bool)
+    is_outside_T[span] = False
+    return is_outside_T
 
 
 def _log_probabilities(loaded: LoadedModel, features_TE: torch.Tensor) -> torch.Tensor:

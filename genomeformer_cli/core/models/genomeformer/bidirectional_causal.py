@@ -136,19 +136,19 @@ class TwoStack(Model):
         backward stack.
         """
         rows, directions = (tokens_BL, changed.tokens_CM), []
-        turned = tuple(self.other_strand(tokens.flip(1)) for tokens in rows)
-        for stack, both, shared_C in (
+        reverse = tuple(self.other_strand(tokens.flip(1)) for tokens in rows)
+        for stack, strand, shared_C in (
             (self.ahead, rows, changed.before_C),
-            (self.back, turned, changed.after_C),
+            (self.back, reverse, changed.after_C),
         ):
             # The first token of a shifted row is [CLS].
             shifted = ChangedRows(
-                tokens_CM=self.shifted(both[1]),
+                tokens_CM=self.shifted(strand[1]),
                 row_C=changed.row_C,
                 before_C=[shared + 1 for shared in shared_C],
                 after_C=changed.after_C,
             )
-            directions.append(stack.changed_layers(self.shifted(both[0]), shifted, layers))
+            directions.append(stack.changed_layers(self.shifted(strand[0]), shifted, layers))
         forward, backward = directions
         features, of_changed = (
             concatenate_strands(forward[part], backward[part], flip_positions(rows[part], None))
