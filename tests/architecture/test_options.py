@@ -24,8 +24,18 @@ from tests.cli import RunCommand
 from tests.failures import assert_failure
 
 ROOT = Path(__file__).parents[2]
+ASSETS = ROOT / "genomeformer_cli" / "assets"
 PAGES = sorted(
-    path for folder in ("guides", "concepts") for path in (ROOT / "docs" / folder).glob("*.md")
+    path
+    for pages in (
+        ROOT.glob("README.md"),
+        (ROOT / "docs").glob("*.md"),
+        (ROOT / "docs" / "guides").glob("*.md"),
+        (ROOT / "docs" / "concepts").glob("*.md"),
+        ASSETS.rglob("*.md"),
+        ASSETS.rglob("*.j2"),
+    )
+    for path in pages
 )
 MOST_OPTIONS = 20
 SHARED = {"--help", "--json", "--quiet", "--verbose", "--set", "--config", "--show-config"}
