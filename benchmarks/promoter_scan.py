@@ -11,7 +11,7 @@ a start, or 20 after it; with CDS windows as training, at most 60 before or afte
 annotation have the open reading frames of codon_effects.py. Intervals resample stretches of 10 kbp.
 
     python benchmarks/promoter_scan.py
-    python benchmarks/promoter_scan.py --training TABLE --positive 1 --bases 150000 \
+    python benchmarks/promoter_scan.py --training TABLE --first 300000 --bases 150000 \
         M_GENITALIUM.fa.gz,ANNOTATION.gff GENOMES.fa.gz@PREFIX
 """
 
@@ -291,6 +291,7 @@ def main() -> None:
     parser.add_argument("genomes", nargs="*", default=[f"{GENOME},{ANNOTATION}"])
     parser.add_argument("--training", type=Path)
     parser.add_argument("--positive", default="1")
+    parser.add_argument("--first", type=int, default=0, help="first base to scan")
     parser.add_argument("--bases", type=int, default=10**9, help="scan no more of a genome")
     parser.add_argument("--model", default="default")
     parser.add_argument("--epochs", type=float, default=3)
@@ -299,7 +300,8 @@ def main() -> None:
     genomes = [read_genome(text) for text in arguments.genomes]
     if arguments.training:
         rows, near = rows_of_table(arguments.training, arguments.positive), NEAR_GENES
-        parts = [genome.part(0, arguments.bases) for genome in genomes]
+        first, end = arguments.first, arguments.first + arguments.bases
+        parts = [genome.part(first, end) for genome in genomes]
     else:
         if len(genomes) > 1:
             parser.error("several genomes need `--training`")
