@@ -53,7 +53,15 @@ _LABELLED_PLACES = {
     "seeds": "labelled.num_seeds",
 }
 _CODON_PLACES = {"window": "codons.window", "seed": "codons.seed"}
+_RECOVERY_PLACES = {"seed": "recovery.seed"}
 _VARIANT_PLACES = {"window": "variants.window", "seed": "variants.seed"}
+_PLACES = (
+    _PREDICTION_PLACES,
+    _LABELLED_PLACES,
+    _CODON_PLACES,
+    _RECOVERY_PLACES,
+    _VARIANT_PLACES,
+)
 
 
 def command(
@@ -73,11 +81,19 @@ def command(
         Option(
             "--likelihood/--no-likelihood",
             help="Score held-out bases, beside tables of counts. Default: yes, unless "
-            "`--variants` or `--codon-effects` is given.",
+            "`--variants`, `--codon-effects` or `--recovery` is given.",
             show_default=False,
             rich_help_panel=_HELD_OUT,
         ),
     ] = None,
+    recovery: Annotated[
+        bool,
+        Option(
+            "--recovery",
+            help="Rewrite hidden stretches of held-out bases, beside a Markov chain.",
+            rich_help_panel=_HELD_OUT,
+        ),
+    ] = False,
     corpus: Annotated[
         str | None,
         Option(
@@ -143,14 +159,6 @@ def command(
             rich_help_panel=_LABELLED,
         ),
     ] = None,
-    list_suites: Annotated[
-        bool,
-        Option(
-            "--list-suites",
-            help="Print the published suites that are read, their addresses and rules, and stop.",
-            rich_help_panel=_LABELLED,
-        ),
-    ] = False,
     only: Annotated[
         list[str] | None, Option(help=ONLY_HELP, show_default=False, rich_help_panel=_LABELLED)
     ] = None,
@@ -185,8 +193,6 @@ def command(
     as_json: JsonOption = False,
 ) -> None:
     """Compare models with tables of counts, k-mers and their twins of random weights."""
-    if list_suites:
-        return _list_suites(as_json=as_json)
     from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.evaluation.labels import missing_from_text
     from genomeformer_cli.core.store.output_lock import lock_outputs
@@ -202,7 +208,7 @@ def command(
     from genomeformer_cli.render.progress import terminal_reporter
 
     options: dict[str, Any] = {}
-    for places in (_PREDICTION_PLACES, _LABELLED_PLACES, _CODON_PLACES, _VARIANT_PLACES):
+    for places in _PLACES:
         options = merge_values(options, given_settings(context, places))
     resolved = resolved_config(context, EvaluateConfig(), options)
     if not models:
@@ -215,6 +221,7 @@ def command(
         annotation=annotation,
         genome=genome,
         variants=variants,
+        recovery=recovery,
         codon_effects=codon_effects,
         tasks=tuple(task or ()),
         suites=tuple(suite or ()),
@@ -253,6 +260,7 @@ def _check_ranked(request: EvaluateRequest) -> None:
         "--genome": request.genome,
         "--variants": request.variants,
         "--codon-effects": request.codon_effects,
+        "--recovery": request.recovery,
     }
     for name, value in options.items():
         if value:
@@ -260,11 +268,3 @@ def _check_ranked(request: EvaluateRequest) -> None:
                 f"`{name}` applies to the evaluation of one model",
                 hint="several models are ranked on labelled sequences: `--task` or `--suite`",
             )
-
-
-def _list_suites(*, as_json: bool) -> None:
-    from genomeformer_cli.core.known_suites import known_suites
-    from genomeformer_cli.render.console import show
-    from genomeformer_cli.render.known_suites import render_suites
-
-    show(known_suites(), render_suites(known_suites()), as_json=as_json)

@@ -36,9 +36,16 @@ def command(
     markdown: Annotated[
         bool, Option("--markdown", help="Print the table as a Markdown page.")
     ] = False,
+    suites: Annotated[
+        bool,
+        Option(
+            "--suites",
+            help="List the published suites of tasks that `evaluate` reads, and their rules.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """List the models of other authors that are read, or check one of them."""
+    """List the models of other authors or the suites that are read, or check one model."""
     from genomeformer_cli.core.known_models import (
         family_models,
         find_known_model,
@@ -47,10 +54,13 @@ def command(
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.known_models import models_page, render_model, render_models
 
-    if sum((name is not None, verify is not None, markdown)) > 1:
+    if sum((name is not None, verify is not None, markdown, suites)) > 1:
         raise UsageError(
-            "a name, `--verify` and `--markdown` exclude each other", hint="give one of them"
+            "a name, `--verify`, `--markdown` and `--suites` exclude each other",
+            hint="give one of them",
         )
+    if suites:
+        return _list_suites(as_json=as_json)
     if verify is not None:
         _verify(verify, as_json=as_json)
     elif name is not None and (models := family_models(name)):
@@ -75,3 +85,11 @@ def _verify(model: str, *, as_json: bool) -> None:
     show(verification, render_verification(verification), as_json=as_json)
     if verification.agrees is False:
         raise Exit(1)
+
+
+def _list_suites(*, as_json: bool) -> None:
+    from genomeformer_cli.core.known_suites import known_suites
+    from genomeformer_cli.render.console import show
+    from genomeformer_cli.render.known_suites import render_suites
+
+    show(known_suites(), render_suites(known_suites()), as_json=as_json)

@@ -67,6 +67,7 @@ def report_page(result: EvaluateResult) -> str:
         "labelled": to_json(result.labelled_config),
         "variants": to_json(result.variants_config),
         "codons": to_json(result.codon_config),
+        "recovery": to_json(result.recovery_config),
     }
     return render_template(
         "evaluation.html",

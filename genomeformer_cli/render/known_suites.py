@@ -48,7 +48,7 @@ def suites_page(suites: Sequence[KnownSuite]) -> str:
         "# Suites",
         "Published suites of labelled sequences that [`evaluate --suite`](../guides/evaluate.md) "
         "reads in the layout of their authors. Nothing is downloaded: get the data with the "
-        "command or from the address below. `genomeformer evaluate --list-suites` prints this "
+        "command or from the address below. `genomeformer models --suites` prints this "
         "page.",
         markdown_table(
             Table(

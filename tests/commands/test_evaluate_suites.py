@@ -96,17 +96,17 @@ def test_every_task_of_a_published_folder(run_cli: RunCommand, tmp_path: Path, s
 @pytest.mark.parametrize("name", ["traitgym", "bend/data/variant_effects"])
 def test_a_folder_of_variants_is_named(run_cli: RunCommand, name: str) -> None:
     done = run_cli("evaluate", RUN, "--no-likelihood", "--suite", str(FOLDER / name))
-    assert_failure(done, "holds labelled variants", hint="--list-suites")
+    assert_failure(done, "holds labelled variants", hint="--suites")
 
 
 def test_the_list_of_suites(run_cli: RunCommand) -> None:
-    done = run_cli("evaluate", "--list-suites")
+    done = run_cli("models", "--suites")
     assert (done.exit_code, done.err) == (0, "")
     lines = done.out.splitlines()
     names = [line.partition(":")[0] for line in lines if not line.startswith(" ")]
     assert names == [suite.name for suite in known_suites()]
     assert "  licence  unknown" in lines
-    suites = json.loads(run_cli("evaluate", "--list-suites", "--json").out)
+    suites = json.loads(run_cli("models", "--suites", "--json").out)
     assert [suite["name"] for suite in suites] == names
     for suite in suites:
         assert {"splits", "metric"} <= {rule["subject"] for rule in suite["rules"]}

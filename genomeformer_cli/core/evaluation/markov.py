@@ -121,9 +121,11 @@ def score_markov(
     for column in range(before, columns_TC.shape[1]):
         within_T = column - before < sizes_T
         targets_T = columns_TC[:, column]
-        probability_T4 = _probabilities(tables, columns_TC[:, :column])
+        probability_T4 = next_base_probabilities(tables, columns_TC[:, :column])
         bits -= float(np.log2(probability_T4[every_T, targets_T][within_T]).sum())
-        predicted_TC[:, column] = _probabilities(tables, predicted_TC[:, :column]).argmax(axis=1)
+        predicted_TC[:, column] = next_base_probabilities(tables, predicted_TC[:, :column]).argmax(
+            axis=1
+        )
         correct_T &= ~within_T | (predicted_TC[:, column] == targets_T)
     num_bases = int(sizes_T.sum())
     return Score(
@@ -134,7 +136,7 @@ def score_markov(
     )
 
 
-def _probabilities(tables: Tables, before_TC: Codes) -> npt.NDArray[np.float64]:
+def next_base_probabilities(tables: Tables, before_TC: Codes) -> npt.NDArray[np.float64]:
     """Return the probabilities of the next base after the bases in `before_TC`, shape (T, 4)."""
     probability_T4 = np.full((len(before_TC), NUM_REAL_BASES), 1 / NUM_REAL_BASES)
     for order, table in enumerate(tables):

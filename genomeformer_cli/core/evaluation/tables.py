@@ -55,10 +55,12 @@ def evaluation_tables(results: Plain) -> list[Table]:
         results: Values of `eval_results.json`; a number that is not finite is None.
     """
     tables = [_held_out(prediction) for prediction in results["predictions"]]
+    # Results of earlier releases have no such keys.
+    if results.get("recovery"):
+        tables.append(_recovery(results["recovery"], results["recovery_config"]))
     if results["tasks"]:
         tables += [_probes(results["tasks"]), _neighbourhoods(results["tasks"])]
         tables += _suites([task for task in results["tasks"] if task.get("metrics")])
-    # Results of earlier releases have no such keys.
     if results.get("variants"):
         tables.append(variant_table(results["variants"]))
     if results.get("codon_effects"):
@@ -108,6 +110,41 @@ def _compare_with_counts(rows: Sequence[Plain]) -> Iterator[str]:
         yield f"The table of counts is ahead of the model beyond chance on: {', '.join(behind)}."
     if undecided:
         yield f"Neither is ahead beyond chance on: {', '.join(undecided)}."
+
+
+def _recovery(recovery: Plain, config: Plain) -> Table:
+    name = "filled between both sides" if recovery["is_filled"] else "continued"
+    skipped = recovery["num_skipped"]
+    return Table(
+        title=f"Sequence recovery: {config['bases']} hidden bases, {name}",
+        headings=(
+            "generator",
+            "recovery",
+            "recovery of this model - this",
+            f"{config['kmer']}-mer divergence, bits",
+        ),
+        rows=tuple(
+            (
+                _generator(row),
+                interval_text(row["recovery"], 3),
+                interval_text(row["lead"], 3),
+                f"{row['divergence']:.5f}",
+            )
+            for row in recovery["rows"]
+        ),
+        notes=(
+            f"{recovery['num_windows']:,} stretches after {config['prompt']:,} visible bases"
+            + (f", {skipped:,} places with other letters left out" if skipped else "")
+            + "; the most probable bases are compared, drawn ones give the divergence.",
+        ),
+    )
+
+
+def _generator(row: Plain) -> str:
+    if row["order"] is not None:
+        return f"Markov chain of order {row['order']}"
+    predictor: str = row["predictor"]
+    return _SOURCES.get(predictor, predictor)
 
 
 def _probes(tasks: Sequence[Plain]) -> Table:
@@ -234,7 +271,9 @@ def _suites(tasks: Sequence[Plain]) -> Iterator[Table]:
                 "one-hot",
             ),
             rows=tuple(rows),
-            notes=("Rules of each suite, and those that differ here: `--list-suites`.",),
+            notes=(
+                "Rules of each suite, and those that differ here: `genomeformer models --suites`.",
+            ),
         )
 
 

@@ -153,13 +153,13 @@ def read_folder(
             hint=f"it holds {names}"
             if sources
             else "tables must be listed in its `INDEX.tsv`, or follow the layout of a suite: "
-            "`genomeformer evaluate --list-suites`",
+            "`genomeformer models --suites`",
         )
     if len(unread) == len(selected):
         raise InputError(
             f"`{folder}` holds no task that is read: "
             + "; ".join(f"`{source.name}`: {source.unread}" for source in unread[:12]),
-            hint="`genomeformer evaluate --list-suites` names the tasks that are read",
+            hint="`genomeformer models --suites` names the tasks that are read",
         )
     for source in unread:
         if reporter is not None:

@@ -119,43 +119,57 @@ def continue_sequence(
     for first in range(0, options.number, _ROWS_AT_ONCE):
         number = min(_ROWS_AT_ONCE, options.number - first)
         generators = row_generators(options.seed, record, first, number)
-        rows = _Writer(loaded, [prompt] * number, options, generators).write(progress)
-        if options.both_sides:
-            rows = _write_before(loaded, rows, options, generators, progress)
-        yield from rows
+        yield from continue_prompts(loaded, [prompt] * number, options, generators, progress)
 
 
-def _write_before(
+def continue_prompts(
     loaded: LoadedModel,
-    rows: list[WrittenSequence],
+    prompts: Sequence[Codes],
     options: GenerationOptions,
-    generators: list[torch.Generator],
+    generators: Sequence[torch.Generator],
+    progress: Progress = lambda _: None,
+) -> list[WrittenSequence]:
+    """Return one continuation per prompt, each drawn with a generator of its own.
+
+    Raises:
+        CheckpointError: A number of the model is not finite.
+    """
+    rows = _write(loaded, prompts, options, generators, progress)
+    if not options.both_sides:
+        return rows
+    turned_prompts = [reverse_complement_codes(row.codes) for row in rows]
+    rows_before = _write(loaded, turned_prompts, options, generators, progress)
+    return [
+        WrittenSequence(
+            codes=reverse_complement_codes(before.codes),
+            prompt_start=options.length,
+            prompt_size=row.prompt_size,
+            num_scored=row.num_scored + before.num_scored,
+            log_likelihood=row.log_likelihood + before.log_likelihood,
+        )
+        for row, before in zip(rows, rows_before, strict=True)
+    ]
+
+
+def _write(
+    loaded: LoadedModel,
+    prompts: Sequence[Codes],
+    options: GenerationOptions,
+    generators: Sequence[torch.Generator],
     progress: Progress,
 ) -> list[WrittenSequence]:
-    """Return sequences that are continued on the other strand too."""
-    prompts = [reverse_complement_codes(row.codes) for row in rows]
-    # Rows of a batch have equally many tokens, which longer tokens do not give.
+    """Return one continuation per prompt, in batches of prompts of equally many tokens."""
     batches: dict[int, list[int]] = {}
-    for place, codes in enumerate(prompts):
-        batches.setdefault(loaded.tokenizer.encode(codes).size, []).append(place)
+    for place, prompt in enumerate(prompts):
+        batches.setdefault(loaded.tokenizer.encode(prompt).size, []).append(place)
     sequences: dict[int, WrittenSequence] = {}
     for places in batches.values():
-        writer = _Writer(
-            loaded,
-            [prompts[place] for place in places],
-            options,
-            [generators[place] for place in places],
-        )
-        for place, before in zip(places, writer.write(progress), strict=True):
-            row = rows[place]
-            sequences[place] = WrittenSequence(
-                codes=reverse_complement_codes(before.codes),
-                prompt_start=options.length,
-                prompt_size=row.prompt_size,
-                num_scored=row.num_scored + before.num_scored,
-                log_likelihood=row.log_likelihood + before.log_likelihood,
-            )
-    return [sequences[place] for place in range(len(rows))]
+        for first in range(0, len(places), _ROWS_AT_ONCE):
+            part = places[first : first + _ROWS_AT_ONCE]
+            batch = ([prompts[place] for place in part], options)
+            writer = _Writer(loaded, *batch, [generators[place] for place in part])
+            sequences.update(zip(part, writer.write(progress), strict=True))
+    return [sequences[place] for place in range(len(prompts))]
 
 
 @dataclass

@@ -31,6 +31,11 @@ from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResul
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
 from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.formats.labelled import LabelColumns
+from genomeformer_cli.core.generation.recovery import (
+    RecoveryConfig,
+    RecoveryResult,
+    evaluate_recovery,
+)
 from genomeformer_cli.core.genomes.genome import genome_file
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.model_io.resolve import model_folder
@@ -58,6 +63,8 @@ class EvaluateConfig:
     variants: VariantsConfig = field(default_factory=VariantsConfig)
     # Settings of the evaluation on coding sequences.
     codons: CodonConfig = field(default_factory=CodonConfig)
+    # Settings of sequence recovery.
+    recovery: RecoveryConfig = field(default_factory=RecoveryConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +72,7 @@ class EvaluateRequest:
     """Request to evaluate a model."""
 
     model: str  # Model, see `core/model_io/resolve.py`.
-    # Evaluate held-out bases; None: unless variants or codon effects are evaluated.
+    # Evaluate held-out bases; None: unless variants, codon effects or recovery are evaluated.
     likelihood: bool | None = None
     # Corpus whose training part is counted, and whose held-out part is evaluated unless `held_out`
     # is given; None: the corpus of the model's training.
@@ -76,6 +83,7 @@ class EvaluateRequest:
     annotation: Path | None = None
     genome: str | None = None  # FASTA or GenBank file, or name of a genome of the cache.
     variants: Path | None = None  # Labelled variants of the genome: a table or VCF file.
+    recovery: bool = False  # Rewrite hidden stretches of the held-out bases.
     codon_effects: bool = False  # Evaluate substitutions in the coding sequences of the genome.
     tasks: tuple[Path, ...] = ()  # Files of labelled sequences.
     suites: tuple[Path, ...] = ()  # Folders of tasks.
@@ -106,6 +114,8 @@ class EvaluateResult:
     variants_config: VariantsConfig  # Options of the evaluation on labelled variants.
     codon_effects: CodonEffects | None  # Result on coding sequences.
     codon_config: CodonConfig  # Options of the evaluation on coding sequences.
+    recovery: RecoveryResult | None  # Result of sequence recovery.
+    recovery_config: RecoveryConfig  # Options of sequence recovery.
     environment: dict[str, str]  # Versions and device.
     weights_digest: str = ""  # Digest of the weights, by which a model card finds its evaluation.
 
@@ -122,11 +132,12 @@ def evaluate_model(
     """
     store = store or Store()
     is_special = request.codon_effects or request.variants is not None
-    has_likelihood = not is_special if request.likelihood is None else request.likelihood
-    if not (request.tasks or request.suites or has_likelihood or is_special):
+    is_partial = is_special or request.recovery
+    has_likelihood = not is_partial if request.likelihood is None else request.likelihood
+    if not (request.tasks or request.suites or has_likelihood or is_partial):
         raise ConfigError(
             "nothing to evaluate: likelihood is off and no task is given",
-            hint="give `--task`, `--suite`, `--variants` or `--codon-effects`",
+            hint="give `--task`, `--suite`, `--variants`, `--codon-effects` or `--recovery`",
         )
     if request.genome is not None and not is_special:
         raise ConfigError(
@@ -138,10 +149,14 @@ def evaluate_model(
     loaded.model.to(choose_device(request.device, reporter))
     corpus: Corpus | None = None
     predictions: tuple[HeldOutScores, ...] = ()
-    if has_likelihood:
+    recovery: RecoveryResult | None = None
+    if has_likelihood or request.recovery:
         corpus = _corpus(request, loaded, store, reporter)
         texts = _texts(request, corpus, store, reporter)
-        predictions = score_held_out(loaded, texts, corpus, request.config.prediction, reporter)
+        if has_likelihood:
+            predictions = score_held_out(loaded, texts, corpus, request.config.prediction, reporter)
+        if request.recovery:
+            recovery = evaluate_recovery(loaded, texts, corpus, request.config.recovery, reporter)
     results = []
     for task in read_tasks(request, reporter):
         results.append(evaluate_task(loaded, task, request.config.labelled, reporter))
@@ -177,6 +192,8 @@ def evaluate_model(
         variants_config=request.config.variants,
         codon_effects=codon_effects,
         codon_config=request.config.codons,
+        recovery=recovery,
+        recovery_config=request.config.recovery,
         environment=environment(loaded.model.device),
         weights_digest=weights_digest(loaded.model),
     )
