@@ -60,8 +60,8 @@ def command(
             hint="give one of them",
         )
     if suites:
-        return _list_suites(as_json=as_json)
-    if verify is not None:
+        _list_suites(as_json=as_json)
+    elif verify is not None:
         _verify(verify, as_json=as_json)
     elif name is not None and (models := family_models(name)):
         show(models, render_models(models), as_json=as_json)

@@ -205,7 +205,8 @@ def _cut(
     ]
     if len(windows) < 4:
         raise ConfigError(
-            f"the sequences hold {len(windows)} windows of {length:,} known bases, and 4 are needed",
+            f"the sequences hold {len(windows)} windows of {length:,} known bases, and 4 are "
+            "needed",
             hint="set fewer `recovery.prompt` and `recovery.bases`, or give `--held-out FASTA`",
         )
     number = min(2 * config.windows, len(windows) // 2 * 2)
