@@ -42,8 +42,8 @@ check: setup ## Format, lint, types, layers, generated pages: look, change nothi
 test: setup ## The default tests with branch coverage, a worker a core
 	$(BIN)/python -m pytest --cov -n auto --dist loadfile
 
-test-all: setup ## All tests: slow and gpu ones too, with ten times the examples
-	$(BIN)/python -m pytest --cov -n auto --dist loadfile -m '' --hypothesis-profile thorough
+test-all: setup ## All tests but those of a browser, with ten times the examples
+	$(BIN)/python -m pytest --cov -n auto --dist loadfile -m 'not browser' --hypothesis-profile thorough
 
 soak: setup ## Kill and race every command that writes, at every point (SECONDS=n: at some)
 	$(BIN)/python -m tests.faults.soak $(if $(SECONDS),--seconds $(SECONDS))
