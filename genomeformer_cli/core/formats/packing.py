@@ -2,8 +2,8 @@
 
 This is the only module that decompresses. A file is read once, in chunks of bounded size; its bytes
 are hashed, and copied on request, in the same pass. Decompression limits the speed of reading, so
-it runs in a separate thread; the optional `isal` halves the time for gzip. A truncated or damaged
-file is an error, never an early end.
+it runs in a separate thread; `isal`, where it is installed, takes two fifths of the CPU time of
+zlib. A truncated or damaged file is an error, never an early end.
 """
 
 from __future__ import annotations
