@@ -1,6 +1,6 @@
 """The whole `tokenize` command beside `gzip -dc FILE > /dev/null`, in turns, and its peak memory.
 
-python benchmarks/corpus.py genomes.fa.gz
+python benchmarks/corpus.py genomes.fa.gz [--tokenizer kmer --k 6]
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ def main() -> None:
     """Take turns, print medians."""
     file = sys.argv[1]
     tokenize = [sys.executable, "-m", "genomeformer_cli", "tokenize", file, "--name", "c"]
+    tokenize += sys.argv[2:]
     floors, ours = [], []
     for _ in range(TURNS):
         with tempfile.TemporaryDirectory() as folder:

@@ -117,6 +117,21 @@ def test_the_thread_ends_with_the_reader(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
+def test_gzip_without_isal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, _ = packing.PACKINGS[0].engine("")
+    assert type(engine()).__module__.startswith("isal")
+    text = b"ACGTN\n" * 200_000
+    packed = gzip.compress(text[:500]) + gzip.compress(text[500:])
+    path, cut = saved(tmp_path, packed), tmp_path / "cut.gz"
+    cut.write_bytes(packed[:-9])
+    for library in ("isal", "zlib"):
+        if library == "zlib":
+            monkeypatch.setitem(__import__("sys").modules, "isal.isal_zlib", None)
+        assert unpacked(path) == text
+        with pytest.raises(FormatError, match="damaged or truncated gzip"):
+            unpacked(cut)
+
+
 def test_zstd_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = zstd(b"a\n")
     monkeypatch.setitem(__import__("sys").modules, "zstandard", None)
