@@ -50,6 +50,13 @@ def write_parquet(path: Path, columns: dict[str, Any]) -> None:
     parquet.write_table(arrow.table(columns), path, store_schema=False)
 
 
+def write_hdf5(path: Path, labels: list[list[int]]) -> None:
+    h5py = importlib.import_module("h5py")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with h5py.File(path, "w") as file:
+        file.create_dataset("labels", data=labels, dtype="i1", track_times=False)
+
+
 def write_gue(folder: Path, sampler: Sampler) -> None:
     for split, number in SPLITS.items():
         write_csv(folder / "tf" / "0" / f"{split}.csv", ("sequence", "label"), sampler.rows(number))
@@ -192,18 +199,47 @@ def write_bend(folder: Path, sampler: Sampler) -> None:
     header = "chromosome\tstart\tend\tsplit\tlabel\n"
     write(data / "promoters" / "promoters.bed", header + "\n".join(rows) + "\n")
     no_label = "chromosome\tstart\tend\tsplit\tstrand\nchr1\t0\t48\ttrain\t+\n"
-    write(data / "gene_finding" / "gene_finding.bed", no_label)
-    variants = "chromosome\tstart\tend\tref\talt\tlabel\nchr1\t10\t11\tA\tC\t1\n"
-    write(data / "variant_effects" / "variant_effects_disease.bed", variants)
+    write(data / "absent" / "absent.bed", no_label)
+    # The GC content of a sequence is its label: of two bins of an interval, or of all its bases.
+    for task, width, steps in (
+        ("enhancer_annotation", 96, [0, 1]),
+        ("gene_finding", 48, [0] * 48),
+    ):
+        lines = ["chromosome\tstart\tend\tsplit\tstrand"]
+        annotated: list[list[int]] = []
+        for start in range(0, len(genome), width):
+            split = ("train", "valid", "test")[(start >= 16 * LENGTH) + (start >= 22 * LENGTH)]
+            lines.append(f"chr1\t{start}\t{start + width}\t{split}\t+")
+            annotated.append([label + start // LENGTH % 2 for label in steps])
+        write(data / task / f"{task}.bed", "\n".join(lines) + "\n")
+        write_hdf5(data / task / f"{task}.hdf5", annotated)
+    lines = ["chromosome\tstart\tend\tref\talt\tlabel"]
+    for number, start in enumerate(range(30, len(genome), 30)):
+        ref = genome[start]
+        alleles = f"{ref}\t{'C' if ref == 'A' else 'A'}"
+        lines.append(f"chr1\t{start}\t{start + 1}\t{alleles}\t{int(number % 3 == 0)}")
+    write(data / "variant_effects" / "variant_effects_disease.bed", "\n".join(lines) + "\n")
     write(data / "genomes" / "GRCh38.fa", f">chr1\n{genome}\n")
     write(data / "genomes" / "GRCh37.fa", f">1\n{genome}\n")
 
 
-def write_traitgym(folder: Path) -> None:
+def write_traitgym(folder: Path, sampler: Sampler) -> None:
+    genome = sampler.bases(0, 600) + sampler.bases(1, 600)
+    positions = list(range(30, 1180, 30))
+    refs = [genome[position - 1] for position in positions]
     write_parquet(
         folder / "mendelian_traits_matched_9" / "test.parquet",
-        {"chrom": ["1"], "pos": [10], "ref": ["A"], "alt": ["C"], "label": [True]},
+        {
+            "chrom": ["1"] * len(positions),
+            "pos": positions,
+            "ref": refs,
+            "alt": ["C" if ref == "A" else "A" for ref in refs],
+            "label": [row % 3 == 0 for row in range(len(positions))],
+            "consequence": ["missense_variant"] * len(positions),
+            "tss_dist": positions,
+        },
     )
+    write(folder / "genome.fa", f">1\n{genome}\n")
 
 
 def write_suites(folder: Path) -> None:
@@ -214,7 +250,7 @@ def write_suites(folder: Path) -> None:
     write_lambda(folder / "lambda", Sampler())
     write_bacbench(folder / "bacbench", Sampler())
     write_bend(folder / "bend", Sampler())
-    write_traitgym(folder / "traitgym")
+    write_traitgym(folder / "traitgym", Sampler())
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from genomeformer_cli.core.evaluation import neighbourhood, probes
+from genomeformer_cli.core.evaluation import interval_layouts, neighbourhood, probes
 from genomeformer_cli.core.evaluation.layouts import task_sources
 from genomeformer_cli.core.known_suites import known_suites
 from tests.cli import RunCommand
 from tests.failures import assert_failure
 from tests.models import RUN
-from tests.suite_samples import FOLDER, write_suites
+from tests.suite_samples import FOLDER, LENGTH, write_suites
 
 pytestmark = pytest.mark.usefixtures("trained")
 
@@ -33,6 +33,8 @@ TASKS: dict[str, dict[str, tuple[int, int]]] = {
         "cpg_methylation_0": (30, 0),
         "cpg_methylation_3": (30, 0),
         "cpg_methylation_11": (30, 0),
+        "enhancer_annotation": (30, 0),
+        "gene_finding": (1440, 1410),
         "promoters": (30, 0),
     },
 }
@@ -40,13 +42,19 @@ SETTLED = {"cpg_methylation_11": False, "operon": False, "essential": False}
 SPLIT_BY_FOLDS = {"operon"}
 UNREAD = {
     "bend": {
-        "gene_finding": "its labels are in an HDF5 file",
+        "absent": "its labels are in `absent.hdf5`, which is not beside it",
         "variant_effects_disease": "it holds labelled variants",
     },
     "lambda": {"fpr_test_2k": "its rows are of one class"},
 }
 # Groups of the tested rows: genomes, or strains.
-GROUPS = {"genome_wide_2k": 2, "essential": 2, "operon": 3}
+GROUPS = {
+    "genome_wide_2k": 2,
+    "essential": 2,
+    "operon": 3,
+    "enhancer_annotation": 4,
+    "gene_finding": 8,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +62,7 @@ def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw few bootstrap samples and permutations: no test looks at intervals."""
     monkeypatch.setattr(probes, "NUM_SAMPLES", 20)
     monkeypatch.setattr(neighbourhood, "NUM_PERMUTATIONS", 20)
+    monkeypatch.setattr(interval_layouts, "WINDOW", LENGTH)
 
 
 def evaluate(run_cli: RunCommand, suite: str, output: Path, *options: str) -> tuple[Any, str, str]:
@@ -99,6 +108,55 @@ def test_a_folder_of_variants_is_named(run_cli: RunCommand, name: str) -> None:
     assert_failure(done, "holds labelled variants", hint="--suites")
 
 
+@pytest.mark.parametrize(
+    ("suite", "genome", "name"),
+    [
+        ("traitgym", "traitgym/genome.fa", "mendelian_traits_matched_9"),
+        ("bend", "bend/data/genomes/GRCh38.fa", "variant_effects_disease"),
+    ],
+)
+def test_variants_of_a_suite_are_scored_with_their_genome(
+    run_cli: RunCommand, tmp_path: Path, suite: str, genome: str, name: str
+) -> None:
+    command = ("evaluate", RUN, "--no-likelihood", "--suite", str(FOLDER / suite), "--only", name)
+    options = ("--genome", str(FOLDER / genome), "--workers", "1", "-o", str(tmp_path / "out"))
+    done = run_cli(*command, *options, "--json")
+    assert done.exit_code == 0, done.err
+    assert "is not evaluated" not in done.err
+    results = json.loads(done.out)
+    (variants,) = results["suite_variants"]
+    assert (variants["name"], variants["count"]["left_out"]) == (name, {})
+    assert variants["count"]["used"] == variants["count"]["read"] >= 39
+    assert {row["source"] for row in variants["rows"]} >= {"model", "random", "counts"}
+    sources = {(row["source"], row["score"]) for row in variants["rows"]}
+    assert (("feature", "distance to feature") in sources) == (suite == "traitgym")
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert f"Labelled variants: {name}" in page
+
+
+def test_operons_are_ranked_without_training(run_cli: RunCommand, tmp_path: Path) -> None:
+    evaluate(run_cli, "bacbench", tmp_path / "out", "--only", "operon")
+    results = json.loads((tmp_path / "out" / "eval_results.json").read_text(encoding="utf-8"))
+    (chains,) = results["gene_chains"]
+    # Five pairs per contig, three operon pairs of six genes; each genome has two contigs.
+    assert (chains["name"], chains["num_genomes"], chains["count"]["used"]) == ("operon", 3, 30)
+    assert chains["num_positive"] == 12
+    areas = {row["source"]: row["auroc"]["value"] for row in chains["rows"]}
+    assert set(areas) == {
+        "model",
+        "random",
+        "3-mers",
+        "4-mers",
+        "5-mers",
+        "6-mers",
+        "strand",
+        "gap",
+    }
+    # One of six negative pairs of a genome is on different strands; the others are ties.
+    assert areas["strand"] == pytest.approx((1 + 5 / 2) / 6)
+    assert "Operons without training" in (tmp_path / "out" / "report.html").read_text()
+
+
 def test_the_list_of_suites(run_cli: RunCommand) -> None:
     done = run_cli("models", "--suites")
     assert (done.exit_code, done.err) == (0, "")
@@ -124,5 +182,5 @@ def test_the_samples_are_those_of_their_script(tmp_path: Path) -> None:
     committed = {path.relative_to(FOLDER) for path in FOLDER.rglob("*") if path.is_file()}
     assert committed - {Path("README.md")} == written
     for path in written:
-        if path.suffix != ".parquet":  # its bytes depend on the version of pyarrow
+        if path.suffix not in (".parquet", ".hdf5"):  # bytes depend on the package's version
             assert (folder / path).read_bytes() == (FOLDER / path).read_bytes()

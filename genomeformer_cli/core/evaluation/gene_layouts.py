@@ -9,7 +9,7 @@ Genes are `start`, `end`, `strand` and `protein_id` or `locus_tag`.
 Positions are 1-based and inclusive. Contigs are a list or words of one text; their genes are lists
 of lists. A gene has the 128 bases before its start, on its strand. Two neighbours on one strand are
 of class 1 if both are within one operon. Their sequence reaches from the first base to the last.
-Genes of one genome are a group.
+Genes of one genome are a group. Operons are also read as chains of genes, for `gene_chains`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from genomeformer_cli.core.errors import FormatError
-from genomeformer_cli.core.evaluation.task_source import concatenate
+from genomeformer_cli.core.evaluation.task_source import GeneChain, concatenate
 from genomeformer_cli.core.formats.labelled import Example, LabelledFile, RowCount
 from genomeformer_cli.core.formats.parquet import parquet_records
 from genomeformer_cli.core.sequence import reverse_complement
@@ -72,15 +72,42 @@ def gene_reader(
     return partial(_read, files, _pairs) if columns & set(_OPERONS) else None
 
 
-def _read(
-    files: Sequence[tuple[str, Path]], rows: Callable[[_Contig, str], LabelledFile]
-) -> LabelledFile:
-    read = []
+def chain_reader(
+    files: Sequence[tuple[str, Path]], columns: set[str]
+) -> Callable[[], tuple[GeneChain, ...]] | None:
+    """Return the reader of chains of genes for files with operons; None for other columns."""
+    return partial(_chains, files) if columns & set(_OPERONS) else None
+
+
+def _chains(files: Sequence[tuple[str, Path]]) -> tuple[GeneChain, ...]:
+    return tuple(_chain(contig) for contig, _ in _all_contigs(files))
+
+
+def _chain(contig: _Contig) -> GeneChain:
+    numbers = range(len(contig.names))
+    within = _within_operons(contig)
+    pairs = tuple(itertools.pairwise(numbers))
+    return GeneChain(
+        genome=contig.genome,
+        letters=tuple(_gene(contig, gene) if contig.has_gene(gene) else "" for gene in numbers),
+        strands=tuple(contig.strand),
+        gaps=tuple(contig.start[second] - 1 - contig.end[first] for first, second in pairs),
+        is_operon=tuple(first in within for first, _ in pairs),
+    )
+
+
+def _all_contigs(files: Sequence[tuple[str, Path]]) -> Iterator[tuple[_Contig, str]]:
     for split, path in files:
         records = parquet_records(path, _COLUMNS, str(path))
         for number, record in enumerate(records, start=1):
-            read += [rows(contig, split) for contig in _contigs(record, f"`{path}`, row {number}")]
-    return concatenate(read)
+            for contig in _contigs(record, f"`{path}`, row {number}"):
+                yield contig, split
+
+
+def _read(
+    files: Sequence[tuple[str, Path]], rows: Callable[[_Contig, str], LabelledFile]
+) -> LabelledFile:
+    return concatenate([rows(contig, split) for contig, split in _all_contigs(files)])
 
 
 def _contigs(record: dict[str, Any], where: str) -> Iterator[_Contig]:
@@ -159,21 +186,31 @@ def _is_reverse(value: Any, where: str) -> bool | None:
     return strands[str(value)]
 
 
+def _gene(contig: _Contig, gene: int) -> str:
+    """Return a gene with the bases before it; one of unknown strand has those on both sides."""
+    reverse = contig.strand[gene]
+    before = 0 if reverse else UPSTREAM
+    after = UPSTREAM if reverse or reverse is None else 0
+    letters = contig.dna[max(0, contig.start[gene] - 1 - before) : contig.end[gene] + after]
+    return reverse_complement(letters) if reverse else letters
+
+
+def _within_operons(contig: _Contig) -> set[int]:
+    """Return the genes whose next neighbour is of the same operon."""
+    return {gene for operon in contig.operons if operon for gene in range(min(operon), max(operon))}
+
+
 def _genes(contig: _Contig, split: str) -> LabelledFile:
     """Return one row per gene."""
     examples = []
     for gene, name in enumerate(contig.names):
         if not contig.has_gene(gene):
             continue
-        reverse = contig.strand[gene]
-        before = 0 if reverse else UPSTREAM
-        after = UPSTREAM if reverse or reverse is None else 0
-        letters = contig.dna[max(0, contig.start[gene] - 1 - before) : contig.end[gene] + after]
         label = contig.essential[gene]
         examples.append(
             Example(
                 f"{contig.genome}:{name}",
-                reverse_complement(letters) if reverse else letters,
+                _gene(contig, gene),
                 "" if label is None else str(label),
                 split,
                 contig.genome,
@@ -189,9 +226,7 @@ def _genes(contig: _Contig, split: str) -> LabelledFile:
 
 def _pairs(contig: _Contig, split: str) -> LabelledFile:
     """Return one row per two neighbouring genes on one strand."""
-    within = {
-        gene for operon in contig.operons if operon for gene in range(min(operon), max(operon))
-    }
+    within = _within_operons(contig)
     examples = []
     num_outside = num_opposite = 0
     for first, second in itertools.pairwise(range(len(contig.names))):

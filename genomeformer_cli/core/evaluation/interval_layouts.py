@@ -8,7 +8,8 @@ Genomes are the FASTA files of the task's folder, of the suite's folder, and of 
 | BEND               | `TASK.bed` with a header: `chromosome`, `start`, `end`, `split`, `label` |
 | Genomic Benchmarks | `train/CLASS.csv`, `test/CLASS.csv`: `id,region,start,end,strand`        |
 
-Cells of BEND with several labels, such as `0,4`, are one task per label.
+Cells of BEND with several labels, such as `0,4`, are one task per label. Labels in `TASK.hdf5`, one
+per base or bin of each interval, are rows of the bases around: one per bin, or per window of bases.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from functools import partial
 from pathlib import Path
 
 from genomeformer_cli.core.errors import FormatError, InputError
-from genomeformer_cli.core.evaluation.task_source import TaskSource, concatenate
+from genomeformer_cli.core.evaluation.task_source import VARIANTS_REASON, TaskSource, concatenate
 from genomeformer_cli.core.formats.bed import Interval
+from genomeformer_cli.core.formats.hdf5 import labels_along, open_archive
 from genomeformer_cli.core.formats.labelled import (
     EMPTY_ROWS,
     FASTA_SUFFIXES,
@@ -40,6 +42,10 @@ _BED_COLUMNS = ("chromosome", "start", "end")
 _INTERVAL_COLUMNS = ("region", "start", "end", "strand")
 _NO_BASES = "without bases in the genome"
 _SEPARATOR = ","
+_HDF5 = ".hdf5"
+WINDOW = 512
+_UNEVEN = "of intervals outside of the genome, or not divided by their labels"
+_BETWEEN = f"of bases between the windows of {WINDOW}"
 
 
 @dataclass(kw_only=True)
@@ -161,10 +167,15 @@ def _tasks_of_bed(path: Path, name: str, root: Path) -> list[TaskSource]:
     table = read_table(path)
     unread = partial(TaskSource, name=name, suite="bend")
     if table.find("ref") is not None or table.find("alt") is not None:
-        return [unread(unread="it holds labelled variants, not sequences of classes")]
+        return [unread(unread=VARIANTS_REASON, variants=path)]
     column = table.find("label")
     if column is None:
-        return [unread(unread="its labels are in an HDF5 file, one per base or bin")]
+        archive = path.with_name(path.name.partition(".bed")[0] + _HDF5)
+        if not archive.is_file():
+            return [unread(unread=f"its labels are in `{archive.name}`, which is not beside it")]
+        intervals = _Intervals(table=table, record="chromosome", task_folder=path.parent, root=root)
+        read = partial(_read_along, intervals, archive)
+        return [TaskSource(name=name, suite="bend", read=read)]
     intervals = _Intervals(table=table, record="chromosome", task_folder=path.parent, root=root)
     cells = [intervals.cell(row, "label") for row in table.rows]
     if not any(_SEPARATOR in cell for cell in cells):
@@ -180,6 +191,50 @@ def _tasks_of_bed(path: Path, name: str, root: Path) -> list[TaskSource]:
         )
         for label in labels
     ]
+
+
+def _read_along(intervals: _Intervals, archive: Path) -> LabelledFile:
+    """Return one row per label along the intervals, or per window of bases for labels of bases."""
+    table = intervals.table
+    examples: list[Example] = []
+    num_read = num_between = num_missing = 0
+    with open_archive(archive) as file:
+        labels_NM = labels_along(file, archive, table.num_rows - table.num_empty)
+        num_labels = labels_NM.shape[1]
+        for number, (row, (letters, problem)) in enumerate(
+            zip(table.rows, intervals.bases(), strict=True)
+        ):
+            num_read += num_labels
+            if problem or len(letters) % num_labels:
+                num_missing += num_labels
+                continue
+            bases = len(letters) // num_labels
+            step = 1 if bases > 1 else WINDOW
+            name = intervals.cell(row, "split").casefold()
+            if name not in SPLIT_NAMES:
+                raise FormatError(
+                    f"{table.where(row)} has a split `{name}`",
+                    hint="known: train, val, valid, test",
+                )
+            places = range(step // 2, num_labels, step)
+            num_between += num_labels - len(places)
+            for place, label in zip(places, labels_NM[number, step // 2 :: step], strict=True):
+                centre = place * bases + bases // 2
+                examples.append(
+                    Example(
+                        f"{row.number}:{centre + 1}",
+                        letters[max(0, centre - WINDOW // 2) : centre + WINDOW // 2],
+                        str(int(label)),
+                        SPLIT_NAMES[name],
+                        str(row.number),
+                        row.number,
+                    )
+                )
+    count = RowCount(read=num_read, used=num_read)
+    return LabelledFile(
+        examples=tuple(examples),
+        count=count.without(_BETWEEN, num_between).without(_UNEVEN, num_missing),
+    )
 
 
 def class_intervals(task_folder: Path, name: str, root: Path) -> list[TaskSource]:

@@ -10,7 +10,7 @@
 | LAMBDA, tests      | `genome_wide/2k/*.csv` beside `train_val_test/2k`: see `segment_layouts`    |
 | BacBench           | parquet, one genome per row with lists of genes: see `gene_layouts`         |
 | BEND               | `TASK.bed` with a header, beside genomes: see `interval_layouts`            |
-| TraitGym           | parquet of variants, which is named and not read                            |
+| TraitGym           | parquet of variants, which are scored with their genome                     |
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from functools import partial
 from pathlib import Path
 
 from genomeformer_cli.core.errors import FormatError
-from genomeformer_cli.core.evaluation.gene_layouts import gene_reader
+from genomeformer_cli.core.evaluation.gene_layouts import chain_reader, gene_reader
 from genomeformer_cli.core.evaluation.interval_layouts import bed_tasks, class_intervals
 from genomeformer_cli.core.evaluation.segment_layouts import segment_tasks
-from genomeformer_cli.core.evaluation.task_source import TaskSource, concatenate
+from genomeformer_cli.core.evaluation.task_source import VARIANTS_REASON, TaskSource, concatenate
 from genomeformer_cli.core.formats.labelled import (
     SEQUENCE,
     SPLIT_NAMES,
@@ -140,10 +140,13 @@ def _hub_files(task_folder: Path, name: str, _root: Path) -> list[TaskSource]:
     if not files:
         return []
     if columns >= _VARIANTS:
-        return [TaskSource(name=name, suite="traitgym", unread=VARIANTS_REASON)]
+        return [
+            TaskSource(name=name, suite="traitgym", unread=VARIANTS_REASON, variants=files[0][1])
+        ]
     genes = gene_reader(files, columns)
     if genes is not None:
-        return [TaskSource(name=name, suite="bacbench", read=genes)]
+        chains = chain_reader(files, columns)
+        return [TaskSource(name=name, suite="bacbench", read=genes, chains=chains)]
     if "label" not in columns:
         reason = "its table has no labels of sequences"
         return [TaskSource(name=name, unread=reason)] if "train" in dict(files) else []
@@ -205,8 +208,6 @@ def _prefix_ids(file: LabelledFile, prefix: str) -> LabelledFile:
     examples = tuple(replace(example, id=prefix + example.id) for example in file.examples)
     return LabelledFile(examples=examples, count=file.count, notes=file.notes)
 
-
-VARIANTS_REASON = "it holds labelled variants, not sequences of classes"
 
 # Layouts of the tasks of one folder, by folder, task name and suite folder; the first that finds a
 # task is taken.

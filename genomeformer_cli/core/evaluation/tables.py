@@ -11,6 +11,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from genomeformer_cli.core.evaluation.variant_tables import (
+    chains_table,
     codon_table,
     has_bounds,
     interval_text,
@@ -63,6 +64,8 @@ def evaluation_tables(results: Plain) -> list[Table]:
         tables += _suites([task for task in results["tasks"] if task.get("metrics")])
     if results.get("variants"):
         tables.append(variant_table(results["variants"]))
+    tables += [variant_table(variants) for variants in results.get("suite_variants", [])]
+    tables += [chains_table(chains) for chains in results.get("gene_chains", [])]
     if results.get("codon_effects"):
         tables.append(codon_table(results["codon_effects"]))
     return tables

@@ -18,6 +18,7 @@ from genomeformer_cli.core.evaluation.labels import (
     without_missing,
 )
 from genomeformer_cli.core.evaluation.layouts import task_sources
+from genomeformer_cli.core.evaluation.task_source import TaskSource
 from genomeformer_cli.core.formats.labelled import (
     Example,
     LabelColumns,
@@ -126,8 +127,26 @@ def class_task(task_file: NamedFile, missing: Missing, display_name: str | None 
     )
 
 
+def special_sources(folders: Sequence[Path], prefixes: Sequence[str] = ()) -> list[TaskSource]:
+    """Return the wanted tasks of folders that are variants or chains of genes."""
+    return [
+        source
+        for folder in folders
+        for source in task_sources(folder)
+        if (source.variants or source.chains) and _is_wanted(source, prefixes)
+    ]
+
+
+def _is_wanted(source: TaskSource, prefixes: Sequence[str]) -> bool:
+    return not prefixes or any(source.name.startswith(prefix) for prefix in prefixes)
+
+
 def read_folder(
-    folder: Path, prefixes: Sequence[str] = (), *, reporter: Reporter | None = None
+    folder: Path,
+    prefixes: Sequence[str] = (),
+    *,
+    reporter: Reporter | None = None,
+    has_genome: bool = False,
 ) -> Iterator[NamedFile]:
     """Read every task of a folder, one at a time in memory.
 
@@ -135,17 +154,15 @@ def read_folder(
         folder: Folder of any layout of `layouts`; tasks may be nested.
         prefixes: Prefixes of the names of the wanted tasks; empty: all tasks.
         reporter: Receives the tasks that are not evaluated, with the reason.
+        has_genome: Labelled variants are evaluated elsewhere, and not reported.
 
     Raises:
         InputError: The folder holds no task, or none of the wanted tasks.
     """
     sources = list(task_sources(folder))
-    selected = [
-        source
-        for source in sources
-        if not prefixes or any(source.name.startswith(prefix) for prefix in prefixes)
-    ]
-    unread = [source for source in selected if source.unread]
+    selected = [source for source in sources if _is_wanted(source, prefixes)]
+    elsewhere = [source for source in selected if has_genome and source.variants]
+    unread = [source for source in selected if source.unread and source not in elsewhere]
     if not selected:
         names = ", ".join(f"`{source.name}`" for source in sources[:12])
         raise InputError(
@@ -155,7 +172,7 @@ def read_folder(
             else "tables must be listed in its `INDEX.tsv`, or follow the layout of a suite: "
             "`genomeformer models --suites`",
         )
-    if len(unread) == len(selected):
+    if unread and len(unread) == len(selected):
         raise InputError(
             f"`{folder}` holds no task that is read: "
             + "; ".join(f"`{source.name}`: {source.unread}" for source in unread[:12]),
@@ -175,11 +192,12 @@ def read_suite(
     *,
     missing: Missing = Missing.REFUSE,
     reporter: Reporter | None = None,
+    has_genome: bool = False,
 ) -> Iterator[Task]:
     """Read the classes of every task of a folder as `read_folder` does.
 
     Raises:
         InputError: The folder holds no task, none of the wanted tasks, or a task without classes.
     """
-    for task_file in read_folder(folder, prefixes, reporter=reporter):
+    for task_file in read_folder(folder, prefixes, reporter=reporter, has_genome=has_genome):
         yield class_task(task_file, missing)

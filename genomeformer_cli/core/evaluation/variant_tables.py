@@ -63,6 +63,34 @@ def _codon_notes(effects: Plain) -> Iterator[str]:
     yield f"Beyond chance, the model does not rank: {'; '.join(names)}."
 
 
+def chains_table(chains: Plain) -> Table:
+    """Return the ranking of neighbouring genes without training; of the k-mers, the best k."""
+    rows = chains["rows"]
+    kmers = [row for row in rows if row["source"].endswith("-mers")]
+    best = max(kmers, key=lambda row: row["auroc"]["value"] or 0.0)
+    count = chains["count"]
+    return Table(
+        title=f"Operons without training, mean over genomes: {chains['name']}",
+        headings=("cosine of", "AUROC", "AUPRC"),
+        rows=tuple(
+            (
+                {**_NAMES, "strand": "same strand alone", "gap": "gap alone"}.get(
+                    row["source"], row["source"]
+                ),
+                interval_text(row["auroc"], 3),
+                interval_text(row["auprc"], 3),
+            )
+            for row in rows
+            if row not in kmers or row == best
+        ),
+        notes=(
+            f"{count['read']:,} pairs of neighbours read, {count['used']:,} used, "
+            f"{chains['num_positive']:,} of one operon; {chains['num_genomes']:,} genomes. "
+            "Pairs on different strands have score 0.",
+        ),
+    )
+
+
 def variant_table(variants: Plain) -> Table:
     """Return the measures of all predictors on labelled variants."""
     has_numbers = any(row["spearman"] for row in variants["rows"])

@@ -10,6 +10,7 @@ Columns of published tables are recognised by their names, in any case:
 | ClinVar, VCF             | INFO: CLNSIG MC GENEINFO                                             |
 | saturation editing       | chromosome, position (hg19), reference, alt, func.class, consequence |
 | MaveDB score set         | hgvs_nt score                                                        |
+| BED, as in BEND          | chromosome start end ref alt label                                   |
 """
 
 from __future__ import annotations
@@ -157,6 +158,11 @@ class _Reader:
         }
         names = ("chrom", "pos", "ref", "alt")
         self._coordinates = [self._find(role) for role in names]
+        # BED counts from 0, and names the first base `start`.
+        first = table.find("start") if table.find("end") is not None else None
+        self._offset = 0
+        if self._coordinates[1] is None and first is not None:
+            self._coordinates[1], self._offset = first, 1
         if self._places["hgvs"] is None:
             for role, place in zip(names, self._coordinates, strict=True):
                 if place is None:
@@ -261,6 +267,7 @@ class _Reader:
             )
             if not _POSITION.fullmatch(position):
                 return "invalid position"
+            position = str(int(position.partition(".")[0]) + self._offset)
         number = int(position.partition(".")[0])
         return Variant(
             chromosome=record,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
@@ -14,6 +14,7 @@ from genomeformer_cli.core.evaluation.codon_effects import (
     CodonEffects,
     evaluate_codon_effects,
 )
+from genomeformer_cli.core.evaluation.gene_chains import ChainsResult, evaluate_chains
 from genomeformer_cli.core.evaluation.held_out_scores import (
     HeldOutConfig,
     HeldOutScores,
@@ -28,7 +29,8 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
 from genomeformer_cli.core.evaluation.labelled_variants import VariantsConfig, VariantsResult
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult, evaluate_task
-from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task
+from genomeformer_cli.core.evaluation.task_source import TaskSource
+from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task, special_sources
 from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.formats.labelled import LabelColumns
 from genomeformer_cli.core.generation.recovery import (
@@ -112,6 +114,9 @@ class EvaluateResult:
     labelled_config: ProbingConfig  # Options of the evaluation on labelled sequences.
     variants: VariantsResult | None  # Result on labelled variants.
     variants_config: VariantsConfig  # Options of the evaluation on labelled variants.
+    # Results on the labelled variants of suites.
+    suite_variants: tuple[VariantsResult, ...]
+    gene_chains: tuple[ChainsResult, ...]  # Results on neighbouring genes of suites.
     codon_effects: CodonEffects | None  # Result on coding sequences.
     codon_config: CodonConfig  # Options of the evaluation on coding sequences.
     recovery: RecoveryResult | None  # Result of sequence recovery.
@@ -139,10 +144,13 @@ def evaluate_model(
             "nothing to evaluate: likelihood is off and no task is given",
             hint="give `--task`, `--suite`, `--variants`, `--codon-effects` or `--recovery`",
         )
-    if request.genome is not None and not is_special:
+    special = special_sources(request.suites, request.only)
+    has_variants = is_special or any(source.variants for source in special)
+    if request.genome is not None and not has_variants:
         raise ConfigError(
             "`--genome` alone is not evaluated",
-            hint="give `--variants` or `--codon-effects` with it, or `--held-out FASTA` instead",
+            hint="give `--variants`, `--codon-effects` or a `--suite` of variants with it, "
+            "or `--held-out FASTA` instead",
         )
     set_threads(request.workers)
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
@@ -172,6 +180,12 @@ def evaluate_model(
             label=request.label,
         )
         variants = evaluate_variant_file(loaded, source, request.config.variants, reporter, store)
+    suite_variants = tuple(_suite_variants(loaded, special, request, reporter, store))
+    chains = [
+        evaluate_chains(loaded, task.name, task.chains(), request.config.labelled, reporter)
+        for task in special
+        if task.chains
+    ]
     if request.codon_effects:
         records, name = annotated_genome(request.genome, request.annotation, store, reporter)
         codon_effects = evaluate_codon_effects(
@@ -190,6 +204,8 @@ def evaluate_model(
         labelled_config=request.config.labelled,
         variants=variants,
         variants_config=request.config.variants,
+        suite_variants=suite_variants,
+        gene_chains=tuple(chains),
         codon_effects=codon_effects,
         codon_config=request.config.codons,
         recovery=recovery,
@@ -197,6 +213,27 @@ def evaluate_model(
         environment=environment(loaded.model.device),
         weights_digest=weights_digest(loaded.model),
     )
+
+
+def _suite_variants(
+    loaded: LoadedModel,
+    tasks: Sequence[TaskSource],
+    request: EvaluateRequest,
+    reporter: Reporter,
+    store: Store,
+) -> Iterator[VariantsResult]:
+    """Evaluate the labelled variants of suites, if their genome is named."""
+    for task in tasks:
+        if task.variants is not None and request.genome is not None:
+            source = LabelledVariantSource(
+                variants=task.variants,
+                genome=request.genome,
+                annotation=request.annotation,
+                label=request.label,
+            )
+            config = request.config.variants
+            result = evaluate_variant_file(loaded, source, config, reporter, store)
+            yield replace(result, name=task.name)
 
 
 def _short(result: ProbingResult) -> str:
@@ -222,7 +259,13 @@ def read_tasks(request: EvaluateRequest, reporter: Reporter | None = None) -> It
         columns = LabelColumns(labels=(request.label,), sequence=request.sequence)
         yield read_task(path, columns=columns, missing=request.missing)
     for folder in request.suites:
-        yield from read_suite(folder, request.only, missing=request.missing, reporter=reporter)
+        yield from read_suite(
+            folder,
+            request.only,
+            missing=request.missing,
+            reporter=reporter,
+            has_genome=request.genome is not None,
+        )
 
 
 def _corpus(
