@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -73,12 +74,23 @@ def options(  # noqa: PLR0913 - one parameter per option
     as_json: Annotated[
         bool, Option("--json", help="With `--version`: also of Python, torch, the model, as JSON.")
     ] = False,
+    record: Annotated[
+        list[Path] | None,
+        Option(
+            help="File for the record of the run: command, versions, inputs, model and outputs as "
+            "RO-Crate (`ro-crate-metadata.json`), or the versions (`versions.yml`); may be "
+            "repeated.",
+            show_default=False,
+        ),
+    ] = None,
     quiet: QuietOption = False,
     verbose: VerboseOption = False,
 ) -> None:
     """Options before any command."""
     del debug
     set_verbosity(quiet=quiet, verbose=verbose)
+    if record:
+        _start_record(record, context.invoked_subcommand or "")
     if version:
         _show_version(as_json=as_json)
         raise Exit
@@ -99,6 +111,20 @@ def _show_version(*, as_json: bool) -> None:
     from genomeformer_cli.render.console import show
 
     show(collect_versions(), "", as_json=True)
+
+
+def _start_record(paths: list[Path], command: str) -> None:
+    from genomeformer_cli.core.store.run_record import start_record
+    from genomeformer_cli.core.workflows.versions import version_texts
+
+    start_record(paths, command, sys.argv[1:], version_texts())
+
+
+def _end_record(*, is_successful: bool) -> None:
+    """Write the record of the run, if `--record` was given."""
+    module = sys.modules.get("genomeformer_cli.core.store.run_record")
+    if module is not None:
+        module.end_record(is_successful=is_successful)
 
 
 def _check_working_folder() -> None:
@@ -139,6 +165,7 @@ def main() -> None:
         _check_working_folder()
         code = app(standalone_mode=False)
         sys.stdout.flush()
+        _end_record(is_successful=code in (None, 0))
     except KeyboardInterrupt:  # Typer catches those within a command
         code = _INTERRUPTED
     except BrokenPipeError:
@@ -148,6 +175,8 @@ def main() -> None:
             _end_quietly()
         raise
     except Exception as failure:
+        with suppress(GenomeformerError):
+            _end_record(is_successful=False)
         if debug:
             raise
         sys.exit(_report(failure))

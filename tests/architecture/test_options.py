@@ -83,6 +83,7 @@ KNOWN = {word for command in COMMANDS.values() for word in options_of(command)} 
     "--help",
     "--debug",
     "--version",
+    "--record",
     "--install-completion",
     "--show-completion",
 }

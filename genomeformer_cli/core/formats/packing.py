@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from genomeformer_cli.core.errors import FormatError, MissingExtraError, StoreError
+from genomeformer_cli.core.store.run_record import note_input
 
 TEXT_CHUNK = 1 << 20
 _RAW_CHUNK = 1 << 18
@@ -195,6 +196,7 @@ class PackedFile:
             FormatError: The file is missing, unreadable, truncated or damaged.
             MissingExtraError: The file is zstd, and `zstandard` is not installed.
         """
+        note_input(self._path, self.display_name)
         try:
             large = self._path.stat().st_size > _RAW_CHUNK
             source = self._read()

@@ -13,6 +13,7 @@ from typing import Any
 
 from genomeformer_cli.core.errors import FormatError, MissingExtraError
 from genomeformer_cli.core.formats.tables import TableRow, TextTable
+from genomeformer_cli.core.store.run_record import note_input
 
 _MAGIC = b"PAR1"
 _ID = "id"
@@ -133,6 +134,7 @@ def _opened(path: Path, display_name: str) -> Iterator[Any]:
             f"`{display_name}` is a parquet table, which needs `pyarrow`",
             hint="`pip install 'genomeformer[parquet]'`, or export the table as TSV",
         ) from None
+    note_input(path, display_name)
     try:
         with parquet.ParquetFile(path) as file:
             yield file

@@ -32,6 +32,7 @@ from genomeformer_cli.core.models.registry import (
     model_type,
 )
 from genomeformer_cli.core.store.atomic import write_json
+from genomeformer_cli.core.store.run_record import note_model
 from genomeformer_cli.core.store.seal import SEAL, check_seal
 from genomeformer_cli.core.tokenizers.files import load_tokenizer, save_tokenizer
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
@@ -227,6 +228,7 @@ def read_model(folder: Path) -> LoadedModel:
         CheckpointError: The weights do not fit `config.json`, or the architecture is unknown.
         ConfigError: A setting of `config.json` is not implemented.
     """
+    note_model(folder)
     may_be_published = (folder / CONFIG_FILE).exists() and not (folder / SEAL).exists()
     if not may_be_published:
         check_seal(folder)

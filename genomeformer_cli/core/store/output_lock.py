@@ -17,6 +17,7 @@ from pathlib import Path
 from genomeformer_cli.core.errors import StoreError, UsageError
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.atomic import check_place, clear_leftovers, explain_write_failure
+from genomeformer_cli.core.store.run_record import note_output
 
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _OWNER_BYTES = 256
@@ -42,6 +43,7 @@ def lock_outputs(*outputs: Path | None, reporter: Reporter) -> Iterator[None]:
             )
     with ExitStack() as stack:
         for path in paths:
+            note_output(path)
             if any(path.is_relative_to(folder) for folder in paths if folder != path):
                 continue  # the lock of a folder covers its files
             stack.enter_context(_lock_output(path, reporter))

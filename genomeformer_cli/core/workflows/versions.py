@@ -44,6 +44,14 @@ def collect_versions() -> Versions:
     )
 
 
+def version_texts() -> dict[str, str]:
+    """Return the versions of the program, Python and the installed libraries, by name."""
+    versions = collect_versions()
+    names = ("genomeformer", "python", "torch", "numpy", "tokenizers", "safetensors")
+    texts = {name: getattr(versions, name) for name in names}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
 def installed_version(distribution: str) -> str | None:
     """Return the version of an installed distribution, or None."""
     try:
