@@ -209,7 +209,7 @@ def _train(request: PretrainRequest, *, as_json: bool) -> None:
     from genomeformer_cli.render.runs import render_run
 
     with terminal_reporter() as reporter:
-        if launch_processes(sys.argv[1:], request.parallel):
+        if launch_processes(sys.argv[1:], request, reporter):
             return
         result = pretrain_model(request, reporter=reporter)
         if is_main_process():

@@ -46,6 +46,7 @@ class ProcessGroup:
     Attributes:
         rank: Rank of this process.
         size: Number of processes.
+        local_size: Number of processes on this machine.
         line: Processes that share rows with this one; None if there are none.
         share: Index of this process's share of the rows of a step.
         num_shares: Number of shares.
@@ -56,6 +57,7 @@ class ProcessGroup:
     def __init__(self, member: ProcessRank | None = None, store: Store | None = None) -> None:
         self.rank = 0 if member is None else member.rank
         self.size = 1 if member is None else member.size
+        self.local_size = 1 if member is None else member.local_size
         self.share, self.num_shares = self.rank, self.size
         self.line: ProcessSequenceGroup | None = None
         self.shards = False

@@ -18,7 +18,8 @@ class ParallelConfig:
 
     # GPUs of this machine, one process each; 0: CPU; None: given by the device.
     gpus: int | None = None
-    # Processes on the CPU of this machine; with GPUs, one process per GPU.
+    # Processes on the CPU of this machine; with GPUs, one process per GPU. None: those of the
+    # started run; for a new run of some minutes one per core, unless threads or memory are set.
     processes: int | None = None
     restarts: int = 3  # Largest number of restarts of all processes after one exits.
     shard: bool = False  # Shard weights and optimizer over the processes (FSDP2).
@@ -45,7 +46,7 @@ class ParallelConfig:
 
     @property
     def num_processes(self) -> int:
-        """Number of processes to start on this machine."""
+        """Number of requested processes on this machine."""
         return self.gpus or self.processes or 1
 
     @property

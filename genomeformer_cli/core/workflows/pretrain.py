@@ -19,7 +19,13 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import Queries, make_queries
-from genomeformer_cli.core.memory_plans.forecast import Step, choose, expected_bytes
+from genomeformer_cli.core.memory_plans.forecast import (
+    SHARE_OF_AVAILABLE,
+    Step,
+    choose,
+    expected_bytes,
+)
+from genomeformer_cli.core.memory_plans.memory_meter import available_bytes
 from genomeformer_cli.core.memory_plans.plans import AUTO, MemoryConfig
 from genomeformer_cli.core.memory_plans.sequence_parallel import check_sequence_parallel
 from genomeformer_cli.core.model_io.model_folder import (
@@ -65,6 +71,8 @@ from genomeformer_cli.core.workflows.run_baselines import (
 from genomeformer_cli.core.workflows.run_config import (
     COMPUTE_FILE,
     MEMORY_FILE,
+    PROCESSES_FILE,
+    StartedProcesses,
     open_run,
     resolve_config,
 )
@@ -228,6 +236,7 @@ class _Pretraining:
                 f"a process exited: all were restarted ({self.team.restarts} of at most "
                 f"{parallel.restarts} times)"
             )
+        self._compare_processes()
         causal = objective_for(config.model.direction).is_causal
         baseline = self._broadcast(
             CountBaseline,
@@ -270,6 +279,18 @@ class _Pretraining:
             RunSummary, lambda: summarise(run, corpus, questions, baseline, self.team.size)
         )
 
+    def _compare_processes(self) -> None:
+        """Record the number of processes of a new run; warn if that of a started run changes."""
+        if not self.team.is_main:
+            return
+        now = StartedProcesses(processes=self.team.num_shares)
+        started = read_or_make(self._folder / PROCESSES_FILE, StartedProcesses, lambda: now)
+        if started != now:
+            self.reporter.warn(
+                f"the run was started with {started.processes} processes and continues with "
+                f"{now.processes}: gradients are added in another order, losses agree to rounding"
+            )
+
     def _compute(self, trial: Trial) -> ComputeConfig:
         """Return the precision of the started run, or choose one."""
         requested, trials = self._config.compute, self.store.root / TRIALS_FILE
@@ -288,6 +309,10 @@ class _Pretraining:
         def make() -> MemoryConfig:
             if not request.parallel.is_special:
                 budget = request.memory_budget
+                if budget is None and memory.plan == AUTO and self.device.type == "cpu":
+                    # Processes of one machine share its memory.
+                    available = available_bytes(self.device) * SHARE_OF_AVAILABLE
+                    budget = int(available / self.team.local_size)
                 return choose(trial.model, trial.step, memory, budget, self.reporter)
             return replace(memory, plan="full" if memory.plan == AUTO else memory.plan)
 

@@ -39,12 +39,20 @@ RUN_CONFIG_FILE = "config.toml"
 BASELINE_FILE = "baseline.json"
 MEMORY_FILE = "memory.json"
 COMPUTE_FILE = "compute.json"
+PROCESSES_FILE = "processes.json"
 # Records of a run before its first checkpoint. The configuration goes last but for its identity, so
 # that an interruption leaves a folder that is cleared again or begun anew.
 _FIRST_RECORDS = (
-    *(MEMORY_FILE, COMPUTE_FILE, BASELINE_FILE, METRICS_FILE, THROUGHPUT_FILE),
+    *(MEMORY_FILE, COMPUTE_FILE, PROCESSES_FILE, BASELINE_FILE, METRICS_FILE, THROUGHPUT_FILE),
     *("tensorboard", "wandb", WANDB_ID_FILE, RUN_CONFIG_FILE, RUN_IDENTITY_FILE),
 )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StartedProcesses:
+    """Processes that a run was started with; they set the order in which gradients are added."""
+
+    processes: int
 
 
 def resolve_config(
