@@ -78,9 +78,7 @@ def launch_processes(
     with tempfile.TemporaryDirectory(prefix="genomeformer-launch-") as folder:
         os.environ[LAUNCH_VARIABLE] = folder
         try:
-            launch(
-                command, processes=num_processes, restarts=scale.restarts, folder=Path(folder)
-            )
+            launch(command, processes=num_processes, restarts=scale.restarts, folder=Path(folder))
         finally:
             del os.environ[LAUNCH_VARIABLE]
     return True

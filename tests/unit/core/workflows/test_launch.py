@@ -56,9 +56,7 @@ def test_other_runs_take_one(request_: PretrainRequest, store: Store) -> None:
     assert choose_processes(request_, store) == 1
 
 
-def test_threads_of_the_environment_are_kept(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_threads_of_the_environment_are_kept(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
     assert choose_processes(LONG, store) == 1
 
@@ -71,9 +69,7 @@ def test_memory_bounds_the_number(store: Store, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("recorded", "expected"), [(None, 1), (1, 1), (3, 3), (9, 6)])
-def test_a_started_run_keeps_its_number(
-    recorded: int | None, expected: int, store: Store
-) -> None:
+def test_a_started_run_keeps_its_number(recorded: int | None, expected: int, store: Store) -> None:
     """Runs of before the record had one; more than there are cores are not started."""
     folder = store.path(Kind.RUNS, "r")
     folder.mkdir(parents=True)
