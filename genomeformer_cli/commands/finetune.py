@@ -102,8 +102,9 @@ def command(
     linear: Annotated[
         str,
         Option(
-            help="Linear model that is fitted first and added to the output: on `kmers`, on pairs "
-            "of bases at their `places` (for aligned rows), on `both`, or `none`.",
+            help="Linear model that is fitted first and added to the output: on `kmers`, on "
+            "`gapped` k-mers, on pairs of bases at their `places` (for aligned rows), on `both` "
+            "k-mers and places, or `none`.",
             rich_help_panel=_TRAINING,
         ),
     ] = "none",

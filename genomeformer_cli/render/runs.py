@@ -19,7 +19,12 @@ from genomeformer_cli.render.tables import (
 )
 
 if TYPE_CHECKING:
-    from genomeformer_cli.core.finetuning.summary import FinetuneSummary, LinearResult, SeedResult
+    from genomeformer_cli.core.finetuning.summary import (
+        BaselineResult,
+        FinetuneSummary,
+        LinearResult,
+        SeedResult,
+    )
     from genomeformer_cli.core.training.summary import RunSummary
     from genomeformer_cli.core.workflows.finetune import FinetuneResult
     from genomeformer_cli.core.workflows.pretrain import PretrainResult
@@ -152,18 +157,23 @@ def render_finetune(result: FinetuneResult) -> RenderableType:
     table.title, table.title_justify = Text(title), "left"
     if summary.linear is not None:
         table.add_row("linear alone", "", *_test_scores(summary.linear, names))
+    for baseline in summary.baselines:
+        table.add_row(baseline.name, "", *_test_scores(baseline, names))
     for seed in summary.results:
         table.add_row(seed.origin, str(seed.seed), *_test_scores(seed, names))
     notes = [
         Text(note) for origin in (PRETRAINED, SCRATCH) for note in _seed_spread(summary, origin)
     ]
+    strongest = summary.strongest_baseline
+    if strongest is not None:
+        notes.append(Text(f"strongest baseline by validation: {strongest.name}"))
     selection = f"kept: seed {summary.best_seed.seed}, by validation; {result.folder}"
     licence = f"licence: {summary.licence or 'not known'}, of {summary.base_model.address}"
     usage = f"genomeformer predict SEQUENCES --model {result.name}"
     return Group(table, *notes, Text(selection), Text(licence), Text(usage))
 
 
-def _test_scores(result: SeedResult | LinearResult, names: list[str]) -> list[str]:
+def _test_scores(result: SeedResult | LinearResult | BaselineResult, names: list[str]) -> list[str]:
     measures = [f"{result.test.measures.get(name, float('nan')):.4f}" for name in names]
     interval = result.interval
     bounds = f"{interval.low:.4f} to {interval.high:.4f}" if interval.is_known else _NOT_KNOWN

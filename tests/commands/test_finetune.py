@@ -141,6 +141,48 @@ def test_answers_are_in_the_order_of_the_input_and_nothing_vanishes(
     assert f"{found['records'][3]['probabilities'][1]:.6g}" == rows[3][4]
 
 
+def test_baselines_are_fitted_once_and_the_strongest_is_named(
+    run_cli: RunCommand, classes: Path, cache_home: Path
+) -> None:
+    options = ["--target", "kind", "--set", "tuning.kmer=3"]
+    plain = tuned(run_cli, classes, "floors", *options)
+    assert "strongest" not in plain.out
+    options += ["--set", "baselines=true"]
+    summary = json.loads(tuned(run_cli, classes, "floors", *options, "--json").out)["summary"]
+    names = [baseline["name"] for baseline in summary["baselines"]]
+    assert names == [
+        "kmers of both strands",
+        "gapped kmers",
+        "kmers",
+        "places",
+        "kmers and places",
+        "network from scratch",
+    ]
+    values = [baseline["validation"]["measures"]["mcc"] for baseline in summary["baselines"]]
+    again = tuned(run_cli, classes, "floors", *options)
+    (line,) = [line for line in again.out.splitlines() if "strongest baseline" in line]
+    assert values[names.index(line.partition(": ")[2].strip())] == max(values)
+    assert "training the network" not in again.err, "results are stored"
+    assert "| network from scratch" in (cache_home / "weights/floors/README.md").read_text()
+    # Labels of bases have no such baselines.
+    letters = [letters for _, letters in SEQUENCES]
+    data = table(classes.with_name("bases.tsv"), label=[row.replace("N", "A") for row in letters])
+    more = [
+        "--kind",
+        "per-base",
+        "--set",
+        "baselines=true",
+        "--model",
+        RELEASED,
+        "--name",
+        "bases",
+        *QUICK,
+    ]
+    refused = run_cli("finetune", str(data), *more)
+    assert refused.exit_code != 0
+    assert "baselines=true" in refused.err
+
+
 def test_a_linear_model_beside_the_weights(
     run_cli: RunCommand,
     classes: Path,

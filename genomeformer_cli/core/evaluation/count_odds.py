@@ -16,9 +16,9 @@ from genomeformer_cli.core.evaluation.counts import (
     ALPHA,
     ContextCounter,
     ContextTables,
-    Sides,
     widest_order,
 )
+from genomeformer_cli.core.evaluation.wide_counts import Sides
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, Flags
 
 WORD = 6

@@ -5,16 +5,17 @@ of the bases on the left. Both strands of the training split are counted: k-mers
 strand, and their reverse complements.
 
 Orders 0 to K are interpolated by Dirichlet back-off: p_k = (n_k + a p_{k-1}) / (sum n_k + a), with
-p_{-1} uniform (MacKay and Peto 1995, "A hierarchical Dirichlet language model", equation 12). The
-order is selected on the queries themselves, which favours the table.
+p_{-1} uniform (MacKay and Peto 1995, "A hierarchical Dirichlet language model", equation 12).
+Orders with too many contexts for a table are counted for the queries alone, see `wide_counts`. The
+training sequences of each group are counted by themselves as well. Group and order are selected on
+the queries themselves, which favours the counts.
 Shape letters: N positions, K order, W windows, L window length.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -24,9 +25,10 @@ from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.evaluation.masked_queries import MARGIN, Queries
 from genomeformer_cli.core.evaluation.token_scores import (
     TokenScores,
-    concatenate_scores,
     scores_from_probabilities,
 )
+from genomeformer_cli.core.evaluation.wide_counts import ContextQueries, Sides, WideContexts
+from genomeformer_cli.core.formats.groups import GroupBy, group_name
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import NUM_REAL_BASES, Codes, encode_bases
 from genomeformer_cli.core.training.metrics import Score, name_of_counts
@@ -34,24 +36,16 @@ from genomeformer_cli.core.training.metrics import Score, name_of_counts
 ALPHA = 16.0
 LONGEST_LEFT = 12
 _CHUNK = 1 << 20
-_QUERIES_PER_CHUNK = 1 << 18
 _CELLS_PER_BASE = 4
+# Widest order of the dense table of a group.
+_GROUP_ORDER = {Sides.BOTH: 5, Sides.LEFT: 11}
+_MAX_GROUPS = 16
+# Queries times groups: bounds the memory of the counts of groups to about 1.3 GB.
+_MAX_CELLS = 1 << 24
 CountTable = npt.NDArray[np.uint32]
-
-
-class Sides(StrEnum):
-    """Side of a base on which its context is counted."""
-
-    BOTH = "both"
-    LEFT = "left"
-
-    def span(self, order: int) -> int:
-        """Return the number of bases of a k-mer: the neighbours and the base itself."""
-        return order + 1 if self is Sides.LEFT else 2 * order + 1
-
-    def offsets(self, distance: int) -> tuple[int, ...]:
-        """Return the offsets of the neighbours at a distance."""
-        return (-distance,) if self is Sides.LEFT else (-distance, distance)
+Probabilities = npt.NDArray[np.float64]
+# Kind and name of a subset of the queries.
+Subset = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,11 +74,14 @@ class ContextTables:
         for order, table in enumerate(self.tables):
             for offset in self.sides.offsets(order) if order else ():
                 key_N = key_N * NUM_REAL_BASES + codes[centres_N + offset]
-            counts_N4 = table.reshape(-1, NUM_REAL_BASES)[key_N].astype(np.float64)
-            probability_N4 = (counts_N4 + ALPHA * probability_N4) / (
-                counts_N4.sum(axis=1, keepdims=True) + ALPHA
-            )
+            probability_N4 = back_off(table.reshape(-1, NUM_REAL_BASES)[key_N], probability_N4)
             yield probability_N4
+
+
+def back_off(counts_N4: CountTable, narrower_N4: Probabilities) -> Probabilities:
+    """Interpolate counts with the probabilities of the next narrower context, shape (N, 4)."""
+    total_N1 = counts_N4.sum(axis=1, keepdims=True, dtype=np.float64)
+    return np.asarray((counts_N4 + ALPHA * narrower_N4) / (total_N1 + ALPHA))
 
 
 class ContextCounter:
@@ -95,34 +92,37 @@ class ContextCounter:
     Args:
         sides: Side of the neighbours.
         order: Number of neighbours on a side.
+
+    Attributes:
+        span: Bases of a k-mer.
     """
 
     def __init__(self, sides: Sides, order: int) -> None:
         self._sides = sides
         self._order = order
-        self._span = sides.span(order)
-        self._counts = np.zeros(NUM_REAL_BASES**self._span, dtype=np.uint32)
+        self.span = sides.span(order)
+        self._counts = np.zeros(NUM_REAL_BASES**self.span, dtype=np.uint32)
 
     def add(self, codes: Codes) -> None:
         """Count every k-mer without N of a sequence."""
-        for start in range(0, codes.size - self._span + 1, _CHUNK):
-            self._count(codes[start : start + _CHUNK + self._span - 1])
+        for start in range(0, codes.size - self.span + 1, _CHUNK):
+            self._count(codes[start : start + _CHUNK + self.span - 1])
 
     def _count(self, codes: Codes) -> None:
-        num_starts = codes.size - self._span + 1
+        num_starts = codes.size - self.span + 1
         kmers = np.zeros(num_starts, dtype=np.int32)
         unknown = codes >= NUM_REAL_BASES
-        for offset in range(self._span):
+        for offset in range(self.span):
             kmers <<= 2
             kmers |= codes[offset : offset + num_starts] & 3
         if unknown.any():
             num_unknown = np.concatenate(([0], np.cumsum(unknown, dtype=np.int32)))
-            kmers = kmers[num_unknown[self._span :] == num_unknown[:num_starts]]
+            kmers = kmers[num_unknown[self.span :] == num_unknown[:num_starts]]
         np.add.at(self._counts, kmers, np.uint32(1))
 
     def tables(self) -> ContextTables:
         """Return the tables of both strands and all orders."""
-        digits = (NUM_REAL_BASES,) * self._span
+        digits = (NUM_REAL_BASES,) * self.span
         # Turned, a word's digits run the other way; complemented, each d is 3 - d.
         counts = self._counts.reshape(digits).T.flatten()[::-1]
         counts += self._counts
@@ -139,6 +139,15 @@ class ContextCounter:
             wider = tables[-1].reshape(-1, num_outer, NUM_REAL_BASES)
             tables.append(wider.sum(axis=1, dtype=np.uint32).reshape(-1))
         return ContextTables(sides=self._sides, tables=tables[::-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountedScores:
+    """Scores of one table."""
+
+    order: int  # Bases of context.
+    scores: TokenScores  # Scores on the queries.
+    group: str = ""  # Counted group of the training split; empty: all of it.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,52 +178,121 @@ def widest_order(num_bases: int, sides: Sides = Sides.BOTH) -> int:
     return order
 
 
-def count_contexts(
-    corpus: Corpus, order: int, reporter: Reporter, sides: Sides = Sides.BOTH
-) -> ContextTables:
-    """Count every training segment on both strands, for all orders up to `order`.
+def best_tables(
+    tables: Iterable[CountedScores], subsets: Mapping[Subset, npt.NDArray[np.bool_]]
+) -> dict[Subset, CountedScores]:
+    """Return the table with the fewest bits on each subset, with its scores on that subset."""
+    best: dict[Subset, tuple[float, CountedScores]] = {}
+    for table in tables:
+        for name, selected_N in subsets.items():
+            scores = table.scores.select(selected_N)
+            bits = float(scores.bits_N.mean())
+            if name not in best or bits < best[name][0]:
+                best[name] = (bits, replace(table, scores=scores))
+    return {name: table for name, (_, table) in best.items()}
 
-    Tokens may overlap at stride 1. Segments are read in chunks of 2^20 tokens; k-mers decode to k -
-    1 bases beyond the end of a chunk, so that as many windows are counted twice.
+
+class CorpusCounter:
+    """Counter of a training split: dense tables of narrow contexts, queries' wide contexts.
+
+    Args:
+        queries: Queried bases.
+        num_bases: Training bases, which bound the dense tables.
+        sides: Side of the neighbours.
+        groups: Groups that are counted by themselves as well.
     """
-    counter = ContextCounter(sides, order)
-    overlap = sides.span(order) - 1
-    with reporter.track("counting contexts", corpus.manifest.num_train, "bases") as tracker:
-        for segment in corpus.segments("train"):
-            for start in range(0, segment.length, _CHUNK):
-                stop = min(start + _CHUNK + overlap, segment.length)
-                counter.add(
-                    encode_bases(corpus.tokenizer.decode(corpus.tokens(segment, start, stop)))
-                )
-                tracker.advance(min(_CHUNK, segment.length - start))
-    return counter.tables()
 
+    def __init__(
+        self, queries: ContextQueries, num_bases: int, sides: Sides, groups: Sequence[str] = ()
+    ) -> None:
+        self._queries = queries
+        self._groups = list(groups)
+        order = widest_order(num_bases, sides)
+        narrow = min(order, _GROUP_ORDER[sides])
+        self._dense = ContextCounter(sides, order)
+        self._dense_by_group = [ContextCounter(sides, narrow) for _ in groups]
+        first = (narrow if groups else order) + 1
+        self._wide = WideContexts(queries, sides, first, max(len(groups), 1))
+        self.overlap = sides.span(sides.reach) - 1
 
-def score_positions(
-    tables: ContextTables, codes: Codes, centres_N: npt.NDArray[np.int64]
-) -> list[TokenScores]:
-    """Return the scores of order 0, 1, ... on the bases at the centres."""
-    chunks_by_order: list[list[TokenScores]] = [[] for _ in tables.tables]
-    for start in range(0, max(centres_N.size, 1), _QUERIES_PER_CHUNK):
-        centres = centres_N[start : start + _QUERIES_PER_CHUNK]
-        targets = codes[centres].astype(np.int64)
-        for chunks, probability_N4 in zip(
-            chunks_by_order, tables.probabilities(codes, centres), strict=True
+    def add(self, codes: Codes, group: str = "", *, is_last: bool = True) -> None:
+        """Count a training sequence.
+
+        Args:
+            codes: Base codes.
+            group: Group of the sequence.
+            is_last: False if the next chunk begins `overlap` bases before the end of this one.
+        """
+        number = self._groups.index(group) if self._groups else 0
+        num_starts = codes.size if is_last else codes.size - self.overlap
+        self._wide.add(codes, number, num_starts=num_starts)
+        for counter in (self._dense, *self._dense_by_group[number : number + 1]):
+            counter.add(codes[: num_starts + counter.span - 1])
+
+    def scores(self) -> Iterator[CountedScores]:
+        """Yield the scores of all orders, of the whole split and of every group."""
+        yield from self._interpolate(self._dense, None)
+        for number, counter in enumerate(self._dense_by_group):
+            yield from self._interpolate(counter, number)
+
+    def _interpolate(self, counter: ContextCounter, group: int | None) -> Iterator[CountedScores]:
+        queries, tables = self._queries, counter.tables()
+        targets_N = queries.codes[queries.centres_N].astype(np.int64)
+        name = "" if group is None else self._groups[group]
+        probability_N4 = np.full((targets_N.size, NUM_REAL_BASES), 1 / NUM_REAL_BASES)
+        for order, probabilities_N4 in enumerate(
+            tables.probabilities(queries.codes, queries.centres_N)
         ):
-            chunks.append(scores_from_probabilities(probability_N4, targets))
-    return [concatenate_scores(chunks) for chunks in chunks_by_order]
+            probability_N4 = probabilities_N4
+            scores = scores_from_probabilities(probability_N4, targets_N)
+            yield CountedScores(order=order, scores=scores, group=name)
+        for order, counts_N4 in self._wide.counts(group):
+            if order > tables.order:
+                probability_N4 = back_off(counts_N4, probability_N4)
+                scores = scores_from_probabilities(probability_N4, targets_N)
+                yield CountedScores(order=order, scores=scores, group=name)
 
 
-def best_order(scores: list[TokenScores]) -> int:
-    """Return the order with the fewest bits."""
-    return min(range(len(scores)), key=lambda k: float(scores[k].bits_N.mean()))
+def count_and_score(
+    corpus: Corpus,
+    queries: ContextQueries,
+    reporter: Reporter,
+    sides: Sides = Sides.BOTH,
+    by: GroupBy | None = None,
+) -> Iterator[CountedScores]:
+    """Count the training split and yield the scores of all orders on queried bases.
 
-
-def score_queries(tables: ContextTables, queries: Queries) -> list[TokenScores]:
-    """Return the scores of every order on queries for single bases."""
-    codes_WL = queries.first_codes
-    _, windows_N, columns_N = np.nonzero(queries.is_base)
-    return score_positions(tables, codes_WL.reshape(-1), windows_N * codes_WL.shape[1] + columns_N)
+    Args:
+        corpus: Corpus with a training split.
+        queries: Queried bases.
+        reporter: Receives progress.
+        sides: Side of the neighbours.
+        by: Unit of the groups that are counted by themselves; None: only the whole split.
+    """
+    segments = corpus.segments("train")
+    names = {
+        segment: group_name(segment.genome, segment.record, by) if by else ""
+        for segment in segments
+    }
+    groups = sorted(set(names.values()))
+    max_groups = min(_MAX_GROUPS, _MAX_CELLS // max(queries.centres_N.size, 1))
+    if len(groups) > max_groups:
+        reporter.note(
+            f"counts are of the whole corpus only: it has {len(groups):,} parts, and at most "
+            f"{max_groups} are counted by themselves with {queries.centres_N.size:,} queries"
+        )
+    if not 1 < len(groups) <= max_groups:
+        groups = []
+    counter = CorpusCounter(queries, corpus.manifest.num_train, sides, groups)
+    with reporter.track("counting contexts", corpus.manifest.num_train, "bases") as tracker:
+        for segment in segments:
+            for start in range(0, segment.length, _CHUNK):
+                stop = min(start + _CHUNK + counter.overlap, segment.length)
+                codes = encode_bases(corpus.tokenizer.decode(corpus.tokens(segment, start, stop)))
+                is_last = start + _CHUNK >= segment.length
+                counter.add(codes, names[segment] if groups else "", is_last=is_last)
+                tracker.advance(min(_CHUNK, segment.length - start))
+    yield from counter.scores()
 
 
 def count_baseline(
@@ -228,8 +306,9 @@ def count_baseline(
         reporter: Receives progress.
         sides: Side of the neighbours that the compared model sees.
     """
-    widest = widest_order(corpus.manifest.num_train, sides)
-    scores = score_queries(count_contexts(corpus, widest, reporter, sides), queries)
-    order = best_order(scores)
+    context_queries = ContextQueries.of_windows(queries)
+    every_query = {("all", "all"): np.ones(context_queries.centres_N.size, dtype=np.bool_)}
+    tables = count_and_score(corpus, context_queries, reporter, sides)
+    (best,) = best_tables(tables, every_query).values()
     looks: Literal["a side", "before"] = "before" if sides is Sides.LEFT else "a side"
-    return CountBaseline(order=order, score=scores[order].score(), looks=looks)
+    return CountBaseline(order=best.order, score=best.scores.score(), looks=looks)

@@ -14,7 +14,7 @@ Shape letters: W windows, T tokens per window, N queries, P passes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -27,11 +27,10 @@ from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.base_likelihood import check_scorable, score_bases
 from genomeformer_cli.core.evaluation.counts import (
     LONGEST_LEFT,
-    ContextTables,
-    Sides,
-    count_contexts,
-    score_positions,
-    score_queries,
+    CountedScores,
+    Subset,
+    best_tables,
+    count_and_score,
     widest_order,
 )
 from genomeformer_cli.core.evaluation.held_out_sequences import (
@@ -55,10 +54,13 @@ from genomeformer_cli.core.evaluation.model_ranking import (
     RankingRow,
     position_curve,
     rank_models,
+    used_subsets,
 )
 from genomeformer_cli.core.evaluation.token_bases import Cut, TokenBases
 from genomeformer_cli.core.evaluation.token_scores import TokenScores, concatenate_scores
 from genomeformer_cli.core.evaluation.tokenized_record import EVERY
+from genomeformer_cli.core.evaluation.wide_counts import ContextQueries, Sides
+from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
@@ -82,6 +84,9 @@ class HeldOutConfig:
     windows: int = 200
     # Unit of a row of results: genome (or file), record, or prefix of record ids, up to `|`.
     by: Literal["genome", "record", "prefix"] = "genome"
+    # Unit of the parts of the corpus that are counted by themselves, beside the whole corpus;
+    # `corpus`: no parts. More than 16 parts are not counted.
+    counts_by: Literal["corpus", "genome", "record", "prefix"] = "genome"
     passes: int = 4  # Number of the 64 disjoint sets of masked bases that are scored.
     rate: float = 0.15  # Masking rate of the training.
     seed: int = 0  # Seed of the masks, the bootstrap and the first random twin.
@@ -124,9 +129,20 @@ class _Comparison:
     """Models, tables and settings of one evaluation."""
 
     loaded: LoadedModel
-    tables: ContextTables | None
+    corpus: Corpus | None
     config: HeldOutConfig
     reporter: Reporter
+    sides: Sides
+
+    def count(
+        self, queries: ContextQueries, subsets: Mapping[Subset, npt.NDArray[np.bool_]]
+    ) -> dict[Subset, CountedScores]:
+        """Return the best counts for each subset of the queries; none without a corpus."""
+        if self.corpus is None:
+            return {}
+        by = None if self.config.counts_by == "corpus" else GroupBy(self.config.counts_by)
+        tables = count_and_score(self.corpus, queries, self.reporter, self.sides, by)
+        return best_tables(tables, subsets)
 
 
 def random_twins(loaded: LoadedModel, seed: int, number: int) -> dict[int, Model]:
@@ -166,12 +182,9 @@ def score_held_out(
         )
     objective = objective_for(loaded.model.config.direction)
     sides = Sides.LEFT if objective.is_causal else Sides.BOTH
-    tables = None
-    if corpus is not None:
-        tables = count_contexts(
-            corpus, widest_order(corpus.manifest.num_train, sides), reporter, sides
-        )
-    comparison = _Comparison(loaded=loaded, tables=tables, config=config, reporter=reporter)
+    comparison = _Comparison(
+        loaded=loaded, corpus=corpus, config=config, reporter=reporter, sides=sides
+    )
     if objective.is_causal:
         return (_score_records(comparison, sequences),)
     length = config.window or loaded.model.config.context
@@ -224,7 +237,7 @@ def _window_scorer(loaded: LoadedModel) -> Callable[[Model, Queries], TokenScore
 def _score_windowed(
     comparison: _Comparison, question: str, queries: Queries, windows: SequenceWindows
 ) -> HeldOutScores:
-    loaded, tables, config = comparison.loaded, comparison.tables, comparison.config
+    loaded, config = comparison.loaded, comparison.config
     twins = random_twins(loaded, config.seed, config.num_twins)
     with comparison.reporter.track(question, 1 + len(twins), "models") as tracker:
         score = _window_scorer(loaded)
@@ -243,9 +256,10 @@ def _score_windowed(
     if windows.regions_WT is not None:
         regions_N = windows.regions_WT[windows_N, columns_N]
         subsets |= {("region", name): regions_N == index for index, name in enumerate(REGIONS)}
+    subsets = used_subsets(subsets, windows_N.size)
     scores = QueryScores(
         model=model_scores,
-        tables=score_queries(tables, queries) if tables else [],
+        tables=comparison.count(ContextQueries.of_windows(queries), subsets),
         twins=twin_scores,
         windows_N=windows_N,
         subsets=subsets,
@@ -293,10 +307,13 @@ def _segments(
 
 
 def _score_records(comparison: _Comparison, sequences: Sequence[HeldOutSequence]) -> HeldOutScores:
-    loaded, tables, config = comparison.loaded, comparison.tables, comparison.config
+    loaded, config = comparison.loaded, comparison.config
     context = config.window or loaded.model.config.context
     carries_state = loaded.model.can_stream and config.window is None
-    order = tables.order if tables else LONGEST_LEFT
+    corpus = comparison.corpus
+    order = LONGEST_LEFT
+    if corpus is not None:
+        order = widest_order(corpus.manifest.num_train, comparison.sides)
     budget = config.windows * context
     segments = _segments(
         sorted_by_content(sequences), budget, None if carries_state else context, order
@@ -313,26 +330,30 @@ def _score_records(comparison: _Comparison, sequences: Sequence[HeldOutSequence]
                 chunks.append(score_segment(model, segment))
                 tracker.advance(segment.stop - segment.start)
             scores_by_seed[seed] = concatenate_scores(chunks)
-    by_order = []
-    if tables is not None:
-        by_order = [
-            score_positions(
-                tables, segment.sequence.codes, segment.start + np.flatnonzero(segment.is_query_L)
-            )
-            for segment in segments
-        ]
     positions_N = np.concatenate([np.flatnonzero(segment.is_query_L) for segment in segments])
     owner_N = np.repeat(
         np.arange(len(segments)), [int(segment.is_query_L.sum()) for segment in segments]
     )
+    groups = [sequence.group for sequence in sequences]
+    subsets = used_subsets(_subsets(segments, owner_N, groups), owner_N.size)
+    tables = comparison.count(
+        ContextQueries.of_parts(
+            (
+                segment.sequence.codes[segment.start : segment.stop],
+                np.flatnonzero(segment.is_query_L),
+            )
+            for segment in segments
+        ),
+        subsets,
+    )
     scores = QueryScores(
         model=scores_by_seed[None],
-        tables=[concatenate_scores(chunks) for chunks in zip(*by_order, strict=True)],
+        tables=tables,
         twins={
             seed: twin_scores for seed, twin_scores in scores_by_seed.items() if seed is not None
         },
         windows_N=owner_N * (int(positions_N.max()) // context + 1) + positions_N // context,
-        subsets=_subsets(segments, owner_N, [sequence.group for sequence in sequences]),
+        subsets=subsets,
         positions_N=positions_N,
     )
     context_name = "its record" if carries_state else f"its window of {context:,}"

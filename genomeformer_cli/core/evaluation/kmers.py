@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 KS = (3, 4, 5, 6)
 ONE_HOT = "one-hot"
+# Gapped k-mers: two 3-mers, with a gap of so many bases between them.
+HALF_SITE = 3
+GAPS = (1, 2, 3, 4, 5, 6, 7, 8)
+NUM_GAPPED = len(GAPS) * NUM_REAL_BASES ** (2 * HALF_SITE)
 
 
 @dataclass(frozen=True)
@@ -64,11 +68,43 @@ def kmer_counts(sequences: Sequence[Codes], k: int, *, both_strands: bool = Fals
 
 def _kmer_numbers(codes: Codes, k: int) -> npt.NDArray[np.int64]:
     """Return the number of each k-mer without N."""
-    if codes.size < k:
-        return np.empty(0, dtype=np.int64)
-    windows = np.lib.stride_tricks.sliding_window_view(codes, k)
-    windows = windows[(windows < NUM_REAL_BASES).all(axis=1)].astype(np.int64)
-    return np.asarray(windows @ (NUM_REAL_BASES ** np.arange(k)[::-1]))
+    return _numbers(_spans(codes, k))
+
+
+def _spans(codes: Codes, length: int) -> Codes:
+    """Return every stretch of so many bases, (W, length)."""
+    if codes.size < length:
+        return np.empty((0, length), dtype=np.uint8)
+    return np.lib.stride_tricks.sliding_window_view(codes, length)
+
+
+def _numbers(words_WK: Codes) -> npt.NDArray[np.int64]:
+    """Return the number of each k-mer without N."""
+    known_WK = words_WK[(words_WK < NUM_REAL_BASES).all(axis=1)].astype(np.int64)
+    return np.asarray(known_WK @ (NUM_REAL_BASES ** np.arange(words_WK.shape[1])[::-1]))
+
+
+def gapped_counts(sequences: Sequence[Codes], *, both_strands: bool = False) -> SparseEntries:
+    """Return the count of each pair of 3-mers at each gap, shape (N, `NUM_GAPPED`).
+
+    Two half-sites at a distance are a common form of binding site. Gapped k-mers as features:
+    Ghandi et al. 2014, "Enhanced Regulatory Sequence Prediction Using Gapped k-mer Features".
+
+    Args:
+        sequences: Base codes.
+        both_strands: Count the pairs of the reverse strand as well.
+    """
+    entries = []
+    for codes in sequences:
+        strands = (codes, reverse_complement_codes(codes)) if both_strands else (codes,)
+        numbers = [np.empty(0, dtype=np.int64)]
+        for strand in strands:
+            for index, gap in enumerate(GAPS):
+                spans = _spans(strand, 2 * HALF_SITE + gap)
+                sites = np.delete(spans, np.s_[HALF_SITE : HALF_SITE + gap], axis=1)
+                numbers.append(_numbers(sites) + index * NUM_REAL_BASES ** (2 * HALF_SITE))
+        entries.append(np.unique(np.concatenate(numbers), return_counts=True))
+    return _entries(entries)
 
 
 def positional_pairs(sequences: Sequence[Codes], length: int) -> SparseEntries:

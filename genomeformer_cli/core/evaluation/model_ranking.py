@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from genomeformer_cli.core.evaluation.counts import best_order
+from genomeformer_cli.core.evaluation.counts import CountedScores, Subset
 from genomeformer_cli.core.evaluation.token_scores import (
     ConfidenceInterval,
     Groups,
@@ -32,12 +32,13 @@ class RankingRow:
     kind: str  # `all`, `genome` or `region`.
     part: str  # Name of the genome or region.
     who: str  # `model`, `counts`, or `random` for the model with random weights.
-    detail: int | None  # Best order of the counts; seed of a random model.
+    detail: int | None  # Order of the best counts; seed of a random model.
     bits: ConfidenceInterval  # Bits per base.
     accuracy: ConfidenceInterval  # Fraction of the bases whose most probable letter is correct.
     # Bits per base of the counts minus those of this model; None for the counts.
     gain: ConfidenceInterval | None
     num_bases: int  # Number of queries.
+    counted_on: str = ""  # Counted part of the corpus; empty: all of it, or no counts.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ class PositionBin:
 
     place: float  # Mean position of the bin, in bases.
     model: float  # Bits of the model.
-    counts: float | None  # Bits of the order that does best on all queries; None without a corpus.
+    counts: float | None  # Bits of the table that does best on all queries; None without a corpus.
     num_bases: int  # Number of queries in the bin.
 
 
@@ -55,35 +56,26 @@ class QueryScores:
     """Scores of a model, tables and random twins on the same queries."""
 
     model: TokenScores  # Scores of the model.
-    tables: Sequence[TokenScores]  # Scores of tables of order 0, 1, ...; empty without a corpus.
+    tables: Mapping[Subset, CountedScores]  # Best counts per subset; empty without a corpus.
     twins: Mapping[int, TokenScores]  # Scores of models with random weights, by seed.
     windows_N: Groups  # Window of each query, the unit of the bootstrap.
-    # Queries of each genome and region, by kind and name.
-    subsets: Mapping[tuple[str, str], npt.NDArray[np.bool_]]
+    subsets: Mapping[Subset, npt.NDArray[np.bool_]]  # See `used_subsets`.
     positions_N: npt.NDArray[np.int64]  # Position of each query.
 
 
 def rank_models(query_scores: QueryScores, seed: int) -> tuple[RankingRow, ...]:
     """Return one row per model or table, on all queries and on every subset."""
-    all_N = np.ones(query_scores.windows_N.size, dtype=np.bool_)
     rows: list[RankingRow] = []
-    subsets = {
-        key: selected_N for key, selected_N in query_scores.subsets.items() if selected_N.any()
-    }
-    kinds = Counter(kind for kind, _ in subsets)
-    for (kind, part), selected_N in {("all", "all"): all_N, **subsets}.items():
-        if kinds[kind] == 1:  # a single subset equals all queries
-            continue
+    for (kind, part), selected_N in query_scores.subsets.items():
         windows_N = query_scores.windows_N[selected_N]
-        tables = [_select(table, selected_N) for table in query_scores.tables]
-        best = best_order(tables) if tables else None
-        counts = tables[best] if best is not None else None
+        best = query_scores.tables.get((kind, part))
+        counts = best.scores if best is not None else None
         entries: list[tuple[str, int | None, TokenScores]] = [
-            (MODEL, None, _select(query_scores.model, selected_N))
+            (MODEL, None, query_scores.model.select(selected_N))
         ]
-        entries += [(COUNTS, best, counts)] if counts is not None else []
+        entries += [(COUNTS, best.order, best.scores)] if best is not None else []
         entries += [
-            (TWIN, twin_seed, _select(twin, selected_N))
+            (TWIN, twin_seed, twin.select(selected_N))
             for twin_seed, twin in query_scores.twins.items()
         ]
         for source, detail, scores in entries:
@@ -105,13 +97,20 @@ def rank_models(query_scores: QueryScores, seed: int) -> tuple[RankingRow, ...]:
                     ),
                     gain=gain,
                     num_bases=int(scores.bits_N.size),
+                    counted_on=best.group if best is not None and source == COUNTS else "",
                 )
             )
     return tuple(rows)
 
 
-def _select(scores: TokenScores, selected_N: npt.NDArray[np.bool_]) -> TokenScores:
-    return TokenScores(bits_N=scores.bits_N[selected_N], correct_N=scores.correct_N[selected_N])
+def used_subsets(
+    subsets: Mapping[Subset, npt.NDArray[np.bool_]], num_queries: int
+) -> dict[Subset, npt.NDArray[np.bool_]]:
+    """Return all queries, and each genome and region that has queries and is one of several."""
+    used = {name: selected_N for name, selected_N in subsets.items() if selected_N.any()}
+    kinds = Counter(kind for kind, _ in used)
+    every_query = {("all", "all"): np.ones(num_queries, dtype=np.bool_)}
+    return every_query | {name: used[name] for name in used if kinds[name[0]] > 1}
 
 
 def position_curve(query_scores: QueryScores, *, logarithmic: bool) -> tuple[PositionBin, ...]:
@@ -125,9 +124,8 @@ def position_curve(query_scores: QueryScores, *, logarithmic: bool) -> tuple[Pos
     spread = np.geomspace(max(low, 1), high, NUM_BINS + 1)
     edges = np.unique((spread if logarithmic else np.linspace(low, high, NUM_BINS + 1)).round())
     bins_N = np.clip(np.searchsorted(edges, query_scores.positions_N, side="right") - 1, 0, None)
-    counts = (
-        query_scores.tables[best_order(list(query_scores.tables))] if query_scores.tables else None
-    )
+    best = query_scores.tables.get(("all", "all"))
+    counts = best.scores if best is not None else None
     bins: list[PositionBin] = []
     for bin_number in np.unique(bins_N):
         selected_N = bins_N == bin_number

@@ -92,7 +92,8 @@ def _held_out(prediction: Plain) -> Table:
 
 def _predictor(row: Plain) -> str:
     if row["who"] == "counts":
-        return f"counts of {row['detail']} neighbours"
+        part = row.get("counted_on")
+        return f"counts of {row['detail']} neighbours" + (f" in {part}" if part else "")
     return "this model" if row["who"] == "model" else f"random weights, seed {row['detail']}"
 
 

@@ -30,6 +30,13 @@ class TokenScores:
     # Number of bases of each queried token; None: queries are for single bases.
     bases_N: npt.NDArray[np.int64] | None = None
 
+    def select(self, selected_N: npt.NDArray[np.bool_]) -> TokenScores:
+        """Return the scores of some queries."""
+        bases_N = None if self.bases_N is None else self.bases_N[selected_N]
+        return TokenScores(
+            bits_N=self.bits_N[selected_N], correct_N=self.correct_N[selected_N], bases_N=bases_N
+        )
+
     def score(self) -> Score:
         """Return the mean over all queries, at least one."""
         num_queries = int(self.bits_N.size)

@@ -32,8 +32,9 @@ class TuningConfig:
     shift: int = 0
     smoothing: float = 0.0  # Label smoothing: fraction of a class's weight that all classes share.
     # Linear model that is fitted first and whose outputs are added to the head's: of `kmers`, of
-    # base pairs in their `places`, of `both`; or `none`.
-    linear: Literal["none", "kmers", "places", "both"] = "none"
+    # `gapped` k-mers (two 3-mers, 1 to 8 bases apart), of base pairs in their `places`, of `both`
+    # k-mers and places; or `none`.
+    linear: Literal["none", "kmers", "gapped", "places", "both"] = "none"
     kmer: int = 7  # K-mer length of the linear model.
     head_rate: float = 5.0  # Learning rate of the head relative to that of the model.
     # Ratio of the learning rates of consecutive blocks, from the top down.
@@ -109,6 +110,9 @@ class FinetuneConfig:
     validate_every: int = 0  # Steps between validations; 0: once per epoch, and at least ten times.
     # Learning rate of the twin with random weights; 0: that of the model.
     scratch_rate: float = 0.0
+    # Fit baselines to the same rows: linear models of k-mers, gapped k-mers and bases in their
+    # places, and a small convolutional network from random weights.
+    baselines: bool = False
     # Trainable weights, head and regularisation.
     tuning: TuningConfig = field(default_factory=TuningConfig)
     split: SplitRule = field(default_factory=SplitRule)  # Split of rows for a file without a split.

@@ -25,7 +25,13 @@ import torch
 from torch import Tensor, nn
 
 from genomeformer_cli.core.errors import ConfigError
-from genomeformer_cli.core.evaluation.kmers import SparseEntries, kmer_counts, positional_pairs
+from genomeformer_cli.core.evaluation.kmers import (
+    NUM_GAPPED,
+    SparseEntries,
+    gapped_counts,
+    kmer_counts,
+    positional_pairs,
+)
 from genomeformer_cli.core.finetuning.batches import stack_targets
 from genomeformer_cli.core.finetuning.config import TuningConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows
@@ -41,7 +47,7 @@ from genomeformer_cli.core.store.seal import check_seal, seal
 if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
-LinearKind = Literal["kmers", "places", "both"]
+LinearKind = Literal["kmers", "gapped", "places", "both"]
 Floats = npt.NDArray[np.float32]
 
 # Inverse strengths of regularisation.
@@ -56,7 +62,9 @@ _FILE = "linear.safetensors"
 class BaselineFeatures:
     """Features of the linear model; saved with it."""
 
-    kind: LinearKind  # `kmers`: counts; `places`: pairs of adjacent bases by position; or `both`.
+    # `kmers`: counts; `gapped`: counts of pairs of 3-mers at a distance; `places`: pairs of
+    # adjacent bases by position; `both`: k-mers and places.
+    kind: LinearKind
     k: int  # K-mer length.
     length: int  # Leading bases whose positions are features.
     both_strands: bool  # Count the k-mers of the reverse strand as well.
@@ -64,6 +72,8 @@ class BaselineFeatures:
     @property
     def num_features(self) -> int:
         """F."""
+        if self.kind == "gapped":
+            return NUM_GAPPED
         num_kmers = 0 if self.kind == "places" else NUM_REAL_BASES**self.k
         num_pairs = 0 if self.kind == "kmers" else NUM_REAL_BASES**2 * max(self.length - 1, 0)
         return num_kmers + num_pairs
@@ -72,9 +82,12 @@ class BaselineFeatures:
         """Return the non-zero features, shape (N, F)."""
         if self.kind == "places":
             return positional_pairs(codes, self.length)
-        kmers = kmer_counts(codes, self.k, both_strands=self.both_strands)
+        if self.kind == "gapped":
+            kmers = gapped_counts(codes, both_strands=self.both_strands)
+        else:
+            kmers = kmer_counts(codes, self.k, both_strands=self.both_strands)
         kmers = replace(kmers, values_K=np.sqrt(kmers.values_K))
-        if self.kind == "kmers":
+        if self.kind != "both":
             return kmers
         pairs = positional_pairs(codes, self.length)
         return SparseEntries(

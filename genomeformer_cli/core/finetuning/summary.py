@@ -41,6 +41,17 @@ class LinearResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class BaselineResult:
+    """Result of one baseline without a pretrained model."""
+
+    name: str  # Name in tables.
+    validation: TaskScore  # Score on the validation rows.
+    test: TaskScore  # Score on the test rows.
+    interval: ConfidenceInterval  # Bootstrap interval of the reported metric.
+    cpu_seconds: float  # CPU time of the fit.
+
+
+@dataclass(frozen=True, kw_only=True)
 class FinetuneSummary:
     """Results of all seeds."""
 
@@ -60,6 +71,8 @@ class FinetuneSummary:
     official_split: bool  # True if the file defines the split.
     results: tuple[SeedResult, ...]  # Results of each seed.
     linear: LinearResult | None = None  # Result of the linear model alone; None without one.
+    # Results of linear models and of a network from random weights; empty if not requested.
+    baselines: tuple[BaselineResult, ...] = ()
     count: RowCount | None = None  # Rows of the file, used and left out.
     # Test rows whose sequence also occurs in training or validation rows.
     duplicates: Duplicates | None = None
@@ -74,6 +87,15 @@ class FinetuneSummary:
         """Result of the seed with the best validation score, whose weights are saved."""
         return max(
             self.from_origin(PRETRAINED), key=lambda result: result.validation.sort_key(self.metric)
+        )
+
+    @property
+    def strongest_baseline(self) -> BaselineResult | None:
+        """Baseline with the best validation score; None without baselines."""
+        return max(
+            self.baselines,
+            key=lambda baseline: baseline.validation.sort_key(self.metric),
+            default=None,
         )
 
 

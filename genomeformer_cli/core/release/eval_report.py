@@ -37,6 +37,7 @@ class _PredictionRow(TypedDict):
     accuracy: _Interval | None
     gain: _Interval | None
     num_bases: int
+    counted_on: NotRequired[str]
 
 
 class _Prediction(TypedDict):

@@ -140,6 +140,12 @@ def _results_table(summary: FinetuneSummary) -> Table:
         measures = _measures(summary.linear.test.measures)
         bounds = _bounds(summary.linear.interval)
         rows.insert(0, ("linear model alone", _MISSING, measures, bounds, _MISSING))
+    strongest = summary.strongest_baseline
+    for baseline in reversed(summary.baselines):
+        name = f"{baseline.name} (strongest by validation)"
+        row = name if baseline is strongest else baseline.name
+        scores = (_measures(baseline.test.measures), _bounds(baseline.interval))
+        rows.insert(0, (row, _MISSING, *scores, _MISSING))
     return Table(
         headings=("weights", "seed", "test rows", f"95 % of {summary.reported}", "step kept"),
         rows=tuple(rows),

@@ -18,6 +18,7 @@ from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import EntryExistsError, InputError
 from genomeformer_cli.core.evaluation.labels import Missing
 from genomeformer_cli.core.finetuning.base_model import BaseModel, describe_base
+from genomeformer_cli.core.finetuning.baselines import fit_baselines
 from genomeformer_cli.core.finetuning.config import FinetuneConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows, label_rows
 from genomeformer_cli.core.finetuning.labels import TaskKind
@@ -163,8 +164,11 @@ def finetune_model(
         _open(run, config, rows, base.weights_sha256)
         for note in rows.notes:
             reporter.note(note)
+        baselines = fit_baselines(tuning, run, reporter) if config.baselines else ()
         results = _all_seeds(request, tuning, run, name, reporter)
-        summary = _summary(request, tuning, run, results, base)
+        summary = dataclasses.replace(
+            _summary(request, tuning, run, results, base), baselines=baselines
+        )
         write_json(run / RESULTS_FILE, dataclasses.asdict(summary))
         folder = _install(request, tuning, run, summary, store)
     return FinetuneResult(name=name, folder=folder, run=run, summary=summary)
@@ -243,6 +247,8 @@ def _open(run: Path, config: FinetuneConfig, rows: LabelledRows, base_sha256: st
         return
     recorded = read_json(run / RUN_IDENTITY_FILE)
     before = {**read_config(run / RUN_CONFIG_FILE), **recorded}
+    # Baselines can be added to a finished run: its seeds do not depend on them.
+    before["baselines"] = plain["baselines"]
     changes = changed_settings(before, {**plain, **identity})
     refuse_changes(f"run `{run.name}`", changes, "a new run")
 

@@ -8,11 +8,12 @@ import torch
 
 from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
-from genomeformer_cli.core.evaluation.counts import CountBaseline, Sides, count_baseline
+from genomeformer_cli.core.evaluation.counts import CountBaseline, count_baseline
 from genomeformer_cli.core.evaluation.held_out_scores import TWIN_SEED_SHIFT
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.markov import markov_baseline
 from genomeformer_cli.core.evaluation.masked_queries import Queries, QueryConfig
+from genomeformer_cli.core.evaluation.wide_counts import Sides
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter

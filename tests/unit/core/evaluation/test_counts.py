@@ -14,10 +14,9 @@ from genomeformer_cli.core.evaluation.counts import (
     ALPHA,
     LONGEST_LEFT,
     ContextCounter,
-    Sides,
+    best_tables,
+    count_and_score,
     count_baseline,
-    count_contexts,
-    score_positions,
     widest_order,
 )
 from genomeformer_cli.core.evaluation.masked_queries import (
@@ -26,7 +25,9 @@ from genomeformer_cli.core.evaluation.masked_queries import (
     QueryConfig,
     make_queries,
 )
+from genomeformer_cli.core.evaluation.wide_counts import ContextQueries, Sides
 from genomeformer_cli.core.formats.fasta import read_records
+from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement
@@ -44,15 +45,16 @@ def biased_dna(length: int, seed: int) -> str:
 
 
 def brute_force(train: str, test: str, p: int, order: int, widest: int) -> list[float]:
-    """p(base | neighbours) with a dictionary; every order counts the windows of the widest."""
+    """p(base | neighbours) with a dictionary; orders up to a dense table's count its windows."""
     probability = [0.25] * 4
     for k in range(order + 1):
         counts: Counter[str] = Counter()
+        reach = max(k, widest)
         for strand in (train, reverse_complement(train)):
-            for centre in range(widest, len(strand) - widest):
-                window = strand[centre - widest : centre + widest + 1]
+            for centre in range(reach, len(strand) - reach):
+                window = strand[centre - reach : centre + reach + 1]
                 if "N" not in window:
-                    counts[window[widest - k : widest + k + 1]] += 1
+                    counts[window[reach - k : reach + k + 1]] += 1
         left, right = test[p - k : p], test[p + 1 : p + k + 1]
         seen = [counts[left + base + right] for base in "ACGT"]
         probability = [
@@ -63,20 +65,53 @@ def brute_force(train: str, test: str, p: int, order: int, widest: int) -> list[
 
 def test_answers_equal_brute_force(tmp_path: Path) -> None:
     train = biased_dna(900, 1)[:400] + "NNNN" + biased_dna(500, 2)
-    test = biased_dna(60, 3)
+    test = train[100:125] + biased_dna(60, 3)
     corpus = build_corpus(tmp_path / "c", {"a": train, "b": test}, split=HOLD_OUT_B)
-    tables = count_contexts(corpus, 2, SilentReporter())
-    positions = [10, 25, 37, 48]
-    answers = score_positions(tables, encode_bases(test), np.array(positions))
-    assert len(answers) == 3
-    for order in (0, 1, 2):
-        wanted = [brute_force(train, test, p, order, 2) for p in positions]
-        truth = ["ACGT".index(test[p]) for p in positions]
+    widest = widest_order(corpus.manifest.num_train)
+    assert widest == 2
+    positions = np.array([12, 25, 37, 48, 84])
+    queries = ContextQueries.of_parts([(encode_bases(test), positions)])
+    answers = list(count_and_score(corpus, queries, SilentReporter()))
+    assert [answer.order for answer in answers] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 12]
+    for answer in answers[:8]:
+        wanted = [
+            brute_force(train, test, p, min(answer.order, len(test) - 1 - p), widest)
+            for p in positions
+            if p < 80
+        ]
+        truth = ["ACGT".index(test[p]) for p in positions[:4]]
         bits = [-math.log2(p[t]) for p, t in zip(wanted, truth, strict=True)]
         right = [int(np.argmax(p)) == t for p, t in zip(wanted, truth, strict=True)]
-        assert answers[order].bits_N == pytest.approx(bits, abs=1e-9)
-        assert answers[order].correct_N.tolist() == right
-        assert answers[order].score().num_bases == len(positions)
+        assert answer.scores.bits_N[:4] == pytest.approx(bits, abs=1e-9)
+        assert answer.scores.correct_N[:4].tolist() == right
+    # No neighbour on the right: narrower counts remain.
+    assert answers[-1].scores.bits_N[4] == answers[3].scores.bits_N[4]
+    assert answers[-1].scores.bits_N[0] < answers[2].scores.bits_N[0]
+
+
+def test_parts_of_a_corpus_are_counted_by_themselves(tmp_path: Path) -> None:
+    first, second, test = biased_dna(3_000, 1), random_dna(3_000, 2), biased_dna(400, 3)
+    sequences = {"a": first, "c": second, "b": test}
+    corpus = build_corpus(tmp_path / "c", sequences, split=HOLD_OUT_B)
+    centres = np.arange(12, 380)
+    queries = ContextQueries.of_parts([(encode_bases(test), centres)])
+    by_part = list(count_and_score(corpus, queries, SilentReporter(), Sides.BOTH, GroupBy.RECORD))
+    assert {answer.group for answer in by_part} == {"", "a", "c"}
+    for name, sequence in (("a", first), ("c", second)):
+        alone = build_corpus(
+            tmp_path / f"only-{name}", {"a": sequence, "b": test}, split=HOLD_OUT_B
+        )
+        expected = {x.order: x.scores for x in count_and_score(alone, queries, SilentReporter())}
+        for answer in by_part:
+            if answer.group == name:
+                # The dense tables of a larger corpus count the windows of a wider order.
+                bits = float(expected[answer.order].bits_N.mean())
+                assert float(answer.scores.bits_N.mean()) == pytest.approx(bits, abs=0.01)
+    every = {("all", "all"): np.ones(centres.size, dtype=np.bool_)}
+    (best,) = best_tables(by_part, every).values()
+    assert best.group == "a"
+    lowest = min(float(answer.scores.bits_N.mean()) for answer in by_part)
+    assert float(best.scores.bits_N.mean()) == lowest
 
 
 @pytest.mark.parametrize(("sides", "order"), [(Sides.BOTH, 2), (Sides.LEFT, 4)])
@@ -105,9 +140,8 @@ def test_left_neighbours_equal_brute_force() -> None:
     counter = ContextCounter(Sides.LEFT, 3)
     counter.add(encode_bases(train))
     strands = (train, reverse_complement(train))
-    for p, answer in enumerate(
-        score_positions(counter.tables(), encode_bases(test), np.arange(3, 80))[3].bits_N, start=3
-    ):
+    by_order = list(counter.tables().probabilities(encode_bases(test), np.arange(3, 80)))
+    for p, probabilities in enumerate(by_order[3], start=3):
         share = 0.25
         for k in range(4):
             windows = [s[i - k : i + 1] for s in strands for i in range(3, len(s))]
@@ -115,22 +149,24 @@ def test_left_neighbours_equal_brute_force() -> None:
             seen = sum(window[:-1] == context for window in windows)
             same = sum(window == context + test[p] for window in windows)
             share = (same + ALPHA * share) / (seen + ALPHA)
-        assert answer == pytest.approx(-math.log2(share), abs=1e-9)
+        assert probabilities["ACGT".index(test[p])] == pytest.approx(share, abs=1e-9)
         if p > 12:
             break
 
 
-def test_chunks_do_not_change_the_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    corpus = build_corpus(
-        tmp_path / "c", {"a": biased_dna(1000, 4), "b": random_dna(99)}, split=HOLD_OUT_B
-    )
-    for sides in Sides:
-        whole = count_contexts(corpus, 2, SilentReporter(), sides)
-        with monkeypatch.context() as patch:
-            patch.setattr("genomeformer_cli.core.evaluation.counts._CHUNK", 137)
-            parts = count_contexts(corpus, 2, SilentReporter(), sides)
-        for one, other in zip(whole.tables, parts.tables, strict=True):
-            assert np.array_equal(one, other)
+@pytest.mark.parametrize("sides", list(Sides))
+def test_chunks_do_not_change_the_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sides: Sides
+) -> None:
+    train = biased_dna(1000, 4)
+    corpus = build_corpus(tmp_path / "c", {"a": train, "b": random_dna(99)}, split=HOLD_OUT_B)
+    # The queries are of the training sequence: every context is counted, also across chunks.
+    queries = ContextQueries.of_parts([(encode_bases(train), np.arange(16, 980))])
+    whole = list(count_and_score(corpus, queries, SilentReporter(), sides))
+    monkeypatch.setattr("genomeformer_cli.core.evaluation.counts._CHUNK", 137)
+    parts = list(count_and_score(corpus, queries, SilentReporter(), sides))
+    for one, other in zip(whole, parts, strict=True):
+        assert np.array_equal(one.scores.bits_N, other.scores.bits_N)
 
 
 def test_the_table_learns_what_neighbours_tell(tmp_path: Path) -> None:

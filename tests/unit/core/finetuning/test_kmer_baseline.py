@@ -14,7 +14,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, cross_val_predict
 
 from genomeformer_cli.core.errors import ConfigError, CorruptError
-from genomeformer_cli.core.evaluation.kmers import kmer_counts, kmer_frequencies, positional_pairs
+from genomeformer_cli.core.evaluation.kmers import (
+    GAPS,
+    NUM_GAPPED,
+    gapped_counts,
+    kmer_counts,
+    kmer_frequencies,
+    positional_pairs,
+)
 from genomeformer_cli.core.finetuning import kmer_baseline as linear
 from genomeformer_cli.core.finetuning.config import SplitRule, TuningConfig
 from genomeformer_cli.core.finetuning.dataset import LabelledRows, LabelledTable, label_rows
@@ -81,6 +88,23 @@ def test_words_are_counted_as_by_hand(k: int, both_strands: bool) -> None:
 
 def names(rows: LabelledRows) -> list[str]:
     return [rows.groups[row] for row in rows.splits["train"]]
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_gapped_counts_equal_a_loop(both: bool) -> None:
+    sequences = ["ACGTTGCANACGTACCGGATTA", "ACG", random_dna(40, 5)]
+    found = gapped_counts([encode_bases(letters) for letters in sequences], both_strands=both)
+    table = found.table((3, NUM_GAPPED)).toarray()
+    for row, letters in enumerate(sequences):
+        expected = np.zeros(NUM_GAPPED)
+        for strand in (letters, other_strand(letters))[: 1 + both]:
+            for gap in GAPS:
+                for start in range(len(strand) - 5 - gap):
+                    site = strand[start : start + 3] + strand[start + 3 + gap : start + 6 + gap]
+                    if "N" not in site:
+                        number = int("".join(str("ACGT".index(base)) for base in site), 4)
+                        expected[(gap - 1) * 4**6 + number] += 1
+        np.testing.assert_array_equal(table[row], expected)
 
 
 def test_pairs_are_distinguished_by_their_places() -> None:
