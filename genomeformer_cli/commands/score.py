@@ -60,7 +60,11 @@ def command(
         bool, Option("--ism", help="Score every single substitution of every sequence.")
     ] = False,
     plot: Annotated[
-        Path | None, Option(help=f"{PLOT_HELP} With `--ism`: maps of the first six records.")
+        Path | None,
+        Option(
+            help=f"{PLOT_HELP} With `--ism`: maps of the first six records. With `--per-base`: "
+            "bits and genes along the genome; `.html` is a page with zoom."
+        ),
     ] = None,
     per_base: Annotated[
         Path | None,
@@ -94,10 +98,11 @@ def command(
 ) -> None:
     """Score sequences, variants or substitutions by probability, tab-separated, in input order."""
     selected = given_sources(context)
-    if (plot and not ism) or (per_base and (ism or vcf)) or (ism and vcf):
+    if (plot and not (ism or per_base)) or (per_base and (ism or vcf)) or (ism and vcf):
         raise UsageError(
             "invalid combination of options",
-            hint="`--plot` needs `--ism`; `--ism` and `--vcf` exclude each other and `--per-base`",
+            hint="`--plot` needs `--ism` or `--per-base`; `--ism`, `--vcf` and `--per-base` "
+            "exclude each other",
         )
     from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
     from genomeformer_cli.core.store.atomic import atomic_file
@@ -108,7 +113,7 @@ def command(
     from genomeformer_cli.render.plots import check_picture_path
     from genomeformer_cli.render.progress import terminal_reporter
 
-    check_picture_path(plot)
+    check_picture_path(plot, *([] if ism else [".html"]))
     if per_base is not None:
         check_base_file(selected, per_base, bin_width)
     elif bin_width > 1:
@@ -136,7 +141,8 @@ def command(
         if ism:
             _write_substitutions(loaded, sequences, every, out, plot, reporter)
         else:
-            _write_records(loaded, sequences, rule, out, per_base, bin_width, reporter)
+            bases = _BaseFiles(path=per_base, bin_width=bin_width, plot=plot, genes=gff)
+            _write_records(loaded, sequences, rule, out, bases, reporter)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +152,16 @@ class _Sequences:
     look: Look
     noun: str  # Noun of a sequence in messages.
     has_regions: bool  # The sequences have coordinates.
+
+
+@dataclass(frozen=True, kw_only=True)
+class _BaseFiles:
+    """Files of the bits of every base."""
+
+    path: Path | None  # Table or track.
+    bin_width: int  # Bases per value of a track.
+    plot: Path | None  # Picture.
+    genes: Path | None  # Annotation of the genes of the picture; None: that of the sources.
 
 
 def _write_substitutions(
@@ -173,35 +189,41 @@ def _write_records(
     sequences: _Sequences,
     rule: ScoringOptions,
     out: IO[bytes],
-    per_base: Path | None,
-    bin_width: int,
+    bases: _BaseFiles,
     reporter: Reporter,
 ) -> None:
-    """Write the likelihoods of records, and their bases as a table or a track."""
+    """Write the likelihoods of records, and their bases as a table, a track or a picture."""
     from genomeformer_cli.core.formats.tracks.files import is_score_track
     from genomeformer_cli.core.store.atomic import atomic_file
     from genomeformer_cli.core.workflows import score as workflow
-    from genomeformer_cli.core.workflows.score_track import write_base_track
+    from genomeformer_cli.core.workflows.score_track import BasePicture, write_base_track
     from genomeformer_cli.render import rows as table
+    from genomeformer_cli.render.genome_view import draw_genome
 
     has_regions, look = sequences.has_regions, sequences.look
     scored = workflow.score_sequences(loaded, look, rule, reporter, sequences.noun)
     columns = table.with_coordinates(table.RECORD_COLUMNS, has_regions=has_regions)
+    title, per_base = f"bits per base, {loaded.folder.name}", bases.path
+    picture = BasePicture(look) if bases.plot else None
+    if picture is not None:
+        scored = picture.collect(scored)
     if is_score_track(per_base):
         assert per_base is not None
         out.write(table.tsv_line(columns))
         records = table.write_records(scored, out)
-        title = f"bits per base, {loaded.folder.name}"
-        count = write_base_track(records, look, per_base, bin_width=bin_width, title=title)
+        count = write_base_track(records, look, per_base, bin_width=bases.bin_width, title=title)
         out.flush()
         reporter.note(f"{per_base}: {count:,} rows")
-        return
-    with nullcontext() if per_base is None else atomic_file(per_base) as bases:
-        if bases is not None:
-            base_columns = table.with_coordinates(table.BASE_COLUMNS, has_regions=has_regions)
-            bases.write(table.tsv_line(base_columns))
-            scored = table.write_bases(scored, bases)
-        table.write_rows(out, columns, map(table.record_row, scored))
+    else:
+        with nullcontext() if per_base is None else atomic_file(per_base) as file:
+            if file is not None:
+                base_columns = table.with_coordinates(table.BASE_COLUMNS, has_regions=has_regions)
+                file.write(table.tsv_line(base_columns))
+                scored = table.write_bases(scored, file)
+            table.write_rows(out, columns, map(table.record_row, scored))
+    if picture is not None and bases.plot is not None:
+        draw_genome(picture.finish(title, bases.genes, reporter), bases.plot)
+        reporter.note(f"picture: {bases.plot}")
 
 
 def _write_variants(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from genomeformer_cli.core.formats.tracks.palette import class_color
 from genomeformer_cli.core.store.atomic import write_text
@@ -14,9 +15,11 @@ from genomeformer_cli.core.templates import render_template
 from genomeformer_cli.render.plots import pyplot, save_figure
 
 if TYPE_CHECKING:
+    from genomeformer_cli.core.formats.tracks.elements import Chromosome
     from genomeformer_cli.core.workflows.genome_view import GenomeView, ScoreLane
 
 _MAX_ROWS = 6
+_MAX_COLUMNS = 1_500
 _STYLES = ("-", "--", ":", "-.")
 _DIGITS = 4
 _GENE_COLORS = {"+": "0.35", "-": "0.7", ".": "0.55"}
@@ -33,7 +36,8 @@ def draw_genome(view: GenomeView, path: Path) -> None:
         return
     records = view.chromosomes[:_MAX_ROWS]
     labels = [label for label in view.labels if any(hit.label == label for hit in view.hits)]
-    heights = (2.0, 0.3 + 0.25 * max(len(labels), 1), 0.6)
+    # Without classes there is no row of hits.
+    heights = (2.0, 0.3 + 0.25 * max(len(labels), 1) if view.labels else 0.01, 0.6)
     figure, grid = pyplot().subplots(
         3 * len(records),
         1,
@@ -44,11 +48,14 @@ def draw_genome(view: GenomeView, path: Path) -> None:
     )
     for index, record in enumerate(records):
         scores, hits, genes = grid[3 * index : 3 * index + 3, 0]
+        low, high = _extent(view, record)
         for axes in (scores, hits, genes):
-            axes.set_xlim(0, record.length)
+            axes.set_xlim(low, high)
         _draw_scores(scores, view, record.name)
         scores.set_title(record.name, fontsize=9, loc="left")
-        _draw_hits(hits, view, labels, record.name)
+        if view.labels:
+            _draw_hits(hits, view, labels, record.name)
+        hits.set_visible(bool(view.labels))
         _draw_genes(genes, view, record.name)
         for axes in (scores, hits):
             axes.tick_params(labelbottom=False)
@@ -60,14 +67,43 @@ def draw_genome(view: GenomeView, path: Path) -> None:
     save_figure(figure, path)
 
 
+def _extent(view: GenomeView, record: Chromosome) -> tuple[float, float]:
+    """Return the part of a record to draw: all of it, or what has scores if they are of regions."""
+    if not (view.shows_means and view.lanes):
+        return 0, record.length
+    finite_N = np.flatnonzero(np.isfinite(view.lanes[0].values[record.name])) * view.bin_width
+    low, high = int(finite_N[0]), int(finite_N[-1]) + view.bin_width
+    margin = (high - low) / 20
+    return max(low - margin, 0), min(high + margin, record.length)
+
+
+def _merge_bins(
+    view: GenomeView, value_N: npt.NDArray[np.float32], width: float
+) -> tuple[npt.NDArray[np.float32], int]:
+    """Return means of several bins where a picture of some width has more bins than columns."""
+    factor = max(int(width / view.bin_width / _MAX_COLUMNS), 1) if view.shows_means else 1
+    if factor == 1:
+        return value_N, view.bin_width
+    padded_N = np.full(-(-value_N.size // factor) * factor, np.nan, dtype=np.float32)
+    padded_N[: value_N.size] = value_N
+    bins_NF = padded_N.reshape(-1, factor)
+    count_N = np.isfinite(bins_NF).sum(axis=1)
+    sum_N = np.nansum(bins_NF, axis=1)
+    mean_N = np.divide(sum_N, count_N, out=np.full_like(sum_N, np.nan), where=count_N > 0)
+    return mean_N, view.bin_width * factor
+
+
 def _draw_scores(axes: Any, view: GenomeView, name: str) -> None:
+    low, high = axes.get_xlim()
     for number, lane in enumerate(view.lanes):
-        value_N = lane.values[name]
-        place_N = (np.arange(value_N.size) + 0.5) * view.bin_width
+        value_N, width = _merge_bins(view, lane.values[name], high - low)
+        place_N = (np.arange(value_N.size) + 0.5) * width
         style = _STYLES[number % len(_STYLES)]
         axes.plot(place_N, value_N, style, color=lane.color, linewidth=0.7, label=lane.label)
-    axes.set_ylabel("score", fontsize=8)
-    if view.lanes:
+        if width > 1 and view.shows_means:
+            axes.set_title(f"means of {width:,} bases", fontsize=8, loc="right")
+    axes.set_ylabel(view.quantity, fontsize=8)
+    if len(view.lanes) > 1 or view.labels:
         axes.legend(frameon=False, fontsize=7, loc="upper right", ncols=4)
 
 
@@ -107,6 +143,7 @@ def genome_page(view: GenomeView) -> str:
     data = {
         "records": [{"name": row.name, "length": row.length} for row in view.chromosomes],
         "binWidth": view.bin_width,
+        "showsMeans": view.shows_means,
         "lanes": [
             {
                 "label": lane.label,

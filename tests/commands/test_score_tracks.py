@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -105,3 +106,46 @@ def test_regions_are_no_track(run_cli: RunCommand, genome: Path, tmp_path: Path)
     line = ("--genome", str(genome), "--bed", str(bed), "--per-base", "x.bw")
     done = run_cli("score", *CPU, *line)
     assert_failure(done, "runs along a genome", hint="--tile", exit_code=2)
+
+
+@pytest.mark.parametrize("kind", ["records", "tiles", "regions"])
+def test_a_picture_shows_the_bits_and_genes(
+    run_cli: RunCommand, genome: Path, tmp_path: Path, kind: str
+) -> None:
+    bed, table, page = (tmp_path / name for name in ("r.bed", "bits.tsv", "bits.html"))
+    # On both strands, and on one record only.
+    bed.write_text("one\t20\t50\tfirst\t0\t+\none\t60\t90\tsecond\t0\t-\n")
+    sources = {
+        "records": (str(genome),),
+        "tiles": (str(genome), "--tile", "30"),
+        "regions": ("--genome", str(genome), "--bed", str(bed)),
+    }[kind]
+    options = (*CPU, "--per-base", str(table), "--plot", str(page))
+    done = run_cli("score", *sources, *options)
+    assert done.exit_code == 0, done.err
+    assert "the picture has no genes: give a GenBank file" in done.err
+    text = page.read_text().partition('id="view-data">')[2].partition("</script>")[0]
+    data = json.loads(text)
+    assert (data["binWidth"], data["showsMeans"], data["hits"]) == (1, True, [])
+    (lane,) = data["lanes"]
+    shown = dict(zip([row["name"] for row in data["records"]], lane["values"], strict=True))
+    assert set(shown) == ({"one"} if kind == "regions" else set(RECORDS))
+    sums: dict[tuple[str, int], list[float]] = {}
+    header, *lines = table.read_text().splitlines()
+    for line in lines:
+        row = dict(zip(header.split("\t"), line.split("\t"), strict=True))
+        place = int(row["position"]) - 1
+        if "start" in row:
+            last = int(row["end"]) - 1 - place
+            place = last if row["strand"] == "-" else int(row["start"]) + place
+        if row["bits"] != "NA":
+            sums.setdefault((row.get("chrom", row["id"]), place), []).append(float(row["bits"]))
+    drawn = {
+        (name, place): value
+        for name, values in shown.items()
+        for place, value in enumerate(values)
+        if value is not None
+    }
+    assert drawn.keys() == sums.keys()
+    expected = [sum(sums[key]) / len(sums[key]) for key in drawn]
+    assert list(drawn.values()) == pytest.approx(expected, abs=2e-4)

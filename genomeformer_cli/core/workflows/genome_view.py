@@ -43,7 +43,7 @@ class ScoreLane:
 
     label: str
     color: str
-    values: dict[str, npt.NDArray[np.float32]]  # Largest score of each bin, by chromosome; or NaN.
+    values: dict[str, npt.NDArray[np.float32]]  # Score of each bin, by chromosome; or NaN.
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,9 @@ class GenomeView:
     hits: tuple[Hit, ...]
     labels: tuple[str, ...]  # Classes, in the order of their colours.
     genes: tuple[Gene, ...]
+    quantity: str = "score"  # Name of the values.
+    # A bin, or a pixel, shows the mean of its values, and not the largest one.
+    shows_means: bool = False
 
 
 class ViewBuilder:
@@ -71,10 +74,9 @@ class ViewBuilder:
     def __init__(
         self, *, title: str, chromosomes: Sequence[Chromosome], labels: Sequence[str]
     ) -> None:
-        total = sum(chromosome.length for chromosome in chromosomes)
         self._title, self._labels = title, tuple(labels)
         self._chromosomes = tuple(row for row in chromosomes if row.length)
-        self._bin_width = max(-(-total // _MAX_BINS), 1)
+        self._bin_width = _bin_width(chromosomes)
         self._lanes: list[ScoreLane] = []
         self._hits: list[Hit] = []
         self._num_hits = 0
@@ -127,13 +129,71 @@ class ViewBuilder:
         )
 
 
-def read_genes(look: Look, annotation: Path | None, reporter: Reporter) -> Iterator[Gene]:
+class MeanLane:
+    """Collector of the mean of values along a genome, in bins of bounded number.
+
+    Args:
+        chromosomes: Records of the genome.
+    """
+
+    def __init__(self, chromosomes: Sequence[Chromosome]) -> None:
+        self._chromosomes = {row.name: row for row in chromosomes if row.length}
+        self._width = _bin_width(chromosomes)
+        self._sums = {
+            row.name: np.zeros((2, -(-row.length // self._width)))
+            for row in self._chromosomes.values()
+        }
+
+    def add(self, chrom: str, start: int, value_L: npt.NDArray[np.float64]) -> None:
+        """Add the values of consecutive bases; those past the end continue at the origin."""
+        finite_N = np.flatnonzero(np.isfinite(value_L))
+        if chrom in self._sums:
+            bin_N = (start + finite_N) % self._chromosomes[chrom].length // self._width
+            size = self._sums[chrom].shape[1]
+            self._sums[chrom][0] += np.bincount(bin_N, value_L[finite_N], minlength=size)
+            self._sums[chrom][1] += np.bincount(bin_N, minlength=size)
+
+    def view(self, title: str, quantity: str, genes: Iterable[Gene]) -> GenomeView:
+        """Return the view of the records that have a value."""
+        chromosomes = tuple(
+            row for name, row in self._chromosomes.items() if self._sums[name][1].any()
+        )
+        values = {}
+        for row in chromosomes:
+            sum_N, count_N = self._sums[row.name]
+            mean_N = np.divide(sum_N, count_N, out=np.full_like(sum_N, np.nan), where=count_N > 0)
+            values[row.name] = mean_N.astype(np.float32)
+        return GenomeView(
+            title=title,
+            chromosomes=chromosomes,
+            bin_width=self._width,
+            lanes=(ScoreLane(label=quantity, color=class_color(0), values=values),),
+            hits=(),
+            labels=(),
+            genes=tuple(gene for gene in genes if gene.chrom in values),
+            quantity=quantity,
+            shows_means=True,
+        )
+
+
+def _bin_width(chromosomes: Sequence[Chromosome]) -> int:
+    return max(-(-sum(chromosome.length for chromosome in chromosomes) // _MAX_BINS), 1)
+
+
+def read_genes(
+    look: Look,
+    annotation: Path | None,
+    reporter: Reporter,
+    *,
+    hint: str = "name an annotation with `--set genes=FILE`",
+) -> Iterator[Gene]:
     """Yield the genes of the files that have an annotation.
 
     Args:
         look: Result of reading the sources.
         annotation: Annotation of the first file; None: that of the cache, or a GenBank file itself.
         reporter: Receives a note if there are none.
+        hint: Remedy in that note.
 
     Raises:
         AnnotationError: The annotation cannot be read.
@@ -157,7 +217,7 @@ def read_genes(look: Look, annotation: Path | None, reporter: Reporter) -> Itera
                     name=feature.gene or feature.locus_tag or feature.id,
                 )
     if not has_annotation:
-        reporter.note("the picture has no genes: name an annotation with `--set genes=FILE`")
+        reporter.note(f"the picture has no genes: {hint}")
 
 
 def _genes_of(features: Sequence[Feature]) -> list[Feature]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,9 @@ from genomeformer_cli.core.formats.tracks.files import (
     require_track,
     write_scores,
 )
+from genomeformer_cli.core.genomes.regions import count_noun
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.workflows.genome_view import GenomeView, MeanLane, read_genes
 from genomeformer_cli.core.workflows.score import ScoredRecord
 from genomeformer_cli.core.workflows.sources import Look
 
@@ -53,6 +56,50 @@ def check_base_file(sources: SequenceSources, path: Path, bin_width: int) -> Non
     require_track(path)
 
 
+class BasePicture:
+    """Collector of the bits of bases for a picture; tiles that overlap are averaged.
+
+    Args:
+        look: Sequences.
+
+    Raises:
+        InputError: Two records share an id.
+    """
+
+    def __init__(self, look: Look) -> None:
+        self._look = look
+        self._lane = MeanLane(_chromosomes(look))
+        self._num_spliced = 0
+
+    def collect(self, records: Iterable[ScoredRecord]) -> Iterator[ScoredRecord]:
+        """Pass records on, and keep their bits."""
+        for record in records:
+            bits_L, place = np.asarray(record.score.bits_L, dtype=np.float64), record.region
+            if place is None:
+                self._lane.add(record.score.id, 0, bits_L)
+            elif bits_L.size == place.end - place.start:
+                oriented_L = bits_L[::-1] if place.strand == "-" else bits_L
+                self._lane.add(place.chrom, place.start, oriented_L)
+            elif bits_L.size:
+                self._num_spliced += 1
+            yield record
+
+    def finish(self, title: str, annotation: Path | None, reporter: Reporter) -> GenomeView:
+        """Return the view, with the genes of an annotation; None: that of the sources."""
+        if self._num_spliced:
+            regions = count_noun(self._num_spliced, "region")
+            reporter.warn(f"the picture leaves out {regions} whose sequence is spliced")
+        hint = "give a GenBank file, or a genome of the cache with an annotation"
+        genes = read_genes(self._look, annotation, reporter, hint=hint)
+        return self._lane.view(title, "bits per base", genes)
+
+
+def _chromosomes(look: Look) -> list[Chromosome]:
+    chromosomes = [Chromosome(name=row.id, length=row.codes.size) for row in look.records()]
+    check_chromosomes(chromosomes, ", ".join(file.display_name for file, _ in look.files))
+    return chromosomes
+
+
 def write_base_track(
     records: Iterable[ScoredRecord], look: Look, path: Path, *, bin_width: int, title: str
 ) -> int:
@@ -70,8 +117,7 @@ def write_base_track(
         InputError: Two records share an id.
         StoreError: The file cannot be written.
     """
-    chromosomes = [Chromosome(name=row.id, length=row.codes.size) for row in look.records()]
-    check_chromosomes(chromosomes, ", ".join(file.display_name for file, _ in look.files))
+    chromosomes = _chromosomes(look)
     placed = (
         PlacedPrediction(
             place=record.region or Region(chrom=record.score.id, start=0, end=record.codes.size),
