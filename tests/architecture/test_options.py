@@ -151,6 +151,20 @@ def test_messages_and_pages_name_options_that_exist() -> None:
     assert not unknown
 
 
+def test_command_lines_have_options_of_their_command() -> None:
+    names = "|".join(sorted(COMMANDS, key=len, reverse=True))
+    line = re.compile(rf"genomeformer ({names})\b([^`\n|;>#]*)")
+    sources = sorted((ROOT / "genomeformer_cli").rglob("*.py"))
+    unknown = {
+        (path.name, command, option)
+        for path in (*PAGES, *sources, ROOT / "Makefile", ROOT / "CONTRIBUTING.md")
+        for command, rest in line.findall(path.read_text(encoding="utf-8").replace("\\\n", " "))
+        for option in re.findall(r"(?<![\w-])--[a-z][a-z-]*[a-z]", rest)
+        if option not in {*options_of(COMMANDS[command]), "--help"}
+    }
+    assert not unknown
+
+
 @pytest.mark.parametrize(("command", "option"), RENAMED, ids=" ".join)
 def test_a_former_option_names_its_new_form(command: str, option: str, run_cli: RunCommand) -> None:
     new = RENAMED[command, option]
