@@ -17,13 +17,14 @@ from genomeformer_cli.core.annotation.sources import RegionConfig, SequenceSourc
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
 from genomeformer_cli.core.embedding.options import AUTO, EmbedOptions
+from genomeformer_cli.core.embedding.workers import embed_rows
 from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.evaluation.base_likelihood import check_scorable, score_record
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.finetuning.checkpoint import read_finetuned
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.formats.region import Region, WordColumn, region_columns
-from genomeformer_cli.core.formats.sequences import Query
+from genomeformer_cli.core.formats.sequences import Query, TileContext
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
@@ -98,9 +99,9 @@ class EmbeddingModel:
         """
         embedder = Embedder(self.loaded, EmbedOptions(**choices))
         rows: list[Floats] = []
-        for codes in _batches(queries_of(sequences)):
-            if not embedder.options.per_base:
-                rows.append(embedder.embed(codes))
+        for codes, contexts in _batches(queries_of(sequences)):
+            if not embedder.options.per_base or contexts:
+                rows.append(embed_rows(embedder, codes, contexts))
                 continue
             sizes = [sequence.size for sequence in codes]
             vectors = np.empty((sum(sizes), embedder.width), dtype=np.float32)
@@ -207,13 +208,16 @@ def regions(*genomes: str | Path, **choices: Any) -> Regions:
     Args:
         genomes: Names in the cache, or FASTA, GenBank or other files.
         choices: `feature` (a type or several), `upstream`, `downstream`, `gff`, `bed`, `vcf`,
-            `flank`, `tile`, `step`, `both_strands`, `max_n`. Without any, every record.
+            `flank`, `tile`, `step`, `both_strands`, `max_n`, `context`. Without any, every
+            record.
 
     Raises:
         UsageError: The choices contradict each other, or one does not exist.
         FormatError, AlphabetError, NotInCacheError: A file or genome cannot be read.
     """
-    rules = {name: choices.pop(name) for name in ("both_strands", "max_n") if name in choices}
+    rules = {
+        name: choices.pop(name) for name in ("both_strands", "max_n", "context") if name in choices
+    }
     feature = choices.pop("feature", ())
     features = (feature,) if isinstance(feature, str) else tuple(feature)
     for name in ("gff", "bed", "vcf"):
@@ -251,18 +255,21 @@ def queries_of(sequences: Sequences) -> Iterator[Query]:
             yield Query(str(number), encode_bases(sequence, where=f"sequence {number}"))
 
 
-def _batches(queries: Iterator[Query]) -> Iterator[list[Codes]]:
-    """Yield base codes in groups that are sorted by length together."""
+def _batches(queries: Iterator[Query]) -> Iterator[tuple[list[Codes], list[TileContext]]]:
+    """Yield base codes, and stretches of tiles, in groups that are sorted by length together."""
     batch: list[Codes] = []
+    contexts: list[TileContext] = []
     num_bases = 0
     for query in queries:
         batch.append(query.codes)
+        if query.context is not None:
+            contexts.append(query.context)
         num_bases += query.codes.size
         if num_bases >= _BASES_PER_BATCH:
-            yield batch
-            batch, num_bases = [], 0
+            yield batch, contexts
+            batch, contexts, num_bases = [], [], 0
     if batch:
-        yield batch
+        yield batch, contexts
 
 
 def _columns(records: Iterable[Query | PredictedRecord]) -> Table:

@@ -349,3 +349,26 @@ def test_json_of_tiles_is_unchanged(run_cli: RunCommand, genome: Path, tmp_path:
     output = tmp_path / "x.json"
     scan(run_cli, genome, "--json", "-o", str(output))
     assert json.loads(output.read_text()) == json.loads(scan(run_cli, genome, "--json").out)
+
+
+def test_tiles_read_in_a_context_keep_their_rows(
+    run_cli: RunCommand, genome: Path, tmp_path: Path
+) -> None:
+    alone, shared = tmp_path / "alone.tsv", tmp_path / "shared.tsv"
+    scan(run_cli, genome, "-o", str(alone))
+    setting = ("--set", "regions.context=160", "--set", "regions.both_strands=true")
+    scan(run_cli, genome, *setting, "-o", str(shared))
+    rows = {row["id"]: row for row in table_rows(shared)}
+    assert len(rows) == 2 * len(table_rows(alone))
+    for row in table_rows(alone):
+        for strand in "+-":
+            other = rows[f"{row['id']}:{strand}"]
+            assert [other[name] for name in ("start", "end")] == [row["start"], row["end"]]
+    places = [name.rpartition(":")[0] for name in rows]
+    assert places[::2] == places[1::2]
+    assert {row["p_1"] for row in table_rows(alone)} != {row["p_1"] for row in rows.values()}
+    done = predict(run_cli, genome, "--set", "regions.context=160")
+    assert_failure(done, "`--set regions.context` without `--tile`", exit_code=2)
+    done = predict(run_cli, genome, *TILES, "--set", "regions.context=60")
+    sentence = "invalid `regions.context=60` of tiles of 40 bases"
+    assert_failure(done, sentence, hint="80", exit_code=2)

@@ -28,6 +28,10 @@ class RegionConfig:
 
     both_strands: bool = False  # Read each tile on both strands.
     max_n: float = 1.0  # Largest share of N in a tile; a tile of N alone is always left out.
+    # Bases that the model reads at once, in `embed` and `predict`: a tile is pooled from them, so
+    # that overlapping tiles share their computation and see what is around them. At least twice
+    # the width; None: each tile is read by itself.
+    context: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +102,7 @@ class SequenceSources:
             "--upstream": (self.upstream, "--feature"),
             "--downstream": (self.downstream, "--feature"),
             "--step": (self.step, "--tile"),
+            "--set regions.context": (self.rules.context, "--tile"),
         }
         for option, (number, needed) in dependent.items():
             if number is not None and needed not in selected:
@@ -121,6 +126,7 @@ class SequenceSources:
             step=self.step,
             both_strands=self.rules.both_strands,
             max_n=self.rules.max_n,
+            context=self.rules.context,
         )
 
     @property

@@ -23,6 +23,7 @@ from genomeformer_cli.core.embedding.features import (
     check_layers,
     combine_layers,
     features_width,
+    swap_columns,
 )
 from genomeformer_cli.core.embedding.options import WHOLE, EmbedOptions
 from genomeformer_cli.core.embedding.pooling import PooledRows, pool_windows
@@ -55,7 +56,8 @@ Progress = Callable[[int], None]
 UseFeatures = Callable[[Numbers, Tokens, Tensor], None]
 
 
-def _no_progress(num_bases: int) -> None:
+def no_progress(num_bases: int) -> None:
+    """Ignore progress."""
     del num_bases
 
 
@@ -69,6 +71,7 @@ class Embedder:
     Attributes:
         layers: Layer numbers.
         width: Columns per row.
+        columns: Columns of one strand.
 
     Raises:
         ConfigError: The model does not support the options.
@@ -82,8 +85,10 @@ class Embedder:
         self._mean_of_layers = options.layers == "mean"
         check_layers(model, self.layers, mean=self._mean_of_layers)
         self._num_strands = 1 if options.rc == "none" else 2
-        self._columns = features_width(model, self.layers, mean=self._mean_of_layers)
-        self.width = self._columns * (2 if options.rc == "concat" else 1)
+        # The windows of both strands are mirror images, and so are their features.
+        self._swaps = loaded.is_equivariant and options.pool not in ("first", "last")
+        self.columns = features_width(model, self.layers, mean=self._mean_of_layers)
+        self.width = self.columns * (2 if options.rc == "concat" else 1)
         self.is_whole = options.window == WHOLE
         self.window = options.window if isinstance(options.window, int) else model.config.context
         default = CPU_TOKENS if model.device.type == "cpu" else DEVICE_TOKENS
@@ -93,7 +98,7 @@ class Embedder:
             _check_whole(loaded, self.layers)
 
     def embed(
-        self, sequences: Sequence[Codes], progress: Progress = _no_progress
+        self, sequences: Sequence[Codes], progress: Progress = no_progress
     ) -> npt.NDArray[np.float32]:
         """Return one row per sequence, shape (N, width); NaN without a real token.
 
@@ -101,19 +106,50 @@ class Embedder:
             sequences: Base codes (see `core.sequence`).
             progress: Receives the number of bases of each finished batch.
         """
-        strands = [
-            self.pool_tokens(self._tokens(sequences, reverse=reverse), progress)
-            for reverse in (False, True)[: self._num_strands]
-        ]
-        rows_NK = self._combine_strands(strands)
+        return self.rows_of_strands(
+            lambda: self.pool_tokens(self._tokens(sequences, reverse=False), progress),
+            lambda: self.pool_tokens(self._tokens(sequences, reverse=True), progress),
+            sequences,
+        )
+
+    def rows_of_strands(
+        self,
+        forward_rows: Callable[[], npt.NDArray[np.float64]],
+        reverse_rows: Callable[[], npt.NDArray[np.float64]],
+        sequences: Sequence[Codes],
+    ) -> npt.NDArray[np.float32]:
+        """Return the rows of both strands, combined as the options say.
+
+        Args:
+            forward_rows: Computes the rows of the forward strand.
+            reverse_rows: Computes those of the reverse strand, if the model has to read it.
+            sequences: Base codes of each row.
+
+        Raises:
+            CheckpointError: A row of a sequence with a real token is not finite.
+        """
+        rows_NK = forward_rows()
+        if self._num_strands == 2:
+            reverse_NK = self._swapped(rows_NK) if self._swaps else reverse_rows()
+            rows_NK = self._combine_strands([rows_NK, reverse_NK])
         is_not_finite_N = ~np.isfinite(rows_NK).all(axis=1)
         for row in np.flatnonzero(is_not_finite_N):
             if has_real_token(self.loaded.tokenizer, sequences[int(row)]):
                 raise _not_finite_error(self.loaded.folder)
         return rows_NK.astype(np.float32)
 
+    @property
+    def num_passes(self) -> int:
+        """Number of strands that the model reads."""
+        return 1 if self._swaps else self._num_strands
+
+    def _swapped(self, rows_NK: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return the rows of the reverse strand, for an equivariant model."""
+        rows = torch.from_numpy(rows_NK)
+        return swap_columns(self.loaded.model, rows, self.layers, mean=self._mean_of_layers).numpy()
+
     def embed_bases(
-        self, sequences: Sequence[Codes], out_TK: Floats, progress: Progress = _no_progress
+        self, sequences: Sequence[Codes], out_TK: Floats, progress: Progress = no_progress
     ) -> None:
         """Write one row per base, sequences concatenated; NaN without a real token.
 
@@ -123,9 +159,17 @@ class Embedder:
             progress: Receives the number of bases of each finished batch.
         """
         ends = np.cumsum([codes.size for codes in sequences])
-        columns = self._columns
+        columns = self.columns
         self._write_strand(sequences, out_TK[:, :columns], progress)
-        if self.options.rc == "concat":
+        if self._swaps and self._num_strands == 2:
+            for codes, end in zip(sequences, ends, strict=True):
+                rows_TK = out_TK[end - codes.size : end]
+                swapped_TK = self._swapped(np.array(rows_TK[:, :columns]))
+                if self.options.rc == "concat":
+                    rows_TK[:, columns:] = swapped_TK
+                else:
+                    rows_TK[:] = (rows_TK + swapped_TK) / 2
+        elif self.options.rc == "concat":
             self._write_strand(sequences, out_TK[:, columns:], progress, reverse=True)
         elif self.options.rc == "mean":
             self._write_strand(sequences, out_TK, progress, reverse=True, mean=True)
@@ -138,7 +182,7 @@ class Embedder:
 
     @torch.inference_mode()
     def pool_tokens(
-        self, sequences: Sequence[Ids], progress: Progress = _no_progress
+        self, sequences: Sequence[Ids], progress: Progress = no_progress
     ) -> npt.NDArray[np.float64]:
         """Return pooled rows of token sequences, one strand, shape (N, K)."""
         distinct = DistinctRows.of_sequences(sequences)
@@ -149,10 +193,10 @@ class Embedder:
     def _pool(self, sequences: Sequence[Ids], progress: Progress) -> npt.NDArray[np.float64]:
         pool = self.options.pool
         windows, streamed_rows = self._cut([ids.size for ids in sequences])
-        rows = PooledRows.empty(len(sequences), self._columns, pool)
+        rows = PooledRows.empty(len(sequences), self.columns, pool)
         for first in range(0, len(windows), _WINDOWS_PER_CHUNK):
             chunk = windows[first : first + _WINDOWS_PER_CHUNK]
-            values_WK = torch.empty(len(chunk), self._columns, device=self.loaded.model.device)
+            values_WK = torch.empty(len(chunk), self.columns, device=self.loaded.model.device)
             counts_W = np.zeros(len(chunk), dtype=np.int64)
             self._pool_chunk(sequences, chunk, streamed_rows, (values_WK, counts_W), progress)
             rows.add(chunk.row, values_WK.cpu().numpy(), counts_W, pool)
@@ -178,15 +222,13 @@ class Embedder:
             values_WK[torch.from_numpy(batch)] = pool_windows(features_BLK, real_BL, pool).float()
             counts_W[batch] = real_BL.sum(axis=1)
 
-        self._run_batches(sequences, windows, streamed_rows, use, progress)
+        self.run_batches(sequences, windows, streamed_rows, use, progress)
 
     def _tokens(self, sequences: Sequence[Codes], *, reverse: bool) -> list[Ids]:
         encode = self.loaded.tokenizer.encode
         return [encode(codes) for codes in _strands(sequences, reverse=reverse)]
 
     def _combine_strands(self, strands: list[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
-        if len(strands) == 1:
-            return strands[0]
         if self.options.rc == "concat":
             return np.concatenate(strands, axis=1)
         return (strands[0] + strands[1]) / 2
@@ -239,7 +281,7 @@ class Embedder:
                 rows = slice(begin + low, begin + high)
                 out_TK[rows] = (out_TK[rows] + features_TK) / 2 if mean else features_TK
 
-        self._run_batches(tokens, windows, streamed_rows, write, progress)
+        self.run_batches(tokens, windows, streamed_rows, write, progress)
         for row in distinct.repeats:
             source = int(distinct.first_D[distinct.distinct_N[row]])
             size = sequences[row].size
@@ -258,7 +300,7 @@ class Embedder:
         streamed_rows = {row for row, length in enumerate(lengths) if length > SLICE}
         return slice_sequences(lengths, SLICE), streamed_rows
 
-    def _run_batches(
+    def run_batches(
         self,
         sequences: Sequence[Ids],
         windows: WindowBatch,
@@ -266,7 +308,15 @@ class Embedder:
         use: UseFeatures,
         progress: Progress,
     ) -> None:
-        """Compute the features of all windows and use them, batch by batch, on all cores."""
+        """Compute the features of all windows and use them, batch by batch, on all cores.
+
+        Args:
+            sequences: Token ids.
+            windows: Windows of the sequences.
+            streamed_rows: Sequences that are read with a passed state.
+            use: Receives the features of each batch, in several threads at once.
+            progress: Receives the number of owned tokens of each finished batch.
+        """
         owned_W = windows.own_stop - windows.own_start
 
         def report(batch: Numbers) -> None:

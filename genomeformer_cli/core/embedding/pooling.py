@@ -1,10 +1,11 @@
 """Pooling of the features of windows into one row per sequence.
 
-Shape letters: B batch, L length, W windows, K columns, N sequences.
+Shape letters: B batch, L length, W windows, S spans, K columns, N sequences.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +33,21 @@ def pool_windows(features_BLK: Tensor, real_BL: Real, pool: Pool) -> Tensor:
     if pool == "max":
         return features_BLK.masked_fill(~mask_BL[..., None], -torch.inf).amax(dim=1)
     return torch.bmm(mask_BL[:, None].to(features_BLK.dtype), features_BLK).squeeze(1)
+
+
+def pool_spans(
+    features_LK: Tensor, real_L: Real, spans: Sequence[slice], pool: Pool
+) -> tuple[Tensor, Numbers]:
+    """Pool the real positions of spans of one window, (S, K), and count them, (S,)."""
+    counts_S = np.array([real_L[span].sum() for span in spans], dtype=np.int64)
+    if pool != "mean":
+        rows = [pool_windows(features_LK[None, s], real_L[None, s], pool) for s in spans]
+        return torch.cat(rows), counts_S
+    weights_SL = np.zeros((len(spans), real_L.size), dtype=bool)
+    for row, span in enumerate(spans):
+        weights_SL[row, span] = real_L[span]
+    weights = torch.from_numpy(weights_SL).to(features_LK.device, features_LK.dtype)
+    return weights @ features_LK, counts_S
 
 
 @dataclass

@@ -21,10 +21,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.context_rows import embed_in_context
+from genomeformer_cli.core.embedding.embedder import Embedder, Progress, no_progress
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.embedding.vector_writer import release_pages
 from genomeformer_cli.core.errors import InputError
+from genomeformer_cli.core.formats.sequences import TileContext
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.processes import shared_queue, worker_pool
 from genomeformer_cli.core.reporting import Tracker
@@ -40,6 +42,10 @@ class RecordGroup(Protocol):
     @property
     def codes(self) -> Sequence[Codes]:
         """Base codes of each sequence."""
+
+    @property
+    def contexts(self) -> Sequence[TileContext]:
+        """Stretches in which the sequences are read; empty: each by itself."""
 
     def allocate(self) -> Floats:
         """Allocate the output rows; called once, in the order of the groups."""
@@ -67,13 +73,25 @@ def embed_serial(embedder: Embedder, groups: Iterator[G], tracker: Tracker) -> I
     """Embed one group after the other; yield each when it is done."""
     for group in groups:
         allocate = group.allocate()
-        if embedder.options.per_base:
+        if embedder.options.per_base and not group.contexts:
             embedder.embed_bases(
                 group.codes, allocate, partial(_release_and_advance, allocate, tracker)
             )
         else:
-            allocate[:] = embedder.embed(group.codes, tracker.advance)
+            allocate[:] = embed_rows(embedder, group.codes, group.contexts, tracker.advance)
         yield group
+
+
+def embed_rows(
+    embedder: Embedder,
+    codes: Sequence[Codes],
+    contexts: Sequence[TileContext],
+    progress: Progress = no_progress,
+) -> npt.NDArray[np.float32]:
+    """Return one row per sequence, read by itself or within its stretch."""
+    if contexts:
+        return embed_in_context(embedder, contexts, progress)
+    return embedder.embed(codes, progress)
 
 
 def _release_and_advance(allocate: Floats, tracker: Tracker, num_bases: int) -> None:
@@ -86,7 +104,8 @@ def embed_parallel(job: WorkerJob, groups: Iterator[G], tracker: Tracker) -> Ite
     pending: deque[tuple[G, Future[npt.NDArray[np.float32]]]] = deque()
     with _pool(job) as pool:
         for group in groups:
-            pending.append((group, pool.submit(_embed_sequences, list(group.codes))))
+            job_group = list(group.codes), list(group.contexts)
+            pending.append((group, pool.submit(_embed_sequences, *job_group)))
             if len(pending) > job.num_processes + 1:
                 yield _collect(*pending.popleft(), tracker)
         while pending:
@@ -124,10 +143,10 @@ def _start_worker(job: WorkerJob, devices: SimpleQueue[str]) -> None:
     _EMBEDDER.append(Embedder(loaded, job.options))
 
 
-def _embed_sequences(codes: list[Codes]) -> npt.NDArray[np.float32]:
+def _embed_sequences(codes: list[Codes], contexts: list[TileContext]) -> npt.NDArray[np.float32]:
     (embedder,) = _EMBEDDER
-    if not embedder.options.per_base:
-        return embedder.embed(codes)
+    if not embedder.options.per_base or contexts:
+        return embed_rows(embedder, codes, contexts)
     rows = np.empty((sum(sequence.size for sequence in codes), embedder.width), dtype=np.float32)
     embedder.embed_bases(codes, rows)
     return rows

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -105,6 +106,12 @@ class Collator:
             num_rows=len(rows),
             num_bases=sum(row.size for row in codes),
         )
+
+    def counted_places(self, codes: Codes) -> npt.NDArray[np.int64]:
+        """Return the positions of a row that count, in order."""
+        if self.per_base:
+            return np.arange(codes.size)
+        return np.flatnonzero(self.tokenizer.is_real[self.tokenizer.encode(codes)])
 
     def _base_positions(self, codes: Sequence[Codes], ids: Sequence[Ids]) -> Tensor | None:
         """Return the position of every base: the last token that begins at or before it."""

@@ -224,15 +224,24 @@ def both_strand_outputs(model: Model, batch: CollatedBatch, tokens_at_once: int 
         batch: Collated rows, one window per row.
         tokens_at_once: Tokens computed at once, padding included; 0: all.
     """
+    return _apply_head(
+        model, batch, tokens_at_once, lambda chunk: mean_of_strands(model, chunk, batch)
+    )
+
+
+def mean_of_strands(model: Model, features_PE: Tensor, batch: CollatedBatch) -> Tensor:
+    """Return the mean outputs of features and of those of the reverse complements.
+
+    Args:
+        model: Equivariant model with a head.
+        features_PE: Features of the positions that count.
+        batch: Collated rows.
+    """
     head = get_head(model)
     reversed_batch = replace(batch, relative_position_P=1 - batch.relative_position_P)
-
-    def mean(features_PE: Tensor) -> Tensor:
-        swapped_PE = model.swap_strands(features_PE)
-        mean_BC: Tensor = (head(features_PE, batch) + head(swapped_PE, reversed_batch)) / 2
-        return mean_BC
-
-    return _apply_head(model, batch, tokens_at_once, mean)
+    swapped_PE = model.swap_strands(features_PE)
+    mean_BC: Tensor = (head(features_PE, batch) + head(swapped_PE, reversed_batch)) / 2
+    return mean_BC
 
 
 def _apply_head(

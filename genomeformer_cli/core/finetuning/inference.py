@@ -17,13 +17,16 @@ from genomeformer_cli.core.embedding.windows import Numbers, batch_windows
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.finetuning.batches import stack_targets
 from genomeformer_cli.core.finetuning.collate import Collator
+from genomeformer_cli.core.finetuning.context_outputs import ContextOutputs
 from genomeformer_cli.core.finetuning.dataset import LabelledRows
 from genomeformer_cli.core.finetuning.head import both_strand_outputs, get_head, head_outputs
 from genomeformer_cli.core.finetuning.labels import LabelSpace
 from genomeformer_cli.core.finetuning.losses import Loss, to_predictions
 from genomeformer_cli.core.finetuning.metrics import Floats, TaskScore, task_metrics
+from genomeformer_cli.core.formats.sequences import TileContext
 from genomeformer_cli.core.inference.cost import BatchCost
 from genomeformer_cli.core.inference.distinct import DistinctRows
+from genomeformer_cli.core.inference.tile_contexts import SharedContexts
 from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
@@ -47,13 +50,47 @@ class Predictor:
     tokens_per_batch: int  # Tokens computed at once, padding included.
 
     @torch.inference_mode()
-    def outputs(self, codes: Sequence[Codes], progress: Progress = _no_progress) -> list[Tensor]:
+    def outputs(
+        self,
+        codes: Sequence[Codes],
+        progress: Progress = _no_progress,
+        contexts: Sequence[TileContext] = (),
+    ) -> list[Tensor]:
         """Return the outputs of each sequence, (1, C) or (bases, C), in order.
 
         Args:
             codes: Base codes, each with a real base.
             progress: Receives the number of bases of each finished batch.
+            contexts: Stretches in which the sequences are read; empty: each by itself.
         """
+        if contexts:
+            return self._with_linear(self._outputs_in_context(contexts, progress), codes)
+        return self._with_linear(self._outputs_alone(codes, progress), codes)
+
+    def _outputs_in_context(
+        self, contexts: Sequence[TileContext], progress: Progress
+    ) -> list[Tensor]:
+        computed = ContextOutputs(
+            self.model,
+            self.collator,
+            both_strands=self.both_strands,
+            tokens_per_batch=self._tokens_per_task,
+        )
+        shared = SharedContexts.of_tiles(contexts, self.collator.tokenizer)
+        return computed.outputs(shared, progress)
+
+    def _with_linear(self, outputs: list[Tensor], codes: Sequence[Codes]) -> list[Tensor]:
+        """Add the outputs of the linear model, if there is one."""
+        linear = get_head(self.model).linear
+        if linear is None:
+            return outputs
+        linear_outputs = linear.outputs(codes)
+        return [
+            row_outputs + linear
+            for row_outputs, linear in zip(outputs, linear_outputs[:, None], strict=True)
+        ]
+
+    def _outputs_alone(self, codes: Sequence[Codes], progress: Progress) -> list[Tensor]:
         distinct = DistinctRows.of_sequences(codes)
         progress(sum(codes[row].size for row in distinct.repeats))
         lengths = np.array([codes[row].size for row in distinct.first_D], dtype=np.int64)
@@ -77,15 +114,7 @@ class Predictor:
         for batch, rows in zip(batches, batch_outputs, strict=True):
             for index, row_outputs in zip(batch, rows, strict=True):
                 outputs_D[index] = row_outputs
-        outputs = [outputs_D[index] for index in distinct.distinct_N]
-        linear = get_head(self.model).linear
-        if linear is None:
-            return outputs
-        linear_outputs = linear.outputs(codes)
-        return [
-            row_outputs + linear
-            for row_outputs, linear in zip(outputs, linear_outputs[:, None], strict=True)
-        ]
+        return [outputs_D[index] for index in distinct.distinct_N]
 
     @property
     def _tokens_per_task(self) -> int:
@@ -121,8 +150,19 @@ class Predictor:
         sizes = [row.size for row in rows] if self.label_space.is_per_base else [1] * len(rows)
         return list(torch.split(outputs.cpu(), sizes))
 
-    def predict(self, codes: Sequence[Codes], progress: Progress = _no_progress) -> list[Floats]:
-        """Return probabilities or quantities, (1, C) or (bases, C); NaN without a real token."""
+    def predict(
+        self,
+        codes: Sequence[Codes],
+        progress: Progress = _no_progress,
+        contexts: Sequence[TileContext] = (),
+    ) -> list[Floats]:
+        """Return probabilities or quantities, (1, C) or (bases, C); NaN without a real token.
+
+        Args:
+            codes: Base codes.
+            progress: Receives the number of bases of each finished batch.
+            contexts: Stretches in which the sequences are read; empty: each by itself.
+        """
         real_rows = [
             row
             for row, row_codes in enumerate(codes)
@@ -133,9 +173,9 @@ class Predictor:
             np.full((row_codes.size if self.label_space.is_per_base else 1, width), np.nan)
             for row_codes in codes
         ]
-        for row, row_outputs in zip(
-            real_rows, self.outputs([codes[r] for r in real_rows], progress), strict=True
-        ):
+        real_contexts = [contexts[row] for row in real_rows] if contexts else ()
+        outputs = self.outputs([codes[row] for row in real_rows], progress, real_contexts)
+        for row, row_outputs in zip(real_rows, outputs, strict=True):
             predictions[row] = to_predictions(self.label_space, row_outputs)
             if not np.isfinite(predictions[row]).all():
                 raise CheckpointError(

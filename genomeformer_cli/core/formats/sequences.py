@@ -17,6 +17,15 @@ _BASE_BITS = np.uint8(SOFT_BIT - 1)
 
 
 @dataclass(frozen=True, slots=True)
+class TileContext:
+    """Stretch of a record in which a tile is read."""
+
+    codes: Codes  # Base codes of the stretch, on the strand of the tile.
+    start: int  # First base of the tile.
+    stop: int  # End of the tile.
+
+
+@dataclass(frozen=True, slots=True)
 class Query:
     """Sequence to compute on."""
 
@@ -25,6 +34,7 @@ class Query:
     problem: str = ""  # Reason that a region has no sequence; empty codes.
     region: Region | None = None  # Place on a genome; None for a whole record.
     genome: int = 0  # Index of the source that holds the record.
+    context: TileContext | None = None  # Bases around a tile that are read with it; None: none.
 
 
 def query_regions(queries: Iterable[Query]) -> Iterator[Region]:

@@ -23,7 +23,7 @@ from genomeformer_cli.core.embedding.projection import project
 from genomeformer_cli.core.embedding.vector_writer import VectorWriter
 from genomeformer_cli.core.embedding.workers import WorkerJob, embed_parallel, embed_serial
 from genomeformer_cli.core.errors import GenomeformerError, UsageError
-from genomeformer_cli.core.formats.sequences import Query
+from genomeformer_cli.core.formats.sequences import Query, TileContext
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
@@ -126,6 +126,7 @@ class _Group:
 
     ids: list[str]
     codes: list[Codes]
+    contexts: list[TileContext]
     rows: VectorWriter
     per_base: bool
 
@@ -208,12 +209,11 @@ class _Work:
         return (folder / "state.json").is_file()
 
     def _fill(self, rows: VectorWriter) -> None:
-        look, request = self.look, self.request
+        look = self.look
         groups = self._groups(islice(look.read(), rows.num_records, None), rows)
-        strands = 1 if request.choices.rc == "none" else 2
         is_char = self.embedder.loaded.tokenizer.one_token_per_base
         several = len(self.devices) > 1
-        total = look.num_bases * (1 if several else strands) if is_char else None
+        total = look.num_bases * (1 if several else self.embedder.num_passes) if is_char else None
         unit = "bases" if is_char or several else "tokens"
         with self.reporter.track("embedding", total, unit) as tracker:
             if not several:
@@ -240,13 +240,15 @@ class _Work:
         most = _BASES
         if per_base:
             most = min(most, max(1, _BYTES_OF_ROWS // (4 * self.embedder.width)))
-        group, num_bases = _Group([], [], rows, per_base), 0
+        group, num_bases = _Group([], [], [], rows, per_base), 0
         for query in queries:
             if group.ids and (num_bases + query.codes.size > most or len(group.ids) == _RECORDS):
                 yield group
-                group, num_bases = _Group([], [], rows, per_base), 0
+                group, num_bases = _Group([], [], [], rows, per_base), 0
             group.ids.append(query.id)
             group.codes.append(query.codes)
+            if query.context is not None:
+                group.contexts.append(query.context)
             num_bases += query.codes.size
         if group.ids:
             yield group

@@ -178,8 +178,7 @@ class Prediction:
         if stored is not None and len(stored) == len(group):
             tracker.advance(sum(query.codes.size for query in group))
             return stored
-        codes = [query.codes for query in group]
-        predictions = self.predictor.answerer.predict_distinct(codes, tracker.advance)
+        predictions = predict_group(self.predictor.answerer, group, tracker.advance)
         if self.parts is not None:
             self.parts.write(number, predictions)
         return predictions
@@ -306,12 +305,23 @@ def predict_queries(
         progress: Receives the number of bases of each finished batch.
     """
     for group in _groups(iter(queries), _BASES):
-        codes = [query.codes for query in group]
-        for query, answers in zip(group, answerer.predict_distinct(codes, progress), strict=True):
+        predictions = predict_group(answerer, group, progress)
+        for query, answers in zip(group, predictions, strict=True):
             note = query.problem or _note(query.codes, answerer.collator.tokenizer)
             yield PredictedRecord(
                 id=query.id, codes=query.codes, answers=answers, note=note, region=query.region
             )
+
+
+def predict_group(
+    answerer: Predictor, group: Sequence[Query], progress: Callable[[int], None]
+) -> list[npt.NDArray[np.float64]]:
+    """Return the predictions of sequences, each read by itself or within its stretch."""
+    codes = [query.codes for query in group]
+    contexts = [query.context for query in group if query.context is not None]
+    if contexts:
+        return answerer.predict(codes, progress, contexts)
+    return answerer.predict_distinct(codes, progress)
 
 
 def count_notes(notes: Counter[str]) -> RowCount:
