@@ -1,10 +1,13 @@
 """Scan of a genome by `predict --tile`: memory against length, CPU time per Mb, and a plain loop.
 
 Synthetic genomes of seeded bases and a model of random weights: what is measured does not depend on
-them. The plain loop cuts the windows of the shortest genome and predicts each by itself.
+them. The plain loop cuts the windows of the shortest genome and predicts each by itself. With
+`--default` the model is the default with a random head. Each `--contexts` is a scan in which tiles
+share stretches of that many bases.
 
 python benchmarks/scan.py                      # a minute: 50, 100 and 200 kbp
 python benchmarks/scan.py --lengths 1e6 5e6    # the whole claim
+python benchmarks/scan.py --default --contexts 1024 2048 4096 --lengths 30e3
 """
 
 from __future__ import annotations
@@ -23,9 +26,15 @@ from genomeformer_cli.core.attention.registry import AttentionConfig
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask, read_finetuned, write_finetuned
 from genomeformer_cli.core.finetuning.head import attach_head
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
+from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
+from genomeformer_cli.core.model_io.model_folder import read_model
+from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
+from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
+from genomeformer_cli.core.reporting import SilentReporter
 from genomeformer_cli.core.sequence import encode_bases
+from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.seal import seal
 from genomeformer_cli.core.tokenizers.char import CharTokenizer
 
@@ -52,13 +61,24 @@ def save_model(folder: Path, width: int, depth: int) -> Path:
         attention=AttentionConfig(name="softmax"),
     )
     model = build_model(config)
+    attach_and_save(model, folder)
+    return folder
+
+
+def attach_and_save(model: Model, folder: Path) -> None:
+    """Write a model with a random head."""
     space = LabelSpace(kind=TaskKind.CLASSIFICATION, names=("0", "1"))
     task = SavedTask(name="scan", targets=space, pool="mean", window=512, longest=200)
     attach_head(model, task.build_head(model))
     folder.mkdir()
     write_finetuned(model, CharTokenizer(), task, folder)
     seal(folder)
-    return folder
+
+
+def load_default() -> Model:
+    """Return the default model."""
+    folder = model_folder(DEFAULT_MODEL, store=Store(), reporter=SilentReporter())
+    return read_model(folder).model
 
 
 def write_genome(path: Path, length: int) -> bytes:
@@ -68,9 +88,13 @@ def write_genome(path: Path, length: int) -> bytes:
     return letters
 
 
-def scan(genome: Path, model: Path, tile: int, step: int) -> tuple[float, float]:
+def scan(
+    genome: Path, model: Path, tile: int, step: int, context: int | None = None
+) -> tuple[float, float]:
     """Return the peak memory in MiB and the CPU seconds of a scan."""
     options = ["--tile", str(tile), "--step", str(step), "--workers", "1", "--device", "cpu"]
+    if context is not None:
+        options += ["--set", f"regions.context={context}"]
     line = ["predict", str(genome), "--model", str(model), *options]
     output = ["-o", str(genome.with_suffix(".bedgraph"))]
     done = subprocess.run(
@@ -102,10 +126,16 @@ def main() -> None:
     parser.add_argument("--step", type=int, default=50)
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--depth", type=int, default=2)
+    parser.add_argument("--default", action="store_true", help="the default model")
+    parser.add_argument("--contexts", type=int, nargs="*", default=[])
     arguments = parser.parse_args()
     tile, step = arguments.tile, arguments.step
     with tempfile.TemporaryDirectory() as folder:
-        model = save_model(Path(folder) / "model", arguments.width, arguments.depth)
+        model = Path(folder) / "model"
+        if arguments.default:
+            attach_and_save(load_default(), model)
+        else:
+            save_model(model, arguments.width, arguments.depth)
         print("bases\tpeak_MiB\tcpu_s\tcpu_s_per_Mb")
         empty = Path(folder) / "short.fa"
         write_genome(empty, tile)
@@ -113,9 +143,11 @@ def main() -> None:
         for length in map(int, arguments.lengths):
             genome = Path(folder) / f"{length}.fa"
             write_genome(genome, length)
-            peak, seconds = scan(genome, model, tile, step)
-            per_mb = (seconds - start) / length * 1e6
-            print(f"{length}\t{peak:.0f}\t{seconds:.1f}\t{per_mb:.1f}", flush=True)
+            for context in (None, *arguments.contexts):
+                peak, seconds = scan(genome, model, tile, step, context)
+                name = f"{length}" if context is None else f"{length}, context {context}"
+                per_mb = (seconds - start) / length * 1e6
+                print(f"{name}\t{peak:.0f}\t{seconds:.1f}\t{per_mb:.1f}", flush=True)
         length = min(int(min(arguments.lengths)), 50_000)
         seconds = plain_loop(write_genome(empty, length), model, tile, step)
         print(f"plain loop, {length}\t-\t{seconds:.1f}\t{seconds / length * 1e6:.1f}")

@@ -95,10 +95,12 @@ def plain_scores(loaded: LoadedModel, pairs: list[WindowPair]) -> np.ndarray:
 
 
 def _strand(loaded: LoadedModel, pair: WindowPair) -> tuple[float, float]:
-    ref, alt = (loaded.tokenizer.encode(codes).astype(np.int64) for codes in (pair.ref, pair.alt))
+    ids = [loaded.tokenizer.encode(codes) for codes in (pair.ref, pair.alt)]
+    ref, alt = (row.astype(np.int64) for row in ids)
     objective, place = objective_for(loaded.model.config.direction), pair.first
     rows = np.stack((ref, alt)) if objective.is_causal else ref[None].copy()
     if objective.hides_targets:
+        assert loaded.tokenizer.mask_id is not None
         rows[0, place] = loaded.tokenizer.mask_id
     features = loaded.model.hidden(torch.from_numpy(rows), None)
     real = torch.from_numpy(np.flatnonzero(loaded.tokenizer.is_real))
@@ -110,7 +112,7 @@ def _strand(loaded: LoadedModel, pair: WindowPair) -> tuple[float, float]:
     else:
         log2 = loaded.model.logits(features[0, place])[real].double().log_softmax(-1) / np.log(2)
         odds = float(log2[alt[place] - int(real[0])] - log2[ref[place] - int(real[0])])
-    vectors = embed_tokens(loaded, [ref, alt], window=ref.size, reporter=SilentReporter())
+    vectors = embed_tokens(loaded, [ids[0], ids[1]], window=ref.size, reporter=SilentReporter())
     return odds, float(np.linalg.norm(vectors[1] - vectors[0]))
 
 
@@ -126,7 +128,7 @@ def plain_map(loaded: LoadedModel, codes: Codes, places: np.ndarray) -> np.ndarr
     for oriented in (pairs, [pair.reverse_complement for pair in pairs]):
         reference = _log_likelihood(loaded, oriented[0].ref)
         strands.append([_log_likelihood(loaded, pair.alt) - reference for pair in oriented])
-    return np.mean(strands, axis=0)
+    return np.asarray(np.array(strands).mean(axis=0))
 
 
 def _log_likelihood(loaded: LoadedModel, codes: Codes) -> float:
