@@ -106,8 +106,8 @@ def _strand(loaded: LoadedModel, pair: WindowPair) -> tuple[float, float]:
     real = torch.from_numpy(np.flatnonzero(loaded.tokenizer.is_real))
     if objective.is_causal:
         log2 = loaded.model.logits(features[:, :-1])[..., real].double().log_softmax(-1)
-        ids = torch.from_numpy(rows[:, 1:] - int(real[0]))
-        sums = log2.gather(2, ids[..., None]).sum(dim=(1, 2)) / np.log(2)
+        targets = torch.from_numpy(rows[:, 1:] - int(real[0]))
+        sums = log2.gather(2, targets[..., None]).sum(dim=(1, 2)) / np.log(2)
         odds = float(sums[1] - sums[0])
     else:
         log2 = loaded.model.logits(features[0, place])[real].double().log_softmax(-1) / np.log(2)
