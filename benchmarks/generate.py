@@ -116,7 +116,7 @@ def main() -> None:
     parts = parser.add_subparsers(dest="part", required=True)
     cost = parts.add_parser("cost")
     cost.add_argument("--attention", default="linear,gated-linear,gated-delta,local,softmax")
-    cost.add_argument("--longest-softmax", type=int, default=LENGTHS[2])
+    cost.add_argument("--longest-softmax", type=int, default=LENGTHS[1])
     cost.add_argument("--whole", action="store_true")
     one = parts.add_parser("one")
     one.add_argument("attention")

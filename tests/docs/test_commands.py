@@ -30,6 +30,7 @@ PAGES = [
     ROOT / "README.md",
     ROOT / "docs" / "install.md",
     ROOT / "docs" / "quick-start.md",
+    ROOT / "docs" / "gallery.md",
     *GUIDES,
 ]
 PRINTED = [ROOT / "README.md", ROOT / "docs" / "quick-start.md"]
