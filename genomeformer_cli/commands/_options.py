@@ -9,7 +9,7 @@ import sys
 import typing
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from typer import Context, Exit, Option
 
@@ -126,6 +126,15 @@ WorkersOption = Annotated[
         min=1,
         help="CPU cores that compute batches side by side; results do not depend on it. Default: "
         "every core, or `OMP_NUM_THREADS`.",
+        rich_help_panel=_COMPUTE,
+    ),
+]
+PrecisionOption = Annotated[
+    Literal["auto", "fp32", "bf16", "int8"],
+    Option(
+        help="Precision of matrix products. `auto`: fp32, except int8 for the vectors of `embed` "
+        "where the model has a record of a harmless error and the processor has int8 "
+        "instructions.",
         rich_help_panel=_COMPUTE,
     ),
 ]

@@ -18,6 +18,7 @@ from genomeformer_cli.commands._options import (
     DeviceOption,
     JsonOption,
     ModelOption,
+    PrecisionOption,
     SetOption,
     ShowConfigOption,
     WorkersOption,
@@ -115,6 +116,7 @@ def command(
     ] = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
+    precision: PrecisionOption = "auto",
     plot: Annotated[
         Path | None,
         Option(
@@ -174,6 +176,7 @@ def command(
         gpus=resolved.gpus,
         device=device,
         workers=workers,
+        precision=precision,
         strict=resolved.strict,
         resume=resume,
         group=resolved.group if pool == "genome" else None,
@@ -192,6 +195,7 @@ def command(
         "rows": result.rows,
         "width": result.width,
         "model": result.model,
+        "precision": result.precision,
     }
     show(display_name, text, as_json=as_json)
 

@@ -26,6 +26,7 @@ from genomeformer_cli.commands._options import (
     DeviceOption,
     JsonOption,
     MissingOption,
+    PrecisionOption,
     SequenceColumnOption,
     SetOption,
     ShowConfigOption,
@@ -190,6 +191,7 @@ def command(
     show_config: ShowConfigOption = False,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
+    precision: PrecisionOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Compare models with tables of counts, k-mers and their twins of random weights."""
@@ -232,6 +234,7 @@ def command(
         config=resolved,
         device=device,
         workers=workers,
+        precision=precision,
     )
     if len(models) > 1:
         _check_ranked(request)

@@ -19,6 +19,7 @@ from genomeformer_cli.commands._options import (
     ConfigOption,
     DeviceOption,
     JsonOption,
+    PrecisionOption,
     SetOption,
     ShowConfigOption,
     WorkersOption,
@@ -129,6 +130,7 @@ def command(
     ] = "string",
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
+    precision: PrecisionOption = "auto",
     settings: SetOption = None,
     config: ConfigOption = None,
     show_config: ShowConfigOption = False,
@@ -158,6 +160,7 @@ def command(
         config=resolved,
         device=device,
         workers=workers,
+        precision=precision,
         resume=resume,
     )
     files = _Outputs(

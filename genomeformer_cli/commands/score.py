@@ -15,6 +15,7 @@ from genomeformer_cli.commands._options import (
     WINDOW_HELP,
     DeviceOption,
     ModelOption,
+    PrecisionOption,
     WorkersOption,
 )
 from genomeformer_cli.commands._sources import (
@@ -95,6 +96,7 @@ def command(
     ] = None,
     device: DeviceOption = "auto",
     workers: WorkersOption = None,
+    precision: PrecisionOption = "auto",
 ) -> None:
     """Score sequences, variants or substitutions by probability, tab-separated, in input order."""
     selected = given_sources(context)
@@ -125,6 +127,7 @@ def command(
         needs_bases=ism or per_base is not None,
         device=device,
         workers=workers,
+        precision=precision,
     )
     with terminal_reporter() as reporter, ExitStack() as stack:
         stack.enter_context(lock_outputs(output, per_base, plot, reporter=reporter))

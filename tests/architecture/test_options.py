@@ -38,7 +38,16 @@ PAGES = sorted(
     for path in pages
 )
 MOST_OPTIONS = 20
-SHARED = {"--help", "--json", "--quiet", "--verbose", "--set", "--config", "--show-config"}
+SHARED = {
+    "--help",
+    "--json",
+    "--quiet",
+    "--verbose",
+    "--set",
+    "--config",
+    "--show-config",
+    "--precision",
+}
 CONFIGURED = ["pretrain", "compare"]
 
 # Configurations of the commands with former options that are settings now.

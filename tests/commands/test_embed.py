@@ -135,6 +135,7 @@ def test_json_describes_the_file(run_cli: RunCommand, tmp_path: Path, trained: P
         "rows": NUM_PROMOTERS,
         "width": WIDTH,
         "model": str(trained / "weights" / RELEASED),
+        "precision": "fp32",
     }
     done = run_cli("embed", str(PROMOTERS), "--model", RELEASED, "-o", str(output))
     assert str(output) in done.out

@@ -200,3 +200,16 @@ def test_a_kill_between_the_array_and_its_description_costs_nothing(
     assert done.exit_code == 0, done.err
     assert counted == []
     assert {path: path.read_bytes() for path in output.parent.iterdir()} == expected
+
+
+def test_another_precision_is_another_job(
+    run_cli: RunCommand, fasta: Path, tmp_path: Path, counted: list[int]
+) -> None:
+    output = tmp_path / "v.npy"
+    for precision in ("fp32", "bf16", "bf16"):
+        counted.clear()
+        done = run(run_cli, fasta, output, "--resume", "--precision", precision)
+        assert done.exit_code == 0, done.err
+        described = json.loads((tmp_path / "v.npy.json").read_text())
+        assert described["precision"] == precision
+    assert counted == []

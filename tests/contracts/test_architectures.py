@@ -15,10 +15,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from genomeformer_cli.core.attention.kernels.product_weights import (
+    Factor,
+    ProductType,
+    ProductWeight,
+)
 from genomeformer_cli.core.attention.positions import SelectedPositions
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.finetuning.lora import LoraLinear, add_lora, merge_lora
+from genomeformer_cli.core.inference.precision import convert_linear_layers
 from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
 from genomeformer_cli.core.model_io.quantize import dequantize_tensors, quantize_tensors
@@ -32,6 +38,8 @@ from tests.architecture_cases import CASES, Case
 from tests.published_models import draw_rows, randomise
 
 LENGTHS = (9, 5, 1, 9, 8)
+# Linear layers of a head.
+MOST_HEAD_LAYERS = 2
 every_case = pytest.mark.parametrize("name", CASES)
 
 
@@ -96,6 +104,36 @@ def test_recomputed_blocks_have_the_same_gradients(name: str) -> None:
         gradients.append([parameter.grad for parameter in model.parameters()])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed)
+
+
+@every_case
+@pytest.mark.parametrize("product_type", ["int8", "bf16"])
+@torch.inference_mode()
+def test_products_of_reduced_precision(
+    name: str, product_type: ProductType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = random_model(name).float()
+    tokens_BL, mask_BL = rows_of(CASES[name], model)
+    exact = model.hidden(tokens_BL, mask_BL)[mask_BL]
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+    products: list[int] = []
+    compute = ProductWeight.put_product
+
+    def count(weight: ProductWeight, left: Factor, out_NM: Tensor) -> Tensor:
+        products.append(weight.numel())
+        return compute(weight, left, out_NM)
+
+    monkeypatch.setattr(ProductWeight, "put_product", count)
+    num_layers = convert_linear_layers(model, product_type, smallest=1)
+    rounded = model.hidden(tokens_BL, mask_BL)[mask_BL]
+    alone = model.hidden(tokens_BL[:1], mask_BL[:1])[0]
+    # Every layer but the head, on both calls.
+    assert len(products) >= 2 * (num_layers - MOST_HEAD_LAYERS)
+    cosines = torch.nn.functional.cosine_similarity(exact, rounded, dim=-1)
+    assert cosines.mean() > 0.99
+    torch.testing.assert_close(alone, rounded[: LENGTHS[0]], rtol=1e-3, atol=1e-3)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, state[key]), key
 
 
 @every_case

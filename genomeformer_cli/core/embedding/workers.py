@@ -27,6 +27,7 @@ from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.embedding.vector_writer import release_pages
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.sequences import TileContext
+from genomeformer_cli.core.inference.precision import UsedPrecision, convert_linear_layers
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.processes import shared_queue, worker_pool
 from genomeformer_cli.core.reporting import Tracker
@@ -61,6 +62,7 @@ class WorkerJob:
     folder: Path  # Folder of the model.
     options: EmbedOptions  # Options of the embedding.
     devices: tuple[str, ...]  # Device of each process.
+    precision: UsedPrecision  # Precision of the matrix products.
     threads: int | None  # Threads of each process; None: an equal share of the cores.
 
     @property
@@ -140,6 +142,8 @@ def _start_worker(job: WorkerJob, devices: SimpleQueue[str]) -> None:
     torch.set_num_threads(job.threads or max(1, usable_cores() // job.num_processes))
     loaded = read_model(job.folder)
     loaded.model.to(torch.device(devices.get()))
+    if job.precision != "fp32":
+        convert_linear_layers(loaded.model, job.precision)
     _EMBEDDER.append(Embedder(loaded, job.options))
 
 

@@ -15,6 +15,7 @@ from genomeformer_cli._version import __version__
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.documents import DocumentError, convert, read_json
 from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.model_io.int8_record import Int8Record
 from genomeformer_cli.core.model_io.quantize import METHOD, dequantize_tensors
 from genomeformer_cli.core.model_io.skeleton import check_shapes, stored_shapes
 from genomeformer_cli.core.model_io.tensors import (
@@ -54,6 +55,7 @@ class LoadedModel:
     layers: str = (
         "last"  # Recommended layers for embeddings, in the syntax of `rows.layers` of `embed`.
     )
+    int8: Int8Record | None = None  # Error of the model in int8; None: not measured.
 
     @property
     def is_equivariant(self) -> bool:
@@ -72,7 +74,12 @@ class _Embedding(TypedDict, total=False):
     layers: str
 
 
+class _Inference(TypedDict, total=False):
+    int8: Int8Record | None
+
+
 class _Description(TypedDict, total=False):
+    inference: _Inference | None
     quantization: _Quantization | None
     embedding: _Embedding | None
 
@@ -244,8 +251,13 @@ def read_model(folder: Path) -> LoadedModel:
     load_weights(model, dequantize_tensors(read_weights(folder)), folder)
     model.eval()
     layers = (plain.get("embedding") or {}).get("layers", "last")
+    recorded = (plain.get("inference") or {}).get("int8")
     return LoadedModel(
-        model=model, tokenizer=load_tokenizer(folder), folder=folder, layers=str(layers)
+        model=model,
+        tokenizer=load_tokenizer(folder),
+        folder=folder,
+        layers=str(layers),
+        int8=None if recorded is None else convert(recorded, Int8Record, source=str(folder)),
     )
 
 

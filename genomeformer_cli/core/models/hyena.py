@@ -314,6 +314,9 @@ class KernelNetwork(nn.Module):
         config: Sizes of the model.
     """
 
+    # Kernels are computed once per length, and their errors would add along the row.
+    float32_products = True
+
     features_MF: Tensor
     distances_M: Tensor
     decays_E: Tensor

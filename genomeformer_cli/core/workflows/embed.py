@@ -24,6 +24,7 @@ from genomeformer_cli.core.embedding.vector_writer import VectorWriter
 from genomeformer_cli.core.embedding.workers import WorkerJob, embed_parallel, embed_serial
 from genomeformer_cli.core.errors import GenomeformerError, UsageError
 from genomeformer_cli.core.formats.sequences import Query, TileContext
+from genomeformer_cli.core.inference.precision import UsedPrecision, set_precision
 from genomeformer_cli.core.model_io.model_folder import read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
@@ -91,6 +92,7 @@ def embed_sequences(
     set_threads(request.workers)
     device = choose_device("cpu" if request.gpus == 0 else request.device, reporter)
     loaded.model.to(device)
+    precision = set_precision(loaded, request.precision, reporter, vectors=True)
     embedder = Embedder(loaded, request.choices)
     with ExitStack() as stack:
         stack.enter_context(lock_outputs(request.output, request.ids, reporter=reporter))
@@ -112,7 +114,7 @@ def embed_sequences(
                 "resumed",
                 hint="put the sequences into a file, or leave `--resume` out",
             )
-        work = _Work(request, embedder, look, devices or (str(device),), reporter)
+        work = _Work(request, embedder, look, devices or (str(device),), precision, reporter)
         result = work.run(stream, stack)
         if not (request.sources.bed or request.sources.vcf):
             noun, num_odd = request.sources.noun, len(look.odd)
@@ -141,12 +143,14 @@ class _Work:
     embedder: Embedder
     look: Look
     devices: tuple[str, ...]
+    precision: UsedPrecision
     reporter: Reporter
 
     def __post_init__(self) -> None:
-        self._described = describe_embedding(
+        described = describe_embedding(
             self.request.sources, self.request.dtype, self.embedder, self.look, self.request.group
         )
+        self._described = {**described, "precision": self.precision}
         self._job = hashlib.sha256(json.dumps(self._described).encode()).hexdigest()
 
     def run(self, stream: IO[bytes] | None, stack: ExitStack) -> EmbedResult:
@@ -228,6 +232,7 @@ class _Work:
             folder=self.embedder.loaded.folder,
             options=self.request.choices,
             devices=self.devices,
+            precision=self.precision,
             threads=self.request.workers,
         )
 
@@ -284,6 +289,7 @@ class _Work:
             rows=rows.num_rows,
             width=rows.width,
             model=self.embedder.loaded.folder,
+            precision=self.precision,
             num_records=rows.num_records,
             done_before=done_before,
             ids=ids if plane else (),
@@ -349,6 +355,7 @@ class _Work:
                 rows=facts.rows,
                 width=facts.width,
                 model=self.embedder.loaded.folder,
+                precision=self.precision,
                 num_records=facts.records,
                 done_before=facts.rows,
             )

@@ -11,6 +11,7 @@ from genomeformer_cli.core.embedding.options import EmbedOptions, PlotMethod, Pr
 from genomeformer_cli.core.embedding.projection import Projection, check_method
 from genomeformer_cli.core.errors import ConfigError, UsageError
 from genomeformer_cli.core.formats.groups import GroupBy
+from genomeformer_cli.core.inference.precision import PrecisionName, UsedPrecision
 from genomeformer_cli.core.store.atomic import (
     check_place,
 )
@@ -34,6 +35,8 @@ class EmbedRequest:
     gpus: int | None = None  # GPUs of this machine, one process each; 0: CPU; None: by `device`.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
     workers: int | None = None  # CPU cores; None: every core, or `OMP_NUM_THREADS`.
+    # Precision of the matrix products; `auto`: float32, and int8 for vectors where it is harmless.
+    precision: PrecisionName = "auto"
     strict: bool = False  # Raise for records without a vector and for duplicate ids.
     resume: bool = False  # Continue an interrupted run of the job; keep a finished one unchanged.
     group: GroupBy | None = None  # One row per group of records, instead of one per record.
@@ -47,6 +50,7 @@ class EmbedResult:
     rows: int  # Number of rows.
     width: int  # Columns.
     model: Path  # Folder of the weights.
+    precision: UsedPrecision  # Precision of the matrix products.
     num_records: int  # Number of records.
     done_before: int = 0  # Rows of an earlier, interrupted run.
     ids: tuple[str, ...] = ()  # Ids of the records, if a projection was requested.

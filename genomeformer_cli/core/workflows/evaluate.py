@@ -39,6 +39,7 @@ from genomeformer_cli.core.generation.recovery import (
     evaluate_recovery,
 )
 from genomeformer_cli.core.genomes.genome import genome_file
+from genomeformer_cli.core.inference.precision import PrecisionName, set_precision
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, weights_digest
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.reporting import Reporter
@@ -96,6 +97,8 @@ class EvaluateRequest:
     config: EvaluateConfig = field(default_factory=EvaluateConfig)  # Settings of the evaluation.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
     workers: int | None = None  # CPU cores; None: every core, or `OMP_NUM_THREADS`.
+    # Precision of the matrix products; `auto`: float32, and int8 for vectors where it is harmless.
+    precision: PrecisionName = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +158,7 @@ def evaluate_model(
     set_threads(request.workers)
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
     loaded.model.to(choose_device(request.device, reporter))
+    precision = set_precision(loaded, request.precision, reporter)
     corpus: Corpus | None = None
     predictions: tuple[HeldOutScores, ...] = ()
     recovery: RecoveryResult | None = None
@@ -210,7 +214,7 @@ def evaluate_model(
         codon_config=request.config.codons,
         recovery=recovery,
         recovery_config=request.config.recovery,
-        environment=environment(loaded.model.device),
+        environment=environment(loaded.model.device, precision=precision),
         weights_digest=weights_digest(loaded.model),
     )
 

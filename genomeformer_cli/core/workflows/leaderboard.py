@@ -21,6 +21,7 @@ from genomeformer_cli.core.evaluation.embedding_cost import CostMeter
 from genomeformer_cli.core.evaluation.probing import ProbingResult, evaluate_task
 from genomeformer_cli.core.evaluation.tasks import Task
 from genomeformer_cli.core.finetuning.base_model import find_licence
+from genomeformer_cli.core.inference.precision import set_precision
 from genomeformer_cli.core.model_io.model_folder import CONFIG_FILE, read_model
 from genomeformer_cli.core.model_io.resolve import resolve_model
 from genomeformer_cli.core.model_io.tensors import weight_files
@@ -101,7 +102,11 @@ def rank_models(
     set_threads(evaluation.workers)
     device = choose_device(evaluation.device, reporter)
     names, digests = _describe_tasks(evaluation, reporter)
-    settings = {"labelled": to_plain(evaluation.config.labelled), "device": device.type}
+    settings = {
+        "labelled": to_plain(evaluation.config.labelled),
+        "device": device.type,
+        "precision": evaluation.precision,
+    }
     entries = []
     for model in request.models:
         resolved = resolve_model(model, store=store or Store(), reporter=reporter)
@@ -132,7 +137,7 @@ def rank_models(
         tasks=names,
         pairs=tuple(pairs),
         problems=problems,
-        environment=environment(device),
+        environment=environment(device, precision=evaluation.precision),
     )
 
 
@@ -192,6 +197,7 @@ def _evaluate(work: _Work, reporter: Reporter) -> None:
     set_threads(request.workers)
     loaded = read_model(entry.folder)
     loaded.model.to(choose_device(request.device))
+    set_precision(loaded, request.precision, reporter)
     for path, task in zip(entry.paths, read_tasks(request), strict=True):
         if _read_part(path, entry) is not None:
             continue

@@ -25,6 +25,7 @@ from genomeformer_cli.core.formats.region import Region
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.formats.tracks.elements import Chromosome
 from genomeformer_cli.core.genomes.regions import count_noun
+from genomeformer_cli.core.inference.precision import PrecisionName, set_precision
 from genomeformer_cli.core.model_io.bundle_layout import HEAD_FILE
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.model_io.tensors import weights_sha256
@@ -78,6 +79,8 @@ class PredictRequest:
     config: PredictConfig = field(default_factory=PredictConfig)  # Settings of the prediction.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
     workers: int | None = None  # CPU cores; None: every core, or `OMP_NUM_THREADS`.
+    # Precision of the matrix products; `auto`: float32, and int8 for vectors where it is harmless.
+    precision: PrecisionName = "auto"
     resume: bool = False  # Use the finished parts of an interrupted command.
 
 
@@ -129,6 +132,7 @@ def load_predictor(
     loaded, task = read_finetuned(folder)
     set_threads(request.workers)
     loaded.model.to(choose_device(request.device, reporter))
+    set_precision(loaded, request.precision, reporter)
     tokens = request.config.rows.tokens_per_batch
     answerer = task.predictor(loaded.model, loaded.tokenizer, tokens)
     return LoadedPredictor(answerer=answerer, task=task, folder=folder)
@@ -262,6 +266,7 @@ def _describe_job(predictor: LoadedPredictor, request: PredictRequest, look: Loo
     description = {
         "genomeformer_version": __version__,
         "model_sha256": weights_sha256(predictor.folder),
+        "precision": "fp32" if request.precision == "auto" else request.precision,
         "head_sha256": file_sha256(predictor.folder / HEAD_FILE),
         "task": to_plain(predictor.task),
         "sources": to_plain(request.sources),

@@ -38,6 +38,7 @@ from genomeformer_cli.core.formats.vcf import Variant, read_variants
 from genomeformer_cli.core.formats.vcf_info import annotate_lines
 from genomeformer_cli.core.genomes.genome import genome_file
 from genomeformer_cli.core.genomes.regions import count_noun, reasons
+from genomeformer_cli.core.inference.precision import PrecisionName, set_precision
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import model_folder
 from genomeformer_cli.core.objectives.registry import objective_for
@@ -61,6 +62,8 @@ class ScoreRequest:
     needs_bases: bool = False  # The output has a value of every base.
     device: str = "auto"  # `auto`, `cpu`, or a torch device.
     workers: int | None = None  # CPU cores; None: every core, or `OMP_NUM_THREADS`.
+    # Precision of the matrix products; `auto`: float32, and int8 for vectors where it is harmless.
+    precision: PrecisionName = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +114,7 @@ def load_scorer(
     if request.needs_bases:
         check_single_bases(loaded)
     loaded.model.to(choose_device(request.device, reporter))
+    set_precision(loaded, request.precision, reporter)
     return loaded
 
 

@@ -30,6 +30,7 @@ from genomeformer_cli.core.attention.kernels.cpu_blocking import (
     put_product,
     use_cpu_blocking,
 )
+from genomeformer_cli.core.attention.kernels.product_weights import left_factor, put_linear
 from genomeformer_cli.core.attention.kernels.rms_norm import (
     back_through_scale,
     rms_norm_reference,
@@ -141,7 +142,8 @@ class _Projections(torch.autograd.Function):
                 if has_gradient
                 else normed_NE.new_empty(len(normed_NE), len(first_WE))
             )
-            torch.mm(normed_NE, first_WE.T, out=raw_NW)
+            left_NE = left_factor(normed_NE, first_WE)
+            put_linear(left_NE, first_WE, raw_NW)
             raw_NPHD = raw_NW.view(-1, *gains_PHD.shape).to(x_BLE.dtype)
             scale_NPH1 = row_scales(raw_NPHD)
             if has_gradient:
@@ -151,7 +153,7 @@ class _Projections(torch.autograd.Function):
                     scales_NS[:, :1] = scale_N1
             _place((raw_NPHD * scale_NPH1).mul_(gains_PHD), angles, rows, outs_BLW)
             for part_WE, out_BLW in zip(others_WE, outs_BLW[num_placed:], strict=True):
-                torch.mm(normed_NE, part_WE.T, out=rows.gather(out_BLW))
+                put_linear(left_NE, part_WE, rows.gather(out_BLW))
         ctx.angles, ctx.parts = angles, parts
         ctx.save_for_backward(x_BLE, gain_E, weight_WE, gains_PD, raw_BLW, scales_BLS)
         return tuple(

@@ -24,6 +24,7 @@ from genomeformer_cli.core.attention.kernels.cpu_blocking import (
     row_blocks,
     use_cpu_blocking,
 )
+from genomeformer_cli.core.attention.kernels.product_weights import left_factor, put_linear
 from genomeformer_cli.core.attention.kernels.rms_norm import (
     RMSNorm,
     back_through_scale,
@@ -106,12 +107,12 @@ class _GatedMLP(torch.autograd.Function):
             scale_N1[rows] = row_scales(x_NE[rows])
             normed_NE = (x_NE[rows] * scale_N1[rows]).mul_(gain_E).to(dtype)
             block_N2M = _block_of(pieces_N2M, number if has_gradient else 0)[: len(normed_NE)]
-            torch.mm(normed_NE, first_2ME.T, out=block_N2M)
+            put_linear(left_factor(normed_NE, first_2ME), first_2ME, block_N2M)
             gated_NM = functional.silu(block_N2M[:, :hidden]).mul_(block_N2M[:, hidden:])
             if residual:
-                torch.add(x_NE[rows], gated_NM @ second_EM.T, out=out_NE[rows])
+                torch.add(x_NE[rows], functional.linear(gated_NM, second_EM), out=out_NE[rows])
             else:
-                torch.mm(gated_NM, second_EM.T, out=out_NE[rows])
+                put_linear(left_factor(gated_NM, second_EM), second_EM, out_NE[rows])
         ctx.residual = residual
         if has_gradient:
             ctx.save_for_backward(x, gain_E, gate_and_up_2ME, down_EM, scale_N1, *pieces_N2M)
