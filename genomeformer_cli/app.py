@@ -16,6 +16,7 @@ from genomeformer_cli.commands import (
     doctor,
     embed,
     evaluate,
+    explain,
     fetch,
     finetune,
     generate,
@@ -53,7 +54,7 @@ app = Typer(
 )
 
 _COMMANDS = (
-    *(fetch, tokenize, windows, pretrain, compare, embed, evaluate, score),
+    *(fetch, tokenize, windows, pretrain, compare, embed, evaluate, score, explain),
     *(finetune, predict, generate, release, models, doctor),
 )
 

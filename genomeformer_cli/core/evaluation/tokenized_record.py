@@ -264,7 +264,7 @@ def _use_window_logits(record: TokenizedRecord, rule: ScoringOptions, use: UseLo
     length = rule.window or record.loaded.model.config.context
     windows = scoring_windows(record.ids_T.size, length, causal=objective.is_causal)
     width = max(window.stop - window.start for window in windows)
-    num_passes = _num_passes(record, rule, width) if objective.hides_targets else 1
+    num_passes = passes_of_record(record, rule.every, width)
     rows = [(window, offset) for window in windows for offset in range(num_passes)]
     device = record.loaded.model.device
     tokens_per_batch = _CPU_TOKENS if device.type == "cpu" else _TOKENS_PER_BATCH
@@ -282,11 +282,14 @@ def _use_window_logits(record: TokenizedRecord, rule: ScoringOptions, use: UseLo
     run_tasks(compute, batches, device=device, demand=demand)
 
 
-def _num_passes(record: TokenizedRecord, rule: ScoringOptions, width: int) -> int:
+def passes_of_record(record: TokenizedRecord, every: int, width: int) -> int:
+    """Return the number of passes that predict all tokens of windows of a width."""
+    if not record.objective.hides_targets:
+        return 1
     if record.bases.cut is not Cut.OVERLAPPING:
-        return min(rule.every, width)
+        return min(every, width)
     longest = int(record.bases.lengths.max())
-    return max(rule.every, _SPACING * longest)
+    return max(every, _SPACING * longest)
 
 
 def _batch_logits(

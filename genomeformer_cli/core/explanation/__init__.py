@@ -1,0 +1,1 @@
+"""Explanation of models: dependencies between bases, attributions and motifs."""

@@ -1,0 +1,104 @@
+"""Attributions: gradients against finite differences, completeness, substitutions by definition."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from genomeformer_cli.core.errors import ConfigError
+from genomeformer_cli.core.explanation.attribution import (
+    Answer,
+    BaseAnswer,
+    Method,
+    TaskAnswer,
+    attribute,
+)
+from genomeformer_cli.core.finetuning.checkpoint import SavedTask
+from genomeformer_cli.core.finetuning.head import attach_head
+from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
+from genomeformer_cli.core.sequence import encode_bases
+from tests.corpora import random_dna
+from tests.unit.core.explanation.test_dependencies import load
+
+CODES = encode_bases(random_dna(8, 5) + "N" + random_dna(4, 6))
+KNOWN = np.flatnonzero(CODES < 4)
+
+
+def task_answer(direction: str, strands: str, kind: TaskKind, patch: int = 1) -> TaskAnswer:
+    loaded = load("char", direction, patch)
+    task = SavedTask(
+        name="x",
+        targets=LabelSpace(kind=kind, names=("a", "b"), means=(1.0, 2.0), spreads=(3.0, 0.5)),
+        pool="attention",
+        strands=strands,  # type: ignore[arg-type]
+        window=64,
+    )
+    head = task.build_head(loaded.model)
+    with torch.no_grad():
+        head.out.weight.normal_(generator=torch.Generator().manual_seed(1))
+    attach_head(loaded.model, head)
+    return TaskAnswer(task.predictor(loaded.model, loaded.tokenizer, 512), 1)
+
+
+CASES = [
+    task_answer("two-stack", "average", TaskKind.CLASSIFICATION, patch=4),
+    task_answer("bidirectional", "average", TaskKind.REGRESSION),
+    task_answer("causal", "given", TaskKind.MULTI_LABEL),
+    *(
+        BaseAnswer(load("char", direction), 4, int(CODES[4]), every=5)
+        for direction in ("bidirectional", "causal", "two-stack")
+    ),
+]
+
+
+def number(answer: Answer, mixture: np.ndarray) -> float:
+    with torch.no_grad():
+        dtype = next(answer.model.parameters()).dtype
+        return float(answer.soft_values(CODES, torch.tensor(mixture, dtype=dtype)[None])[0])
+
+
+@pytest.mark.parametrize("answer", CASES, ids=range(len(CASES)))
+def test_gradients_and_their_integral(answer: Answer) -> None:
+    real = np.eye(4)[CODES[KNOWN]]
+    value = float(answer.values([CODES])[0])
+    assert number(answer, real) == pytest.approx(value, abs=1e-5)
+    gradient = attribute(answer, CODES, Method.GRAD)
+    step = 1e-3
+    slopes = np.array(
+        [
+            [
+                number(answer, real + step * basis) - number(answer, real - step * basis)
+                for basis in np.eye(real.size).reshape(-1, *real.shape)[4 * row : 4 * row + 4]
+            ]
+            for row in range(len(KNOWN))
+        ]
+    ) / (2 * step)
+    expected = slopes - slopes.mean(axis=1, keepdims=True)
+    np.testing.assert_allclose(gradient.effect_LR[KNOWN], expected, atol=2e-3)
+    assert np.isnan(gradient.base_L[8])
+    assert np.abs(expected).max() > 1e-2
+    path = attribute(answer, CODES, Method.IG)
+    change = value - number(answer, np.full_like(real, 0.25))
+    assert np.nansum(path.base_L) == pytest.approx(change, abs=1e-4)
+
+
+@pytest.mark.parametrize("answer", CASES, ids=range(len(CASES)))
+def test_substitutions(answer: Answer) -> None:
+    result = attribute(answer, CODES, Method.ISM)
+    value = answer.values([CODES])[0]
+    for position in (0, 6):
+        changes = []
+        for base in range(4):
+            mutant = CODES.copy()
+            mutant[position] = base
+            changes.append(answer.values([mutant])[0] - value)
+        np.testing.assert_allclose(result.effect_LR[position], changes, atol=1e-5)
+        assert result.base_L[position] == pytest.approx(-sum(changes) / 3, abs=1e-5)
+
+
+def test_tokens_of_several_bases_have_no_gradients() -> None:
+    answer = BaseAnswer(load("3-mers", "bidirectional"), 4, int(CODES[4]), every=5)
+    with pytest.raises(ConfigError, match="single bases"):
+        attribute(answer, CODES, Method.GRAD)
+    assert np.isfinite(attribute(answer, CODES, Method.ISM).base_L[0])
