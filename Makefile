@@ -9,7 +9,7 @@ PINNED := -c constraints.txt --build-constraint constraints.txt
 TYPED := genomeformer_cli tests docs/generate_reference.py docs/generate_attention_pictures.py $(wildcard benchmarks)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup format check test test-all soak oracles golden docs bench demo fuzz audit lowest clean
+.PHONY: help setup format dist check test test-all soak oracles golden docs bench demo fuzz audit lowest clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "  %-10s %s\n", $$1, $$2 }'
@@ -69,6 +69,9 @@ lowest: ## The fast tests with the oldest versions that pyproject.toml allows
 
 golden: setup ## Rewrite tests/golden; say in the changelog why it moved
 	$(BIN)/python -m pytest tests -m '' --rewrite-golden
+
+dist: setup ## Build the wheel and the sdist, install each without the checkout, embed and pretrain there
+	$(BIN)/python scripts/dist.py
 
 docs: setup ## Regenerate the reference pages, build the site in site/
 	$(BIN)/python docs/generate_reference.py
