@@ -110,8 +110,8 @@ def smoke(archive: Path) -> None:
         folder = Path(name)
         venv.create(folder / "env", with_pip=True)
         python, constraints = folder / "env/bin/python", ROOT / "constraints.txt"
-        pins = ["-c", constraints, "--build-constraint", constraints]
-        upgrade = ["install", "--quiet", "--upgrade", "-c", constraints, "pip"]
+        pins = ["-c", str(constraints), "--build-constraint", str(constraints)]
+        upgrade = ["install", "--quiet", "--upgrade", "-c", str(constraints), "pip"]
         call([python, "-m", "pip", *upgrade])
         call([python, "-m", "pip", "install", "--quiet", *pins, archive.resolve()])
         dropped = ("PYTHONPATH", "VIRTUAL_ENV", "GENOMEFORMER_CONFIG")

@@ -175,7 +175,7 @@ def test_commands_of_the_galaxy_tools_run(
 
 SETTINGS = [
     f"fetch=--file {GENOME}",
-    "pretrain=--steps 12 --set training.save_every=2",
+    "pretrain=--steps 12 --set training.checkpoint_every=2",
     f"sequences=['{PROMOTERS}']",
     "model=trained",
     "pieces=3",
