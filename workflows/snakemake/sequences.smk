@@ -20,7 +20,7 @@ rule scatter:
     log:
         f"{OUT}/logs/scatter.log",
     shell:
-        "python {SCRIPTS}/scatter.py {input} --pieces {output} 2> {log}"
+        "{sys.executable} {SCRIPTS}/scatter.py {input} --pieces {output} 2> {log}"
 
 
 rule embed:
@@ -70,7 +70,7 @@ rule merge_vectors:
         vectors=f"{OUT}/vectors.npy",
         ids=f"{OUT}/ids.txt",
     shell:
-        "python {SCRIPTS}/merge_vectors.py {input.vectors} --output {output.vectors}"
+        "{sys.executable} {SCRIPTS}/merge_vectors.py {input.vectors} --output {output.vectors}"
         " && cat {input.ids} > {output.ids}"
 
 
