@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from genomeformer_cli.core.evaluation.kmers import KS, ONE_HOT, UNSCALED
 from tests.cli import RunCommand
 from tests.corpora import random_dna
 from tests.failures import assert_failure
@@ -52,7 +53,7 @@ def test_one_report_of_everything(run_cli: RunCommand, labelled: Path, tmp_path:
     ]
     (task,) = results["tasks"]
     assert task["classes"] == ["promoter", "random"]
-    kinds = ["model", "random", *(f"{k}-mers" for k in (3, 4, 5, 6)), "one-hot"]
+    kinds = ["model", "random", *(f"{k}-mers" for k in KS), ONE_HOT, *UNSCALED]
     assert [row["who"] for row in task["rows"]] == kinds * 2
     again = run_cli(*command, "-o", str(tmp_path / "two"), "--json")
     assert json.loads(again.out) == results

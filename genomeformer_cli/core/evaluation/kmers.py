@@ -18,11 +18,17 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 KS = (3, 4, 5, 6)
-ONE_HOT = "one-hot"
+KS_BOTH_STRANDS = (5, 6, 7)
+ONE_HOT, PAIRS = "one-hot", "base pairs in place"
 # Gapped k-mers: two 3-mers, with a gap of so many bases between them.
 HALF_SITE = 3
 GAPS = (1, 2, 3, 4, 5, 6, 7, 8)
+GAPPED = f"gapped {2 * HALF_SITE}-mers"
 NUM_GAPPED = len(GAPS) * NUM_REAL_BASES ** (2 * HALF_SITE)
+
+
+# Features whose probes do not scale them to unit variance.
+UNSCALED = (*(f"both-strand {k}-mers" for k in KS_BOTH_STRANDS), GAPPED, PAIRS)
 
 
 @dataclass(frozen=True)
@@ -48,6 +54,35 @@ def kmer_frequencies(sequences: Sequence[Codes], k: int) -> csr_array:
     shares_K = (counts.values_K / totals_N[counts.rows_K]).astype(np.float32)
     shape = (len(sequences), NUM_REAL_BASES**k)
     return SparseEntries(counts.rows_K, counts.columns_K, shares_K).table(shape)
+
+
+def square_roots(entries: SparseEntries, num_columns: int, num_rows: int) -> csr_array:
+    """Return the square roots of counts, shape (N, columns): their variance is even."""
+    values_K = np.sqrt(entries.values_K)
+    table = SparseEntries(entries.rows_K, entries.columns_K, values_K)
+    return table.table((num_rows, num_columns))
+
+
+def unscaled_counts(sequences: Sequence[Codes]) -> dict[str, csr_array]:
+    """Return the features of `UNSCALED`: square roots of counts, and base pairs.
+
+    Base pairs in their places are counted only if all sequences have the same length.
+    """
+    num_rows = len(sequences)
+    tables = {
+        f"both-strand {k}-mers": square_roots(
+            kmer_counts(sequences, k, both_strands=True), NUM_REAL_BASES**k, num_rows
+        )
+        for k in KS_BOTH_STRANDS
+    }
+    gapped = gapped_counts(sequences, both_strands=True)
+    tables[GAPPED] = square_roots(gapped, NUM_GAPPED, num_rows)
+    lengths = {codes.size for codes in sequences}
+    length = max(lengths, default=0)
+    if len(lengths) == 1 and length > 1:
+        pairs = positional_pairs(sequences, length)
+        tables[PAIRS] = pairs.table((num_rows, NUM_REAL_BASES**2 * (length - 1)))
+    return tables
 
 
 def kmer_counts(sequences: Sequence[Codes], k: int, *, both_strands: bool = False) -> SparseEntries:

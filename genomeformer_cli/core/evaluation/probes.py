@@ -152,7 +152,9 @@ def _draw_folds(task: Task, generator: np.random.Generator) -> Iterator[tuple[Ro
     yield from ((train, test) for train, test in row_splits if train.size and test.size)
 
 
-def run_probe(probe: str, vectors: Any, task: Task, folds: Sequence[Fold]) -> ProbePredictions:
+def run_probe(
+    probe: str, vectors: Any, task: Task, folds: Sequence[Fold], *, is_scaled: bool = True
+) -> ProbePredictions:
     """Fit and test a probe on every fold.
 
     Args:
@@ -160,6 +162,8 @@ def run_probe(probe: str, vectors: Any, task: Task, folds: Sequence[Fold]) -> Pr
         vectors: Dense or sparse array (N, E).
         task: Task with the classes of the rows.
         folds: Folds, from `folds`.
+        is_scaled: Scale the features to unit variance for logistic regression; rare k-mers are
+            better left as they are.
     """
     targets_N = class_numbers(task)
     num_classes = len(task.classes)
@@ -176,10 +180,10 @@ def run_probe(probe: str, vectors: Any, task: Task, folds: Sequence[Fold]) -> Pr
         if train_classes.size == 1:
             probabilities.append(np.eye(num_classes)[np.repeat(train_classes, fold.test.size)])
             continue
-        scaler = _scaler(vectors[fold.train])
+        scaler = _scaler(vectors[fold.train]) if is_scaled else None
         rows_by_split = {"train": fold.train, "val": fold.validation, "test": fold.test}
         scaled = {
-            split: scaler.transform(vectors[rows])
+            split: scaler.transform(vectors[rows]) if scaler else vectors[rows]
             for split, rows in rows_by_split.items()
             if rows.size
         }

@@ -1,7 +1,8 @@
 """Probing on labelled sequences: a model's vectors beside k-mer counts and random-init twins.
 
-All vectors use the same rows, folds and probes. `k-mers` are the best of k = 3 to 6 on the tested
-rows, which favours them; `one-hot` encodes the base at each position, for sequences of one length.
+All vectors use the same rows, folds and probes. The best k-mers, of k = 3 to 6, of 5 to 7 on both
+strands, or gapped, are selected on the tested rows, which favours them; `one-hot` and `base pairs
+in place` encode bases at their positions, for sequences of one length.
 Shape letters: N rows, E width.
 """
 
@@ -21,7 +22,14 @@ from genomeformer_cli.core.evaluation.class_metrics import GroupMetrics
 from genomeformer_cli.core.evaluation.duplicates import Duplicates, find_duplicates
 from genomeformer_cli.core.evaluation.embedding_cost import CostMeter
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
-from genomeformer_cli.core.evaluation.kmers import KS, ONE_HOT, kmer_frequencies, one_hot
+from genomeformer_cli.core.evaluation.kmers import (
+    KS,
+    ONE_HOT,
+    UNSCALED,
+    kmer_frequencies,
+    one_hot,
+    unscaled_counts,
+)
 from genomeformer_cli.core.evaluation.neighbourhood import (
     Neighbourhood,
     draw_rows,
@@ -79,7 +87,7 @@ class ProbingConfig:
 class ProbeRow:
     """Metrics of one kind of vector on one task with one seed."""
 
-    who: str  # `model`, `random`, `3-mers` ..., `one-hot`.
+    who: str  # `model`, `random`, `3-mers`, ..., `one-hot`, `both-strand 7-mers`, ...
     seed: int  # Seed of the folds, draws and twin.
     # Clustering of the vectors, for classes of two rows or more; None if there are fewer than two
     # such classes.
@@ -161,6 +169,7 @@ def evaluate_task(
     one_hot_bases = one_hot(sequences)
     if one_hot_bases is not None:
         kmers[ONE_HOT] = one_hot_bases
+    kmers |= unscaled_counts(sequences)
     rows_by_seed = {
         seed: np.searchsorted(used_N, drawn_M) for seed, drawn_M in drawn_by_seed.items()
     }
@@ -229,14 +238,16 @@ def _probe_rows(
     with reporter.track(f"probing {task.name}", len(vectors), "kinds of vector") as tracker:
         for source, array in vectors.items():
             predictions[source] = {
-                probe: run_probe(probe, array, task, task_folds) for probe in (LOGISTIC, NEIGHBOURS)
+                probe: run_probe(probe, array, task, task_folds, is_scaled=source not in UNSCALED)
+                for probe in (LOGISTIC, NEIGHBOURS)
             }
             tracker.advance(1)
     metrics = {
         source: {probe: measure_probe(prediction, seed) for probe, prediction in probes.items()}
         for source, probes in predictions.items()
     }
-    best = max((f"{k}-mers" for k in KS), key=lambda source: metrics[source][LOGISTIC].mcc.value)
+    kmers = [source for source in vectors if source.endswith("-mers")]
+    best = max(kmers, key=lambda source: metrics[source][LOGISTIC].mcc.value)
     sampled = draw_rows(classes_N, seed)
     # A class of a single row has no neighbours of its class.
     sizes_C = np.bincount(classes_N[sampled])
