@@ -5,7 +5,7 @@ it lies near a boundary. So only few numbers are kept, and only coarsely:
 
 1. Sequence k of length n has the bases A C G T for the pairs of bits 00 01 10 11 of
    SHA-256("genomeformer k"), first bit first, first n of 128. Some bases of it are hidden, see
-   `SEQUENCES`.
+   `SEQUENCES`. A sequence of more tokens than the model reads at once loses its last bases.
 2. The model reads each sequence alone, on the CPU in float32. One vector is the mean of the
    features of the last layer over the tokens, and another the mean of the logits, if it has a head.
 3. A vector v has 17 numbers: log2 |v|, and the projections s . v / |v|, where sign s[i] of
@@ -57,6 +57,18 @@ def checksum_sequences() -> tuple[str, ...]:
     )
 
 
+def sequences_of(loaded: LoadedModel) -> tuple[str, ...]:
+    """Return the sequences, each cut to the bases that the longest row of a model holds."""
+    return tuple(_fitting(sequence, loaded) for sequence in checksum_sequences())
+
+
+def _fitting(sequence: str, loaded: LoadedModel) -> str:
+    longest = loaded.model.config.context
+    while sequence and loaded.tokenizer.encode(encode_bases(sequence)).size > longest:
+        sequence = sequence[:-1]
+    return sequence
+
+
 def _sequence(number: int, length: int, hidden: tuple[int, ...]) -> str:
     bits = _bits(f"genomeformer {number}")
     pairs = 2 * bits[0::2] + bits[1::2]
@@ -91,7 +103,7 @@ def compute_checksum(loaded: LoadedModel) -> ModelChecksum:
         loaded: Model on the CPU, in float32.
     """
     features, logits = [], []
-    for sequence in checksum_sequences():
+    for sequence in sequences_of(loaded):
         ids = loaded.tokenizer.encode(encode_bases(sequence))
         tokens_1L = torch.from_numpy(ids.astype(np.int64))[None]
         hidden_LE = loaded.model.hidden(tokens_1L, None)[0]

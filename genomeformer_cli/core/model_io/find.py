@@ -9,6 +9,7 @@ from pathlib import Path
 
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CheckpointError, NotInCacheError
+from genomeformer_cli.core.escaping import excerpt
 from genomeformer_cli.core.model_io.published_copy import converted_copy, needs_conversion
 from genomeformer_cli.core.model_io.rotation import newest_valid_checkpoint
 from genomeformer_cli.core.model_io.tensors import has_weights
@@ -43,10 +44,22 @@ def find_model(model: str, *, store: Store, reporter: Reporter) -> Path:
     return newest
 
 
+def _leads_nowhere(path: Path) -> bool:
+    return path.is_symlink() and not path.exists()
+
+
 def _without_weights(model: str, folder: Path) -> CheckpointError:
     try:
         identity = read_json(folder / RUN_IDENTITY_FILE)
     except DocumentError:
+        lost = [path.name for path in sorted(folder.iterdir()) if _leads_nowhere(path)]
+        if lost:
+            return CheckpointError(
+                f"`{model}` holds links to files that do not exist: "
+                + ", ".join(f"`{excerpt(name)}`" for name in lost[:4]),
+                hint="copy the files themselves, as by `cp -L`; a folder of the Hub's cache holds "
+                "links to its `blobs`",
+            )
         return CheckpointError(
             f"`{model}` holds no weights", hint="give a bundle, a run with a checkpoint, or a name"
         )

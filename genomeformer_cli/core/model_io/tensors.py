@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypedDict
 
@@ -102,9 +103,20 @@ def read_header(path: Path) -> tuple[dict[str, TensorEntry], dict[str, str]]:
             start, stop = entry.data_offsets
             if not 0 <= start <= stop <= room or min(entry.shape, default=0) < 0:
                 raise ValueError(f"the tensor `{name}` lies outside the file")
+        _check_overlap(entries)
     except (OSError, ValueError) as failure:
         raise CheckpointError(f"`{path}` cannot be loaded: {failure}", hint=DAMAGED) from failure
     return entries, metadata
+
+
+def _check_overlap(entries: Mapping[str, TensorEntry]) -> None:
+    """Raise ValueError for two tensors that share bytes, which the format does not allow."""
+    placed = sorted(entries.items(), key=lambda item: item[1].data_offsets)
+    for (first, entry), (second, following) in pairwise(placed):
+        if following.data_offsets[0] < entry.data_offsets[1]:
+            raise ValueError(
+                f"the tensors `{excerpt(first)}` and `{excerpt(second)}` share bytes of the file"
+            )
 
 
 def read_tensors(path: Path, *, finite: bool = True) -> dict[str, Tensor]:

@@ -72,6 +72,7 @@ class DecoderConfig(PlainTraits):
     experts_per_token: int = 0  # MLPs that every position chooses.
     embedding_scale: float = 1.0  # Factor of the embedding.
     tied_head: bool = False  # Use the embedding as the weights of the head.
+    has_head: bool = True  # Predict tokens.
     initial_std: float = 0.02  # Standard deviation of initial weights.
     # Standard deviation of the initial weights that add to the residual stream.
     initial_out_std: float = 0.02
@@ -144,7 +145,7 @@ class Decoder(FramedModel):
         self.norm = _norm(config, config.width)
         self.head = (
             None
-            if config.tied_head
+            if config.tied_head or not config.has_head
             else nn.Linear(config.width, config.vocabulary_size, bias=False)
         )
         initialise(self, torch.Generator().manual_seed(seed))
@@ -226,7 +227,16 @@ class Decoder(FramedModel):
         return done_BLE
 
     def logits(self, features: Tensor) -> Tensor:
-        """Return logits (..., V) of the token after every position."""
+        """Return logits (..., V) of the token after every position.
+
+        Raises:
+            ConfigError: The model was published without a head that predicts tokens.
+        """
+        if not self.config.has_head:
+            raise ConfigError(
+                "the model was published without a head that predicts tokens",
+                hint="embed with it, or fetch the weights of its class for language modelling",
+            )
         weight_VE = self.embedding.weight if self.head is None else self.head.weight
         return functional.linear(features, weight_VE)
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from genomeformer_cli.core.embedding.checksum import (
     ModelChecksum,
-    checksum_sequences,
     compute_checksum,
+    sequences_of,
 )
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.known_models import find_known_model
@@ -55,7 +55,7 @@ def verify_model(
         recorded=recorded,
         agrees=None if recorded is None else recorded == result.checksum,
         result=result,
-        sequences=checksum_sequences(),
+        sequences=sequences_of(loaded),
     )
 
 

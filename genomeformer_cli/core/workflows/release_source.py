@@ -11,12 +11,20 @@ from genomeformer_cli.core.config_text import read_config
 from genomeformer_cli.core.configuration import from_plain
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
 from genomeformer_cli.core.documents import read_json
-from genomeformer_cli.core.errors import CheckpointError
+from genomeformer_cli.core.errors import CheckpointError, UsageError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
 from genomeformer_cli.core.evaluation.held_out_scores import TWIN_SEED_SHIFT
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import Queries
-from genomeformer_cli.core.model_io.model_folder import LoadedModel, load_weights, read_model
+from genomeformer_cli.core.known_models import known_models
+from genomeformer_cli.core.model_io.hub_client import SCHEME
+from genomeformer_cli.core.model_io.model_folder import (
+    CONFIG_FILE,
+    LoadedModel,
+    is_published,
+    load_weights,
+    read_model,
+)
 from genomeformer_cli.core.model_io.rotation import newest_valid_checkpoint
 from genomeformer_cli.core.model_io.training_state import (
     AVERAGE_FILE,
@@ -77,6 +85,7 @@ def find_source(name: str, *, store: Store, reporter: Reporter) -> Source:
     if not store.has(Kind.RUNS, name) and (folder / STATE_FILE).is_file():
         run, checkpoint = folder.parents[1], folder
     else:
+        _refuse_published(name, folder, store)
         run = folder if _is_run(folder, name, store) else store.entry(Kind.RUNS, name).path
         read_summary(run)
         newest = newest_valid_checkpoint(run, reporter)
@@ -91,6 +100,28 @@ def find_source(name: str, *, store: Store, reporter: Reporter) -> Source:
         step=read_step(checkpoint),
         config=config,
         corpus=open_corpus(store, identity["corpus"]),
+    )
+
+
+def _refuse_published(name: str, folder: Path, store: Store) -> None:
+    """Refuse a model of other authors, which no run of ours has trained.
+
+    Raises:
+        UsageError: The name is an address, a known model, or a folder with its weights.
+    """
+    if store.has(Kind.RUNS, name) or _is_run(folder, name, store):
+        return
+    known = {word: model.address for model in known_models() for word in model.names}
+    address = known.get(name.lower(), name)
+    config = folder / CONFIG_FILE
+    if not address.startswith(SCHEME) and not (
+        config.is_file() and is_published(read_json(config))
+    ):
+        return
+    raise UsageError(
+        f"`{name}` is a model of other authors, and `release` makes a bundle of a run",
+        hint=f"tune it first, `genomeformer finetune DATA --model {address} --name NAME`, and "
+        "release `weights/NAME`; `release RUN --as transformers` is for models that you trained",
     )
 
 

@@ -24,7 +24,7 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     """
     check_auto_map(document, (), NAME)
     reader = ConfigReader(document, NAME)
-    reader.require("architectures", ["EuroBertForMaskedLM"])
+    reader.require("architectures", ["EuroBertForMaskedLM"], ["EuroBertModel"])
     reader.require("hidden_act", "silu")
     reader.flag("mlp_bias", is_on=False)
     # Pooling of a head for classes, which a masked model lacks.

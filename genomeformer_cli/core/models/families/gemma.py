@@ -33,7 +33,7 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     """
     check_auto_map(document, (), NAME)
     reader = ConfigReader(document, NAME)
-    reader.require("architectures", ["GemmaForCausalLM"])
+    reader.require("architectures", ["GemmaForCausalLM"], ["GemmaModel"])
     reader.require("hidden_act", "gelu_pytorch_tanh", "gelu")
     reader.require("hidden_activation", "gelu_pytorch_tanh", None)
     reader.flag("use_bidirectional_attention", is_on=False)

@@ -5,7 +5,8 @@ GPT-2 stores its matrices transposed and has learned positions.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -57,7 +58,7 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     """
     check_auto_map(document, (), NAME)
     reader = ConfigReader(document, NAME)
-    reader.require("architectures", ["GPT2LMHeadModel"])
+    reader.require("architectures", ["GPT2LMHeadModel"], ["GPT2Model"])
     reader.require("activation_function", "gelu_new", "gelu_pytorch_tanh")
     reader.flag("scale_attn_weights", is_on=True)
     reader.flag("scale_attn_by_inverse_layer_idx", is_on=False)
@@ -99,6 +100,12 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     return config
 
 
+def fit_head(config: DecoderConfig, names: Collection[str]) -> DecoderConfig:
+    """Return the configuration of a model that may be saved as its base class, without a head."""
+    is_base = "wte.weight" in names and "lm_head.weight" not in names
+    return dataclasses.replace(config, has_head=config.tied_head or not is_base)
+
+
 def convert(tensors: Mapping[str, Tensor], config: DecoderConfig) -> dict[str, Tensor]:
     """Rename the tensors and transpose the matrices.
 
@@ -118,7 +125,7 @@ def convert(tensors: Mapping[str, Tensor], config: DecoderConfig) -> dict[str, T
     if config.tied_head:
         # Some writers store it a second time; the authors' code uses the embedding.
         reader.ignore(r"lm_head\.weight")
-    else:
+    elif config.has_head:
         converted["head.weight"] = reader.take("lm_head.weight")
     for number in range(config.depth):
         old, new = f"h.{number}", f"blocks.{number}"
@@ -139,4 +146,5 @@ FAMILY = Family(
     read_config=read_config,
     convert=convert,
     read_tokenizer=read_decoder_tokenizer,
+    fit=fit_head,
 )

@@ -26,7 +26,7 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     """
     check_auto_map(document, (_GENERATOR,), NAME)
     reader = ConfigReader(document, NAME)
-    reader.require("architectures", ["LlamaForCausalLM"], ["GENERatorForCausalLM"])
+    reader.require("architectures", ["LlamaForCausalLM"], ["GENERatorForCausalLM"], ["LlamaModel"])
     # Length of the sequences in the training of METAGENE-1; no class reads it.
     reader.ignore(["max_sequence_length"])
     reader.require("hidden_act", "silu")

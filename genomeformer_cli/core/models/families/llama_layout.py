@@ -6,7 +6,8 @@ The keys and the tensor names are those of `transformers`, whose stock classes a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypedDict
 
@@ -22,6 +23,7 @@ from genomeformer_cli.core.models.rotary_scaling import RotaryScaling
 
 # Settings of training alone: dropout, and the parts into which old versions cut the matrices.
 _TRAINING_KEYS = ("attention_dropout", "pretraining_tp")
+_EMBEDDING, _HEAD = "embed_tokens.weight", "lm_head.weight"
 # Tables that old versions stored beside the weights and that are computed here.
 _COMPUTED = (r".*\.rotary_emb\.(inv_freq|cos_cached|sin_cached)",)
 
@@ -193,6 +195,12 @@ _KINDS: dict[str, Callable[[ConfigReader, int], dict[str, Any]]] = {
 }
 
 
+def fit_head(config: DecoderConfig, names: Collection[str]) -> DecoderConfig:
+    """Return the configuration of a model that may be saved as its base class, without a head."""
+    is_base = _EMBEDDING in names and _HEAD not in names
+    return replace(config, has_head=config.tied_head or not is_base)
+
+
 def convert_tensors(
     tensors: Mapping[str, Tensor], config: DecoderConfig, family: str
 ) -> dict[str, Tensor]:
@@ -201,19 +209,21 @@ def convert_tensors(
     Raises:
         CheckpointError: A tensor is missing or unknown.
     """
+    # The base class has neither the prefix nor the head.
+    prefix = "" if _EMBEDDING in tensors else "model."
     reader = TensorReader(tensors, family)
     reader.ignore(*_COMPUTED)
     converted = {
-        "embedding.weight": reader.take("model.embed_tokens.weight"),
-        "norm.weight": reader.take("model.norm.weight"),
+        "embedding.weight": reader.take(f"{prefix}{_EMBEDDING}"),
+        "norm.weight": reader.take(f"{prefix}norm.weight"),
     }
     if config.tied_head:
         # Some writers store it a second time; the authors' code uses the embedding.
         reader.ignore(r"lm_head\.weight")
-    else:
-        converted["head.weight"] = reader.take("lm_head.weight")
+    elif config.has_head:
+        converted["head.weight"] = reader.take(_HEAD)
     for number in range(config.depth):
-        old, new = f"model.layers.{number}", f"blocks.{number}"
+        old, new = f"{prefix}layers.{number}", f"blocks.{number}"
         block = _attention(reader, f"{old}.self_attn", config)
         block["attention_norm.weight"] = reader.take(f"{old}.input_layernorm.weight")
         block["mlp_norm.weight"] = reader.take(f"{old}.post_attention_layernorm.weight")
@@ -277,4 +287,5 @@ def llama_family(
         read_config=read_config,
         convert=partial(convert, family=name),
         read_tokenizer=read_decoder_tokenizer,
+        fit=fit_head,
     )

@@ -27,7 +27,7 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     """
     check_auto_map(document, (), NAME)
     reader = ConfigReader(document, NAME)
-    reader.require("architectures", ["MistralForCausalLM"])
+    reader.require("architectures", ["MistralForCausalLM"], ["MistralModel"])
     reader.require("hidden_act", "silu")
     sizes = read_sizes(reader, frame)
     config = DecoderConfig(

@@ -30,7 +30,7 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     """
     check_auto_map(document, (), NAME)
     reader = ConfigReader(document, NAME)
-    reader.require("architectures", ["MixtralForCausalLM"])
+    reader.require("architectures", ["MixtralForCausalLM"], ["MixtralModel"])
     reader.require("hidden_act", "silu")
     reader.ignore(_TRAINING_KEYS)
     sizes = read_sizes(reader, frame, epsilon=1e-5, rotary_base=1e6)

@@ -27,7 +27,7 @@ def read_config(document: Mapping[str, Any], frame: Frame) -> DecoderConfig:
     """
     check_auto_map(document, (), NAME)
     reader = ConfigReader(document, NAME)
-    reader.require("architectures", ["Qwen3ForCausalLM"])
+    reader.require("architectures", ["Qwen3ForCausalLM"], ["Qwen3Model"])
     reader.require("hidden_act", "silu")
     sizes = read_sizes(reader, frame)
     bias = reader.take("attention_bias", bool, default=False)

@@ -18,6 +18,7 @@ from genomeformer_cli.core.embedding.checksum import (
     checksum_sequences,
     compute_checksum,
     project,
+    sequences_of,
 )
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
@@ -78,6 +79,17 @@ def test_recorded_numbers_have_their_checksums() -> None:
     golden = json.loads((DATA / "checksums.json").read_text())
     assert golden.keys() == set(FOLDERS)
     assert golden == {name: compute_checksum(read_model(DATA / name)).checksum for name in FOLDERS}
+
+
+def test_a_short_context_takes_the_first_bases() -> None:
+    loaded = read_model(DATA / "hyenadna")
+    object.__setattr__(loaded.model.config, "context", 50)
+    sequences = sequences_of(loaded)
+    assert [len(sequence) for sequence in sequences] == [50, 50, 50, 7]
+    assert all(
+        whole.startswith(cut) for whole, cut in zip(checksum_sequences(), sequences, strict=True)
+    )
+    assert len(compute_checksum(loaded).features) == len(sequences)
 
 
 def test_a_model_without_a_head_has_the_numbers_of_its_features(

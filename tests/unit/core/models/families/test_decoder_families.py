@@ -92,6 +92,44 @@ def tensors_of(name: str, folder: Path) -> tuple[Any, dict[str, Tensor]]:
     return read(name), {key: tensor.to("meta") for key, tensor in tensors.items()}
 
 
+BASES = {"GPT2LMHeadModel": "GPT2Model", "EuroBertForMaskedLM": "EuroBertModel"}
+
+
+@pytest.mark.parametrize("is_tied", [False, True])
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_base_class_has_the_features_of_the_whole_model(
+    name: str, tmp_path: Path, is_tied: bool
+) -> None:
+    (architecture,) = document_of(name)["architectures"]
+    base = BASES.get(architecture, architecture.replace("ForCausalLM", "Model"))
+    settings = {"tie_word_embeddings": is_tied}
+    stock = transformers.AutoConfig.for_model(**document_of(name, **settings))
+    whole = getattr(transformers, architecture)(stock)
+    features = {}
+    for kind, model in {architecture: whole, base: whole.base_model}.items():
+        model.save_pretrained(tmp_path / kind)
+        tensors = load_file(tmp_path / kind / "model.safetensors")
+        config = read(name, architectures=[kind], **settings)
+        family = DOCUMENTS[name][0].FAMILY
+        config = family.fit(config, tensors.keys())
+        ours = Decoder(config)
+        ours.load_state_dict(family.convert(tensors, config))
+        tokens_1L = torch.arange(2, 12)[None]
+        features[kind] = ours.eval().hidden(tokens_1L, None)[0]
+        assert config.has_head == (kind == architecture or is_tied)
+        if not config.has_head:
+            with pytest.raises(ConfigError, match="without a head"):
+                ours.logits(features[kind])
+    assert torch.equal(*features.values())
+    # A head that only the whole model has must not be lost unnoticed.
+    if not is_tied:
+        tensors = load_file(tmp_path / architecture / "model.safetensors")
+        del tensors["lm_head.weight"]
+        config = family.fit(read(name, **settings), tensors.keys())
+        with pytest.raises(CheckpointError, match="lm_head"):
+            family.convert(tensors, config)
+
+
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_family_recognises_its_own_documents_alone(name: str) -> None:
     family = DOCUMENTS[name][0]
