@@ -1,20 +1,38 @@
-"""A training step as `pretrain` takes it, and the operations that its formula asks for."""
+"""A training step as `pretrain` takes it, and the operations that its formula asks for.
+
+Alone it measures the step of a preset on one thread: CPU seconds of gradients and of the optimizer,
+page faults, operations as torch counts them (causal scores in full), and the share of the speed of
+matrix products of its size in the same process.
+
+    python benchmarks/training_steps.py [--preset default] [--rows 8] [--repeats 3]
+"""
 
 from __future__ import annotations
 
+import argparse
+import resource
+import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 
 from genomeformer_cli.core.attention.protocols import Additive, Selective
 from genomeformer_cli.core.attention.registry import attention_entry, mechanisms_implementing
+from genomeformer_cli.core.memory_plans.flops import count_flops
+from genomeformer_cli.core.memory_plans.forecast import Step as StepShape
+from genomeformer_cli.core.memory_plans.forecast import random_examples
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig, accumulate_gradients
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.protocol import Model
+from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.loss import Examples
+from genomeformer_cli.core.tokenizers.files import build_tokenizer
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.optimizer import build_optimizers
 from genomeformer_cli.core.training.precision import ComputeConfig, computing
+from genomeformer_cli.core.training.presets import preset
+from genomeformer_cli.core.workflows.run_config import resolve_config
 
 Step = Callable[[], None]
 
@@ -83,3 +101,53 @@ def _partners(name: str, length: int, config: ModelConfig) -> int:
     if name == "performer":
         return config.attention.num_features
     return config.width // config.num_heads
+
+
+def main() -> None:
+    """Measure the step of a preset."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="default")
+    parser.add_argument("--rows", type=int, default=8, help="rows of a step, all at once")
+    parser.add_argument("--repeats", type=int, default=3)
+    chosen = parser.parse_args()
+    torch.set_num_threads(1)
+    tokenizer = build_tokenizer("char")
+    config = resolve_config(chosen.preset, None, {}, tokenizer)
+    model = build_model(config.model)
+    shape = StepShape(batch=chosen.rows, length=config.model.context, real_ids=range(5, 9))
+    examples = random_examples(model, shape)
+    optimizers = build_optimizers(model, preset(chosen.preset).training)
+    num_operations, speed = count_flops(model, replace(shape, batch=1)) * chosen.rows, products()
+    for _ in range(1 + chosen.repeats):
+        before, start = resource.getrusage(resource.RUSAGE_SELF), time.process_time()
+        model.zero_grad(set_to_none=True)
+        accumulate_gradients(model, examples, MemoryConfig(plan="full"))
+        gradients = time.process_time() - start
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+        seconds = time.process_time() - start
+        after = resource.getrusage(resource.RUSAGE_SELF)
+        print(
+            f"{chosen.rows * shape.length:,} bases: gradients {gradients:.2f} s, optimizer "
+            f"{seconds - gradients:.2f} s, {after.ru_minflt - before.ru_minflt:,} page faults; "
+            f"{num_operations / 1e9:.0f} GFLOP, {num_operations / seconds / speed:.0%} of "
+            f"{speed / 1e9:.0f} GFLOP/s",
+            flush=True,
+        )
+
+
+def products() -> float:
+    """Return the operations per CPU second of products of 2,048 rows."""
+    left, right = torch.randn(2048, 256), torch.randn(256, 1408)
+    times: list[float] = []
+    for _ in range(5):
+        start = time.process_time()
+        for _ in range(40):
+            torch.mm(left, right)
+        times.append(time.process_time() - start)
+    return 40 * 2 * 2048 * 256 * 1408 / min(times)
+
+
+if __name__ == "__main__":
+    main()

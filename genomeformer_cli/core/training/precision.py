@@ -34,9 +34,10 @@ from genomeformer_cli.core.store.atomic import write_json
 _GAIN = 1.3
 # A trial of the compiler takes about half a minute: only a run this long is worth it.
 _WORTH_COMPILING = 1800.0
+# Gain that a run of that length keeps after compiling twice, for the trial and for its own shapes.
+_COMPILING_GAIN = 1.1
 _REPEATS = 3
 _TOKENS_TRIED = 8192
-_LENGTH_TRIED = 2048
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,7 +198,9 @@ def _choose_compile(
     _time(_ways(precision, "on"), trial, seconds, reporter)
     if name not in seconds:
         return "off"
-    return "on" if compute.compile == "on" or seconds[name] * _GAIN < seconds[precision] else "off"
+    if compute.compile == "on" or seconds[name] * _COMPILING_GAIN < seconds[precision]:
+        return "on"
+    return "off"
 
 
 def _ways(precision: str, compiled: str) -> ComputeConfig:
@@ -248,11 +251,14 @@ def _seconds(compute: ComputeConfig, trial: Trial) -> float:
 
 
 def _trial_step(trial: Trial) -> Step:
-    """Return part of a step, or a whole step on a GPU, which small steps do not fill."""
+    """Return some rows of a step, or a whole step on a GPU, which small steps do not fill.
+
+    Rows are whole up to 8,192 tokens: a compiled model gains less or more at another length.
+    """
     step = trial.step
     if trial.model.device.type == "cuda":
         return step
-    length = min(step.length, _LENGTH_TRIED)
+    length = min(step.length, _TOKENS_TRIED)
     return replace(step, length=length, batch=min(step.batch, max(_TOKENS_TRIED // length, 1)))
 
 

@@ -96,6 +96,24 @@ def test_compiling_is_tried_in_long_runs_alone(
     assert (long.compile, tried) == ("on", ["fp32", "fp32, compiled"])
 
 
+@pytest.mark.parametrize(("seconds", "expected"), [(0.82, "on"), (0.95, "off")])
+def test_a_long_run_is_compiled_for_a_fifth(
+    seconds: float, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed(monkeypatch, {"fp32": 1.0, "fp32, compiled": seconds})
+    asked = ComputeConfig(precision="fp32")
+    chosen = choose_compute(asked, trial(steps=10**6), tmp_path / "t.json", Listening())
+    assert chosen.compile == expected
+
+
+@pytest.mark.parametrize(
+    ("batch", "length", "tried"), [(64, 4096, (2, 4096)), (3, 512, (3, 512)), (1, 2**15, (1, 8192))]
+)
+def test_a_trial_has_whole_rows(batch: int, length: int, tried: tuple[int, int]) -> None:
+    part = precision._trial_step(trial(step=replace(STEP, batch=batch, length=length)))
+    assert (part.batch, part.length) == tried
+
+
 def test_a_missing_compiler_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     timed(monkeypatch, {"fp32": 1.0})
     reporter = Listening()
