@@ -37,7 +37,7 @@ from genomeformer_cli.core.store.atomic import write_json
 from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.store.seal import seal
 
-READ, NUM_READS, WINDOW = 150, 4_000, 4_096
+READ, NUM_READS, WINDOW = 150, 1_000, 4_096
 SILENT = SilentReporter()
 
 
@@ -67,8 +67,12 @@ def mean_bits(loaded: LoadedModel, windows: list[Codes]) -> float:
 def probe(loaded: LoadedModel, path: Path, most_rows: int) -> ProbeRow:
     """Return the scores of probes on the vectors of a task."""
     task = read_task(path, missing=Missing.REFUSE)
-    config = ProbingConfig(most_training=most_rows)
-    (row,) = [row for row in evaluate_task(loaded, task, config, SILENT).rows if row.who == "model"]
+    if len(task.examples) > most_rows:
+        rng = np.random.default_rng(0)
+        drawn = rng.choice(len(task.examples), most_rows, replace=False)
+        task = task.take(sorted(drawn.tolist()))
+    result = evaluate_task(loaded, task, ProbingConfig(), SILENT)
+    (row,) = [row for row in result.rows if row.who == "model"]
     return row
 
 
@@ -119,7 +123,7 @@ def main() -> None:
     parser.add_argument("--genome", type=Path, required=True, help="held-out FASTA file")
     parser.add_argument("--task", type=Path, action="append", default=[], help="labelled sequences")
     parser.add_argument("--windows", type=int, default=25, help="windows of 4,096 bases to score")
-    parser.add_argument("--most-rows", type=int, default=2_000, help="training rows of a probe")
+    parser.add_argument("--most-rows", type=int, default=2_000, help="rows of a task")
     parser.add_argument("--write", action="store_true", help="store the record in the bundle")
     chosen = parser.parse_args()
     folder = model_folder(chosen.model, store=Store(), reporter=SILENT)
