@@ -324,7 +324,7 @@ def main() -> None:
             name: FineTuned(root / name, rows, model, arguments.epochs, arguments.seed)
             for name, model in (("fine-tuned", arguments.model), ("random-twin", str(twin)))
         }
-        fixed = {
+        fixed: dict[str, Score] = {
             "-10/-35 matrix": matrix_score(),
             "4-mers": kmer_score(rows),
             "AT content": lambda bases: float(bases.count("A") + bases.count("T")),
