@@ -189,7 +189,9 @@ def command(
             reporter.note(f"picture: {plot}")
     if output is None:
         return
-    text = f"{output}: {result.rows} rows of {result.width}"
+    from genomeformer_cli.core.genomes.regions import count_noun
+
+    text = f"{output}: {count_noun(result.rows, 'row')} of {result.width}"
     display_name = {
         "output": output,
         "rows": result.rows,
@@ -206,6 +208,7 @@ def _merge(context: Context, output: Path | None, *, as_json: bool) -> None:
     Raises:
         UsageError: There are no shards, no output, or other options.
     """
+    from genomeformer_cli.core.genomes.regions import count_noun
     from genomeformer_cli.core.workflows.embed_merge import merge_shards
     from genomeformer_cli.render.console import show
     from genomeformer_cli.render.progress import terminal_reporter
@@ -223,7 +226,8 @@ def _merge(context: Context, output: Path | None, *, as_json: bool) -> None:
         raise UsageError(f"`--merge` needs {missing}", hint="as in `--merge a.npy b.npy -o c.npy`")
     with terminal_reporter() as reporter:
         result = merge_shards([Path(shard) for shard in shards], output, reporter=reporter)
-    text = f"{output}: {result.rows} rows of {result.width}, from {result.shards} shards"
+    rows = count_noun(result.rows, "row")
+    text = f"{output}: {rows} of {result.width}, from {result.shards} shards"
     show(result, text, as_json=as_json)
 
 

@@ -30,7 +30,12 @@ def sample_view() -> GenomeView:
         lanes=(ScoreLane(label="promoter", color="#4477aa", values=values),),
         hits=(Hit(chrom="one", start=320, end=380, strand="+", label="promoter", score=0.75),),
         labels=("promoter", "other"),
-        genes=(Gene(chrom="one", start=100, end=400, strand="-", name="rep</script>A"),),
+        # Not in the order of their places; two names would cover each other.
+        genes=(
+            Gene(chrom="one", start=600, end=650, strand="+", name="last"),
+            Gene(chrom="one", start=100, end=400, strand="-", name="rep</script>A"),
+            Gene(chrom="one", start=104, end=120, strand="+", name="covered"),
+        ),
     )
 
 
@@ -57,7 +62,7 @@ def test_the_page_zooms_and_shows_what_is_under_the_pointer(tmp_path: Path, kind
     with _open(path, kind) as page:
         assert page.text("title") == "a <b>title</b>"
         assert page.text("range") == "one: 1 to 700"
-        assert page.number_of("bar") == 2
+        assert (page.number_of("bar"), page.number_of("gene")) == (4, 2)
         # A gap of the scores divides their line.
         assert page.number_of("score") == 2
         page.point(650, 50)
