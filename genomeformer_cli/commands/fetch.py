@@ -52,6 +52,15 @@ def command(
         list[str] | None,
         Option("--exclude-taxon", help="Taxon to exclude; repeatable.", rich_help_panel=_NCBI),
     ] = None,
+    taxonomy: Annotated[
+        str,
+        Option(
+            metavar="NAME|FILE",
+            help="Taxonomy of `--taxon`: `ncbi`, `gtdb` with names such as `g__Bacillus`, or a "
+            "metadata or taxonomy file of a GTDB release.",
+            rich_help_panel=_NCBI,
+        ),
+    ] = "ncbi",
     accession: Annotated[
         list[str] | None,
         Option(
@@ -101,15 +110,6 @@ def command(
         ),
     ] = None,
     limit: Annotated[int | None, Option(min=1, help=LIMIT_HELP, rich_help_panel=_CHOICE)] = None,
-    api_key: Annotated[
-        str | None,
-        Option(
-            metavar="KEY",
-            help="NCBI key, better given as `NCBI_API_KEY`; it is never logged, shown or stored.",
-            show_default=False,
-            rich_help_panel=_RUN,
-        ),
-    ] = None,
     dry_run: Annotated[bool, Option("--dry-run", help=DRY_RUN_HELP, rich_help_panel=_RUN)] = False,
     refresh: Annotated[
         bool,
@@ -164,7 +164,7 @@ def command(
         formats=formats,
         top_per=top_per,
         limit=limit,
-        api_key=api_key,
+        taxonomy=taxonomy,
         dry_run=dry_run,
         refresh=refresh,
         offline=offline,

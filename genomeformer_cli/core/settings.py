@@ -5,6 +5,7 @@
 | `GENOMEFORMER_HOME`     | root of the cache; default: the platform's user cache               |
 | `GENOMEFORMER_BASE_URL` | address of NCBI Datasets; default: NCBI                             |
 | `GENOMEFORMER_FTP_URL`  | address of the genomes area (`/genomes`, `/pub`); default: NCBI     |
+| `GENOMEFORMER_GTDB_URL` | address of a release of GTDB; default: the newest one          |
 | `NCBI_API_KEY`          | NCBI key for a higher rate limit; never logged, shown or stored     |
 
 Set by process launchers: `RANK`, `WORLD_SIZE`, `LOCAL_RANK`, `LOCAL_WORLD_SIZE`, `MASTER_ADDR`,
@@ -24,11 +25,13 @@ from genomeformer_cli.core.errors import ConfigError
 HOME_VARIABLE = "GENOMEFORMER_HOME"
 BASE_URL_VARIABLE = "GENOMEFORMER_BASE_URL"
 FTP_URL_VARIABLE = "GENOMEFORMER_FTP_URL"
+GTDB_URL_VARIABLE = "GENOMEFORMER_GTDB_URL"
 API_KEY_VARIABLE = "NCBI_API_KEY"
 LAUNCH_VARIABLE = "GENOMEFORMER_LAUNCH"
 
 DATASETS_URL = "https://api.ncbi.nlm.nih.gov/datasets/v2"
 FTP_URL = "https://ftp.ncbi.nlm.nih.gov"
+GTDB_URL = "https://data.gtdb.ecogenomic.org/releases/latest"
 
 
 def cache_root() -> Path:
@@ -49,6 +52,11 @@ def base_url() -> str:
 def ftp_url() -> str:
     """Return the address of the genomes area."""
     return os.environ.get(FTP_URL_VARIABLE) or FTP_URL
+
+
+def gtdb_url() -> str:
+    """Return the address of a release of GTDB."""
+    return os.environ.get(GTDB_URL_VARIABLE) or GTDB_URL
 
 
 def api_key() -> str | None:

@@ -126,23 +126,17 @@ def test_partial_shows_what_came_and_what_did_not(ncbi: MiniNcbi, run_cli: RunCo
     assert "1 of 7 genomes" in done.err
 
 
-@pytest.mark.parametrize("given", ["option", "environment"])
 def test_the_key_goes_to_the_api_alone_and_is_never_shown(
     ncbi: MiniNcbi,
     run_cli: RunCommand,
     cache_home: Path,
     monkeypatch: pytest.MonkeyPatch,
-    given: str,
 ) -> None:
-    if given == "environment":
-        monkeypatch.setenv("NCBI_API_KEY", KEY)
-    options = ("--api-key", KEY) if given == "option" else ()
-    runs = [run_cli("fetch", "--taxon", "562", "--json", *options, *FAST)]
+    monkeypatch.setenv("NCBI_API_KEY", KEY)
+    runs = [run_cli("fetch", "--taxon", "562", "--json", *FAST)]
     ncbi.scripts.add("taxon_suggest/Escherichia", [Fault.ERROR_500] * 99)
-    runs.append(
-        run_cli("fetch", "--taxon", "Escherichia", "--set", "connection.retries=0", *options, *FAST)
-    )
-    runs.append(run_cli("fetch", "--taxon", "562", "--source", "x", *options, *FAST))
+    runs.append(run_cli("fetch", "--taxon", "Escherichia", "--set", "connection.retries=0", *FAST))
+    runs.append(run_cli("fetch", "--taxon", "562", "--source", "x", *FAST))
     runs.append(run_cli("fetch", "--help"))
     keys = {a.path.startswith("/datasets"): a.headers.get("api-key") for a in ncbi.log}
     assert keys == {True: KEY, False: None}

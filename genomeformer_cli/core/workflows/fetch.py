@@ -11,10 +11,11 @@ import threading
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from genomeformer_cli.core.errors import ConfigError, PartialError, UsageError
+from genomeformer_cli.core.errors import ConfigError, NothingMatchedError, PartialError, UsageError
 from genomeformer_cli.core.formats.accessions import read_accession_list
 from genomeformer_cli.core.formats.text import local_copy
 from genomeformer_cli.core.genomes.genome import FetchedGenome
+from genomeformer_cli.core.genomes.gtdb import GTDB, fetch_metadata, find_genomes
 from genomeformer_cli.core.genomes.local import import_fasta
 from genomeformer_cli.core.genomes.lockfile import read_lock, row_of, write_lock
 from genomeformer_cli.core.genomes.ncbi.batch import FileMeter, install_all
@@ -39,8 +40,9 @@ from genomeformer_cli.core.genomes.ncbi.update import Update, compare, prune
 from genomeformer_cli.core.genomes.regions import count_noun
 from genomeformer_cli.core.genomes.sample import install_sample, sample_genomes
 from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.settings import gtdb_url
 from genomeformer_cli.core.store.layout import Store
-from genomeformer_cli.core.workflows.fetch_request import FetchNcbiRequest
+from genomeformer_cli.core.workflows.fetch_request import NCBI, FetchNcbiRequest
 
 __all__ = ["FetchNcbiRequest", "FetchResult", "fetch_ncbi"]
 
@@ -89,8 +91,10 @@ def fetch_ncbi(
         NetworkError: NCBI is not reachable; the same request again resumes.
         StoreError: The disk is full, or the cache is not writable.
     """
-    inquiry = _inquiry(request, reporter)
     store = store if store is not None else Store()
+    if request.taxonomy != NCBI:
+        request = _without_gtdb_names(request, store, reporter)
+    inquiry = _inquiry(request, reporter)
     folder = QueryDir(store.root, inquiry)
     with Session(
         request,
@@ -153,6 +157,69 @@ def fetch_ncbi(
         update=update,
         left_out=matches.excluded,
         lock=folder.lock if request.lock is None else None,
+    )
+
+
+def _without_gtdb_names(
+    request: FetchNcbiRequest, store: Store, reporter: Reporter
+) -> FetchNcbiRequest:
+    """Replace the taxa of GTDB by their genomes.
+
+    Raises:
+        UsageError: No taxon is named.
+        NothingMatchedError: NCBI has no genome of the taxa.
+    """
+    if not request.taxa:
+        raise UsageError(
+            "`--taxonomy` is about names, and none is given",
+            hint="add `--taxon`, such as `--taxon g__Bacillus`",
+        )
+    if request.taxonomy == GTDB:
+        with (
+            Session(
+                request,
+                store.root / "catalogue",
+                offline=request.offline,
+                refresh=request.refresh,
+                reporter=reporter,
+            ) as session,
+            FileMeter("metadata of GTDB", reporter) as meter,
+        ):
+            paths = fetch_metadata(
+                session.files,
+                gtdb_url(),
+                store.root / "catalogue",
+                refresh=request.refresh,
+                meter=meter,
+            )
+    else:
+        paths = [Path(request.taxonomy)]
+    found = find_genomes(
+        paths,
+        request.taxa,
+        without=request.exclude_taxa,
+        representatives=request.representatives,
+    )
+    if not found.accessions:
+        raise NothingMatchedError(
+            f"NCBI has none of the {count_noun(found.num_members, 'genome')} of "
+            f"{', '.join(request.taxa)}",
+            hint="choose another taxon, or `--set filter.representatives=false`",
+        )
+    if request.representatives and not found.marks_representatives:
+        reporter.warn(
+            "a taxonomy file does not mark the representatives of species: all genomes are "
+            "chosen; a metadata file of GTDB marks them"
+        )
+    text = f"GTDB: {count_noun(found.num_members, 'genome')} of {', '.join(request.taxa)}"
+    if found.num_elsewhere:
+        text += f", {found.num_elsewhere:,} of the chosen ones not at NCBI"
+    reporter.note(f"{text}; {len(found.accessions):,} chosen")
+    return replace(
+        request,
+        taxa=(),
+        exclude_taxa=(),
+        accessions=(*request.accessions, *found.accessions),
     )
 
 

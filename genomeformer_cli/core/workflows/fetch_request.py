@@ -7,6 +7,9 @@ from pathlib import Path
 
 from genomeformer_cli.core.genomes.ncbi.session import Connection, ConnectionConfig
 
+# Name of the default taxonomy.
+NCBI = "ncbi"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
@@ -25,6 +28,8 @@ class FilterConfig:
     max_contigs: int | None = None  # Maximum number of contigs.
     min_completeness: float | None = None  # Minimum CheckM completeness in percent.
     max_contamination: float | None = None  # Maximum CheckM contamination in percent.
+    # With a taxonomy of GTDB: the representative genome of each species only.
+    representatives: bool = True
     exclude_atypical: bool = True  # Exclude assemblies that NCBI marks as atypical.
 
 
@@ -44,6 +49,7 @@ class FetchNcbiRequest(FilterConfig, Connection):
 
     taxa: tuple[str, ...] = ()  # Names or taxids; their descendants are included.
     exclude_taxa: tuple[str, ...] = ()  # Taxa to exclude.
+    taxonomy: str = NCBI  # Taxonomy of the names: `ncbi`, `gtdb`, or a file of a GTDB release.
     accessions: tuple[str, ...] = ()  # Assembly accessions, with or without version.
     # List of accessions, see `core/formats/accessions.py`; `-` is standard input.
     accession_file: str | None = None

@@ -7,7 +7,7 @@ reads metadata from the files of the genomes area.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,13 +53,10 @@ class ConnectionConfig:
 class Connection(ConnectionConfig):
     """Settings of the connections, with the key of the user."""
 
-    # NCBI key; by default that of the environment. Sent to the metadata host only, never shown.
-    api_key: str | None = field(default=None, repr=False)
-
     @property
     def key(self) -> str | None:
-        """Key for a higher rate limit, if there is one."""
-        return self.api_key or api_key()
+        """Key of the environment for a higher rate limit; sent to the metadata host only."""
+        return api_key()
 
     @property
     def datasets_address(self) -> str:
