@@ -62,7 +62,7 @@ CONFIGURATIONS: dict[str, type] = {
 
 # Options of other programs that messages and pages name.
 RENAMED = renamed_options()
-FOREIGN = {"--requeue", "--tune"}
+FOREIGN = {"--requeue", "--rerun-incomplete", "--tune"}
 
 
 def leaves(command: Any, name: str = "") -> Iterator[tuple[str, Any]]:
