@@ -106,7 +106,7 @@ def cloverleaf(text: str, loop: int) -> tuple[int, list[tuple[int, int]]] | None
     return None if best is None else best[1:]
 
 
-def find_trnas(genome: str, name: str) -> Iterator[Structure]:
+def find_trnas(genome: str, name: str, flank: int = FLANK) -> Iterator[Structure]:
     """Yield the tRNAs of both strands, each sequence once."""
     seen = set()
     for text in (genome, reverse_complement(genome)):
@@ -120,16 +120,16 @@ def find_trnas(genome: str, name: str) -> Iterator[Structure]:
                 continue
             first, pairs = loop - 90 + found[0], found[1]
             end = loop + 19
-            if "N" in text[first - FLANK : end + FLANK] or text[first:end] in seen:
+            if "N" in text[first - flank : end + flank] or text[first:end] in seen:
                 continue
             seen.add(text[first:end])
-            shift = found[0] - FLANK
+            shift = found[0] - flank
             yield Structure(
                 genome=name,
-                bases=text[first - FLANK : end + FLANK],
+                bases=text[first - flank : end + flank],
                 pairs=frozenset((i - shift, j - shift) for i, j in pairs),
-                start=FLANK,
-                end=FLANK + end - first,
+                start=flank,
+                end=flank + end - first,
             )
 
 
@@ -255,6 +255,7 @@ def main() -> None:
     parser.add_argument("--counts", type=Path, default=ANNOTATED)
     parser.add_argument("--model", default="default")
     parser.add_argument("--per-genome", type=int, default=8)
+    parser.add_argument("--flank", type=int, default=FLANK, help="bases on both sides of a tRNA")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
     if options.check:
@@ -263,7 +264,7 @@ def main() -> None:
     trnas, helices = [], []
     for path in options.genome:
         for name, genome in read_fasta(path).items():
-            found = list(find_trnas(genome, name))
+            found = list(find_trnas(genome, name, options.flank))
             helix = find_helix(genome, name)
             print(f"{name}: {len(found)} tRNAs, helix 45: {helix is not None}", flush=True)
             trnas += found[: options.per_genome]
