@@ -210,12 +210,14 @@ class FineTuned:
         seconds = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
         print(f"{line[0]}: {seconds:.0f} CPU s", file=sys.stderr, flush=True)
 
-    def scores(self, bases: str) -> dict[Place, float]:
+    def scores(self, bases: str, context: int | None = None) -> dict[Place, float]:
         """Scan a genome and return the log-odds of every tile."""
         genome, table = self.root / "genome.fa", self.root / "tiles.tsv"
         genome.write_text(f">genome\n{bases}\n")
         table.unlink(missing_ok=True)
-        tiles = ("--tile", str(WIDTH), "--step", str(STEP), "--set", "regions.both_strands=true")
+        tiles = ["--tile", str(WIDTH), "--step", str(STEP), "--set", "regions.both_strands=true"]
+        if context is not None:
+            tiles += ["--set", f"regions.context={context}"]
         self.run("predict", str(genome), "--model", "scan", *tiles, "-o", str(table))
         return read_tiles(table)
 
@@ -305,6 +307,7 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     parser.add_argument("--epochs", type=float, default=3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--contexts", type=int, nargs="*", default=[], help="shared stretches too")
     arguments = parser.parse_args()
     genomes = [read_genome(text) for text in arguments.genomes]
     if arguments.training:
@@ -331,6 +334,9 @@ def main() -> None:
         }
         for part in parts:
             scores = {name: model.scores(part.bases) for name, model in tuned.items()}
+            for context in arguments.contexts:
+                name = f"fine-tuned, context {context}"
+                scores[name] = tuned["fine-tuned"].scores(part.bases, context)
             places = list(scores["fine-tuned"])
             for name, score in fixed.items():
                 scores[name] = {place: score(cut(part.bases, place)) for place in places}
