@@ -133,9 +133,11 @@ def _pairs(chains: Sequence[GeneChain]) -> tuple[_Pairs, RowCount]:
         for pair, (gap, is_operon) in enumerate(zip(chain.gaps, chain.is_operon, strict=True)):
             num_read += 1
             if chain.letters[pair] and chain.letters[pair + 1]:
-                same = chain.strands[pair] == chain.strands[pair + 1]
+                has_same_strand = chain.strands[pair] == chain.strands[pair + 1]
                 number = genomes[chain.genome]
-                rows.append((first_gene + pair, same, float(max(gap, 0)), is_operon, number))
+                rows.append(
+                    (first_gene + pair, has_same_strand, float(max(gap, 0)), is_operon, number)
+                )
         first_gene += len(chain.letters)
     count = RowCount(read=num_read, used=num_read).without(_OUTSIDE, num_read - len(rows))
     classes: dict[int, set[bool]] = {}

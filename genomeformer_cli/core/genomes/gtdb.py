@@ -79,14 +79,14 @@ def find_genomes(
                 hint="write the rank before the name, such as `g__Bacillus` or "
                 "`s__Bacillus subtilis`",
             )
-    wanted, excluded = set(taxa), set(without)
+    chosen_taxa, excluded_taxa = set(taxa), set(without)
     accessions: dict[str, None] = {}
-    known: set[str] = set()
+    known_names: set[str] = set()
     num_members = num_elsewhere = 0
     is_marked = True
     for row in (row for path in paths for row in _read_rows(path)):
-        known.update(row.lineage)
-        if wanted.isdisjoint(row.lineage) or not excluded.isdisjoint(row.lineage):
+        known_names.update(row.lineage)
+        if chosen_taxa.isdisjoint(row.lineage) or not excluded_taxa.isdisjoint(row.lineage):
             continue
         num_members += 1
         is_marked &= row.is_representative is not None
@@ -98,9 +98,11 @@ def find_genomes(
         else:
             accessions[accession] = None
     for name in (*taxa, *without):
-        if name not in known:
-            near = difflib.get_close_matches(name, [one for one in known if one[0] == name[0]])
-            names = ", ".join(f"`{one}`" for one in near)
+        if name not in known_names:
+            near = difflib.get_close_matches(
+                name, [text for text in known_names if text[0] == name[0]]
+            )
+            names = ", ".join(f"`{text}`" for text in near)
             raise InputError(
                 f"the taxonomy has no taxon `{name}`",
                 hint=f"did you mean {names}?" if near else "see https://gtdb.ecogenomic.org",

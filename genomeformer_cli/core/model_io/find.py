@@ -52,11 +52,11 @@ def _without_weights(model: str, folder: Path) -> CheckpointError:
     try:
         identity = read_json(folder / RUN_IDENTITY_FILE)
     except DocumentError:
-        lost = [path.name for path in sorted(folder.iterdir()) if _leads_nowhere(path)]
-        if lost:
+        broken_links = [path.name for path in sorted(folder.iterdir()) if _leads_nowhere(path)]
+        if broken_links:
             return CheckpointError(
                 f"`{model}` holds links to files that do not exist: "
-                + ", ".join(f"`{excerpt(name)}`" for name in lost[:4]),
+                + ", ".join(f"`{excerpt(name)}`" for name in broken_links[:4]),
                 hint="copy the files themselves, as by `cp -L`; a folder of the Hub's cache holds "
                 "links to its `blobs`",
             )

@@ -194,32 +194,32 @@ def _without_gtdb_names(
             )
     else:
         paths = [Path(request.taxonomy)]
-    found = find_genomes(
+    genomes = find_genomes(
         paths,
         request.taxa,
         without=request.exclude_taxa,
         representatives=request.representatives,
     )
-    if not found.accessions:
+    if not genomes.accessions:
         raise NothingMatchedError(
-            f"NCBI has none of the {count_noun(found.num_members, 'genome')} of "
+            f"NCBI has none of the {count_noun(genomes.num_members, 'genome')} of "
             f"{', '.join(request.taxa)}",
             hint="choose another taxon, or `--set filter.representatives=false`",
         )
-    if request.representatives and not found.marks_representatives:
+    if request.representatives and not genomes.marks_representatives:
         reporter.warn(
             "a taxonomy file does not mark the representatives of species: all genomes are "
             "chosen; a metadata file of GTDB marks them"
         )
-    text = f"GTDB: {count_noun(found.num_members, 'genome')} of {', '.join(request.taxa)}"
-    if found.num_elsewhere:
-        text += f", {found.num_elsewhere:,} of the chosen ones not at NCBI"
-    reporter.note(f"{text}; {len(found.accessions):,} chosen")
+    text = f"GTDB: {count_noun(genomes.num_members, 'genome')} of {', '.join(request.taxa)}"
+    if genomes.num_elsewhere:
+        text += f", {genomes.num_elsewhere:,} of the chosen ones not at NCBI"
+    reporter.note(f"{text}; {len(genomes.accessions):,} chosen")
     return replace(
         request,
         taxa=(),
         exclude_taxa=(),
-        accessions=(*request.accessions, *found.accessions),
+        accessions=(*request.accessions, *genomes.accessions),
     )
 
 
