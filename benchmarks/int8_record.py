@@ -11,13 +11,13 @@ python benchmarks/int8_record.py --genome held-out.fa.gz --task a.tsv.gz --write
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import time
 from pathlib import Path
 
 import numpy as np
 
-from genomeformer_cli.core.configuration import to_plain
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation.base_likelihood import score_record
@@ -131,7 +131,9 @@ def main() -> None:
     print("harmless" if record.is_harmless else "not harmless")
     if chosen.write:
         described = json.loads((folder / CONFIG_FILE).read_text())
-        write_json(folder / CONFIG_FILE, {**described, "inference": {"int8": to_plain(record)}})
+        write_json(
+            folder / CONFIG_FILE, {**described, "inference": {"int8": dataclasses.asdict(record)}}
+        )
         seal(folder)
 
 
