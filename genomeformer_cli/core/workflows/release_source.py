@@ -111,8 +111,8 @@ def _refuse_published(name: str, folder: Path, store: Store) -> None:
     """
     if store.has(Kind.RUNS, name) or _is_run(folder, name, store):
         return
-    known = {word: model.address for model in known_models() for word in model.names}
-    address = known.get(name.lower(), name)
+    addresses = {word: model.address for model in known_models() for word in model.names}
+    address = addresses.get(name.lower(), name)
     config = folder / CONFIG_FILE
     if not address.startswith(SCHEME) and not (
         config.is_file() and is_published(read_json(config))
