@@ -24,7 +24,8 @@ import torch
 
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
 from genomeformer_cli.core.evaluation.kmers import kmer_counts, one_hot
-from genomeformer_cli.core.evaluation.probes import Fold, measure_probe, run_probe
+from genomeformer_cli.core.evaluation.probe_metrics import measure_probe
+from genomeformer_cli.core.evaluation.probes import Fold, run_probe
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model
 from genomeformer_cli.core.model_io.resolve import model_folder

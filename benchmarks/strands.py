@@ -17,7 +17,8 @@ from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
 from genomeformer_cli.core.evaluation.kmers import kmer_frequencies
-from genomeformer_cli.core.evaluation.probes import draw_task_rows, folds, measure_probe, run_probe
+from genomeformer_cli.core.evaluation.probe_metrics import measure_probe
+from genomeformer_cli.core.evaluation.probes import draw_task_rows, folds, run_probe
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite
 from genomeformer_cli.core.model_io.find import find_model
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model

@@ -36,18 +36,20 @@ from genomeformer_cli.core.evaluation.neighbourhood import (
     neighbourhood,
     principal_axes,
 )
+from genomeformer_cli.core.evaluation.probe_metrics import (
+    ProbeMetrics,
+    mcc_gain,
+    measure_groups,
+    measure_probe,
+)
 from genomeformer_cli.core.evaluation.probes import (
     LOGISTIC,
     NEIGHBOURS,
     Fold,
-    ProbeMetrics,
     ProbePredictions,
     class_numbers,
     draw_task_rows,
     folds,
-    mcc_gain,
-    measure_groups,
-    measure_probe,
     run_probe,
 )
 from genomeformer_cli.core.evaluation.tasks import Task

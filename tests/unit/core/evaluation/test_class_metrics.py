@@ -10,11 +10,8 @@ from sklearn.metrics import average_precision_score, f1_score, matthews_corrcoef
 
 from genomeformer_cli.core.evaluation.class_metrics import macro_f1
 from genomeformer_cli.core.evaluation.grouped_ranking import average_precision
-from genomeformer_cli.core.evaluation.probes import (
-    ProbePredictions,
-    measure_groups,
-    measure_probe,
-)
+from genomeformer_cli.core.evaluation.probe_metrics import measure_groups, measure_probe
+from genomeformer_cli.core.evaluation.probes import ProbePredictions
 
 
 def ranks(scores: np.ndarray) -> np.ndarray:

@@ -18,14 +18,13 @@ from genomeformer_cli.core.evaluation.neighbourhood import (
     neighbourhood,
     principal_axes,
 )
+from genomeformer_cli.core.evaluation.probe_metrics import mcc_gain, measure_probe
 from genomeformer_cli.core.evaluation.probes import (
     LOGISTIC,
     NEIGHBOURS,
     ProbePredictions,
     draw_task_rows,
     folds,
-    mcc_gain,
-    measure_probe,
     run_probe,
 )
 from genomeformer_cli.core.evaluation.tasks import Task
