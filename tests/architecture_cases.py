@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
+from genomeformer_cli.core.models.caduceus import CaduceusConfig
 from genomeformer_cli.core.models.decoder import DecoderConfig
 from genomeformer_cli.core.models.dilated import DilatedConfig
 from genomeformer_cli.core.models.encoder import EncoderConfig
 from genomeformer_cli.core.models.framed import Frame
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.hyena import HyenaConfig
-from genomeformer_cli.core.models.mamba import CaduceusConfig, MambaConfig
+from genomeformer_cli.core.models.mamba import MambaConfig
 from genomeformer_cli.core.models.protocol import ArchitectureConfig
 
 VOCABULARY = 19

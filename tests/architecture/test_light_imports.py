@@ -47,7 +47,7 @@ UNUSED_IN_EMBED = (
         for name in (
             *("evaluation", "finetuning", "known_models", "model_io.published", "release"),
             *("models.decoder", "models.dilated", "models.encoder", "models.hyena"),
-            *("models.mamba", "models.families.bert", "models.families.llama"),
+            *("models.caduceus", "models.mamba", "models.families.bert", "models.families.llama"),
         )
     ),
 )

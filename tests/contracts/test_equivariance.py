@@ -15,8 +15,8 @@ from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation.base_likelihood import base_log2
 from genomeformer_cli.core.evaluation.tokenized_record import ScoringOptions
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
+from genomeformer_cli.core.models.caduceus import CaduceusConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.models.mamba import CaduceusConfig
 from genomeformer_cli.core.models.protocol import ArchitectureConfig
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.sequence import encode_bases, reverse_complement_codes

@@ -1,7 +1,6 @@
-"""Mamba: blocks whose state depends on the input, as a causal stack or, in Caduceus, in both ways.
+"""Mamba: blocks whose state depends on the input, and a causal stack of them.
 
-Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces"; Schiff et al.
-2024, "Caduceus: Bi-Directional Equivariant Long-Range DNA Sequence Modeling".
+Gu and Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces".
 Shape letters: B batch, L length, M length with the frame, E width, D inner width, N states of a
 channel, K kernel, R rank of the step size, V vocabulary.
 """
@@ -11,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +22,6 @@ from genomeformer_cli.core.attention.kernels.selective_scan import selective_sca
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.continuation import Continuation, SteppedContinuation
 from genomeformer_cli.core.models.framed import Frame, FramedModel, PlainTraits
-from genomeformer_cli.core.models.genomeformer.reverse_complement import flip_positions, flip_rows
 from genomeformer_cli.core.models.protocol import Direction
 
 _EMBEDDING_STD = 0.02
@@ -70,37 +68,6 @@ class MambaConfig(MambaSizes, PlainTraits):
 
     bias: bool = False  # Add biases in the projections into and out of the blocks.
     tied: bool = True  # Use the embedding as the weights of the head.
-
-
-@dataclass(frozen=True, kw_only=True)
-class CaduceusConfig(MambaSizes):
-    """Configuration of a bidirectional Mamba model."""
-
-    direction: ClassVar[Direction] = "bidirectional"
-    causal: ClassVar[bool] = False
-    residual: ClassVar[Literal["plain", "reversible"]] = "plain"
-    patch: ClassVar[int] = 1
-
-    # `one`: the given strand (Caduceus-Ph). `both`: each block also reads the other strand, and the
-    # model is equivariant under reverse complement (Caduceus-PS).
-    strands: Literal["one", "both"] = "one"
-    # The strands change places before every block, as in models trained with fused norms.
-    exchange: bool = True
-    # Id of the complement of every token, if both strands are read.
-    complement: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.strands == "both":
-            ids = range(self.vocabulary_size)
-            if len(self.complement) != self.vocabulary_size or any(
-                complement_id not in ids or self.complement[complement_id] != token
-                for token, complement_id in enumerate(self.complement)
-            ):
-                raise ConfigError(
-                    "the complements of the tokens are not pairs of token ids",
-                    hint="compare the `config.json` of the model with a published one",
-                )
 
 
 class SelectiveState(nn.Module):
@@ -251,12 +218,19 @@ class MambaBlock(nn.Module):
         return added_BME
 
 
-class _MambaStack(FramedModel):
+class MambaStack(FramedModel):
     """Embedding, blocks and final norm: what both architectures share."""
 
     config: MambaSizes  # type: ignore[assignment]
 
-    def _build(self, config: MambaSizes, *, bias: bool, both_ways: bool) -> None:
+    def build(self, config: MambaSizes, *, bias: bool, both_ways: bool) -> None:
+        """Create the layers of the stack.
+
+        Args:
+            config: Configuration of the model.
+            bias: Add biases in the projections.
+            both_ways: Also run every block from the last position to the first.
+        """
         self._checkpointing = False
         self.embedding = nn.Embedding(config.vocabulary_size, config.width)
         self.blocks = nn.ModuleList(
@@ -283,14 +257,17 @@ class _MambaStack(FramedModel):
         """Set whether blocks keep only their inputs and recompute the rest in the backward pass."""
         self._checkpointing = enabled
 
-    def _added(self, block: Callable[..., Tensor], x_BME: Tensor, mask_BM: Tensor | None) -> Tensor:
+    def run_block(
+        self, block: Callable[..., Tensor], x_BME: Tensor, mask_BM: Tensor | None
+    ) -> Tensor:
+        """Return what a block adds to the residual stream; see `set_checkpointing`."""
         if not self._checkpointing:
             return block(x_BME, mask_BM)
         added_BME: Tensor = checkpoint(block, x_BME, mask_BM, use_reentrant=False)
         return added_BME
 
 
-class Mamba(_MambaStack):
+class Mamba(MambaStack):
     """Causal stack of Mamba blocks.
 
     Features of a layer are the residual stream after it, those of the last one also through the
@@ -306,7 +283,7 @@ class Mamba(_MambaStack):
     def __init__(self, config: MambaConfig, *, seed: int = 0) -> None:
         super().__init__()
         self.config = config
-        self._build(config, bias=config.bias, both_ways=False)
+        self.build(config, bias=config.bias, both_ways=False)
         vocabulary = config.vocabulary_size
         self.head = None if config.tied else nn.Linear(config.width, vocabulary, bias=False)
         initialise(self, torch.Generator().manual_seed(seed))
@@ -318,7 +295,7 @@ class Mamba(_MambaStack):
         x_BME = self.embedding(tokens_BM)
         features = {0: x_BME}
         for number, block in enumerate(self.blocks[: max(layers)], start=1):
-            x_BME = x_BME + self._added(block, x_BME, mask_BM)
+            x_BME = x_BME + self.run_block(block, x_BME, mask_BM)
             if number in layers:
                 features[number] = x_BME
         if self.config.depth in layers:
@@ -352,107 +329,8 @@ class Mamba(_MambaStack):
         return functional.linear(features, weight_VE)
 
 
-class Caduceus(_MambaStack):
-    """Bidirectional stack of Mamba blocks.
-
-    Features of a layer are the output of its block before it is added to the residual stream; those
-    of the last one are the whole stream through the final norm. This is what the authors' code
-    returns as hidden states. If both strands are read, the second half of the features belongs to
-    the other strand, with its channels in reverse order.
-
-    Args:
-        config: Configuration of the model.
-        seed: Seed of the initial weights.
-    """
-
-    config: CaduceusConfig
-    complement_V: Tensor
-
-    def __init__(self, config: CaduceusConfig, *, seed: int = 0) -> None:
-        super().__init__()
-        self.config = config
-        self._build(config, bias=False, both_ways=True)
-        complement = config.complement
-        # On `meta`, a range takes no memory, whatever its size.
-        own_V = torch.tensor(complement) if complement else torch.arange(config.vocabulary_size)
-        self.register_buffer("complement_V", own_V, persistent=False)
-        initialise(self, torch.Generator().manual_seed(seed))
-
-    @property
-    def reads_both(self) -> bool:
-        """True if every block also reads the other strand."""
-        return self.config.strands == "both"
-
-    @property
-    def feature_width(self) -> int:
-        """Features per position: those of both strands, if both are read."""
-        return self.config.width * (2 if self.reads_both else 1)
-
-    @property
-    def is_equivariant(self) -> bool:
-        """True if both strands are read and no token around a sequence tells them apart."""
-        return self.reads_both and not self.config.frame.size
-
-    def layer_width(self, layer: int) -> int:
-        """Return the features per position of a layer; 0 is the embedding."""
-        return self.feature_width
-
-    def swap_strands(self, features: Tensor) -> Tensor:
-        """Return the features that the reverse complement has: the channels in reverse order."""
-        return features.flip(-1)
-
-    def framed_layers(
-        self, tokens_BM: Tensor, mask_BM: Tensor | None, layers: tuple[int, ...]
-    ) -> list[Tensor]:
-        """Return features (B, M, E or 2 E) after each of some blocks."""
-        turn_BM = None
-        if self.reads_both:
-            turn_BM = flip_positions(tokens_BM, mask_BM)
-            other_BM = self.complement_V[tokens_BM.gather(1, turn_BM)]
-            tokens_BM = torch.cat((tokens_BM, other_BM))
-            mask_BM = None if mask_BM is None else torch.cat((mask_BM, mask_BM))
-        added_BME = self.embedding(tokens_BM)
-        features = {0: _by_strand(added_BME, turn_BM)} if 0 in layers else {}
-        x_BME = torch.zeros_like(added_BME)
-        for number, block in enumerate(self.blocks[: max(layers)], start=1):
-            x_BME = x_BME + added_BME
-            del added_BME
-            if turn_BM is not None and self.config.exchange:
-                x_BME = _exchange(x_BME, turn_BM)
-            added_BME = self._added(block, x_BME, mask_BM)
-            if number in layers:
-                features[number] = _by_strand(added_BME, turn_BM)
-        if self.config.depth in layers:
-            features[self.config.depth] = _by_strand(self.norm(x_BME + added_BME), turn_BM)
-        return [features[layer] for layer in layers]
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Return logits (..., V) of the token at every position, the sum of both strands'."""
-        weight_VE = self.embedding.weight
-        if not self.reads_both:
-            return functional.linear(features, weight_VE)
-        forward, reverse = features.chunk(2, dim=-1)
-        return functional.linear(forward, weight_VE) + functional.linear(
-            reverse.flip(-1), weight_VE[self.complement_V]
-        )
-
-
-def _by_strand(x_BME: Tensor, turn_BM: Tensor | None) -> Tensor:
-    """Return the features of rows; those of the other strand, if any, as the second half."""
-    if turn_BM is None:
-        return x_BME
-    forward_BME, reverse_BME = x_BME.chunk(2)
-    return torch.cat((forward_BME, flip_rows(reverse_BME, turn_BM).flip(-1)), dim=-1)
-
-
-def _exchange(x_BME: Tensor, turn_BM: Tensor) -> Tensor:
-    """Exchange the strands, each with its positions and its channels in reverse order."""
-    forward_BME, reverse_BME = x_BME.flip(-1).chunk(2)
-    return torch.cat((flip_rows(reverse_BME, turn_BM), flip_rows(forward_BME, turn_BM)))
-
-
 @torch.no_grad()
-def initialise(model: _MambaStack, generator: torch.Generator) -> None:
+def initialise(model: MambaStack, generator: torch.Generator) -> None:
     """Initialise as the reference code: rates of decay 1 to N, steps between 0.001 and 0.1."""
     depth = model.config.depth
     for name, parameter in model.named_parameters():

@@ -64,7 +64,7 @@ def _decoder() -> Architecture:
 
 
 def _caduceus() -> Architecture:
-    from genomeformer_cli.core.models.mamba import Caduceus, CaduceusConfig
+    from genomeformer_cli.core.models.caduceus import Caduceus, CaduceusConfig
 
     return Architecture(
         config=CaduceusConfig, build=lambda config, seed: Caduceus(config, seed=seed)

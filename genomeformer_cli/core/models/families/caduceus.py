@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
+from genomeformer_cli.core.models.caduceus import CaduceusConfig
 from genomeformer_cli.core.models.families.mamba import read_direction, read_rank
 from genomeformer_cli.core.models.families.protocol import (
     LONGEST_ROW,
@@ -33,7 +34,6 @@ from genomeformer_cli.core.models.families.protocol import (
     check_auto_map,
 )
 from genomeformer_cli.core.models.framed import Frame
-from genomeformer_cli.core.models.mamba import CaduceusConfig
 from genomeformer_cli.core.tokenizers.files import TOKENIZER_FILE
 from genomeformer_cli.core.tokenizers.protocol import Tokenizer
 from genomeformer_cli.core.tokenizers.published.reading import read_published_tokenizer

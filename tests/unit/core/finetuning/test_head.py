@@ -24,8 +24,8 @@ from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
 from genomeformer_cli.core.finetuning.lora import add_lora, merge_lora
 from genomeformer_cli.core.finetuning.losses import Loss
+from genomeformer_cli.core.models.caduceus import CaduceusConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
-from genomeformer_cli.core.models.mamba import CaduceusConfig
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.sequence import Codes, encode_bases

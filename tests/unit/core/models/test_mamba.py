@@ -10,8 +10,9 @@ from torch import Tensor
 
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models import mamba
+from genomeformer_cli.core.models.caduceus import Caduceus, CaduceusConfig
 from genomeformer_cli.core.models.framed import Frame
-from genomeformer_cli.core.models.mamba import Caduceus, CaduceusConfig, Mamba, MambaConfig
+from genomeformer_cli.core.models.mamba import Mamba, MambaConfig
 from genomeformer_cli.core.models.registry import build_model
 
 COMPLEMENT = (0, 1, 2, 6, 5, 4, 3, 7)

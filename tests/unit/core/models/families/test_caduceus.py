@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.model_io.model_folder import read_model
-from genomeformer_cli.core.models.mamba import Caduceus, CaduceusConfig
+from genomeformer_cli.core.models.caduceus import Caduceus, CaduceusConfig
 from genomeformer_cli.core.sequence import encode_bases
 
 DATA = Path(__file__).parents[4] / "data/architectures/caduceus"
