@@ -15,7 +15,7 @@ from torch import Tensor
 
 from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.model_io.published import read_published
-from genomeformer_cli.core.models import hyena as hyena_module
+from genomeformer_cli.core.models import hyena_block
 from genomeformer_cli.core.models.families import gpn, hyena
 from genomeformer_cli.core.models.framed import Frame, FramedModel
 from genomeformer_cli.core.models.registry import build_model, find_family
@@ -247,6 +247,6 @@ def test_a_tied_head_is_the_embedding() -> None:
 def test_slices_of_long_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     oracle = ORACLES["hyenadna"]
     model = oracle.port()
-    monkeypatch.setattr(hyena_module, "_SLICE", 11)
+    monkeypatch.setattr(hyena_block, "_SLICE", 11)
     for ids_L, hidden_NLE, _ in oracle.expected().values():
         assert_near(model.hidden(ids_L[None], None)[0], hidden_NLE[-1])

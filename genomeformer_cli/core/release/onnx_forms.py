@@ -36,7 +36,7 @@ from genomeformer_cli.core.attention.ops.performer import (
     PerformerAttention,
 )
 from genomeformer_cli.core.attention.ops.softmax import SoftmaxAttention
-from genomeformer_cli.core.models.hyena import HyenaMixer
+from genomeformer_cli.core.models.hyena_block import HyenaMixer
 from genomeformer_cli.core.models.mamba import SelectiveState
 from genomeformer_cli.core.models.protocol import Model
 

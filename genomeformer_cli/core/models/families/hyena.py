@@ -21,7 +21,8 @@ from genomeformer_cli.core.models.families.protocol import (
     refuse,
 )
 from genomeformer_cli.core.models.framed import Frame
-from genomeformer_cli.core.models.hyena import NORM_EPSILON, SHORT_KERNEL, HyenaConfig
+from genomeformer_cli.core.models.hyena import HyenaConfig
+from genomeformer_cli.core.models.hyena_block import NORM_EPSILON, SHORT_KERNEL
 from genomeformer_cli.core.tokenizers.published.reading import read_published_tokenizer
 
 NAME = "hyenadna"

@@ -8,8 +8,8 @@ from tests.cli import run_python
 
 _PROBE = """
 import resource, sys, torch
-from genomeformer_cli.core.models import hyena, long_convolution
-hyena._SLICE, long_convolution._GROUP_NUMBERS = int(sys.argv[1]), int(sys.argv[2])
+from genomeformer_cli.core.models import hyena, hyena_block, long_convolution
+hyena_block._SLICE, long_convolution._GROUP_NUMBERS = int(sys.argv[1]), int(sys.argv[2])
 config = hyena.HyenaConfig(context=20_000, positions=20_002, width=256, mlp_width=1_024, depth=2)
 model = hyena.Hyena(config).eval()
 def peak():
