@@ -33,6 +33,13 @@ from genomeformer_cli.core.evaluation.counts import (
     count_and_score,
     widest_order,
 )
+from genomeformer_cli.core.evaluation.held_out_segments import (
+    CHAR,
+    cut_segments,
+    has_char_tokens,
+    segment_scorer,
+    segment_subsets,
+)
 from genomeformer_cli.core.evaluation.held_out_sequences import (
     REGIONS,
     HeldOutSequence,
@@ -40,7 +47,7 @@ from genomeformer_cli.core.evaluation.held_out_sequences import (
     cut_sequences,
     sorted_by_content,
 )
-from genomeformer_cli.core.evaluation.likelihood import score_record_tokens, score_windows
+from genomeformer_cli.core.evaluation.likelihood import score_windows
 from genomeformer_cli.core.evaluation.masked_queries import (
     HIDE_ONE_IN,
     Queries,
@@ -66,13 +73,9 @@ from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
-from genomeformer_cli.core.sequence import NUM_REAL_BASES
-from genomeformer_cli.core.tokenizers.char import CharTokenizer
 from genomeformer_cli.core.training.metrics import Score
 
 TWIN_SEED_SHIFT = 1_000_003
-# Tokens of the queries, whatever the tokens of the model.
-CHAR = CharTokenizer()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,7 +193,7 @@ def score_held_out(
     length = config.window or loaded.model.config.context
     windows = cut_sequences(sequences, CHAR, length=length, max_windows=config.windows)
     real_ids = CHAR.real_ids
-    if not _has_char_tokens(loaded):
+    if not has_char_tokens(loaded):
         queries_by_name = {
             f"each base, one token in {EVERY} hidden": all_queries(windows.tokens_WT, real_ids)
         }
@@ -212,14 +215,9 @@ def score_held_out(
     )
 
 
-def _has_char_tokens(loaded: LoadedModel) -> bool:
-    """Return True for the tokens of `genomeformer tokenize --tokenizer char`."""
-    return loaded.tokenizer.tokens == CHAR.tokens
-
-
 def _window_scorer(loaded: LoadedModel) -> Callable[[Model, Queries], TokenScores]:
     """Return the function that scores a model like this one on queries of single bases."""
-    if _has_char_tokens(loaded):
+    if has_char_tokens(loaded):
         return score_windows
 
     def score(model: Model, queries: Queries) -> TokenScores:
@@ -273,39 +271,6 @@ def _score_windowed(
     )
 
 
-@dataclass(frozen=True)
-class _Segment:
-    """Record, or a window of a record, that is read from its first base on."""
-
-    sequence: HeldOutSequence
-    start: int
-    stop: int
-    is_query_L: npt.NDArray[np.bool_]
-
-
-def _segments(
-    sequences: Sequence[HeldOutSequence], budget: int, max_length: int | None, order: int
-) -> list[_Segment]:
-    """Return the segments that a causal model reads: the first `budget` bases of every group."""
-    remaining = dict.fromkeys((sequence.group for sequence in sequences), budget)
-    segments: list[_Segment] = []
-    for sequence in sequences:
-        end = min(sequence.codes.size, remaining[sequence.group])
-        remaining[sequence.group] -= end
-        for start in range(0, end, max_length or max(end, 1)):
-            stop = min(start + max_length, end) if max_length else end
-            real_L = sequence.codes[start:stop] < NUM_REAL_BASES
-            is_query_L = np.zeros(stop - start, dtype=np.bool_)
-            if stop - start > order:
-                contexts = np.lib.stride_tricks.sliding_window_view(real_L, order + 1)
-                is_query_L[order:] = contexts.all(axis=1)
-            if is_query_L.any():
-                segments.append(_Segment(sequence, start, stop, is_query_L))
-    if not segments:
-        raise ConfigError("the held-out part is too short to validate on", hint="hold out more")
-    return segments
-
-
 def _score_records(comparison: _Comparison, sequences: Sequence[HeldOutSequence]) -> HeldOutScores:
     loaded, config = comparison.loaded, comparison.config
     context = config.window or loaded.model.config.context
@@ -315,10 +280,10 @@ def _score_records(comparison: _Comparison, sequences: Sequence[HeldOutSequence]
     if corpus is not None:
         order = widest_order(corpus.manifest.num_train, comparison.sides)
     budget = config.windows * context
-    segments = _segments(
+    segments = cut_segments(
         sorted_by_content(sequences), budget, None if carries_state else context, order
     )
-    score_segment = _segment_scorer(loaded, carries_state=carries_state)
+    score_segment = segment_scorer(loaded, carries_state=carries_state)
     twins = random_twins(loaded, config.seed, config.num_twins)
     num_bases = sum(segment.stop - segment.start for segment in segments)
     scores_by_seed: dict[int | None, TokenScores] = {}
@@ -335,7 +300,7 @@ def _score_records(comparison: _Comparison, sequences: Sequence[HeldOutSequence]
         np.arange(len(segments)), [int(segment.is_query_L.sum()) for segment in segments]
     )
     groups = [sequence.group for sequence in sequences]
-    subsets = used_subsets(_subsets(segments, owner_N, groups), owner_N.size)
+    subsets = used_subsets(segment_subsets(segments, owner_N, groups), owner_N.size)
     tables = comparison.count(
         ContextQueries.of_parts(
             (
@@ -364,44 +329,3 @@ def _score_records(comparison: _Comparison, sequences: Sequence[HeldOutSequence]
         place_is="bases before it",
         logarithmic=True,
     )
-
-
-def _subsets(
-    segments: Sequence[_Segment], owner_N: npt.NDArray[np.int64], names: Sequence[str]
-) -> dict[tuple[str, str], npt.NDArray[np.bool_]]:
-    groups = list(dict.fromkeys(names))
-    group_of = np.array([groups.index(segment.sequence.group) for segment in segments])
-    subsets = {("genome", name): group_of[owner_N] == index for index, name in enumerate(groups)}
-    if all(segment.sequence.regions_L is None for segment in segments):
-        return subsets
-    regions_N = np.concatenate(
-        [
-            np.zeros(int(segment.is_query_L.sum()), dtype=np.uint8)
-            if segment.sequence.regions_L is None
-            else segment.sequence.regions_L[segment.start : segment.stop][segment.is_query_L]
-            for segment in segments
-        ]
-    )
-    return subsets | {("region", name): regions_N == index for index, name in enumerate(REGIONS)}
-
-
-def _segment_scorer(
-    loaded: LoadedModel, *, carries_state: bool
-) -> Callable[[Model, _Segment], TokenScores]:
-    real_ids = CHAR.real_ids
-
-    def score(model: Model, segment: _Segment) -> TokenScores:
-        codes = segment.sequence.codes[segment.start : segment.stop]
-        if not _has_char_tokens(loaded):
-            return score_bases(replace(loaded, model=model), codes, segment.is_query_L)
-        tokens_L = CHAR.encode(codes).astype(np.int64)
-        if carries_state:
-            return score_record_tokens(model, tokens_L, segment.is_query_L, real_ids)
-        queries = Queries(
-            tokens_WL=tokens_L[None],
-            hidden_PWL=segment.is_query_L[None, None],
-            real_ids=real_ids,
-        )
-        return score_windows(model, queries)
-
-    return score
