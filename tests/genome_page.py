@@ -95,6 +95,11 @@ class OpenPage:
         assert isinstance(value, int)
         return value
 
+    def written(self) -> list[str]:
+        """Return the texts of the drawing."""
+        code = "elements.view.children.map(child => child.textContent)"
+        return list(json.loads(str(self._engine.eval(f"JSON.stringify({code})"))))
+
     def point(self, x: float, y: float) -> None:
         """Move the pointer over the drawing, which is 1,200 wide."""
         self._fire("view", "pointermove", clientX=x, clientY=y)

@@ -185,6 +185,7 @@ class _Outputs:
 
 
 def _predict(request: PredictRequest, files: _Outputs) -> None:
+    from genomeformer_cli.core.reporting import SilentReporter
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import predict as workflow
     from genomeformer_cli.core.workflows import predict_tracks as tracks
@@ -204,15 +205,18 @@ def _predict(request: PredictRequest, files: _Outputs) -> None:
         prediction = stack.enter_context(
             workflow.open_prediction(predictor, request, reporter=reporter, folder=folder)
         )
+        # The first output reads the sequences; the others read the finished parts.
+        counts: Reporter = reporter
         for path in files.paths:
             if tracks.is_track(path):
-                count = tracks.write_track(prediction, path, files.rules, reporter)
+                count = tracks.write_track(prediction, path, files.rules, counts)
                 reporter.note(f"{path}: {count:,} rows")
             else:
-                _write_table(prediction, files, path, reporter)
+                _write_table(prediction, files, path, counts)
+            counts = SilentReporter()
         if files.plot is not None:
             genes = Path(request.config.genes) if request.config.genes else None
-            view = tracks.view_prediction(prediction, files.rules, genes, reporter)
+            view = tracks.view_prediction(prediction, files.rules, genes, reporter, counts=counts)
             draw_genome(view, files.plot)
             reporter.note(f"picture: {files.plot}")
         elif not files.paths:

@@ -36,8 +36,12 @@ def draw_genome(view: GenomeView, path: Path) -> None:
         return
     records = view.chromosomes[:_MAX_ROWS]
     labels = [label for label in view.labels if any(hit.label == label for hit in view.hits)]
-    # Without classes there is no row of hits.
-    heights = (2.0, 0.3 + 0.25 * max(len(labels), 1) if view.labels else 0.01, 0.6)
+    # Without classes there is no row of hits, without annotation none of genes.
+    heights = (
+        2.0,
+        0.3 + 0.25 * max(len(labels), 1) if view.labels else 0.01,
+        0.6 if view.genes else 0.01,
+    )
     figure, grid = pyplot().subplots(
         3 * len(records),
         1,
@@ -56,11 +60,14 @@ def draw_genome(view: GenomeView, path: Path) -> None:
         if view.labels:
             _draw_hits(hits, view, labels, record.name)
         hits.set_visible(bool(view.labels))
-        _draw_genes(genes, view, record.name)
+        if view.genes:
+            _draw_genes(genes, view, record.name)
+        genes.set_visible(bool(view.genes))
+        lowest = genes if view.genes else hits if view.labels else scores
         for axes in (scores, hits):
-            axes.tick_params(labelbottom=False)
-        genes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-        genes.set_xlabel("position (bases)")
+            axes.tick_params(labelbottom=axes is lowest)
+        lowest.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        lowest.set_xlabel("position (bases)")
     hidden = len(view.chromosomes) - len(records)
     note = f" (first {len(records)} of {len(view.chromosomes)} records)" if hidden else ""
     figure.suptitle(f"{view.title}{note}", fontsize=10)

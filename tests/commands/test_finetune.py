@@ -137,7 +137,7 @@ def test_answers_are_in_the_order_of_the_input_and_nothing_vanishes(
     assert [one["label"] for one in found["records"]][1:3] == [None, None]
     assert found["records"][1]["probabilities"] == [None, None]
     assert found["count"] == {"read": 5, "used": 3, "left_out": {"empty": 1, "only-N": 1}}
-    assert "5 sequences read, 3 used, 2 left out (1 empty; 1 only-N)" in done.err
+    assert "5 records read, 3 used, 2 left out (1 empty; 1 only-N)" in done.err
     assert f"{found['records'][3]['probabilities'][1]:.6g}" == rows[3][4]
 
 

@@ -96,7 +96,7 @@ def test_predictions_of_regions_have_coordinates(
     done = run_cli(*predict, *line)
     assert cells(done) == [["a", "X.1", "0", "9", ".", ""], ["b", "X.1", "190", "300", ".", ""]]
     assert "beyond the record: it reaches to base 300" in done.out.splitlines()[2]
-    assert "2 sequences read, 1 used, 1 left out (1 beyond the record)" in done.err
+    assert "2 regions read, 1 used, 1 left out (1 beyond the record)" in done.err
 
 
 def test_files_of_vectors_hold_coordinates_and_provenance(

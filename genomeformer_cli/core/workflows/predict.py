@@ -145,6 +145,7 @@ class Prediction:
     predictor: LoadedPredictor
     look: Look  # Result of reading the sequences.
     parts: PredictionParts | None = None  # Finished parts on disk; None: keep nothing.
+    noun: str = "record"  # Noun of one row in messages.
 
     def chromosomes(self) -> list[Chromosome]:
         """Return the records and their lengths, in the order of the files."""
@@ -169,7 +170,7 @@ class Prediction:
                         note=note,
                         region=query.region,
                     )
-        reporter.note(count_notes(notes).sentence("sequences"))
+        reporter.note(count_notes(notes).sentence(f"{self.noun}s"))
 
     def _groups(self) -> Iterator[Sequence[Query]]:
         # Small parts on disk: an interruption loses at most one.
@@ -218,8 +219,9 @@ def open_prediction(
             reporter=reporter,
             check=RowCheck(),
         )
+        noun = request.sources.noun
         if folder is None:
-            yield Prediction(predictor=predictor, look=look)
+            yield Prediction(predictor=predictor, look=look, noun=noun)
             return
         if request.resume and look.identities is None:
             raise UsageError(
@@ -236,7 +238,7 @@ def open_prediction(
         if parts.num_found:
             reporter.note(f"resuming: {count_noun(parts.num_found, 'part')} already computed")
         try:
-            yield Prediction(predictor=predictor, look=look, parts=parts)
+            yield Prediction(predictor=predictor, look=look, parts=parts, noun=noun)
         except KeyboardInterrupt:
             reporter.note("`--resume` with the same command resumes from here")
             raise

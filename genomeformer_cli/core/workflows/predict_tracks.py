@@ -56,7 +56,8 @@ def check_output_name(path: Path) -> None:
         suffixes = ", ".join(f"`{suffix}`" for suffix in (*HIT_SUFFIXES, *SCORE_SUFFIXES))
         raise UsageError(
             f"`predict` writes no file of the name `{path.name}`",
-            hint=f"tables end with `.tsv`, `.txt` or `.json`, tracks with {suffixes}",
+            hint=f"tables end with `.tsv`, `.txt` or `.json`, tracks with {suffixes}; `--plot` "
+            "writes pictures",
         )
 
 
@@ -119,7 +120,12 @@ def write_track(prediction: Prediction, path: Path, rules: TrackRules, reporter:
 
 
 def view_prediction(
-    prediction: Prediction, rules: TrackRules, genes: Path | None, reporter: Reporter
+    prediction: Prediction,
+    rules: TrackRules,
+    genes: Path | None,
+    reporter: Reporter,
+    *,
+    counts: Reporter,
 ) -> GenomeView:
     """Collect genes, hits and scores for a picture.
 
@@ -128,17 +134,19 @@ def view_prediction(
         rules: Classes and hits.
         genes: Annotation; None: that of the genome, if it has one.
         reporter: Receives warnings.
+        counts: Receives progress and counts of the first reading.
     """
     space = prediction.predictor.task.targets
     chromosomes = _chromosomes(prediction)
     title = prediction.predictor.task.name
     builder = ViewBuilder(title=title, chromosomes=chromosomes, labels=space.names)
-    silent = SilentReporter()
+    current = counts
     for number in selected_labels(space, rules, single=False)[:_MAX_LANES]:
         single = TrackRules(labels=(space.names[number],))
-        spans = find_scores(space, _placed(prediction.records(silent)), single)
+        spans = find_scores(space, _placed(prediction.records(current)), single)
         builder.add_scores(space.names[number], number, spans)
-    builder.add_hits(find_hits(space, _placed(prediction.records(silent)), rules))
+        current = SilentReporter()
+    builder.add_hits(find_hits(space, _placed(prediction.records(current)), rules))
     builder.add_genes(read_genes(prediction.look, genes, reporter))
     return builder.finish(reporter)
 

@@ -241,4 +241,7 @@ def _warn_of_scarcity(result: WindowsResult, minimum: int | None, reporter: Repo
         if not number:
             reporter.warn(f"there is no {label} window")
         elif minimum and number < minimum:
-            reporter.warn(f"there are {number} {label} windows, fewer than the {minimum} asked for")
+            reporter.warn(
+                f"only {number:,} of the {minimum:,} {label} windows of `--per-class` can be cut; "
+                "all of them are written"
+            )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -86,3 +87,16 @@ def test_the_page_zooms_and_shows_what_is_under_the_pointer(tmp_path: Path, kind
         page.choose("record", "1")
         assert page.text("range") == "two: 1 to 235"
         assert page.number_of("bar") == 0
+
+
+@pytest.mark.parametrize("suffix", [".html", ".svg"])
+def test_a_picture_without_annotation_has_no_row_of_genes(tmp_path: Path, suffix: str) -> None:
+    def rows_of_genes(view: GenomeView, path: Path) -> int:
+        draw_genome(view, path)
+        if suffix == ".svg":
+            return path.read_text().count("<!-- genes -->")
+        return OpenPage(path.read_text()).written().count("genes")
+
+    view = sample_view()
+    assert rows_of_genes(view, tmp_path / f"with{suffix}") > 0
+    assert rows_of_genes(replace(view, genes=()), tmp_path / f"without{suffix}") == 0
