@@ -277,6 +277,7 @@ def test_labels_of_bases_are_a_track_without_tiles(
     options = ("--class", "b", "-o", str(wig))
     done = predict(run_cli, genome, *options, "-o", str(bed), model="bases")
     assert done.exit_code == 0, done.err
+    assert done.err.count("records read, ") == 1  # Once, for two outputs.
     reader = pybigtools.open(str(wig))
     rows = table_rows(table)
     for name in RECORDS:
