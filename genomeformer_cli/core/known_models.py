@@ -150,6 +150,6 @@ def find_known_model(name: str) -> KnownModel:
         hint=propose(
             key.rpartition("/")[2],
             [*known_families(), *(model.name for model in known_models())],
-            otherwise="`genomeformer models` lists those of other authors, and `--verify` reads any model",
+            otherwise="`genomeformer models` lists those of other authors; `--verify` reads any",
         ),
     )
