@@ -8,16 +8,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genomeformer_cli.core.finetuning.checkpoint import SavedTask, write_finetuned
+from genomeformer_cli.core.finetuning.head import attach_head
+from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
+from genomeformer_cli.core.store.seal import seal
 from tests.cli import RunCommand
 from tests.corpora import random_dna
 from tests.failures import assert_failure
 from tests.models import RELEASED
+from tests.unit.core.explanation.test_dependencies import load
 
-pytestmark = pytest.mark.usefixtures("trained")
+trained = pytest.mark.usefixtures("trained")
 CPU = ("--model", RELEASED, "--workers", "1", "--device", "cpu")
-FASTA = f">one x\n{random_dna(23, 1)}\n>none\nNNNN\n>two\n{random_dna(6, 2)}N{random_dna(5, 3)}\n"
+FASTA = f">one x\n{random_dna(9, 1)}\n>none\nNNNN\n>two\n{random_dna(4, 2)}N{random_dna(3, 3)}\n"
 
 
+@trained
 def test_every_output_holds_the_same_maps(run_cli: RunCommand, tmp_path: Path) -> None:
     names = ("p.tsv", "p.json", "m.npz", "m.svg", "m.html")
     outputs = [argument for name in names for argument in ("-o", str(tmp_path / name))]
@@ -25,11 +31,9 @@ def test_every_output_holds_the_same_maps(run_cli: RunCommand, tmp_path: Path) -
     assert done.exit_code == 0, done.err
     assert done.out == ""
     assert "record `none` is without a map" in done.err
-    printed = run_cli("explain", "-", "--dependencies", *CPU, stdin=FASTA.encode())
-    assert printed.out == (tmp_path / "p.tsv").read_text()
     maps = np.load(tmp_path / "m.npz")
     assert maps["ids"].tolist() == ["one", "none", "two"]
-    header, *lines = printed.out.splitlines()
+    header, *lines = (tmp_path / "p.tsv").read_text().splitlines()
     for line in lines:
         row = dict(zip(header.split("\t"), line.split("\t"), strict=True))
         strengths = maps[f"map_{maps['ids'].tolist().index(row['id'])}"]
@@ -44,10 +48,11 @@ def test_every_output_holds_the_same_maps(run_cli: RunCommand, tmp_path: Path) -
     assert "data:image/png" in (tmp_path / "m.html").read_text()
 
 
+@trained
 def test_regions_have_genome_coordinates(run_cli: RunCommand, tmp_path: Path) -> None:
     genome, bed = tmp_path / "g.fa", tmp_path / "r.bed"
-    genome.write_text(f">chr\n{random_dna(60, 4)}\n")
-    bed.write_text("chr\t10\t30\ta\t0\t-\n")
+    genome.write_text(f">chr\n{random_dna(40, 4)}\n")
+    bed.write_text("chr\t10\t22\ta\t0\t-\n")
     region = ("--genome", str(genome), "--bed", str(bed))
     done = run_cli("explain", *region, "--dependencies", *CPU)
     header, *lines = done.out.splitlines()
@@ -55,9 +60,10 @@ def test_regions_have_genome_coordinates(run_cli: RunCommand, tmp_path: Path) ->
     for line in lines:
         row = dict(zip(header.split("\t"), line.split("\t"), strict=True))
         assert (row["chrom"], row["start"]) == ("chr", "10")
-        assert int(row["genome_first"]) == 31 - int(row["first"])
+        assert int(row["genome_first"]) == 23 - int(row["first"])
 
 
+@trained
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -78,9 +84,10 @@ def test_bad_outputs_are_refused(
     assert_failure(done, message, exit_code=2)
 
 
+@trained
 def test_attributions_as_a_table_and_a_track(run_cli: RunCommand, tmp_path: Path) -> None:
     fasta = tmp_path / "a.fa"
-    fasta.write_text(f">one x\n{random_dna(23, 1)}\n")
+    fasta.write_text(f">one x\n{random_dna(15, 1)}\n")
     names = ("a.tsv", "a.json", "a.npz", "a.svg", "a.bedgraph")
     outputs = [argument for name in names for argument in ("-o", str(tmp_path / name))]
     chosen = ("--attribution", "grad", "--answer", "9")
@@ -89,7 +96,7 @@ def test_attributions_as_a_table_and_a_track(run_cli: RunCommand, tmp_path: Path
     header, *lines = (tmp_path / "a.tsv").read_text().splitlines()
     rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
     values = [float(row["attribution"]) for row in rows]
-    assert "".join(row["base"] for row in rows) == random_dna(23, 1)
+    assert "".join(row["base"] for row in rows) == random_dna(15, 1)
     assert max(map(abs, values)) > 0
     (record,) = json.loads((tmp_path / "a.json").read_text())
     assert record["attributions"] == pytest.approx(values, abs=1e-5)
@@ -101,3 +108,41 @@ def test_attributions_as_a_table_and_a_track(run_cli: RunCommand, tmp_path: Path
     assert "<svg" in (tmp_path / "a.svg").read_text()
     late = run_cli("explain", str(fasta), "--attribution", "ism", "--answer", "99", *CPU)
     assert_failure(late, "`one` has no base at position 99", exit_code=2)
+
+
+def test_motifs_of_a_fine_tuned_model_match_themselves(run_cli: RunCommand, tmp_path: Path) -> None:
+    folder, fasta = tmp_path / "model", tmp_path / "a.fa"
+    write_classifier(folder)
+    bases = random_dna(40, 1)
+    fasta.write_text("".join(f">s{number}\n{bases}\n" for number in range(24)))
+    line = ("explain", str(fasta), "--motifs", "--attribution", "grad", "--model", str(folder))
+    paths = [tmp_path / name for name in ("m.tsv", "m.json", "m.meme")]
+    outputs = [argument for path in paths for argument in ("-o", str(path))]
+    done = run_cli(*line, "--device", "cpu", "--workers", "1", *outputs)
+    assert done.exit_code == 0, done.err
+    table, document = paths[0].read_text(), json.loads(paths[1].read_text())
+    matched = run_cli(*line, "--device", "cpu", "--workers", "2", "--match", str(paths[2]))
+    header, *lines = matched.out.splitlines()
+    rows = [dict(zip(header.split("\t"), line.split("\t"), strict=True)) for line in lines]
+    assert {row["source"] for row in rows} == {"model", "random twin"}
+    columns = ("source", "motif", "consensus", "seqlets")
+    assert [[row[name] for name in columns] for row in rows] == [
+        line.split("\t")[:4] for line in table.splitlines()[1:]
+    ]
+    assert [row["seqlets"] for row in document] == [int(row["seqlets"]) for row in rows]
+    for row in rows:
+        assert row["consensus"] in bases
+        if row["source"] == "model":
+            assert row["match"].split()[0] == row["motif"]
+            assert float(row["similarity"]) == pytest.approx(1, abs=1e-3)
+
+
+def write_classifier(folder: Path) -> None:
+    """Write a small model with random weights and a head."""
+    loaded = load("char", "two-stack")
+    space = LabelSpace(kind=TaskKind.CLASSIFICATION, names=("a", "b"))
+    task = SavedTask(name="x", targets=space, pool="mean", window=64)
+    attach_head(loaded.model, task.build_head(loaded.model, seed=3))
+    folder.mkdir()
+    write_finetuned(loaded.model.float(), loaded.tokenizer, task, folder)
+    seal(folder)

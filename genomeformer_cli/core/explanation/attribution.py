@@ -16,7 +16,7 @@ Shape letters: B rows, L length, R real bases, P real bases of all rows, C outpu
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Protocol
@@ -35,6 +35,8 @@ from genomeformer_cli.core.explanation.soft_bases import check_soft_bases, soft_
 from genomeformer_cli.core.finetuning.head import get_head, head_outputs
 from genomeformer_cli.core.finetuning.inference import Predictor
 from genomeformer_cli.core.finetuning.labels import LabelSpace, TaskKind
+from genomeformer_cli.core.inference.cost import BatchCost
+from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
 from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.models.protocol import Model
@@ -137,8 +139,8 @@ class TaskAnswer:
         if is_reverse:
             mixture_BPR = mixture_BPR.flip(1, 2)
         mixture_PR = mixture_BPR.flatten(0, 1)
-        with soft_bases(model, collator.tokenizer, batch.tokens_WL, mixture_PR) as soft_BL:
-            return head_outputs(model, replace(batch, tokens_WL=soft_BL))
+        reader, soft_BL = soft_bases(model, collator.tokenizer, batch.tokens_WL, mixture_PR)
+        return head_outputs(reader, replace(batch, tokens_WL=soft_BL))
 
     def _number(self, outputs_BC: Tensor) -> Tensor:
         space = self.predictor.label_space
@@ -197,8 +199,8 @@ class BaseAnswer:
             tokens_BL[:, hidden] = tokenizer.mask_id
             mixture_BPR = mixture_BPR[:, index_P % self.every != self.position % self.every]
         mask_BL = padding_mask(tokens_BL, tokenizer.pad_id)
-        with soft_bases(model, tokenizer, tokens_BL, mixture_BPR.flatten(0, 1)) as soft_BL:
-            features_BLE = model.hidden(soft_BL, mask_BL)
+        reader, soft_BL = soft_bases(model, tokenizer, tokens_BL, mixture_BPR.flatten(0, 1))
+        features_BLE = reader.hidden(soft_BL, mask_BL)
         place = self.position - 1 if objective.is_causal else self.position
         bases = TokenBases(tokenizer)
         base_ids = torch.from_numpy(bases.ids_of_length(1)).to(model.device)
@@ -254,6 +256,56 @@ def attribute(answer: Answer, codes: Codes, method: Method) -> Attribution:
     return Attribution(answer=answer.name, value=value, base_L=base_L, effect_LR=effect_LR)
 
 
+def attribute_all(
+    answers: Sequence[Answer],
+    rows: Sequence[Codes],
+    method: Method,
+    progress: Callable[[int], None] = lambda num_bases: None,
+) -> list[Attribution]:
+    """Return the attributions of sequences with real bases; gradients in one thread per sequence.
+
+    Args:
+        answers: Number of each sequence; all of one model.
+        rows: Base codes.
+        method: Method of attribution; the substitutions of a sequence are threads of their own.
+        progress: Receives the number of bases of each finished sequence.
+
+    Raises:
+        ConfigError: The number has no gradients.
+    """
+    pairs = list(zip(answers, rows, strict=True))
+    if not pairs:
+        return []
+
+    def compute(pair: tuple[Answer, Codes]) -> Attribution:
+        # Tensors of inference mode have no gradients.
+        with torch.inference_mode(mode=False):
+            return attribute(*pair, method)
+
+    if method is Method.ISM:
+        results = []
+        for pair in pairs:
+            results.append(attribute(*pair, method))
+            progress(pair[1].size)
+        return results
+    model = answers[0].model
+    cost = BatchCost.of_model(model)
+    # The gradients need the activations of every layer.
+    steps, depth = _STEPS if method is Method.IG else 1, model.config.depth
+    shapes = [(depth * min(steps, _rows_at_once(codes)), codes.size) for codes in rows]
+    return run_tasks(
+        compute,
+        pairs,
+        device=model.device,
+        demand=cost.demand(shapes),
+        on_done=lambda pair: progress(pair[1].size),
+    )
+
+
+def _rows_at_once(codes: Codes) -> int:
+    return max(_CPU_TOKENS // max(codes.size, 1), 1)
+
+
 def _substituted(answer: Answer, codes: Codes, known_P: npt.NDArray[np.int64]) -> Floats:
     """Return the number of every single substitution, (P, R)."""
     mutants = np.repeat(codes[None], known_P.size * NUM_REAL_BASES, axis=0)
@@ -275,7 +327,7 @@ def _mean_gradient(
         nodes, node_weights = np.polynomial.legendre.leggauss(_STEPS)
         shares, weights = (nodes + 1) / 2, node_weights / 2
     total_PR = np.zeros((known_P.size, NUM_REAL_BASES))
-    at_once = max(_CPU_TOKENS // max(codes.size, 1), 1)
+    at_once = _rows_at_once(codes)
     for first in range(0, len(shares), at_once):
         share_B = torch.from_numpy(shares[first : first + at_once]).to(real_PR)[:, None, None]
         equal = 1 / NUM_REAL_BASES

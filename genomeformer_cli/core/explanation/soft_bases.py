@@ -2,14 +2,15 @@
 
 Every mixed position has a token id of its own beyond the vocabulary. The token embedding looks such
 an id up among the mixtures of the embeddings of A C G T; models that read the reverse complement
-find the id of the complementary mixture. The model itself is unchanged.
+find the id of the complementary mixture. The model itself is unchanged: a copy that shares its
+weights reads the mixtures, so that several threads can do so at once.
 Shape letters: V ids of the largest embedding, P mixed positions, R real bases, E width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+import copy
+from itertools import chain
 from typing import Any
 
 import torch
@@ -37,20 +38,20 @@ def check_soft_bases(tokenizer: Tokenizer) -> None:
         )
 
 
-@contextmanager
 def soft_bases(
     model: Model, tokenizer: Tokenizer, tokens_BL: Tensor, mixture_PR: Tensor
-) -> Iterator[Tensor]:
-    """Yield token ids (B, L) whose real bases are mixtures, for `hidden` within the context.
+) -> tuple[Model, Tensor]:
+    """Return a reader of mixtures, and its token ids (B, L), whose real bases are mixtures.
 
     Args:
-        model: The model.
+        model: The model; the reader shares its weights.
         tokenizer: Tokenizer of single bases.
         tokens_BL: Token ids.
         mixture_PR: Shares of A C G T at each real base of the rows, in order.
     """
     base_ids = torch.from_numpy(TokenBases(tokenizer).ids_of_length(1)).to(tokens_BL.device)
-    embeddings = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    reader = copy.deepcopy(model, {id(x): x for x in chain(model.parameters(), model.buffers())})
+    embeddings = [module for module in reader.modules() if isinstance(module, nn.Embedding)]
     first = max(module.num_embeddings for module in embeddings)
     num_mixed = len(mixture_PR)
     is_mixed_BL = torch.isin(tokens_BL, base_ids)
@@ -77,32 +78,18 @@ def soft_bases(
         looked_up[module] = ids
         return (ids.clamp_max(module.num_embeddings - 1),)
 
-    with ExitStack() as stack:
-        for module in embeddings:
-            stack.enter_context(_removed(module.register_forward_pre_hook(keep_ids)))
-            stack.enter_context(_removed(module.register_forward_hook(embed)))
-        for reader in model.modules():
-            if isinstance(getattr(reader, _COMPLEMENT, None), Tensor):
-                stack.enter_context(_extended(reader, first, num_mixed))
-        yield soft_BL
+    for module in embeddings:
+        module.register_forward_pre_hook(keep_ids)
+        module.register_forward_hook(embed)
+    for module in reader.modules():
+        complement_V = getattr(module, _COMPLEMENT, None)
+        if isinstance(complement_V, Tensor):
+            setattr(module, _COMPLEMENT, _extended(complement_V, first, num_mixed))
+    return reader, soft_BL
 
 
-@contextmanager
-def _removed(handle: torch.utils.hooks.RemovableHandle) -> Iterator[None]:
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@contextmanager
-def _extended(module: nn.Module, first: int, num_mixed: int) -> Iterator[None]:
-    """Extend the complements of a module by those of the mixed ids."""
-    complement_V = getattr(module, _COMPLEMENT)
+def _extended(complement_V: Tensor, first: int, num_mixed: int) -> Tensor:
+    """Return complements of ids, extended by those of the mixed ids."""
     rest = torch.arange(complement_V.numel(), first, device=complement_V.device)
     mixed = first + torch.arange(2 * num_mixed, device=complement_V.device).roll(num_mixed)
-    setattr(module, _COMPLEMENT, torch.cat((complement_V, rest, mixed)))
-    try:
-        yield
-    finally:
-        setattr(module, _COMPLEMENT, complement_V)
+    return torch.cat((complement_V, rest, mixed))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from genomeformer_cli.core.explanation.attribution import (
     BaseAnswer,
     Method,
     TaskAnswer,
-    attribute,
+    attribute_all,
     check_task,
 )
 from genomeformer_cli.core.explanation.dependencies import check_length
@@ -39,6 +40,7 @@ from genomeformer_cli.core.workflows.explain import ExplainRequest
 from genomeformer_cli.core.workflows.sources import Look, records_text
 
 _TOKENS_PER_BATCH = 16_384
+_RECORDS_AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,22 +161,27 @@ def attribute_records(
     """
     num_records = num_bases = num_without = 0
     with reporter.track("attributing", look.num_bases, "bases") as tracker:
-        for query in look.read():
-            codes = query.codes
-            num_records, num_bases = num_records + 1, num_bases + codes.size
-            attribution = None
-            if (codes < NUM_REAL_BASES).any():
-                answer = explainer.answer_of(query.id, codes)
-                attribution = attribute(answer, codes, method)
-            else:
-                num_without += 1
-                kind = "record" if query.region is None else "region"
-                reason = query.problem or "no base"
-                reporter.warn(f"{kind} `{query.id}` is without attributions: {reason}")
-            tracker.advance(codes.size)
-            yield AttributedRecord(
-                id=query.id, codes=codes, attribution=attribution, region=query.region
-            )
+        stream = look.read()
+        while queries := list(islice(stream, _RECORDS_AT_ONCE)):
+            known = [query for query in queries if (query.codes < NUM_REAL_BASES).any()]
+            answers = [explainer.answer_of(query.id, query.codes) for query in known]
+            rows = [query.codes for query in known]
+            attributions = iter(attribute_all(answers, rows, method, tracker.advance))
+            for query in queries:
+                codes = query.codes
+                num_records, num_bases = num_records + 1, num_bases + codes.size
+                attribution = None
+                if (codes < NUM_REAL_BASES).any():
+                    attribution = next(attributions)
+                else:
+                    num_without += 1
+                    kind = "record" if query.region is None else "region"
+                    reason = query.problem or "no base"
+                    reporter.warn(f"{kind} `{query.id}` is without attributions: {reason}")
+                    tracker.advance(codes.size)
+                yield AttributedRecord(
+                    id=query.id, codes=codes, attribution=attribution, region=query.region
+                )
     reporter.note(records_text(num_records, num_bases, num_without, noun))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.evaluation.held_out_scores import random_twins
-from genomeformer_cli.core.explanation.attribution import Method, attribute
+from genomeformer_cli.core.explanation.attribution import Method, attribute_all
 from genomeformer_cli.core.explanation.motifs import (
     Match,
     Motif,
@@ -103,22 +103,14 @@ def twin_records(
     (twin,) = random_twins(explainer.loaded, _SEED, 1).values()
     attach_head(twin, explainer.task.build_head(twin, seed=_SEED).to(twin.device))
     answer = explainer.answer_with(twin)
-    rows = []
-    with reporter.track("attributing, random twin", len(records), "sequences") as tracker:
-        for record in records:
-            attribution = record.attribution
-            if attribution is not None:
-                attribution = attribute(answer, record.codes, method)
-            rows.append(
-                AttributedRecord(
-                    id=record.id,
-                    codes=record.codes,
-                    attribution=attribution,
-                    region=record.region,
-                )
-            )
-            tracker.advance(1)
-    return rows
+    known = [record.codes for record in records if record.attribution is not None]
+    num_bases = sum(codes.size for codes in known)
+    with reporter.track("attributing, random twin", num_bases, "bases") as tracker:
+        found = iter(attribute_all([answer] * len(known), known, method, tracker.advance))
+    return [
+        replace(record, attribution=None if record.attribution is None else next(found))
+        for record in records
+    ]
 
 
 def motifs_of(

@@ -13,6 +13,7 @@ from genomeformer_cli.core.explanation.attribution import (
     Method,
     TaskAnswer,
     attribute,
+    attribute_all,
 )
 from genomeformer_cli.core.finetuning.checkpoint import SavedTask
 from genomeformer_cli.core.finetuning.head import attach_head
@@ -52,35 +53,49 @@ CASES = [
 ]
 
 
-def number(answer: Answer, mixture: np.ndarray) -> float:
+def numbers(answer: Answer, mixture_BPR: np.ndarray) -> np.ndarray:
     with torch.no_grad():
         dtype = next(answer.model.parameters()).dtype
-        return float(answer.soft_values(CODES, torch.tensor(mixture, dtype=dtype)[None])[0])
+        return answer.soft_values(CODES, torch.tensor(mixture_BPR, dtype=dtype)).numpy()
 
 
 @pytest.mark.parametrize("answer", CASES, ids=range(len(CASES)))
 def test_gradients_and_their_integral(answer: Answer) -> None:
     real = np.eye(4)[CODES[KNOWN]]
     value = float(answer.values([CODES])[0])
-    assert number(answer, real) == pytest.approx(value, abs=1e-5)
-    gradient = attribute(answer, CODES, Method.GRAD)
     step = 1e-3
-    slopes = np.array(
-        [
-            [
-                number(answer, real + step * basis) - number(answer, real - step * basis)
-                for basis in np.eye(real.size).reshape(-1, *real.shape)[4 * row : 4 * row + 4]
-            ]
-            for row in range(len(KNOWN))
-        ]
-    ) / (2 * step)
+    steps = step * np.eye(real.size).reshape(-1, *real.shape)
+    mixtures = np.concatenate(([real, np.full_like(real, 0.25)], real + steps, real - steps))
+    at_real, at_equal, *moved = numbers(answer, mixtures)
+    assert at_real == pytest.approx(value, abs=1e-5)
+    gradient = attribute(answer, CODES, Method.GRAD)
+    up, down = np.reshape(moved, (2, *real.shape))
+    slopes = (up - down) / (2 * step)
     expected = slopes - slopes.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(gradient.effect_LR[KNOWN], expected, atol=2e-3)
     assert np.isnan(gradient.base_L[8])
     assert np.abs(expected).max() > 1e-2
     path = attribute(answer, CODES, Method.IG)
-    change = value - number(answer, np.full_like(real, 0.25))
-    assert np.nansum(path.base_L) == pytest.approx(change, abs=1e-4)
+    assert np.nansum(path.base_L) == pytest.approx(value - at_equal, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", Method)
+def test_threads_change_no_attribution(method: Method) -> None:
+    answer = CASES[0]
+    rows = [encode_bases(random_dna(4 + number, number)) for number in range(6)]
+    expected = [attribute(answer, row, method) for row in rows]
+    num_threads, done = torch.get_num_threads(), list[int]()
+    try:
+        for workers in (1, 3):
+            torch.set_num_threads(workers)
+            found = attribute_all([answer] * len(rows), rows, method, done.append)
+            assert torch.get_num_threads() == workers
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_allclose(one.effect_LR, other.effect_LR, rtol=1e-9, atol=1e-12)
+    finally:
+        torch.set_num_threads(num_threads)
+    assert sum(done) == 2 * sum(row.size for row in rows)
+    assert not any(module._forward_hooks for module in answer.model.modules())
 
 
 @pytest.mark.parametrize("answer", CASES, ids=range(len(CASES)))
