@@ -81,10 +81,10 @@ def soft_bases(
     for module in embeddings:
         module.register_forward_pre_hook(keep_ids)
         module.register_forward_hook(embed)
-    for module in reader.modules():
-        complement_V = getattr(module, _COMPLEMENT, None)
+    for part in reader.modules():
+        complement_V = getattr(part, _COMPLEMENT, None)
         if isinstance(complement_V, Tensor):
-            setattr(module, _COMPLEMENT, _extended(complement_V, first, num_mixed))
+            setattr(part, _COMPLEMENT, _extended(complement_V, first, num_mixed))
     return reader, soft_BL
 
 

@@ -163,9 +163,9 @@ def attribute_records(
     with reporter.track("attributing", look.num_bases, "bases") as tracker:
         stream = look.read()
         while queries := list(islice(stream, _RECORDS_AT_ONCE)):
-            known = [query for query in queries if (query.codes < NUM_REAL_BASES).any()]
-            answers = [explainer.answer_of(query.id, query.codes) for query in known]
-            rows = [query.codes for query in known]
+            subjects = [query for query in queries if (query.codes < NUM_REAL_BASES).any()]
+            answers = [explainer.answer_of(query.id, query.codes) for query in subjects]
+            rows = [query.codes for query in subjects]
             attributions = iter(attribute_all(answers, rows, method, tracker.advance))
             for query in queries:
                 codes = query.codes

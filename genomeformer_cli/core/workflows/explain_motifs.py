@@ -103,12 +103,12 @@ def twin_records(
     (twin,) = random_twins(explainer.loaded, _SEED, 1).values()
     attach_head(twin, explainer.task.build_head(twin, seed=_SEED).to(twin.device))
     answer = explainer.answer_with(twin)
-    known = [record.codes for record in records if record.attribution is not None]
-    num_bases = sum(codes.size for codes in known)
+    sequences = [record.codes for record in records if record.attribution is not None]
+    num_bases = sum(codes.size for codes in sequences)
     with reporter.track("attributing, random twin", num_bases, "bases") as tracker:
-        found = iter(attribute_all([answer] * len(known), known, method, tracker.advance))
+        results = iter(attribute_all([answer] * len(sequences), sequences, method, tracker.advance))
     return [
-        replace(record, attribution=None if record.attribution is None else next(found))
+        replace(record, attribution=None if record.attribution is None else next(results))
         for record in records
     ]
 

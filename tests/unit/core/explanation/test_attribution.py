@@ -42,7 +42,7 @@ def task_answer(direction: str, strands: str, kind: TaskKind, patch: int = 1) ->
     return TaskAnswer(task.predictor(loaded.model, loaded.tokenizer, 512), 1)
 
 
-CASES = [
+CASES: list[Answer] = [
     task_answer("two-stack", "average", TaskKind.CLASSIFICATION, patch=4),
     task_answer("bidirectional", "average", TaskKind.REGRESSION),
     task_answer("causal", "given", TaskKind.MULTI_LABEL),
