@@ -66,6 +66,8 @@ def draw_genome(view: GenomeView, path: Path) -> None:
         lowest = genes if view.genes else hits if view.labels else scores
         for axes in (scores, hits):
             axes.tick_params(labelbottom=axes is lowest)
+        # Halves of a base would be rounded by the formatter.
+        lowest.xaxis.get_major_locator().set_params(integer=True)
         lowest.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         lowest.set_xlabel("position (bases)")
     hidden = len(view.chromosomes) - len(records)
