@@ -27,7 +27,8 @@ import torch
 
 from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.embedding.embedder import CPU_TOKENS, Embedder
+from genomeformer_cli.core.embedding.batch_runner import CPU_TOKENS
+from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model

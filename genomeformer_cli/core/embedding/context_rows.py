@@ -13,7 +13,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.embedding.embedder import Embedder, Progress, Tokens, no_progress
+from genomeformer_cli.core.embedding.batch_runner import Progress, Tokens, no_progress
+from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.pooling import PooledRows, pool_spans
 from genomeformer_cli.core.embedding.windows import Numbers, WindowBatch
 from genomeformer_cli.core.errors import ConfigError

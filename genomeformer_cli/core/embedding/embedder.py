@@ -1,8 +1,7 @@
 """Run a model over sequences: one row per sequence or base, in input order.
 
 A pooled row depends on the sequence's real tokens (A C G T) alone, not on N, padding or the other
-sequences of a batch; equal sequences are computed once. Batches run in worker threads of one core
-each, see `core.inference.worker_threads`; a window or state longer than `SLICE` uses all cores.
+sequences of a batch; equal sequences are computed once. `batch_runner` runs the batches.
 A sequence longer than the window is cut (see `windows`); with `whole` the model's state is passed
 from slice to slice, which is exact.
 Shape letters: B batch, L length, K columns, N sequences, W windows, T bases.
@@ -10,7 +9,7 @@ Shape letters: B batch, L length, K columns, N sequences, W windows, T bases.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,49 +18,31 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.embedding.features import (
-    check_layers,
-    combine_layers,
-    features_width,
-    swap_columns,
+from genomeformer_cli.core.embedding.batch_runner import (
+    BatchRunner,
+    Progress,
+    Tokens,
+    cut_slices,
+    no_progress,
 )
+from genomeformer_cli.core.embedding.features import features_width, swap_columns
 from genomeformer_cli.core.embedding.options import WHOLE, EmbedOptions
 from genomeformer_cli.core.embedding.pooling import PooledRows, pool_windows
-from genomeformer_cli.core.embedding.windows import (
-    Numbers,
-    WindowBatch,
-    batch_windows,
-    cut_windows,
-    slice_sequences,
-)
-from genomeformer_cli.core.errors import CheckpointError, ConfigError, InputError
-from genomeformer_cli.core.inference.cost import BatchCost
+from genomeformer_cli.core.embedding.windows import Numbers, WindowBatch, cut_windows
+from genomeformer_cli.core.errors import CheckpointError, ConfigError
 from genomeformer_cli.core.inference.distinct import DistinctRows
-from genomeformer_cli.core.inference.worker_threads import run_tasks
 from genomeformer_cli.core.model_io.model_folder import LoadedModel
-from genomeformer_cli.core.models.genomeformer.encoder import padding_mask
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.sequence import Codes, reverse_complement_codes
 from genomeformer_cli.core.tokenizers.protocol import Ids, has_real_token
 
-CPU_TOKENS, DEVICE_TOKENS = 2_048, 65_536
-SLICE = 16_384
 # Windows per pooling chunk: bounds memory, does not change results.
 _WINDOWS_PER_CHUNK = 1 << 16
 
 Floats = npt.NDArray[np.floating[Any]]
-Tokens = npt.NDArray[np.integer[Any]]
-Progress = Callable[[int], None]
-# Function of the windows of a batch, their tokens (B, L) and their features (B, L, K).
-UseFeatures = Callable[[Numbers, Tokens, Tensor], None]
 
 
-def no_progress(num_bases: int) -> None:
-    """Ignore progress."""
-    del num_bases
-
-
-class Embedder:
+class Embedder(BatchRunner):
     """Model with embedding options.
 
     Args:
@@ -79,11 +60,13 @@ class Embedder:
 
     def __init__(self, loaded: LoadedModel, options: EmbedOptions) -> None:
         model = loaded.model
-        self.loaded = loaded
         self.options = options = options.resolve_layers(loaded.layers)
-        self.layers = options.layer_numbers(model.config.depth)
-        self._mean_of_layers = options.layers == "mean"
-        check_layers(model, self.layers, mean=self._mean_of_layers)
+        super().__init__(
+            loaded,
+            options.layer_numbers(model.config.depth),
+            mean=options.layers == "mean",
+            tokens_per_batch=options.tokens_per_batch,
+        )
         self._num_strands = 1 if options.rc == "none" else 2
         # The windows of both strands are mirror images, and so are their features.
         self._swaps = loaded.is_equivariant and options.pool not in ("first", "last")
@@ -91,9 +74,6 @@ class Embedder:
         self.width = self.columns * (2 if options.rc == "concat" else 1)
         self.is_whole = options.window == WHOLE
         self.window = options.window if isinstance(options.window, int) else model.config.context
-        default = CPU_TOKENS if model.device.type == "cpu" else DEVICE_TOKENS
-        self._tokens_per_batch = options.tokens_per_batch or default
-        self._cost = BatchCost.of_model(model)
         if self.is_whole:
             _check_whole(loaded, self.layers)
 
@@ -297,102 +277,7 @@ class Embedder:
         """Return the windows, and the rows that are read with a passed state."""
         if not self.is_whole:
             return cut_windows(lengths, self.window, self.options.stride), set()
-        streamed_rows = {row for row, length in enumerate(lengths) if length > SLICE}
-        return slice_sequences(lengths, SLICE), streamed_rows
-
-    def run_batches(
-        self,
-        sequences: Sequence[Ids],
-        windows: WindowBatch,
-        streamed_rows: set[int],
-        use: UseFeatures,
-        progress: Progress,
-    ) -> None:
-        """Compute the features of all windows and use them, batch by batch, on all cores.
-
-        Args:
-            sequences: Token ids.
-            windows: Windows of the sequences.
-            streamed_rows: Sequences that are read with a passed state.
-            use: Receives the features of each batch, in several threads at once.
-            progress: Receives the number of owned tokens of each finished batch.
-        """
-        owned_W = windows.own_stop - windows.own_start
-
-        def report(batch: Numbers) -> None:
-            progress(int(owned_W[batch].sum()))
-
-        def compute(batch: Numbers) -> None:
-            for part in self._run(sequences, windows, batch):
-                use(*part)
-
-        for row in sorted(streamed_rows.intersection(windows.row.tolist())):
-            for part in self._stream(sequences[row], windows, row):
-                use(*part)
-                report(part[0])
-        batched = np.flatnonzero(~np.isin(windows.row, list(streamed_rows)))
-        batches = [
-            batched[selected]
-            for selected in batch_windows(windows.length[batched], self._tokens_per_batch)
-        ]
-        shapes = [(len(batch), int(windows.length[batch[0]])) for batch in batches]
-        num_long = sum(length > SLICE for _, length in shapes)
-        for batch in batches[:num_long]:
-            compute(batch)
-            report(batch)
-        run_tasks(
-            compute,
-            batches[num_long:],
-            device=self.loaded.model.device,
-            demand=self._cost.demand(shapes[num_long:]),
-            on_done=report,
-        )
-
-    def _run(
-        self, sequences: Sequence[Ids], windows: WindowBatch, batch: Numbers
-    ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
-        """Run a batch; if memory is short, its halves one after the other."""
-        tokens_BL = _padded(sequences, windows, batch, self.loaded.tokenizer.pad_id)
-        features_BLK: Tensor | None = None
-        try:
-            features_BLK = self._forward(tokens_BL)
-        except (torch.OutOfMemoryError, RuntimeError) as failure:
-            if not is_out_of_memory(failure):
-                raise
-        if features_BLK is not None:
-            yield batch, tokens_BL, features_BLK
-            return
-        if len(batch) == 1:
-            raise InputError(
-                f"a window of {tokens_BL.shape[1]} tokens does not fit into memory",
-                hint="choose a shorter `--window`, or `--device cpu`",
-            )
-        self._tokens_per_batch = max(1, tokens_BL.size // 2)
-        half = len(batch) // 2
-        yield from self._run(sequences, windows, batch[:half])
-        yield from self._run(sequences, windows, batch[half:])
-
-    def _forward(self, tokens_BL: npt.NDArray[np.int64]) -> Tensor:
-        model = self.loaded.model
-        inputs_BL = torch.from_numpy(tokens_BL)
-        mask_BL = padding_mask(inputs_BL, self.loaded.tokenizer.pad_id)
-        inputs_BL = inputs_BL.to(model.device)
-        mask_BL = None if mask_BL is None else mask_BL.to(model.device)
-        features = model.hidden_layers(inputs_BL, mask_BL, self.layers)
-        return combine_layers(features, mean=self._mean_of_layers)
-
-    def _stream(
-        self, ids: Ids, windows: WindowBatch, row: int
-    ) -> Iterator[tuple[Numbers, Tokens, Tensor]]:
-        """Yield the slices of one row, with the model's state passed along."""
-        model = self.loaded.model
-        row_windows = np.flatnonzero(windows.row == row)
-        tokens_1L = ids[None]
-        inputs_1L = torch.from_numpy(tokens_1L).to(model.device)
-        slices = model.features_by_slices(inputs_1L, SLICE)
-        by_start = {int(windows.start[window]): window for window in row_windows}
-        for start, stop, features_1CE in slices:
-            yield np.array([by_start[start]]), tokens_1L[:, start:stop], features_1CE
+        return cut_slices(lengths)
 
 
 def embed_tokens(
@@ -422,14 +307,6 @@ def embed_tokens(
         return embedder.pool_tokens(sequences, tracker.advance).astype(np.float32)
 
 
-def is_out_of_memory(failure: Exception) -> bool:
-    """Return True for an out-of-memory error of torch on any device."""
-    text = str(failure)
-    return isinstance(failure, torch.OutOfMemoryError) or (
-        "out of memory" in text or "can't allocate memory" in text
-    )
-
-
 def _not_finite_error(folder: Path) -> CheckpointError:
     return CheckpointError(
         f"the model in `{folder}` computes values that are not finite for a record with bases",
@@ -449,16 +326,6 @@ def _check_whole(loaded: LoadedModel, layers: tuple[int, ...]) -> None:
             "`--window whole` gives only the last layer",
             hint="leave `rows.layers` at `last`, or `--window` out",
         )
-
-
-def _padded(
-    sequences: Sequence[Ids], windows: WindowBatch, batch: Numbers, pad_id: int
-) -> npt.NDArray[np.int64]:
-    tokens_BL = np.full((len(batch), int(windows.length[batch[0]])), pad_id, dtype=np.int64)
-    for index, window in enumerate(batch):
-        start, length = windows.start[window], windows.length[window]
-        tokens_BL[index, :length] = sequences[windows.row[window]][start : start + length]
-    return tokens_BL
 
 
 def _strands(sequences: Sequence[Codes], *, reverse: bool) -> list[Codes]:

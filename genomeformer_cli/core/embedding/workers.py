@@ -21,8 +21,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from genomeformer_cli.core.embedding.batch_runner import Progress, no_progress
 from genomeformer_cli.core.embedding.context_rows import embed_in_context
-from genomeformer_cli.core.embedding.embedder import Embedder, Progress, no_progress
+from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.embedding.vector_writer import release_pages
 from genomeformer_cli.core.errors import InputError

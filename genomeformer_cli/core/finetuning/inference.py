@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genomeformer_cli.core.embedding.embedder import CPU_TOKENS
+from genomeformer_cli.core.embedding.batch_runner import CPU_TOKENS
 from genomeformer_cli.core.embedding.windows import Numbers, batch_windows
 from genomeformer_cli.core.errors import CheckpointError
 from genomeformer_cli.core.finetuning.batches import stack_targets

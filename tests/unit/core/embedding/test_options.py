@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.embedding import embedder as embedding
+from genomeformer_cli.core.embedding import batch_runner
 from genomeformer_cli.core.embedding.embedder import Embedder
 from genomeformer_cli.core.embedding.module import EmbeddingModule
 from genomeformer_cli.core.embedding.options import EmbedOptions
@@ -216,7 +216,7 @@ def test_overlapping_windows_give_a_base_the_features_of_the_window_that_owns_it
 def test_a_whole_sequence_is_what_one_pass_over_it_gives(
     settings: dict[str, Any], rc: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "SLICE", 32)
+    monkeypatch.setattr(batch_runner, "SLICE", 32)
     loaded = load(**settings)
     texts = [*TEXTS, random_dna(300, 8)]
     for pool in ("mean", "max", "last"):
