@@ -27,8 +27,7 @@ import torch
 
 from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.attention.registry import AttentionConfig
-from genomeformer_cli.core.embedding.batch_runner import CPU_TOKENS
-from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.embedding.batch_runner import CPU_TOKENS, BatchRunner
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.embedding.windows import batch_windows
 from genomeformer_cli.core.model_io.model_folder import LoadedModel, read_model, write_model
@@ -89,9 +88,9 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 def command(model: Path, fasta: Path, output: Path, window: int | None) -> float:
     """Our whole command; returns the CPU seconds spent in the model itself."""
-    spent, forward = [0.0], Embedder._forward
+    spent, forward = [0.0], BatchRunner._forward
 
-    def watched(self: Embedder, tokens_BL: np.ndarray) -> torch.Tensor:
+    def watched(self: BatchRunner, tokens_BL: np.ndarray) -> torch.Tensor:
         start = time.thread_time()
         try:
             return forward(self, tokens_BL)
@@ -104,11 +103,11 @@ def command(model: Path, fasta: Path, output: Path, window: int | None) -> float
         choices=EmbedOptions(window=window),
         output=output,
     )
-    Embedder._forward = watched  # type: ignore[method-assign]
+    BatchRunner._forward = watched  # type: ignore[method-assign]
     try:
         embed_sequences(request, reporter=SilentReporter())
     finally:
-        Embedder._forward = forward  # type: ignore[method-assign]
+        BatchRunner._forward = forward  # type: ignore[method-assign]
     return spent[0]
 
 
