@@ -89,6 +89,7 @@ def test_the_description_beside_the_array_records_its_making(
         "window": 64,
         "stride": None,
         "dtype": "float16",
+        "precision": "fp32",
         "sources": [["-", 0, 0]],
         "regions": None,
         "shard": None,

@@ -61,7 +61,7 @@ def test_equal_sequences_are_read_once(pool: Any, rc: Any, rows_read: list[int])
         return rows
 
     rows = embed(SEQUENCES)
-    strands = 1 if rc == "none" else 2
+    strands = embedder.num_passes
     # The empty sequence is read by no batch.
     assert sum(rows_read) == strands * 4
     assert sum(done) == strands * sum(codes.size for codes in SEQUENCES)
