@@ -55,8 +55,8 @@ def report(name: str, counts: list[int], costs: list[tuple[float, float]], most:
     growth = (costs[-1][1] - costs[0][1]) * 1024 / (counts[-1] - counts[0])
     hours = (start + slope * most) / 3600
     print(
-        f"  start-up {start:.1f} s, {1000 * slope:.2f} ms an item: {hours:.1f} CPU hours for {most:,};"
-        f" memory {growth:+.2f} KiB an item",
+        f"  start-up {start:.1f} s, {1000 * slope:.2f} ms an item: {hours:.1f} CPU hours for"
+        f" {most:,}; memory {growth:+.2f} KiB an item",
         flush=True,
     )
 

@@ -1,13 +1,6 @@
 """Taxa of the Genome Taxonomy Database (GTDB): from names such as `g__Bacillus` to accessions.
 
-Two files of a release have what is needed, plain or packed, each for one domain or joined:
-
-| file                          | columns                                                  |
-|-------------------------------|----------------------------------------------------------|
-| `bac120_metadata.tsv.gz`      | `accession`, `gtdb_representative`, `gtdb_taxonomy`, ... |
-| `bac120_taxonomy.tsv.gz`      | accession and taxonomy, without a header                 |
-
-The second does not mark the representatives of species. Source: https://gtdb.ecogenomic.org.
+`core/formats/gtdb.py` reads the files of a release; names and files: https://gtdb.ecogenomic.org.
 """
 
 from __future__ import annotations
@@ -15,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,7 +16,7 @@ import filelock
 
 from genomeformer_cli.core.errors import InputError, NetworkError, UsageError
 from genomeformer_cli.core.formats.accessions import read_accession
-from genomeformer_cli.core.formats.text import read_lines
+from genomeformer_cli.core.formats.gtdb import read_gtdb
 from genomeformer_cli.core.genomes.download import Meter, download, part_path
 from genomeformer_cli.core.genomes.transport import Transport
 
@@ -32,7 +25,6 @@ FILES = ("bac120_metadata.tsv.gz", "ar53_metadata.tsv.gz")
 # A release appears about once a year.
 MAX_AGE = 30 * 24 * 3600
 _TAXON = re.compile(r"[dpcofgs]__\S.*")
-_COLUMNS = ("accession", "gtdb_representative", "gtdb_taxonomy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,13 +35,6 @@ class GtdbGenomes:
     num_members: int  # Genomes of the taxa, representatives or not.
     num_elsewhere: int  # Chosen genomes that NCBI does not have.
     marks_representatives: bool  # False if a file does not say which genomes are representatives.
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    accession: str
-    lineage: tuple[str, ...]
-    is_representative: bool | None  # None if the file does not say.
 
 
 def find_genomes(
@@ -84,7 +69,7 @@ def find_genomes(
     known_names: set[str] = set()
     num_members = num_elsewhere = 0
     is_marked = True
-    for row in (row for path in paths for row in _read_rows(path)):
+    for row in (row for path in paths for row in read_gtdb(path)):
         known_names.update(row.lineage)
         if chosen_taxa.isdisjoint(row.lineage) or not excluded_taxa.isdisjoint(row.lineage):
             continue
@@ -115,47 +100,6 @@ def find_genomes(
     )
 
 
-def _read_rows(path: Path) -> Iterator[_Row]:
-    """Yield the rows of a file of either layout.
-
-    Raises:
-        InputError: The layout is neither.
-    """
-    columns: list[int] | None = None
-    for number, (line, text) in enumerate(read_lines(path)):
-        cells = text.split("\t")
-        if not number and "accession" in cells:
-            missing = [name for name in _COLUMNS if name not in cells]
-            if missing:
-                raise _layout_error(path, line, f"column `{missing[0]}` is missing")
-            columns = [cells.index(name) for name in _COLUMNS]
-            continue
-        if not text.strip():
-            continue
-        if columns is None:
-            if len(cells) != 2:
-                raise _layout_error(path, line, f"{len(cells)} columns, not 2")
-            accession, mark, lineage = cells[0], None, cells[1]
-        elif len(cells) <= max(columns):
-            raise _layout_error(path, line, f"{len(cells)} columns, fewer than in the header")
-        else:
-            accession, mark, lineage = (cells[column] for column in columns)
-        if not lineage.startswith("d__"):
-            raise _layout_error(path, line, f"`{lineage[:40]}` is not a taxonomy of GTDB")
-        yield _Row(
-            accession=accession,
-            lineage=tuple(part.strip() for part in lineage.split(";")),
-            is_representative=None if mark is None else mark == "t",
-        )
-
-
-def _layout_error(path: Path, line: int, reason: str) -> InputError:
-    return InputError(
-        f"`{path}`, line {line}: {reason}",
-        hint=f"give a metadata or taxonomy file of a GTDB release, such as `{FILES[0]}`",
-    )
-
-
 def fetch_metadata(
     transport: Transport | None, url: str, folder: Path, *, refresh: bool, meter: Meter
 ) -> list[Path]:
@@ -180,7 +124,7 @@ def fetch_metadata(
             if transport is not None and (refresh or not is_recent):
                 part = part_path(folder, path.name)
                 fetched = download(transport, f"{url.rstrip('/')}/{name}", part, meter=meter)
-                for _ in _read_rows(fetched.path):
+                for _ in read_gtdb(fetched.path):
                     pass
                 fetched.path.replace(path)
                 fetched.drop()
