@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from genomeformer_cli.core.evaluation import interval_layouts, neighbourhood, probes
+from genomeformer_cli.core.evaluation import interval_layouts, neighbourhood, probe_metrics
 from genomeformer_cli.core.evaluation.layouts import task_sources
 from genomeformer_cli.core.known_suites import known_suites
 from tests.cli import RunCommand
@@ -60,7 +60,7 @@ GROUPS = {
 @pytest.fixture(autouse=True)
 def few_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw few bootstrap samples and permutations: no test looks at intervals."""
-    monkeypatch.setattr(probes, "NUM_SAMPLES", 20)
+    monkeypatch.setattr(probe_metrics, "NUM_SAMPLES", 20)
     monkeypatch.setattr(neighbourhood, "NUM_PERMUTATIONS", 20)
     monkeypatch.setattr(interval_layouts, "WINDOW", LENGTH)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from genomeformer_cli.core.evaluation import neighbourhood, probes
+from genomeformer_cli.core.evaluation import neighbourhood, probe_metrics
 from genomeformer_cli.core.evaluation import probing as labelled
 from genomeformer_cli.core.evaluation.probing import ProbingConfig, ProbingResult, evaluate_task
 from genomeformer_cli.core.evaluation.tables import evaluation_tables
@@ -32,7 +32,7 @@ def vectors(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(labelled, "_embed", embedded)
     monkeypatch.setattr(labelled, "KS", (3, 4))
-    monkeypatch.setattr(probes, "NUM_SAMPLES", 20)
+    monkeypatch.setattr(probe_metrics, "NUM_SAMPLES", 20)
     monkeypatch.setattr(neighbourhood, "NUM_PERMUTATIONS", 20)
     monkeypatch.setattr(labelled, "random_twins", lambda loaded, seed, number: {seed: None})
     monkeypatch.setattr(labelled, "LoadedModel", lambda **fields: SimpleNamespace(**fields))
