@@ -6,13 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from genomeformer_cli.core.embedding.batch_runner import Progress
+from genomeformer_cli.core.embedding.embedder import Embedder
+from genomeformer_cli.core.sequence import Codes
+from genomeformer_cli.core.workflows import embed as embed_workflow
 from tests.cli import Finished, RunCommand
 from tests.failures import assert_failure
 from tests.files import everything_in, fill_the_disk, flip_a_byte, names_in
@@ -109,6 +115,25 @@ def test_a_row_does_not_depend_on_its_company(run_cli: RunCommand) -> None:
         for content in (alone.encode(), alone.encode() + longer):
             found = array(run_cli("embed", "-", "--model", RELEASED, stdin=content))
             np.testing.assert_allclose(found[0], together[row], atol=1e-5)
+
+
+def test_rows_computed_together_are_bounded(
+    run_cli: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory of many short records does not grow with their number."""
+    together = array(run_cli("embed", str(PROMOTERS), "--model", RELEASED))
+    numbers = []
+    compute = Embedder.embed
+
+    def count(self: Embedder, sequences: Sequence[Codes], progress: Progress) -> Any:
+        numbers.append(len(sequences))
+        return compute(self, sequences, progress)
+
+    monkeypatch.setattr(Embedder, "embed", count)
+    monkeypatch.setattr(embed_workflow, "_BYTES_OF_ROWS", 10 * 20 * WIDTH)
+    apart = array(run_cli("embed", str(PROMOTERS), "--model", RELEASED))
+    assert numbers == [10] * 10 + [6]
+    np.testing.assert_allclose(apart, together, atol=1e-5)
 
 
 def test_case_and_u_change_no_vector(run_cli: RunCommand) -> None:

@@ -98,9 +98,9 @@ class PooledRows:
         self.counts_N[rows] += np.add.reduceat(counts_W, firsts)
 
     def result(self, pool: Pool) -> npt.NDArray[np.float64]:
-        """Return the rows (N, K); NaN for a row without a real position."""
+        """Return the rows (N, K), in place; NaN for a row without a real position."""
         values_NK = self.values_NK
         if pool == "mean":
-            values_NK = values_NK / np.maximum(self.counts_N, 1)[:, None]
+            values_NK /= np.maximum(self.counts_N, 1)[:, None]
         values_NK[self.counts_N == 0] = np.nan
         return values_NK

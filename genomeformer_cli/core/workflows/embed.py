@@ -62,6 +62,8 @@ from genomeformer_cli.core.workflows.sources import (
 # What is sorted by length together, and written before the next is read.
 _BASES, _RECORDS = 1 << 22, 1 << 16
 _BYTES_OF_ROWS = 1 << 27
+# Bytes of a value of a base, and of one of a pooled row while its windows and strands are joined.
+_BASE_BYTES, _POOLED_BYTES = 4, 20
 
 
 def embed_sequences(
@@ -242,12 +244,14 @@ class _Work:
         Groups do not depend on the number of GPUs, so that results are bitwise equal.
         """
         per_base = self.request.choices.per_base
-        most = _BASES
-        if per_base:
-            most = min(most, max(1, _BYTES_OF_ROWS // (4 * self.embedder.width)))
+        bytes_of_row = (_BASE_BYTES if per_base else _POOLED_BYTES) * self.embedder.width
+        most_rows = max(1, _BYTES_OF_ROWS // bytes_of_row)
+        most = min(_BASES, most_rows) if per_base else _BASES
+        most_records = _RECORDS if per_base else min(_RECORDS, most_rows)
         group, num_bases = _Group([], [], [], rows, per_base), 0
         for query in queries:
-            if group.ids and (num_bases + query.codes.size > most or len(group.ids) == _RECORDS):
+            is_full = num_bases + query.codes.size > most or len(group.ids) == most_records
+            if group.ids and is_full:
                 yield group
                 group, num_bases = _Group([], [], [], rows, per_base), 0
             group.ids.append(query.id)
