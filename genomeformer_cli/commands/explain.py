@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
@@ -203,22 +204,21 @@ def _check_outputs(
         raise UsageError("`--output` names a file twice", hint="give each file once")
 
 
+# Function that writes a file, by suffix.
+_Writers = dict[str, Callable[[Path], None]]
+
+
 class _Job(Protocol):
     """Explanation of sequences, and the forms in which it is written."""
 
     columns: tuple[str, ...]
+    writers: _Writers
 
     def compute(self, look: Look, noun: str) -> None: ...
 
     def rows(self) -> Iterator[bytes]: ...
 
     def document(self) -> list[dict[str, Any]]: ...
-
-    def write_arrays(self, path: Path) -> None: ...
-
-    def draw(self, path: Path) -> None: ...
-
-    def write_track(self, path: Path) -> None: ...
 
 
 class _Maps:
@@ -233,12 +233,16 @@ class _Maps:
         self._loaded = explain.load_explainer(request, reporter=reporter)
         self._records: list[ExplainedRecord] = []
         self.columns: tuple[str, ...] = dependencies.COLUMNS
+        self.writers: _Writers = {
+            **dict.fromkeys((*_PICTURES, _PAGE), self._draw),
+            _ARRAYS: partial(explain.write_maps, self._records),
+        }
 
     def compute(self, look: Look, noun: str) -> None:
         records = self._workflow.explain_dependencies(
             self._loaded, look, self._every, self._reporter, noun
         )
-        self._records = list(records)
+        self._records += records
 
     def rows(self) -> Iterator[bytes]:
         return (row for record in self._records for row in self._render.pair_rows(record))
@@ -246,15 +250,9 @@ class _Maps:
     def document(self) -> list[dict[str, Any]]:
         return [self._render.record_json(record) for record in self._records]
 
-    def write_arrays(self, path: Path) -> None:
-        self._workflow.write_maps(self._records, path)
-
-    def draw(self, path: Path) -> None:
+    def _draw(self, path: Path) -> None:
         title = f"dependencies, {self._loaded.folder.name}"
         self._render.draw_maps(self._records, path, title=title)
-
-    def write_track(self, path: Path) -> None:
-        raise NotImplementedError
 
 
 class _Attributions:
@@ -275,12 +273,18 @@ class _Attributions:
         self._title = f"attributions ({method}), {self._explainer.loaded.folder.name}"
         self._records: list[AttributedRecord] = []
         self.columns: tuple[str, ...] = attributions.COLUMNS
+        self.writers: _Writers = {
+            **dict.fromkeys(_PICTURES, self._draw),
+            **dict.fromkeys(_TRACKS, self._write_track),
+            _ARRAYS: partial(explain_attribution.write_attributions, self._records),
+        }
 
     def compute(self, look: Look, noun: str) -> None:
         records = self._workflow.attribute_records(
             self._explainer, look, self._method, self._reporter, noun
         )
-        self._look, self._records = look, list(records)
+        self._look = look
+        self._records += records
 
     def rows(self) -> Iterator[bytes]:
         return (row for record in self._records for row in self._render.attribution_rows(record))
@@ -288,13 +292,10 @@ class _Attributions:
     def document(self) -> list[dict[str, Any]]:
         return [self._render.attribution_json(record) for record in self._records]
 
-    def write_arrays(self, path: Path) -> None:
-        self._workflow.write_attributions(self._records, path)
-
-    def draw(self, path: Path) -> None:
+    def _draw(self, path: Path) -> None:
         self._render.draw_attributions(self._records, path, title=self._title)
 
-    def write_track(self, path: Path) -> None:
+    def _write_track(self, path: Path) -> None:
         self._workflow.write_attribution_track(self._records, self._look, path, title=self._title)
 
 
@@ -319,10 +320,14 @@ class _Motifs(_Attributions):
         self._title = f"motifs ({method}), {self._explainer.loaded.folder.name}"
         self._rows: list[FoundMotif] = []
         self.columns = motifs.COLUMNS
+        self.writers = {
+            **dict.fromkeys(_PICTURES, self._draw),
+            _MEME: partial(explain_motifs.write_meme, self._rows),
+        }
 
     def compute(self, look: Look, noun: str) -> None:
         super().compute(look, noun)
-        self._rows = self._motifs.find_beside_twin(
+        self._rows += self._motifs.find_beside_twin(
             self._explainer, self._records, self._method, self._references, self._reporter
         )
 
@@ -332,10 +337,7 @@ class _Motifs(_Attributions):
     def document(self) -> list[dict[str, Any]]:
         return [self._table.motif_json(row) for row in self._rows]
 
-    def write_arrays(self, path: Path) -> None:
-        self._motifs.write_meme(self._rows, path)
-
-    def draw(self, path: Path) -> None:
+    def _draw(self, path: Path) -> None:
         self._table.draw_motifs(self._rows, path, title=self._title)
 
 
@@ -346,12 +348,8 @@ def _write(job: _Job, path: Path | None, *, as_json: bool, has_regions: bool) ->
     from genomeformer_cli.render.rows import with_coordinates, write_rows
 
     suffix = "" if path is None else path.suffix.lower()
-    if path is not None and suffix in (*_PICTURES, _PAGE):
-        job.draw(path)
-    elif path is not None and suffix in (_ARRAYS, _MEME):
-        job.write_arrays(path)
-    elif path is not None and suffix in _TRACKS:
-        job.write_track(path)
+    if path is not None and suffix in job.writers:
+        job.writers[suffix](path)
     else:
         with atomic_file(path) if path else nullcontext(data_stream()) as out:
             if suffix == ".json" or (as_json and suffix == ""):
