@@ -3,7 +3,7 @@
 Genomes without annotation get one: open reading frames from ATG, GTG or TTG to the next stop codon,
 the longest first, as long as they do not overlap. Prints a Markdown table.
 
-    python benchmarks/codon_effects.py GENOME.fa.gz[@PREFIX][=GENETIC_CODE] ... [--annotation FILE]
+    python benchmarks/codon_effects.py GENOME.fa.gz[@PREFIX][=GENETIC_CODE] ... [--gff FILE]
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def main() -> None:
     """Measure every genome."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("genomes", nargs="+")
-    parser.add_argument("--annotation", type=Path)
+    parser.add_argument("--gff", type=Path)
     parser.add_argument("--model", default="default")
     parser.add_argument("--per-effect", type=int, default=200)
     arguments = parser.parse_args()
@@ -118,7 +118,7 @@ def main() -> None:
     loaded = read_model(folder)
     for text in arguments.genomes:
         config = CodonConfig(per_effect=arguments.per_effect)
-        measure(loaded, text, arguments.annotation, config)
+        measure(loaded, text, arguments.gff, config)
 
 
 if __name__ == "__main__":

@@ -36,9 +36,8 @@ OUTPUT_HELP = "Path of the result."
 PLOT_HELP = "Picture of the result."
 RESUME_HELP = "Continue an interrupted run of the same command."
 # Help texts of options whose types or defaults differ between commands.
-ANNOTATION_HELP = (
-    "GFF3 or GenBank file, packed or not, of the given sequences or with sequences in it."
-)
+GFF_HELP = "GFF3 or GenBank file of the annotation, packed or not."
+ANNOTATION_HELP = f"{GFF_HELP} Of the given sequences, or with sequences in it."
 ATTENTION_HELP = (
     "Mechanism, such as `softmax` or `linear`; `linear+local` alternates from block to block. "
     "`compare` takes several, separated by commas; default there: all, or none beside variants."

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Context, Option
 
 from genomeformer_cli.commands._completion import complete_genomes, complete_sources
-from genomeformer_cli.commands._options import GENOME_HELP, VCF_HELP
+from genomeformer_cli.commands._options import GENOME_HELP, GFF_HELP, VCF_HELP
 
 if TYPE_CHECKING:
     from genomeformer_cli.core.annotation.sources import SequenceSources
@@ -39,8 +39,8 @@ BedOption = Annotated[
 GffOption = Annotated[
     Path | None,
     Option(
-        help="GFF3 or GenBank file of the features, for `--genome`. Default: the annotation of the "
-        "genome in the cache or in its GenBank file.",
+        help=f"{GFF_HELP} Of the features of `--genome`; default: that of the genome in the cache or "
+        "in its GenBank file.",
         show_default=False,
         rich_help_panel=_INPUT,
     ),

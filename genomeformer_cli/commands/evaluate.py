@@ -70,7 +70,7 @@ def command(
     models: Annotated[
         list[str] | None,
         Argument(
-            help=f"{MODEL_HELP} Several are ranked on labelled sequences.",
+            help=f"{MODEL_HELP} Several are ranked on labelled sequences. Default: `default`.",
             autocompletion=complete_models,
             metavar="MODEL...",
             show_default=False,
@@ -114,7 +114,8 @@ def command(
         ),
     ] = None,
     annotation: Annotated[
-        Path | None, Option(help=ANNOTATION_HELP, show_default=False, rich_help_panel=_HELD_OUT)
+        Path | None,
+        Option("--gff", help=ANNOTATION_HELP, show_default=False, rich_help_panel=_HELD_OUT),
     ] = None,
     variants: Annotated[
         Path | None,
@@ -197,6 +198,7 @@ def command(
     """Compare models with tables of counts, k-mers and their twins of random weights."""
     from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.evaluation.labels import missing_from_text
+    from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import leaderboard
     from genomeformer_cli.core.workflows.evaluate import (
@@ -213,8 +215,10 @@ def command(
     for places in _PLACES:
         options = merge_values(options, given_settings(context, places))
     resolved = resolved_config(context, EvaluateConfig(), options)
-    if not models:
-        raise UsageError("no model is given", hint=EXAMPLE.partition(":  ")[2])
+    questions = (corpus, held_out, annotation, variants, codon_effects, recovery, task, suite)
+    if not models and not any(questions):
+        raise UsageError("nothing to evaluate is given", hint=EXAMPLE.partition(":  ")[2])
+    models = models or [DEFAULT_MODEL]
     request = EvaluateRequest(
         model=models[0],
         likelihood=likelihood,
@@ -259,7 +263,7 @@ def _check_ranked(request: EvaluateRequest) -> None:
     options = {
         "--corpus": request.corpus,
         "--held-out": request.held_out,
-        "--annotation": request.annotation,
+        "--gff": request.annotation,
         "--genome": request.genome,
         "--variants": request.variants,
         "--codon-effects": request.codon_effects,

@@ -25,7 +25,7 @@ from genomeformer_cli.core.annotation.config import (
 )
 
 EXAMPLE = (
-    "Example:  genomeformer windows --fasta genome.fa.gz --annotation genes.gff.gz "
+    "Example:  genomeformer windows --fasta genome.fa.gz --gff genes.gff.gz "
     "--per-class 500 -o labelled/mine"
 )
 _GENOMES, _WINDOWS, _OUTPUT = "Genomes", "Windows", "Sample and output"
@@ -38,7 +38,7 @@ def command(
     lock: LockOption = None,
     all_genomes: AllGenomesOption = False,
     annotation: Annotated[
-        Path | None, Option(help=ANNOTATION_HELP, rich_help_panel=_GENOMES)
+        Path | None, Option("--gff", help=ANNOTATION_HELP, rich_help_panel=_GENOMES)
     ] = None,
     fasta: Annotated[
         Path | None,

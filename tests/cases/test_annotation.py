@@ -36,7 +36,7 @@ class Cut:
     def finish(self, text: str | bytes, *options: str, fasta: bool) -> Any:
         path = self._folder / "annotation"
         path.write_bytes(text.encode() if isinstance(text, str) else text)
-        line = ["windows", "--annotation", str(path), "-o", str(self._folder / "x"), "--force"]
+        line = ["windows", "--gff", str(path), "-o", str(self._folder / "x"), "--force"]
         if fasta:
             line += ["--fasta", str(self._folder / "ctg.fa")]
         return self._run(*line, *options, "--json")

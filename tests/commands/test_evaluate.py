@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.evaluation.kmers import KS, ONE_HOT, UNSCALED
+from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.workflows import evaluate as workflow
 from tests.cli import RunCommand
 from tests.corpora import random_dna
 from tests.failures import assert_failure
@@ -62,7 +65,7 @@ def test_one_report_of_everything(run_cli: RunCommand, labelled: Path, tmp_path:
 def test_held_out_files_by_region(run_cli: RunCommand, tmp_path: Path) -> None:
     annotation = Path(__file__).parents[1] / "data" / "annotation" / "NC_001422.1.gb.gz"
     done = run_cli(
-        *("evaluate", RELEASED, "--annotation", str(annotation), "-o", str(tmp_path / "e")),
+        *("evaluate", RELEASED, "--gff", str(annotation), "-o", str(tmp_path / "e")),
         *("--json", "--set", "prediction.passes=16"),
     )
     assert done.exit_code == 0, done.err
@@ -93,3 +96,19 @@ def test_what_cannot_be_evaluated(
     done = run_cli("evaluate", RUN, *arguments, "-o", str(tmp_path / "e"))
     assert_failure(done, said, exit_code=code)
     assert not (tmp_path / "e").exists()
+
+
+def test_without_a_model_the_default_is_evaluated(
+    run_cli: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def evaluate(request: workflow.EvaluateRequest, *, reporter: Reporter) -> None:
+        asked.append(request.model)
+        raise UsageError("enough", hint="stop here")
+
+    monkeypatch.setattr(workflow, "evaluate_model", evaluate)
+    for question in (["--held-out", "x.fa"], ["--codon-effects"], ["--task", "x.tsv"]):
+        assert_failure(run_cli("evaluate", *question, "-o", str(tmp_path / "e")), exit_code=2)
+    assert asked == ["default"] * 3
+    assert_failure(run_cli("evaluate"), "nothing to evaluate", exit_code=2)

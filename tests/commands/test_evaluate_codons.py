@@ -19,7 +19,7 @@ SMALL = ("--set", "codons.per_effect=12", "--set", "codons.window=32", "--worker
 
 def test_effects_of_a_phage(run_cli: RunCommand, tmp_path: Path) -> None:
     command = ("evaluate", RELEASED, "--codon-effects", *SMALL, "-o", str(tmp_path / "e"))
-    done = run_cli(*command, "--annotation", str(PHIX))
+    done = run_cli(*command, "--gff", str(PHIX))
     assert done.exit_code == 0, done.err
     assert "12 synonymous, 12 missense, 12 stop gained substitutions of" in done.out
     assert "stop gained &gt; missense" in (tmp_path / "e" / "report.html").read_text(
@@ -36,12 +36,12 @@ def test_effects_of_a_phage(run_cli: RunCommand, tmp_path: Path) -> None:
         assert 0 <= row["auroc"]["low"] <= row["auroc"]["value"] <= row["auroc"]["high"] <= 1
     usage = effects["rows"][2]
     assert (usage["predictor"], usage["auroc"]["value"] > 0.9) == ("codon usage", True)
-    again = run_cli(*command, "--annotation", str(PHIX), "--json")
+    again = run_cli(*command, "--gff", str(PHIX), "--json")
     assert json.loads(again.out) == results
 
 
 def test_a_genome_and_its_annotation(run_cli: RunCommand, tmp_path: Path) -> None:
-    files = ("--genome", str(PHIX_FASTA), "--annotation", str(PHIX))
+    files = ("--genome", str(PHIX_FASTA), "--gff", str(PHIX))
     command = ("evaluate", RELEASED, "--codon-effects", *SMALL, "-o", str(tmp_path / "e"))
     one, other = run_cli(*command, *files, "--json"), run_cli(*command, *files[2:], "--json")
     rows = [json.loads(done.out)["codon_effects"]["rows"] for done in (one, other)]
@@ -58,7 +58,7 @@ def test_a_genome_and_its_annotation(run_cli: RunCommand, tmp_path: Path) -> Non
         (["--set", "codons.genetic_code=7"], 2, "unknown genetic code 7"),
         (["--set", "codons.per_effect=1"], 2, "`per_effect` cannot be 1"),
         (
-            ["--codon-effects", "--annotation", str(PHIX), "--set", "codons.genetic_code=6"],
+            ["--codon-effects", "--gff", str(PHIX), "--set", "codons.genetic_code=6"],
             0,
             "11 coding sequences read",
         ),

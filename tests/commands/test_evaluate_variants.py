@@ -124,7 +124,7 @@ def test_distances_to_genes_come_from_an_annotation(run_cli: RunCommand, folder:
     (folder / "v.tsv").write_text(text)
     genes = "".join(f"{name}\tx\tgene\t101\t200\t.\t+\t.\tID=g{name}\n" for name in CHROMOSOMES)
     (folder / "a.gff3").write_text("##gff-version 3\n" + genes)
-    result = evaluate(run_cli, folder, "--annotation", str(folder / "a.gff3"))
+    result = evaluate(run_cli, folder, "--gff", str(folder / "a.gff3"))
     assert any(row["score"] == "distance to feature" for row in result["rows"])
 
 

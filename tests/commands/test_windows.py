@@ -23,7 +23,7 @@ from tests.corpora import random_dna
 from tests.failures import assert_failure
 from tests.files import everything_in, fill_the_disk, names_in
 
-OWN = ("--fasta", str(MYCOPLASMA_FASTA), "--annotation", str(MYCOPLASMA_GFF))
+OWN = ("--fasta", str(MYCOPLASMA_FASTA), "--gff", str(MYCOPLASMA_GFF))
 COLUMNS = "id label genome record start end strand feature_strand feature gene locus_tag phase gc"
 
 
@@ -104,7 +104,7 @@ def test_a_genome_without_annotation_is_named(
     run_cli("fetch", "--sample")
     out = ("-o", str(tmp_path / "x"))
     done = run_cli("windows", "--genome", "NC_001422.1", *out)
-    assert_failure(done, "NC_001422.1", "no annotation", hint="--annotation FILE", exit_code=2)
+    assert_failure(done, "NC_001422.1", "no annotation", hint="--gff FILE", exit_code=2)
     done = run_cli("windows", "--all", *out)
     assert_failure(done, "none of the selected genomes", hint="fasta,gff", exit_code=2)
     assert_failure(run_cli("windows", *out), "no genomes to cut", hint="NC_0014", exit_code=2)
@@ -123,7 +123,7 @@ def test_a_genome_without_annotation_is_named(
 
 def test_users_annotation_of_a_cached_genome(run_cli: RunCommand, tmp_path: Path) -> None:
     run_cli("fetch", "--sample")
-    line = ("--genome", "NC_001422.1", "--annotation", str(PHIX))
+    line = ("--genome", "NC_001422.1", "--gff", str(PHIX))
     done = run_cli("windows", *line, "-o", str(tmp_path / "x"), "--classes", "promoter")
     assert done.exit_code == 0
     assert {row["genome"] for row in rows(tmp_path / "x.tsv")} == {"NC_001422.1"}
@@ -135,7 +135,7 @@ def test_users_annotation_of_a_cached_genome(run_cli: RunCommand, tmp_path: Path
 
 
 def test_genbank_alone_is_enough(run_cli: RunCommand, tmp_path: Path) -> None:
-    done = run_cli("windows", "--annotation", str(PHIX), "-o", str(tmp_path / "x"), "--json")
+    done = run_cli("windows", "--gff", str(PHIX), "-o", str(tmp_path / "x"), "--json")
     assert done.exit_code == 0
     assert "there is no intergenic window" in done.err
     result = json.loads(done.out)
@@ -145,7 +145,7 @@ def test_genbank_alone_is_enough(run_cli: RunCommand, tmp_path: Path) -> None:
 
 
 def test_annotation_can_be_piped_in(run_cli: RunCommand, tmp_path: Path) -> None:
-    line = ("--fasta", str(MYCOPLASMA_FASTA), "--annotation", "-", "-o", str(tmp_path / "x"))
+    line = ("--fasta", str(MYCOPLASMA_FASTA), "--gff", "-", "-o", str(tmp_path / "x"))
     text = gff("NC_000908.2 gene 5001 6000 + . ID=g")
     done = run_cli("windows", *line, "--classes", "promoter", stdin=text.encode())
     assert (done.exit_code, done.err) == (0, "")
@@ -156,7 +156,7 @@ def test_annotation_can_be_piped_in(run_cli: RunCommand, tmp_path: Path) -> None
 
 def test_existing_files_are_replaced_only_with_force(run_cli: RunCommand, tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_text("mine", encoding="utf-8")
-    line = ("windows", "--annotation", str(PHIX), "-o", str(tmp_path / "x"))
+    line = ("windows", "--gff", str(PHIX), "-o", str(tmp_path / "x"))
     assert_failure(run_cli(*line), "x.tsv", "exists", hint="--force")
     assert names_in(tmp_path) == ["x.tsv"]
     assert run_cli(*line, "--force").exit_code == 0
@@ -169,14 +169,12 @@ def test_a_failure_on_the_way_leaves_nothing(
     out = ("-o", str(tmp_path / "out" / "x"))
     bad = tmp_path / "bad.gff"
     bad.write_text(gff("NC_000908.2 gene 1 9 + . ID=g") + "one two\n", encoding="utf-8")
-    done = run_cli("windows", "--fasta", str(MYCOPLASMA_FASTA), "--annotation", str(bad), *out)
+    done = run_cli("windows", "--fasta", str(MYCOPLASMA_FASTA), "--gff", str(bad), *out)
     assert_failure(done, "bad.gff", "line 3")
-    done = run_cli(
-        "windows", "--annotation", str(PHIX), "--length", "5000", "--classes", "trna", *out
-    )
+    done = run_cli("windows", "--gff", str(PHIX), "--length", "5000", "--classes", "trna", *out)
     assert_failure(done, "no window fits", hint="--length")
     fill_the_disk(monkeypatch)
-    done = run_cli("windows", "--annotation", str(PHIX), *out)
+    done = run_cli("windows", "--gff", str(PHIX), *out)
     assert_failure(done, "could not write", hint="space")
     assert names_in(tmp_path / "out") == []
 
@@ -196,7 +194,7 @@ def test_a_failure_on_the_way_leaves_nothing(
 def test_invalid_requests_are_refused(
     flags: tuple[str, str], words: str, run_cli: RunCommand, tmp_path: Path
 ) -> None:
-    done = run_cli("windows", "--annotation", str(PHIX), *flags, "-o", str(tmp_path / "x"))
+    done = run_cli("windows", "--gff", str(PHIX), *flags, "-o", str(tmp_path / "x"))
     assert_failure(done, words, exit_code=2)
     assert names_in(tmp_path) == []
 
@@ -204,15 +202,15 @@ def test_invalid_requests_are_refused(
 def test_fasta_alone_and_gff_alone_are_not_enough(run_cli: RunCommand, tmp_path: Path) -> None:
     out = ("-o", str(tmp_path / "x"))
     done = run_cli("windows", "--fasta", str(MYCOPLASMA_FASTA), *out)
-    assert_failure(done, "`--fasta` without", hint="--annotation", exit_code=2)
-    done = run_cli("windows", "--annotation", str(MYCOPLASMA_GFF), *out)
+    assert_failure(done, "`--fasta` without", hint="--gff", exit_code=2)
+    done = run_cli("windows", "--gff", str(MYCOPLASMA_GFF), *out)
     assert_failure(done, "GFF3", hint="--fasta")
 
 
 def test_lengths_that_give_the_class_away_are_warned_of(
     run_cli: RunCommand, tmp_path: Path
 ) -> None:
-    line = ("windows", "--annotation", str(PHIX), "--length", "100", "--classes")
+    line = ("windows", "--gff", str(PHIX), "--length", "100", "--classes")
     done = run_cli(*line, "coding,promoter", "-o", str(tmp_path / "x"))
     assert "window lengths differ between classes" in done.err
     assert "coding 100, promoter 200" in done.err
@@ -224,7 +222,7 @@ def test_names_with_odd_characters_stay_in_their_cells(run_cli: RunCommand, tmp_
     (tmp_path / "a.fa").write_text(f">c\n{random_dna(900)}\n", encoding="utf-8")
     text = gff("c gene 300 600 + . ID=g%09h;gene=a%0Ab")
     (tmp_path / "a.gff").write_text(text, encoding="utf-8")
-    files = ("--fasta", str(tmp_path / "a.fa"), "--annotation", str(tmp_path / "a.gff"))
+    files = ("--fasta", str(tmp_path / "a.fa"), "--gff", str(tmp_path / "a.gff"))
     done = run_cli("windows", *files, "--classes", "promoter", "-o", str(tmp_path / "x"))
     assert done.exit_code == 0
     (row,) = rows(tmp_path / "x.tsv")
@@ -237,7 +235,7 @@ def test_several_records_of_one_genbank_file(run_cli: RunCommand, tmp_path: Path
         for seed in range(3)
     )
     (tmp_path / "many.gbk").write_text(text, encoding="utf-8")
-    line = ("--annotation", str(tmp_path / "many.gbk"), "--classes", "promoter,intergenic")
+    line = ("--gff", str(tmp_path / "many.gbk"), "--classes", "promoter,intergenic")
     done = run_cli("windows", *line, "-o", str(tmp_path / "x"), "--json")
     (genome,) = json.loads(done.out)["genomes"]
     assert (genome["genome"], genome["num_records"]) == ("many", 3)

@@ -97,7 +97,7 @@ COMMANDS = {
     "predict": Command(line=("predict", "x.fa", "--model", "tuned", "-o", "p.tsv", *CPU)),
     "windows": Command(
         line=(
-            *("windows", "--fasta", str(MYCOPLASMA_FASTA), "--annotation", str(MYCOPLASMA_GFF)),
+            *("windows", "--fasta", str(MYCOPLASMA_FASTA), "--gff", str(MYCOPLASMA_GFF)),
             *("--length", "60", "--promoter", "45,15", "--per-class", "5", "-o", "w"),
         ),
         repeats=False,

@@ -136,7 +136,7 @@ def _genbank_pairs(genes: NamedFile, reading: _Reading) -> Iterator[Pair]:
             raise AnnotationError(
                 f"`{display_name}`: record `{annotated.id}` has no sequence",
                 hint="give its FASTA file too: `--genome FASTA --gff THIS`, or in `windows` "
-                "`--fasta FASTA --annotation THIS`",
+                "`--fasta FASTA --gff THIS`",
             )
         if reading.is_used(annotated):
             where = f"`{display_name}`: record `{annotated.id}`"

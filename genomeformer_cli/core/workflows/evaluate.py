@@ -322,7 +322,7 @@ def _texts(
     if request.annotation is not None:
         if len(request.held_out) > 1:
             raise ConfigError(
-                "`--annotation` describes one genome, and several are given",
+                "`--gff` describes one genome, and several are given",
                 hint="give one `--held-out` with it",
             )
         fasta = genome_file(str(request.held_out[0]), store)[0] if request.held_out else None

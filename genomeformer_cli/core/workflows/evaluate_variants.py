@@ -192,11 +192,11 @@ def annotated_genome(
         ((genome, _),) = cached_genomes(store, [source])
         cached = annotation_file(genome, fasta.parent)
         if cached is None:
-            raise not_annotated(genome, "--annotation")
+            raise not_annotated(genome, "--gff")
         return annotated_records(fasta, cached, reporter=reporter), name
     if not is_genbank(NamedFile(fasta, name)):
         raise ConfigError(
             f"`{name}` has no annotation",
-            hint="give it with `--annotation FILE`, or a GenBank file instead",
+            hint="give it with `--gff FILE`, or a GenBank file instead",
         )
     return annotated_records(None, fasta, reporter=reporter), name

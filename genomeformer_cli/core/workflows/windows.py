@@ -187,8 +187,8 @@ def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[
         return [_own(request.annotation, request.fasta, selected)]
     if request.fasta is not None:
         raise UsageError(
-            "`--fasta` without `--annotation`: no genes are known",
-            hint="add the genes with `--annotation FILE`",
+            "`--fasta` without `--gff`: no genes are known",
+            hint="add the genes with `--gff FILE`",
         )
     if not selected:
         raise no_genomes(store, "cut")
@@ -198,7 +198,7 @@ def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[
         if annotation is not None:
             sources.append(_Source(name=genome.name, fasta=fasta, annotation=annotation))
         elif genome.name in request.genomes:
-            raise not_annotated(genome, "--annotation")
+            raise not_annotated(genome, "--gff")
         else:
             reporter.warn(f"{genome.label} has no annotation in the cache: left out")
     if not sources:
@@ -212,7 +212,7 @@ def _sources(request: WindowsRequest, store: Store, reporter: Reporter) -> list[
 def _own(annotation: Path, fasta: Path | None, selected: list[tuple[Genome, Path]]) -> _Source:
     if len(selected) + (fasta is not None) > 1:
         raise UsageError(
-            "`--annotation` describes one genome, and several are given",
+            "`--gff` describes one genome, and several are given",
             hint="give one `--genome` or one `--fasta` with it",
         )
     if selected:
