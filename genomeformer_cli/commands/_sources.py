@@ -39,8 +39,8 @@ BedOption = Annotated[
 GffOption = Annotated[
     Path | None,
     Option(
-        help=f"{GFF_HELP} Of the features of `--genome`; default: that of the genome in the cache or "
-        "in its GenBank file.",
+        help=f"{GFF_HELP} Of the features of `--genome`; default: that of the genome in the cache "
+        "or in its GenBank file.",
         show_default=False,
         rich_help_panel=_INPUT,
     ),
