@@ -49,8 +49,8 @@ DRY_RUN_HELP = (
 )
 DTYPE_HELP = "Precision of the written numbers; computation is in float32."
 GENOME_HELP = (
-    "Genome in the cache, or a file for `embed`, `evaluate`, `score` and `predict`; `tokenize` and "
-    "`windows` take several."
+    "Genome in the cache, or a file for all commands but `tokenize` and `windows`, which "
+    "take several."
 )
 JOBS_HELP = "Number of parallel jobs on the CPU; results do not depend on it."
 LAYERS_HELP = (

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from typer import Argument, Context, Option
 
-from genomeformer_cli.commands._completion import complete_runs
+from genomeformer_cli.commands._completion import complete_genomes, complete_runs
 from genomeformer_cli.commands._options import (
+    GENOME_HELP,
     NAME_HELP,
     ONLY_HELP,
     OUTPUT_HELP,
@@ -42,7 +43,6 @@ _SEEDS = "Seeds and twins"
 _PLACES = {
     "method": "tuning.method",
     "linear": "tuning.linear",
-    "strands": "tuning.strands",
     "epochs": "epochs",
     "learning_rate": "training.learning_rate",
     "seed": "training.seed",
@@ -62,6 +62,16 @@ def command(
     ] = None,
     *,
     model: ModelOption = None,
+    genome: Annotated[
+        str | None,
+        Option(
+            help=f"{GENOME_HELP} For DATA of regions: `chrom`, `start`, `end` and a label, or BED "
+            "with the labels as names.",
+            autocompletion=complete_genomes,
+            show_default=False,
+            rich_help_panel=_TASK,
+        ),
+    ] = None,
     target: Annotated[
         list[str] | None,
         Option(
@@ -108,14 +118,6 @@ def command(
             rich_help_panel=_TRAINING,
         ),
     ] = "none",
-    strands: Annotated[
-        str,
-        Option(
-            help="`given`: the strand in the file; `augment`: train on either strand; `average`: "
-            "also predict with the mean of both strands.",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = "given",
     epochs: Annotated[
         float, Option(help="Largest number of passes over the rows.", rich_help_panel=_TRAINING)
     ] = 10.0,
@@ -171,6 +173,7 @@ def command(
     request = FinetuneRequest(
         data=data,
         model=model,
+        genome=genome,
         targets=_columns(target),
         only=only,
         kind=_kind(kind),

@@ -197,8 +197,8 @@ def test_a_linear_model_beside_the_weights(
         "kmers",
         "--set",
         "tuning.kmer=3",
-        "--strands",
-        "average",
+        "--set",
+        "tuning.strands=average",
     ]
     plain = tuned(run_cli, classes, "gc", *options, "--json")
     summary = json.loads(plain.out)["summary"]
@@ -224,7 +224,7 @@ def test_a_linear_model_beside_the_weights(
 def test_a_label_for_every_base(run_cli: RunCommand, tmp_path: Path, fasta: Path) -> None:
     labels = ["".join("sw"[one in "AT"] for one in letters) for _, letters in SEQUENCES]
     data = table(tmp_path / "bases.tsv", label=labels)
-    tuned(run_cli, data, "bases", "--strands", "average", "--method", "lora")
+    tuned(run_cli, data, "bases", "--set", "tuning.strands=average", "--method", "lora")
     strings = run_cli("predict", str(fasta), "--model", "bases").out.splitlines()
     assert strings[0].split("\t") == ["id", "length", "labels", "note"]
     rows = [line.split("\t") for line in strings[1:]]
@@ -310,7 +310,11 @@ def test_other_commands_take_a_tuned_model(
             "invalid rank",
         ),
         (["--target", "kind", "--set", "split.test=0"], 2, "invalid fractions"),
-        (["--target", "kind", "--linear", "both", "--strands", "average"], 2, "single strand"),
+        (
+            ["--target", "kind", "--linear", "both", "--set", "tuning.strands=average"],
+            2,
+            "single strand",
+        ),
         (["--target", "species", "--kind", "classification", "--linear", "k"], 2, "cannot be `k`"),
         (["--target", "kind", "--name", RELEASED], 1, "already has a model"),
     ],

@@ -16,7 +16,7 @@ from tests.failures import assert_failure
 from tests.models import RELEASED
 
 ASSETS = Path(str(files("genomeformer_cli"))) / "assets"
-OPTIONS = ["--threads", "1", "--device", "cpu", "--epochs", "4", "--strands", "augment"]
+OPTIONS = ["--threads", "1", "--device", "cpu", "--epochs", "4", "--set", "tuning.strands=augment"]
 
 
 @pytest.fixture

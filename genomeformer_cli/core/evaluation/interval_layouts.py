@@ -21,7 +21,6 @@ from pathlib import Path
 
 from genomeformer_cli.core.errors import FormatError, InputError
 from genomeformer_cli.core.evaluation.task_source import VARIANTS_REASON, TaskSource, concatenate
-from genomeformer_cli.core.formats.bed import Interval
 from genomeformer_cli.core.formats.hdf5 import labels_along, open_archive
 from genomeformer_cli.core.formats.labelled import (
     EMPTY_ROWS,
@@ -32,6 +31,7 @@ from genomeformer_cli.core.formats.labelled import (
     RowCount,
 )
 from genomeformer_cli.core.formats.tables import TableRow, TextTable, has_column, read_table
+from genomeformer_cli.core.genomes.labelled_regions import make_region
 from genomeformer_cli.core.genomes.regions import RegionRow, count_noun, queries_of_files
 from genomeformer_cli.core.sequence import decode_bases
 
@@ -79,17 +79,8 @@ class _Intervals:
             self.table.cell(row, self.table.index(column))
             for column in (self.record, "start", "end")
         )
-        if not (start.isdecimal() and end.isdecimal()):
-            raise FormatError(
-                f"{self.table.where(row)}: `{start}` and `{end}` are not positions",
-                hint="`start` and `end` are whole numbers, 0-based and half-open",
-            )
-        name = f"{record}:{start}-{end}"
-        if int(start) >= int(end):
-            return RegionRow(id=name, record=record, problem="empty interval")
-        reverse = self.cell(row, "strand") == "-"
-        interval = Interval(record=record, start=int(start), stop=int(end), reverse=reverse)
-        return RegionRow(id=name, record=record, interval=interval)
+        strand = self.cell(row, "strand")
+        return make_region(record, start, end, strand, where=self.table.where(row))
 
 
 def _genomes(task_folder: Path, root: Path, source: str) -> list[Path]:

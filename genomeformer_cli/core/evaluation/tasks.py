@@ -27,6 +27,8 @@ from genomeformer_cli.core.formats.labelled import (
     read_labelled,
     task_name,
 )
+from genomeformer_cli.core.formats.text import NamedFile
+from genomeformer_cli.core.genomes.labelled_regions import read_labelled_regions
 from genomeformer_cli.core.reporting import Reporter
 
 
@@ -64,7 +66,7 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class NamedFile:
+class TaskFile:
     """Rows of a task as read, with labels of any kind."""
 
     name: str  # Name of the task.
@@ -78,6 +80,7 @@ def read_task(
     columns: LabelColumns | None = None,
     missing: Missing = Missing.REFUSE,
     name: str | None = None,
+    genome: NamedFile | None = None,
 ) -> Task:
     """Read the classes of one file.
 
@@ -86,6 +89,7 @@ def read_task(
         columns: Columns of a table.
         missing: Treatment of rows without a label or a sequence.
         name: Name of the task; None: the name of the file.
+        genome: FASTA file of the rows of a table with coordinates, or of BED.
 
     Raises:
         InputError: The file cannot be read as sequences of at least two classes.
@@ -96,11 +100,14 @@ def read_task(
             f"`{path}` is a folder, not a table or FASTA file of one task",
             hint=f"name a file in it, or evaluate all its tasks: `--suite {path}`",
         )
-    file = read_labelled(path, columns)
-    return class_task(NamedFile(name=name or task_name(path), file=file), missing, str(path))
+    if genome is None:
+        file = read_labelled(path, columns)
+    else:
+        file = read_labelled_regions(path, columns or LabelColumns(), genome)
+    return class_task(TaskFile(name=name or task_name(path), file=file), missing, str(path))
 
 
-def class_task(task_file: NamedFile, missing: Missing, display_name: str | None = None) -> Task:
+def class_task(task_file: TaskFile, missing: Missing, display_name: str | None = None) -> Task:
     """Return the rows as a task of at least two classes.
 
     Raises:
@@ -147,7 +154,7 @@ def read_folder(
     *,
     reporter: Reporter | None = None,
     has_genome: bool = False,
-) -> Iterator[NamedFile]:
+) -> Iterator[TaskFile]:
     """Read every task of a folder, one at a time in memory.
 
     Args:
@@ -183,7 +190,7 @@ def read_folder(
             reporter.warn(f"the task `{source.name}` is not evaluated: {source.unread}")
     for source in selected:
         if not source.unread:
-            yield NamedFile(name=source.name, file=source.read(), suite=source.suite)
+            yield TaskFile(name=source.name, file=source.read(), suite=source.suite)
 
 
 def read_suite(

@@ -77,7 +77,7 @@ class TuningConfig:
         if self.linear in ("places", "both") and self.strands != "given":
             raise ConfigError(
                 "positional base pairs need a single strand",
-                hint="`--linear kmers`, or `--strands given`",
+                hint="`--linear kmers`, or `--set tuning.strands=given`",
             )
         if min(self.patience, self.window, self.shift) < 0 or self.tokens_per_batch < 1:
             raise ConfigError(

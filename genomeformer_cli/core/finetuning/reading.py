@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from genomeformer_cli.core.errors import InputError
@@ -13,10 +14,16 @@ from genomeformer_cli.core.formats.labelled import (
     read_labelled,
     task_name,
 )
+from genomeformer_cli.core.formats.text import NamedFile
+from genomeformer_cli.core.genomes.labelled_regions import read_labelled_regions
 
 
 def read_task_table(
-    data: Path, columns: LabelColumns, *, prefix: str | None = None
+    data: Path,
+    columns: LabelColumns,
+    *,
+    prefix: str | None = None,
+    genome: NamedFile | None = None,
 ) -> LabelledTable:
     """Read the table of a file or folder.
 
@@ -24,13 +31,20 @@ def read_task_table(
         data: Table or FASTA of any compression, `-` for standard input, or a folder of tasks.
         columns: Columns of a table.
         prefix: Prefix of the name of the task of a folder.
+        genome: FASTA file of the rows of a table with coordinates, or of BED.
 
     Raises:
         InputError: The data cannot be read as labelled sequences, or is a folder of several tasks.
         FastaError: The FASTA file is damaged.
     """
     if not data.is_dir():
-        return _make_table(task_name(data), read_labelled(data, columns), columns)
+        read = read_labelled if genome is None else partial(read_labelled_regions, genome=genome)
+        return _make_table(task_name(data), read(data, columns), columns)
+    if genome is not None:
+        raise InputError(
+            f"`--genome` is an option of one table, and `{data}` is a folder",
+            hint="give the task's own file, or place the genome in the folder",
+        )
     if columns != LabelColumns():
         raise InputError(
             "`--target`, `--group` and `--sequence-column` are options of one table, and "

@@ -127,6 +127,15 @@ def read_labelled(
         return _of_table(table, columns, split, None if str(path) == STDIN else path)
 
 
+def label_table(table: TextTable, columns: LabelColumns, *, split: str = "") -> LabelledFile:
+    """Read the labelled sequences of a table in memory.
+
+    Raises:
+        FormatError: A column is missing, or a row is too short.
+    """
+    return _of_table(table, columns, split, None)
+
+
 def is_fasta(path: Path, display_name: str) -> bool:
     """Return True for FASTA or FASTQ, by the first line that is not a `;` comment.
 

@@ -33,6 +33,7 @@ from genomeformer_cli.core.evaluation.task_source import TaskSource
 from genomeformer_cli.core.evaluation.tasks import Task, read_suite, read_task, special_sources
 from genomeformer_cli.core.formats.groups import GroupBy
 from genomeformer_cli.core.formats.labelled import LabelColumns
+from genomeformer_cli.core.formats.text import NamedFile
 from genomeformer_cli.core.generation.recovery import (
     RecoveryConfig,
     RecoveryResult,
@@ -149,11 +150,11 @@ def evaluate_model(
         )
     special = special_sources(request.suites, request.only)
     has_variants = is_special or any(source.variants for source in special)
-    if request.genome is not None and not has_variants:
+    if request.genome is not None and not (has_variants or request.tasks):
         raise ConfigError(
             "`--genome` alone is not evaluated",
-            hint="give `--variants`, `--codon-effects` or a `--suite` of variants with it, "
-            "or `--held-out FASTA` instead",
+            hint="give `--variants`, `--codon-effects`, a `--task` of regions or a `--suite` of "
+            "variants with it, or `--held-out FASTA` instead",
         )
     set_threads(request.workers)
     loaded = read_model(model_folder(request.model, store=store, reporter=reporter))
@@ -170,7 +171,7 @@ def evaluate_model(
         if request.recovery:
             recovery = evaluate_recovery(loaded, texts, corpus, request.config.recovery, reporter)
     results = []
-    for task in read_tasks(request, reporter):
+    for task in read_tasks(request, reporter, store):
         results.append(evaluate_task(loaded, task, request.config.labelled, reporter))
         reporter.note(_short(results[-1]))
     variants = codon_effects = None
@@ -249,19 +250,25 @@ def _short(result: ProbingResult) -> str:
     )
 
 
-def read_tasks(request: EvaluateRequest, reporter: Reporter | None = None) -> Iterator[Task]:
+def read_tasks(
+    request: EvaluateRequest, reporter: Reporter | None = None, store: Store | None = None
+) -> Iterator[Task]:
     """Read the tasks of a request, one at a time in memory.
 
     Args:
         request: Request.
         reporter: Receives the tasks of a suite that are not evaluated.
+        store: Cache with the genome of regions; default: from the environment.
 
     Raises:
         InputError, FastaError: A task cannot be used.
     """
+    genome = None
+    if request.genome is not None:
+        genome = NamedFile(*genome_file(request.genome, store or Store()))
     for path in request.tasks:
         columns = LabelColumns(labels=(request.label,), sequence=request.sequence)
-        yield read_task(path, columns=columns, missing=request.missing)
+        yield read_task(path, columns=columns, missing=request.missing, genome=genome)
     for folder in request.suites:
         yield from read_suite(
             folder,

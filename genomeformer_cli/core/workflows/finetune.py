@@ -39,6 +39,8 @@ from genomeformer_cli.core.finetuning.summary import (
     SeedResult,
 )
 from genomeformer_cli.core.formats.labelled import Example, LabelColumns
+from genomeformer_cli.core.formats.text import NamedFile
+from genomeformer_cli.core.genomes.genome import genome_file
 from genomeformer_cli.core.model_io.bundle_layout import LICENCE_FILE
 from genomeformer_cli.core.model_io.bundle_layout import RESULTS_FILE as RESULTS_OF_BUNDLE
 from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
@@ -86,6 +88,7 @@ class FinetuneRequest:
     targets: tuple[str, ...] = ("label",)  # Columns of the labels.
     sequence: str | None = None  # Column of the sequences; None: `sequence`, or a FASTA file.
     missing: Missing = Missing.REFUSE  # Treatment of rows without a label or a sequence.
+    genome: str | None = None  # FASTA file or cached genome of the rows of a table of regions.
     only: str | None = None  # Prefix of the name of one task of a folder.
     kind: TaskKind | None = None  # Kind of the task; None: inferred from the labels.
     # Column whose values never occur on both sides of a split; None: `group`, if present.
@@ -145,7 +148,7 @@ def finetune_model(
     """
     store = store or Store()
     check_output(request.output)
-    rows = read_rows(request, reporter=reporter)
+    rows = read_rows(request, reporter=reporter, store=store)
     resolved = resolve_model(request.model, store=store, reporter=reporter)
     base = describe_base(read_model(resolved.folder), resolved.address)
     report_licence(base, reporter)
@@ -194,17 +197,23 @@ def _check_tokens(rows: LabelledRows, base: Path) -> None:
         )
 
 
-def read_rows(request: FinetuneRequest, *, reporter: Reporter) -> LabelledRows:
+def read_rows(
+    request: FinetuneRequest, *, reporter: Reporter, store: Store | None = None
+) -> LabelledRows:
     """Read the labelled rows of a request, split and encoded.
 
     Raises:
         InputError, AlphabetError, FastaError: The labelled sequences are invalid.
     """
+    genome = None
+    if request.genome is not None:
+        genome = NamedFile(*genome_file(request.genome, store or Store()))
     return label_rows(
         read_task_table(
             request.data,
             LabelColumns(labels=request.targets, sequence=request.sequence, group=request.group),
             prefix=request.only,
+            genome=genome,
         ),
         kind=request.kind,
         split=request.config.split,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from genomeformer_cli.core.errors import FormatError, InputError, MissingExtraError
-from genomeformer_cli.core.evaluation.tasks import NamedFile, read_folder
+from genomeformer_cli.core.evaluation.tasks import TaskFile, read_folder
 from genomeformer_cli.core.formats.labelled import LabelColumns, read_labelled
 from genomeformer_cli.core.sequence import reverse_complement
 from tests.reporters import Listening
@@ -32,7 +32,7 @@ def genes(**changed: Any) -> dict[str, Any]:
     return {name: [value] for name, value in {**row, **changed}.items()}
 
 
-def read(folder: Path) -> NamedFile:
+def read(folder: Path) -> TaskFile:
     (named,) = read_folder(folder)
     return named
 
