@@ -133,3 +133,78 @@ def test_commands_take_regions(genome: NamedFile, tmp_path: Path, run_cli: RunCo
     assert done.exit_code == 0, done.err
     assert "classification (cold, warm)" in done.out + done.err
     assert_failure(run_cli("finetune", str(tmp_path), *place), "option of one table")
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "",
+        "track name=labels\n",
+        "browser position one\ntrack name=x y\n",
+        "# labels, of two kinds\n",
+        "#\n\n",
+        "#chrom\tstart\tend\tname\tscore\tstrand\n",
+        "one\t0\t9\twarm\n",
+    ],
+)
+def test_bed_is_recognised_whatever_is_before_its_rows(
+    genome: NamedFile, tmp_path: Path, before: str
+) -> None:
+    table = rows(20)
+    path = tmp_path / "regions.bed"
+    path.write_text(before + bed_text(table), encoding="utf-8")
+    examples = read_labelled_regions(path, COLUMNS, genome).examples[-len(table) :]
+    assert [(example.sequence, example.label) for example in examples] == [
+        (bases_of(genome, *place), label) for *place, label in table
+    ]
+
+
+def test_a_header_may_begin_with_a_number_sign(genome: NamedFile, tmp_path: Path) -> None:
+    table = rows(20)
+    path = tmp_path / "regions.tsv"
+    path.write_text("#" + table_text(table), encoding="utf-8")
+    examples = read_labelled_regions(path, COLUMNS, genome).examples
+    assert [(example.sequence, example.label) for example in examples] == [
+        (bases_of(genome, *place), label) for *place, label in table
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cell", "strand"),
+    [
+        *((cell, "+") for cell in ("+", "1", ".", "", "NA")),
+        *((cell, "-") for cell in ("-", "-1", "-1.0", "\N{MINUS SIGN}")),
+        *((cell, None) for cell in ("minus", "R", "2")),
+    ],
+)
+def test_a_strand_is_read_or_refused(
+    genome: NamedFile, tmp_path: Path, cell: str, strand: str | None
+) -> None:
+    path = tmp_path / "regions.tsv"
+    path.write_text(table_text([("two", 5, 60, cell, "warm")]), encoding="utf-8")
+    if strand is None:
+        with pytest.raises(FormatError, match=rf"row 1 .line 2.: `{cell}` is not a strand"):
+            read_labelled_regions(path, COLUMNS, genome)
+        return
+    (example,) = read_labelled_regions(path, COLUMNS, genome).examples
+    assert example.sequence == bases_of(genome, "two", 5, 60, strand)
+
+
+def test_odd_bed_rows_are_noted_and_bed_without_labels_is_refused(
+    genome: NamedFile, tmp_path: Path
+) -> None:
+    path = tmp_path / "regions.bed"
+    path.write_text("one\t0\t9\twarm\t0\t-1\none\t9\t20\tcold\t-\n", encoding="utf-8")
+    notes = read_labelled_regions(path, COLUMNS, genome).notes
+    assert any("column 6 is neither" in note for note in notes)
+    assert any("strand taken from column 5" in note for note in notes)
+    path.write_text("one\t0\t9\none\t9\t20\n", encoding="utf-8")
+    with pytest.raises(FormatError, match="BED without labels"):
+        read_labelled_regions(path, COLUMNS, genome)
+
+
+def test_a_refused_row_is_named_with_its_reason(genome: NamedFile, tmp_path: Path) -> None:
+    path = tmp_path / "regions.tsv"
+    path.write_text(table_text([*rows(9), ("one", 390, 600, "+", "warm")]), encoding="utf-8")
+    with pytest.raises(InputError, match=r"row 10 .`one:390-600`: beyond the record"):
+        read_task(path, columns=COLUMNS, genome=genome)

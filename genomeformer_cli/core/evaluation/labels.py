@@ -127,16 +127,17 @@ def _reason(example: Example, lacks_label: Callable[[str], bool]) -> str:
 
 
 def _list_rows(rows: Sequence[Example], reason: str) -> str:
-    cells = [
-        (
-            example.row,
-            example.id,
-            example.sequence if reason == NO_SEQUENCE else example.label.replace(COLUMN, " "),
-        )
-        for example in rows[:_MAX_NAMED]
-    ]
-    listing = ", ".join(f"row {row} (`{identifier}`: `{cell}`)" for row, identifier, cell in cells)
+    listing = ", ".join(
+        f"row {row.row} (`{row.id}`: {_missing_cell(row, reason)})" for row in rows[:_MAX_NAMED]
+    )
     return listing + (f" and {len(rows) - _MAX_NAMED:,} more" if len(rows) > _MAX_NAMED else "")
+
+
+def _missing_cell(row: Example, reason: str) -> str:
+    """Return the reason for an absent sequence, or the cell as written."""
+    if reason == NO_SEQUENCE:
+        return row.problem or f"`{row.sequence}`"
+    return f"`{row.label.replace(COLUMN, ' ')}`"
 
 
 def same_but_for_spelling(labels: Iterable[str]) -> list[tuple[str, ...]]:

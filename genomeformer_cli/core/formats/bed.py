@@ -16,7 +16,8 @@ with the reason, so that every row of the file has a row of output.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +88,28 @@ def read_bed(path: Path, *, display_name: str | None = None) -> Iterator[BedRow]
             yield _row(line, number, f"`{display_name or path}`, line {number}")
 
 
+def is_bed(path: Path, *, display_name: str | None = None) -> bool:
+    """Return True if the first row after comments and `track` lines is a row of a BED file.
+
+    Raises:
+        FormatError: The file cannot be read, or is not text.
+    """
+    for _, line in read_lines(path, display_name=display_name):
+        if line.strip() and not line.lstrip().startswith("#") and not _is_header(line):
+            return _has_numbers(_cells(line))
+    return False
+
+
+def remarks_of(rows: Sequence[BedRow], display_name: str) -> list[str]:
+    """Return one sentence per deviation from the specification, with its number of rows."""
+    counts = Counter(row.remark for row in rows if row.remark)
+    return [
+        f"`{display_name}`: {number:,} {'row' if number == 1 else 'rows'} (the first in line "
+        f"{next(row.line for row in rows if row.remark == remark)}): {remark}"
+        for remark, number in counts.items()
+    ]
+
+
 def _cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
 
@@ -94,9 +117,12 @@ def _cells(line: str) -> list[str]:
 def _is_header(line: str) -> bool:
     """Return True for a `track` or `browser` line, False for a row on a record with such a name."""
     cells = _cells(line)
-    are_numbers = len(cells) >= _NUM_COLUMNS and all(map(_NUMBER.fullmatch, cells[1:3]))
     first_word = cells[0].partition(" ")[0]
-    return first_word in _HEADERS and not are_numbers
+    return first_word in _HEADERS and not _has_numbers(cells)
+
+
+def _has_numbers(cells: Sequence[str]) -> bool:
+    return len(cells) >= _NUM_COLUMNS and all(map(_NUMBER.fullmatch, cells[1:3]))
 
 
 def _row(line: str, number: int, where: str) -> BedRow:

@@ -40,6 +40,7 @@ class Example:
     split: str = ""  # `train`, `val` or `test`; empty if undefined.
     group: str = ""  # Group of related rows, which a split never separates; empty without groups.
     row: int = 0  # Number of the row or record in the file, from 1.
+    problem: str = ""  # Reason for an absent sequence, if known.
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from genomeformer_cli.core.errors import FormatError
-from genomeformer_cli.core.formats.bed import Interval, read_bed
+from genomeformer_cli.core.formats.bed import Interval, is_bed, read_bed, remarks_of
 from genomeformer_cli.core.formats.labelled import (
     SEQUENCE,
     LabelColumns,
@@ -34,6 +34,8 @@ from genomeformer_cli.core.sequence import decode_bases
 
 _RECORD_COLUMNS = ("chrom", "chromosome", "chr", "record", "seqid")
 _STOP_COLUMNS = ("end", "stop")
+_FORWARD = frozenset(("+", "1", "1.0", "+1", "", ".", "*", "0", "na", "nan", "none", "?"))
+_REVERSE = frozenset(("-", "-1", "-1.0", "\N{MINUS SIGN}", "\N{EN DASH}"))
 
 
 def read_labelled_regions(path: Path, columns: LabelColumns, genome: NamedFile) -> LabelledFile:
@@ -52,9 +54,10 @@ def read_labelled_regions(path: Path, columns: LabelColumns, genome: NamedFile) 
     with local_copy(str(path), command="finetune - --genome FASTA") as (place, display_name):
         if not is_parquet(place) and is_fasta(place, display_name):
             return _with_own_sequences(read_labelled(place, columns), display_name)
-        table = _read_table(place, display_name)
+        table = _read_table(place, display_name, columns)
+        remarks: list[str] = []
         if table is None:
-            table, regions = _bed_table(place, display_name)
+            table, regions, remarks = _bed_table(place, display_name)
         elif columns.sequence is not None or table.find(SEQUENCE) is not None:
             return _with_own_sequences(label_table(table, columns), display_name)
         else:
@@ -65,11 +68,17 @@ def read_labelled_regions(path: Path, columns: LabelColumns, genome: NamedFile) 
         file = label_table(
             _with_columns(table, regions, [decode_bases(query.codes) for query in queries]), columns
         )
-        problems = [query.problem.partition(":")[0] for query in queries if query.problem]
-        if not problems:
-            return file
-        note = f"`{display_name}`: {count_noun(len(problems), 'row')} without bases in the genome"
-        return replace(file, notes=(*file.notes, f"{note} ({reasons(problems)})"))
+        problems = [query.problem for query in queries]
+        notes = [*file.notes, *remarks]
+        if any(problems):
+            absent = [problem for problem in problems if problem]
+            text = f"{count_noun(len(absent), 'row')} without bases in the genome"
+            notes.append(f"`{display_name}`: {text} ({reasons(absent)})")
+        examples = tuple(
+            replace(example, problem=problem)
+            for example, problem in zip(file.examples, problems, strict=True)
+        )
+        return replace(file, examples=examples, notes=tuple(notes))
 
 
 def _with_own_sequences(file: LabelledFile, name: str) -> LabelledFile:
@@ -81,17 +90,36 @@ def _find(table: TextTable, names: Sequence[str]) -> int | None:
     return next((place for name in names if (place := table.find(name)) is not None), None)
 
 
-def _read_table(path: Path, display_name: str) -> TextTable | None:
-    """Read a table; None for a file without a header of a table, which may be BED."""
+def _read_table(path: Path, display_name: str, columns: LabelColumns) -> TextTable | None:
+    """Read a table; None for BED, as it is without a header that names the labels.
+
+    The header may begin with `#`, as that of tables made of BED files does.
+    """
     if is_parquet(path):
         return parquet_table(path, display_name)
-    table = read_table(path, display_name=display_name)
-    has_header = table.find("start") is not None or table.find(SEQUENCE) is not None
-    return table if has_header else None
+    may_be_bed = is_bed(path, display_name=display_name)
+    try:
+        table = read_table(path, display_name=display_name)
+    except FormatError:
+        if may_be_bed:
+            return None
+        raise
+    names = (table.columns[0].removeprefix("#").strip(), *table.columns[1:])
+    table = replace(table, columns=names)
+    has_header = _find(table, _RECORD_COLUMNS) is not None and table.find("start") is not None
+    has_labels = all(table.find(name) is not None for name in columns.labels)
+    return None if may_be_bed and not (has_header and has_labels) else table
 
 
-def _bed_table(path: Path, display_name: str) -> tuple[TextTable, list[RegionRow]]:
+def _bed_table(path: Path, display_name: str) -> tuple[TextTable, list[RegionRow], list[str]]:
+    """Return the labels, the regions, and the remarks on the rows."""
     rows = list(read_bed(path, display_name=display_name))
+    if not any(row.name for row in rows):
+        raise FormatError(
+            f"`{display_name}` is BED without labels: no row has a name, the fourth column",
+            hint="write the label as the name (`+` and `-` there are read as strands), or begin "
+            "with a line of column names: `chrom`, `start`, `end`, `label`",
+        )
     cells = [(row.name,) for row in rows]
     regions = [
         replace(region, id=f"{row.record}:{row.start}-{row.stop}")
@@ -107,7 +135,7 @@ def _bed_table(path: Path, display_name: str) -> tuple[TextTable, list[RegionRow
         ),
         num_empty=0,
     )
-    return table, regions
+    return table, regions, remarks_of(rows, display_name)
 
 
 def _regions(table: TextTable) -> list[RegionRow]:
@@ -131,19 +159,23 @@ def make_region(record: str, start: str, stop: str, strand: str, *, where: str) 
     """Return the region that the cells of a row name.
 
     Raises:
-        FormatError: A coordinate is not a number.
+        FormatError: A coordinate is not a number, or the strand is unknown.
     """
     if not (start.isdecimal() and stop.isdecimal()):
         raise FormatError(
             f"{where}: `{start}` and `{stop}` are not positions",
             hint="`start` and `end` are whole numbers, 0-based and half-open",
         )
+    sign = strand.casefold()
+    if sign not in _FORWARD and sign not in _REVERSE:
+        raise FormatError(
+            f"{where}: `{strand}` is not a strand",
+            hint="write `+`, `-`, or `.` for an unknown strand, which is read as `+`",
+        )
     name = f"{record}:{start}-{stop}"
     if int(start) >= int(stop):
         return RegionRow(id=name, record=record, problem="empty interval")
-    interval = Interval(
-        record=record, start=int(start), stop=int(stop), reverse=strand in ("-", "-1")
-    )
+    interval = Interval(record=record, start=int(start), stop=int(stop), reverse=sign in _REVERSE)
     return RegionRow(id=name, record=record, interval=interval)
 
 

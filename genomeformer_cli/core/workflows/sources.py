@@ -35,7 +35,7 @@ from genomeformer_cli.core.annotation.sources import SequenceSources
 from genomeformer_cli.core.annotation.tiles import TileCount, TileRules, tile_queries
 from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.formats.any_sequences import read_any_sequences
-from genomeformer_cli.core.formats.bed import BedRow, read_bed
+from genomeformer_cli.core.formats.bed import read_bed, remarks_of
 from genomeformer_cli.core.formats.sequences import Query
 from genomeformer_cli.core.formats.text import STDIN, NamedFile, is_pipe, local_copy
 from genomeformer_cli.core.formats.vcf import read_variants
@@ -202,15 +202,9 @@ def _regions(
         text = f"{count_noun(num_rows, 'row')}, {count_noun(len(variants), 'allele')}"
         return vcf_regions(variants, sources.flank), text
     bed = list(read_bed(rows.path, display_name=rows.display_name))
-    _warn_of_remarks(bed, rows.display_name, reporter)
+    for remark in remarks_of(bed, rows.display_name):
+        reporter.warn(remark)
     return bed_regions(bed), count_noun(len(bed), "row")
-
-
-def _warn_of_remarks(rows: Sequence[BedRow], bed: str, reporter: Reporter) -> None:
-    """Warn once per kind of oddity, with its count and its first line."""
-    for remark, number in Counter(row.remark for row in rows if row.remark).items():
-        first = next(row.line for row in rows if row.remark == remark)
-        reporter.warn(f"`{bed}`: {count_noun(number, 'row')} (the first in line {first}): {remark}")
 
 
 def _reported(reader: RegionReader, text: str, reporter: Reporter) -> Iterator[Query]:
