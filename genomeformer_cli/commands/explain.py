@@ -131,7 +131,7 @@ def command(
 
     request = ExplainRequest(model=model, every=every, device=device, workers=workers)
     with terminal_reporter() as reporter, ExitStack() as stack:
-        stack.enter_context(lock_outputs(*outputs, reporter=reporter))
+        stack.enter_context(lock_outputs(*outputs, reporter=reporter, inputs=selected.inputs))
         job: _Job
         if attribution is None:
             job = _Maps(request, reporter)

@@ -104,7 +104,13 @@ def command(
         threads=threads,
     )
     with terminal_reporter() as reporter, ExitStack() as stack:
-        stack.enter_context(lock_outputs(output, reporter=reporter))
+        stack.enter_context(
+            lock_outputs(
+                output,
+                reporter=reporter,
+                inputs=request.prompts.inputs if request.prompts is not None else (),
+            )
+        )
         loaded = workflow.load_generator(request, reporter=reporter)
         out = stack.enter_context(atomic_file(output)) if output else data_stream()
         for record in workflow.generate_records(loaded, request, reporter):

@@ -197,7 +197,9 @@ def _predict(request: PredictRequest, files: _Outputs) -> None:
         tracks.check_output_name(path)
     check_picture_path(files.plot, ".html")
     with terminal_reporter() as reporter, ExitStack() as stack:
-        stack.enter_context(lock_outputs(*files.paths, files.plot, reporter=reporter))
+        stack.enter_context(
+            lock_outputs(*files.paths, files.plot, reporter=reporter, inputs=request.sources.inputs)
+        )
         predictor = workflow.load_predictor(request, reporter=reporter)
         space, draws = predictor.task.targets, files.plot is not None
         tracks.check_tracks(space, request.sources, files.paths, files.rules, draws=draws)

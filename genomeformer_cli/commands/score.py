@@ -130,7 +130,9 @@ def command(
         precision=precision,
     )
     with terminal_reporter() as reporter, ExitStack() as stack:
-        stack.enter_context(lock_outputs(output, per_base, plot, reporter=reporter))
+        stack.enter_context(
+            lock_outputs(output, per_base, plot, reporter=reporter, inputs=selected.inputs)
+        )
         loaded = workflow.load_scorer(request, reporter=reporter)
         if vcf is not None and genome is not None:
             variants = workflow.VariantSource(

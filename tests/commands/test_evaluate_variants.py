@@ -135,6 +135,16 @@ def test_distances_to_genes_come_from_an_annotation(run_cli: RunCommand, folder:
         (table_of([("chr0", "5", "A", "C", "1", "x", "1")]), "names `chr0`, the genome `c0`", 1),
         (table_of([("c0", "9999", "A", "C", "1", "x", "1")]), "1 beyond the record", 1),
         (table_of([("c0", "5", "A", "C", "VUS", "x", "1")]), "1 label `vus`", 1),
+        (
+            table_of([(*row[:4], "1", *row[5:]) for row in variants()]),
+            "equal: 48 rows read, 48 used",
+            1,
+        ),
+        (
+            table_of([(*row[:4], "0.7", *row[5:]) for row in variants()]),
+            "equal: 48 rows read, 48 used",
+            1,
+        ),
     ],
 )
 def test_nothing_usable_is_an_error(

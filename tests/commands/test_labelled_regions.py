@@ -155,7 +155,8 @@ def test_bed_is_recognised_whatever_is_before_its_rows(
     path.write_text(before + bed_text(table), encoding="utf-8")
     examples = read_labelled_regions(path, COLUMNS, genome).examples[-len(table) :]
     assert [(example.sequence, example.label) for example in examples] == [
-        (bases_of(genome, *place), label) for *place, label in table
+        (bases_of(genome, chrom, start, end, strand), label)
+        for chrom, start, end, strand, label in table
     ]
 
 
@@ -165,7 +166,8 @@ def test_a_header_may_begin_with_a_number_sign(genome: NamedFile, tmp_path: Path
     path.write_text("#" + table_text(table), encoding="utf-8")
     examples = read_labelled_regions(path, COLUMNS, genome).examples
     assert [(example.sequence, example.label) for example in examples] == [
-        (bases_of(genome, *place), label) for *place, label in table
+        (bases_of(genome, chrom, start, end, strand), label)
+        for chrom, start, end, strand, label in table
     ]
 
 
@@ -208,3 +210,9 @@ def test_a_refused_row_is_named_with_its_reason(genome: NamedFile, tmp_path: Pat
     path.write_text(table_text([*rows(9), ("one", 390, 600, "+", "warm")]), encoding="utf-8")
     with pytest.raises(InputError, match=r"row 10 .`one:390-600`: beyond the record"):
         read_task(path, columns=COLUMNS, genome=genome)
+
+
+def test_bed_without_a_genome_names_the_option(run_cli: RunCommand, tmp_path: Path) -> None:
+    path = tmp_path / "regions.bed"
+    path.write_text(bed_text(rows(9)), encoding="utf-8")
+    assert_failure(run_cli("finetune", str(path)), "is BED, and has no sequences")

@@ -70,6 +70,12 @@ class SequenceSources:
                 hint="`--shard 1/4` to `--shard 4/4` are the shards of four",
             )
 
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """Paths of all inputs; names of the cache and `-` are no files."""
+        names = (*self.files, self.genome, self.bed, self.gff, self.vcf)
+        return tuple(Path(name) for name in names if name is not None)
+
     def _check_options(self) -> None:
         needs_genome = {"--bed": self.bed, "--vcf": self.vcf, "--gff": self.gff}
         for option, value in needs_genome.items():

@@ -27,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from genomeformer_cli.core.configuration import MAX_WINDOW, check_range
+from genomeformer_cli.core.errors import InputError
 from genomeformer_cli.core.evaluation.base_likelihood import check_scorable
 from genomeformer_cli.core.evaluation.count_odds import WORD, CountOdds, has_known_neighbours
 from genomeformer_cli.core.evaluation.grouped_ranking import (
@@ -143,10 +144,12 @@ def evaluate_variants(
 
     Raises:
         ConfigError: The model does not predict tokens.
+        InputError: The labels of the variants that can be used are equal.
     """
     check_scorable(loaded)
     window = min(config.window, loaded.model.config.context)
     used, count = _with_windows(table, genome, window)
+    _check_labels(used, count, table.name)
     report = reporter.warn if count.left_out else reporter.note
     report(f"`{table.name}`: {count.sentence()}; groups: {table.group}")
     rows: tuple[VariantRow, ...] = ()
@@ -163,6 +166,20 @@ def evaluate_variants(
         probe_note=probe_note,
         rows=rows,
     )
+
+
+def _check_labels(used: _Used, count: RowCount, name: str) -> None:
+    """Refuse labels that are all equal, because no score can rank them.
+
+    Raises:
+        InputError: The variants that can be used have one class or value.
+    """
+    if len({(row.is_positive, row.value) for row in used.rows}) == 1:
+        raise InputError(
+            f"`{name}`: all labels that can be used are equal: {count.sentence()}",
+            hint="give variants of both classes; `--label` names the column, and "
+            "`--set variants.positive=...` and `--set variants.negative=...` the classes",
+        )
 
 
 def _with_windows(

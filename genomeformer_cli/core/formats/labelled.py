@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from genomeformer_cli.core.errors import FormatError
+from genomeformer_cli.core.formats.bed import is_bed
 from genomeformer_cli.core.formats.fasta import read_records
 from genomeformer_cli.core.formats.parquet import is_parquet, parquet_table
 from genomeformer_cli.core.formats.tables import TableRow, TextTable, read_table
@@ -125,6 +126,12 @@ def read_labelled(
                 examples=examples, count=RowCount(read=len(examples), used=len(examples))
             )
         table = read_table(place, display_name=display_name)
+        has_sequences = table.find(columns.sequence or SEQUENCE) is not None
+        if not has_sequences and is_bed(place, display_name=display_name):
+            raise FormatError(
+                f"`{display_name}` is BED, and has no sequences",
+                hint="name the genome of the regions with `--genome`",
+            )
         return _of_table(table, columns, split, None if str(path) == STDIN else path)
 
 

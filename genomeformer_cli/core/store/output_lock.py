@@ -10,7 +10,7 @@ import errno
 import fcntl
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -24,15 +24,18 @@ _OWNER_BYTES = 256
 
 
 @contextmanager
-def lock_outputs(*outputs: Path | None, reporter: Reporter) -> Iterator[None]:
+def lock_outputs(
+    *outputs: Path | None, reporter: Reporter, inputs: Iterable[Path] = ()
+) -> Iterator[None]:
     """Lock every output that is not None against writes of other processes.
 
     Args:
         outputs: Files or folders; they need not exist.
         reporter: Receives a warning if the file system has no locks.
+        inputs: Files that are read; names without a file are ignored.
 
     Raises:
-        UsageError: Two of the outputs are one file.
+        UsageError: Two of the outputs are one file, or an output is an input.
         StoreError: Another process is writing an output, or its path is not writable.
     """
     paths = [output.absolute() for output in outputs if output is not None]
@@ -41,6 +44,7 @@ def lock_outputs(*outputs: Path | None, reporter: Reporter) -> Iterator[None]:
             raise UsageError(
                 f"`{path.name}` is named for two outputs", hint="give each output another name"
             )
+    _refuse_inputs(paths, inputs)
     with ExitStack() as stack:
         for path in paths:
             note_output(path)
@@ -48,6 +52,19 @@ def lock_outputs(*outputs: Path | None, reporter: Reporter) -> Iterator[None]:
                 continue  # the lock of a folder covers its files
             stack.enter_context(_lock_output(path, reporter))
         yield
+
+
+def _refuse_inputs(outputs: Sequence[Path], inputs: Iterable[Path]) -> None:
+    """Raise if an output would replace an input, also by a link or another spelling."""
+    for source in inputs:
+        if not source.is_file():
+            continue  # a pipe, a device, or a name of the cache
+        for output in outputs:
+            if output.is_file() and output.samefile(source):
+                raise UsageError(
+                    f"`{source}` is an input, and the output would replace it",
+                    hint="give the output another name",
+                )
 
 
 @contextmanager

@@ -97,7 +97,11 @@ def embed_sequences(
     precision = set_precision(loaded, request.precision, reporter, vectors=True)
     embedder = Embedder(loaded, request.choices)
     with ExitStack() as stack:
-        stack.enter_context(lock_outputs(request.output, request.ids, reporter=reporter))
+        stack.enter_context(
+            lock_outputs(
+                request.output, request.ids, reporter=reporter, inputs=request.sources.inputs
+            )
+        )
         look = look_through(
             request.sources,
             store=store,

@@ -84,7 +84,7 @@ def merge_shards(paths: Sequence[Path], output: Path, *, reporter: Reporter) -> 
     """
     suffix = _check_formats(paths, output)
     check_place(output)
-    with lock_outputs(output, reporter=reporter):
+    with lock_outputs(output, reporter=reporter, inputs=paths):
         shards = sorted((_read_shard(path) for path in paths), key=lambda shard: shard.number)
         _check_together(shards)
         _check_rows(shards)

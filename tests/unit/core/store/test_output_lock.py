@@ -121,3 +121,19 @@ def test_the_lock_is_exclusive_though_its_file_is_removed_every_time(tmp_path: P
     assert sum(results.get(timeout=10) for _ in workers) == 400
     assert (tmp_path / "count").read_text() == "400"
     assert names_in(tmp_path) == ["count"]
+
+
+@pytest.mark.parametrize("spelling", ["{}/x.tsv", "{}/../{}/x.tsv", "{}/soft.tsv", "{}/hard.tsv"])
+def test_an_output_never_replaces_an_input(tmp_path: Path, spelling: str) -> None:
+    source = tmp_path / "x.tsv"
+    source.write_text("data")
+    (tmp_path / "soft.tsv").symlink_to(source)
+    (tmp_path / "hard.tsv").hardlink_to(source)
+    output = tmp_path.parent / spelling.format(tmp_path.name, tmp_path.name)
+    inputs = [Path("-"), tmp_path / "absent", source]
+    refused = pytest.raises(UsageError, match="is an input, and the output would replace it")
+    with refused, lock_outputs(output, reporter=SilentReporter(), inputs=inputs):
+        pass
+    assert names_in(tmp_path) == ["hard.tsv", "soft.tsv", "x.tsv"]
+    with lock_outputs(tmp_path / "y.tsv", reporter=SilentReporter(), inputs=inputs):
+        pass
