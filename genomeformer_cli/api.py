@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import KW_ONLY, dataclass, fields, replace
+from numbers import Integral
 from pathlib import Path
 from typing import Any, cast
 
@@ -188,7 +190,7 @@ class Regions:
 
     def __iter__(self) -> Iterator[Query]:
         """Yield each sequence with its id and coordinates."""
-        return self.look.read()
+        yield from self.look.read()  # keeps the copy of a pipe, which this object owns
 
     def __len__(self) -> int:
         return self.look.num_records
@@ -218,7 +220,7 @@ def regions(*genomes: str | Path, **choices: Any) -> Regions:
     rules = {
         name: choices.pop(name) for name in ("both_strands", "max_n", "context") if name in choices
     }
-    feature = choices.pop("feature", ())
+    feature = choices.pop("feature", None) or ()
     features = (feature,) if isinstance(feature, str) else tuple(feature)
     for name in ("gff", "bed", "vcf"):
         if choices.get(name) is not None:
@@ -226,6 +228,10 @@ def regions(*genomes: str | Path, **choices: Any) -> Regions:
     valid = {field.name for field in fields(SequenceSources)} - _NOT_CHOICES
     if unknown := [name for name in choices if name not in valid]:
         raise UsageError(f"unknown choice `{unknown[0]}`", hint="see `help(genomeformer.regions)`")
+    for name in ("upstream", "downstream", "flank", "tile", "step", "context"):
+        number = {**choices, **rules}.get(name)
+        if number is not None and not isinstance(number, Integral):
+            raise UsageError(f"`{name}={number!r}` is not a whole number", hint="such as 200")
     names = tuple(str(genome) for genome in genomes)
     # Rows of a BED, VCF or GFF file are on one genome.
     place: dict[str, Any] = {"genome": names[0]} if len(names) == 1 else {"files": names}
@@ -234,7 +240,9 @@ def regions(*genomes: str | Path, **choices: Any) -> Regions:
         look = look_through(
             sources, store=Store(), stack=stack, reporter=SilentReporter(), check=RowCheck()
         )
-    return Regions(look, sources.noun)
+        selected = Regions(look, sources.noun)
+        weakref.finalize(selected, stack.pop_all().close)
+    return selected
 
 
 def queries_of(sequences: Sequences) -> Iterator[Query]:

@@ -140,11 +140,6 @@ def test_distances_to_genes_come_from_an_annotation(run_cli: RunCommand, folder:
             "equal: 48 rows read, 48 used",
             1,
         ),
-        (
-            table_of([(*row[:4], "0.7", *row[5:]) for row in variants()]),
-            "equal: 48 rows read, 48 used",
-            1,
-        ),
     ],
 )
 def test_nothing_usable_is_an_error(

@@ -145,6 +145,8 @@ def test_regions_are_sequences_with_coordinates(tmp_path: Path) -> None:
         ({"feture": "CDS"}, "unknown choice `feture`"),
         ({"files": ("x",)}, "unknown choice `files`"),
         ({"tile": 3, "feature": "CDS"}, "exclude each other"),
+        ({"tile": "60"}, "`tile='60'` is not a whole number"),
+        ({"tile": 6, "context": 1e3}, "`context=1000.0` is not a whole number"),
     ],
 )
 def test_invalid_regions_are_refused(choices: dict[str, Any], words: str, tmp_path: Path) -> None:
@@ -152,6 +154,22 @@ def test_invalid_regions_are_refused(choices: dict[str, Any], words: str, tmp_pa
     path.write_text(genbank("ACGT" * 9, "CDS 11..30 /locus_tag=A"))
     with pytest.raises(UsageError, match=words):
         regions(path, **choices)
+
+
+def test_regions_of_standard_input_can_be_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "x.fa"
+    path.write_text("".join(f">{number}\n{text}\n" for number, text in enumerate(TEXTS)))
+    code = (
+        "from genomeformer_cli import regions; r = regions('-', feature=None); print(len([*r, *r]))"
+    )
+    with path.open() as file:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            stdin=file,
+            capture_output=True,
+            check=False,
+        )
+    assert done.stdout.split() == [b"6"], done.stderr
 
 
 def test_a_tuned_model_predicts_as_the_command_does(tmp_path: Path, run_cli: RunCommand) -> None:
