@@ -229,7 +229,7 @@ def regions(*genomes: str | Path, **choices: Any) -> Regions:
     if unknown := [name for name in choices if name not in valid]:
         raise UsageError(f"unknown choice `{unknown[0]}`", hint="see `help(genomeformer.regions)`")
     for name in ("upstream", "downstream", "flank", "tile", "step", "context"):
-        number = {**choices, **rules}.get(name)
+        number = rules.get(name, choices.get(name))
         if number is not None and not isinstance(number, Integral):
             raise UsageError(f"`{name}={number!r}` is not a whole number", hint="such as 200")
     names = tuple(str(genome) for genome in genomes)
