@@ -217,7 +217,7 @@ def regions(*genomes: str | Path, **choices: Any) -> Regions:
         UsageError: The choices contradict each other, or one does not exist.
         FormatError, AlphabetError, NotInCacheError: A file or genome cannot be read.
     """
-    rules = {
+    rules: dict[str, Any] = {
         name: choices.pop(name) for name in ("both_strands", "max_n", "context") if name in choices
     }
     feature = choices.pop("feature", None) or ()
