@@ -199,6 +199,7 @@ def command(
     from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.evaluation.labels import missing_from_text
     from genomeformer_cli.core.model_io.bundled import DEFAULT_MODEL
+    from genomeformer_cli.core.store.atomic import check_folder
     from genomeformer_cli.core.store.output_lock import lock_outputs
     from genomeformer_cli.core.workflows import leaderboard
     from genomeformer_cli.core.workflows.evaluate import (
@@ -243,6 +244,7 @@ def command(
     if len(models) > 1:
         _check_ranked(request)
         folder = output or Path("leaderboard")
+        check_folder(folder)
         ranking = leaderboard.LeaderboardRequest(
             models=tuple(models), evaluation=request, output=folder
         )
@@ -252,6 +254,7 @@ def command(
         show(ranked, render.render_leaderboard(ranked), as_json=as_json)
         return render.check_all_ranked(ranked)
     folder = output or Path(f"{Path(models[0]).name or 'model'}-evaluation")
+    check_folder(folder)
     with terminal_reporter() as reporter, lock_outputs(folder, reporter=reporter):
         result = evaluate_model(request, reporter=reporter)
         reporter.note(f"report: {write_report(result, folder)}")

@@ -150,3 +150,14 @@ def test_nothing_usable_is_an_error(
     done = run_cli(*command, "--genome", str(folder / "g.fa"), "-o", str(folder / "e"))
     assert_failure(done, words, exit_code=code)
     assert_failure(run_cli(*command), "`--variants` needs a genome", exit_code=2)
+
+
+def test_an_output_folder_that_is_a_file_is_refused_before_any_work(
+    run_cli: RunCommand, folder: Path
+) -> None:
+    table = folder / "v.tsv"
+    command = ("evaluate", RELEASED, "--variants", str(table), "--genome", str(folder / "g.fa"))
+    text = table.read_text()
+    done = run_cli(*command, "-o", str(table))
+    assert_failure(done, "is a file, and the output is a folder")
+    assert table.read_text() == text

@@ -58,6 +58,18 @@ def check_place(output: Path) -> None:
         raise StoreError(f"`{output}` is not an ordinary file", hint="choose another name")
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a path that cannot be a folder.
+
+    Raises:
+        StoreError: The path is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise StoreError(
+            f"`{folder}` is a file, and the output is a folder", hint="choose another name"
+        )
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
