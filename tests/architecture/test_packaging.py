@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import re
 import shutil
+import tomllib
 import zipfile
 import zlib
+from datetime import date
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hatchling.builders.wheel import WheelBuilder
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 import genomeformer_cli
 from tests.cli import run_python
@@ -32,6 +37,30 @@ def pins() -> dict[str, Requirement]:
 
 def test_version_is_the_packages() -> None:
     assert metadata.version("genomeformer") == genomeformer_cli.__version__
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == genomeformer_cli.__version__
+
+
+def test_the_version_is_written_in_one_module() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert "version" not in project
+    assert project["dynamic"] == ["version"]
+    modules = (ROOT / "genomeformer_cli").rglob("*.py")
+    assigned = re.compile(r"^__version__ *=", re.MULTILINE)
+    named = [path.name for path in modules if assigned.search(path.read_text(encoding="utf-8"))]
+    assert named == ["_version.py"]
+
+
+def test_the_changelog_has_this_version_with_a_date() -> None:
+    """`[Unreleased]` comes first; then each version once, the newest first."""
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, *releases = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert unreleased == "[Unreleased]"
+    found = [re.fullmatch(r"\[([\d.]+)\] - (\d{4}-\d\d-\d\d)", title) for title in releases]
+    dated = [(Version(one[1]), date.fromisoformat(one[2])) for one in found if one]
+    assert len(dated) == len(releases)
+    assert dated == sorted(dated, reverse=True)
+    assert str(dated[0][0]) == genomeformer_cli.__version__
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=lambda one: one.name)
