@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Context, Exit, Option
 
@@ -86,6 +86,17 @@ def command(
             autocompletion=complete_models,
         ),
     ] = None,
+    mix: Annotated[
+        list[str] | None,
+        Option(
+            help="Share of the training windows of a group: a genome, a record, a prefix of record "
+            "ids before `|`, an organism or taxon, `rest`, or windows around annotated places "
+            "(`promoter`, `terminator`, `cds-start`, `CLASS:GROUP`). May be repeated; shares are "
+            "normalised.",
+            rich_help_panel=_TRAINING,
+            metavar="NAME=SHARE",
+        ),
+    ] = None,
     steps: Annotated[int | None, Option(help="Optimizer steps.", rich_help_panel=_TRAINING)] = None,
     batch_size: BatchSizeOption = None,
     learning_rate: LearningRateOption = None,
@@ -131,6 +142,7 @@ def command(
 ) -> None:
     """Pretrain a model by predicting masked bases; the same command again resumes it."""
     from genomeformer_cli.core.config_text import combine_settings
+    from genomeformer_cli.core.configuration import merge_values
     from genomeformer_cli.core.training.failure_file import has_failure
     from genomeformer_cli.core.training.presets import PretrainSettings
     from genomeformer_cli.core.workflows.pretrain import PretrainRequest
@@ -147,7 +159,8 @@ def command(
     if watch:
         return _show_runs(watch, as_json=as_json)
     # Options that are settings are read from the context: only those that were given count.
-    overrides = combine_settings(PretrainSettings, settings or [], training_settings(ctx))
+    options = merge_values(training_settings(ctx), parse_mix(mix or []))
+    overrides = combine_settings(PretrainSettings, settings or [], options)
     parallel, logging = resolve_execution(config, overrides)
     if not show_config and (corpus is None or (name is None and not dry_run)):
         raise UsageError(
@@ -216,6 +229,30 @@ def _train(request: PretrainRequest, *, as_json: bool) -> None:
             reporter.note(f"picture: {plot_loss(result)}")
     if is_main_process():
         show(result, render_run(result), as_json=as_json)
+
+
+def parse_mix(texts: list[str]) -> dict[str, Any]:
+    """Return the settings of a mixture from texts such as `human=0.5`.
+
+    Raises:
+        UsageError: A text is not a name and a positive number, or a name occurs twice.
+    """
+    shares: dict[str, float] = {}
+    for text in texts:
+        name, _, number = (part.strip() for part in text.rpartition("="))
+        try:
+            share = float(number)
+        except ValueError:
+            share = 0.0
+        if not name or not 0 < share < float("inf"):
+            raise UsageError(
+                f"`--mix {text}` is not a name and a positive number",
+                hint="such as `--mix human=2 --mix bacteria=1`",
+            )
+        if name in shares:
+            raise UsageError(f"`--mix` names `{name}` twice", hint="give each group one share")
+        shares[name] = share
+    return {"sampling": {"mix": shares}} if shares else {}
 
 
 def parse_size(text: str | None) -> int | None:

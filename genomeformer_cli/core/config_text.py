@@ -22,6 +22,7 @@ from genomeformer_cli.core.configuration import (
     overlay,
     setting_paths,
     takes_only_text,
+    takes_table,
     to_plain,
     unflatten,
 )
@@ -67,8 +68,16 @@ def parse_settings(
     """
     paths = setting_paths(kind)
     values: dict[str, Any] = {}
+    tables = [path for path in paths if takes_table(kind, path)]
     for text in texts:
         key, equals, value = (part.strip() for part in text.partition("="))
+        table = next((path for path in tables if key.startswith(f"{path}.")), None)
+        if table is not None and equals:
+            name = key.removeprefix(f"{table}.").strip("\"'")
+            if name in values.setdefault(table, {}):
+                raise UsageError(f"`{key}` is set twice", hint="give each setting once")
+            values[table][name] = parse_value(value)
+            continue
         if not key or not equals:
             raise UsageError(
                 f"`{source} {text}` is not an assignment",
@@ -255,7 +264,10 @@ def _toml_lines(config: Any, section: str) -> Iterator[str]:
             sections.append((field.name, value))
             continue
         yield from _comment(f"{meanings.get(field.name, '')} ({describe_type(hints[field.name])})")
-        if field.name in plain:
+        if isinstance(value, Mapping):
+            rows = [tomli_w.dumps({key: inner}).strip() for key, inner in value.items()]
+            yield f"{field.name} = {{ {', '.join(rows)} }}"
+        elif field.name in plain:
             yield tomli_w.dumps({field.name: plain[field.name]}).strip()
         else:
             yield f"# {field.name} is unset"

@@ -56,12 +56,14 @@ def from_plain(kind: type[Config], plain: Mapping[str, Any], *, where: str) -> C
     except DocumentError as failure:
         if not failure.place:
             raise ConfigError(failure.message, hint="the configuration is incomplete") from failure
-        value = _value_at(plain, failure.place)
-        if value is None and failure.place not in setting_paths(kind):
+        # A value of a table is named by its table.
+        place = failure.place.removesuffix("[...]")
+        value = _value_at(plain, place)
+        if value is None and place not in setting_paths(kind):
             raise ConfigError(failure.message, hint=failure.hint) from failure
         raise ConfigError(
-            f"`{where}`: `{failure.place}` cannot be `{value}`",
-            hint=f"it takes {_describe(_hint_at(kind, failure.place))}",
+            f"`{where}`: `{place}` cannot be `{value}`",
+            hint=f"it takes {_describe(_hint_at(kind, place))}",
         ) from failure
     return config
 
@@ -156,6 +158,13 @@ def takes_only_text(kind: type, path: str) -> bool:
     return set(typing.get_args(hint) or (hint,)) - {type(None)} == {str}
 
 
+def takes_table(kind: type, path: str) -> bool:
+    """Return True for a setting whose value is a table of names and values."""
+    name, _, rest = path.partition(".")
+    hint = typing.get_type_hints(kind)[name]
+    return takes_table(hint, rest) if rest else typing.get_origin(hint) is dict
+
+
 def check_range(
     setting: str, value: float | None, lowest: float, highest: float | None = None
 ) -> None:
@@ -216,7 +225,9 @@ def _describe(options: tuple[Any, ...]) -> str:
             words += [f"`{member.value}`" for member in option]
         elif typing.get_origin(option) is typing.Literal:
             words += [f"`{value}`" for value in typing.get_args(option)]
-        elif typing.get_origin(option) is dict or dataclasses.is_dataclass(option):
+        elif typing.get_origin(option) is dict:
+            words.append(f"a table of names, each with {describe_type(typing.get_args(option)[1])}")
+        elif dataclasses.is_dataclass(option):
             words.append("a table of settings")
         elif option is not type(None):
             names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tomli_w
 
 from genomeformer_cli.commands._options import parse_context
 from genomeformer_cli.core.errors import UsageError
 from genomeformer_cli.core.model_io.tensors import read_tensors
+from tests.annotations import PHIX
 from tests.cli import RunCommand
 from tests.failures import assert_failure
 
@@ -345,3 +347,85 @@ def test_a_mistyped_name_gets_a_proposal(line: str, words: str, run_cli: RunComm
     done = run_cli(*line.split(), stdin=b">a\nACGT\n")
     assert done.exit_code in (1, 2)
     assert words in done.err
+
+
+def test_a_mixture_is_recorded_reported_and_resumed(
+    run_cli: RunCommand, config: str, cache_home: Path, tmp_path: Path
+) -> None:
+    assert run_cli("fetch", "--sample").exit_code == 0
+    phage = tmp_path / "phage.gb.gz"
+    phage.write_bytes(PHIX.read_bytes())
+    genes = ["tokenize", str(phage), "--split", "tail", "--name", "c"]
+    done = run_cli(*genes, "--genome", "NC_001416.1")
+    assert done.exit_code == 0, done.err
+    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
+    mix = ["--mix", "NC_001416.1=3", "--mix", "cds-start=0.5"]
+    done = run_cli(*arguments, *mix, "--set", "sampling.mix.rest=0.5", "--json")
+    assert done.exit_code == 0, done.err
+    summary = json.loads(done.out)["summary"]
+    assert summary["epochs"].keys() == {"NC_001416.1", "cds-start", "rest"}
+    assert "mix `NC_001416.1`: 75.0% of the windows, 0.0" in done.err
+    assert "mix `cds-start`: 12.5% of the windows, " in done.err
+    recorded = tomllib.loads((cache_home / "runs" / "r" / "config.toml").read_text())
+    assert recorded["sampling"]["mix"] == {"NC_001416.1": 3.0, "cds-start": 0.5, "rest": 0.5}
+    assert len(json.loads((cache_home / "runs" / "r" / "run.json").read_text())["groups_sha256"])
+    # The recorded configuration is the configuration; another mixture is another run.
+    path = tmp_path / "again.toml"
+    path.write_text((cache_home / "runs" / "r" / "config.toml").read_text())
+    assert run_cli(*arguments[:-1], str(path)).exit_code == 0
+    done = run_cli(*arguments, "--mix", "rest=1")
+    assert_failure(done, "started with other settings", hint="another `--name`", exit_code=2)
+    shown = run_cli("pretrain", "--show-config", "--mix", "NC_001416.1=3")
+    path.write_text(shown.out)
+    again = run_cli("pretrain", "--show-config", "--config", str(path))
+    assert again.out == shown.out
+    assert tomllib.loads(shown.out)["sampling"]["mix"] == {"NC_001416.1": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ("--mix human", "not a name and a positive number"),
+        ("--mix human=0", "not a name and a positive number"),
+        ("--mix human=nan", "not a name and a positive number"),
+        ("--mix =1", "not a name and a positive number"),
+        ("--mix a=1 --mix a=2", "names `a` twice"),
+        ("--mix human=1", "no group `human`"),
+        ("--mix promoter=1", "has an annotated promoter"),
+        ("--set sampling.mix.rest=x", "`sampling.mix` cannot be"),
+        ("--set sampling.mix.rest=1 --set sampling.mix.rest=2", "set twice"),
+        ("--set sampling.mix=1", "`sampling.mix` cannot be `1`"),
+        ("--set sampling.repeat_weight=2", "cannot be 2"),
+    ],
+)
+def test_a_mixture_that_cannot_be_is_a_sentence(
+    given: str, words: str, run_cli: RunCommand, config: str
+) -> None:
+    corpus(run_cli, "c")
+    done = run_cli(*BASE, "--corpus", "c", "--name", "r", "--config", config, *given.split())
+    assert_failure(done, words, exit_code=2)
+
+
+def test_a_run_of_an_earlier_version_goes_on(
+    run_cli: RunCommand, config: str, cache_home: Path
+) -> None:
+    corpus(run_cli, "c")
+    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
+    assert run_cli(*arguments).exit_code == 0
+    path = cache_home / "runs" / "r" / "config.toml"
+    recorded = tomllib.loads(path.read_text())
+    del recorded["sampling"]
+    path.write_text(tomli_w.dumps(recorded))
+    assert run_cli(*arguments).exit_code == 0
+    done = run_cli(*arguments, "--mix", "rest=1")
+    assert_failure(done, "sampling.mix", exit_code=2)
+
+
+def test_weights_of_repeats_without_lower_case_are_a_warning(
+    run_cli: RunCommand, config: str
+) -> None:
+    corpus(run_cli, "c")
+    arguments = [*BASE, "--corpus", "c", "--name", "r", "--config", config]
+    done = run_cli(*arguments, "--set", "masking.soft_mask_weight=0.1")
+    assert done.exit_code == 0, done.err
+    assert "has no lower-case bases" in done.err

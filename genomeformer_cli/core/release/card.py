@@ -9,6 +9,7 @@ import torch
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.attention.registry import attention_entry
 from genomeformer_cli.core.data.masking import MaskingConfig
+from genomeformer_cli.core.data.mixture import SamplingConfig
 from genomeformer_cli.core.embedding.features import features_width
 from genomeformer_cli.core.embedding.options import EmbedOptions
 from genomeformer_cli.core.evaluation.tables import evaluation_tables
@@ -41,6 +42,7 @@ class CardFacts:
     licence: str  # SPDX id.
     # Resolved configuration of the run: model, masking, training.
     configs: tuple[ModelConfig, MaskingConfig, TrainingConfig]
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)  # Sampling of the windows.
     summary: RunSummary  # Result of the run, for the released weights in full precision.
     weights: str  # Description of the weights.
     storage: Storage = field(default_factory=Storage)  # Precision of the stored weights.
@@ -78,6 +80,7 @@ def write_card(facts: CardFacts) -> str:
         objective=objective_for(model.direction),
         masking=masking,
         training=training,
+        sampling=facts.sampling,
         summary=facts.summary,
         score=facts.score,
         width=_features_width(facts),

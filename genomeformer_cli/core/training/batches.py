@@ -18,6 +18,7 @@ from torch import Tensor
 
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.data.masking import MaskingConfig
+from genomeformer_cli.core.data.mixture import Mixture
 from genomeformer_cli.core.data.windows import Sampling, Short, WindowSampler
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
@@ -76,6 +77,10 @@ class Batches:
         model: Model configuration: direction and context.
         masking: Masking of bases.
         config: Seed, rows, strands, packing and stages.
+        mixture: Groups and weights of the windows.
+
+    Attributes:
+        mixture: Groups and weights of the windows.
 
     Raises:
         ConfigError: The model would see its targets, or the configuration requires data that the
@@ -83,7 +88,12 @@ class Batches:
     """
 
     def __init__(
-        self, corpus: Corpus, model: ModelConfig, masking: MaskingConfig, config: TrainingConfig
+        self,
+        corpus: Corpus,
+        model: ModelConfig,
+        masking: MaskingConfig,
+        config: TrainingConfig,
+        mixture: Mixture | None = None,
     ) -> None:
         check_redraw(model, config)
         self._tokenizer = corpus.tokenizer
@@ -97,6 +107,7 @@ class Batches:
                 "two stacks would read each base off the k-mers beside it, which overlap",
                 hint="use k-mers without overlap, or `--tokenizer char`",
             )
+        self.mixture, self._steps = mixture or Mixture(), config.steps
         self._samplers = {
             stage.length: WindowSampler(
                 corpus,
@@ -107,10 +118,24 @@ class Batches:
                     seed=config.seed,
                     reverse_complement=config.reverse_complement,
                     short=short_segments(corpus, model, config),
+                    jitter=self.mixture.config.jitter,
+                    repeat_weight=self.mixture.config.repeat_weight,
                 ),
+                self.mixture.groups,
             )
             for stage in self._stages
         }
+
+    def epochs(self) -> dict[str, float]:
+        """Return the expected passes of the run over each group of the mixture."""
+        epochs = {group.name: 0.0 for group in self.mixture.groups}
+        lasts = [stage.first for stage in self._stages[1:]] + [self._steps]
+        for stage, last in zip(self._stages, lasts, strict=True):
+            rows = (last - stage.first) * stage.rows
+            counts = self._samplers[stage.length].group_windows
+            for group, num_windows in zip(self.mixture.groups, counts, strict=False):
+                epochs[group.name] += rows * group.share / num_windows
+        return epochs
 
     def make(self, step: int) -> Batch:
         """Build the batch of a step."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from genomeformer_cli.core.data.masking import MaskingConfig
+from genomeformer_cli.core.data.mixture import SamplingConfig
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.proposals import look_up
@@ -23,6 +24,8 @@ class PretrainConfig:
     # Encoder; its `context` is the length of a training window.
     model: ModelConfig = field(default_factory=ModelConfig)
     masking: MaskingConfig = field(default_factory=MaskingConfig)  # Masking of bases.
+    # Sampling of training windows: mixture of groups, repeats.
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)  # Steps, optimizer, schedule.
     memory: MemoryConfig = field(default_factory=MemoryConfig)  # Memory plan of the gradients.
     compute: ComputeConfig = field(default_factory=ComputeConfig)  # Precision and compilation.

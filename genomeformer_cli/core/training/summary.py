@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ class RunSummary:
     corpus: str  # Name of the corpus.
     counts_looks: str = "a side"  # Position of the context: on each side (`a side`), or `before`.
     average: Score | None = None  # Score of the moving average of the weights, if any.
+    epochs: dict[str, float] = field(default_factory=dict)  # Passes over each group of a mixture.
 
     @property
     def counts_name(self) -> str:

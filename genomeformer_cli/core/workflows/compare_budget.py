@@ -14,9 +14,8 @@ from genomeformer_cli.core.memory_plans.flops import count_flops
 from genomeformer_cli.core.memory_plans.forecast import choose
 from genomeformer_cli.core.models.protocol import Model
 from genomeformer_cli.core.models.registry import build_model
-from genomeformer_cli.core.reporting import Reporter
+from genomeformer_cli.core.reporting import Reporter, SilentReporter
 from genomeformer_cli.core.store.layout import TRIALS_FILE, Kind, Store
-from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.budget import Budget, Plan
 from genomeformer_cli.core.training.length_curriculum import stages
 from genomeformer_cli.core.training.loop import TrainingRun, time_step
@@ -25,6 +24,7 @@ from genomeformer_cli.core.training.precision import choose_compute
 from genomeformer_cli.core.training.presets import PretrainConfig
 from genomeformer_cli.core.workflows.devices import choose_device, set_threads
 from genomeformer_cli.core.workflows.pretrain import PretrainRequest, plan_step
+from genomeformer_cli.core.workflows.run_batches import open_batches
 from genomeformer_cli.core.workflows.run_config import resolve_config
 
 # Of a budget of time, this part is spent beside it on finding out what a step takes, within bounds.
@@ -80,7 +80,7 @@ def _trial_run(
         folder=Path(),
         model=model,
         tokenizer=corpus.tokenizer,
-        batches=Batches(corpus, config.model, config.masking, config.training),
+        batches=open_batches(corpus, config, store, SilentReporter()),
         config=config.training,
         memory=memory,
         compute=choose_compute(config.compute, trial, store.root / TRIALS_FILE, reporter),

@@ -14,6 +14,7 @@ import torch
 
 from genomeformer_cli.core.configuration import from_plain, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus, open_corpus
+from genomeformer_cli.core.data.mixture import groups_sha256
 from genomeformer_cli.core.documents import parse_json
 from genomeformer_cli.core.errors import ConfigError
 from genomeformer_cli.core.evaluation.counts import CountBaseline
@@ -68,6 +69,7 @@ from genomeformer_cli.core.workflows.run_baselines import (
     summarise,
     validation_queries,
 )
+from genomeformer_cli.core.workflows.run_batches import open_batches, report_sampling
 from genomeformer_cli.core.workflows.run_config import (
     COMPUTE_FILE,
     MEMORY_FILE,
@@ -201,10 +203,8 @@ class _Pretraining:
     def run(self) -> PretrainResult:
         with self._lock():
             questions = make_queries(self._corpus, validation_queries(self._config))
-            batches = Batches(
-                self._corpus, self._config.model, self._config.masking, self._config.training
-            )
-            if not self._is_finished():
+            batches = open_batches(self._corpus, self._config, self.store, self.reporter)
+            if not self._is_finished(batches):
                 self._train(questions, batches)
         return PretrainResult(
             name=self._name, folder=self._folder, summary=read_summary(self._folder)
@@ -216,10 +216,11 @@ class _Pretraining:
             return self.runs.lock(Kind.RUNS, self._name, timeout=1)
         return nullcontext()
 
-    def _is_finished(self) -> bool:
+    def _is_finished(self, batches: Batches) -> bool:
         def look() -> str:
             origin = None if self._origin is None else weights_digest(self._origin.model)
-            open_run(self._folder, self._config, self._corpus, origin)
+            places = groups_sha256(batches.mixture.groups)
+            open_run(self._folder, self._config, self._corpus, origin, places)
             return str((self._folder / SUMMARY_FILE).exists())
 
         finished = self.team.broadcast_from_main(look) == str(True)
@@ -248,6 +249,7 @@ class _Pretraining:
         if not parallel.shard:  # sharded, it is moved part by part
             model = model.to(self.device)
         reporter.record(_started(self._name, config, corpus, model, baseline))
+        report_sampling(batches, corpus, config, reporter)
         trial = plan_step(model, corpus, config, shares=self.team.num_shares)
         memory = self._broadcast(MemoryConfig, lambda: self._memory(trial))
         parallel.check_model(config.model, config.training, memory.plan)

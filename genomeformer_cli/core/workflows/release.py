@@ -254,6 +254,7 @@ def _facts(request: ReleaseRequest, ready: _PreparedModel) -> CardFacts:
         name=ready.name,
         licence=request.licence,
         configs=(config.model, config.masking, config.training),
+        sampling=config.sampling,
         summary=ready.summary,
         weights=ready.weights.which,
         storage=request.storage,

@@ -18,6 +18,7 @@ from genomeformer_cli.core.models.registry import build_model
 from genomeformer_cli.core.objectives.registry import objective_for
 from genomeformer_cli.core.reporting import Reporter
 from genomeformer_cli.core.store.results import write_result
+from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.loop import TrainingRun
 from genomeformer_cli.core.training.metrics import (
     METRICS_FILE,
@@ -67,6 +68,7 @@ def summarise(
     num_processes: int,
 ) -> RunSummary:
     """Write the summary of a finished run."""
+    assert isinstance(run.batches, Batches)
     device = run.model.device
     twin = build_model(run.model.config, seed=run.config.seed + TWIN_SEED_SHIFT).to(device)
     steps, speeds = (read_rows(run.folder / name) for name in (METRICS_FILE, THROUGHPUT_FILE))
@@ -93,6 +95,7 @@ def summarise(
         average=score_of(steps[-1], "validation_average")
         if "validation_average" in steps[-1]
         else None,
+        epochs=run.batches.epochs(),
     )
     write_summary(summary, run.folder)
     return summary

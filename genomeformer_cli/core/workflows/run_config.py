@@ -13,7 +13,7 @@ import tomli_w
 
 from genomeformer_cli._version import __version__
 from genomeformer_cli.core.config_text import read_config
-from genomeformer_cli.core.configuration import overlay, to_plain
+from genomeformer_cli.core.configuration import merge_values, overlay, to_plain
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.documents import DocumentError, read_json
 from genomeformer_cli.core.errors import CorruptError
@@ -159,7 +159,11 @@ def _complement(tokenizer: Tokenizer) -> list[int]:
 
 
 def open_run(
-    folder: Path, config: PretrainConfig, corpus: Corpus, origin_sha256: str | None = None
+    folder: Path,
+    config: PretrainConfig,
+    corpus: Corpus,
+    origin_sha256: str | None = None,
+    groups_sha256: str = "",
 ) -> None:
     """Create a run folder, or check that the settings are those it was started with.
 
@@ -168,6 +172,7 @@ def open_run(
         config: Configuration.
         corpus: Training corpus.
         origin_sha256: Checksum of the initial weights; None: random weights.
+        groups_sha256: Checksum of the annotated places of the mixture; empty without them.
 
     Raises:
         ConfigError: The run has a checkpoint of other settings; they are named. Without a
@@ -182,15 +187,19 @@ def open_run(
     }
     if origin_sha256 is not None:
         identity["origin_sha256"] = origin_sha256
+    if groups_sha256:
+        identity["groups_sha256"] = groups_sha256
     if not (folder / RUN_CONFIG_FILE).exists():
         write_json(folder / RUN_IDENTITY_FILE, {**identity, "genomeformer": __version__})
         write_text(folder / RUN_CONFIG_FILE, tomli_w.dumps(plain))
         return None
-    before = {**read_config(folder / RUN_CONFIG_FILE), **_identity(folder)}
+    # A run of an earlier version lacks the settings that came later, and had their defaults.
+    recorded = merge_values(to_plain(PretrainConfig()), read_config(folder / RUN_CONFIG_FILE))
+    before = {**recorded, **_identity(folder)}
     changes = changed_settings(before, {**plain, **identity})
     if changes and not _has_results(folder):
         _clear(folder)
-        return open_run(folder, config, corpus, origin_sha256)
+        return open_run(folder, config, corpus, origin_sha256, groups_sha256)
     return refuse_changes(f"run `{folder.name}`", changes, "a new run")
 
 

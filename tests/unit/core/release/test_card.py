@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genomeformer_cli import __version__
+from genomeformer_cli.core.data.mixture import SamplingConfig
 from genomeformer_cli.core.errors import InputError, UsageError
 from genomeformer_cli.core.genomes.fasta_headers import DescribedRecord
 from genomeformer_cli.core.genomes.sample import sample_genomes
@@ -240,6 +241,17 @@ def test_a_name_is_distinguished_from_what_a_program_wrote_into_a_header(
 def test_the_strands_are_told(both: bool, words: str) -> None:
     training = replace(TINY.training, reverse_complement=both)
     assert words in card(configs=(TINY.model, TINY.masking, training))
+
+
+def test_the_mixture_and_the_weight_of_repeats_are_stated() -> None:
+    sampling = SamplingConfig(mix={"human": 3, "rest": 1}, repeat_weight=0.1)
+    text = card(sampling=sampling, summary=replace(SUMMARY, epochs={"human": 2.5, "rest": 0.125}))
+    assert (
+        "- mixture: `human` 75.0% of the windows (2.50 epochs), "
+        "`rest` 25.0% of the windows (0.12 epochs)\n- steps:" in text
+    )
+    assert "with probability 0.1\n- mixture" in text
+    assert "mixture" not in card()
 
 
 def test_the_head_is_what_the_hub_reads() -> None:

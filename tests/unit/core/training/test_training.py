@@ -16,12 +16,14 @@ import torch
 from genomeformer_cli.core.corpus.reader import Corpus
 from genomeformer_cli.core.corpus.splits import SplitBy, SplitConfig
 from genomeformer_cli.core.data.masking import MaskingConfig
+from genomeformer_cli.core.data.mixture import SamplingConfig, open_mixture
 from genomeformer_cli.core.errors import ConfigError, MissingExtraError, TrainingError
 from genomeformer_cli.core.evaluation.likelihood import likelihood
 from genomeformer_cli.core.evaluation.masked_queries import QueryConfig, make_queries
 from genomeformer_cli.core.memory_plans.plans import MemoryConfig
 from genomeformer_cli.core.models.genomeformer.config import ModelConfig
 from genomeformer_cli.core.models.genomeformer.encoder import Encoder
+from genomeformer_cli.core.store.layout import Store
 from genomeformer_cli.core.training.batches import Batches
 from genomeformer_cli.core.training.config import TrainingConfig
 from genomeformer_cli.core.training.ema import WeightAverage
@@ -71,11 +73,14 @@ def run_of(folder: Path, corpus: Corpus, config: TrainingConfig, **model: Any) -
     chosen = replace(MODEL, attention=AttentionConfig(**model)) if model else MODEL
     asking = QueryConfig(length=64, max_windows=4, passes=4, both_strands=config.both_strands)
     questions = make_queries(corpus, asking)
+    # Runs that average their weights train on a mixture too.
+    shares = SamplingConfig(mix={"long": 2, "s1": 1, "rest": 1} if config.ema else {})
+    mixture = open_mixture(corpus, shares, Store(folder), Listening())
     return TrainingRun(
         folder=folder,
         model=Encoder(chosen, seed=config.seed),
         tokenizer=corpus.tokenizer,
-        batches=Batches(corpus, chosen, MaskingConfig(span=2), config),
+        batches=Batches(corpus, chosen, MaskingConfig(span=2), config, mixture),
         config=config,
         memory=MemoryConfig(plan="full"),
         compute=ComputeConfig(precision="fp32", compile="off"),
