@@ -43,8 +43,8 @@ class SamplingConfig:
     mix: dict[str, float] = field(default_factory=dict)
     # Fraction of a window, around its centre, in which the place of an annotated class lies.
     jitter: float = 0.5
-    # Probability that an epoch includes a window of lower-case bases only; it grows linearly with
-    # the fraction of upper-case bases to 1.
+    # Probability of drawing an entirely lower-case window in an epoch; it grows linearly to 1 with
+    # the fraction of upper-case bases.
     repeat_weight: float = 1.0
 
     def __post_init__(self) -> None:
@@ -137,24 +137,24 @@ def open_mixture(
     segments = corpus.segments("train")
     described = {item["name"]: read_genome(item) for item in corpus.manifest.genomes}
     names = [_names(segment, described[segment.genome]) for segment in segments]
-    found: dict[str, set[int]] = {
+    members: dict[str, set[int]] = {
         name: {index for index, own in enumerate(names) if name in own} for name in config.mix
     }
-    if REST in found and not found[REST]:
-        found[REST] = set(range(len(segments))).difference(*found.values())
-    classes = [name for name in config.mix if not found[name] and _class_of(name)]
+    if REST in members and not members[REST]:
+        members[REST] = set(range(len(segments))).difference(*members.values())
+    classes = [name for name in config.mix if not members[name] and _class_of(name)]
     places = _Places(corpus, described, store, reporter) if classes else None
     total = sum(config.mix.values())
     groups: list[Group] = []
     for name, share in sorted(config.mix.items()):
         anchors, own = None, segments
-        if found[name]:
-            own = [segments[index] for index in sorted(found[name])]
+        if members[name]:
+            own = [segments[index] for index in sorted(members[name])]
         elif places is not None and name in classes:
             kind, _, inside = name.partition(":")
             own = [s for s, n in zip(segments, names, strict=True) if not inside or inside in n]
             anchors = places.anchors(kind, own) if own else None
-        if not found[name] and (anchors is None or not anchors.size):
+        if not members[name] and (anchors is None or not anchors.size):
             raise _unknown(name, corpus, names)
         groups.append(Group(name=name, share=share / total, segments=own, anchors_A2=anchors))
     _warn_of_unread(segments, groups, reporter)
@@ -192,14 +192,14 @@ def _unknown(name: str, corpus: Corpus, names: Sequence[set[str]]) -> ConfigErro
             hint="fetch with `--format fasta,gff`, or tokenize GenBank files",
         )
     genomes = dict.fromkeys(segment.genome for segment in corpus.segments("train"))
-    others = sorted(set().union(*names) - {*genomes}, key=lambda word: ("/" in word, word))
-    known = [*genomes, *others]
-    shown = [*known[:_NUM_SHOWN], REST, *ANCHORS]
-    more = f", and {len(known) - _NUM_SHOWN:,} more" if len(known) > _NUM_SHOWN else ""
-    wanted = inside if kind in ANCHORS else name
+    other_names = sorted(set().union(*names) - {*genomes}, key=lambda word: ("/" in word, word))
+    all_names = [*genomes, *other_names]
+    listed = [*all_names[:_NUM_SHOWN], REST, *ANCHORS]
+    more = f", and {len(all_names) - _NUM_SHOWN:,} more" if len(all_names) > _NUM_SHOWN else ""
+    label = inside if kind in ANCHORS else name
     return ConfigError(
-        f"`--mix {name}`: the training split has no group `{wanted}`",
-        hint=propose(wanted, [*known, *ANCHORS], otherwise=f"groups: {quoted(shown)}{more}"),
+        f"`--mix {name}`: the training split has no group `{label}`",
+        hint=propose(label, [*all_names, *ANCHORS], otherwise=f"groups: {quoted(listed)}{more}"),
     )
 
 
@@ -239,10 +239,10 @@ class _Places:
 
     def anchors(self, kind: str, segments: Sequence[Segment]) -> npt.NDArray[np.int64]:
         """Return segment index and token of every place of a kind within training segments."""
-        nothing = np.empty(0, dtype=np.int64)
+        no_positions = np.empty(0, dtype=np.int64)
         rows = [np.empty((0, 2), dtype=np.int64)]
         for index, segment in enumerate(segments):
-            positions = self._positions.get((kind, segment.genome, segment.record), nothing)
+            positions = self._positions.get((kind, segment.genome, segment.record), no_positions)
             if positions.size:
                 tokens = self._tokens(segment, positions)
                 tokens = tokens[(tokens >= 0) & (tokens < segment.length)]

@@ -53,7 +53,7 @@ class Sampling:
     # row, `skip` leaves them out.
     short: Short = "pad"
     jitter: float = 0.5  # Fraction of a window in which an annotated place lies.
-    # Probability that an epoch includes a window of lower-case bases only; packed rows are kept.
+    # Probability of drawing an entirely lower-case window in an epoch; packed rows are always kept.
     repeat_weight: float = 1.0
 
 
